@@ -1,0 +1,1 @@
+//! keyward: an authenticating reverse proxy.

@@ -1,0 +1,2 @@
+//! Arguments → configuration → app → exit code.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Behaviour through the socket, one file per stage.
