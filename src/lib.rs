@@ -1,1 +1,4 @@
 //! keyward: an authenticating reverse proxy.
+
+pub mod domain;
+pub mod tokens;

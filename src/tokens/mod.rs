@@ -1,0 +1,3 @@
+//! The use-cases: what can be done with tokens, and how a credential is checked. Knows neither HTTP nor a database.
+
+pub mod store;
