@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn both_forms_name_the_second_in_utc() {
-        let moment = Timestamp::from_unix_millis(1_814_090_400_999);
-        assert_eq!(moment.to_rfc3339_offset(), "2027-06-27T18:00:00+00:00");
-        assert_eq!(moment.to_rfc3339_zulu(), "2027-06-27T18:00:00Z");
+        let moment = Timestamp::from_unix_millis(1_813_917_600_999);
+        assert_eq!(moment.to_rfc3339_offset(), "2027-06-25T10:00:00+00:00");
+        assert_eq!(moment.to_rfc3339_zulu(), "2027-06-25T10:00:00Z");
     }
 
     #[test]
