@@ -2,3 +2,5 @@
 
 pub mod domain;
 pub mod tokens;
+pub mod upstream;
+pub mod wire;

@@ -97,7 +97,7 @@ impl TokenCache {
                 capacity.min(4096),
                 capacity as u64,
                 UnitWeighter,
-                DigestHasher::default(),
+                DigestHasher,
                 DefaultLifecycle::default(),
             ),
             epoch: AtomicU64::new(0),
