@@ -1,5 +1,6 @@
 //! keyward: an authenticating reverse proxy.
 
+pub mod api;
 pub mod domain;
 pub mod tokens;
 pub mod upstream;

@@ -8,7 +8,7 @@ mod pool;
 mod reply;
 
 pub use connection::{Tunnel, TunnelIo};
-pub use pool::{Upstream, UpstreamSettings};
+pub use pool::{SWEEP_EVERY, Upstream, UpstreamSettings};
 pub use reply::{Reply, ReplyBody};
 
 /// One server of an upstream.

@@ -135,18 +135,20 @@ where
         }
     }
 
-    /// An idle connection, or a new one, from the endpoint whose turn it is; from another, if that one takes none.
+    /// An idle connection to the endpoint whose turn it is, or a new one; to another, if that one takes none.
     async fn connection(&self, fresh_only: bool) -> Result<(Connection<B>, Rc<Pool<B>>), UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
+        if !fresh_only
+            && let Some(pool) = turn.checked_rem(self.pools.len()).and_then(|at| self.pools.get(at))
+            && let Some(connection) = pool.warm().await
+        {
+            return Ok((connection, Rc::clone(pool)));
+        }
         let mut failure = None;
         for pool in self.in_turn(turn) {
-            if !fresh_only {
-                while let Some((mut connection, _)) = pool.pop() {
-                    if connection.is_usable().await {
-                        return Ok((connection, pool));
-                    }
-                }
+            if !fresh_only && let Some(connection) = pool.warm().await {
+                return Ok((connection, pool));
             }
             let opened = tokio::time::timeout(self.settings.connect_timeout, Connection::open(&pool.endpoint)).await;
             match opened {
@@ -189,11 +191,23 @@ where
     }
 }
 
-impl<B> Pool<B> {
-    fn pop(&self) -> Option<(Connection<B>, u32)> {
-        self.idle.borrow_mut().pop()
+impl<B> Pool<B>
+where
+    B: RequestBody,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// The warmest idle connection that is still open.
+    async fn warm(&self) -> Option<Connection<B>> {
+        loop {
+            let (mut connection, _) = self.idle.borrow_mut().pop()?;
+            if connection.is_usable().await {
+                return Some(connection);
+            }
+        }
     }
+}
 
+impl<B> Pool<B> {
     fn is_resting(&self) -> bool {
         match self.resting_until.get() {
             Some(until) if Instant::now() < until => true,
