@@ -1,6 +1,7 @@
 //! keyward: an authenticating reverse proxy.
 
 pub mod api;
+pub mod config;
 pub mod domain;
 pub mod tokens;
 pub mod upstream;
