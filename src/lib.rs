@@ -3,6 +3,8 @@
 pub mod api;
 pub mod config;
 pub mod domain;
+pub mod gateway;
+pub mod telemetry;
 pub mod tokens;
 pub mod upstream;
 pub mod wire;
