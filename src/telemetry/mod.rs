@@ -1,0 +1,3 @@
+//! What keyward tells its operators: logs, metrics and the access log. Never a token.
+
+pub mod log;
