@@ -1,7 +1,11 @@
 //! keyward: an authenticating reverse proxy.
 
 pub mod admin;
+pub mod api;
 pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod telemetry;
 pub mod tokens;
+pub mod upstream;
+pub mod wire;

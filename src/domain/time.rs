@@ -1,7 +1,7 @@
 //! Points of the wall clock, as values: nothing in here reads a clock.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,16 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_rfc3339_zulu())
     }
+}
+
+/// One reading of both clocks, made once per exchange and handed on: expiry follows the wall clock, every span the
+/// monotonic one.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// What the calendar says.
+    pub wall: Timestamp,
+    /// What the stop-watch says.
+    pub monotonic: Instant,
 }
 
 #[cfg(test)]
