@@ -2,8 +2,9 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// The admin socket, bound and listening. Removes its file when it is dropped.
@@ -28,6 +29,8 @@ impl AdminSocket {
     /// administrator's to solve.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let failed = |action| move |cause| SocketError::Io { action, path: path.to_owned(), cause };
+        // Too long a path could still be put in place, and then nobody could connect.
+        SocketAddr::from_pathname(path).map_err(failed("use"))?;
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -37,7 +40,7 @@ impl AdminSocket {
         refuse_what_lives(path)?;
 
         let staging = Staging::create(directory).map_err(failed("make a private directory beside"))?;
-        let listener = UnixListener::bind(staging.socket()).map_err(failed("bind"))?;
+        let listener = staging.bind().map_err(failed("bind"))?;
         fs::set_permissions(staging.socket(), Permissions::from_mode(0o600)).map_err(failed("set the mode of"))?;
         listener.set_nonblocking(true).map_err(failed("configure"))?;
         fs::rename(staging.socket(), path).map_err(failed("put in place"))?;
@@ -93,8 +96,7 @@ struct Staging(PathBuf);
 impl Staging {
     fn create(beside: &Path) -> io::Result<Self> {
         let pid = std::process::id();
-        // Short names: the path of a socket has room for some hundred bytes. A taken one belongs to another bind that
-        // is under way, or to one that was killed.
+        // A taken name belongs to another bind that is under way, or to one that was killed.
         for attempt in 0..100 {
             let path = beside.join(format!(".k{pid}-{attempt}"));
             match DirBuilder::new().mode(0o700).create(&path) {
@@ -107,6 +109,17 @@ impl Staging {
 
     fn socket(&self) -> PathBuf {
         self.0.join("s")
+    }
+
+    fn bind(&self) -> io::Result<UnixListener> {
+        let path = self.socket();
+        if SocketAddr::from_pathname(&path).is_ok() {
+            return UnixListener::bind(path);
+        }
+        // The path of a socket has room for some hundred bytes. The final one fits, this one does not: go through the
+        // open directory.
+        let directory = File::open(&self.0)?;
+        UnixListener::bind(format!("/proc/self/fd/{}/s", directory.as_raw_fd()))
     }
 }
 
@@ -186,6 +199,21 @@ mod tests {
         let path = room.path().join("admin.sock");
         let _foreign = UnixListener::bind(&path).expect("bound");
         assert!(matches!(AdminSocket::bind(&path), Err(SocketError::InUse { .. })));
+    }
+
+    #[test]
+    fn the_longest_path_that_a_client_can_connect_to_is_bound_and_a_longer_one_is_refused() {
+        let room = tempfile::tempdir().expect("a directory");
+        let room_bytes = room.path().as_os_str().len();
+        let directory = room.path().join("d".repeat(107 - room_bytes - "//a".len()));
+        let path = directory.join("a");
+        assert_eq!(path.as_os_str().len(), 107);
+        let socket = AdminSocket::bind(&path).expect("bound");
+        assert_eq!(mode(&path), 0o600);
+        UnixStream::connect(&path).expect("it listens");
+        drop(socket);
+        let refused = AdminSocket::bind(&directory.join("ab")).expect_err("nobody could connect to it");
+        assert!(refused.to_string().contains("cannot use"), "{refused}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod demo;
 mod door;
 mod health;
 mod run;
+mod settings;
 mod span;
 mod table;
 #[cfg(test)]
@@ -27,6 +28,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::admin::Administration;
+
+pub use settings::Settings;
 
 /// Done.
 const DONE: ExitCode = ExitCode::SUCCESS;
@@ -47,12 +50,14 @@ pub trait Runtime {
     /// calls to try on standard output. Touches no file of the user's.
     fn demo(&self, address: SocketAddr) -> ExitCode;
 
-    /// Loads the configuration and everything that it names, as [`Runtime::run`] would, without starting anything.
+    /// Loads the configuration as [`Runtime::run`] would, without starting anything.
     ///
     /// # Errors
     ///
     /// Every fault, one line each, in the order of the file: `keyward.toml:12:7: message`.
-    fn settings(&self, config: &Path) -> Result<Settings, Vec<String>>;
+    fn settings(&self, config: &Path) -> Result<Settings, String> {
+        crate::config::load(config).map(|config| Settings::from(&config)).map_err(|faults| faults.to_string())
+    }
 
     /// Opens the store for the command line alone, when no keyward runs. The answer's futures are awaited on a tokio
     /// runtime with time and I/O that was made after this call.
@@ -62,19 +67,6 @@ pub trait Runtime {
     /// Why it cannot be opened, in words; among others, that a running keyward has it open: what it remembers of verified
     /// tokens would not learn of a revocation made behind its back.
     fn open_administration(&self, config: &Path) -> Result<Box<dyn Administration>, String>;
-}
-
-/// What the command line needs to know of a valid configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The admin listener's address; `None`: turned off.
-    pub admin_address: Option<SocketAddr>,
-    /// The admin socket's path; `None`: turned off.
-    pub admin_socket: Option<PathBuf>,
-    /// What is configured: `1 listener, 2 routes, 1 upstream, 1 token API`.
-    pub summary: String,
-    /// What is valid and yet probably not meant, one line each.
-    pub warnings: Vec<String>,
 }
 
 /// An authenticating reverse proxy: checks every bearer token against a server-side allowlist.
@@ -142,9 +134,7 @@ impl Context<'_> {
     /// The settings, or all faults on standard error and the exit code.
     fn settings(&mut self) -> Result<Settings, ExitCode> {
         self.runtime.settings(self.config).map_err(|faults| {
-            for fault in faults {
-                let _ = writeln!(self.err, "{fault}");
-            }
+            let _ = writeln!(self.err, "{faults}");
             REFUSED
         })
     }

@@ -123,9 +123,9 @@ impl Runtime for Program {
         DONE
     }
 
-    fn settings(&self, config: &Path) -> Result<Settings, Vec<String>> {
+    fn settings(&self, config: &Path) -> Result<Settings, String> {
         self.calls.borrow_mut().push(format!("settings {}", config.display()));
-        if self.faults.is_empty() { Ok(self.settings.clone()) } else { Err(self.faults.clone()) }
+        if self.faults.is_empty() { Ok(self.settings.clone()) } else { Err(self.faults.join("\n")) }
     }
 
     fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
@@ -232,6 +232,43 @@ fn validate_says_one_line_or_every_fault() {
     assert_eq!((code, out.as_str(), err.as_str()), (REFUSED, "", "keyward.toml:1:1: one\nkeyward.toml:2:1: two\n"));
     assert_eq!(program.type_in(&CREATE).0, REFUSED, "nothing is done on a bad configuration");
     assert!(program.diary().is_empty());
+}
+
+#[test]
+fn a_real_configuration_file_is_read_and_its_faults_have_places() {
+    struct Plain;
+    impl Runtime for Plain {
+        fn run(&self, _: &Path) -> ExitCode {
+            REFUSED
+        }
+
+        fn demo(&self, _: SocketAddr) -> ExitCode {
+            REFUSED
+        }
+
+        fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
+            Err("nothing to open".into())
+        }
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let path = room.path().join("a.toml");
+    let name = path.to_str().expect("text");
+    let validate = || {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = execute(["keyward", "validate", "-c", name], &Plain, &mut out, &mut err);
+        (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+    };
+    let (code, _, err) = validate();
+    assert!(code == REFUSED && err.contains("no such file"), "{err}");
+    let good = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"app\"\n\
+                endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\npath = \"/\"\nupstream = \"app\"\npublic = true\n";
+    fs::write(&path, good).expect("written");
+    let (code, out, _) = validate();
+    assert_eq!((code, out), (DONE, format!("{name} is valid: 1 listener, 1 route, 1 upstream, 0 token APIs\n")));
+    fs::write(&path, format!("{good}pubic = 1\n[sever]\n")).expect("written");
+    let (code, out, err) = validate();
+    assert_eq!((code, out.as_str(), err.lines().count()), (REFUSED, "", 2), "{err}");
+    assert!(err.contains(":10:1: unknown key") && err.contains(":11:"), "{err}");
 }
 
 #[test]
@@ -383,7 +420,7 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
             REFUSED
         }
 
-        fn settings(&self, _: &Path) -> Result<Settings, Vec<String>> {
+        fn settings(&self, _: &Path) -> Result<Settings, String> {
             Ok(Settings::default())
         }
 
