@@ -1,4 +1,5 @@
-//! What keyward tells of itself: logs, the access log, metrics. Never a token.
+//! What keyward tells its operators: logs, metrics and the access log. Never a token.
 
 pub mod access_log;
+pub mod log;
 pub mod metrics;
