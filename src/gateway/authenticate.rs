@@ -15,6 +15,7 @@ use super::worker::{Local, WorkerGateway};
 use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
+use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::{Caller, Power};
 
 /// A caller whose token is good, with all that is made once per token and not once per request.
@@ -142,8 +143,9 @@ fn admit_known(gateway: &WorkerGateway, exchange: &mut Exchange, admitted: Rc<Ad
     admitted
 }
 
-/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110, section 11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110, section
+/// 11.1). Whether its characters are a token's is not looked at: what is none has no entry in a cache and no signature.
+fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Err(Refusal::NoCredential) };
     if fields.next().is_some() {
@@ -158,13 +160,10 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::NoCredential);
     }
     let token = token.trim_ascii();
-    // `b64token`: what is none cannot be a token of anybody's.
-    let is_token =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
-    match std::str::from_utf8(token) {
-        Ok(text) if !text.is_empty() && token.iter().all(is_token) => Ok(text),
-        _ => Err(Refusal::BadCredential(Refused::Signature(crate::tokens::signed::SignedTokenFault::Foreign))),
+    if token.is_empty() {
+        return Err(Refusal::BadCredential(Refused::Signature(SignedTokenFault::Foreign)));
     }
+    Ok(token)
 }
 
 fn log_members(caller: &Caller) -> Box<str> {
@@ -176,25 +175,23 @@ fn log_members(caller: &Caller) -> Box<str> {
 mod tests {
     use super::*;
 
-    fn read(fields: &[&[u8]]) -> Result<String, &'static str> {
+    fn read(fields: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
         let mut headers = HeaderMap::new();
         for field in fields {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field).expect("a value"));
         }
-        bearer(&headers).map(str::to_owned).map_err(|refusal| refusal.reason())
+        bearer(&headers).map(<[u8]>::to_vec).map_err(|refusal| refusal.reason())
     }
 
     #[test]
     fn one_bearer_token_is_read_and_nothing_else() {
-        assert_eq!(read(&[b"Bearer a.b-c_d~e+f/g="]).as_deref(), Ok("a.b-c_d~e+f/g="));
-        assert_eq!(read(&[b"bEARER   x"]).as_deref(), Ok("x"));
+        assert_eq!(read(&[b"Bearer a.b-c_d~e+f/g="]), Ok(b"a.b-c_d~e+f/g=".to_vec()));
+        assert_eq!(read(&[b"bEARER   x"]), Ok(b"x".to_vec()));
         assert_eq!(read(&[]), Err("no_credential"));
         assert_eq!(read(&[b"Basic x"]), Err("no_credential"));
         assert_eq!(read(&[b""]), Err("no_credential"));
         assert_eq!(read(&[b"Bearer x", b"Bearer x"]), Err("ambiguous_credential"));
-        for bad in
-            [&b"Bearer"[..], b"Bearer ", b"Bearer a b", b"Bearer a,b", b"Bearer a\tb", b"Bearer \xff", b"Bearer \"a\""]
-        {
+        for bad in [&b"Bearer"[..], b"Bearer ", b"Bearer \t "] {
             assert_eq!(read(&[bad]), Err("bad_credential"), "{bad:?}");
         }
         assert_eq!(read(&[b"Bearer\ta"]), Err("no_credential"));

@@ -105,6 +105,11 @@ impl RouteTable {
         }
     }
 
+    /// Whether any rule is about a host.
+    fn knows_hosts(&self) -> bool {
+        !self.exact.is_empty() || !self.suffixes.is_empty()
+    }
+
     /// The tables that a host's requests are looked up in, most specific first.
     fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Paths> {
         let host = trim_dot(host);
@@ -178,7 +183,9 @@ fn parameter_names(pattern: &str) -> Vec<String> {
 
 pub(super) fn find(plan: &Plan, request: &Normal) -> Result<Destination, Refusal> {
     let method = &request.head.method;
-    for paths in plan.table().of_host(request.host()) {
+    let table = plan.table();
+    let host = if table.knows_hosts() { request.host() } else { "" };
+    for paths in table.of_host(host) {
         let Ok(found) = paths.router.at(request.path()) else { continue };
         let entries = paths.entries.get(*found.value).map(Vec::as_slice).unwrap_or_default();
         let Some(entry) = entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method))

@@ -60,7 +60,7 @@ impl Authenticator {
 
     /// What the token is known by.
     #[must_use]
-    pub fn digest(&self, token: &str) -> TokenDigest {
+    pub fn digest(&self, token: &[u8]) -> TokenDigest {
         self.pepper.digest(CredentialSort::SignedToken, token)
     }
 
@@ -86,7 +86,10 @@ impl Authenticator {
     /// # Cancel safety
     ///
     /// A read that has begun goes on for the others who wait for it.
-    pub async fn check(&self, token: &str, digest: TokenDigest, now: Moment) -> Result<Verdict, StoreError> {
+    pub async fn check(&self, token: &[u8], digest: TokenDigest, now: Moment) -> Result<Verdict, StoreError> {
+        let Ok(token) = std::str::from_utf8(token) else {
+            return Ok(Verdict::Refused(SignedTokenFault::Foreign.into()));
+        };
         let claims = match self.signed.verify(token, now.wall) {
             Ok(claims) => claims,
             Err(fault) => return Ok(Verdict::Refused(fault.into())),

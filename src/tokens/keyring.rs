@@ -55,11 +55,11 @@ impl Pepper {
 
     /// HMAC-SHA-256 over sort ‖ length ‖ token. One call a request, on the hot path: the key schedule is made once.
     #[must_use]
-    pub fn digest(&self, sort: CredentialSort, token: &str) -> TokenDigest {
+    pub fn digest(&self, sort: CredentialSort, token: &[u8]) -> TokenDigest {
         let mut mac = hmac::Context::with_key(&self.tokens);
         let [a, b, c, d, ..] = (token.len() as u64).to_le_bytes();
         mac.update(&[sort as u8, a, b, c, d]);
-        mac.update(token.as_bytes());
+        mac.update(token);
         let mut bytes = [0; 32];
         // HMAC-SHA-256 is 32 bytes long: the two always have the same length.
         for (to, from) in bytes.iter_mut().zip(mac.sign().as_ref()) {
@@ -106,11 +106,11 @@ mod tests {
     fn a_digest_depends_on_every_bit_of_token_and_pepper() {
         let one = Pepper::new(SecretBytes::new([1; 32]));
         let two = Pepper::new(SecretBytes::new([2; 32]));
-        let digest = one.digest(CredentialSort::SignedToken, "abc");
-        assert_eq!(digest, one.digest(CredentialSort::SignedToken, "abc"));
-        assert_ne!(digest, one.digest(CredentialSort::SignedToken, "abd"));
-        assert_ne!(digest, one.digest(CredentialSort::SignedToken, "abc\0"));
-        assert_ne!(digest, two.digest(CredentialSort::SignedToken, "abc"));
+        let digest = one.digest(CredentialSort::SignedToken, b"abc");
+        assert_eq!(digest, one.digest(CredentialSort::SignedToken, b"abc"));
+        assert_ne!(digest, one.digest(CredentialSort::SignedToken, b"abd"));
+        assert_ne!(digest, one.digest(CredentialSort::SignedToken, b"abc\0"));
+        assert_ne!(digest, two.digest(CredentialSort::SignedToken, b"abc"));
         assert_ne!(one.record_key().expose(), one.fingerprint().expose());
         assert_ne!(one.fingerprint().expose(), two.fingerprint().expose());
     }

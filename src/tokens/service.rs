@@ -233,7 +233,7 @@ impl TokenService {
     /// Signs the token of `record` and gives the record the digest of it.
     fn mint(&self, algorithm: SigningAlgorithm, mut record: Record) -> Result<(RawToken, Record), CommandError> {
         let token = self.signed.sign(algorithm, &record)?;
-        record.digest = self.pepper.digest(CredentialSort::SignedToken, token.expose());
+        record.digest = self.pepper.digest(CredentialSort::SignedToken, token.expose().as_bytes());
         Ok((token, record))
     }
 

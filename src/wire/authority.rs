@@ -9,33 +9,43 @@ use std::net::Ipv6Addr;
 /// servers could read in two ways is refused (cf. CVE-2025-47912).
 #[must_use]
 pub fn host_of(authority: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(authority).ok()?;
-    let (host, port) = if text.starts_with('[') {
-        let end = text.find(']')?;
-        let (host, rest) = text.split_at_checked(end + 1)?;
-        let inner = host.strip_prefix('[')?.strip_suffix(']')?;
-        inner.parse::<Ipv6Addr>().ok()?;
-        (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+    let host_length = if authority.starts_with(b"[") {
+        let end = authority.iter().position(|&byte| byte == b']')?;
+        std::str::from_utf8(authority.get(1..end)?).ok()?.parse::<Ipv6Addr>().ok()?;
+        end + 1
     } else {
-        let (host, port) = match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        };
-        let named = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-        // An empty label is nobody's name; one trailing dot is the root.
-        let labels = host.strip_suffix('.').unwrap_or(host);
-        if !named || labels.is_empty() || labels.len() > 253 || labels.split('.').any(str::is_empty) {
-            return None;
-        }
-        (host, port)
+        let length = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
+        is_name(authority.get(..length)?).then_some(length)?
     };
-    match port {
-        None => Some(host),
-        Some(port) => {
-            let number = port.parse::<u16>().ok()?;
-            (port.len() <= 5 && number != 0 && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(host)
+    let (host, port) = authority.split_at_checked(host_length)?;
+    let has_good_port = match port {
+        [] => true,
+        [b':', digits @ ..] => is_port(digits),
+        _ => false,
+    };
+    if has_good_port { std::str::from_utf8(host).ok() } else { None }
+}
+
+/// Labels of letters, digits, `-` and `_`, none of them empty; one trailing dot is the root.
+fn is_name(host: &[u8]) -> bool {
+    let labels = host.strip_suffix(b".").unwrap_or(host);
+    let mut before = b'.';
+    for &byte in labels {
+        let is_good = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || byte == b'.' && before != b'.';
+        if !is_good {
+            return false;
         }
+        before = byte;
     }
+    before != b'.' && labels.len() <= 253
+}
+
+/// 1 to 65535, without a sign and without more digits than that takes.
+fn is_port(digits: &[u8]) -> bool {
+    let number = digits.iter().try_fold(0_u32, |number, &byte| {
+        byte.is_ascii_digit().then(|| number.saturating_mul(10) + u32::from(byte - b'0'))
+    });
+    digits.len() <= 5 && number.is_some_and(|number| (1..=65_535).contains(&number))
 }
 
 /// Whether two hosts are one: no regard to case or a trailing dot (cf. CVE-2022-23632).

@@ -20,6 +20,10 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// What `Connection` must not take away is to be set afterwards (cf. CVE-2024-45410). `Host`, the framing and the credential
 /// are not taken away by being named: they are the message's own.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
+    // Nearly always there is nothing to remove: one look at the names tells.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return false;
+    }
     let accepts_trailers = headers.contains_key(header::TE)
         && headers.get_all(header::TE).iter().any(|value| {
             tokens(value).any(|token| {
