@@ -105,6 +105,11 @@ impl ClientConnection {
         }
     }
 
+    /// The client's address, as text.
+    pub(super) fn address_text(&self) -> &str {
+        self.forwarded_for.to_str().unwrap_or_default()
+    }
+
     /// Gives the exchange so much time from now; a client that is leaving gets no more than it has.
     pub(super) fn allow(&self, span: std::time::Duration) {
         if self.phase.get() != Phase::Leaving {

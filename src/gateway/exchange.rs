@@ -2,25 +2,22 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode};
 
 use super::authenticate::Admitted;
 use super::client::ClientConnection;
-use super::plan::Plan;
-use super::worker::WorkerGateway;
+use super::worker::{Local, WorkerGateway};
 use crate::domain::{Moment, Timestamp};
 
 /// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64 random bits of the worker,
 /// and a counter that is spread by an odd multiplier so that neighbours do not look alike.
-#[derive(Clone, Debug)]
-pub struct RequestId(Bytes);
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId([u8; 32]);
 
 impl RequestId {
     /// The text.
@@ -30,7 +27,7 @@ impl RequestId {
     }
 
     pub(super) fn value(&self) -> HeaderValue {
-        HeaderValue::from_maybe_shared(self.0.clone()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 }
 
@@ -53,13 +50,12 @@ impl RequestIds {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut text = Vec::with_capacity(32);
-        for half in [self.worker, spread] {
-            for byte in half.to_be_bytes() {
-                text.extend([hex(byte >> 4), hex(byte & 15)]);
-            }
+        let mut text = [0; 32];
+        let bytes = self.worker.to_be_bytes().into_iter().chain(spread.to_be_bytes());
+        for (two, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            two.copy_from_slice(&[hex(byte >> 4), hex(byte & 15)]);
         }
-        RequestId(text.into())
+        RequestId(text)
     }
 }
 
@@ -76,10 +72,10 @@ pub(super) fn read_clocks() -> Moment {
 pub(super) struct Exchange {
     pub(super) id: RequestId,
     begun: Moment,
-    client: SocketAddr,
+    client: Rc<ClientConnection>,
     method: Method,
     target: Option<PathAndQuery>,
-    plan: Option<std::sync::Arc<Plan>>,
+    local: Rc<Local>,
     route: Option<usize>,
     admitted: Option<Rc<Admitted>>,
     upstream_micros: Option<u64>,
@@ -90,7 +86,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn begin<B: http_body::Body>(
         gateway: &WorkerGateway,
-        client: &ClientConnection,
+        client: &Rc<ClientConnection>,
         request: &Request<B>,
     ) -> Self {
         client.body_is_broken.set(false);
@@ -99,16 +95,21 @@ impl Exchange {
         Self {
             id: gateway.ids.next(),
             begun: read_clocks(),
-            client: client.origin.address,
+            client: Rc::clone(client),
             method: request.method().clone(),
             target: None,
-            plan: gateway.logs_requests().then(|| std::sync::Arc::clone(&gateway.local().plan)),
+            local: gateway.local(),
             route: None,
             admitted: None,
             upstream_micros: None,
             refusal: None,
             status: StatusCode::OK,
         }
+    }
+
+    /// The plan that the whole exchange goes by.
+    pub(super) fn local(&self) -> Rc<Local> {
+        Rc::clone(&self.local)
     }
 
     /// The one reading of the clocks that everything in the exchange goes by.
@@ -151,23 +152,36 @@ impl Exchange {
         gateway.log_line(self.begun.wall, |line, is_json| {
             let path = self.target.as_ref().map_or("-", |target| target.path());
             let took = micros(took);
-            let route = self.route.zip(self.plan.as_ref()).and_then(|(at, plan)| plan.routes.get(at));
             // What is written unescaped was checked against a grammar without quotes and backslashes; a `fmt::Write` into a
             // `String` cannot fail.
             if is_json {
-                let _ = write!(
-                    line,
-                    r#","request_id":"{}","client":"{}","method":"{}","path":"{path}","status":{},"bytes":{body_bytes},"duration_us":{took}"#,
+                let mut number = itoa::Buffer::new();
+                for part in [
+                    r#","request_id":""#,
                     self.id.as_str(),
-                    self.client.ip(),
-                    self.method,
-                    self.status.as_u16(),
-                );
-                if let Some(route) = route {
-                    let _ = write!(line, r#","route":"{}""#, route.path);
+                    r#"","client":""#,
+                    self.client.address_text(),
+                    r#"","method":""#,
+                    self.method.as_str(),
+                    r#"","path":""#,
+                    path,
+                    r#"","status":"#,
+                    self.status.as_str(),
+                    r#","bytes":"#,
+                ] {
+                    line.push_str(part);
+                }
+                line.push_str(number.format(body_bytes));
+                line.push_str(r#","duration_us":"#);
+                line.push_str(number.format(took));
+                if let Some(route) = self.route.and_then(|at| self.local.plan.routes.get(at)) {
+                    line.push_str(r#","route":""#);
+                    line.push_str(&route.path);
+                    line.push('"');
                 }
                 if let Some(micros) = self.upstream_micros {
-                    let _ = write!(line, r#","upstream_us":{micros}"#);
+                    line.push_str(r#","upstream_us":"#);
+                    line.push_str(number.format(micros));
                 }
                 if let Some(admitted) = &self.admitted {
                     line.push_str(&admitted.log_members);

@@ -37,10 +37,8 @@ pub(super) struct IdentityRules {
     token_id: Option<HeaderName>,
     credential: Option<HeaderName>,
     pub(super) request_id: Option<HeaderName>,
-    /// Ours, in all spellings.
-    ours: FoldedNames,
-    /// Those that say where a request came from, in all spellings.
-    forwarding: FoldedNames,
+    /// Ours, and those that say where a request came from, in all spellings.
+    stripped: FoldedNames,
 }
 
 /// Removed whatever the configuration says: a name of ours is a name of ours also where another preset is in use.
@@ -73,8 +71,10 @@ impl IdentityRules {
             token_id: name(&names.token_id)?,
             credential: name(&names.credential)?,
             request_id: name(&names.request_id)?,
-            ours: FoldedNames::new(configured.chain(["x-request-id"]), [OUR_PREFIX]),
-            forwarding: FoldedNames::new(["forwarded", "x-real-ip", "x-forwarded"], ["x-forwarded-"]),
+            stripped: FoldedNames::new(
+                configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"]),
+                [OUR_PREFIX, "x-forwarded-"],
+            ),
         })
     }
 
@@ -97,8 +97,7 @@ impl IdentityRules {
 
     /// Removes what a client may not say.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        self.ours.strip_from(headers);
-        self.forwarding.strip_from(headers);
+        self.stripped.strip_from(headers);
     }
 }
 

@@ -75,7 +75,7 @@ async fn answer(
     exchange: &mut Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<respond::Source>, Refusal> {
-    let local = gateway.local();
+    let local = exchange.local();
     let request = parse::request(client, exchange, request)?;
     match route::find(&local.plan, &request)? {
         Destination::PublicKeys => Ok(respond::public_keys(&local.plan)),

@@ -132,8 +132,8 @@ pub struct Plan {
     table: RouteTable,
     pub(super) token_apis: Vec<TokenApiSettings>,
     pub(super) upstreams: Vec<UpstreamPlan>,
-    /// The `Host` of each upstream whose clients' own is not kept.
-    pub(super) upstream_hosts: Vec<Option<HeaderValue>>,
+    /// The `Host` of each upstream, for requests whose own is not kept or missing.
+    pub(super) upstream_hosts: Vec<HeaderValue>,
     pub(super) routes: Vec<RouteSettings>,
     pub(super) identity: IdentityRules,
     pub(super) token_limit: usize,
@@ -158,9 +158,9 @@ impl Plan {
         for (at, route) in settings.routes.iter().enumerate() {
             table.add_route(&route.host, &route.path, route.methods.clone(), at).map_err(PlanError)?;
         }
-        let host_of = |upstream: &UpstreamPlan| match upstream.settings.endpoints.first() {
-            Some(endpoint) if !upstream.preserve_host => HeaderValue::try_from(endpoint.to_string()).ok(),
-            _ => None,
+        let host_of = |upstream: &UpstreamPlan| {
+            let endpoint = upstream.settings.endpoints.first().map(ToString::to_string).unwrap_or_default();
+            HeaderValue::try_from(endpoint).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
         Ok(Self {
             table,

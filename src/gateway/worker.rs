@@ -2,7 +2,6 @@
 //! and its share of the access log.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -161,10 +160,6 @@ impl WorkerGateway {
         }
     }
 
-    pub(super) fn logs_requests(&self) -> bool {
-        self.shared.access_log.is_some()
-    }
-
     /// Adds a line; `write` adds what follows the time.
     pub(super) fn log_line(&self, at: Timestamp, write: impl FnOnce(&mut String, bool)) {
         let Some(access_log) = &self.shared.access_log else { return };
@@ -177,13 +172,15 @@ impl WorkerGateway {
                 let text = at.to_rfc3339_zulu();
                 text.trim_end_matches('Z').clone_into(stamp);
             }
-            let millis = at.unix_millis().rem_euclid(1000);
-            // A `fmt::Write` into a `String` cannot fail.
-            let _ = if is_json {
-                write!(lines, r#"{{"time":"{stamp}.{millis:03}Z""#)
-            } else {
-                write!(lines, "{stamp}.{millis:03}Z ")
-            };
+            // Three digits: the leading one of 1000 to 1999 is left out.
+            let millis = 1000 + at.unix_millis().rem_euclid(1000);
+            let mut number = itoa::Buffer::new();
+            let millis = number.format(millis).get(1..).unwrap_or_default();
+            lines.push_str(if is_json { r#"{"time":""# } else { "" });
+            lines.push_str(stamp);
+            lines.push('.');
+            lines.push_str(millis);
+            lines.push_str(if is_json { r#"Z""# } else { "Z " });
             write(lines, is_json);
             lines.push_str(if is_json { "}\n" } else { "\n" });
         }

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -12,6 +12,8 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    // The part of an upgrade to h2c that is not in `Upgrade`.
+    HeaderName::from_static("http2-settings"),
 ];
 
 /// Removes what `Connection` names, on every one of its lines, and then the fixed set. Returns whether `TE: trailers` was among

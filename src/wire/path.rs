@@ -89,6 +89,8 @@ fn resolve(path: &str) -> Result<String, PathFault> {
     let mut ends_open = false;
     for segment in path.split('/').skip(1) {
         let name = segment.split(';').next().unwrap_or_default();
+        // Also for who decodes before cutting.
+        let name = name.split("%3B").next().unwrap_or_default();
         ends_open = matches!(segment, "" | "." | "..");
         match name {
             "." | ".." if name != segment => return Err(PathFault::DotSegments),
@@ -190,6 +192,9 @@ mod tests {
             ("/a/..;x=y/b", DotSegments),
             ("/a/.;/b", DotSegments),
             ("/a/%2e%2e;/b", DotSegments),
+            ("/a/..%3b/b", DotSegments),
+            ("/a/%2e%2e%3Bx/b", DotSegments),
+            ("/a/%3b/b", Ambiguous),
             ("/a/;x/b", Ambiguous),
             ("/a%2fb", Ambiguous),
             ("/a%2Fb", Ambiguous),

@@ -21,6 +21,7 @@ use super::respond::Source;
 use super::worker::Local;
 use crate::upstream::Reply;
 use crate::wire::deadline::Deadline;
+use request::Outgoing;
 
 use body::ClientBody;
 pub use body::ForwardedBody;
@@ -41,9 +42,13 @@ pub(super) async fn forward(
     let Normal { mut head, body } = request;
     let is_http_11 = head.version >= http::Version::HTTP_11;
     let upgrade = tunnel::asked_for(&head, &body)?;
-    request::prepare(plan, client, exchange, &permit, at, &mut head, upgrade.is_some())?;
-
     let body_is_over = http_body::Body::is_end_stream(&body);
+    let kind = match upgrade {
+        Some(_) => Outgoing::Upgrade,
+        None if !body_is_over && http_body::Body::size_hint(&body).exact().is_none() => Outgoing::Chunked,
+        None => Outgoing::Plain,
+    };
+    request::prepare(plan, client, exchange, &permit, at, &mut head, kind);
     let body = if body_is_over {
         ForwardedBody::Empty
     } else {

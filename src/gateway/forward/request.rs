@@ -8,12 +8,22 @@ use crate::gateway::authorize::Permit;
 use crate::gateway::client::{ClientConnection, Scheme};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
-use crate::gateway::refusal::Refusal;
 use crate::wire::fields;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What the request is to be on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// Without a body, or with one whose length is declared.
+    Plain,
+    /// With a body of unknown length. Said explicitly, because for some methods hyper expects no body.
+    Chunked,
+    /// A switch to WebSocket.
+    Upgrade,
+}
 
 pub(super) fn prepare(
     plan: &Plan,
@@ -22,8 +32,8 @@ pub(super) fn prepare(
     permit: &Permit<'_>,
     upstream: usize,
     head: &mut http::request::Parts,
-    is_upgrade: bool,
-) -> Result<(), Refusal> {
+    outgoing: Outgoing,
+) {
     let headers = &mut head.headers;
     // Once, for all that is added below.
     headers.reserve(16);
@@ -40,18 +50,17 @@ pub(super) fn prepare(
     forwarding(client, host.as_ref(), believed, headers);
     let via = if head.version == Version::HTTP_10 { "1.0 keyward" } else { "1.1 keyward" };
     headers.append(header::VIA, HeaderValue::from_static(via));
-    let own_host = plan.upstream_hosts.get(upstream).and_then(Option::as_ref);
-    match (own_host, host) {
-        (Some(own), _) => {
-            headers.insert(header::HOST, own.clone());
-        }
-        (None, Some(_)) => {}
-        // HTTP/1.0 may leave it out; HTTP/1.1 may send it empty (RFC 9112, section 3.2).
-        (None, None) => {
-            headers.insert(header::HOST, HeaderValue::from_static(""));
-        }
+    let keeps_host = plan.upstreams.get(upstream).is_some_and(|upstream| upstream.preserve_host);
+    // HTTP/1.0 may leave it out; then the endpoint's own name is as good as any.
+    if (!keeps_host || host.is_none())
+        && let Some(own) = plan.upstream_hosts.get(upstream)
+    {
+        headers.insert(header::HOST, own.clone());
     }
-    if is_upgrade {
+    if outgoing == Outgoing::Chunked {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if outgoing == Outgoing::Upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     } else if accepts_trailers {
@@ -69,7 +78,6 @@ pub(super) fn prepare(
     head.version = Version::HTTP_11;
     // What hyper noted for its own use is not for the other side.
     head.extensions.clear();
-    Ok(())
 }
 
 /// What a trusted proxy said of the request's way so far.
