@@ -1,0 +1,197 @@
+//! The `allowlist-jwt` contract: signed keys that inherit their maker's identity (seed 000, "Every request to the Prometheux
+//! platform API must carry a bearer token").
+
+use http::{HeaderValue, Method};
+use serde_json::{Map, Value, json};
+
+use super::face::{Answer, Call, Face, FaceError, is_json};
+use crate::domain::{Record, TokenId};
+use crate::tokens::command::{Command, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS, Outcome};
+use crate::wire::json;
+
+/// The contract.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowlistJwt;
+
+const ISSUE: &str = "/auth/issue-token";
+const TOKENS: &str = "/auth/tokens";
+const REVOKE: &str = "/auth/revoke";
+const REVOKE_ONE: &str = "/auth/revoke/{jti}";
+const REVOKE_ALL: &str = "/auth/revoke-all";
+
+impl Face for AllowlistJwt {
+    fn paths(&self) -> &'static [&'static str] {
+        &[ISSUE, TOKENS, REVOKE, REVOKE_ONE, REVOKE_ALL]
+    }
+
+    fn allowed(&self, path: &str) -> &'static str {
+        if path == TOKENS { "GET, HEAD" } else { "POST" }
+    }
+
+    fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
+        match (call.method, call.path) {
+            (&Method::POST, ISSUE) => issue(call),
+            (&Method::GET, TOKENS) => Ok(Command::List),
+            (&Method::POST, REVOKE) => Ok(Command::RevokeCurrent),
+            (&Method::POST, REVOKE_ONE) => call
+                .parameter
+                .and_then(TokenId::parse)
+                .map(Command::Revoke)
+                .ok_or(FaceError::BadField { field: "jti", expected: "must be a UUID" }),
+            (&Method::POST, REVOKE_ALL) => Ok(Command::RevokeAll),
+            (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
+        }
+    }
+
+    fn encode(&self, outcome: &Outcome) -> Answer {
+        let (message, data) = match outcome {
+            Outcome::Issued { token, record, lifetime_minutes } => (
+                "Token issued successfully",
+                json!({
+                    "token": token.expose(),
+                    "jti": record.id.to_string(),
+                    "name": record.name,
+                    "expires_at": record.expires_at.map(crate::domain::Timestamp::to_rfc3339_offset),
+                    "expires_in_minutes": lifetime_minutes,
+                }),
+            ),
+            Outcome::Listed(records) => {
+                ("Tokens listed successfully", json!({ "tokens": records.iter().map(listed).collect::<Vec<_>>() }))
+            }
+            Outcome::Revoked(id) => {
+                ("Token revoked successfully", json!({ "jti": id.to_string(), "status": "revoked" }))
+            }
+            Outcome::NotFound(id) => {
+                ("Token not found or already revoked", json!({ "jti": id.to_string(), "status": "not_found" }))
+            }
+            Outcome::AllRevoked { subject } => {
+                ("All tokens for this user have been revoked", json!({ "sub": subject, "status": "all_revoked" }))
+            }
+        };
+        envelope(http::StatusCode::OK, "success", message, data)
+    }
+
+    fn refuse(&self, error: &FaceError) -> Answer {
+        let mut answer = envelope(error.status(), "error", &error.to_string(), Value::Null);
+        if let FaceError::MethodNotAllowed(methods) = error {
+            answer.allow = Some(HeaderValue::from_static(methods));
+        }
+        answer
+    }
+}
+
+fn envelope(status: http::StatusCode, word: &str, message: &str, data: Value) -> Answer {
+    let body = json!({ "status": word, "message": message, "data": data });
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None }
+}
+
+fn listed(record: &Record) -> Value {
+    json!({
+        "jti": record.id.to_string(),
+        "name": record.name,
+        "issued_at": record.issued_at.to_rfc3339_offset(),
+        "expires_at": record.expires_at.map(crate::domain::Timestamp::to_rfc3339_offset),
+    })
+}
+
+/// The body is optional, and so is each of its fields; what else is in it is not ours to read.
+fn issue(call: &Call<'_>) -> Result<Command, FaceError> {
+    let fields = match call.body.trim_ascii() {
+        b"" => Map::new(),
+        body => {
+            if !call.content_type.is_some_and(is_json) {
+                return Err(FaceError::NotDeclaredJson);
+            }
+            match json::parse(body).map_err(FaceError::BadJson)? {
+                Value::Object(fields) => fields,
+                Value::Null => Map::new(),
+                _ => return Err(FaceError::BadField { field: "body", expected: "must be a JSON object" }),
+            }
+        }
+    };
+    Ok(Command::Issue {
+        name: name(fields.get("name"))?,
+        lifetime_minutes: lifetime_minutes(fields.get("expires_in_minutes"))?,
+    })
+}
+
+fn name(value: Option<&Value>) -> Result<Option<String>, FaceError> {
+    let wrong =
+        || FaceError::BadField { field: "name", expected: "must be a string of at most 120 characters, or null" };
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if name.chars().count() <= NAME_MAX_CHARS => Ok(Some(name.clone())),
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// An integer as JSON writes one: `1.0`, `"1"` and `true` are none. 0 says the same as null: never.
+fn lifetime_minutes(value: Option<&Value>) -> Result<Option<u32>, FaceError> {
+    let wrong = || FaceError::BadField {
+        field: "expires_in_minutes",
+        expected: "must be an integer from 0 to 525600, or null",
+    };
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().and_then(|minutes| u32::try_from(minutes).ok()) {
+            Some(0) => Ok(None),
+            Some(minutes) if minutes <= LIFETIME_MAX_MINUTES => Ok(Some(minutes)),
+            Some(_) | None => Err(wrong()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(body: &str) -> Result<Command, FaceError> {
+        AllowlistJwt.decode(&Call {
+            method: &Method::POST,
+            path: ISSUE,
+            parameter: None,
+            content_type: Some("application/json"),
+            body: body.as_bytes(),
+        })
+    }
+
+    fn issue(name: Option<&str>, lifetime_minutes: Option<u32>) -> Result<Command, FaceError> {
+        Ok(Command::Issue { name: name.map(str::to_owned), lifetime_minutes })
+    }
+
+    #[test]
+    fn every_field_is_optional_and_bounded_in_characters() {
+        assert_eq!(decode(""), issue(None, None));
+        assert_eq!(decode(" \r\n"), issue(None, None));
+        assert_eq!(decode("{}"), issue(None, None));
+        assert_eq!(decode(r#"{"name":null,"expires_in_minutes":null}"#), issue(None, None));
+        assert_eq!(decode(r#"{"expires_in_minutes":0}"#), issue(None, None));
+        assert_eq!(decode(r#"{"expires_in_minutes":525600,"role":"admin"}"#), issue(None, Some(525_600)));
+        for character in ["a", "é", "\u{1f600}"] {
+            let longest = character.repeat(120);
+            assert_eq!(decode(&format!(r#"{{"name":"{longest}"}}"#)), issue(Some(&longest), None));
+            let longer = format!(r#"{{"name":"{longest}{character}"}}"#);
+            assert!(matches!(decode(&longer), Err(FaceError::BadField { field: "name", .. })));
+        }
+    }
+
+    #[test]
+    fn wrong_types_name_their_field() {
+        for value in
+            ["1.0", "-1", "525601", "\"60\"", "true", "false", "[]", "{}", "1e3", "99999999999999999999", "4294967296"]
+        {
+            let body = format!(r#"{{"expires_in_minutes":{value}}}"#);
+            assert!(matches!(decode(&body), Err(FaceError::BadField { field: "expires_in_minutes", .. })), "{body}");
+        }
+        for value in ["1", "true", "[]", "{}"] {
+            let body = format!(r#"{{"name":{value}}}"#);
+            assert!(matches!(decode(&body), Err(FaceError::BadField { field: "name", .. })), "{body}");
+        }
+        for body in ["[]", "\"x\"", "1", "true"] {
+            assert!(matches!(decode(body), Err(FaceError::BadField { field: "body", .. })), "{body}");
+        }
+        for body in ["{", "{\"name\":\"a\",\"name\":\"b\"}", "nul"] {
+            assert!(matches!(decode(body), Err(FaceError::BadJson(_))), "{body}");
+        }
+    }
+}

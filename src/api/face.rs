@@ -1,0 +1,161 @@
+//! What a face is: the trait between the gateway and the four token APIs.
+
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::tokens::command::{Command, Outcome};
+
+/// One of the contracts that a token API can speak.
+pub trait Face: Send + Sync {
+    /// The paths of its calls below the mount, as route patterns.
+    fn paths(&self) -> &'static [&'static str];
+
+    /// The methods that a path of [`paths`](Self::paths) takes, as the value of `Allow`.
+    fn allowed(&self, path: &str) -> &'static str;
+
+    /// The command that a call asks for. Its caller is authenticated and its mount checked already.
+    ///
+    /// # Errors
+    ///
+    /// The client's, in the words of [`FaceError`].
+    fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError>;
+
+    /// The answer to a command that was done.
+    fn encode(&self, outcome: &Outcome) -> Answer;
+
+    /// The answer to a call that was refused or failed, in the face's own shape.
+    fn refuse(&self, error: &FaceError) -> Answer;
+}
+
+/// A call, as far as a face sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The method; never HEAD, which is GET here.
+    pub method: &'a Method,
+    /// The path below the mount, as the pattern that it matched.
+    pub path: &'static str,
+    /// The value of the pattern's parameter, percent-decoded, if it has one.
+    pub parameter: Option<&'a str>,
+    /// `Content-Type`, if there is one.
+    pub content_type: Option<&'a str>,
+    /// The whole body.
+    pub body: &'a [u8],
+}
+
+/// An answer: a status and a JSON body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, if there is one: `application/json`.
+    pub body: Option<Vec<u8>>,
+    /// `Allow`, on 405.
+    pub allow: Option<HeaderValue>,
+}
+
+/// Every "no" that a token API has, so that each face says it in its own shape.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaceError {
+    /// 400: the body is not JSON.
+    #[error("Request body is {0}")]
+    BadJson(crate::wire::json::NotJson),
+    /// 400: the credential came twice or in a way that could be read in two ways.
+    #[error("Malformed credentials")]
+    AmbiguousCredential,
+    /// 401: there is no credential.
+    #[error("Missing bearer token")]
+    NoCredential,
+    /// 401: the credential is not accepted.
+    #[error("Invalid or revoked token")]
+    BadCredential,
+    /// 403: the mount's parameter is not the caller's.
+    #[error("The path does not belong to the caller")]
+    ForeignMount,
+    /// 403: the token is somebody else's.
+    #[error("Not allowed to revoke another user's token")]
+    NotOwner,
+    /// 404.
+    #[error("Not found")]
+    NotFound,
+    /// 405, with what is allowed.
+    #[error("Method not allowed")]
+    MethodNotAllowed(&'static str),
+    /// 408: the body did not come in time.
+    #[error("The request body took too long")]
+    BodyTooSlow,
+    /// 400: the body broke off or its framing is broken.
+    #[error("The request body is incomplete")]
+    BodyBroken,
+    /// 409: a bootstrap token cannot be revoked here.
+    #[error("Bootstrap tokens are managed by an administrator and cannot be revoked here")]
+    Protected,
+    /// 413: the body is larger than the limit.
+    #[error("Request body exceeds {0} bytes")]
+    BodyTooLarge(usize),
+    /// 415: the body is not declared as JSON.
+    #[error("Content-Type must be application/json")]
+    NotDeclaredJson,
+    /// 422: a field is not what it should be.
+    #[error("{field}: {expected}")]
+    BadField {
+        /// Which.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// 503: the store cannot tell or cannot do it.
+    #[error("The service is temporarily unavailable; please retry")]
+    Unavailable,
+    /// 500: a fault of ours.
+    #[error("Internal error")]
+    Internal,
+}
+
+impl FaceError {
+    /// The status that says it.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::NoCredential | Self::BadCredential => StatusCode::UNAUTHORIZED,
+            Self::ForeignMount | Self::NotOwner => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Protected => StatusCode::CONFLICT,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BadField { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// Whether a `Content-Type` is JSON: `application/json` or a `+json` type, with any parameters (RFC 9110, section 8.3.1;
+/// RFC 6839, section 3.1).
+#[must_use]
+pub fn is_json(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let subtype = match media_type.split_once('/') {
+        Some((kind, subtype)) if kind.eq_ignore_ascii_case("application") => subtype,
+        _ => return false,
+    };
+    let suffix = subtype.len().checked_sub("+json".len()).and_then(|at| subtype.get(at..));
+    subtype.eq_ignore_ascii_case("json") || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn json_is_known_by_its_media_type() {
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
+            assert!(is_json(yes), "{yes}");
+        }
+        for no in ["", "text/json", "application/x-www-form-urlencoded", "application/jsonp", "json", "+json", "é+jsom"]
+        {
+            assert!(!is_json(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Configuration: one TOML file becomes plain, checked data.
+//!
+//! Two steps. What was typed: the file as a tree that knows the place of every key (`file`), with the environment put
+//! into its strings (`expand`). Then usable objects: `resolve` is the only validation, and what has passed it needs no
+//! second look. Every fault is found in one go, with its line and column, and a configuration with a fault is none.
+//!
+//! Nobody below the application imports this module: parts are handed what they need.
+//!
+//! ```
+//! let text = r#"
+//!     [[listener]]
+//!     address = "127.0.0.1:8080"
+//!     [[upstream]]
+//!     name = "app"
+//!     endpoints = ["http://127.0.0.1:3000"]
+//!     [[route]]
+//!     path = "/{*rest}"
+//!     upstream = "app"
+//!     pubic = true
+//! "#;
+//! let faults = keyward::config::parse(text, "keyward.toml", &|_| None).unwrap_err();
+//! assert!(faults.to_string().contains("keyward.toml:10:5: unknown key \"pubic\"; did you mean \"public\"?"));
+//! ```
+
+mod expand;
+mod fault;
+mod file;
+mod identity_headers;
+mod listener;
+mod net;
+mod pattern;
+mod resolve;
+mod routing;
+mod section;
+mod settings;
+mod tls_files;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Read;
+use std::path::Path;
+
+pub use fault::{Fault, Faults, Place};
+pub use identity_headers::{IdentityHeaders, Preset};
+pub use listener::{CertificateFiles, Listener, ProxyProtocol};
+pub use net::{Endpoint, IpNet};
+pub use pattern::{HostPattern, PathPattern, Segment};
+pub use routing::{Algorithm, Require, Route, Style, TokenApi, Upstream};
+pub use settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Server, Store, StoreKind, Timeouts};
+pub use units::{ByteSize, TimeSpan};
+
+use fault::Findings;
+
+/// The largest configuration that is read: far more than anybody types, far less than hurts.
+const LONGEST_FILE: u64 = 4 * 1024 * 1024;
+
+/// A checked configuration.
+///
+/// Its `Debug` is safe to print: it holds no secret, only the paths of files that do. Relative paths are relative to
+/// the working directory of the process. The default has no listener and serves nothing: it is there to be filled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `[server]`: how the process runs and stops.
+    pub server: Server,
+    /// `[[listener]]`: where clients connect; at least one after [`parse`].
+    pub listeners: Vec<Listener>,
+    /// `[admin]`: what operators and probes talk to.
+    pub admin: Admin,
+    /// `[store]`: where records live.
+    pub store: Store,
+    /// `[keys]`: what signs our tokens.
+    pub keys: Keys,
+    /// `[log]`: what is said about the running process.
+    pub log: Log,
+    /// `[limits]`: bounds of what clients can make us hold.
+    pub limits: Limits,
+    /// `[timeouts]`: how long we wait for others.
+    pub timeouts: Timeouts,
+    /// `[identity_headers]`: how the upstream learns who a request is.
+    pub identity_headers: IdentityHeaders,
+    /// `[[token_api]]`: the faces that manage tokens.
+    pub token_apis: Vec<TokenApi>,
+    /// `[[upstream]]`: the servers behind us.
+    pub upstreams: Vec<Upstream>,
+    /// `[[route]]`: what goes where; empty only where there is a token API.
+    pub routes: Vec<Route>,
+    /// What is allowed and yet probably not meant, each with its place, for the log at start.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks a configuration file, with the environment of the process.
+///
+/// # Errors
+/// The operator's, all at once: a file that cannot be read, or what is wrong in it.
+pub fn load(path: &Path) -> Result<Config, Faults> {
+    let origin = path.display().to_string();
+    let text = read_text(path).map_err(|message| Faults::about_file(&origin, message))?;
+    parse(&text, &origin, &|name| std::env::var(name).ok())
+}
+
+/// Checks a configuration. `origin` names it in faults, `env` looks variables up.
+///
+/// It touches no file but those of certificates, which must be readable.
+///
+/// # Errors
+/// The operator's, all at once, in the order of the text.
+pub fn parse(text: &str, origin: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    // Some editors leave a byte order mark; cut off, the columns of the first line are right.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let findings = Findings::new(text);
+    let config = file::read(text, env, &findings).map(|tree| resolve::resolve(tree, &findings));
+    let warnings = findings.conclude(origin)?;
+    Ok(Config { warnings, ..config.unwrap_or_default() })
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let hint = "write one (config.example.toml shows every key), name another with --config, or try \"keyward demo\", \
+                which needs none";
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no such file; {hint}"),
+        std::io::ErrorKind::IsADirectory => format!("this is a directory, not a file; {hint}"),
+        _ => format!("cannot be read: {error}"),
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST_FILE) {
+        return Err(format!("is larger than {}: not a configuration", ByteSize(LONGEST_FILE)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+        format!("is not UTF-8 text: line {line} holds a byte that cannot stand there")
+    })
+}

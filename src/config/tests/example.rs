@@ -1,0 +1,169 @@
+//! The example file is held against the reader, so that neither can grow without the other.
+
+use std::collections::BTreeSet;
+
+use crate::config::fault::Findings;
+use crate::config::file::{self, Entry, Node, Table, Value};
+use crate::config::{Config, parse, resolve};
+
+/// The example as it stands.
+pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
+
+/// Keys that are absent by default and change something when they are there.
+const ABSENT_BY_DEFAULT: [&str; 9] = [
+    "listener.tls",
+    "route.host",
+    "route.methods",
+    "route.require",
+    "route.require.email",
+    "route.require.organization",
+    "route.require.role",
+    "route.require.subject",
+    "route.require.username",
+];
+
+/// The example with every key: prose has a space after its "#", a commented-out key has none.
+pub(super) fn uncommented() -> String {
+    let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn tree(text: &str) -> Table {
+    let findings = Findings::new(text);
+    let tree = file::read(text, &|_| None, &findings);
+    findings.conclude("example").unwrap();
+    tree.unwrap()
+}
+
+/// Resolves a tree; the faults as text.
+pub(super) fn resolved(tree: Table, text: &str) -> Result<Config, String> {
+    let findings = Findings::new(text);
+    let config = resolve::resolve(tree, &findings);
+    findings.conclude("example").map(|_| config).map_err(|faults| faults.to_string())
+}
+
+/// The paths of all keys, such as `route.require.role`.
+pub(super) fn paths(table: &Table) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    collect(table, "", &mut paths);
+    paths
+}
+
+fn collect(table: &Table, prefix: &str, paths: &mut BTreeSet<String>) {
+    for entry in &table.entries {
+        let path = format!("{prefix}{}", entry.key);
+        for table in tables(&entry.node) {
+            collect(table, &format!("{path}."), paths);
+        }
+        paths.insert(path);
+    }
+}
+
+fn tables(node: &Node) -> Vec<&Table> {
+    match &node.value {
+        Value::Table(table) => vec![table],
+        Value::Array(items) => items.iter().flat_map(tables).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Applies a change to the entries with this path; `false` removes the entry.
+pub(super) fn change(table: &mut Table, path: &str, with: &mut dyn FnMut(&mut Entry) -> bool) {
+    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    table.entries.retain_mut(|entry| match rest {
+        _ if entry.key != key => true,
+        None => with(entry),
+        Some(rest) => {
+            descend(&mut entry.node, rest, with);
+            true
+        }
+    });
+}
+
+fn descend(node: &mut Node, path: &str, with: &mut dyn FnMut(&mut Entry) -> bool) {
+    match &mut node.value {
+        Value::Table(table) => change(table, path, with),
+        Value::Array(items) => items.iter_mut().for_each(|item| descend(item, path, with)),
+        _ => {}
+    }
+}
+
+/// The tree of the whole example, with certificate files that are there.
+pub(super) fn whole(folder: &std::path::Path) -> Table {
+    let (certificate, key) = super::files::certificate(folder);
+    let mut tree = tree(&uncommented());
+    for (path, file) in [("listener.tls.certificate", certificate), ("listener.tls.key", key)] {
+        let value = file.to_str().unwrap().to_owned();
+        change(&mut tree, path, &mut |entry| {
+            entry.node.value = Value::Text { value: value.clone(), typed: None };
+            true
+        });
+    }
+    tree
+}
+
+#[test]
+fn the_example_is_a_configuration_without_warnings() {
+    let config = parse(EXAMPLE, "config.example.toml", &|_| None).unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn the_example_names_every_key_that_the_reader_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = whole(folder.path());
+    let written = paths(&tree);
+    let text = uncommented();
+    let findings = Findings::new(&text);
+    resolve::resolve(tree, &findings);
+    // Every table is there, so the keys in it were asked for; an unknown one would be a fault.
+    assert_eq!(*findings.asked.borrow(), written);
+    findings.conclude("example").unwrap();
+}
+
+#[test]
+fn the_values_in_the_example_are_the_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = uncommented();
+    let whole = whole(folder.path());
+    let config = resolved(whole.clone(), &text).unwrap();
+    let mut changed = Vec::new();
+    let mut required = Vec::new();
+    for path in paths(&whole) {
+        let mut without = whole.clone();
+        change(&mut without, &path, &mut |_| false);
+        let key = path.rsplit('.').next().unwrap();
+        match resolved(without, &text) {
+            Ok(other) if other == config => {}
+            Ok(_) => changed.push(path),
+            // The fault must be about this key: nothing else was touched.
+            Err(faults) if faults.contains(key) => required.push(path),
+            Err(faults) => panic!("{path}: {faults}"),
+        }
+    }
+    // Only the empty list of routes, whose upstream is then unused, is neither default nor required.
+    changed.retain(|path| path != "route");
+    assert_eq!(changed, ABSENT_BY_DEFAULT);
+    assert_eq!(
+        required,
+        [
+            "listener",
+            "listener.address",
+            "listener.tls.certificate",
+            "listener.tls.key",
+            "route.accept",
+            "route.path",
+            "route.upstream",
+            "token_api",
+            "token_api.mount",
+            "token_api.name",
+            "token_api.style",
+            "upstream",
+            "upstream.endpoints",
+            "upstream.name",
+        ]
+    );
+}

@@ -1,0 +1,13 @@
+//! Rules without I/O or clock: tokens, records, identities, who may do what. Knows neither HTTP nor a store.
+
+pub mod access;
+pub mod identity;
+pub mod record;
+pub mod time;
+pub mod token;
+
+pub use access::RevokeVerdict;
+pub use identity::Identity;
+pub use record::{Owner, Record, RecordKind};
+pub use time::{Moment, Timestamp};
+pub use token::{RawToken, TokenDigest, TokenId};

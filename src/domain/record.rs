@@ -1,0 +1,67 @@
+//! The server-side entry of a token. No record, no access: the allowlist.
+
+use super::{Identity, Timestamp, TokenDigest, TokenId};
+
+/// Everything that the store knows of one token, never the token itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The key of the record: what a presented token is looked up by.
+    pub digest: TokenDigest,
+    /// The public id, unique in the store.
+    pub id: TokenId,
+    /// The name of the token API that issued it; it opens only what accepts that name.
+    pub token_api: String,
+    /// What the token may be used for.
+    pub kind: RecordKind,
+    /// Whom it speaks for.
+    pub identity: Identity,
+    /// The label that its owner gave it.
+    pub name: Option<String>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// The first moment at which it is no longer accepted; `None`: it does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute; kept by the store, not by its issuer.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// What a token may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A key that its owner listed, uses and revokes.
+    ApiKey,
+    /// A credential from an administrator, good only for making API keys. Never listed, not revocable over the token API.
+    Bootstrap {
+        /// How many more keys it can make. At 0 it is spent: it opens nothing, but is still known for what it was.
+        mints_left: u32,
+    },
+}
+
+/// Whose token it is: one subject within one token API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The token API's name.
+    pub token_api: String,
+    /// The subject.
+    pub subject: String,
+}
+
+impl Record {
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { token_api: self.token_api.clone(), subject: self.identity.subject.clone() }
+    }
+
+    /// Whether it has expired at `now`: the moment named by `expires_at` is already too late (RFC 7519, section 4.1.4).
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| now >= end)
+    }
+
+    /// Whether it is a bootstrap token, spent or not.
+    #[must_use]
+    pub fn is_bootstrap(&self) -> bool {
+        matches!(self.kind, RecordKind::Bootstrap { .. })
+    }
+}

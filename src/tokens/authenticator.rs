@@ -1,0 +1,155 @@
+//! From the characters of a token to a caller, or to a "no". A "no" is a value; "cannot tell" is an error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cache::{Answer, FlightOutcome, Join, Leader, TokenCache};
+use super::keyring::{CredentialSort, Pepper};
+use super::signed::{SignedClaims, SignedTokenFault, SignedTokens};
+use super::store::{Store, StoreError};
+use super::verified::{Caller, Verified};
+use crate::domain::{Moment, Record, TokenDigest};
+
+/// Checks tokens.
+pub struct Authenticator {
+    cache: Arc<TokenCache>,
+    store: Arc<dyn Store>,
+    signed: Arc<SignedTokens>,
+    pepper: Arc<Pepper>,
+    deadline: Duration,
+}
+
+/// The answer to "is this token good?".
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Yes, and this is who holds it.
+    Passed(Caller),
+    /// No.
+    Refused(Refused),
+}
+
+/// Why not. For the log: a client learns only that the token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Refused by its form or its signature; the store was not asked.
+    #[error(transparent)]
+    Signature(#[from] SignedTokenFault),
+    /// It has no record: revoked, or never recorded here.
+    #[error("it has no record")]
+    NoRecord,
+    /// It is over.
+    #[error("it has expired")]
+    Expired,
+}
+
+/// A revocation in the same shard breaks a fence by bad luck; so many in a row is no luck any more.
+const FLIGHTS: usize = 16;
+
+impl Authenticator {
+    /// `deadline`: how long one look-up may take before the answer is "cannot tell".
+    #[must_use]
+    pub fn new(
+        cache: Arc<TokenCache>,
+        store: Arc<dyn Store>,
+        signed: Arc<SignedTokens>,
+        pepper: Arc<Pepper>,
+        deadline: Duration,
+    ) -> Self {
+        Self { cache, store, signed, pepper, deadline }
+    }
+
+    /// What the token is known by.
+    #[must_use]
+    pub fn digest(&self, token: &str) -> TokenDigest {
+        self.pepper.digest(CredentialSort::SignedToken, token)
+    }
+
+    /// The cache, for who keeps copies of its answers behind its fences.
+    #[must_use]
+    pub fn cache(&self) -> &TokenCache {
+        &self.cache
+    }
+
+    /// What the cache says: the hit path, without a signature check and without the store.
+    #[must_use]
+    pub fn recall(&self, digest: TokenDigest, now: Moment) -> Option<Verdict> {
+        self.cache.recall(&digest, now.monotonic).map(|answer| judge(digest, answer, now))
+    }
+
+    /// The whole check, for a token that the cache does not know: signature first, so that a forged one costs the store
+    /// nothing; then its record, read once for all who ask at the same time.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell, or not within the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// A read that has begun goes on for the others who wait for it.
+    pub async fn check(&self, token: &str, digest: TokenDigest, now: Moment) -> Result<Verdict, StoreError> {
+        let claims = match self.signed.verify(token, now.wall) {
+            Ok(claims) => claims,
+            Err(fault) => return Ok(Verdict::Refused(fault.into())),
+        };
+        let mut flight = match self.cache.join(digest, now.monotonic) {
+            Join::Answer(answer) => return Ok(judge(digest, answer, now)),
+            Join::Follower(flight) => flight,
+            Join::Leader(leader) => {
+                let flight = leader.subscribe();
+                let read = read(leader, Arc::clone(&self.store), claims, self.deadline);
+                tokio::spawn(read);
+                flight
+            }
+        };
+        let landed = tokio::time::timeout(self.deadline, flight.wait_for(Option::is_some)).await;
+        match landed {
+            Ok(Ok(outcome)) => match outcome.as_ref() {
+                Some(Ok(answer)) => Ok(judge(digest, answer.clone(), now)),
+                Some(Err(fault)) => Err(fault.clone()),
+                None => Err(StoreError::Unavailable("a look-up ended without an answer".into())),
+            },
+            Ok(Err(_)) => Err(StoreError::Unavailable("a look-up was abandoned".into())),
+            Err(_) => Err(StoreError::TimedOut),
+        }
+    }
+}
+
+/// Reads the record of one token and lands with it.
+async fn read(leader: Leader, store: Arc<dyn Store>, claims: SignedClaims, deadline: Duration) {
+    for _ in 0..FLIGHTS {
+        let fence = leader.fence();
+        let found = tokio::time::timeout(deadline, store.find(leader.digest())).await;
+        let outcome: FlightOutcome = match found {
+            Ok(Ok(Some(record))) => matching(&record, &claims),
+            Ok(Ok(None)) => Ok(Answer::Absent),
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => Err(StoreError::TimedOut),
+        };
+        if leader.land(fence, outcome, std::time::Instant::now()).is_ok() {
+            return;
+        }
+    }
+    let _ = leader.land(leader.fence(), Err(StoreError::Overloaded), std::time::Instant::now());
+}
+
+/// The record must say what the token says: they were made together.
+fn matching(record: &Record, claims: &SignedClaims) -> FlightOutcome {
+    if record.id != claims.id || record.identity != claims.identity || record.expires_at != claims.expires_at {
+        return Err(StoreError::Corrupt(format!("record and token {} differ", claims.id)));
+    }
+    let token = Arc::new(Verified::new(record, record.token_api.as_str().into()));
+    Ok(if record.is_bootstrap() { Answer::PresentOnce(token) } else { Answer::Present(token) })
+}
+
+fn judge(digest: TokenDigest, answer: Answer, now: Moment) -> Verdict {
+    match answer {
+        Answer::Present(token) | Answer::PresentOnce(token) => {
+            if token.is_expired(now.wall) {
+                Verdict::Refused(Refused::Expired)
+            } else {
+                Verdict::Passed(Caller { digest, token })
+            }
+        }
+        Answer::Absent => Verdict::Refused(Refused::NoRecord),
+    }
+}

@@ -1,0 +1,73 @@
+//! What a caller can ask a token API to do, and what comes of it: the words between the faces and the service.
+
+use crate::domain::{RawToken, Record, TokenId};
+
+/// The longest label of a token, in characters (Unicode scalar values), not bytes.
+pub const NAME_MAX_CHARS: usize = 120;
+/// The longest lifetime that can be asked for: one year.
+pub const LIFETIME_MAX_MINUTES: u32 = 525_600;
+
+/// One call, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make a key with the caller's identity.
+    Issue {
+        /// Its label.
+        name: Option<String>,
+        /// Its lifetime, 1 to [`LIFETIME_MAX_MINUTES`]; `None`: it does not expire.
+        lifetime_minutes: Option<u32>,
+    },
+    /// Name the caller's keys.
+    List,
+    /// Revoke the key that makes the call.
+    RevokeCurrent,
+    /// Revoke one key.
+    Revoke(TokenId),
+    /// Revoke all keys of the caller.
+    RevokeAll,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// A key was made. The one place where it is ever seen.
+    Issued {
+        /// The key.
+        token: RawToken,
+        /// Its record.
+        record: Box<Record>,
+        /// Its lifetime, as asked for.
+        lifetime_minutes: Option<u32>,
+    },
+    /// The caller's keys, oldest first.
+    Listed(Vec<Record>),
+    /// It is revoked.
+    Revoked(TokenId),
+    /// There is no such key.
+    NotFound(TokenId),
+    /// All keys of this subject are revoked.
+    AllRevoked {
+        /// Whose.
+        subject: String,
+    },
+}
+
+/// Why nothing came of it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The caller's own token is no longer good, or not for this.
+    #[error("the credential is no longer accepted")]
+    CredentialGone,
+    /// The key is somebody else's.
+    #[error("the token belongs to another user")]
+    NotOwner,
+    /// A bootstrap token is not revoked over a token API.
+    #[error("a bootstrap token is managed by an administrator")]
+    Protected,
+    /// The store cannot tell or cannot do it. A change may or may not have taken effect; it can be repeated.
+    #[error(transparent)]
+    Store(#[from] super::store::StoreError),
+    /// A key could not be signed.
+    #[error(transparent)]
+    Signing(#[from] super::signed::KeyError),
+}

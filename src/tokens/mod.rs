@@ -1,0 +1,10 @@
+//! The use-cases: what can be done with tokens, and how a credential is checked. Knows neither HTTP nor a database.
+
+pub mod authenticator;
+pub mod cache;
+pub mod command;
+pub mod keyring;
+pub mod service;
+pub mod signed;
+pub mod store;
+pub mod verified;

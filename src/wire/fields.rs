@@ -1,0 +1,213 @@
+//! Header fields that are not the message's but the connection's, and names that look like others.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Removes what `Connection` names, on every one of its lines, and then the fixed set. Returns whether `TE: trailers` was among
+/// what went: the one thing in `TE` that is worth saying to the next hop.
+///
+/// What `Connection` must not take away is to be set afterwards (cf. CVE-2024-45410). `Host`, the framing and the credential
+/// are not taken away by being named: they are the message's own.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
+    let accepts_trailers = headers.contains_key(header::TE)
+        && headers.get_all(header::TE).iter().any(|value| {
+            tokens(value).any(|token| {
+                token
+                    .split(|&byte| byte == b';')
+                    .next()
+                    .is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+            })
+        });
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(tokens)
+            .filter_map(|token| HeaderName::from_bytes(token).ok())
+            .filter(|name| !PROTECTED.contains(name))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    accepts_trailers
+}
+
+const PROTECTED: [HeaderName; 6] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+];
+
+/// The elements of a comma-separated list, empty ones left out (RFC 9110, section 5.6.1).
+pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// Whether a list field has this element, on any of its lines, in any case.
+#[must_use]
+pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|value| tokens(value).any(|found| found.eq_ignore_ascii_case(token.as_bytes())))
+}
+
+/// Names under which somebody behind keyward might read a field of ours: letters of either case, and any other character
+/// than a letter or digit as a hyphen, as CGI, WSGI and PHP fold them (cf. CVE-2025-64484).
+#[derive(Clone, Debug, Default)]
+pub struct FoldedNames {
+    exact: Vec<Box<[u8]>>,
+    prefixes: Vec<Box<[u8]>>,
+    /// Whether a name may begin so, by its folded first byte.
+    first: Vec<u8>,
+}
+
+impl FoldedNames {
+    /// Names, and beginnings of names.
+    #[must_use]
+    pub fn new<'a>(exact: impl IntoIterator<Item = &'a str>, prefixes: impl IntoIterator<Item = &'a str>) -> Self {
+        let folded = |name: &str| name.bytes().map(fold).collect::<Box<[u8]>>();
+        let exact: Vec<_> = exact.into_iter().map(folded).collect();
+        let prefixes: Vec<_> = prefixes.into_iter().map(folded).collect();
+        let mut first: Vec<u8> = exact.iter().chain(&prefixes).filter_map(|name| name.first().copied()).collect();
+        first.sort_unstable();
+        first.dedup();
+        Self { exact, prefixes, first }
+    }
+
+    /// Whether `name` folds to one of them.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let name = name.as_bytes();
+        let Some(first) = name.first() else { return false };
+        if !self.first.contains(&fold(*first)) {
+            return false;
+        }
+        let same = |ours: &[u8], theirs: &[u8]| {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| *ours == fold(*theirs))
+        };
+        self.prefixes.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(prefix, start)))
+            || self.exact.iter().any(|exact| same(exact, name))
+    }
+
+    /// Removes every field whose name folds to one of them.
+    pub fn strip_from(&self, headers: &mut HeaderMap) {
+        // Nearly always there is nothing to remove: look first, so that the common case allocates nothing.
+        while let Some(name) = headers.keys().find(|name| self.matches(name.as_str())).cloned() {
+            headers.remove(name);
+        }
+    }
+}
+
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// A field value of visible ASCII: everything else, and `%` itself, percent-encoded as UTF-8, so that a value can neither end
+/// its line nor be misread, and decodes to exactly what it was.
+#[must_use]
+pub fn visible(text: &str) -> HeaderValue {
+    let is_visible = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'%';
+    let encoded = if text.bytes().all(is_visible) {
+        text.to_owned()
+    } else {
+        text.bytes().fold(String::with_capacity(text.len() + 16), |mut out, byte| {
+            if is_visible(byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+            out
+        })
+    };
+    HeaderValue::try_from(encoded).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::try_from(*name).expect("a name"), HeaderValue::try_from(*value).expect("a value"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_connection_line_is_read_in_any_case_and_the_fixed_set_goes() {
+        let mut fields = headers(&[
+            ("connection", ""),
+            ("connection", "X-One , ,x-TWO"),
+            ("connection", "close"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("te", "gzip, trailers;q=0.5"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("upgrade", "h2c"),
+        ]);
+        assert!(strip_hop_by_hop(&mut fields));
+        assert_eq!(fields, headers(&[("x-three", "3")]));
+    }
+
+    #[test]
+    fn connection_takes_no_field_that_is_the_messages_own() {
+        let mut fields = headers(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
+        assert!(!strip_hop_by_hop(&mut fields));
+        assert_eq!(fields, headers(&[("host", "a"), ("content-length", "1")]));
+    }
+
+    #[test]
+    fn names_are_known_under_every_alias() {
+        let names = FoldedNames::new(["Remote-User", "forwarded"], ["X-Keyward-", "x-forwarded-"]);
+        for alias in [
+            "remote_user",
+            "REMOTE.USER",
+            "Forwarded",
+            "x_keyward_subject",
+            "x.keyward.",
+            "X-KEYWARD-anything",
+            "x!forwarded~for",
+        ] {
+            assert!(names.matches(alias), "{alias}");
+        }
+        for other in
+            ["remote-users", "remoteuser", "x-keywar", "x-keyword-subject", "xkeyward-subject", "forwarded-for", ""]
+        {
+            assert!(!names.matches(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_visible_ascii_and_says_what_it_said() {
+        for (text, value) in [
+            ("ann", "ann"),
+            ("a b", "a%20b"),
+            ("100%", "100%25"),
+            ("é\r\nX: y\0", "%C3%A9%0D%0AX:%20y%00"),
+            ("auth0|x", "auth0|x"),
+            ("", ""),
+        ] {
+            assert_eq!(visible(text), value, "{text:?}");
+        }
+    }
+}

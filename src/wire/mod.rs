@@ -1,0 +1,10 @@
+//! The words of HTTP that everybody who speaks it shares: pure functions and small types, no sockets.
+
+pub mod authority;
+pub mod chunks;
+pub mod deadline;
+pub mod fields;
+pub mod head;
+pub mod json;
+pub mod path;
+pub mod problem;
