@@ -19,7 +19,7 @@ pub(crate) enum Fault {
 }
 
 /// The fields of a head or of a trailer section, in order and as they came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fields(pub(crate) Vec<(String, Vec<u8>)>);
 
 impl Fields {
@@ -37,6 +37,13 @@ impl Fields {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(found, _)| found.eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |(name, value): &(String, Vec<u8>)| format!("{name}: {}", String::from_utf8_lossy(value));
+        f.debug_list().entries(self.0.iter().map(text)).finish()
     }
 }
 
