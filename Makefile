@@ -1,0 +1,97 @@
+# make test    everything that must hold: tools, format, lints, documentation, tests
+# make audit   licences, bans and sources of the dependencies, and known advisories
+# make bench   what a request costs, next to nginx
+# make demo    keyward with a temporary store and an echo upstream
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := test
+.PHONY: test tools format lint doc check audit bench demo
+
+CARGO ?= cargo
+
+# One step after the other, whatever -j says: they share one build directory.
+test:
+	@$(MAKE) --no-print-directory tools
+	$(MAKE) --no-print-directory format
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory doc
+	$(MAKE) --no-print-directory check
+	echo "make test: everything holds"
+
+# SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need.
+tools:
+	@say() { echo "make test: $$*" >&2; }
+	if ! command -v $(CARGO) >/dev/null; then
+	    say "cargo is missing: install Rust (see rust-version in Cargo.toml for the oldest that will do) and try again"
+	    exit 1
+	fi
+	missing=
+	$(CARGO) fmt --version >/dev/null 2>&1 || missing="$$missing rustfmt"
+	$(CARGO) clippy --version >/dev/null 2>&1 || missing="$$missing clippy"
+	if [ -n "$$missing" ]; then
+	    if ! command -v rustup >/dev/null; then
+	        say "missing:$$missing. There is no rustup to add it with: install it beside your Rust and try again"
+	        exit 1
+	    fi
+	    say "adding$$missing with rustup"
+	    rustup component add $$missing || { say "rustup could not add$$missing"; exit 1; }
+	fi
+	compiles() {
+	    local room outcome=0
+	    room=$$(mktemp -d)
+	    printf '#include <stdio.h>\nint main(void) { return 0; }\n' > "$$room/a.c"
+	    "$${CC:-cc}" -o "$$room/a" "$$room/a.c" 2>/dev/null || outcome=1
+	    rm -r "$$room"
+	    return $$outcome
+	}
+	if ! compiles; then
+	    by=
+	    if [ "$$(id -u)" = 0 ]; then by=env
+	    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then by="sudo -n env"
+	    fi
+	    if [ -z "$$by" ] || ! command -v apt-get >/dev/null; then
+	        say "a C compiler with its headers is missing, and this user cannot install it."
+	        say "On Debian, as root: apt-get install gcc libc6-dev"
+	        exit 1
+	    fi
+	    say "installing a C compiler: gcc libc6-dev"
+	    $$by apt-get update -q || say "the package lists could not be refreshed; trying with those that are there"
+	    $$by DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends gcc libc6-dev \
+	        || { say "gcc and libc6-dev could not be installed"; exit 1; }
+	    compiles || { say "a C compiler was installed, but still compiles nothing: is CC set to another one?"; exit 1; }
+	fi
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+check:
+	$(CARGO) test --locked
+
+audit:
+	@say() { echo "make audit: $$*" >&2; }
+	if ! $(CARGO) deny --version >/dev/null 2>&1; then
+	    say "installing cargo-deny"
+	    $(CARGO) install cargo-deny --locked || { say "cargo-deny could not be installed"; exit 1; }
+	fi
+	$(CARGO) deny --locked check licenses bans sources
+	if $(CARGO) deny --locked fetch db; then
+	    $(CARGO) deny --locked check --disable-fetch advisories
+	    say "licences, bans, sources and advisories hold"
+	else
+	    say "the advisory database cannot be reached from here: ADVISORIES WERE NOT CHECKED"
+	    say "licences, bans and sources hold"
+	fi
+
+bench:
+	bench/run
+
+demo:
+	$(CARGO) run --locked --release -- demo

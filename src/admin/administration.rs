@@ -1,0 +1,201 @@
+//! What an administrator may do with tokens, whoever carries it out: a running keyward, or the store alone.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Listing;
+use crate::domain::{Identity, RawToken, TokenId};
+use crate::tokens::store::{Filter, StoreError};
+
+/// What every operation returns.
+pub type AdminFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, AdminError>> + Send + 'a>>;
+
+/// The most keys that one bootstrap token can be good for.
+pub const MAX_MINTS: u32 = 1_000_000;
+
+/// The most tokens that one list shows: a list is built in memory, and a longer one is narrowed by a filter.
+pub const MAX_LISTED: usize = 100_000;
+
+/// The most characters of one claim: longer ones would not fit beside the others into a header of a request.
+const MAX_CLAIM_CHARACTERS: usize = 255;
+
+/// The administrator's operations on tokens.
+///
+/// # Cancel safety
+///
+/// Dropping a future does not undo what has been handed to the store: who drops one knows nothing of its outcome.
+pub trait Administration: Send + Sync + 'static {
+    /// Makes a bootstrap token. The token is in the answer and nowhere else.
+    fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap>;
+
+    /// The tokens that match, oldest first. The caller sets `bootstrap` and a `limit` of at most [`MAX_LISTED`].
+    fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>>;
+
+    /// Revokes the token of this kind with this public id. An id of the other kind is [`Revocation::NotFound`]. When
+    /// [`Revocation::Revoked`] is answered, no worker accepts the token any more.
+    fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation>;
+}
+
+/// The two kinds of token that an administrator manages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// A key that its owner made, listed and uses.
+    ApiKey,
+    /// A credential from an administrator, good only for making API keys.
+    Bootstrap,
+}
+
+impl fmt::Display for TokenKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey => "token",
+            Self::Bootstrap => "bootstrap token",
+        })
+    }
+}
+
+/// What a new bootstrap token is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapRequest {
+    /// The token API that it makes keys of.
+    pub token_api: String,
+    /// Whom the keys will speak for.
+    pub identity: Identity,
+    /// How many keys it can make: 1 to [`MAX_MINTS`].
+    pub mints: u32,
+    /// How long it is good for, at least a second; `None`: until it is spent or revoked.
+    pub expires_in: Option<Duration>,
+}
+
+impl BootstrapRequest {
+    /// Checks what can be checked without knowing the token APIs.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is wrong, in words: the caller's fault.
+    pub fn check(&self) -> Result<(), AdminError> {
+        let Identity { subject, username, organization, role, email } = &self.identity;
+        let fields = [
+            ("token_api", Some(&self.token_api)),
+            ("subject", Some(subject)),
+            ("username", username.as_ref()),
+            ("organization", organization.as_ref()),
+            ("role", role.as_ref()),
+            ("email", email.as_ref()),
+        ];
+        for (field, text) in fields {
+            if let Some(text) = text {
+                claim_text(text).map_err(|fault| AdminError::Refused(format!("{field}: {fault}")))?;
+            }
+        }
+        if !(1..=MAX_MINTS).contains(&self.mints) {
+            return Err(AdminError::Refused(format!("mints: must be between 1 and {MAX_MINTS}")));
+        }
+        if self.expires_in.is_some_and(|span| span < Duration::from_secs(1)) {
+            return Err(AdminError::Refused("expires_in_seconds: must be at least 1".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Takes a claim as an administrator typed it.
+///
+/// # Errors
+///
+/// What is wrong with it: it is empty, longer than 255 characters, or holds control characters.
+pub fn claim_text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("must not be empty".to_owned())
+    } else if text.chars().count() > MAX_CLAIM_CHARACTERS {
+        Err(format!("must be at most {MAX_CLAIM_CHARACTERS} characters"))
+    } else if text.chars().any(char::is_control) {
+        Err("must not hold control characters".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A bootstrap token that has just been made.
+#[derive(Clone, Debug)]
+pub struct IssuedBootstrap {
+    /// Its public id: what revokes it.
+    pub id: TokenId,
+    /// The token itself.
+    pub token: RawToken,
+}
+
+/// What became of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Revocation {
+    /// It was there, and nothing accepts it any more.
+    Revoked,
+    /// No token of that kind has this id.
+    NotFound,
+}
+
+/// Why an operation was not carried out. The words are for the administrator: they may name the store, never a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// What was asked for cannot be; asking again will not help.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be done now, or it is not known whether it was; asking again may help.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> BootstrapRequest {
+        BootstrapRequest {
+            token_api: "jarvispy".into(),
+            identity: Identity {
+                subject: "u1".into(),
+                username: Some("ann".into()),
+                organization: Some("acme".into()),
+                role: Some("user".into()),
+                email: None,
+            },
+            mints: 1,
+            expires_in: None,
+        }
+    }
+
+    #[test]
+    fn a_request_is_checked_field_by_field_and_the_fault_names_the_field() {
+        assert_eq!(request().check(), Ok(()));
+        let mut wrong = request();
+        wrong.identity.subject = String::new();
+        assert_eq!(wrong.check(), Err(AdminError::Refused("subject: must not be empty".into())));
+        wrong = request();
+        wrong.identity.role = Some("a\nb".into());
+        assert_eq!(wrong.check(), Err(AdminError::Refused("role: must not hold control characters".into())));
+        wrong = request();
+        wrong.identity.email = Some("é".repeat(256));
+        assert_eq!(wrong.check(), Err(AdminError::Refused("email: must be at most 255 characters".into())));
+        wrong.identity.email = Some("é".repeat(255));
+        assert_eq!(wrong.check(), Ok(()));
+        for mints in [0, MAX_MINTS + 1] {
+            wrong = request();
+            wrong.mints = mints;
+            assert!(wrong.check().is_err(), "{mints}");
+        }
+        wrong = request();
+        wrong.expires_in = Some(Duration::ZERO);
+        assert!(wrong.check().is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! The connections of both doors: accepted, bounded in number, size and time, and ended when keyward stops.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::answer::Answer;
+
+/// The signal to stop: `true`, or the loss of its sender.
+pub type Stop = watch::Receiver<bool>;
+
+/// Connections at a time and door; more wait in the backlog. Probes, a scraper and an administrator need a handful.
+const MAX_CONNECTIONS: usize = 64;
+
+/// From the readiness to read a head to its last byte; so this is also how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection is reused. Bounds a client that reads its answers slowly or not at all.
+const CONNECTION_LIFE: Duration = Duration::from_secs(60);
+
+/// How long a last exchange may go on after that: longer than the longest operation.
+const CLOSE_GRACE: Duration = Duration::from_secs(35);
+
+/// How long exchanges may go on after the signal to stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// The pause after a failed accept: without file descriptors to spare, the next one would fail as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of a head, and of what is buffered of an answer.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// Lines of a head.
+const HEAD_LINES: usize = 64;
+
+/// Where connections come from.
+pub(super) trait Door: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection.
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        self.poll_accept(context).map_ok(|(stream, _)| stream)
+    }
+}
+
+impl Door for UnixListener {
+    type Stream = UnixStream;
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
+        self.poll_accept(context).map_ok(|(stream, _)| stream)
+    }
+}
+
+/// What answers the requests of a door.
+pub(super) trait Desk: Send + Sync + 'static {
+    /// Answers one request.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+}
+
+/// Serves until the signal to stop, then lets running exchanges end.
+pub(super) async fn serve<D: Door>(door: &D, desk: Arc<impl Desk>, mut stop: Stop) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = poll_fn(|context| door.poll_accept(context)), if connections.len() < MAX_CONNECTIONS => {
+                match accepted {
+                    Ok(stream) => {
+                        connections.spawn(converse(stream, Arc::clone(&desk), stop.clone()));
+                    }
+                    Err(error) => {
+                        warn!(%error, "the admin listener could not accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+    // What is still open after the grace is closed with the set.
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_GRACE, all_ended).await.is_err() {
+        warn!("admin connections were cut off after {} s", STOP_GRACE.as_secs());
+    }
+}
+
+async fn converse<S>(stream: S, desk: Arc<impl Desk>, mut stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(desk.answer(request).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(HEAD_LINES)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    tokio::select! {
+        ended = connection.as_mut() => {
+            if let Err(error) = ended {
+                debug!(%error, "an admin connection ended early");
+            }
+            return;
+        }
+        () = stopped(&mut stop) => {}
+        () = tokio::time::sleep(CONNECTION_LIFE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(CLOSE_GRACE, connection).await;
+}
+
+async fn stopped(stop: &mut Stop) {
+    // A lost sender is a control thread that is gone: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

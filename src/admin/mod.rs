@@ -1,0 +1,31 @@
+//! The administrator's two doors: a TCP listener that answers probes and metrics and changes nothing, and a Unix socket
+//! over which the command line manages the tokens of a running keyward.
+//!
+//! Neither is the data plane: they run on the control thread, know no route and no upstream, and are never bound to a
+//! public listener. What they show and do comes through two traits, [`Status`] and [`Administration`], so this module
+//! knows no store. The socket has no login of its own: its file belongs to keyward's user with mode 0600, and who can
+//! open it can read the store as well.
+
+mod administration;
+mod answer;
+mod client;
+mod connection;
+mod listing;
+mod operations;
+mod probes;
+mod socket;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use administration::{
+    AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, MAX_LISTED, MAX_MINTS, Revocation,
+    TokenKind, claim_text,
+};
+pub use client::{SocketClient, probe_readiness};
+pub use connection::Stop;
+pub use listing::Listing;
+pub use operations::serve_socket;
+pub use probes::serve_probes;
+pub use socket::{AdminSocket, SocketError};
+pub use status::{Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport};

@@ -1,0 +1,179 @@
+//! The command line: one file per command, each with its arguments and what it does.
+//!
+//! Standard output carries the result and nothing else, standard error the words about it. A token or password is never
+//! an argument: the argument list of a process is there for everybody to read. Commands that manage tokens talk to a
+//! running keyward over its admin socket, and to the store itself when none runs.
+
+mod bootstrap;
+mod completions;
+mod demo;
+mod door;
+mod health;
+mod run;
+mod settings;
+mod span;
+mod table;
+#[cfg(test)]
+mod tests;
+mod token;
+mod validate;
+mod version;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::admin::Administration;
+
+pub use settings::Settings;
+
+/// Done.
+const DONE: ExitCode = ExitCode::SUCCESS;
+
+/// Refused or failed; standard error says why.
+const REFUSED: ExitCode = ExitCode::FAILURE;
+
+/// The arguments were wrong, as the shell's own commands say it.
+const WRONG_USAGE: u8 = 2;
+
+/// The rest of the program, as the command line needs it: the parts are put together elsewhere.
+pub trait Runtime {
+    /// Runs keyward in the foreground until it is told to stop. All faults of the configuration, and whatever else keeps
+    /// it from starting, have been written to standard error when this returns [`ExitCode::FAILURE`].
+    fn run(&self, config: &Path) -> ExitCode;
+
+    /// Runs the demonstration on `address` until it is told to stop: a temporary store, a built-in echo upstream, and the
+    /// calls to try on standard output. Touches no file of the user's.
+    fn demo(&self, address: SocketAddr) -> ExitCode;
+
+    /// Loads the configuration as [`Runtime::run`] would, without starting anything.
+    ///
+    /// # Errors
+    ///
+    /// Every fault, one line each, in the order of the file: `keyward.toml:12:7: message`.
+    fn settings(&self, config: &Path) -> Result<Settings, String> {
+        crate::config::load(config).map(|config| Settings::from(&config)).map_err(|faults| faults.to_string())
+    }
+
+    /// Opens the store for the command line alone, when no keyward runs. The answer's futures are awaited on a tokio
+    /// runtime with time and I/O that was made after this call.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened, in words; among others, that a running keyward has it open: what it remembers of verified
+    /// tokens would not learn of a revocation made behind its back.
+    fn open_administration(&self, config: &Path) -> Result<Box<dyn Administration>, String>;
+}
+
+/// An authenticating reverse proxy: checks every bearer token against a server-side allowlist.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration file.
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "keyward.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try keyward: a temporary store, a built-in echo upstream, and the calls to make.
+    Demo(demo::Arguments),
+    /// Run keyward in the foreground.
+    Run(run::Arguments),
+    /// Check the configuration and say everything that is wrong with it.
+    Validate(validate::Arguments),
+    /// Make, list and revoke bootstrap tokens: an administrator's credentials for making API keys.
+    #[command(subcommand)]
+    Bootstrap(bootstrap::Command),
+    /// List and revoke the API keys of all users.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Ask a running keyward whether it is ready: exit code 0 if it is.
+    Health(health::Arguments),
+    /// Print the version.
+    Version(version::Arguments),
+    /// Print the completion script of a shell.
+    Completions(completions::Arguments),
+}
+
+/// What every command gets.
+struct Context<'a> {
+    config: &'a Path,
+    runtime: &'a dyn Runtime,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl Context<'_> {
+    /// Says on standard error what went wrong, and fails.
+    fn refuse(&mut self, words: impl std::fmt::Display) -> ExitCode {
+        // If even that cannot be written, the exit code still says it.
+        let _ = writeln!(self.err, "keyward: {words}");
+        REFUSED
+    }
+
+    /// Says something on standard error that is not the result.
+    fn note(&mut self, words: impl std::fmt::Display) {
+        let _ = writeln!(self.err, "keyward: {words}");
+    }
+
+    /// Done, if the result could be written.
+    fn shown(&mut self, written: io::Result<()>) -> ExitCode {
+        match written.and_then(|()| self.out.flush()) {
+            Ok(()) => DONE,
+            Err(error) => self.refuse(format_args!("standard output cannot be written: {error}")),
+        }
+    }
+
+    /// The settings, or all faults on standard error and the exit code.
+    fn settings(&mut self) -> Result<Settings, ExitCode> {
+        self.runtime.settings(self.config).map_err(|faults| {
+            let _ = writeln!(self.err, "{faults}");
+            REFUSED
+        })
+    }
+}
+
+/// The program: reads the process's arguments, does what they say, and returns the exit code. 0: done; 1: refused or
+/// failed; 2: wrong usage.
+#[must_use]
+pub fn main(runtime: &dyn Runtime) -> ExitCode {
+    execute(std::env::args_os(), runtime, &mut io::stdout(), &mut io::stderr())
+}
+
+fn execute(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    runtime: &dyn Runtime,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let _ = write!(err, "{}", error.render());
+            return ExitCode::from(WRONG_USAGE);
+        }
+        // `--help` and `--version`.
+        Err(answer) => {
+            let _ = write!(out, "{}", answer.render());
+            return DONE;
+        }
+    };
+    let mut context = Context { config: &cli.config, runtime, out, err };
+    match cli.command {
+        Command::Demo(arguments) => arguments.execute(&context),
+        Command::Run(arguments) => arguments.execute(&context),
+        Command::Validate(arguments) => arguments.execute(&mut context),
+        Command::Bootstrap(command) => command.execute(&mut context),
+        Command::Token(command) => command.execute(&mut context),
+        Command::Health(arguments) => arguments.execute(&mut context),
+        Command::Version(arguments) => arguments.execute(&mut context),
+        Command::Completions(arguments) => arguments.execute(&mut context),
+    }
+}

@@ -1,0 +1,479 @@
+//! The commands as they are typed, in front of a program that only remembers what it was asked.
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::admin::{
+    AdminError, AdminFuture, AdminSocket, BootstrapRequest, IssuedBootstrap, Listing, Readiness, Revocation, Status,
+    StatusFuture, TokenKind, serve_probes, serve_socket,
+};
+use crate::domain::{RawToken, Timestamp, TokenId};
+use crate::tokens::store::Filter;
+
+const ID: &str = "f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b";
+
+const CREATE: [&str; 12] = [
+    "bootstrap",
+    "create",
+    "--token-api",
+    "jarvispy",
+    "--sub",
+    "u1",
+    "--username",
+    "ann",
+    "--organization",
+    "acme",
+    "--role",
+    "user",
+];
+
+/// One API key, and a diary of what was asked; `prefix` tells two of them apart.
+#[derive(Clone, Default)]
+struct Tokens {
+    diary: Arc<Mutex<Vec<String>>>,
+    prefix: &'static str,
+}
+
+impl Tokens {
+    fn write(&self, line: String) {
+        self.diary.lock().expect("lock").push(format!("{}{line}", self.prefix));
+    }
+
+    fn id() -> TokenId {
+        TokenId::parse(ID).expect("an id")
+    }
+}
+
+impl Administration for Tokens {
+    fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
+        self.write(format!("create {} {} {:?}", request.identity.subject, request.mints, request.expires_in));
+        Box::pin(async { Ok(IssuedBootstrap { id: Self::id(), token: RawToken::new("header.payload.mac".into()) }) })
+    }
+
+    fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
+        self.write(format!("list {filter:?}"));
+        Box::pin(async {
+            Ok(vec![Listing {
+                id: Self::id(),
+                kind: TokenKind::ApiKey,
+                token_api: "jarvispy".into(),
+                subject: "u1".into(),
+                username: Some("ann".into()),
+                organization: None,
+                role: None,
+                email: None,
+                name: Some("laptop\u{1b}[2J".into()),
+                mints_left: None,
+                issued_at: Timestamp::from_unix_millis(1_813_917_600_000),
+                expires_at: None,
+                last_used_at: None,
+            }])
+        })
+    }
+
+    fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation> {
+        self.write(format!("revoke {kind} {id}"));
+        Box::pin(async move {
+            match kind {
+                TokenKind::ApiKey => Ok(Revocation::Revoked),
+                TokenKind::Bootstrap => Ok(Revocation::NotFound),
+            }
+        })
+    }
+}
+
+impl Status for Tokens {
+    fn readiness(&self) -> StatusFuture<'_, Readiness> {
+        Box::pin(async { Readiness::default() })
+    }
+
+    fn is_started(&self) -> bool {
+        true
+    }
+
+    fn components(&self) -> StatusFuture<'_, Vec<crate::admin::Component>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+}
+
+#[derive(Default)]
+struct Program {
+    settings: Settings,
+    faults: Vec<String>,
+    tokens: Tokens,
+    locked: bool,
+    calls: RefCell<Vec<String>>,
+}
+
+impl Runtime for Program {
+    fn run(&self, config: &Path) -> ExitCode {
+        self.calls.borrow_mut().push(format!("run {}", config.display()));
+        ExitCode::from(7)
+    }
+
+    fn demo(&self, address: SocketAddr) -> ExitCode {
+        self.calls.borrow_mut().push(format!("demo {address}"));
+        DONE
+    }
+
+    fn settings(&self, config: &Path) -> Result<Settings, String> {
+        self.calls.borrow_mut().push(format!("settings {}", config.display()));
+        if self.faults.is_empty() { Ok(self.settings.clone()) } else { Err(self.faults.join("\n")) }
+    }
+
+    fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
+        if self.locked {
+            return Err("the store is open in another process".into());
+        }
+        Ok(Box::new(self.tokens.clone()))
+    }
+}
+
+impl Program {
+    /// Exit code, standard output, standard error.
+    fn type_in(&self, arguments: &[&str]) -> (ExitCode, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let arguments = std::iter::once(&"keyward").chain(arguments);
+        let code = execute(arguments, self, &mut out, &mut err);
+        (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+    }
+
+    fn diary(&self) -> Vec<String> {
+        std::mem::take(&mut *self.tokens.diary.lock().expect("lock"))
+    }
+}
+
+#[test]
+fn the_commands_are_consistent_in_themselves() {
+    use clap::CommandFactory;
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn run_and_demo_are_handed_on_with_their_exit_code() {
+    let program = Program::default();
+    assert_eq!(program.type_in(&["run", "-c", "a.toml"]).0, ExitCode::from(7));
+    assert_eq!(program.type_in(&["--config", "b.toml", "run"]).0, ExitCode::from(7));
+    assert_eq!(program.type_in(&["run"]).0, ExitCode::from(7));
+    assert_eq!(program.type_in(&["demo"]).0, DONE);
+    assert_eq!(program.type_in(&["demo", "--address", "[::1]:0"]).0, DONE);
+    let calls = program.calls.borrow();
+    assert_eq!(*calls, ["run a.toml", "run b.toml", "run keyward.toml", "demo 127.0.0.1:8080", "demo [::1]:0"]);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_does_nothing() {
+    let program = Program::default();
+    let with = |more: &[&'static str]| [CREATE.as_slice(), more].concat();
+    for arguments in [
+        vec![],
+        vec!["frobnicate"],
+        vec!["run", "extra"],
+        vec!["run", "--frobnicate"],
+        vec!["bootstrap"],
+        vec!["bootstrap", "create", "--token-api", "jarvispy"],
+        with(&["--mints", "0"]),
+        with(&["--mints", "1000001"]),
+        with(&["--mints", "1.5"]),
+        with(&["--expires-in", "24"]),
+        with(&["--expires-in", "0s"]),
+        with(&["--email", ""]),
+        with(&["token"]),
+        vec!["bootstrap", "revoke", "not-a-uuid"],
+        vec!["token", "revoke"],
+        vec!["token", "list", "--limit", "0"],
+        vec!["token", "list", "--limit", "100001"],
+        vec!["completions", "cobol"],
+    ] {
+        let (code, out, err) = program.type_in(&arguments);
+        assert_eq!((code, out.as_str()), (ExitCode::from(WRONG_USAGE), ""), "{arguments:?}");
+        assert!(!err.is_empty(), "{arguments:?}");
+    }
+    assert!(program.diary().is_empty());
+    assert!(program.calls.borrow().is_empty());
+}
+
+#[test]
+fn help_version_and_completions_go_to_standard_output() {
+    let program = Program::default();
+    let (code, out, err) = program.type_in(&["--help"]);
+    assert_eq!((code, err.as_str()), (DONE, ""));
+    assert!(out.contains("bootstrap") && out.contains("completions"), "{out}");
+    let line = format!("keyward {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(program.type_in(&["version"]).1, line);
+    assert_eq!(program.type_in(&["--version"]).1, line);
+    let (_, out, _) = program.type_in(&["version", "--json"]);
+    assert_eq!(out, format!("{{\"name\":\"keyward\",\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, out, _) = program.type_in(&["completions", shell]);
+        assert_eq!(code, DONE);
+        assert!(out.contains("validate"), "{shell}");
+    }
+}
+
+#[test]
+fn validate_says_one_line_or_every_fault() {
+    let mut program = Program::default();
+    program.settings.summary = "1 listener, 2 routes".into();
+    program.settings.warnings = vec!["route /x is public".into()];
+    let (code, out, err) = program.type_in(&["validate"]);
+    assert_eq!((code, out.as_str()), (DONE, "keyward.toml is valid: 1 listener, 2 routes\n"));
+    assert_eq!(err, "keyward: warning: route /x is public\n");
+
+    program.faults = vec!["keyward.toml:1:1: one".into(), "keyward.toml:2:1: two".into()];
+    let (code, out, err) = program.type_in(&["validate"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (REFUSED, "", "keyward.toml:1:1: one\nkeyward.toml:2:1: two\n"));
+    assert_eq!(program.type_in(&CREATE).0, REFUSED, "nothing is done on a bad configuration");
+    assert!(program.diary().is_empty());
+}
+
+#[test]
+fn a_real_configuration_file_is_read_and_its_faults_have_places() {
+    struct Plain;
+    impl Runtime for Plain {
+        fn run(&self, _: &Path) -> ExitCode {
+            REFUSED
+        }
+
+        fn demo(&self, _: SocketAddr) -> ExitCode {
+            REFUSED
+        }
+
+        fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
+            Err("nothing to open".into())
+        }
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let path = room.path().join("a.toml");
+    let name = path.to_str().expect("text");
+    let validate = || {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = execute(["keyward", "validate", "-c", name], &Plain, &mut out, &mut err);
+        (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+    };
+    let (code, _, err) = validate();
+    assert!(code == REFUSED && err.contains("no such file"), "{err}");
+    let good = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"app\"\n\
+                endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\npath = \"/\"\nupstream = \"app\"\npublic = true\n";
+    fs::write(&path, good).expect("written");
+    let (code, out, _) = validate();
+    assert_eq!((code, out), (DONE, format!("{name} is valid: 1 listener, 1 route, 1 upstream, 0 token APIs\n")));
+    fs::write(&path, format!("{good}pubic = 1\n[sever]\n")).expect("written");
+    let (code, out, err) = validate();
+    assert_eq!((code, out.as_str(), err.lines().count()), (REFUSED, "", 2), "{err}");
+    assert!(err.contains(":10:1: unknown key") && err.contains(":11:"), "{err}");
+}
+
+#[test]
+fn bootstrap_create_prints_the_token_alone() {
+    let program = Program::default();
+    let (code, out, err) = program.type_in(&[CREATE.as_slice(), &["--mints", "5", "--expires-in", "24h"]].concat());
+    assert_eq!((code, out.as_str()), (DONE, "header.payload.mac\n"));
+    assert_eq!(err, format!("keyward: made bootstrap token {ID}\n"));
+    assert_eq!(program.diary(), ["create u1 5 Some(86400s)"]);
+    program.type_in(&CREATE);
+    assert_eq!(program.diary(), ["create u1 1 None"]);
+}
+
+#[test]
+fn lists_are_a_table_or_one_json_array() {
+    let program = Program::default();
+    let (code, out, _) = program.type_in(&["token", "list", "--sub", "u1", "--limit", "5"]);
+    assert_eq!(code, DONE);
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[0].starts_with("ID ") && lines[0].ends_with("LAST USED"), "{out}");
+    assert!(
+        lines[1].starts_with(ID) && lines[1].contains("2027-06-25T10:00:00Z") && lines[1].contains("never"),
+        "{out}"
+    );
+    assert!(!out.contains('\u{1b}'), "a name cannot steer the terminal");
+    assert_eq!(lines[0].find("USERNAME"), lines[1].find("ann"), "columns are aligned");
+    let (_, out, _) = program.type_in(&["bootstrap", "list", "--token-api", "jarvispy", "--json"]);
+    let parsed: Vec<Listing> = serde_json::from_str(&out).expect("an array");
+    assert_eq!(parsed.len(), 1);
+    let diary = program.diary();
+    assert!(diary[0].contains("bootstrap: Some(false)") && diary[0].contains("limit: 5"), "{diary:?}");
+    assert!(diary[1].contains("bootstrap: Some(true)") && diary[1].contains("jarvispy"), "{diary:?}");
+    let (_, _, err) = program.type_in(&["token", "list", "--limit", "1"]);
+    assert!(err.contains("only the first 1"), "{err}");
+}
+
+#[test]
+fn revoking_what_is_not_there_is_refused() {
+    let program = Program::default();
+    let (code, out, _) = program.type_in(&["token", "revoke", ID]);
+    assert_eq!((code, out), (DONE, format!("revoked token {ID}\n")));
+    let (code, out, err) = program.type_in(&["bootstrap", "revoke", ID]);
+    assert_eq!((code, out.as_str()), (REFUSED, ""));
+    assert_eq!(err, format!("keyward: there is no bootstrap token with the id {ID}\n"));
+}
+
+/// Output that nobody reads.
+struct ClosedPipe;
+
+impl Write for ClosedPipe {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_token_that_could_not_be_printed_is_no_success_and_its_id_is_said() {
+    let program = Program::default();
+    let mut err = Vec::new();
+    let arguments = std::iter::once("keyward").chain(CREATE);
+    assert_eq!(execute(arguments, &program, &mut ClosedPipe, &mut err), REFUSED);
+    let err = String::from_utf8(err).expect("text");
+    assert!(err.contains("cannot be written") && err.contains(ID), "{err}");
+    for command in [["version"].as_slice(), &["completions", "bash"], &["validate"]] {
+        let arguments = std::iter::once(&"keyward").chain(command);
+        assert_eq!(execute(arguments, &program, &mut ClosedPipe, &mut Vec::new()), REFUSED, "{command:?}");
+    }
+    let mut err = Vec::new();
+    let code = execute(["keyward", "token", "list"], &program, &mut ClosedPipe, &mut err);
+    assert_eq!((code, err.as_slice()), (DONE, b"".as_slice()), "a list that is cut short was read as far as wanted");
+}
+
+#[test]
+fn a_running_keyward_is_asked_first_and_the_store_only_when_none_runs() {
+    let room = tempfile::tempdir().expect("a directory");
+    let path = room.path().join("admin.sock");
+    let mut program = Program { locked: true, ..Program::default() };
+    program.settings.admin_socket = Some(path.clone());
+    let running = Tokens { prefix: "running: ", ..Tokens::default() };
+    let served = Serving::start(AdminSocket::bind(&path).expect("bound"), &running);
+    assert_eq!(program.type_in(&["token", "revoke", ID]).0, DONE);
+    let (code, out, _) = program.type_in(&[CREATE.as_slice(), &["--expires-in", "90s"]].concat());
+    assert_eq!((code, out.as_str()), (DONE, "header.payload.mac\n"));
+    assert_eq!(
+        *running.diary.lock().expect("lock"),
+        [format!("running: revoke token {ID}"), "running: create u1 1 Some(90s)".into()]
+    );
+    let (code, out, _) = program.type_in(&["health"]);
+    assert_eq!((code, out.as_str()), (DONE, "ready\n"), "without an admin address, the socket says it");
+    program.settings.admin_address = Some(served.probes);
+    assert_eq!(program.type_in(&["health"]).0, DONE);
+    drop(served);
+
+    assert_eq!(program.type_in(&["health"]).0, REFUSED, "nobody runs any more");
+    program.settings.admin_address = None;
+    let (code, _, err) = program.type_in(&["health"]);
+    assert_eq!(code, REFUSED);
+    assert!(err.contains("no keyward runs"), "{err}");
+    let (code, _, err) = program.type_in(&["token", "revoke", ID]);
+    assert_eq!((code, err.as_str()), (REFUSED, "keyward: the store is open in another process\n"));
+    program.locked = false;
+    assert_eq!(program.type_in(&["token", "revoke", ID]).0, DONE);
+    drop(UnixListener::bind(&path).expect("a file that a dead process left"));
+    assert_eq!(program.type_in(&["token", "revoke", ID]).0, DONE);
+    assert_eq!(program.diary().len(), 2, "both straight to the store");
+}
+
+#[test]
+fn a_keyward_that_may_run_but_cannot_be_asked_is_not_passed_by() {
+    let room = tempfile::tempdir().expect("a directory");
+    fs::write(room.path().join("file"), "").expect("written");
+    let mut program = Program::default();
+    // Not a directory: the answer to "does anybody listen there" is neither yes nor no.
+    program.settings.admin_socket = Some(room.path().join("file/admin.sock"));
+    let (code, _, err) = program.type_in(&["token", "revoke", ID]);
+    assert_eq!(code, REFUSED);
+    assert!(err.contains("cannot be reached"), "{err}");
+    assert!(program.diary().is_empty(), "the store was left alone");
+}
+
+#[test]
+fn a_failing_store_is_exit_code_1_with_its_words() {
+    struct Failing;
+    impl Administration for Failing {
+        fn bootstrap_create(&self, _: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
+            Box::pin(async { Err(AdminError::Refused("there is no token API named \"jarvispy\"".into())) })
+        }
+
+        fn list(&self, _: Filter) -> AdminFuture<'_, Vec<Listing>> {
+            Box::pin(async { Err(AdminError::Unavailable("the store is damaged: page 3".into())) })
+        }
+
+        fn revoke(&self, _: TokenKind, _: TokenId) -> AdminFuture<'_, Revocation> {
+            Box::pin(async { Err(AdminError::Unavailable("the store has no room left: disk".into())) })
+        }
+    }
+    struct Broken;
+    impl Runtime for Broken {
+        fn run(&self, _: &Path) -> ExitCode {
+            REFUSED
+        }
+
+        fn demo(&self, _: SocketAddr) -> ExitCode {
+            REFUSED
+        }
+
+        fn settings(&self, _: &Path) -> Result<Settings, String> {
+            Ok(Settings::default())
+        }
+
+        fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
+            Ok(Box::new(Failing))
+        }
+    }
+    for (arguments, words) in [
+        (CREATE.as_slice(), "keyward: there is no token API named \"jarvispy\"\n"),
+        (&["token", "list"], "keyward: the store is damaged: page 3\n"),
+        (&["token", "revoke", ID], "keyward: the store has no room left: disk\n"),
+    ] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = execute(std::iter::once(&"keyward").chain(arguments), &Broken, &mut out, &mut err);
+        assert_eq!((code, out.as_slice()), (REFUSED, b"".as_slice()));
+        assert_eq!(String::from_utf8(err).expect("text"), words);
+    }
+}
+
+/// A keyward's two doors on a thread of their own, until dropped.
+struct Serving {
+    probes: SocketAddr,
+    stop: tokio::sync::watch::Sender<bool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Serving {
+    fn start(socket: AdminSocket, tokens: &Tokens) -> Self {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let tokens = Arc::new(tokens.clone());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        listener.set_nonblocking(true).expect("set");
+        let probes = listener.local_addr().expect("an address");
+        let thread = std::thread::spawn(move || {
+            door::block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+                let ((), served) = tokio::join!(
+                    serve_probes(listener, tokens.clone(), stopped.clone()),
+                    serve_socket(socket, tokens.clone(), tokens, stopped)
+                );
+                served.expect("served");
+            })
+            .expect("a runtime");
+        });
+        Self { probes, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("it ends");
+        }
+    }
+}

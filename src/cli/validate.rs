@@ -1,0 +1,22 @@
+//! `keyward validate`: all faults of the configuration, or one line that says what it holds.
+
+use std::process::ExitCode;
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+
+impl Arguments {
+    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
+        let settings = match context.settings() {
+            Ok(settings) => settings,
+            Err(refused) => return refused,
+        };
+        for warning in &settings.warnings {
+            context.note(format_args!("warning: {warning}"));
+        }
+        let written = writeln!(context.out, "{} is valid: {}", context.config.display(), settings.summary);
+        context.shown(written)
+    }
+}

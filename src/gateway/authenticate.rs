@@ -1,0 +1,202 @@
+//! Authenticate: from the `Authorization` field to a caller.
+//!
+//! Nearly every request ends here at the worker's own small table: no lock, no store, no signature check. An entry of it is
+//! used only while its fence stands, so it is no staler than the cache that it was copied from.
+
+use std::rc::Rc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::exchange::Exchange;
+use super::parse::Normal;
+use super::plan::RouteSettings;
+use super::refusal::Refusal;
+use super::worker::{Local, WorkerGateway};
+use crate::domain::{Moment, TokenDigest};
+use crate::tokens::authenticator::{Refused, Verdict};
+use crate::tokens::cache::Fence;
+use crate::tokens::verified::{Caller, Power};
+
+/// A caller whose token is good, with all that is made once per token and not once per request.
+pub(super) struct Admitted {
+    pub(super) caller: Caller,
+    /// The identity headers, in wire form.
+    pub(super) identity: Vec<(HeaderName, HeaderValue)>,
+    /// Subject and token id as members of a JSON log line.
+    pub(super) log_members: Box<str>,
+}
+
+/// The worker's own table: direct-mapped, so that a look-up is one comparison.
+pub(super) struct Remembered {
+    slots: Box<[Option<Slot>]>,
+}
+
+struct Slot {
+    digest: TokenDigest,
+    fence: Fence,
+    admitted: Rc<Admitted>,
+}
+
+const SLOTS: usize = 4096;
+
+impl Remembered {
+    pub(super) fn new() -> Self {
+        Self { slots: (0..SLOTS).map(|_| None).collect() }
+    }
+
+    fn slot(&mut self, digest: &TokenDigest) -> Option<&mut Option<Slot>> {
+        // Other bits than the cache's shards are chosen by.
+        let at = usize::try_from(digest.prefix() >> 40).unwrap_or_default() % SLOTS;
+        self.slots.get_mut(at)
+    }
+
+    fn recall(&mut self, digest: &TokenDigest, fence: Fence) -> Option<Rc<Admitted>> {
+        match self.slot(digest)? {
+            Some(slot) if slot.digest == *digest && slot.fence == fence => Some(Rc::clone(&slot.admitted)),
+            _ => None,
+        }
+    }
+
+    fn remember(&mut self, fence: Fence, admitted: &Rc<Admitted>) {
+        let digest = admitted.caller.digest;
+        if let Some(slot) = self.slot(&digest) {
+            *slot = Some(Slot { digest, fence, admitted: Rc::clone(admitted) });
+        }
+    }
+}
+
+/// The caller that a route asks for; nobody, on a public route.
+pub(super) async fn caller(
+    gateway: &WorkerGateway,
+    local: &Local,
+    exchange: &mut Exchange,
+    route: &RouteSettings,
+    request: &Normal,
+) -> Result<Option<Rc<Admitted>>, Refusal> {
+    if route.accept.is_empty() {
+        return Ok(None);
+    }
+    let admitted = admit(gateway, local, exchange, &request.head.headers).await?;
+    if admitted.caller.token.power() != Power::Full {
+        // A bootstrap token makes keys and opens nothing.
+        return Err(Refusal::Forbidden);
+    }
+    Ok(Some(admitted))
+}
+
+/// Checks the credential of a request.
+pub(super) async fn admit(
+    gateway: &WorkerGateway,
+    local: &Local,
+    exchange: &mut Exchange,
+    headers: &HeaderMap,
+) -> Result<Rc<Admitted>, Refusal> {
+    let token = bearer(headers)?;
+    if token.len() > local.plan.token_limit {
+        return Err(Refusal::CredentialTooLong);
+    }
+    let authenticator = &gateway.shared.authenticator;
+    let digest = authenticator.digest(token);
+    let now = exchange.now();
+    // Taken before the answer is looked for: what is invalidated later is then noticed.
+    let fence = authenticator.cache().fence(&digest);
+    if let Some(admitted) = gateway.remembered.borrow_mut().recall(&digest, fence) {
+        gateway.counters.cache_hits.add(1);
+        if admitted.caller.token.is_expired(now.wall) {
+            return Err(Refusal::BadCredential(Refused::Expired));
+        }
+        return Ok(admit_known(gateway, exchange, admitted, now));
+    }
+    let recalled = authenticator.recall(digest, now);
+    let is_hit = recalled.is_some();
+    let verdict = match recalled {
+        Some(verdict) => {
+            gateway.counters.cache_hits.add(1);
+            verdict
+        }
+        None => {
+            gateway.counters.cache_misses.add(1);
+            authenticator.check(token, digest, now).await?
+        }
+    };
+    let caller = match verdict {
+        Verdict::Passed(caller) => caller,
+        Verdict::Refused(refused) => return Err(Refusal::BadCredential(refused)),
+    };
+    let admitted = Rc::new(Admitted {
+        identity: local.plan.identity.of(&caller.token),
+        log_members: log_members(&caller),
+        caller,
+    });
+    if is_hit {
+        gateway.remembered.borrow_mut().remember(fence, &admitted);
+    }
+    Ok(admit_known(gateway, exchange, admitted, now))
+}
+
+fn admit_known(gateway: &WorkerGateway, exchange: &mut Exchange, admitted: Rc<Admitted>, now: Moment) -> Rc<Admitted> {
+    if admitted.caller.token.note_use(now.wall) {
+        gateway.note_use(admitted.caller.digest, now.wall);
+    }
+    exchange.admitted(&admitted);
+    admitted
+}
+
+/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110, section 11.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(field) = fields.next() else { return Err(Refusal::NoCredential) };
+    if fields.next().is_some() {
+        return Err(Refusal::AmbiguousCredential);
+    }
+    let field = field.as_bytes();
+    let (scheme, token) = match field.iter().position(|&byte| byte == b' ') {
+        Some(space) => field.split_at(space),
+        None => (field, &[][..]),
+    };
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Refusal::NoCredential);
+    }
+    let token = token.trim_ascii();
+    // `b64token`: what is none cannot be a token of anybody's.
+    let is_token =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+    match std::str::from_utf8(token) {
+        Ok(text) if !text.is_empty() && token.iter().all(is_token) => Ok(text),
+        _ => Err(Refusal::BadCredential(Refused::Signature(crate::tokens::signed::SignedTokenFault::Foreign))),
+    }
+}
+
+fn log_members(caller: &Caller) -> Box<str> {
+    let subject = serde_json::Value::from(caller.token.subject());
+    format!(r#","subject":{subject},"token_id":"{}""#, caller.token.id()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(fields: &[&[u8]]) -> Result<String, &'static str> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field).expect("a value"));
+        }
+        bearer(&headers).map(str::to_owned).map_err(|refusal| refusal.reason())
+    }
+
+    #[test]
+    fn one_bearer_token_is_read_and_nothing_else() {
+        assert_eq!(read(&[b"Bearer a.b-c_d~e+f/g="]).as_deref(), Ok("a.b-c_d~e+f/g="));
+        assert_eq!(read(&[b"bEARER   x"]).as_deref(), Ok("x"));
+        assert_eq!(read(&[]), Err("no_credential"));
+        assert_eq!(read(&[b"Basic x"]), Err("no_credential"));
+        assert_eq!(read(&[b""]), Err("no_credential"));
+        assert_eq!(read(&[b"Bearer x", b"Bearer x"]), Err("ambiguous_credential"));
+        for bad in
+            [&b"Bearer"[..], b"Bearer ", b"Bearer a b", b"Bearer a,b", b"Bearer a\tb", b"Bearer \xff", b"Bearer \"a\""]
+        {
+            assert_eq!(read(&[bad]), Err("bad_credential"), "{bad:?}");
+        }
+        assert_eq!(read(&[b"Bearer\ta"]), Err("no_credential"));
+    }
+}

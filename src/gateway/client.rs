@@ -1,0 +1,141 @@
+//! The client's connection, as far as the gateway has to know it: where from, and what its guard found out.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::forward::PendingTunnel;
+use crate::wire::deadline::Deadline;
+use crate::wire::head::HeadFault;
+use crate::wire::interim::Interim;
+
+/// The scheme that the client used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URI.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOrigin {
+    /// The client's address: of the socket, or as a trusted PROXY header said.
+    pub address: SocketAddr,
+    /// How it speaks to us.
+    pub scheme: Scheme,
+    /// Whether its forwarding headers are believed.
+    pub is_trusted_proxy: bool,
+}
+
+/// What a connection waits for: what its deadline means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The first byte that it ever sends.
+    FirstByte,
+    /// The next request.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// The gateway: it judges its own deadlines.
+    Exchange,
+    /// A body, in either direction, after the response has begun.
+    Streaming,
+    /// The client is gone, as far as can be told; the exchange has a moment left.
+    Leaving,
+}
+
+/// One client connection, shared between its driver, its guard and the exchange that is under way on it.
+pub struct ClientConnection {
+    /// Where it comes from.
+    pub origin: ClientOrigin,
+    /// When patience ends.
+    pub deadline: Rc<Deadline>,
+    /// What for.
+    pub phase: Cell<Phase>,
+    /// What is wrong with the head that comes next, if the guard found something.
+    pub head_fault: Cell<Option<HeadFault>>,
+    /// Whether the framing of the body that is under way is broken.
+    pub body_is_broken: Cell<bool>,
+    /// Whether a body is being waited for.
+    pub(super) awaits_body: Cell<bool>,
+    /// Whether there is more of the request's body than has been read.
+    pub(super) body_is_unread: Cell<bool>,
+    /// Interim responses for the client.
+    pub interim: Arc<Interim>,
+    /// Set by an exchange that ends in a switch of protocols.
+    pub tunnel: RefCell<Option<PendingTunnel>>,
+    /// The client's address as a field value: `X-Forwarded-For`.
+    pub(super) forwarded_for: HeaderValue,
+    /// `Forwarded`, and the host that it was made for: clients seldom change it.
+    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+}
+
+impl ClientConnection {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(origin: ClientOrigin, deadline: Rc<Deadline>) -> Self {
+        Self {
+            origin,
+            deadline,
+            phase: Cell::new(Phase::FirstByte),
+            head_fault: Cell::new(None),
+            body_is_broken: Cell::new(false),
+            awaits_body: Cell::new(false),
+            body_is_unread: Cell::new(false),
+            interim: Arc::default(),
+            tunnel: RefCell::new(None),
+            forwarded_for: value(&canonical(origin.address.ip()).to_string()),
+            forwarded: RefCell::new(None),
+        }
+    }
+
+    /// `Forwarded` (RFC 7239) for a request to `host`.
+    pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+        let mut memo = self.forwarded.borrow_mut();
+        if let Some((made_for, forwarded)) = memo.as_ref()
+            && made_for == host
+        {
+            return forwarded.clone();
+        }
+        let node = match canonical(self.origin.address.ip()) {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
+        };
+        let scheme = self.origin.scheme.name();
+        // A host was checked against a grammar that has no quote and no backslash.
+        let host_text = host.to_str().unwrap_or_default();
+        let host_text = if host_text.contains([':', '[']) { format!("\"{host_text}\"") } else { host_text.to_owned() };
+        let forwarded = if host_text.is_empty() {
+            value(&format!("for={node};proto={scheme}"))
+        } else {
+            value(&format!("for={node};host={host_text};proto={scheme}"))
+        };
+        *memo = Some((host.clone(), forwarded.clone()));
+        forwarded
+    }
+}
+
+/// An IPv4 address that came over an IPv6 socket is an IPv4 address.
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}

@@ -1,0 +1,202 @@
+//! One exchange: what is known of a request from its arrival to the last byte of its response, for the log and the metrics.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode};
+
+use super::authenticate::Admitted;
+use super::client::ClientConnection;
+use super::plan::Plan;
+use super::worker::WorkerGateway;
+use crate::domain::{Moment, Timestamp};
+
+/// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64 random bits of the worker,
+/// and a counter that is spread by an odd multiplier so that neighbours do not look alike.
+#[derive(Clone, Debug)]
+pub struct RequestId(Bytes);
+
+impl RequestId {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    pub(super) fn value(&self) -> HeaderValue {
+        HeaderValue::from_maybe_shared(self.0.clone()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    }
+}
+
+/// Makes request ids without asking the operating system each time.
+pub(super) struct RequestIds {
+    worker: u64,
+    next: Cell<u64>,
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Self {
+        let mut seed = [0; 16];
+        // Without randomness ids are still unique within the worker: worth a log line that nobody would read, not an end.
+        let _ = aws_lc_rs::rand::fill(&mut seed);
+        let [a, b] = [seed.first_chunk::<8>(), seed.last_chunk::<8>()].map(|half| half.copied().unwrap_or_default());
+        Self { worker: u64::from_le_bytes(a), next: Cell::new(u64::from_le_bytes(b)) }
+    }
+
+    pub(super) fn next(&self) -> RequestId {
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut text = Vec::with_capacity(32);
+        for half in [self.worker, spread] {
+            for byte in half.to_be_bytes() {
+                text.extend([hex(byte >> 4), hex(byte & 15)]);
+            }
+        }
+        RequestId(text.into())
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+}
+
+/// One reading of both clocks.
+pub(super) fn read_clocks() -> Moment {
+    Moment { wall: Timestamp::from_system(SystemTime::now()), monotonic: Instant::now() }
+}
+
+/// See the module.
+pub(super) struct Exchange {
+    pub(super) id: RequestId,
+    begun: Moment,
+    client: SocketAddr,
+    method: Method,
+    target: Option<PathAndQuery>,
+    plan: Option<std::sync::Arc<Plan>>,
+    route: Option<usize>,
+    admitted: Option<Rc<Admitted>>,
+    upstream_micros: Option<u64>,
+    refusal: Option<(&'static str, Option<String>)>,
+    status: StatusCode,
+}
+
+impl Exchange {
+    pub(super) fn begin<B: http_body::Body>(
+        gateway: &WorkerGateway,
+        client: &ClientConnection,
+        request: &Request<B>,
+    ) -> Self {
+        client.body_is_broken.set(false);
+        client.awaits_body.set(false);
+        client.body_is_unread.set(!request.body().is_end_stream());
+        Self {
+            id: gateway.ids.next(),
+            begun: read_clocks(),
+            client: client.origin.address,
+            method: request.method().clone(),
+            target: None,
+            plan: gateway.logs_requests().then(|| std::sync::Arc::clone(&gateway.local().plan)),
+            route: None,
+            admitted: None,
+            upstream_micros: None,
+            refusal: None,
+            status: StatusCode::OK,
+        }
+    }
+
+    /// The one reading of the clocks that everything in the exchange goes by.
+    pub(super) fn now(&self) -> Moment {
+        self.begun
+    }
+
+    pub(super) fn parsed(&mut self, head: &http::request::Parts) {
+        self.target = head.uri.path_and_query().cloned();
+    }
+
+    pub(super) fn routed(&mut self, route: usize) {
+        self.route = Some(route);
+    }
+
+    pub(super) fn admitted(&mut self, admitted: &Rc<Admitted>) {
+        self.admitted = Some(Rc::clone(admitted));
+    }
+
+    pub(super) fn upstream_took(&mut self, since: Instant) {
+        self.upstream_micros = Some(micros(since.elapsed()));
+    }
+
+    pub(super) fn refused(&mut self, reason: &'static str, cause: Option<String>) {
+        self.refusal = Some((reason, cause));
+    }
+
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    /// Counts and logs, when the last byte of the response has been handed over or the client has gone.
+    pub(super) fn end(&self, gateway: &WorkerGateway, body_bytes: u64, is_complete: bool) {
+        let took = self.begun.monotonic.elapsed();
+        gateway.counters.requests.count(self.status.as_u16());
+        gateway.counters.durations.observe(took);
+        if let Some((reason, _)) = &self.refusal {
+            gateway.counters.refusals.count(reason);
+        }
+        gateway.log_line(self.begun.wall, |line, is_json| {
+            let path = self.target.as_ref().map_or("-", |target| target.path());
+            let took = micros(took);
+            let route = self.route.zip(self.plan.as_ref()).and_then(|(at, plan)| plan.routes.get(at));
+            // What is written unescaped was checked against a grammar without quotes and backslashes; a `fmt::Write` into a
+            // `String` cannot fail.
+            if is_json {
+                let _ = write!(
+                    line,
+                    r#","request_id":"{}","client":"{}","method":"{}","path":"{path}","status":{},"bytes":{body_bytes},"duration_us":{took}"#,
+                    self.id.as_str(),
+                    self.client.ip(),
+                    self.method,
+                    self.status.as_u16(),
+                );
+                if let Some(route) = route {
+                    let _ = write!(line, r#","route":"{}""#, route.path);
+                }
+                if let Some(micros) = self.upstream_micros {
+                    let _ = write!(line, r#","upstream_us":{micros}"#);
+                }
+                if let Some(admitted) = &self.admitted {
+                    line.push_str(&admitted.log_members);
+                }
+                if let Some((reason, cause)) = &self.refusal {
+                    let _ = write!(line, r#","refusal":"{reason}""#);
+                    if let Some(cause) = cause {
+                        let _ = write!(line, r#","cause":{}"#, serde_json::Value::from(cause.as_str()));
+                    }
+                }
+                if !is_complete {
+                    line.push_str(r#","complete":false"#);
+                }
+            } else {
+                let _ = write!(line, "{} {} {path} {took}us", self.status.as_u16(), self.method);
+                if let Some(admitted) = &self.admitted {
+                    let _ = write!(line, " subject={:?}", admitted.caller.token.subject());
+                }
+                if let Some((reason, cause)) = &self.refusal {
+                    let _ = write!(line, " refused={reason}");
+                    if let Some(cause) = cause {
+                        let _ = write!(line, " ({cause})");
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn micros(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}

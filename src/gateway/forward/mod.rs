@@ -1,0 +1,103 @@
+//! Forward: with a permit, along its route, to the upstream, and the response on its way back.
+
+mod body;
+mod request;
+mod response;
+mod tunnel;
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use http::{Request, Response, StatusCode};
+
+use super::authorize::Permit;
+use super::client::{ClientConnection, Phase};
+use super::exchange::Exchange;
+use super::parse::Normal;
+use super::refusal::{Refusal, UpstreamFailure};
+use super::respond::Source;
+use super::worker::Local;
+use crate::upstream::Reply;
+use crate::wire::deadline::Deadline;
+
+use body::ClientBody;
+pub use body::ForwardedBody;
+pub(super) use response::strip_trailers;
+pub use tunnel::PendingTunnel;
+
+/// Sends the request that the permit is for, and returns the response, its body still to come.
+pub(super) async fn forward(
+    local: &Local,
+    client: &Rc<ClientConnection>,
+    exchange: &mut Exchange,
+    permit: Permit<'_>,
+    request: Normal,
+) -> Result<Response<Source>, Refusal> {
+    let plan = &local.plan;
+    let at = permit.route().upstream;
+    let upstream = local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
+    let Normal { mut head, body } = request;
+    let is_http_11 = head.version >= http::Version::HTTP_11;
+    let upgrade = tunnel::asked_for(&head, &body)?;
+    request::prepare(plan, client, exchange, &permit, at, &mut head, upgrade.is_some())?;
+
+    let body_is_over = http_body::Body::is_end_stream(&body);
+    let body = if body_is_over {
+        ForwardedBody::Empty
+    } else {
+        ForwardedBody::Client(ClientBody::new(body, Rc::clone(client), plan.timeouts))
+    };
+    let mut outgoing = Request::from_parts(head, body);
+    if is_http_11 {
+        response::pass_interim(&mut outgoing, client);
+    }
+
+    client.phase.set(Phase::Exchange);
+    client.deadline.set(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
+    let sent = Instant::now();
+    let outcome = match upgrade {
+        None => until(&client.deadline, upstream.send(outgoing)).await.map(|sent| sent.map(|reply| (reply, None))),
+        Some(_) => until(&client.deadline, upstream.send_upgrade(outgoing))
+            .await
+            .map(|sent| sent.map(|(reply, switched)| (reply, Some(switched)))),
+    };
+    exchange.upstream_took(sent);
+    let (Reply { mut head, body }, switched) = match outcome {
+        Ok(Ok(reply)) => reply,
+        // Whose fault it is: a request that broke off on our side broke the exchange on the other.
+        Ok(Err(_)) if client.body_is_broken.get() => return Err(Refusal::BodyBroken),
+        Ok(Err(fault)) => return Err(Refusal::Upstream(UpstreamFailure::Exchange(fault))),
+        Err(Overdue) if client.awaits_body.get() => return Err(Refusal::BodyTooSlow),
+        Err(Overdue) => return Err(Refusal::Upstream(UpstreamFailure::TooSlow)),
+    };
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let (Some(asked), Some(switched)) = (upgrade, switched) else {
+            return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched protocols unasked")));
+        };
+        tunnel::accept(&asked, &mut head)?;
+        *client.tunnel.borrow_mut() = Some(PendingTunnel::new(switched));
+        client.deadline.lift();
+        return Ok(Response::from_parts(head, Source::Empty));
+    }
+    response::prepare(&mut head)?;
+    client.phase.set(Phase::Streaming);
+    client.deadline.set(plan.timeouts.body);
+    Ok(Response::from_parts(head, Source::Upstream { body, patience: plan.timeouts.body, client: Rc::clone(client) }))
+}
+
+/// The deadline is over.
+pub(super) struct Overdue;
+
+/// Waits, but no longer than until the deadline is over. It sets no waker of its own: the connection's driver is woken by the
+/// deadline and polls this.
+pub(super) async fn until<T>(deadline: &Deadline, future: impl Future<Output = T>) -> Result<T, Overdue> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Ok(value)),
+        Poll::Pending if deadline.is_over() => Poll::Ready(Err(Overdue)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}

@@ -1,0 +1,144 @@
+//! Who the caller is, as fields that the upstream can trust: whatever the client sent under such a name, or a name that
+//! somebody might read as one, is gone first.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::tokens::verified::Verified;
+use crate::wire::fields::{FoldedNames, visible};
+
+/// What the identity headers are called; `None`: not sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityNames {
+    /// The subject.
+    pub subject: Option<String>,
+    /// The username.
+    pub username: Option<String>,
+    /// The organization.
+    pub organization: Option<String>,
+    /// The role.
+    pub role: Option<String>,
+    /// The email address.
+    pub email: Option<String>,
+    /// The token's id.
+    pub token_id: Option<String>,
+    /// Which token API or issuer vouches for all that.
+    pub credential: Option<String>,
+    /// The request's id: also where there is no caller.
+    pub request_id: Option<String>,
+}
+
+/// The names, ready for use.
+pub(super) struct IdentityRules {
+    subject: Option<HeaderName>,
+    username: Option<HeaderName>,
+    organization: Option<HeaderName>,
+    role: Option<HeaderName>,
+    email: Option<HeaderName>,
+    token_id: Option<HeaderName>,
+    credential: Option<HeaderName>,
+    pub(super) request_id: Option<HeaderName>,
+    /// Ours, in all spellings.
+    ours: FoldedNames,
+    /// Those that say where a request came from, in all spellings.
+    forwarding: FoldedNames,
+}
+
+/// Removed whatever the configuration says: a name of ours is a name of ours also where another preset is in use.
+const OUR_PREFIX: &str = "x-keyward-";
+
+impl IdentityRules {
+    pub(super) fn new(names: &IdentityNames) -> Result<Self, String> {
+        let name = |name: &Option<String>| {
+            name.as_deref()
+                .map(|name| HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name")))
+                .transpose()
+        };
+        let all = [
+            &names.subject,
+            &names.username,
+            &names.organization,
+            &names.role,
+            &names.email,
+            &names.token_id,
+            &names.credential,
+            &names.request_id,
+        ];
+        let configured = all.into_iter().filter_map(Option::as_deref);
+        Ok(Self {
+            subject: name(&names.subject)?,
+            username: name(&names.username)?,
+            organization: name(&names.organization)?,
+            role: name(&names.role)?,
+            email: name(&names.email)?,
+            token_id: name(&names.token_id)?,
+            credential: name(&names.credential)?,
+            request_id: name(&names.request_id)?,
+            ours: FoldedNames::new(configured.chain(["x-request-id"]), [OUR_PREFIX]),
+            forwarding: FoldedNames::new(["forwarded", "x-real-ip", "x-forwarded"], ["x-forwarded-"]),
+        })
+    }
+
+    /// The headers of one caller. An absent field is no header, and the client's own is gone all the same (cf. CVE-2026-30851).
+    pub(super) fn of(&self, token: &Verified) -> Vec<(HeaderName, HeaderValue)> {
+        let token_id = token.id().to_string();
+        [
+            (&self.subject, Some(token.subject())),
+            (&self.username, token.username()),
+            (&self.organization, token.organization()),
+            (&self.role, token.role()),
+            (&self.email, token.email()),
+            (&self.token_id, Some(token_id.as_str())),
+            (&self.credential, Some(token.token_api())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.clone()?, visible(value?))))
+        .collect()
+    }
+
+    /// Removes what a client may not say.
+    pub(super) fn strip(&self, headers: &mut HeaderMap) {
+        self.ours.strip_from(headers);
+        self.forwarding.strip_from(headers);
+    }
+
+    /// Removes from trailers what may not be said there either.
+    pub(super) fn is_ours(&self, name: &HeaderName) -> bool {
+        self.ours.matches(name.as_str()) || self.forwarding.matches(name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alias_of_every_name_is_removed_whatever_the_configuration() {
+        let rules =
+            IdentityRules::new(&IdentityNames { username: Some("Remote-User".into()), ..IdentityNames::default() })
+                .expect("names");
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x_keyward_subject",
+            "x.keyward.subject",
+            "x-keyward-anything",
+            "remote_user",
+            "remote.user",
+            "x-request-id",
+            "x_request_id",
+            "x_forwarded_for",
+            "x.forwarded.proto",
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded-prefix",
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("evil"));
+            assert!(rules.is_ours(&HeaderName::from_static(name)), "{name}");
+        }
+        headers.insert("accept", HeaderValue::from_static("*/*"));
+        headers.insert("x-keyword", HeaderValue::from_static("fine"));
+        rules.strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "x-keyword"]);
+    }
+}

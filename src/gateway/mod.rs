@@ -1,0 +1,93 @@
+//! The request's way, one line through the house:
+//!
+//! ```text
+//! accept → TLS → parse → route → authenticate → authorize → forward → respond
+//! └──── server ────┘ └──────────────────── gateway ───────────────────────────┘
+//! ```
+//!
+//! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no returns a [`Refusal`], and one
+//! place turns it into bytes. What has not been authorized does not compile: only [`authorize`] can make the
+//! [`Permit`](authorize::Permit) that [`forward`] asks for.
+
+mod authenticate;
+mod authorize;
+mod client;
+mod exchange;
+mod forward;
+mod identity_headers;
+mod manage;
+mod parse;
+mod plan;
+mod refusal;
+mod respond;
+mod route;
+mod worker;
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use client::{ClientConnection, ClientOrigin, Phase, Scheme};
+pub use exchange::RequestId;
+pub use forward::{ForwardedBody, PendingTunnel};
+pub use identity_headers::IdentityNames;
+pub use plan::{
+    ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TokenApiSettings,
+    UpstreamPlan,
+};
+pub use refusal::{Refusal, UpstreamFailure};
+pub use respond::ResponseBody;
+pub use route::HostRule;
+pub use worker::{Shared, WorkerGateway};
+
+use exchange::Exchange;
+use route::Destination;
+
+/// Answers one request. Nothing that a client, an upstream or the store does makes it fail: every "no" is a response.
+///
+/// # Errors
+///
+/// Never: the type says so.
+///
+/// # Cancel safety
+///
+/// Dropped when the client goes away: the upstream exchange is then broken off, while a change of the allowlist that has
+/// begun is finished.
+pub async fn run(
+    gateway: Rc<WorkerGateway>,
+    client: Rc<ClientConnection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let mut exchange = Exchange::begin(&gateway, &client, &request);
+    let response = match answer(&gateway, &client, &mut exchange, request).await {
+        Ok(response) => response,
+        Err(refusal) => respond::refused(&client, &mut exchange, &refusal),
+    };
+    Ok(respond::finish(gateway, exchange, response))
+}
+
+/// The straight line.
+async fn answer(
+    gateway: &Rc<WorkerGateway>,
+    client: &Rc<ClientConnection>,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Result<Response<respond::Source>, Refusal> {
+    let local = gateway.local();
+    let request = parse::request(client, exchange, request)?;
+    match route::find(&local.plan, &request)? {
+        Destination::PublicKeys => Ok(respond::public_keys(&local.plan)),
+        Destination::TokenApi { token_api, call, parameters } => {
+            manage::call(gateway, client, exchange, &local, token_api, call, &parameters, request).await
+        }
+        Destination::Route(at) => {
+            let route = local.plan.route(at)?;
+            exchange.routed(at);
+            let caller = authenticate::caller(gateway, &local, exchange, route, &request).await?;
+            let permit = authorize::permit(route, caller)?;
+            forward::forward(&local, client, exchange, permit, request).await
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Every "no" of the gateway: one closed list, grouped by whose fault it is. [`super::respond`] turns it into bytes.
+
+use http::StatusCode;
+
+use crate::api::FaceError;
+use crate::tokens::authenticator::Refused;
+use crate::tokens::store::StoreError;
+use crate::upstream::UpstreamError;
+use crate::wire::head::HeadFault;
+use crate::wire::path::PathFault;
+
+/// Why a request is not forwarded, or came to nothing.
+#[derive(Debug)]
+pub enum Refusal {
+    // The client's fault.
+    /// The guard refused its head.
+    Head(HeadFault),
+    /// Its path has no normal form.
+    Path(PathFault),
+    /// It asks for another protocol than WebSocket, or asks wrongly.
+    Upgrade,
+    /// Its body is broken, or its framing is.
+    BodyBroken,
+    /// Its body stopped coming.
+    BodyTooSlow,
+    /// No route matches.
+    NoRoute,
+    /// The route takes other methods.
+    MethodNotAllowed {
+        /// Which: the value of `Allow`.
+        allow: String,
+    },
+    /// It has no credential, and needs one.
+    NoCredential,
+    /// It has two, or one that could be read in two ways.
+    AmbiguousCredential,
+    /// Its credential is not good, for this reason.
+    BadCredential(Refused),
+    /// Its credential is too long.
+    CredentialTooLong,
+    /// Its credential is good, but not of a token API that the route accepts.
+    NotAccepted,
+    /// Its credential is good, but its holder may not do this.
+    Forbidden,
+    /// A token API says no, in its own shape.
+    Face(FaceError),
+
+    // The store's or the upstream's.
+    /// The store cannot tell.
+    Store(StoreError),
+    /// The upstream gave no usable response.
+    Upstream(UpstreamFailure),
+
+    // Ours.
+    /// A fault of ours: it cannot be, and if it is, it is said and not forwarded.
+    Internal(&'static str),
+}
+
+/// How an upstream failed.
+#[derive(Debug)]
+pub enum UpstreamFailure {
+    /// The exchange failed.
+    Exchange(UpstreamError),
+    /// No head of a response in time.
+    TooSlow,
+    /// A response that no two readers would read alike.
+    Ambiguous(&'static str),
+}
+
+impl Refusal {
+    /// The status that says it.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Head(fault) => fault.status(),
+            Self::Path(_) | Self::Upgrade | Self::BodyBroken | Self::AmbiguousCredential => StatusCode::BAD_REQUEST,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoCredential | Self::BadCredential(_) | Self::CredentialTooLong | Self::NotAccepted => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Face(error) => error.status(),
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(UpstreamFailure::TooSlow) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What a client is told. Nothing of the store, the keys or the upstream's address is in it.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Head(fault) => fault.to_string(),
+            Self::Path(fault) => fault.to_string(),
+            Self::Upgrade => "only an upgrade to websocket is supported".into(),
+            Self::BodyBroken => "the request body is broken".into(),
+            Self::BodyTooSlow => "the request body took too long to arrive".into(),
+            Self::NoRoute => "no route matches this request".into(),
+            Self::MethodNotAllowed { .. } => "the method is not allowed here".into(),
+            Self::NoCredential => "a bearer token is required".into(),
+            Self::AmbiguousCredential => "the credential is ambiguous".into(),
+            Self::BadCredential(_) | Self::CredentialTooLong | Self::NotAccepted => "the token is not accepted".into(),
+            Self::Forbidden => "the token does not allow this".into(),
+            Self::Face(error) => error.to_string(),
+            Self::Store(_) => "the service is temporarily unavailable".into(),
+            Self::Upstream(UpstreamFailure::TooSlow) => "the upstream did not respond in time".into(),
+            Self::Upstream(_) => "the upstream failed".into(),
+            Self::Internal(_) => "internal error".into(),
+        }
+    }
+
+    /// The value of `WWW-Authenticate`, where RFC 6750, section 3, asks for one.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&'static str> {
+        Some(match (self, self.status()) {
+            (Self::NoCredential | Self::Face(FaceError::NoCredential), _) => r#"Bearer realm="keyward""#,
+            (Self::AmbiguousCredential | Self::Face(FaceError::AmbiguousCredential), _) => {
+                r#"Bearer realm="keyward", error="invalid_request""#
+            }
+            (_, StatusCode::UNAUTHORIZED) => r#"Bearer realm="keyward", error="invalid_token""#,
+            (_, StatusCode::FORBIDDEN) => r#"Bearer realm="keyward", error="insufficient_scope""#,
+            _ => return None,
+        })
+    }
+
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Head(_) | Self::Path(_) | Self::Upgrade => "malformed_request",
+            Self::BodyBroken => "broken_body",
+            Self::BodyTooSlow => "slow_body",
+            Self::NoRoute => "no_route",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::NoCredential => "no_credential",
+            Self::AmbiguousCredential => "ambiguous_credential",
+            Self::BadCredential(Refused::Signature(_)) | Self::CredentialTooLong => "bad_credential",
+            Self::BadCredential(Refused::NoRecord) => "no_record",
+            Self::BadCredential(Refused::Expired) => "expired",
+            Self::NotAccepted => "not_accepted",
+            Self::Forbidden => "forbidden",
+            Self::Face(_) => "token_api",
+            Self::Store(_) => "store_unavailable",
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => "upstream_connect",
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => "upstream_connect",
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Broken { .. })) => "upstream_broken",
+            Self::Upstream(UpstreamFailure::TooSlow) => "upstream_slow",
+            Self::Upstream(UpstreamFailure::Ambiguous(_)) => "upstream_ambiguous",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The cause for the log, where the reason alone does not say it: never a token.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::BadCredential(refused) => Some(refused.to_string()),
+            Self::Store(fault) => Some(fault.to_string()),
+            Self::Upstream(UpstreamFailure::Exchange(fault)) => Some(fault.to_string()),
+            Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => Some((*what).to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
+    }
+}

@@ -1,0 +1,210 @@
+//! What a worker keeps for itself, so that no request waits for another worker: its pools, its copies of the cache, its counters
+//! and its share of the access log.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::authenticate::Remembered;
+use super::exchange::RequestIds;
+use super::forward::ForwardedBody;
+use super::plan::Plan;
+use crate::domain::{Timestamp, TokenDigest};
+use crate::telemetry::access_log::{AccessLog, LogFormat};
+use crate::telemetry::metrics::WorkerCounters;
+use crate::tokens::authenticator::Authenticator;
+use crate::tokens::service::TokenService;
+use crate::tokens::store::Store;
+use crate::upstream::Upstream;
+
+/// What all workers share.
+pub struct Shared {
+    /// Checks tokens.
+    pub authenticator: Authenticator,
+    /// Changes the allowlist.
+    pub service: TokenService,
+    /// Where uses of tokens are noted.
+    pub store: Arc<dyn Store>,
+    /// Where lines go; `None`: nowhere.
+    pub access_log: Option<AccessLog>,
+    plan: ArcSwap<Plan>,
+    generation: AtomicU64,
+}
+
+impl Shared {
+    /// With the first plan.
+    #[must_use]
+    pub fn new(
+        authenticator: Authenticator,
+        service: TokenService,
+        store: Arc<dyn Store>,
+        access_log: Option<AccessLog>,
+        plan: Plan,
+    ) -> Self {
+        Self {
+            authenticator,
+            service,
+            store,
+            access_log,
+            plan: ArcSwap::from_pointee(plan),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts another plan in force: every request that begins after this sees it.
+    pub fn replace_plan(&self, plan: Plan) {
+        self.plan.store(Arc::new(plan));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// One worker's gateway.
+pub struct WorkerGateway {
+    pub(super) shared: Arc<Shared>,
+    /// Its counters, which only it writes.
+    pub counters: Arc<WorkerCounters>,
+    pub(super) ids: RequestIds,
+    pub(super) remembered: RefCell<Remembered>,
+    local: RefCell<Rc<Local>>,
+    uses: RefCell<Vec<(TokenDigest, Timestamp)>>,
+    log: RefCell<LogBuffer>,
+}
+
+/// A plan with this worker's pools.
+pub(super) struct Local {
+    generation: u64,
+    pub(super) plan: Arc<Plan>,
+    pub(super) upstreams: Vec<Rc<Upstream<ForwardedBody>>>,
+}
+
+/// Lines wait here until there are many of them or a second has passed.
+#[derive(Default)]
+struct LogBuffer {
+    lines: String,
+    /// The second that `stamp` stands for.
+    second: i64,
+    stamp: String,
+}
+
+const LOG_BUFFER_BYTES: usize = 64 * 1024;
+/// More uses than this are not noted: the note is a convenience, memory is not.
+const MOST_USES: usize = 100_000;
+
+impl WorkerGateway {
+    /// A worker that has not served yet.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, counters: Arc<WorkerCounters>) -> Self {
+        let local = Local::of(&shared, &[]);
+        Self {
+            shared,
+            counters,
+            ids: RequestIds::new(),
+            remembered: RefCell::new(Remembered::new()),
+            local: RefCell::new(Rc::new(local)),
+            uses: RefCell::default(),
+            log: RefCell::default(),
+        }
+    }
+
+    /// The plan that is in force, with this worker's pools.
+    pub(super) fn local(&self) -> Rc<Local> {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        let local = Rc::clone(&self.local.borrow());
+        if local.generation == generation {
+            return local;
+        }
+        let renewed = Rc::new(Local::of(&self.shared, &local.upstreams));
+        *self.local.borrow_mut() = Rc::clone(&renewed);
+        // Identity headers may be called otherwise now.
+        *self.remembered.borrow_mut() = Remembered::new();
+        renewed
+    }
+
+    /// Does what is due about once a second: old connections are closed, uses are noted, lines are written.
+    pub fn tidy(&self) {
+        for upstream in &self.local().upstreams {
+            upstream.sweep();
+        }
+        let uses = std::mem::take(&mut *self.uses.borrow_mut());
+        if !uses.is_empty() {
+            let noted = self.shared.store.touch(uses);
+            // Best effort: if the store is away, the use goes unnoted.
+            tokio::task::spawn_local(async move {
+                if let Err(fault) = noted.await {
+                    tracing::debug!(%fault, "uses of tokens could not be noted");
+                }
+            });
+        }
+        self.flush_log();
+    }
+
+    /// Hands the lines that wait to the writer.
+    pub fn flush_log(&self) {
+        let mut log = self.log.borrow_mut();
+        if !log.lines.is_empty()
+            && let Some(access_log) = &self.shared.access_log
+        {
+            let lines = std::mem::replace(&mut log.lines, String::with_capacity(LOG_BUFFER_BYTES));
+            access_log.write(lines.into_bytes());
+        }
+    }
+
+    pub(super) fn note_use(&self, digest: TokenDigest, at: Timestamp) {
+        let mut uses = self.uses.borrow_mut();
+        if uses.len() < MOST_USES {
+            uses.push((digest, at));
+        }
+    }
+
+    pub(super) fn logs_requests(&self) -> bool {
+        self.shared.access_log.is_some()
+    }
+
+    /// Adds a line; `write` adds what follows the time.
+    pub(super) fn log_line(&self, at: Timestamp, write: impl FnOnce(&mut String, bool)) {
+        let Some(access_log) = &self.shared.access_log else { return };
+        let is_json = access_log.format() == LogFormat::Json;
+        {
+            let mut log = self.log.borrow_mut();
+            let LogBuffer { lines, second, stamp } = &mut *log;
+            if *second != at.unix_seconds() || stamp.is_empty() {
+                *second = at.unix_seconds();
+                let text = at.to_rfc3339_zulu();
+                text.trim_end_matches('Z').clone_into(stamp);
+            }
+            let millis = at.unix_millis().rem_euclid(1000);
+            // A `fmt::Write` into a `String` cannot fail.
+            let _ = if is_json {
+                write!(lines, r#"{{"time":"{stamp}.{millis:03}Z""#)
+            } else {
+                write!(lines, "{stamp}.{millis:03}Z ")
+            };
+            write(lines, is_json);
+            lines.push_str(if is_json { "}\n" } else { "\n" });
+        }
+        if self.log.borrow().lines.len() > LOG_BUFFER_BYTES * 3 / 4 {
+            self.flush_log();
+        }
+    }
+}
+
+impl Local {
+    /// Keeps the pools of upstreams that are as they were.
+    fn of(shared: &Shared, before: &[Rc<Upstream<ForwardedBody>>]) -> Self {
+        let generation = shared.generation.load(Ordering::Acquire);
+        let plan = shared.plan.load_full();
+        let upstreams = plan
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                let same = before.iter().find(|known| *known.settings() == upstream.settings);
+                same.map_or_else(|| Rc::new(Upstream::new(upstream.settings.clone())), Rc::clone)
+            })
+            .collect();
+        Self { generation, plan, upstreams }
+    }
+}

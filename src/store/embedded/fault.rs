@@ -1,0 +1,155 @@
+//! What can go wrong: while opening ([`OpenError`], for the operator) and afterwards ([`Fault`], in the store's own words,
+//! which becomes a [`StoreError`]).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+
+use crate::store::record_codec::BodyFault;
+use crate::tokens::store::StoreError;
+
+/// Why the store was not opened. Nothing was changed, and no error ever means "go on with an empty store".
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("another keyward is using the store {}{}; one store serves one process", path.display(), holder(*process))]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// The process that has it open, where it could be told.
+        process: Option<u32>,
+    },
+    /// A file or directory could not be made, read or locked.
+    #[error("the store cannot {doing} {}", path.display())]
+    Files {
+        /// What was to be done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// SQLite could not open or read it, for another reason than damage.
+    #[error("the store {} cannot be opened", path.display())]
+    Refused {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is something else, or its first bytes are destroyed.
+    #[error(
+        "{} is not a store of keyward, or its beginning is damaged; give another path, or restore the file from a backup",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Some of what was acknowledged is not there any more.
+    #[error(
+        "the store {} is damaged: {what}; restore it from a backup, or move it and the files beside it away to begin with \
+         an empty one, which refuses every token that was issued until now",
+        path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// A newer keyward has changed the layout.
+    #[error("the store {} was written by a newer keyward: it has layout {found}, and this one knows up to {known}", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its layout.
+        found: i64,
+        /// The newest layout that we know.
+        known: i64,
+    },
+    /// Written with other keys than ours.
+    #[error(
+        "the store {} was written with other keys; start keyward with the key directory that belongs to it",
+        path.display()
+    )]
+    OtherKeys {
+        /// The database.
+        path: PathBuf,
+    },
+}
+
+fn holder(process: Option<u32>) -> String {
+    process.map(|id| format!(" (process {id})")).unwrap_or_default()
+}
+
+/// Why an operation failed inside the store.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// SQLite says so.
+    Sqlite(rusqlite::Error),
+    /// A record's body does not verify.
+    Body(BodyFault),
+    /// A column says something else than the body beside it.
+    Disagreement(&'static str),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<BodyFault> for Fault {
+    fn from(fault: BodyFault) -> Self {
+        Self::Body(fault)
+    }
+}
+
+impl Fault {
+    /// In the words of the port. `path` is the database: an I/O error on a disk without room is the lack of room.
+    pub(super) fn explain(&self, path: &Path) -> StoreError {
+        let error = match self {
+            Self::Body(fault) => return StoreError::Corrupt(fault.to_string()),
+            Self::Disagreement(column) => return StoreError::Corrupt(format!("a record's {column} was altered")),
+            Self::Sqlite(error) => error,
+        };
+        let words = error.to_string();
+        match error {
+            rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+                ErrorCode::ConstraintViolation
+                    if matches!(failure.extended_code, SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY) =>
+                {
+                    StoreError::Conflict
+                }
+                ErrorCode::DiskFull => StoreError::Full(words),
+                // SQLite turns ENOSPC into SQLITE_FULL only where it writes, not where it syncs or grows the -shm file.
+                ErrorCode::SystemIoFailure | ErrorCode::CannotOpen if is_full(path) => StoreError::Full(words),
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(words),
+                _ => StoreError::Unavailable(words),
+            },
+            // The tables are STRICT: a value of the wrong type or length can only come from damage.
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..) => StoreError::Corrupt(words),
+            _ => StoreError::Unavailable(words),
+        }
+    }
+
+    /// In the words of whoever opens `path`.
+    pub(super) fn explain_opening(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match (self.explain(&path), self) {
+            (StoreError::Corrupt(what), _) => OpenError::Damaged { path, what },
+            (_, Self::Sqlite(source)) => OpenError::Refused { path, source: Box::new(source) },
+            (error, _) => OpenError::Refused { path, source: Box::new(error) },
+        }
+    }
+}
+
+fn is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail == 0)
+}

@@ -1,0 +1,149 @@
+//! The files of a store: `<path>`, SQLite's `<path>-wal` and `<path>-shm`, `<path>.lock`, and for a moment `<path>.new`.
+//!
+//! A new database is made under another name and renamed when it is whole. So a file under `path` that is empty or
+//! unreadable was never an interrupted first start: something has been lost, and that is said.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::fault::{Fault, OpenError};
+use super::schema::{self, APPLICATION_ID, Access, STEPS};
+use super::wal::{self, WalState};
+use crate::store::record_codec::RecordKey;
+
+/// What is wrong with which file.
+fn files(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Files { doing, path: path.to_owned(), source }
+}
+
+fn damaged(path: &Path, what: &str) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), what: what.into() }
+}
+
+/// `path` with `ending` after it.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
+}
+
+/// Takes the lock of the one process that may use the store at `path`. It is the kernel's and goes with the process,
+/// however that ends; the file stays. Makes the directory if need be.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(files("make", directory))?;
+    }
+    let name = beside(path, ".lock");
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(files("open", &name))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            let read = lock.read_to_string(&mut process);
+            let process = read.ok().and_then(|_| process.trim().parse().ok());
+            return Err(OpenError::Locked { path: path.to_owned(), process });
+        }
+        Err(TryLockError::Error(error)) => return Err(files("lock", &name)(error)),
+    }
+    // For the words of whoever is refused; the lock does not depend on it, not even on room on the disk.
+    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    Ok(lock)
+}
+
+/// Makes sure that there is a database at `path` and that SQLite can be trusted with it. SQLite must not have it open yet:
+/// closing a file here would drop the locks that SQLite has on it.
+pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError> {
+    let log = beside(path, "-wal");
+    let length = |path: &Path| match fs::metadata(path) {
+        Ok(found) => Ok(Some(found.len())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(files("look at", path)(error)),
+    };
+    match (length(path)?, length(&log)?) {
+        (None, None | Some(0)) => return create(path, key, busy),
+        (None, Some(_)) => return Err(damaged(path, "it is missing, and its -wal file is there")),
+        (Some(0), _) => return Err(damaged(path, "it is empty")),
+        (Some(_), _) => {}
+    }
+    if !is_ours(path).map_err(files("read", path))? {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    for name in [path, &log, &beside(path, "-shm")] {
+        keep_private(name).map_err(files("restrict", name))?;
+    }
+    match wal::inspect(&log).map_err(files("read", &log))? {
+        WalState::Empty | WalState::Sound => Ok(()),
+        WalState::Damaged => Err(damaged(path, "its -wal file has lost changes that were acknowledged")),
+    }
+}
+
+/// Whether the file begins as our databases do (<https://sqlite.org/fileformat2.html#the_database_header>).
+fn is_ours(path: &Path) -> io::Result<bool> {
+    let mut beginning = Vec::with_capacity(72);
+    File::open(path)?.take(72).read_to_end(&mut beginning)?;
+    Ok(beginning.starts_with(b"SQLite format 3\0") && beginning.get(68..) == Some(&APPLICATION_ID.to_be_bytes()))
+}
+
+/// Takes all rights from everybody but the owner.
+fn keep_private(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+            fs::set_permissions(path, Permissions::from_mode(0o600))
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError> {
+    let new = beside(path, ".new");
+    for leftover in [&new, &beside(&new, "-wal"), &beside(&new, "-shm"), &beside(&new, "-journal")] {
+        remove(leftover).map_err(files("remove", leftover))?;
+    }
+    // SQLite gives its other files the mode of this one.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(files("make", &new))?;
+    let fill = || -> Result<(), OpenError> {
+        let explain = |fault: Fault| fault.explain_opening(path);
+        let mut connection = schema::connect(&new, Access::Write, busy).map_err(explain)?;
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .and_then(|()| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())))
+            .map_err(|error| explain(error.into()))?;
+        schema::migrate(&mut connection, path, STEPS)?;
+        schema::set_meta(&connection, "seal", &key.seal()).map_err(explain)?;
+        // Closing writes the log back and removes it.
+        connection.close().map_err(|(_, error)| explain(error.into()))
+    };
+    fill()?;
+    let log = beside(&new, "-wal");
+    if log.exists() {
+        let error = io::Error::other("its log could not be written back");
+        return Err(files("finish", &new)(error));
+    }
+    // What a database left behind that is gone: an empty log belongs to nobody.
+    for leftover in [beside(path, "-wal"), beside(path, "-shm")] {
+        remove(&leftover).map_err(files("remove", &leftover))?;
+    }
+    File::open(&new).and_then(|file| file.sync_all()).map_err(files("sync", &new))?;
+    fs::rename(&new, path).map_err(files("make", path))?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(files("sync", directory))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,236 @@
+//! The store's threads: a bounded queue, a connection of its own, and batches of whatever has queued up.
+//!
+//! A batch shares one transaction. For the writer that is one sync of the disk for all who came while the last one was
+//! under way; for the reader it is one round of file locks. What was queued before a batch began is after everything that
+//! was acknowledged before it was queued: the transaction begins later still.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::fault::Fault;
+use super::job::{Effect, Job};
+use super::tables::Tables;
+use crate::tokens::store::StoreError;
+
+/// How many operations at most share a transaction: at some 30 µs each, the first of them waits 15 ms for the last.
+const BATCH: usize = 512;
+
+enum Message {
+    Work(Box<dyn Job>),
+    Close,
+}
+
+/// A thread and its queue. Dropping it is [`Lane::close`].
+pub(super) struct Lane {
+    queue: Queue,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The sending end of a thread's queue.
+#[derive(Clone)]
+pub(super) struct Queue(SyncSender<Message>);
+
+impl Queue {
+    /// Queues a job, or refuses it at once.
+    pub(super) fn submit(&self, job: impl Job + 'static) -> Result<(), StoreError> {
+        self.0.try_send(Message::Work(Box::new(job))).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => closed(),
+        })
+    }
+
+    /// Queues a job, waiting for room.
+    pub(super) fn submit_waiting(&self, job: impl Job + 'static) -> Result<(), StoreError> {
+        self.0.send(Message::Work(Box::new(job))).map_err(|_| closed())
+    }
+}
+
+impl Lane {
+    /// A thread that writes.
+    pub(super) fn writer(tables: Tables, queue: NonZeroUsize) -> io::Result<Self> {
+        Self::start("store-writer", tables, queue, write_batch)
+    }
+
+    /// A thread that reads.
+    pub(super) fn reader(name: &str, tables: Tables, queue: NonZeroUsize) -> io::Result<Self> {
+        Self::start(name, tables, queue, read_batch)
+    }
+
+    fn start(name: &str, tables: Tables, queue: NonZeroUsize, run: fn(&Tables, Vec<Box<dyn Job>>)) -> io::Result<Self> {
+        let (sender, receiver) = sync_channel(queue.get());
+        let thread = thread::Builder::new().name(name.into()).spawn(move || serve(&tables, &receiver, run))?;
+        Ok(Self { queue: Queue(sender), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Where to send jobs.
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Lets the thread finish what is queued and waits for its end. What comes later finds the store closed.
+    pub(super) fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // An error in either says that the thread has ended already.
+            let _ = self.queue.0.send(Message::Close);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What is said to who comes too late.
+pub(super) fn closed() -> StoreError {
+    StoreError::Unavailable("it has been closed".into())
+}
+
+fn serve(tables: &Tables, queue: &Receiver<Message>, run: fn(&Tables, Vec<Box<dyn Job>>)) {
+    while let Ok(Message::Work(first)) = queue.recv() {
+        let mut batch = vec![first];
+        let mut closing = false;
+        while batch.len() < BATCH {
+            match queue.try_recv() {
+                Ok(Message::Work(job)) => batch.push(job),
+                Ok(Message::Close) => {
+                    closing = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        run(tables, batch);
+        if closing {
+            return;
+        }
+    }
+}
+
+fn read_batch(tables: &Tables, batch: Vec<Box<dyn Job>>) {
+    let begun = execute(tables, "BEGIN").map_err(|fault| tables.explain(&fault));
+    for mut job in batch {
+        match &begun {
+            Ok(()) => {
+                job.run(tables);
+            }
+            Err(error) => job.fail(error.clone()),
+        }
+        job.answer();
+    }
+    end(tables);
+}
+
+/// Why a transaction came to nothing.
+enum Lost {
+    /// It could not begin.
+    Begin(StoreError),
+    /// An operation took it along: SQLite rolls some errors back by itself. `None`: the operation holds the error.
+    Within(Option<StoreError>),
+    /// It could not be committed.
+    Commit(StoreError),
+}
+
+fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
+    let result = attempt(tables, &mut batch);
+    if matches!(result, Err(Lost::Within(_))) && batch.len() > 1 {
+        // Nothing is in the database, so each can be done again; alone, an operation can only take itself along.
+        for job in &mut batch {
+            let alone = std::slice::from_mut(job);
+            let result = attempt(tables, alone);
+            fail_all(alone, result);
+        }
+    } else {
+        fail_all(&mut batch, result);
+    }
+    for job in batch {
+        job.answer();
+    }
+    if tables.log_due.get() {
+        cut_log(tables);
+    }
+}
+
+fn fail_all(batch: &mut [Box<dyn Job>], result: Result<(), Lost>) {
+    if let Err(Lost::Begin(error) | Lost::Within(Some(error)) | Lost::Commit(error)) = result {
+        for job in batch {
+            job.fail(error.clone());
+        }
+    }
+}
+
+/// One transaction for all of `batch`; after an error, nothing of it is in the database.
+fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), Lost> {
+    let written = tables.connection.total_changes();
+    let result = transaction(tables, batch);
+    match &result {
+        Ok(Effect::Fail) | Err(_) => tables.failed.set(true),
+        Ok(_) if tables.connection.total_changes() != written => tables.failed.set(false),
+        Ok(_) => {}
+    }
+    if result.is_err() {
+        end(tables);
+    }
+    if matches!(result, Err(Lost::Commit(_))) {
+        // The log may now end in a transaction whose callers were told that it failed. Written back and begun anew, the
+        // log cannot be taken for a damaged one, see super::wal.
+        tables.log_due.set(true);
+    }
+    result.map(|_| ())
+}
+
+/// The worst that an operation of `batch` had to say.
+fn transaction(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<Effect, Lost> {
+    execute(tables, "BEGIN IMMEDIATE").map_err(|fault| Lost::Begin(tables.explain(&fault)))?;
+    let within = |fault: Fault| Lost::Within(Some(tables.explain(&fault)));
+    let mut worst = Effect::Keep;
+    for job in batch {
+        execute(tables, "SAVEPOINT operation").map_err(within)?;
+        let effect = job.run(tables);
+        if effect != Effect::Keep {
+            if tables.connection.is_autocommit() {
+                return Err(Lost::Within(None));
+            }
+            execute(tables, "ROLLBACK TO operation").map_err(within)?;
+        }
+        execute(tables, "RELEASE operation").map_err(within)?;
+        if effect == Effect::Fail {
+            worst = Effect::Fail;
+        }
+    }
+    execute(tables, "COMMIT").map_err(|fault| Lost::Commit(tables.explain(&fault)))?;
+    Ok(worst)
+}
+
+/// Ends the transaction, if it has not ended by itself, without a change.
+fn end(tables: &Tables) {
+    if !tables.connection.is_autocommit()
+        && let Err(fault) = execute(tables, "ROLLBACK")
+    {
+        tracing::warn!(error = %tables.explain(&fault), "the store could not end a transaction");
+    }
+}
+
+/// Stays due if it fails. It changes nothing of what was acknowledged.
+fn cut_log(tables: &Tables) {
+    match tables.cut_log() {
+        Ok(()) => tables.log_due.set(false),
+        // Whoever writes is told already.
+        Err(_) if tables.failed.get() => {}
+        Err(fault) => {
+            let error = tables.explain(&fault);
+            tracing::warn!(%error, "the store could not write its log back");
+        }
+    }
+}
+
+fn execute(tables: &Tables, sql: &str) -> Result<(), Fault> {
+    tables.connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}

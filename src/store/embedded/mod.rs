@@ -1,0 +1,244 @@
+//! The store of a single keyward: a SQLite database in a file, in this process.
+//!
+//! What it promises: an operation is acknowledged when it is on the disk (write-ahead log, `synchronous=FULL`), so a crash
+//! at any moment loses nothing that was acknowledged and leaves nothing half-done. Records are sealed
+//! ([`crate::store::record_codec`]), damage is an error and never an empty or another answer, and a full disk refuses
+//! changes until there is room again.
+//!
+//! What it does not: serve two processes (the second is refused), or put a deadline on an operation (its callers do).
+//!
+//! SQLite blocks, so it runs on threads of its own, see `lane.rs`: one writes, one looks up, one lists. A listing takes as
+//! long as what it lists, some 5 µs a record; a request that waits for a look-up must not wait for that.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
+use crate::store::record_codec::RecordKey;
+use crate::tokens::store::{Filter, Issue, Removal, Store, StoreError, StoreFuture};
+
+mod fault;
+mod files;
+mod job;
+mod lane;
+mod schema;
+mod tables;
+mod wal;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::OpenError;
+
+use fault::Fault;
+use job::Task;
+use lane::{Lane, Queue};
+use schema::Access;
+use tables::Tables;
+
+/// How many uses are noted in one operation, so that a long list lets others in between.
+const TOUCHES: usize = 256;
+
+/// The bounds of an embedded store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddedOptions {
+    /// How many operations may wait for each of the threads before further ones are [`StoreError::Overloaded`].
+    /// Default 4096: some 0.2 s of work for the one that writes.
+    pub queue: NonZeroUsize,
+    /// How long to wait while somebody else, such as an operator's `sqlite3`, has the database locked. Default 1 s.
+    pub busy: Duration,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self { queue: NonZeroUsize::MIN.saturating_add(4095), busy: Duration::from_secs(1) }
+    }
+}
+
+/// An open store. Dropping it is [`EmbeddedStore::close`].
+pub struct EmbeddedStore {
+    path: PathBuf,
+    // In this order: the last connection to close, which must be the one that writes, tidies the log away.
+    lookups: Lane,
+    listings: Lane,
+    writer: Lane,
+}
+
+impl EmbeddedStore {
+    /// Opens the store at `path`, or makes it if nothing is there, its directory included. `integrity` seals the records.
+    ///
+    /// The whole database is checked and every record is read: some 0.7 s for 100,000 records.
+    ///
+    /// # Errors
+    ///
+    /// The operator's to mend: see [`OpenError`]. Nothing is made or changed in the place of what is damaged or foreign.
+    pub fn open(path: &Path, integrity: RecordKey, options: EmbeddedOptions) -> Result<Arc<Self>, OpenError> {
+        // Absolute, because the working directory may change, and because SQLite takes `file:…` for a URL.
+        let path = std::path::absolute(path).map_err(|source| OpenError::Files {
+            doing: "find",
+            path: path.to_owned(),
+            source,
+        })?;
+        let lock = files::lock(&path)?;
+        files::prepare(&path, &integrity, options.busy)?;
+        let explain = |fault: Fault| fault.explain_opening(&path);
+        let mut connection = schema::connect(&path, Access::Write, options.busy).map_err(explain)?;
+        check_structure(&connection, &path)?;
+        schema::migrate(&mut connection, &path, schema::STEPS)?;
+        match schema::meta(&connection, "seal").map_err(explain)? {
+            None => return Err(OpenError::Damaged { path, what: "its seal is missing".into() }),
+            Some(seal) if seal != integrity.seal() => return Err(OpenError::OtherKeys { path }),
+            Some(_) => {}
+        }
+        let writing = Tables::new(connection, path.clone(), integrity.clone(), options.busy, Some(lock));
+        writing.verify().map_err(explain)?;
+        let thread = |source| OpenError::Files { doing: "start a thread for", path: path.clone(), source };
+        let reader = |name| {
+            let connection = schema::connect(&path, Access::Read, options.busy).map_err(explain)?;
+            let reading = Tables::new(connection, path.clone(), integrity.clone(), options.busy, None);
+            Lane::reader(name, reading, options.queue).map_err(thread)
+        };
+        let writer = Lane::writer(writing, options.queue).map_err(thread)?;
+        let (lookups, listings) = (reader("store-lookups")?, reader("store-listings")?);
+        Ok(Arc::new(Self { path, lookups, listings, writer }))
+    }
+
+    /// Ties the store to the keys with this fingerprint at first use, and holds it to them ever after. Blocks until that is
+    /// on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::OtherKeys`] if it is tied to others: tokens would verify against one and be recorded under the other.
+    /// [`OpenError::Refused`] or [`OpenError::Damaged`] if the store cannot tell.
+    pub fn bind_keys(&self, fingerprint: &[u8]) -> Result<(), OpenError> {
+        let fingerprint = fingerprint.to_owned();
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let reply = move |result| {
+            let _ = sender.send(result);
+        };
+        let work = move |tables: &Tables| tables.bind_keys(&fingerprint);
+        let path = self.path.clone();
+        let result = self.writer.queue().submit_waiting(Task::new(work, reply));
+        match result.and_then(|()| receiver.recv().unwrap_or_else(|_| Err(lane::closed()))) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(OpenError::OtherKeys { path }),
+            Err(StoreError::Corrupt(what)) => Err(OpenError::Damaged { path, what }),
+            Err(error) => Err(OpenError::Refused { path, source: Box::new(error) }),
+        }
+    }
+
+    /// Finishes what is queued, writes the log back, closes the database and gives the lock up. Blocks until then; what is
+    /// asked afterwards is [`StoreError::Unavailable`].
+    pub fn close(&self) {
+        self.lookups.close();
+        self.listings.close();
+        self.writer.close();
+    }
+
+    fn list<T: Send + 'static>(&self, work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static) -> StoreFuture<T> {
+        ask(self.listings.queue(), work)
+    }
+
+    fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<T> {
+        ask(self.lookups.queue(), work)
+    }
+
+    fn write<T: Send + 'static>(&self, work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static) -> StoreFuture<T> {
+        ask(self.writer.queue(), work)
+    }
+}
+
+/// Hands `work` over at once, whether or not the future is polled.
+fn ask<T: Send + 'static>(
+    queue: &Queue,
+    work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static,
+) -> StoreFuture<T> {
+    let (sender, receiver) = oneshot::channel();
+    let reply = move |result| {
+        // Nobody there: the caller has given up waiting.
+        let _ = sender.send(result);
+    };
+    let submitted = queue.submit(Task::new(work, reply));
+    Box::pin(async move {
+        submitted?;
+        receiver.await.unwrap_or_else(|_| Err(lane::closed()))
+    })
+}
+
+/// Looks for damage to the tree of pages and to the indexes: a record that an index has lost could live on unlisted.
+fn check_structure(connection: &rusqlite::Connection, path: &Path) -> Result<(), OpenError> {
+    let explain = |error: rusqlite::Error| Fault::Sqlite(error).explain_opening(path);
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(explain)?;
+    if found == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), what: found }) }
+}
+
+impl Store for EmbeddedStore {
+    fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>> {
+        self.look_up(move |tables| tables.find(digest))
+    }
+
+    fn find_by_id(&self, token_api: String, id: TokenId) -> StoreFuture<Option<Record>> {
+        self.look_up(move |tables| tables.find_by_id(&token_api, id))
+    }
+
+    fn issue(&self, parent: TokenDigest, child: Record, now: Timestamp) -> StoreFuture<Issue> {
+        self.write(move |tables| tables.issue(parent, &child, now))
+    }
+
+    fn provision(&self, record: Record) -> StoreFuture<()> {
+        self.write(move |tables| tables.provision(&record))
+    }
+
+    fn owned(&self, caller: TokenDigest, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Record>>> {
+        self.list(move |tables| tables.owned(caller, &owner, now))
+    }
+
+    fn remove(&self, caller: Option<TokenDigest>, target: TokenDigest, now: Timestamp) -> StoreFuture<Removal> {
+        self.write(move |tables| tables.remove(caller, target, now))
+    }
+
+    fn remove_owned(&self, caller: TokenDigest, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<TokenDigest>>> {
+        self.write(move |tables| tables.remove_owned(caller, &owner, now))
+    }
+
+    fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>> {
+        self.list(move |tables| tables.browse(&filter))
+    }
+
+    fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()> {
+        let queue = self.writer.queue().clone();
+        Box::pin(async move {
+            for part in uses.chunks(TOUCHES) {
+                let part = part.to_vec();
+                ask(&queue, move |tables| tables.touch(&part)).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn purge(&self, now: Timestamp, limit: usize) -> StoreFuture<usize> {
+        self.write(move |tables| tables.purge(now, limit))
+    }
+
+    fn check(&self) -> StoreFuture<()> {
+        let (reads, writes) = (self.look_up(Tables::check), self.write(Tables::check));
+        Box::pin(async move {
+            reads.await?;
+            writes.await
+        })
+    }
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}

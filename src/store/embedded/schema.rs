@@ -1,0 +1,118 @@
+//! Connections and the layout of the database.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::fault::{Fault, OpenError};
+
+#[cfg(test)]
+mod tests;
+
+/// "kwrd" in SQLite's header: the file is ours.
+pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"kwrd");
+
+/// The steps from an empty database to the present layout; `user_version` counts those that were made. Append only.
+///
+/// `record` is a rowid table rather than one clustered by digest: `seq` then is the order of insertion, new rows go to the
+/// end, and a write at a random place costs 40 bytes of index instead of a whole record.
+pub(super) const STEPS: &[&str] = &["
+    CREATE TABLE meta (
+        name  TEXT PRIMARY KEY NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE record (
+        seq          INTEGER PRIMARY KEY,
+        digest       BLOB NOT NULL UNIQUE,
+        id           BLOB NOT NULL UNIQUE,
+        token_api    TEXT NOT NULL,
+        subject      TEXT NOT NULL,
+        issued_at    INTEGER NOT NULL,
+        expires_at   INTEGER,
+        mints_left   INTEGER, -- of a bootstrap token; NULL: an API key
+        last_used_at INTEGER,
+        body         BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX record_owner ON record (token_api, subject, issued_at);
+    CREATE INDEX record_expiry ON record (expires_at) WHERE expires_at IS NOT NULL;
+"];
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The one that writes.
+    Write,
+    /// Sees, changes nothing.
+    Read,
+}
+
+/// A connection to the database at `path`, which exists. `busy` is how long it waits for a lock of somebody else: our own
+/// connections hold theirs shortly, an operator's `sqlite3` may not.
+pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Connection, Fault> {
+    let mode = match access {
+        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    // Each connection stays with one thread: SQLite's own mutexes would only cost.
+    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(busy)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -16_384)?; // KiB, 16 MiB: a full batch of writes stays in memory
+    if access == Access::Write {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 1_000)?; // pages, 4 MiB
+        connection.pragma_update(None, "journal_size_limit", 16 << 20)?; // what a burst leaves of the log's file
+    }
+    Ok(connection)
+}
+
+/// Brings the layout up to `steps`, all or nothing.
+pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), OpenError> {
+    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    let explain = |fault: Fault| fault.explain_opening(path);
+    let found = version(connection).map_err(explain)?;
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    let Ok(done) = usize::try_from(found) else {
+        return Err(OpenError::Damaged { path: path.to_owned(), what: format!("it says that it has layout {found}") });
+    };
+    let missing = steps.get(done..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut apply = || -> Result<(), Fault> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for step in missing {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", known)?;
+        Ok(transaction.commit()?)
+    };
+    apply().map_err(explain)
+}
+
+fn version(connection: &Connection) -> Result<i64, Fault> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// A value of the table `meta`.
+pub(super) fn meta(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+    let mut rows = statement.query([name])?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+}
+
+/// Sets a value of the table `meta`.
+pub(super) fn set_meta(connection: &Connection, name: &str, value: &[u8]) -> Result<(), Fault> {
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    connection.prepare_cached(sql)?.execute((name, value))?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! SIGKILL at random moments: this test binary is started again as a process that writes, and killed.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use super::*;
+
+/// Where the process that is to be killed finds its store.
+const STORE: &str = "KEYWARD_TEST_STORE";
+
+#[test]
+#[ignore = "not a test but the process that the test below kills"]
+fn writes_until_it_is_killed() {
+    let Some(path) = std::env::var_os(STORE) else { return };
+    let store = EmbeddedStore::open(Path::new(&path), key(), EmbeddedOptions::default()).unwrap();
+    let first = all(&store).iter().map(|record| record.issued_at.unix_millis()).max().unwrap_or(0);
+    let first = u64::try_from(first).unwrap() + 1;
+    let revoked = |number: u64| number.is_multiple_of(3);
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for number in (first + writer..).step_by(4) {
+                    wait(store.provision(api_key(number, "ann"))).unwrap();
+                    println!("\nissued {number}");
+                    if revoked(number) {
+                        println!("\nrevoking {number}");
+                        wait(store.remove(None, digest(number), NOW)).unwrap();
+                        println!("\nrevoked {number}");
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_it_acknowledged_and_leaves_no_lock() {
+    let place = Place::new();
+    let mut random = Random(5);
+    let (mut issued, mut revoking, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for _ in 0..12 {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::embedded::tests::kill::writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .env(STORE, place.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut until_the_kill = 1 + i64::try_from(random.below(200)).unwrap();
+        // What it had said before it was killed is read to the end.
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let Some((word, number)) = line.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match word {
+                "issued" => issued.insert(number),
+                "revoking" => revoking.insert(number),
+                "revoked" => revoked.insert(number),
+                _ => continue,
+            };
+            until_the_kill -= 1;
+            if until_the_kill == 0 {
+                process.kill().unwrap();
+            }
+        }
+        process.wait().unwrap();
+        let store = place.open();
+        let found: BTreeSet<_> =
+            all(&store).iter().map(|record| u64::try_from(record.issued_at.unix_millis()).unwrap()).collect();
+        assert!(revoked.is_disjoint(&found), "a revoked record is back");
+        let living: BTreeSet<_> = issued.difference(&revoking).copied().collect();
+        assert!(living.is_subset(&found), "an acknowledged record is lost");
+    }
+    assert!(issued.len() > 100);
+}

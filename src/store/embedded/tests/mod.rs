@@ -1,0 +1,155 @@
+//! A store to try things on, and what the tests share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use super::*;
+use crate::domain::{Identity, RecordKind};
+
+mod damage;
+mod kill;
+mod measure;
+mod opening;
+mod operations;
+mod races;
+mod room;
+
+/// The moment at which most tests take place.
+const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
+
+/// A directory with a store in it, gone with the value.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("keyward.db")
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        self.directory.path().join(format!("keyward.db{ending}"))
+    }
+
+    fn try_open(&self) -> Result<Arc<EmbeddedStore>, OpenError> {
+        EmbeddedStore::open(&self.path(), key(), EmbeddedOptions::default())
+    }
+
+    fn open(&self) -> Arc<EmbeddedStore> {
+        self.try_open().unwrap()
+    }
+
+    /// What a crash at this moment would leave: the files without an orderly end, elsewhere.
+    fn crash(&self) -> Self {
+        let after = Self::new();
+        for ending in ["", "-wal"] {
+            if self.beside(ending).exists() {
+                fs::copy(self.beside(ending), after.beside(ending)).unwrap();
+            }
+        }
+        after
+    }
+
+    /// What somebody else may do to the database.
+    fn meddle(&self, sql: &str) {
+        rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
+    }
+}
+
+fn key() -> RecordKey {
+    RecordKey::new(&[7; 32])
+}
+
+fn digest(number: u64) -> TokenDigest {
+    // Spread as a MAC's are.
+    let mut random = Random(number);
+    let mut bytes = [0; 32];
+    for part in bytes.chunks_mut(8) {
+        part.copy_from_slice(&random.next().to_le_bytes());
+    }
+    TokenDigest::from_bytes(bytes)
+}
+
+fn owner(subject: &str) -> Owner {
+    Owner { token_api: "platform".into(), subject: subject.into() }
+}
+
+/// An API key of `subject`, issued `number` ms after the epoch, that does not expire.
+fn api_key(number: u64, subject: &str) -> Record {
+    Record {
+        digest: digest(number),
+        id: TokenId::from_uuid(uuid::Uuid::from_u128(u128::from(number) << 64 | 1)),
+        token_api: "platform".into(),
+        kind: RecordKind::ApiKey,
+        identity: Identity {
+            subject: subject.into(),
+            username: Some(format!("{subject}-name")),
+            organization: Some("acme".into()),
+            role: Some("user".into()),
+            email: None,
+        },
+        name: Some(format!("key {number}")),
+        issued_at: Timestamp::from_unix_millis(i64::try_from(number).unwrap()),
+        expires_at: None,
+        last_used_at: None,
+    }
+}
+
+fn bootstrap(number: u64, subject: &str, mints_left: u32) -> Record {
+    Record { kind: RecordKind::Bootstrap { mints_left }, ..api_key(number, subject) }
+}
+
+/// The whole store, oldest first.
+fn all(store: &EmbeddedStore) -> Vec<Record> {
+    wait(store.browse(Filter::default())).unwrap()
+}
+
+fn wait<T>(mut future: StoreFuture<T>) -> Result<T, StoreError> {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// SplitMix64: the same numbers from the same seed, on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
+    }
+}
+
+/// Flips bits of one byte of the file, and says which.
+fn flip(path: &Path, random: &mut Random) -> usize {
+    let mut bytes = fs::read(path).unwrap();
+    let at = random.below(bytes.len());
+    bytes[at] ^= u8::try_from(1 + random.below(255)).unwrap();
+    fs::write(path, bytes).unwrap();
+    at
+}

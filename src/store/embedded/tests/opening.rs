@@ -1,0 +1,166 @@
+//! What is found at the start, and what is made.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The error's words, which must name the file.
+fn words(place: &Place, result: Result<Arc<EmbeddedStore>, OpenError>) -> String {
+    let words = result.unwrap_err().to_string();
+    assert!(words.contains(&place.path().display().to_string()), "{words}");
+    words
+}
+
+fn filled() -> Place {
+    let place = Place::new();
+    let store = place.open();
+    for number in 0..20 {
+        wait(store.provision(api_key(number, "ann"))).unwrap();
+    }
+    place
+}
+
+#[test]
+fn a_new_store_and_its_directory_are_private() {
+    let place = Place::new();
+    let path = place.directory.path().join("made/too/keyward.db");
+    let store = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap();
+    wait(store.provision(api_key(1, "ann"))).unwrap();
+    assert_eq!((mode(path.parent().unwrap()), mode(path.parent().unwrap().parent().unwrap())), (0o700, 0o700));
+    for name in ["keyward.db", "keyward.db-wal", "keyward.db-shm", "keyward.db.lock"] {
+        assert_eq!(mode(&path.with_file_name(name)), 0o600, "{name}");
+    }
+    assert!(!path.with_file_name("keyward.db.new").exists());
+}
+
+#[test]
+fn a_store_that_others_could_read_is_made_private() {
+    let place = filled();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let _store = place.open();
+    assert_eq!(mode(&place.path()), 0o600);
+}
+
+#[test]
+fn reopening_keeps_everything() {
+    let place = filled();
+    let before: Vec<_> = (0..20).map(|number| api_key(number, "ann")).collect();
+    for _ in 0..3 {
+        assert_eq!(all(&place.open()), before);
+    }
+}
+
+#[test]
+fn a_crash_keeps_everything_that_was_acknowledged() {
+    let place = Place::new();
+    let store = place.open();
+    for number in 0..20 {
+        wait(store.provision(api_key(number, "ann"))).unwrap();
+        let after = place.crash();
+        assert_eq!(all(&after.open()), all(&store));
+    }
+}
+
+#[test]
+fn a_second_opener_is_refused_until_the_first_is_gone() {
+    let place = Place::new();
+    let store = place.open();
+    let refused = words(&place, place.try_open());
+    let ours =
+        format!("another keyward is using the store {} (process {})", place.path().display(), std::process::id());
+    assert!(refused.starts_with(&ours), "{refused}");
+    wait(store.provision(api_key(1, "ann"))).unwrap();
+    drop(store);
+    let store = place.open();
+    store.close();
+    assert_eq!(all(&place.open()).len(), 1);
+}
+
+#[test]
+fn keys_are_bound_at_first_use_and_others_refused() {
+    let place = Place::new();
+    let store = place.open();
+    store.bind_keys(b"fingerprint one").unwrap();
+    store.bind_keys(b"fingerprint one").unwrap();
+    drop(store);
+    let store = place.open();
+    store.bind_keys(b"fingerprint one").unwrap();
+    let error = store.bind_keys(b"fingerprint two").unwrap_err();
+    assert!(matches!(error, OpenError::OtherKeys { .. }));
+    assert!(error.to_string().contains("other keys"), "{error}");
+    store.close();
+    assert!(matches!(store.bind_keys(b"fingerprint one"), Err(OpenError::Refused { .. })));
+}
+
+#[test]
+fn another_integrity_key_is_told_from_damage() {
+    let place = filled();
+    let other = RecordKey::new(&[8; 32]);
+    let result = EmbeddedStore::open(&place.path(), other, EmbeddedOptions::default());
+    assert!(matches!(result, Err(OpenError::OtherKeys { .. })));
+    assert_eq!(all(&place.open()).len(), 20);
+}
+
+#[test]
+fn a_newer_layout_is_refused() {
+    let place = filled();
+    place.meddle("PRAGMA user_version = 2000");
+    let words = words(&place, place.try_open());
+    assert!(words.contains("layout 2000"), "{words}");
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    let place = Place::new();
+    fs::write(place.path(), "[server]\nworkers = 4\n").unwrap();
+    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
+    assert_eq!(fs::read(place.path()).unwrap(), b"[server]\nworkers = 4\n");
+
+    let place = Place::new();
+    place.meddle("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)");
+    let before = fs::read(place.path()).unwrap();
+    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+}
+
+#[test]
+fn an_empty_or_missing_database_is_not_an_empty_store() {
+    let place = filled();
+    fs::write(place.path(), b"").unwrap();
+    assert!(words(&place, place.try_open()).contains("it is empty"));
+
+    let place = Place::new();
+    let store = place.open();
+    wait(store.provision(api_key(1, "ann"))).unwrap();
+    let after = place.crash();
+    fs::remove_file(after.path()).unwrap();
+    assert!(words(&after, after.try_open()).contains("-wal file is there"));
+    assert!(after.beside("-wal").exists(), "what is left is left for whoever can make use of it");
+
+    let after = place.crash();
+    fs::write(after.path(), b"").unwrap();
+    assert!(words(&after, after.try_open()).contains("it is empty"));
+}
+
+#[test]
+fn an_interrupted_first_start_is_begun_again() {
+    let place = Place::new();
+    for ending in [".new", ".new-wal", ".new-journal", "-wal"] {
+        let content: &[u8] = if ending == "-wal" { b"" } else { b"half" };
+        fs::write(place.beside(ending), content).unwrap();
+    }
+    assert_eq!(all(&place.open()), []);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let place = Place::new();
+    fs::write(place.directory.path().join("file"), b"").unwrap();
+    let path = place.directory.path().join("file/keyward.db");
+    let error = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap_err();
+    assert!(matches!(error, OpenError::Files { .. }) && error.to_string().contains("file"), "{error}");
+}

@@ -1,0 +1,177 @@
+//! Many threads at once: group commit, and operations that must exclude one another.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, mpsc};
+
+use super::*;
+
+const THREADS: u64 = 8;
+
+/// Issues keys of "ann" under `parent` from many threads while `revoke` runs in the middle of it; the digests that were
+/// acknowledged as issued.
+fn issue_from_many_threads(store: &EmbeddedStore, parent: TokenDigest, revoke: impl FnOnce()) -> HashSet<TokenDigest> {
+    let start = Barrier::new(usize::try_from(THREADS).unwrap() + 1);
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        for number in 0..THREADS {
+            let (start, sender) = (&start, sender.clone());
+            scope.spawn(move || {
+                start.wait();
+                for round in 0..40 {
+                    let child = api_key(1_000 + number * 1_000 + round, "ann");
+                    let name = child.digest;
+                    match wait(store.issue(parent, child, NOW)).unwrap() {
+                        Issue::Issued => sender.send(name).unwrap(),
+                        Issue::ParentGone => return,
+                        Issue::ParentSpent => panic!("an API key is never spent"),
+                    }
+                }
+            });
+        }
+        drop(sender);
+        start.wait();
+        let first = receiver.recv().unwrap();
+        revoke();
+        receiver.iter().chain([first]).collect()
+    })
+}
+
+fn names(records: &[Record]) -> HashSet<TokenDigest> {
+    records.iter().map(|record| record.digest).collect()
+}
+
+#[test]
+fn what_is_issued_while_everything_is_revoked_is_listed_or_removed() {
+    for _ in 0..10 {
+        let place = Place::new();
+        let store = place.open();
+        wait(store.provision(api_key(1, "ann"))).unwrap();
+        wait(store.provision(Record { identity: api_key(0, "root").identity, ..api_key(2, "root") })).unwrap();
+        let mut removed = HashSet::new();
+        let issued = issue_from_many_threads(&store, digest(1), || {
+            removed.extend(wait(store.remove_owned(digest(2), owner("ann"), NOW)).unwrap().unwrap());
+        });
+        // The parent is among the removed, so nothing can have been issued after that.
+        assert!(removed.remove(&digest(1)));
+        assert_eq!(issued, removed);
+        assert_eq!(wait(store.owned(digest(2), owner("ann"), NOW)).unwrap(), Some(vec![]));
+        assert_eq!(names(&all(&store)), HashSet::from([digest(2)]));
+        assert_eq!(names(&all(&place.crash().open())), HashSet::from([digest(2)]));
+    }
+}
+
+#[test]
+fn what_is_issued_while_the_parent_is_revoked_is_listed() {
+    for _ in 0..10 {
+        let place = Place::new();
+        let store = place.open();
+        wait(store.provision(api_key(1, "ann"))).unwrap();
+        wait(store.provision(api_key(2, "root"))).unwrap();
+        let mut listed_at_revocation = HashSet::new();
+        let issued = issue_from_many_threads(&store, digest(1), || {
+            assert_eq!(wait(store.remove(Some(digest(2)), digest(1), NOW)).unwrap(), Removal::Removed);
+            listed_at_revocation = names(&wait(store.owned(digest(2), owner("ann"), NOW)).unwrap().unwrap());
+        });
+        // After the acknowledged revocation nothing came to life.
+        assert_eq!(listed_at_revocation, issued);
+        let listed = wait(store.owned(digest(2), owner("ann"), NOW)).unwrap().unwrap();
+        assert_eq!(names(&listed), issued);
+        for digest in issued {
+            assert!(wait(store.find(digest)).unwrap().is_some());
+        }
+    }
+}
+
+#[test]
+fn a_bootstrap_token_makes_exactly_what_it_is_good_for() {
+    let place = Place::new();
+    let store = place.open();
+    wait(store.provision(bootstrap(1, "ann", 25))).unwrap();
+    let pending: Vec<_> = (0..100).map(|number| store.issue(digest(1), api_key(10 + number, "ann"), NOW)).collect();
+    let issued = pending.into_iter().map(|issue| wait(issue).unwrap());
+    assert_eq!(issued.filter(|&outcome| outcome == Issue::Issued).count(), 25);
+    assert_eq!(all(&store).len(), 26);
+}
+
+#[test]
+fn a_conflict_in_a_batch_concerns_only_its_own_operation() {
+    let place = Place::new();
+    let store = place.open();
+    let pending: Vec<_> = (0..300).map(|number| (number, store.provision(api_key(number / 3, "ann")))).collect();
+    for (number, done) in pending {
+        let outcome = wait(done);
+        assert_eq!(outcome.is_ok(), number % 3 == 0, "{outcome:?}");
+    }
+    assert_eq!(all(&store).len(), 100);
+}
+
+#[test]
+fn a_read_sees_what_was_acknowledged_before_it() {
+    let place = Place::new();
+    let store = place.open();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Keep both threads of the store busy.
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let _ = all(&store);
+            }
+        });
+        let writers: Vec<_> = (0..4)
+            .map(|number| {
+                let store = &store;
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        let record = api_key(number * 1_000 + round, "ann");
+                        wait(store.provision(record.clone())).unwrap();
+                        assert_eq!(wait(store.find(record.digest)).unwrap().as_ref(), Some(&record));
+                        wait(store.remove(None, record.digest, NOW)).unwrap();
+                        assert_eq!(wait(store.find(record.digest)).unwrap(), None);
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let place = Place::new();
+    let options = EmbeddedOptions { queue: NonZeroUsize::MIN, ..EmbeddedOptions::default() };
+    let store = EmbeddedStore::open(&place.path(), key(), options).unwrap();
+    let (hold, held) = mpsc::channel::<()>();
+    let (entered, inside) = mpsc::channel();
+    let held = std::sync::Mutex::new(held);
+    let blocker = store.write(move |_| {
+        entered.send(()).unwrap();
+        let _ = held.lock().unwrap().recv();
+        Ok(())
+    });
+    inside.recv().unwrap();
+    let queued = store.provision(api_key(1, "ann"));
+    assert!(matches!(wait(store.provision(api_key(2, "ann"))), Err(StoreError::Overloaded)));
+    assert!(wait(store.find(digest(1))).unwrap().is_none(), "reads have a queue of their own");
+    drop(hold);
+    wait(blocker).unwrap();
+    wait(queued).unwrap();
+    assert_eq!(all(&store).len(), 1);
+}
+
+#[test]
+fn closing_finishes_what_is_queued() {
+    let place = Place::new();
+    let store = place.open();
+    let pending: Vec<_> = (0..500).map(|number| store.provision(api_key(number, "ann"))).collect();
+    store.close();
+    for done in pending {
+        wait(done).unwrap();
+    }
+    assert!(matches!(wait(store.find(digest(1))), Err(StoreError::Unavailable(_))));
+    assert!(!place.beside("-wal").exists(), "the log is written back and removed");
+    assert_eq!(all(&place.open()).len(), 500);
+}

@@ -1,0 +1,7 @@
+//! Adapters of the store port ([`crate::tokens::store`]): who keeps the records.
+
+pub mod embedded;
+pub mod record_codec;
+
+pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
+pub use record_codec::RecordKey;

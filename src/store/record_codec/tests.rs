@@ -1,0 +1,122 @@
+use super::*;
+
+fn key() -> RecordKey {
+    RecordKey::new(&[7; 32])
+}
+
+fn record(kind: RecordKind) -> Record {
+    Record {
+        digest: TokenDigest::from_bytes([3; 32]),
+        id: TokenId::from_uuid(uuid::Uuid::from_u128(0xf1c2_a3b4)),
+        token_api: "platform".into(),
+        kind,
+        identity: Identity {
+            subject: "ann \u{1F511} \"quoted\"\u{0}".into(),
+            username: Some("ann".into()),
+            organization: Some("acme".into()),
+            role: Some("admin".into()),
+            email: Some("ann@example.com".into()),
+        },
+        name: Some("ci".into()),
+        issued_at: Timestamp::from_unix_millis(1_700_000_000_000),
+        expires_at: Some(Timestamp::from_unix_millis(1_800_000_000_000)),
+        last_used_at: None,
+    }
+}
+
+fn decode(body: &[u8], record: &Record) -> Result<Record, BodyFault> {
+    key().decode(record.digest, body, RecordState::of(record))
+}
+
+#[test]
+fn what_is_encoded_is_decoded() {
+    let full = record(RecordKind::ApiKey);
+    let bare = Record {
+        identity: Identity { username: None, organization: None, role: None, email: None, ..full.identity.clone() },
+        name: None,
+        expires_at: None,
+        last_used_at: Some(Timestamp::from_unix_millis(i64::MIN)),
+        ..record(RecordKind::Bootstrap { mints_left: u32::MAX })
+    };
+    for record in [full, bare] {
+        assert_eq!(decode(&key().encode(&record).unwrap(), &record), Ok(record));
+    }
+}
+
+#[test]
+fn the_form_on_disk_is_the_documented_one() {
+    let bare = Record {
+        identity: Identity {
+            subject: "ann".into(),
+            username: None,
+            organization: None,
+            role: None,
+            email: Some("ann@example.com".into()),
+        },
+        name: None,
+        expires_at: None,
+        ..record(RecordKind::Bootstrap { mints_left: 2 })
+    };
+    let body = key().encode(&bare).unwrap();
+    let json = r#"{"id":"00000000-0000-0000-0000-0000f1c2a3b4","api":"platform","sub":"ann","mail":"ann@example.com","iat":1700000000000,"mints":2}"#;
+    assert_eq!(std::str::from_utf8(&body[17..]), Ok(json));
+    let mut message = b"keyward record\0\x01".to_vec();
+    message.extend_from_slice(&[3; 32]);
+    message.extend_from_slice(json.as_bytes());
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), &message);
+    assert_eq!((body[0], &body[1..17]), (1, &mac.as_ref()[..16]));
+}
+
+#[test]
+fn every_flipped_byte_is_noticed() {
+    let record = record(RecordKind::Bootstrap { mints_left: 3 });
+    let body = key().encode(&record).unwrap();
+    for at in 0..body.len() {
+        for flip in [0x01, 0x20, 0x80, 0xff] {
+            let mut altered = body.clone();
+            altered[at] ^= flip;
+            let expected = if at == 0 { BodyFault::UnknownForm(1 ^ flip) } else { BodyFault::Altered };
+            assert_eq!(decode(&altered, &record), Err(expected), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn every_shorter_and_longer_body_is_noticed() {
+    let record = record(RecordKind::ApiKey);
+    let mut body = key().encode(&record).unwrap();
+    for length in 0..body.len() {
+        assert!(decode(&body[..length], &record).is_err(), "{length} bytes");
+    }
+    body.push(b' ');
+    assert_eq!(decode(&body, &record), Err(BodyFault::Altered));
+}
+
+#[test]
+fn a_body_belongs_to_one_digest_and_one_key() {
+    let record = record(RecordKind::ApiKey);
+    let body = key().encode(&record).unwrap();
+    let elsewhere = TokenDigest::from_bytes([4; 32]);
+    assert_eq!(key().decode(elsewhere, &body, RecordState::default()), Err(BodyFault::Altered));
+    let other = RecordKey::new(&[8; 32]);
+    assert_eq!(other.decode(record.digest, &body, RecordState::default()), Err(BodyFault::Altered));
+    assert_ne!(other.seal(), key().seal());
+}
+
+#[test]
+fn the_state_beside_a_body_cannot_make_more_of_it() {
+    let bootstrap = record(RecordKind::Bootstrap { mints_left: 3 });
+    let body = key().encode(&bootstrap).unwrap();
+    let with = |mints_left| key().decode(bootstrap.digest, &body, RecordState { mints_left, last_used_at: None });
+    assert_eq!(with(Some(0)).map(|record| record.kind), Ok(RecordKind::Bootstrap { mints_left: 0 }));
+    assert_eq!(with(Some(4)), Err(BodyFault::ImpossibleState));
+    assert_eq!(with(None), Err(BodyFault::ImpossibleState));
+    let api_key = key().encode(&record(RecordKind::ApiKey)).unwrap();
+    let state = RecordState { mints_left: Some(1), last_used_at: None };
+    assert_eq!(key().decode(bootstrap.digest, &api_key, state), Err(BodyFault::ImpossibleState));
+}
+
+#[test]
+fn a_key_shows_nothing_in_debug() {
+    assert_eq!(format!("{:?}", key()), "RecordKey([secret])");
+}

@@ -1,0 +1,238 @@
+//! Metrics: each worker writes its own counters, without a lock and without a locked instruction; whoever scrapes adds them up.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds. Only the counter's one writer may call it: this is a load and a store, not one step.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Its value, for any reader.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Responses by status, 100…599.
+#[derive(Debug)]
+pub struct StatusCounts(Box<[Counter]>);
+
+impl Default for StatusCounts {
+    fn default() -> Self {
+        Self((100..600).map(|_| Counter::default()).collect())
+    }
+}
+
+impl StatusCounts {
+    /// Counts one.
+    pub fn count(&self, status: u16) {
+        if let Some(counter) = usize::from(status).checked_sub(100).and_then(|at| self.0.get(at)) {
+            counter.add(1);
+        }
+    }
+}
+
+/// The reasons for which a request can be refused: the label's whole range.
+pub const REFUSAL_REASONS: [&str; 21] = [
+    "ambiguous_credential",
+    "bad_credential",
+    "broken_body",
+    "expired",
+    "forbidden",
+    "internal",
+    "malformed_request",
+    "method_not_allowed",
+    "no_credential",
+    "no_record",
+    "no_route",
+    "not_accepted",
+    "overloaded",
+    "slow_body",
+    "store_unavailable",
+    "token_api",
+    "upstream_ambiguous",
+    "upstream_broken",
+    "upstream_connect",
+    "upstream_slow",
+    "other",
+];
+
+/// Refusals by reason.
+#[derive(Debug, Default)]
+pub struct RefusalCounts([Counter; REFUSAL_REASONS.len()]);
+
+impl RefusalCounts {
+    /// Counts one; a reason that is not in [`REFUSAL_REASONS`] is `other`.
+    pub fn count(&self, reason: &str) {
+        let at = REFUSAL_REASONS.iter().position(|known| *known == reason).unwrap_or(REFUSAL_REASONS.len() - 1);
+        if let Some(counter) = self.0.get(at) {
+            counter.add(1);
+        }
+    }
+}
+
+/// Upper bounds of the durations' buckets, in microseconds.
+const BUCKETS: [u64; 14] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 30_000_000];
+
+/// How long requests took.
+#[derive(Debug, Default)]
+pub struct Durations {
+    buckets: [Counter; BUCKETS.len()],
+    count: Counter,
+    micros: Counter,
+}
+
+impl Durations {
+    /// Counts one.
+    pub fn observe(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.count.add(1);
+        self.micros.add(micros);
+        let at = BUCKETS.iter().position(|bound| micros <= *bound);
+        if let Some(bucket) = at.and_then(|at| self.buckets.get(at)) {
+            bucket.add(1);
+        }
+    }
+}
+
+/// One worker's counters.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Responses by status.
+    pub requests: StatusCounts,
+    /// Refusals by reason.
+    pub refusals: RefusalCounts,
+    /// From the arrival of a request to the last byte of its response.
+    pub durations: Durations,
+    /// Tokens that a cache knew.
+    pub cache_hits: Counter,
+    /// Tokens that were looked up.
+    pub cache_misses: Counter,
+    /// Connections of clients, accepted.
+    pub connections_opened: Counter,
+    /// Connections of clients, ended.
+    pub connections_closed: Counter,
+}
+
+/// What is read at the moment of a scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gauges {
+    /// Tokens in the cache.
+    pub cache_entries: usize,
+    /// Reads thrown away because of a fence.
+    pub refused_fills: u64,
+    /// Lines of the access log that were dropped.
+    pub log_lines_dropped: u64,
+    /// Connections turned away because of the limit.
+    pub connections_refused: u64,
+    /// Reloads that were put in force.
+    pub reloads_done: u64,
+    /// Reloads that were refused.
+    pub reloads_refused: u64,
+    /// Whether the instance is ready.
+    pub is_ready: bool,
+}
+
+/// Everything, in Prometheus' text format 0.0.4.
+#[must_use]
+pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gauges: &Gauges) -> String {
+    let mut out = String::new();
+    let sum = |of: &dyn Fn(&WorkerCounters) -> u64| workers.clone().map(of).sum::<u64>();
+    family(&mut out, "keyward_requests_total", "counter", "Responses, by status.");
+    for status in 100..600_usize {
+        let count = sum(&|worker| worker.requests.0.get(status - 100).map_or(0, Counter::value));
+        if count > 0 {
+            let _ = writeln!(out, "keyward_requests_total{{status=\"{status}\"}} {count}");
+        }
+    }
+    family(&mut out, "keyward_refusals_total", "counter", "Requests that were refused or failed, by reason.");
+    for (at, reason) in REFUSAL_REASONS.iter().enumerate() {
+        let count = sum(&|worker| worker.refusals.0.get(at).map_or(0, Counter::value));
+        let _ = writeln!(out, "keyward_refusals_total{{reason=\"{reason}\"}} {count}");
+    }
+    family(
+        &mut out,
+        "keyward_request_duration_seconds",
+        "histogram",
+        "From the arrival of a request to the last byte of its response.",
+    );
+    let mut below = 0;
+    for (at, bound) in BUCKETS.iter().enumerate() {
+        below += sum(&|worker| worker.durations.buckets.get(at).map_or(0, Counter::value));
+        let _ = writeln!(out, "keyward_request_duration_seconds_bucket{{le=\"{}\"}} {below}", seconds(*bound));
+    }
+    let count = sum(&|worker| worker.durations.count.value());
+    let _ = writeln!(out, "keyward_request_duration_seconds_bucket{{le=\"+Inf\"}} {count}");
+    let _ = writeln!(
+        out,
+        "keyward_request_duration_seconds_sum {}",
+        seconds(sum(&|worker| worker.durations.micros.value()))
+    );
+    let _ = writeln!(out, "keyward_request_duration_seconds_count {count}");
+    let opened = sum(&|worker| worker.connections_opened.value());
+    let closed = sum(&|worker| worker.connections_closed.value());
+    for (name, kind, help, value) in [
+        (
+            "keyward_token_cache_hits_total",
+            "counter",
+            "Tokens that a cache knew.",
+            sum(&|worker| worker.cache_hits.value()),
+        ),
+        (
+            "keyward_token_cache_misses_total",
+            "counter",
+            "Tokens that were checked anew.",
+            sum(&|worker| worker.cache_misses.value()),
+        ),
+        (
+            "keyward_token_cache_refused_fills_total",
+            "counter",
+            "Look-ups thrown away because of an invalidation meanwhile.",
+            gauges.refused_fills,
+        ),
+        ("keyward_token_cache_entries", "gauge", "Tokens in the cache.", gauges.cache_entries as u64),
+        ("keyward_client_connections_total", "counter", "Connections accepted from clients.", opened),
+        ("keyward_client_connections", "gauge", "Open connections of clients.", opened.saturating_sub(closed)),
+        (
+            "keyward_client_connections_refused_total",
+            "counter",
+            "Connections turned away at the limit.",
+            gauges.connections_refused,
+        ),
+        (
+            "keyward_access_log_dropped_total",
+            "counter",
+            "Lines of the access log that could not be written.",
+            gauges.log_lines_dropped,
+        ),
+        ("keyward_ready", "gauge", "Whether the instance is ready.", u64::from(gauges.is_ready)),
+    ] {
+        family(&mut out, name, kind, help);
+        let _ = writeln!(out, "{name} {value}");
+    }
+    family(&mut out, "keyward_config_reloads_total", "counter", "Reloads of the configuration, by outcome.");
+    let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"done\"}} {}", gauges.reloads_done);
+    let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"refused\"}} {}", gauges.reloads_refused);
+    family(&mut out, "keyward_build_info", "gauge", "The version that runs.");
+    let _ = writeln!(out, "keyward_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    out
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    // A `fmt::Write` into a `String` cannot fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// Exact: no float is asked to tell microseconds.
+fn seconds(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}

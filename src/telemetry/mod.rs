@@ -1,0 +1,5 @@
+//! What keyward tells its operators: logs, metrics and the access log. Never a token.
+
+pub mod access_log;
+pub mod log;
+pub mod metrics;
