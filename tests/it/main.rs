@@ -15,6 +15,7 @@
 
 mod api;
 mod canary;
+mod cli;
 mod concurrency;
 mod drain;
 mod durability;
@@ -23,3 +24,4 @@ mod proxy;
 mod reload;
 mod support;
 mod timeouts;
+mod tls;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::{Read, Seek};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -10,11 +11,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use tempfile::{TempDir, tempfile};
 
 use super::client::Client;
 use super::message::Response;
-use super::{PATIENCE, Upstream};
+use super::{PATIENCE, Upstream, eventually};
 
 /// What a world's configuration says; every key that is not set keeps its default.
 #[derive(Clone)]
@@ -118,6 +119,12 @@ impl World {
         self.configure_raw(&plan.render(self.folder.path(), self.listen, self.admin));
     }
 
+    /// Writes another configuration beside it, with the same store and keys and an address of its own.
+    pub(crate) fn write(&self, name: &str, plan: &Plan) {
+        let text = plan.render(self.folder.path(), free_address(), free_address());
+        fs::write(self.folder.path().join(name), text).expect("a configuration can be written");
+    }
+
     /// Writes these words as the configuration.
     pub(crate) fn configure_raw(&self, text: &str) {
         fs::write(self.config(), text).expect("the configuration can be written");
@@ -219,14 +226,41 @@ impl World {
 
     /// Runs a subcommand on this world's configuration.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_keyward"))
+        self.run_on("keyward.toml", arguments)
+    }
+
+    /// Runs a subcommand on a configuration of this name in this world's folder. It has to end by itself.
+    pub(crate) fn run_on(&self, config: &str, arguments: &[&str]) -> Output {
+        let (mut stdout, mut stderr) = (tempfile().expect("a file"), tempfile().expect("a file"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_keyward"))
             .args(arguments)
             .arg("-c")
-            .arg(self.config())
+            .arg(self.folder.path().join(config))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
-            .output()
-            .expect("the binary starts")
+            .stdout(stdout.try_clone().expect("a handle"))
+            .stderr(stderr.try_clone().expect("a handle"))
+            .spawn()
+            .expect("the binary starts");
+        let mut status = None;
+        let ended = eventually(|| {
+            status = child.try_wait().expect("our child can be waited for");
+            status.is_some()
+        });
+        if !ended {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let said = |file: &mut File| {
+            let mut bytes = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("what was written can be read");
+            bytes
+        };
+        let (stdout, stderr) = (said(&mut stdout), said(&mut stderr));
+        let status = status.unwrap_or_else(|| {
+            panic!("keyward {arguments:?} does not end by itself:\n{}", String::from_utf8_lossy(&stderr))
+        });
+        Output { status, stdout, stderr }
     }
 
     /// What keyward said on stdout and stderr since the first start.
