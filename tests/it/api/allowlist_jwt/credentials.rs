@@ -342,9 +342,9 @@ fn a_call_that_is_none_gets_404() {
     }
 }
 
-/// A token API answers for itself: nothing below its mount is forwarded, whatever the routes say.
+/// A token API answers for itself, whatever the routes say.
 #[test]
-fn nothing_below_the_mount_reaches_an_upstream() {
+fn the_calls_of_a_token_api_are_never_forwarded() {
     let upstream = crate::support::Upstream::start();
     let world =
         crate::support::Plan::usual(&upstream).route("path = \"/{*rest}\"\nupstream = \"app\"\npublic = true").start();
