@@ -1,2 +1,11 @@
 //! Arguments → configuration → app → exit code.
-fn main() {}
+
+use std::process::ExitCode;
+
+/// Requests make small, short-lived allocations on the thread that frees them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    keyward::cli::main(&keyward::app::App)
+}

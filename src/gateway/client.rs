@@ -105,6 +105,20 @@ impl ClientConnection {
         }
     }
 
+    /// Gives the exchange so much time from now; a client that is leaving gets no more than it has.
+    pub(super) fn allow(&self, span: std::time::Duration) {
+        if self.phase.get() != Phase::Leaving {
+            self.deadline.set(span);
+        }
+    }
+
+    /// Goes on to `phase`, unless the client is leaving.
+    pub(super) fn enter(&self, phase: Phase) {
+        if self.phase.get() != Phase::Leaving {
+            self.phase.set(phase);
+        }
+    }
+
     /// `Forwarded` (RFC 7239) for a request to `host`.
     pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
         let mut memo = self.forwarded.borrow_mut();

@@ -111,7 +111,7 @@ async fn read_body(local: &Local, client: &ClientConnection, mut body: Incoming)
         return Err(Refusal::Face(FaceError::BodyTooLarge(BODY_LIMIT)));
     }
     loop {
-        client.deadline.set(local.plan.timeouts.body);
+        client.allow(local.plan.timeouts.body);
         let frame = match until(&client.deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => {

@@ -167,7 +167,7 @@ impl Body for ResponseBody {
         let end = this.end.as_deref_mut();
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                client.deadline.set(*patience);
+                client.allow(*patience);
                 if let Some(end) = end {
                     end.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                     end.is_complete = this.source.is_end_stream();

@@ -1,6 +1,7 @@
 //! Adapters of the store port ([`crate::tokens::store`]): who keeps the records.
 
 pub mod embedded;
+pub mod key_directory;
 pub mod record_codec;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};

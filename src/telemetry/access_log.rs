@@ -9,14 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// How a line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object.
-    Json,
-    /// For eyes.
-    Human,
-}
+use super::log::LogFormat;
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]

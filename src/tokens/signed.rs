@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -120,7 +121,7 @@ struct SigningKey {
 /// Every key by its `kid`, and the newest of each algorithm, which signs.
 pub struct SignedTokens {
     issuer: String,
-    keys: BTreeMap<String, SigningKey>,
+    keys: ArcSwap<BTreeMap<String, SigningKey>>,
 }
 
 /// Why a token is not one of ours, or no longer good. For the log; a client learns only that it is refused.
@@ -203,7 +204,12 @@ impl SignedTokens {
                 return Err(KeyError(format!("two signing keys are called {kid:?}")));
             }
         }
-        Ok(Self { issuer, keys: all })
+        Ok(Self { issuer, keys: ArcSwap::from_pointee(all) })
+    }
+
+    /// Takes the keys of `other` from now on.
+    pub fn replace(&self, other: Self) {
+        self.keys.store(other.keys.into_inner());
     }
 
     /// Signs the token of `record`.
@@ -212,8 +218,8 @@ impl SignedTokens {
     ///
     /// When there is no key for the algorithm, or signing fails.
     pub fn sign(&self, algorithm: SigningAlgorithm, record: &Record) -> Result<RawToken, KeyError> {
-        let (kid, key) = self
-            .keys
+        let keys = self.keys.load();
+        let (kid, key) = keys
             .iter()
             .rev()
             .find(|(_, key)| key.algorithm == algorithm)
@@ -254,7 +260,8 @@ impl SignedTokens {
         canonical(claims)?;
         canonical(signature)?;
         let header: JoseHeader = serde_json::from_slice(&header).map_err(|_| SignedTokenFault::Foreign)?;
-        let key = self.keys.get(&header.kid).ok_or(SignedTokenFault::UnknownKey)?;
+        let keys = self.keys.load();
+        let key = keys.get(&header.kid).ok_or(SignedTokenFault::UnknownKey)?;
         if header.alg != key.algorithm.name() || header.typ != "JWT" {
             return Err(SignedTokenFault::UnknownKey);
         }
@@ -292,7 +299,7 @@ impl SignedTokens {
     /// The public keys as a JWK set (RFC 7517, section 5). A shared secret is in none.
     #[must_use]
     pub fn public_keys(&self) -> serde_json::Value {
-        let keys: Vec<_> = self.keys.values().filter_map(|key| key.jwk.clone()).collect();
+        let keys: Vec<_> = self.keys.load().values().filter_map(|key| key.jwk.clone()).collect();
         serde_json::json!({ "keys": keys })
     }
 }

@@ -53,6 +53,15 @@ impl Deadlines {
         }
     }
 
+    /// Wakes everybody who is registered: something has changed for all.
+    pub fn wake_all(&self) {
+        for deadline in self.all.borrow().iter().filter_map(Weak::upgrade) {
+            if let Some(waker) = deadline.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
     /// How many are registered.
     #[must_use]
     pub fn len(&self) -> usize {

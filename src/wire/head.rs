@@ -266,11 +266,12 @@ impl Fields {
                 self.hosts += 1;
                 host_of(value.trim_ascii()).ok_or(HeadFault::Host)?;
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                // A server ignores it from a client that speaks HTTP/1.0 (RFC 9110, section 10.1.1).
-                if self.version == Version::Http11 && !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") {
-                    return Err(HeadFault::Expectation);
-                }
+            // A server ignores it from a client that speaks HTTP/1.0 (RFC 9110, section 10.1.1).
+            6 if name.eq_ignore_ascii_case(b"expect")
+                && self.version == Version::Http11
+                && !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") =>
+            {
+                return Err(HeadFault::Expectation);
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = content_length(value.trim_ascii()).ok_or(HeadFault::Framing)?;

@@ -44,7 +44,7 @@ impl ClientBody {
     fn ended(&self) {
         self.client.awaits_body.set(false);
         self.client.body_is_unread.set(false);
-        self.client.deadline.set(self.timeouts.response_head);
+        self.client.allow(self.timeouts.response_head);
     }
 }
 
@@ -63,7 +63,7 @@ impl Body for ForwardedBody {
         match Pin::new(&mut body.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                 body.client.awaits_body.set(false);
-                body.client.deadline.set(body.timeouts.body);
+                body.client.allow(body.timeouts.body);
                 if body.incoming.is_end_stream() {
                     body.ended();
                 }

@@ -54,8 +54,8 @@ pub(super) async fn forward(
         response::pass_interim(&mut outgoing, client);
     }
 
-    client.phase.set(Phase::Exchange);
-    client.deadline.set(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
+    client.enter(Phase::Exchange);
+    client.allow(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
     let sent = Instant::now();
     let outcome = match upgrade {
         None => until(&client.deadline, upstream.send(outgoing)).await.map(|sent| sent.map(|reply| (reply, None))),
@@ -82,8 +82,8 @@ pub(super) async fn forward(
         return Ok(Response::from_parts(head, Source::Empty));
     }
     response::prepare(&mut head)?;
-    client.phase.set(Phase::Streaming);
-    client.deadline.set(plan.timeouts.body);
+    client.enter(Phase::Streaming);
+    client.allow(plan.timeouts.body);
     Ok(Response::from_parts(head, Source::Upstream { body, patience: plan.timeouts.body, client: Rc::clone(client) }))
 }
 

@@ -1,0 +1,278 @@
+//! From a configuration to parts: every translation from what was configured to what a part takes is here.
+
+use std::sync::Arc;
+
+use crate::api::Face;
+use crate::api::allowlist_jwt::AllowlistJwt;
+use crate::config::{self, Config};
+use crate::domain::Timestamp;
+use crate::gateway::{
+    ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField, RouteSettings,
+    TokenApiSettings, UpstreamPlan,
+};
+use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
+use crate::store::key_directory::KeyDirectory;
+use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
+use crate::telemetry::access_log::AccessLogTarget;
+use crate::telemetry::log::{LogFormat, LogLevel};
+use crate::tokens::authenticator::Authenticator;
+use crate::tokens::cache::TokenCache;
+use crate::tokens::keyring::Pepper;
+use crate::tokens::service::TokenService;
+use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
+use crate::tokens::store::Store;
+use crate::upstream::{Endpoint, UpstreamSettings};
+use crate::wire::head::HeadLimits;
+
+/// What lives as long as the process: the keys, the store, the cache.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) cache: Arc<TokenCache>,
+    pub(super) signed: Arc<SignedTokens>,
+    pub(super) pepper: Arc<Pepper>,
+    deadline: std::time::Duration,
+}
+
+impl Parts {
+    /// Opens the keys and the store.
+    pub(super) fn open(config: &Config) -> Result<Self, String> {
+        let keys = open_keys(config)?;
+        let signed = signed_tokens(config, keys.signing)?;
+        let record_key = RecordKey::new(keys.pepper.record_key().expose());
+        let store = EmbeddedStore::open(&config.store.path, record_key, EmbeddedOptions::default())
+            .and_then(|store| store.bind_keys(keys.pepper.fingerprint().expose()).map(|()| store))
+            .map_err(|fault| with_sources(&fault))?;
+        Ok(Self {
+            store,
+            cache: Arc::new(TokenCache::new(config.limits.cached_tokens)),
+            signed: Arc::new(signed),
+            pepper: Arc::new(keys.pepper),
+            deadline: config.store.timeout,
+        })
+    }
+
+    /// Reads the signing keys again: one that was added signs from now on, one that was removed is no longer accepted.
+    pub(super) fn reread_keys(&self, config: &Config) -> Result<(), String> {
+        let keys = open_keys(config)?;
+        if keys.pepper.fingerprint().expose() != self.pepper.fingerprint().expose() {
+            return Err(format!("{}: the pepper has changed; that takes a new store", config.keys.directory.display()));
+        }
+        self.signed.replace(signed_tokens(config, keys.signing)?);
+        // What an absent key once signed may still be remembered.
+        self.cache.invalidate_all();
+        Ok(())
+    }
+
+    fn port(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+
+    pub(super) fn authenticator(&self) -> Authenticator {
+        Authenticator::new(
+            Arc::clone(&self.cache),
+            self.port(),
+            Arc::clone(&self.signed),
+            Arc::clone(&self.pepper),
+            self.deadline,
+        )
+    }
+
+    pub(super) fn service(&self) -> TokenService {
+        TokenService::new(
+            self.port(),
+            Arc::clone(&self.cache),
+            Arc::clone(&self.signed),
+            Arc::clone(&self.pepper),
+            self.deadline,
+        )
+    }
+}
+
+fn open_keys(config: &Config) -> Result<KeyDirectory, String> {
+    let now = Timestamp::from_system(std::time::SystemTime::now());
+    let mut algorithms: Vec<_> = config.token_apis.iter().map(|api| algorithm(api.algorithm)).collect();
+    algorithms.sort_unstable();
+    algorithms.dedup();
+    KeyDirectory::open(&config.keys.directory, &algorithms, now).map_err(|fault| fault.to_string())
+}
+
+fn signed_tokens(config: &Config, keys: Vec<(String, SigningAlgorithm, KeyMaterial)>) -> Result<SignedTokens, String> {
+    SignedTokens::new(config.keys.issuer.clone(), keys)
+        .map_err(|fault| format!("{}: {fault}", config.keys.directory.display()))
+}
+
+/// An error with all that lies behind it, on one line.
+fn with_sources(fault: &dyn std::error::Error) -> String {
+    let mut words = fault.to_string();
+    let mut source = fault.source();
+    while let Some(cause) = source {
+        let cause_words = cause.to_string();
+        if !words.contains(&cause_words) {
+            words.push_str(": ");
+            words.push_str(&cause_words);
+        }
+        source = cause.source();
+    }
+    words
+}
+
+pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
+    match configured {
+        config::Algorithm::Hs256 => SigningAlgorithm::Hs256,
+        config::Algorithm::EdDsa => SigningAlgorithm::EdDsa,
+        config::Algorithm::Es256 => SigningAlgorithm::Es256,
+        config::Algorithm::Rs256 => SigningAlgorithm::Rs256,
+    }
+}
+
+/// Compiles what a reload may change.
+pub(super) fn plan(config: &Config, signed: &SignedTokens) -> Result<Plan, String> {
+    let token_apis = config
+        .token_apis
+        .iter()
+        .map(|api| TokenApiSettings {
+            name: Arc::clone(&api.name),
+            face: match api.style {
+                config::Style::AllowlistJwt => Arc::new(AllowlistJwt) as Arc<dyn Face>,
+            },
+            mount: api.mount.as_str().to_owned(),
+            algorithm: algorithm(api.algorithm),
+        })
+        .collect();
+    let upstreams = config
+        .upstreams
+        .iter()
+        .map(|upstream| UpstreamPlan {
+            name: Arc::clone(&upstream.name),
+            settings: UpstreamSettings {
+                endpoints: upstream
+                    .endpoints
+                    .iter()
+                    .map(|endpoint| Endpoint { host: endpoint.host.clone(), port: endpoint.port })
+                    .collect(),
+                connect_timeout: config.timeouts.connect,
+                idle_connections: upstream.idle_connections,
+                idle_timeout: upstream.idle_timeout,
+            },
+            preserve_host: upstream.preserve_host,
+        })
+        .collect();
+    let routes = config.routes.iter().map(|route| route_settings(config, route)).collect::<Result<_, _>>()?;
+    let names = &config.identity_headers;
+    Plan::new(PlanSettings {
+        token_apis,
+        upstreams,
+        routes,
+        identity_names: IdentityNames {
+            subject: names.subject.clone(),
+            username: names.username.clone(),
+            organization: names.organization.clone(),
+            role: names.role.clone(),
+            email: names.email.clone(),
+            token_id: names.token_id.clone(),
+            credential: names.credential.clone(),
+            request_id: names.request_id.clone(),
+        },
+        token_limit: config.limits.token,
+        timeouts: ExchangeTimeouts { body: config.timeouts.body, response_head: config.timeouts.response_head },
+        public_keys: signed.public_keys(),
+    })
+    .map_err(|fault| fault.to_string())
+}
+
+fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSettings, String> {
+    let upstream = config
+        .upstreams
+        .iter()
+        .position(|upstream| upstream.name == route.upstream)
+        .ok_or_else(|| format!("there is no upstream named {:?}", route.upstream))?;
+    let require = &route.require;
+    let fields = [
+        (RequirementField::Subject, &require.subject),
+        (RequirementField::Username, &require.username),
+        (RequirementField::Organization, &require.organization),
+        (RequirementField::Role, &require.role),
+        (RequirementField::Email, &require.email),
+    ];
+    // A route that is neither public nor open to anybody would be public by having nobody to accept.
+    if route.accept.is_empty() != route.public {
+        return Err(format!("route {}: either public or with something to accept", route.path));
+    }
+    Ok(RouteSettings {
+        host: match &route.host {
+            config::HostPattern::Any => HostRule::Any,
+            config::HostPattern::Exact(host) => HostRule::Exact(host.clone()),
+            config::HostPattern::Suffix(suffix) => HostRule::Suffix(suffix.clone()),
+        },
+        path: route.path.as_str().to_owned(),
+        methods: route.methods.clone(),
+        upstream,
+        accept: route.accept.clone(),
+        forward_credential: route.forward_credential,
+        require: fields
+            .into_iter()
+            .filter(|(_, values)| !values.is_empty())
+            .map(|(field, values)| Requirement { field, one_of: values.clone() })
+            .collect(),
+    })
+}
+
+pub(super) fn listener(configured: &config::Listener) -> Result<ListenerSettings, String> {
+    let files: Vec<_> = configured
+        .tls
+        .iter()
+        .map(|pair| CertificateFiles { certificate: pair.certificate.clone(), key: pair.key.clone() })
+        .collect();
+    let tls = if files.is_empty() { None } else { Some(load_tls(&files).map_err(|fault| fault.to_string())?) };
+    let trusted = configured.trusted_proxies.clone();
+    Ok(ListenerSettings {
+        address: configured.address,
+        tls,
+        proxy_protocol: match configured.proxy_protocol {
+            config::ProxyProtocol::Off => ProxyProtocol::Off,
+            config::ProxyProtocol::Required => ProxyProtocol::Required,
+        },
+        trusts: Arc::new(move |peer| trusted.iter().any(|network| network.contains(peer))),
+    })
+}
+
+pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
+    ConnectionSettings {
+        head_limits: HeadLimits {
+            bytes: config.limits.head,
+            target: config.limits.target,
+            lines: config.limits.headers,
+        },
+        first_byte: config.timeouts.first_byte,
+        head: config.timeouts.head,
+        idle: config.timeouts.idle,
+        handshake: config.timeouts.tls_handshake,
+    }
+}
+
+pub(super) fn log_format(configured: config::LogFormat) -> LogFormat {
+    match configured {
+        config::LogFormat::Json => LogFormat::Json,
+        config::LogFormat::Human => LogFormat::Human,
+    }
+}
+
+pub(super) fn log_level(configured: config::LogLevel) -> LogLevel {
+    match configured {
+        config::LogLevel::Error => LogLevel::Error,
+        config::LogLevel::Warn => LogLevel::Warn,
+        config::LogLevel::Info => LogLevel::Info,
+        config::LogLevel::Debug => LogLevel::Debug,
+        config::LogLevel::Trace => LogLevel::Trace,
+    }
+}
+
+pub(super) fn access_log_target(configured: &config::AccessLog) -> Option<AccessLogTarget> {
+    match configured {
+        config::AccessLog::Off => None,
+        config::AccessLog::Stdout => Some(AccessLogTarget::Stdout),
+        config::AccessLog::Stderr => Some(AccessLogTarget::Stderr),
+        config::AccessLog::File(path) => Some(AccessLogTarget::File(path.clone())),
+    }
+}

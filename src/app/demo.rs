@@ -1,0 +1,190 @@
+//! `keyward demo`: a whole keyward in a temporary folder, an echo upstream behind it, and the lines to try it with.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::run::{Process, complain, on_control_runtime};
+use super::{assemble, echo};
+use crate::admin::BootstrapRequest;
+use crate::config;
+use crate::domain::Identity;
+use crate::telemetry::log;
+
+/// How many keys the printed bootstrap token can make: enough to repeat the lines.
+const MINTS: u32 = 100;
+
+/// Runs until a signal ends it, and leaves nothing behind.
+pub(super) fn demo(address: SocketAddr) -> ExitCode {
+    let log = match log::init(log::LogFormat::Human, log::LogLevel::Warn) {
+        Ok(log) => log,
+        Err(fault) => return complain(&format!("keyward: {fault}")),
+    };
+    let room = match Room::make() {
+        Ok(room) => room,
+        Err(fault) => return complain(&format!("keyward: a temporary folder cannot be made: {fault}")),
+    };
+    let address = free(address);
+    let outcome = on_control_runtime(async {
+        let upstream = echo::start().await.map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
+        let text = configuration(address, upstream, &room.0);
+        let config = config::parse(&text, "demo", &|_| None).map_err(|faults| faults.to_string())?;
+        debug_assert_eq!(assemble::log_level(config.log.level), log::LogLevel::Warn);
+        let mut process = Process::start(config, None, Some(log)).await?;
+        let issued = process
+            .administration()
+            .bootstrap_create(BootstrapRequest {
+                token_api: "jarvispy".into(),
+                identity: Identity {
+                    subject: "auth0|demo".into(),
+                    username: Some("demo-user".into()),
+                    organization: Some("demo-org".into()),
+                    role: Some("user".into()),
+                    email: None,
+                },
+                mints: MINTS,
+                expires_in: None,
+            })
+            .await
+            .map_err(|fault| fault.to_string())?;
+        let listening = process.addresses().next().unwrap_or(address);
+        let guide = guide(listening, address, issued.token.expose());
+        // Who cannot read the guide can still stop the demo.
+        let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
+        process.follow_signals().await?;
+        process.stop().await
+    });
+    drop(room);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(words) => complain(&format!("keyward: {words}")),
+    }
+}
+
+/// The address, or, if somebody has it already, any free port beside it.
+fn free(address: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(address) {
+        Ok(_) => address,
+        Err(_) => SocketAddr::new(address.ip(), 0),
+    }
+}
+
+fn configuration(address: SocketAddr, upstream: SocketAddr, room: &Path) -> String {
+    let quoted = |name: &str| toml_string(&room.join(name).to_string_lossy());
+    format!(
+        r#"
+[[listener]]
+address = "{address}"
+
+[admin]
+address = "off"
+socket = {socket}
+
+[store]
+kind = "embedded"
+path = {store}
+
+[keys]
+directory = {keys}
+
+[log]
+level = "warn"
+format = "human"
+access = "stdout"
+
+[[token_api]]
+name = "jarvispy"
+style = "allowlist-jwt"
+mount = "/jarvispy/{{organization}}/{{username}}/api/v1"
+
+[[upstream]]
+name = "echo"
+endpoints = ["http://{upstream}"]
+
+[[route]]
+path = "/{{*rest}}"
+upstream = "echo"
+accept = ["jarvispy"]
+
+[[route]]
+path = "/public/{{*rest}}"
+upstream = "echo"
+public = true
+"#,
+        socket = quoted("admin.sock"),
+        store = quoted("keyward.db"),
+        keys = quoted("keys"),
+    )
+}
+
+/// A TOML basic string.
+fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace("${", "$${")
+}
+
+/// Each line can be pasted into a shell, in this order.
+fn guide(listening: SocketAddr, wanted: SocketAddr, bootstrap: &str) -> String {
+    let moved = if listening == wanted {
+        String::new()
+    } else {
+        format!("# The usual port is taken, so this demo listens on {listening}.\n")
+    };
+    let api = format!("http://{listening}/jarvispy/demo-org/demo-user/api/v1");
+    let app = format!("http://{listening}");
+    format!(
+        r#"keyward is listening on {app}, in front of an echo server. Stop it with Ctrl-C; nothing is kept.
+{moved}
+# In another shell, line by line: the whole life of a token.
+
+# 1. An administrator has made this bootstrap token. It is good for making keys and for nothing else.
+BOOTSTRAP='{bootstrap}'
+
+# 2. Make a key. It is shown once.
+TOKEN=$(curl -sS -X POST "{api}/auth/issue-token" -H "Authorization: Bearer $BOOTSTRAP" -H "Content-Type: application/json" -d '{{"name": "my first key", "expires_in_minutes": 60}}' | sed -n 's/.*"token":"\([^"]*\)".*/\1/p'); echo "$TOKEN"
+
+# 3. Call the service behind keyward with it. The answer shows the identity headers that reached it.
+curl -sS -i "{app}/hello?x=1" -H "Authorization: Bearer $TOKEN"
+
+# 4. Without a token, or with a forged identity, nothing gets through; a public route lets through, without the forgery.
+curl -sS -i "{app}/hello" -H "X-Keyward-Subject: root"
+curl -sS -i "{app}/public/hello" -H "X-Keyward-Subject: root"
+
+# 5. List your keys.
+curl -sS "{api}/auth/tokens" -H "Authorization: Bearer $TOKEN"; echo
+
+# 6. Revoke the key. When this has answered, it is dead.
+curl -sS -X POST "{api}/auth/revoke" -H "Authorization: Bearer $TOKEN"; echo
+
+# 7. See: 401.
+curl -sS -i "{app}/hello" -H "Authorization: Bearer $TOKEN"
+
+# The access log follows.
+"#
+    )
+}
+
+/// A folder that is gone when this is.
+struct Room(PathBuf);
+
+impl Room {
+    fn make() -> std::io::Result<Self> {
+        let mut random = [0; 8];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| std::io::Error::other("no randomness"))?;
+        let name = format!("keyward-demo-{:016x}", u64::from_be_bytes(random));
+        let path = std::env::temp_dir().join(name);
+        // Ours alone, and not one that somebody else made in our place.
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Err(fault) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %fault, "the temporary folder could not be removed");
+        }
+    }
+}

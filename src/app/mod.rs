@@ -1,0 +1,35 @@
+//! The only place that knows every part: puts them together from a configuration, runs them, reloads and stops them.
+
+mod administration;
+mod assemble;
+mod demo;
+mod echo;
+mod run;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::admin::Administration;
+use crate::cli::Runtime;
+use crate::config;
+
+/// The program, as the command line sees it.
+pub struct App;
+
+impl Runtime for App {
+    fn run(&self, config: &Path) -> ExitCode {
+        run::run(config)
+    }
+
+    fn demo(&self, address: SocketAddr) -> ExitCode {
+        demo::demo(address)
+    }
+
+    fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, String> {
+        let config = config::load(path).map_err(|faults| faults.to_string())?;
+        let parts = assemble::Parts::open(&config)?;
+        Ok(Box::new(administration::OwnAdministration::new(parts, &config)))
+    }
+}

@@ -1,0 +1,374 @@
+//! `keyward run`: start, serve, follow signals, stop.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::administration::OwnAdministration;
+use super::assemble::{self, Parts};
+use super::status::OwnStatus;
+use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_socket};
+use crate::config::{self, Config};
+use crate::domain::Timestamp;
+use crate::gateway::Shared;
+use crate::server::{Acceptor, ListenerSettings, WorkerPool, WorkerPoolSettings};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::log::{self, Log};
+use crate::tokens::store::Store as _;
+
+/// Runs until a signal ends it.
+pub(super) fn run(path: &Path) -> ExitCode {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(faults) => return complain(&faults.to_string()),
+    };
+    let log = match log::init(assemble::log_format(config.log.format), assemble::log_level(config.log.level)) {
+        Ok(log) => log,
+        Err(fault) => return complain(&format!("keyward: {fault}")),
+    };
+    match on_control_runtime(async {
+        let mut process = Process::start(config, Some(path.to_owned()), Some(log)).await?;
+        process.follow_signals().await?;
+        process.stop().await
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(words) => complain(&format!("keyward: {words}")),
+    }
+}
+
+/// Runs on the control thread: everything that is not the data plane.
+pub(super) fn on_control_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?.block_on(work)
+}
+
+/// Says on standard error why it ends; if even that fails, the exit code says that it did.
+pub(super) fn complain(words: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{words}");
+    ExitCode::FAILURE
+}
+
+/// A running keyward.
+pub(super) struct Process {
+    config: Config,
+    /// Where the configuration is read again; none: it is not.
+    path: Option<PathBuf>,
+    log: Option<Log>,
+    parts: Parts,
+    shared: Arc<Shared>,
+    pool: Option<WorkerPool>,
+    acceptors: HashMap<SocketAddr, Acceptor>,
+    connection_limit: usize,
+    status: Arc<OwnStatus>,
+    administration: Arc<OwnAdministration>,
+    stop: watch::Sender<bool>,
+}
+
+/// How often expired records are removed, and how many in one step.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+const PURGE_AT_ONCE: usize = 1000;
+/// How many file descriptors are kept for what is no connection: the store, the logs, the admin listener.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+impl Process {
+    /// Opens, binds and starts everything; what cannot be is said before anything is served.
+    pub(super) async fn start(config: Config, path: Option<PathBuf>, log: Option<Log>) -> Result<Self, String> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let listeners = bind_all(&config, &HashMap::new())?;
+        let probes = match config.admin.address {
+            Some(address) => Some(
+                tokio::net::TcpListener::bind(address)
+                    .await
+                    .map_err(|fault| format!("the admin address {address} cannot be bound: {fault}"))?,
+            ),
+            None => None,
+        };
+        let parts = Parts::open(&config)?;
+        let plan = assemble::plan(&config, &parts.signed)?;
+        let socket = AdminSocket::bind(&config.admin.socket).map_err(|fault| fault.to_string())?;
+        let access_log = assemble::access_log_target(&config.log.access)
+            .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
+            .transpose()
+            .map_err(|fault| format!("the access log cannot be opened: {fault}"))?;
+        let store: Arc<dyn crate::tokens::store::Store> = Arc::clone(&parts.store) as _;
+        let shared = Arc::new(Shared::new(parts.authenticator(), parts.service(), store, access_log, plan));
+
+        let connection_limit = connection_limit(config.limits.connections);
+        let pool = WorkerPool::start(
+            WorkerPoolSettings {
+                workers: workers(config.server.workers),
+                pin: config.server.pin,
+                connection: assemble::connection_settings(&config),
+            },
+            &shared,
+        )
+        .map_err(|fault| format!("the workers cannot be started: {fault}"))?;
+        let refused = Arc::<AtomicU64>::default();
+        let status = Arc::new(OwnStatus::new(Arc::clone(&shared), pool.counters(), refused));
+        let administration = Arc::new(OwnAdministration::new(parts.clone(), &config));
+        let (stop, stopped) = watch::channel(false);
+        if let Some(probes) = probes {
+            tokio::spawn(serve_probes(probes, Arc::clone(&status) as Arc<dyn Status>, stopped.clone()));
+        }
+        tokio::spawn({
+            let (administration, status) =
+                (Arc::clone(&administration) as Arc<dyn Administration>, Arc::clone(&status) as Arc<dyn Status>);
+            async move {
+                if let Err(fault) = serve_socket(socket, administration, status, stopped).await {
+                    tracing::error!(%fault, "the admin socket failed");
+                }
+            }
+        });
+        let mut process = Self {
+            config,
+            path,
+            log,
+            parts,
+            shared,
+            pool: Some(pool),
+            acceptors: HashMap::new(),
+            connection_limit,
+            status,
+            administration,
+            stop,
+        };
+        process.listen(listeners)?;
+        process.status.is_started.store(true, Ordering::Release);
+        for acceptor in process.acceptors.values() {
+            tracing::info!(address = %acceptor.address(), "listening");
+        }
+        Ok(process)
+    }
+
+    /// The addresses that are listened on.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.acceptors.values().map(Acceptor::address)
+    }
+
+    /// The administrator's operations.
+    pub(super) fn administration(&self) -> &dyn Administration {
+        self.administration.as_ref()
+    }
+
+    /// Serves until it is told to end.
+    pub(super) async fn follow_signals(&mut self) -> Result<(), String> {
+        let listen = |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
+        let (mut terminate, mut interrupt, mut hang_up) =
+            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+        let mut purge = tokio::time::interval(PURGE_EVERY);
+        purge.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => self.reload(),
+                _ = purge.tick() => self.purge().await,
+            }
+        }
+        self.drain(&mut terminate, &mut interrupt).await;
+        Ok(())
+    }
+
+    /// Not ready first, so that whoever balances load notices; then no new connections; then what is under way is finished.
+    async fn drain(
+        &mut self,
+        terminate: &mut tokio::signal::unix::Signal,
+        interrupt: &mut tokio::signal::unix::Signal,
+    ) {
+        tracing::info!("stopping: draining connections");
+        self.status.is_draining.store(true, Ordering::Release);
+        let (delay, grace) = (self.config.server.shutdown_delay, self.config.server.shutdown_grace);
+        let acceptors = std::mem::take(&mut self.acceptors);
+        let pool = self.pool.take();
+        let drained = async move {
+            tokio::time::sleep(delay).await;
+            for acceptor in acceptors.values() {
+                acceptor.stop();
+            }
+            if let Some(pool) = pool {
+                let _ = tokio::task::spawn_blocking(move || pool.drain(grace)).await;
+            }
+        };
+        tokio::select! {
+            () = drained => {}
+            _ = terminate.recv() => tracing::warn!("stopping at once: told to a second time"),
+            _ = interrupt.recv() => tracing::warn!("stopping at once: told to a second time"),
+        }
+    }
+
+    /// Closes what is open.
+    pub(super) async fn stop(self) -> Result<(), String> {
+        self.stop.send_replace(true);
+        if let Some(access_log) = &self.shared.access_log {
+            access_log.close();
+        }
+        let store = Arc::clone(&self.parts.store);
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        tracing::info!("stopped");
+        closed.map_err(|_| "the store could not be closed in order".to_owned())
+    }
+
+    async fn purge(&self) {
+        loop {
+            let now = Timestamp::from_system(SystemTime::now());
+            match self.parts.store.purge(now, PURGE_AT_ONCE).await {
+                Ok(removed) if removed >= PURGE_AT_ONCE => {}
+                Ok(_) => return,
+                Err(fault) => {
+                    tracing::warn!(%fault, "expired records could not be removed");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        match self.try_reload() {
+            Ok(()) => {
+                self.status.reloads_done.fetch_add(1, Ordering::Relaxed);
+                tracing::info!("the configuration was reloaded");
+            }
+            Err(words) => {
+                self.status.reloads_refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(faults = %words, "the new configuration was refused; the old one stays in force");
+            }
+        }
+    }
+
+    /// Everything that can fail comes before anything that takes effect.
+    fn try_reload(&mut self) -> Result<(), String> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let config = config::load(path).map_err(|faults| faults.to_string())?;
+        let fixed = needs_restart(&self.config, &config);
+        if !fixed.is_empty() {
+            return Err(format!("{} cannot change while keyward runs: restart it", fixed.join(", ")));
+        }
+        let listeners = bind_all(&config, &self.acceptors)?;
+        self.parts.reread_keys(&config)?;
+        let plan = assemble::plan(&config, &self.parts.signed)?;
+
+        self.listen(listeners)?;
+        self.acceptors.retain(|address, acceptor| {
+            let stays = config.listeners.iter().any(|listener| listener.address == *address);
+            if !stays {
+                acceptor.stop();
+            }
+            stays
+        });
+        self.shared.replace_plan(plan);
+        if let Some(pool) = &self.pool {
+            pool.replace_settings(assemble::connection_settings(&config));
+        }
+        self.administration.replace(&config);
+        if let Some(log) = &self.log {
+            log.set_level(assemble::log_level(config.log.level));
+        }
+        if let Some(access_log) = &self.shared.access_log {
+            access_log.reopen();
+        }
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.config = config;
+        Ok(())
+    }
+
+    /// Accepts from sockets that were just bound, and gives those that were bound before their new settings.
+    fn listen(&mut self, listeners: Vec<Bound>) -> Result<(), String> {
+        let Some(pool) = &self.pool else { return Ok(()) };
+        for Bound { settings, socket } in listeners {
+            let configured = settings.address;
+            match (socket, self.acceptors.get(&configured)) {
+                (None, Some(acceptor)) => acceptor.replace(settings),
+                (None, None) => {}
+                (Some(socket), _) => {
+                    let refused = Arc::clone(&self.status.connections_refused);
+                    let acceptor = Acceptor::start(socket, settings, pool, self.connection_limit, refused)
+                        .map_err(|fault| format!("{configured} cannot be listened on: {fault}"))?;
+                    self.acceptors.insert(configured, acceptor);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A listener that is ready to be accepted from.
+struct Bound {
+    settings: ListenerSettings,
+    /// None: it is listened on already.
+    socket: Option<std::net::TcpListener>,
+}
+
+fn bind_all(config: &Config, known: &HashMap<SocketAddr, Acceptor>) -> Result<Vec<Bound>, String> {
+    let mut bound = Vec::new();
+    for configured in &config.listeners {
+        let settings = assemble::listener(configured)?;
+        let socket = if known.contains_key(&configured.address) {
+            None
+        } else {
+            let bind = |fault| format!("the address {} cannot be bound: {fault}", configured.address);
+            Some(Acceptor::bind(configured.address).map_err(bind)?)
+        };
+        bound.push(Bound { settings, socket });
+    }
+    Ok(bound)
+}
+
+/// What is fixed for the life of a process, and differs.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let logs = |config: &Config| (config.log.format, config.log.access.clone());
+    [
+        ("[store]", old.store != new.store),
+        ("[keys]", old.keys != new.keys),
+        ("[admin]", old.admin != new.admin),
+        ("[server] workers and pin", (old.server.workers, old.server.pin) != (new.server.workers, new.server.pin)),
+        ("[limits] connections", old.limits.connections != new.limits.connections),
+        ("[limits] cached_tokens", old.limits.cached_tokens != new.limits.cached_tokens),
+        ("[log] format and access", logs(old) != logs(new)),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}
+
+fn workers(configured: usize) -> usize {
+    if configured > 0 {
+        return configured;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Raises the limit of file descriptors as far as the system lets us, and says how many connections it is good for: each may
+/// need a second one, to its upstream.
+fn connection_limit(configured: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let available = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let affordable = available
+        .map_or(usize::MAX, |all| usize::try_from(all.saturating_sub(SPARE_DESCRIPTORS) / 2).unwrap_or(usize::MAX))
+        .max(1);
+    match configured {
+        0 => affordable,
+        more if more > affordable => {
+            tracing::warn!(
+                configured = more,
+                affordable,
+                "limits.connections is more than the file descriptors are good for"
+            );
+            affordable
+        }
+        fits => fits,
+    }
+}

@@ -1,0 +1,89 @@
+//! What the admin listener tells of this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
+use crate::gateway::Shared;
+use crate::telemetry::metrics::{Gauges, WorkerCounters, render};
+
+/// The state of the process, as it says itself.
+pub(super) struct OwnStatus {
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Vec<Arc<WorkerCounters>>,
+    pub(super) connections_refused: Arc<AtomicU64>,
+    pub(super) is_started: AtomicBool,
+    pub(super) is_draining: AtomicBool,
+    pub(super) reloads_done: AtomicU64,
+    pub(super) reloads_refused: AtomicU64,
+    /// As of the last time that anybody asked: a scrape does not ask the store.
+    was_ready: AtomicBool,
+}
+
+impl OwnStatus {
+    pub(super) fn new(shared: Arc<Shared>, counters: Vec<Arc<WorkerCounters>>, refused: Arc<AtomicU64>) -> Self {
+        Self {
+            shared,
+            counters,
+            connections_refused: refused,
+            is_started: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
+            reloads_done: AtomicU64::new(0),
+            reloads_refused: AtomicU64::new(0),
+            was_ready: AtomicBool::new(false),
+        }
+    }
+
+    async fn reasons(&self) -> Vec<NotReady> {
+        let mut reasons = Vec::new();
+        if !self.is_started.load(Ordering::Acquire) {
+            reasons.push(NotReady::Starting);
+        }
+        if self.is_draining.load(Ordering::Acquire) {
+            reasons.push(NotReady::Draining);
+        }
+        if let Err(fault) = self.shared.store.check().await {
+            reasons.push(NotReady::StoreUnavailable(fault.to_string()));
+        }
+        self.was_ready.store(reasons.is_empty(), Ordering::Release);
+        reasons
+    }
+}
+
+impl Status for OwnStatus {
+    fn readiness(&self) -> StatusFuture<'_, Readiness> {
+        Box::pin(async move { Readiness::from_reasons(self.reasons().await) })
+    }
+
+    fn is_started(&self) -> bool {
+        self.is_started.load(Ordering::Acquire)
+    }
+
+    fn components(&self) -> StatusFuture<'_, Vec<Component>> {
+        Box::pin(async move {
+            let store = match self.shared.store.check().await {
+                Ok(()) => Component::well("store"),
+                Err(fault) => Component::failed("store", fault.to_string()),
+            };
+            let log = match self.shared.access_log.as_ref().map_or(0, |log| log.dropped()) {
+                0 => Component::well("access_log"),
+                lines => Component::degraded("access_log", format!("{lines} lines were dropped")),
+            };
+            vec![store, log]
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let cache = self.shared.authenticator.cache();
+        let gauges = Gauges {
+            cache_entries: cache.len(),
+            refused_fills: cache.refused_fills(),
+            log_lines_dropped: self.shared.access_log.as_ref().map_or(0, |log| log.dropped()),
+            connections_refused: self.connections_refused.load(Ordering::Relaxed),
+            reloads_done: self.reloads_done.load(Ordering::Relaxed),
+            reloads_refused: self.reloads_refused.load(Ordering::Relaxed),
+            is_ready: self.was_ready.load(Ordering::Acquire),
+        };
+        render(self.counters.iter().map(AsRef::as_ref), &gauges)
+    }
+}

@@ -1,0 +1,180 @@
+//! Accept: from a listening socket to the worker with the fewest connections.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::worker::{WorkerHandle, WorkerPool};
+
+/// One listening address.
+#[derive(Clone)]
+pub struct ListenerSettings {
+    /// Where.
+    pub address: SocketAddr,
+    /// With TLS, or in the clear.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whose forwarding headers and PROXY headers are believed.
+    pub trusts: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+}
+
+/// Whether connections begin with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Never: it would be a malformed request.
+    Off,
+    /// Always, and only from trusted peers.
+    Required,
+}
+
+/// What a connection has to know of the listener that it came through.
+pub(super) struct ListenerFacts(ListenerSettings);
+
+impl ListenerFacts {
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        (self.0.trusts)(peer.to_canonical())
+    }
+
+    pub(super) fn requires_proxy_header(&self) -> bool {
+        self.0.proxy_protocol == ProxyProtocol::Required
+    }
+
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.0.tls.clone()
+    }
+
+    pub(super) fn has_handshake(&self) -> bool {
+        self.0.tls.is_some() || self.requires_proxy_header()
+    }
+}
+
+/// A connection on its way to a worker.
+pub(super) struct Arrival {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) listener: Arc<ListenerFacts>,
+}
+
+/// One listening socket, being accepted from.
+pub struct Acceptor {
+    address: SocketAddr,
+    facts: Arc<ArcSwap<ListenerFacts>>,
+    stop: watch::Sender<bool>,
+}
+
+/// How many connections may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;
+/// After an error of `accept` (no file descriptors left, say), so that it does not spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Acceptor {
+    /// Binds the address.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be bound; the operator's to mend.
+    pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        // A restart must not wait for the connections of the process before.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    }
+
+    /// Accepts from a bound socket on the current runtime, and hands over to the workers of `pool`, at most `limit`
+    /// connections at a time in all; those beyond get a 503 and are counted in `refused`.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime does not take the socket.
+    pub fn start(
+        socket: std::net::TcpListener,
+        settings: ListenerSettings,
+        pool: &WorkerPool,
+        limit: usize,
+        refused: Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::from_std(socket)?;
+        let address = listener.local_addr()?;
+        let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts(settings)));
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, refused, stopped));
+        Ok(Self { address, facts, stop })
+    }
+
+    /// The address that is listened on: with the port that the system chose, if it was to choose.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on, connections are taken by these settings; the address stays.
+    pub fn replace(&self, settings: ListenerSettings) {
+        self.facts.store(Arc::new(ListenerFacts(settings)));
+    }
+
+    /// Stops listening.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    facts: Arc<ArcSwap<ListenerFacts>>,
+    workers: Arc<[WorkerHandle]>,
+    limit: usize,
+    refused: Arc<AtomicU64>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(fault) if is_of_one_connection(&fault) => continue,
+            Err(fault) => {
+                tracing::error!(%fault, "connections cannot be accepted; trying again");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let total: usize = workers.iter().map(WorkerHandle::connections).sum();
+        if total >= limit {
+            refused.fetch_add(1, Ordering::Relaxed);
+            turn_away(&stream);
+            continue;
+        }
+        let least = workers.iter().min_by_key(|worker| worker.connections());
+        if let (Some(worker), Ok(stream)) = (least, stream.into_std()) {
+            worker.hand_over(Arrival { stream, peer, listener: facts.load_full() });
+        }
+    }
+}
+
+fn is_of_one_connection(fault: &io::Error) -> bool {
+    matches!(
+        fault.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Says why, if the socket takes it at once; who gets no answer sees a closed connection.
+fn turn_away(stream: &TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+        cache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 81\r\n\r\n\
+        {\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many open connections\"}";
+    let _ = stream.try_write(ANSWER);
+}

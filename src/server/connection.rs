@@ -1,0 +1,158 @@
+//! One client connection from its first byte to its last: hyper's server in the middle, the guard before it, and around both a
+//! driver that keeps the deadlines, drains and closes.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::guard::{Guard, Guarded, Patience};
+use super::stream::ClientStream;
+use super::worker::Worker;
+use crate::gateway::{self, ClientConnection, ClientOrigin, Phase};
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: ClientOrigin) {
+    let settings = worker.settings();
+    let client = Rc::new(ClientConnection::new(origin, worker.deadlines.register()));
+    client.deadline.set(settings.first_byte);
+    let patience = Patience { idle: settings.idle, head: settings.head };
+    let guarded = Rc::new(RefCell::new(Guarded::new(stream, Rc::clone(&client), settings.head_limits, patience)));
+
+    let ending = exchange_all(worker, &client, &guarded).await;
+
+    let tunnel = client.tunnel.borrow_mut().take();
+    match (ending, tunnel) {
+        (Ending::Done, Some(tunnel)) => {
+            if let Some(upstream) = tunnel.upstream().await {
+                carry(&guarded, upstream).await;
+            }
+        }
+        (Ending::Done, None) => close(&guarded).await,
+        // Without a farewell: the client is gone, or has used up its patience.
+        (Ending::Broken, _) => {}
+    }
+}
+
+enum Ending {
+    Done,
+    Broken,
+}
+
+/// Lets hyper serve requests until there are no more.
+async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarded: &Rc<RefCell<Guarded>>) -> Ending {
+    let settings = worker.settings();
+    let mut builder = http1::Builder::new();
+    // The guard notices clients that go away, so hyper need not read ahead for it.
+    builder.half_close(true);
+    // A head is held by the guard until it is whole; hyper's own bounds need only be wide enough for it.
+    builder.max_buf_size(settings.head_limits.bytes.max(64 * 1024));
+    if settings.head_limits.lines > 100 {
+        builder.max_headers(settings.head_limits.lines);
+    }
+    let service = service_fn(|request| gateway::run(Rc::clone(&worker.gateway), Rc::clone(client), request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Guard(Rc::clone(guarded))), service));
+    let mut is_draining = false;
+    std::future::poll_fn(|cx| {
+        client.deadline.wake_by(cx);
+        if client.deadline.is_over() {
+            match client.phase.get() {
+                Phase::FirstByte | Phase::Idle | Phase::Streaming | Phase::Leaving => {
+                    return Poll::Ready(Ending::Broken);
+                }
+                // Theirs to judge, when they are polled.
+                Phase::Head | Phase::Exchange => {}
+            }
+        }
+        if worker.is_draining() && !is_draining {
+            is_draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        let polled = connection.as_mut().poll(cx);
+        if client.phase.get() == Phase::Exchange {
+            client.interim.wake_by(cx);
+        }
+        polled.map(|ended| match ended {
+            Ok(()) => Ending::Done,
+            Err(fault) => {
+                tracing::debug!(client = %client.origin.address, %fault, "a client's connection broke");
+                Ending::Broken
+            }
+        })
+    })
+    .await
+}
+
+/// How long a closed connection is still read from, and how much.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Closes so that the client gets the last answer whole: closing with bytes unread would reset the connection under it (RFC
+/// 9112, section 9.6).
+async fn close(guarded: &RefCell<Guarded>) {
+    let is_over = guarded.borrow().is_over();
+    let mut stream = Shared(guarded);
+    if stream.shutdown().await.is_err() || is_over {
+        return;
+    }
+    let drain = async {
+        let mut sink = [0; 4096];
+        let mut drained = 0;
+        while drained < LINGER_BYTES {
+            match stream.read(&mut sink).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => drained += read,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+/// Carries bytes both ways until both ends are closed or one breaks.
+async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel) {
+    let crate::upstream::Tunnel { io: mut upstream, early: from_upstream } = upstream;
+    let (_, from_client) = guarded.borrow_mut().tunnel();
+    let mut client = Shared(guarded);
+    let carried = async {
+        upstream.write_all(&from_client).await?;
+        client.write_all(&from_upstream).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+    };
+    if let Err(fault) = carried.await {
+        tracing::debug!(%fault, "a tunnel broke");
+    }
+}
+
+/// The client's stream, borrowed for the length of each poll.
+struct Shared<'a>(&'a RefCell<Guarded>);
+
+impl tokio::io::AsyncRead for Shared<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(self.0.borrow_mut().stream()).poll_read(cx, buf)
+    }
+}
+
+impl tokio::io::AsyncWrite for Shared<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.borrow_mut().stream()).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.borrow_mut().stream()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.borrow_mut().stream()).poll_shutdown(cx)
+    }
+}

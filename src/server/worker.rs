@@ -1,0 +1,304 @@
+//! The workers: a thread, a current-thread runtime, and everything that a connection needs, for each core.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::accept::Arrival;
+use super::connection;
+use super::proxy_protocol;
+use super::stream::ClientStream;
+use crate::gateway::{ClientOrigin, Scheme, Shared, WorkerGateway};
+use crate::telemetry::metrics::WorkerCounters;
+use crate::upstream::SWEEP_EVERY;
+use crate::wire::deadline::{Deadlines, TICK};
+use crate::wire::head::HeadLimits;
+
+/// How long a client's connection may take for what it has to do before and between requests.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionSettings {
+    /// The most that a head may hold.
+    pub head_limits: HeadLimits,
+    /// The first byte of a connection.
+    pub first_byte: Duration,
+    /// The whole head, from its first byte.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// The TLS handshake, and the PROXY header before it.
+    pub handshake: Duration,
+}
+
+/// What the workers are.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerPoolSettings {
+    /// How many, at least 1.
+    pub workers: usize,
+    /// Whether each stays on a core of its own.
+    pub pin: bool,
+    /// For each connection.
+    pub connection: ConnectionSettings,
+}
+
+/// All workers, as the control thread sees them.
+pub struct WorkerPool {
+    handles: Arc<[WorkerHandle]>,
+    threads: Vec<JoinHandle<()>>,
+    connection: Arc<ArcSwap<ConnectionSettings>>,
+}
+
+/// The way to one worker.
+pub(super) struct WorkerHandle {
+    mailbox: UnboundedSender<Message>,
+    /// Connections that it has, those on their way included.
+    connections: Arc<AtomicUsize>,
+    counters: Arc<WorkerCounters>,
+}
+
+enum Message {
+    Arrival(Arrival),
+    /// Finish what is under way, for no longer than this; then end.
+    Drain(Duration),
+}
+
+/// A worker, on its own thread.
+pub(super) struct Worker {
+    pub(super) gateway: Rc<WorkerGateway>,
+    pub(super) deadlines: Deadlines,
+    settings: Arc<ArcSwap<ConnectionSettings>>,
+    draining: Cell<bool>,
+}
+
+impl WorkerPool {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread or no event queue.
+    pub fn start(settings: WorkerPoolSettings, shared: &Arc<Shared>) -> io::Result<Self> {
+        let cores = cores();
+        let connection = Arc::new(ArcSwap::from_pointee(settings.connection));
+        let (mut handles, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..settings.workers.max(1) {
+            let (mailbox, letters) = unbounded_channel();
+            let connections = Arc::<AtomicUsize>::default();
+            let counters = Arc::<WorkerCounters>::default();
+            handles.push(WorkerHandle {
+                mailbox,
+                connections: Arc::clone(&connections),
+                counters: Arc::clone(&counters),
+            });
+            let shared = Arc::clone(shared);
+            let connection = Arc::clone(&connection);
+            let core = settings.pin.then(|| number.checked_rem(cores.len()).and_then(|at| cores.get(at).copied()));
+            let runtime = Builder::new_current_thread();
+            threads.push(std::thread::Builder::new().name(format!("keyward-{number}")).spawn(move || {
+                if let Some(core) = core.flatten() {
+                    pin_to(core);
+                }
+                let mut runtime = runtime;
+                match runtime.enable_all().event_interval(61).build_local(LocalOptions::default()) {
+                    Ok(runtime) => {
+                        runtime.block_on(work(connection, shared, counters, connections, letters));
+                    }
+                    Err(fault) => tracing::error!(%fault, "a worker got no runtime"),
+                }
+            })?);
+        }
+        Ok(Self { handles: handles.into(), threads, connection })
+    }
+
+    /// From now on, new connections are served by these settings.
+    pub fn replace_settings(&self, settings: ConnectionSettings) {
+        self.connection.store(Arc::new(settings));
+    }
+
+    pub(super) fn handles(&self) -> Arc<[WorkerHandle]> {
+        Arc::clone(&self.handles)
+    }
+
+    /// The counters of each worker.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Arc<WorkerCounters>> {
+        self.handles.iter().map(|handle| Arc::clone(&handle.counters)).collect()
+    }
+
+    /// Lets the workers finish what is under way, for no longer than `grace`, and waits for their end. Blocks.
+    pub fn drain(self, grace: Duration) {
+        for handle in self.handles.iter() {
+            let _ = handle.mailbox.send(Message::Drain(grace));
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+    }
+}
+
+impl WorkerHandle {
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn hand_over(&self, arrival: Arrival) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        if self.mailbox.send(Message::Arrival(arrival)).is_err() {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// As they are in force now.
+    pub(super) fn settings(&self) -> ConnectionSettings {
+        **self.settings.load()
+    }
+
+    fn begin_draining(&self) {
+        self.draining.set(true);
+        self.deadlines.wake_all();
+    }
+}
+
+async fn work(
+    settings: Arc<ArcSwap<ConnectionSettings>>,
+    shared: Arc<Shared>,
+    counters: Arc<WorkerCounters>,
+    connections: Arc<AtomicUsize>,
+    mut letters: UnboundedReceiver<Message>,
+) {
+    let worker = Rc::new(Worker {
+        gateway: Rc::new(WorkerGateway::new(shared, counters)),
+        deadlines: Deadlines::default(),
+        settings,
+        draining: Cell::new(false),
+    });
+    let clockwork = tokio::task::spawn_local(tick(Rc::clone(&worker)));
+    let mut drain_until = None;
+    while drain_until.is_none() {
+        match letters.recv().await {
+            Some(Message::Arrival(arrival)) => {
+                let guard = Count { worker: Rc::clone(&worker), connections: Arc::clone(&connections) };
+                tokio::task::spawn_local(async move {
+                    worker_serve(&guard.worker, arrival).await;
+                    drop(guard);
+                });
+            }
+            Some(Message::Drain(grace)) => drain_until = Some(Instant::now() + grace),
+            None => drain_until = Some(Instant::now()),
+        }
+    }
+    worker.begin_draining();
+    while connections.load(Ordering::Relaxed) > 0 && drain_until.is_some_and(|end| Instant::now() < end) {
+        tokio::time::sleep(TICK).await;
+    }
+    let left = connections.load(Ordering::Relaxed);
+    if left > 0 {
+        tracing::warn!(connections = left, "the grace is over: connections are cut");
+    }
+    clockwork.abort();
+    worker.gateway.tidy();
+}
+
+/// Counts a connection for as long as it lives, however it ends.
+struct Count {
+    worker: Rc<Worker>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.worker.gateway.counters.connections_closed.add(1);
+    }
+}
+
+/// The worker's coarse clock.
+async fn tick(worker: Rc<Worker>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tidied = Instant::now();
+    loop {
+        ticks.tick().await;
+        worker.deadlines.tick();
+        if tidied.elapsed() >= SWEEP_EVERY {
+            tidied = Instant::now();
+            worker.gateway.tidy();
+        }
+    }
+}
+
+/// From an accepted socket to a stream of HTTP.
+async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
+    worker.gateway.counters.connections_opened.add(1);
+    let Arrival { stream, peer, listener } = arrival;
+    let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+        Ok(stream) => stream,
+        Err(fault) => {
+            tracing::debug!(%peer, %fault, "a connection was over before it began");
+            return;
+        }
+    };
+    let is_trusted_proxy = listener.trusts(peer.ip());
+    let prepared = async {
+        let mut stream = stream;
+        let mut address = peer;
+        if listener.requires_proxy_header() {
+            if !is_trusted_proxy {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
+            }
+            address = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
+        }
+        let (stream, scheme) = match listener.tls() {
+            None => (ClientStream::Plain(stream), Scheme::Http),
+            Some(tls) => {
+                let accepted = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await?;
+                (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
+            }
+        };
+        Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }))
+    };
+    // In the clear there is nothing to wait for.
+    let prepared = if listener.has_handshake() {
+        tokio::time::timeout(worker.settings().handshake, prepared)
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
+    } else {
+        prepared.await
+    };
+    match prepared {
+        Ok((stream, origin)) => connection::serve(worker, stream, origin).await,
+        Err(fault) => tracing::debug!(%peer, %fault, "a connection was refused before its first request"),
+    }
+}
+
+/// The cores that this process may use.
+fn cores() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A worker that is not pinned works all the same.
+fn pin_to(core: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    if let Err(fault) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::debug!(core, %fault, "a worker could not be pinned");
+    }
+}
