@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::support::{Act, Client, Person, Plan, Reply, Upstream, World};
 
-/// A word that is nowhere else, inside what looks like a token.
+/// A word that is nowhere else, inside what looks like a token, and no shorter than one.
 const BAD: [&str; 4] = [
-    "canary-plain-5d1f0c",
+    "canary-plain-and-long-enough-to-be-a-token-5d1f0c",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnktcGF5bG9hZC01ZDFmMGMifQ.canary-signature-5d1f0c",
-    "sk-canary-opaque-5d1f0c",
-    "canary\u{e4}-odd-5d1f0c",
+    "sk-canary-opaque-and-long-enough-to-be-a-token-5d1f0c",
+    "canary\u{e4}-odd-and-long-enough-to-be-a-token-5d1f0c",
 ];
 
 /// What must be nowhere: whole tokens, signatures, and the bad ones' marks.

@@ -58,7 +58,7 @@ pub(super) fn cases() -> Vec<Case> {
         refused("an absolute target with a bad host", &[400], {
             "GET http://[::1]evil/public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"
         }),
-        either("HTTP/1.0 without a Host", &[400], "GET /public/x HTTP/1.0\r\n\r\n", [Target("/public/x")]),
+        refused("HTTP/1.0 with an empty Host", &[400], "GET /public/x HTTP/1.0\r\nHost:\r\n\r\n"),
         forwarded("HTTP/1.0 with a Host", "GET /public/x HTTP/1.0\r\nHost: a.example\r\n\r\n", [Host("a.example")]),
         refused("HTTP/1.0 with two Hosts", &[400], {
             "GET /public/x HTTP/1.0\r\nHost: a.example\r\nHost: b.example\r\n\r\n"
@@ -111,4 +111,19 @@ const BAD: &[(&str, &[u8])] = &[
 #[test]
 fn a_request_names_one_valid_host() {
     run("host", &cases());
+}
+
+/// HTTP/1.0 may leave Host out; the upstream, which is asked in HTTP/1.1, still gets one that names something, or the
+/// request is refused.
+#[test]
+fn a_request_of_http_1_0_without_a_host_is_refused_or_given_one() {
+    let range = super::Range::open();
+    let mut client = range.client();
+    client.send("GET /public/x HTTP/1.0\r\n\r\n");
+    let (response, _) = client.final_response("GET").expect("an answer");
+    assert!([200, 400].contains(&response.status), "{response}");
+    for request in range.at_upstream().expect("nothing broken") {
+        let host = request.fields.one("host").expect("one Host");
+        assert!(!host.is_empty(), "an empty Host: {request:?}");
+    }
 }

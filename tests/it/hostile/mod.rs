@@ -295,13 +295,15 @@ impl Range {
         if !request.trailers.0.is_empty() {
             return Err(format!("trailers reached the upstream: {:?}", request.trailers));
         }
-        let host = fields.one("host").ok_or("not exactly one Host")?;
+        let host = fields.one("host").filter(|host| !host.is_empty()).ok_or("not exactly one Host, or an empty one")?;
         let websocket = fields.one("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
         let hop_by_hop =
             ["keep-alive", "proxy-connection", "proxy-authorization", "trailer", "http2-settings", "te", "connection"];
         for name in hop_by_hop {
             let fine = (name == "te" && fields.one("te").is_some_and(|te| te.eq_ignore_ascii_case("trailers")))
-                || (name == "connection" && websocket);
+                || (name == "connection" && websocket)
+                // RFC 9110, 10.1.4: who sends TE lists it.
+                || (name == "connection" && fields.has("te") && fields.all(name).iter().all(|value| value.eq_ignore_ascii_case("te")));
             if fields.has(name) && !fine {
                 return Err(format!("{name} is hop-by-hop and reached the upstream: {:?}", fields.all(name)));
             }
