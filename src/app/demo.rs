@@ -149,7 +149,7 @@ TOKEN=$(curl -sS -X POST "{api}/auth/issue-token" -H "Authorization: Bearer $BOO
 curl -sS -i "{app}/hello?x=1" -H "Authorization: Bearer $TOKEN"
 
 # 4. Without a token, or with a forged identity, nothing gets through; a public route lets through, without the forgery.
-curl -sS -i "{app}/hello" -H "X-Keyward-Subject: root"
+curl -sS -i "{app}/hello" -H "X-Keyward-Subject: root"; echo
 curl -sS -i "{app}/public/hello" -H "X-Keyward-Subject: root"
 
 # 5. List your keys.
@@ -159,7 +159,7 @@ curl -sS "{api}/auth/tokens" -H "Authorization: Bearer $TOKEN"; echo
 curl -sS -X POST "{api}/auth/revoke" -H "Authorization: Bearer $TOKEN"; echo
 
 # 7. See: 401.
-curl -sS -i "{app}/hello" -H "Authorization: Bearer $TOKEN"
+curl -sS -i "{app}/hello" -H "Authorization: Bearer $TOKEN"; echo
 
 # The access log follows.
 "#
