@@ -1,10 +1,10 @@
 //! Issuing races revoking (DESIGN, section 3): whatever the order, nothing is left alive and unlisted.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 
-use crate::support::{Client, Issued, Person, Plan, Upstream, World, issued, json};
+use crate::support::{Client, Issued, Person, Plan, Upstream, World, eventually, issued, json};
 
 const THREADS: usize = 12;
 
@@ -16,7 +16,7 @@ fn start() -> (World, Upstream) {
 
 /// Issues on one connection until the parent is refused; returns what was issued. A token that was issued by a call
 /// that began after `over` was set is a failure at once.
-fn issue_until_refused(world: &World, path: &str, parent: &str, over: &AtomicBool) -> Vec<Issued> {
+fn issue_until_refused(world: &World, path: &str, parent: &str, over: &AtomicBool, made: &AtomicUsize) -> Vec<Issued> {
     let mut children = Vec::new();
     let mut client = world.client();
     loop {
@@ -27,6 +27,7 @@ fn issue_until_refused(world: &World, path: &str, parent: &str, over: &AtomicBoo
             200 => {
                 assert!(!late, "a revoked parent issued a token");
                 children.push(issued(&response));
+                made.fetch_add(1, Ordering::SeqCst);
             }
             401 => return children,
             _ => panic!("{response}"),
@@ -34,20 +35,22 @@ fn issue_until_refused(world: &World, path: &str, parent: &str, over: &AtomicBoo
     }
 }
 
-/// Races `THREADS` issuers against one call that ends the parent; returns every token that was issued.
-fn race(world: &World, person: Person, parent: &str, end: impl FnOnce() + Send) -> Vec<Issued> {
+/// Races `THREADS` issuers against one call that ends the parent, made once they have issued so many tokens; returns
+/// every token that was issued.
+fn race(world: &World, person: Person, parent: &str, after: usize, end: impl FnOnce() + Send) -> Vec<Issued> {
     let path = world.api(person).path("/auth/issue-token");
-    let (barrier, over) = (Barrier::new(THREADS + 1), AtomicBool::new(false));
+    let (barrier, over, made) = (Barrier::new(THREADS + 1), AtomicBool::new(false), AtomicUsize::new(0));
     let children = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 barrier.wait();
-                let issued = issue_until_refused(world, &path, parent, &over);
+                let issued = issue_until_refused(world, &path, parent, &over, &made);
                 children.lock().unwrap().extend(issued);
             });
         }
         barrier.wait();
+        assert!(eventually(|| made.load(Ordering::SeqCst) >= after), "tokens are issued");
         end();
         over.store(true, Ordering::SeqCst);
     });
@@ -62,13 +65,14 @@ fn of_tokens_that_race_revoke_all_none_is_left_alive() {
     let api = world.api(person);
     for round in 0..15 {
         let parent = api.mint(&bootstrap);
-        let children = race(&world, person, &parent.token, || {
+        let children = race(&world, person, &parent.token, round * 3, || {
             assert_eq!(api.revoke_all(&bootstrap).status, 200);
         });
         for child in &children {
             assert_eq!(world.status_with(&child.token), 401, "round {round}: {} outlived revoke-all", child.jti);
         }
         assert_eq!(api.jtis(&bootstrap), Vec::<String>::new(), "round {round}");
+        assert!(children.len() >= round * 3, "round {round}: no race");
     }
 }
 
@@ -80,7 +84,7 @@ fn of_tokens_that_race_their_parents_revocation_none_is_alive_and_unlisted() {
     let api = world.api(person);
     for round in 0..15 {
         let parent = api.mint(&bootstrap);
-        let children = race(&world, person, &parent.token, || {
+        let children = race(&world, person, &parent.token, round * 3, || {
             assert_eq!(api.revoke(&parent.token).status, 200);
         });
         let listed: BTreeSet<_> = api.jtis(&bootstrap).into_iter().collect();
