@@ -1,0 +1,360 @@
+//! Who may call at all: the Authorization of the token API, forged tokens, and the mount against the claims.
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::{Office, error};
+use crate::support::Person;
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The three parts of a token.
+fn parts(token: &str) -> [String; 3] {
+    let parts: Vec<String> = token.split('.').map(str::to_owned).collect();
+    parts.try_into().expect("a JWT has three parts")
+}
+
+fn header(token: &str) -> Value {
+    let bytes = URL_SAFE_NO_PAD.decode(&parts(token)[0]).expect("base64url");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// Signs with a key of our own choosing.
+fn signed(header: &Value, payload: &str, key: &[u8]) -> String {
+    let input = format!("{}.{payload}", encode(header.to_string()));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), input.as_bytes());
+    format!("{input}.{}", encode(tag))
+}
+
+/// The token works nowhere, and the refusal repeats nothing of it.
+#[track_caller]
+fn is_nobody(office: &Office, what: &str, token: &str) {
+    let response = office.world.ask("GET", "/private/x", &format!("Authorization: Bearer {token}\r\n"), "");
+    assert_eq!(response.status, 401, "{what} on a route: {response}");
+    let response = office.api().list(token);
+    assert_eq!(response.status, 401, "{what} at the token API: {response}");
+    assert!(response.fields.one("www-authenticate").is_some_and(|value| value.starts_with("Bearer")), "{response}");
+    error(&response, 401);
+}
+
+#[test]
+fn a_token_of_no_algorithm_is_nobody() {
+    let office = Office::open();
+    let [_, payload, signature] = parts(&office.alice.token);
+    for alg in ["none", "None", "NONE", "nOnE", "", " none", "null", "HS256none"] {
+        let mut header = header(&office.alice.token);
+        header["alg"] = json!(alg);
+        let head = encode(header.to_string());
+        is_nobody(&office, alg, &format!("{head}.{payload}."));
+        is_nobody(&office, alg, &format!("{head}.{payload}.{signature}"));
+        is_nobody(&office, alg, &format!("{head}.{payload}"));
+        header.as_object_mut().expect("an object").remove("kid");
+        is_nobody(&office, alg, &format!("{}.{payload}.", encode(header.to_string())));
+    }
+    for alg in [json!(null), json!(0), json!(["HS256"]), json!({}), json!(true)] {
+        let mut header = header(&office.alice.token);
+        header["alg"] = alg.clone();
+        is_nobody(&office, &alg.to_string(), &format!("{}.{payload}.{signature}", encode(header.to_string())));
+    }
+}
+
+#[test]
+fn a_token_under_another_algorithm_is_nobody() {
+    let office = Office::open();
+    let [_, payload, signature] = parts(&office.alice.token);
+    for alg in
+        ["HS384", "HS512", "RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA", "hs256", "HS-256", "A128KW", "dir"]
+    {
+        let mut header = header(&office.alice.token);
+        header["alg"] = json!(alg);
+        is_nobody(&office, alg, &format!("{}.{payload}.{signature}", encode(header.to_string())));
+        is_nobody(&office, alg, &signed(&header, &payload, b""));
+    }
+}
+
+#[test]
+fn a_token_under_another_key_is_nobody() {
+    let office = Office::open();
+    let [_, payload, _] = parts(&office.alice.token);
+    let header = header(&office.alice.token);
+    let own = header.to_string();
+    let keys: [&[u8]; 8] = [b"", b"secret", b"keyward", b"\0", &[0; 32], &[0; 64], own.as_bytes(), payload.as_bytes()];
+    for key in keys {
+        is_nobody(&office, &format!("{key:?}"), &signed(&header, &payload, key));
+    }
+}
+
+#[test]
+fn a_token_whose_claims_were_edited_is_nobody() {
+    let office = Office::open();
+    let [head, _, signature] = parts(&office.alice.token);
+    let claims = crate::support::claims(&office.alice.token);
+    let edits = [
+        ("role", json!("admin")),
+        ("sub", json!("auth0|root")),
+        ("username", json!("bob")),
+        ("organization", json!("other")),
+        ("jti", json!("f1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b")),
+        ("exp", json!(4_102_444_800_i64)),
+        ("iat", json!(0)),
+        ("iss", json!("other")),
+        ("x", json!(1)),
+    ];
+    for (claim, value) in edits {
+        let mut edited = claims.clone();
+        edited[claim] = value;
+        is_nobody(&office, claim, &format!("{head}.{}.{signature}", encode(edited.to_string())));
+    }
+    let respaced = format!(" {claims}");
+    is_nobody(&office, "a space", &format!("{head}.{}.{signature}", encode(respaced)));
+}
+
+#[test]
+fn a_token_with_a_doctored_header_is_nobody() {
+    let office = Office::open();
+    let [_, payload, signature] = parts(&office.alice.token);
+    let jwk = json!({"kty": "oct", "k": encode([0; 32])});
+    let edits = [
+        ("kid", json!("")),
+        ("kid", json!("../../../../dev/null")),
+        ("kid", json!("/dev/null")),
+        ("kid", json!("x' UNION SELECT 'secret' --")),
+        ("kid", json!("a\u{0}b")),
+        ("kid", json!("k".repeat(2000))),
+        ("kid", json!(0)),
+        ("kid", json!(null)),
+        ("kid", json!(["x"])),
+        ("crit", json!(["exp"])),
+        ("crit", json!(["x-unknown"])),
+        ("crit", json!([])),
+        ("b64", json!(false)),
+        ("jku", json!("http://127.0.0.1:1/jwks")),
+        ("x5u", json!("http://127.0.0.1:1/cert")),
+        ("x5c", json!(["AAAA"])),
+        ("jwk", jwk),
+        ("zip", json!("DEF")),
+        ("typ", json!("JWE")),
+        ("x", json!(1)),
+    ];
+    for (field, value) in edits {
+        let mut header = header(&office.alice.token);
+        header[field] = value.clone();
+        let what = format!("{field}: {value}");
+        is_nobody(&office, &what, &format!("{}.{payload}.{signature}", encode(header.to_string())));
+        is_nobody(&office, &what, &signed(&header, &payload, &[0; 32]));
+    }
+}
+
+#[test]
+fn a_token_is_one_string_and_no_other() {
+    let office = Office::open();
+    let token = &office.alice.token;
+    let [head, payload, signature] = parts(token);
+    let last = signature.chars().last().expect("a signature");
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let place = alphabet.find(last).expect("base64url");
+    // The last character of 43 holds two bits that mean nothing: three other spellings of the same 32 bytes.
+    for other in alphabet.chars().skip(place / 4 * 4).take(4).filter(|&c| c != last) {
+        is_nobody(&office, "a tail that is not canonical", &format!("{head}.{payload}.{}{other}", &signature[..42]));
+    }
+    let variants = [
+        ("padding", format!("{head}.{payload}.{signature}=")),
+        ("padding of the payload", format!("{head}.{payload}==.{signature}")),
+        ("padding of the header", format!("{head}=.{payload}.{signature}")),
+        ("a fourth part", format!("{token}.x")),
+        ("an empty fourth part", format!("{token}.")),
+        ("five parts", format!("{token}.x.y")),
+        ("a dot before", format!(".{token}")),
+        ("two parts", format!("{head}.{payload}")),
+        ("one part", head.clone()),
+        ("no signature", format!("{head}.{payload}.")),
+        ("no payload", format!("{head}..{signature}")),
+        ("no header", format!(".{payload}.{signature}")),
+        ("dots", "..".into()),
+        ("many dots", ".".repeat(1000)),
+        ("a byte behind", format!("{token}A")),
+        ("four bytes behind", format!("{token}AAAA")),
+        ("a byte before", format!("A{token}")),
+        ("a byte less", token[..token.len() - 1].into()),
+        ("a signature cut in half", format!("{head}.{payload}.{}", &signature[..20])),
+        ("a signature twice", format!("{head}.{payload}.{signature}{signature}")),
+        ("the signature of nothing", format!("{head}.{payload}.{}", encode([0; 32]))),
+        ("upper case", token.to_uppercase()),
+        ("standard base64", format!("{head}.{payload}.+{}", &signature[1..])),
+        ("a slash", format!("{head}.{payload}./{}", &signature[1..])),
+        ("a percent sign", format!("{head}.{payload}.%41{}", &signature[1..])),
+        ("a tilde", format!("{head}.{payload}.~{}", &signature[1..])),
+    ];
+    for (what, variant) in variants {
+        is_nobody(&office, what, &variant);
+    }
+    assert_eq!(office.world.status_with(token), 200, "the token itself still works");
+}
+
+/// Every bit of a token counts.
+#[test]
+fn a_token_with_any_character_changed_is_nobody() {
+    let office = Office::open();
+    let token = office.alice.token.as_bytes();
+    let mut client = office.world.client();
+    for place in 0..token.len() {
+        let mut changed = token.to_vec();
+        changed[place] = match token[place] {
+            b'.' => b'A',
+            b'A' => b'Q',
+            _ => b'A',
+        };
+        let changed = String::from_utf8(changed).expect("ASCII");
+        let response = client
+            .ask(format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {changed}\r\n\r\n"));
+        assert_eq!(response.status, 401, "place {place}: {changed}");
+    }
+}
+
+#[test]
+fn an_authorization_that_is_none_gets_401_in_the_faces_own_shape() {
+    let office = Office::open();
+    let token = &office.alice.token;
+    let path = office.api().path("/auth/tokens");
+    for fields in [
+        String::new(),
+        "Authorization:\r\n".into(),
+        "Authorization: Bearer\r\n".into(),
+        "Authorization: Bearer \r\n".into(),
+        format!("Authorization: Basic {token}\r\n"),
+        format!("Authorization: {token}\r\n"),
+        format!("Authorization: Token {token}\r\n"),
+        format!("X-API-Key: {token}\r\n"),
+        format!("Cookie: token={token}\r\n"),
+    ] {
+        let response = office.world.ask("GET", &path, &fields, "");
+        error(&response, 401);
+        assert!(response.fields.one("www-authenticate").is_some_and(|value| value.starts_with("Bearer")), "{response}");
+    }
+    let twice = format!("Authorization: Bearer {token}\r\n").repeat(2);
+    error(&office.world.ask("GET", &path, &twice, ""), 400);
+    let lower = format!("authorization: bearer {token}\r\n");
+    assert_eq!(office.world.ask("GET", &path, &lower, "").status, 200);
+    let query = format!("{path}?access_token={token}");
+    error(&office.world.ask("GET", &query, "", ""), 401);
+}
+
+#[test]
+fn a_mount_that_is_not_the_callers_gets_403() {
+    let office = Office::open();
+    let token = &office.alice.token;
+    for mount in [
+        "/jarvispy/my-org/bob",
+        "/jarvispy/other/alice",
+        "/jarvispy/MY-ORG/alice",
+        "/jarvispy/my-org/Alice",
+        "/jarvispy/alice/my-org",
+        "/jarvispy/my-org/alice%20",
+        "/jarvispy/my-org/auth0%7Calice",
+        "/jarvispy/my-org/*",
+    ] {
+        for (method, call) in [
+            ("POST", "issue-token"),
+            ("GET", "tokens"),
+            ("POST", "revoke"),
+            ("POST", "revoke-all"),
+            ("POST", "revoke/f1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b"),
+        ] {
+            let fields = format!("Authorization: Bearer {token}\r\n");
+            let response = office.world.ask(method, &format!("{mount}/api/v1/auth/{call}"), &fields, "");
+            assert_eq!(response.status, 403, "{mount} {call}: {response}");
+            error(&response, 403);
+        }
+    }
+    assert_eq!(office.api().jtis(token), [office.alice.jti.as_str()], "nothing came of it");
+    let bob = office.world.key(Person::BOB);
+    error(&office.api().list(&bob.token), 403);
+}
+
+#[test]
+fn a_mount_that_is_not_the_callers_tells_a_stranger_nothing() {
+    let office = Office::open();
+    let bodies: Vec<_> = ["my-org/alice", "my-org/bob", "nowhere/nobody"]
+        .iter()
+        .map(|who| {
+            let response = office.world.ask("GET", &format!("/jarvispy/{who}/api/v1/auth/tokens"), "", "");
+            error(&response, 401)
+        })
+        .collect();
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{bodies:?}");
+}
+
+#[test]
+fn a_mount_in_another_spelling_is_the_same_mount() {
+    let office = Office::open();
+    let fields = format!("Authorization: Bearer {}\r\n", office.alice.token);
+    for path in [
+        "/jarvispy/my-org/%61lice/api/v1/auth/tokens",
+        "/jarvispy/my%2Dorg/alice/api/v1/auth/tokens",
+        "/jarvispy/x/../my-org/alice/api/v1/auth/tokens",
+        "/jarvispy//my-org/alice/api/v1/auth/tokens",
+    ] {
+        assert_eq!(office.world.ask("GET", path, &fields, "").status, 200, "{path}");
+    }
+    for path in ["/jarvispy/my-org%2Falice/x/api/v1/auth/tokens", "/jarvispy/my-org/alice%00/api/v1/auth/tokens"] {
+        assert_eq!(office.world.ask("GET", path, &fields, "").status, 400, "{path}");
+    }
+}
+
+#[test]
+fn another_method_gets_405_and_says_which_is_allowed() {
+    let office = Office::open();
+    let jti = &office.alice.jti;
+    let calls = [
+        ("/auth/issue-token".to_owned(), "POST"),
+        ("/auth/tokens".to_owned(), "GET"),
+        ("/auth/revoke".to_owned(), "POST"),
+        (format!("/auth/revoke/{jti}"), "POST"),
+        ("/auth/revoke-all".to_owned(), "POST"),
+    ];
+    for (call, allowed) in &calls {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+            if method == *allowed {
+                continue;
+            }
+            let response = office.api().call(method, call, &office.alice.token, "");
+            assert_eq!(response.status, 405, "{method} {call}: {response}");
+            assert!(
+                response.fields.one("allow").is_some_and(|value| value.contains(allowed)),
+                "{method} {call}: {response}"
+            );
+            error(&response, 405);
+        }
+    }
+    assert_eq!(office.world.status_with(&office.alice.token), 200, "nothing was revoked");
+}
+
+#[test]
+fn a_call_that_is_none_gets_404() {
+    let office = Office::open();
+    for call in ["", "/", "/auth", "/auth/", "/auth/nothing", "/auth/tokens/x", "/auth/issue-token/x", "/AUTH/TOKENS"] {
+        let response = office.api().call("GET", call, &office.alice.token, "");
+        assert_eq!(response.status, 404, "{call}: {response}");
+    }
+}
+
+/// A token API answers for itself, whatever the routes say.
+#[test]
+fn the_calls_of_a_token_api_are_never_forwarded() {
+    let upstream = crate::support::Upstream::start();
+    let world =
+        crate::support::Plan::usual(&upstream).route("path = \"/{*rest}\"\nupstream = \"app\"\npublic = true").start();
+    let alice = world.key(Person::ALICE);
+    for call in ["/auth/tokens", "/auth/issue-token", "/auth/revoke-all"] {
+        let path = world.api(Person::ALICE).path(call);
+        let response = world.ask("GET", &path, "", "");
+        assert!([401, 405].contains(&response.status), "{call}: {response}");
+    }
+    assert_eq!(world.status_with(&alice.token), 200);
+    let heads = upstream.take().heads;
+    assert!(heads.iter().all(|target| !target.contains("jarvispy")), "{heads:?}");
+}

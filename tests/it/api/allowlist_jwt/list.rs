@@ -1,0 +1,80 @@
+//! `GET /auth/tokens`.
+
+use super::{Office, data, json, keys, now, seconds};
+use crate::support::Person;
+
+const LISTED: &str = "Tokens listed successfully";
+
+#[test]
+fn the_callers_active_keys_are_listed_oldest_first() {
+    let office = Office::open();
+    let api = office.api();
+    let before = now();
+    let mut expected = vec![office.alice.jti.clone()];
+    for n in 0..12 {
+        let response =
+            api.issue(&office.alice.token, &format!(r#"{{"name":"key {n}","expires_in_minutes":{}}}"#, n * 10));
+        expected.push(json(&response)["data"]["jti"].as_str().expect("a jti").to_owned());
+    }
+    let response = api.list(&office.alice.token);
+    let data = data(&response, LISTED);
+    assert_eq!(keys(&data), ["tokens"]);
+    let tokens = data["tokens"].as_array().expect("an array");
+    let ids: Vec<_> = tokens.iter().map(|entry| entry["jti"].as_str().expect("a jti").to_owned()).collect();
+    assert_eq!(ids, expected);
+    for (n, entry) in tokens.iter().enumerate() {
+        assert_eq!(keys(entry), ["expires_at", "issued_at", "jti", "name"], "{entry}");
+        let issued = seconds(&entry["issued_at"]);
+        assert!((before - 10..=now()).contains(&issued), "{entry}");
+        match n {
+            0 => assert!(entry["name"].is_null() && entry["expires_at"].is_null(), "{entry}"),
+            1 => assert!(entry["name"] == "key 0" && entry["expires_at"].is_null(), "{entry}"),
+            _ => {
+                assert_eq!(entry["name"], format!("key {}", n - 1));
+                assert_eq!(seconds(&entry["expires_at"]) - issued, (n as i64 - 1) * 600, "{entry}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_never_holds_a_token() {
+    let office = Office::open();
+    let response = office.api().list(&office.alice.token);
+    let signature = office.alice.token.rsplit('.').next().expect("a signature");
+    assert!(!response.text().contains(signature) && !response.text().contains("eyJ"), "{response}");
+}
+
+#[test]
+fn a_list_holds_no_key_of_anybody_else() {
+    let office = Office::open();
+    let bob = office.world.key(Person::BOB);
+    assert_eq!(office.api().jtis(&office.alice.token), [office.alice.jti.as_str()]);
+    assert_eq!(office.world.api(Person::BOB).jtis(&bob.token), [bob.jti]);
+}
+
+/// Two people of the same name in two organizations are two people.
+#[test]
+fn a_list_keeps_organizations_apart() {
+    let office = Office::open();
+    let elsewhere = Person { organization: "other-org", ..Person::user("auth0|alice-elsewhere", "alice") };
+    let other = office.world.key(elsewhere);
+    assert_eq!(office.world.api(elsewhere).jtis(&other.token), [other.jti]);
+    assert_eq!(office.api().jtis(&office.alice.token).len(), 1);
+}
+
+#[test]
+fn a_revoked_key_is_not_listed() {
+    let office = Office::open();
+    let second = office.api().mint(&office.alice.token);
+    office.api().revoke_by_jti(&office.alice.token, &second.jti);
+    assert_eq!(office.api().jtis(&office.alice.token), [office.alice.jti.as_str()]);
+}
+
+#[test]
+fn three_hundred_keys_are_listed_whole() {
+    let office = Office::open();
+    let mut expected = vec![office.alice.jti.clone()];
+    expected.extend((0..300).map(|_| office.api().mint(&office.alice.token).jti));
+    assert_eq!(office.api().jtis(&office.alice.token), expected);
+}

@@ -1,0 +1,167 @@
+//! A canary in the mine: tokens that went every way there is are in no log line, no metric, no answer and no file.
+
+use std::path::Path;
+
+use crate::support::{Act, Client, Person, Plan, Reply, Upstream, World};
+
+/// A word that is nowhere else, inside what looks like a token, and no shorter than one.
+const BAD: [&str; 4] = [
+    "canary-plain-and-long-enough-to-be-a-token-5d1f0c",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnktcGF5bG9hZC01ZDFmMGMifQ.canary-signature-5d1f0c",
+    "sk-canary-opaque-and-long-enough-to-be-a-token-5d1f0c",
+    "canary\u{e4}-odd-and-long-enough-to-be-a-token-5d1f0c",
+];
+
+/// What must be nowhere: whole tokens, signatures, and the bad ones' marks.
+fn marks(good: &[String]) -> Vec<String> {
+    let mut marks = vec!["5d1f0c".to_owned(), "eyJzdWIiOiJjYW5hcnkt".to_owned()];
+    for token in good {
+        let parts: Vec<&str> = token.split('.').collect();
+        marks.push(token.clone());
+        marks.push(parts[1].to_owned());
+        marks.push(parts[2].to_owned());
+    }
+    marks
+}
+
+fn assert_clean(what: &str, text: &str, marks: &[String]) {
+    for mark in marks {
+        if let Some(at) = text.find(mark.as_str()) {
+            let from = text.floor_char_boundary(at.saturating_sub(200));
+            let to = text.ceil_char_boundary(at + mark.len() + 100);
+            panic!("{what} holds {mark}: …{}…", &text[from..to.min(text.len())]);
+        }
+    }
+}
+
+/// Sends these bytes and returns everything that comes back.
+fn throw(world: &World, bytes: &str) -> String {
+    let mut client: Client = world.client();
+    client.send(bytes);
+    client.finish();
+    let _ = client.rest();
+    String::from_utf8_lossy(client.seen()).into_owned()
+}
+
+/// Sends one token every way there is; returns every answer.
+fn parade(world: &World, token: &str) -> Vec<String> {
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let api = world.api(Person::ALICE);
+    let mut answers = Vec::new();
+    let targets = [
+        "/public/ok",
+        "/private/ok",
+        "/private/close",
+        "/private/garbage",
+        "/nowhere",
+        "/public/%2f",
+        "/private/../../x",
+    ]
+    .map(str::to_owned);
+    let calls = ["/auth/tokens", "/auth/nothing", "/auth/revoke/not-a-uuid"].map(|call| api.path(call));
+    for target in targets.iter().chain(&calls) {
+        for method in ["GET", "POST", "TRACE"] {
+            let head = format!("{method} {target} HTTP/1.1\r\nHost: a.example\r\n");
+            answers.push(throw(world, &format!("{head}{bearer}Connection: close\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}{bearer}\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}Bad Field: x\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}X: \u{0}\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}Authorization : Bearer {token}\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}Authorization: Basic {token}\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}Authorization: {token}\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}Authorization: Bearer {token} {token}\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}Content-Length: +5\r\n\r\nhello")));
+            answers.push(throw(world, &format!("{head}{bearer}Transfer-Encoding: chunked\r\n\r\nxyz\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}Expect: x-magic\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}{}\r\n", "X: y\r\n".repeat(200))));
+            answers.push(throw(world, &format!("{head}X-API-Key: {token}\r\nCookie: token={token}\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}Proxy-Authorization: Bearer {token}\r\n\r\n")));
+            answers.push(throw(world, &format!("{head}{bearer}")));
+        }
+    }
+    answers.push(throw(world, &format!("Bearer {token}\r\n\r\n")));
+    answers.push(throw(world, &format!("{token} / HTTP/1.1\r\nHost: a.example\r\n\r\n")));
+    let issue = format!("POST {} HTTP/1.1\r\nHost: a.example\r\n{bearer}", api.path("/auth/issue-token"));
+    for body in [format!("{{\"name\": {token}}}"), format!("{{\"{token}\": 1, \"expires_in_minutes\": \"{token}\"}}")] {
+        let length = body.len();
+        let json =
+            format!("Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        answers.push(throw(world, &format!("{issue}{json}")));
+    }
+    answers
+}
+
+/// Every file below the folder, the outputs of the process among them.
+fn files(folder: &Path, visit: &mut dyn FnMut(&Path, &[u8])) {
+    for entry in std::fs::read_dir(folder).expect("a folder can be read").flatten() {
+        let path = entry.path();
+        let kind = entry.file_type().expect("a file has a type");
+        if kind.is_dir() {
+            files(&path, visit);
+        } else if kind.is_file() {
+            visit(&path, &std::fs::read(&path).expect("a file can be read"));
+        }
+    }
+}
+
+/// The answers of an upstream that echoes are the upstream's; every other must not repeat the token.
+fn is_ours(answer: &str) -> bool {
+    !answer.contains("\"target\":")
+}
+
+#[test]
+fn no_token_is_in_any_log_line_metric_answer_or_file() {
+    let upstream = Upstream::start();
+    upstream.answer("/private/close", Reply::acts([Act::Close]));
+    upstream.answer("/private/garbage", Reply::bytes("garbage\r\n\r\n"));
+    let mut world = Plan::usual(&upstream).set("log", "level", "\"trace\"").start();
+    let bootstrap = world.bootstrap(Person::ALICE, 3);
+    let alice = world.api(Person::ALICE).mint(&bootstrap);
+    let revoked = world.api(Person::ALICE).mint(&alice.token);
+    assert_eq!(world.status_with(&revoked.token), 200);
+    assert_eq!(world.api(Person::ALICE).revoke(&revoked.token).status, 200);
+    let good = [bootstrap, alice.token.clone(), revoked.token.clone()];
+    let marks = marks(&good);
+
+    for token in good.iter().map(String::as_str).chain(BAD) {
+        for answer in parade(&world, token) {
+            if is_ours(&answer) {
+                assert_clean("an answer", &answer, &marks);
+            }
+        }
+    }
+    assert_eq!(world.status_with(&alice.token), 200, "the parade revoked nothing");
+    for page in ["/metrics", "/healthz", "/readyz", "/livez", "/startupz"] {
+        let answer = world.admin_get(page).expect("an answer").text();
+        assert_clean(page, &answer, &marks);
+    }
+    for command in [["token", "list", "--json"], ["bootstrap", "list", "--json"]] {
+        let output = world.run(&command);
+        assert_clean("the command line", &String::from_utf8_lossy(&output.stdout), &marks);
+        assert_clean("the command line", &String::from_utf8_lossy(&output.stderr), &marks);
+    }
+    world.signal(rustix::process::Signal::TERM);
+    assert!(world.ended().success());
+    let output = world.output();
+    assert!(output.contains("/private/ok") || output.contains("private"), "something was logged at all");
+    let mut seen = 0;
+    files(world.folder(), &mut |path, bytes| {
+        seen += 1;
+        assert_clean(&path.display().to_string(), &String::from_utf8_lossy(bytes), &marks);
+    });
+    assert!(seen >= 4, "configuration, store, keys and outputs were looked at");
+}
+
+/// Nobody should put a token into a query, and some do: it is not kept.
+#[test]
+fn a_token_in_a_query_is_not_logged() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).set("log", "level", "\"trace\"").start();
+    for target in ["/public/x", "/private/x", "/nowhere", "/public/%2f"] {
+        throw(&world, &format!("GET {target}?access_token=canary-5d1f0c HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+    }
+    world.signal(rustix::process::Signal::TERM);
+    assert!(world.ended().success());
+    assert_clean("the log", &world.output(), &["5d1f0c".to_owned()]);
+}

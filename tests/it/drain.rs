@@ -1,0 +1,122 @@
+//! SIGTERM: not ready first, then the requests under way are finished, then the end (DESIGN, section 10).
+
+use rustix::process::Signal;
+
+use crate::support::{Act, Fault, Gate, Plan, Reply, Upstream, eventually};
+
+const SLOW: &str = "GET /public/slow HTTP/1.1\r\nHost: a.example\r\n\r\n";
+
+fn slow(gate: &Gate) -> Reply {
+    Reply::acts([
+        Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".into()),
+        Act::Wait(gate.clone()),
+        Act::Send(b"-last".into()),
+    ])
+}
+
+#[test]
+fn sigterm_finishes_what_is_under_way_and_ends_with_0() {
+    let upstream = Upstream::start();
+    let (head, body) = (Gate::default(), Gate::default());
+    upstream.answer("/public/slow", slow(&body));
+    let late = Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate".into());
+    upstream.answer("/public/late", Reply::acts([Act::Wait(head.clone()), late]));
+    let mut world = Plan::usual(&upstream).start();
+    let (mut first, mut second) = (world.client(), world.client());
+    first.send(SLOW);
+    second.send(SLOW.replace("slow", "late"));
+    assert!(upstream.wait_until(|log| log.requests.len() == 2), "both are under way");
+
+    world.signal(Signal::TERM);
+    assert!(eventually(|| world.ready() != Some(200)), "no longer ready");
+    body.open();
+    head.open();
+    let (response, _) = first.final_response("GET").expect("the whole answer");
+    assert_eq!((response.status, response.text().as_str()), (200, "first-last"));
+    let (response, _) = second.final_response("GET").expect("the whole answer");
+    assert_eq!((response.status, response.text().as_str()), (200, "late"));
+    assert_eq!(first.rest().expect("the connection ends"), b"");
+    assert_eq!(second.rest().expect("the connection ends"), b"");
+    let status = world.ended();
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+/// A balancer needs the time between the two: keyward says that it is not ready, and serves on.
+#[test]
+fn not_ready_comes_before_the_listener_goes() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).set("server", "shutdown_delay", "\"2s\"").start();
+    world.signal(Signal::TERM);
+    assert!(eventually(|| world.ready() == Some(503)), "/readyz says 503");
+    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "new requests are served meanwhile");
+    assert_eq!(world.admin_get("/livez").map(|response| response.status), Some(200), "it is alive all the while");
+    assert_eq!(world.ended().code(), Some(0));
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_does_not_hold_the_end_up() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).set("server", "shutdown_grace", "\"5m\"").start();
+    let mut idle = world.client();
+    assert_eq!(idle.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
+    let mut silent = world.client();
+    world.signal(Signal::TERM);
+    assert_eq!(idle.rest().expect("the connection ends"), b"");
+    assert_eq!(silent.rest().expect("the connection ends"), b"");
+    assert_eq!(world.ended().code(), Some(0));
+}
+
+/// What is not done when the grace is over is cut, not called complete.
+#[test]
+fn the_grace_has_an_end() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    upstream.answer("/public/slow", slow(&gate));
+    let mut world = Plan::usual(&upstream).set("server", "shutdown_grace", "\"300ms\"").start();
+    let mut client = world.client();
+    client.send(SLOW);
+    assert!(upstream.wait_until(|log| log.requests.len() == 1), "it is under way");
+    world.signal(Signal::TERM);
+    match client.final_response("GET") {
+        Err(Fault::Truncated(_) | Fault::Closed) => {}
+        other => panic!("{other:?}"),
+    }
+    world.ended();
+    gate.open();
+}
+
+#[test]
+fn requests_on_a_busy_connection_are_answered_whole_or_not_taken_at_all() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).start();
+    let address = world.address();
+    let workers: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = world.client();
+            std::thread::spawn(move || {
+                let mut served = 0;
+                loop {
+                    client.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+                    match client.final_response("GET") {
+                        Ok((response, _)) => {
+                            assert_eq!(response.status, 200, "{response}");
+                            served += 1;
+                            if response.fields.all("connection").iter().any(|value| value.eq_ignore_ascii_case("close"))
+                            {
+                                return served;
+                            }
+                        }
+                        Err(Fault::Closed) => return served,
+                        Err(fault) => panic!("{address}: {fault:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    assert!(upstream.wait_until(|log| log.requests.len() > 200), "all are busy");
+    world.signal(Signal::TERM);
+    for worker in workers {
+        assert!(worker.join().expect("no request was cut") > 0);
+    }
+    assert_eq!(world.ended().code(), Some(0));
+}

@@ -1,0 +1,224 @@
+//! SIGKILL while tokens are issued and revoked: what was acknowledged still holds after the restart.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Issued, Person, Plan, Random, Upstream, World, json};
+
+/// Rounds, unless `KEYWARD_KILL_ROUNDS` says otherwise.
+const ROUNDS: usize = 50;
+
+/// However slow the machine, the rounds end after this.
+const TIME: Duration = Duration::from_secs(75);
+
+const PEOPLE: [Person; 4] = [
+    Person::user("kill|0", "kill0"),
+    Person::user("kill|1", "kill1"),
+    Person::user("kill|2", "kill2"),
+    Person::user("kill|3", "kill3"),
+];
+
+/// What one person knows about their tokens.
+struct Book {
+    person: Person,
+    /// The key that issues and revokes the others.
+    root: Issued,
+    /// Acknowledged as issued, and nobody asked to revoke them.
+    alive: Vec<Issued>,
+    /// Acknowledged as revoked.
+    revoked: Vec<Issued>,
+    /// A revocation was asked for and not acknowledged: either answer is right, as long as it stays the same.
+    open: Vec<Issued>,
+    /// Calls to issue that were not acknowledged: each may have left a record that nobody holds the token of.
+    unanswered: usize,
+}
+
+/// One call that may die with the server; nothing if it was not answered.
+fn call(world: &World, method: &str, path: &str, token: &str) -> Option<serde_json::Value> {
+    let mut client = Client::try_connect(world.address())?;
+    client.send(format!(
+        "{method} {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    ));
+    let (response, _) = client.final_response(method).ok()?;
+    assert_eq!(response.status, 200, "{method} {path}: {response}");
+    Some(json(&response))
+}
+
+/// Issues and revokes until the server is gone.
+fn work(world: &World, book: &mut Book, random: &mut Random, acknowledged: &AtomicUsize, stop: &AtomicBool) {
+    let api = world.api(book.person);
+    while !stop.load(Ordering::SeqCst) {
+        if book.alive.len() > 3 && random.below(2) == 0 {
+            let victim = book.alive.swap_remove(random.below(book.alive.len()));
+            let own = random.below(2) == 0;
+            let answer = if own {
+                call(world, "POST", &api.path("/auth/revoke"), &victim.token)
+            } else {
+                call(world, "POST", &api.path(&format!("/auth/revoke/{}", victim.jti)), &book.root.token)
+            };
+            match answer {
+                Some(answer) => {
+                    assert_eq!(answer["data"]["status"], "revoked", "{answer}");
+                    book.revoked.push(victim);
+                }
+                None => return book.open.push(victim),
+            }
+        } else {
+            match call(world, "POST", &api.path("/auth/issue-token"), &book.root.token) {
+                Some(answer) => {
+                    let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
+                    book.alive.push(Issued { token: text("token"), jti: text("jti") });
+                }
+                None => {
+                    book.unanswered += 1;
+                    return;
+                }
+            }
+        }
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Compares what the book says with what the server says.
+fn audit(world: &World, book: &mut Book, revoked_since: usize) {
+    let api = world.api(book.person);
+    let listed: BTreeSet<String> = api.jtis(&book.root.token).into_iter().collect();
+    let mut client = world.client();
+    let mut works = |token: &str| {
+        let request = format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n");
+        match client.ask(request).status {
+            200 => true,
+            401 => false,
+            other => panic!("neither yes nor no but {other}"),
+        }
+    };
+    for key in book.alive.iter().chain([&book.root]) {
+        assert!(works(&key.token), "an acknowledged token is lost: {}", key.jti);
+        assert!(listed.contains(&key.jti), "an acknowledged token is not listed: {}", key.jti);
+    }
+    for key in &book.revoked[revoked_since..] {
+        assert!(!works(&key.token), "an acknowledged revocation is lost: {}", key.jti);
+        assert!(!listed.contains(&key.jti), "a revoked token is listed: {}", key.jti);
+    }
+    for key in std::mem::take(&mut book.open) {
+        let alive = works(&key.token);
+        assert_eq!(alive, listed.contains(&key.jti), "alive and unlisted, or listed and dead: {}", key.jti);
+        if alive { book.alive.push(key) } else { book.revoked.push(key) }
+    }
+    let known: BTreeSet<String> = book.alive.iter().chain([&book.root]).map(|key| key.jti.clone()).collect();
+    let strays: Vec<_> = listed.difference(&known).cloned().collect();
+    assert!(strays.len() <= book.unanswered, "records that nobody asked for: {strays:?}");
+    for jti in strays {
+        assert_eq!(api.revoke_by_jti(&book.root.token, &jti).status, 200);
+    }
+    book.unanswered = 0;
+    // A handful is enough to go on with, and keeps the audits short.
+    while book.alive.len() > 8 {
+        let key = book.alive.swap_remove(0);
+        assert_eq!(api.revoke(&key.token).status, 200);
+        book.revoked.push(key);
+    }
+}
+
+#[test]
+fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
+    let rounds = std::env::var("KEYWARD_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let mut random = Random::seeded("durability");
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).start();
+    let mut books: Vec<Book> = PEOPLE
+        .iter()
+        .map(|&person| Book {
+            person,
+            root: world.key(person),
+            alive: Vec::new(),
+            revoked: Vec::new(),
+            open: Vec::new(),
+            unanswered: 0,
+        })
+        .collect();
+    let mut spent = Vec::new();
+    let started = Instant::now();
+    let (mut done, mut total) = (0, 0);
+    while done < rounds && started.elapsed() < TIME {
+        let before: Vec<usize> = books.iter().map(|book| book.revoked.len()).collect();
+        let (acknowledged, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        // Some answers, then a little more: the kill falls at any place of a call.
+        let (after, spins) = (random.below(120), random.below(4000));
+        let bootstrap = world.bootstrap(PEOPLE[0], 1);
+        let minted = std::thread::scope(|scope| {
+            for book in &mut books {
+                let mut random = random.fork();
+                let (world, acknowledged, stop) = (&world, &acknowledged, &stop);
+                scope.spawn(move || work(world, book, &mut random, acknowledged, stop));
+            }
+            let minted = {
+                let (world, acknowledged) = (&world, &acknowledged);
+                let bootstrap = bootstrap.as_str();
+                scope.spawn(move || {
+                    let path = world.api(PEOPLE[0]).path("/auth/issue-token");
+                    let answer = call(world, "POST", &path, bootstrap);
+                    acknowledged.fetch_add(usize::from(answer.is_some()), Ordering::SeqCst);
+                    answer
+                })
+            };
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while acknowledged.load(Ordering::SeqCst) < after && Instant::now() < deadline {
+                std::hint::spin_loop();
+                std::thread::yield_now();
+            }
+            for _ in 0..spins {
+                std::hint::spin_loop();
+            }
+            world.signal(rustix::process::Signal::KILL);
+            stop.store(true, Ordering::SeqCst);
+            minted.join().expect("the call ends")
+        });
+        world.kill();
+        world.restart();
+        match minted {
+            Some(answer) => {
+                let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
+                books[0].alive.push(Issued { token: text("token"), jti: text("jti") });
+                spent.push(bootstrap);
+            }
+            None => books[0].unanswered += 1,
+        }
+        for (book, before) in books.iter_mut().zip(before) {
+            audit(&world, book, before);
+        }
+        total += acknowledged.load(Ordering::SeqCst);
+        done += 1;
+    }
+    eprintln!("durability: {done} rounds, {total} acknowledged answers, {:?}", started.elapsed());
+    assert!(total > 0, "nothing was acknowledged at all");
+    assert!(done >= rounds.min(10), "only {done} rounds in {:?}", started.elapsed());
+    for book in &mut books {
+        audit(&world, book, 0);
+    }
+    for bootstrap in &spent {
+        assert_eq!(world.api(PEOPLE[0]).issue(bootstrap, "").status, 401, "a spent bootstrap token stays spent");
+    }
+}
+
+/// What was acknowledged also survives a stop in good order.
+#[test]
+fn a_restart_in_good_order_keeps_everything() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).start();
+    let alice = world.key(Person::ALICE);
+    let gone = world.api(Person::ALICE).mint(&alice.token);
+    assert_eq!(world.api(Person::ALICE).revoke(&gone.token).status, 200);
+    let bootstrap = world.bootstrap(Person::BOB, 2);
+    world.api(Person::BOB).mint(&bootstrap);
+    let list = world.api(Person::ALICE).list(&alice.token).text();
+    world.signal(rustix::process::Signal::TERM);
+    assert!(world.ended().success());
+    world.restart();
+    assert_eq!(world.status_with(&alice.token), 200);
+    assert_eq!(world.status_with(&gone.token), 401);
+    assert_eq!(world.api(Person::ALICE).list(&alice.token).text(), list);
+    world.api(Person::BOB).mint(&bootstrap);
+    assert_eq!(world.api(Person::BOB).issue(&bootstrap, "").status, 401);
+}

@@ -1,0 +1,267 @@
+//! Request targets: one normal form decides the route and is what the upstream gets (RFC 9112, 3.2; RFC 3986, 6.2.2).
+
+use super::Want::{Host, Method, Target};
+use super::{Case, declined, either, forwarded, get_target, private, refused, replace, run};
+
+/// What a route that needs a token says to one who has none, or the parser to a path it does not like.
+const NO_WAY_IN: &[u16] = &[400, 401];
+
+/// What may be said of a path that leads nowhere.
+const NOWHERE: &[u16] = &[400, 404];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        forwarded(
+            "GET with an absolute target",
+            get_target("http://b.example/public/x"),
+            [Target("/public/x"), Host("b.example")],
+        ),
+        forwarded(
+            "an absolute target with a port",
+            get_target("http://b.example:8080/public/x?a=b"),
+            [Target("/public/x?a=b"), Host("b.example:8080")],
+        ),
+        forwarded(
+            "an absolute target with an odd scheme case",
+            get_target("HTTP://b.example/public/x"),
+            [Target("/public/x"), Host("b.example")],
+        ),
+        declined("an absolute target that climbs", NO_WAY_IN, get_target("http://b.example/public/../private/x")),
+        declined("an absolute target without a path", NOWHERE, get_target("http://b.example")),
+        declined("an absolute target with only a query", NOWHERE, get_target("http://b.example?/public/x")),
+        declined("an absolute target to the guarded route", NO_WAY_IN, get_target("http://b.example/private/x")),
+        refused("an absolute target with user information", &[400], get_target("http://u:p@b.example/public/x")),
+        refused("an absolute target without a host", &[400], get_target("http:///public/x")),
+        refused("an absolute target with a bad port", &[400], get_target("http://b.example:port/public/x")),
+        refused("an absolute target with a fragment", &[400], get_target("http://b.example/public/x#y")),
+        declined("an absolute target of another scheme", &[400, 404, 421], get_target("ftp://b.example/public/x")),
+        either(
+            "an absolute https target on a plain port",
+            &[400, 421],
+            get_target("https://b.example/public/x"),
+            [Target("/public/x"), Host("b.example")],
+        ),
+        declined("OPTIONS *", &[400, 404, 405, 501], "OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        declined("GET *", &[400, 404], get_target("*")),
+        refused("GET with an authority", &[400], get_target("a.example:80")),
+        refused("GET with a name", &[400], get_target("public")),
+        refused("GET with a relative path", &[400], get_target("public/x")),
+        refused("GET with a query alone", &[400], get_target("?a=b")),
+        refused("GET with no target", &[400], "GET  HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        refused("GET with a target and no version", &[400, 505], "GET /public/x\r\nHost: a.example\r\n\r\n"),
+        refused("two spaces before the target", &[400], "GET  /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        refused("two spaces behind the target", &[400], "GET /public/x  HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        refused("a tab before the target", &[400], "GET\t/public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        refused("a tab behind the target", &[400], "GET /public/x\tHTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        refused("a space inside the target", &[400], get_target("/public/a b")),
+        refused("a space behind the version", &[400, 505], "GET /public/x HTTP/1.1 \r\nHost: a.example\r\n\r\n"),
+        declined("a target of 17 KiB", &[414], get_target(format!("/public/{}", "a".repeat(17 * 1024)))),
+        declined("a query of 17 KiB", &[414], get_target(format!("/public/x?{}", "a".repeat(17 * 1024)))),
+        declined("a target of a mebibyte", &[414, 431], get_target(format!("/public/{}", "a".repeat(1 << 20)))),
+        forwarded("a long target", get_target(LONG), [Target(LONG)]),
+        forwarded(
+            "POST to a target with a query",
+            "POST /public/x?a=b HTTP/1.1\r\nHost: a.example\r\n\r\n",
+            [Target("/public/x?a=b"), Method("POST")],
+        ),
+        forwarded(
+            "a path without a token where none is needed",
+            get_target("/public/a/b/c"),
+            [Target("/public/a/b/c")],
+        ),
+        forwarded("a guarded path with a token", private(""), [Target("/private/x")]),
+        forwarded(
+            "a guarded path with dots and a token",
+            replace(&private(""), b"/x ", b"/a/../x "),
+            [Target("/private/x")],
+        ),
+        forwarded(
+            "a public path that leads to the guarded route, with a token",
+            replace(&private(""), b"/private/x ", b"/public/../private/x "),
+            [Target("/private/x")],
+        ),
+    ];
+    for (name, target) in NORMALISED {
+        cases.push(forwarded(&format!("{name}: {target}"), get_target(target.0), [Target(target.1)]));
+    }
+    for (name, target) in AMBIGUOUS {
+        cases.push(declined(&format!("{name}: {target}"), &[400], get_target(target)));
+    }
+    for (name, target) in GUARDED {
+        cases.push(declined(&format!("{name}: {target}"), NO_WAY_IN, get_target(target)));
+    }
+    for (name, target) in NOT_THERE {
+        cases.push(declined(&format!("{name}: {target}"), NOWHERE, get_target(target)));
+    }
+    for (name, target, normal) in EITHER {
+        cases.push(either(&format!("{name}: {target}"), &[400], get_target(target), [Target(normal)]));
+    }
+    for (name, target) in BAD_BYTES {
+        cases.push(refused(name, &[400], get_target(target)));
+    }
+    cases
+}
+
+const LONG: &str = concat!(
+    "/public/",
+    "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789/",
+    "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789/",
+    "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789"
+);
+
+/// A target as it is sent and its normal form.
+struct Pair(&'static str, &'static str);
+
+impl std::fmt::Display for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// What has one meaning, and its normal form.
+const NORMALISED: [(&str, Pair); 22] = [
+    ("an encoded letter is decoded", Pair("/public/%78", "/public/x")),
+    ("an encoded upper-case letter", Pair("/public/%41b", "/public/Ab")),
+    ("an encoded digit", Pair("/public/%30", "/public/0")),
+    ("an encoded tilde", Pair("/public/%7Euser", "/public/~user")),
+    ("an encoded tilde in lower-case hex", Pair("/public/%7euser", "/public/~user")),
+    ("an encoded hyphen and underscore", Pair("/public/%2D%5F", "/public/-_")),
+    ("an encoded letter in the route's own name", Pair("/%70ublic/x", "/public/x")),
+    ("lower-case hex becomes upper-case", Pair("/public/%c3%a4", "/public/%C3%A4")),
+    ("mixed hex", Pair("/public/%c3%A4", "/public/%C3%A4")),
+    ("an encoded space stays encoded", Pair("/public/a%20b", "/public/a%20b")),
+    ("an encoded question mark stays encoded", Pair("/public/a%3fb", "/public/a%3Fb")),
+    ("an encoded number sign stays encoded", Pair("/public/a%23b", "/public/a%23b")),
+    ("an encoded percent sign stays encoded", Pair("/public/a%25b", "/public/a%25b")),
+    ("an encoded percent sign before 2f stays one (no second decoding)", Pair("/public/a%252fb", "/public/a%252fb")),
+    ("a dot segment", Pair("/public/./x", "/public/x")),
+    ("two dots inside the route", Pair("/public/a/../x", "/public/x")),
+    ("two dots that come back", Pair("/private/../public/x", "/public/x")),
+    ("three dots are a name", Pair("/public/.../x", "/public/.../x")),
+    ("a name that starts with two dots", Pair("/public/..x", "/public/..x")),
+    ("two slashes", Pair("/public//x", "/public/x")),
+    ("two slashes at the start", Pair("//public/x", "/public/x")),
+    ("many slashes", Pair("///public////x", "/public/x")),
+];
+
+/// What different servers read in different ways.
+const AMBIGUOUS: [(&str, &str); 25] = [
+    ("an encoded slash", "/public/a%2fb"),
+    ("an encoded slash in upper case", "/public/a%2Fb"),
+    ("an encoded slash that climbs", "/public%2f..%2fprivate/x"),
+    ("an encoded slash behind dots", "/public/..%2fprivate/x"),
+    ("an encoded slash before the route's name", "/%2fpublic/x"),
+    ("an encoded backslash", "/public/a%5cb"),
+    ("an encoded backslash in upper case", "/public/a%5Cb"),
+    ("an encoded backslash that climbs", "/public/..%5cprivate/x"),
+    ("a backslash", "/public/a\\b"),
+    ("a backslash that climbs", "/public/..\\private/x"),
+    ("an encoded NUL", "/public/a%00b"),
+    ("an encoded NUL at the end", "/public/x%00"),
+    ("two dots with a parameter", "/public/..;/private/x"),
+    ("two dots with a named parameter (CVE-2026-73551)", "/public/..;foo=bar/private/x"),
+    ("encoded dots with a parameter", "/public/%2e%2e;/private/x"),
+    ("two dots with an encoded semicolon", "/public/..%3b/private/x"),
+    ("one dot with a parameter", "/public/.;/../private/x"),
+    ("a percent sign with no hex", "/public/%zz"),
+    ("a percent sign with half a hex", "/public/%2"),
+    ("a percent sign at the end", "/public/%"),
+    ("a percent sign with an odd second digit", "/public/%2g"),
+    ("a percent sign before another", "/public/%%41"),
+    ("a percent sign and u", "/public/%u0041"),
+    ("an overlong slash in UTF-8 that climbs", "/public/..%2f%c0%af/private/x"),
+    ("an encoded slash with a token in the query", "/public%2fx?access_token=x"),
+];
+
+/// What leads to the guarded route, by whatever detour, without a token.
+const GUARDED: [(&str, &str); 22] = [
+    ("the guarded route", "/private/x"),
+    ("two dots (CVE-2026-33494)", "/public/../private/x"),
+    ("two dots twice", "/public/a/../../private/x"),
+    ("encoded dots", "/public/%2e%2e/private/x"),
+    ("encoded dots in upper case", "/public/%2E%2E/private/x"),
+    ("half-encoded dots", "/public/.%2e/private/x"),
+    ("the other half", "/public/%2e./private/x"),
+    ("dots behind two slashes", "/public//../private/x"),
+    ("dots behind a dot", "/public/./../private/x"),
+    ("dots behind an encoded dot", "/public/%2e/../private/x"),
+    ("an encoded letter in the route's name", "/%70rivate/x"),
+    ("two slashes at the start", "//private/x"),
+    ("a dot at the start", "/./private/x"),
+    ("an encoded dot at the start", "/%2e/private/x"),
+    ("a query that looks public (CVE-2025-54576)", "/private/x?/public/"),
+    ("a query with a path", "/private/x?x=/public/x"),
+    ("a public name below it", "/private/public/x"),
+    ("dots in the query", "/private/x?/../public/x"),
+    ("a parameter", "/private/x;/public/y"),
+    ("an asterisk (CVE-2025-46821)", "/private/*"),
+    ("a token in the query", "/private/x?access_token=@TOKEN@"),
+    ("every mark", "/private/!$&'()+,:=@"),
+];
+
+/// What leads to no route at all.
+const NOT_THERE: [(&str, &str); 15] = [
+    ("the root", "/"),
+    ("another name", "/other"),
+    ("another name below the root", "/other/public/x"),
+    ("the route's name in upper case", "/PUBLIC/x"),
+    ("the guarded route's name in upper case", "/PRIVATE/x"),
+    ("the route's name with more behind", "/publicx/x"),
+    ("the route's name with a parameter", "/public;a/x"),
+    ("two dots above the root", "/../public/../../etc/passwd"),
+    ("two dots at the end", "/public/.."),
+    ("two encoded dots at the end", "/public/%2e%2e"),
+    ("two dots to the root", "/public/x/../.."),
+    ("the liveness page is not public", "/livez"),
+    ("the metrics are not public", "/metrics"),
+    ("the readiness page is not public", "/readyz"),
+    ("the pattern itself", "/{*rest}"),
+];
+
+/// What may be refused, and its normal form if it is not.
+const EITHER: [(&str, &str, &str); 17] = [
+    ("dots above the root", "/../public/x", "/public/x"),
+    ("an asterisk", "/public/*", "/public/*"),
+    ("a parameter", "/public/x;a=b", "/public/x;a=b"),
+    ("every other mark", "/public/!$&'()+,:=@", "/public/!$&'()+,:=@"),
+    ("an encoded DEL", "/public/%7f", "/public/%7F"),
+    ("an encoded CR and LF", "/public/%0d%0a", "/public/%0D%0A"),
+    ("an overlong slash in UTF-8", "/public/%c0%af", "/public/%C0%AF"),
+    ("a byte that is no UTF-8", "/public/%ff", "/public/%FF"),
+    ("an encoded semicolon", "/public/a%3bb", "/public/a%3Bb"),
+    ("an empty query", "/public/x?", "/public/x?"),
+    ("two question marks", "/public/x??", "/public/x??"),
+    ("an odd percent sign in the query", "/public/x?a=%zz", "/public/x?a=%zz"),
+    ("an encoded slash in the query", "/public/x?a=%2f", "/public/x?a=%2f"),
+    ("an encoded NUL in the query", "/public/x?a=%00", "/public/x?a=%00"),
+    ("braces in the query", "/public/x?a={b}", "/public/x?a={b}"),
+    ("a bar and a caret in the query", "/public/x?a=|^", "/public/x?a=|^"),
+    ("a backslash in the query", "/public/x?a=\\", "/public/x?a=\\"),
+];
+
+/// Bytes that have no place in a target.
+const BAD_BYTES: [(&str, &[u8]); 18] = [
+    ("a fragment (CVE-2021-32779)", b"/public/x#y"),
+    ("a fragment behind a query", b"/public/x?a=b#y"),
+    ("a fragment that climbs", b"/public/#/../private/x"),
+    ("a fragment at once", b"#"),
+    ("a NUL in the path", b"/public/\0x"),
+    ("a bell in the path", b"/public/\x07x"),
+    ("an escape in the path", b"/public/\x1bx"),
+    ("a DEL in the path", b"/public/\x7fx"),
+    ("a tab in the path", b"/public/a\tb"),
+    ("a vertical tab in the path", b"/public/a\x0bb"),
+    ("a bare CR in the path", b"/public/a\rb"),
+    ("a bare LF in the path", b"/public/a\nb"),
+    ("an 8-bit byte in the path", b"/public/\xe4"),
+    ("UTF-8 in the path", b"/public/\xc3\xa4"),
+    ("an overlong slash, raw", b"/public/..\xc0\xafprivate"),
+    ("an 8-bit byte in the query", b"/public/x?\xe4"),
+    ("a NUL in the query", b"/public/x?\0"),
+    ("a bell in the query", b"/public/x?\x07"),
+];
+
+#[test]
+fn one_normal_form_of_a_path_decides_and_is_forwarded() {
+    run("targets", &cases());
+}

@@ -1,0 +1,124 @@
+//! SIGHUP: everything anew, or, when the new configuration is bad, everything as it was (DESIGN, section 10).
+
+use rustix::process::Signal;
+
+use crate::support::{Client, Plan, Upstream, World, eventually};
+
+const RELOADS: &str = "keyward_config_reloads_total";
+const REFUSED: &str = "outcome=\"refused\"";
+
+/// Sends SIGHUP and waits until the reload is counted.
+fn reload(world: &World) {
+    let before = world.metric(RELOADS, "");
+    world.signal(Signal::HUP);
+    assert!(eventually(|| world.metric(RELOADS, "") > before), "the reload is counted");
+}
+
+fn status(client: &mut Client, target: &str) -> u16 {
+    client.ask(format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n")).status
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing_and_is_counted_and_said() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let mut client = world.client();
+    assert_eq!(status(&mut client, "/public/x"), 200);
+    let bad = [
+        "this is not TOML [[",
+        "",
+        "[[listener]]\naddress = \"127.0.0.1:1\"\nunknown_key = 1\n",
+        "[[route]]\npath = \"/x\"\nupstream = \"nobody\"\npublic = true\n",
+    ];
+    for (n, text) in bad.iter().enumerate() {
+        world.configure_raw(text);
+        reload(&world);
+        assert_eq!(world.metric(RELOADS, REFUSED), (n + 1) as f64, "{text:?} is refused");
+        assert_eq!(status(&mut client, "/public/x"), 200, "the connection lives on");
+        assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
+        assert_eq!(world.ask("GET", "/private/x", "", "").status, 401, "what is guarded stays guarded");
+    }
+    assert_eq!(world.ready(), Some(200));
+    assert!(world.output().contains("unknown_key"), "the log says what is wrong");
+}
+
+#[test]
+fn a_public_route_that_is_gone_is_gone_for_connections_that_live_on() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).route("path = \"/open/{*rest}\"\nupstream = \"app\"\npublic = true").start();
+    let mut clients: Vec<Client> = (0..8).map(|_| world.client()).collect();
+    for client in &mut clients {
+        assert_eq!(status(client, "/open/x"), 200);
+    }
+    world.configure(&Plan::usual(&upstream));
+    reload(&world);
+    assert_eq!(world.metric(RELOADS, REFUSED), 0.0);
+    upstream.take();
+    for client in &mut clients {
+        assert_eq!(status(client, "/open/x"), 404);
+        assert_eq!(status(client, "/public/x"), 200, "and the others are not");
+    }
+    let heads = upstream.take().heads;
+    assert!(heads.iter().all(|target| target == "/public/x"), "{heads:?}");
+}
+
+#[test]
+fn a_route_that_becomes_guarded_is_guarded_at_once_and_tokens_outlive_the_reload() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).route("path = \"/app/{*rest}\"\nupstream = \"app\"\npublic = true").start();
+    let alice = world.key(crate::support::Person::ALICE);
+    let mut client = world.client();
+    assert_eq!(status(&mut client, "/app/x"), 200);
+    world.configure(
+        &Plan::usual(&upstream).route("path = \"/app/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]"),
+    );
+    reload(&world);
+    assert_eq!(status(&mut client, "/app/x"), 401);
+    assert_eq!(world.ask("GET", "/app/x", &format!("Authorization: Bearer {}\r\n", alice.token), "").status, 200);
+}
+
+#[test]
+fn a_new_route_and_upstream_are_served_after_a_reload() {
+    let (old, new) = (Upstream::start(), Upstream::start());
+    let world = Plan::usual(&old).start();
+    assert_eq!(world.ask("GET", "/new/x", "", "").status, 404);
+    world.configure(
+        &Plan::usual(&old)
+            .upstream("new", new.address())
+            .route("path = \"/new/{*rest}\"\nupstream = \"new\"\npublic = true"),
+    );
+    reload(&world);
+    assert_eq!(world.ask("GET", "/new/x", "", "").status, 200);
+    assert_eq!(new.take().requests.len(), 1);
+}
+
+#[test]
+fn twenty_reloads_under_load_cost_no_request() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for kept in [true, true, false, false] {
+            let (world, over) = (&world, &over);
+            scope.spawn(move || {
+                let mut client = world.client();
+                while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                    if !kept {
+                        client = world.client();
+                    }
+                    assert_eq!(status(&mut client, "/public/x"), 200);
+                }
+            });
+        }
+        for n in 0..20 {
+            if n % 2 == 0 {
+                world.configure(&Plan::usual(&upstream).set("limits", "headers", "90"));
+            } else {
+                world.configure_raw("nonsense = [");
+            }
+            reload(&world);
+        }
+        over.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    assert_eq!(world.metric(RELOADS, REFUSED), 10.0);
+}

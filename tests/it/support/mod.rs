@@ -1,0 +1,34 @@
+//! The three nouns of a test, and what they are made of.
+
+mod client;
+mod keys;
+mod message;
+mod random;
+mod upstream;
+mod world;
+
+pub(crate) use client::Client;
+pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
+pub(crate) use message::{Fault, Request, Response};
+pub(crate) use random::Random;
+pub(crate) use upstream::{Act, Gate, Reply, Upstream};
+pub(crate) use world::{Plan, World};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it a hang. Long, because a busy machine is not a bug.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `condition` holds, looking again and again; `false` if it does not within the patience of a test.
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}

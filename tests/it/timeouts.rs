@@ -1,0 +1,147 @@
+//! Peers that stop: each dies in its own time (RELIABILITY, section 2), and takes nobody along.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World};
+
+/// All timeouts short, but each long enough to tell it from none at all.
+fn hasty(upstream: &Upstream) -> World {
+    let mut plan = Plan::usual(upstream);
+    for key in ["first_byte", "head", "idle", "body", "connect", "response_head"] {
+        plan = plan.set("timeouts", key, "\"400ms\"");
+    }
+    plan.start()
+}
+
+/// Waits for the end of the connection; it must not come before the timeout, nor much later.
+fn dies_in_time(client: &mut Client, since: Instant) -> String {
+    client.rest().expect("the connection ends");
+    let lived = since.elapsed();
+    assert!(lived >= Duration::from_millis(300), "cut after {lived:?}");
+    assert!(lived < Duration::from_secs(5), "alive after {lived:?}");
+    String::from_utf8_lossy(client.seen()).into_owned()
+}
+
+#[test]
+fn a_client_that_stops_is_cut_wherever_it_stops() {
+    let upstream = Upstream::start();
+    let world = hasty(&upstream);
+    for (what, bytes) in [
+        ("before the first byte", ""),
+        ("inside the request line", "GET /pub"),
+        ("inside a field", "GET /public/x HTTP/1.1\r\nHost: a.exa"),
+        ("before the empty line", "GET /public/x HTTP/1.1\r\nHost: a.example\r\n"),
+    ] {
+        let mut client = world.client();
+        let since = Instant::now();
+        client.send(bytes);
+        let answer = dies_in_time(&mut client, since);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{what}: {answer}");
+    }
+    assert!(upstream.take().heads.is_empty());
+}
+
+/// One byte every now and then is no progress: the head as a whole has its time.
+#[test]
+fn a_client_that_drips_its_head_is_cut() {
+    let upstream = Upstream::start();
+    let world = hasty(&upstream);
+    let mut client = world.client().with_patience(Duration::from_millis(50));
+    client.send("GET /public/x HTTP/1.1\r\n");
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(5) {
+        client.send("X-A: b\r\n");
+        if client.rest().is_ok() {
+            return;
+        }
+    }
+    panic!("still open");
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let upstream = Upstream::start();
+    let world = hasty(&upstream);
+    let mut client = world.client();
+    assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
+    dies_in_time(&mut client, Instant::now());
+}
+
+#[test]
+fn a_body_that_stops_is_cut_and_is_no_request() {
+    let upstream = Upstream::start();
+    let world = hasty(&upstream);
+    for rest in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"] {
+        let mut client = world.client();
+        let since = Instant::now();
+        client.send(format!("POST /public/x HTTP/1.1\r\nHost: a.example\r\n{rest}"));
+        let answer = dies_in_time(&mut client, since);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    assert!(upstream.take().requests.is_empty());
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_504() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    upstream.answer("/public/never", Reply::acts([Act::Wait(gate.clone())]));
+    let world = hasty(&upstream);
+    let since = Instant::now();
+    let response = world.ask("GET", "/public/never", "", "");
+    assert_eq!(response.status, 504, "{response}");
+    assert!(since.elapsed() >= Duration::from_millis(300));
+    assert_eq!(upstream.take().heads.len(), 1, "it is not asked again");
+    gate.open();
+}
+
+/// A long answer that keeps coming is not cut by the timeout of its head.
+#[test]
+fn a_response_that_stops_half_way_is_cut_and_never_looks_complete() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    let half = Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".into());
+    upstream.answer("/public/half", Reply::acts([half, Act::Wait(gate.clone())]));
+    let world = hasty(&upstream);
+    let mut client = world.client();
+    client.send("GET /public/half HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let fault = client.final_response("GET").expect_err("never complete");
+    assert!(matches!(fault, crate::support::Fault::Truncated(_)), "{fault:?}");
+    gate.open();
+}
+
+/// When the client goes, the upstream is not kept busy.
+#[test]
+fn a_client_that_goes_takes_its_request_along() {
+    let upstream = Upstream::start();
+    let (gate, never) = (Gate::default(), Gate::default());
+    let flood = Act::Send(vec![b'x'; 64 << 20]);
+    let head = Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n".into());
+    upstream.answer("/public/flood", Reply::acts([head, Act::Wait(gate.clone()), flood, Act::Close]));
+    let world = Plan::usual(&upstream).start();
+    let mut client = world.client();
+    client.send("GET /public/flood HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert!(upstream.wait_until(|log| log.requests.len() == 1));
+    drop(client);
+    gate.open();
+    never.open();
+    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "the next one is served");
+}
+
+/// Slow clients hold up nobody but themselves.
+#[test]
+fn a_hundred_silent_connections_hold_nobody_up() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let silent: Vec<Client> = (0..100)
+        .map(|_| {
+            let mut client = world.client();
+            client.send("GET /public/x HTTP/1.1\r\nHost: a.exam");
+            client
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
+    }
+    assert_eq!(silent.len(), 100);
+}
