@@ -42,10 +42,13 @@ fn is_name(host: &[u8]) -> bool {
 
 /// 1 to 65535, without a sign and without more digits than that takes.
 fn is_port(digits: &[u8]) -> bool {
-    let number = digits.iter().try_fold(0_u32, |number, &byte| {
-        byte.is_ascii_digit().then(|| number.saturating_mul(10) + u32::from(byte - b'0'))
-    });
-    digits.len() <= 5 && number.is_some_and(|number| (1..=65_535).contains(&number))
+    if digits.len() > 5 {
+        return false;
+    }
+    let number = digits
+        .iter()
+        .try_fold(0_u32, |number, &byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')));
+    number.is_some_and(|number| (1..=65_535).contains(&number))
 }
 
 /// Whether two hosts are one: no regard to case or a trailing dot (cf. CVE-2022-23632).
@@ -88,6 +91,7 @@ mod tests {
             "a:",
             "a:0",
             "a:65536",
+            "a:80808080808080808080",
             "a:+80",
             "a:80:80",
             "a:8o",

@@ -140,7 +140,9 @@ static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0_u8;
     loop {
-        table[byte as usize] = byte.is_ascii_alphanumeric()
+        #[expect(clippy::indexing_slicing, reason = "a byte indexes a table of 256, and at compile time")]
+        let entry = &mut table[byte as usize];
+        *entry = byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
                 b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'

@@ -227,7 +227,7 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), HeadFault> {
     // Folds, so that the compiler looks at many bytes at a time.
     let visible = |bytes: &[u8]| {
         !bytes.iter().fold(false, |bad, &byte| {
-            bad | (byte < 0x21) | (byte > 0x7e) | (byte == b'#') | (byte == b'"') | (byte == b'<') | (byte == b'>')
+            bad | !(0x21..=0x7e).contains(&byte) | (byte == b'#') | (byte == b'"') | (byte == b'<') | (byte == b'>')
         })
     };
     let path_is_good = visible(path)
