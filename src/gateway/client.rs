@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::HeaderValue;
 
@@ -77,7 +76,10 @@ pub struct ClientConnection {
     /// Whether there is more of the request's body than has been read.
     pub(super) body_is_unread: Cell<bool>,
     /// Interim responses for the client.
-    pub interim: Arc<Interim>,
+    pub interim: Rc<Interim>,
+    /// The head that is being served, as it came: to make the request anew from, should it have to be sent again. One buffer
+    /// for all heads of a connection, so keeping one is a copy and no more.
+    head: RefCell<Vec<u8>>,
     /// Set by an exchange that ends in a switch of protocols.
     pub tunnel: RefCell<Option<PendingTunnel>>,
     /// The client's address as a field value: `X-Forwarded-For`.
@@ -98,11 +100,25 @@ impl ClientConnection {
             body_is_broken: Cell::new(false),
             awaits_body: Cell::new(false),
             body_is_unread: Cell::new(false),
-            interim: Arc::default(),
+            interim: Rc::default(),
+            head: RefCell::default(),
             tunnel: RefCell::new(None),
             forwarded_for: value(&canonical(origin.address.ip()).to_string()),
             forwarded: RefCell::new(None),
         }
+    }
+
+    /// Keeps the head that is served next.
+    pub fn keep_head(&self, head: &[u8]) {
+        let mut kept = self.head.borrow_mut();
+        kept.clear();
+        kept.extend_from_slice(head);
+        kept.shrink_to(4096);
+    }
+
+    /// The head that is being served, as it came.
+    pub(super) fn head(&self) -> std::cell::Ref<'_, Vec<u8>> {
+        self.head.borrow()
     }
 
     /// The client's address, as text.

@@ -22,6 +22,7 @@ use super::stream::ClientStream;
 use crate::gateway::{ClientConnection, Phase};
 use crate::wire::chunks::{BrokenChunk, ChunkScanner, Progress};
 use crate::wire::head::{Framing, HeadFault, HeadLimits, examine};
+use crate::wire::small_writes;
 
 /// How long a client may take between requests, and within a head.
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +203,7 @@ impl Guarded {
                 Ok(Some(head)) => {
                     self.client.phase.set(Phase::Exchange);
                     self.client.deadline.lift();
+                    self.client.keep_head(input.get(..head.length).unwrap_or_default());
                     self.expects = match head.framing {
                         Framing::Length(0) => return head.length,
                         Framing::Length(length) => Expects::Length(length),
@@ -325,7 +327,7 @@ impl AsyncWrite for Guard {
     ) -> Poll<io::Result<usize>> {
         let mut guarded = self.0.borrow_mut();
         ready!(guarded.before_write(cx))?;
-        Pin::new(&mut guarded.stream).poll_write_vectored(cx, bufs)
+        small_writes::poll_write(Pin::new(&mut guarded.stream), cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::{Endpoint, RequestBody, UpstreamError};
+use crate::wire::interim::Watch;
+use crate::wire::small_writes;
 
 /// A connection that may carry one request at a time.
 pub(super) struct Connection<B> {
@@ -28,6 +30,8 @@ pub(super) struct Connection<B> {
 pub(super) struct State {
     /// Bytes received so far: whether a request that failed was answered at all.
     pub(super) received: Cell<u64>,
+    /// Looks for interim responses.
+    pub(super) watch: Watch,
     /// Who waits for the bare connection, should the server switch protocols.
     pub(super) on_switch: RefCell<Option<oneshot::Sender<Tunnel>>>,
 }
@@ -102,7 +106,11 @@ impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.state.received.set(self.state.received.get() + (buf.filled().len() - before) as u64);
+        let new = buf.filled().get(before..).unwrap_or_default();
+        if !new.is_empty() {
+            self.state.received.set(self.state.received.get() + new.len() as u64);
+            self.state.watch.look(new);
+        }
         read
     }
 }
@@ -117,7 +125,7 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        small_writes::poll_write(Pin::new(&mut self.stream), cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

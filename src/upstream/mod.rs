@@ -48,8 +48,7 @@ pub enum UpstreamError {
     },
 }
 
-/// A request body that can be empty: what is left of one when a request is sent again.
-pub trait RequestBody: http_body::Body<Data = bytes::Bytes> + Unpin + 'static {
-    /// No body.
-    fn empty() -> Self;
-}
+/// What a request can carry.
+pub trait RequestBody: http_body::Body<Data = bytes::Bytes> + Unpin + 'static {}
+
+impl<B: http_body::Body<Data = bytes::Bytes> + Unpin + 'static> RequestBody for B {}

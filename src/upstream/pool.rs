@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::connection::{Connection, Tunnel};
 use super::reply::Lease;
 use super::{Endpoint, Reply, RequestBody, UpstreamError};
+use crate::wire::interim::Interim;
 
 /// One upstream, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +77,11 @@ where
         &self.settings
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Sends a request and waits for the head of its response. Interim responses go to `interim`.
     ///
     /// A request is sent a second time only if nobody can have acted on it: it never left, or it left on a connection that
-    /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body.
+    /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body. `again` makes it
+    /// anew for that.
     ///
     /// # Errors
     ///
@@ -88,12 +90,17 @@ where
     /// # Cancel safety
     ///
     /// Dropping it closes the connection, so the server may notice that nobody waits.
-    pub async fn send(&self, request: Request<B>) -> Result<Reply<B>, UpstreamError> {
-        self.exchange(request, None).await
+    pub async fn send(
+        &self,
+        request: Request<B>,
+        again: &dyn Fn() -> Option<Request<B>>,
+        interim: Option<Rc<Interim>>,
+    ) -> Result<Reply<B>, UpstreamError> {
+        self.exchange(request, again, interim, None).await
     }
 
     /// As [`send`](Self::send), for a request that asks to switch protocols: if the response is 101, the tunnel comes
-    /// through the second part.
+    /// through the second part. It is sent on a new connection, and never again.
     ///
     /// # Errors
     ///
@@ -101,29 +108,36 @@ where
     pub async fn send_upgrade(
         &self,
         request: Request<B>,
+        interim: Option<Rc<Interim>>,
     ) -> Result<(Reply<B>, oneshot::Receiver<Tunnel>), UpstreamError> {
         let (on_switch, switched) = oneshot::channel();
-        Ok((self.exchange(request, Some(on_switch)).await?, switched))
+        Ok((self.exchange(request, &|| None, interim, Some(on_switch)).await?, switched))
     }
 
     async fn exchange(
         &self,
         mut request: Request<B>,
+        again: &dyn Fn() -> Option<Request<B>>,
+        interim: Option<Rc<Interim>>,
         mut on_switch: Option<oneshot::Sender<Tunnel>>,
     ) -> Result<Reply<B>, UpstreamError> {
+        let is_repeatable = is_repeatable(&request);
         let mut fresh_only = on_switch.is_some();
         loop {
             let (mut connection, pool) = self.connection(fresh_only).await?;
-            *connection.state.on_switch.borrow_mut() = on_switch.take();
-            let copy = (connection.reused && is_repeatable(&request)).then(|| head_of(&request));
+            if on_switch.is_some() {
+                *connection.state.on_switch.borrow_mut() = on_switch.take();
+            }
+            connection.state.watch.begin(interim.clone());
             let received = connection.state.received.get();
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(reply(response, connection, pool)),
                 Err(mut fault) => {
                     let nothing_came = connection.state.received.get() == received;
-                    request = match (fault.take_message(), copy) {
-                        (Some(unsent), _) if connection.reused => unsent,
-                        (None, Some(copy)) if nothing_came => copy,
+                    let may_repeat = is_repeatable && connection.reused && nothing_came;
+                    request = match fault.take_message() {
+                        Some(unsent) if connection.reused => unsent,
+                        None if may_repeat && let Some(anew) = again() => anew,
                         _ => {
                             let endpoint = pool.endpoint.to_string();
                             return Err(UpstreamError::Broken { endpoint, cause: fault.into_error() });
@@ -238,14 +252,4 @@ fn reply<B>(response: http::Response<Incoming>, connection: Connection<B>, pool:
 fn is_repeatable<B: http_body::Body>(request: &Request<B>) -> bool {
     request.body().is_end_stream()
         && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
-}
-
-fn head_of<B: RequestBody>(request: &Request<B>) -> Request<B> {
-    let mut copy = Request::new(B::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
 }

@@ -9,3 +9,4 @@ pub mod interim;
 pub mod json;
 pub mod path;
 pub mod problem;
+pub mod small_writes;

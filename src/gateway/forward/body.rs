@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 
 use crate::gateway::client::ClientConnection;
 use crate::gateway::plan::ExchangeTimeouts;
-use crate::upstream::RequestBody;
 
 /// What an upstream request carries.
 pub enum ForwardedBody {
@@ -45,12 +44,6 @@ impl ClientBody {
         self.client.awaits_body.set(false);
         self.client.body_is_unread.set(false);
         self.client.allow(self.timeouts.response_head);
-    }
-}
-
-impl RequestBody for ForwardedBody {
-    fn empty() -> Self {
-        Self::Empty
     }
 }
 

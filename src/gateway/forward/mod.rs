@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 use super::authorize::Permit;
 use super::client::{ClientConnection, Phase};
 use super::exchange::Exchange;
-use super::parse::Normal;
+use super::parse::{self, Normal};
 use super::refusal::{Refusal, UpstreamFailure};
 use super::respond::Source;
 use super::worker::Local;
@@ -54,17 +54,23 @@ pub(super) async fn forward(
     } else {
         ForwardedBody::Client(ClientBody::new(body, Rc::clone(client), plan.timeouts))
     };
-    let mut outgoing = Request::from_parts(head, body);
-    if is_http_11 {
-        response::pass_interim(&mut outgoing, client);
-    }
+    let outgoing = Request::from_parts(head, body);
+    // A client of HTTP/1.0 knows no interim responses.
+    let interim = is_http_11.then(|| Rc::clone(&client.interim));
+    let again = || {
+        let mut head = parse::anew(&client.head())?;
+        request::prepare(plan, client, exchange, &permit, at, &mut head, kind);
+        Some(Request::from_parts(head, ForwardedBody::Empty))
+    };
 
     client.enter(Phase::Exchange);
     client.allow(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
     let sent = Instant::now();
     let outcome = match upgrade {
-        None => until(&client.deadline, upstream.send(outgoing)).await.map(|sent| sent.map(|reply| (reply, None))),
-        Some(_) => until(&client.deadline, upstream.send_upgrade(outgoing))
+        None => until(&client.deadline, upstream.send(outgoing, &again, interim))
+            .await
+            .map(|sent| sent.map(|reply| (reply, None))),
+        Some(_) => until(&client.deadline, upstream.send_upgrade(outgoing, interim))
             .await
             .map(|sent| sent.map(|(reply, switched)| (reply, Some(switched)))),
     };

@@ -1,11 +1,8 @@
-//! The head of the response, and the interim responses before it.
+//! The head of the response, and its trailers.
 
-use std::sync::Arc;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{StatusCode, Version};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, StatusCode, Version};
-
-use crate::gateway::client::ClientConnection;
 use crate::gateway::refusal::{Refusal, UpstreamFailure};
 use crate::wire::fields;
 
@@ -13,25 +10,25 @@ use crate::wire::fields;
 pub(super) fn prepare(head: &mut http::response::Parts) -> Result<(), Refusal> {
     let ambiguous = |what| Refusal::Upstream(UpstreamFailure::Ambiguous(what));
     let headers = &mut head.headers;
-    let is_chunked = if headers.contains_key(header::TRANSFER_ENCODING) {
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !is_chunked || codings.next().is_some() {
-            return Err(ambiguous("its transfer coding is not chunked alone"));
+    // One look at the fields tells what frames the body: most often a single Content-Length.
+    let (mut codings, mut lengths) = (0, 0);
+    for (name, value) in headers.iter() {
+        if *name == header::TRANSFER_ENCODING {
+            codings += 1;
+            if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(ambiguous("its transfer coding is not chunked"));
+            }
+        } else if *name == header::CONTENT_LENGTH {
+            lengths += 1;
         }
-        if headers.contains_key(header::CONTENT_LENGTH) {
-            return Err(ambiguous("it has both Transfer-Encoding and Content-Length"));
-        }
-        if head.version != Version::HTTP_11 {
-            return Err(ambiguous("it is chunked and not HTTP/1.1"));
-        }
-        true
-    } else {
-        if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
-            return Err(ambiguous("it has several Content-Length"));
-        }
-        false
-    };
+    }
+    let is_chunked = codings > 0;
+    if codings + lengths > 1 {
+        return Err(ambiguous("its body is framed more than once"));
+    }
+    if is_chunked && head.version != Version::HTTP_11 {
+        return Err(ambiguous("it is chunked and not HTTP/1.1"));
+    }
     // The announcement of trailers goes on with them; everything else that ends at this hop ends.
     let trailer = if is_chunked { headers.remove(header::TRAILER) } else { None };
     fields::strip_hop_by_hop(headers);
@@ -55,33 +52,4 @@ pub(in crate::gateway) fn strip_trailers(trailers: &mut HeaderMap) {
     for name in [header::CONTENT_LENGTH, header::HOST, header::SET_COOKIE, header::WWW_AUTHENTICATE] {
         trailers.remove(name);
     }
-}
-
-/// Lets 100 and 103 through to the client, and no other interim response.
-pub(super) fn pass_interim<B>(request: &mut Request<B>, client: &ClientConnection) {
-    let mailbox = Arc::clone(&client.interim);
-    hyper::ext::on_informational(request, move |response| {
-        let status = response.status();
-        if status != StatusCode::CONTINUE && status.as_u16() != 103 {
-            return;
-        }
-        let mut wire =
-            format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or("Early Hints"))
-                .into_bytes();
-        let mut headers = response.headers().clone();
-        fields::strip_hop_by_hop(&mut headers);
-        for (name, value) in headers.iter().filter(|(name, _)| !frames(name)) {
-            wire.extend_from_slice(name.as_str().as_bytes());
-            wire.extend_from_slice(b": ");
-            wire.extend_from_slice(value.as_bytes());
-            wire.extend_from_slice(b"\r\n");
-        }
-        wire.extend_from_slice(b"\r\n");
-        mailbox.put(&wire);
-    });
-}
-
-/// An interim response has no body, and says nothing of one.
-fn frames(name: &HeaderName) -> bool {
-    *name == header::CONTENT_LENGTH
 }
