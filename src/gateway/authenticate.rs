@@ -5,8 +5,9 @@
 
 use std::rc::Rc;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
 
+use super::client::ClientConnection;
 use super::exchange::Exchange;
 use super::parse::Normal;
 use super::plan::RouteSettings;
@@ -21,8 +22,8 @@ use crate::tokens::verified::{Caller, Power};
 /// A caller whose token is good, with all that is made once per token and not once per request.
 pub(super) struct Admitted {
     pub(super) caller: Caller,
-    /// The identity headers, in wire form.
-    pub(super) identity: Vec<(HeaderName, HeaderValue)>,
+    /// The identity headers, as lines.
+    pub(super) identity: Box<[u8]>,
     /// Subject and token id as members of a JSON log line.
     pub(super) log_members: Box<str>,
 }
@@ -69,6 +70,7 @@ impl Remembered {
 /// The caller that a route asks for; nobody, on a public route.
 pub(super) async fn caller(
     gateway: &WorkerGateway,
+    client: &ClientConnection,
     local: &Local,
     exchange: &mut Exchange,
     route: &RouteSettings,
@@ -77,7 +79,7 @@ pub(super) async fn caller(
     if route.accept.is_empty() {
         return Ok(None);
     }
-    let admitted = admit(gateway, local, exchange, &request.head.headers).await?;
+    let admitted = admit(gateway, client, local, exchange, &request.head.headers).await?;
     if admitted.caller.token.power() != Power::Full {
         // A bootstrap token makes keys and opens nothing.
         return Err(Refusal::Forbidden);
@@ -88,6 +90,7 @@ pub(super) async fn caller(
 /// Checks the credential of a request.
 pub(super) async fn admit(
     gateway: &WorkerGateway,
+    client: &ClientConnection,
     local: &Local,
     exchange: &mut Exchange,
     headers: &HeaderMap,
@@ -97,7 +100,7 @@ pub(super) async fn admit(
         return Err(Refusal::CredentialTooLong);
     }
     let authenticator = &gateway.shared.authenticator;
-    let digest = authenticator.digest(token);
+    let digest = client.digest_of(token, |token| authenticator.digest(token));
     let now = exchange.now();
     // Taken before the answer is looked for: what is invalidated later is then noticed.
     let fence = authenticator.cache().fence(&digest);
@@ -173,6 +176,8 @@ fn log_members(caller: &Caller) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn read(fields: &[&[u8]]) -> Result<Vec<u8>, &'static str> {

@@ -4,9 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use http::HeaderValue;
+use http::header::{self, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
 
 use super::forward::PendingTunnel;
+use super::identity_headers::line;
+use crate::domain::TokenDigest;
 use crate::wire::deadline::Deadline;
 use crate::wire::head::HeadFault;
 use crate::wire::interim::Interim;
@@ -82,10 +85,14 @@ pub struct ClientConnection {
     head: RefCell<Vec<u8>>,
     /// Set by an exchange that ends in a switch of protocols.
     pub tunnel: RefCell<Option<PendingTunnel>>,
-    /// The client's address as a field value: `X-Forwarded-For`.
+    /// The client's address: `X-Forwarded-For`.
     pub(super) forwarded_for: HeaderValue,
-    /// `Forwarded`, and the host that it was made for: clients seldom change it.
-    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The last host that was asked for, and the forwarding fields that go with it, as lines: clients seldom change it.
+    forwarding: RefCell<Option<(HeaderValue, Box<[u8]>)>>,
+    /// The last credential, and what it is known by: a client seldom changes that either.
+    digest: RefCell<Option<(Zeroizing<Vec<u8>>, TokenDigest)>>,
+    /// The fields that are ours of the request that is being served, as lines: one buffer for all.
+    pub(super) lines: RefCell<Vec<u8>>,
 }
 
 impl ClientConnection {
@@ -104,7 +111,9 @@ impl ClientConnection {
             head: RefCell::default(),
             tunnel: RefCell::new(None),
             forwarded_for: value(&canonical(origin.address.ip()).to_string()),
-            forwarded: RefCell::new(None),
+            forwarding: RefCell::default(),
+            digest: RefCell::default(),
+            lines: RefCell::default(),
         }
     }
 
@@ -140,30 +149,63 @@ impl ClientConnection {
         }
     }
 
-    /// `Forwarded` (RFC 7239) for a request to `host`.
-    pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
-        let mut memo = self.forwarded.borrow_mut();
-        if let Some((made_for, forwarded)) = memo.as_ref()
-            && made_for == host
+    /// What `token` is known by: remembered from the request before, or told by `digest`.
+    pub(super) fn digest_of(&self, token: &[u8], digest: impl FnOnce(&[u8]) -> TokenDigest) -> TokenDigest {
+        let mut memo = self.digest.borrow_mut();
+        if let Some((known, known_by)) = memo.as_ref()
+            && is_same(known, token)
         {
-            return forwarded.clone();
+            return *known_by;
         }
+        let known_by = digest(token);
+        *memo = Some((Zeroizing::new(token.to_vec()), known_by));
+        known_by
+    }
+
+    /// Adds the forwarding fields of a request to `host`, as lines.
+    pub(super) fn add_forwarding(&self, host: &HeaderValue, lines: &mut Vec<u8>) {
+        let mut memo = self.forwarding.borrow_mut();
+        match memo.as_ref() {
+            Some((made_for, made)) if made_for == host => lines.extend_from_slice(made),
+            _ => {
+                let start = lines.len();
+                line(lines, &X_FORWARDED_FOR, self.forwarded_for.as_bytes());
+                line(lines, &X_FORWARDED_PROTO, self.origin.scheme.name().as_bytes());
+                if !host.is_empty() {
+                    line(lines, &X_FORWARDED_HOST, host.as_bytes());
+                }
+                line(lines, &header::FORWARDED, self.forwarded(host).as_bytes());
+                *memo = Some((host.clone(), lines.get(start..).unwrap_or_default().into()));
+            }
+        }
+    }
+
+    /// `Forwarded` (RFC 7239) for a request to `host`.
+    pub(super) fn forwarded(&self, host: &HeaderValue) -> String {
         let node = match canonical(self.origin.address.ip()) {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("\"[{address}]\""),
         };
         let scheme = self.origin.scheme.name();
         // A host was checked against a grammar that has no quote and no backslash.
-        let host_text = host.to_str().unwrap_or_default();
-        let host_text = if host_text.contains([':', '[']) { format!("\"{host_text}\"") } else { host_text.to_owned() };
-        let forwarded = if host_text.is_empty() {
-            value(&format!("for={node};proto={scheme}"))
+        let host = host.to_str().unwrap_or_default();
+        if host.is_empty() {
+            format!("for={node};proto={scheme}")
+        } else if host.contains([':', '[']) {
+            format!("for={node};host=\"{host}\";proto={scheme}")
         } else {
-            value(&format!("for={node};host={host_text};proto={scheme}"))
-        };
-        *memo = Some((host.clone(), forwarded.clone()));
-        forwarded
+            format!("for={node};host={host};proto={scheme}")
+        }
     }
+}
+
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Compares secrets: every byte is looked at, whatever the others are, so the time tells only the length.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
 }
 
 /// An IPv4 address that came over an IPv6 socket is an IPv4 address.

@@ -1,7 +1,7 @@
 //! Who the caller is, as fields that the upstream can trust: whatever the client sent under such a name, or a name that
 //! somebody might read as one, is gone first.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
 
 use crate::tokens::verified::Verified;
 use crate::wire::fields::{FoldedNames, visible};
@@ -78,21 +78,25 @@ impl IdentityRules {
         })
     }
 
-    /// The headers of one caller. An absent field is no header, and the client's own is gone all the same (cf. CVE-2026-30851).
-    pub(super) fn of(&self, token: &Verified) -> Vec<(HeaderName, HeaderValue)> {
+    /// The headers of one caller, as lines. An absent field is no header, and the client's own is gone all the same (cf.
+    /// CVE-2026-30851).
+    pub(super) fn of(&self, token: &Verified) -> Box<[u8]> {
         let token_id = token.id().to_string();
-        [
+        let mut lines = Vec::new();
+        for (name, value) in [
             (&self.subject, Some(token.subject())),
             (&self.username, token.username()),
             (&self.organization, token.organization()),
             (&self.role, token.role()),
             (&self.email, token.email()),
             (&self.token_id, Some(token_id.as_str())),
-            (&self.credential, Some(token.token_api())),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.clone()?, visible(value?))))
-        .collect()
+            (&self.credential, Some(&**token.token_api())),
+        ] {
+            if let (Some(name), Some(value)) = (name, value) {
+                line(&mut lines, name, visible(value).as_bytes());
+            }
+        }
+        lines.into()
     }
 
     /// Removes what a client may not say.
@@ -101,9 +105,19 @@ impl IdentityRules {
     }
 }
 
+/// Adds `name: value`. A header value has no line ending in it, or it would not be one.
+pub(super) fn line(lines: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    lines.extend_from_slice(name.as_str().as_bytes());
+    lines.extend_from_slice(b": ");
+    lines.extend_from_slice(value);
+    lines.extend_from_slice(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use http::HeaderValue;
 
     #[test]
     fn every_alias_of_every_name_is_removed_whatever_the_configuration() {

@@ -62,7 +62,7 @@ async fn answer(
     if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
         return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));
     }
-    let admitted = admit(gateway, local, exchange, &request.head.headers).await?;
+    let admitted = admit(gateway, client, local, exchange, &request.head.headers).await?;
     if *admitted.caller.token.token_api() != token_api.name {
         return Err(Refusal::NotAccepted);
     }

@@ -85,7 +85,7 @@ async fn answer(
         Destination::Route(at) => {
             let route = local.plan.route(at)?;
             exchange.routed(at);
-            let caller = authenticate::caller(gateway, &local, exchange, route, &request).await?;
+            let caller = authenticate::caller(gateway, client, &local, exchange, route, &request).await?;
             let permit = authorize::permit(route, caller)?;
             forward::forward(&local, client, exchange, permit, request).await
         }

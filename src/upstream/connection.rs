@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::{Endpoint, RequestBody, UpstreamError};
+use crate::wire::inject::Injector;
 use crate::wire::interim::Watch;
-use crate::wire::small_writes;
 
 /// A connection that may carry one request at a time.
 pub(super) struct Connection<B> {
@@ -30,6 +30,8 @@ pub(super) struct Connection<B> {
 pub(super) struct State {
     /// Bytes received so far: whether a request that failed was answered at all.
     pub(super) received: Cell<u64>,
+    /// Adds the lines that each request has of its own.
+    pub(super) injector: RefCell<Injector>,
     /// Looks for interim responses.
     pub(super) watch: Watch,
     /// Who waits for the bare connection, should the server switch protocols.
@@ -116,8 +118,8 @@ impl AsyncRead for Counted {
 }
 
 impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -125,19 +127,24 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        small_writes::poll_write(Pin::new(&mut self.stream), cx, bufs)
+        let Self { stream, state } = &mut *self;
+        state.injector.borrow_mut().poll_write(Pin::new(stream), cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let Self { stream, state } = &mut *self;
+        ready!(state.injector.borrow_mut().poll_drain(Pin::new(stream), cx))?;
+        Pin::new(stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let Self { stream, state } = &mut *self;
+        ready!(state.injector.borrow_mut().poll_drain(Pin::new(stream), cx))?;
+        Pin::new(stream).poll_shutdown(cx)
     }
 }
 

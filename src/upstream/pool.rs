@@ -77,7 +77,8 @@ where
         &self.settings
     }
 
-    /// Sends a request and waits for the head of its response. Interim responses go to `interim`.
+    /// Sends a request, with `lines` as its first header fields, and waits for the head of its response. Interim responses go
+    /// to `interim`.
     ///
     /// A request is sent a second time only if nobody can have acted on it: it never left, or it left on a connection that
     /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body. `again` makes it
@@ -93,10 +94,11 @@ where
     pub async fn send(
         &self,
         request: Request<B>,
+        lines: &[u8],
         again: &dyn Fn() -> Option<Request<B>>,
         interim: Option<Rc<Interim>>,
     ) -> Result<Reply<B>, UpstreamError> {
-        self.exchange(request, again, interim, None).await
+        self.exchange(request, lines, again, interim, None).await
     }
 
     /// As [`send`](Self::send), for a request that asks to switch protocols: if the response is 101, the tunnel comes
@@ -108,15 +110,17 @@ where
     pub async fn send_upgrade(
         &self,
         request: Request<B>,
+        lines: &[u8],
         interim: Option<Rc<Interim>>,
     ) -> Result<(Reply<B>, oneshot::Receiver<Tunnel>), UpstreamError> {
         let (on_switch, switched) = oneshot::channel();
-        Ok((self.exchange(request, &|| None, interim, Some(on_switch)).await?, switched))
+        Ok((self.exchange(request, lines, &|| None, interim, Some(on_switch)).await?, switched))
     }
 
     async fn exchange(
         &self,
         mut request: Request<B>,
+        lines: &[u8],
         again: &dyn Fn() -> Option<Request<B>>,
         interim: Option<Rc<Interim>>,
         mut on_switch: Option<oneshot::Sender<Tunnel>>,
@@ -129,6 +133,7 @@ where
                 *connection.state.on_switch.borrow_mut() = on_switch.take();
             }
             connection.state.watch.begin(interim.clone());
+            connection.state.injector.borrow_mut().set(lines);
             let received = connection.state.received.get();
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(reply(response, connection, pool)),

@@ -48,7 +48,9 @@ pub(super) async fn forward(
         None if !body_is_over && http_body::Body::size_hint(&body).exact().is_none() => Outgoing::Chunked,
         None => Outgoing::Plain,
     };
-    request::prepare(plan, client, exchange, &permit, at, &mut head, kind);
+    request::write_lines(plan, client, exchange, &permit, &head);
+    request::prepare(plan, &permit, at, &mut head, kind);
+
     let body = if body_is_over {
         ForwardedBody::Empty
     } else {
@@ -59,22 +61,26 @@ pub(super) async fn forward(
     let interim = is_http_11.then(|| Rc::clone(&client.interim));
     let again = || {
         let mut head = parse::anew(&client.head())?;
-        request::prepare(plan, client, exchange, &permit, at, &mut head, kind);
+        request::prepare(plan, &permit, at, &mut head, kind);
+
         Some(Request::from_parts(head, ForwardedBody::Empty))
     };
 
+    let lines = client.lines.take();
     client.enter(Phase::Exchange);
     client.allow(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
     let sent = Instant::now();
     let outcome = match upgrade {
-        None => until(&client.deadline, upstream.send(outgoing, &again, interim))
+        None => until(&client.deadline, upstream.send(outgoing, &lines, &again, interim))
             .await
             .map(|sent| sent.map(|reply| (reply, None))),
-        Some(_) => until(&client.deadline, upstream.send_upgrade(outgoing, interim))
+        Some(_) => until(&client.deadline, upstream.send_upgrade(outgoing, &lines, interim))
             .await
             .map(|sent| sent.map(|(reply, switched)| (reply, Some(switched)))),
     };
     exchange.upstream_took(sent);
+    // The buffer, for the next request.
+    *client.lines.borrow_mut() = lines;
     let (Reply { mut head, body }, switched) = match outcome {
         Ok(Ok(reply)) => reply,
         // Whose fault it is: a request that broke off on our side broke the exchange on the other.

@@ -1,18 +1,15 @@
-//! The head of the upstream's request. The order matters: what the client may not say goes first, then what ends at this hop,
-//! and ours comes last, so that nothing that the client wrote can take it away.
+//! The head of the upstream's request. What the client may not say and what ends at this hop is taken out of the header map; what
+//! is ours never enters it, but goes onto the wire beside it, so nothing that the client wrote can take it away.
 
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::gateway::authorize::Permit;
-use crate::gateway::client::{ClientConnection, Scheme};
+use crate::gateway::client::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::gateway::exchange::Exchange;
+use crate::gateway::identity_headers::line;
 use crate::gateway::plan::Plan;
 use crate::wire::fields;
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What the request is to be on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +22,15 @@ pub(super) enum Outgoing {
     Upgrade,
 }
 
+/// Takes out of the head what is not to go on, and puts in what hyper must know of.
 pub(super) fn prepare(
     plan: &Plan,
-    client: &ClientConnection,
-    exchange: &Exchange,
     permit: &Permit<'_>,
     upstream: usize,
     head: &mut http::request::Parts,
     outgoing: Outgoing,
 ) {
     let headers = &mut head.headers;
-    // Once, for all that is added below.
-    headers.reserve(16);
-    let believed = client.origin.is_trusted_proxy.then(|| Believed::take(headers));
     let accepts_trailers = fields::strip_hop_by_hop(headers);
     // hyper has answered it, or will when the body is asked for.
     headers.remove(header::EXPECT);
@@ -45,14 +38,9 @@ pub(super) fn prepare(
     if !permit.route().forward_credential {
         headers.remove(header::AUTHORIZATION);
     }
-
-    let host = headers.get(header::HOST).cloned();
-    forwarding(client, host.as_ref(), believed, headers);
-    let via = if head.version == Version::HTTP_10 { "1.0 keyward" } else { "1.1 keyward" };
-    headers.append(header::VIA, HeaderValue::from_static(via));
     let keeps_host = plan.upstreams.get(upstream).is_some_and(|upstream| upstream.preserve_host);
     // HTTP/1.0 may leave it out; then the endpoint's own name is as good as any.
-    if (!keeps_host || host.is_none())
+    if (!keeps_host || !headers.contains_key(header::HOST))
         && let Some(own) = plan.upstream_hosts.get(upstream)
     {
         headers.insert(header::HOST, own.clone());
@@ -67,79 +55,67 @@ pub(super) fn prepare(
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    if let Some(admitted) = permit.caller() {
-        for (name, value) in &admitted.identity {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    if let Some(name) = &plan.identity.request_id {
-        headers.insert(name.clone(), exchange.id.value());
+    if headers.contains_key(header::VIA) {
+        // Behind those that were there before: the order tells the way.
+        headers.append(header::VIA, via(head.version));
     }
     head.version = Version::HTTP_11;
     // What hyper noted for its own use is not for the other side.
     head.extensions.clear();
 }
 
-/// What a trusted proxy said of the request's way so far.
-struct Believed {
-    forwarded_for: Vec<HeaderValue>,
-    forwarded: Vec<HeaderValue>,
-    proto: Option<HeaderValue>,
-    host: Option<HeaderValue>,
-}
-
-impl Believed {
-    /// Only the real names: an alias is nobody's.
-    fn take(headers: &HeaderMap) -> Self {
-        let all = |name: HeaderName| headers.get_all(name).iter().cloned().collect();
-        Self {
-            forwarded_for: all(X_FORWARDED_FOR),
-            forwarded: all(header::FORWARDED),
-            proto: headers.get(X_FORWARDED_PROTO).cloned(),
-            host: headers.get(X_FORWARDED_HOST).cloned(),
-        }
-    }
-}
-
-/// From an untrusted peer everything is replaced; from a trusted one, what it said stays and its own address is added.
-fn forwarding(
+/// Writes the fields that are ours: who, from where, and which request. To be called before [`prepare`] takes the head apart.
+pub(super) fn write_lines(
+    plan: &Plan,
     client: &ClientConnection,
-    host: Option<&HeaderValue>,
-    believed: Option<Believed>,
-    headers: &mut HeaderMap,
+    exchange: &Exchange,
+    permit: &Permit<'_>,
+    head: &http::request::Parts,
 ) {
-    let proto = match client.origin.scheme {
-        Scheme::Http => HeaderValue::from_static("http"),
-        Scheme::Https => HeaderValue::from_static("https"),
-    };
-    let forwarded = client.forwarded(host.unwrap_or(&HeaderValue::from_static("")));
-    match believed {
-        None => {
-            headers.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
-            headers.insert(header::FORWARDED, forwarded);
-            headers.insert(X_FORWARDED_PROTO, proto);
-            if let Some(host) = host {
-                headers.insert(X_FORWARDED_HOST, host.clone());
-            }
-        }
-        Some(believed) => {
-            headers.insert(X_FORWARDED_FOR, joined(&believed.forwarded_for, &client.forwarded_for));
-            headers.insert(header::FORWARDED, joined(&believed.forwarded, &forwarded));
-            headers.insert(X_FORWARDED_PROTO, believed.proto.unwrap_or(proto));
-            if let Some(host) = believed.host.as_ref().or(host) {
-                headers.insert(X_FORWARDED_HOST, host.clone());
-            }
-        }
+    let mut lines = client.lines.borrow_mut();
+    lines.clear();
+    if let Some(admitted) = permit.caller() {
+        lines.extend_from_slice(&admitted.identity);
     }
+    if let Some(name) = &plan.identity.request_id {
+        line(&mut lines, name, exchange.id.as_str().as_bytes());
+    }
+    let empty = HeaderValue::from_static("");
+    let host = head.headers.get(header::HOST).unwrap_or(&empty);
+    if client.origin.is_trusted_proxy {
+        add_to_forwarding(client, host, &head.headers, &mut lines);
+    } else {
+        client.add_forwarding(host, &mut lines);
+    }
+    if !head.headers.contains_key(header::VIA) {
+        line(&mut lines, &header::VIA, via(head.version).as_bytes());
+    }
+}
+
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 keyward" } else { "1.1 keyward" })
+}
+
+/// From an untrusted peer everything is replaced; what a trusted one said stays, and its own address is added. Only the real
+/// names are read: an alias is nobody's.
+fn add_to_forwarding(client: &ClientConnection, host: &HeaderValue, headers: &HeaderMap, lines: &mut Vec<u8>) {
+    let proto = headers.get(X_FORWARDED_PROTO).map_or(client.origin.scheme.name().as_bytes(), HeaderValue::as_bytes);
+    line(lines, &X_FORWARDED_PROTO, proto);
+    let first_host = headers.get(X_FORWARDED_HOST).unwrap_or(host);
+    if !first_host.is_empty() {
+        line(lines, &X_FORWARDED_HOST, first_host.as_bytes());
+    }
+    line(lines, &X_FORWARDED_FOR, &joined(headers, &X_FORWARDED_FOR, client.forwarded_for.as_bytes()));
+    line(lines, &header::FORWARDED, &joined(headers, &header::FORWARDED, client.forwarded(host).as_bytes()));
 }
 
 /// One line for many: `a, b, ours`.
-fn joined(before: &[HeaderValue], ours: &HeaderValue) -> HeaderValue {
+fn joined(headers: &HeaderMap, name: &HeaderName, ours: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
-    for value in before.iter().filter(|value| !value.is_empty()) {
+    for value in headers.get_all(name).iter().filter(|value| !value.is_empty()) {
         line.extend_from_slice(value.as_bytes());
         line.extend_from_slice(b", ");
     }
-    line.extend_from_slice(ours.as_bytes());
-    HeaderValue::from_bytes(&line).unwrap_or_else(|_| ours.clone())
+    line.extend_from_slice(ours);
+    line
 }
