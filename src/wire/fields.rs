@@ -26,7 +26,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
     if !headers.keys().any(is_hop_by_hop) {
         return false;
     }
-    let accepts_trailers = headers.contains_key(header::TE)
+    let accepts_trailers = headers.keys().any(|name| *name == header::TE)
         && headers.get_all(header::TE).iter().any(|value| {
             tokens(value).any(|token| {
                 token
@@ -35,7 +35,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
                     .is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
             })
         });
-    if headers.contains_key(header::CONNECTION) {
+    if names_fields(headers) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
@@ -51,6 +51,14 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
         headers.remove(name);
     }
     accepts_trailers
+}
+
+/// Whether `Connection` could name a field: most often it says `close` or `keep-alive` and nothing else.
+fn names_fields(headers: &HeaderMap) -> bool {
+    headers.iter().filter(|(name, _)| **name == header::CONNECTION).any(|(_, value)| {
+        let value = value.as_bytes();
+        !value.eq_ignore_ascii_case(b"keep-alive") && !value.eq_ignore_ascii_case(b"close")
+    })
 }
 
 /// The lengths first: they tell most names apart from all of these.

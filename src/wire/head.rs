@@ -224,19 +224,18 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), HeadFault> {
         Some(mark) => path.split_at(mark),
         None => (path, &[][..]),
     };
-    // Folds, so that the compiler looks at many bytes at a time.
-    let visible = |bytes: &[u8]| {
-        !bytes.iter().fold(false, |bad, &byte| {
-            bad | !(0x21..=0x7e).contains(&byte) | (byte == b'#') | (byte == b'"') | (byte == b'<') | (byte == b'>')
-        })
-    };
-    let path_is_good = visible(path)
-        && !path.iter().fold(false, |bad, &byte| {
-            bad | (byte == b'\\') | (byte == b'^') | (byte == b'`') | (byte == b'{') | (byte == b'|') | (byte == b'}')
-        });
+    let path_is_good = path.iter().all(|&byte| is_path_byte(byte));
     // Browsers send some of these unescaped in queries, and nobody routes by them.
-    let query_is_good = visible(query);
+    let query_is_good = query.iter().all(|&byte| is_query_byte(byte));
     if path_is_good && query_is_good { Ok(()) } else { Err(HeadFault::Target) }
+}
+
+fn is_query_byte(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'#' | b'"' | b'<' | b'>')
+}
+
+fn is_path_byte(byte: u8) -> bool {
+    is_query_byte(byte) && !matches!(byte, b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 
 fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
