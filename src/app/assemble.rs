@@ -52,16 +52,20 @@ impl Parts {
         })
     }
 
-    /// Reads the signing keys again: one that was added signs from now on, one that was removed is no longer accepted.
-    pub(super) fn reread_keys(&self, config: &Config) -> Result<(), String> {
+    /// Reads the signing keys again, without using them yet.
+    pub(super) fn reread_keys(&self, config: &Config) -> Result<SignedTokens, String> {
         let keys = open_keys(config)?;
         if keys.pepper.fingerprint().expose() != self.pepper.fingerprint().expose() {
             return Err(format!("{}: the pepper has changed; that takes a new store", config.keys.directory.display()));
         }
-        self.signed.replace(signed_tokens(config, keys.signing)?);
+        signed_tokens(config, keys.signing)
+    }
+
+    /// A key that was added signs from now on; one that was removed is no longer accepted.
+    pub(super) fn replace_keys(&self, signed: SignedTokens) {
+        self.signed.replace(signed);
         // What an absent key once signed may still be remembered.
         self.cache.invalidate_all();
-        Ok(())
     }
 
     fn port(&self) -> Arc<dyn Store> {
@@ -94,7 +98,7 @@ fn open_keys(config: &Config) -> Result<KeyDirectory, String> {
     let mut algorithms: Vec<_> = config.token_apis.iter().map(|api| algorithm(api.algorithm)).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
-    KeyDirectory::open(&config.keys.directory, &algorithms, now).map_err(|fault| fault.to_string())
+    KeyDirectory::open(&config.keys.directory, &algorithms, now).map_err(|fault| format!("[keys] directory: {fault}"))
 }
 
 fn signed_tokens(config: &Config, keys: Vec<(String, SigningAlgorithm, KeyMaterial)>) -> Result<SignedTokens, String> {

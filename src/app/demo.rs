@@ -7,8 +7,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::echo;
 use super::run::{Process, complain, on_control_runtime};
-use super::{assemble, echo};
 use crate::admin::BootstrapRequest;
 use crate::config;
 use crate::domain::Identity;
@@ -27,12 +27,12 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         Ok(room) => room,
         Err(fault) => return complain(&format!("keyward: a temporary folder cannot be made: {fault}")),
     };
-    let address = free(address);
+    let wanted = address;
+    let address = free(wanted);
     let outcome = on_control_runtime(async {
         let upstream = echo::start().await.map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
         let text = configuration(address, upstream, &room.0);
         let config = config::parse(&text, "demo", &|_| None).map_err(|faults| faults.to_string())?;
-        debug_assert_eq!(assemble::log_level(config.log.level), log::LogLevel::Warn);
         let mut process = Process::start(config, None, Some(log)).await?;
         let issued = process
             .administration()
@@ -51,7 +51,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
             .await
             .map_err(|fault| fault.to_string())?;
         let listening = process.addresses().next().unwrap_or(address);
-        let guide = guide(listening, address, issued.token.expose());
+        let guide = guide(listening, wanted, issued.token.expose());
         // Who cannot read the guide can still stop the demo.
         let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
         process.follow_signals().await?;
@@ -67,8 +67,9 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
 /// The address, or, if somebody has it already, any free port beside it.
 fn free(address: SocketAddr) -> SocketAddr {
     match TcpListener::bind(address) {
-        Ok(_) => address,
-        Err(_) => SocketAddr::new(address.ip(), 0),
+        Err(fault) if fault.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(address.ip(), 0),
+        // Any other fault is said when it is bound for good.
+        Ok(_) | Err(_) => address,
     }
 }
 
@@ -127,10 +128,10 @@ fn toml_string(text: &str) -> String {
 
 /// Each line can be pasted into a shell, in this order.
 fn guide(listening: SocketAddr, wanted: SocketAddr, bootstrap: &str) -> String {
-    let moved = if listening == wanted {
+    let moved = if listening == wanted || wanted.port() == 0 {
         String::new()
     } else {
-        format!("# The usual port is taken, so this demo listens on {listening}.\n")
+        format!("# Port {} is taken, so this demo listens on port {}.\n", wanted.port(), listening.port())
     };
     let api = format!("http://{listening}/jarvispy/demo-org/demo-user/api/v1");
     let app = format!("http://{listening}");

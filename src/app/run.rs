@@ -75,6 +75,10 @@ pub(super) struct Process {
 /// How often expired records are removed, and how many in one step.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 const PURGE_AT_ONCE: usize = 1000;
+/// How often the process looks at itself, so that a fault of the store is in the log and in a metric without anybody asking.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// A second signal within this time is the first one, sent twice: to the process and to its group.
+const ONE_SIGNAL: Duration = Duration::from_secs(1);
 /// How many file descriptors are kept for what is no connection: the store, the logs, the admin listener.
 const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -99,7 +103,7 @@ impl Process {
         let access_log = assemble::access_log_target(&config.log.access)
             .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
             .transpose()
-            .map_err(|fault| format!("the access log cannot be opened: {fault}"))?;
+            .map_err(|fault| format!("[log] access = {:?} cannot be opened: {fault}", config.log.access))?;
         let store: Arc<dyn crate::tokens::store::Store> = Arc::clone(&parts.store) as _;
         let shared = Arc::new(Shared::new(parts.authenticator(), parts.service(), store, access_log, plan));
 
@@ -144,9 +148,18 @@ impl Process {
         };
         process.listen(listeners)?;
         process.status.is_started.store(true, Ordering::Release);
+        process.status.observe().await;
         for acceptor in process.acceptors.values() {
             tracing::info!(address = %acceptor.address(), "listening");
         }
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            configuration = process.path.as_deref().map_or("built in".into(), Path::to_string_lossy).as_ref(),
+            admin = process.config.admin.address.map_or("off".to_owned(), |address| address.to_string()),
+            workers = process.status.counters.len(),
+            connections = process.connection_limit,
+            "started"
+        );
         Ok(process)
     }
 
@@ -167,12 +180,15 @@ impl Process {
             (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
         let mut purge = tokio::time::interval(PURGE_EVERY);
         purge.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut observe = tokio::time::interval(OBSERVE_EVERY);
+        observe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => self.reload(),
                 _ = purge.tick() => self.purge().await,
+                _ = observe.tick() => self.status.observe().await,
             }
         }
         self.drain(&mut terminate, &mut interrupt).await;
@@ -199,10 +215,21 @@ impl Process {
                 let _ = tokio::task::spawn_blocking(move || pool.drain(grace)).await;
             }
         };
+        let second_signal = async {
+            let begun = tokio::time::Instant::now();
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                if begun.elapsed() >= ONE_SIGNAL {
+                    return;
+                }
+            }
+        };
         tokio::select! {
             () = drained => {}
-            _ = terminate.recv() => tracing::warn!("stopping at once: told to a second time"),
-            _ = interrupt.recv() => tracing::warn!("stopping at once: told to a second time"),
+            () = second_signal => tracing::warn!("stopping at once: told to a second time"),
         }
     }
 
@@ -254,10 +281,11 @@ impl Process {
             return Err(format!("{} cannot change while keyward runs: restart it", fixed.join(", ")));
         }
         let listeners = bind_all(&config, &self.acceptors)?;
-        self.parts.reread_keys(&config)?;
-        let plan = assemble::plan(&config, &self.parts.signed)?;
+        let signed = self.parts.reread_keys(&config)?;
+        let plan = assemble::plan(&config, &signed)?;
 
         self.listen(listeners)?;
+        self.parts.replace_keys(signed);
         self.acceptors.retain(|address, acceptor| {
             let stays = config.listeners.iter().any(|listener| listener.address == *address);
             if !stays {

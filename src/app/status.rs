@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
 use crate::gateway::Shared;
 use crate::telemetry::metrics::{Gauges, WorkerCounters, render};
+use crate::tokens::store::StoreError;
 
 /// The state of the process, as it says itself.
 pub(super) struct OwnStatus {
@@ -16,9 +18,13 @@ pub(super) struct OwnStatus {
     pub(super) is_draining: AtomicBool,
     pub(super) reloads_done: AtomicU64,
     pub(super) reloads_refused: AtomicU64,
-    /// As of the last time that anybody asked: a scrape does not ask the store.
+    /// As of the last look: a scrape does not ask the store.
     was_ready: AtomicBool,
+    store_is_well: AtomicBool,
 }
+
+/// How long the store may take to say that it is well.
+const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
 impl OwnStatus {
     pub(super) fn new(shared: Arc<Shared>, counters: Vec<Arc<WorkerCounters>>, refused: Arc<AtomicU64>) -> Self {
@@ -31,7 +37,13 @@ impl OwnStatus {
             reloads_done: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             was_ready: AtomicBool::new(false),
+            store_is_well: AtomicBool::new(true),
         }
+    }
+
+    /// Looks, and says in the log what has changed.
+    pub(super) async fn observe(&self) {
+        self.reasons().await;
     }
 
     async fn reasons(&self) -> Vec<NotReady> {
@@ -42,9 +54,18 @@ impl OwnStatus {
         if self.is_draining.load(Ordering::Acquire) {
             reasons.push(NotReady::Draining);
         }
-        if let Err(fault) = self.shared.store.check().await {
-            reasons.push(NotReady::StoreUnavailable(fault.to_string()));
+        let checked = tokio::time::timeout(CHECK_DEADLINE, self.shared.store.check()).await;
+        let fault = match checked {
+            Ok(Ok(())) => None,
+            Ok(Err(fault)) => Some(fault.to_string()),
+            Err(_) => Some(StoreError::TimedOut.to_string()),
+        };
+        match (&fault, self.store_is_well.swap(fault.is_none(), Ordering::AcqRel)) {
+            (Some(fault), true) => tracing::error!(%fault, "the store is not available"),
+            (None, false) => tracing::info!("the store is available again"),
+            _ => {}
         }
+        reasons.extend(fault.map(NotReady::StoreUnavailable));
         self.was_ready.store(reasons.is_empty(), Ordering::Release);
         reasons
     }

@@ -17,6 +17,7 @@ mod forward;
 mod identity_headers;
 mod manage;
 mod parse;
+mod paths;
 mod plan;
 mod refusal;
 mod respond;

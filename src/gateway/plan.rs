@@ -122,7 +122,7 @@ impl Requirement {
     }
 }
 
-/// A plan that cannot be carried out: two of its parts claim the same place.
+/// A plan that cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PlanError(String);
@@ -146,17 +146,17 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// When a path is claimed in a way that cannot be told apart, or a name is no header name.
+    /// When the name of an identity header is no header name.
     pub fn new(settings: PlanSettings) -> Result<Self, PlanError> {
         let mut table = RouteTable::default();
-        table.add_public_keys().map_err(PlanError)?;
+        table.add_public_keys();
         for (at, token_api) in settings.token_apis.iter().enumerate() {
             for path in token_api.face.paths() {
-                table.add_token_api(&format!("{}{path}", token_api.mount), at, path).map_err(PlanError)?;
+                table.add_token_api(format!("{}{path}", token_api.mount), at, path);
             }
         }
         for (at, route) in settings.routes.iter().enumerate() {
-            table.add_route(&route.host, &route.path, route.methods.clone(), at).map_err(PlanError)?;
+            table.add_route(&route.host, &route.path, route.methods.clone(), at);
         }
         let host_of = |upstream: &UpstreamPlan| {
             let endpoint = upstream.settings.endpoints.first().map(ToString::to_string).unwrap_or_default();

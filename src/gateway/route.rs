@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use http::Method;
 
 use super::parse::Normal;
+use super::paths::{PathTable, parameters};
 use super::plan::Plan;
 use super::refusal::Refusal;
 use crate::wire::authority::trim_dot;
@@ -23,34 +24,30 @@ pub(super) enum Destination {
 /// The path under which the public keys are served.
 pub(super) const PUBLIC_KEYS: &str = "/.well-known/jwks.json";
 
-/// Every host's paths.
+/// Every path that keyward knows.
 #[derive(Default)]
 pub(super) struct RouteTable {
-    exact: HashMap<String, Paths>,
+    /// keyward's own, for every host: no route can take a call of a token API away.
+    own: PathTable<Option<Own>>,
+    exact: HashMap<String, Routes>,
     /// By suffix (`.example.com`), longest first.
-    suffixes: Vec<(String, Paths)>,
-    any: Paths,
+    suffixes: Vec<(String, Routes)>,
+    any: Routes,
 }
 
-#[derive(Default)]
-struct Paths {
-    router: matchit::Router<usize>,
-    entries: Vec<Vec<Entry>>,
-    places: HashMap<String, usize>,
+/// What keyward itself answers.
+enum Own {
+    TokenApi { token_api: usize, call: &'static str, pattern: String },
+    PublicKeys,
 }
 
-/// What is behind one path of one host.
+/// The routes of one host, by path; several under one path differ by method.
+type Routes = PathTable<Vec<Entry>>;
+
 struct Entry {
     /// Empty: any method.
     methods: Vec<Method>,
-    target: Target,
-}
-
-#[derive(Clone)]
-enum Target {
-    Route(usize),
-    TokenApi { token_api: usize, call: &'static str, names: Vec<String> },
-    PublicKeys,
+    route: usize,
 }
 
 /// Which hosts.
@@ -65,26 +62,22 @@ pub enum HostRule {
 }
 
 impl RouteTable {
-    pub(super) fn add_route(
-        &mut self,
-        host: &HostRule,
-        pattern: &str,
-        methods: Vec<Method>,
-        route: usize,
-    ) -> Result<(), String> {
-        self.paths(host).add(pattern, Entry { methods, target: Target::Route(route) })
+    pub(super) fn add_route(&mut self, host: &HostRule, pattern: &str, methods: Vec<Method>, route: usize) {
+        let entries = self.routes(host).entry(pattern);
+        entries.push(Entry { methods, route });
+        // A list of methods is more specific than any method.
+        entries.sort_by_key(|entry| entry.methods.is_empty());
     }
 
-    pub(super) fn add_token_api(&mut self, pattern: &str, token_api: usize, call: &'static str) -> Result<(), String> {
-        let names = parameter_names(pattern);
-        self.any.add(pattern, Entry { methods: Vec::new(), target: Target::TokenApi { token_api, call, names } })
+    pub(super) fn add_token_api(&mut self, pattern: String, token_api: usize, call: &'static str) {
+        *self.own.entry(&pattern) = Some(Own::TokenApi { token_api, call, pattern: pattern.clone() });
     }
 
-    pub(super) fn add_public_keys(&mut self) -> Result<(), String> {
-        self.any.add(PUBLIC_KEYS, Entry { methods: vec![Method::GET, Method::HEAD], target: Target::PublicKeys })
+    pub(super) fn add_public_keys(&mut self) {
+        *self.own.entry(PUBLIC_KEYS) = Some(Own::PublicKeys);
     }
 
-    fn paths(&mut self, host: &HostRule) -> &mut Paths {
+    fn routes(&mut self, host: &HostRule) -> &mut Routes {
         match host {
             HostRule::Any => &mut self.any,
             HostRule::Exact(host) => self.exact.entry(host.clone()).or_default(),
@@ -93,140 +86,79 @@ impl RouteTable {
                     Some(at) => at,
                     None => {
                         let at = self.suffixes.iter().take_while(|(known, _)| known.len() >= suffix.len()).count();
-                        self.suffixes.insert(at, (suffix.clone(), Paths::default()));
+                        self.suffixes.insert(at, (suffix.clone(), Routes::default()));
                         at
                     }
                 };
                 match self.suffixes.get_mut(at) {
-                    Some((_, paths)) => paths,
+                    Some((_, routes)) => routes,
                     None => &mut self.any,
                 }
             }
         }
     }
 
-    /// Whether any rule is about a host.
-    fn knows_hosts(&self) -> bool {
-        !self.exact.is_empty() || !self.suffixes.is_empty()
+    /// The routes of a host, most specific first; those of any host come after them.
+    fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Routes> {
+        let host = trim_dot(host).to_ascii_lowercase();
+        let exact = self.exact.get(&host);
+        let is_under = move |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
+        let suffixes = self.suffixes.iter().filter(move |(suffix, _)| is_under(suffix)).map(|(_, routes)| routes);
+        exact.into_iter().chain(suffixes)
     }
 
-    /// The tables that a host's requests are looked up in, most specific first.
-    fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Paths> {
-        let host = trim_dot(host);
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            std::borrow::Cow::Owned(host.to_ascii_lowercase())
+    /// The routes under the path that matches best, of the host that matches best.
+    fn entries(&self, host: impl FnOnce() -> String, path: &str) -> Option<&[Entry]> {
+        let of_host = if self.exact.is_empty() && self.suffixes.is_empty() {
+            None
         } else {
-            std::borrow::Cow::Borrowed(host)
+            self.of_host(&host()).find_map(|routes| routes.find(path))
         };
-        let exact = if self.exact.is_empty() { None } else { self.exact.get(host.as_ref()) };
-        let suffixes: Vec<&Paths> = if self.suffixes.is_empty() {
-            Vec::new()
-        } else {
-            let is_under = |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
-            self.suffixes.iter().filter(|(suffix, _)| is_under(suffix)).map(|(_, paths)| paths).collect()
-        };
-        exact.into_iter().chain(suffixes).chain(std::iter::once(&self.any))
+        of_host.or_else(|| self.any.find(path)).map(Vec::as_slice)
     }
-}
-
-impl Paths {
-    fn add(&mut self, pattern: &str, entry: Entry) -> Result<(), String> {
-        let shape = shape(pattern);
-        let at = match self.places.get(&shape) {
-            Some(at) => *at,
-            None => {
-                let at = self.entries.len();
-                self.router.insert(shape.clone(), at).map_err(|fault| format!("{pattern}: {fault}"))?;
-                // `/a/{*rest}` means everything below `/a/`, and so `/a/` itself.
-                if let Some(root) = shape.strip_suffix("{*r}")
-                    && !self.places.contains_key(root)
-                {
-                    self.router.insert(root, at).map_err(|fault| format!("{pattern}: {fault}"))?;
-                }
-                self.entries.push(Vec::new());
-                self.places.insert(shape, at);
-                at
-            }
-        };
-        if let Some(entries) = self.entries.get_mut(at) {
-            entries.push(entry);
-            // A list of methods is more specific than any method.
-            entries.sort_by_key(|entry| entry.methods.is_empty());
-        }
-        Ok(())
-    }
-}
-
-/// A pattern with its parameters named by position, so that two patterns of one shape are one place, whatever their authors
-/// called the parameters.
-fn shape(pattern: &str) -> String {
-    let mut shape = String::with_capacity(pattern.len());
-    for (at, segment) in pattern.split('/').enumerate() {
-        if at > 0 {
-            shape.push('/');
-        }
-        if segment.starts_with("{*") {
-            shape.push_str("{*r}");
-        } else if segment.starts_with('{') {
-            shape.push_str(&format!("{{p{at}}}"));
-        } else {
-            shape.push_str(segment);
-        }
-    }
-    shape
-}
-
-fn parameter_names(pattern: &str) -> Vec<String> {
-    let name = |segment: &str| Some(segment.strip_prefix('{')?.strip_suffix('}')?.to_owned());
-    pattern.split('/').filter_map(name).collect()
 }
 
 pub(super) fn find(plan: &Plan, request: &Normal) -> Result<Destination, Refusal> {
-    let method = &request.head.method;
     let table = plan.table();
-    let host = if table.knows_hosts() { request.host() } else { "" };
-    for paths in table.of_host(host) {
-        let Ok(found) = paths.router.at(request.path()) else { continue };
-        let entries = paths.entries.get(*found.value).map(Vec::as_slice).unwrap_or_default();
-        let Some(entry) = entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method))
-        else {
-            // No fall-back to a less specific path: what is narrowed to some methods is not to be opened by a wider rule.
+    let path = request.path();
+    match table.own.find(path) {
+        Some(Some(Own::TokenApi { token_api, call, pattern })) => {
+            let parameters = parameters(pattern, path)
+                // What is no text equals nobody's claim and is no id.
+                .map(|(name, value)| (name.to_owned(), decode_segment(value).unwrap_or_default().into_owned()))
+                .collect();
+            return Ok(Destination::TokenApi { token_api: *token_api, call, parameters });
+        }
+        Some(Some(Own::PublicKeys)) => {
+            return if matches!(request.head.method, Method::GET | Method::HEAD) {
+                Ok(Destination::PublicKeys)
+            } else {
+                Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".into() })
+            };
+        }
+        Some(None) | None => {}
+    }
+    let entries = table.entries(|| request.host().to_owned(), path).ok_or(Refusal::NoRoute)?;
+    let method = &request.head.method;
+    match entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method)) {
+        Some(entry) => Ok(Destination::Route(entry.route)),
+        // No fall-back to a less specific path: what is narrowed to some methods is not to be opened by a wider rule.
+        None => {
             let mut names: Vec<&str> = entries.iter().flat_map(|entry| &entry.methods).map(Method::as_str).collect();
             names.sort_unstable();
             names.dedup();
-            return Err(Refusal::MethodNotAllowed { allow: names.join(", ") });
-        };
-        return Ok(match &entry.target {
-            Target::Route(at) => Destination::Route(*at),
-            Target::PublicKeys => Destination::PublicKeys,
-            Target::TokenApi { token_api, call, names } => {
-                let values = found.params.iter().map(|(_, value)| decode_segment(value));
-                let parameters = names
-                    .iter()
-                    .zip(values)
-                    // What is no text equals nobody's claim and is no id.
-                    .map(|(name, value)| (name.clone(), value.unwrap_or_default().into_owned()))
-                    .collect();
-                Destination::TokenApi { token_api: *token_api, call, parameters }
-            }
-        });
+            Err(Refusal::MethodNotAllowed { allow: names.join(", ") })
+        }
     }
-    Err(Refusal::NoRoute)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn place(table: &RouteTable, host: &str, path: &str, method: Method) -> Option<usize> {
-        for paths in table.of_host(host) {
-            let Ok(found) = paths.router.at(path) else { continue };
-            let entries = &paths.entries[*found.value];
-            let entry = entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(&method))?;
-            let Target::Route(at) = entry.target else { return None };
-            return Some(at);
-        }
-        None
+    fn place(table: &RouteTable, host: &str, path: &str, method: &Method) -> Option<usize> {
+        let entries = table.entries(|| host.to_owned(), path)?;
+        entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method)).map(|entry| entry.route)
     }
 
     #[test]
@@ -244,7 +176,7 @@ mod tests {
             (HostRule::Any, "/narrow", vec![Method::GET]),
         ];
         for (at, (host, pattern, methods)) in routes.into_iter().enumerate() {
-            table.add_route(&host, pattern, methods, at).expect(pattern);
+            table.add_route(&host, pattern, methods, at);
         }
         for (host, path, method, expected) in [
             ("x", "/", Method::GET, Some(0)),
@@ -266,7 +198,7 @@ mod tests {
             ("x", "/narrow", Method::POST, None),
             ("", "/a", Method::GET, Some(0)),
         ] {
-            assert_eq!(place(&table, host, path, method.clone()), expected, "{method} {host} {path}");
+            assert_eq!(place(&table, host, path, &method), expected, "{method} {host} {path}");
         }
     }
 }

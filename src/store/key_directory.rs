@@ -59,6 +59,12 @@ impl KeyDirectory {
             move |source| KeyDirectoryError::Files { path, source }
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(files(directory))?;
+        let mode = fs::metadata(directory).map_err(files(directory))?.permissions().mode();
+        if mode & 0o022 != 0 {
+            // Who can write here can put a key of their own in.
+            let fault = format!("can be written by others (mode {:03o}); chmod 700 it", mode & 0o777);
+            return Err(KeyDirectoryError::Malformed { path: directory.to_owned(), fault });
+        }
         let mut signing = Vec::new();
         for entry in fs::read_dir(directory).map_err(files(directory))? {
             let path = entry.map_err(files(directory))?.path();
@@ -249,6 +255,9 @@ mod tests {
     fn faults_are_said_in_words_and_without_the_key() {
         let room = tempfile::tempdir().expect("a directory");
         open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
+        assert!(open(room.path(), &[]).err().expect("refused").contains("chmod 700"));
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
         let pepper = room.path().join("pepper.key");
         let secret = fs::read_to_string(&pepper).expect("text");
 

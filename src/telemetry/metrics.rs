@@ -41,7 +41,7 @@ impl StatusCounts {
 }
 
 /// The reasons for which a request can be refused: the label's whole range.
-pub const REFUSAL_REASONS: [&str; 21] = [
+pub const REFUSAL_REASONS: [&str; 20] = [
     "ambiguous_credential",
     "bad_credential",
     "broken_body",
@@ -54,7 +54,6 @@ pub const REFUSAL_REASONS: [&str; 21] = [
     "no_record",
     "no_route",
     "not_accepted",
-    "overloaded",
     "slow_body",
     "store_unavailable",
     "token_api",
