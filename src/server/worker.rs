@@ -253,16 +253,17 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
             return;
         }
     };
-    let is_trusted_proxy = listener.trusts(peer.ip());
     let prepared = async {
         let mut stream = stream;
         let mut address = peer;
         if listener.requires_proxy_header() {
-            if !is_trusted_proxy {
+            if !listener.trusts(peer.ip()) {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
             }
             address = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
         }
+        // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of whom it names.
+        let is_trusted_proxy = listener.trusts(address.ip());
         let (stream, scheme) = match listener.tls() {
             None => (ClientStream::Plain(stream), Scheme::Http),
             Some(tls) => {
