@@ -247,6 +247,7 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
         first_byte: config.timeouts.first_byte,
         head: config.timeouts.head,
         idle: config.timeouts.idle,
+        body: config.timeouts.body,
         handshake: config.timeouts.tls_handshake,
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
     let settings = worker.settings();
     let client = Rc::new(ClientConnection::new(origin, worker.deadlines.register()));
     client.deadline.set(settings.first_byte);
-    let patience = Patience { idle: settings.idle, head: settings.head };
+    let patience = Patience { idle: settings.idle, head: settings.head, body: settings.body };
     let guarded = Rc::new(RefCell::new(Guarded::new(stream, Rc::clone(&client), settings.head_limits, patience)));
 
     let ending = exchange_all(worker, &client, &guarded).await;

@@ -34,6 +34,8 @@ pub struct ConnectionSettings {
     pub head: Duration,
     /// Between requests.
     pub idle: Duration,
+    /// Between two pieces of a response that the client reads.
+    pub body: Duration,
     /// The TLS handshake, and the PROXY header before it.
     pub handshake: Duration,
 }
