@@ -32,7 +32,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
     match (ending, tunnel) {
         (Ending::Done, Some(tunnel)) => {
             if let Some(upstream) = tunnel.upstream().await {
-                carry(&guarded, upstream).await;
+                carry(&guarded, upstream, settings.body).await;
             }
         }
         (Ending::Done, None) => close(&guarded).await,
@@ -115,19 +115,40 @@ async fn close(guarded: &RefCell<Guarded>) {
     let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
-/// Carries bytes both ways until both ends are closed or one breaks.
-async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel) {
-    let crate::upstream::Tunnel { io: mut upstream, early: from_upstream } = upstream;
+/// Carries bytes both ways until both ends are closed or one breaks. When one has closed, the other has `patience` to say
+/// what it still has to say: who never closes must not hold two connections for ever.
+async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel, patience: Duration) {
+    let crate::upstream::Tunnel { io: upstream, early: from_upstream } = upstream;
     let (_, from_client) = guarded.borrow_mut().tunnel();
-    let mut client = Shared(guarded);
-    let carried = async {
-        upstream.write_all(&from_client).await?;
-        client.write_all(&from_upstream).await?;
-        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+    let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
+    let mut up = pin!(pass_on(from_client, Shared(guarded), upstream_writes));
+    let mut down = pin!(pass_on(from_upstream.into(), upstream_reads, Shared(guarded)));
+    let (first, is_down_left) = tokio::select! {
+        ended = &mut up => (ended, true),
+        ended = &mut down => (ended, false),
     };
-    if let Err(fault) = carried.await {
-        tracing::debug!(%fault, "a tunnel broke");
+    let carried = match first {
+        Ok(()) if is_down_left => tokio::time::timeout(patience, down).await,
+        Ok(()) => tokio::time::timeout(patience, up).await,
+        broken => Ok(broken),
+    };
+    match carried {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => tracing::debug!(%fault, "a tunnel broke"),
+        Err(_) => tracing::debug!("a tunnel was cut: one end had closed, and the other did not"),
     }
+}
+
+/// One direction of a tunnel, to its end.
+async fn pass_on(
+    early: Vec<u8>,
+    mut from: impl tokio::io::AsyncRead + Unpin,
+    mut to: impl tokio::io::AsyncWrite + Unpin,
+) -> io::Result<()> {
+    to.write_all(&early).await?;
+    drop(early);
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await
 }
 
 /// The client's stream, borrowed for the length of each poll.

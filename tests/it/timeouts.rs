@@ -236,3 +236,23 @@ fn a_client_that_does_not_read_refusals_is_cut() {
         }
     }
 }
+
+/// A tunnel whose client has closed does not hold its two connections until the upstream closes, which may be never.
+#[test]
+fn a_tunnel_with_one_end_is_cut() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    upstream.answer("/public/ws", Reply::acts([Act::Send(switch.into()), Act::Wait(gate.clone())]));
+    let world = hasty(&upstream);
+    let mut client = world.client();
+    client.send(
+        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(client.response().expect("a switch").status, 101);
+    let since = Instant::now();
+    client.finish();
+    dies_in_time(&mut client, since);
+    gate.open();
+}
