@@ -192,8 +192,8 @@ impl Process {
         let pool = self.pool.take();
         let drained = async move {
             tokio::time::sleep(delay).await;
-            for acceptor in acceptors.values() {
-                acceptor.stop();
+            for acceptor in acceptors.into_values() {
+                acceptor.finish().await;
             }
             if let Some(pool) = pool {
                 let _ = tokio::task::spawn_blocking(move || pool.drain(grace)).await;

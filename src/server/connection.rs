@@ -59,7 +59,7 @@ async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarde
     }
     let service = service_fn(|request| gateway::run(Rc::clone(&worker.gateway), Rc::clone(client), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Guard(Rc::clone(guarded))), service));
-    let mut is_draining = false;
+    let (mut is_draining, mut is_last_call) = (false, false);
     std::future::poll_fn(|cx| {
         client.deadline.wake_by(cx);
         if client.deadline.is_over() {
@@ -71,11 +71,24 @@ async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarde
                 Phase::Head | Phase::Exchange => {}
             }
         }
-        if worker.is_draining() && !is_draining {
-            is_draining = true;
-            connection.as_mut().graceful_shutdown();
+        let mut polled = connection.as_mut().poll(cx);
+        // Only after hyper has read what has come: a request that was sent before the end is answered.
+        if worker.is_draining() && !is_draining && polled.is_pending() {
+            match client.phase.get() {
+                // Whoever has just connected is about to say why.
+                Phase::FirstByte if !is_last_call => {
+                    is_last_call = true;
+                    client.deadline.set(settings.first_byte.min(LAST_CALL));
+                }
+                // A head that has begun is a request that has begun, and has its own time.
+                Phase::FirstByte | Phase::Head => {}
+                _ => {
+                    is_draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    polled = connection.as_mut().poll(cx);
+                }
+            }
         }
-        let polled = connection.as_mut().poll(cx);
         if client.phase.get() == Phase::Exchange {
             client.interim.wake_by(cx);
         }
@@ -90,6 +103,9 @@ async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarde
     .await
 }
 
+/// How long a connection without a first request is kept while keyward stops.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
 /// How long a closed connection is still read from, and how much.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
@@ -99,10 +115,11 @@ const LINGER_BYTES: usize = 256 * 1024;
 async fn close(guarded: &RefCell<Guarded>) {
     let is_over = guarded.borrow().is_over();
     let mut stream = Shared(guarded);
-    if stream.shutdown().await.is_err() || is_over {
-        return;
-    }
     let drain = async {
+        // Over TLS there is a farewell to write, and the client may not be reading.
+        if stream.shutdown().await.is_err() || is_over {
+            return;
+        }
         let mut sink = [0; 4096];
         let mut drained = 0;
         while drained < LINGER_BYTES {

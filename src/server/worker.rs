@@ -170,6 +170,15 @@ impl Worker {
         **self.settings.load()
     }
 
+    /// Serves a connection in a task of its own.
+    fn take(self: &Rc<Self>, arrival: Arrival, connections: &Arc<AtomicUsize>) {
+        let guard = Count { worker: Rc::clone(self), connections: Arc::clone(connections) };
+        tokio::task::spawn_local(async move {
+            worker_serve(&guard.worker, arrival).await;
+            drop(guard);
+        });
+    }
+
     fn begin_draining(&self) {
         self.draining.set(true);
         self.deadlines.wake_all();
@@ -193,20 +202,19 @@ async fn work(
     let mut drain_until = None;
     while drain_until.is_none() {
         match letters.recv().await {
-            Some(Message::Arrival(arrival)) => {
-                let guard = Count { worker: Rc::clone(&worker), connections: Arc::clone(&connections) };
-                tokio::task::spawn_local(async move {
-                    worker_serve(&guard.worker, arrival).await;
-                    drop(guard);
-                });
-            }
+            Some(Message::Arrival(arrival)) => worker.take(arrival, &connections),
             Some(Message::Drain(grace)) => drain_until = Some(Instant::now() + grace),
             None => drain_until = Some(Instant::now()),
         }
     }
     worker.begin_draining();
     while connections.load(Ordering::Relaxed) > 0 && drain_until.is_some_and(|end| Instant::now() < end) {
-        tokio::time::sleep(TICK).await;
+        // A connection that was on its way when the listener stopped is served like the others.
+        match tokio::time::timeout(TICK, letters.recv()).await {
+            Ok(Some(Message::Arrival(arrival))) => worker.take(arrival, &connections),
+            Ok(Some(Message::Drain(_))) | Err(_) => {}
+            Ok(None) => tokio::time::sleep(TICK).await,
+        }
     }
     let left = connections.load(Ordering::Relaxed);
     if left > 0 {

@@ -120,3 +120,17 @@ fn requests_on_a_busy_connection_are_answered_whole_or_not_taken_at_all() {
     }
     assert_eq!(world.ended().code(), Some(0));
 }
+
+/// A connection that is taken in is served: whoever came before the listener went is not turned away without a word.
+#[test]
+fn the_first_request_of_a_connection_is_answered_though_the_end_has_begun() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).start();
+    let mut early = world.client();
+    world.signal(Signal::TERM);
+    assert!(eventually(|| world.ready() != Some(200)), "the end has begun");
+    early.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let (response, _) = early.final_response("GET").expect("an answer");
+    assert_eq!(response.status, 200);
+    assert_eq!(world.ended().code(), Some(0));
+}
