@@ -47,7 +47,11 @@ pub(super) fn run(path: &Path) -> ExitCode {
 /// Runs on the control thread: everything that is not the data plane.
 pub(super) fn on_control_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?.block_on(work)
+    let runtime = runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?;
+    let outcome = runtime.block_on(work);
+    // Without waiting for what still blocks: told to stop at once, we do.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Says on standard error why it ends; if even that fails, the exit code says that it did.
@@ -75,6 +79,8 @@ pub(super) struct Process {
 /// How often expired records are removed, and how many in one step.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 const PURGE_AT_ONCE: usize = 1000;
+/// How long the last lines of the access log may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// How many file descriptors are kept for what is no connection: the store, the logs, the admin listener.
 const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -209,8 +215,15 @@ impl Process {
     /// Closes what is open.
     pub(super) async fn stop(self) -> Result<(), String> {
         self.stop.send_replace(true);
-        if let Some(access_log) = &self.shared.access_log {
-            access_log.close();
+        let shared = Arc::clone(&self.shared);
+        let logged = tokio::task::spawn_blocking(move || {
+            if let Some(access_log) = &shared.access_log {
+                access_log.close();
+            }
+        });
+        // Whoever reads the log may have stopped reading; the end does not wait for them.
+        if tokio::time::timeout(LAST_LINES, logged).await.is_err() {
+            tracing::warn!("the access log takes nothing any more: its last lines are lost");
         }
         let store = Arc::clone(&self.parts.store);
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
