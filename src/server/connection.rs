@@ -120,7 +120,8 @@ async fn close(guarded: &RefCell<Guarded>) {
         if stream.shutdown().await.is_err() || is_over {
             return;
         }
-        let mut sink = [0; 4096];
+        // Not in the future, whose room each connection has from its beginning.
+        let mut sink = vec![0; 4096];
         let mut drained = 0;
         while drained < LINGER_BYTES {
             match stream.read(&mut sink).await {

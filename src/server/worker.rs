@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::accept::Arrival;
+use super::accept::{Arrival, ListenerFacts};
 use super::connection;
 use super::proxy_protocol;
 use super::stream::ClientStream;
@@ -263,38 +264,44 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
             return;
         }
     };
-    let prepared = async {
-        let mut stream = stream;
-        let mut address = peer;
-        if listener.requires_proxy_header() {
-            if !listener.trusts(peer.ip()) {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
-            }
-            address = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
-        }
-        // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of whom it names.
-        let is_trusted_proxy = listener.trusts(address.ip());
-        let (stream, scheme) = match listener.tls() {
-            None => (ClientStream::Plain(stream), Scheme::Http),
-            Some(tls) => {
-                let accepted = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await?;
-                (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
-            }
-        };
-        Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }))
-    };
-    // In the clear there is nothing to wait for.
     let prepared = if listener.has_handshake() {
-        tokio::time::timeout(worker.settings().handshake, prepared)
+        // On the heap, and gone when it is over: it is larger than all that the connection needs afterwards.
+        Box::pin(tokio::time::timeout(worker.settings().handshake, shake_hands(stream, peer, &listener)))
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
     } else {
-        prepared.await
+        let is_trusted_proxy = listener.trusts(peer.ip());
+        Ok((ClientStream::Plain(stream), ClientOrigin { address: peer, scheme: Scheme::Http, is_trusted_proxy }))
     };
     match prepared {
         Ok((stream, origin)) => connection::serve(worker, stream, origin).await,
         Err(fault) => tracing::debug!(%peer, %fault, "a connection was refused before its first request"),
     }
+}
+
+/// The PROXY header and the TLS handshake, where the listener has them.
+async fn shake_hands(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    listener: &ListenerFacts,
+) -> io::Result<(ClientStream, ClientOrigin)> {
+    let mut address = peer;
+    if listener.requires_proxy_header() {
+        if !listener.trusts(peer.ip()) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
+        }
+        address = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
+    }
+    // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of whom it names.
+    let is_trusted_proxy = listener.trusts(address.ip());
+    let (stream, scheme) = match listener.tls() {
+        None => (ClientStream::Plain(stream), Scheme::Http),
+        Some(tls) => {
+            let accepted = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await?;
+            (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
+        }
+    };
+    Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }))
 }
 
 /// The cores that this process may use.
