@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::run::{Process, complain, on_control_runtime};
+use super::run::{Process, Signals, complain, on_control_runtime};
 use super::{assemble, echo};
 use crate::admin::BootstrapRequest;
 use crate::config;
@@ -33,6 +33,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         let text = configuration(address, upstream, &room.0);
         let config = config::parse(&text, "demo", &|_| None).map_err(|faults| faults.to_string())?;
         debug_assert_eq!(assemble::log_level(config.log.level), log::LogLevel::Warn);
+        let signals = Signals::listen()?;
         let mut process = Process::start(config, None, Some(log)).await?;
         let issued = process
             .administration()
@@ -54,7 +55,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         let guide = guide(listening, address, issued.token.expose());
         // Who cannot read the guide can still stop the demo.
         let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
-        process.follow_signals().await?;
+        process.follow(signals).await;
         process.stop().await
     });
     drop(room);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::administration::OwnAdministration;
@@ -35,8 +35,10 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Err(fault) => return complain(&format!("keyward: {fault}")),
     };
     match on_control_runtime(async {
+        // First of all: a signal that comes while the store is opened must find somebody.
+        let signals = Signals::listen()?;
         let mut process = Process::start(config, Some(path.to_owned()), Some(log)).await?;
-        process.follow_signals().await?;
+        process.follow(signals).await;
         process.stop().await
     }) {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +60,25 @@ pub(super) fn on_control_runtime(work: impl Future<Output = Result<(), String>>)
 pub(super) fn complain(words: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{words}");
     ExitCode::FAILURE
+}
+
+/// What tells a keyward to end or to reload.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on they are received, not obeyed by the system.
+    pub(super) fn listen() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// A running keyward.
@@ -167,10 +188,8 @@ impl Process {
     }
 
     /// Serves until it is told to end.
-    pub(super) async fn follow_signals(&mut self) -> Result<(), String> {
-        let listen = |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
-        let (mut terminate, mut interrupt, mut hang_up) =
-            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+    pub(super) async fn follow(&mut self, signals: Signals) {
+        let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
         let mut purge = tokio::time::interval(PURGE_EVERY);
         purge.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -182,15 +201,10 @@ impl Process {
             }
         }
         self.drain(&mut terminate, &mut interrupt).await;
-        Ok(())
     }
 
     /// Not ready first, so that whoever balances load notices; then no new connections; then what is under way is finished.
-    async fn drain(
-        &mut self,
-        terminate: &mut tokio::signal::unix::Signal,
-        interrupt: &mut tokio::signal::unix::Signal,
-    ) {
+    async fn drain(&mut self, terminate: &mut Signal, interrupt: &mut Signal) {
         tracing::info!("stopping: draining connections");
         self.status.is_draining.store(true, Ordering::Release);
         let (delay, grace) = (self.config.server.shutdown_delay, self.config.server.shutdown_grace);
