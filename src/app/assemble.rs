@@ -1,5 +1,6 @@
 //! From a configuration to parts: every translation from what was configured to what a part takes is here.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::Face;
@@ -11,7 +12,7 @@ use crate::gateway::{
     TokenApiSettings, UpstreamPlan,
 };
 use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
-use crate::store::key_directory::KeyDirectory;
+use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
@@ -37,7 +38,7 @@ pub(super) struct Parts {
 impl Parts {
     /// Opens the keys and the store.
     pub(super) fn open(config: &Config) -> Result<Self, String> {
-        let keys = open_keys(config)?;
+        let keys = open_keys(config, KeyDirectory::open)?;
         let signed = signed_tokens(config, keys.signing)?;
         let record_key = RecordKey::new(keys.pepper.record_key().expose());
         let store = EmbeddedStore::open(&config.store.path, record_key, EmbeddedOptions::default())
@@ -54,7 +55,7 @@ impl Parts {
 
     /// Reads the signing keys again, without using them yet.
     pub(super) fn reread_keys(&self, config: &Config) -> Result<SignedTokens, String> {
-        let keys = open_keys(config)?;
+        let keys = open_keys(config, KeyDirectory::reopen)?;
         if keys.pepper.fingerprint().expose() != self.pepper.fingerprint().expose() {
             return Err(format!("{}: the pepper has changed; that takes a new store", config.keys.directory.display()));
         }
@@ -93,12 +94,14 @@ impl Parts {
     }
 }
 
-fn open_keys(config: &Config) -> Result<KeyDirectory, String> {
+type OpenKeys = fn(&Path, &[SigningAlgorithm], Timestamp) -> Result<KeyDirectory, KeyDirectoryError>;
+
+fn open_keys(config: &Config, open: OpenKeys) -> Result<KeyDirectory, String> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
     let mut algorithms: Vec<_> = config.token_apis.iter().map(|api| algorithm(api.algorithm)).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
-    KeyDirectory::open(&config.keys.directory, &algorithms, now).map_err(|fault| format!("[keys] directory: {fault}"))
+    open(&config.keys.directory, &algorithms, now).map_err(|fault| format!("[keys] directory: {fault}"))
 }
 
 fn signed_tokens(config: &Config, keys: Vec<(String, SigningAlgorithm, KeyMaterial)>) -> Result<SignedTokens, String> {
@@ -251,6 +254,7 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
         first_byte: config.timeouts.first_byte,
         head: config.timeouts.head,
         idle: config.timeouts.idle,
+        body: config.timeouts.body,
         handshake: config.timeouts.tls_handshake,
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::echo;
-use super::run::{Process, complain, on_control_runtime};
+use super::run::{Process, Signals, complain, on_control_runtime};
 use crate::admin::BootstrapRequest;
 use crate::config;
 use crate::domain::Identity;
@@ -33,6 +33,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         let upstream = echo::start().await.map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
         let text = configuration(address, upstream, &room.0);
         let config = config::parse(&text, "demo", &|_| None).map_err(|faults| faults.to_string())?;
+        let signals = Signals::listen()?;
         let mut process = Process::start(config, None, Some(log)).await?;
         let issued = process
             .administration()
@@ -54,7 +55,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         let guide = guide(listening, wanted, issued.token.expose());
         // Who cannot read the guide can still stop the demo.
         let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
-        process.follow_signals().await?;
+        process.follow(signals).await;
         process.stop().await
     });
     drop(room);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::administration::OwnAdministration;
@@ -35,8 +35,10 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Err(fault) => return complain(&format!("keyward: {fault}")),
     };
     match on_control_runtime(async {
+        // First of all: a signal that comes while the store is opened must find somebody.
+        let signals = Signals::listen()?;
         let mut process = Process::start(config, Some(path.to_owned()), Some(log)).await?;
-        process.follow_signals().await?;
+        process.follow(signals).await;
         process.stop().await
     }) {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,13 +49,36 @@ pub(super) fn run(path: &Path) -> ExitCode {
 /// Runs on the control thread: everything that is not the data plane.
 pub(super) fn on_control_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?.block_on(work)
+    let runtime = runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?;
+    let outcome = runtime.block_on(work);
+    // Without waiting for what still blocks: told to stop at once, we do.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Says on standard error why it ends; if even that fails, the exit code says that it did.
 pub(super) fn complain(words: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{words}");
     ExitCode::FAILURE
+}
+
+/// What tells a keyward to end or to reload.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on they are received, not obeyed by the system.
+    pub(super) fn listen() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// A running keyward.
@@ -79,6 +104,8 @@ const PURGE_AT_ONCE: usize = 1000;
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A second signal within this time is the first one, sent twice: to the process and to its group.
 const ONE_SIGNAL: Duration = Duration::from_secs(1);
+/// How long the last lines of the access log may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// How many file descriptors are kept for what is no connection: the store, the logs, the admin listener.
 const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -174,10 +201,8 @@ impl Process {
     }
 
     /// Serves until it is told to end.
-    pub(super) async fn follow_signals(&mut self) -> Result<(), String> {
-        let listen = |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
-        let (mut terminate, mut interrupt, mut hang_up) =
-            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+    pub(super) async fn follow(&mut self, signals: Signals) {
+        let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
         let mut purge = tokio::time::interval(PURGE_EVERY);
         purge.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut observe = tokio::time::interval(OBSERVE_EVERY);
@@ -192,15 +217,10 @@ impl Process {
             }
         }
         self.drain(&mut terminate, &mut interrupt).await;
-        Ok(())
     }
 
     /// Not ready first, so that whoever balances load notices; then no new connections; then what is under way is finished.
-    async fn drain(
-        &mut self,
-        terminate: &mut tokio::signal::unix::Signal,
-        interrupt: &mut tokio::signal::unix::Signal,
-    ) {
+    async fn drain(&mut self, terminate: &mut Signal, interrupt: &mut Signal) {
         tracing::info!("stopping: draining connections");
         self.status.is_draining.store(true, Ordering::Release);
         let (delay, grace) = (self.config.server.shutdown_delay, self.config.server.shutdown_grace);
@@ -208,8 +228,8 @@ impl Process {
         let pool = self.pool.take();
         let drained = async move {
             tokio::time::sleep(delay).await;
-            for acceptor in acceptors.values() {
-                acceptor.stop();
+            for acceptor in acceptors.into_values() {
+                acceptor.finish().await;
             }
             if let Some(pool) = pool {
                 let _ = tokio::task::spawn_blocking(move || pool.drain(grace)).await;
@@ -236,8 +256,15 @@ impl Process {
     /// Closes what is open.
     pub(super) async fn stop(self) -> Result<(), String> {
         self.stop.send_replace(true);
-        if let Some(access_log) = &self.shared.access_log {
-            access_log.close();
+        let shared = Arc::clone(&self.shared);
+        let logged = tokio::task::spawn_blocking(move || {
+            if let Some(access_log) = &shared.access_log {
+                access_log.close();
+            }
+        });
+        // Whoever reads the log may have stopped reading; the end does not wait for them.
+        if tokio::time::timeout(LAST_LINES, logged).await.is_err() {
+            tracing::warn!("the access log takes nothing any more: its last lines are lost");
         }
         let store = Arc::clone(&self.parts.store);
         let closed = tokio::task::spawn_blocking(move || store.close()).await;

@@ -66,6 +66,7 @@ pub async fn run(
         Ok(response) => response,
         Err(refusal) => respond::refused(&client, &mut exchange, &refusal),
     };
+    respond::allow_reading(&client, &exchange, &response);
     Ok(respond::finish(gateway, exchange, response))
 }
 

@@ -10,7 +10,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::client::ClientConnection;
+use super::client::{ClientConnection, Phase};
 use super::exchange::Exchange;
 use super::forward::ForwardedBody;
 use super::plan::Plan;
@@ -66,6 +66,16 @@ pub(super) fn finish(
         let bytes = if let Source::Bytes(bytes) = &source { bytes.len() as u64 } else { 0 };
         ResponseBody { source, end: Some(Box::new(End { gateway, exchange, bytes, is_complete })) }
     })
+}
+
+/// Gives the client its time to read an answer of ours: one that does not must not hold its connection for ever. A response
+/// of an upstream and a switch of protocols have their own.
+pub(super) fn allow_reading(client: &ClientConnection, exchange: &Exchange, response: &Response<Source>) {
+    if matches!(response.body(), Source::Upstream { .. }) || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    client.enter(Phase::Streaming);
+    client.allow(exchange.local().plan.timeouts.body);
 }
 
 /// A refusal of the gateway, as problem details.

@@ -4,12 +4,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::worker::{WorkerHandle, WorkerPool};
 
@@ -68,6 +70,7 @@ pub struct Acceptor {
     address: SocketAddr,
     facts: Arc<ArcSwap<ListenerFacts>>,
     stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 /// How many connections may wait to be accepted; the system may allow fewer.
@@ -108,8 +111,8 @@ impl Acceptor {
         let address = listener.local_addr()?;
         let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts(settings)));
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, refused, stopped));
-        Ok(Self { address, facts, stop })
+        let task = tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, refused, stopped));
+        Ok(Self { address, facts, stop, task })
     }
 
     /// The address that is listened on: with the port that the system chose, if it was to choose.
@@ -123,9 +126,15 @@ impl Acceptor {
         self.facts.store(Arc::new(ListenerFacts(settings)));
     }
 
-    /// Stops listening.
+    /// Stops listening, once those who have connected already are taken in.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Stops listening, and returns when everybody who had connected is with a worker.
+    pub async fn finish(self) {
+        self.stop();
+        let _ = self.task.await;
     }
 }
 
@@ -137,10 +146,24 @@ async fn accept_all(
     refused: Arc<AtomicU64>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let mut left_to_take: Option<i32> = None;
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+        let accepted = match &mut left_to_take {
+            None => tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stopped.wait_for(|stopped| *stopped) => {
+                    left_to_take = Some(BACKLOG);
+                    continue;
+                }
+            },
+            // Stopped: whoever has connected already would be cut off with the listener.
+            Some(left) => match waiting(&listener).await {
+                Some(accepted) if *left > 0 => {
+                    *left -= 1;
+                    Ok(accepted)
+                }
+                _ => return,
+            },
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -161,6 +184,15 @@ async fn accept_all(
         if let (Some(worker), Ok(stream)) = (least, stream.into_std()) {
             worker.hand_over(Arrival { stream, peer, listener: facts.load_full() });
         }
+    }
+}
+
+/// A connection that waits to be accepted, if there is one now.
+async fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    let now = std::future::poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
+    match tokio::task::unconstrained(now).await {
+        Poll::Ready(accepted) => accepted.ok(),
+        Poll::Pending => None,
     }
 }
 

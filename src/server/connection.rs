@@ -23,7 +23,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
     let settings = worker.settings();
     let client = Rc::new(ClientConnection::new(origin, worker.deadlines.register()));
     client.deadline.set(settings.first_byte);
-    let patience = Patience { idle: settings.idle, head: settings.head };
+    let patience = Patience { idle: settings.idle, head: settings.head, body: settings.body };
     let guarded = Rc::new(RefCell::new(Guarded::new(stream, Rc::clone(&client), settings.head_limits, patience)));
 
     let ending = exchange_all(worker, &client, &guarded).await;
@@ -32,7 +32,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
     match (ending, tunnel) {
         (Ending::Done, Some(tunnel)) => {
             if let Some(upstream) = tunnel.upstream().await {
-                carry(&guarded, upstream).await;
+                carry(&guarded, upstream, settings.body).await;
             }
         }
         (Ending::Done, None) => close(&guarded).await,
@@ -59,7 +59,7 @@ async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarde
     }
     let service = service_fn(|request| gateway::run(Rc::clone(&worker.gateway), Rc::clone(client), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Guard(Rc::clone(guarded))), service));
-    let mut is_draining = false;
+    let (mut is_draining, mut is_last_call) = (false, false);
     std::future::poll_fn(|cx| {
         client.deadline.wake_by(cx);
         if client.deadline.is_over() {
@@ -71,11 +71,24 @@ async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarde
                 Phase::Head | Phase::Exchange => {}
             }
         }
-        if worker.is_draining() && !is_draining {
-            is_draining = true;
-            connection.as_mut().graceful_shutdown();
+        let mut polled = connection.as_mut().poll(cx);
+        // Only after hyper has read what has come: a request that was sent before the end is answered.
+        if worker.is_draining() && !is_draining && polled.is_pending() {
+            match client.phase.get() {
+                // Whoever has just connected is about to say why.
+                Phase::FirstByte if !is_last_call => {
+                    is_last_call = true;
+                    client.deadline.set(settings.first_byte.min(LAST_CALL));
+                }
+                // A head that has begun is a request that has begun, and has its own time.
+                Phase::FirstByte | Phase::Head => {}
+                _ => {
+                    is_draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    polled = connection.as_mut().poll(cx);
+                }
+            }
         }
-        let polled = connection.as_mut().poll(cx);
         if client.phase.get() == Phase::Exchange {
             client.interim.wake_by(cx);
         }
@@ -90,6 +103,9 @@ async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarde
     .await
 }
 
+/// How long a connection without a first request is kept while keyward stops.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
 /// How long a closed connection is still read from, and how much.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
@@ -99,11 +115,13 @@ const LINGER_BYTES: usize = 256 * 1024;
 async fn close(guarded: &RefCell<Guarded>) {
     let is_over = guarded.borrow().is_over();
     let mut stream = Shared(guarded);
-    if stream.shutdown().await.is_err() || is_over {
-        return;
-    }
     let drain = async {
-        let mut sink = [0; 4096];
+        // Over TLS there is a farewell to write, and the client may not be reading.
+        if stream.shutdown().await.is_err() || is_over {
+            return;
+        }
+        // Not in the future, whose room each connection has from its beginning.
+        let mut sink = vec![0; 4096];
         let mut drained = 0;
         while drained < LINGER_BYTES {
             match stream.read(&mut sink).await {
@@ -115,19 +133,40 @@ async fn close(guarded: &RefCell<Guarded>) {
     let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
-/// Carries bytes both ways until both ends are closed or one breaks.
-async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel) {
-    let crate::upstream::Tunnel { io: mut upstream, early: from_upstream } = upstream;
+/// Carries bytes both ways until both ends are closed or one breaks. When one has closed, the other has `patience` to say
+/// what it still has to say: who never closes must not hold two connections for ever.
+async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel, patience: Duration) {
+    let crate::upstream::Tunnel { io: upstream, early: from_upstream } = upstream;
     let (_, from_client) = guarded.borrow_mut().tunnel();
-    let mut client = Shared(guarded);
-    let carried = async {
-        upstream.write_all(&from_client).await?;
-        client.write_all(&from_upstream).await?;
-        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+    let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
+    let mut up = pin!(pass_on(from_client, Shared(guarded), upstream_writes));
+    let mut down = pin!(pass_on(from_upstream.into(), upstream_reads, Shared(guarded)));
+    let (first, is_down_left) = tokio::select! {
+        ended = &mut up => (ended, true),
+        ended = &mut down => (ended, false),
     };
-    if let Err(fault) = carried.await {
-        tracing::debug!(%fault, "a tunnel broke");
+    let carried = match first {
+        Ok(()) if is_down_left => tokio::time::timeout(patience, down).await,
+        Ok(()) => tokio::time::timeout(patience, up).await,
+        broken => Ok(broken),
+    };
+    match carried {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => tracing::debug!(%fault, "a tunnel broke"),
+        Err(_) => tracing::debug!("a tunnel was cut: one end had closed, and the other did not"),
     }
+}
+
+/// One direction of a tunnel, to its end.
+async fn pass_on(
+    early: Vec<u8>,
+    mut from: impl tokio::io::AsyncRead + Unpin,
+    mut to: impl tokio::io::AsyncWrite + Unpin,
+) -> io::Result<()> {
+    to.write_all(&early).await?;
+    drop(early);
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await
 }
 
 /// The client's stream, borrowed for the length of each poll.

@@ -24,11 +24,12 @@ use crate::wire::chunks::{BrokenChunk, ChunkScanner, Progress};
 use crate::wire::head::{Framing, HeadFault, HeadLimits, examine};
 use crate::wire::small_writes;
 
-/// How long a client may take between requests, and within a head.
+/// How long a client may take between requests, within a head, and between two pieces of a response that it reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) idle: Duration,
     pub(super) head: Duration,
+    pub(super) body: Duration,
 }
 
 /// hyper's handle: the stream itself stays with the connection's driver, which needs it again when hyper is done.
@@ -269,15 +270,32 @@ impl Guarded {
     fn watch_client(&mut self, cx: &mut Context<'_>) {
         let is_waiting = matches!(self.client.phase.get(), Phase::Exchange | Phase::Streaming)
             && matches!(self.expects, Expects::Head);
-        if !is_waiting || self.is_over || self.held.len() >= MOST_AHEAD {
+        if !is_waiting {
             return;
         }
-        if let Poll::Ready(read) = self.read_more(cx)
-            && (read.is_err() || self.is_over)
-        {
-            self.is_over = true;
+        // Until nothing more has come: only a read that waits is woken when the client goes.
+        while !self.is_over && self.held.len() < MOST_AHEAD {
+            match self.read_more(cx) {
+                Poll::Ready(read) => self.is_over |= read.is_err(),
+                Poll::Pending => return,
+            }
+        }
+        // Also in the next exchange, if the client sent its request ahead and left.
+        if self.is_over {
             self.client.phase.set(Phase::Leaving);
             self.client.deadline.set(LEAVING);
+        }
+    }
+
+    /// The client has taken a piece of what it is sent: it reads, however slowly.
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            match self.client.phase.get() {
+                Phase::Streaming => self.client.deadline.set(self.patience.body),
+                // The rest of a response that hyper holds whole.
+                Phase::Idle => self.client.deadline.set(self.patience.idle),
+                Phase::FirstByte | Phase::Head | Phase::Exchange | Phase::Leaving => {}
+            }
         }
     }
 
@@ -317,7 +335,9 @@ impl AsyncWrite for Guard {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut guarded = self.0.borrow_mut();
         ready!(guarded.before_write(cx))?;
-        Pin::new(&mut guarded.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut guarded.stream).poll_write(cx, buf);
+        guarded.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -327,7 +347,9 @@ impl AsyncWrite for Guard {
     ) -> Poll<io::Result<usize>> {
         let mut guarded = self.0.borrow_mut();
         ready!(guarded.before_write(cx))?;
-        small_writes::poll_write(Pin::new(&mut guarded.stream), cx, bufs)
+        let written = small_writes::poll_write(Pin::new(&mut guarded.stream), cx, bufs);
+        guarded.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

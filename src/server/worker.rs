@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::accept::Arrival;
+use super::accept::{Arrival, ListenerFacts};
 use super::connection;
 use super::proxy_protocol;
 use super::stream::ClientStream;
@@ -34,6 +35,8 @@ pub struct ConnectionSettings {
     pub head: Duration,
     /// Between requests.
     pub idle: Duration,
+    /// Between two pieces of a response that the client reads.
+    pub body: Duration,
     /// The TLS handshake, and the PROXY header before it.
     pub handshake: Duration,
 }
@@ -168,6 +171,15 @@ impl Worker {
         **self.settings.load()
     }
 
+    /// Serves a connection in a task of its own.
+    fn take(self: &Rc<Self>, arrival: Arrival, connections: &Arc<AtomicUsize>) {
+        let guard = Count { worker: Rc::clone(self), connections: Arc::clone(connections) };
+        tokio::task::spawn_local(async move {
+            worker_serve(&guard.worker, arrival).await;
+            drop(guard);
+        });
+    }
+
     fn begin_draining(&self) {
         self.draining.set(true);
         self.deadlines.wake_all();
@@ -191,20 +203,19 @@ async fn work(
     let mut drain_until = None;
     while drain_until.is_none() {
         match letters.recv().await {
-            Some(Message::Arrival(arrival)) => {
-                let guard = Count { worker: Rc::clone(&worker), connections: Arc::clone(&connections) };
-                tokio::task::spawn_local(async move {
-                    worker_serve(&guard.worker, arrival).await;
-                    drop(guard);
-                });
-            }
+            Some(Message::Arrival(arrival)) => worker.take(arrival, &connections),
             Some(Message::Drain(grace)) => drain_until = Some(Instant::now() + grace),
             None => drain_until = Some(Instant::now()),
         }
     }
     worker.begin_draining();
     while connections.load(Ordering::Relaxed) > 0 && drain_until.is_some_and(|end| Instant::now() < end) {
-        tokio::time::sleep(TICK).await;
+        // A connection that was on its way when the listener stopped is served like the others.
+        match tokio::time::timeout(TICK, letters.recv()).await {
+            Ok(Some(Message::Arrival(arrival))) => worker.take(arrival, &connections),
+            Ok(Some(Message::Drain(_))) | Err(_) => {}
+            Ok(None) => tokio::time::sleep(TICK).await,
+        }
     }
     let left = connections.load(Ordering::Relaxed);
     if left > 0 {
@@ -253,37 +264,44 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
             return;
         }
     };
-    let is_trusted_proxy = listener.trusts(peer.ip());
-    let prepared = async {
-        let mut stream = stream;
-        let mut address = peer;
-        if listener.requires_proxy_header() {
-            if !is_trusted_proxy {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
-            }
-            address = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
-        }
-        let (stream, scheme) = match listener.tls() {
-            None => (ClientStream::Plain(stream), Scheme::Http),
-            Some(tls) => {
-                let accepted = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await?;
-                (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
-            }
-        };
-        Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }))
-    };
-    // In the clear there is nothing to wait for.
     let prepared = if listener.has_handshake() {
-        tokio::time::timeout(worker.settings().handshake, prepared)
+        // On the heap, and gone when it is over: it is larger than all that the connection needs afterwards.
+        Box::pin(tokio::time::timeout(worker.settings().handshake, shake_hands(stream, peer, &listener)))
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
     } else {
-        prepared.await
+        let is_trusted_proxy = listener.trusts(peer.ip());
+        Ok((ClientStream::Plain(stream), ClientOrigin { address: peer, scheme: Scheme::Http, is_trusted_proxy }))
     };
     match prepared {
         Ok((stream, origin)) => connection::serve(worker, stream, origin).await,
         Err(fault) => tracing::debug!(%peer, %fault, "a connection was refused before its first request"),
     }
+}
+
+/// The PROXY header and the TLS handshake, where the listener has them.
+async fn shake_hands(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    listener: &ListenerFacts,
+) -> io::Result<(ClientStream, ClientOrigin)> {
+    let mut address = peer;
+    if listener.requires_proxy_header() {
+        if !listener.trusts(peer.ip()) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
+        }
+        address = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
+    }
+    // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of whom it names.
+    let is_trusted_proxy = listener.trusts(address.ip());
+    let (stream, scheme) = match listener.tls() {
+        None => (ClientStream::Plain(stream), Scheme::Http),
+        Some(tls) => {
+            let accepted = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await?;
+            (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
+        }
+    };
+    Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }))
 }
 
 /// The cores that this process may use.

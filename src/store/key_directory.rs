@@ -96,6 +96,26 @@ impl KeyDirectory {
     }
 }
 
+impl KeyDirectory {
+    /// Reads the directory of a keyward that runs already: as [`open`](Self::open), but a pepper that is missing is refused, not
+    /// made anew. It is a folder that was moved or not mounted, and a new one would stand in the way of the right one.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyDirectoryError`].
+    pub fn reopen(
+        directory: &Path,
+        algorithms: &[SigningAlgorithm],
+        now: Timestamp,
+    ) -> Result<Self, KeyDirectoryError> {
+        let path = directory.join("pepper.key");
+        match fs::metadata(&path) {
+            Ok(_) => Self::open(directory, algorithms, now),
+            Err(source) => Err(KeyDirectoryError::Files { path, source }),
+        }
+    }
+}
+
 /// Text that is wiped when it is no longer needed.
 struct SecretText(zeroize::Zeroizing<Vec<u8>>);
 

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Act, Fault, Gate, Plan, Reply, Upstream, eventually};
+use crate::support::{Act, Client, Fault, Gate, Plan, Reply, Upstream, eventually};
 
 const SLOW: &str = "GET /public/slow HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
@@ -118,5 +118,61 @@ fn requests_on_a_busy_connection_are_answered_whole_or_not_taken_at_all() {
     for worker in workers {
         assert!(worker.join().expect("no request was cut") > 0);
     }
+    assert_eq!(world.ended().code(), Some(0));
+}
+
+/// A connection that is taken in is served: whoever came before the listener went is not turned away without a word.
+#[test]
+fn the_first_request_of_a_connection_is_answered_though_the_end_has_begun() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).start();
+    let mut early = world.client();
+    world.signal(Signal::TERM);
+    assert!(eventually(|| Client::try_connect(world.address()).is_none()), "the listener is gone");
+    early.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let (response, _) = early.final_response("GET").expect("an answer");
+    assert_eq!(response.status, 200);
+    assert_eq!(world.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    upstream.answer("/public/slow", slow(&gate));
+    let mut world = Plan::usual(&upstream).set("server", "shutdown_grace", "\"5m\"").start();
+    let mut client = world.client();
+    client.send(SLOW);
+    assert!(upstream.wait_until(|log| log.requests.len() == 1), "it is under way");
+    world.signal(Signal::TERM);
+    assert!(eventually(|| world.output().contains("draining")), "the first is being followed");
+    world.signal(Signal::TERM);
+    assert_eq!(world.ended().code(), Some(0));
+    gate.open();
+}
+
+/// Whoever was to read the access log has stopped reading, as a pager does: keyward serves on, and can be stopped.
+#[test]
+fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe.log");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a pipe");
+    let _reader = std::fs::File::options().read(true).write(true).open(&pipe).expect("a reader that does not read");
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).set("log", "access", &format!("\"{}\"", pipe.display())).start();
+    let mut client = world.client();
+    for _ in 0..1000 {
+        assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
+    }
+    // Lines wait for a second before they are written.
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    world.signal(Signal::TERM);
     assert_eq!(world.ended().code(), Some(0));
 }

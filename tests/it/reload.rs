@@ -122,3 +122,21 @@ fn twenty_reloads_under_load_cost_no_request() {
     });
     assert_eq!(world.metric(RELOADS, REFUSED), 10.0);
 }
+
+/// A key directory that is gone for a moment (a volume that is not mounted) is not made anew in its place.
+#[test]
+fn a_reload_makes_no_keys() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let alice = world.key(crate::support::Person::ALICE);
+    let (keys, away) = (world.folder().join("keys"), world.folder().join("away"));
+    std::fs::rename(&keys, &away).expect("moved");
+    reload(&world);
+    assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
+    assert!(!keys.exists(), "{}", world.output());
+    assert_eq!(world.status_with(&alice.token), 200);
+    std::fs::rename(&away, &keys).expect("moved back");
+    reload(&world);
+    assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
+    assert_eq!(world.status_with(&alice.token), 200);
+}

@@ -1,5 +1,7 @@
 //! Peers that stop: each dies in its own time (RELIABILITY, section 2), and takes nobody along.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World};
@@ -144,4 +146,113 @@ fn a_hundred_silent_connections_hold_nobody_up() {
         assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
     }
     assert_eq!(silent.len(), 100);
+}
+
+/// An upstream that takes one request and never answers it.
+struct Silent(TcpListener);
+
+impl Silent {
+    fn start() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").expect("a free port"))
+    }
+
+    fn world(&self) -> World {
+        let address = self.0.local_addr().expect("it is bound");
+        Plan::bare()
+            .upstream("app", address)
+            .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
+            .start()
+    }
+
+    /// The next connection, with a whole head read from it.
+    fn next_request(&self) -> TcpStream {
+        let (mut stream, _) = self.0.accept().expect("a connection");
+        let mut head = Vec::new();
+        let mut piece = [0; 4096];
+        while !head.ends_with(b"\r\n\r\n") {
+            let read = stream.read(&mut piece).expect("the head comes");
+            assert!(read > 0, "cut inside the head");
+            head.extend_from_slice(&piece[..read]);
+        }
+        stream
+    }
+}
+
+/// Waits until keyward gives an upstream connection up.
+fn is_given_up(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout can be set");
+    match stream.read(&mut [0; 1]) {
+        Ok(read) => read == 0,
+        Err(fault) => fault.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+/// A client that goes is noticed also when it had sent its next request ahead.
+#[test]
+fn a_client_that_goes_is_noticed_behind_what_it_sent_ahead() {
+    let silent = Silent::start();
+    let world = silent.world();
+    let mut client = world.client();
+    client.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut upstream = silent.next_request();
+    client.send("GET /public/y HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    // It has to be read before the end comes, or both would be read at once.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(client);
+    assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
+}
+
+/// The last of several requests sent ahead has no more time than the first, once their sender has gone.
+#[test]
+fn a_client_that_went_is_not_forgotten_with_its_first_request() {
+    let silent = Silent::start();
+    let world = silent.world();
+    let mut client = world.client();
+    client.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\nGET /public/y HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    client.finish();
+    let mut upstream = silent.next_request();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").expect("answered");
+    drop(upstream);
+    assert_eq!(client.response().expect("an answer to the first").status, 200);
+    let mut upstream = silent.next_request();
+    assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
+}
+
+/// Answers of our own are no place to hide: who asks on and on and reads nothing is cut like any other.
+#[test]
+fn a_client_that_does_not_read_refusals_is_cut() {
+    let upstream = Upstream::start();
+    let world = hasty(&upstream);
+    for target in ["/nowhere", "/private/x", "/.well-known/jwks.json"] {
+        let mut client = TcpStream::connect(world.address()).expect("a connection");
+        client.set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
+        let requests = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n").repeat(100);
+        let begun = Instant::now();
+        loop {
+            match client.write_all(requests.as_bytes()) {
+                Err(fault) if !matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                _ => assert!(begun.elapsed() < Duration::from_secs(20), "{target}: still open"),
+            }
+        }
+    }
+}
+
+/// A tunnel whose client has closed does not hold its two connections until the upstream closes, which may be never.
+#[test]
+fn a_tunnel_with_one_end_is_cut() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    upstream.answer("/public/ws", Reply::acts([Act::Send(switch.into()), Act::Wait(gate.clone())]));
+    let world = hasty(&upstream);
+    let mut client = world.client();
+    client.send(
+        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(client.response().expect("a switch").status, 101);
+    let since = Instant::now();
+    client.finish();
+    dies_in_time(&mut client, since);
+    gate.open();
 }

@@ -152,3 +152,29 @@ fn each_request_has_a_request_id_of_its_own() {
     ids.dedup();
     assert_eq!(ids.len(), 20, "{ids:?}");
 }
+
+/// Who sends a PROXY header passes bytes on as they come, so what a client writes of its way is no word of the balancer's.
+#[test]
+fn a_proxy_header_does_not_vouch_for_the_fields_behind_it() {
+    let upstream = crate::support::Upstream::start();
+    let world = crate::support::Plan::usual(&upstream)
+        .listener("trusted_proxies = [\"127.0.0.1\"]")
+        .listener("proxy_protocol = \"required\"")
+        .start();
+    let mut client = world.client();
+    let response = client.ask(
+        "PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\nGET /public/x HTTP/1.1\r\nHost: a.example\r\n\
+         X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: evil.example\r\n\r\n",
+    );
+    assert_eq!(response.status, 200);
+    let request = upstream.take().requests.pop().expect("it was forwarded");
+    for (name, value) in [
+        ("x-forwarded-for", "192.0.2.7"),
+        ("forwarded", "for=192.0.2.7;host=a.example;proto=http"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "a.example"),
+    ] {
+        assert_eq!(request.fields.all(name), [value], "{name}");
+    }
+}
