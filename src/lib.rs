@@ -1,4 +1,57 @@
 //! keyward: an authenticating reverse proxy.
+//!
+//! It stands in front of upstream services, checks the token on every request against a server-side allowlist, serves the
+//! API that manages those tokens, and forwards what passes with identity headers that the upstream can trust. This crate is
+//! the program; its interface is the command line, the configuration and HTTP, and what is `pub` here is so for the tests.
+//!
+//! # The map
+//!
+//! A request goes through the house in one line: accept → TLS → parse → route → authenticate → authorize → forward →
+//! respond. [`server`] has the sockets: it accepts, does TLS, judges each head before hyper sees it, and gives a connection to
+//! one worker, a thread per core, where it stays. [`gateway`] has the rest of the line; [`gateway::run`] is that line, and
+//! each stage is a file with the verb as its name. What is forwarded leaves through [`upstream`], the worker's own pool of
+//! connections. What HTTP means to all three, its fields, paths, chunks and deadlines, is in [`wire`].
+//!
+//! A call of a token API takes the same line up to authenticate, and then goes to a face in [`api`], which turns the request
+//! into a command and the outcome into a response, and decides nothing. The commands are carried out in [`tokens`]: there
+//! tokens are signed and verified, remembered by the cache, issued and revoked. It knows neither HTTP nor a database: it asks
+//! for a [`tokens::store::Store`], and [`store`] is one, in SQLite, with the directory of keys beside it. The rules that need
+//! neither a clock nor I/O are in [`domain`].
+//!
+//! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`] has the probes and the
+//! socket on which the command line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
+//! [`app`] knows every part: it puts them together, runs them, reloads them and stops them.
+//!
+//! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; nobody but
+//! `cli` and `app` imports `config`. A test reads the sources and keeps the arrows.
+//!
+//! # The glossary
+//!
+//! One word for one thing, in the code, the configuration, the logs, the metrics and the documents.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | token | a credential that keyward issued; it leaves keyward once, in the answer that issues it |
+//! | record | the server-side entry of a token. No record, no access: the records are the allowlist |
+//! | API key | a token that its owner lists, uses and revokes |
+//! | bootstrap token | a token from an administrator that makes a stated number of API keys, and opens nothing |
+//! | credential | what a request carries to say who it is |
+//! | digest | what a token is known by where it is checked: an HMAC of it under the pepper |
+//! | token id (`jti`) | what a token is known by where it is managed: a UUID, which opens nothing |
+//! | pepper | the secret of the digests; it is in the directory of keys and not in the store |
+//! | identity | who a request is: subject, username, organization, role, email |
+//! | token API | one of the REST faces that manage tokens, mounted at a path |
+//! | style | which contract a token API speaks |
+//! | face | the code that speaks one style |
+//! | upstream, endpoint | a named group of servers, one of them |
+//! | route | host, path and method → what is required, and which upstream |
+//! | permit | the leave to forward one request; only the stage that authorizes can make one |
+//! | refusal | a "no" that keyward itself answers |
+//! | plan | a configuration, compiled; a reload makes a new one, and each request sees exactly one |
+//! | exchange | one request and its response |
+//! | worker | one thread with a runtime, connections, pools and counters of its own |
+//! | fence | what is taken before a record is read, so that a revocation meanwhile is noticed |
+//! | instance | one keyward process |
 
 pub mod admin;
 pub mod api;
