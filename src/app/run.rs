@@ -103,7 +103,7 @@ const PURGE_AT_ONCE: usize = 1000;
 /// How often the process looks at itself, so that a fault of the store is in the log and in a metric without anybody asking.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A second signal within this time is the first one, sent twice: to the process and to its group.
-const ONE_SIGNAL: Duration = Duration::from_secs(1);
+const ONE_SIGNAL: Duration = Duration::from_millis(20);
 /// How long the last lines of the access log may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// How many file descriptors are kept for what is no connection: the store, the logs, the admin listener.

@@ -109,6 +109,7 @@ pub(super) async fn admit(
         if admitted.caller.token.is_expired(now.wall) {
             return Err(Refusal::BadCredential(Refused::Expired));
         }
+        client.hold(&admitted, fence);
         return Ok(admit_known(gateway, exchange, admitted, now));
     }
     let recalled = authenticator.recall(digest, now);
@@ -135,6 +136,7 @@ pub(super) async fn admit(
     if is_hit {
         gateway.remembered.borrow_mut().remember(fence, &admitted);
     }
+    client.hold(&admitted, fence);
     Ok(admit_known(gateway, exchange, admitted, now))
 }
 

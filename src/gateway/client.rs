@@ -7,9 +7,11 @@ use std::rc::Rc;
 use http::header::{self, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::authenticate::Admitted;
 use super::forward::PendingTunnel;
 use super::identity_headers::line;
 use crate::domain::TokenDigest;
+use crate::tokens::cache::Fence;
 use crate::wire::deadline::Deadline;
 use crate::wire::head::HeadFault;
 use crate::wire::interim::Interim;
@@ -85,6 +87,10 @@ pub struct ClientConnection {
     head: RefCell<Vec<u8>>,
     /// Set by an exchange that ends in a switch of protocols.
     pub tunnel: RefCell<Option<PendingTunnel>>,
+    /// Whose token the exchange that is under way was admitted by, and the fence that then stood.
+    holder: RefCell<Option<(Rc<Admitted>, Fence)>>,
+    /// Whether the connection is to be closed at once, in the middle of whatever it does.
+    is_cut: Cell<bool>,
     /// The client's address: `X-Forwarded-For`.
     pub(super) forwarded_for: HeaderValue,
     /// The last host that was asked for, and the forwarding fields that go with it, as lines: clients seldom change it.
@@ -111,6 +117,8 @@ impl ClientConnection {
             head: RefCell::default(),
             tunnel: RefCell::new(None),
             forwarded_for: value(&canonical(origin.address.ip()).to_string()),
+            holder: RefCell::default(),
+            is_cut: Cell::new(false),
             forwarding: RefCell::default(),
             digest: RefCell::default(),
             lines: RefCell::default(),
@@ -128,6 +136,33 @@ impl ClientConnection {
     /// The head that is being served, as it came.
     pub(super) fn head(&self) -> std::cell::Ref<'_, Vec<u8>> {
         self.head.borrow()
+    }
+
+    /// The exchange that is under way is this token's.
+    pub(super) fn hold(&self, admitted: &Rc<Admitted>, fence: Fence) {
+        *self.holder.borrow_mut() = Some((Rc::clone(admitted), fence));
+    }
+
+    /// The exchange that is under way is nobody's, so far.
+    pub(super) fn release(&self) {
+        self.holder.borrow_mut().take();
+    }
+
+    /// Whose response or tunnel is open, if it is anybody's.
+    pub(super) fn open_for(&self) -> Option<(Rc<Admitted>, Fence)> {
+        if self.phase.get() == Phase::Streaming { self.holder.borrow().clone() } else { None }
+    }
+
+    /// Closes the connection at once.
+    pub(super) fn cut(&self) {
+        self.is_cut.set(true);
+        self.deadline.wake();
+    }
+
+    /// Whether it is to be closed at once. Whoever drives the connection asks at each turn, woken by its deadline.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 
     /// The client's address, as text.

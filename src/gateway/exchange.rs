@@ -90,6 +90,7 @@ impl Exchange {
         request: &Request<B>,
     ) -> Self {
         client.body_is_broken.set(false);
+        client.release();
         client.awaits_body.set(false);
         client.body_is_unread.set(!request.body().is_end_stream());
         Self {

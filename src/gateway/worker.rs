@@ -2,14 +2,15 @@
 //! and its share of the access log.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
 use super::authenticate::Remembered;
-use super::exchange::RequestIds;
+use super::client::ClientConnection;
+use super::exchange::{RequestIds, read_clocks};
 use super::forward::ForwardedBody;
 use super::plan::Plan;
 use crate::domain::{Timestamp, TokenDigest};
@@ -71,6 +72,7 @@ pub struct WorkerGateway {
     pub(super) remembered: RefCell<Remembered>,
     local: RefCell<Rc<Local>>,
     uses: RefCell<Vec<(TokenDigest, Timestamp)>>,
+    clients: RefCell<Vec<Weak<ClientConnection>>>,
     log: RefCell<LogBuffer>,
 }
 
@@ -106,6 +108,7 @@ impl WorkerGateway {
             remembered: RefCell::new(Remembered::new()),
             local: RefCell::new(Rc::new(local)),
             uses: RefCell::default(),
+            clients: RefCell::default(),
             log: RefCell::default(),
         }
     }
@@ -140,6 +143,49 @@ impl WorkerGateway {
             });
         }
         self.flush_log();
+    }
+
+    /// Looks after a connection for as long as it lives: see [`end_revoked`](Self::end_revoked).
+    pub fn look_after(&self, client: &Rc<ClientConnection>) {
+        self.clients.borrow_mut().push(Rc::downgrade(client));
+    }
+
+    /// Closes every WebSocket, event stream and long response whose token has been revoked or has expired (DESIGN.md, section 5:
+    /// within a second, so this is to be called every half). A broken fence only says that it may have been: the cache and
+    /// the store say whether it was. While the store cannot tell, nothing is closed that did not expire.
+    pub fn end_revoked(self: &Rc<Self>) {
+        let now = read_clocks();
+        let cache = self.shared.authenticator.cache();
+        let mut doubtful = Vec::new();
+        self.clients.borrow_mut().retain(|client| {
+            let Some(client) = client.upgrade() else { return false };
+            if let Some((admitted, fence)) = client.open_for() {
+                if admitted.caller.token.is_expired(now.wall) {
+                    client.cut();
+                } else if !cache.stands(&admitted.caller.digest, fence) {
+                    doubtful.push((client, admitted));
+                }
+            }
+            true
+        });
+        for (client, admitted) in doubtful {
+            let gateway = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                let authenticator = &gateway.shared.authenticator;
+                // Before the question, as for every answer that is kept.
+                let fence = authenticator.cache().fence(&admitted.caller.digest);
+                match authenticator.is_still_good(&admitted.caller, now).await {
+                    Ok(true) if client.open_for().is_some_and(|(open_for, _)| Rc::ptr_eq(&open_for, &admitted)) => {
+                        client.hold(&admitted, fence);
+                    }
+                    Ok(false) if client.open_for().is_some_and(|(open_for, _)| Rc::ptr_eq(&open_for, &admitted)) => {
+                        client.cut();
+                    }
+                    // It has ended by itself, or the store cannot tell: then the next look asks again.
+                    Ok(_) | Err(_) => {}
+                }
+            });
+        }
     }
 
     /// Hands the lines that wait to the writer.

@@ -23,6 +23,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
     let settings = worker.settings();
     let client = Rc::new(ClientConnection::new(origin, worker.deadlines.register()));
     client.deadline.set(settings.first_byte);
+    worker.gateway.look_after(&client);
     let patience = Patience { idle: settings.idle, head: settings.head, body: settings.body };
     let guarded = Rc::new(RefCell::new(Guarded::new(stream, Rc::clone(&client), settings.head_limits, patience)));
 
@@ -32,7 +33,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
     match (ending, tunnel) {
         (Ending::Done, Some(tunnel)) => {
             if let Some(upstream) = tunnel.upstream().await {
-                carry(&guarded, upstream, settings.body).await;
+                unless_cut(&client, carry(&guarded, upstream, settings.body)).await;
             }
         }
         (Ending::Done, None) => close(&guarded).await,
@@ -62,6 +63,9 @@ async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarde
     let (mut is_draining, mut is_last_call) = (false, false);
     std::future::poll_fn(|cx| {
         client.deadline.wake_by(cx);
+        if client.is_cut() {
+            return Poll::Ready(Ending::Broken);
+        }
         if client.deadline.is_over() {
             match client.phase.get() {
                 Phase::FirstByte | Phase::Idle | Phase::Streaming | Phase::Leaving => {
@@ -131,6 +135,16 @@ async fn close(guarded: &RefCell<Guarded>) {
         }
     };
     let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+/// Waits for a tunnel's end, or for its token's.
+async fn unless_cut(client: &ClientConnection, carried: impl Future<Output = ()>) {
+    let mut carried = pin!(carried);
+    std::future::poll_fn(|cx| {
+        client.deadline.wake_by(cx);
+        if client.is_cut() { Poll::Ready(()) } else { carried.as_mut().poll(cx) }
+    })
+    .await;
 }
 
 /// Carries bytes both ways until both ends are closed or one breaks. When one has closed, the other has `patience` to say

@@ -76,6 +76,24 @@ impl Authenticator {
         self.cache.recall(&digest, now.monotonic).map(|answer| judge(digest, answer, now))
     }
 
+    /// Whether a token that once passed is still good: for what is open already. Asked of the cache first, then of the store.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell, or not within the deadline.
+    pub async fn is_still_good(&self, caller: &Caller, now: Moment) -> Result<bool, StoreError> {
+        if caller.token.is_expired(now.wall) {
+            return Ok(false);
+        }
+        match self.cache.recall(&caller.digest, now.monotonic) {
+            Some(Answer::Present(_) | Answer::PresentOnce(_)) => return Ok(true),
+            Some(Answer::Absent) => return Ok(false),
+            None => {}
+        }
+        let found = tokio::time::timeout(self.deadline, self.store.find(caller.digest)).await;
+        Ok(found.unwrap_or(Err(StoreError::TimedOut))?.is_some_and(|record| !record.is_expired(now.wall)))
+    }
+
     /// The whole check, for a token that the cache does not know: signature first, so that a forged one costs the store
     /// nothing; then its record, read once for all who ask at the same time.
     ///

@@ -79,12 +79,17 @@ where
         Ok(Self { sender, state, reused: false })
     }
 
-    /// Whether it can take a request, now or after its task has had a turn.
+    /// Whether it can take a request now, or after its task has had a turn.
     pub(super) async fn is_usable(&mut self) -> bool {
         if self.sender.is_ready() {
             return true;
         }
-        !self.sender.is_closed() && self.sender.ready().await.is_ok()
+        if self.sender.is_closed() {
+            return false;
+        }
+        tokio::task::yield_now().await;
+        // Still busy: with the rest of an upload that was answered early, and is as slow as its client. Nobody waits for that.
+        self.sender.is_ready()
     }
 }
 

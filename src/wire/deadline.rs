@@ -97,6 +97,13 @@ impl Deadline {
         due != 0 && self.now.get().wrapping_sub(due) < u32::MAX / 2
     }
 
+    /// Wakes the task now: something else has happened that it must look at.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
     /// Has the task woken when it is over, whatever it is set to by then.
     pub fn wake_by(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();

@@ -22,6 +22,7 @@ mod durability;
 mod hostile;
 mod proxy;
 mod reload;
+mod revocation;
 mod support;
 mod timeouts;
 mod tls;

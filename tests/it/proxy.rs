@@ -236,3 +236,26 @@ fn the_echo_says_what_was_sent() {
     );
     assert!(response.fields.has("via"), "{response}");
 }
+
+/// An upstream may answer before an upload has come to its end, and keep the connection. As long as the upload goes on, that
+/// connection is no place for another client's request.
+#[test]
+fn an_upload_that_was_answered_early_holds_up_nobody_else() {
+    let upstream = Upstream::start();
+    upstream.answer("/public/early", Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").early());
+    let world = Plan::usual(&upstream).set("server", "workers", "1").start();
+    let mut slow: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = world.client();
+            client.send("POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\nstart");
+            assert_eq!(client.response().expect("the early answer").status, 200);
+            client
+        })
+        .collect();
+    let begun = std::time::Instant::now();
+    for _ in 0..5 {
+        assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    slow.clear();
+}

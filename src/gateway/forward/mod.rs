@@ -95,6 +95,7 @@ pub(super) async fn forward(
         };
         tunnel::accept(&asked, &mut head)?;
         *client.tunnel.borrow_mut() = Some(PendingTunnel::new(switched));
+        client.phase.set(Phase::Streaming);
         client.deadline.lift();
         return Ok(Response::from_parts(head, Source::Empty));
     }

@@ -199,7 +199,13 @@ impl World {
     pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("it is running");
         let pid = Pid::from_raw(child.id().cast_signed()).expect("a process id");
+        // A child that has ended and has not been waited for can still be signalled, to no effect.
         kill_process(pid, signal).expect("our child can be signalled");
+    }
+
+    /// Whether the process has ended, without waiting for it.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     /// Waits for the process to end by itself.
