@@ -20,7 +20,8 @@ test:
 	$(MAKE) --no-print-directory check
 	echo "make test: everything holds"
 
-# SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need.
+# SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need. The tests
+# need curl besides.
 tools:
 	@say() { echo "make test: $$*" >&2; }
 	if ! command -v $(CARGO) >/dev/null; then
@@ -46,20 +47,23 @@ tools:
 	    rm -r "$$room"
 	    return $$outcome
 	}
-	if ! compiles; then
+	needed=
+	compiles || needed="gcc libc6-dev"
+	# The README's lines are tried as they stand there.
+	command -v curl >/dev/null || needed="$$needed curl"
+	if [ -n "$$needed" ]; then
 	    by=
 	    if [ "$$(id -u)" = 0 ]; then by=env
 	    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then by="sudo -n env"
 	    fi
 	    if [ -z "$$by" ] || ! command -v apt-get >/dev/null; then
-	        say "a C compiler with its headers is missing, and this user cannot install it."
-	        say "On Debian, as root: apt-get install gcc libc6-dev"
+	        say "something is missing, and this user cannot install it. On Debian, as root: apt-get install $$needed"
 	        exit 1
 	    fi
-	    say "installing a C compiler: gcc libc6-dev"
+	    say "installing $$needed"
 	    $$by apt-get update -q || say "the package lists could not be refreshed; trying with those that are there"
-	    $$by DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends gcc libc6-dev \
-	        || { say "gcc and libc6-dev could not be installed"; exit 1; }
+	    $$by DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$needed \
+	        || { say "$$needed could not be installed"; exit 1; }
 	    compiles || { say "a C compiler was installed, but still compiles nothing: is CC set to another one?"; exit 1; }
 	fi
 
