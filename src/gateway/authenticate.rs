@@ -121,7 +121,8 @@ pub(super) async fn admit(
         }
         None => {
             gateway.counters.cache_misses.add(1);
-            authenticator.check(token, digest, now).await?
+            // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+            Box::pin(authenticator.check(token, digest, now)).await?
         }
     };
     let caller = match verdict {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no returns a [`Refusal`], and one
-//! place turns it into bytes. What has not been authorized does not compile: only [`authorize`] can make the
-//! [`Permit`](authorize::Permit) that [`forward`] asks for.
+//! place turns it into bytes. What has not been authorized does not compile: only `authorize` can make the
+//! `Permit` that `forward` asks for.
 
 mod authenticate;
 mod authorize;
@@ -82,7 +82,8 @@ async fn answer(
     match route::find(&local.plan, &request)? {
         Destination::PublicKeys => Ok(respond::public_keys(&local.plan)),
         Destination::TokenApi { token_api, call, parameters } => {
-            manage::call(gateway, client, exchange, &local, token_api, call, &parameters, request).await
+            // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+            Box::pin(manage::call(gateway, client, exchange, &local, token_api, call, &parameters, request)).await
         }
         Destination::Route(at) => {
             let route = local.plan.route(at)?;

@@ -151,6 +151,9 @@ async fn unless_cut(client: &ClientConnection, carried: impl Future<Output = ()>
 /// what it still has to say: who never closes must not hold two connections for ever.
 async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel, patience: Duration) {
     let crate::upstream::Tunnel { io: upstream, early: from_upstream } = upstream;
+    // Neither end need ever say anything, so the system is to notice when one is no longer there.
+    keep_alive(guarded.borrow_mut().stream().tcp());
+    keep_alive(upstream.tcp());
     let (_, from_client) = guarded.borrow_mut().tunnel();
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
     let mut up = pin!(pass_on(from_client, Shared(guarded), upstream_writes));
@@ -168,6 +171,17 @@ async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel, pa
         Ok(Ok(())) => {}
         Ok(Err(fault)) => tracing::debug!(%fault, "a tunnel broke"),
         Err(_) => tracing::debug!("a tunnel was cut: one end had closed, and the other did not"),
+    }
+}
+
+/// After a minute of silence the system asks the other end whether it is there, and gives up two minutes later.
+const SILENCE: Duration = Duration::from_secs(60);
+const BETWEEN_PROBES: Duration = Duration::from_secs(30);
+
+fn keep_alive(stream: &tokio::net::TcpStream) {
+    let probes = socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(BETWEEN_PROBES).with_retries(4);
+    if let Err(fault) = socket2::SockRef::from(stream).set_tcp_keepalive(&probes) {
+        tracing::debug!(%fault, "a tunnel is not watched by the system");
     }
 }
 

@@ -153,6 +153,14 @@ impl AsyncWrite for Counted {
     }
 }
 
+impl TunnelIo {
+    /// The connection beneath.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        &self.0.stream
+    }
+}
+
 impl AsyncRead for TunnelIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0.stream).poll_read(cx, buf)

@@ -169,7 +169,8 @@ where
             if !fresh_only && let Some(connection) = pool.warm().await {
                 return Ok((connection, pool));
             }
-            let opened = tokio::time::timeout(self.settings.connect_timeout, Connection::open(&pool.endpoint)).await;
+            let opened =
+                tokio::time::timeout(self.settings.connect_timeout, Box::pin(Connection::open(&pool.endpoint))).await;
             match opened {
                 Ok(Ok(connection)) => return Ok((connection, pool)),
                 Ok(Err(fault)) => failure = Some(fault),

@@ -74,7 +74,8 @@ pub(super) async fn forward(
         None => until(&client.deadline, upstream.send(outgoing, &lines, &again, interim))
             .await
             .map(|sent| sent.map(|reply| (reply, None))),
-        Some(_) => until(&client.deadline, upstream.send_upgrade(outgoing, &lines, interim))
+        // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+        Some(_) => until(&client.deadline, Box::pin(upstream.send_upgrade(outgoing, &lines, interim)))
             .await
             .map(|sent| sent.map(|(reply, switched)| (reply, Some(switched)))),
     };
