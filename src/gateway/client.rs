@@ -94,11 +94,17 @@ pub struct ClientConnection {
     /// The client's address: `X-Forwarded-For`.
     pub(super) forwarded_for: HeaderValue,
     /// The last host that was asked for, and the forwarding fields that go with it, as lines: clients seldom change it.
-    forwarding: RefCell<Option<(HeaderValue, Box<[u8]>)>>,
+    forwarding: RefCell<Option<Forwarding>>,
     /// The last credential, and what it is known by: a client seldom changes that either.
     digest: RefCell<Option<(Zeroizing<Vec<u8>>, TokenDigest)>>,
     /// The fields that are ours of the request that is being served, as lines: one buffer for all.
     pub(super) lines: RefCell<Vec<u8>>,
+}
+
+/// The forwarding fields of the requests to one host, as lines.
+struct Forwarding {
+    host: Box<[u8]>,
+    lines: Box<[u8]>,
 }
 
 impl ClientConnection {
@@ -201,7 +207,7 @@ impl ClientConnection {
     pub(super) fn add_forwarding(&self, host: &HeaderValue, lines: &mut Vec<u8>) {
         let mut memo = self.forwarding.borrow_mut();
         match memo.as_ref() {
-            Some((made_for, made)) if made_for == host => lines.extend_from_slice(made),
+            Some(memo) if *memo.host == *host.as_bytes() => lines.extend_from_slice(&memo.lines),
             _ => {
                 let start = lines.len();
                 line(lines, &X_FORWARDED_FOR, self.forwarded_for.as_bytes());
@@ -210,7 +216,9 @@ impl ClientConnection {
                     line(lines, &X_FORWARDED_HOST, host.as_bytes());
                 }
                 line(lines, &header::FORWARDED, self.forwarded(host).as_bytes());
-                *memo = Some((host.clone(), lines.get(start..).unwrap_or_default().into()));
+                // Copied: the value itself would keep the whole buffer alive that its request was read into.
+                let made = lines.get(start..).unwrap_or_default().into();
+                *memo = Some(Forwarding { host: host.as_bytes().into(), lines: made });
             }
         }
     }
