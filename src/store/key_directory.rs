@@ -151,24 +151,10 @@ fn make_signing(path: &Path, algorithm: SigningAlgorithm) -> Result<(), KeyDirec
     let text = match algorithm {
         SigningAlgorithm::Hs256 => SecretText::hex(material.expose()),
         SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
-            SecretText(zeroize::Zeroizing::new(pem(material.expose()).into_bytes()))
+            SecretText(zeroize::Zeroizing::new(material.to_pem().as_bytes().to_vec()))
         }
     };
     write_new(path, &text.0).map_err(|source| KeyDirectoryError::Files { path: path.to_owned(), source })
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = zeroize::Zeroizing::new(STANDARD.encode(der));
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, tail) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = tail;
-    }
-    pem.push_str("-----END PRIVATE KEY-----\n");
-    pem
 }
 
 /// Writes a file that appears whole or not at all, for its owner only. If somebody else has made it meanwhile, theirs stays.

@@ -96,6 +96,23 @@ impl KeyMaterial {
         Ok(Self::new(bytes))
     }
 
+    /// A PKCS#8 key as PEM (RFC 7468): the form in which it is kept, and the one that the JWT library takes an RSA key in.
+    #[must_use]
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        let text = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(self.expose()));
+        let mut pem = Zeroizing::new(String::with_capacity(text.len() + 80));
+        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (line, tail) = rest.split_at(rest.len().min(64));
+            pem.push_str(line);
+            pem.push('\n');
+            rest = tail;
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        pem
+    }
+
     /// The bytes, for the one who keeps them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
@@ -348,7 +365,7 @@ impl SigningKey {
                 let n = b64(pair.public_key().modulus().big_endian_without_leading_zero());
                 let e = b64(pair.public_key().exponent().big_endian_without_leading_zero());
                 let verify = DecodingKey::from_rsa_components(&n, &e).map_err(|fault| fault.to_string())?;
-                let pem = Zeroizing::new(pem(bytes));
+                let pem = material.to_pem();
                 let sign = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|fault| fault.to_string())?;
                 (sign, verify, Some(serde_json::json!({"kty": "RSA", "n": n, "e": e})))
             }
@@ -368,22 +385,6 @@ impl SigningKey {
         validation.validate_aud = false;
         Ok(Self { algorithm, sign, verify, validation, jwk })
     }
-}
-
-/// PKCS#8 DER as PEM (RFC 7468): the one form of an RSA key that the JWT library takes with its wrapping.
-fn pem(der: &[u8]) -> String {
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut pem = String::with_capacity(text.len() + 80);
-    pem.push_str("-----BEGIN PRIVATE KEY-----\n");
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, tail) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = tail;
-    }
-    pem.push_str("-----END PRIVATE KEY-----\n");
-    pem
 }
 
 #[cfg(test)]
