@@ -73,9 +73,6 @@ pub enum FaceError {
     /// 403: the token is somebody else's.
     #[error("Not allowed to revoke another user's token")]
     NotOwner,
-    /// 404.
-    #[error("Not found")]
-    NotFound,
     /// 405, with what is allowed.
     #[error("Method not allowed")]
     MethodNotAllowed(&'static str),
@@ -118,7 +115,6 @@ impl FaceError {
             Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::NoCredential | Self::BadCredential => StatusCode::UNAUTHORIZED,
             Self::ForeignMount | Self::NotOwner => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Protected => StatusCode::CONFLICT,

@@ -35,15 +35,11 @@ pub(super) async fn call(
     request: Normal,
 ) -> Result<Response<Source>, Refusal> {
     let token_api = local.plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
-    match answer(gateway, client, exchange, local, token_api, path, parameters, request).await {
-        Ok(response) => Ok(response),
-        Err(refusal) => Err(refusal),
-    }
-    .or_else(|refusal| {
-        let error = face_error(&refusal);
-        let answer = token_api.face.refuse(&error);
-        Ok(respond::face_refused(client, exchange, &refusal, &error, answer))
-    })
+    let answered = answer(gateway, client, exchange, local, token_api, path, parameters, request).await;
+    Ok(answered.unwrap_or_else(|refusal| {
+        let answer = token_api.face.refuse(&face_error(&refusal));
+        respond::face_refused(client, exchange, &refusal, answer)
+    }))
 }
 
 #[expect(clippy::too_many_arguments, reason = "as above")]

@@ -16,7 +16,7 @@ use super::forward::ForwardedBody;
 use super::plan::Plan;
 use super::refusal::Refusal;
 use super::worker::WorkerGateway;
-use crate::api::{Answer, FaceError};
+use crate::api::Answer;
 use crate::upstream::ReplyBody;
 use crate::wire::problem;
 
@@ -97,15 +97,9 @@ pub(super) fn face_refused(
     client: &ClientConnection,
     exchange: &mut Exchange,
     refusal: &Refusal,
-    error: &FaceError,
     answer: Answer,
 ) -> Response<Source> {
     let mut response = face_answer(answer);
-    match (refusal, error) {
-        // Where the face has the same words for several refusals, the challenge is still the refusal's.
-        (Refusal::Face(_), _) | (_, FaceError::Internal) => {}
-        _ => tracing::debug!(reason = refusal.reason(), %error, "a token API refused"),
-    }
     note(client, exchange, refusal, &mut response);
     response
 }

@@ -203,12 +203,6 @@ where
                 .retain(|(connection, since)| now.wrapping_sub(*since) <= most && !connection.sender.is_closed());
         }
     }
-
-    /// How many connections are idle.
-    #[must_use]
-    pub fn idle(&self) -> usize {
-        self.pools.iter().map(|pool| pool.idle.borrow().len()).sum()
-    }
 }
 
 impl<B> Pool<B>

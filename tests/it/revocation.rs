@@ -45,6 +45,7 @@ fn an_event_stream_and_a_websocket_end_within_a_second_of_the_revocation_and_oth
         let _ = client.rest();
     }
     let took = revoked.elapsed();
+    // Half a second more than is promised, for a machine that is busy with other tests.
     assert!(took < Duration::from_millis(1500), "they ended after {took:?}");
     stream_gate.open();
     socket_gate.open();

@@ -62,7 +62,6 @@ pub(super) async fn forward(
     let again = || {
         let mut head = parse::anew(&client.head())?;
         request::prepare(plan, &permit, at, &mut head, kind);
-
         Some(Request::from_parts(head, ForwardedBody::Empty))
     };
 
