@@ -6,6 +6,7 @@ pub mod clock;
 pub mod command;
 pub mod keyring;
 pub mod lease;
+pub mod opaque;
 pub mod service;
 pub mod signed;
 pub mod store;
