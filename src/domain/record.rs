@@ -42,6 +42,17 @@ pub enum RecordKind {
     },
 }
 
+/// The sorts of record, for who looks for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordSort {
+    /// [`RecordKind::ApiKey`].
+    ApiKey,
+    /// [`RecordKind::Session`].
+    Session,
+    /// [`RecordKind::Bootstrap`].
+    Bootstrap,
+}
+
 /// Whose token it is: one subject of one origin within one token API.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {

@@ -14,8 +14,9 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 
 /// The allowlist.
 ///
-/// Every operation is atomic against every other. A change has taken effect when its future has returned; an operation that
-/// removes records names them, so that who remembers them can be told.
+/// Every operation is atomic against every other. A change has taken effect when its future has returned. What an operation has
+/// removed, no instance of the fleet uses any more when its future has returned, but for the one that called it: that one
+/// tells its own cache.
 ///
 /// # Cancel safety
 ///
@@ -50,6 +51,10 @@ pub trait Store: Send + Sync + 'static {
         after: Afterlife,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
+
+    /// Returns when no instance of the fleet still uses what was removed before the call, by whomever: for who finds a record
+    /// gone and is about to say so.
+    fn settle(&self) -> StoreFuture<()>;
 
     /// Every live record that matches, oldest first: for an administrator.
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>>;
@@ -140,8 +145,8 @@ pub struct Filter {
     pub token_api: Option<String>,
     /// Only of this subject.
     pub subject: Option<String>,
-    /// Only bootstrap tokens (`Some(true)`) or only API keys (`Some(false)`).
-    pub bootstrap: Option<bool>,
+    /// Only of this sort.
+    pub sort: Option<RecordSort>,
     /// At most so many; 0: no bound.
     pub limit: usize,
 }
