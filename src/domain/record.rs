@@ -13,6 +13,9 @@ pub struct Record {
     pub token_api: String,
     /// What the token may be used for.
     pub kind: RecordKind,
+    /// The issuer, or the token API, whose credential made it, where that is another than `token_api`: subjects are unique
+    /// only within one. `None`: the token API's own.
+    pub origin: Option<String>,
     /// Whom it speaks for.
     pub identity: Identity,
     /// The label that its owner gave it.
@@ -30,6 +33,8 @@ pub struct Record {
 pub enum RecordKind {
     /// A key that its owner listed, uses and revokes.
     ApiKey,
+    /// A login: a credential for the calls of token APIs, which opens no route. Never listed.
+    Session,
     /// A credential from an administrator, good only for making API keys. Never listed, not revocable over the token API.
     Bootstrap {
         /// How many more keys it can make. At 0 it is spent: it opens nothing, but is still known for what it was.
@@ -37,11 +42,36 @@ pub enum RecordKind {
     },
 }
 
-/// Whose token it is: one subject within one token API.
+/// The sorts of record, for who looks for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordSort {
+    /// [`RecordKind::ApiKey`].
+    ApiKey,
+    /// [`RecordKind::Session`].
+    Session,
+    /// [`RecordKind::Bootstrap`].
+    Bootstrap,
+}
+
+impl RecordKind {
+    /// The sort, without what changes while a record lives.
+    #[must_use]
+    pub const fn sort(self) -> RecordSort {
+        match self {
+            Self::ApiKey => RecordSort::ApiKey,
+            Self::Session => RecordSort::Session,
+            Self::Bootstrap { .. } => RecordSort::Bootstrap,
+        }
+    }
+}
+
+/// Whose token it is: one subject of one origin within one token API.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The token API's name.
     pub token_api: String,
+    /// The record's origin.
+    pub origin: Option<String>,
     /// The subject.
     pub subject: String,
 }
@@ -50,7 +80,7 @@ impl Record {
     /// Whose it is.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        Owner { token_api: self.token_api.clone(), subject: self.identity.subject.clone() }
+        Owner { token_api: self.token_api.clone(), origin: self.origin.clone(), subject: self.identity.subject.clone() }
     }
 
     /// Whether it has expired at `now`: the moment named by `expires_at` is already too late (RFC 7519, section 4.1.4).

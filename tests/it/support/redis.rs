@@ -1,0 +1,231 @@
+//! Real Redis processes on free ports of the loopback interface. They end with the test, whatever becomes of it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server may take to come up.
+const START: Duration = Duration::from_secs(10);
+
+/// A server of its own: append-only file on, `noeviction`, nothing else changed.
+pub(crate) struct RedisServer {
+    pub(crate) port: u16,
+    room: TempDir,
+    config: PathBuf,
+    sentinel: bool,
+    child: Option<Child>,
+}
+
+/// What a server answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Nil,
+    Simple(String),
+    Error(String),
+    Integer(i64),
+    Bulk(Vec<u8>),
+    Array(Vec<Reply>),
+}
+
+impl Reply {
+    /// Text of a simple or bulk string; of anything else, its `Debug`.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Simple(text) | Self::Error(text) => text.clone(),
+            Self::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn integer(&self) -> i64 {
+        match self {
+            Self::Integer(number) => *number,
+            other => panic!("no integer: {other:?}"),
+        }
+    }
+}
+
+impl RedisServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With these lines added to its configuration.
+    pub(crate) fn start_with(lines: &str) -> Self {
+        Self::start_as(false, free_port(), lines)
+    }
+
+    /// As a sentinel, with these lines.
+    pub(crate) fn start_sentinel(lines: &str) -> Self {
+        Self::start_as(true, free_port(), lines)
+    }
+
+    /// On this port, which a client has been told already.
+    pub(crate) fn start_as(sentinel: bool, port: u16, lines: &str) -> Self {
+        let room = tempfile::tempdir().expect("a directory");
+        let config = room.path().join("redis.conf");
+        let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\nprotected-mode no\n", room.path().display());
+        if !sentinel {
+            text.push_str("appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n");
+        }
+        let _ = writeln!(text, "{lines}");
+        fs::write(&config, text).expect("the configuration");
+        let mut server = Self { port, room, config, sentinel, child: None };
+        server.spawn();
+        server
+    }
+
+    fn spawn(&mut self) {
+        let program = if self.sentinel { "redis-sentinel" } else { "redis-server" };
+        let log = fs::File::create(self.room.path().join("log")).expect("a log");
+        let child = Command::new(program)
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|fault| panic!("{program} does not start ({fault}): `make test` installs it"));
+        self.child = Some(child);
+        let deadline = Instant::now() + START;
+        loop {
+            // Any answer will do: with a password set it is an error.
+            if self.try_command(&[b"PING"]).is_ok() {
+                return;
+            }
+            let ended = self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()));
+            assert!(!ended && Instant::now() < deadline, "redis did not come up: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.room.path()
+    }
+
+    /// What it printed.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.room.path().join("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        let child = self.child.as_ref().expect("the server runs");
+        Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid")
+    }
+
+    /// Stops answering, keeps its connections (SIGSTOP).
+    pub(crate) fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("stopped");
+    }
+
+    /// Goes on (SIGCONT).
+    pub(crate) fn thaw(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("continued");
+    }
+
+    /// SIGKILL, and waits for the end. Its files stay.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts again on the same port with the same files.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.spawn();
+    }
+
+    /// Starts again on the same port with no data.
+    pub(crate) fn restart_empty(&mut self) {
+        self.kill();
+        for name in ["appendonlydir", "dump.rdb", "appendonly.aof"] {
+            let path = self.room.path().join(name);
+            let _ = fs::remove_dir_all(&path);
+            let _ = fs::remove_file(&path);
+        }
+        self.spawn();
+    }
+
+    /// One command on a connection of its own.
+    pub(crate) fn command(&self, words: &[&str]) -> Reply {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        self.try_command(&words).expect("an answer")
+    }
+
+    /// As [`command`](Self::command), in bytes, for a server that may be away.
+    pub(crate) fn try_command(&self, words: &[&[u8]]) -> std::io::Result<Reply> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
+        }
+        stream.write_all(&request)?;
+        read_reply(&mut BufReader::new(stream))
+    }
+
+    /// How often each command was called since the server started (`INFO commandstats`), all of them together for `""`.
+    pub(crate) fn calls(&self, name: &str) -> u64 {
+        let stats = self.command(&["INFO", "commandstats"]).text();
+        stats
+            .lines()
+            .filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="))
+            .filter(|(command, _)| name.is_empty() || command.eq_ignore_ascii_case(name))
+            .filter_map(|(_, rest)| rest.split(',').next()?.parse::<u64>().ok())
+            .sum()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read_reply(from: &mut impl BufRead) -> std::io::Result<Reply> {
+    let mut line = String::new();
+    if from.read_line(&mut line)? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let line = line.trim_end();
+    let (kind, rest) = line.split_at(1);
+    let number = || rest.parse::<i64>().map_err(std::io::Error::other);
+    Ok(match kind {
+        "+" => Reply::Simple(rest.to_owned()),
+        "-" => Reply::Error(rest.to_owned()),
+        ":" => Reply::Integer(number()?),
+        "$" | "*" if number()? < 0 => Reply::Nil,
+        "$" => {
+            let mut bytes = vec![0; usize::try_from(number()?).expect("a length") + 2];
+            from.read_exact(&mut bytes)?;
+            bytes.truncate(bytes.len() - 2);
+            Reply::Bulk(bytes)
+        }
+        "*" => Reply::Array((0..number()?).map(|_| read_reply(from)).collect::<Result<_, _>>()?),
+        _ => return Err(std::io::Error::other(format!("not RESP: {line}"))),
+    })
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
