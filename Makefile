@@ -21,7 +21,7 @@ test:
 	echo "make test: everything holds"
 
 # SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need. The tests
-# need curl besides.
+# need curl and redis-server besides: they start servers of their own, sentinels and Clusters among them.
 tools:
 	@say() { echo "make test: $$*" >&2; }
 	if ! command -v $(CARGO) >/dev/null; then
@@ -51,6 +51,7 @@ tools:
 	compiles || needed="gcc libc6-dev"
 	# The README's lines are tried as they stand there.
 	command -v curl >/dev/null || needed="$$needed curl"
+	command -v redis-server >/dev/null || needed="$$needed redis-server"
 	if [ -n "$$needed" ]; then
 	    by=
 	    if [ "$$(id -u)" = 0 ]; then by=env
@@ -62,7 +63,8 @@ tools:
 	    fi
 	    say "installing $$needed"
 	    $$by apt-get update -q || say "the package lists could not be refreshed; trying with those that are there"
-	    $$by DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$needed \
+	    # RUNLEVEL=1: Debian starts a service upon its installation, and nobody here needs the one of redis-server.
+	    $$by DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $$needed \
 	        || { say "$$needed could not be installed"; exit 1; }
 	    compiles || { say "a C compiler was installed, but still compiles nothing: is CC set to another one?"; exit 1; }
 	fi

@@ -5,6 +5,7 @@ pub(crate) mod conformance;
 pub mod embedded;
 pub mod key_directory;
 pub mod record_codec;
+pub mod redis;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 pub use record_codec::RecordKey;

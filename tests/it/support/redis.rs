@@ -83,10 +83,11 @@ impl RedisServer {
     }
 
     fn spawn(&mut self) {
-        let program = if self.sentinel { "redis-sentinel" } else { "redis-server" };
+        let program = "redis-server";
         let log = fs::File::create(self.room.path().join("log")).expect("a log");
         let child = Command::new(program)
             .arg(&self.config)
+            .args(self.sentinel.then_some("--sentinel"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
@@ -192,6 +193,60 @@ impl RedisServer {
             .filter(|(command, _)| name.is_empty() || command.eq_ignore_ascii_case(name))
             .filter_map(|(_, rest)| rest.split(',').next()?.parse::<u64>().ok())
             .sum()
+    }
+}
+
+/// So many sentinels that watch `master` under the name `fleet`; a majority of them agrees on a failover, which begins
+/// `down_after` after the master fell silent. Returns when they know each other.
+pub(crate) fn sentinels(count: usize, master: &RedisServer, down_after: Duration) -> Vec<RedisServer> {
+    let lines = format!(
+        "sentinel monitor fleet 127.0.0.1 {} {}\nsentinel down-after-milliseconds fleet {}\nsentinel failover-timeout fleet 10000\n",
+        master.port,
+        count / 2 + 1,
+        down_after.as_millis()
+    );
+    let sentinels: Vec<_> = (0..count).map(|_| RedisServer::start_sentinel(&lines)).collect();
+    let all_met = || {
+        sentinels.iter().all(|sentinel| {
+            let Reply::Array(known) = sentinel.command(&["SENTINEL", "SENTINELS", "fleet"]) else { return false };
+            let Reply::Array(replicas) = sentinel.command(&["SENTINEL", "REPLICAS", "fleet"]) else { return false };
+            known.len() + 1 == count && !replicas.is_empty()
+        })
+    };
+    wait_until("the sentinels know each other and a replica", all_met);
+    sentinels
+}
+
+/// A Cluster of so many masters without replicas; each has an equal part of the slots, in order.
+pub(crate) fn cluster(masters: u16) -> Vec<RedisServer> {
+    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\n";
+    let nodes: Vec<_> = (0..masters).map(|_| RedisServer::start_with(lines)).collect();
+    let part = 16384 / masters;
+    for (node, index) in nodes.iter().zip(0..) {
+        let (first, after) = (index * part, if index + 1 == masters { 16384 } else { (index + 1) * part });
+        let slots = (first..after).map(|slot: u16| slot.to_string());
+        let words: Vec<String> = ["CLUSTER", "ADDSLOTS"].map(str::to_owned).into_iter().chain(slots).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(node.command(&words), Reply::Simple("OK".to_owned()));
+        node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+        let port = nodes[0].port.to_string();
+        node.command(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+    }
+    wait_until("the Cluster is up", || {
+        nodes.iter().all(|node| {
+            let info = node.command(&["CLUSTER", "INFO"]).text();
+            info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{masters}"))
+        })
+    });
+    nodes
+}
+
+/// Looks again and again until it is so.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,0 +1,152 @@
+//! The master is found, and an old one is not taken for it.
+
+use super::*;
+use crate::store::redis::server::{RedisServer, Reply, cluster, sentinels, wait_until};
+use crate::store::redis::settings::RedisSettings;
+
+fn address(server: &RedisServer) -> NodeAddress {
+    NodeAddress::new("127.0.0.1", server.port)
+}
+
+fn named(port: u16, epoch: u64) -> Named {
+    Named { address: NodeAddress::new("a", port), epoch }
+}
+
+#[test]
+fn the_newest_configuration_wins_and_then_the_majority() {
+    let chosen = |named: &[Named], floor| {
+        choose(named, floor).map(|(list, epoch)| (list.iter().map(|a| a.port).collect::<Vec<_>>(), epoch))
+    };
+    assert_eq!(chosen(&[], 0), None);
+    assert_eq!(chosen(&[named(1, 1), named(1, 1), named(2, 2)], 0), Some((vec![2], 2)));
+    assert_eq!(chosen(&[named(1, 2), named(2, 2), named(2, 2)], 0), Some((vec![2, 1], 2)));
+    assert_eq!(chosen(&[named(1, 1)], 2), None, "older than what is known");
+    assert_eq!(chosen(&[named(1, 2)], 2), Some((vec![1], 2)));
+}
+
+#[test]
+fn slots_are_read_whatever_is_announced() {
+    let asked = NodeAddress::new("asked", 1);
+    let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+    let range = |first, last, host: Value, port| {
+        Value::Array(vec![
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(vec![host, Value::Int(port), text("id")]),
+            Value::Array(vec![text("replica"), Value::Int(9), text("id")]),
+        ])
+    };
+    let answer = Value::Array(vec![
+        range(0, 1, text("h1"), 7),
+        range(2, 3, Value::Nil, 8),
+        range(4, 5, text(""), 8),
+        range(6, 7, text("?"), 8),
+        range(8, 9, text("::1"), 8),
+        range(-1, 9, text("bad"), 8),
+        range(10, 11, text("bad"), 99_999),
+        Value::Array(vec![Value::Int(1)]),
+        Value::Nil,
+    ]);
+    let found: Vec<String> =
+        read_slots(&answer, &asked).iter().map(|(first, last, master)| format!("{first}-{last} {master}")).collect();
+    assert_eq!(found, ["0-1 h1:7", "2-3 asked:8", "4-5 asked:8", "6-7 asked:8", "8-9 [::1]:8"]);
+    assert_eq!(read_slots(&Value::Nil, &asked), []);
+}
+
+#[tokio::test]
+async fn after_a_failover_the_new_master_is_found_and_never_the_old_one() {
+    let mut old = RedisServer::start();
+    let new = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", old.port));
+    wait_until("the replica has its copy", || {
+        new.command(&["INFO", "replication"]).text().contains("master_link_status:up")
+    });
+    let mut watch = sentinels(3, &old, Duration::from_millis(500));
+    let settings = RedisSettings {
+        servers: Servers::Sentinel {
+            sentinels: watch.iter().map(address).collect(),
+            master: "fleet".to_owned(),
+            username: None,
+            password: None,
+        },
+        ..RedisSettings::single(NodeAddress::new("unused", 1))
+    };
+    let nodes = Nodes::new(settings.clone()).unwrap();
+    assert_eq!(nodes.discover().await, Ok(address(&old)));
+    old.kill();
+    let mut found = Err(SiteFault::Crowded);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while found != Ok(address(&new)) {
+        assert!(std::time::Instant::now() < deadline, "{found:?}");
+        assert_ne!(found, Ok(address(&old)), "the old one is dead");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        found = nodes.discover().await;
+    }
+    // The old master comes back and takes itself for the master until the sentinels tell it otherwise. One sentinel that has
+    // missed the failover would name it: it is not believed, because the newer configuration is known.
+    for sentinel in &mut watch {
+        sentinel.kill();
+    }
+    let lines = format!("sentinel monitor fleet 127.0.0.1 {} 2\n", old.port);
+    let stale = RedisServer::start_as(true, watch[0].port, &lines);
+    old.restart();
+    assert_eq!(old.command(&["ROLE"]), old.command(&["ROLE"]));
+    let found = nodes.discover().await.unwrap_err();
+    assert!(found.to_string().contains("missed the latest failover"), "{found}");
+    drop(stale);
+    let wrong_name = RedisSettings {
+        servers: Servers::Sentinel {
+            sentinels: vec![address(&RedisServer::start_sentinel(""))],
+            master: "fleet".to_owned(),
+            username: None,
+            password: None,
+        },
+        ..settings
+    };
+    let fault = Nodes::new(wrong_name).unwrap().discover().await.unwrap_err();
+    assert!(matches!(fault, SiteFault::Unsuitable { .. } | SiteFault::MasterUnknown { .. }), "{fault:?}");
+}
+
+#[tokio::test]
+async fn a_single_sentinel_that_is_left_is_enough() {
+    let master = RedisServer::start();
+    let _replica = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", master.port));
+    let mut watch = sentinels(3, &master, Duration::from_secs(5));
+    let nodes = Nodes::new(RedisSettings {
+        servers: Servers::Sentinel {
+            sentinels: watch.iter().map(address).collect(),
+            master: "fleet".to_owned(),
+            username: None,
+            password: None,
+        },
+        ..RedisSettings::single(NodeAddress::new("unused", 1))
+    })
+    .unwrap();
+    watch[0].kill();
+    watch[1].freeze();
+    assert_eq!(nodes.discover().await, Ok(address(&master)));
+    watch[1].thaw();
+}
+
+#[tokio::test]
+async fn in_a_cluster_the_master_of_the_slot_is_found_also_after_it_has_moved() {
+    let nodes = cluster(3);
+    let slot = slot_of(b"{keyward}:meta");
+    let owner = usize::from(slot / (16384 / 3)).min(2);
+    // Only one node is known at first, and not the one that is looked for.
+    let known = (owner + 1) % 3;
+    let found = Nodes::new(RedisSettings {
+        servers: Servers::Cluster(vec![address(&nodes[known])]),
+        ..RedisSettings::single(NodeAddress::new("unused", 1))
+    })
+    .unwrap();
+    assert_eq!(found.discover().await, Ok(address(&nodes[owner])));
+    // The slot moves to the third node; only source and target have been told.
+    let target = (owner + 2) % 3;
+    let id = nodes[target].command(&["CLUSTER", "MYID"]).text();
+    for node in [target, owner] {
+        let answer = nodes[node].command(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &id]);
+        assert_eq!(answer, Reply::Simple("OK".to_owned()));
+    }
+    assert_eq!(found.discover().await, Ok(address(&nodes[target])));
+    assert_eq!(found.learned().nodes.len(), 3, "the others were learned");
+}

@@ -1,0 +1,134 @@
+//! What is wrong with a real server is found, and what is right is not called wrong.
+
+use super::*;
+use crate::store::redis::node::Nodes;
+use crate::store::redis::server::{RedisServer, wait_until};
+use crate::store::redis::settings::Secret;
+
+async fn look(settings: RedisSettings, change: impl FnOnce(&mut Expectations)) -> Vec<Finding> {
+    let nodes = Nodes::new(settings.clone()).unwrap();
+    let address = nodes.discover().await.unwrap();
+    let (mut connection, facts) = nodes.connect(&address, None).await.unwrap();
+    let mut wanted = Expectations::of(&settings, address);
+    change(&mut wanted);
+    inspect(&mut connection, &facts, &wanted).await
+}
+
+fn single(server: &RedisServer) -> RedisSettings {
+    RedisSettings::single(NodeAddress::new("127.0.0.1", server.port))
+}
+
+/// What is not fine: severity and subject.
+fn complaints(findings: &[Finding]) -> Vec<(Severity, &str)> {
+    findings
+        .iter()
+        .filter(|finding| finding.severity != Severity::Fine)
+        .map(|finding| (finding.severity, finding.subject.as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_server_as_it_should_be_gives_no_complaint_and_is_not_changed() {
+    let server = RedisServer::start();
+    let findings = look(single(&server), |_| {}).await;
+    assert_eq!(complaints(&findings), [], "{findings:#?}");
+    assert_eq!(server.command(&["DBSIZE"]).integer(), 0);
+    assert_eq!(server.command(&["PUBSUB", "CHANNELS"]), crate::store::redis::server::Reply::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn eviction_and_missing_persistence_are_faults() {
+    let server = RedisServer::start();
+    server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    server.command(&["CONFIG", "SET", "appendonly", "no"]);
+    let findings = look(single(&server), |_| {}).await;
+    let both = [(Severity::Fault, "maxmemory-policy"), (Severity::Fault, "persistence")];
+    assert_eq!(complaints(&findings), both, "{findings:#?}");
+    let findings = look(single(&server), |wanted| wanted.allow_volatile = true).await;
+    assert_eq!(complaints(&findings), [both[0], (Severity::Warning, "persistence")]);
+    server.command(&["CONFIG", "SET", "save", "60 1000"]);
+    let findings = look(single(&server), |_| {}).await;
+    assert_eq!(complaints(&findings), [both[0], (Severity::Warning, "persistence")]);
+}
+
+#[tokio::test]
+async fn replicas_need_bounds_and_acknowledgements() {
+    let master = RedisServer::start();
+    let replica = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", master.port));
+    wait_until("the replica has its copy", || {
+        replica.command(&["INFO", "replication"]).text().contains("master_link_status:up")
+    });
+    let findings = look(single(&master), |_| {}).await;
+    assert_eq!(
+        complaints(&findings),
+        [(Severity::Warning, "min-replicas-to-write"), (Severity::Warning, "replicas")],
+        "{findings:#?}"
+    );
+    master.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let findings = look(single(&master), |wanted| wanted.revoke_acks = 1).await;
+    assert_eq!(complaints(&findings), [], "{findings:#?}");
+    assert!(findings.iter().any(|finding| finding.words.contains("longer than 11.0 s")), "{findings:#?}");
+    let findings = look(single(&master), |wanted| wanted.revoke_acks = 2).await;
+    assert_eq!(complaints(&findings), [(Severity::Fault, "replicas")]);
+}
+
+/// The rights that the documentation names, and one that is taken away.
+async fn with_rule(rule: &str, revoke_acks: usize) -> Vec<Finding> {
+    let server = RedisServer::start_with(&format!("user app on >secret {rule}"));
+    let settings = RedisSettings {
+        username: Some("app".to_owned()),
+        password: Some(Secret::new("secret".to_owned())),
+        ..single(&server)
+    };
+    let findings = look(settings, |wanted| wanted.revoke_acks = revoke_acks).await;
+    assert_eq!(server.command(&["DBSIZE"]).integer(), 0, "{rule}");
+    findings
+}
+
+#[tokio::test]
+async fn every_missing_right_is_named() {
+    let enough = "~{keyward}:* &{keyward}:* +@read +@write +@scripting +@connection +@pubsub +info +time";
+    let without = |rule: &str| format!("{enough} {rule}");
+    // Without CONFIG: INFO tells what matters.
+    let findings = with_rule(enough, 0).await;
+    assert_eq!(complaints(&findings), [], "{findings:#?}");
+    for (rule, name) in [
+        ("-hget", "right to HGET"),
+        ("-hset", "right to HSET"),
+        ("-incr", "right to INCR"),
+        ("-del", "right to DEL"),
+        ("-zadd", "right to ZADD"),
+        ("-eval", "right to EVAL"),
+        ("-evalsha", "right to EVALSHA"),
+        ("-publish", "right to PUBLISH {keyward}:confirmed:probe"),
+        ("-client|tracking", "right to CLIENT TRACKING"),
+    ] {
+        let findings = with_rule(&without(rule), 0).await;
+        let faults: Vec<_> =
+            findings.iter().filter(|f| f.severity == Severity::Fault).map(|f| f.subject.as_str()).collect();
+        assert!(faults.contains(&name), "{rule}: {findings:#?}");
+        assert!(faults.len() <= 2, "{rule}: {faults:?}");
+    }
+    let other_keys = with_rule("~other:* &* +@all", 0).await;
+    assert!(complaints(&other_keys).contains(&(Severity::Fault, "right to EVAL")), "{other_keys:#?}");
+    let other_channels = with_rule("~* &other +@all", 0).await;
+    assert!(
+        complaints(&other_channels).contains(&(Severity::Fault, "right to SUBSCRIBE {keyward}:revoked")),
+        "{other_channels:#?}"
+    );
+}
+
+#[test]
+fn encryption_matters_beyond_this_machine() {
+    let settings = |host: &str| RedisSettings::single(NodeAddress::new(host, 6379));
+    let severity = |host: &str| {
+        let settings = settings(host);
+        encryption(&Expectations::of(&settings, NodeAddress::new(host, 6379))).severity
+    };
+    for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
+        assert_eq!(severity(host), Severity::Fine, "{host}");
+    }
+    for host in ["10.0.0.1", "redis", "::2"] {
+        assert_eq!(severity(host), Severity::Warning, "{host}");
+    }
+}

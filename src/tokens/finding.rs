@@ -1,0 +1,63 @@
+//! What a look at the store has found: for the log at start and for `keyward store check`.
+
+use serde::Serialize;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at, as in `maxmemory-policy`.
+    pub subject: String,
+    /// How it is.
+    pub found: String,
+    /// How it should be.
+    pub wanted: String,
+    /// What to make of it.
+    pub severity: Severity,
+    /// Why it matters and what to do, for an operator; empty where all is well.
+    pub words: String,
+}
+
+/// What to make of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Fine,
+    /// It works, with a risk that somebody should know of.
+    Warning,
+    /// keyward cannot keep its promises on this store.
+    Fault,
+}
+
+impl Severity {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+impl Finding {
+    /// As it should be.
+    #[must_use]
+    pub fn fine(subject: impl Into<String>, found: impl Into<String>) -> Self {
+        let found = found.into();
+        Self { subject: subject.into(), wanted: found.clone(), found, severity: Severity::Fine, words: String::new() }
+    }
+
+    /// Not as it should be; `words` say why it matters and what to do.
+    #[must_use]
+    pub fn of(
+        severity: Severity,
+        subject: impl Into<String>,
+        found: impl Into<String>,
+        wanted: impl Into<String>,
+        words: impl Into<String>,
+    ) -> Self {
+        Self { subject: subject.into(), found: found.into(), wanted: wanted.into(), severity, words: words.into() }
+    }
+}
