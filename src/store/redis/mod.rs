@@ -40,7 +40,7 @@ use operations::{Announced, Cursor, Operations, WHOLE};
 const TOUCHES: usize = 256;
 
 /// How the operations reach the master.
-pub(super) trait Data: Send + Sync + 'static {
+trait Data: Send + Sync + 'static {
     /// Asks something. Handed over at once and pipelined; the answer is the master's.
     fn read(&self, question: Question) -> StoreFuture<Value>;
 
@@ -50,7 +50,7 @@ pub(super) trait Data: Send + Sync + 'static {
 }
 
 /// What can be asked.
-pub(super) enum Question {
+enum Question {
     /// A command.
     Command(Cmd),
     /// A script that changes nothing.
@@ -58,7 +58,7 @@ pub(super) enum Question {
 }
 
 /// How a removal reaches the fleet.
-pub(super) trait Coherence: Send + Sync + 'static {
+trait Coherence: Send + Sync + 'static {
     /// Returns when no other instance uses any more what was removed before this announcement, be it that each has said so,
     /// be it that it could not use anything any more.
     fn announced(&self, announced: Announced) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
@@ -78,7 +78,7 @@ struct Inner {
 
 impl RedisStore {
     /// `instance` is this process in the fleet: a random id of its own.
-    pub(super) fn new(
+    fn new(
         layout: Layout,
         key: RecordKey,
         instance: String,

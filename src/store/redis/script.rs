@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 
 /// A script. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Script {
+pub(super) struct Script {
     pub(super) source: Arc<str>,
     /// The SHA-1 of the source, in hexadecimal: what `EVALSHA` takes.
     pub(super) sha: Arc<str>,
@@ -15,8 +15,7 @@ pub struct Script {
 
 impl Script {
     /// From its source.
-    #[must_use]
-    pub fn new(source: &str) -> Self {
+    pub(super) fn new(source: &str) -> Self {
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, source.as_bytes());
         let mut sha = String::with_capacity(40);
         for byte in hash.as_ref() {
