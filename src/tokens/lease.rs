@@ -58,6 +58,12 @@ impl Lease {
         Self { terms, until: AtomicU64::new(now), since: AtomicU64::new(0), granted: Notify::new() }
     }
 
+    /// How long what comes with it lasts.
+    #[must_use]
+    pub fn terms(&self) -> &LeaseTerms {
+        &self.terms
+    }
+
     /// Whether it holds.
     #[must_use]
     pub fn holds(&self, now: Uptime) -> bool {

@@ -2,6 +2,7 @@
 
 use redis::ServerError;
 
+use super::fault::{self, Fault, Remedy};
 use crate::tokens::store::StoreError;
 
 /// What to do about an error answer. None of them has changed anything.
@@ -20,17 +21,14 @@ pub(super) enum Trouble {
 
 impl Trouble {
     pub(super) fn of(error: &ServerError) -> Self {
-        let words = words(error);
-        match error.code() {
-            "NOSCRIPT" => Self::NoScript,
-            "TRYAGAIN" | "ASK" | "LOADING" | "BUSY" => Self::Passing(words),
-            // A user without rights after a change of the ACL, too: the next connection may have them.
-            "MOVED" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" | "NOAUTH" => Self::Elsewhere(words),
-            "OOM" => Self::Refused(StoreError::Full(words)),
-            // A script's own words stand behind the code of the error that it met.
-            _ if words.contains("OOM command not allowed") => Self::Refused(StoreError::Full(words)),
-            _ if words.contains("READONLY ") => Self::Elsewhere(words),
-            _ => Self::Refused(StoreError::Unavailable(words)),
+        if error.code() == "NOSCRIPT" {
+            return Self::NoScript;
+        }
+        let Fault { error, remedy } = fault::judge_answer(error);
+        match remedy {
+            Remedy::Retry => Self::Passing(error.to_string()),
+            Remedy::Rediscover => Self::Elsewhere(error.to_string()),
+            Remedy::Nothing => Self::Refused(error),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What the service asks of a store in which order, and what it makes of the answers.
 
 use std::sync::Mutex;
-use std::time::Instant;
 
 use super::*;
+use crate::tokens::clock;
+use crate::tokens::lease::Lease;
 use crate::domain::Owner;
 use crate::tokens::cache::{Answer, Join};
 use crate::tokens::keyring::SecretBytes;
@@ -107,7 +108,7 @@ struct Desk {
 
 fn desk(store: Scripted) -> Desk {
     let store = Arc::new(store);
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let signed =
         SignedTokens::new("keyward".into(), [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))]).unwrap();
     let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
@@ -216,13 +217,13 @@ async fn what_an_issue_removed_is_forgotten() {
     let replaced = record(2, RecordKind::ApiKey);
     let issue = Issue::Issued { removed: vec![replaced.digest] };
     let desk = desk(Scripted { issue, ..Scripted::new() });
-    let Join::Leader(leader) = desk.cache.join(replaced.digest, Instant::now()) else { panic!("alone here") };
+    let Join::Leader(leader) = desk.cache.join(replaced.digest, clock::uptime()) else { panic!("alone here") };
     let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
-    leader.land(leader.fence(), Ok(answer), Instant::now()).unwrap();
-    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_some());
+    leader.land(leader.fence(), Ok(answer), clock::uptime()).unwrap();
+    assert!(desk.cache.recall(&replaced.digest, clock::uptime()).is_some());
     let command = Command::Issue { name: None, lifetime_minutes: None };
     desk.execute(&caller(RecordKind::ApiKey), command).await.unwrap();
-    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_none());
+    assert!(desk.cache.recall(&replaced.digest, clock::uptime()).is_none());
 }
 
 #[tokio::test]
