@@ -1,0 +1,252 @@
+//! The names of the keys, and of the channels.
+//!
+//! Layout 1. Every key begins with the prefix in braces, `{keyward}:` by default: one hash tag, so in a Cluster all of them
+//! are in one slot, and a script can change them in one step.
+//!
+//! | key | type | what |
+//! |---|---|---|
+//! | `r:<digest>` | hash | a record that is not retired: `b` the sealed body, `i` the id, `e` its end if it has one, `m` keys left to make if it is a bootstrap token. The only keys that the instances' caches follow. Time to live: [`BACKSTOP`] beyond its life |
+//! | `x:<digest>` | hash | a retired API key: as it was, and `x` when it was retired. No time to live |
+//! | `catalog` | hash | id → digest, sequence number (12 digits), owner if it is an API key; without separators |
+//! | `all` | sorted set | every entry of the catalog by time of issue |
+//! | `expiry` | sorted set | every record with an end by that end; not the retired ones |
+//! | `o:<owner>` | sorted set | the API keys of one owner by time of issue |
+//! | `ox:<owner>` | sorted set | the retired API keys of one owner by time of retirement, the newest [`crate::tokens::store::MOST_RETIRED`] |
+//! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
+//! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
+//! | `instances` | hash | instance id → beat: who is in the fleet |
+//! | `revocations` | number | how many announcements were made |
+//!
+//! | channel | what |
+//! |---|---|
+//! | `revoked` | number, space, revoker's instance id, space, then 32 bytes for each digest; `*`: more than 1024; nothing: everything that was removed before |
+//! | `confirmed:<instance id>` | what a revoker hears from the others |
+//!
+//! Digest and owner are 64 hexadecimal digits, ids 32, times milliseconds since 1970. An owner is the SHA-256 of its parts,
+//! each with its length, so that names stay short whatever a subject looks like. A member of a sorted set is a sequence
+//! number and an id: at the same moment, the one that was added first comes first. Times are exact there up to 2^53 ms.
+//!
+//! What the indexes say is for finding records. Who a record is, and how long it lives, is what its sealed body says; where
+//! the two disagree, the store is damaged. Redis' clock decides nothing: `now` is the caller's, and the time to live is a
+//! backstop for a fleet that has stopped, counted from the time of issue by intervals, so that it does not matter what
+//! Redis' clock says. Entries of the indexes outlive a record that went that way, or by an operator's `DEL`; lists pass
+//! them over, and the purge removes them with time.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use crate::domain::{Owner, Record, TokenDigest, TokenId};
+
+/// The layout that this code writes, and the newest one that it reads.
+pub(super) const LAYOUT: u32 = 1;
+
+/// How long a record stays in Redis after its end if nobody purges it. More than any clock is off, by far: who decides
+/// whether a record has expired is keyward, with the end that is in the sealed body.
+pub(super) const BACKSTOP: Duration = Duration::from_secs(3600);
+
+/// The longest time to live that is set: a hundred years. Whatever lives longer has none; Redis refuses huge ones.
+const LONGEST_TIME_TO_LIVE_MILLIS: i64 = 100 * 366 * 86_400 * 1000;
+
+/// The names of one fleet's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// `{keyward}:`
+    pub(super) prefix: String,
+}
+
+impl Layout {
+    /// `name` is the prefix without braces; it must not contain any.
+    pub(super) fn new(name: &str) -> Self {
+        Self { prefix: format!("{{{name}}}:") }
+    }
+
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// What all records begin with: the prefix that the caches follow.
+    pub(super) fn records(&self) -> String {
+        self.key("r:")
+    }
+
+    pub(super) fn record(&self, digest: TokenDigest) -> String {
+        let mut key = String::with_capacity(self.prefix.len() + 2 + 64);
+        key.push_str(&self.prefix);
+        key.push_str("r:");
+        push_hex(&mut key, digest.as_bytes());
+        key
+    }
+
+    pub(super) fn retired(&self, digest: TokenDigest) -> String {
+        self.key(&format!("x:{}", hex(digest.as_bytes())))
+    }
+
+    /// `owner` as [`owner_name`] says it.
+    pub(super) fn owned(&self, owner: &str) -> String {
+        self.key(&format!("o:{owner}"))
+    }
+
+    /// `owner` as [`owner_name`] says it.
+    pub(super) fn retired_of(&self, owner: &str) -> String {
+        self.key(&format!("ox:{owner}"))
+    }
+
+    pub(super) fn meta(&self) -> String {
+        self.key("meta")
+    }
+
+    pub(super) fn instances(&self) -> String {
+        self.key("instances")
+    }
+
+    pub(super) fn revocations(&self) -> String {
+        self.key("revocations")
+    }
+
+    /// Those that every operation on records names first: see `scripts/records.lua`.
+    pub(super) fn common(&self) -> Vec<String> {
+        let mut keys = vec![self.meta(), self.instances(), self.revocations()];
+        keys.extend(["catalog", "all", "expiry", "used"].map(|name| self.key(name)));
+        keys
+    }
+
+    /// The channel of announcements.
+    pub(super) fn revoked(&self) -> String {
+        self.key("revoked")
+    }
+
+    /// The channel on which an instance hears that its announcements have been heeded.
+    pub(super) fn confirmed(&self, instance: &str) -> String {
+        self.key(&format!("confirmed:{instance}"))
+    }
+}
+
+/// What an owner is called in key names.
+pub(super) fn owner_name(owner: &Owner) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut part = |text: &str| {
+        context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(text.as_bytes());
+    };
+    part(&owner.token_api);
+    part(&owner.subject);
+    // Third and only if there is one: no length can be taken for its absence.
+    if let Some(origin) = &owner.origin {
+        part(origin);
+    }
+    hex(context.finish().as_ref())
+}
+
+/// How long Redis keeps a record unasked; `None`: for ever.
+pub(super) fn time_to_live_millis(record: &Record) -> Option<i64> {
+    let life = record.expires_at?.unix_millis().saturating_sub(record.issued_at.unix_millis()).max(0);
+    let backstop = i64::try_from(BACKSTOP.as_millis()).unwrap_or(i64::MAX);
+    Some(life.saturating_add(backstop)).filter(|&millis| millis <= LONGEST_TIME_TO_LIVE_MILLIS)
+}
+
+/// An id as it stands in the catalog.
+pub(super) fn id_name(id: TokenId) -> String {
+    hex(id.as_bytes())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.extend([byte >> 4, byte & 15].iter().filter_map(|&half| char::from_digit(u32::from(half), 16)));
+    }
+}
+
+/// The digest from its 64 hexadecimal digits; `None`: it is something else.
+pub(super) fn digest_from_hex(text: &[u8]) -> Option<TokenDigest> {
+    from_hex::<32>(text).map(TokenDigest::from_bytes)
+}
+
+fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let &[high, low] = pair else { return None };
+        let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        *byte = digit(high)? << 4 | digit(low)?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Identity, RecordKind, Timestamp};
+
+    fn owner(token_api: &str, origin: Option<&str>, subject: &str) -> Owner {
+        Owner { token_api: token_api.into(), origin: origin.map(Into::into), subject: subject.into() }
+    }
+
+    #[test]
+    fn every_key_has_the_hash_tag() {
+        let layout = Layout::new("keyward");
+        let digest = TokenDigest::from_bytes([0xab; 32]);
+        assert_eq!(layout.record(digest), format!("{{keyward}}:r:{}", "ab".repeat(32)));
+        assert!(layout.record(digest).starts_with(&layout.records()));
+        assert_eq!(layout.common().len(), 7);
+        let mut keys = layout.common();
+        keys.extend([layout.retired(digest), layout.owned("o"), layout.retired_of("o"), layout.revoked()]);
+        assert!(
+            keys.iter().all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())),
+            "{keys:?}"
+        );
+    }
+
+    #[test]
+    fn different_owners_have_different_names() {
+        let owners = [
+            owner("a", None, "b"),
+            owner("b", None, "a"),
+            owner("ab", None, ""),
+            owner("", None, "ab"),
+            owner("a", Some(""), "b"),
+            owner("a", Some("b"), ""),
+            owner("a", Some("b"), "b"),
+        ];
+        let names: std::collections::BTreeSet<_> = owners.iter().map(owner_name).collect();
+        assert_eq!(names.len(), owners.len());
+        assert!(names.iter().all(|name| name.len() == 64));
+    }
+
+    #[test]
+    fn a_digest_survives_its_hexadecimal_form() {
+        let digest = TokenDigest::from_bytes(std::array::from_fn(|at| u8::try_from(at * 7 % 256).unwrap()));
+        assert_eq!(digest_from_hex(hex(digest.as_bytes()).as_bytes()), Some(digest));
+        let (short, signed, word) = ("a".repeat(63), "+a".repeat(32), "é".repeat(32));
+        for wrong in ["", short.as_str(), &signed, &word] {
+            assert_eq!(digest_from_hex(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_time_to_live_is_the_life_and_an_hour() {
+        let record = |issued, end: Option<i64>| Record {
+            digest: TokenDigest::from_bytes([0; 32]),
+            id: TokenId::from_uuid(uuid::Uuid::nil()),
+            token_api: "a".into(),
+            kind: RecordKind::ApiKey,
+            origin: None,
+            identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
+            name: None,
+            issued_at: Timestamp::from_unix_millis(issued),
+            expires_at: end.map(Timestamp::from_unix_millis),
+            last_used_at: None,
+        };
+        assert_eq!(time_to_live_millis(&record(5, None)), None);
+        assert_eq!(time_to_live_millis(&record(1_000, Some(61_000))), Some(3_660_000));
+        assert_eq!(time_to_live_millis(&record(61_000, Some(1_000))), Some(3_600_000), "never in the past");
+        assert_eq!(time_to_live_millis(&record(i64::MIN, Some(i64::MAX))), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! The calls by which an instance belongs to the fleet, as scripts, and what their answers mean. Nothing here talks to Redis.
+
+use redis::Value;
+
+use super::calls::{self, Call};
+use super::fault::unexpected;
+use super::layout::{LAYOUT, Layout};
+use super::operations::fresh_generation;
+use super::reply;
+use crate::tokens::store::StoreError;
+
+/// What an instance hears when it says that it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Beat {
+    /// How often it has said so since it was registered.
+    pub(super) beat: u64,
+    /// The generation of the data.
+    pub(super) generation: String,
+    /// The generation was made by this very call: the data was lost.
+    pub(super) is_new_generation: bool,
+}
+
+/// Whether the store is for our keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// It is, or has been tied to them by this call.
+    Bound,
+    /// It is tied to others.
+    OtherKeys,
+    /// A newer keyward has changed the layout to this one.
+    Newer(String),
+}
+
+/// Says that `instance` is there.
+pub(super) fn heartbeat(layout: &Layout, instance: &str) -> Call {
+    Call::new(&calls::HEARTBEAT, vec![layout.meta(), layout.instances(), layout.revocations()])
+        .argument(layout.prefix.as_str())
+        .argument(instance)
+        .argument(fresh_generation())
+}
+
+/// What [`heartbeat`] returned.
+pub(super) fn beat(value: Value) -> Result<Beat, StoreError> {
+    let [beat, generation, is_new] = reply::parts::<3>(value)?;
+    Ok(Beat {
+        beat: reply::count(beat)?,
+        generation: reply::text(generation)?,
+        is_new_generation: reply::number(is_new)? == 1,
+    })
+}
+
+/// Takes the instances off the register whose beat is still this one.
+pub(super) fn forget_instances(layout: &Layout, silent: &[(String, u64)]) -> Call {
+    let call = Call::new(&calls::FORGET_INSTANCES, vec![layout.instances()]);
+    silent.iter().fold(call, |call, (id, beat)| call.argument(id.as_str()).argument(beat.to_string()))
+}
+
+/// Takes `instance` off the register: it is stopping.
+pub(super) fn goodbye(layout: &Layout, instance: &str) -> Call {
+    Call::new(&calls::GOODBYE, vec![layout.instances()]).argument(instance)
+}
+
+/// Ties the store to the keys with this fingerprint at first use, and holds it to them ever after.
+pub(super) fn bind_keys(layout: &Layout, fingerprint: &[u8]) -> Call {
+    Call::new(&calls::BIND_KEYS, vec![layout.meta()]).lasting().argument(fingerprint).argument(LAYOUT.to_string())
+}
+
+/// What [`bind_keys`] returned.
+pub(super) fn binding(value: Value) -> Result<Binding, StoreError> {
+    let mut parts = reply::list(value)?.into_iter();
+    let mut next = || reply::text(parts.next().unwrap_or_default());
+    match next()?.as_str() {
+        "bound" => Ok(Binding::Bound),
+        "other keys" => Ok(Binding::OtherKeys),
+        "newer" => Ok(Binding::Newer(next()?)),
+        _ => Err(unexpected("a known outcome")),
+    }
+}

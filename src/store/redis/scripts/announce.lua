@@ -1,0 +1,42 @@
+-- Begins every script that removes something, or that belongs to the fleet. It removes nothing itself.
+--
+-- KEYS: 1 meta, 2 instances, 3 revocations. ARGV: 1 the prefix with its braces and colon, 2 this instance's id, 3 a random
+-- id, for a generation if there is none.
+local META, INSTANCES, REVOCATIONS = KEYS[1], KEYS[2], KEYS[3]
+local PREFIX, ME, FRESH = ARGV[1], ARGV[2], ARGV[3]
+
+-- How many digests are named; for more, everyone drops everything.
+local MOST_NAMED = 1024
+
+-- When memory is full, Redis refuses a script's first write unless it is of a kind that can free memory, and lets
+-- later ones pass. What removes, and the heartbeat, must go on when memory is full, so they begin with a removal of nothing.
+local function despite_full_memory()
+  redis.call('HDEL', META, '')
+end
+
+-- The generation of the data, and 1 if it was made just now because there was none: what was kept before is lost.
+local function generation()
+  local found = redis.call('HGET', META, 'generation')
+  if found then
+    return found, 0
+  end
+  redis.call('HSET', META, 'generation', FRESH)
+  return FRESH, 1
+end
+
+-- Tells every instance that the records under these digests are gone; of none: that everything that was removed before
+-- is. Returns the announcement's number, who is registered, and the generation.
+local function announce(digests)
+  local named = '*'
+  if #digests <= MOST_NAMED then
+    local parts = {}
+    for at, digest in ipairs(digests) do
+      parts[at] = digest:gsub('%x%x', function(byte) return string.char(tonumber(byte, 16)) end)
+    end
+    named = table.concat(parts)
+  end
+  local number = redis.call('INCR', REVOCATIONS)
+  redis.call('PUBLISH', PREFIX .. 'revoked', string.format('%.0f', number) .. ' ' .. ME .. ' ' .. named)
+  local current, is_new = generation()
+  return { number, redis.call('HGETALL', INSTANCES), current, is_new }
+end

@@ -1,0 +1,196 @@
+-- Begins every script that deals with records. After announce.lua.
+--
+-- KEYS: 4 catalog, 5 all, 6 expiry, 7 used; further ones are those that the operation knows beforehand. What is found only
+-- through the catalog is named here: it has the same hash tag, so it is in the same slot.
+local CATALOG, ALL, EXPIRY, USED = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+
+-- How many values go into one call: Lua's stack ends at some 8000.
+local MANY = 1000
+
+local function record_key(digest) return PREFIX .. 'r:' .. digest end
+local function retired_key(digest) return PREFIX .. 'x:' .. digest end
+local function owner_key(owner) return PREFIX .. 'o:' .. owner end
+local function retired_list_key(owner) return PREFIX .. 'ox:' .. owner end
+
+-- One command for many values, in as few calls as Lua allows. `key` may be nil: the values are the keys.
+local function call_for_many(command, key, values)
+  for first = 1, #values, MANY do
+    local last = math.min(first + MANY - 1, #values)
+    if key then
+      redis.call(command, key, unpack(values, first, last))
+    else
+      redis.call(command, unpack(values, first, last))
+    end
+  end
+end
+
+-- The same for a command that answers with one value each (nil comes as false).
+local function values_of_many(command, key, fields)
+  local values = {}
+  for first = 1, #fields, MANY do
+    local last = math.min(first + MANY - 1, #fields)
+    for _, value in ipairs(redis.call(command, key, unpack(fields, first, last))) do
+      values[#values + 1] = value
+    end
+  end
+  return values
+end
+
+-- A line of the catalog, taken apart. `member` is what stands for the record in every sorted set.
+local function entry_of(id, line)
+  return { id = id, digest = line:sub(1, 64), member = line:sub(65, 76) .. id, owner = line:sub(77) }
+end
+
+-- The entry of a record by its id; nil if there is none.
+local function entry(id)
+  local line = redis.call('HGET', CATALOG, id)
+  return line and entry_of(id, line) or nil
+end
+
+-- The entries of members of a sorted set, in that order. What the catalog does not know has no digest.
+local function entries(members)
+  local ids = {}
+  for at, member in ipairs(members) do ids[at] = member:sub(13) end
+  local found = {}
+  for at, line in ipairs(values_of_many('HMGET', CATALOG, ids)) do
+    found[at] = line and entry_of(ids[at], line) or { id = ids[at], owner = '' }
+    found[at].member = members[at]
+  end
+  return found
+end
+
+-- What an operation returns that finds the indexes in a state that it never makes, before it has changed anything.
+local DAMAGED = { 'damaged', 'the list of an owner names the record of another' }
+
+-- The API keys of an owner, oldest first; nil if the list is damaged.
+local function entries_of(owner)
+  local list = entries(redis.call('ZRANGE', owner_key(owner), 0, -1))
+  for _, found in ipairs(list) do
+    if found.digest and found.owner ~= owner then return nil end
+    found.owner = owner
+  end
+  return list
+end
+
+-- Whether a record is there, live or retired. Its index entries outlive it when it goes by time to live or by hand.
+local function is_there(digest)
+  return redis.call('EXISTS', record_key(digest), retired_key(digest)) > 0
+end
+
+-- Takes these entries out of everything, with their records.
+local function erase(list)
+  local keys, digests, ids, members, owners = {}, {}, {}, {}, {}
+  for _, found in ipairs(list) do
+    ids[#ids + 1] = found.id
+    members[#members + 1] = found.member
+    if found.digest then
+      keys[#keys + 1] = record_key(found.digest)
+      keys[#keys + 1] = retired_key(found.digest)
+      digests[#digests + 1] = found.digest
+    end
+    if found.owner ~= '' then
+      local theirs = owners[found.owner] or {}
+      theirs[#theirs + 1] = found.member
+      owners[found.owner] = theirs
+    end
+  end
+  call_for_many('DEL', nil, keys)
+  call_for_many('HDEL', CATALOG, ids)
+  call_for_many('ZREM', ALL, members)
+  call_for_many('ZREM', EXPIRY, members)
+  call_for_many('HDEL', USED, digests)
+  for owner, theirs in pairs(owners) do
+    call_for_many('ZREM', owner_key(owner), theirs)
+    call_for_many('ZREM', retired_list_key(owner), theirs)
+  end
+end
+
+-- Whether the record under `digest` can vouch at `now`: nothing if so, else why not. '' vouches always: somebody outside.
+-- Second, how many keys a bootstrap token has left.
+local function refusal(digest, now)
+  if digest == '' then return nil end
+  local kept = redis.call('HMGET', record_key(digest), 'b', 'e', 'm')
+  if not kept[1] or (kept[2] and tonumber(kept[2]) <= tonumber(now)) then return 'gone' end
+  return nil, kept[3]
+end
+
+-- Entries whose record is there and not retired, and the others. Mostly all are there, and one call says so for many.
+local function split(list)
+  local there, others = {}, {}
+  for first = 1, #list, MANY do
+    local last = math.min(first + MANY - 1, #list)
+    local keys = {}
+    for at = first, last do
+      if list[at].digest then keys[#keys + 1] = record_key(list[at].digest) end
+    end
+    local all_are = #keys == last - first + 1 and redis.call('EXISTS', unpack(keys)) == #keys
+    for at = first, last do
+      local found = list[at]
+      local is = all_are or (found.digest and redis.call('EXISTS', record_key(found.digest)) > 0)
+      local to = is and there or others
+      to[#to + 1] = found
+    end
+  end
+  return there, others
+end
+
+-- The digests of entries.
+local function digests_of(list)
+  local digests = {}
+  for at, found in ipairs(list) do digests[at] = found.digest end
+  return digests
+end
+
+-- Records as they are kept, for who can open the bodies: each as digest, member, id, body, end, keys left, retired at, last
+-- used; '' for what is not there. Those that are gone are left out.
+local function kept(list)
+  local known, rows = {}, {}
+  for _, found in ipairs(list) do
+    if found.digest then known[#known + 1] = found end
+  end
+  local used = values_of_many('HMGET', USED, digests_of(known))
+  for at, found in ipairs(known) do
+    local row = redis.call('HMGET', record_key(found.digest), 'i', 'b', 'e', 'm')
+    local retired_at = ''
+    if not row[2] then
+      row = redis.call('HMGET', retired_key(found.digest), 'i', 'b', 'e', 'm', 'x')
+      retired_at = row[5] or '?' -- no number: damage
+    end
+    if row[2] then
+      rows[#rows + 1] =
+        { found.digest, found.member, row[1] or '', row[2], row[3] or '', row[4] or '', retired_at, used[at] or '' }
+    end
+  end
+  return rows
+end
+
+-- Retires these API keys of one owner, given oldest first, at `now`: each leaves the records, where whoever lets a token in
+-- looks, and goes to the list of retired keys, of which the newest `most` are kept. Of what has expired nothing is left.
+local function retire(list, now, most)
+  local owner = list[1] and list[1].owner
+  if not owner then return end
+  local live, over = {}, {}
+  for _, found in ipairs(list) do
+    local ends_at = redis.call('HGET', record_key(found.digest), 'e')
+    local to = ends_at and tonumber(ends_at) <= tonumber(now) and over or live
+    to[#to + 1] = found
+  end
+  for at = 1, #live - most do over[#over + 1] = live[at] end
+  erase(over)
+  local members = {}
+  for at = math.max(1, #live - most + 1), #live do
+    local found = live[at]
+    local key = retired_key(found.digest)
+    redis.call('RENAME', record_key(found.digest), key)
+    redis.call('HSET', key, 'x', now)
+    redis.call('PERSIST', key)
+    redis.call('ZADD', retired_list_key(owner), now, found.member)
+    members[#members + 1] = found.member
+  end
+  call_for_many('ZREM', owner_key(owner), members)
+  call_for_many('ZREM', EXPIRY, members)
+  local too_many = redis.call('ZCARD', retired_list_key(owner)) - most
+  if too_many > 0 then
+    erase(entries(redis.call('ZRANGE', retired_list_key(owner), 0, too_many - 1)))
+  end
+end

@@ -1,0 +1,196 @@
+//! The store against real servers, without the parts that find the master and watch over the fleet.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ToRedisArgs};
+
+use super::*;
+use crate::store::conformance::{self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
+
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+#[path = "../../../tests/it/support/redis.rs"]
+mod server;
+
+mod announcements;
+mod damage;
+mod large;
+mod membership;
+mod model;
+mod outages;
+
+use server::RedisServer;
+
+/// One connection to one server.
+struct Plain(MultiplexedConnection);
+
+impl Plain {
+    async fn connect(url: &str) -> Self {
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+        let client = redis::Client::open(url).unwrap();
+        Self(client.get_multiplexed_async_connection_with_config(&patient).await.unwrap())
+    }
+
+    async fn run(mut connection: MultiplexedConnection, call: Call) -> Result<Value, StoreError> {
+        let mut result = call.by_name().query_async(&mut connection).await;
+        if result.as_ref().is_err_and(|error: &redis::RedisError| error.code() == Some("NOSCRIPT")) {
+            result = call.by_source().query_async(&mut connection).await;
+        }
+        result.map_err(|error| fault::judge(&error).error)
+    }
+}
+
+impl Data for Plain {
+    fn read(&self, question: Question) -> StoreFuture<Value> {
+        let mut connection = self.0.clone();
+        Box::pin(async move {
+            match question {
+                Question::Command(command) => {
+                    command.query_async(&mut connection).await.map_err(|error| fault::judge(&error).error)
+                }
+                Question::Script(call) => Self::run(connection, call).await,
+            }
+        })
+    }
+
+    fn change(&self, call: Call) -> StoreFuture<Value> {
+        Box::pin(Self::run(self.0.clone(), call))
+    }
+}
+
+/// Keeps what was announced.
+#[derive(Default)]
+struct Diary(Mutex<Vec<Announced>>);
+
+impl Coherence for Diary {
+    fn announced(&self, announced: Announced) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.0.lock().unwrap().push(announced);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A server with a store on it.
+struct World {
+    server: RedisServer,
+    connection: MultiplexedConnection,
+    store: Arc<RedisStore>,
+    diary: Arc<Diary>,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::speaking("resp3").await
+    }
+
+    async fn speaking(protocol: &str) -> Self {
+        let server = RedisServer::start();
+        let plain = Plain::connect(&format!("{}/?protocol={protocol}", server.url())).await;
+        let (connection, diary) = (plain.0.clone(), Arc::new(Diary::default()));
+        let coherence: Arc<dyn Coherence> = Arc::clone(&diary) as _;
+        let store = RedisStore::new(Layout::new("keyward"), key(), "me".into(), Arc::new(plain), coherence);
+        Self { server, connection, store: Arc::new(store), diary }
+    }
+
+    async fn with(records: impl IntoIterator<Item = Record>) -> Self {
+        let world = Self::new().await;
+        for record in records {
+            world.store.provision(record).await.unwrap();
+        }
+        world
+    }
+
+    /// What an operator, or somebody else, may do.
+    async fn command<T: redis::FromRedisValue>(&self, name: &str, arguments: &[&dyn Argument]) -> T {
+        let mut command = redis::cmd(name);
+        for argument in arguments {
+            argument.add(&mut command);
+        }
+        command.query_async(&mut self.connection.clone()).await.unwrap()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.store.inner.operations.layout
+    }
+
+    /// What was announced since this was last asked.
+    fn announcements(&self) -> Vec<Announced> {
+        std::mem::take(&mut *self.diary.0.lock().unwrap())
+    }
+
+    async fn all(&self) -> Vec<Record> {
+        self.store.browse(Filter::default()).await.unwrap()
+    }
+}
+
+trait Argument {
+    fn add(&self, command: &mut Cmd);
+}
+
+impl<T: ToRedisArgs> Argument for T {
+    fn add(&self, command: &mut Cmd) {
+        command.arg(self);
+    }
+}
+
+fn key() -> RecordKey {
+    RecordKey::new(&[7; 32])
+}
+
+async fn fresh() -> (RedisServer, Arc<dyn Store>) {
+    let world = World::new().await;
+    (world.server, world.store)
+}
+
+mod conforms {
+    use super::*;
+    conformance::conforms! { fresh }
+}
+
+#[tokio::test]
+async fn the_older_protocol_will_do() {
+    let world = World::speaking("resp2").await;
+    let records = [expiring(api_key(1, "ann"), at(1)), bootstrap(2, "ann", 2)];
+    for record in records.clone() {
+        world.store.provision(record).await.unwrap();
+    }
+    assert_eq!(world.store.find(digest(1)).await.unwrap(), Some(records[0].clone()));
+    assert_eq!(world.all().await, records);
+    let removed = world.store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    assert_eq!(removed, Some(vec![digest(1)]));
+    assert_eq!(world.announcements().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_issued_at_the_same_moment_is_listed_in_the_order_of_issue() {
+    let tied = |number| Record { issued_at: NOW, ..api_key(number, "ann") };
+    let order: Vec<u64> = (1..40).map(|number| number * 17 % 40).collect();
+    let world = World::with(order.iter().map(|&number| tied(number))).await;
+    let expected: Vec<_> = order.into_iter().map(digest).collect();
+    let listed = world.store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap().unwrap();
+    assert_eq!(listed.iter().map(|listed| listed.record.digest).collect::<Vec<_>>(), expected);
+    assert_eq!(world.all().await.iter().map(|record| record.digest).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_look_up_is_one_command() {
+    let world = World::with([api_key(1, "ann")]).await;
+    let (all, reads) = (world.server.calls(""), world.server.calls("hmget"));
+    assert_eq!(world.store.find(digest(1)).await.unwrap(), Some(api_key(1, "ann")));
+    assert_eq!(world.store.find(digest(2)).await.unwrap(), None);
+    assert_eq!(world.server.calls("hmget") - reads, 2);
+    // And the three INFO by which we know.
+    assert_eq!(world.server.calls("") - all, 2 + 3);
+}
+
+#[tokio::test]
+async fn a_record_lives_an_hour_longer_in_redis_than_its_token_by_whichever_clock() {
+    let start = crate::domain::Timestamp::from_system(std::time::SystemTime::now());
+    // Redis' clock is years off from the tokens' in both directions.
+    for (number, issued_at) in [(1, NOW), (2, Timestamp::from_unix_millis(1_000)), (3, start)] {
+        let ends = Timestamp::from_unix_millis(issued_at.unix_millis() + 60_000);
+        let world = World::with([expiring(Record { issued_at, ..api_key(number, "ann") }, ends)]).await;
+        let left: i64 = world.command("PTTL", &[&world.layout().record(digest(number))]).await;
+        assert!((3_650_000..=3_660_000).contains(&left), "{left} ms");
+    }
+}

@@ -1,0 +1,98 @@
+//! What is announced, and how.
+
+use super::*;
+
+/// Hears the channel of announcements.
+struct Listener(redis::Connection);
+
+impl Listener {
+    fn new(world: &World) -> Self {
+        let mut connection = redis::Client::open(world.server.url()).unwrap().get_connection().unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        redis::cmd("SUBSCRIBE").arg(world.layout().revoked()).exec(&mut connection).unwrap();
+        Self(connection)
+    }
+
+    fn next(&mut self) -> Vec<u8> {
+        let [_, _, payload] = reply::parts::<3>(self.0.recv_response().unwrap()).unwrap();
+        reply::bytes(payload).unwrap().unwrap()
+    }
+}
+
+fn payload(number: u64, digests: &[TokenDigest]) -> Vec<u8> {
+    let mut bytes = format!("{number} me ").into_bytes();
+    digests.iter().for_each(|digest| bytes.extend(digest.as_bytes()));
+    bytes
+}
+
+#[tokio::test]
+async fn every_removal_is_announced_by_number_revoker_and_digests() {
+    let world = World::with((1..=9).map(|number| api_key(number, "ann"))).await;
+    let mut listener = Listener::new(&world);
+    let store = &world.store;
+    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Removed);
+    assert_eq!(listener.next(), payload(1, &[digest(1)]));
+    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Absent);
+    assert_eq!(listener.next(), payload(2, &[digest(1)]), "also what was not there");
+    assert_eq!(store.remove(Voucher::Outside, digest(2), Afterlife::Retired, NOW).await.unwrap(), Removal::Removed);
+    assert_eq!(listener.next(), payload(3, &[digest(2)]));
+    store.issue(by(4), api_key(10, "ann"), Place::Instead, NOW).await.unwrap();
+    let others: Vec<_> = (3..=9).map(digest).collect();
+    assert_eq!(listener.next(), payload(4, &others));
+    store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    assert_eq!(listener.next(), payload(5, &[digest(10)]));
+    store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    assert_eq!(listener.next(), payload(6, &[]), "bare");
+    store.settle().await.unwrap();
+    assert_eq!(listener.next(), payload(7, &[]));
+    let announced = world.announcements();
+    assert_eq!(announced.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    assert!(announced.iter().all(|one| one.generation == announced[0].generation), "{announced:?}");
+    let fresh: Vec<_> = announced.iter().map(|one| one.is_new_generation).collect();
+    assert_eq!(fresh, [true, false, false, false, false, false, false]);
+}
+
+#[tokio::test]
+async fn what_removes_nothing_by_its_nature_is_not_announced() {
+    let world = World::with([api_key(1, "ann"), expiring(api_key(2, "bob"), at(1))]).await;
+    let store = &world.store;
+    store.issue(by(1), api_key(3, "ann"), Place::Beside, NOW).await.unwrap();
+    store.issue(by(1), api_key(4, "ann"), Place::Alone, NOW).await.unwrap();
+    store.issue(by(99), api_key(5, "ann"), Place::Instead, NOW).await.unwrap();
+    store.remove(by(99), digest(1), Afterlife::Gone, NOW).await.unwrap();
+    store.remove_owned(by(99), owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    store.touch(vec![(digest(1), NOW)]).await.unwrap();
+    store.purge(NOW, 10).await.unwrap();
+    assert_eq!(world.announcements(), []);
+    store.issue(by(1), api_key(6, "bob"), Place::Alone, at(2)).await.unwrap();
+    assert_eq!(world.announcements().len(), 1, "an expired one had to go");
+    store.issue(by(1), api_key(7, "cid"), Place::Instead, NOW).await.unwrap();
+    assert_eq!(world.announcements().len(), 1, "perhaps the repetition of a call whose answer was lost");
+}
+
+#[tokio::test]
+async fn an_announcement_names_who_is_registered() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        Plain::run(world.connection.clone(), super::super::membership::heartbeat(world.layout(), "one")).await.unwrap();
+    }
+    Plain::run(world.connection.clone(), super::super::membership::heartbeat(world.layout(), "two")).await.unwrap();
+    world.store.settle().await.unwrap();
+    let mut instances = world.announcements().remove(0).instances;
+    instances.sort();
+    assert_eq!(instances, [("one".to_owned(), 3), ("two".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn more_than_1024_are_announced_as_everything() {
+    let world = World::with((0..1024).map(|number| api_key(number, "ann"))).await;
+    let mut listener = Listener::new(&world);
+    let revoke = || world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW);
+    assert_eq!(revoke().await.unwrap().map(|removed| removed.len()), Some(1024));
+    assert_eq!(listener.next().len(), "1 me ".len() + 1024 * 32);
+    for number in 0..1025 {
+        world.store.provision(api_key(number, "ann")).await.unwrap();
+    }
+    assert_eq!(revoke().await.unwrap().map(|removed| removed.len()), Some(1025));
+    assert_eq!(listener.next(), b"2 me *");
+}

@@ -1,0 +1,87 @@
+//! Lost data, lost scripts, no memory.
+
+use super::super::membership;
+use super::*;
+
+#[tokio::test]
+async fn after_a_flush_everything_is_absent_and_the_generation_is_another() {
+    let world = World::with([api_key(1, "ann"), bootstrap(2, "ann", 3)]).await;
+    world.store.settle().await.unwrap();
+    let before = world.announcements().remove(0).generation;
+    let _: () = world.command("FLUSHDB", &[]).await;
+    let store = &world.store;
+    assert_eq!(store.find(digest(1)).await.unwrap(), None);
+    assert_eq!(store.find_by_id("platform".into(), api_key(1, "ann").id).await.unwrap(), None);
+    assert_eq!(store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap(), Some(vec![]));
+    assert_eq!(store.owned(by(1), owner("ann"), NOW).await.unwrap(), None);
+    assert_eq!(world.all().await, []);
+    assert_eq!(store.issue(by(2), api_key(3, "ann"), Place::Beside, NOW).await.unwrap(), Issue::VoucherGone);
+    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Absent);
+    let announced = world.announcements().remove(0);
+    assert!(announced.is_new_generation && announced.generation != before);
+    store.provision(api_key(1, "ann")).await.unwrap();
+    assert_eq!(world.all().await, [api_key(1, "ann")]);
+}
+
+#[tokio::test]
+async fn scripts_that_are_forgotten_are_sent_again() {
+    let world = World::with([api_key(1, "ann")]).await;
+    for number in 2..10 {
+        let _: () = world.command("SCRIPT", &[&"FLUSH"]).await;
+        assert_eq!(
+            world.store.issue(by(1), api_key(number, "ann"), Place::Beside, NOW).await.unwrap(),
+            Issue::Issued { removed: vec![] }
+        );
+        let _: () = world.command("SCRIPT", &[&"FLUSH"]).await;
+        let listed = world.store.owned(by(1), owner("ann"), NOW).await.unwrap().unwrap();
+        assert_eq!(listed.len(), usize::try_from(number).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_issues_nothing_and_goes_on_revoking() {
+    let records =
+        (1..=6).map(|number| api_key(number, "ann")).chain([expiring(session(7, "ann"), NOW), bootstrap(8, "bob", 2)]);
+    let world = World::with(records).await;
+    let before = world.all().await;
+    let _: () = world.command("CONFIG", &[&"SET", &"maxmemory", &"100kb"]).await;
+    let store = &world.store;
+    let is_full = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Full(_)));
+    assert!(is_full(store.provision(api_key(9, "ann")).await));
+    for place in [Place::Beside, Place::Alone] {
+        let issue = store.issue(by(8), api_key(9, "bob"), place, NOW).await.map(|_| ());
+        assert!(is_full(issue), "{place:?}");
+    }
+    assert!(is_full(store.issue(by(8), api_key(9, "ann"), Place::Instead, NOW).await.map(|_| ())));
+    assert!(is_full(store.check().await));
+    assert_eq!(world.all().await, before, "nothing was spent or removed");
+
+    assert_eq!(store.find(digest(1)).await.unwrap(), Some(api_key(1, "ann")));
+    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Removed);
+    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Absent);
+    assert_eq!(store.remove(Voucher::Outside, digest(2), Afterlife::Retired, NOW).await.unwrap(), Removal::Removed);
+    store.settle().await.unwrap();
+    assert_eq!(store.purge(NOW, 10).await.unwrap(), 1);
+    let removed = store.remove_owned(by(3), owner("ann"), Afterlife::Retired, NOW).await.unwrap();
+    assert_eq!(removed.map(|removed| removed.len()), Some(4));
+    let beat = Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), "one")).await;
+    assert!(beat.is_ok(), "or no instance would hold a lease any more");
+    assert_eq!(world.announcements().len(), 6);
+
+    let _: () = world.command("CONFIG", &[&"SET", &"maxmemory", &"0"]).await;
+    store.provision(api_key(9, "ann")).await.unwrap();
+    store.check().await.unwrap();
+    model::audit(&world).await;
+}
+
+#[tokio::test]
+async fn a_replica_is_no_place_to_write_and_says_so() {
+    let world = World::with([api_key(1, "ann")]).await;
+    let _: () = world.command("REPLICAOF", &[&"127.0.0.1", &"1"]).await;
+    let call = world.store.inner.operations.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW);
+    let mut connection = world.connection.clone();
+    let error = call.by_source().query_async::<Value>(&mut connection).await.unwrap_err();
+    assert_eq!(fault::judge(&error).remedy, fault::Remedy::Rediscover, "{error}");
+    let removal = world.store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await;
+    assert!(matches!(removal, Err(StoreError::Unavailable(_))), "{removal:?}");
+}
