@@ -27,7 +27,7 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// outcome.
 pub trait Store: Send + Sync + 'static {
     /// The record under `digest`, expired or not; never a retired one. It sees every change that was acknowledged before the
-    /// call.
+    /// call. [`Record::last_used_at`] may be left out: who lets a token in does not ask.
     fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>>;
 
     /// The record with this public id in this token API, expired or not, retired or not.

@@ -3,6 +3,11 @@
 use super::*;
 use crate::tokens::store::{Afterlife, Issue, Place, Removal, StoreError};
 
+/// Without what [`Store::find`] may leave out.
+fn unused(record: Record) -> Record {
+    Record { last_used_at: None, ..record }
+}
+
 pub(crate) async fn find_returns_the_record_as_it_was_written_expired_or_not(store: Arc<dyn Store>) {
     let full = Record {
         origin: Some("https://idp.example/\u{1F511}".into()),
@@ -25,7 +30,7 @@ pub(crate) async fn find_returns_the_record_as_it_was_written_expired_or_not(sto
     ];
     provision(&store, records.clone()).await;
     for record in records {
-        assert_eq!(store.find(record.digest).await.unwrap(), Some(record));
+        assert_eq!(store.find(record.digest).await.unwrap().map(unused), Some(unused(record)));
     }
     assert_eq!(store.find(digest(99)).await.unwrap(), None);
 }
@@ -75,7 +80,7 @@ pub(crate) async fn touch_moves_the_last_use_forward_only_and_passes_over_the_un
     let first = Record { last_used_at: Some(at(60_000)), ..first };
     let second = Record { last_used_at: Some(at(8)), ..second };
     assert_eq!(all(&store).await, [first.clone(), second, third.clone()]);
-    assert_eq!(store.find(digest(1)).await.unwrap().as_ref(), Some(&first));
+    assert_eq!(store.find(digest(1)).await.unwrap().map(unused), Some(unused(first.clone())));
     assert_eq!(store.find_by_id("platform".into(), first.id).await.unwrap(), Some(live(first.clone())));
     assert_eq!(owned(&store, owner("ann")).await, [live(first), live(third)]);
 }

@@ -11,7 +11,7 @@
 //! | `all` | sorted set | every entry of the catalog by time of issue |
 //! | `expiry` | sorted set | every record with an end by that end; not the retired ones |
 //! | `o:<owner>` | sorted set | the API keys of one owner by time of issue |
-//! | `ox:<owner>` | sorted set | the retired API keys of one owner by time of retirement, the newest [`MOST_RETIRED`] |
+//! | `ox:<owner>` | sorted set | the retired API keys of one owner by time of retirement, the newest [`crate::tokens::store::MOST_RETIRED`] |
 //! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
 //! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
 //! | `instances` | hash | instance id → beat: who is in the fleet |
@@ -37,8 +37,6 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::domain::{Owner, Record, TokenDigest, TokenId};
-#[expect(unused_imports, reason = "for the table above")]
-use crate::tokens::store::MOST_RETIRED;
 
 /// The layout that this code writes, and the newest one that it reads.
 pub(super) const LAYOUT: u32 = 1;
@@ -200,7 +198,10 @@ mod tests {
         assert_eq!(layout.common().len(), 7);
         let mut keys = layout.common();
         keys.extend([layout.retired(digest), layout.owned("o"), layout.retired_of("o"), layout.revoked()]);
-        assert!(keys.iter().all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())), "{keys:?}");
+        assert!(
+            keys.iter().all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())),
+            "{keys:?}"
+        );
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use redis::Value;
 
+use super::calls::{self, Call};
 use super::fault::unexpected;
 use super::layout::{LAYOUT, Layout};
 use super::operations::fresh_generation;
 use super::reply;
-use super::calls::{self, Call};
 use crate::tokens::store::StoreError;
 
 /// What an instance hears when it says that it is there.

@@ -1,20 +1,24 @@
 //! The store of a fleet: Redis.
 //!
-//! Every operation is one script and so one step ([`calls`]); the keys are in [`layout`]. Exceptions, both of reading: a list of
-//! more than [`operations::WHOLE`] records is read on in parts, so a key that is removed meanwhile is missing, and
-//! [`Store::browse`] reads everything in parts, so it may show what was never there at one moment. [`Store::find`] leaves
-//! [`crate::domain::Record::last_used_at`] out: it is kept beside the records, and one command is to be enough.
+//! Every operation is one script and so one step (`calls.rs`, `scripts/`); the keys are in `layout.rs`. There are two exceptions,
+//! both of reading: a list of more than 512 records is read on in parts, so a key that is removed meanwhile is missing, and
+//! [`Store::browse`] reads everything in parts, so what it shows need not have been there at one moment. [`Store::find`] leaves
+//! [`Record::last_used_at`] out: that is kept beside the records, and a look-up is to be one command.
+//!
+//! Records are sealed ([`crate::store::record_codec`]), and what is beside the seal is held against it: who can write to Redis
+//! but has no key can destroy records, not make or change them. It cannot be noticed when such a one puts back a whole
+//! record that was there before, or tells a script that a record that vouches ends later than it does.
 //!
 //! # Coherence
 //!
 //! Each instance remembers what it has read. When an operation that removes something has returned, no instance of the fleet
 //! uses it any more, the calling one apart, which tells its own cache. How:
 //!
-//! * [`link`]: one connection per instance on which it hears of removals (broadcast tracking of all records, and the fleet's
+//! * `link.rs`: one connection per instance on which it hears of removals (broadcast tracking of all records, and the fleet's
 //!   announcements), and on which it earns its **lease** with heartbeats. What Redis has said counts only under the lease.
-//! * [`fleet`]: who removes announces it in the same script, and waits until every other registered instance has confirmed
+//! * `fleet.rs`: who removes announces it in the same script, and waits until every other registered instance has confirmed
 //!   that it dropped its copy, or until the leases of those that did not are over for certain.
-//! * [`data`]: look-ups and changes go to the server of the link, and to no other. What was read in one **term** of the link
+//! * `data.rs`: look-ups and changes go to the server of the link, and to no other. What was read in one **term** of the link
 //!   counts for nothing in the next; the cache's fences see to what was removed while it was being read.
 //!
 //! When the link is cut, the lease ends, and with it the use of everything that was remembered: the bound of the promise is

@@ -5,11 +5,11 @@
 use redis::{Cmd, Value};
 use uuid::Uuid;
 
+use super::calls::{self, Call};
 use super::fault::unexpected;
 use super::layout::{Layout, hex, id_name, owner_name, time_to_live_millis};
 use super::reply::{self, Fields, Kept};
 use super::script::Script;
-use super::calls::{self, Call};
 use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::{RecordKey, RecordState};
 use crate::tokens::store::{Afterlife, Issue, Listed, MOST_RETIRED, Place, Removal, StoreError, Voucher};
@@ -18,8 +18,8 @@ use crate::tokens::store::{Afterlife, Issue, Listed, MOST_RETIRED, Place, Remova
 /// read on in parts of that size.
 pub(super) const WHOLE: usize = 512;
 
-/// How many entries a step of a listing looks at: some 2 ms in which Redis does nothing else.
-const PAGE: usize = 512;
+/// How many entries a step of a listing looks at: some milliseconds in which Redis does nothing else.
+const PAGE: usize = 256;
 
 /// How many expired records one step of the purge deletes. No more than an announcement can name.
 pub(super) const PURGED: usize = 1000;
@@ -202,7 +202,9 @@ impl Operations {
                 list.push((listed, kept.member));
             }
         }
-        list.sort_by(|(a, a_member), (b, b_member)| (a.record.issued_at, a_member).cmp(&(b.record.issued_at, b_member)));
+        list.sort_by(|(a, a_member), (b, b_member)| {
+            (a.record.issued_at, a_member).cmp(&(b.record.issued_at, b_member))
+        });
         Ok(list.into_iter().map(|(listed, _)| listed).collect())
     }
 
@@ -235,7 +237,6 @@ impl Operations {
         self.removing(self.call(&calls::REMOVE_OWNED, keys), voucher, now, owner, after)
     }
 
-    #[expect(clippy::type_complexity, reason = "the port's answer, and the announcement that goes with it")]
     pub(super) fn removed_owned(
         &self,
         value: Value,
@@ -258,7 +259,8 @@ impl Operations {
 
     pub(super) fn page(&self, value: Value) -> Result<Page, StoreError> {
         let [rows, score, member] = reply::parts::<3>(value)?;
-        let records = kept(rows)?.iter().map(|kept| Ok(kept.open(&self.key)?.record)).collect::<Result<_, StoreError>>()?;
+        let records =
+            kept(rows)?.iter().map(|kept| Ok(kept.open(&self.key)?.record)).collect::<Result<_, StoreError>>()?;
         let next = Cursor {
             score: reply::bytes(score)?.unwrap_or_default(),
             member: reply::bytes(member)?.unwrap_or_default(),

@@ -136,7 +136,9 @@ pub(super) fn disagreement(what: &str) -> StoreError {
 fn time(digits: &[u8]) -> Result<Option<Timestamp>, StoreError> {
     match digits {
         [] => Ok(None),
-        digits => parse(digits).map(|millis| Some(Timestamp::from_unix_millis(millis))).ok_or_else(|| unexpected("a time")),
+        digits => {
+            parse(digits).map(|millis| Some(Timestamp::from_unix_millis(millis))).ok_or_else(|| unexpected("a time"))
+        }
     }
 }
 

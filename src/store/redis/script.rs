@@ -31,6 +31,9 @@ mod tests {
     #[test]
     fn the_name_is_the_sha1_of_the_source() {
         // The example of EVALSHA's documentation.
-        assert_eq!(&*super::Script::new("return redis.call('get','foo')").sha, "6b1bf486c81ceb7edf3c093f4c48582e38c0e791");
+        assert_eq!(
+            &*super::Script::new("return redis.call('get','foo')").sha,
+            "6b1bf486c81ceb7edf3c093f4c48582e38c0e791"
+        );
     }
 }

@@ -175,8 +175,8 @@ async fn a_look_up_is_one_command() {
     assert_eq!(world.store.find(digest(1)).await.unwrap(), Some(api_key(1, "ann")));
     assert_eq!(world.store.find(digest(2)).await.unwrap(), None);
     assert_eq!(world.server.calls("hmget") - reads, 2);
-    // And the two INFO by which we know.
-    assert_eq!(world.server.calls("") - all, 2 + 2);
+    // And the three INFO by which we know.
+    assert_eq!(world.server.calls("") - all, 2 + 3);
 }
 
 #[tokio::test]

@@ -25,9 +25,8 @@ local page = redis.call('ZRANGE', ALL, first, first + MOST - 1, 'WITHSCORES')
 local members = {}
 for at = 1, #page, 2 do members[#members + 1] = page[at] end
 local rows = {}
-for _, found in ipairs(entries(members)) do
-  local row = kept(found)
-  if row and row[7] == '' then rows[#rows + 1] = row end
+for _, row in ipairs(kept(entries(members))) do
+  if row[7] == '' then rows[#rows + 1] = row end
 end
 if #members < MOST then return { rows, '', '' } end
 return { rows, page[#page], page[#page - 1] }

@@ -2,4 +2,4 @@
 --
 -- ARGV: 4 id. Returns the record, or nothing.
 local found = entry(ARGV[4])
-return found and kept(found)
+return found and kept({ found })[1]

@@ -17,9 +17,8 @@ if PLACE ~= 'beside' then
   if not others then return DAMAGED end
 end
 if PLACE == 'alone' then
-  for _, other in ipairs(others) do
-    local row = kept(other)
-    if row and row[7] == '' and (row[5] == '' or tonumber(row[5]) > tonumber(NOW)) then
+  for _, row in ipairs(kept(others)) do
+    if row[7] == '' and (row[5] == '' or tonumber(row[5]) > tonumber(NOW)) then
       return { 'taken', row }
     end
   end
@@ -36,12 +35,7 @@ if namesake and not replaced[namesake.digest] and is_there(namesake.digest) then
 
 -- The first write is one that takes memory, on purpose: a full store issues nothing.
 local number = redis.call('HINCRBY', META, 'sequence', 1)
-local removed = {}
-for _, other in ipairs(others) do
-  if other.digest and redis.call('EXISTS', record_key(other.digest)) > 0 then
-    removed[#removed + 1] = other.digest
-  end
-end
+local removed = digests_of((split(others)))
 erase(others)
 if namesake then erase({ namesake }) end
 if mints_left then redis.call('HINCRBY', record_key(VOUCHER), 'm', -1) end

@@ -5,14 +5,14 @@
 local VOUCHER, NOW, OWNER, MOST = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 
 if refusal(VOUCHER, NOW) then return { 'gone' } end
-local rows, others = {}, {}
+local whole, others = {}, {}
 for _, list in ipairs({ owner_key(OWNER), retired_list_key(OWNER) }) do
   for _, found in ipairs(entries(redis.call('ZRANGE', list, 0, -1))) do
-    if #rows < MOST then
-      rows[#rows + 1] = kept(found)
+    if #whole < MOST then
+      whole[#whole + 1] = found
     elseif found.digest then
       others[#others + 1] = found.member .. found.digest
     end
   end
 end
-return { 'owned', rows, table.concat(others) }
+return { 'owned', kept(whole), table.concat(others) }

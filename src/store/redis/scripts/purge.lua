@@ -8,10 +8,7 @@ local NOW, MOST, LOOK_AFTER = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 despite_full_memory()
 local expired = entries(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', NOW, 'LIMIT', 0, MOST))
-local digests = {}
-for _, found in ipairs(expired) do
-  if found.digest and redis.call('EXISTS', record_key(found.digest)) > 0 then digests[#digests + 1] = found.digest end
-end
+local digests = digests_of((split(expired)))
 erase(expired)
 
 local rank = tonumber(redis.call('HGET', META, 'looked_after') or 0)

@@ -114,19 +114,54 @@ local function refusal(digest, now)
   return nil, kept[3]
 end
 
--- A record as it is kept, for who can open the body: digest, member, id, body, end, keys left, retired at, last used; '' for what
--- is not there. Nil if the record is gone.
-local function kept(found)
-  if not found.digest then return nil end
-  local row = redis.call('HMGET', record_key(found.digest), 'i', 'b', 'e', 'm')
-  local retired_at = ''
-  if not row[2] then
-    row = redis.call('HMGET', retired_key(found.digest), 'i', 'b', 'e', 'm', 'x')
-    if not row[2] then return nil end
-    retired_at = row[5] or '?' -- no number: damage
+-- Entries whose record is there and not retired, and the others. Mostly all are there, and one call says so for many.
+local function split(list)
+  local there, others = {}, {}
+  for first = 1, #list, MANY do
+    local last = math.min(first + MANY - 1, #list)
+    local keys = {}
+    for at = first, last do
+      if list[at].digest then keys[#keys + 1] = record_key(list[at].digest) end
+    end
+    local all_are = #keys == last - first + 1 and redis.call('EXISTS', unpack(keys)) == #keys
+    for at = first, last do
+      local found = list[at]
+      local is = all_are or (found.digest and redis.call('EXISTS', record_key(found.digest)) > 0)
+      local to = is and there or others
+      to[#to + 1] = found
+    end
   end
-  local used = redis.call('HGET', USED, found.digest)
-  return { found.digest, found.member, row[1] or '', row[2], row[3] or '', row[4] or '', retired_at, used or '' }
+  return there, others
+end
+
+-- The digests of entries.
+local function digests_of(list)
+  local digests = {}
+  for at, found in ipairs(list) do digests[at] = found.digest end
+  return digests
+end
+
+-- Records as they are kept, for who can open the bodies: each as digest, member, id, body, end, keys left, retired at, last
+-- used; '' for what is not there. Those that are gone are left out.
+local function kept(list)
+  local known, rows = {}, {}
+  for _, found in ipairs(list) do
+    if found.digest then known[#known + 1] = found end
+  end
+  local used = values_of_many('HMGET', USED, digests_of(known))
+  for at, found in ipairs(known) do
+    local row = redis.call('HMGET', record_key(found.digest), 'i', 'b', 'e', 'm')
+    local retired_at = ''
+    if not row[2] then
+      row = redis.call('HMGET', retired_key(found.digest), 'i', 'b', 'e', 'm', 'x')
+      retired_at = row[5] or '?' -- no number: damage
+    end
+    if row[2] then
+      rows[#rows + 1] =
+        { found.digest, found.member, row[1] or '', row[2], row[3] or '', row[4] or '', retired_at, used[at] or '' }
+    end
+  end
+  return rows
 end
 
 -- Retires these API keys of one owner, given oldest first, at `now`: each leaves the records, where whoever lets a token in

@@ -8,15 +8,8 @@ if refusal(VOUCHER, NOW) then return { 'gone' } end
 local all = entries_of(OWNER)
 if not all then return DAMAGED end
 despite_full_memory()
-local there, left_over, digests = {}, {}, {}
-for _, found in ipairs(all) do
-  if found.digest and redis.call('EXISTS', record_key(found.digest)) > 0 then
-    there[#there + 1] = found
-    digests[#digests + 1] = found.digest
-  else
-    left_over[#left_over + 1] = found
-  end
-end
+local there, left_over = split(all)
+local digests = digests_of(there)
 erase(left_over)
 if AFTER == 'retired' then
   retire(there, NOW, tonumber(MOST_RETIRED))

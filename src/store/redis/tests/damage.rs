@@ -116,10 +116,8 @@ async fn a_retired_key_without_its_moment_is_not_live() {
 async fn records_of_other_keys_are_not_believed() {
     let world = World::with([api_key(1, "ann")]).await;
     let operations = Operations { key: RecordKey::new(&[8; 32]), ..world.store.inner.operations.clone() };
-    let admin = Record {
-        identity: Identity { role: Some("admin".into()), ..api_key(2, "ann").identity },
-        ..api_key(2, "ann")
-    };
+    let admin =
+        Record { identity: Identity { role: Some("admin".into()), ..api_key(2, "ann").identity }, ..api_key(2, "ann") };
     let forged = operations.issue(Voucher::Outside, &admin, Place::Beside, NOW).unwrap();
     Plain::run(world.connection.clone(), forged).await.unwrap();
     assert!(is_corrupt(world.store.find(digest(2)).await));

@@ -7,8 +7,7 @@ const MANY: u64 = 10_000;
 
 async fn crowd() -> World {
     let world = World::new().await;
-    let tasks: Vec<_> =
-        (0..MANY).map(|number| tokio::spawn(world.store.provision(api_key(number, "ann")))).collect();
+    let tasks: Vec<_> = (0..MANY).map(|number| tokio::spawn(world.store.provision(api_key(number, "ann")))).collect();
     for task in tasks {
         task.await.unwrap().unwrap();
     }
@@ -79,4 +78,38 @@ async fn a_listing_goes_on_where_it_was_although_records_come_and_go() {
         }
     }
     assert_eq!(seen, (0..1_300).map(digest).collect::<Vec<_>>(), "each once, and none left out");
+}
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture how_long_redis"]
+async fn how_long_redis_is_held_up() {
+    let world = crowd().await;
+    let measure = async |what: &str| {
+        let stats: String = world.command("INFO", &[&"commandstats"]).await;
+        for line in stats.lines().filter(|line| line.starts_with("cmdstat_eval") || line.starts_with("cmdstat_hmget")) {
+            println!("{what}: {line}");
+        }
+        let _: () = world.command("CONFIG", &[&"RESETSTAT"]).await;
+    };
+    measure("to issue").await;
+    for number in 0..1_000 {
+        world.store.find(digest(number)).await.unwrap();
+    }
+    measure("to find").await;
+    world.store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap();
+    measure("to list 10,000").await;
+    world.all().await;
+    measure("to browse 10,000").await;
+    world.store.settle().await.unwrap();
+    measure("to settle").await;
+    world.store.touch((0..256).map(|number| (digest(number), NOW)).collect()).await.unwrap();
+    measure("to note 256 uses").await;
+    world.store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap();
+    measure("to remove").await;
+    world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    measure("to remove 10,000").await;
+    let world = crowd().await;
+    world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Retired, NOW).await.unwrap();
+    let stats: String = world.command("INFO", &[&"commandstats"]).await;
+    println!("issued and retired 10,000: {:?}", stats.lines().find(|line| line.starts_with("cmdstat_evalsha")));
 }

@@ -40,7 +40,8 @@ async fn scripts_that_are_forgotten_are_sent_again() {
 
 #[tokio::test]
 async fn a_full_server_issues_nothing_and_goes_on_revoking() {
-    let records = (1..=6).map(|number| api_key(number, "ann")).chain([expiring(session(7, "ann"), NOW), bootstrap(8, "bob", 2)]);
+    let records =
+        (1..=6).map(|number| api_key(number, "ann")).chain([expiring(session(7, "ann"), NOW), bootstrap(8, "bob", 2)]);
     let world = World::with(records).await;
     let before = world.all().await;
     let _: () = world.command("CONFIG", &[&"SET", &"maxmemory", &"100kb"]).await;
