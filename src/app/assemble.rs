@@ -13,6 +13,9 @@ use crate::gateway::{
 };
 use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
+use crate::store::redis::settings::{
+    ClientCertificate, NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers, TlsSettings,
+};
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
@@ -39,7 +42,19 @@ pub(super) struct Parts {
 impl Parts {
     /// Opens the keys and the store.
     pub(super) fn open(config: &Config) -> Result<Self, String> {
-        let keys = open_keys(config, KeyDirectory::open)?;
+        Self::open_with(config, KeyDirectory::open)
+    }
+
+    /// As [`Parts::open`], with keys that must be there.
+    pub(super) fn reopen(config: &Config) -> Result<Self, String> {
+        Self::open_with(config, KeyDirectory::reopen)
+    }
+
+    fn open_with(config: &Config, open: OpenKeys) -> Result<Self, String> {
+        if config.store.kind != config::StoreKind::Embedded {
+            return Err("[store] kind \"redis\" can be checked, but not yet be used".to_owned());
+        }
+        let keys = open_keys(config, open)?;
         let signed = signed_tokens(config, keys.signing)?;
         let record_key = RecordKey::new(keys.pepper.record_key().expose());
         let store = EmbeddedStore::open(&config.store.path, record_key, EmbeddedOptions::default())
@@ -93,6 +108,39 @@ impl Parts {
             self.deadline,
         )
     }
+}
+
+/// What is needed to reach the configured Redis.
+pub(super) fn redis_settings(config: &Config) -> Result<RedisSettings, String> {
+    let store = config.store.redis.as_ref().ok_or("[store] is of another kind than \"redis\"")?;
+    let secret = |secret: &config::Secret| Secret::new(secret.expose().to_owned());
+    let mut addresses: Vec<_> =
+        store.servers.iter().map(|(host, port)| NodeAddress::new(host.as_str(), *port)).collect();
+    let servers = match store.topology {
+        config::Topology::Single => Servers::Single(addresses.pop().ok_or("[store] has no \"url\"")?),
+        config::Topology::Cluster => Servers::Cluster(addresses),
+        config::Topology::Sentinel => Servers::Sentinel {
+            sentinels: addresses,
+            master: store.sentinel_master.clone().ok_or("[store] has no \"sentinel_master\"")?,
+            username: store.sentinel_username.clone(),
+            password: store.sentinel_password.as_ref().map(secret),
+        },
+    };
+    let certificate = store.client_certificate_file.clone().zip(store.client_key_file.clone());
+    let client = certificate.map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
+    Ok(RedisSettings {
+        servers,
+        tls: store.tls.then(|| TlsSettings { ca_file: store.ca_file.clone(), client }),
+        username: store.username.clone(),
+        password: store.password.as_ref().map(secret),
+        database: store.database,
+        prefix: store.prefix.clone(),
+        timeouts: RedisTimeouts {
+            connect: config.store.timeout,
+            read: store.read_timeout,
+            change: config.store.timeout,
+        },
+    })
 }
 
 type OpenKeys = fn(&Path, &[SigningAlgorithm], Timestamp) -> Result<KeyDirectory, KeyDirectoryError>;

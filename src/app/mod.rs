@@ -6,6 +6,7 @@ mod demo;
 mod echo;
 mod run;
 mod status;
+mod store_check;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use crate::admin::Administration;
 use crate::cli::Runtime;
 use crate::config;
+use crate::tokens::finding::Finding;
 
 /// The program, as the command line sees it.
 pub struct App;
@@ -26,6 +28,11 @@ impl Runtime for App {
 
     fn demo(&self, address: SocketAddr) -> ExitCode {
         demo::demo(address)
+    }
+
+    fn check_store(&self, path: &Path) -> Result<Vec<Finding>, String> {
+        let config = config::load(path).map_err(|faults| faults.to_string())?;
+        store_check::check(&config)
     }
 
     fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, String> {

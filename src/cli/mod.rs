@@ -12,6 +12,7 @@ mod health;
 mod run;
 mod settings;
 mod span;
+mod store;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::admin::Administration;
+use crate::tokens::finding::Finding;
 
 pub use settings::Settings;
 
@@ -58,6 +60,13 @@ pub trait Runtime {
     fn settings(&self, config: &Path) -> Result<Settings, String> {
         crate::config::load(config).map(|config| Settings::from(&config)).map_err(|faults| faults.to_string())
     }
+
+    /// Looks at the configured store.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be done, in words. A store that is not fit for its work is no error: the findings say so.
+    fn check_store(&self, config: &Path) -> Result<Vec<Finding>, String>;
 
     /// Opens the store for the command line alone, when no keyward runs. The answer's futures are awaited on a tokio
     /// runtime with time and I/O that was made after this call.
@@ -94,6 +103,9 @@ enum Command {
     /// List and revoke the API keys of all users.
     #[command(subcommand)]
     Token(token::Command),
+    /// Look after the store.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Ask a running keyward whether it is ready: exit code 0 if it is.
     Health(health::Arguments),
     /// Print the version.
@@ -172,6 +184,7 @@ fn execute(
         Command::Validate(arguments) => arguments.execute(&mut context),
         Command::Bootstrap(command) => command.execute(&mut context),
         Command::Token(command) => command.execute(&mut context),
+        Command::Store(command) => command.execute(&mut context),
         Command::Health(arguments) => arguments.execute(&mut context),
         Command::Version(arguments) => arguments.execute(&mut context),
         Command::Completions(arguments) => arguments.execute(&mut context),

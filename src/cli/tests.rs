@@ -11,6 +11,7 @@ use crate::admin::{
     StatusFuture, TokenKind, serve_probes, serve_socket,
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
+use crate::tokens::finding::Severity;
 use crate::tokens::store::Filter;
 
 const ID: &str = "f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b";
@@ -126,6 +127,18 @@ impl Runtime for Program {
     fn settings(&self, config: &Path) -> Result<Settings, String> {
         self.calls.borrow_mut().push(format!("settings {}", config.display()));
         if self.faults.is_empty() { Ok(self.settings.clone()) } else { Err(self.faults.join("\n")) }
+    }
+
+    fn check_store(&self, _: &Path) -> Result<Vec<Finding>, String> {
+        if self.locked {
+            return Err("the store is open in another process".into());
+        }
+        let (found, wanted) = ("all\u{1b}keys-lru", "noeviction");
+        let finding = Finding::of(Severity::Fault, "maxmemory-policy", found, wanted, "records would vanish");
+        Ok([Finding::fine("version", "7.0.15")]
+            .into_iter()
+            .chain((!self.faults.is_empty()).then_some(finding))
+            .collect())
     }
 
     fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
@@ -246,6 +259,10 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
             REFUSED
         }
 
+        fn check_store(&self, _: &Path) -> Result<Vec<Finding>, String> {
+            Err("nothing to look at".into())
+        }
+
         fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
             Err("nothing to open".into())
         }
@@ -269,6 +286,26 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
     let (code, out, err) = validate();
     assert_eq!((code, out.as_str(), err.lines().count()), (REFUSED, "", 2), "{err}");
     assert!(err.contains(":10:1: unknown key") && err.contains(":11:"), "{err}");
+}
+
+#[test]
+fn store_check_is_a_table_or_json_and_fails_on_a_fault() {
+    let mut program = Program::default();
+    let (code, out, err) = program.type_in(&["store", "check"]);
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (DONE, "SEVERITY  WHAT     FOUND   WANTED\nfine      version  7.0.15  -\n", "")
+    );
+    program.faults = vec!["one".into()];
+    let (code, out, err) = program.type_in(&["store", "check"]);
+    assert!(code == REFUSED && out.contains("all\\u{1b}keys-lru  noeviction\n"), "{out}");
+    assert_eq!(err, "keyward: maxmemory-policy: records would vanish\n");
+    let (code, out, err) = program.type_in(&["store", "check", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, err.as_str(), list[1]["severity"].as_str()), (REFUSED, "", Some("fault")));
+    program.locked = true;
+    let (code, out, err) = program.type_in(&["store", "check"]);
+    assert!(code == REFUSED && out.is_empty() && err.contains("another process"), "{err}");
 }
 
 #[test]
@@ -422,6 +459,10 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
 
         fn settings(&self, _: &Path) -> Result<Settings, String> {
             Ok(Settings::default())
+        }
+
+        fn check_store(&self, _: &Path) -> Result<Vec<Finding>, String> {
+            Ok(Vec::new())
         }
 
         fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {

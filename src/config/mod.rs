@@ -29,6 +29,7 @@ mod identity_headers;
 mod listener;
 mod net;
 mod pattern;
+mod redis_url;
 mod resolve;
 mod routing;
 mod section;
@@ -48,7 +49,10 @@ pub use listener::{CertificateFiles, Listener, ProxyProtocol};
 pub use net::{Endpoint, IpNet};
 pub use pattern::{HostPattern, PathPattern, Segment};
 pub use routing::{Algorithm, Require, Route, Style, TokenApi, Upstream};
-pub use settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Server, Store, StoreKind, Timeouts};
+pub use settings::{
+    AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, OnOutage, RedisStore, Secret, Server, Store, StoreKind,
+    Timeouts, Topology,
+};
 pub use units::{ByteSize, TimeSpan};
 
 use fault::Findings;
@@ -58,7 +62,7 @@ const LONGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// A checked configuration.
 ///
-/// Its `Debug` is safe to print: it holds no secret, only the paths of files that do. Relative paths are relative to
+/// Its `Debug` is safe to print: passwords do not show in it. Relative paths are relative to
 /// the working directory of the process. The default has no listener and serves nothing: it is there to be filled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -102,7 +106,7 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 
 /// Checks a configuration. `origin` names it in faults, `env` looks variables up.
 ///
-/// It touches no file but those of certificates, which must be readable.
+/// It touches no file but those of certificates and passwords, which must be readable.
 ///
 /// # Errors
 /// The operator's, all at once, in the order of the text.

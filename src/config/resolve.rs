@@ -8,6 +8,7 @@ mod listeners;
 mod routes;
 mod routing;
 mod settings;
+mod store;
 
 use super::Config;
 use super::fault::Findings;
@@ -29,7 +30,7 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
         server: settings::server(root.table("server")),
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         admin,
-        store: settings::store(root.table("store")),
+        store: store::store(root.table("store"), findings),
         keys: settings::keys(root.table("keys")),
         log: settings::log(root.table("log")),
         limits: settings::limits(root.table("limits")),

@@ -39,6 +39,14 @@ pub(super) struct Placed<T> {
     pub(super) value: T,
 }
 
+/// A text, and where it comes from.
+pub(super) struct Typed {
+    pub(super) at: usize,
+    pub(super) value: String,
+    /// Whether the environment put something into it.
+    pub(super) is_expanded: bool,
+}
+
 impl<'a> Section<'a> {
     /// The whole file.
     pub(super) fn root(findings: &'a Findings<'a>, table: Table) -> Self {

@@ -1,8 +1,11 @@
 //! Settings of the process: what there is once, each with its default.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// `[server]`: how the process runs and stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Store {
     pub path: PathBuf,
     /// How long one call to the store may take, 50ms to 30s. Default 2s.
     pub timeout: Duration,
+    /// What kind `redis` needs; there with that kind and only then.
+    pub redis: Option<RedisStore>,
 }
 
 /// The kinds of store.
@@ -45,6 +50,99 @@ pub enum StoreKind {
     /// SQLite in this process: one instance, no server.
     #[default]
     Embedded,
+    /// Redis: a fleet.
+    Redis,
+}
+
+/// Where the fleet's Redis is, and what is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisStore {
+    /// Host and port of each `url`: the server, the sentinels, or nodes of the Cluster. At least one.
+    pub servers: Vec<(String, u16)>,
+    /// Whether they speak TLS (`rediss://`).
+    pub tls: bool,
+    /// What they are. Default single.
+    pub topology: Topology,
+    /// The name under which the sentinels watch the master; there with topology `sentinel` and only then.
+    pub sentinel_master: Option<String>,
+    /// The user at the sentinels.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<Secret>,
+    /// The ACL user; `None`: Redis's `default`.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// PEM certificates of the authorities that are trusted; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, in PEM.
+    pub client_certificate_file: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub client_key_file: Option<PathBuf>,
+    /// The database, 0 to 65535. Default 0.
+    pub database: u32,
+    /// What the fleet's keys begin with, in braces. Default `keyward`.
+    pub prefix: String,
+    /// What becomes of requests while Redis is away. Default deny.
+    pub on_outage: OnOutage,
+    /// How old cached answers may become with `serve_cached`, 1s to 24h. Default 30s.
+    pub max_staleness: Duration,
+    /// How long an instance may use what it has cached without a sign of life from Redis, 200ms to 30s. Default 1s.
+    pub coherence_lease: Duration,
+    /// How long one look-up may take, 10ms to 30s. Default 250ms.
+    pub read_timeout: Duration,
+    /// How many replicas must have a revocation before it is acknowledged, 0 to 100. Default 0.
+    pub revoke_acks: usize,
+    /// How long to wait for them, 10ms to 30s and less than `timeout`. Default 1s, or half of `timeout`.
+    pub revoke_acks_timeout: Duration,
+    /// Whether Redis may lose all records at its restart. Default false.
+    pub allow_volatile: bool,
+}
+
+/// What the servers of a Redis store are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Topology {
+    /// One server (the default).
+    #[default]
+    Single,
+    /// Sentinels, which name the master.
+    Sentinel,
+    /// Nodes of a Redis Cluster.
+    Cluster,
+}
+
+/// What becomes of requests while the store is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnOutage {
+    /// They are refused with 503 (the default).
+    #[default]
+    Deny,
+    /// Tokens that are cached are accepted for `max_staleness`.
+    ServeCached,
+}
+
+/// A password: wiped on drop, shown by nothing.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text over.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
 }
 
 /// `[keys]`: what signs our tokens.
@@ -165,6 +263,34 @@ impl Default for Store {
             kind: StoreKind::Embedded,
             path: PathBuf::from("keyward-data/keyward.db"),
             timeout: Duration::from_secs(2),
+            redis: None,
+        }
+    }
+}
+
+impl Default for RedisStore {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            tls: false,
+            topology: Topology::Single,
+            sentinel_master: None,
+            sentinel_username: None,
+            sentinel_password: None,
+            username: None,
+            password: None,
+            ca_file: None,
+            client_certificate_file: None,
+            client_key_file: None,
+            database: 0,
+            prefix: "keyward".to_owned(),
+            on_outage: OnOutage::Deny,
+            max_staleness: Duration::from_secs(30),
+            coherence_lease: Duration::from_secs(1),
+            read_timeout: Duration::from_millis(250),
+            revoke_acks: 0,
+            revoke_acks_timeout: Duration::from_secs(1),
+            allow_volatile: false,
         }
     }
 }

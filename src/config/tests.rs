@@ -3,6 +3,7 @@
 mod example;
 mod faults;
 mod files;
+mod store;
 mod wrong_types;
 
 use std::time::Duration;

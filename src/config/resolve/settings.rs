@@ -1,4 +1,4 @@
-//! Validates what there is once: `[server]`, `[admin]`, `[store]`, `[keys]`, `[log]`, `[limits]`, `[timeouts]`.
+//! Validates what there is once: `[server]`, `[admin]`, `[keys]`, `[log]`, `[limits]`, `[timeouts]`.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -9,9 +9,7 @@ use super::listeners::clash;
 use crate::config::Listener;
 use crate::config::fault::Findings;
 use crate::config::section::{Placed, Section};
-use crate::config::settings::{
-    AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Server, Store, StoreKind, Timeouts,
-};
+use crate::config::settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Server, Timeouts};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -59,26 +57,6 @@ pub(super) fn admin(mut section: Section<'_>, listeners: &[Placed<Listener>], fi
             if text.len() > 107 { Err("it is longer than 107 bytes".to_owned()) } else { path(text) }
         }),
     }
-}
-
-pub(super) fn store(mut section: Section<'_>) -> Store {
-    let default = Store::default();
-    // None: a kind that is planned. Saying so helps more than calling it and its keys unknown.
-    let kind = section.take_parsed("kind", Some(default.kind), "\"embedded\"", |text| match text {
-        "embedded" => Ok(Some(StoreKind::Embedded)),
-        "redis" => Ok(None),
-        _ => Err(String::new()),
-    });
-    let store = Store {
-        kind: kind.unwrap_or(default.kind),
-        path: section.take_parsed("path", default.path, PATH, path),
-        timeout: section.take_duration("timeout", default.timeout, Duration::from_millis(50)..=Duration::from_secs(30)),
-    };
-    if kind.is_none() {
-        section.fault("kind", "\"kind\" \"redis\" is not available in this version; use \"embedded\"");
-        section.forgive_rest();
-    }
-    store
 }
 
 pub(super) fn keys(mut section: Section<'_>) -> Keys {
@@ -143,7 +121,8 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
 /// How long we may wait for others.
 pub(super) const WAIT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 
-const PATH: &str = "a path";
+/// What a path must be.
+pub(super) const PATH: &str = "a path";
 
 /// Reads an address to listen on.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {

@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Placed, Section};
+use super::{Placed, Section, Typed};
 use crate::config::fault::nearest;
 use crate::config::file::{Node, Value};
+use crate::config::settings::Secret;
 use crate::config::units::{ByteSize, TimeSpan};
 
 /// Turns a string into a value, or says why not.
@@ -150,6 +151,40 @@ impl Section<'_> {
         let list = self.maybe_list(key, what, parse);
         self.note_missing(key, &format!("an array, each item {what}"));
         list.unwrap_or_default()
+    }
+
+    /// A string or an array of strings, unread; `None` where absent. The texts may hold secrets: no fault repeats them.
+    pub(in crate::config) fn maybe_texts(&mut self, key: &'static str, what: &str) -> Option<Vec<Typed>> {
+        let node = self.pull(key)?;
+        let (whose, nodes) = match node.value {
+            Value::Array(items) => ("each item of ", items),
+            _ => ("", vec![node]),
+        };
+        let texts = nodes.into_iter().filter_map(|node| match node.value {
+            Value::Text { value, typed } => Some(Typed { at: node.at, value, is_expanded: typed.is_some() }),
+            Value::Broken => None,
+            other => {
+                let message = format!("{whose}{key:?} must be {what}, found {}", other.describe());
+                self.findings.fault(Some(node.at), message);
+                None
+            }
+        });
+        Some(texts.collect())
+    }
+
+    /// A string that is a secret, not empty: no fault repeats it, whatever was typed.
+    pub(in crate::config) fn maybe_secret(&mut self, key: &'static str) -> Option<Secret> {
+        let node = self.pull(key)?;
+        match node.value {
+            Value::Text { value, .. } if !value.is_empty() && !value.contains(char::is_control) => {
+                Some(Secret::new(value))
+            }
+            Value::Broken => None,
+            _ => {
+                self.fault(key, format!("{key:?} must be a string, not empty and without control characters"));
+                None
+            }
+        }
     }
 
     fn maybe_with<T>(

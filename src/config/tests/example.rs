@@ -10,7 +10,7 @@ use crate::config::{Config, parse, resolve};
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 9] = [
+const ABSENT_BY_DEFAULT: [&str; 13] = [
     "listener.tls",
     "route.host",
     "route.methods",
@@ -20,7 +20,14 @@ const ABSENT_BY_DEFAULT: [&str; 9] = [
     "route.require.role",
     "route.require.subject",
     "route.require.username",
+    "store",
+    "store.ca_file",
+    "store.sentinel_username",
+    "store.username",
 ];
+
+/// Keys that exclude others which are in [`whole`].
+const EXCLUDED: [&str; 3] = ["store.password", "store.path", "store.sentinel_password"];
 
 /// The example with every key: prose has a space after its "#", a commented-out key has none.
 pub(super) fn uncommented() -> String {
@@ -33,7 +40,7 @@ pub(super) fn uncommented() -> String {
 
 pub(super) fn tree(text: &str) -> Table {
     let findings = Findings::new(text);
-    let tree = file::read(text, &|_| None, &findings);
+    let tree = file::read(text, &|name| Some(name.to_owned()), &findings);
     findings.conclude("example").unwrap();
     tree.unwrap()
 }
@@ -91,11 +98,26 @@ fn descend(node: &mut Node, path: &str, with: &mut dyn FnMut(&mut Entry) -> bool
     }
 }
 
-/// The tree of the whole example, with certificate files that are there.
+/// The tree of the whole example with a Redis store, with files that are there.
 pub(super) fn whole(folder: &std::path::Path) -> Table {
     let (certificate, key) = super::files::certificate(folder);
     let mut tree = tree(&uncommented());
-    for (path, file) in [("listener.tls.certificate", certificate), ("listener.tls.key", key)] {
+    let password = folder.join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let files = [
+        ("listener.tls.certificate", &certificate),
+        ("listener.tls.key", &key),
+        ("store.ca_file", &certificate),
+        ("store.client_certificate_file", &certificate),
+        ("store.client_key_file", &key),
+        ("store.password_file", &password),
+        ("store.sentinel_password_file", &password),
+        ("store.kind", &"redis".into()),
+    ];
+    for path in EXCLUDED {
+        change(&mut tree, path, &mut |_| false);
+    }
+    for (path, file) in files {
         let value = file.to_str().unwrap().to_owned();
         change(&mut tree, path, &mut |entry| {
             entry.node.value = Value::Text { value: value.clone(), typed: None };
@@ -115,7 +137,8 @@ fn the_example_is_a_configuration_without_warnings() {
 fn the_example_names_every_key_that_the_reader_asks_for() {
     let folder = tempfile::tempdir().unwrap();
     let tree = whole(folder.path());
-    let written = paths(&tree);
+    let mut written = paths(&tree);
+    written.extend(EXCLUDED.map(str::to_owned));
     let text = uncommented();
     let findings = Findings::new(&text);
     resolve::resolve(tree, &findings);
@@ -157,6 +180,16 @@ fn the_values_in_the_example_are_the_defaults() {
             "route.accept",
             "route.path",
             "route.upstream",
+            "store.client_certificate_file",
+            "store.client_key_file",
+            "store.kind",
+            "store.on_outage",
+            "store.password_file",
+            "store.revoke_acks",
+            "store.sentinel_master",
+            "store.sentinel_password_file",
+            "store.topology",
+            "store.url",
             "token_api",
             "token_api.mount",
             "token_api.name",

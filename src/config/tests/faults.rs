@@ -113,13 +113,10 @@ fn closed_sets_say_their_words() {
 
 #[test]
 fn what_is_planned_is_called_unavailable_not_unknown() {
-    expect("[store]\nkind = 'sqlite'\n", &["2:8: \"kind\" must be \"embedded\", found \"sqlite\""]);
+    expect("[store]\nkind = 'sqlite'\n", &["2:8: \"kind\" must be \"embedded\" or \"redis\", found \"sqlite\""]);
     expect(
-        "[store]\nkind = 'redis'\nurl = 'redis://127.0.0.1'\n[[token_api]]\nname = 't'\nstyle = 'tenant-tokens'\nmount = '/t'\nprefix = 'sk-'\n",
-        &[
-            "2:8: \"kind\" \"redis\" is not available in this version; use \"embedded\"",
-            "6:9: this \"style\" is not available in this version; use \"allowlist-jwt\"",
-        ],
+        "[[token_api]]\nname = 't'\nstyle = 'tenant-tokens'\nmount = '/t'\nprefix = 'sk-'\n",
+        &["3:9: this \"style\" is not available in this version; use \"allowlist-jwt\""],
     );
 }
 

@@ -1,6 +1,6 @@
 //! Look-ups and changes: the connections that carry them.
 //!
-//! Every connection belongs to a [`Site`](super::site::Site): it is opened to the site's address, checks that the same server
+//! Every connection belongs to a [`Site`]: it is opened to the site's address, checks that the same server
 //! answers there, and is thrown away when the term ends. So look-ups, changes and the link never speak to different servers.
 //!
 //! Look-ups: one connection a thread, on that thread's runtime, shared by all of its requests. Changes: one connection on

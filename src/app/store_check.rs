@@ -1,0 +1,80 @@
+//! `keyward store check`: looks at the configured store without starting anything.
+
+use std::fs;
+use std::path::Path;
+
+use super::assemble;
+use crate::config::{Config, StoreKind};
+use crate::store::redis::inspect::{Expectations, inspect};
+use crate::store::redis::node::Nodes;
+use crate::tokens::finding::{Finding, Severity};
+
+/// What is found.
+///
+/// # Errors
+///
+/// Why it cannot be looked at, in words.
+pub(super) fn check(config: &Config) -> Result<Vec<Finding>, String> {
+    match config.store.kind {
+        StoreKind::Embedded => embedded(config),
+        StoreKind::Redis => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| format!("the system has no resources to work with: {error}"))?;
+            runtime.block_on(redis(config))
+        }
+    }
+}
+
+async fn redis(config: &Config) -> Result<Vec<Finding>, String> {
+    let settings = assemble::redis_settings(config)?;
+    let Some(wanted) = &config.store.redis else { return Ok(Vec::new()) };
+    let nodes = Nodes::new(settings.clone()).map_err(|fault| fault.to_string())?;
+    let found = match nodes.discover().await {
+        Ok(address) => nodes.connect(&address, None).await.map(|connected| (address, connected)),
+        Err(fault) => Err(fault),
+    };
+    let (address, (mut connection, facts)) = match found {
+        Ok(found) => found,
+        Err(fault) => {
+            let words = fault.to_string();
+            return Ok(vec![Finding::of(Severity::Fault, "master", "not usable", "reachable", words)]);
+        }
+    };
+    let mut findings = vec![Finding::fine("master", address.to_string())];
+    let expectations = Expectations {
+        revoke_acks: wanted.revoke_acks,
+        allow_volatile: wanted.allow_volatile,
+        lease: wanted.coherence_lease,
+        ..Expectations::of(&settings, address)
+    };
+    findings.extend(inspect(&mut connection, &facts, &expectations).await);
+    Ok(findings)
+}
+
+/// Opens it as a start would: the lock, the layout, the pages, and every record with its seal.
+fn embedded(config: &Config) -> Result<Vec<Finding>, String> {
+    let path = &config.store.path;
+    let Some(size) = size(path) else {
+        let words = "it is made when keyward starts for the first time";
+        let found = format!("{} is not there", path.display());
+        return Ok(vec![Finding::of(Severity::Warning, "file", found, "a database", words)]);
+    };
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    let waiting = self::size(Path::new(&log)).unwrap_or(0);
+    let mut findings = vec![
+        Finding::fine("file", format!("{}, {size} bytes", path.display())),
+        Finding::fine("write-ahead log", format!("{waiting} bytes before the check")),
+    ];
+    match assemble::Parts::reopen(config) {
+        Ok(_) => findings.extend(
+            ["layout", "pages and indexes", "records"].map(|subject| Finding::fine(subject, "checked: as written")),
+        ),
+        Err(words) => findings.push(Finding::of(Severity::Fault, "content", "not usable", "as written", words)),
+    }
+    Ok(findings)
+}
+
+fn size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|metadata| metadata.len())
+}

@@ -1,0 +1,98 @@
+//! `[store]` of a fleet: what goes together, and what shows of its secrets.
+
+use super::*;
+
+fn store(lines: &str) -> Result<RedisStore, String> {
+    let environment = |name: &str| (name == "PW").then(|| "hunt%65r2".to_owned());
+    match parse(&format!("{SMALL}[store]\n{lines}"), "k.toml", &environment) {
+        Ok(config) => {
+            assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+            Ok(config.store.redis.unwrap())
+        }
+        Err(faults) => Err(faults.to_string()),
+    }
+}
+
+fn redis(lines: &str) -> Result<RedisStore, String> {
+    store(&format!("kind = 'redis'\n{lines}"))
+}
+
+#[test]
+fn a_url_is_enough() {
+    let found = redis("url = 'redis://localhost'").unwrap();
+    assert_eq!(found, RedisStore { servers: vec![("localhost".to_owned(), 6379)], ..RedisStore::default() });
+}
+
+#[test]
+fn a_password_comes_from_the_environment_or_a_file() {
+    let found = redis("url = 'rediss://me:${PW}@localhost:7/3'").unwrap();
+    assert_eq!((found.username.as_deref(), found.tls, found.database), (Some("me"), true, 3));
+    assert_eq!(found.password.unwrap().expose(), "hunter2");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    let with_file = format!("url = 'redis://localhost'\npassword_file = {file:?}");
+    assert!(redis(&with_file).unwrap_err().contains("\"password_file\": "));
+    std::fs::write(&file, "hunter2\n").unwrap();
+    assert_eq!(redis(&with_file).unwrap().password.unwrap().expose(), "hunter2");
+    for content in ["", "\n", "one\ntwo\n"] {
+        std::fs::write(&file, content).unwrap();
+        assert!(redis(&with_file).unwrap_err().contains("\"password_file\": "), "{content:?}");
+    }
+}
+
+#[test]
+fn sentinels_and_clusters_are_lists() {
+    let found = redis("url = ['redis://a', 'redis://b:1']\ntopology = 'sentinel'\nsentinel_master = 'm'").unwrap();
+    assert_eq!(found.servers, [("a".to_owned(), 26379), ("b".to_owned(), 1)]);
+    let found = redis("url = ['redis://a', 'redis://[::1]']\ntopology = 'cluster'").unwrap();
+    assert_eq!(found.servers, [("a".to_owned(), 6379), ("::1".to_owned(), 6379)]);
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_in_words() {
+    let url = "url = 'redis://a'\n";
+    for (lines, words) in [
+        ("", "missing key \"url\""),
+        ("url = []", "must not be empty"),
+        ("url = 'redis://a:${PW}@b'\nurk = 1", "did you mean \"url\""),
+        ("url = 'redis://a:b:c'", "\"url\" must be"),
+        ("url = ['redis://a', 'redis://b']", "\"topology\""),
+        ("url = ['redis://a', 'rediss://b']\ntopology = 'cluster'", "mixes"),
+        ("url = ['redis://a', 'redis://A']\ntopology = 'cluster'", "twice"),
+        ("url = ['redis://u:${PW}@a', 'redis://b']\ntopology = 'cluster'", "one of several"),
+        ("url = 'redis://a/1'\ntopology = 'cluster'", "\"database\" must be 0"),
+        ("url = 'redis://a/1'\ndatabase = 2", "another one"),
+        ("url = 'redis://u:${PW}@a'\npassword = 'x'", "\"password\" is said twice"),
+        ("url = 'redis://u@a'", "\"username\" needs"),
+        (&format!("{url}username = 'u'"), "\"username\" needs"),
+        (&format!("{url}password = 'a'\npassword_file = '/dev/null'"), "not both"),
+        (&format!("{url}password = 12345678"), "\"password\" must be a string"),
+        (&format!("{url}topology = 'sentinel'"), "missing key \"sentinel_master\""),
+        (&format!("{url}sentinel_master = 'm'"), "is for \"topology\" \"sentinel\""),
+        (&format!("{url}topology = 'sentinal'"), "did you mean \"sentinel\""),
+        (&format!("{url}ca_file = '/none'"), "rediss://"),
+        ("url = 'rediss://a'\nclient_key_file = '/none'", "needs \"client_certificate_file\""),
+        (&format!("{url}max_staleness = '30s'"), "is for \"on_outage\" \"serve_cached\""),
+        (&format!("{url}on_outage = 'serve_cached'\nmax_staleness = '1s'\ncoherence_lease = '2s'"), "not be shorter"),
+        (&format!("{url}coherence_lease = '100ms'"), "from \"200ms\" to \"30s\""),
+        (&format!("{url}read_timeout = '3s'"), "longer than \"timeout\""),
+        (&format!("{url}revoke_acks_timeout = '1s'"), "needs \"revoke_acks\""),
+        (&format!("{url}revoke_acks = 1\nrevoke_acks_timeout = '2s'"), "shorter than \"timeout\""),
+        (&format!("{url}prefix = 'a{{b'"), "\"prefix\" must be"),
+        (&format!("{url}path = 'x.db'"), "is for \"kind\" \"embedded\""),
+    ] {
+        let faults = redis(lines).expect_err(lines);
+        assert!(faults.contains(words), "{lines}: {faults}");
+        assert!(!faults.contains("12345678") && !faults.contains("hunt"), "{faults}");
+    }
+    let faults = store("url = 'redis://a'").unwrap_err();
+    assert!(faults.contains("\"url\" is for \"kind\" \"redis\""), "{faults}");
+}
+
+#[test]
+fn a_password_in_clear_in_a_url_is_refused_and_not_repeated() {
+    let faults = redis("url = 'redis://me:hunter2@localhost'").unwrap_err();
+    assert!(faults.contains("in clear") && !faults.contains("hunter2"), "{faults}");
+    let faults = redis("url = 'redis//me:hunter2@localhost'").unwrap_err();
+    assert!(!faults.contains("hunter2"), "{faults}");
+}
