@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::api::Face;
 use crate::api::allowlist_jwt::AllowlistJwt;
@@ -13,16 +14,19 @@ use crate::gateway::{
 };
 use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
+use crate::store::redis::data::Acks;
 use crate::store::redis::settings::{
     ClientCertificate, NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers, TlsSettings,
 };
+use crate::store::redis::{LinkState, RedisOptions, RedisStore};
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
+use crate::telemetry::metrics::Timings;
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::Pepper;
-use crate::tokens::lease::Lease;
+use crate::tokens::lease::{Lease, LeaseTerms};
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
@@ -32,11 +36,76 @@ use crate::wire::head::HeadLimits;
 /// What lives as long as the process: the keys, the store, the cache.
 #[derive(Clone)]
 pub(super) struct Parts {
-    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) store: OpenStore,
     pub(super) cache: Arc<TokenCache>,
     pub(super) signed: Arc<SignedTokens>,
     pub(super) pepper: Arc<Pepper>,
-    deadline: std::time::Duration,
+    /// How long one look-up may take.
+    look_up: Duration,
+    /// How long one change may take, until the whole fleet has heeded it.
+    change: Duration,
+    /// How long revocations took.
+    pub(super) revocations: Arc<Timings>,
+}
+
+/// The store that is configured.
+#[derive(Clone)]
+pub(super) enum OpenStore {
+    Embedded(Arc<EmbeddedStore>),
+    Redis(RedisStore),
+}
+
+impl OpenStore {
+    pub(super) fn port(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Embedded(store) => Arc::clone(store) as _,
+            Self::Redis(store) => Arc::new(store.clone()),
+        }
+    }
+
+    /// Blocks until everything that was begun is done.
+    pub(super) fn close(&self) {
+        match self {
+            Self::Embedded(store) => store.close(),
+            Self::Redis(store) => store.close(),
+        }
+    }
+
+    /// Takes what may change without a restart: passwords and certificates.
+    pub(super) fn reload(&self, config: &Config) -> Result<(), String> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Redis(store) => store.reload(&redis_settings(config)?).map_err(|fault| fault.to_string()),
+        }
+    }
+
+    /// What can be seen of the link to a fleet.
+    pub(super) fn link(&self) -> Option<Arc<LinkState>> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => store.link_state(),
+        }
+    }
+}
+
+/// Beyond the time that a fleet may take to confirm a removal.
+const FLEET_SLACK: Duration = Duration::from_secs(1);
+
+/// How long what is open may go on without a word from the store: WebSockets, event streams, long transfers.
+const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
+
+fn lease(config: &Config) -> Lease {
+    let Some(redis) = &config.store.redis else { return Lease::endless() };
+    let staleness = match redis.on_outage {
+        config::OnOutage::Deny => Duration::ZERO,
+        config::OnOutage::ServeCached => redis.max_staleness,
+    };
+    Lease::pending(LeaseTerms {
+        span: redis.coherence_lease,
+        staleness,
+        open: OPEN_WITHOUT_STORE.max(staleness),
+        patience: redis.read_timeout,
+    })
 }
 
 impl Parts {
@@ -51,21 +120,38 @@ impl Parts {
     }
 
     fn open_with(config: &Config, open: OpenKeys) -> Result<Self, String> {
-        if config.store.kind != config::StoreKind::Embedded {
-            return Err("[store] kind \"redis\" can be checked, but not yet be used".to_owned());
-        }
         let keys = open_keys(config, open)?;
         let signed = signed_tokens(config, keys.signing)?;
-        let record_key = RecordKey::new(keys.pepper.record_key().expose());
-        let store = EmbeddedStore::open(&config.store.path, record_key, EmbeddedOptions::default())
-            .and_then(|store| store.bind_keys(keys.pepper.fingerprint().expose()).map(|()| store))
-            .map_err(|fault| with_sources(&fault))?;
+        let key = RecordKey::new(keys.pepper.record_key().expose());
+        let fingerprint = keys.pepper.fingerprint();
+        let cache = Arc::new(TokenCache::new(config.limits.cached_tokens, lease(config)));
+        let (store, look_up, change) = match &config.store.redis {
+            None => {
+                let store = EmbeddedStore::open(&config.store.path, key, EmbeddedOptions::default())
+                    .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store))
+                    .map_err(|fault| with_sources(&fault))?;
+                (OpenStore::Embedded(store), config.store.timeout, config.store.timeout)
+            }
+            Some(redis) => {
+                let acks = (redis.revoke_acks > 0)
+                    .then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
+                let settings = redis_settings(config)?;
+                let options = RedisOptions { settings, acks, allow_volatile: redis.allow_volatile };
+                let store = RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(&cache))
+                    .map_err(|fault| with_sources(&fault))?;
+                // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
+                let change = config.store.timeout + cache.lease().bound() + FLEET_SLACK;
+                (OpenStore::Redis(store), redis.read_timeout, change)
+            }
+        };
         Ok(Self {
             store,
-            cache: Arc::new(TokenCache::new(config.limits.cached_tokens, Lease::endless())),
+            cache,
             signed: Arc::new(signed),
             pepper: Arc::new(keys.pepper),
-            deadline: config.store.timeout,
+            look_up,
+            change,
+            revocations: Arc::default(),
         })
     }
 
@@ -85,27 +171,24 @@ impl Parts {
         self.cache.invalidate_all();
     }
 
-    fn port(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as Arc<dyn Store>
-    }
-
     pub(super) fn authenticator(&self) -> Authenticator {
         Authenticator::new(
             Arc::clone(&self.cache),
-            self.port(),
+            self.store.port(),
             Arc::clone(&self.signed),
             Arc::clone(&self.pepper),
-            self.deadline,
+            self.look_up,
         )
     }
 
     pub(super) fn service(&self) -> TokenService {
         TokenService::new(
-            self.port(),
+            self.store.port(),
             Arc::clone(&self.cache),
             Arc::clone(&self.signed),
             Arc::clone(&self.pepper),
-            self.deadline,
+            self.change,
+            Arc::clone(&self.revocations),
         )
     }
 }

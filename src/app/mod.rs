@@ -37,14 +37,17 @@ impl Runtime for App {
 
     fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, String> {
         let config = config::load(path).map_err(|faults| faults.to_string())?;
-        let is_new = !config.store.path.exists();
+        let is_new = config.store.redis.is_none() && !config.store.path.exists();
         let parts = assemble::Parts::open(&config)?;
         let made = if is_new { ", which was made just now" } else { "" };
         // Said so that nobody works on a store that they did not mean; if it cannot be said, the work is done all the same.
         let _ = writeln!(
             std::io::stderr(),
             "keyward: no keyward is running; using the store {}{made}",
-            config.store.path.display()
+            match &config.store.redis {
+                None => config.store.path.display().to_string(),
+                Some(redis) => format!("of the fleet {:?} in Redis", redis.prefix),
+            }
         );
         Ok(Box::new(administration::OwnAdministration::new(parts, &config)))
     }

@@ -24,7 +24,6 @@ use crate::gateway::Shared;
 use crate::server::{Acceptor, WorkerPool, WorkerPoolSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
-use crate::tokens::store::Store as _;
 use reload::bind_all;
 
 /// Runs until a signal ends it.
@@ -134,7 +133,7 @@ impl Process {
             .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
             .transpose()
             .map_err(|fault| format!("[log] access = {:?} cannot be opened: {fault}", config.log.access))?;
-        let store: Arc<dyn crate::tokens::store::Store> = Arc::clone(&parts.store) as _;
+        let store: Arc<dyn crate::tokens::store::Store> = parts.store.port();
         let shared = Arc::new(Shared::new(parts.authenticator(), parts.service(), store, access_log, plan));
 
         let connection_limit = connection_limit(config.limits.connections);
@@ -148,7 +147,7 @@ impl Process {
         )
         .map_err(|fault| format!("the workers cannot be started: {fault}"))?;
         let refused = Arc::<AtomicU64>::default();
-        let status = Arc::new(OwnStatus::new(Arc::clone(&shared), pool.counters(), refused));
+        let status = Arc::new(OwnStatus::new(Arc::clone(&shared), &parts, pool.counters(), refused));
         let administration = Arc::new(OwnAdministration::new(parts.clone(), &config));
         let (stop, stopped) = watch::channel(false);
         if let Some(probes) = probes {
@@ -269,7 +268,7 @@ impl Process {
         if tokio::time::timeout(LAST_LINES, logged).await.is_err() {
             tracing::warn!("the access log takes nothing any more: its last lines are lost");
         }
-        let store = Arc::clone(&self.parts.store);
+        let store = self.parts.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         tracing::info!("stopped");
         closed.map_err(|_| "the store could not be closed in order".to_owned())
@@ -278,7 +277,7 @@ impl Process {
     async fn purge(&self) {
         loop {
             let now = Timestamp::from_system(SystemTime::now());
-            match self.parts.store.purge(now, PURGE_AT_ONCE).await {
+            match self.parts.store.port().purge(now, PURGE_AT_ONCE).await {
                 Ok(removed) if removed >= PURGE_AT_ONCE => {}
                 Ok(_) => return,
                 Err(fault) => {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::assemble::Parts;
 use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
 use crate::gateway::Shared;
-use crate::telemetry::metrics::{Gauges, WorkerCounters, render};
+use crate::store::redis::LinkState;
+use crate::telemetry::metrics::{Gauges, Timings, WorkerCounters, render};
 use crate::tokens::store::StoreError;
 
 /// The state of the process, as it says itself.
@@ -18,6 +20,9 @@ pub(super) struct OwnStatus {
     pub(super) is_draining: AtomicBool,
     pub(super) reloads_done: AtomicU64,
     pub(super) reloads_refused: AtomicU64,
+    pub(super) revocations: Arc<Timings>,
+    /// The link to the rest of the fleet, if there is one.
+    pub(super) link: Option<Arc<LinkState>>,
     /// As of the last look: a scrape does not ask the store.
     was_ready: AtomicBool,
     store_is_well: AtomicBool,
@@ -27,9 +32,16 @@ pub(super) struct OwnStatus {
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
 impl OwnStatus {
-    pub(super) fn new(shared: Arc<Shared>, counters: Vec<Arc<WorkerCounters>>, refused: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        parts: &Parts,
+        counters: Vec<Arc<WorkerCounters>>,
+        refused: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             shared,
+            revocations: Arc::clone(&parts.revocations),
+            link: parts.store.link(),
             counters,
             connections_refused: refused,
             is_started: AtomicBool::new(false),
@@ -104,6 +116,8 @@ impl Status for OwnStatus {
             reloads_done: self.reloads_done.load(Ordering::Relaxed),
             reloads_refused: self.reloads_refused.load(Ordering::Relaxed),
             is_ready: self.was_ready.load(Ordering::Acquire),
+            revocations: Arc::clone(&self.revocations),
+            fleet: self.link.as_ref().map(|link| link.gauges(cache.lease())),
         };
         render(self.counters.iter().map(AsRef::as_ref), &gauges)
     }

@@ -1,6 +1,7 @@
 //! Metrics: each worker writes its own counters, without a lock and without a locked instruction; whoever scrapes adds them up.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -103,6 +104,45 @@ impl Durations {
     }
 }
 
+/// How long something took that is rare enough to be counted by many at once.
+#[derive(Debug, Default)]
+pub struct Timings {
+    buckets: [AtomicU64; BUCKETS.len()],
+    count: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Timings {
+    /// Counts one.
+    pub fn observe(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        let at = BUCKETS.iter().position(|bound| micros <= *bound);
+        if let Some(bucket) = at.and_then(|at| self.buckets.get(at)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What is seen of an instance as a member of its fleet.
+#[derive(Clone, Debug, Default)]
+pub struct FleetGauges {
+    /// How much is left of the lease.
+    pub lease_left: Duration,
+    /// For how long after its last word from the store any instance may use what it remembers: the bound of a revocation
+    /// where an instance is cut off.
+    pub bound: Duration,
+    /// How often the link to the store was established.
+    pub links: u64,
+    /// How often everything that was remembered was dropped.
+    pub drops: u64,
+    /// How often the store's data was found lost or replaced.
+    pub generations_lost: u64,
+    /// How often an instance did not confirm a removal, so that it was waited for until its lease was over.
+    pub unconfirmed: u64,
+}
+
 /// One worker's counters.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
@@ -123,7 +163,7 @@ pub struct WorkerCounters {
 }
 
 /// What is read at the moment of a scrape.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Gauges {
     /// Tokens in the cache.
     pub cache_entries: usize,
@@ -139,6 +179,10 @@ pub struct Gauges {
     pub reloads_refused: u64,
     /// Whether the instance is ready.
     pub is_ready: bool,
+    /// From the order to revoke to the moment at which no instance accepts the token.
+    pub revocations: Arc<Timings>,
+    /// With a store that is shared by a fleet.
+    pub fleet: Option<FleetGauges>,
 }
 
 /// Everything, in Prometheus' text format 0.0.4.
@@ -218,12 +262,76 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
         family(&mut out, name, kind, help);
         let _ = writeln!(out, "{name} {value}");
     }
+    revocations(&mut out, &gauges.revocations);
+    if let Some(fleet) = &gauges.fleet {
+        render_fleet(&mut out, fleet);
+    }
     family(&mut out, "keyward_config_reloads_total", "counter", "Reloads of the configuration, by outcome.");
     let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"done\"}} {}", gauges.reloads_done);
     let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"refused\"}} {}", gauges.reloads_refused);
     family(&mut out, "keyward_build_info", "gauge", "The version that runs.");
     let _ = writeln!(out, "keyward_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     out
+}
+
+fn revocations(out: &mut String, timings: &Timings) {
+    let name = "keyward_revocation_duration_seconds";
+    family(out, name, "histogram", "From the order to revoke to the moment at which no instance accepts the token.");
+    let mut below = 0;
+    for (bucket, bound) in timings.buckets.iter().zip(BUCKETS) {
+        below += bucket.load(Ordering::Relaxed);
+        let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {below}", seconds(bound));
+    }
+    let count = timings.count.load(Ordering::Relaxed);
+    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}");
+    let _ = writeln!(out, "{name}_sum {}", seconds(timings.micros.load(Ordering::Relaxed)));
+    let _ = writeln!(out, "{name}_count {count}");
+}
+
+fn render_fleet(out: &mut String, fleet: &FleetGauges) {
+    let micros = |span: Duration| seconds(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+    for (name, kind, help, value) in [
+        (
+            "keyward_coherence_lease_seconds_left",
+            "gauge",
+            "How long what the store has said may still be used; 0: nothing is accepted that needs it.",
+            micros(fleet.lease_left),
+        ),
+        (
+            "keyward_coherence_bound_seconds",
+            "gauge",
+            "How long an instance that is cut off may accept a token after it was revoked, beside the time in which an \
+             isolated master refuses writes.",
+            micros(fleet.bound),
+        ),
+        (
+            "keyward_coherence_links_total",
+            "counter",
+            "How often the link to the store was established.",
+            fleet.links.to_string(),
+        ),
+        (
+            "keyward_coherence_drops_total",
+            "counter",
+            "How often everything that was remembered was dropped.",
+            fleet.drops.to_string(),
+        ),
+        (
+            "keyward_store_generation_changes_total",
+            "counter",
+            "How often the store's data was found lost or replaced.",
+            fleet.generations_lost.to_string(),
+        ),
+        (
+            "keyward_revocation_unconfirmed_instances",
+            "counter",
+            "Instances that did not confirm a removal and were waited for until their lease was over.",
+            fleet.unconfirmed.to_string(),
+        ),
+    ] {
+        family(out, name, kind, help);
+        let _ = writeln!(out, "{name} {value}");
+    }
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::cache::TokenCache;
+use super::clock;
 use super::command::{Command, CommandError, Outcome};
 use super::keyring::{CredentialSort, Pepper};
 use super::signed::{SignedTokens, SigningAlgorithm};
@@ -16,6 +17,7 @@ use crate::domain::access::may_revoke;
 use crate::domain::{
     Identity, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp, TokenDigest, TokenId,
 };
+use crate::telemetry::metrics::Timings;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ pub struct TokenService {
     signed: Arc<SignedTokens>,
     pepper: Arc<Pepper>,
     deadline: Duration,
+    revocations: Arc<Timings>,
 }
 
 /// What an administrator says of a new bootstrap token.
@@ -45,7 +48,7 @@ pub struct BootstrapOrder {
 }
 
 impl TokenService {
-    /// `deadline`: how long one operation of the store may take.
+    /// `deadline`: how long one operation of the store may take. `revocations`: where it is noted how long they took.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -53,8 +56,9 @@ impl TokenService {
         signed: Arc<SignedTokens>,
         pepper: Arc<Pepper>,
         deadline: Duration,
+        revocations: Arc<Timings>,
     ) -> Self {
-        Self { store, cache, signed, pepper, deadline }
+        Self { store, cache, signed, pepper, deadline, revocations }
     }
 
     /// Does what `caller` asks of the token API that its token is of, which signs by `algorithm`.
@@ -187,6 +191,7 @@ impl TokenService {
         let voucher = Voucher::Record(caller.digest);
         let operation = self.store.remove_owned(voucher, caller.owner(), Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);
+        let begun = clock::uptime();
         let removal = self.to_its_end(async move {
             let removal = operation.await;
             match &removal {
@@ -196,7 +201,9 @@ impl TokenService {
             }
             removal
         });
-        match removal.await? {
+        let removal = removal.await?;
+        self.revocations.observe(clock::uptime().since(begun));
+        match removal {
             Some(_) => Ok(Outcome::AllRevoked { subject: caller.token.subject().to_owned() }),
             None => self.gone(caller),
         }
@@ -274,12 +281,15 @@ impl TokenService {
     async fn remove(&self, voucher: Voucher, target: TokenDigest, now: Timestamp) -> Result<Removal, StoreError> {
         let operation = self.store.remove(voucher, target, Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);
-        self.to_its_end(async move {
+        let begun = clock::uptime();
+        let removal = self.to_its_end(async move {
             let removal = operation.await;
             cache.invalidate(&target);
             removal
-        })
-        .await
+        });
+        let removal = removal.await?;
+        self.revocations.observe(clock::uptime().since(begun));
+        Ok(removal)
     }
 
     /// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a

@@ -36,6 +36,7 @@ impl Process {
         let signed = self.parts.reread_keys(&config)?;
         let plan = assemble::plan(&config, &signed)?;
 
+        self.parts.store.reload(&config)?;
         self.listen(listeners)?;
         self.parts.replace_keys(signed);
         self.acceptors.retain(|address, acceptor| {
@@ -105,11 +106,26 @@ pub(super) fn bind_all(config: &Config, known: &HashMap<SocketAddr, Acceptor>) -
     Ok(bound)
 }
 
+/// What of the store is fixed for the life of a process.
+fn without_secrets(store: &config::Store) -> config::Store {
+    let mut store = store.clone();
+    if let Some(redis) = &mut store.redis {
+        redis.username = None;
+        redis.password = None;
+        redis.sentinel_username = None;
+        redis.sentinel_password = None;
+        redis.ca_file = None;
+        redis.client_certificate_file = None;
+        redis.client_key_file = None;
+    }
+    store
+}
+
 /// What is fixed for the life of a process, and differs.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let logs = |config: &Config| (config.log.format, config.log.access.clone());
     [
-        ("[store]", old.store != new.store),
+        ("[store], but for passwords and certificates", without_secrets(&old.store) != without_secrets(&new.store)),
         ("[keys]", old.keys != new.keys),
         ("[admin]", old.admin != new.admin),
         ("[server] workers and pin", (old.server.workers, old.server.pin) != (new.server.workers, new.server.pin)),

@@ -94,11 +94,6 @@ impl Call {
         self.command("EVAL", &self.script.source)
     }
 
-    /// Its parts: script, keys, arguments.
-    pub(super) fn into_parts(self) -> (&'static Script, Vec<String>, Vec<Vec<u8>>) {
-        (self.script, self.keys, self.arguments)
-    }
-
     fn command(&self, verb: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(verb);
         command.arg(script).arg(self.keys.len());

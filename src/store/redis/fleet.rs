@@ -9,10 +9,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::operations::Announced;
+use super::operations::{Announced, Registered};
 use crate::domain::{TokenDigest, Uptime};
 use crate::tokens::cache::TokenCache;
 use crate::tokens::clock;
@@ -22,8 +23,17 @@ pub(super) struct Fleet {
     /// This instance's id: random, new with every start.
     me: String,
     cache: Arc<TokenCache>,
-    /// Since when the present link has been up, in nanoseconds of [`Uptime`]; 0: it is not.
-    linked_since: AtomicU64,
+    /// Since when the register can be trusted to grow whole: the link has been up, on the same data. In nanoseconds of
+    /// [`Uptime`]; 0: there is no link.
+    register_since: AtomicU64,
+    /// The generation of the data, as the link last heard it.
+    generation: Mutex<String>,
+    /// The longest time after a beat for which any instance may use what it remembers, as far as was ever heard here.
+    longest: AtomicU64,
+    /// How often this instance has beaten. Never goes back.
+    beats: AtomicU64,
+    /// The latest beat that was answered.
+    beaten: AtomicU64,
     ledger: Mutex<Ledger>,
     /// The ledger has a new entry.
     entered: Notify,
@@ -64,7 +74,7 @@ pub(super) enum Settled {
     /// All who were registered have confirmed.
     Confirmed,
     /// The leases of these, as they were registered, are over: they did not confirm.
-    Waited(Vec<(String, u64)>),
+    Waited(Vec<Registered>),
 }
 
 /// Announcements that nobody here waits for are forgotten when there are so many.
@@ -75,7 +85,11 @@ impl Fleet {
         Self {
             me,
             cache,
-            linked_since: AtomicU64::new(0),
+            register_since: AtomicU64::new(0),
+            generation: Mutex::default(),
+            longest: AtomicU64::new(0),
+            beats: AtomicU64::new(0),
+            beaten: AtomicU64::new(0),
             ledger: Mutex::default(),
             entered: Notify::new(),
         }
@@ -89,14 +103,34 @@ impl Fleet {
         &self.cache
     }
 
-    /// The link is up, and everything from before it has been dropped.
-    pub(super) fn linked(&self, now: Uptime) {
-        self.linked_since.store(now.nanos().max(1), Ordering::Release);
+    /// What is registered with the next heartbeat.
+    pub(super) fn next_beat(&self) -> Registered {
+        Registered {
+            instance: self.me.clone(),
+            beat: self.beats.fetch_add(1, Ordering::Relaxed) + 1,
+            bound: self.cache.lease().bound(),
+        }
+    }
+
+    /// A heartbeat has been answered.
+    pub(super) fn beaten(&self, beat: u64) {
+        self.beaten.fetch_max(beat, Ordering::AcqRel);
+    }
+
+    /// The link is up on data of this generation, and everything from before has been dropped.
+    pub(super) fn linked(&self, generation: &str, now: Uptime) {
+        generation.clone_into(&mut self.generation.lock().unwrap_or_else(PoisonError::into_inner));
+        self.register_since.store(now.nanos().max(1), Ordering::Release);
+    }
+
+    /// Whether the data is still of the generation that the link was established on.
+    pub(super) fn is_known(&self, generation: &str) -> bool {
+        *self.generation.lock().unwrap_or_else(PoisonError::into_inner) == generation
     }
 
     /// The link is down: what is remembered can no longer be vouched for.
     pub(super) fn unlinked(&self, now: Uptime) {
-        self.linked_since.store(0, Ordering::Release);
+        self.register_since.store(0, Ordering::Release);
         self.cache.lease().end(now);
     }
 
@@ -120,10 +154,8 @@ impl Fleet {
                 return;
             }
         }
-        let entry = ledger
-            .confirmed
-            .entry(number)
-            .or_insert_with(|| Confirmations { first_at: now, by: HashSet::new() });
+        let entry =
+            ledger.confirmed.entry(number).or_insert_with(|| Confirmations { first_at: now, by: HashSet::new() });
         entry.by.insert(by.to_owned());
         drop(ledger);
         self.entered.notify_waiters();
@@ -131,21 +163,25 @@ impl Fleet {
 
     /// Returns when no other instance uses any more what was announced; `received` is when the answer of the script was there.
     ///
-    /// It waits for the whole bound, whoever confirms, if the register may lack somebody: it was lost with the data, or this
-    /// instance's link has not been up for as long as a lease lasts, as after a failover or a restart.
+    /// Whoever confirms, it waits as long as anybody may use what they remember, if the register may lack somebody: it was
+    /// lost or replaced with the data, or this instance's link has not been up for as long, as after a failover.
     pub(super) async fn settled(&self, announced: &Announced, received: Uptime) -> Settled {
-        let bound = self.cache.lease().bound();
-        let over = received.after(bound);
-        let register_is_whole_at = match self.linked_since.load(Ordering::Acquire) {
-            _ if announced.is_new_generation => over,
-            0 => over,
-            since => Uptime::from_nanos(since).after(bound).min(over),
-        };
-        let mut awaited: HashMap<&str, u64> = announced
+        let own = self.cache.lease().bound();
+        let heard = announced.instances.iter().map(|registered| registered.bound).max().unwrap_or_default().max(own);
+        let heard = u64::try_from(heard.as_nanos()).unwrap_or(u64::MAX);
+        let longest = Duration::from_nanos(self.longest.fetch_max(heard, Ordering::AcqRel).max(heard));
+        let mine = announced.instances.iter().find(|registered| registered.instance == self.me);
+        let has_me = mine.is_some_and(|mine| mine.beat >= self.beaten.load(Ordering::Acquire));
+        let since = self.register_since.load(Ordering::Acquire);
+        let is_same = !announced.is_new_generation && self.is_known(&announced.generation);
+        let over = received.after(longest);
+        let whole_at =
+            if since == 0 || !is_same || !has_me { over } else { Uptime::from_nanos(since).after(longest).min(over) };
+        let mut awaited: HashMap<&str, &Registered> = announced
             .instances
             .iter()
-            .filter(|(instance, _)| *instance != self.me)
-            .map(|(instance, beat)| (instance.as_str(), *beat))
+            .filter(|registered| registered.instance != self.me)
+            .map(|registered| (registered.instance.as_str(), registered))
             .collect();
         loop {
             let entered = self.entered.notified();
@@ -156,18 +192,14 @@ impl Fleet {
                 awaited.retain(|instance, _| !confirmations.by.contains(*instance));
             }
             let now = clock::uptime();
-            let until = if awaited.is_empty() { register_is_whole_at } else { over };
+            let until = awaited.values().map(|silent| received.after(silent.bound)).fold(whole_at, Uptime::max);
             if now >= until {
                 break;
             }
             let _ = tokio::time::timeout(until.since(now), entered).await;
         }
         self.ledger().confirmed.remove(&announced.number);
-        if awaited.is_empty() {
-            Settled::Confirmed
-        } else {
-            Settled::Waited(awaited.into_iter().map(|(instance, beat)| (instance.to_owned(), beat)).collect())
-        }
+        if awaited.is_empty() { Settled::Confirmed } else { Settled::Waited(awaited.into_values().cloned().collect()) }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -213,8 +245,6 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::tokens::lease::{Lease, LeaseTerms};
 
@@ -226,14 +256,16 @@ mod tests {
     /// Up for as long as it takes.
     fn linked(bound: Duration) -> Arc<Fleet> {
         let fleet = fleet(bound);
-        fleet.linked(Uptime::from_nanos(1));
+        fleet.linked("g", Uptime::from_nanos(1));
         fleet
     }
 
-    fn announced(instances: &[(&str, u64)]) -> Announced {
+    fn announced(instances: &[(&str, Duration)]) -> Announced {
+        let registered =
+            |&(instance, bound): &(&str, Duration)| Registered { instance: instance.into(), beat: 4, bound };
         Announced {
             number: 7,
-            instances: instances.iter().map(|(id, beat)| ((*id).to_owned(), *beat)).collect(),
+            instances: instances.iter().map(registered).collect(),
             generation: "g".into(),
             is_new_generation: false,
         }
@@ -244,9 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_alone_waits_for_nobody() {
-        for instances in [&[][..], &[("a", 3)]] {
-            assert_eq!(linked(LONG).settled(&announced(instances), clock::uptime()).await, Settled::Confirmed);
-        }
+        assert_eq!(linked(LONG).settled(&announced(&[("a", LONG)]), clock::uptime()).await, Settled::Confirmed);
     }
 
     #[tokio::test]
@@ -256,7 +286,8 @@ mod tests {
         fleet.enter(6, "c");
         let waiting = tokio::spawn({
             let fleet = Arc::clone(&fleet);
-            async move { fleet.settled(&announced(&[("a", 1), ("b", 2), ("c", 9)]), clock::uptime()).await }
+            let announced = announced(&[("a", LONG), ("b", LONG), ("c", LONG)]);
+            async move { fleet.settled(&announced, clock::uptime()).await }
         });
         tokio::task::yield_now().await;
         fleet.enter(7, "d");
@@ -268,30 +299,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_confirm_is_waited_out_and_named_with_its_beat() {
+    async fn who_does_not_confirm_is_waited_for_as_long_as_that_one_may_use_what_it_remembers() {
         let received = clock::uptime();
-        let fleet = linked(SHORT);
+        let fleet = linked(Duration::from_millis(1));
         fleet.enter(7, "b");
-        let settled = fleet.settled(&announced(&[("b", 2), ("c", 9)]), received).await;
-        assert_eq!(settled, Settled::Waited(vec![("c".into(), 9)]));
+        let announced = announced(&[("a", SHORT), ("b", LONG), ("c", SHORT)]);
+        let Settled::Waited(silent) = fleet.settled(&announced, received).await else { panic!("c did not confirm") };
+        assert!(silent.len() == 1 && silent.iter().all(|silent| silent.instance == "c" && silent.beat == 4));
         assert!(clock::uptime() >= received.after(SHORT));
     }
 
     #[tokio::test]
     async fn a_register_that_may_lack_somebody_is_waited_out_whoever_confirms() {
+        let alone = || announced(&[("a", SHORT)]);
+        let new = Announced { is_new_generation: true, ..alone() };
+        let other = Announced { generation: "h".into(), ..alone() };
+        for (announced, why) in [(new, "the data was lost"), (other, "it is other data"), (announced(&[]), "who am I?")]
+        {
+            let received = clock::uptime();
+            assert_eq!(linked(SHORT).settled(&announced, received).await, Settled::Confirmed);
+            assert!(clock::uptime() >= received.after(SHORT), "{why}");
+        }
+
+        let behind = linked(SHORT);
+        behind.beaten(5);
         let received = clock::uptime();
-        let new = Announced { is_new_generation: true, ..announced(&[]) };
-        assert_eq!(linked(SHORT).settled(&new, received).await, Settled::Confirmed);
-        assert!(clock::uptime() >= received.after(SHORT), "the data was lost");
+        assert_eq!(behind.settled(&alone(), received).await, Settled::Confirmed);
+        assert!(clock::uptime() >= received.after(SHORT), "an older register");
 
         let received = clock::uptime();
-        assert_eq!(fleet(SHORT).settled(&announced(&[]), received).await, Settled::Confirmed);
+        assert_eq!(fleet(SHORT).settled(&alone(), received).await, Settled::Confirmed);
         assert!(clock::uptime() >= received.after(SHORT), "no link");
 
         let fleet = fleet(SHORT);
         let since = clock::uptime();
-        fleet.linked(since);
-        assert_eq!(fleet.settled(&announced(&[]), clock::uptime()).await, Settled::Confirmed);
+        fleet.linked("g", since);
+        assert_eq!(fleet.settled(&alone(), clock::uptime()).await, Settled::Confirmed);
         assert!(clock::uptime() >= since.after(SHORT), "a new link");
     }
 
@@ -299,7 +342,9 @@ mod tests {
     fn announcements_are_read_whatever_bytes_a_digest_has() {
         let digest = [b' '; 32];
         let mut payload = b"12 me ".to_vec();
-        assert!(Announcement::read(&payload).is_some_and(|bare| bare.is_bare() && bare.number == 12 && bare.by == "me"));
+        assert!(
+            Announcement::read(&payload).is_some_and(|bare| bare.is_bare() && bare.number == 12 && bare.by == "me")
+        );
         payload.extend_from_slice(&digest);
         let one = Announcement::read(&payload).expect("one");
         assert_eq!(one.dropped, Dropped::Named(vec![TokenDigest::from_bytes(digest)]));

@@ -14,8 +14,7 @@
 //! | `ox:<owner>` | sorted set | the retired API keys of one owner by time of retirement, the newest [`crate::tokens::store::MOST_RETIRED`] |
 //! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
 //! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
-//! | `instances` | hash | instance id → beat: who is in the fleet |
-//! | `revocations` | number | how many announcements were made |
+//! | `instances` | hash | instance id → beat, space, and for how many milliseconds after it the instance may use what it remembers: who is in the fleet |
 //!
 //! | channel | what |
 //! |---|---|
@@ -100,13 +99,9 @@ impl Layout {
         self.key("instances")
     }
 
-    pub(super) fn revocations(&self) -> String {
-        self.key("revocations")
-    }
-
     /// Those that every operation on records names first: see `scripts/records.lua`.
     pub(super) fn common(&self) -> Vec<String> {
-        let mut keys = vec![self.meta(), self.instances(), self.revocations()];
+        let mut keys = vec![self.meta(), self.instances()];
         keys.extend(["catalog", "all", "expiry", "used"].map(|name| self.key(name)));
         keys
     }

@@ -28,18 +28,20 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::connection::Connection;
-use super::fleet::{Announcement, Dropped, Fleet, read_confirmation};
 use super::calls::Call;
+use super::connection::Connection;
 use super::fault::{self, Remedy};
+use super::fleet::{Announcement, Dropped, Fleet, read_confirmation};
 use super::layout::Layout;
-use super::node::Nodes;
 use super::membership::{self, Binding};
+use super::node::Nodes;
 use super::pace::back_off;
 use super::site::Site;
 use super::site_fault::{SiteFault, words_of};
 use crate::domain::TokenDigest;
+use crate::telemetry::metrics::FleetGauges;
 use crate::tokens::clock;
+use crate::tokens::lease::Lease;
 use crate::tokens::store::StoreError;
 
 /// Heartbeats in the time of one lease: so many may be lost or late, less one, before it ends.
@@ -74,8 +76,32 @@ pub struct LinkState {
     pub(super) generations_lost: AtomicU64,
     /// How often everything was dropped.
     pub(super) drops: AtomicU64,
+    /// How often an instance did not confirm a removal.
+    pub(super) unconfirmed: AtomicU64,
     /// Why there is no link.
     pub(super) fault: std::sync::Mutex<Option<String>>,
+}
+
+impl LinkState {
+    /// What is to be measured, of a fleet under this lease.
+    #[must_use]
+    pub fn gauges(&self, lease: &Lease) -> FleetGauges {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        FleetGauges {
+            lease_left: lease.left(clock::uptime()),
+            bound: lease.bound(),
+            links: read(&self.terms),
+            drops: read(&self.drops),
+            generations_lost: read(&self.generations_lost),
+            unconfirmed: read(&self.unconfirmed),
+        }
+    }
+
+    /// Why there is no link; `None`: there is one.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
 }
 
 /// Why a term ended.
@@ -146,8 +172,7 @@ impl Link {
         let channels = [pushes.revoked.clone(), pushes.confirmed.clone()];
         let (mut connection, facts) = self.nodes.connect(&address, Some(Arc::new(pushes))).await?;
         let patience = self.nodes.settings().timeouts.connect;
-        let generation = within(patience, self.establish(&mut connection, &channels)).await?;
-        let mut generation = Known(generation);
+        within(patience, self.establish(&mut connection, &channels)).await?;
 
         self.state.terms.store(term, Ordering::Relaxed);
         *self.state.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
@@ -165,10 +190,10 @@ impl Link {
             }
             next = Instant::now() + interval;
             let sent = clock::uptime();
-            let beat = pin!(beat(&self.layout, self.fleet.me(), connection.clone()));
+            let beat = pin!(beat(&self.layout, &self.fleet, connection.clone()));
             match self.attend_beat(&connection, &mut confirmations, beat).await? {
-                Ok(current) => {
-                    self.compare(&mut generation, current);
+                Ok(generation) => {
+                    self.compare(&generation);
                     self.fleet.cache().lease().grant(sent);
                 }
                 Err(fault) if fault.is_moved => return Err(End::Abandoned),
@@ -178,8 +203,8 @@ impl Link {
         }
     }
 
-    /// Steps 1 to 4, after connecting. Returns the generation of the data.
-    async fn establish(&self, connection: &mut Connection, channels: &[String]) -> Result<String, End> {
+    /// Steps 1 to 4, after connecting.
+    async fn establish(&self, connection: &mut Connection, channels: &[String]) -> Result<(), End> {
         let refused = |fault: redis::RedisError| End::Refused(words_of(&fault));
         let bound = run(connection, &membership::bind_keys(&self.layout, &self.fingerprint)).await.map_err(refused)?;
         match membership::binding(bound).map_err(|fault| End::Refused(fault.to_string()))? {
@@ -199,12 +224,12 @@ impl Link {
         self.fleet.cache().invalidate_all();
         self.state.drops.fetch_add(1, Ordering::Relaxed);
         let sent = clock::uptime();
-        let generation = beat(&self.layout, self.fleet.me(), connection.clone())
+        let generation = beat(&self.layout, &self.fleet, connection.clone())
             .await
             .map_err(|fault| if fault.is_moved { End::Abandoned } else { End::Refused(fault.words) })?;
-        self.fleet.linked(sent);
+        self.fleet.linked(&generation, clock::uptime());
         self.fleet.cache().lease().grant(sent);
-        Ok(generation)
+        Ok(())
     }
 
     /// Sends confirmations until `rest` is over.
@@ -268,20 +293,17 @@ impl Link {
         });
     }
 
-    /// Other data than before: nothing of what is remembered is in it.
-    fn compare(&self, known: &mut Known, current: String) {
-        if known.0 != current {
-            tracing::error!(before = %known.0, now = %current, "the store's data has been lost or replaced");
-            known.0 = current;
+    /// Other data than before: nothing of what is remembered is in it, and the register is another, too.
+    fn compare(&self, generation: &str) {
+        if !self.fleet.is_known(generation) {
+            tracing::error!(generation, "the store's data has been lost or replaced");
+            self.fleet.linked(generation, clock::uptime());
             self.fleet.cache().invalidate_all();
             self.state.drops.fetch_add(1, Ordering::Relaxed);
             self.state.generations_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
-
-/// The generation of the data, as last heard.
-struct Known(String);
 
 /// A heartbeat that was answered with a refusal, or not at all.
 struct BeatFault {
@@ -290,14 +312,16 @@ struct BeatFault {
 }
 
 /// A heartbeat and its proof. Returns the generation of the data.
-async fn beat(layout: &Layout, me: &str, mut connection: Connection) -> Result<String, BeatFault> {
+async fn beat(layout: &Layout, fleet: &Fleet, mut connection: Connection) -> Result<String, BeatFault> {
     let explain = |fault: redis::RedisError| BeatFault {
         is_moved: fault::judge(&fault).remedy == Remedy::Rediscover,
         words: words_of(&fault),
     };
-    let answer = run(&mut connection, &membership::heartbeat(layout, me)).await.map_err(explain)?;
+    let next = fleet.next_beat();
+    let answer = run(&mut connection, &membership::heartbeat(layout, &next)).await.map_err(explain)?;
     let unreadable = |fault: StoreError| BeatFault { is_moved: false, words: fault.to_string() };
-    let heard = membership::beat(answer).map_err(unreadable)?;
+    let heard = membership::heard(answer).map_err(unreadable)?;
+    fleet.beaten(next.beat);
     redis::cmd("PING").exec_async(&mut connection).await.map_err(explain)?;
     Ok(heard.generation)
 }

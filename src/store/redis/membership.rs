@@ -5,15 +5,13 @@ use redis::Value;
 use super::calls::{self, Call};
 use super::fault::unexpected;
 use super::layout::{LAYOUT, Layout};
-use super::operations::fresh_generation;
+use super::operations::{Registered, fresh_generation};
 use super::reply;
 use crate::tokens::store::StoreError;
 
 /// What an instance hears when it says that it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Beat {
-    /// How often it has said so since it was registered.
-    pub(super) beat: u64,
+pub(super) struct Heard {
     /// The generation of the data.
     pub(super) generation: String,
     /// The generation was made by this very call: the data was lost.
@@ -31,28 +29,26 @@ pub(super) enum Binding {
     Newer(String),
 }
 
-/// Says that `instance` is there.
-pub(super) fn heartbeat(layout: &Layout, instance: &str) -> Call {
-    Call::new(&calls::HEARTBEAT, vec![layout.meta(), layout.instances(), layout.revocations()])
+/// Says that an instance is there.
+pub(super) fn heartbeat(layout: &Layout, me: &Registered) -> Call {
+    Call::new(&calls::HEARTBEAT, vec![layout.meta(), layout.instances()])
         .argument(layout.prefix.as_str())
-        .argument(instance)
+        .argument("")
         .argument(fresh_generation())
+        .argument(me.instance.as_str())
+        .argument(me.written())
 }
 
 /// What [`heartbeat`] returned.
-pub(super) fn beat(value: Value) -> Result<Beat, StoreError> {
-    let [beat, generation, is_new] = reply::parts::<3>(value)?;
-    Ok(Beat {
-        beat: reply::count(beat)?,
-        generation: reply::text(generation)?,
-        is_new_generation: reply::number(is_new)? == 1,
-    })
+pub(super) fn heard(value: Value) -> Result<Heard, StoreError> {
+    let [generation, is_new] = reply::parts::<2>(value)?;
+    Ok(Heard { generation: reply::text(generation)?, is_new_generation: reply::number(is_new)? == 1 })
 }
 
-/// Takes the instances off the register whose beat is still this one.
-pub(super) fn forget_instances(layout: &Layout, silent: &[(String, u64)]) -> Call {
+/// Takes the instances off the register for which it still says the same.
+pub(super) fn forget_instances(layout: &Layout, silent: &[Registered]) -> Call {
     let call = Call::new(&calls::FORGET_INSTANCES, vec![layout.instances()]);
-    silent.iter().fold(call, |call, (id, beat)| call.argument(id.as_str()).argument(beat.to_string()))
+    silent.iter().fold(call, |call, silent| call.argument(silent.instance.as_str()).argument(silent.as_read()))
 }
 
 /// Takes `instance` off the register: it is stopping.

@@ -41,9 +41,7 @@ use crate::store::record_codec::RecordKey;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::clock;
 use crate::tokens::finding::{Finding, Severity};
-use crate::tokens::store::{
-    Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher,
-};
+use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 
 mod calls;
 pub mod connection;
@@ -212,7 +210,7 @@ impl RedisStore {
         };
         let (opened, opening) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
-        let farewell = Operations { layout: layout.clone(), key: key.clone(), instance: instance.clone() };
+        let farewell = (layout.clone(), instance.clone());
         let master_nodes = Arc::clone(&nodes);
         let body = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -235,14 +233,20 @@ impl RedisStore {
                     _ = stopped => {}
                 }
                 // So that nobody waits for an instance that is gone. If it does not get through, they wait once.
-                let goodbye = membership::goodbye(&farewell.layout, &farewell.instance);
+                let goodbye = membership::goodbye(&farewell.0, &farewell.1);
                 let _ = tokio::time::timeout(FAREWELL, data.change(goodbye, None)).await;
             });
         };
-        let thread = std::thread::Builder::new().name("store-link".into()).spawn(body).map_err(RedisOpenError::Thread)?;
+        let thread =
+            std::thread::Builder::new().name("store-link".into()).spawn(body).map_err(RedisOpenError::Thread)?;
         let gone = || RedisOpenError::Thread(std::io::Error::other("it ended at once"));
         let master = Arc::new(opening.recv().map_err(|_| gone())??);
-        let coherence = Arc::new(Watch { fleet, master: Arc::clone(&master) as Arc<dyn Master>, layout: layout.clone() });
+        let coherence = Arc::new(Watch {
+            fleet,
+            state: Arc::clone(&state),
+            master: Arc::clone(&master) as Arc<dyn Master>,
+            layout: layout.clone(),
+        });
         let store = Self::new(layout, key, instance, master, coherence);
         let link = LinkThread { state, nodes, stop: Mutex::new(Some((stop, thread))) };
         Ok(Self { link: Some(Arc::new(link)), ..store })
@@ -260,8 +264,8 @@ impl RedisStore {
 
     /// What can be seen of the link.
     #[must_use]
-    pub fn link_state(&self) -> Option<&LinkState> {
-        self.link.as_ref().map(|link| &*link.state)
+    pub fn link_state(&self) -> Option<Arc<LinkState>> {
+        self.link.as_ref().map(|link| Arc::clone(&link.state))
     }
 
     /// Takes users, passwords and certificates anew, for connections that are made from now on.
@@ -281,7 +285,10 @@ impl RedisStore {
         data: Arc<dyn Master>,
         coherence: Arc<dyn Coherence>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { operations: Operations { layout, key, instance }, data, coherence }), link: None }
+        Self {
+            inner: Arc::new(Inner { operations: Operations::new(layout, key, instance), data, coherence }),
+            link: None,
+        }
     }
 
     fn run<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> StoreFuture<T>
@@ -361,6 +368,7 @@ impl Master for Carrier {
 /// The wait for the rest of the fleet.
 struct Watch {
     fleet: Arc<Fleet>,
+    state: Arc<LinkState>,
     master: Arc<dyn Master>,
     layout: Layout,
 }
@@ -369,8 +377,10 @@ impl Coherence for Watch {
     fn announced(&self, announced: Announced) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         let received = clock::uptime();
         let (fleet, master, layout) = (Arc::clone(&self.fleet), Arc::clone(&self.master), self.layout.clone());
+        let state = Arc::clone(&self.state);
         Box::pin(async move {
             if let Settled::Waited(silent) = fleet.settled(&announced, received).await {
+                state.unconfirmed.fetch_add(silent.len() as u64, std::sync::atomic::Ordering::Relaxed);
                 tracing::warn!(instances = silent.len(), "instances did not confirm a removal; their leases are over");
                 // So that a dead one is waited for once. One that has beaten since stays.
                 let _ = master.change(membership::forget_instances(&layout, &silent)).await;

@@ -2,6 +2,10 @@
 //!
 //! How the arguments of each script are numbered is said at the top of its file.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use redis::{Cmd, Value};
 use uuid::Uuid;
 
@@ -32,12 +36,22 @@ const LOOKED_AFTER: usize = 1000;
 pub(super) struct Announced {
     /// Its number.
     pub(super) number: u64,
-    /// Who was registered at that moment, each with its beat; this instance is among them.
-    pub(super) instances: Vec<(String, u64)>,
+    /// Who was registered at that moment; this instance should be among them.
+    pub(super) instances: Vec<Registered>,
     /// The generation of the data.
     pub(super) generation: String,
     /// The generation was made by this very call: the data was lost, and so was the register.
     pub(super) is_new_generation: bool,
+}
+
+/// An instance, as it is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Registered {
+    pub(super) instance: String,
+    /// How often it had beaten, by its own count.
+    pub(super) beat: u64,
+    /// For how long after a beat it may use what it remembers.
+    pub(super) bound: Duration,
 }
 
 /// The operations of one store.
@@ -47,6 +61,8 @@ pub(super) struct Operations {
     pub(super) key: RecordKey,
     /// Which instance announces.
     pub(super) instance: String,
+    /// The number of its next announcement.
+    pub(super) announcements: Arc<AtomicU64>,
 }
 
 /// What a step of a listing found.
@@ -77,6 +93,10 @@ pub(super) struct Purged {
 }
 
 impl Operations {
+    pub(super) fn new(layout: Layout, key: RecordKey, instance: String) -> Self {
+        Self { layout, key, instance, announcements: Arc::default() }
+    }
+
     /// One command, and not of a script: this is asked for each request whose token is not in the cache.
     pub(super) fn find(&self, digest: TokenDigest) -> Cmd {
         let mut command = redis::cmd("HMGET");
@@ -311,7 +331,7 @@ impl Operations {
         all.extend(keys);
         Call::new(script, all)
             .argument(self.layout.prefix.as_str())
-            .argument(self.instance.as_str())
+            .argument(format!("{} {}", self.announcements.fetch_add(1, Ordering::Relaxed), self.instance))
             .argument(fresh_generation())
     }
 
@@ -343,18 +363,39 @@ pub(super) fn fresh_generation() -> String {
 
 /// An announcement as `announce.lua` returns it.
 pub(super) fn announced(value: Value) -> Result<Announced, StoreError> {
-    let [number, instances, generation, is_new] = reply::parts::<4>(value)?;
+    let [number_and_me, instances, generation, is_new] = reply::parts::<4>(value)?;
+    let number_and_me = reply::text(number_and_me)?;
+    let number = number_and_me.split(' ').next().and_then(|number| number.parse().ok());
     let mut flat = reply::list(instances)?.into_iter();
     let mut instances = Vec::with_capacity(flat.len() / 2);
-    while let Some(id) = flat.next() {
-        instances.push((reply::text(id)?, reply::count(flat.next().unwrap_or_default())?));
+    while let Some(instance) = flat.next() {
+        let (instance, registered) = (reply::text(instance)?, reply::text(flat.next().unwrap_or_default())?);
+        instances.push(Registered::read(instance, &registered).ok_or_else(|| unexpected("a readable register"))?);
     }
     Ok(Announced {
-        number: reply::count(number)?,
+        number: number.ok_or_else(|| unexpected("an announcement's number"))?,
         instances,
         generation: reply::text(generation)?,
         is_new_generation: reply::number(is_new)? == 1,
     })
+}
+
+impl Registered {
+    fn read(instance: String, registered: &str) -> Option<Self> {
+        let (beat, bound) = registered.split_once(' ')?;
+        Some(Self { instance, beat: beat.parse().ok()?, bound: Duration::from_millis(bound.parse().ok()?) })
+    }
+
+    /// As it was read from the register.
+    pub(super) fn as_read(&self) -> String {
+        format!("{} {}", self.beat, self.bound.as_millis())
+    }
+
+    /// As it is written into the register.
+    pub(super) fn written(&self) -> String {
+        // Rounded up: others wait for that long.
+        format!("{} {}", self.beat, self.bound.as_millis().saturating_add(1))
+    }
 }
 
 /// The records of a list.

@@ -3,11 +3,11 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::tokens::clock;
-use crate::tokens::lease::Lease;
 use crate::domain::Owner;
 use crate::tokens::cache::{Answer, Join};
+use crate::tokens::clock;
 use crate::tokens::keyring::SecretBytes;
+use crate::tokens::lease::Lease;
 use crate::tokens::signed::KeyMaterial;
 use crate::tokens::verified::Verified;
 
@@ -113,7 +113,8 @@ fn desk(store: Scripted) -> Desk {
         SignedTokens::new("keyward".into(), [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))]).unwrap();
     let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
     let deadline = Duration::from_secs(10);
-    let service = TokenService::new(store.clone(), Arc::clone(&cache), Arc::new(signed), pepper, deadline);
+    let service =
+        TokenService::new(store.clone(), Arc::clone(&cache), Arc::new(signed), pepper, deadline, Arc::default());
     Desk { store, cache, service }
 }
 

@@ -1,9 +1,12 @@
 -- Begins every script that removes something, or that belongs to the fleet. It removes nothing itself.
 --
--- KEYS: 1 meta, 2 instances, 3 revocations. ARGV: 1 the prefix with its braces and colon, 2 this instance's id, 3 a random
--- id, for a generation if there is none.
-local META, INSTANCES, REVOCATIONS = KEYS[1], KEYS[2], KEYS[3]
-local PREFIX, ME, FRESH = ARGV[1], ARGV[2], ARGV[3]
+-- KEYS: 1 meta, 2 instances. ARGV: 1 the prefix with its braces and colon, 2 the number that this instance gives to what it
+-- may announce, a space, and its id; 3 a random id, for a generation if there is none.
+--
+-- The number is the instance's own: one that Redis counted could come again after a loss of data, and an old confirmation
+-- would then be taken for that of another announcement.
+local META, INSTANCES = KEYS[1], KEYS[2]
+local PREFIX, NUMBER_AND_ME, FRESH = ARGV[1], ARGV[2], ARGV[3]
 
 -- How many digests are named; for more, everyone drops everything.
 local MOST_NAMED = 1024
@@ -35,8 +38,7 @@ local function announce(digests)
     end
     named = table.concat(parts)
   end
-  local number = redis.call('INCR', REVOCATIONS)
-  redis.call('PUBLISH', PREFIX .. 'revoked', string.format('%.0f', number) .. ' ' .. ME .. ' ' .. named)
+  redis.call('PUBLISH', PREFIX .. 'revoked', NUMBER_AND_ME .. ' ' .. named)
   local current, is_new = generation()
-  return { number, redis.call('HGETALL', INSTANCES), current, is_new }
+  return { NUMBER_AND_ME, redis.call('HGETALL', INSTANCES), current, is_new }
 end

@@ -2,7 +2,7 @@
 --
 -- KEYS: 4 catalog, 5 all, 6 expiry, 7 used; further ones are those that the operation knows beforehand. What is found only
 -- through the catalog is named here: it has the same hash tag, so it is in the same slot.
-local CATALOG, ALL, EXPIRY, USED = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local CATALOG, ALL, EXPIRY, USED = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 
 -- How many values go into one call: Lua's stack ends at some 8000.
 local MANY = 1000

@@ -1,5 +1,6 @@
 //! What is announced, and how.
 
+use super::super::membership;
 use super::*;
 
 /// Hears the channel of announcements.
@@ -73,14 +74,15 @@ async fn what_removes_nothing_by_its_nature_is_not_announced() {
 #[tokio::test]
 async fn an_announcement_names_who_is_registered() {
     let world = World::new().await;
-    for _ in 0..3 {
-        Plain::run(world.connection.clone(), super::super::membership::heartbeat(world.layout(), "one")).await.unwrap();
+    for one in [registered("one", 1), registered("one", 2), registered("two", 1)] {
+        Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), &one)).await.unwrap();
     }
-    Plain::run(world.connection.clone(), super::super::membership::heartbeat(world.layout(), "two")).await.unwrap();
     world.store.settle().await.unwrap();
     let mut instances = world.announcements().remove(0).instances;
-    instances.sort();
-    assert_eq!(instances, [("one".to_owned(), 3), ("two".to_owned(), 1)]);
+    instances.sort_by(|one, other| one.instance.cmp(&other.instance));
+    let beats: Vec<_> = instances.iter().map(|one| (one.instance.as_str(), one.beat)).collect();
+    assert_eq!(beats, [("one", 2), ("two", 1)]);
+    assert!(instances.iter().all(|one| one.bound >= BOUND), "nobody may be waited for too short a time");
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
 //! Register, generation, binding.
 
-use super::super::membership::{self, Beat, Binding};
+use super::super::membership::{self, Binding, Heard};
 use super::*;
 
 async fn run(world: &World, call: Call) -> Value {
     Plain::run(world.connection.clone(), call).await.unwrap()
 }
 
-async fn beat(world: &World, instance: &str) -> Beat {
-    membership::beat(run(world, membership::heartbeat(world.layout(), instance)).await).unwrap()
+async fn beat(world: &World, instance: &str, beat: u64) -> Heard {
+    membership::heard(run(world, membership::heartbeat(world.layout(), &registered(instance, beat))).await).unwrap()
 }
 
 async fn bind(world: &World, fingerprint: &[u8]) -> Binding {
@@ -16,25 +16,29 @@ async fn bind(world: &World, fingerprint: &[u8]) -> Binding {
 }
 
 #[tokio::test]
-async fn each_beat_counts_and_the_generation_stays() {
+async fn the_generation_stays_as_long_as_the_data() {
     let world = World::new().await;
-    let first = beat(&world, "one").await;
-    assert!(first.beat == 1 && first.is_new_generation && first.generation.len() == 32, "{first:?}");
-    let rest = Beat { is_new_generation: false, ..first };
-    assert_eq!(beat(&world, "one").await, Beat { beat: 2, ..rest.clone() });
-    assert_eq!(beat(&world, "two").await, Beat { beat: 1, ..rest.clone() });
+    let first = beat(&world, "one", 1).await;
+    assert!(first.is_new_generation && first.generation.len() == 32, "{first:?}");
+    let rest = Heard { is_new_generation: false, ..first };
+    assert_eq!(beat(&world, "one", 2).await, rest);
+    assert_eq!(beat(&world, "two", 1).await, rest);
     let _: () = world.command("FLUSHDB", &[]).await;
-    let after = beat(&world, "one").await;
-    assert!(after.beat == 1 && after.is_new_generation && after.generation != rest.generation, "{after:?}");
+    let after = beat(&world, "one", 3).await;
+    assert!(after.is_new_generation && after.generation != rest.generation, "{after:?}");
 }
 
 #[tokio::test]
 async fn only_who_has_not_beaten_since_is_forgotten() {
     let world = World::new().await;
-    for instance in ["one", "two", "two", "three"] {
-        beat(&world, instance).await;
+    for (instance, number) in [("one", 1), ("two", 1), ("two", 2), ("three", 1)] {
+        beat(&world, instance, number).await;
     }
-    let silent = [("one".to_owned(), 1), ("two".to_owned(), 1), ("four".to_owned(), 1)];
+    world.store.settle().await.unwrap();
+    let mut silent = world.announcements().remove(0).instances;
+    silent.iter_mut().filter(|silent| silent.instance == "two").for_each(|two| two.beat = 1);
+    silent.retain(|silent| silent.instance != "three");
+    silent.push(registered("four", 1));
     assert_eq!(run(&world, membership::forget_instances(world.layout(), &silent)).await, Value::Int(1));
     run(&world, membership::goodbye(world.layout(), "three")).await;
     let left: Vec<String> = world.command("HKEYS", &[&world.layout().instances()]).await;

@@ -252,7 +252,7 @@ pub(super) async fn audit(world: &World) {
     }
     let used: Vec<String> = world.command("HKEYS", &[&layout.key("used")]).await;
     assert!(used.iter().all(|digest| digests.contains(digest)), "a note of a use has outlived its record");
-    for name in ["catalog", "used", "meta", "instances", "revocations"] {
+    for name in ["catalog", "used", "meta", "instances"] {
         unexplained.remove(&layout.key(name));
     }
     assert_eq!(unexplained, BTreeSet::new());

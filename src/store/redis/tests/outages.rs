@@ -64,7 +64,7 @@ async fn a_full_server_issues_nothing_and_goes_on_revoking() {
     assert_eq!(store.purge(NOW, 10).await.unwrap(), 1);
     let removed = store.remove_owned(by(3), owner("ann"), Afterlife::Retired, NOW).await.unwrap();
     assert_eq!(removed.map(|removed| removed.len()), Some(4));
-    let beat = Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), "one")).await;
+    let beat = Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), &registered("one", 1))).await;
     assert!(beat.is_ok(), "or no instance would hold a lease any more");
     assert_eq!(world.announcements().len(), 6);
 
