@@ -4,13 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request};
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use http::{Method, StatusCode};
 
-use super::connection::{Connection, Tunnel};
-use super::reply::Lease;
-use super::{Endpoint, Reply, RequestBody, UpstreamError};
+use super::connection::{Answer, Asked, Connection};
+use super::ongoing::Ongoing;
+use super::sending::Sending;
+use super::{Endpoint, ExchangeFault, Reply, ReplyBody, RequestBody, UpstreamError};
 use crate::wire::interim::Interim;
 
 /// One upstream, as configured.
@@ -26,17 +25,28 @@ pub struct UpstreamSettings {
     pub idle_timeout: Duration,
 }
 
+/// What a request is sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A response.
+    Response,
+    /// A switch of protocols.
+    Switch,
+}
+
 /// One upstream of one worker.
-pub struct Upstream<B> {
+pub struct Upstream {
     settings: UpstreamSettings,
-    pools: Vec<Rc<Pool<B>>>,
+    pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
+    /// What the last head was written into: one buffer for all requests, as a head is written and sent in one go.
+    spare: Cell<Vec<u8>>,
 }
 
 /// The idle connections to one endpoint. Last in, first out: the warmest is used, and the coldest grow old and go.
-pub(super) struct Pool<B> {
+pub(super) struct Pool {
     endpoint: Endpoint,
-    idle: RefCell<Vec<(Connection<B>, u32)>>,
+    idle: RefCell<Vec<(Box<Connection>, u32)>>,
     most: usize,
     /// Counts the sweeps, about one a second: the age of an idle connection without reading a clock.
     sweeps: Cell<u32>,
@@ -50,11 +60,10 @@ const REST: Duration = Duration::from_secs(1);
 /// How often [`Upstream::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-impl<B> Upstream<B>
-where
-    B: RequestBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+/// A larger buffer than this is not kept.
+const MOST_SPARE: usize = 16 * 1024;
+
+impl Upstream {
     /// An upstream without a connection yet.
     #[must_use]
     pub fn new(settings: UpstreamSettings) -> Self {
@@ -68,7 +77,7 @@ where
             })
         };
         let pools = settings.endpoints.iter().map(pool).collect();
-        Self { settings, pools, next: Cell::new(0) }
+        Self { settings, pools, next: Cell::new(0), spare: Cell::default() }
     }
 
     /// As configured.
@@ -78,11 +87,13 @@ where
     }
 
     /// Sends a request, with `lines` as its first header fields, and waits for the head of its response. Interim responses go
-    /// to `interim`.
+    /// to `interim`. The request's map of fields is used up: the response's fields are put into it.
     ///
     /// A request is sent a second time only if nobody can have acted on it: it never left, or it left on a connection that
-    /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body. `again` makes it
-    /// anew for that.
+    /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body.
+    ///
+    /// A request that is for a switch of protocols is sent on a new connection, and never again; if its response is 101, the
+    /// connection comes with it.
     ///
     /// # Errors
     ///
@@ -91,87 +102,75 @@ where
     /// # Cancel safety
     ///
     /// Dropping it closes the connection, so the server may notice that nobody waits.
-    pub async fn send(
+    pub async fn send<B: RequestBody>(
         &self,
-        request: Request<B>,
+        head: &mut http::request::Parts,
         lines: &[u8],
-        again: &dyn Fn() -> Option<Request<B>>,
-        interim: Option<Rc<Interim>>,
-    ) -> Result<Reply<B>, UpstreamError> {
-        self.exchange(request, lines, again, interim, None).await
-    }
-
-    /// As [`send`](Self::send), for a request that asks to switch protocols: if the response is 101, the tunnel comes
-    /// through the second part. It is sent on a new connection, and never again.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn send_upgrade(
-        &self,
-        request: Request<B>,
-        lines: &[u8],
-        interim: Option<Rc<Interim>>,
-    ) -> Result<(Reply<B>, oneshot::Receiver<Tunnel>), UpstreamError> {
-        let (on_switch, switched) = oneshot::channel();
-        Ok((self.exchange(request, lines, &|| None, interim, Some(on_switch)).await?, switched))
-    }
-
-    async fn exchange(
-        &self,
-        mut request: Request<B>,
-        lines: &[u8],
-        again: &dyn Fn() -> Option<Request<B>>,
-        interim: Option<Rc<Interim>>,
-        mut on_switch: Option<oneshot::Sender<Tunnel>>,
-    ) -> Result<Reply<B>, UpstreamError> {
-        let is_repeatable = is_repeatable(&request);
-        let mut fresh_only = on_switch.is_some();
-        loop {
+        body: B,
+        interim: Option<&Interim>,
+        purpose: Purpose,
+    ) -> Result<Reply, UpstreamError> {
+        let for_switch = purpose == Purpose::Switch;
+        let is_repeatable = !for_switch && body.is_end_stream() && is_idempotent(&head.method);
+        let asked = Asked { for_head: head.method == Method::HEAD, for_switch, interim };
+        let mut sending = Sending::new(head, lines, body, self.spare.take());
+        let mut fresh_only = for_switch;
+        let (mut connection, pool, answer) = loop {
             let (mut connection, pool) = self.connection(fresh_only).await?;
-            if on_switch.is_some() {
-                *connection.state.on_switch.borrow_mut() = on_switch.take();
+            let fault = match connection.exchange(&mut sending, asked, &mut head.headers).await {
+                Ok(answer) => break (connection, pool, answer),
+                Err(fault) => fault,
+            };
+            let is_unsent = !sending.has_begun();
+            let may_repeat = is_unsent || is_repeatable && !connection.is_answered();
+            if !may_repeat || !connection.is_reused() || matches!(fault, ExchangeFault::RequestBody) {
+                return Err(UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: fault });
             }
-            connection.state.watch.begin(interim.clone());
-            connection.state.injector.borrow_mut().set(lines);
-            let received = connection.state.received.get();
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(reply(response, connection, pool)),
-                Err(mut fault) => {
-                    let nothing_came = connection.state.received.get() == received;
-                    let may_repeat = is_repeatable && connection.reused && nothing_came;
-                    request = match fault.take_message() {
-                        Some(unsent) if connection.reused => unsent,
-                        None if may_repeat && let Some(anew) = again() => anew,
-                        _ => {
-                            let endpoint = pool.endpoint.to_string();
-                            return Err(UpstreamError::Broken { endpoint, cause: fault.into_error() });
-                        }
-                    };
-                    fresh_only = true;
-                }
+            if !is_unsent {
+                sending.rewind();
             }
-        }
+            fresh_only = true;
+        };
+        let upload = if answer.is_sent {
+            let buffer = sending.into_buffer();
+            if buffer.capacity() <= MOST_SPARE {
+                self.spare.set(buffer);
+            }
+            None
+        } else {
+            connection.take_writer().map(|writer| Ongoing::begin(sending, writer))
+        };
+        let Answer { head: answered, behind, .. } = answer;
+        let (body, tunnel) = if answered.status == StatusCode::SWITCHING_PROTOCOLS {
+            (ReplyBody::none(), connection.into_tunnel(behind))
+        } else {
+            (ReplyBody::new(&answered, behind, connection, pool, upload), None)
+        };
+        let headers = std::mem::take(&mut head.headers);
+        Ok(Reply { status: answered.status, version: answered.version, headers, body, tunnel })
     }
 
     /// An idle connection to the endpoint whose turn it is, or a new one; to another, if that one takes none.
-    async fn connection(&self, fresh_only: bool) -> Result<(Connection<B>, Rc<Pool<B>>), UpstreamError> {
+    async fn connection(&self, fresh_only: bool) -> Result<(Box<Connection>, Rc<Pool>), UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
         if !fresh_only
             && let Some(pool) = turn.checked_rem(self.pools.len()).and_then(|at| self.pools.get(at))
-            && let Some(connection) = pool.warm().await
+            && let Some(connection) = pool.warm()
         {
             return Ok((connection, Rc::clone(pool)));
         }
+        // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+        Box::pin(self.another(turn, fresh_only)).await
+    }
+
+    async fn another(&self, turn: usize, fresh_only: bool) -> Result<(Box<Connection>, Rc<Pool>), UpstreamError> {
         let mut failure = None;
         for pool in self.in_turn(turn) {
-            if !fresh_only && let Some(connection) = pool.warm().await {
+            if !fresh_only && let Some(connection) = pool.warm() {
                 return Ok((connection, pool));
             }
-            let opened =
-                tokio::time::timeout(self.settings.connect_timeout, Box::pin(Connection::open(&pool.endpoint))).await;
-            match opened {
+            match tokio::time::timeout(self.settings.connect_timeout, Connection::open(&pool.endpoint)).await {
                 Ok(Ok(connection)) => return Ok((connection, pool)),
                 Ok(Err(fault)) => failure = Some(fault),
                 Err(_) => failure = Some(UpstreamError::ConnectTimeout { endpoint: pool.endpoint.to_string() }),
@@ -183,10 +182,10 @@ where
     }
 
     /// The endpoints, beginning with the one whose turn it is; those that rest come last.
-    fn in_turn(&self, turn: usize) -> impl Iterator<Item = Rc<Pool<B>>> {
+    fn in_turn(&self, turn: usize) -> impl Iterator<Item = Rc<Pool>> {
         let start = turn.checked_rem(self.pools.len()).unwrap_or_default();
         let (before, after) = self.pools.split_at(start);
-        let is_resting = |pool: &&Rc<Pool<B>>| pool.is_resting();
+        let is_resting = |pool: &&Rc<Pool>| pool.is_resting();
         let ready = after.iter().chain(before).filter(move |pool| !is_resting(pool));
         let resting = after.iter().chain(before).filter(is_resting);
         ready.chain(resting).map(Rc::clone).collect::<Vec<_>>().into_iter()
@@ -200,28 +199,23 @@ where
             let most = u32::try_from(self.settings.idle_timeout.as_secs()).unwrap_or(u32::MAX);
             pool.idle
                 .borrow_mut()
-                .retain(|(connection, since)| now.wrapping_sub(*since) <= most && !connection.sender.is_closed());
+                .retain(|(connection, since)| now.wrapping_sub(*since) <= most && connection.is_good());
         }
     }
 }
 
-impl<B> Pool<B>
-where
-    B: RequestBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl Pool {
     /// The warmest idle connection that is still open.
-    async fn warm(&self) -> Option<Connection<B>> {
+    fn warm(&self) -> Option<Box<Connection>> {
+        let mut idle = self.idle.borrow_mut();
         loop {
-            let (mut connection, _) = self.idle.borrow_mut().pop()?;
-            if connection.is_usable().await {
+            let (connection, _) = idle.pop()?;
+            if connection.is_good() {
                 return Some(connection);
             }
         }
     }
-}
 
-impl<B> Pool<B> {
     fn is_resting(&self) -> bool {
         match self.resting_until.get() {
             Some(until) if Instant::now() < until => true,
@@ -234,22 +228,14 @@ impl<B> Pool<B> {
     }
 
     /// Takes a connection back whose response has been read to its end.
-    pub(super) fn give_back(&self, mut connection: Connection<B>) {
+    pub(super) fn give_back(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.most && !connection.sender.is_closed() {
-            connection.reused = true;
-            connection.state.on_switch.borrow_mut().take();
+        if idle.len() < self.most {
             idle.push((connection, self.sweeps.get()));
         }
     }
 }
 
-fn reply<B>(response: http::Response<Incoming>, connection: Connection<B>, pool: Rc<Pool<B>>) -> Reply<B> {
-    let (head, body) = response.into_parts();
-    Reply { head, body: super::ReplyBody::new(body, Lease::new(connection, pool)) }
-}
-
-fn is_repeatable<B: http_body::Body>(request: &Request<B>) -> bool {
-    request.body().is_end_stream()
-        && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }

@@ -9,26 +9,16 @@ use crate::gateway::client::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST
 use crate::gateway::exchange::Exchange;
 use crate::gateway::identity_headers::line;
 use crate::gateway::plan::Plan;
+use crate::upstream::Purpose;
 use crate::wire::fields;
 
-/// What the request is to be on the other side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outgoing {
-    /// Without a body, or with one whose length is declared.
-    Plain,
-    /// With a body of unknown length. Said explicitly, because for some methods hyper expects no body.
-    Chunked,
-    /// A switch to WebSocket.
-    Upgrade,
-}
-
-/// Takes out of the head what is not to go on, and puts in what hyper must know of.
+/// Takes out of the head what is not to go on, and puts in what this hop says anew.
 pub(super) fn prepare(
     plan: &Plan,
     permit: &Permit<'_>,
     upstream: usize,
     head: &mut http::request::Parts,
-    outgoing: Outgoing,
+    purpose: Purpose,
 ) {
     let headers = &mut head.headers;
     let accepts_trailers = fields::strip_hop_by_hop(headers);
@@ -45,10 +35,7 @@ pub(super) fn prepare(
     {
         headers.insert(header::HOST, own.clone());
     }
-    if outgoing == Outgoing::Chunked {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if outgoing == Outgoing::Upgrade {
+    if purpose == Purpose::Switch {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     } else if accepts_trailers {
@@ -59,9 +46,6 @@ pub(super) fn prepare(
         // Behind those that were there before: the order tells the way.
         headers.append(header::VIA, via(head.version));
     }
-    head.version = Version::HTTP_11;
-    // What hyper noted for its own use is not for the other side.
-    head.extensions.clear();
 }
 
 /// Writes the fields that are ours: who, from where, and which request. To be called before [`prepare`] takes the head apart.
