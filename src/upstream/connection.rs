@@ -13,10 +13,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::head::{self, Head};
-use super::pool::Pool;
+use super::pool::{Pool, SpareBuffer};
 use super::sending::{Sending, Unsent};
-use super::{Endpoint, ExchangeFault, RequestBody, UpstreamError};
-use crate::wire::interim::Interim;
+use super::{Endpoint, ExchangeFault, Outgoing, Purpose, RequestBody, UpstreamError};
 
 /// A connection that may carry one request at a time. Boxed wherever it goes: it goes from the pool to its user and back with
 /// every request.
@@ -40,17 +39,6 @@ pub struct Tunnel {
     pub io: TcpStream,
     /// What the server sent behind its response already.
     pub early: Bytes,
-}
-
-/// What decides how the response to a request is read.
-#[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
-    /// By HEAD: then there is no body.
-    pub(super) for_head: bool,
-    /// For a switch of protocols.
-    pub(super) for_switch: bool,
-    /// Where interim responses go.
-    pub(super) interim: Option<&'a Interim>,
 }
 
 /// A response whose head has come.
@@ -106,11 +94,12 @@ impl Connection {
     }
 
     /// Sends a request and reads the head of its response, its fields into `headers`. Both at once: a server may answer before
-    /// it has read the whole of a request.
+    /// it has read the whole of a request. What the request was gathered in is put back into `spare` when it has been sent.
     pub(super) async fn exchange<B: RequestBody>(
         &mut self,
         sending: &mut Sending<B>,
-        asked: Asked<'_>,
+        outgoing: &Outgoing<'_>,
+        spare: &SpareBuffer,
         headers: &mut HeaderMap,
     ) -> Result<Answer, ExchangeFault> {
         self.is_answered = false;
@@ -120,7 +109,10 @@ impl Connection {
         std::future::poll_fn(|cx| {
             if !is_sent && let Some(writer) = &mut self.writer {
                 match sending.poll(writer, cx) {
-                    Poll::Ready(Ok(())) => is_sent = true,
+                    Poll::Ready(Ok(())) => {
+                        is_sent = true;
+                        spare.put(sending.take_buffer());
+                    }
                     Poll::Ready(Err(Unsent::Body)) => return Poll::Ready(Err(ExchangeFault::RequestBody)),
                     // It may have answered before it stopped to read (RFC 9112, section 9.5).
                     Poll::Ready(Err(Unsent::Write(fault))) => {
@@ -130,7 +122,7 @@ impl Connection {
                     Poll::Pending => {}
                 }
             }
-            match ready!(self.poll_head(cx, asked, headers, &mut interims)) {
+            match ready!(self.poll_head(cx, outgoing, headers, &mut interims)) {
                 Ok((mut head, behind)) => {
                     head.is_kept &= refused.is_none();
                     Poll::Ready(Ok(Answer { head, behind, is_sent }))
@@ -144,7 +136,7 @@ impl Connection {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        asked: Asked<'_>,
+        outgoing: &Outgoing<'_>,
         headers: &mut HeaderMap,
         interims: &mut usize,
     ) -> Poll<Result<(Head, Bytes), ExchangeFault>> {
@@ -164,10 +156,10 @@ impl Connection {
                 continue;
             }
             let mut input = self.take_received();
-            while let Some(head) = head::read(&input, asked.for_head, headers)? {
+            while let Some(head) = head::read(&input, outgoing.method, headers)? {
                 let behind = input.split_off(head.length);
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    let is_asked_for = asked.for_switch && head.version == Version::HTTP_11;
+                    let is_asked_for = outgoing.purpose == Purpose::Switch && head.version == Version::HTTP_11;
                     return Poll::Ready(if is_asked_for { Ok((head, behind)) } else { Err(ExchangeFault::Switch) });
                 }
                 if !head.status.is_informational() {
@@ -177,7 +169,7 @@ impl Connection {
                 if *interims > MOST_INTERIM {
                     return Poll::Ready(Err(ExchangeFault::TooManyInterim));
                 }
-                if let Some(interim) = asked.interim {
+                if let Some(interim) = outgoing.interim {
                     interim.pass_on(head.status, std::mem::take(headers));
                 }
                 input = behind;

@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{StatusCode, Version};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
 
 use super::ExchangeFault;
 use crate::wire::head::content_length;
@@ -38,7 +38,7 @@ pub(super) enum Framing {
 
 /// Reads the head at the start of `input` and puts its fields into `headers`, in place of what was there; `None` if it has not
 /// all come yet. A plain `Connection: keep-alive` or `close` is not among them: it has been read, and ends here.
-pub(super) fn read(input: &Bytes, answers_head: bool, headers: &mut HeaderMap) -> Result<Option<Head>, ExchangeFault> {
+pub(super) fn read(input: &Bytes, asked_by: &Method, headers: &mut HeaderMap) -> Result<Option<Head>, ExchangeFault> {
     let mut lines = [const { MaybeUninit::uninit() }; MOST_LINES];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -53,16 +53,16 @@ pub(super) fn read(input: &Bytes, answers_head: bool, headers: &mut HeaderMap) -
     headers.clear();
     headers.reserve(parsed.headers.len());
     for line in parsed.headers.iter() {
-        if hop.takes(line)? {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| ExchangeFault::Field)?;
+        if hop.takes(&name, line.value)? {
             continue;
         }
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| ExchangeFault::Field)?;
         // A slice of what was read, not a copy.
         let value = HeaderValue::from_maybe_shared(input.slice_ref(line.value)).map_err(|_| ExchangeFault::Field)?;
         headers.append(name, value);
     }
     let framing = hop.framing(is_http_11)?;
-    let has_no_body = answers_head || matches!(status.as_u16(), 100..=199 | 204 | 304);
+    let has_no_body = *asked_by == Method::HEAD || matches!(status.as_u16(), 100..=199 | 204 | 304);
     Ok(Some(Head {
         length,
         version: if is_http_11 { Version::HTTP_11 } else { Version::HTTP_10 },
@@ -82,40 +82,43 @@ struct Hop {
 }
 
 impl Hop {
-    /// Notes what a field says; true, if it says nothing to anybody else. The lengths of the names first: they tell most fields
-    /// apart from these.
-    fn takes(&mut self, line: &httparse::Header<'_>) -> Result<bool, ExchangeFault> {
-        let is = |name: &str| line.name.eq_ignore_ascii_case(name);
-        match line.name.len() {
-            10 if is("connection") => {
-                for option in line.value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+    /// Notes what a field says; true, if it says nothing to anybody else.
+    fn takes(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, ExchangeFault> {
+        if *name == header::CONNECTION {
+            return Ok(self.connection(value));
+        }
+        if *name == header::CONTENT_LENGTH {
+            let length = content_length(value.trim_ascii());
+            let length = length.ok_or(ExchangeFault::Ambiguous("its length is no number"))?;
+            if self.length.replace(length).is_some() {
+                return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err(ExchangeFault::Ambiguous("its transfer coding is not chunked"));
+            }
+            if self.is_chunked {
+                return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
+            }
+            self.is_chunked = true;
+        }
+        Ok(false)
+    }
+
+    /// True, if it names no fields that end here with it.
+    fn connection(&mut self, value: &[u8]) -> bool {
+        match value {
+            b"keep-alive" => self.keeps = true,
+            b"close" => self.closes = true,
+            _ => {
+                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                     self.closes |= option.eq_ignore_ascii_case(b"close");
                     self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
-                // Whatever else is in it names fields that end here with it.
-                return Ok([b"keep-alive".as_slice(), b"close"]
-                    .iter()
-                    .any(|alone| line.value.eq_ignore_ascii_case(alone)));
+                return false;
             }
-            14 if is("content-length") => {
-                let length = content_length(line.value.trim_ascii());
-                let length = length.ok_or(ExchangeFault::Ambiguous("its length is no number"))?;
-                if self.length.replace(length).is_some() {
-                    return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
-                }
-            }
-            17 if is("transfer-encoding") => {
-                if !line.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    return Err(ExchangeFault::Ambiguous("its transfer coding is not chunked"));
-                }
-                if self.is_chunked {
-                    return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
-                }
-                self.is_chunked = true;
-            }
-            _ => {}
         }
-        Ok(false)
+        true
     }
 
     fn framing(&self, is_http_11: bool) -> Result<Framing, ExchangeFault> {
@@ -133,12 +136,12 @@ impl Hop {
 mod tests {
     use super::*;
 
-    fn head(text: &str, answers_head: bool) -> Result<Option<Head>, ExchangeFault> {
-        read(&Bytes::copy_from_slice(text.as_bytes()), answers_head, &mut HeaderMap::new())
+    fn head(text: &str) -> Result<Option<Head>, ExchangeFault> {
+        read(&Bytes::copy_from_slice(text.as_bytes()), &Method::GET, &mut HeaderMap::new())
     }
 
     fn framing(text: &str) -> Framing {
-        head(text, false).expect("it is well formed").expect("it is whole").framing
+        head(text).expect("it is well formed").expect("it is whole").framing
     }
 
     #[test]
@@ -156,7 +159,8 @@ mod tests {
         ] {
             assert_eq!(framing(text), expected, "{text}");
         }
-        let to_head = head("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true).expect("well formed");
+        let to_head = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+        let to_head = read(&to_head, &Method::HEAD, &mut HeaderMap::new()).expect("well formed");
         assert_eq!(to_head.expect("whole").framing, Framing::Length(0));
     }
 
@@ -178,11 +182,11 @@ mod tests {
             "Transfer-Encoding:",
         ] {
             for start in ["HTTP/1.1 200 OK", "HTTP/1.1 204 No Content", "HTTP/1.1 103 Early Hints"] {
-                let fault = head(&format!("{start}\r\n{fields}\r\n\r\n"), false);
+                let fault = head(&format!("{start}\r\n{fields}\r\n\r\n"));
                 assert!(matches!(fault, Err(ExchangeFault::Ambiguous(_))), "{start} {fields}: {fault:?}");
             }
         }
-        let old = head("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false);
+        let old = head("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         assert!(matches!(old, Err(ExchangeFault::Ambiguous(_))), "{old:?}");
     }
 
@@ -205,7 +209,7 @@ mod tests {
             &long,
             &long[..long.len() - 4],
         ] {
-            let fault = head(text, false);
+            let fault = head(text);
             assert!(fault.is_err(), "{text:.60} gave {fault:?}");
         }
     }
@@ -214,9 +218,9 @@ mod tests {
     fn a_head_is_whole_only_with_its_empty_line() {
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
         for cut in 0..text.len() - "hello".len() {
-            assert_eq!(head(&text[..cut], false).expect("well formed so far"), None, "{cut}");
+            assert_eq!(head(&text[..cut]).expect("well formed so far"), None, "{cut}");
         }
-        assert_eq!(head(text, false).expect("well formed").map(|head| head.length), Some(text.len() - "hello".len()));
+        assert_eq!(head(text).expect("well formed").map(|head| head.length), Some(text.len() - "hello".len()));
     }
 
     #[test]
@@ -228,7 +232,7 @@ mod tests {
             ("HTTP/1.0 200 OK\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n\r\n", true),
         ] {
-            assert_eq!(head(text, false).expect("well formed").map(|head| head.is_kept), Some(is_kept), "{text}");
+            assert_eq!(head(text).expect("well formed").map(|head| head.is_kept), Some(is_kept), "{text}");
         }
     }
 }

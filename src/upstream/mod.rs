@@ -27,8 +27,12 @@ mod reply;
 mod sending;
 
 pub use connection::Tunnel;
-pub use pool::{Purpose, SWEEP_EVERY, Upstream, UpstreamSettings};
+pub use pool::{SWEEP_EVERY, Upstream, UpstreamSettings};
 pub use reply::{Reply, ReplyBody};
+
+use http::Method;
+
+use crate::wire::interim::Interim;
 
 /// One server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +41,32 @@ pub struct Endpoint {
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+/// A request as it is to be sent, beside its body.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target, in origin form.
+    pub target: &'a str,
+    /// The fields, in wire form: each `name: value` and its line ending, checked by who made them. What frames a body is not
+    /// among them.
+    pub fields: &'a [u8],
+    /// What it is sent for.
+    pub purpose: Purpose,
+    /// Where interim responses go; `None`: nowhere.
+    pub interim: Option<&'a Interim>,
+}
+
+/// What a request is sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A response.
+    Response,
+    /// A switch of protocols. It is sent on a new connection, and never again; if the response is 101, the connection comes
+    /// with it.
+    Switch,
 }
 
 /// Why a request got no response. Nothing of it is told to a client but that the upstream failed.

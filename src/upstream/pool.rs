@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http::header::HeaderMap;
 use http::{Method, StatusCode};
 
-use super::connection::{Answer, Asked, Connection};
+use super::connection::{Answer, Connection};
 use super::ongoing::Ongoing;
 use super::sending::Sending;
-use super::{Endpoint, ExchangeFault, Reply, ReplyBody, RequestBody, UpstreamError};
-use crate::wire::interim::Interim;
+use super::{Endpoint, ExchangeFault, Outgoing, Purpose, Reply, ReplyBody, RequestBody, UpstreamError};
 
 /// One upstream, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,22 +25,12 @@ pub struct UpstreamSettings {
     pub idle_timeout: Duration,
 }
 
-/// What a request is sent for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// A response.
-    Response,
-    /// A switch of protocols.
-    Switch,
-}
-
 /// One upstream of one worker.
 pub struct Upstream {
     settings: UpstreamSettings,
     pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
-    /// What the last head was written into: one buffer for all requests, as a head is written and sent in one go.
-    spare: Cell<Vec<u8>>,
+    spare: SpareBuffer,
 }
 
 /// The idle connections to one endpoint. Last in, first out: the warmest is used, and the coldest grow old and go.
@@ -54,14 +44,31 @@ pub(super) struct Pool {
     resting_until: Cell<Option<Instant>>,
 }
 
+/// What the last head was written into: one buffer for all requests, as nearly every head is written and sent in one go.
+#[derive(Default)]
+pub(super) struct SpareBuffer(Cell<Vec<u8>>);
+
+impl SpareBuffer {
+    /// The buffer, or a new one.
+    pub(super) fn take(&self) -> Vec<u8> {
+        self.0.take()
+    }
+
+    /// Puts it back. A large one is not kept.
+    pub(super) fn put(&self, buffer: Vec<u8>) {
+        if buffer.capacity() <= MOST_SPARE {
+            self.0.set(buffer);
+        }
+    }
+}
+
+const MOST_SPARE: usize = 16 * 1024;
+
 /// How long an endpoint that refused a connection is asked last.
 const REST: Duration = Duration::from_secs(1);
 
 /// How often [`Upstream::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// A larger buffer than this is not kept.
-const MOST_SPARE: usize = 16 * 1024;
 
 impl Upstream {
     /// An upstream without a connection yet.
@@ -77,7 +84,7 @@ impl Upstream {
             })
         };
         let pools = settings.endpoints.iter().map(pool).collect();
-        Self { settings, pools, next: Cell::new(0), spare: Cell::default() }
+        Self { settings, pools, next: Cell::new(0), spare: SpareBuffer::default() }
     }
 
     /// As configured.
@@ -86,14 +93,10 @@ impl Upstream {
         &self.settings
     }
 
-    /// Sends a request, with `lines` as its first header fields, and waits for the head of its response. Interim responses go
-    /// to `interim`. The request's map of fields is used up: the response's fields are put into it.
+    /// Sends a request and waits for the head of its response, whose fields are put into `map`: what was in it is dropped.
     ///
     /// A request is sent a second time only if nobody can have acted on it: it never left, or it left on a connection that
     /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body.
-    ///
-    /// A request that is for a switch of protocols is sent on a new connection, and never again; if its response is 101, the
-    /// connection comes with it.
     ///
     /// # Errors
     ///
@@ -104,20 +107,17 @@ impl Upstream {
     /// Dropping it closes the connection, so the server may notice that nobody waits.
     pub async fn send<B: RequestBody>(
         &self,
-        head: &mut http::request::Parts,
-        lines: &[u8],
+        outgoing: Outgoing<'_>,
         body: B,
-        interim: Option<&Interim>,
-        purpose: Purpose,
+        mut map: HeaderMap,
     ) -> Result<Reply, UpstreamError> {
-        let for_switch = purpose == Purpose::Switch;
-        let is_repeatable = !for_switch && body.is_end_stream() && is_idempotent(&head.method);
-        let asked = Asked { for_head: head.method == Method::HEAD, for_switch, interim };
-        let mut sending = Sending::new(head, lines, body, self.spare.take());
+        let for_switch = outgoing.purpose == Purpose::Switch;
+        let is_repeatable = !for_switch && body.is_end_stream() && is_idempotent(outgoing.method);
+        let mut sending = Sending::new(&outgoing, body, self.spare.take());
         let mut fresh_only = for_switch;
         let (mut connection, pool, answer) = loop {
             let (mut connection, pool) = self.connection(fresh_only).await?;
-            let fault = match connection.exchange(&mut sending, asked, &mut head.headers).await {
+            let fault = match connection.exchange(&mut sending, &outgoing, &self.spare, &mut map).await {
                 Ok(answer) => break (connection, pool, answer),
                 Err(fault) => fault,
             };
@@ -127,27 +127,19 @@ impl Upstream {
                 return Err(UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: fault });
             }
             if !is_unsent {
-                sending.rewind();
+                sending.renew(&outgoing, self.spare.take());
             }
             fresh_only = true;
         };
-        let upload = if answer.is_sent {
-            let buffer = sending.into_buffer();
-            if buffer.capacity() <= MOST_SPARE {
-                self.spare.set(buffer);
-            }
-            None
-        } else {
-            connection.take_writer().map(|writer| Ongoing::begin(sending, writer))
-        };
-        let Answer { head: answered, behind, .. } = answer;
-        let (body, tunnel) = if answered.status == StatusCode::SWITCHING_PROTOCOLS {
+        let upload =
+            if answer.is_sent { None } else { connection.take_writer().map(|writer| Ongoing::begin(sending, writer)) };
+        let Answer { head, behind, .. } = answer;
+        let (body, tunnel) = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             (ReplyBody::none(), connection.into_tunnel(behind))
         } else {
-            (ReplyBody::new(&answered, behind, connection, pool, upload), None)
+            (ReplyBody::new(&head, behind, connection, pool, upload), None)
         };
-        let headers = std::mem::take(&mut head.headers);
-        Ok(Reply { status: answered.status, version: answered.version, headers, body, tunnel })
+        Ok(Reply { status: head.status, version: head.version, headers: map, body, tunnel })
     }
 
     /// An idle connection to the endpoint whose turn it is, or a new one; to another, if that one takes none.

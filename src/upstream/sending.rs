@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::header;
 use tokio::io::AsyncWrite;
 
-use super::RequestBody;
+use super::{Outgoing, RequestBody};
 
 /// So much is gathered into one plain `send`; what is larger goes out from where it is (see
 /// [`small_writes`](crate::wire::small_writes)).
@@ -47,17 +46,44 @@ pub(super) enum Unsent {
 }
 
 impl<B: RequestBody> Sending<B> {
-    /// A request with `lines` as its first fields: each `name: value` and its line ending, checked by who made them. What
-    /// frames the body is said here, whatever the head says of it.
-    pub(super) fn new(head: &http::request::Parts, lines: &[u8], body: B, mut buffer: Vec<u8>) -> Self {
+    /// A request that is written into `buffer`. What frames the body is said here.
+    pub(super) fn new(outgoing: &Outgoing<'_>, body: B, buffer: Vec<u8>) -> Self {
         let left = match body.size_hint().exact() {
             _ if body.is_end_stream() => Left::Nothing,
             Some(length) => Left::Length(length),
             None => Left::Chunks,
         };
+        let mut sending =
+            Self { small: Vec::new(), written: 0, large: Bytes::new(), closing: b"", body, left, has_begun: false };
+        sending.write_head(outgoing, buffer);
+        sending
+    }
+
+    /// Makes a request without a body, which has been sent, ready to be sent once more.
+    pub(super) fn renew(&mut self, outgoing: &Outgoing<'_>, buffer: Vec<u8>) {
+        self.write_head(outgoing, buffer);
+        self.has_begun = false;
+    }
+
+    fn write_head(&mut self, outgoing: &Outgoing<'_>, mut buffer: Vec<u8>) {
         buffer.clear();
-        write_head(head, lines, left, &mut buffer);
-        Self { small: buffer, written: 0, large: Bytes::new(), closing: b"", body, left, has_begun: false }
+        let method = outgoing.method.as_str().as_bytes();
+        for part in [method, b" ", outgoing.target.as_bytes(), b" HTTP/1.1\r\n", outgoing.fields] {
+            buffer.extend_from_slice(part);
+        }
+        match self.left {
+            Left::Nothing => {}
+            Left::Length(length) => {
+                let mut number = itoa::Buffer::new();
+                for part in [b"content-length: ".as_slice(), number.format(length).as_bytes(), b"\r\n"] {
+                    buffer.extend_from_slice(part);
+                }
+            }
+            Left::Chunks => buffer.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        }
+        buffer.extend_from_slice(b"\r\n");
+        self.small = buffer;
+        self.written = 0;
     }
 
     /// Sends; ready when all of it has been written.
@@ -157,11 +183,8 @@ impl<B: RequestBody> Sending<B> {
             self.large.advance(of_large);
             self.closing = self.closing.get(taken - of_small - of_large..).unwrap_or_default();
         }
-        // The head alone stays: the request may have to be sent again.
-        if self.left != Left::Nothing {
-            self.small.clear();
-            self.written = 0;
-        }
+        self.small.clear();
+        self.written = 0;
         Poll::Ready(Ok(()))
     }
 }
@@ -172,45 +195,10 @@ impl<B> Sending<B> {
         self.has_begun
     }
 
-    /// Makes a request without a body ready to be sent once more.
-    pub(super) fn rewind(&mut self) {
-        self.written = 0;
-        self.has_begun = false;
+    /// The buffer of a request that has been sent, for the next one.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.small)
     }
-
-    /// The buffer, for the next request.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.small
-    }
-}
-
-/// Writes a request's head. The target is in origin form.
-fn write_head(head: &http::request::Parts, lines: &[u8], left: Left, out: &mut Vec<u8>) {
-    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    for part in [head.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n", lines] {
-        out.extend_from_slice(part);
-    }
-    for (name, value) in &head.headers {
-        // Two lengths would be one too many; and an empty body is announced if the client has announced one.
-        let is_framing = *name == header::TRANSFER_ENCODING
-            || *name == header::CONTENT_LENGTH && (left != Left::Nothing || value.as_bytes() != b"0");
-        if !is_framing {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                out.extend_from_slice(part);
-            }
-        }
-    }
-    match left {
-        Left::Nothing => {}
-        Left::Length(length) => {
-            let mut number = itoa::Buffer::new();
-            for part in [b"content-length: ".as_slice(), number.format(length).as_bytes(), b"\r\n"] {
-                out.extend_from_slice(part);
-            }
-        }
-        Left::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use http::Response;
+use http::uri::PathAndQuery;
 
 use super::authorize::Permit;
 use super::client::{ClientConnection, Phase};
@@ -19,10 +20,11 @@ use super::parse::Normal;
 use super::refusal::{Refusal, UpstreamFailure};
 use super::respond::Source;
 use super::worker::Local;
-use crate::upstream::Purpose;
+use crate::upstream::{Outgoing, Purpose};
 use crate::wire::deadline::Deadline;
 
 use body::{ClientBody, ForwardedBody};
+use request::Kind;
 pub(super) use response::strip_trailers;
 
 /// Sends the request that the permit is for, and returns the response, its body still to come.
@@ -41,8 +43,7 @@ pub(super) async fn forward(
     let upgrade = tunnel::asked_for(&head, &body)?;
     let body_is_over = http_body::Body::is_end_stream(&body);
     let purpose = if upgrade.is_some() { Purpose::Switch } else { Purpose::Response };
-    request::write_lines(plan, client, exchange, &permit, &head);
-    request::prepare(plan, &permit, at, &mut head, purpose);
+    request::write_fields(plan, client, exchange, &permit, &head, Kind { purpose, has_body: !body_is_over });
 
     let body = if body_is_over {
         ForwardedBody::Empty
@@ -51,14 +52,18 @@ pub(super) async fn forward(
     };
     // A client of HTTP/1.0 knows no interim responses.
     let interim = is_http_11.then_some(&client.interim);
-    let lines = client.lines.take();
+    let fields = client.lines.take();
+    // The client's fields have been written out: their map is free for the response's.
+    let map = std::mem::take(&mut head.headers);
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let outgoing = Outgoing { method: &head.method, target, fields: &fields, purpose, interim };
     client.enter(Phase::Exchange);
     client.allow(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
     let sent = Instant::now();
-    let outcome = until(&client.deadline, upstream.send(&mut head, &lines, body, interim, purpose)).await;
+    let outcome = until(&client.deadline, upstream.send(outgoing, body, map)).await;
     exchange.upstream_took(sent);
     // The buffer, for the next request.
-    *client.lines.borrow_mut() = lines;
+    *client.lines.borrow_mut() = fields;
     let mut reply = match outcome {
         Ok(Ok(reply)) => reply,
         // Whose fault it is: a request that broke off on our side broke the exchange on the other.
