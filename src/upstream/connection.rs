@@ -222,7 +222,7 @@ impl Connection {
         }
     }
 
-    /// The bare connection, once the server has switched protocols; nothing, if an upload still goes on.
+    /// The bare connection, once the server has switched protocols; nothing, if the request was still being sent.
     pub(super) fn into_tunnel(self, early: Bytes) -> Option<Tunnel> {
         let io = self.reader.reunite(self.writer?).ok()?;
         Some(Tunnel { io, early })

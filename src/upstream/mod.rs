@@ -133,7 +133,7 @@ pub enum ExchangeFault {
     /// More interim responses came than are waited through.
     #[error("too many interim responses came")]
     TooManyInterim,
-    /// It switched protocols unasked.
+    /// It switched protocols unasked, or before it could have been asked.
     #[error("it switched protocols unasked")]
     Switch,
     /// The body of the request broke off, or is not as long as announced.

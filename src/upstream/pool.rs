@@ -135,7 +135,9 @@ impl Upstream {
             if answer.is_sent { None } else { connection.take_writer().map(|writer| Ongoing::begin(sending, writer)) };
         let Answer { head, behind, .. } = answer;
         let (body, tunnel) = if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            (ReplyBody::none(), connection.into_tunnel(behind))
+            let too_early =
+                || UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: ExchangeFault::Switch };
+            (ReplyBody::none(), Some(connection.into_tunnel(behind).ok_or_else(too_early)?))
         } else {
             (ReplyBody::new(&head, behind, connection, pool, upload), None)
         };
