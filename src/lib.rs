@@ -10,7 +10,8 @@
 //! respond. [`server`] has the sockets: it accepts, does TLS, judges each head before hyper sees it, and gives a connection to
 //! one worker, a thread per core, where it stays. [`gateway`] has the rest of the line; [`gateway::run`] is that line, and
 //! each stage is a file with the verb as its name. What is forwarded leaves through [`upstream`], the worker's own pool of
-//! connections. What HTTP means to all three, its fields, paths, chunks and deadlines, is in [`wire`].
+//! connections, where HTTP/1.1 is spoken by keyward itself, in the task of the request. What HTTP means to all three, its
+//! fields, paths, chunks and deadlines, is in [`wire`].
 //!
 //! A call of a token API takes the same line up to authenticate, and then goes to a face in [`api`], which turns the request
 //! into a command and the outcome into a response, and decides nothing. The commands are carried out in [`tokens`]: there

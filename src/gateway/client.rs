@@ -8,10 +8,10 @@ use http::header::{self, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::authenticate::Admitted;
-use super::forward::PendingTunnel;
 use super::identity_headers::line;
 use crate::domain::TokenDigest;
 use crate::tokens::cache::Fence;
+use crate::upstream::Tunnel;
 use crate::wire::deadline::Deadline;
 use crate::wire::head::HeadFault;
 use crate::wire::interim::Interim;
@@ -81,12 +81,9 @@ pub struct ClientConnection {
     /// Whether there is more of the request's body than has been read.
     pub(super) body_is_unread: Cell<bool>,
     /// Interim responses for the client.
-    pub interim: Rc<Interim>,
-    /// The head that is being served, as it came: to make the request anew from, should it have to be sent again. One buffer
-    /// for all heads of a connection, so keeping one is a copy and no more.
-    head: RefCell<Vec<u8>>,
+    pub interim: Interim,
     /// Set by an exchange that ends in a switch of protocols.
-    pub tunnel: RefCell<Option<PendingTunnel>>,
+    pub tunnel: RefCell<Option<Tunnel>>,
     /// Whose token the exchange that is under way was admitted by, and the fence that then stood.
     holder: RefCell<Option<(Rc<Admitted>, Fence)>>,
     /// Whether the connection is to be closed at once, in the middle of whatever it does.
@@ -119,8 +116,7 @@ impl ClientConnection {
             body_is_broken: Cell::new(false),
             awaits_body: Cell::new(false),
             body_is_unread: Cell::new(false),
-            interim: Rc::default(),
-            head: RefCell::default(),
+            interim: Interim::default(),
             tunnel: RefCell::new(None),
             forwarded_for: value(&canonical(origin.address.ip()).to_string()),
             holder: RefCell::default(),
@@ -129,19 +125,6 @@ impl ClientConnection {
             digest: RefCell::default(),
             lines: RefCell::default(),
         }
-    }
-
-    /// Keeps the head that is served next.
-    pub fn keep_head(&self, head: &[u8]) {
-        let mut kept = self.head.borrow_mut();
-        kept.clear();
-        kept.extend_from_slice(head);
-        kept.shrink_to(4096);
-    }
-
-    /// The head that is being served, as it came.
-    pub(super) fn head(&self) -> std::cell::Ref<'_, Vec<u8>> {
-        self.head.borrow()
     }
 
     /// The exchange that is under way is this token's.

@@ -32,7 +32,6 @@ use hyper::body::Incoming;
 
 pub use client::{ClientConnection, ClientOrigin, Phase, Scheme};
 pub use exchange::RequestId;
-pub use forward::{ForwardedBody, PendingTunnel};
 pub use identity_headers::IdentityNames;
 pub use plan::{
     ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TokenApiSettings,

@@ -45,23 +45,6 @@ pub(super) fn request(
     Ok(Normal { head, body })
 }
 
-/// The same head once more, from its bytes: for a request that is sent again. What cannot be parsed twice is not sent twice.
-pub(super) fn anew(head: &[u8]) -> Option<http::request::Parts> {
-    let mut lines = vec![httparse::EMPTY_HEADER; memchr::memchr_iter(b'\n', head).count()];
-    let mut parsed = httparse::Request::new(&mut lines);
-    if !parsed.parse(head).ok()?.is_complete() {
-        return None;
-    }
-    let version = if parsed.version? == 0 { http::Version::HTTP_10 } else { http::Version::HTTP_11 };
-    let mut request = Request::builder().method(parsed.method?).uri(parsed.path?).version(version);
-    for line in parsed.headers {
-        request = request.header(line.name, line.value);
-    }
-    let (mut head, ()) = request.body(()).ok()?.into_parts();
-    normalize(&mut head).ok()?;
-    Some(head)
-}
-
 fn normalize(head: &mut http::request::Parts) -> Result<(), Refusal> {
     // An absolute target wins over `Host` (RFC 9112, section 3.2.2): from here on there is only one.
     if let Some(authority) = head.uri.authority() {

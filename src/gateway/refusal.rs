@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::api::FaceError;
 use crate::tokens::authenticator::Refused;
 use crate::tokens::store::StoreError;
-use crate::upstream::UpstreamError;
+use crate::upstream::{ExchangeFault, UpstreamError};
 use crate::wire::head::HeadFault;
 use crate::wire::path::PathFault;
 
@@ -146,9 +146,15 @@ impl Refusal {
             Self::Store(_) => "store_unavailable",
             Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => "upstream_connect",
             Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => "upstream_connect",
+            Self::Upstream(
+                UpstreamFailure::Ambiguous(_)
+                | UpstreamFailure::Exchange(UpstreamError::Broken {
+                    cause: ExchangeFault::Ambiguous(_) | ExchangeFault::Switch,
+                    ..
+                }),
+            ) => "upstream_ambiguous",
             Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Broken { .. })) => "upstream_broken",
             Self::Upstream(UpstreamFailure::TooSlow) => "upstream_slow",
-            Self::Upstream(UpstreamFailure::Ambiguous(_)) => "upstream_ambiguous",
             Self::Internal(_) => "internal",
         }
     }

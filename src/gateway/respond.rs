@@ -12,19 +12,18 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::client::{ClientConnection, Phase};
 use super::exchange::Exchange;
-use super::forward::ForwardedBody;
 use super::plan::Plan;
 use super::refusal::Refusal;
 use super::worker::WorkerGateway;
 use crate::api::Answer;
-use crate::upstream::ReplyBody;
+use crate::upstream::{ExchangeFault, ReplyBody};
 use crate::wire::problem;
 
 /// Where the bytes of a response come from.
 pub(super) enum Source {
     Empty,
     Bytes(Bytes),
-    Upstream { body: ReplyBody<ForwardedBody>, patience: Duration, client: Rc<ClientConnection> },
+    Upstream { body: ReplyBody, patience: Duration, client: Rc<ClientConnection> },
 }
 
 /// The body of a response, and what is to be done when it ends.
@@ -157,9 +156,9 @@ fn note(client: &ClientConnection, exchange: &mut Exchange, refusal: &Refusal, r
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ExchangeFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeFault>>> {
         let this = &mut *self;
         let (body, patience, client) = match &mut this.source {
             Source::Empty => return Poll::Ready(None),

@@ -11,7 +11,6 @@ use arc_swap::ArcSwap;
 use super::authenticate::Remembered;
 use super::client::ClientConnection;
 use super::exchange::RequestIds;
-use super::forward::ForwardedBody;
 use super::plan::Plan;
 use crate::domain::{Timestamp, TokenDigest};
 use crate::telemetry::access_log::AccessLog;
@@ -81,7 +80,7 @@ pub struct WorkerGateway {
 pub(super) struct Local {
     generation: u64,
     pub(super) plan: Arc<Plan>,
-    pub(super) upstreams: Vec<Rc<Upstream<ForwardedBody>>>,
+    pub(super) upstreams: Vec<Rc<Upstream>>,
 }
 
 /// Lines wait here until there are many of them or a second has passed.
@@ -240,7 +239,7 @@ impl WorkerGateway {
 
 impl Local {
     /// Keeps the pools of upstreams that are as they were.
-    fn of(shared: &Shared, before: &[Rc<Upstream<ForwardedBody>>]) -> Self {
+    fn of(shared: &Shared, before: &[Rc<Upstream>]) -> Self {
         let generation = shared.generation.load(Ordering::Acquire);
         let plan = shared.plan.load_full();
         let upstreams = plan

@@ -31,11 +31,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
 
     let tunnel = client.tunnel.borrow_mut().take();
     match (ending, tunnel) {
-        (Ending::Done, Some(tunnel)) => {
-            if let Some(upstream) = tunnel.upstream().await {
-                unless_cut(&client, carry(&guarded, upstream, settings.body)).await;
-            }
-        }
+        (Ending::Done, Some(tunnel)) => unless_cut(&client, carry(&guarded, tunnel, settings.body)).await,
         (Ending::Done, None) => close(&guarded).await,
         // Without a farewell: the client is gone, or has used up its patience.
         (Ending::Broken, _) => {}
@@ -153,9 +149,9 @@ async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel, pa
     let crate::upstream::Tunnel { io: upstream, early: from_upstream } = upstream;
     // Neither end need ever say anything, so the system is to notice when one is no longer there.
     keep_alive(guarded.borrow_mut().stream().tcp());
-    keep_alive(upstream.tcp());
+    keep_alive(&upstream);
     let (_, from_client) = guarded.borrow_mut().tunnel();
-    let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
+    let (upstream_reads, upstream_writes) = upstream.into_split();
     let mut up = pin!(pass_on(from_client, Shared(guarded), upstream_writes));
     let mut down = pin!(pass_on(from_upstream.into(), upstream_reads, Shared(guarded)));
     let (first, is_down_left) = tokio::select! {

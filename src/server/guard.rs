@@ -204,7 +204,6 @@ impl Guarded {
                 Ok(Some(head)) => {
                     self.client.phase.set(Phase::Exchange);
                     self.client.deadline.lift();
-                    self.client.keep_head(input.get(..head.length).unwrap_or_default());
                     self.expects = match head.framing {
                         Framing::Length(0) => return head.length,
                         Framing::Length(length) => Expects::Length(length),

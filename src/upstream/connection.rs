@@ -1,97 +1,236 @@
 //! One connection to an endpoint, and the tunnel that it may become.
 
-use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Bytes, BytesMut};
+use http::header::HeaderMap;
+use http::{StatusCode, Version};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{Endpoint, RequestBody, UpstreamError};
-use crate::wire::inject::Injector;
-use crate::wire::interim::Watch;
+use super::head::{self, Head};
+use super::pool::{Pool, SpareBuffer};
+use super::sending::{Sending, Unsent};
+use super::{Endpoint, ExchangeFault, Outgoing, Purpose, RequestBody, UpstreamError};
 
-/// A connection that may carry one request at a time.
-pub(super) struct Connection<B> {
-    pub(super) sender: SendRequest<B>,
-    pub(super) state: Rc<State>,
+/// A connection that may carry one request at a time. Boxed wherever it goes: it goes from the pool to its user and back with
+/// every request.
+pub(super) struct Connection {
+    reader: OwnedReadHalf,
+    /// Elsewhere, while an upload outlives the head of its response.
+    writer: Option<OwnedWriteHalf>,
+    /// Received, and not taken yet; and room for more.
+    buffer: BytesMut,
+    /// How much room the next read gets.
+    room: usize,
     /// Whether it has carried a request before: only then may the server have closed it without our doing.
-    pub(super) reused: bool,
-}
-
-/// What the connection's task and its user share.
-#[derive(Default)]
-pub(super) struct State {
-    /// Bytes received so far: whether a request that failed was answered at all.
-    pub(super) received: Cell<u64>,
-    /// Adds the lines that each request has of its own.
-    pub(super) injector: RefCell<Injector>,
-    /// Looks for interim responses.
-    pub(super) watch: Watch,
-    /// Who waits for the bare connection, should the server switch protocols.
-    pub(super) on_switch: RefCell<Option<oneshot::Sender<Tunnel>>>,
+    is_reused: bool,
+    /// Whether anything has come in answer to the request that is under way.
+    is_answered: bool,
 }
 
 /// A connection after `101 Switching Protocols`.
 pub struct Tunnel {
     /// The connection.
-    pub io: TunnelIo,
+    pub io: TcpStream,
     /// What the server sent behind its response already.
     pub early: Bytes,
 }
 
-/// The server's side of a tunnel.
-pub struct TunnelIo(Counted);
+/// A response whose head has come.
+pub(super) struct Answer {
+    pub(super) head: Head,
+    /// What has come behind the head.
+    pub(super) behind: Bytes,
+    /// Whether the request has been sent to its end: its upload may outlast its answer.
+    pub(super) is_sent: bool,
+}
 
-impl<B> Connection<B>
-where
-    B: RequestBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    /// Connects, and drives the connection in a task of its own on this worker.
-    pub(super) async fn open(endpoint: &Endpoint) -> Result<Self, UpstreamError> {
-        let failed = |reason: String| UpstreamError::Connect { endpoint: endpoint.to_string(), reason };
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
-            .await
-            .map_err(|fault| failed(fault.to_string()))?;
-        stream.set_nodelay(true).map_err(|fault| failed(fault.to_string()))?;
-        let state = Rc::<State>::default();
-        let io = TokioIo::new(Counted { stream, state: Rc::clone(&state) });
-        let (sender, mut connection) = Builder::new().handshake(io).await.map_err(|fault| failed(fault.to_string()))?;
-        let shared = Rc::clone(&state);
-        tokio::task::spawn_local(async move {
-            let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-            let waiting = shared.on_switch.borrow_mut().take();
-            // An error has been told to whoever sent the request; a connection that ended while idle concerns nobody.
-            if ended.is_ok()
-                && let Some(waiting) = waiting
-            {
-                let parts = connection.into_parts();
-                let _ = waiting.send(Tunnel { io: TunnelIo(parts.io.into_inner()), early: parts.read_buf });
-            }
-        });
-        Ok(Self { sender, state, reused: false })
+/// The room that a read gets at first: enough for most responses, and all that an idle connection keeps.
+const FIRST_ROOM: usize = 8 * 1024;
+
+/// The room that a read gets at most, when those before it were filled.
+const MOST_ROOM: usize = 128 * 1024;
+
+/// So many interim responses are waited through.
+const MOST_INTERIM: usize = 1000;
+
+impl Connection {
+    /// Connects.
+    pub(super) async fn open(endpoint: &Endpoint) -> Result<Box<Self>, UpstreamError> {
+        let failed =
+            |fault: io::Error| UpstreamError::Connect { endpoint: endpoint.to_string(), reason: fault.to_string() };
+        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let (reader, writer) = stream.into_split();
+        Ok(Box::new(Self {
+            reader,
+            writer: Some(writer),
+            buffer: BytesMut::new(),
+            room: FIRST_ROOM,
+            is_reused: false,
+            is_answered: false,
+        }))
     }
 
-    /// Whether it can take a request now, or after its task has had a turn.
-    pub(super) async fn is_usable(&mut self) -> bool {
-        if self.sender.is_ready() {
-            return true;
+    /// Whether an idle connection is still good: the server has neither closed it nor said anything unasked. It asks the system
+    /// only when something has happened since.
+    pub(super) fn is_good(&self) -> bool {
+        let nothing_came = |read: io::Result<usize>| read.is_err_and(|fault| fault.kind() == io::ErrorKind::WouldBlock);
+        nothing_came(self.reader.try_read(&mut [0]))
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Whether anything has come in answer to the last request.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
+    /// Sends a request and reads the head of its response, its fields into `headers`. Both at once: a server may answer before
+    /// it has read the whole of a request. What the request was gathered in is put back into `spare` when it has been sent.
+    pub(super) async fn exchange<B: RequestBody>(
+        &mut self,
+        sending: &mut Sending<B>,
+        outgoing: &Outgoing<'_>,
+        spare: &SpareBuffer,
+        headers: &mut HeaderMap,
+    ) -> Result<Answer, ExchangeFault> {
+        self.is_answered = false;
+        let mut is_sent = false;
+        let mut refused = None;
+        let mut interims = 0;
+        std::future::poll_fn(|cx| {
+            if !is_sent && let Some(writer) = &mut self.writer {
+                match sending.poll(writer, cx) {
+                    Poll::Ready(Ok(())) => {
+                        is_sent = true;
+                        spare.put(sending.take_buffer());
+                    }
+                    Poll::Ready(Err(Unsent::Body)) => return Poll::Ready(Err(ExchangeFault::RequestBody)),
+                    // It may have answered before it stopped to read (RFC 9112, section 9.5).
+                    Poll::Ready(Err(Unsent::Write(fault))) => {
+                        is_sent = true;
+                        refused = Some(fault);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            match ready!(self.poll_head(cx, outgoing, headers, &mut interims)) {
+                Ok((mut head, behind)) => {
+                    head.is_kept &= refused.is_none();
+                    Poll::Ready(Ok(Answer { head, behind, is_sent }))
+                }
+                Err(fault) => Poll::Ready(Err(refused.take().map_or(fault, ExchangeFault::Write))),
+            }
+        })
+        .await
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &Outgoing<'_>,
+        headers: &mut HeaderMap,
+        interims: &mut usize,
+    ) -> Poll<Result<(Head, Bytes), ExchangeFault>> {
+        loop {
+            let received = ready!(self.poll_receive(cx)).map_err(ExchangeFault::Read)?;
+            if received == 0 {
+                let fault = if self.is_answered { ExchangeFault::Truncated } else { ExchangeFault::Closed };
+                return Poll::Ready(Err(fault));
+            }
+            self.is_answered = true;
+            let new = self.buffer.len() - received;
+            // No head ends without a line feed, so a long one that comes in bits is not read anew for each.
+            if new > SHORT && memchr::memchr(b'\n', self.buffer.get(new..).unwrap_or_default()).is_none() {
+                if self.buffer.len() > head::MOST_BYTES {
+                    return Poll::Ready(Err(ExchangeFault::HeadTooLarge));
+                }
+                continue;
+            }
+            let mut input = self.take_received();
+            while let Some(head) = head::read(&input, outgoing.method, headers)? {
+                let behind = input.split_off(head.length);
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    let is_asked_for = outgoing.purpose == Purpose::Switch && head.version == Version::HTTP_11;
+                    return Poll::Ready(if is_asked_for { Ok((head, behind)) } else { Err(ExchangeFault::Switch) });
+                }
+                if !head.status.is_informational() {
+                    return Poll::Ready(Ok((head, behind)));
+                }
+                *interims += 1;
+                if *interims > MOST_INTERIM {
+                    return Poll::Ready(Err(ExchangeFault::TooManyInterim));
+                }
+                if let Some(interim) = outgoing.interim {
+                    interim.pass_on(head.status, std::mem::take(headers));
+                }
+                input = behind;
+                if input.is_empty() {
+                    break;
+                }
+            }
+            // What there is of the next head, for when there is more of it.
+            self.buffer.reserve(self.room + input.len());
+            self.buffer.extend_from_slice(&input);
         }
-        if self.sender.is_closed() {
-            return false;
+    }
+
+    /// Receives behind what is in the buffer: how many bytes; 0: the server sends no more.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let spare = self.buffer.capacity() - self.buffer.len();
+        // The room that was used last is free again, as a rule: then it is used again.
+        if spare < self.room && !self.buffer.try_reclaim(self.room) && spare < self.room / 2 {
+            self.buffer.reserve(self.room);
         }
-        tokio::task::yield_now().await;
-        // Still busy: with the rest of an upload that was answered early, and is as slow as its client. Nobody waits for that.
-        self.sender.is_ready()
+        let spare = self.buffer.capacity() - self.buffer.len();
+        let received = ready!(pin!(self.reader.read_buf(&mut self.buffer)).poll(cx))?;
+        if received == spare && self.room < MOST_ROOM {
+            self.room *= 2;
+        }
+        Poll::Ready(Ok(received))
+    }
+
+    /// All that is in the buffer.
+    pub(super) fn take_received(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
+    /// The half that requests are sent on: for an upload that outlives the head of its response.
+    pub(super) fn take_writer(&mut self) -> Option<OwnedWriteHalf> {
+        self.writer.take()
+    }
+
+    /// Its request has been sent and its response read, both to their ends: it may carry the next. `writer` is given back if
+    /// it was taken.
+    pub(super) fn go_idle(mut self: Box<Self>, writer: Option<OwnedWriteHalf>, pool: &Rc<Pool>) {
+        self.writer = writer.or(self.writer.take());
+        if self.room > FIRST_ROOM {
+            self.room = FIRST_ROOM;
+            self.buffer = BytesMut::new();
+        }
+        self.is_reused = true;
+        if self.writer.is_some() && self.buffer.is_empty() {
+            pool.give_back(self);
+        }
+    }
+
+    /// The bare connection, once the server has switched protocols; nothing, if the request was still being sent.
+    pub(super) fn into_tunnel(self, early: Bytes) -> Option<Tunnel> {
+        let io = self.reader.reunite(self.writer?).ok()?;
+        Some(Tunnel { io, early })
     }
 }
+
+/// A head so short is read anew for each byte that comes.
+const SHORT: usize = 64;
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -100,83 +239,5 @@ impl std::fmt::Display for Endpoint {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
-    }
-}
-
-/// A stream that counts what it receives.
-struct Counted {
-    stream: TcpStream,
-    state: Rc<State>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let new = buf.filled().get(before..).unwrap_or_default();
-        if !new.is_empty() {
-            self.state.received.set(self.state.received.get() + new.len() as u64);
-            self.state.watch.look(new);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let Self { stream, state } = &mut *self;
-        state.injector.borrow_mut().poll_write(Pin::new(stream), cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, state } = &mut *self;
-        ready!(state.injector.borrow_mut().poll_drain(Pin::new(stream), cx))?;
-        Pin::new(stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, state } = &mut *self;
-        ready!(state.injector.borrow_mut().poll_drain(Pin::new(stream), cx))?;
-        Pin::new(stream).poll_shutdown(cx)
-    }
-}
-
-impl TunnelIo {
-    /// The connection beneath.
-    #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
-        &self.0.stream
-    }
-}
-
-impl AsyncRead for TunnelIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for TunnelIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_shutdown(cx)
     }
 }

@@ -4,14 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request};
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use http::header::HeaderMap;
+use http::{Method, StatusCode};
 
-use super::connection::{Connection, Tunnel};
-use super::reply::Lease;
-use super::{Endpoint, Reply, RequestBody, UpstreamError};
-use crate::wire::interim::Interim;
+use super::connection::{Answer, Connection};
+use super::ongoing::Ongoing;
+use super::sending::Sending;
+use super::{Endpoint, ExchangeFault, Outgoing, Purpose, Reply, ReplyBody, RequestBody, UpstreamError};
 
 /// One upstream, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +26,17 @@ pub struct UpstreamSettings {
 }
 
 /// One upstream of one worker.
-pub struct Upstream<B> {
+pub struct Upstream {
     settings: UpstreamSettings,
-    pools: Vec<Rc<Pool<B>>>,
+    pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
+    spare: SpareBuffer,
 }
 
 /// The idle connections to one endpoint. Last in, first out: the warmest is used, and the coldest grow old and go.
-pub(super) struct Pool<B> {
+pub(super) struct Pool {
     endpoint: Endpoint,
-    idle: RefCell<Vec<(Connection<B>, u32)>>,
+    idle: RefCell<Vec<(Box<Connection>, u32)>>,
     most: usize,
     /// Counts the sweeps, about one a second: the age of an idle connection without reading a clock.
     sweeps: Cell<u32>,
@@ -44,17 +44,33 @@ pub(super) struct Pool<B> {
     resting_until: Cell<Option<Instant>>,
 }
 
+/// What the last head was written into: one buffer for all requests, as nearly every head is written and sent in one go.
+#[derive(Default)]
+pub(super) struct SpareBuffer(Cell<Vec<u8>>);
+
+impl SpareBuffer {
+    /// The buffer, or a new one.
+    pub(super) fn take(&self) -> Vec<u8> {
+        self.0.take()
+    }
+
+    /// Puts it back. A large one is not kept.
+    pub(super) fn put(&self, buffer: Vec<u8>) {
+        if buffer.capacity() <= MOST_SPARE {
+            self.0.set(buffer);
+        }
+    }
+}
+
+const MOST_SPARE: usize = 16 * 1024;
+
 /// How long an endpoint that refused a connection is asked last.
 const REST: Duration = Duration::from_secs(1);
 
 /// How often [`Upstream::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-impl<B> Upstream<B>
-where
-    B: RequestBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl Upstream {
     /// An upstream without a connection yet.
     #[must_use]
     pub fn new(settings: UpstreamSettings) -> Self {
@@ -68,7 +84,7 @@ where
             })
         };
         let pools = settings.endpoints.iter().map(pool).collect();
-        Self { settings, pools, next: Cell::new(0) }
+        Self { settings, pools, next: Cell::new(0), spare: SpareBuffer::default() }
     }
 
     /// As configured.
@@ -77,12 +93,10 @@ where
         &self.settings
     }
 
-    /// Sends a request, with `lines` as its first header fields, and waits for the head of its response. Interim responses go
-    /// to `interim`.
+    /// Sends a request and waits for the head of its response, whose fields are put into `map`: what was in it is dropped.
     ///
     /// A request is sent a second time only if nobody can have acted on it: it never left, or it left on a connection that
-    /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body. `again` makes it
-    /// anew for that.
+    /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body.
     ///
     /// # Errors
     ///
@@ -91,87 +105,66 @@ where
     /// # Cancel safety
     ///
     /// Dropping it closes the connection, so the server may notice that nobody waits.
-    pub async fn send(
+    pub async fn send<B: RequestBody>(
         &self,
-        request: Request<B>,
-        lines: &[u8],
-        again: &dyn Fn() -> Option<Request<B>>,
-        interim: Option<Rc<Interim>>,
-    ) -> Result<Reply<B>, UpstreamError> {
-        self.exchange(request, lines, again, interim, None).await
-    }
-
-    /// As [`send`](Self::send), for a request that asks to switch protocols: if the response is 101, the tunnel comes
-    /// through the second part. It is sent on a new connection, and never again.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn send_upgrade(
-        &self,
-        request: Request<B>,
-        lines: &[u8],
-        interim: Option<Rc<Interim>>,
-    ) -> Result<(Reply<B>, oneshot::Receiver<Tunnel>), UpstreamError> {
-        let (on_switch, switched) = oneshot::channel();
-        Ok((self.exchange(request, lines, &|| None, interim, Some(on_switch)).await?, switched))
-    }
-
-    async fn exchange(
-        &self,
-        mut request: Request<B>,
-        lines: &[u8],
-        again: &dyn Fn() -> Option<Request<B>>,
-        interim: Option<Rc<Interim>>,
-        mut on_switch: Option<oneshot::Sender<Tunnel>>,
-    ) -> Result<Reply<B>, UpstreamError> {
-        let is_repeatable = is_repeatable(&request);
-        let mut fresh_only = on_switch.is_some();
-        loop {
+        outgoing: Outgoing<'_>,
+        body: B,
+        mut map: HeaderMap,
+    ) -> Result<Reply, UpstreamError> {
+        let for_switch = outgoing.purpose == Purpose::Switch;
+        let is_repeatable = !for_switch && body.is_end_stream() && is_idempotent(outgoing.method);
+        let mut sending = Sending::new(&outgoing, body, self.spare.take());
+        let mut fresh_only = for_switch;
+        let (mut connection, pool, answer) = loop {
             let (mut connection, pool) = self.connection(fresh_only).await?;
-            if on_switch.is_some() {
-                *connection.state.on_switch.borrow_mut() = on_switch.take();
+            let fault = match connection.exchange(&mut sending, &outgoing, &self.spare, &mut map).await {
+                Ok(answer) => break (connection, pool, answer),
+                Err(fault) => fault,
+            };
+            let is_unsent = !sending.has_begun();
+            let may_repeat = is_unsent || is_repeatable && !connection.is_answered();
+            if !may_repeat || !connection.is_reused() || matches!(fault, ExchangeFault::RequestBody) {
+                return Err(UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: fault });
             }
-            connection.state.watch.begin(interim.clone());
-            connection.state.injector.borrow_mut().set(lines);
-            let received = connection.state.received.get();
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(reply(response, connection, pool)),
-                Err(mut fault) => {
-                    let nothing_came = connection.state.received.get() == received;
-                    let may_repeat = is_repeatable && connection.reused && nothing_came;
-                    request = match fault.take_message() {
-                        Some(unsent) if connection.reused => unsent,
-                        None if may_repeat && let Some(anew) = again() => anew,
-                        _ => {
-                            let endpoint = pool.endpoint.to_string();
-                            return Err(UpstreamError::Broken { endpoint, cause: fault.into_error() });
-                        }
-                    };
-                    fresh_only = true;
-                }
+            if !is_unsent {
+                sending.renew(&outgoing, self.spare.take());
             }
-        }
+            fresh_only = true;
+        };
+        let upload =
+            if answer.is_sent { None } else { connection.take_writer().map(|writer| Ongoing::begin(sending, writer)) };
+        let Answer { head, behind, .. } = answer;
+        let (body, tunnel) = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let too_early =
+                || UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: ExchangeFault::Switch };
+            (ReplyBody::none(), Some(connection.into_tunnel(behind).ok_or_else(too_early)?))
+        } else {
+            (ReplyBody::new(&head, behind, connection, pool, upload), None)
+        };
+        Ok(Reply { status: head.status, version: head.version, headers: map, body, tunnel })
     }
 
     /// An idle connection to the endpoint whose turn it is, or a new one; to another, if that one takes none.
-    async fn connection(&self, fresh_only: bool) -> Result<(Connection<B>, Rc<Pool<B>>), UpstreamError> {
+    async fn connection(&self, fresh_only: bool) -> Result<(Box<Connection>, Rc<Pool>), UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
         if !fresh_only
             && let Some(pool) = turn.checked_rem(self.pools.len()).and_then(|at| self.pools.get(at))
-            && let Some(connection) = pool.warm().await
+            && let Some(connection) = pool.warm()
         {
             return Ok((connection, Rc::clone(pool)));
         }
+        // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+        Box::pin(self.another(turn, fresh_only)).await
+    }
+
+    async fn another(&self, turn: usize, fresh_only: bool) -> Result<(Box<Connection>, Rc<Pool>), UpstreamError> {
         let mut failure = None;
         for pool in self.in_turn(turn) {
-            if !fresh_only && let Some(connection) = pool.warm().await {
+            if !fresh_only && let Some(connection) = pool.warm() {
                 return Ok((connection, pool));
             }
-            let opened =
-                tokio::time::timeout(self.settings.connect_timeout, Box::pin(Connection::open(&pool.endpoint))).await;
-            match opened {
+            match tokio::time::timeout(self.settings.connect_timeout, Connection::open(&pool.endpoint)).await {
                 Ok(Ok(connection)) => return Ok((connection, pool)),
                 Ok(Err(fault)) => failure = Some(fault),
                 Err(_) => failure = Some(UpstreamError::ConnectTimeout { endpoint: pool.endpoint.to_string() }),
@@ -183,10 +176,10 @@ where
     }
 
     /// The endpoints, beginning with the one whose turn it is; those that rest come last.
-    fn in_turn(&self, turn: usize) -> impl Iterator<Item = Rc<Pool<B>>> {
+    fn in_turn(&self, turn: usize) -> impl Iterator<Item = Rc<Pool>> {
         let start = turn.checked_rem(self.pools.len()).unwrap_or_default();
         let (before, after) = self.pools.split_at(start);
-        let is_resting = |pool: &&Rc<Pool<B>>| pool.is_resting();
+        let is_resting = |pool: &&Rc<Pool>| pool.is_resting();
         let ready = after.iter().chain(before).filter(move |pool| !is_resting(pool));
         let resting = after.iter().chain(before).filter(is_resting);
         ready.chain(resting).map(Rc::clone).collect::<Vec<_>>().into_iter()
@@ -200,28 +193,23 @@ where
             let most = u32::try_from(self.settings.idle_timeout.as_secs()).unwrap_or(u32::MAX);
             pool.idle
                 .borrow_mut()
-                .retain(|(connection, since)| now.wrapping_sub(*since) <= most && !connection.sender.is_closed());
+                .retain(|(connection, since)| now.wrapping_sub(*since) <= most && connection.is_good());
         }
     }
 }
 
-impl<B> Pool<B>
-where
-    B: RequestBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl Pool {
     /// The warmest idle connection that is still open.
-    async fn warm(&self) -> Option<Connection<B>> {
+    fn warm(&self) -> Option<Box<Connection>> {
+        let mut idle = self.idle.borrow_mut();
         loop {
-            let (mut connection, _) = self.idle.borrow_mut().pop()?;
-            if connection.is_usable().await {
+            let (connection, _) = idle.pop()?;
+            if connection.is_good() {
                 return Some(connection);
             }
         }
     }
-}
 
-impl<B> Pool<B> {
     fn is_resting(&self) -> bool {
         match self.resting_until.get() {
             Some(until) if Instant::now() < until => true,
@@ -234,22 +222,14 @@ impl<B> Pool<B> {
     }
 
     /// Takes a connection back whose response has been read to its end.
-    pub(super) fn give_back(&self, mut connection: Connection<B>) {
+    pub(super) fn give_back(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.most && !connection.sender.is_closed() {
-            connection.reused = true;
-            connection.state.on_switch.borrow_mut().take();
+        if idle.len() < self.most {
             idle.push((connection, self.sweeps.get()));
         }
     }
 }
 
-fn reply<B>(response: http::Response<Incoming>, connection: Connection<B>, pool: Rc<Pool<B>>) -> Reply<B> {
-    let (head, body) = response.into_parts();
-    Reply { head, body: super::ReplyBody::new(body, Lease::new(connection, pool)) }
-}
-
-fn is_repeatable<B: http_body::Body>(request: &Request<B>) -> bool {
-    request.body().is_end_stream()
-        && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }

@@ -2,81 +2,186 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::connection::Connection;
+use super::ExchangeFault;
+use super::body::Decoder;
+use super::connection::{Connection, Tunnel};
+use super::head::{Framing, Head};
+use super::ongoing::Ongoing;
 use super::pool::Pool;
 
 /// What an upstream answered.
-pub struct Reply<B> {
-    /// Status and fields, as they came.
-    pub head: http::response::Parts,
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// 1.1 or 1.0.
+    pub version: Version,
+    /// The fields, as they came.
+    pub headers: HeaderMap,
     /// The body, still coming.
-    pub body: ReplyBody<B>,
+    pub body: ReplyBody,
+    /// The connection, if the status is 101.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// A response body. When it has ended, its connection is idle again; dropped before, its connection is closed.
-pub struct ReplyBody<B> {
-    incoming: Incoming,
-    lease: Option<Lease<B>>,
+pub struct ReplyBody(State);
+
+enum State {
+    /// There is none, or no more.
+    Over,
+    /// It came whole, as most do: its connection serves somebody else already.
+    Whole(Bytes),
+    Coming(Box<Coming>),
 }
 
-/// A connection that is in use.
-pub(super) struct Lease<B> {
-    connection: Connection<B>,
-    pool: Rc<Pool<B>>,
+/// A body that did not come with its head.
+struct Coming {
+    decoder: Decoder,
+    /// What has been received behind the frame that was taken last.
+    next: Option<Result<Frame<Bytes>, ExchangeFault>>,
+    /// Nothing, when the connection has been given back, or is lost.
+    connection: Option<Box<Connection>>,
+    pool: Rc<Pool>,
+    is_kept: bool,
+    upload: Option<Ongoing>,
 }
 
-impl<B> Lease<B> {
-    pub(super) fn new(connection: Connection<B>, pool: Rc<Pool<B>>) -> Self {
-        Self { connection, pool }
+impl ReplyBody {
+    /// No body.
+    pub(super) fn none() -> Self {
+        Self(State::Over)
+    }
+
+    /// The body behind `head`, of which `received` has come over `connection`.
+    pub(super) fn new(
+        head: &Head,
+        received: Bytes,
+        connection: Box<Connection>,
+        pool: Rc<Pool>,
+        upload: Option<Ongoing>,
+    ) -> Self {
+        if let Framing::Length(length) = head.framing
+            && length == received.len() as u64
+            && upload.is_none()
+        {
+            if head.is_kept {
+                connection.go_idle(None, &pool);
+            }
+            return Self(if received.is_empty() { State::Over } else { State::Whole(received) });
+        }
+        let decoder = Decoder::new(head.framing, received);
+        let connection = Some(connection);
+        let mut coming = Box::new(Coming { decoder, next: None, connection, pool, is_kept: head.is_kept, upload });
+        coming.look_ahead();
+        Self(if coming.is_over() { State::Over } else { State::Coming(coming) })
     }
 }
 
-impl<B> ReplyBody<B> {
-    pub(super) fn new(incoming: Incoming, lease: Lease<B>) -> Self {
-        let mut body = Self { incoming, lease: Some(lease) };
-        body.settle();
-        body
-    }
-
-    /// Gives the connection back if nothing more is to come.
-    fn settle(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.release();
+impl Coming {
+    /// Takes the next frame out of what has been received, so that the end is known as soon as it is there; and gives the
+    /// connection back if nothing more is to come.
+    fn look_ahead(&mut self) {
+        self.next = self.decoder.next().transpose();
+        let has_ended = self.decoder.is_over() && !matches!(self.next, Some(Err(_)));
+        if !has_ended {
+            return;
+        }
+        let may_serve_on = self.is_kept && !self.decoder.has_too_much();
+        match (self.connection.take(), self.upload.take()) {
+            (Some(connection), None) if may_serve_on => connection.go_idle(None, &self.pool),
+            (Some(connection), Some(upload)) if may_serve_on => upload.outlive(connection, Rc::clone(&self.pool)),
+            (_, Some(upload)) => upload.let_go(),
+            (_, None) => {}
         }
     }
 
-    fn release(&mut self) {
-        if let Some(Lease { connection, pool }) = self.lease.take() {
-            pool.give_back(connection);
+    fn is_over(&self) -> bool {
+        self.next.is_none() && self.decoder.is_over()
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeFault>>> {
+        if self.upload.as_ref().is_some_and(|upload| upload.is_broken(cx)) {
+            return Poll::Ready(Some(Err(self.give_up(ExchangeFault::RequestBody))));
         }
+        loop {
+            match self.next.take() {
+                Some(Ok(frame)) => {
+                    self.look_ahead();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Err(fault)) => return Poll::Ready(Some(Err(self.give_up(fault)))),
+                None if self.decoder.is_over() => return Poll::Ready(None),
+                None => {}
+            }
+            let Some(connection) = &mut self.connection else {
+                return Poll::Ready(Some(Err(ExchangeFault::Truncated)));
+            };
+            match ready!(connection.poll_receive(cx)) {
+                Ok(0) => {
+                    self.is_kept = false;
+                    if let Err(fault) = self.decoder.close() {
+                        return Poll::Ready(Some(Err(self.give_up(fault))));
+                    }
+                }
+                Ok(_) => self.decoder.receive(connection.take_received()),
+                Err(fault) => return Poll::Ready(Some(Err(self.give_up(ExchangeFault::Read(fault))))),
+            }
+            self.look_ahead();
+        }
+    }
+
+    /// Closes the connection. The body has not ended, and never will.
+    fn give_up(&mut self, fault: ExchangeFault) -> ExchangeFault {
+        self.connection = None;
+        self.upload = None;
+        fault
     }
 }
 
-impl<B: Unpin> Body for ReplyBody<B> {
+impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ExchangeFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(_))) => self.settle(),
-            Poll::Ready(None) => self.release(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeFault>>> {
+        match &mut self.0 {
+            State::Over => Poll::Ready(None),
+            State::Whole(bytes) => {
+                let frame = Frame::data(std::mem::take(bytes));
+                self.0 = State::Over;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            State::Coming(coming) => coming.poll_frame(cx),
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.0 {
+            State::Over => true,
+            State::Whole(_) => false,
+            State::Coming(coming) => coming.is_over(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            State::Over => SizeHint::with_exact(0),
+            State::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            State::Coming(coming) => {
+                let ahead = match &coming.next {
+                    Some(Ok(frame)) => frame.data_ref().map(|data| data.len() as u64),
+                    Some(Err(_)) | None => Some(0),
+                };
+                // Nothing, if trailers are next: they need chunks, however little is before them.
+                let exact = ahead.and_then(|ahead| Some(ahead + coming.decoder.length()?));
+                exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Where a chunked body ends (RFC 9112, section 7.1), told strictly: no bare line feed, no white space, no sign, no size over
-//! 2⁶³−1. It decodes nothing: it finds the end, so that what follows is not taken for part of this message, and refuses
-//! what another reader could frame in another way.
+//! Where a chunked body ends and what of it is data (RFC 9112, section 7.1), told strictly: no bare line feed, no white space,
+//! no sign, no size over 2⁶³−1. It copies nothing: it finds the pieces and the end, so that what follows is not taken for part
+//! of this message, and refuses what another reader could frame in another way.
 
 /// Follows one body, byte by byte, however it is cut.
 #[derive(Debug, Clone)]
@@ -44,6 +44,19 @@ pub enum Progress {
     End(usize),
 }
 
+/// What the next bytes of a body are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// So many bytes of sizes, extensions and line endings.
+    Framing(usize),
+    /// So many bytes of what the body says.
+    Data(usize),
+    /// So many bytes of trailer fields, the empty line behind them included.
+    Trailers(usize),
+    /// None: the body has ended.
+    End,
+}
+
 impl Default for ChunkScanner {
     fn default() -> Self {
         Self { state: State::SizeStart, overhead: 0 }
@@ -57,24 +70,58 @@ impl ChunkScanner {
     ///
     /// When the framing is not exactly RFC 9112's.
     pub fn feed(&mut self, input: &[u8]) -> Result<Progress, BrokenChunk> {
-        let mut rest = input;
-        while let Some((&byte, tail)) = rest.split_first() {
-            if let State::Data(left) = self.state {
-                let step = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                rest = rest.get(step..).unwrap_or_default();
-                self.state = match left - step as u64 {
-                    0 => State::DataCarriageReturn,
-                    left => State::Data(left),
-                };
-                continue;
-            }
-            self.state = self.step(byte)?;
-            rest = tail;
-            if self.state == State::End {
-                return Ok(Progress::End(input.len() - rest.len()));
+        let mut at = 0;
+        loop {
+            match self.next(input.get(at..).unwrap_or_default())? {
+                None => return Ok(Progress::More),
+                Some(Piece::End) => return Ok(Progress::End(at)),
+                Some(Piece::Framing(length) | Piece::Data(length) | Piece::Trailers(length)) => at += length,
             }
         }
-        Ok(Progress::More)
+    }
+
+    /// What `input` begins with, which is then behind us; `None`, if that takes more input.
+    ///
+    /// # Errors
+    ///
+    /// When the framing is not exactly RFC 9112's.
+    pub fn next(&mut self, input: &[u8]) -> Result<Option<Piece>, BrokenChunk> {
+        if self.state == State::End {
+            return Ok(Some(Piece::End));
+        }
+        if input.is_empty() {
+            return Ok(None);
+        }
+        if let State::Data(left) = self.state {
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+            self.state = match left - step as u64 {
+                0 => State::DataCarriageReturn,
+                left => State::Data(left),
+            };
+            return Ok(Some(Piece::Data(step)));
+        }
+        let is_behind_the_data = self.is_in_trailers();
+        let mut length = 0;
+        for &byte in input {
+            self.state = self.step(byte)?;
+            length += 1;
+            if matches!(self.state, State::Data(_) | State::End) || self.is_in_trailers() != is_behind_the_data {
+                break;
+            }
+        }
+        Ok(Some(if is_behind_the_data { Piece::Trailers(length) } else { Piece::Framing(length) }))
+    }
+
+    fn is_in_trailers(&self) -> bool {
+        matches!(
+            self.state,
+            State::TrailerStart
+                | State::TrailerName { .. }
+                | State::TrailerValue
+                | State::TrailerLineFeed
+                | State::EndLineFeed
+                | State::End
+        )
     }
 
     fn step(&mut self, byte: u8) -> Result<State, BrokenChunk> {
@@ -198,6 +245,34 @@ mod tests {
             assert_eq!(scanner.feed(&[*byte]), Ok(Progress::More));
         }
         assert_eq!(scanner.feed(b"\n"), Ok(Progress::End(1)));
+    }
+
+    #[test]
+    fn the_pieces_are_told_apart_however_the_body_is_cut() {
+        let body = b"5;ext=\"a b\"\r\nhello\r\n00a\r\n0123456789\r\n0\r\nX-Trailer: v\r\n\r\nmore";
+        for cut in 0..body.len() {
+            let mut scanner = ChunkScanner::default();
+            let (mut data, mut trailers) = (Vec::new(), Vec::new());
+            for mut input in [&body[..cut], &body[cut..]] {
+                while let Some(piece) = scanner.next(input).expect("it is well framed") {
+                    let length = match piece {
+                        Piece::End => break,
+                        Piece::Framing(length) => length,
+                        Piece::Data(length) => {
+                            data.extend_from_slice(&input[..length]);
+                            length
+                        }
+                        Piece::Trailers(length) => {
+                            trailers.extend_from_slice(&input[..length]);
+                            length
+                        }
+                    };
+                    input = &input[length..];
+                }
+            }
+            assert_eq!(data, b"hello0123456789", "{cut}");
+            assert_eq!(trailers, b"X-Trailer: v\r\n\r\n", "{cut}");
+        }
     }
 
     #[test]

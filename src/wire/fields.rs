@@ -16,41 +16,61 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Removes what `Connection` names, on every one of its lines, and then the fixed set. Returns whether `TE: trailers` was among
-/// what went: the one thing in `TE` that is worth saying to the next hop.
+/// Which fields of a message end at this hop: what `Connection` names, on every one of its lines, and the fixed set.
 ///
 /// What `Connection` must not take away is to be set afterwards (cf. CVE-2024-45410). `Host`, the framing and the credential
 /// are not taken away by being named: they are the message's own.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
-    // Nearly always there is nothing to remove: one look at the names tells.
-    if !headers.keys().any(is_hop_by_hop) {
-        return false;
-    }
-    let accepts_trailers = headers.keys().any(|name| *name == header::TE)
-        && headers.get_all(header::TE).iter().any(|value| {
-            tokens(value).any(|token| {
-                token
-                    .split(|&byte| byte == b';')
-                    .next()
-                    .is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-            })
-        });
-    if names_fields(headers) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(tokens)
-            .filter_map(|token| HeaderName::from_bytes(token).ok())
-            .filter(|name| !PROTECTED.contains(name))
-            .collect();
-        for name in named {
-            headers.remove(name);
+#[derive(Debug, Default)]
+pub struct HopByHop {
+    has_any: bool,
+    named: Vec<HeaderName>,
+    /// Whether `TE: trailers` is among what ends: the one thing in `TE` that is worth saying to the next hop.
+    pub accepts_trailers: bool,
+}
+
+impl HopByHop {
+    /// As these fields say.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        // Nearly always nothing ends: one look at the names tells.
+        if !headers.keys().any(is_hop_by_hop) {
+            return Self::default();
         }
+        let says_trailers = |token: &[u8]| {
+            token.split(|&byte| byte == b';').next().is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        };
+        let accepts_trailers = headers.keys().any(|name| *name == header::TE)
+            && headers.get_all(header::TE).iter().any(|value| tokens(value).any(says_trailers));
+        let named = if names_fields(headers) {
+            headers
+                .get_all(header::CONNECTION)
+                .iter()
+                .flat_map(tokens)
+                .filter_map(|token| HeaderName::from_bytes(token).ok())
+                .filter(|name| !PROTECTED.contains(name))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Self { has_any: true, named, accepts_trailers }
     }
-    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
+
+    /// Whether a field of this name ends here.
+    #[must_use]
+    pub fn has(&self, name: &HeaderName) -> bool {
+        self.has_any && (is_hop_by_hop(name) || self.named.contains(name))
+    }
+}
+
+/// Removes what ends at this hop.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let ending = HopByHop::of(headers);
+    if !ending.has_any {
+        return;
+    }
+    while let Some(name) = headers.keys().find(|name| ending.has(name)).cloned() {
         headers.remove(name);
     }
-    accepts_trailers
 }
 
 /// Whether `Connection` could name a field: most often it says `close` or `keep-alive` and nothing else.
@@ -123,14 +143,6 @@ impl FoldedNames {
         self.prefixes.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(prefix, start)))
             || self.exact.iter().any(|exact| same(exact, name))
     }
-
-    /// Removes every field whose name folds to one of them.
-    pub fn strip_from(&self, headers: &mut HeaderMap) {
-        // Nearly always there is nothing to remove: look first, so that the common case allocates nothing.
-        while let Some(name) = headers.keys().find(|name| self.matches(name.as_str())).cloned() {
-            headers.remove(name);
-        }
-    }
 }
 
 fn fold(byte: u8) -> u8 {
@@ -184,7 +196,8 @@ mod tests {
             ("proxy-connection", "keep-alive"),
             ("upgrade", "h2c"),
         ]);
-        assert!(strip_hop_by_hop(&mut fields));
+        assert!(HopByHop::of(&fields).accepts_trailers);
+        strip_hop_by_hop(&mut fields);
         assert_eq!(fields, headers(&[("x-three", "3")]));
     }
 
@@ -196,7 +209,8 @@ mod tests {
     #[test]
     fn connection_takes_no_field_that_is_the_messages_own() {
         let mut fields = headers(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
-        assert!(!strip_hop_by_hop(&mut fields));
+        assert!(!HopByHop::of(&fields).accepts_trailers);
+        strip_hop_by_hop(&mut fields);
         assert_eq!(fields, headers(&[("host", "a"), ("content-length", "1")]));
     }
 

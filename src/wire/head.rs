@@ -307,8 +307,9 @@ impl Fields {
     }
 }
 
-/// Digits, and nothing but digits (RFC 9110, section 8.6; cf. CVE-2021-32715).
-fn content_length(value: &[u8]) -> Option<u64> {
+/// What a `Content-Length` says: digits, and nothing but digits (RFC 9110, section 8.6; cf. CVE-2021-32715).
+#[must_use]
+pub fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

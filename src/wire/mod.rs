@@ -5,7 +5,6 @@ pub mod chunks;
 pub mod deadline;
 pub mod fields;
 pub mod head;
-pub mod inject;
 pub mod interim;
 pub mod json;
 pub mod path;

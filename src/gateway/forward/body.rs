@@ -12,7 +12,7 @@ use crate::gateway::client::ClientConnection;
 use crate::gateway::plan::ExchangeTimeouts;
 
 /// What an upstream request carries.
-pub enum ForwardedBody {
+pub(super) enum ForwardedBody {
     /// Nothing.
     Empty,
     /// What the client sends.
@@ -20,7 +20,7 @@ pub enum ForwardedBody {
 }
 
 /// A client's body.
-pub struct ClientBody {
+pub(super) struct ClientBody {
     incoming: Incoming,
     client: Rc<ClientConnection>,
     timeouts: ExchangeTimeouts,
@@ -29,14 +29,10 @@ pub struct ClientBody {
 /// The client's body broke off. The exchange is the client's fault then; see [`super::forward`].
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the client's body broke off")]
-pub struct ClientBodyBroken;
+pub(super) struct ClientBodyBroken;
 
 impl ClientBody {
-    pub(in crate::gateway) fn new(
-        incoming: Incoming,
-        client: Rc<ClientConnection>,
-        timeouts: ExchangeTimeouts,
-    ) -> Self {
+    pub(super) fn new(incoming: Incoming, client: Rc<ClientConnection>, timeouts: ExchangeTimeouts) -> Self {
         Self { incoming, client, timeouts }
     }
 

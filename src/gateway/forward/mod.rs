@@ -10,23 +10,22 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use http::{Request, Response, StatusCode};
+use http::Response;
+use http::uri::PathAndQuery;
 
 use super::authorize::Permit;
 use super::client::{ClientConnection, Phase};
 use super::exchange::Exchange;
-use super::parse::{self, Normal};
+use super::parse::Normal;
 use super::refusal::{Refusal, UpstreamFailure};
 use super::respond::Source;
 use super::worker::Local;
-use crate::upstream::Reply;
+use crate::upstream::{Outgoing, Purpose};
 use crate::wire::deadline::Deadline;
-use request::Outgoing;
 
-use body::ClientBody;
-pub use body::ForwardedBody;
+use body::{ClientBody, ForwardedBody};
+use request::Kind;
 pub(super) use response::strip_trailers;
-pub use tunnel::PendingTunnel;
 
 /// Sends the request that the permit is for, and returns the response, its body still to come.
 pub(super) async fn forward(
@@ -43,45 +42,29 @@ pub(super) async fn forward(
     let is_http_11 = head.version >= http::Version::HTTP_11;
     let upgrade = tunnel::asked_for(&head, &body)?;
     let body_is_over = http_body::Body::is_end_stream(&body);
-    let kind = match upgrade {
-        Some(_) => Outgoing::Upgrade,
-        None if !body_is_over && http_body::Body::size_hint(&body).exact().is_none() => Outgoing::Chunked,
-        None => Outgoing::Plain,
-    };
-    request::write_lines(plan, client, exchange, &permit, &head);
-    request::prepare(plan, &permit, at, &mut head, kind);
+    let purpose = if upgrade.is_some() { Purpose::Switch } else { Purpose::Response };
+    request::write_fields(plan, client, exchange, &permit, &head, Kind { purpose, has_body: !body_is_over });
 
     let body = if body_is_over {
         ForwardedBody::Empty
     } else {
         ForwardedBody::Client(ClientBody::new(body, Rc::clone(client), plan.timeouts))
     };
-    let outgoing = Request::from_parts(head, body);
     // A client of HTTP/1.0 knows no interim responses.
-    let interim = is_http_11.then(|| Rc::clone(&client.interim));
-    let again = || {
-        let mut head = parse::anew(&client.head())?;
-        request::prepare(plan, &permit, at, &mut head, kind);
-        Some(Request::from_parts(head, ForwardedBody::Empty))
-    };
-
-    let lines = client.lines.take();
+    let interim = is_http_11.then_some(&client.interim);
+    let fields = client.lines.take();
+    // The client's fields have been written out: their map is free for the response's.
+    let map = std::mem::take(&mut head.headers);
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let outgoing = Outgoing { method: &head.method, target, fields: &fields, purpose, interim };
     client.enter(Phase::Exchange);
     client.allow(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
     let sent = Instant::now();
-    let outcome = match upgrade {
-        None => until(&client.deadline, upstream.send(outgoing, &lines, &again, interim))
-            .await
-            .map(|sent| sent.map(|reply| (reply, None))),
-        // Boxed, as it is rare and large: every connection holds room for what its requests may await.
-        Some(_) => until(&client.deadline, Box::pin(upstream.send_upgrade(outgoing, &lines, interim)))
-            .await
-            .map(|sent| sent.map(|(reply, switched)| (reply, Some(switched)))),
-    };
+    let outcome = until(&client.deadline, upstream.send(outgoing, body, map)).await;
     exchange.upstream_took(sent);
     // The buffer, for the next request.
-    *client.lines.borrow_mut() = lines;
-    let (Reply { mut head, body }, switched) = match outcome {
+    *client.lines.borrow_mut() = fields;
+    let mut reply = match outcome {
         Ok(Ok(reply)) => reply,
         // Whose fault it is: a request that broke off on our side broke the exchange on the other.
         Ok(Err(_)) if client.body_is_broken.get() => return Err(Refusal::BodyBroken),
@@ -89,20 +72,18 @@ pub(super) async fn forward(
         Err(Overdue) if client.awaits_body.get() => return Err(Refusal::BodyTooSlow),
         Err(Overdue) => return Err(Refusal::Upstream(UpstreamFailure::TooSlow)),
     };
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(asked), Some(switched)) = (upgrade, switched) else {
-            return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched protocols unasked")));
-        };
-        tunnel::accept(&asked, &mut head)?;
-        *client.tunnel.borrow_mut() = Some(PendingTunnel::new(switched));
+    if let (Some(asked), Some(tunnel)) = (upgrade, reply.tunnel.take()) {
+        tunnel::accept(&asked, &mut reply.headers)?;
+        *client.tunnel.borrow_mut() = Some(tunnel);
         client.phase.set(Phase::Streaming);
         client.deadline.lift();
-        return Ok(Response::from_parts(head, Source::Empty));
+        return Ok(response::new(reply.status, reply.headers, Source::Empty));
     }
-    response::prepare(&mut head)?;
+    response::prepare(&mut reply);
     client.enter(Phase::Streaming);
     client.allow(plan.timeouts.body);
-    Ok(Response::from_parts(head, Source::Upstream { body, patience: plan.timeouts.body, client: Rc::clone(client) }))
+    let source = Source::Upstream { body: reply.body, patience: plan.timeouts.body, client: Rc::clone(client) };
+    Ok(response::new(reply.status, reply.headers, source))
 }
 
 /// The deadline is over.

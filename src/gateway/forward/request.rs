@@ -1,5 +1,5 @@
-//! The head of the upstream's request. What the client may not say and what ends at this hop is taken out of the header map; what
-//! is ours never enters it, but goes onto the wire beside it, so nothing that the client wrote can take it away.
+//! The fields of the upstream's request: ours, and those of the client's that go on. They are written as lines in one pass, and
+//! the client's map is never changed: nothing that the client wrote can take away what is ours, as it is not in the map.
 
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,91 +9,73 @@ use crate::gateway::client::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST
 use crate::gateway::exchange::Exchange;
 use crate::gateway::identity_headers::line;
 use crate::gateway::plan::Plan;
-use crate::wire::fields;
+use crate::upstream::Purpose;
+use crate::wire::fields::HopByHop;
 
-/// What the request is to be on the other side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outgoing {
-    /// Without a body, or with one whose length is declared.
-    Plain,
-    /// With a body of unknown length. Said explicitly, because for some methods hyper expects no body.
-    Chunked,
-    /// A switch to WebSocket.
-    Upgrade,
-}
-
-/// Takes out of the head what is not to go on, and puts in what hyper must know of.
-pub(super) fn prepare(
-    plan: &Plan,
-    permit: &Permit<'_>,
-    upstream: usize,
-    head: &mut http::request::Parts,
-    outgoing: Outgoing,
-) {
-    let headers = &mut head.headers;
-    let accepts_trailers = fields::strip_hop_by_hop(headers);
-    // hyper has answered it, or will when the body is asked for.
-    headers.remove(header::EXPECT);
-    plan.identity.strip(headers);
-    if !permit.route().forward_credential {
-        headers.remove(header::AUTHORIZATION);
-    }
-    let keeps_host = plan.upstreams.get(upstream).is_some_and(|upstream| upstream.preserve_host);
-    // HTTP/1.0 may leave it out; then the endpoint's own name is as good as any.
-    if (!keeps_host || !headers.contains_key(header::HOST))
-        && let Some(own) = plan.upstream_hosts.get(upstream)
-    {
-        headers.insert(header::HOST, own.clone());
-    }
-    if outgoing == Outgoing::Chunked {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if outgoing == Outgoing::Upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    } else if accepts_trailers {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-    if headers.contains_key(header::VIA) {
-        // Behind those that were there before: the order tells the way.
-        headers.append(header::VIA, via(head.version));
-    }
-    head.version = Version::HTTP_11;
-    // What hyper noted for its own use is not for the other side.
-    head.extensions.clear();
-}
-
-/// Writes the fields that are ours: who, from where, and which request. To be called before [`prepare`] takes the head apart.
-pub(super) fn write_lines(
+/// Writes them. What frames the body is not among them, unless there is none: the upstream's side says that.
+pub(super) fn write_fields(
     plan: &Plan,
     client: &ClientConnection,
     exchange: &Exchange,
     permit: &Permit<'_>,
     head: &http::request::Parts,
+    kind: Kind,
 ) {
     let mut lines = client.lines.borrow_mut();
+    let lines = &mut *lines;
     lines.clear();
     if let Some(admitted) = permit.caller() {
         lines.extend_from_slice(&admitted.identity);
     }
     if let Some(name) = &plan.identity.request_id {
-        line(&mut lines, name, exchange.id.as_str().as_bytes());
+        line(lines, name, exchange.id.as_str().as_bytes());
     }
     let empty = HeaderValue::from_static("");
     let host = head.headers.get(header::HOST).unwrap_or(&empty);
     if client.origin.is_trusted_proxy {
-        add_to_forwarding(client, host, &head.headers, &mut lines);
+        add_to_forwarding(client, host, &head.headers, lines);
     } else {
-        client.add_forwarding(host, &mut lines);
+        client.add_forwarding(host, lines);
     }
-    if !head.headers.contains_key(header::VIA) {
-        line(&mut lines, &header::VIA, via(head.version).as_bytes());
+    let at = permit.route().upstream;
+    let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
+    // HTTP/1.0 may leave it out; then the endpoint's own name is as good as any.
+    let host = match plan.upstream_hosts.get(at) {
+        Some(own) if !keeps_host || host.is_empty() => own,
+        _ => host,
+    };
+    line(lines, &header::HOST, host.as_bytes());
+    let ending = HopByHop::of(&head.headers);
+    for (name, value) in &head.headers {
+        if goes_on(name, plan, permit, kind) && !ending.has(name) {
+            line(lines, name, value.as_bytes());
+        }
     }
+    if kind.purpose == Purpose::Switch {
+        lines.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    } else if ending.accepts_trailers {
+        lines.extend_from_slice(b"connection: te\r\nte: trailers\r\n");
+    }
+    // Behind those that were there before: the order tells the way.
+    let via = if head.version == Version::HTTP_10 { "1.0 keyward" } else { "1.1 keyward" };
+    line(lines, &header::VIA, via.as_bytes());
 }
 
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 keyward" } else { "1.1 keyward" })
+/// What kind of request is forwarded.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) purpose: Purpose,
+    pub(super) has_body: bool,
+}
+
+/// Whether a field of the client's is for the other side. `Host` has been said, and an expectation hyper has met, or will when
+/// the body is asked for.
+fn goes_on(name: &HeaderName, plan: &Plan, permit: &Permit<'_>, kind: Kind) -> bool {
+    *name != header::HOST
+        && *name != header::EXPECT
+        && (*name != header::AUTHORIZATION || permit.route().forward_credential)
+        && (*name != header::CONTENT_LENGTH || !kind.has_body)
+        && !plan.identity.are_ours(name)
 }
 
 /// From an untrusted peer everything is replaced; what a trusted one said stays, and its own address is added. Only the real

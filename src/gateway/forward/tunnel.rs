@@ -1,33 +1,15 @@
 //! The one switch of protocols that keyward knows: to WebSocket (RFC 6455). Everything before the 101 is HTTP like any other;
 //! everything after it is bytes.
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Version};
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
 
 use crate::gateway::refusal::{Refusal, UpstreamFailure};
-use crate::upstream::Tunnel;
 use crate::wire::fields;
 
 /// A client asked for WebSocket, and in the right way.
 pub(super) struct Asked;
-
-/// A tunnel whose both ends are being taken out of HTTP's hands.
-pub struct PendingTunnel {
-    switched: oneshot::Receiver<Tunnel>,
-}
-
-impl PendingTunnel {
-    pub(super) fn new(switched: oneshot::Receiver<Tunnel>) -> Self {
-        Self { switched }
-    }
-
-    /// The upstream's end; nothing, if it broke at the last moment.
-    pub async fn upstream(self) -> Option<Tunnel> {
-        self.switched.await.ok()
-    }
-}
 
 /// Whether a request asks to switch protocols. `Upgrade` alone, without `Connection: upgrade`, asks for nothing and ends here
 /// as any hop-by-hop field does (RFC 9110, section 7.8).
@@ -45,17 +27,15 @@ pub(super) fn asked_for(head: &http::request::Parts, body: &Incoming) -> Result<
 }
 
 /// Checks that what the upstream switched to is what was asked for, and makes the 101 fit to be passed on.
-pub(super) fn accept(_asked: &Asked, head: &mut http::response::Parts) -> Result<(), Refusal> {
-    let is_websocket = fields::lists(&head.headers, &header::UPGRADE, "websocket");
-    if !is_websocket || head.headers.contains_key(header::TRANSFER_ENCODING) {
+pub(super) fn accept(_asked: &Asked, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let is_websocket = fields::lists(headers, &header::UPGRADE, "websocket");
+    if !is_websocket || headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched to another protocol than asked for")));
     }
-    fields::strip_hop_by_hop(&mut head.headers);
-    head.headers.remove(header::CONTENT_LENGTH);
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    head.headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
+    fields::strip_hop_by_hop(headers);
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
     Ok(())
 }

@@ -1,0 +1,238 @@
+//! The head of a response (RFC 9112, sections 4 to 6): read by httparse, and framed in one way or not at all.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
+
+use super::ExchangeFault;
+use crate::wire::head::content_length;
+
+/// Lines of a head: as many as hyper takes.
+const MOST_LINES: usize = 100;
+
+/// Bytes of a head, before the connection is given up.
+pub(super) const MOST_BYTES: usize = 64 * 1024;
+
+/// What a head says of its response, beside its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Its own length in bytes, the empty line included.
+    pub(super) length: usize,
+    pub(super) version: Version,
+    pub(super) status: StatusCode,
+    pub(super) framing: Framing,
+    /// Whether the server keeps the connection behind this response.
+    pub(super) is_kept: bool,
+}
+
+/// How a response's body ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// After so many bytes; 0: there is none.
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// Reads the head at the start of `input` and puts its fields into `headers`, in place of what was there; `None` if it has not
+/// all come yet. A plain `Connection: keep-alive` or `close` is not among them: it has been read, and ends here.
+pub(super) fn read(input: &Bytes, asked_by: &Method, headers: &mut HeaderMap) -> Result<Option<Head>, ExchangeFault> {
+    let mut lines = [const { MaybeUninit::uninit() }; MOST_LINES];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines)? {
+        httparse::Status::Complete(length) if length <= MOST_BYTES => length,
+        httparse::Status::Partial if input.len() <= MOST_BYTES => return Ok(None),
+        _ => return Err(ExchangeFault::HeadTooLarge),
+    };
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ExchangeFault::Status)?;
+    let is_http_11 = parsed.version == Some(1);
+    let mut hop = Hop::default();
+    headers.clear();
+    headers.reserve(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| ExchangeFault::Field)?;
+        if hop.takes(&name, line.value)? {
+            continue;
+        }
+        // A slice of what was read, not a copy.
+        let value = HeaderValue::from_maybe_shared(input.slice_ref(line.value)).map_err(|_| ExchangeFault::Field)?;
+        headers.append(name, value);
+    }
+    let framing = hop.framing(is_http_11)?;
+    let has_no_body = *asked_by == Method::HEAD || matches!(status.as_u16(), 100..=199 | 204 | 304);
+    Ok(Some(Head {
+        length,
+        version: if is_http_11 { Version::HTTP_11 } else { Version::HTTP_10 },
+        status,
+        framing: if has_no_body { Framing::Length(0) } else { framing },
+        is_kept: !hop.closes && (is_http_11 || hop.keeps),
+    }))
+}
+
+/// What the fields say of the connection and the body.
+#[derive(Default)]
+struct Hop {
+    length: Option<u64>,
+    is_chunked: bool,
+    closes: bool,
+    keeps: bool,
+}
+
+impl Hop {
+    /// Notes what a field says; true, if it says nothing to anybody else.
+    fn takes(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, ExchangeFault> {
+        if *name == header::CONNECTION {
+            return Ok(self.connection(value));
+        }
+        if *name == header::CONTENT_LENGTH {
+            let length = content_length(value.trim_ascii());
+            let length = length.ok_or(ExchangeFault::Ambiguous("its length is no number"))?;
+            if self.length.replace(length).is_some() {
+                return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err(ExchangeFault::Ambiguous("its transfer coding is not chunked"));
+            }
+            if self.is_chunked {
+                return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
+            }
+            self.is_chunked = true;
+        }
+        Ok(false)
+    }
+
+    /// True, if it names no fields that end here with it.
+    fn connection(&mut self, value: &[u8]) -> bool {
+        match value {
+            b"keep-alive" => self.keeps = true,
+            b"close" => self.closes = true,
+            _ => {
+                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.closes |= option.eq_ignore_ascii_case(b"close");
+                    self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    fn framing(&self, is_http_11: bool) -> Result<Framing, ExchangeFault> {
+        match (self.length, self.is_chunked) {
+            (Some(_), true) => Err(ExchangeFault::Ambiguous("its body is framed more than once")),
+            (None, true) if !is_http_11 => Err(ExchangeFault::Ambiguous("it is chunked and not HTTP/1.1")),
+            (None, true) => Ok(Framing::Chunked),
+            (Some(length), false) => Ok(Framing::Length(length)),
+            (None, false) => Ok(Framing::UntilClose),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Result<Option<Head>, ExchangeFault> {
+        read(&Bytes::copy_from_slice(text.as_bytes()), &Method::GET, &mut HeaderMap::new())
+    }
+
+    fn framing(text: &str) -> Framing {
+        head(text).expect("it is well formed").expect("it is whole").framing
+    }
+
+    #[test]
+    fn a_body_ends_as_its_head_says() {
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Framing::Length(5)),
+            ("HTTP/1.1 200 OK\r\ncontent-length:  05 \r\n\r\n", Framing::Length(5)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: ChunkeD\r\n\r\n", Framing::Chunked),
+            ("HTTP/1.1 200 OK\r\n\r\n", Framing::UntilClose),
+            ("HTTP/1.0 200 OK\r\n\r\n", Framing::UntilClose),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Framing::Length(0)),
+            ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Length(0)),
+            ("HTTP/1.1 103 Early Hints\r\n\r\n", Framing::Length(0)),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", Framing::Length(0)),
+        ] {
+            assert_eq!(framing(text), expected, "{text}");
+        }
+        let to_head = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+        let to_head = read(&to_head, &Method::HEAD, &mut HeaderMap::new()).expect("well formed");
+        assert_eq!(to_head.expect("whole").framing, Framing::Length(0));
+    }
+
+    #[test]
+    fn a_body_that_could_end_in_two_places_is_refused() {
+        for fields in [
+            "Content-Length: 5\r\nContent-Length: 5",
+            "Content-Length: 5\r\nContent-Length: 6",
+            "Content-Length: 5, 5",
+            "Content-Length: +5",
+            "Content-Length: 5 5",
+            "Content-Length:",
+            "Content-Length: 18446744073709551616",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding:",
+        ] {
+            for start in ["HTTP/1.1 200 OK", "HTTP/1.1 204 No Content", "HTTP/1.1 103 Early Hints"] {
+                let fault = head(&format!("{start}\r\n{fields}\r\n\r\n"));
+                assert!(matches!(fault, Err(ExchangeFault::Ambiguous(_))), "{start} {fields}: {fault:?}");
+            }
+        }
+        let old = head("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(matches!(old, Err(ExchangeFault::Ambiguous(_))), "{old:?}");
+    }
+
+    #[test]
+    fn what_is_no_head_is_refused() {
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MOST_LINES + 1));
+        let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "b".repeat(MOST_BYTES));
+        for text in [
+            "garbage\r\n\r\n",
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+            &many,
+            &long,
+            &long[..long.len() - 4],
+        ] {
+            let fault = head(text);
+            assert!(fault.is_err(), "{text:.60} gave {fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_whole_only_with_its_empty_line() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        for cut in 0..text.len() - "hello".len() {
+            assert_eq!(head(&text[..cut]).expect("well formed so far"), None, "{cut}");
+        }
+        assert_eq!(head(text).expect("well formed").map(|head| head.length), Some(text.len() - "hello".len()));
+    }
+
+    #[test]
+    fn a_connection_is_kept_as_its_version_and_its_options_say() {
+        for (text, is_kept) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n\r\n", true),
+        ] {
+            assert_eq!(head(text).expect("well formed").map(|head| head.is_kept), Some(is_kept), "{text}");
+        }
+    }
+}
