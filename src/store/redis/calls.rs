@@ -16,12 +16,6 @@ const RECORDS: &str = include_str!("scripts/records.lua");
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident = [$($part:expr),*];)*) => {
         $($(#[$doc])* pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&[$($part),*].join("\n")));)*
-
-        /// All of them, for the tests.
-        #[cfg(test)]
-        pub(super) fn all() -> Vec<&'static Script> {
-            vec![$(&$name),*]
-        }
     };
 }
 

@@ -190,7 +190,7 @@ mod tests {
         let digest = TokenDigest::from_bytes([0xab; 32]);
         assert_eq!(layout.record(digest), format!("{{keyward}}:r:{}", "ab".repeat(32)));
         assert!(layout.record(digest).starts_with(&layout.records()));
-        assert_eq!(layout.common().len(), 7);
+        assert_eq!(layout.common().len(), 6);
         let mut keys = layout.common();
         keys.extend([layout.retired(digest), layout.owned("o"), layout.retired_of("o"), layout.revoked()]);
         assert!(
