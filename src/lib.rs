@@ -16,7 +16,7 @@
 //! A call of a token API takes the same line up to authenticate, and then goes to a face in [`api`], which turns the request
 //! into a command and the outcome into a response, and decides nothing. The commands are carried out in [`tokens`]: there
 //! tokens are signed and verified, remembered by the cache, issued and revoked. It knows neither HTTP nor a database: it asks
-//! for a [`tokens::store::Store`], and [`store`] is one, in SQLite, with the directory of keys beside it. The rules that need
+//! for a [`tokens::store::Store`], and [`store`] has two: SQLite for one instance, Redis for a fleet, with the directory of keys beside them. The rules that need
 //! neither a clock nor I/O are in [`domain`].
 //!
 //! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`] has the probes and the
@@ -58,6 +58,13 @@
 //! | worker | one thread with a runtime, connections, pools and counters of its own |
 //! | fence | what is taken before a record is read, so that a revocation meanwhile is noticed |
 //! | instance | one keyward process |
+//! | fleet | all instances that share a store |
+//! | link | the one connection on which an instance hears of removals, and earns its lease |
+//! | lease | until when what the store said may be used |
+//! | announcement | what tells the fleet of a removal; each instance confirms it |
+//! | term | from the establishment of the link to its end |
+//! | site | the master of the store as it was found for a term |
+//! | generation | the data of a store, until it is lost or replaced |
 
 pub mod admin;
 pub mod api;

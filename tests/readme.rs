@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use keyward::config::{IdentityHeaders, Preset, parse};
-use keyward::telemetry::metrics::{Gauges, REFUSAL_REASONS, render};
+use keyward::telemetry::metrics::{FleetGauges, Gauges, REFUSAL_REASONS, render};
 use rustix::process::{Pid, Signal, kill_process};
 
 const README: &str = include_str!("../README.md");
@@ -259,7 +259,7 @@ fn every_command_is_in_the_readme_and_every_option_there_exists() {
 
 #[test]
 fn every_metric_is_in_the_readme_and_every_one_there_exists() {
-    let text = render(std::iter::empty(), &Gauges::default());
+    let text = render(std::iter::empty(), &Gauges { fleet: Some(FleetGauges::default()), ..Gauges::default() });
     let known = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let is_metric = |name: &String| name.starts_with("keyward_");
     let shown: BTreeSet<_> = rows("Operation").into_iter().map(|cells| cells[0][0].clone()).filter(is_metric).collect();
