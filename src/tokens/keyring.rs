@@ -36,6 +36,8 @@ impl std::fmt::Debug for SecretBytes {
 pub enum CredentialSort {
     /// A JWT that this fleet signed.
     SignedToken = 1,
+    /// A JWT of an outside issuer.
+    OutsideToken = 2,
 }
 
 /// The pepper: turns tokens into digests. It is not in the store, so that who reads the store learns no token, and who

@@ -3,6 +3,7 @@
 pub mod authenticator;
 pub mod cache;
 pub mod command;
+pub mod issuer;
 pub mod keyring;
 pub mod service;
 pub mod signed;

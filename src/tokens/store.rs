@@ -40,8 +40,7 @@ pub trait Store: Send + Sync + 'static {
     fn owned(&self, voucher: Voucher, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Listed>>>;
 
     /// Removes the record under `target`, if `voucher` is good at `now`.
-    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp)
-    -> StoreFuture<Removal>;
+    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp) -> StoreFuture<Removal>;
 
     /// Removes every API key of `owner` and names them, if `voucher` is good at `now`. Bootstrap tokens and sessions stay.
     fn remove_owned(
