@@ -13,6 +13,6 @@ pub use access::RevokeVerdict;
 pub use algorithm::OutsideAlgorithm;
 pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue};
 pub use identity::Identity;
-pub use record::{Owner, Record, RecordKind};
+pub use record::{Owner, Record, RecordKind, RecordSort};
 pub use time::{Moment, Timestamp};
 pub use token::{RawToken, TokenDigest, TokenId};
