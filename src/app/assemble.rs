@@ -18,6 +18,7 @@ use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
+use crate::tokens::issuer::IssuerSet;
 use crate::tokens::keyring::Pepper;
 use crate::tokens::lease::Lease;
 use crate::tokens::service::TokenService;
@@ -135,7 +136,7 @@ pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
 }
 
 /// Compiles what a reload may change.
-pub(super) fn plan(config: &Config, signed: &SignedTokens) -> Result<Plan, String> {
+pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSet>) -> Result<Plan, String> {
     let token_apis = config
         .token_apis
         .iter()
@@ -185,6 +186,7 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens) -> Result<Plan, Strin
         token_limit: config.limits.token,
         timeouts: ExchangeTimeouts { body: config.timeouts.body, response_head: config.timeouts.response_head },
         public_keys: signed.public_keys(),
+        issuers,
     })
     .map_err(|fault| fault.to_string())
 }

@@ -142,7 +142,7 @@ impl FromStr for Endpoint {
 }
 
 /// Cuts `host:port`, `[v6]:port` or `host`, and checks the host.
-fn split_port(authority: &str) -> Result<(String, Option<&str>), String> {
+pub(super) fn split_port(authority: &str) -> Result<(String, Option<&str>), String> {
     if let Some(bracketed) = authority.strip_prefix('[') {
         let (address, rest) = bracketed.split_once(']').ok_or("\"[\" has no \"]\"")?;
         let address: Ipv6Addr = address.parse().map_err(|_| "between \"[\" and \"]\" stands an IPv6 address")?;

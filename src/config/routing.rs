@@ -11,7 +11,7 @@ use super::pattern::{HostPattern, PathPattern};
 /// `[[token_api]]`: a REST face that manages tokens, mounted at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenApi {
-    /// What routes, logs and metrics call it; unique among token APIs.
+    /// What routes, logs and metrics call it; unique among token APIs and issuers.
     pub name: Arc<str>,
     /// Which contract it speaks.
     pub style: Style,
@@ -70,7 +70,7 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// The name of the upstream, which is there.
     pub upstream: Arc<str>,
-    /// The names of the token APIs whose tokens open it, each of which is there; empty only where `public`.
+    /// The names of the token APIs and issuers whose tokens open it, each of which is there; empty only where `public`.
     pub accept: Vec<Arc<str>>,
     /// Whether it is forwarded without a credential. Default false.
     pub public: bool,

@@ -175,6 +175,19 @@ impl<'a> Section<'a> {
         node
     }
 
+    /// All keys below one: whoever takes a table as it was typed asks for every one of them.
+    #[cfg(test)]
+    fn note_asked(&self, below: &str, table: &Table) {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        for entry in &table.entries {
+            let path = format!("{below}.{}", entry.key);
+            if let Value::Table(table) = &entry.node.value {
+                self.note_asked(&path, table);
+            }
+            self.findings.asked.borrow_mut().insert(format!("{}{dot}{path}", self.path));
+        }
+    }
+
     fn mismatch(&self, key: &str, what: &str, node: &Node) {
         if !matches!(node.value, Value::Broken) {
             self.fault(key, format!("{key:?} must be {what}, found {}", node.value.describe()));

@@ -10,6 +10,7 @@ use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::route::{HostRule, RouteTable};
 use crate::api::Face;
+use crate::tokens::issuer::IssuerSet;
 use crate::tokens::signed::SigningAlgorithm;
 use crate::tokens::verified::Verified;
 use crate::upstream::UpstreamSettings;
@@ -30,6 +31,8 @@ pub struct PlanSettings {
     pub timeouts: ExchangeTimeouts,
     /// The body of `/.well-known/jwks.json`.
     pub public_keys: serde_json::Value,
+    /// The outside issuers.
+    pub issuers: Arc<IssuerSet>,
 }
 
 /// How long the parts of an exchange may take.
@@ -75,7 +78,7 @@ pub struct RouteSettings {
     pub methods: Vec<Method>,
     /// To which upstream, by its place.
     pub upstream: usize,
-    /// The token APIs whose tokens it opens for; empty: it is public.
+    /// The token APIs and issuers whose tokens it opens for; empty: it is public.
     pub accept: Vec<Arc<str>>,
     /// Whether the credential goes on to the upstream.
     pub forward_credential: bool,
@@ -139,6 +142,7 @@ pub struct Plan {
     pub(super) token_limit: usize,
     pub(super) timeouts: ExchangeTimeouts,
     pub(super) public_keys: Vec<u8>,
+    pub(super) issuers: Arc<IssuerSet>,
 }
 
 impl Plan {
@@ -172,6 +176,7 @@ impl Plan {
             token_limit: settings.token_limit,
             timeouts: settings.timeouts,
             public_keys: settings.public_keys.to_string().into_bytes(),
+            issuers: settings.issuers,
         })
     }
 

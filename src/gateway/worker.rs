@@ -19,6 +19,7 @@ use crate::telemetry::log::LogFormat;
 use crate::telemetry::metrics::WorkerCounters;
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::clock;
+use crate::tokens::issuer::IssuerSet;
 use crate::tokens::service::TokenService;
 use crate::tokens::store::Store;
 use crate::upstream::Upstream;
@@ -55,6 +56,12 @@ impl Shared {
             plan: ArcSwap::from_pointee(plan),
             generation: AtomicU64::new(0),
         }
+    }
+
+    /// The outside issuers of the plan that is in force.
+    #[must_use]
+    pub fn issuers(&self) -> Arc<IssuerSet> {
+        Arc::clone(&self.plan.load().issuers)
     }
 
     /// Puts another plan in force: every request that begins after this sees it.

@@ -4,6 +4,7 @@ pub mod authenticator;
 pub mod cache;
 pub mod clock;
 pub mod command;
+pub mod issuer;
 pub mod keyring;
 pub mod lease;
 pub mod opaque;

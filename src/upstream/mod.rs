@@ -4,6 +4,7 @@
 //! worker's stack, and gives it back when the response's body has ended.
 
 mod connection;
+pub mod document;
 mod pool;
 mod reply;
 

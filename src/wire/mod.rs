@@ -7,7 +7,8 @@ pub mod fields;
 pub mod head;
 pub mod inject;
 pub mod interim;
-pub mod json;
 pub mod path;
 pub mod problem;
 pub mod small_writes;
+
+pub use crate::domain::json;

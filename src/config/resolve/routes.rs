@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::routing::{Named, report_twice};
+use super::routing::{Named, check_name, report_twice};
 use crate::config::fault::Findings;
+use crate::config::issuer::Issuer;
 use crate::config::pattern::{HostPattern, PathPattern};
 use crate::config::routing::{Require, Route, TokenApi, Upstream};
 use crate::config::section::{Placed, Section};
 
 pub(super) fn read_all(
     sections: Vec<Section<'_>>,
+    issuers: &Named<Issuer>,
     token_apis: &Named<TokenApi>,
     upstreams: &Named<Upstream>,
     findings: &Findings<'_>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
+    let accepted: Vec<_> = token_apis.names.iter().chain(&issuers.names).collect();
     // Found by host and shape, so that thousands of routes are not compared each with each.
     let mut seen: HashMap<(HostPattern, String), Vec<Placed<Vec<Method>>>> = HashMap::new();
     let mut used: HashSet<Arc<str>> = HashSet::new();
@@ -27,7 +30,7 @@ pub(super) fn read_all(
             upstreams.check("upstream", &Placed { at, value: Arc::clone(name) }, findings);
             used.insert(Arc::clone(name));
         }
-        let Some(route) = route(section, upstream, token_apis, findings) else {
+        let Some(route) = route(section, upstream, &accepted, findings) else {
             continue;
         };
         let Placed { at, value: route } = route;
@@ -51,7 +54,7 @@ pub(super) fn read_all(
 fn route(
     mut section: Section<'_>,
     upstream: Option<Arc<str>>,
-    token_apis: &Named<TokenApi>,
+    accepted: &[&Placed<Arc<str>>],
     findings: &Findings<'_>,
 ) -> Option<Placed<Route>> {
     let host = section.maybe_parsed(
@@ -69,10 +72,11 @@ fn route(
     let public = section.maybe_bool("public");
     let public_is_wrong = public.is_none() && section.is_given("public");
     let public = public.unwrap_or(false);
-    let accept = section.maybe_list("accept", "the name of a [[token_api]]", reference).unwrap_or_default();
+    let accept =
+        section.maybe_list("accept", "the name of a [[token_api]] or an [[issuer]]", reference).unwrap_or_default();
     report_twice("accept", &accept, findings);
     for name in &accept {
-        token_apis.check("token_api", name, findings);
+        check_name(accepted.iter().copied(), "token_api]] or [[issuer", name, findings);
     }
     let forward_credential = section.take_bool("forward_credential", false);
     let mut requirement = section.table("require");
@@ -99,7 +103,8 @@ fn route(
     } else if !section.is_given("accept") && !public_is_wrong {
         section.miss(
             "accept",
-            "this [[route]] accepts nothing: name token APIs in \"accept\", or say \"public = true\"".to_owned(),
+            "this [[route]] accepts nothing: name token APIs or issuers in \"accept\", or say \"public = true\""
+                .to_owned(),
         );
     }
     let at = section.at()?;

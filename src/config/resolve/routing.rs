@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::settings::WAIT;
 use crate::config::fault::{Findings, nearest, quoted};
+use crate::config::issuer::Issuer;
 use crate::config::net::Endpoint;
 use crate::config::pattern::{PathPattern, Segment};
 use crate::config::routing::{Algorithm, Style, TokenApi, Upstream};
@@ -15,16 +16,29 @@ pub(super) struct Named<T> {
     pub(super) names: Vec<Placed<Arc<str>>>,
 }
 
+/// What a name must be.
+const NAME: &str = "a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"";
+
 impl<T> Named<T> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { objects: Vec::new(), names: Vec::new() }
     }
 
     /// Reads `name` of a section, which must be new.
-    fn read_name(&mut self, section: &mut Section<'_>, findings: &Findings<'_>) -> Option<Arc<str>> {
-        let name = section.need_parsed("name", "a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"", name)?;
+    pub(super) fn read_name(&mut self, section: &mut Section<'_>, findings: &Findings<'_>) -> Option<Arc<str>> {
+        self.read_name_beside(&[], section, findings)
+    }
+
+    /// The same, where others may not have the name either.
+    fn read_name_beside(
+        &mut self,
+        others: &[Placed<Arc<str>>],
+        section: &mut Section<'_>,
+        findings: &Findings<'_>,
+    ) -> Option<Arc<str>> {
+        let name = section.need_parsed("name", NAME, name)?;
         let at = section.place("name")?;
-        if let Some(other) = self.names.iter().find(|other| other.value == name) {
+        if let Some(other) = self.names.iter().chain(others).find(|other| other.value == name) {
             let line = findings.line(other.at);
             findings.fault(Some(at), format!("\"name\" {name:?} is taken on line {line}"));
         }
@@ -34,25 +48,40 @@ impl<T> Named<T> {
 
     /// Reports a name that nothing has.
     pub(super) fn check(&self, what: &str, name: &Placed<Arc<str>>, findings: &Findings<'_>) {
-        let known = || self.names.iter().map(|known| &*known.value);
-        if known().any(|known| *known == *name.value) {
-            return;
-        }
-        let hint = match nearest(&name.value, known()) {
-            Some(meant) => format!("; did you mean {meant:?}?"),
-            None if self.names.is_empty() => format!("; there is no [[{what}]]"),
-            None => format!("; there are {}", known().collect::<Vec<_>>().join(", ")),
-        };
-        findings.fault(Some(name.at), format!("no [[{what}]] has the name {}{hint}", quoted(&name.value)));
+        check_name(&self.names, what, name, findings);
     }
 }
 
-pub(super) fn token_apis(sections: Vec<Section<'_>>, findings: &Findings<'_>) -> Named<TokenApi> {
+/// Reports a name that none of those has; `what` would have it.
+pub(super) fn check_name<'n>(
+    names: impl IntoIterator<Item = &'n Placed<Arc<str>>> + Clone,
+    what: &str,
+    name: &Placed<Arc<str>>,
+    findings: &Findings<'_>,
+) {
+    let known = || names.clone().into_iter().map(|known| &*known.value);
+    if known().any(|known| *known == *name.value) {
+        return;
+    }
+    let hint = match nearest(&name.value, known()) {
+        Some(meant) => format!("; did you mean {meant:?}?"),
+        None if known().next().is_none() => format!("; there is no [[{what}]]"),
+        None => format!("; there are {}", known().collect::<Vec<_>>().join(", ")),
+    };
+    findings.fault(Some(name.at), format!("no [[{what}]] has the name {}{hint}", quoted(&name.value)));
+}
+
+/// Token APIs and issuers share their names: `accept` of a route holds both.
+pub(super) fn token_apis(
+    sections: Vec<Section<'_>>,
+    issuers: &Named<Issuer>,
+    findings: &Findings<'_>,
+) -> Named<TokenApi> {
     let mut named = Named::new();
     let mut mounts: Vec<Placed<String>> = Vec::new();
     let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
     for mut section in sections {
-        let name = named.read_name(&mut section, findings);
+        let name = named.read_name_beside(&issuers.names, &mut section, findings);
         let style = section.need_parsed("style", "\"allowlist-jwt\"", style);
         let pattern = section.need_parsed("mount", "a path as in \"/{organization}/{username}/api/v1\"", mount);
         let algorithm = section.take_choice("algorithm", Algorithm::default(), &algorithms);

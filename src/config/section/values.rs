@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Placed, Section};
 use crate::config::fault::nearest;
-use crate::config::file::{Node, Value};
+use crate::config::file::{Entry, Node, Value};
 use crate::config::units::{ByteSize, TimeSpan};
 
 /// Turns a string into a value, or says why not.
@@ -150,6 +150,24 @@ impl Section<'_> {
         let list = self.maybe_list(key, what, parse);
         self.note_missing(key, &format!("an array, each item {what}"));
         list.unwrap_or_default()
+    }
+
+    /// A table whose keys are the user's own: its entries as they were typed; `what` completes "must be …".
+    pub(in crate::config) fn take_entries(&mut self, key: &'static str, what: &str) -> Vec<Entry> {
+        let Some(node) = self.pull(key) else {
+            return Vec::new();
+        };
+        match node.value {
+            Value::Table(table) => {
+                #[cfg(test)]
+                self.note_asked(key, &table);
+                table.entries
+            }
+            _ => {
+                self.mismatch(key, what, &node);
+                Vec::new()
+            }
+        }
     }
 
     fn maybe_with<T>(
