@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Method, StatusCode};
 
+use crate::domain::Timestamp;
 use crate::tokens::command::{Command, Outcome};
 
 /// One of the contracts that a token API can speak.
@@ -22,8 +23,24 @@ pub trait Face: Send + Sync {
     /// The answer to a command that was done.
     fn encode(&self, outcome: &Outcome) -> Answer;
 
-    /// The answer to a call that was refused or failed, in the face's own shape.
-    fn refuse(&self, error: &FaceError) -> Answer;
+    /// The answer to a call that was refused or failed, in the face's own shape. `path` is one of [`paths`](Self::paths).
+    fn refuse(&self, method: &Method, path: &'static str, error: &FaceError) -> Answer;
+
+    /// What it serves to everybody beside its calls, for a token API that is mounted at `mount`.
+    fn documents(&self, _mount: &str) -> Vec<Document> {
+        Vec::new()
+    }
+}
+
+/// A page that needs no credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Where, from the root.
+    pub path: String,
+    /// `Content-Type`.
+    pub media_type: &'static str,
+    /// The page.
+    pub body: String,
 }
 
 /// A call, as far as a face sees it.
@@ -33,12 +50,23 @@ pub struct Call<'a> {
     pub method: &'a Method,
     /// The path below the mount, as the pattern that it matched.
     pub path: &'static str,
-    /// The value of the pattern's parameter, percent-decoded, if it has one.
-    pub parameter: Option<&'a str>,
-    /// `Content-Type`, if there is one.
+    /// The parameters of the mount and of the pattern, in order, with their values, percent-decoded.
+    pub parameters: &'a [(String, String)],
+    /// `Content-Type`, if there is one; one that is no text is empty.
     pub content_type: Option<&'a str>,
     /// The whole body.
     pub body: &'a [u8],
+    /// When the call came.
+    pub now: Timestamp,
+}
+
+impl Call<'_> {
+    /// The value of a parameter of the pattern.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        // The mount's come first.
+        self.parameters.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// An answer: a status and a JSON body.
@@ -73,6 +101,12 @@ pub enum FaceError {
     /// 403: the token is somebody else's.
     #[error("Not allowed to revoke another user's token")]
     NotOwner,
+    /// 403: the tenant is none of the caller's.
+    #[error("Not a tenant of the caller")]
+    ForeignTenant,
+    /// 404: the caller has no such token.
+    #[error("Token not found")]
+    NoSuchToken,
     /// 405, with what is allowed.
     #[error("Method not allowed")]
     MethodNotAllowed(&'static str),
@@ -99,12 +133,37 @@ pub enum FaceError {
         /// What it should be.
         expected: &'static str,
     },
+    /// 422: fields are not what they should be; each is named.
+    #[error("The request is not valid")]
+    BadFields(Vec<FieldFault>),
     /// 503: the store cannot tell or cannot do it.
     #[error("The service is temporarily unavailable; please retry")]
     Unavailable,
     /// 500: a fault of ours.
     #[error("Internal error")]
     Internal,
+}
+
+/// What is wrong with one place of a request, in the words of pydantic, which clients of such APIs know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldFault {
+    /// Where.
+    pub place: FieldPlace,
+    /// In words.
+    pub message: &'static str,
+    /// In one word, as in `string_too_long`.
+    pub kind: &'static str,
+}
+
+/// A place in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldPlace {
+    /// The body as a whole.
+    Body,
+    /// At this byte of the body, counted from 0.
+    BodyAt(usize),
+    /// This member of the body.
+    Member(&'static str),
 }
 
 impl FaceError {
@@ -114,13 +173,14 @@ impl FaceError {
         match self {
             Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::NoCredential | Self::BadCredential => StatusCode::UNAUTHORIZED,
-            Self::ForeignMount | Self::NotOwner => StatusCode::FORBIDDEN,
+            Self::ForeignMount | Self::NotOwner | Self::ForeignTenant => StatusCode::FORBIDDEN,
+            Self::NoSuchToken => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Protected => StatusCode::CONFLICT,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BadField { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BadField { .. } | Self::BadFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

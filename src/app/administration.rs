@@ -9,15 +9,15 @@ use super::assemble::{self, Parts};
 use crate::admin::{
     AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, Listing, Revocation, TokenKind,
 };
-use crate::config::Config;
+use crate::config::{Config, TokenApi};
 use crate::domain::{Timestamp, TokenId};
 use crate::tokens::command::CommandError;
 use crate::tokens::service::{BootstrapOrder, TokenService};
 use crate::tokens::signed::SigningAlgorithm;
 use crate::tokens::store::Filter;
 
-/// The names of the configured token APIs, and how each signs.
-type TokenApis = Vec<(Arc<str>, SigningAlgorithm)>;
+/// The names of the configured token APIs, and how each signs bootstrap tokens, if it takes them.
+type TokenApis = Vec<(Arc<str>, Option<SigningAlgorithm>)>;
 
 /// Carries out what the command line asks for.
 pub(super) struct OwnAdministration {
@@ -39,7 +39,8 @@ impl OwnAdministration {
 }
 
 fn names(config: &Config) -> TokenApis {
-    config.token_apis.iter().map(|api| (Arc::clone(&api.name), assemble::algorithm(api.algorithm))).collect()
+    let algorithm = |api: &TokenApi| api.style.takes_bootstrap().then(|| assemble::algorithm(api.algorithm));
+    config.token_apis.iter().map(|api| (Arc::clone(&api.name), algorithm(api))).collect()
 }
 
 fn now() -> Timestamp {
@@ -53,6 +54,9 @@ impl Administration for OwnAdministration {
             let known = self.token_apis.load();
             let Some((name, algorithm)) = known.iter().find(|(name, _)| **name == *request.token_api) else {
                 return Err(AdminError::Refused(format!("there is no token API named {:?}", request.token_api)));
+            };
+            let Some(algorithm) = algorithm else {
+                return Err(AdminError::Refused(format!("the token API {name:?} takes no bootstrap tokens")));
             };
             let order = BootstrapOrder {
                 token_api: name.to_string(),

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::Face;
+use crate::api::agent_tokens::AgentTokens;
 use crate::api::allowlist_jwt::AllowlistJwt;
+use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::{
-    ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField, RouteSettings,
-    TokenApiSettings, UpstreamPlan,
+    Callers, ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField, RouteSettings,
+    TenantRule, TokenApiSettings, UpstreamPlan,
 };
 use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
@@ -18,9 +20,11 @@ use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
+use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::keyring::Pepper;
 use crate::tokens::lease::Lease;
+use crate::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
@@ -33,6 +37,7 @@ pub(super) struct Parts {
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) cache: Arc<TokenCache>,
     pub(super) signed: Arc<SignedTokens>,
+    opaque: Arc<OpaqueTokens>,
     pub(super) pepper: Arc<Pepper>,
     deadline: std::time::Duration,
 }
@@ -50,6 +55,7 @@ impl Parts {
             store,
             cache: Arc::new(TokenCache::new(config.limits.cached_tokens, Lease::endless())),
             signed: Arc::new(signed),
+            opaque: Arc::new(OpaqueTokens::new([&keys.pepper.opaque_key()])),
             pepper: Arc::new(keys.pepper),
             deadline: config.store.timeout,
         })
@@ -80,6 +86,7 @@ impl Parts {
             Arc::clone(&self.cache),
             self.port(),
             Arc::clone(&self.signed),
+            Arc::clone(&self.opaque),
             Arc::clone(&self.pepper),
             self.deadline,
         )
@@ -90,6 +97,7 @@ impl Parts {
             self.port(),
             Arc::clone(&self.cache),
             Arc::clone(&self.signed),
+            Arc::clone(&self.opaque),
             Arc::clone(&self.pepper),
             self.deadline,
         )
@@ -100,7 +108,8 @@ type OpenKeys = fn(&Path, &[SigningAlgorithm], Timestamp) -> Result<KeyDirectory
 
 fn open_keys(config: &Config, open: OpenKeys) -> Result<KeyDirectory, String> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
-    let mut algorithms: Vec<_> = config.token_apis.iter().map(|api| algorithm(api.algorithm)).collect();
+    let signed = config.token_apis.iter().filter(|api| api.style.signs());
+    let mut algorithms: Vec<_> = signed.map(|api| algorithm(api.algorithm)).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
     open(&config.keys.directory, &algorithms, now).map_err(|fault| format!("[keys] directory: {fault}"))
@@ -140,14 +149,7 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
     let token_apis = config
         .token_apis
         .iter()
-        .map(|api| TokenApiSettings {
-            name: Arc::clone(&api.name),
-            face: match api.style {
-                config::Style::AllowlistJwt => Arc::new(AllowlistJwt) as Arc<dyn Face>,
-            },
-            mount: api.mount.as_str().to_owned(),
-            algorithm: algorithm(api.algorithm),
-        })
+        .map(token_api_settings)
         .collect();
     let upstreams = config
         .upstreams
@@ -191,6 +193,34 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
     .map_err(|fault| fault.to_string())
 }
 
+fn token_api_settings(api: &config::TokenApi) -> TokenApiSettings {
+    let opaque = |alphabet| Minting::Opaque(OpaqueFormat { prefix: api.prefix.clone(), alphabet });
+    let issuers = || api.issuers.clone();
+    let (face, minting, callers): (Arc<dyn Face>, _, _) = match api.style {
+        config::Style::AllowlistJwt => (
+            Arc::new(AllowlistJwt),
+            Minting::Signed(algorithm(api.algorithm)),
+            Callers { own_keys: true, own_bootstrap: true, ..Callers::default() },
+        ),
+        config::Style::TenantTokens => (
+            Arc::new(TenantTokens),
+            opaque(Alphabet::Base62),
+            Callers { own_keys: true, issuers: issuers(), ..Callers::default() },
+        ),
+        config::Style::AgentTokens => {
+            (Arc::new(AgentTokens), opaque(Alphabet::Hex), Callers { issuers: issuers(), ..Callers::default() })
+        }
+    };
+    TokenApiSettings {
+        name: Arc::clone(&api.name),
+        face,
+        mount: api.mount.as_str().to_owned(),
+        minting,
+        callers,
+        takes_api_key_field: false,
+    }
+}
+
 fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSettings, String> {
     let upstream = config
         .upstreams
@@ -204,7 +234,13 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
         (RequirementField::Organization, &require.organization),
         (RequirementField::Role, &require.role),
         (RequirementField::Email, &require.email),
+        (RequirementField::Tenant, &require.tenant),
     ];
+    let fields = fields
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(field, values)| Requirement::Field { field, one_of: values.clone() });
+    let claims = require.claims.iter().cloned().map(Requirement::Claim);
     // A route that is neither public nor open to anybody would be public by having nobody to accept.
     if route.accept.is_empty() != route.public {
         return Err(format!("route {}: either public or with something to accept", route.path));
@@ -220,11 +256,11 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
         upstream,
         accept: route.accept.clone(),
         forward_credential: route.forward_credential,
-        require: fields
-            .into_iter()
-            .filter(|(_, values)| !values.is_empty())
-            .map(|(field, values)| Requirement { field, one_of: values.clone() })
-            .collect(),
+        require: fields.chain(claims).collect(),
+        tenant: route
+            .tenant_param
+            .clone()
+            .map(|parameter| TenantRule { parameter, rewrites_path: route.resolve_tenant }),
     })
 }
 

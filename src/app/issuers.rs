@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config, IssuerKeys};
+use crate::domain::ClaimPath;
 use crate::tokens::issuer::jwk::MOST_BYTES;
 use crate::tokens::issuer::{
     Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault, Rhythm,
@@ -57,9 +58,10 @@ impl Issuers {
     /// Makes the issuers of a configuration, with all files read now. No network.
     pub(super) fn prepare(&self, config: &Config, pepper: &Arc<Pepper>) -> Result<Prepared, String> {
         let (mut all, mut keys, mut sources) = (Vec::new(), Vec::new(), Vec::<(_, Arc<dyn KeySource>)>::new());
+        let kept_claims = kept_claims(config);
         for configured in &config.issuers {
             let wrong = |words: String| format!("[[issuer]] {}: {words}", configured.name);
-            let issuer = self.issuer(configured);
+            let issuer = self.issuer(configured, &kept_claims);
             match &configured.keys {
                 IssuerKeys::Url { url, ca_file } => {
                     let address = DocumentAddress {
@@ -98,8 +100,11 @@ impl Issuers {
     }
 
     /// The issuer that is in force already if it is the same, or a new one, with the keys that are here if it has the same.
-    fn issuer(&self, configured: &config::Issuer) -> Arc<Issuer> {
-        if let Some((_, same)) = self.all.iter().find(|(known, _)| known == configured) {
+    fn issuer(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Arc<Issuer> {
+        let is_same = |(known, issuer): &&(config::Issuer, Arc<Issuer>)| {
+            known == configured && issuer.settings().kept_claims == kept_claims
+        };
+        if let Some((_, same)) = self.all.iter().find(is_same) {
             return Arc::clone(same);
         }
         let has_same_keys = |known: &config::Issuer| {
@@ -113,7 +118,7 @@ impl Issuers {
             Some((_, other)) => Arc::clone(other.ring()),
             None => Arc::new(ring(configured)),
         };
-        Arc::new(Issuer::new(settings(configured), ring))
+        Arc::new(Issuer::new(settings(configured, kept_claims), ring))
     }
 
     /// Puts them in force. Must run on the control runtime.
@@ -156,7 +161,16 @@ fn ring(configured: &config::Issuer) -> KeyRing {
     }
 }
 
-fn settings(configured: &config::Issuer) -> IssuerSettings {
+/// The claims that routes ask for.
+fn kept_claims(config: &Config) -> Vec<ClaimPath> {
+    let rules = config.routes.iter().flat_map(|route| &route.require.claims);
+    let mut paths: Vec<_> = rules.map(|rule| rule.path.clone()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+fn settings(configured: &config::Issuer, kept_claims: &[ClaimPath]) -> IssuerSettings {
     IssuerSettings {
         name: Arc::clone(&configured.name),
         issuer: configured.issuer.clone(),
@@ -165,7 +179,7 @@ fn settings(configured: &config::Issuer) -> IssuerSettings {
         required_claims: configured.required_claims.clone(),
         claims: configured.claims.clone(),
         leeway: configured.leeway,
-        kept_claims: Vec::new(),
+        kept_claims: kept_claims.to_vec(),
     }
 }
 

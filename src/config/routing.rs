@@ -7,6 +7,7 @@ use http::Method;
 
 use super::net::Endpoint;
 use super::pattern::{HostPattern, PathPattern};
+use crate::domain::ClaimRule;
 
 /// `[[token_api]]`: a REST face that manages tokens, mounted at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,12 @@ pub struct TokenApi {
     pub style: Style,
     /// The path in front of all its calls: no parameters but `{organization}` and `{username}`, no trailing slash.
     pub mount: PathPattern,
-    /// What its tokens are signed with. Default HS256.
+    /// What its tokens are signed with, where they are. Default HS256.
     pub algorithm: Algorithm,
+    /// What its tokens begin with, where they are opaque; empty: they are signed.
+    pub prefix: String,
+    /// The names of the issuers whose JWTs its calls may be made with, each of which is there. Default none.
+    pub issuers: Vec<Arc<str>>,
 }
 
 /// The contracts that a token API can speak.
@@ -27,6 +32,10 @@ pub enum Style {
     /// `allowlist-jwt`: signed tokens that are good as long as their record stands.
     #[default]
     AllowlistJwt,
+    /// `tenant-tokens`: opaque tokens for one tenant, until a stated date.
+    TenantTokens,
+    /// `agent-tokens`: one opaque token per user.
+    AgentTokens,
 }
 
 /// The algorithms that we sign with (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -78,6 +87,10 @@ pub struct Route {
     pub forward_credential: bool,
     /// What the identity must be. Default: anybody.
     pub require: Require,
+    /// The parameter of the path that names a tenant, which must be the caller's. Default `tenant_id`, where the path has it.
+    pub tenant_param: Option<String>,
+    /// Whether the upstream sees the tenant's own name where the client wrote `active`. Default false.
+    pub resolve_tenant: bool,
 }
 
 /// `require` of a route: for each field that is not empty, the identity's value must be one of the list.
@@ -93,6 +106,10 @@ pub struct Require {
     pub subject: Vec<String>,
     /// Allowed email addresses; empty: any.
     pub email: Vec<String>,
+    /// Allowed tenants; empty: any.
+    pub tenant: Vec<String>,
+    /// What the claims of an issuer's token must be; empty: anything.
+    pub claims: Vec<ClaimRule>,
 }
 
 impl Style {
@@ -100,6 +117,30 @@ impl Style {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AllowlistJwt => "allowlist-jwt",
+            Self::TenantTokens => "tenant-tokens",
+            Self::AgentTokens => "agent-tokens",
+        }
+    }
+
+    /// Whether it has signed tokens.
+    pub fn signs(self) -> bool {
+        match self {
+            Self::AllowlistJwt => true,
+            Self::TenantTokens | Self::AgentTokens => false,
+        }
+    }
+
+    /// Whether an administrator makes bootstrap tokens for it; to all others people come with a login of their own.
+    pub fn takes_bootstrap(self) -> bool {
+        self == Self::AllowlistJwt
+    }
+
+    /// What its tokens begin with, unless said otherwise; nothing: they are signed.
+    pub fn default_prefix(self) -> &'static str {
+        match self {
+            Self::AllowlistJwt => "",
+            Self::TenantTokens => "sk-",
+            Self::AgentTokens => "sk_agt_",
         }
     }
 }
@@ -122,7 +163,8 @@ impl Algorithm {
 impl TokenApi {
     /// A token API with the defaults.
     pub fn new(name: &str, style: Style, mount: PathPattern) -> Self {
-        Self { name: name.into(), style, mount, algorithm: Algorithm::default() }
+        let prefix = style.default_prefix().to_owned();
+        Self { name: name.into(), style, mount, algorithm: Algorithm::default(), prefix, issuers: Vec::new() }
     }
 }
 
@@ -151,6 +193,8 @@ impl Route {
             public: false,
             forward_credential: false,
             require: Require::default(),
+            tenant_param: None,
+            resolve_tenant: false,
         }
     }
 }
@@ -158,8 +202,9 @@ impl Route {
 impl Require {
     /// Whether anybody fits.
     pub fn is_empty(&self) -> bool {
-        [&self.role, &self.organization, &self.username, &self.subject, &self.email]
-            .into_iter()
-            .all(|allowed| allowed.is_empty())
+        self.claims.is_empty()
+            && [&self.role, &self.organization, &self.username, &self.subject, &self.email, &self.tenant]
+                .into_iter()
+                .all(|allowed| allowed.is_empty())
     }
 }

@@ -14,5 +14,5 @@ pub use algorithm::OutsideAlgorithm;
 pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue};
 pub use identity::Identity;
 pub use record::{Owner, Record, RecordKind, RecordSort};
-pub use time::{Moment, Timestamp, Uptime};
+pub use time::{DateFault, Moment, Timestamp, Uptime};
 pub use token::{RawToken, TokenDigest, TokenId};

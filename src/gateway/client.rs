@@ -12,6 +12,7 @@ use super::forward::PendingTunnel;
 use super::identity_headers::line;
 use crate::domain::TokenDigest;
 use crate::tokens::cache::Fence;
+use crate::tokens::keyring::CredentialSort;
 use crate::wire::deadline::Deadline;
 use crate::wire::head::HeadFault;
 use crate::wire::interim::Interim;
@@ -96,7 +97,7 @@ pub struct ClientConnection {
     /// The last host that was asked for, and the forwarding fields that go with it, as lines: clients seldom change it.
     forwarding: RefCell<Option<Forwarding>>,
     /// The last credential, and what it is known by: a client seldom changes that either.
-    digest: RefCell<Option<(Zeroizing<Vec<u8>>, TokenDigest)>>,
+    digest: RefCell<Option<(CredentialSort, Zeroizing<Vec<u8>>, TokenDigest)>>,
     /// The fields that are ours of the request that is being served, as lines: one buffer for all.
     pub(super) lines: RefCell<Vec<u8>>,
 }
@@ -190,16 +191,22 @@ impl ClientConnection {
         }
     }
 
-    /// What `token` is known by: remembered from the request before, or told by `digest`.
-    pub(super) fn digest_of(&self, token: &[u8], digest: impl FnOnce(&[u8]) -> TokenDigest) -> TokenDigest {
+    /// What `token` of this sort is known by: remembered from the request before, or told by `digest`.
+    pub(super) fn digest_of(
+        &self,
+        sort: CredentialSort,
+        token: &[u8],
+        digest: impl FnOnce(&[u8]) -> TokenDigest,
+    ) -> TokenDigest {
         let mut memo = self.digest.borrow_mut();
-        if let Some((known, known_by)) = memo.as_ref()
+        if let Some((known_sort, known, known_by)) = memo.as_ref()
+            && *known_sort == sort
             && is_same(known, token)
         {
             return *known_by;
         }
         let known_by = digest(token);
-        *memo = Some((Zeroizing::new(token.to_vec()), known_by));
+        *memo = Some((sort, Zeroizing::new(token.to_vec()), known_by));
         known_by
     }
 

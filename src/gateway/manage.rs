@@ -8,7 +8,7 @@ use http::{Method, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use super::authenticate::{Admitted, admit};
+use super::authenticate::{Admitted, Door, admit};
 use super::client::ClientConnection;
 use super::exchange::Exchange;
 use super::forward::until;
@@ -18,7 +18,9 @@ use super::refusal::Refusal;
 use super::respond::{self, Source};
 use super::worker::{Local, WorkerGateway};
 use crate::api::{Call, FaceError};
+use crate::tokens::authenticator::Refused;
 use crate::tokens::command::CommandError;
+use crate::tokens::service::Desk;
 
 /// The largest body of a call (DESIGN.md, section 4).
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
@@ -35,9 +37,10 @@ pub(super) async fn call(
     request: Normal,
 ) -> Result<Response<Source>, Refusal> {
     let token_api = local.plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
+    let method = request.head.method.clone();
     let answered = answer(gateway, client, exchange, local, token_api, path, parameters, request).await;
     Ok(answered.unwrap_or_else(|refusal| {
-        let answer = token_api.face.refuse(&face_error(&refusal));
+        let answer = token_api.face.refuse(&method, path, &face_error(&refusal));
         respond::face_refused(client, exchange, &refusal, answer)
     }))
 }
@@ -58,36 +61,41 @@ async fn answer(
     if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
         return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));
     }
-    let admitted = admit(gateway, client, local, exchange, &request.head.headers).await?;
-    if *admitted.caller.token.token_api() != token_api.name {
+    let admitted = admit(gateway, client, local, exchange, Door::Bearer, &request.head.headers).await?;
+    if !token_api.callers.take(&admitted.caller, &token_api.name) {
         return Err(Refusal::NotAccepted);
     }
     if !owns_mount(&admitted, parameters) {
         return Err(Refusal::Face(FaceError::ForeignMount));
     }
     let body = read_body(local, client, request.body).await?;
-    let content_type = match request.head.headers.get(header::CONTENT_TYPE) {
-        Some(value) => Some(value.to_str().map_err(|_| Refusal::Face(FaceError::NotDeclaredJson))?),
-        None => None,
-    };
-    let own = path.split('/').find_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    let parameter = own.and_then(|own| parameters.iter().rev().find(|(name, _)| name == own));
-    let call = Call { method, path, parameter: parameter.map(|(_, value)| value.as_str()), content_type, body: &body };
-    let command = face.decode(&call).map_err(Refusal::Face)?;
+    let content_type = request.head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let now = exchange.now().wall;
+    let command =
+        face.decode(&Call { method, path, parameters, content_type, body: &body, now }).map_err(Refusal::Face)?;
     let service = &gateway.shared.service;
-    let outcome = service.execute(&admitted.caller, token_api.algorithm, command, exchange.now().wall).await.map_err(
-        |fault| match fault {
-            CommandError::CredentialGone => Refusal::BadCredential(crate::tokens::authenticator::Refused::NoRecord),
-            CommandError::NotOwner => Refusal::Face(FaceError::NotOwner),
-            CommandError::Protected => Refusal::Face(FaceError::Protected),
-            CommandError::Store(fault) => Refusal::Store(fault),
-            CommandError::Signing(fault) => {
-                tracing::error!(%fault, "a token could not be signed");
-                Refusal::Internal("a token could not be signed")
-            }
-        },
-    )?;
+    let desk = Desk { token_api: &token_api.name, minting: &token_api.minting };
+    let outcome = service.execute(&admitted.caller, desk, command, now).await.map_err(command_refused)?;
     Ok(respond::face_answer(face.encode(&outcome)))
+}
+
+fn command_refused(fault: CommandError) -> Refusal {
+    match fault {
+        CommandError::CredentialGone => Refusal::BadCredential(Refused::NoRecord),
+        CommandError::NotOwner => Refusal::Face(FaceError::NotOwner),
+        CommandError::Protected => Refusal::Face(FaceError::Protected),
+        CommandError::ForeignTenant => Refusal::Face(FaceError::ForeignTenant),
+        CommandError::NoSuchToken => Refusal::Face(FaceError::NoSuchToken),
+        CommandError::Store(fault) => Refusal::Store(fault),
+        CommandError::Signing(fault) => {
+            tracing::error!(%fault, "a token could not be signed");
+            Refusal::Internal("a token could not be signed")
+        }
+        CommandError::Minting(fault) => {
+            tracing::error!(%fault, "a token could not be made");
+            Refusal::Internal("a token could not be made")
+        }
+    }
 }
 
 /// The parameters of the mount that name a claim must equal the caller's; a claim that the caller has not equals nothing.
@@ -134,7 +142,7 @@ fn face_error(refusal: &Refusal) -> FaceError {
         Refusal::AmbiguousCredential => FaceError::AmbiguousCredential,
         Refusal::BadCredential(_) | Refusal::CredentialTooLong | Refusal::NotAccepted => FaceError::BadCredential,
         Refusal::Forbidden => FaceError::ForeignMount,
-        Refusal::Store(_) => FaceError::Unavailable,
+        Refusal::Store(_) | Refusal::Issuer(_) => FaceError::Unavailable,
         _ => FaceError::Internal,
     }
 }

@@ -169,7 +169,14 @@ impl WorkerGateway {
         self.clients.borrow_mut().retain(|client| {
             let Some(client) = client.upgrade() else { return false };
             if let Some((admitted, fence)) = client.open_for() {
-                if admitted.caller.token.is_expired(now.wall) || !cache.lease().tolerates_open(now.uptime) {
+                if admitted.caller.token.is_expired(now.wall) {
+                    client.cut();
+                } else if let Some(outside) = &admitted.caller.outside {
+                    // It has no record that could be gone. While its issuer's keys are too old to say, it goes on.
+                    if matches!(outside.stands(now), Ok(false)) {
+                        client.cut();
+                    }
+                } else if !cache.lease().tolerates_open(now.uptime) {
                     client.cut();
                 } else if !cache.stands(&admitted.caller.digest, fence) {
                     doubtful.push((client, admitted));

@@ -179,10 +179,19 @@ fn claims(mut section: Section<'_>) -> ClaimNames {
 }
 
 fn required_claims(section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<ClaimRule> {
-    let entries = section.take_entries("required_claims", "a table of claims, as in { typ = \"Bearer\" }");
+    claim_rules("required_claims", section, findings)
+}
+
+/// Reads a table of claims and what they must be.
+pub(super) fn claim_rules(
+    key: &'static str,
+    section: &mut Section<'_>,
+    findings: &Findings<'_>,
+) -> Vec<ClaimRule> {
+    let entries = section.take_entries(key, "a table of claims, as in { typ = \"Bearer\" }");
     let mut rules = Vec::new();
     for entry in entries {
-        read_rules("required_claims", None, entry, &mut rules, findings);
+        read_rules(key, None, entry, &mut rules, findings);
     }
     rules
 }

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::issuers::claim_rules;
 use super::routing::{Named, check_name, report_twice};
 use crate::config::fault::Findings;
 use crate::config::issuer::Issuer;
-use crate::config::pattern::{HostPattern, PathPattern};
+use crate::config::pattern::{HostPattern, PathPattern, Segment};
 use crate::config::routing::{Require, Route, TokenApi, Upstream};
 use crate::config::section::{Placed, Section};
+
+/// The parameter that names a tenant, unless said otherwise.
+const DEFAULT_TENANT_PARAM: &str = "tenant_id";
 
 pub(super) fn read_all(
     sections: Vec<Section<'_>>,
@@ -90,7 +94,25 @@ fn route(
         username: take("username"),
         subject: take("subject"),
         email: take("email"),
+        tenant: take("tenant"),
+        claims: claim_rules("claims", &mut requirement, findings),
     };
+    let tenant_param = section.maybe_parsed("tenant_param", "the name of a parameter of the path, or \"\"", |text| {
+        Ok(text.to_owned())
+    });
+    let resolve_tenant = section.take_bool("resolve_tenant", false);
+    let has_parameter = |name: &str| {
+        let is_it = |segment: &Segment| matches!(segment, Segment::Parameter(parameter) if parameter == name);
+        path.as_ref().is_some_and(|path| path.segments().iter().any(is_it))
+    };
+    let wanted = tenant_param.as_deref().unwrap_or(DEFAULT_TENANT_PARAM);
+    if tenant_param.is_some() && path.is_some() && !wanted.is_empty() && !has_parameter(wanted) {
+        section.fault("tenant_param", format!("\"tenant_param\": {{{wanted}}} is no segment of this route's path"));
+    }
+    let tenant_param = (!public && has_parameter(wanted)).then(|| wanted.to_owned());
+    if resolve_tenant && path.is_some() && tenant_param.is_none() {
+        section.fault("resolve_tenant", "\"resolve_tenant\" is of no use here: the path names no tenant of a caller");
+    }
     if public {
         for key in ["accept", "require"] {
             if section.is_given(key) {
@@ -122,6 +144,8 @@ fn route(
             public,
             forward_credential,
             require,
+            tenant_param,
+            resolve_tenant,
         },
     })
 }

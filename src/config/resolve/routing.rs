@@ -10,6 +10,13 @@ use crate::config::pattern::{PathPattern, Segment};
 use crate::config::routing::{Algorithm, Style, TokenApi, Upstream};
 use crate::config::section::{Placed, Section};
 
+/// What `style` must be.
+const STYLES: &str = "\"allowlist-jwt\", \"tenant-tokens\" or \"agent-tokens\"";
+/// What `prefix` must be.
+const PREFIX: &str = "1 to 32 letters, digits, \"-\", \"_\" or \".\", as in \"sk-\"";
+/// How every JWT begins: `{"` in base64url.
+const JWT_BEGINS: &str = "ey";
+
 /// Objects that others name. The names include those of objects with a fault: whoever names one is right to.
 pub(super) struct Named<T> {
     pub(super) objects: Vec<T>,
@@ -79,15 +86,34 @@ pub(super) fn token_apis(
 ) -> Named<TokenApi> {
     let mut named = Named::new();
     let mut mounts: Vec<Placed<String>> = Vec::new();
+    let mut prefixes: Vec<Placed<String>> = Vec::new();
     let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
     for mut section in sections {
         let name = named.read_name_beside(&issuers.names, &mut section, findings);
-        let style = section.need_parsed("style", "\"allowlist-jwt\"", style);
+        let style = section.need_parsed("style", STYLES, style);
         let pattern = section.need_parsed("mount", "a path as in \"/{organization}/{username}/api/v1\"", mount);
         let algorithm = section.take_choice("algorithm", Algorithm::default(), &algorithms);
+        let prefix = section.maybe_parsed("prefix", PREFIX, prefix);
+        let callers = section.maybe_one_or_list("issuer", "the name of an [[issuer]]", |text| Ok(text.into()));
+        let callers = callers.unwrap_or_default();
+        report_twice("issuer", &callers, findings);
+        for caller in &callers {
+            issuers.check("issuer", caller, findings);
+        }
         if style == Some(None) {
-            section.fault("style", "this \"style\" is not available in this version; use \"allowlist-jwt\"");
+            section.fault("style", format!("this \"style\" is not available in this version; use {STYLES}"));
             section.forgive_rest();
+        }
+        if let Some(Some(style)) = style {
+            check_style(style, &mut section);
+            let default = style.default_prefix();
+            if let Some(prefix) = prefix.as_deref().or_else(|| Some(default).filter(|default| !default.is_empty()))
+                && let Some(at) = section.place("prefix").or_else(|| section.at())
+            {
+                let placed = Placed { at, value: prefix.to_owned() };
+                check_prefix(&placed, &prefixes, findings);
+                prefixes.push(placed);
+            }
         }
         if let (Some(pattern), Some(at)) = (&pattern, section.place("mount")) {
             let shape = pattern.shape();
@@ -98,10 +124,55 @@ pub(super) fn token_apis(
             mounts.push(Placed { at, value: shape });
         }
         if let (Some(name), Some(Some(style)), Some(mount)) = (name, style, pattern) {
-            named.objects.push(TokenApi { name, style, mount, algorithm });
+            let prefix = prefix.unwrap_or_else(|| style.default_prefix().to_owned());
+            let issuers = callers.into_iter().map(|caller| caller.value).collect();
+            named.objects.push(TokenApi { name, style, mount, algorithm, prefix, issuers });
         }
     }
     named
+}
+
+/// Reports the keys that a style has no use for, and those that it needs.
+fn check_style(style: Style, section: &mut Section<'_>) {
+    let name = style.as_str();
+    match style {
+        Style::AllowlistJwt => {
+            for key in ["prefix", "issuer"] {
+                if section.is_given(key) {
+                    section.fault(key, format!("{key:?} is of no use here: the tokens of {name:?} are signed by keyward"));
+                }
+            }
+        }
+        Style::TenantTokens | Style::AgentTokens => {
+            if section.is_given("algorithm") {
+                section.fault("algorithm", format!("\"algorithm\" is of no use here: the tokens of {name:?} are not signed"));
+            }
+            if !section.is_given("issuer") {
+                section.miss(
+                    "issuer",
+                    "this [[token_api]] has nobody to make tokens for: name an [[issuer]] in \"issuer\"".to_owned(),
+                );
+            }
+        }
+    }
+}
+
+/// Reports a prefix by which a token could not be told from those of another token API.
+fn check_prefix(prefix: &Placed<String>, others: &[Placed<String>], findings: &Findings<'_>) {
+    let is_alike = |other: &&Placed<String>| {
+        prefix.value.starts_with(&*other.value) || other.value.starts_with(&*prefix.value)
+    };
+    let Some(other) = others.iter().find(is_alike) else { return };
+    let line = findings.line(other.at);
+    let message = if other.value == prefix.value {
+        format!("\"prefix\" {:?} is that of the [[token_api]] on line {line}", prefix.value)
+    } else {
+        format!(
+            "\"prefix\" {:?} cannot be told from {:?} of the [[token_api]] on line {line}: one begins with the other",
+            prefix.value, other.value
+        )
+    };
+    findings.fault(Some(prefix.at), message);
 }
 
 pub(super) fn upstreams(sections: Vec<Section<'_>>, findings: &Findings<'_>) -> Named<Upstream> {
@@ -141,11 +212,25 @@ fn name(text: &str) -> Result<Arc<str>, String> {
     if (1..=64).contains(&text.len()) && text.bytes().all(fits) { Ok(text.into()) } else { Err(String::new()) }
 }
 
+/// Reads what opaque tokens begin with. It goes into headers and shells as it is.
+fn prefix(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !(1..=32).contains(&text.len()) || !text.bytes().all(fits) {
+        return Err(String::new());
+    }
+    if text.starts_with(JWT_BEGINS) || JWT_BEGINS.starts_with(text) {
+        return Err(format!("every JWT begins with {JWT_BEGINS:?}"));
+    }
+    Ok(text.to_owned())
+}
+
 /// Reads a style. `None`: one that is planned. Saying so helps more than calling it and its keys unknown.
 fn style(text: &str) -> Result<Option<Style>, String> {
     match text {
         "allowlist-jwt" => Ok(Some(Style::AllowlistJwt)),
-        "tenant-tokens" | "agent-tokens" | "accounts" => Ok(None),
+        "tenant-tokens" => Ok(Some(Style::TenantTokens)),
+        "agent-tokens" => Ok(Some(Style::AgentTokens)),
+        "accounts" => Ok(None),
         _ => Err(String::new()),
     }
 }

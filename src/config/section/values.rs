@@ -131,6 +131,29 @@ impl Section<'_> {
         }
     }
 
+    /// A string, or an array of strings that says something; `None` where absent. `what` describes one of them.
+    pub(in crate::config) fn maybe_one_or_list<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        parse: Parse<T>,
+    ) -> Option<Vec<Placed<T>>> {
+        let node = self.pull(key)?;
+        let items = match node.value {
+            Value::Array(items) if items.is_empty() => {
+                self.fault(key, format!("{key:?} must not be empty: list at least one item, each {what}"));
+                return Some(Vec::new());
+            }
+            Value::Array(items) => items,
+            Value::Text { .. } | Value::Broken => vec![node],
+            _ => {
+                self.mismatch(key, &format!("{what}, or an array of those"), &node);
+                return Some(Vec::new());
+            }
+        };
+        Some(items.into_iter().filter_map(|item| self.item(key, what, parse, &item)).collect())
+    }
+
     /// An array of strings that says something: `None` where absent, a fault where empty.
     pub(in crate::config) fn maybe_list<T>(
         &mut self,

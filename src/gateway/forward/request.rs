@@ -1,9 +1,10 @@
 //! The head of the upstream's request. What the client may not say and what ends at this hop is taken out of the header map; what
 //! is ours never enters it, but goes onto the wire beside it, so nothing that the client wrote can take it away.
 
-use http::Version;
+use http::{Uri, Version};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::gateway::authenticate::{Door, X_API_KEY};
 use crate::gateway::authorize::Permit;
 use crate::gateway::client::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::gateway::exchange::Exchange;
@@ -37,6 +38,10 @@ pub(super) fn prepare(
     plan.identity.strip(headers);
     if !permit.route().forward_credential {
         headers.remove(header::AUTHORIZATION);
+        // On any other route it is between the client and the upstream.
+        if permit.door() == Door::BearerOrApiKey {
+            headers.remove(X_API_KEY);
+        }
     }
     let keeps_host = plan.upstreams.get(upstream).is_some_and(|upstream| upstream.preserve_host);
     // HTTP/1.0 may leave it out; then the endpoint's own name is as good as any.
@@ -59,6 +64,9 @@ pub(super) fn prepare(
         // Behind those that were there before: the order tells the way.
         headers.append(header::VIA, via(head.version));
     }
+    if let Some(target) = permit.target() {
+        head.uri = Uri::from(target.clone());
+    }
     head.version = Version::HTTP_11;
     // What hyper noted for its own use is not for the other side.
     head.extensions.clear();
@@ -74,9 +82,7 @@ pub(super) fn write_lines(
 ) {
     let mut lines = client.lines.borrow_mut();
     lines.clear();
-    if let Some(admitted) = permit.caller() {
-        lines.extend_from_slice(&admitted.identity);
-    }
+    lines.extend_from_slice(permit.identity());
     if let Some(name) = &plan.identity.request_id {
         line(&mut lines, name, exchange.id.as_str().as_bytes());
     }
