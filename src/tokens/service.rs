@@ -17,6 +17,9 @@ use crate::domain::{
     Identity, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp, TokenDigest, TokenId,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Changes the allowlist.
 pub struct TokenService {
     store: Arc<dyn Store>,
