@@ -58,9 +58,9 @@ fn an_issuer_that_goes_away_later_is_told_of_and_harms_nobody() {
 
 /// CVE-2026-54762 and CVE-2026-27586: a file that cannot be loaded lets nobody in.
 #[test]
-fn keyward_does_not_start_with_keys_that_cannot_be_used() {
+fn keys_that_cannot_be_used_are_refused_at_the_start_and_by_a_reload() {
     let upstream = Upstream::start();
-    let world = Plan::usual(&upstream).start();
+    let mut world = Plan::usual(&upstream).start();
     let file = |name: &str, text: &str| {
         let path = world.folder().join(name);
         std::fs::write(&path, text).expect("a file");
@@ -71,28 +71,31 @@ fn keyward_does_not_start_with_keys_that_cannot_be_used() {
         file("public", "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----\n");
     let garbage = file("garbage", "<html>");
     let secrets_only = file("oct", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#);
-    for (keys, why) in [
-        ("secret_file = \"/nowhere/secret\"".to_owned(), "cannot be read"),
-        (format!("secret_file = {empty:?}"), "is empty"),
-        (format!("secret_file = {short:?}"), "16 bytes"),
+    let cases = [
+        ("secret_file = \"/nowhere/secret\"".to_owned(), "\"/nowhere/secret\" cannot be read"),
+        (format!("secret_file = {empty:?}"), "empty\" is empty"),
+        (format!("secret_file = {short:?}"), "the secret has 16 bytes"),
         (format!("secret_file = {public:?}"), "may be public"),
-        ("jwks_file = \"/nowhere/keys\"".to_owned(), "cannot be read"),
-        (format!("jwks_file = {empty:?}"), "is empty"),
-        (format!("jwks_file = {garbage:?}"), "not valid JSON"),
-        (format!("jwks_file = {secrets_only:?}"), "no key that can be used"),
-        ("jwks_url = \"https://id.example/k\"\nca_file = \"/nowhere/ca\"".to_owned(), "cannot be read"),
-    ] {
-        let faulty = plan(&upstream, &keys);
-        world.write("faulty.toml", &faulty);
-        let output = world.run_on("faulty.toml", &["run"]);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{keys}: {stderr}");
-        assert!(stderr.contains(why), "{keys}: {stderr}");
-        world.configure(&faulty);
+        ("jwks_file = \"/nowhere/keys\"".to_owned(), "\"/nowhere/keys\" cannot be read"),
+        (format!("jwks_file = {garbage:?}"), "garbage: not valid JSON"),
+        (format!("jwks_file = {secrets_only:?}"), "it holds no key that can be used"),
+        ("jwks_url = \"https://id.example/k\"\nca_file = \"/nowhere/ca\"".to_owned(), "\"/nowhere/ca\" cannot be read"),
+    ];
+    for (keys, why) in &cases {
+        world.configure(&plan(&upstream, keys));
         let refused = || world.metric("keyward_config_reloads_total", "outcome=\"refused\"");
         let before = refused();
         world.signal(Signal::HUP);
         assert!(eventually(|| refused() > before), "{keys}: the reload is refused");
+        assert!(world.output().replace('\\', "").contains(why), "{keys}: {why}");
         assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "and the old configuration stays");
+    }
+    world.kill();
+    for (keys, why) in &cases {
+        world.configure(&plan(&upstream, keys));
+        let output = world.run(&["run"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{keys}: {stderr}");
+        assert!(stderr.contains(why), "{keys}: {stderr}");
     }
 }

@@ -286,13 +286,14 @@ fn pause_after(failures: u32, rhythm: Rhythm) -> Duration {
     doubled.min(LONGEST_PAUSE).min(rhythm.refresh.max(FIRST_PAUSE))
 }
 
-/// Up to a fifth earlier, by chance: a fleet that was started together does not ask together for ever.
+/// Earlier by a tenth, so that a slow answer is not too late, and by chance up to three: a fleet that was started together
+/// does not ask together for ever.
 fn early(span: Duration) -> Duration {
     let mut byte = [0_u8; 1];
     // Without randomness all ask at the same time; that is no reason not to ask.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     let [byte] = byte;
-    span - span / 5 * u32::from(byte) / 255
+    span - span / 10 - span / 5 * u32::from(byte) / 255
 }
 
 #[cfg(test)]
