@@ -15,8 +15,9 @@
 //! A call of a token API takes the same line up to authenticate, and then goes to a face in [`api`], which turns the request
 //! into a command and the outcome into a response, and decides nothing. The commands are carried out in [`tokens`]: there
 //! tokens are signed and verified, remembered by the cache, issued and revoked. It knows neither HTTP nor a database: it asks
-//! for a [`tokens::store::Store`], and [`store`] is one, in SQLite, with the directory of keys beside it. The rules that need
-//! neither a clock nor I/O are in [`domain`].
+//! for a [`tokens::store::Store`], and [`store`] is one, in SQLite, with the directory of keys beside it. JWTs of outside
+//! issuers are judged there too ([`tokens::issuer`]); their keys are fetched by [`upstream::document`], on the control thread.
+//! The rules that need neither a clock nor I/O are in [`domain`].
 //!
 //! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`] has the probes and the
 //! socket on which the command line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
@@ -40,7 +41,8 @@
 //! | owner | whose an API key is: one subject of one origin within one token API |
 //! | voucher | who answers for a change of the records: the caller's own record, or nobody whom the store knows |
 //! | retired | of an API key: it opens nothing any more, and is still in its owner's list |
-//! | credential | what a request carries to say who it is |
+//! | credential | what a request carries to say who it is: a token, or a JWT of an issuer |
+//! | issuer | an outside party whose JWTs are accepted |
 //! | digest | what a token is known by where it is checked: an HMAC of it under the pepper |
 //! | token id (`jti`) | what a token is known by where it is managed: a UUID, which opens nothing |
 //! | pepper | the secret of the digests; it is in the directory of keys and not in the store |

@@ -40,6 +40,9 @@ impl OutsideAlgorithm {
         Self::EdDsa,
     ];
 
+    /// Those of RSA keys.
+    pub const RSA: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
+
     /// Those of shared secrets.
     pub const SECRET: [Self; 1] = [Self::Hs256];
 

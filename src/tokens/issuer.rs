@@ -108,7 +108,7 @@ pub struct Issuer {
 
 /// What can be said of a token with the keys that are here.
 enum Judgement {
-    Passed(Outside),
+    Passed(Arc<Outside>),
     Refused(OutsideFault),
     /// Its key is not here: perhaps it is new.
     KeyMissing,
@@ -169,7 +169,7 @@ impl Issuer {
             Err(Mismatch::Signature) => return Judgement::Refused(OutsideFault::Signature),
         }
         match claims::check(&token.claims, &self.settings, now.wall) {
-            Ok(checked) => Judgement::Passed(Outside { issuer: Arc::clone(self), key, checked }),
+            Ok(checked) => Judgement::Passed(Arc::new(Outside { issuer: Arc::clone(self), key, checked })),
             Err(fault) => Judgement::Refused(fault),
         }
     }

@@ -21,6 +21,9 @@ use crate::domain::{
     Identity, Owner, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp, TokenDigest, TokenId,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Changes the allowlist.
 pub struct TokenService {
     store: Arc<dyn Store>,

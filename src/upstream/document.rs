@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -188,12 +189,12 @@ impl Document {
         if !response.headers().get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
             return Err(DocumentError::Encoded);
         }
+        let too_large = DocumentError::TooLarge(self.limits.bytes);
+        if response.body().size_hint().lower() > self.limits.bytes as u64 {
+            return Err(too_large);
+        }
         let body = Limited::new(response.into_body(), self.limits.bytes).collect().await.map_err(|fault| {
-            if fault.is::<LengthLimitError>() {
-                DocumentError::TooLarge(self.limits.bytes)
-            } else {
-                DocumentError::Broken(fault.to_string())
-            }
+            if fault.is::<LengthLimitError>() { too_large } else { DocumentError::Broken(fault.to_string()) }
         })?;
         Ok(body.to_bytes())
     }

@@ -20,6 +20,7 @@ mod concurrency;
 mod drain;
 mod durability;
 mod hostile;
+mod issuers;
 mod proxy;
 mod reload;
 mod revocation;

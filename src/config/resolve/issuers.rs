@@ -123,7 +123,7 @@ fn keys(section: &mut Section<'_>, findings: &Findings<'_>) -> Option<IssuerKeys
                 ),
             );
         }
-        if !url.is_https && section.is_given("ca_file") {
+        if !url.is_https && ca_file.is_some() {
             section.fault("ca_file", "\"ca_file\" is of no use: \"jwks_url\" is not https");
         }
     }

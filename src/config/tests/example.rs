@@ -10,7 +10,11 @@ use crate::config::{Config, parse, resolve};
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 9] = [
+const ABSENT_BY_DEFAULT: [&str; 13] = [
+    "issuer",
+    "issuer.ca_file",
+    "issuer.required_claims",
+    "issuer.required_claims.typ",
     "listener.tls",
     "route.host",
     "route.methods",
@@ -91,11 +95,20 @@ fn descend(node: &mut Node, path: &str, with: &mut dyn FnMut(&mut Entry) -> bool
     }
 }
 
-/// The tree of the whole example, with certificate files that are there.
+/// The tree of the whole example, with files that are there.
 pub(super) fn whole(folder: &std::path::Path) -> Table {
     let (certificate, key) = super::files::certificate(folder);
     let mut tree = tree(&uncommented());
-    for (path, file) in [("listener.tls.certificate", certificate), ("listener.tls.key", key)] {
+    let (set, secret) = (folder.join("keys.json"), folder.join("secret"));
+    std::fs::write(&set, "{}").unwrap();
+    std::fs::write(&secret, "secret").unwrap();
+    for (path, file) in [
+        ("issuer.ca_file", certificate.clone()),
+        ("issuer.jwks_file", set),
+        ("issuer.secret_file", secret),
+        ("listener.tls.certificate", certificate),
+        ("listener.tls.key", key),
+    ] {
         let value = file.to_str().unwrap().to_owned();
         change(&mut tree, path, &mut |entry| {
             entry.node.value = Value::Text { value: value.clone(), typed: None };
@@ -150,6 +163,12 @@ fn the_values_in_the_example_are_the_defaults() {
     assert_eq!(
         required,
         [
+            "issuer.audience",
+            "issuer.issuer",
+            "issuer.jwks_file",
+            "issuer.jwks_url",
+            "issuer.name",
+            "issuer.secret_file",
             "listener",
             "listener.address",
             "listener.tls.certificate",

@@ -83,6 +83,8 @@ struct Held {
     keys: Arc<KeySet>,
     /// When they were fetched; `None`: never.
     since: Option<Instant>,
+    /// Whether any set so far had a key that could be used.
+    was_usable: bool,
     /// Why the last fetch failed.
     fault: Option<String>,
 }
@@ -98,13 +100,13 @@ impl KeyRing {
     /// A ring that waits for its first keys.
     #[must_use]
     pub fn empty(name: Arc<str>, rhythm: Rhythm) -> Self {
-        Self::new(name, Some(rhythm), Held { keys: Arc::default(), since: None, fault: None })
+        Self::new(name, Some(rhythm), Held { keys: Arc::default(), since: None, was_usable: false, fault: None })
     }
 
     /// A ring whose keys are here, and are only ever [taken](Self::take) anew by whoever made it.
     #[must_use]
     pub fn fixed(name: Arc<str>, keys: KeySet) -> Self {
-        Self::new(name, None, Held { keys: Arc::new(keys), since: None, fault: None })
+        Self::new(name, None, Held { keys: Arc::new(keys), since: None, was_usable: true, fault: None })
     }
 
     fn new(name: Arc<str>, rhythm: Option<Rhythm>, held: Held) -> Self {
@@ -151,7 +153,8 @@ impl KeyRing {
         } else if is_news {
             tracing::info!(issuer = %self.name, keys = keys.len(), added, removed, "the keys of an issuer are here");
         }
-        self.held.store(Arc::new(Held { keys: Arc::new(keys), since: Some(now), fault: None }));
+        let was_usable = before.was_usable || !keys.is_empty();
+        self.held.store(Arc::new(Held { keys: Arc::new(keys), since: Some(now), was_usable, fault: None }));
     }
 
     /// Notes that there is no newer set.
@@ -160,25 +163,30 @@ impl KeyRing {
         if before.fault.as_ref() != Some(&fault) {
             tracing::warn!(issuer = %self.name, %fault, "the keys of an issuer could not be fetched");
         }
-        self.held.store(Arc::new(Held { keys: Arc::clone(&before.keys), since: before.since, fault: Some(fault) }));
+        self.held.store(Arc::new(Held {
+            keys: Arc::clone(&before.keys),
+            since: before.since,
+            was_usable: before.was_usable,
+            fault: Some(fault),
+        }));
     }
 
     /// How the keys are at `now`.
     #[must_use]
     pub fn health(&self, now: Instant) -> RingHealth {
         let held = self.held.load();
-        let why = || held.fault.clone().unwrap_or_else(|| "no fetch has ended yet".to_owned());
         if self.is_usable(&held, now) {
             return match &held.fault {
                 Some(fault) => RingHealth::Stale(fault.clone()),
                 None => RingHealth::Well,
             };
         }
-        match held.since {
-            None if self.rhythm.is_some() => RingHealth::Never(why()),
-            _ if held.keys.is_empty() => RingHealth::Unusable("it publishes no key that can be used".to_owned()),
-            _ => RingHealth::Unusable(why()),
-        }
+        let why = match &held.fault {
+            Some(fault) => fault.clone(),
+            None if held.since.is_some() => "it publishes no key that can be used".to_owned(),
+            None => "no fetch has ended yet".to_owned(),
+        };
+        if held.was_usable { RingHealth::Unusable(why) } else { RingHealth::Never(why) }
     }
 
     /// How many fetches have ended, well or not.
@@ -283,11 +291,15 @@ fn pause_after(failures: u32, rhythm: Rhythm) -> Duration {
     doubled.min(LONGEST_PAUSE).min(rhythm.refresh.max(FIRST_PAUSE))
 }
 
-/// Up to a fifth earlier, by chance: a fleet that was started together does not ask together for ever.
+/// Earlier by a tenth, so that a slow answer is not too late, and by chance up to three: a fleet that was started together
+/// does not ask together for ever.
 fn early(span: Duration) -> Duration {
     let mut byte = [0_u8; 1];
     // Without randomness all ask at the same time; that is no reason not to ask.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     let [byte] = byte;
-    span - span / 5 * u32::from(byte) / 255
+    span - span / 10 - span / 5 * u32::from(byte) / 255
 }
+
+#[cfg(test)]
+mod tests;

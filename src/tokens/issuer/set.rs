@@ -134,7 +134,6 @@ impl IssuerSet {
         }
         match judgement {
             Judgement::Passed(outside) => {
-                let outside = Arc::new(outside);
                 self.memory.insert(digest, Arc::clone(&outside));
                 Ok(OutsideVerdict::Passed(outside))
             }

@@ -234,7 +234,11 @@ pub(super) fn at(wall: Timestamp) -> Moment {
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(work)
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    }
+    RUNTIME.with(|runtime| runtime.block_on(work))
 }
 
 pub(super) fn verify_at(set: &IssuerSet, token: impl AsRef<[u8]>, now: Timestamp) -> OutsideVerdict {

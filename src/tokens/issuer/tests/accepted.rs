@@ -112,9 +112,8 @@ fn claims_are_found_where_the_configuration_says() {
     assert_eq!(outside.roles().collect::<Vec<_>>(), ["editor", "admin"]);
     assert_eq!(outside.tenants().collect::<Vec<_>>(), ["t1", "t2"]);
     assert_eq!((outside.active_tenant(), outside.token_id()), (Some("t2"), Some("x-1")));
-    let meets = |text: &str, value| {
-        outside.meets(&ClaimRule { path: text.parse().expect("a path"), one_of: vec![value] })
-    };
+    let meets =
+        |text: &str, value| outside.meets(&ClaimRule { path: text.parse().expect("a path"), one_of: vec![value] });
     assert!(meets("plan", ClaimValue::Text("gold".into())) && meets("a.b", ClaimValue::Integer(2)));
     assert!(!meets("plan", ClaimValue::Text("silver".into())) && !meets("a", ClaimValue::Integer(2)));
     assert!(!meets("jti", ClaimValue::Text("x-1".into())), "what was not kept meets nothing");

@@ -54,7 +54,10 @@ fn an_access_token_passes_with_all_that_it_says() {
     passed(keycloak(&merged(read(ACCESS), json!({"aud": "account"}))));
     // With attributes, an organization is a member of an object.
     let with_attributes = json!({"organization": {"acme": {"id": "42", "tier": ["gold"]}}});
-    assert_eq!(passed(keycloak(&merged(read(ACCESS), with_attributes))).identity().organization.as_deref(), Some("acme"));
+    assert_eq!(
+        passed(keycloak(&merged(read(ACCESS), with_attributes))).identity().organization.as_deref(),
+        Some("acme")
+    );
     let service = json!({"preferred_username": "service-account-portal", "email": null, "organization": null,
         "tenants": null, "active_tenant": null, "realm_access": null});
     let outside = passed(keycloak(&merged(read(ACCESS), service)));
