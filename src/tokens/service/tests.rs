@@ -1,7 +1,6 @@
 //! What the service asks of a store in which order, and what it makes of the answers.
 
 use std::sync::Mutex;
-use std::time::Instant;
 
 use super::*;
 use crate::domain::Owner;
@@ -99,26 +98,28 @@ impl Store for Scripted {
     }
 }
 
-struct Desk {
+struct Bench {
     store: Arc<Scripted>,
     cache: Arc<TokenCache>,
     service: TokenService,
 }
 
-fn desk(store: Scripted) -> Desk {
+fn desk(store: Scripted) -> Bench {
     let store = Arc::new(store);
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, crate::tokens::lease::Lease::endless()));
     let signed =
         SignedTokens::new("keyward".into(), [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))]).unwrap();
     let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
+    let opaque = Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])]));
     let deadline = Duration::from_secs(10);
-    let service = TokenService::new(store.clone(), Arc::clone(&cache), Arc::new(signed), pepper, deadline);
-    Desk { store, cache, service }
+    let service = TokenService::new(store.clone(), Arc::clone(&cache), Arc::new(signed), opaque, pepper, deadline);
+    Bench { store, cache, service }
 }
 
-impl Desk {
+impl Bench {
     async fn execute(&self, caller: &Caller, command: Command) -> Result<Outcome, CommandError> {
-        self.service.execute(caller, ALGORITHM, command, NOW).await
+        let minting = Minting::Signed(ALGORITHM);
+        self.service.execute(caller, Desk { token_api: "api", minting: &minting }, command, NOW).await
     }
 
     /// What was asked since the last look.
@@ -136,6 +137,7 @@ fn record(number: u8, kind: RecordKind) -> Record {
         origin: Some("idp".into()),
         identity: Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None },
         name: None,
+        hint: None,
         issued_at: NOW,
         expires_at: None,
         last_used_at: None,
@@ -144,7 +146,7 @@ fn record(number: u8, kind: RecordKind) -> Record {
 
 fn caller(kind: RecordKind) -> Caller {
     let record = record(1, kind);
-    Caller { digest: record.digest, token: Arc::new(Verified::new(&record, "api".into())) }
+    Caller { digest: record.digest, token: Arc::new(Verified::new(&record, "api".into())), outside: None }
 }
 
 fn found(record: Record) -> Option<Listed> {
@@ -216,13 +218,13 @@ async fn what_an_issue_removed_is_forgotten() {
     let replaced = record(2, RecordKind::ApiKey);
     let issue = Issue::Issued { removed: vec![replaced.digest] };
     let desk = desk(Scripted { issue, ..Scripted::new() });
-    let Join::Leader(leader) = desk.cache.join(replaced.digest, Instant::now()) else { panic!("alone here") };
+    let Join::Leader(leader) = desk.cache.join(replaced.digest, crate::tokens::clock::uptime()) else { panic!("alone here") };
     let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
-    leader.land(leader.fence(), Ok(answer), Instant::now()).unwrap();
-    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_some());
+    leader.land(leader.fence(), Ok(answer), crate::tokens::clock::uptime()).unwrap();
+    assert!(desk.cache.recall(&replaced.digest, crate::tokens::clock::uptime()).is_some());
     let command = Command::Issue { name: None, lifetime_minutes: None };
     desk.execute(&caller(RecordKind::ApiKey), command).await.unwrap();
-    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_none());
+    assert!(desk.cache.recall(&replaced.digest, crate::tokens::clock::uptime()).is_none());
 }
 
 #[tokio::test]
