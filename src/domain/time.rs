@@ -93,7 +93,7 @@ impl Timestamp {
             _ => return Err(DateFault::Malformed),
         };
         let since = civil.duration_since(EPOCH).as_millis() - i128::from(offset_minutes) * 60_000;
-        let first = jiff::civil::DateTime::MIN.duration_since(EPOCH).as_millis();
+        let first = jiff::civil::DateTime::constant(1, 1, 1, 0, 0, 0, 0).duration_since(EPOCH).as_millis();
         let last = jiff::civil::DateTime::MAX.duration_since(EPOCH).as_millis();
         match i64::try_from(since) {
             Ok(millis) if (first..=last).contains(&since) => Ok(Self(millis)),

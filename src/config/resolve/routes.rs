@@ -98,7 +98,8 @@ fn route(
         claims: claim_rules("claims", &mut requirement, findings),
     };
     let tenant_param = section.maybe_parsed("tenant_param", "the name of a parameter of the path, or \"\"", |text| {
-        Ok(text.to_owned())
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(String::new()) }
     });
     let resolve_tenant = section.take_bool("resolve_tenant", false);
     let has_parameter = |name: &str| {

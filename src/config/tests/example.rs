@@ -10,8 +10,7 @@ use crate::config::{Config, parse, resolve};
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 13] = [
-    "issuer",
+const ABSENT_BY_DEFAULT: [&str; 15] = [
     "issuer.ca_file",
     "issuer.required_claims",
     "issuer.required_claims.typ",
@@ -19,10 +18,13 @@ const ABSENT_BY_DEFAULT: [&str; 13] = [
     "route.host",
     "route.methods",
     "route.require",
+    "route.require.claims",
+    "route.require.claims.plan",
     "route.require.email",
     "route.require.organization",
     "route.require.role",
     "route.require.subject",
+    "route.require.tenant",
     "route.require.username",
 ];
 
@@ -163,6 +165,7 @@ fn the_values_in_the_example_are_the_defaults() {
     assert_eq!(
         required,
         [
+            "issuer",
             "issuer.audience",
             "issuer.issuer",
             "issuer.jwks_file",
@@ -177,6 +180,7 @@ fn the_values_in_the_example_are_the_defaults() {
             "route.path",
             "route.upstream",
             "token_api",
+            "token_api.issuer",
             "token_api.mount",
             "token_api.name",
             "token_api.style",

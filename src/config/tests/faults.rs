@@ -52,7 +52,7 @@ fn missing_keys_and_tables_are_named() {
         &[
             "k.toml:1:12: no [[listener]]: at least one is needed, with an \"address\"",
             "k.toml:3:1: missing key \"name\" in [[token_api]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
-            "k.toml:3:1: missing key \"style\" in [[token_api]]: it must be \"allowlist-jwt\"",
+            "k.toml:3:1: missing key \"style\" in [[token_api]]: it must be \"allowlist-jwt\", \"tenant-tokens\" or \"agent-tokens\"",
             "k.toml:3:1: missing key \"mount\" in [[token_api]]: it must be a path as in \"/{organization}/{username}/api/v1\"",
             "k.toml:4:1: missing key \"name\" in [[upstream]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
             "k.toml:4:1: missing key \"endpoints\" in [[upstream]]: it must be an array, each item a server as in \"http://127.0.0.1:3000\"",
@@ -115,11 +115,69 @@ fn closed_sets_say_their_words() {
 fn what_is_planned_is_called_unavailable_not_unknown() {
     expect("[store]\nkind = 'sqlite'\n", &["2:8: \"kind\" must be \"embedded\", found \"sqlite\""]);
     expect(
-        "[store]\nkind = 'redis'\nurl = 'redis://127.0.0.1'\n[[token_api]]\nname = 't'\nstyle = 'tenant-tokens'\nmount = '/t'\nprefix = 'sk-'\n",
+        "[store]\nkind = 'redis'\nurl = 'redis://127.0.0.1'\n[[token_api]]\nname = 't'\nstyle = 'accounts'\nmount = '/t'\nsession = '1h'\n",
         &[
             "2:8: \"kind\" \"redis\" is not available in this version; use \"embedded\"",
-            "6:9: this \"style\" is not available in this version; use \"allowlist-jwt\"",
+            "6:9: this \"style\" is not available in this version; use \"allowlist-jwt\", \"tenant-tokens\" or \"agent-tokens\"",
         ],
+    );
+}
+
+#[test]
+fn prefixes_that_could_be_taken_for_each_other_are_refused() {
+    let api = |name: &str, keys: &str| {
+        format!("[[token_api]]\nname = '{name}'\nstyle = 'tenant-tokens'\nmount = '/{name}'\nissuer = 'id'\n{keys}\n")
+    };
+    let faults_of = |apis: &[(&str, &str)]| {
+        let issuer = "[[issuer]]\nname = 'id'\nissuer = 'https://id.example'\naudience = ['a']\njwks_url = 'https://id.example/k'\n";
+        let apis: String = apis.iter().map(|(name, keys)| api(name, keys)).collect();
+        faults(&format!("{SMALL}{issuer}{apis}"))
+    };
+    assert_eq!(faults_of(&[("a", ""), ("b", "prefix = 'sk_agt_'"), ("c", "prefix = 'x'")]), [] as [&str; 0]);
+    for (apis, why) in [
+        (&[("a", ""), ("b", "")][..], "\"prefix\" \"sk-\" is that of the [[token_api]] on line"),
+        (&[("a", ""), ("b", "prefix = 'sk-x'")], "\"prefix\" \"sk-x\" cannot be told from \"sk-\" of the [[token_api]]"),
+        (&[("a", ""), ("b", "prefix = 's'")], "\"prefix\" \"s\" cannot be told from \"sk-\" of the [[token_api]]"),
+        (&[("a", "prefix = 'eyes-'")], "every JWT begins with \"ey\""),
+        (&[("a", "prefix = 'e'")], "every JWT begins with \"ey\""),
+        (&[("a", "prefix = ''")], "\"prefix\" must be 1 to 32 letters"),
+        (&[("a", "prefix = 'é-'")], "\"prefix\" must be 1 to 32 letters"),
+        (&[("a", "prefix = 'a b'")], "\"prefix\" must be 1 to 32 letters"),
+        (&[("a", "algorithm = 'HS256'")], "\"algorithm\" is of no use here"),
+    ] {
+        let faults = faults_of(apis);
+        assert!(faults.len() == 1 && faults[0].contains(why), "{why}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_token_api_names_issuers_that_are_there() {
+    let api = |style: &str, issuer: &str| {
+        faults(&format!("{SMALL}[[token_api]]\nname = 'a'\nstyle = '{style}'\nmount = '/a'\n{issuer}\n"))
+    };
+    for (style, issuer, why) in [
+        ("tenant-tokens", "", "this [[token_api]] has nobody to make tokens for: name an [[issuer]]"),
+        ("agent-tokens", "", "this [[token_api]] has nobody to make tokens for: name an [[issuer]]"),
+        ("agent-tokens", "issuer = []", "\"issuer\" must not be empty"),
+        ("agent-tokens", "issuer = 7", "\"issuer\" must be the name of an [[issuer]], or an array of those"),
+        ("tenant-tokens", "issuer = 'nobody'", "no [[issuer]] has the name \"nobody\"; there is no [[issuer]]"),
+        ("allowlist-jwt", "issuer = 'nobody'", "\"issuer\" is of no use here"),
+        ("allowlist-jwt", "prefix = 'x-'", "\"prefix\" is of no use here"),
+    ] {
+        let faults = api(style, issuer);
+        assert!(faults.iter().any(|fault| fault.contains(why)), "{why}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_tenant_is_looked_for_only_in_a_path_that_names_one() {
+    expect(
+        "tenant_param = 'org'\n",
+        &["1:16: \"tenant_param\": {org} is no segment of this route's path"],
+    );
+    expect(
+        "resolve_tenant = true\n",
+        &["1:18: \"resolve_tenant\" is of no use here: the path names no tenant of a caller"],
     );
 }
 
@@ -412,7 +470,7 @@ fn columns_count_characters() {
     expect(
         "keys = { 'äö' = '€', issuer = 1 }\n",
         &[
-            "1:1: unknown key \"keys\" in [[route]]; known are upstream, host, path, methods, public, accept, forward_credential, require",
+            "1:1: unknown key \"keys\" in [[route]]; known are upstream, host, path, methods, public, accept, forward_credential, require, tenant_param, resolve_tenant",
         ],
     );
     expect(

@@ -5,7 +5,8 @@ use crate::config::file::Value;
 
 /// Keys of the user's own choosing, whose values may have several types.
 fn is_free(path: &str, value: &Value) -> bool {
-    match path.strip_prefix("issuer.required_claims") {
+    let below = |key| path.strip_prefix(key);
+    match below("issuer.required_claims").or_else(|| below("route.require.claims")) {
         Some("") => matches!(value, Value::Table(_)),
         Some(_) => matches!(value, Value::Integer { value: Some(_), .. } | Value::Boolean(_) | Value::Table(_)),
         None => false,

@@ -1,3 +1,6 @@
 //! The faces, as their callers see them; the folders mirror the URLs.
 
+mod agent_tokens;
 mod allowlist_jwt;
+mod platform;
+mod tenant_tokens;

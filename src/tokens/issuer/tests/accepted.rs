@@ -183,13 +183,10 @@ fn another_configuration_ends_what_the_old_one_let_pass() {
 }
 
 #[test]
-fn the_memory_is_bounded_and_no_digest_is_that_of_a_token_of_ours() {
-    use crate::tokens::keyring::CredentialSort;
+fn the_memory_is_bounded() {
     let set = usual();
     for number in 0..300 {
         passed(verify(&set, with_claims(json!({"jti": number.to_string()}))));
     }
     assert!(set.len() <= 100, "{}", set.len());
-    let pepper = Pepper::new(SecretBytes::new([9; 32]));
-    assert_ne!(set.digest(b"x"), pepper.digest(CredentialSort::SignedToken, b"x"));
 }
