@@ -19,6 +19,7 @@ use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::Pepper;
+use crate::tokens::lease::Lease;
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
@@ -46,7 +47,7 @@ impl Parts {
             .map_err(|fault| with_sources(&fault))?;
         Ok(Self {
             store,
-            cache: Arc::new(TokenCache::new(config.limits.cached_tokens)),
+            cache: Arc::new(TokenCache::new(config.limits.cached_tokens, Lease::endless())),
             signed: Arc::new(signed),
             pepper: Arc::new(keys.pepper),
             deadline: config.store.timeout,

@@ -9,5 +9,5 @@ pub mod token;
 pub use access::RevokeVerdict;
 pub use identity::Identity;
 pub use record::{Owner, Record, RecordKind};
-pub use time::{Moment, Timestamp};
+pub use time::{Moment, Timestamp, Uptime};
 pub use token::{RawToken, TokenDigest, TokenId};

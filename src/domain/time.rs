@@ -1,7 +1,7 @@
 //! Points of the wall clock, as values: nothing in here reads a clock.
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +93,37 @@ pub struct Moment {
     /// What the calendar says.
     pub wall: Timestamp,
     /// What the stop-watch says.
-    pub monotonic: Instant,
+    pub uptime: Uptime,
+}
+
+/// A point of a clock that only ever goes forward, suspension included: nanoseconds since the machine was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uptime(u64);
+
+impl Uptime {
+    /// From nanoseconds since the start of the machine.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the start of the machine.
+    #[must_use]
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This moment plus `span`; saturates at the end of time.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero if it is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
 }
 
 #[cfg(test)]

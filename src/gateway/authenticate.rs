@@ -104,7 +104,8 @@ pub(super) async fn admit(
     let now = exchange.now();
     // Taken before the answer is looked for: what is invalidated later is then noticed.
     let fence = authenticator.cache().fence(&digest);
-    if let Some(admitted) = gateway.remembered.borrow_mut().recall(&digest, fence) {
+    let is_certain = authenticator.cache().lease().holds(now.uptime);
+    if is_certain && let Some(admitted) = gateway.remembered.borrow_mut().recall(&digest, fence) {
         gateway.counters.cache_hits.add(1);
         if admitted.caller.token.is_expired(now.wall) {
             return Err(Refusal::BadCredential(Refused::Expired));

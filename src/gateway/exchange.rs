@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
@@ -12,7 +12,8 @@ use http::{Method, Request, StatusCode};
 use super::authenticate::Admitted;
 use super::client::ClientConnection;
 use super::worker::{Local, WorkerGateway};
-use crate::domain::{Moment, Timestamp};
+use crate::domain::Moment;
+use crate::tokens::clock;
 
 /// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64 random bits of the worker,
 /// and a counter that is spread by an odd multiplier so that neighbours do not look alike.
@@ -63,11 +64,6 @@ fn hex(digit: u8) -> u8 {
     if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
 }
 
-/// One reading of both clocks.
-pub(super) fn read_clocks() -> Moment {
-    Moment { wall: Timestamp::from_system(SystemTime::now()), monotonic: Instant::now() }
-}
-
 /// See the module.
 pub(super) struct Exchange {
     pub(super) id: RequestId,
@@ -95,7 +91,7 @@ impl Exchange {
         client.body_is_unread.set(!request.body().is_end_stream());
         Self {
             id: gateway.ids.next(),
-            begun: read_clocks(),
+            begun: clock::read(),
             client: Rc::clone(client),
             method: request.method().clone(),
             target: None,
@@ -144,7 +140,7 @@ impl Exchange {
 
     /// Counts and logs, when the last byte of the response has been handed over or the client has gone.
     pub(super) fn end(&self, gateway: &WorkerGateway, body_bytes: u64, is_complete: bool) {
-        let took = self.begun.monotonic.elapsed();
+        let took = clock::uptime().since(self.begun.uptime);
         gateway.counters.requests.count(self.status.as_u16());
         gateway.counters.durations.observe(took);
         if let Some((reason, _)) = &self.refusal {

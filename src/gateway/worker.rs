@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::authenticate::Remembered;
 use super::client::ClientConnection;
-use super::exchange::{RequestIds, read_clocks};
+use super::exchange::RequestIds;
 use super::forward::ForwardedBody;
 use super::plan::Plan;
 use crate::domain::{Timestamp, TokenDigest};
@@ -18,6 +18,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::metrics::WorkerCounters;
 use crate::tokens::authenticator::Authenticator;
+use crate::tokens::clock;
 use crate::tokens::service::TokenService;
 use crate::tokens::store::Store;
 use crate::upstream::Upstream;
@@ -152,15 +153,16 @@ impl WorkerGateway {
 
     /// Closes every WebSocket, event stream and long response whose token has been revoked or has expired (DESIGN.md, section 5:
     /// within a second, so this is to be called every half). A broken fence only says that it may have been: the cache and
-    /// the store say whether it was. While the store cannot tell, nothing is closed that did not expire.
+    /// the store say whether it was. While the store cannot tell, nothing is closed that did not expire, until the lease's terms
+    /// say that it has been too long.
     pub fn end_revoked(self: &Rc<Self>) {
-        let now = read_clocks();
+        let now = clock::read();
         let cache = self.shared.authenticator.cache();
         let mut doubtful = Vec::new();
         self.clients.borrow_mut().retain(|client| {
             let Some(client) = client.upgrade() else { return false };
             if let Some((admitted, fence)) = client.open_for() {
-                if admitted.caller.token.is_expired(now.wall) {
+                if admitted.caller.token.is_expired(now.wall) || !cache.lease().tolerates_open(now.uptime) {
                     client.cut();
                 } else if !cache.stands(&admitted.caller.digest, fence) {
                     doubtful.push((client, admitted));

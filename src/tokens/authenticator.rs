@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{Answer, FlightOutcome, Join, Leader, TokenCache};
+use super::clock;
 use super::keyring::{CredentialSort, Pepper};
 use super::signed::{SignedClaims, SignedTokenFault, SignedTokens};
 use super::store::{Store, StoreError};
@@ -73,7 +74,7 @@ impl Authenticator {
     /// What the cache says: the hit path, without a signature check and without the store.
     #[must_use]
     pub fn recall(&self, digest: TokenDigest, now: Moment) -> Option<Verdict> {
-        self.cache.recall(&digest, now.monotonic).map(|answer| judge(digest, answer, now))
+        self.cache.recall(&digest, now.uptime).map(|answer| judge(digest, answer, now))
     }
 
     /// Whether a token that once passed is still good: for what is open already. Asked of the cache first, then of the store.
@@ -85,13 +86,15 @@ impl Authenticator {
         if caller.token.is_expired(now.wall) {
             return Ok(false);
         }
-        match self.cache.recall(&caller.digest, now.monotonic) {
+        match self.cache.recall(&caller.digest, now.uptime) {
             Some(Answer::Present(_) | Answer::PresentOnce(_)) => return Ok(true),
             Some(Answer::Absent) => return Ok(false),
             None => {}
         }
         let found = tokio::time::timeout(self.deadline, self.store.find(caller.digest)).await;
-        Ok(found.unwrap_or(Err(StoreError::TimedOut))?.is_some_and(|record| !record.is_expired(now.wall)))
+        let found = found.unwrap_or(Err(StoreError::TimedOut))?;
+        self.cache.lease().held().await?;
+        Ok(found.is_some_and(|record| !record.is_expired(now.wall)))
     }
 
     /// The whole check, for a token that the cache does not know: signature first, so that a forged one costs the store
@@ -99,7 +102,8 @@ impl Authenticator {
     ///
     /// # Errors
     ///
-    /// When the store cannot tell, or not within the deadline.
+    /// When the store cannot tell, or not within the deadline; when there is no lease, and what is remembered may not be used
+    /// without one.
     ///
     /// # Cancel safety
     ///
@@ -112,7 +116,15 @@ impl Authenticator {
             Ok(claims) => claims,
             Err(fault) => return Ok(Verdict::Refused(fault.into())),
         };
-        let mut flight = match self.cache.join(digest, now.monotonic) {
+        let mut now = now;
+        if !self.cache.lease().holds(now.uptime) {
+            if let Some(answer) = self.cache.recall_stale(&digest, now.uptime) {
+                return Ok(judge(digest, answer, now));
+            }
+            self.cache.lease().held().await?;
+            now = clock::read();
+        }
+        let mut flight = match self.cache.join(digest, now.uptime) {
             Join::Answer(answer) => return Ok(judge(digest, answer, now)),
             Join::Follower(flight) => flight,
             Join::Leader(leader) => {
@@ -146,11 +158,17 @@ async fn read(leader: Leader, store: Arc<dyn Store>, claims: SignedClaims, deadl
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(StoreError::TimedOut),
         };
-        if leader.land(fence, outcome, std::time::Instant::now()).is_ok() {
+        // The lease may have ended meanwhile. What was read still counts under the next one if the fence stands then: it would
+        // not, had the record been removed.
+        let outcome = match leader.lease().held().await {
+            Ok(()) => outcome,
+            Err(fault) => Err(fault),
+        };
+        if leader.land(fence, outcome, clock::uptime()).is_ok() {
             return;
         }
     }
-    let _ = leader.land(leader.fence(), Err(StoreError::Overloaded), std::time::Instant::now());
+    let _ = leader.land(leader.fence(), Err(StoreError::Overloaded), clock::uptime());
 }
 
 /// The record must say what the token says: they were made together.

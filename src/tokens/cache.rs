@@ -1,12 +1,14 @@
 //! The verified-token cache: what every request asks first.
 //!
-//! It may only ever answer with what the store would have answered. Three rules make that so:
+//! It may only ever answer with what the store would have answered. Four rules make that so:
 //!
 //! * **Fences.** Before a read of the store is sent, the reader takes a [`Fence`]: the epoch and the generation of the
 //!   token's shard. What the read brings is put in only if both still stand. An invalidation removes the entry and raises the
 //!   generation in one step, so a read that was under way cannot bring back what was revoked meanwhile.
 //! * **Single flight.** All who miss the same token share one read ([`Join`]). A flight whose fence was broken is flown again;
 //!   nobody who asked after a revocation gets an answer from before it.
+//! * **The lease.** What is remembered is used, and what was read is handed on, only while the [`Lease`] holds: without one, a
+//!   revocation may have been missed.
 //! * **Bounds.** The number of entries is bounded (least valuable out first); unknown tokens are remembered for at most
 //!   [`ABSENT_FOR`], and forgotten at once when they are made.
 //!
@@ -19,15 +21,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 use tokio::sync::watch;
 
+use super::lease::Lease;
 use super::store::StoreError;
 use super::verified::Verified;
-use crate::domain::TokenDigest;
+use crate::domain::{TokenDigest, Uptime};
 
 /// How long an unknown token is remembered as unknown, at most: so that a client that repeats a revoked token costs the
 /// store one read a second, not one a request.
@@ -55,7 +58,7 @@ pub type FlightOutcome = Result<Answer, StoreError>;
 #[derive(Clone)]
 enum Entry {
     Present(Arc<Verified>),
-    Absent { until: Instant },
+    Absent { until: Uptime },
 }
 
 type Flights = HashMap<TokenDigest, watch::Receiver<Option<FlightOutcome>>>;
@@ -69,6 +72,7 @@ pub struct TokenCache {
     /// A lock is held for a few instructions, and never across an await.
     stripes: Box<[Mutex<Flights>]>,
     refused_fills: AtomicU64,
+    lease: Lease,
 }
 
 /// The state of the world before a read: see the module's first rule.
@@ -91,7 +95,7 @@ pub enum Join {
 impl TokenCache {
     /// A cache of at most `capacity` tokens; 0 remembers nothing, every request then reads the store.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize, lease: Lease) -> Self {
         Self {
             entries: quick_cache::sync::Cache::with(
                 capacity.min(4096),
@@ -104,12 +108,30 @@ impl TokenCache {
             generations: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             refused_fills: AtomicU64::new(0),
+            lease,
         }
     }
 
-    /// What is remembered of the token at `now`.
+    /// The lease under which all of it may be used.
     #[must_use]
-    pub fn recall(&self, digest: &TokenDigest, now: Instant) -> Option<Answer> {
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// What is remembered of the token at `now`; nothing, without a lease.
+    #[must_use]
+    pub fn recall(&self, digest: &TokenDigest, now: Uptime) -> Option<Answer> {
+        if self.lease.holds(now) { self.remembered(digest, now) } else { None }
+    }
+
+    /// What is remembered of a token that was good when the lease still held, if that may be used without one.
+    #[must_use]
+    pub fn recall_stale(&self, digest: &TokenDigest, now: Uptime) -> Option<Answer> {
+        let answer = if self.lease.tolerates_stale(now) { self.remembered(digest, now) } else { None };
+        answer.filter(|answer| !matches!(answer, Answer::Absent))
+    }
+
+    fn remembered(&self, digest: &TokenDigest, now: Uptime) -> Option<Answer> {
         match self.entries.get(digest)? {
             Entry::Present(token) => Some(Answer::Present(token)),
             Entry::Absent { until } if now < until => Some(Answer::Absent),
@@ -132,7 +154,7 @@ impl TokenCache {
 
     /// Asks to read the store for a token that was missed.
     #[must_use]
-    pub fn join(self: &Arc<Self>, digest: TokenDigest, now: Instant) -> Join {
+    pub fn join(self: &Arc<Self>, digest: TokenDigest, now: Uptime) -> Join {
         let mut flights = self.stripe(&digest);
         if let Some(flight) = flights.get(&digest) {
             return Join::Follower(flight.clone());
@@ -207,7 +229,7 @@ pub struct Leader {
     landed: watch::Sender<Option<FlightOutcome>>,
 }
 
-/// The fence was broken while the read was under way: read again.
+/// The fence was broken while the read was under way, or the lease ended: read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FenceBroken;
 
@@ -224,6 +246,12 @@ impl Leader {
         self.landed.subscribe()
     }
 
+    /// What the answer will be used under.
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        &self.cache.lease
+    }
+
     /// Take it before the read is sent.
     #[must_use]
     pub fn fence(&self) -> Fence {
@@ -234,16 +262,19 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// When the fence no longer stands; nobody has been told anything then.
-    pub fn land(&self, fence: Fence, outcome: FlightOutcome, now: Instant) -> Result<(), FenceBroken> {
+    /// When the fence no longer stands, or the lease does not hold; nobody has been told anything then.
+    pub fn land(&self, fence: Fence, outcome: FlightOutcome, now: Uptime) -> Result<(), FenceBroken> {
         let mut flights = self.cache.stripe(&self.digest);
-        if outcome.is_ok() && !self.cache.stands(&self.digest, fence) {
+        let is_certain = self.cache.stands(&self.digest, fence) && self.cache.lease.holds(now);
+        if outcome.is_ok() && !is_certain {
             self.cache.refused_fills.fetch_add(1, Ordering::Relaxed);
             return Err(FenceBroken);
         }
         match &outcome {
             Ok(Answer::Present(token)) => self.cache.entries.insert(self.digest, Entry::Present(Arc::clone(token))),
-            Ok(Answer::Absent) => self.cache.entries.insert(self.digest, Entry::Absent { until: now + ABSENT_FOR }),
+            Ok(Answer::Absent) => {
+                self.cache.entries.insert(self.digest, Entry::Absent { until: now.after(ABSENT_FOR) })
+            }
             Ok(Answer::PresentOnce(_)) | Err(_) => {}
         }
         flights.remove(&self.digest);

@@ -34,8 +34,10 @@ impl std::fmt::Debug for SecretBytes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CredentialSort {
-    /// A JWT that this fleet signed.
+    /// A JWT, of whomever.
     SignedToken = 1,
+    /// A token with a prefix and a MAC.
+    OpaqueToken = 2,
 }
 
 /// The pepper: turns tokens into digests. It is not in the store, so that who reads the store learns no token, and who
@@ -72,6 +74,12 @@ impl Pepper {
     #[must_use]
     pub fn record_key(&self) -> SecretBytes {
         derive(&self.secret, b"keyward record seal v1")
+    }
+
+    /// The key under which opaque tokens are told from made-up ones.
+    #[must_use]
+    pub fn opaque_key(&self) -> SecretBytes {
+        derive(&self.secret, b"keyward opaque token mac v1")
     }
 
     /// What tells one pepper from another without telling anything of it: kept in the store, so that an instance with other

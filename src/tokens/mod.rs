@@ -2,8 +2,11 @@
 
 pub mod authenticator;
 pub mod cache;
+pub mod clock;
 pub mod command;
 pub mod keyring;
+pub mod lease;
+pub mod opaque;
 pub mod service;
 pub mod signed;
 pub mod store;

@@ -2,6 +2,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::domain::{Identity, Record, RecordKind, Timestamp, TokenId};
+use crate::tokens::clock;
+use crate::tokens::lease::LeaseTerms;
 
 fn digest(n: u64) -> TokenDigest {
     let mut bytes = [0; 32];
@@ -26,7 +28,7 @@ fn present() -> Answer {
 }
 
 fn lead(cache: &Arc<TokenCache>, of: TokenDigest) -> Leader {
-    match cache.join(of, Instant::now()) {
+    match cache.join(of, clock::uptime()) {
         Join::Leader(leader) => leader,
         Join::Answer(_) | Join::Follower(_) => panic!("expected to lead"),
     }
@@ -38,34 +40,34 @@ fn is_present(answer: Option<Answer>) -> bool {
 
 #[test]
 fn a_fill_that_was_under_way_during_an_invalidation_is_refused() {
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
     let fence = leader.fence();
     cache.invalidate(&digest(1));
-    assert_eq!(leader.land(fence, Ok(present()), Instant::now()), Err(FenceBroken));
-    assert!(cache.recall(&digest(1), Instant::now()).is_none());
+    assert_eq!(leader.land(fence, Ok(present()), clock::uptime()), Err(FenceBroken));
+    assert!(cache.recall(&digest(1), clock::uptime()).is_none());
     assert_eq!(cache.refused_fills(), 1);
     // It reads again, and then it lands.
-    assert_eq!(leader.land(leader.fence(), Ok(Answer::Absent), Instant::now()), Ok(()));
+    assert_eq!(leader.land(leader.fence(), Ok(Answer::Absent), clock::uptime()), Ok(()));
 }
 
 #[test]
 fn dropping_everything_breaks_every_fence() {
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
-    leader.land(leader.fence(), Ok(present()), Instant::now()).expect("lands");
+    leader.land(leader.fence(), Ok(present()), clock::uptime()).expect("lands");
     let fence = cache.fence(&digest(1));
     let under_way = lead(&cache, digest(2));
     let before = under_way.fence();
     cache.invalidate_all();
-    assert!(cache.recall(&digest(1), Instant::now()).is_none() && cache.is_empty());
+    assert!(cache.recall(&digest(1), clock::uptime()).is_none() && cache.is_empty());
     assert!(!cache.stands(&digest(1), fence));
-    assert_eq!(under_way.land(before, Ok(present()), Instant::now()), Err(FenceBroken));
+    assert_eq!(under_way.land(before, Ok(present()), clock::uptime()), Err(FenceBroken));
 }
 
 #[test]
 fn a_copy_kept_outside_is_told_of_an_invalidation_by_its_fence() {
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let fence = cache.fence(&digest(1));
     assert!(cache.stands(&digest(1), fence));
     cache.invalidate(&digest(2));
@@ -76,10 +78,10 @@ fn a_copy_kept_outside_is_told_of_an_invalidation_by_its_fence() {
 
 #[tokio::test]
 async fn all_who_miss_share_one_read_and_its_error_is_not_remembered() {
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
-    let Join::Follower(mut follower) = cache.join(digest(1), Instant::now()) else { panic!("expected to follow") };
-    leader.land(leader.fence(), Err(StoreError::TimedOut), Instant::now()).expect("an error needs no fence");
+    let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else { panic!("expected to follow") };
+    leader.land(leader.fence(), Err(StoreError::TimedOut), clock::uptime()).expect("an error needs no fence");
     let outcome = follower.wait_for(Option::is_some).await.expect("landed").clone();
     assert!(matches!(outcome, Some(Err(StoreError::TimedOut))));
     drop(leader);
@@ -88,9 +90,9 @@ async fn all_who_miss_share_one_read_and_its_error_is_not_remembered() {
 
 #[tokio::test]
 async fn a_leader_that_dies_frees_those_who_wait_and_the_token() {
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
-    let Join::Follower(mut follower) = cache.join(digest(1), Instant::now()) else { panic!("expected to follow") };
+    let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else { panic!("expected to follow") };
     drop(leader);
     assert!(follower.wait_for(Option::is_some).await.is_err());
     let _ = lead(&cache, digest(1));
@@ -98,31 +100,31 @@ async fn a_leader_that_dies_frees_those_who_wait_and_the_token() {
 
 #[test]
 fn an_unknown_token_is_remembered_for_a_second_and_forgotten_when_it_is_made() {
-    let cache = Arc::new(TokenCache::new(100));
-    let now = Instant::now();
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
+    let now = clock::uptime();
     let leader = lead(&cache, digest(1));
     leader.land(leader.fence(), Ok(Answer::Absent), now).expect("lands");
     assert!(matches!(cache.recall(&digest(1), now), Some(Answer::Absent)));
-    assert!(cache.recall(&digest(1), now + ABSENT_FOR).is_none());
+    assert!(cache.recall(&digest(1), now.after(ABSENT_FOR)).is_none());
     cache.invalidate(&digest(1));
     assert!(cache.recall(&digest(1), now).is_none());
 }
 
 #[test]
 fn what_changes_with_use_is_answered_but_not_remembered() {
-    let cache = Arc::new(TokenCache::new(100));
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
     let Answer::Present(token) = present() else { panic!() };
-    leader.land(leader.fence(), Ok(Answer::PresentOnce(token)), Instant::now()).expect("lands");
-    assert!(cache.recall(&digest(1), Instant::now()).is_none());
+    leader.land(leader.fence(), Ok(Answer::PresentOnce(token)), clock::uptime()).expect("lands");
+    assert!(cache.recall(&digest(1), clock::uptime()).is_none());
 }
 
 #[test]
 fn the_number_of_entries_is_bounded() {
-    let cache = Arc::new(TokenCache::new(1000));
+    let cache = Arc::new(TokenCache::new(1000, Lease::endless()));
     for n in 0..20_000 {
         let leader = lead(&cache, digest(n * 7919));
-        leader.land(leader.fence(), Ok(present()), Instant::now()).expect("lands");
+        leader.land(leader.fence(), Ok(present()), clock::uptime()).expect("lands");
     }
     assert!(cache.len() <= 1000, "{}", cache.len());
 }
@@ -132,7 +134,7 @@ fn the_number_of_entries_is_bounded() {
 #[test]
 fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
     const TOKENS: u64 = 32;
-    let cache = Arc::new(TokenCache::new(1000));
+    let cache = Arc::new(TokenCache::new(1000, Lease::endless()));
     let store: Arc<Vec<AtomicBool>> = Arc::new((0..TOKENS).map(|_| AtomicBool::new(true)).collect());
     // What has been revoked and answered.
     let revoked: Arc<Vec<AtomicBool>> = Arc::new((0..TOKENS).map(|_| AtomicBool::new(false)).collect());
@@ -148,9 +150,9 @@ fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
                     let n = (random >> 33) % TOKENS;
                     let at = usize::try_from(n).expect("small");
                     let dead_before = revoked[at].load(Ordering::Acquire);
-                    let answered = match cache.recall(&digest(n), Instant::now()) {
+                    let answered = match cache.recall(&digest(n), clock::uptime()) {
                         Some(answer) => Some(answer),
-                        None => match cache.join(digest(n), Instant::now()) {
+                        None => match cache.join(digest(n), clock::uptime()) {
                             Join::Answer(answer) => Some(answer),
                             Join::Follower(flight) => flight.borrow().clone().and_then(Result::ok),
                             Join::Leader(leader) => loop {
@@ -158,7 +160,7 @@ fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
                                 let read = store[at].load(Ordering::Acquire);
                                 std::thread::yield_now();
                                 let answer = if read { present() } else { Answer::Absent };
-                                if leader.land(fence, Ok(answer.clone()), Instant::now()).is_ok() {
+                                if leader.land(fence, Ok(answer.clone()), clock::uptime()).is_ok() {
                                     break Some(answer);
                                 }
                             },
@@ -173,7 +175,7 @@ fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
         for n in 0..TOKENS {
             let at = usize::try_from(n).expect("small");
             // Only once it has been filled at least once, so that there is something to revoke.
-            while !is_present(cache.recall(&digest(n), Instant::now())) {
+            while !is_present(cache.recall(&digest(n), clock::uptime())) {
                 std::thread::yield_now();
             }
             store[at].store(false, Ordering::Release);
@@ -183,4 +185,28 @@ fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
         stop.store(true, Ordering::Release);
     });
     assert_eq!(wrong.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn without_a_lease_nothing_is_recalled_and_nothing_lands() {
+    let second = Duration::from_secs(1);
+    let terms = LeaseTerms { span: second, staleness: 5 * second, open: second, patience: Duration::ZERO };
+    let cache = Arc::new(TokenCache::new(100, Lease::pending(terms)));
+    let now = clock::uptime();
+    let leader = lead(&cache, digest(1));
+    assert_eq!(leader.land(leader.fence(), Ok(present()), now), Err(FenceBroken));
+    cache.lease().grant(now);
+    assert_eq!(leader.land(leader.fence(), Ok(present()), now), Ok(()));
+    let absent = lead(&cache, digest(2));
+    assert_eq!(absent.land(absent.fence(), Ok(Answer::Absent), now), Ok(()));
+    assert!(is_present(cache.recall(&digest(1), now)) && cache.recall(&digest(2), now).is_some());
+
+    // It has run out: only what was good is still told, to who may use it so, and not for ever.
+    let lapsed = now.after(second);
+    assert!(cache.recall(&digest(1), lapsed).is_none() && cache.recall(&digest(2), lapsed).is_none());
+    assert!(is_present(cache.recall_stale(&digest(1), lapsed)) && cache.recall_stale(&digest(2), lapsed).is_none());
+    assert!(cache.recall_stale(&digest(1), now.after(5 * second)).is_none());
+    // A new lease: nothing was missed, so nothing was forgotten.
+    cache.lease().grant(lapsed);
+    assert!(is_present(cache.recall(&digest(1), lapsed)));
 }

@@ -1,0 +1,419 @@
+//! The link: the one connection on which an instance learns of removals, and by which it earns its lease.
+//!
+//! A term of the link, from its establishment to its end:
+//!
+//! 1. find the master, connect, tie the store to our keys;
+//! 2. subscribe to the fleet's announcements and to our confirmations, and switch broadcast tracking of all records on;
+//! 3. drop everything that is remembered: what happened before is unknown;
+//! 4. heartbeat and proof; with the first of them the **site** is published, and data connections may be made to it;
+//! 5. heartbeat and proof, four times in a lease, one at a time, until the connection ends, another server is master, or it
+//!    has been silent while somebody else who asks gets answers.
+//!
+//! The heartbeat is a write, so an isolated master refuses it (`min-replicas-to-write`). The **proof** is a `PING` that is sent
+//! when the heartbeat has been answered: Redis writes broadcast invalidations at the end of the turn of its event loop, so
+//! the heartbeat's answer may overtake those of its own turn, but the proof is executed in a later one. When it has been
+//! answered, everything that was removed before the heartbeat was executed has been dropped, and the lease counts from the
+//! moment before the heartbeat was sent.
+//!
+//! What comes over the link is acted upon where it is read, before anything that comes behind it: no queue, no other task.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::aio::{AsyncPushSender, SendError};
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::connection::Connection;
+use super::data::Site;
+use super::fleet::{Announcement, Dropped, Fleet, read_confirmation};
+use super::layout::Layout;
+use super::node::Nodes;
+use super::operations;
+use super::pace::back_off;
+use super::site_fault::SiteFault;
+use crate::domain::{TokenDigest, Uptime};
+use crate::tokens::clock;
+
+/// Heartbeats in the time of one lease: so many may be lost or late, less one, before it ends.
+const BEATS: u32 = 4;
+
+/// How often, at most, another server is looked for while the link is silent.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Confirmations that wait to be sent; more are left out, and whoever waits for them waits for our lease to end instead.
+const MOST_CONFIRMATIONS: usize = 4096;
+
+/// What a link needs to know.
+pub(super) struct Link {
+    pub(super) nodes: Arc<Nodes>,
+    pub(super) layout: Layout,
+    pub(super) fleet: Arc<Fleet>,
+    /// What tells our keys from those of others.
+    pub(super) fingerprint: Vec<u8>,
+    /// Where the master is, for the data connections; `None`: nowhere.
+    pub(super) site: watch::Sender<Option<Arc<Site>>>,
+    /// Terms that data connections have found to be over, by the answer of a server that is no longer master.
+    pub(super) abandoned: watch::Receiver<u64>,
+    pub(super) state: Arc<LinkState>,
+}
+
+/// What can be seen of the link from outside.
+#[derive(Debug, Default)]
+pub(super) struct LinkState {
+    /// How often it has been established.
+    pub(super) terms: AtomicU64,
+    /// How often the data turned out to be other data than before.
+    pub(super) generations_lost: AtomicU64,
+    /// How often everything was dropped.
+    pub(super) drops: AtomicU64,
+    /// Why there is no link.
+    pub(super) fault: std::sync::Mutex<Option<String>>,
+}
+
+/// Why a term ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error(transparent)]
+    Site(#[from] SiteFault),
+    #[error("the connection was lost")]
+    Lost,
+    #[error("the server is no longer the master")]
+    Abandoned,
+    #[error("the link is silent, and the server answers others")]
+    Silent,
+    #[error("the store belongs to other keys: this instance's [keys] differ from those of its fleet")]
+    OtherKeys,
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl End {
+    fn is_definitive(&self) -> bool {
+        match self {
+            Self::Site(fault) => fault.is_definitive(),
+            Self::OtherKeys => true,
+            Self::Lost | Self::Abandoned | Self::Silent | Self::Refused(_) => false,
+        }
+    }
+}
+
+/// The pause after a fault that will stay until somebody changes something.
+const DEFINITIVE_PAUSE: Duration = Duration::from_secs(5);
+
+impl Link {
+    /// Keeps the link, for as long as it is polled.
+    pub(super) async fn run(mut self) {
+        let mut failures = 0;
+        let mut said = String::new();
+        loop {
+            let terms = self.state.terms.load(Ordering::Relaxed);
+            let end = match self.term().await {
+                Ok(never) => match never {},
+                Err(end) => end,
+            };
+            self.site.send_replace(None);
+            self.fleet.unlinked(clock::uptime());
+            let words = end.to_string();
+            let was_up = self.state.terms.load(Ordering::Relaxed) != terms;
+            if was_up {
+                tracing::warn!(reason = %words, "the link to the store has ended");
+            } else if words != said {
+                tracing::error!(reason = %words, "there is no link to the store");
+            }
+            said.clone_from(&words);
+            *self.state.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(words);
+            failures = if was_up { 1 } else { failures + 1 };
+            let pause = if end.is_definitive() { DEFINITIVE_PAUSE.max(back_off(failures)) } else { back_off(failures) };
+            sleep(pause).await;
+        }
+    }
+
+    async fn term(&mut self) -> Result<std::convert::Infallible, End> {
+        let address = self.nodes.discover().await?;
+        let term = self.state.terms.load(Ordering::Relaxed) + 1;
+        let (sender, mut confirmations) = mpsc::channel(MOST_CONFIRMATIONS);
+        let pushes = Pushes::new(&self.layout, Arc::clone(&self.fleet), Arc::clone(&self.state), sender);
+        let channels = [pushes.revoked.clone(), pushes.confirmed.clone()];
+        let (mut connection, facts) = self.nodes.connect(&address, Some(Arc::new(pushes))).await?;
+        let patience = self.nodes.settings().timeouts.connect;
+        let generation = within(patience, self.establish(&mut connection, &channels)).await?;
+        let mut generation = Known(generation);
+
+        self.state.terms.store(term, Ordering::Relaxed);
+        *self.state.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        let site = Site { address: address.clone(), run_id: facts.run_id, term };
+        self.site.send_replace(Some(Arc::new(site)));
+        tracing::info!(server = %address, term, "the link to the store is up");
+
+        let interval = self.fleet.cache().lease().terms().span / BEATS;
+        let mut next = Instant::now() + interval;
+        loop {
+            {
+                // Between two heartbeats.
+                let rest = pin!(sleep_until(next));
+                self.attend(&connection, &mut confirmations, term, rest).await?;
+            }
+            next = Instant::now() + interval;
+            let sent = clock::uptime();
+            let beat = pin!(beat(&self.layout, self.fleet.me(), connection.clone()));
+            match self.attend_beat(&connection, &mut confirmations, term, beat).await? {
+                Ok(current) => {
+                    self.compare(&mut generation, current);
+                    self.fleet.cache().lease().grant(sent);
+                }
+                Err(fault) if fault.is_moved => return Err(End::Abandoned),
+                // The server answers, and does not take it: full, or without its replicas. The lease runs out meanwhile.
+                Err(fault) => tracing::warn!(reason = %fault.words, "the store refused a heartbeat"),
+            }
+        }
+    }
+
+    /// Steps 1 to 4, after connecting. Returns the generation of the data.
+    async fn establish(&self, connection: &mut Connection, channels: &[String]) -> Result<String, End> {
+        let refused = |fault: redis::RedisError| End::Refused(super::site_fault::words_of(&fault));
+        match operations::bind_keys(connection, &self.layout, &self.fingerprint).await {
+            Ok(operations::Bound::Bound) => {}
+            Ok(operations::Bound::OtherKeys) => return Err(End::OtherKeys),
+            Ok(operations::Bound::Newer(layout)) => {
+                return Err(End::Refused(format!("the store has layout {layout}, which a newer keyward has written")));
+            }
+            Err(fault) => return Err(End::Refused(fault.to_string())),
+        }
+        connection.inner().subscribe(channels).await.map_err(refused)?;
+        redis::cmd("CLIENT")
+            .arg(&["TRACKING", "ON", "BCAST", "PREFIX"])
+            .arg(self.layout.records())
+            .exec_async(connection)
+            .await
+            .map_err(refused)?;
+        self.fleet.cache().invalidate_all();
+        self.state.drops.fetch_add(1, Ordering::Relaxed);
+        let sent = clock::uptime();
+        let generation = beat(&self.layout, self.fleet.me(), connection.clone())
+            .await
+            .map_err(|fault| if fault.is_moved { End::Abandoned } else { End::Refused(fault.words) })?;
+        self.fleet.linked(sent);
+        self.fleet.cache().lease().grant(sent);
+        Ok(generation)
+    }
+
+    /// Sends confirmations until `rest` is over.
+    async fn attend(
+        &mut self,
+        connection: &Connection,
+        confirmations: &mut mpsc::Receiver<Confirmation>,
+        term: u64,
+        mut rest: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), End> {
+        loop {
+            tokio::select! {
+                () = &mut rest => return Ok(()),
+                Some(confirmation) = confirmations.recv() => self.confirm(connection, confirmation),
+                () = connection.closed() => return Err(End::Lost),
+                () = abandoned(&mut self.abandoned, term) => return Err(End::Abandoned),
+            }
+        }
+    }
+
+    /// As [`attend`](Self::attend), until the heartbeat is answered. While it is overdue, another server is looked for, or another
+    /// way to the same one: the link may be half-open.
+    async fn attend_beat<T>(
+        &mut self,
+        connection: &Connection,
+        confirmations: &mut mpsc::Receiver<Confirmation>,
+        term: u64,
+        mut beat: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, End> {
+        let span = self.fleet.cache().lease().terms().span;
+        let nodes = Arc::clone(&self.nodes);
+        // Another who asks, and is answered, and even so the link stays silent a little longer: then the link is dead.
+        let mut silent = pin!(async {
+            sleep(span).await;
+            while look(&nodes).await.is_err() {
+                sleep(LOOK_EVERY).await;
+            }
+            sleep(span / BEATS).await;
+        });
+        loop {
+            tokio::select! {
+                biased;
+                answered = &mut beat => return Ok(answered),
+                () = connection.closed() => return Err(End::Lost),
+                () = abandoned(&mut self.abandoned, term) => return Err(End::Abandoned),
+                Some(confirmation) = confirmations.recv() => self.confirm(connection, confirmation),
+                () = &mut silent => return Err(End::Silent),
+            }
+        }
+    }
+
+    /// Sends a confirmation; nobody waits for its answer.
+    fn confirm(&self, connection: &Connection, confirmation: Confirmation) {
+        let mut connection = connection.clone();
+        let channel = self.layout.confirmed(&confirmation.to);
+        let payload = format!("{} {}", confirmation.number, self.fleet.me());
+        tokio::spawn(async move {
+            if confirmation.needs_proof && redis::cmd("PING").exec_async(&mut connection).await.is_err() {
+                return;
+            }
+            // Should it get lost, the other waits for our lease to end.
+            let _ = redis::cmd("PUBLISH").arg(channel).arg(payload).exec_async(&mut connection).await;
+        });
+    }
+
+    /// Other data than before: nothing of what is remembered is in it.
+    fn compare(&self, known: &mut Known, current: String) {
+        if known.0 != current {
+            tracing::error!(before = %known.0, now = %current, "the store's data has been lost or replaced");
+            known.0 = current;
+            self.fleet.cache().invalidate_all();
+            self.state.drops.fetch_add(1, Ordering::Relaxed);
+            self.state.generations_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The generation of the data, as last heard.
+struct Known(String);
+
+/// A heartbeat that was answered with a refusal, or not at all.
+struct BeatFault {
+    is_moved: bool,
+    words: String,
+}
+
+/// A heartbeat and its proof. Returns the generation of the data.
+async fn beat(layout: &Layout, me: &str, mut connection: Connection) -> Result<String, BeatFault> {
+    let explain = |fault: &redis::RedisError| BeatFault {
+        is_moved: super::fault::ends_the_term(fault),
+        words: super::site_fault::words_of(fault),
+    };
+    let generation = operations::heartbeat(&mut connection, layout, me).await.map_err(|fault| explain(&fault))?;
+    redis::cmd("PING").exec_async(&mut connection).await.map_err(|fault| explain(&fault))?;
+    Ok(generation)
+}
+
+/// Whether a server answers somebody who comes anew.
+async fn look(nodes: &Nodes) -> Result<(), SiteFault> {
+    let address = nodes.discover().await?;
+    nodes.connect(&address, None).await.map(|_| ())
+}
+
+/// Returns when a data connection has found that `term` is over.
+async fn abandoned(terms: &mut watch::Receiver<u64>, term: u64) {
+    if terms.wait_for(|abandoned| *abandoned >= term).await.is_err() {
+        // Nobody is left who could say so.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+    let late = || Err(End::Refused("it did not answer in time".into()));
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| late())
+}
+
+/// A confirmation that is to be sent.
+#[derive(Debug)]
+struct Confirmation {
+    to: String,
+    number: u64,
+    /// What it confirms was removed by commands before it, whose invalidations may still be on their way.
+    needs_proof: bool,
+}
+
+/// Acts upon what the server sends unasked.
+struct Pushes {
+    fleet: Arc<Fleet>,
+    state: Arc<LinkState>,
+    /// What keys of records begin with.
+    records: Vec<u8>,
+    revoked: String,
+    confirmed: String,
+    confirmations: mpsc::Sender<Confirmation>,
+}
+
+impl Pushes {
+    fn new(
+        layout: &Layout,
+        fleet: Arc<Fleet>,
+        state: Arc<LinkState>,
+        confirmations: mpsc::Sender<Confirmation>,
+    ) -> Self {
+        Self {
+            records: layout.records().as_bytes().to_vec(),
+            revoked: layout.revoked(),
+            confirmed: layout.confirmed(fleet.me()),
+            fleet,
+            state,
+            confirmations,
+        }
+    }
+
+    fn drop_everything(&self) {
+        self.fleet.cache().invalidate_all();
+        self.state.drops.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `[keys]`, or nil after FLUSHALL and FLUSHDB. What cannot be read may be anything, so everything goes.
+    fn invalidate(&self, data: &[Value]) {
+        let Some(Value::Array(keys)) = data.first() else { return self.drop_everything() };
+        for key in keys {
+            match key {
+                Value::BulkString(key) => match key.strip_prefix(&*self.records).and_then(digest) {
+                    Some(digest) => self.fleet.cache().invalidate(&digest),
+                    None => self.drop_everything(),
+                },
+                _ => self.drop_everything(),
+            }
+        }
+    }
+
+    fn message(&self, data: &[Value]) {
+        let [Value::BulkString(channel), Value::BulkString(payload)] = data else { return };
+        if channel == self.revoked.as_bytes() {
+            let Some(announcement) = Announcement::read(payload) else { return self.drop_everything() };
+            self.fleet.drop_named(&announcement.dropped);
+            if announcement.dropped == Dropped::Everything {
+                self.state.drops.fetch_add(1, Ordering::Relaxed);
+            }
+            if announcement.by != self.fleet.me() {
+                let needs_proof = announcement.is_bare();
+                let confirmation = Confirmation { to: announcement.by, number: announcement.number, needs_proof };
+                let _ = self.confirmations.try_send(confirmation);
+            }
+        } else if channel == self.confirmed.as_bytes()
+            && let Some((number, by)) = read_confirmation(payload)
+        {
+            self.fleet.enter(number, by);
+        }
+    }
+}
+
+impl AsyncPushSender for Pushes {
+    fn send(&self, push: PushInfo) -> Result<(), SendError> {
+        match push.kind {
+            PushKind::Invalidate => self.invalidate(&push.data),
+            PushKind::Message => self.message(&push.data),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// 64 hexadecimal digits, as the layout writes a digest.
+fn digest(hex: &[u8]) -> Option<TokenDigest> {
+    let mut bytes = [0; 32];
+    let (pairs, rest) = hex.as_chunks::<2>();
+    if pairs.len() != bytes.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
+    }
+    Some(TokenDigest::from_bytes(bytes))
+}
