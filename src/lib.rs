@@ -35,6 +35,11 @@
 //! | record | the server-side entry of a token. No record, no access: the records are the allowlist |
 //! | API key | a token that its owner lists, uses and revokes |
 //! | bootstrap token | a token from an administrator that makes a stated number of API keys, and opens nothing |
+//! | session | a login: it makes the calls of token APIs, and opens no route |
+//! | origin | whose credential made a token, where that was not the token API's own: subjects are unique only within one |
+//! | owner | whose an API key is: one subject of one origin within one token API |
+//! | voucher | who answers for a change of the records: the caller's own record, or nobody whom the store knows |
+//! | retired | of an API key: it opens nothing any more, and is still in its owner's list |
 //! | credential | what a request carries to say who it is |
 //! | digest | what a token is known by where it is checked: an HMAC of it under the pepper |
 //! | token id (`jti`) | what a token is known by where it is managed: a UUID, which opens nothing |

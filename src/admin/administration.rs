@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Listing;
-use crate::domain::{Identity, RawToken, TokenId};
+use crate::domain::{Identity, RawToken, RecordSort, TokenId};
 use crate::tokens::store::{Filter, StoreError};
 
 /// What every operation returns.
@@ -32,7 +32,7 @@ pub trait Administration: Send + Sync + 'static {
     /// Makes a bootstrap token. The token is in the answer and nowhere else.
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap>;
 
-    /// The tokens that match, oldest first. The caller sets `bootstrap` and a `limit` of at most [`MAX_LISTED`].
+    /// The tokens that match, oldest first. The caller sets `sort` to that of a [`TokenKind`], and a `limit` of at most [`MAX_LISTED`].
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>>;
 
     /// Revokes the token of this kind with this public id. An id of the other kind is [`Revocation::NotFound`]. When
@@ -48,6 +48,15 @@ pub enum TokenKind {
     ApiKey,
     /// A credential from an administrator, good only for making API keys.
     Bootstrap,
+}
+
+impl From<TokenKind> for RecordSort {
+    fn from(kind: TokenKind) -> Self {
+        match kind {
+            TokenKind::ApiKey => Self::ApiKey,
+            TokenKind::Bootstrap => Self::Bootstrap,
+        }
+    }
 }
 
 impl fmt::Display for TokenKind {

@@ -22,7 +22,7 @@ use super::{
     AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, Listing, Revocation, StatusReport,
     TokenKind,
 };
-use crate::domain::{RawToken, TokenId};
+use crate::domain::{RawToken, RecordSort, TokenId};
 use crate::tokens::store::Filter;
 
 /// For one exchange, connecting included: longer than the server's own deadline, whose words are better than ours.
@@ -123,7 +123,8 @@ impl Administration for SocketClient {
 
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
         Box::pin(async move {
-            let kind = if filter.bootstrap == Some(true) { TokenKind::Bootstrap } else { TokenKind::ApiKey };
+            let kind =
+                if filter.sort == Some(RecordSort::Bootstrap) { TokenKind::Bootstrap } else { TokenKind::ApiKey };
             let limit = if filter.limit == 0 { DEFAULT_LISTED } else { filter.limit };
             let mut target = format!("{}?limit={limit}", collection(kind));
             for (key, value) in [("token_api", filter.token_api), ("subject", filter.subject)] {

@@ -39,14 +39,17 @@ pub struct Listing {
     pub last_used_at: Option<Timestamp>,
 }
 
-impl From<&Record> for Listing {
-    fn from(record: &Record) -> Self {
+impl Listing {
+    /// The record as a line of a list; `None` for a session, which is in no list.
+    #[must_use]
+    pub fn of(record: &Record) -> Option<Self> {
         let (kind, mints_left) = match record.kind {
             RecordKind::ApiKey => (TokenKind::ApiKey, None),
             RecordKind::Bootstrap { mints_left } => (TokenKind::Bootstrap, Some(mints_left)),
+            RecordKind::Session => return None,
         };
         let identity = record.identity.clone();
-        Self {
+        Some(Self {
             id: record.id,
             kind,
             token_api: record.token_api.clone(),
@@ -60,7 +63,7 @@ impl From<&Record> for Listing {
             issued_at: record.issued_at,
             expires_at: record.expires_at,
             last_used_at: record.last_used_at,
-        }
+        })
     }
 }
 
@@ -112,6 +115,7 @@ mod tests {
             id: TokenId::parse("f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b").expect("an id"),
             token_api: "jarvispy".into(),
             kind: RecordKind::Bootstrap { mints_left: 3 },
+            origin: None,
             identity: Identity {
                 subject: "u1".into(),
                 username: None,
@@ -124,12 +128,13 @@ mod tests {
             expires_at: Some(Timestamp::from_unix_millis(1_813_917_601_000)),
             last_used_at: None,
         };
-        let listing = Listing::from(&record);
+        let listing = Listing::of(&record).expect("listed");
         let json = serde_json::to_string(&listing).expect("json");
         assert_eq!(
             json,
             r#"{"id":"f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b","kind":"bootstrap","token_api":"jarvispy","subject":"u1","username":null,"organization":"acme","role":null,"email":null,"name":null,"mints_left":3,"issued_at":"2027-06-25T10:00:00Z","expires_at":"2027-06-25T10:00:01Z","last_used_at":null}"#
         );
         assert_eq!(serde_json::from_str::<Listing>(&json).expect("the same"), listing);
+        assert_eq!(Listing::of(&Record { kind: RecordKind::Session, ..record }), None);
     }
 }

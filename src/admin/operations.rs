@@ -198,7 +198,7 @@ impl Operations {
 
     async fn list(&self, kind: TokenKind, query: Option<&str>) -> Result<Answer, Answer> {
         let mut filter = filter(query.unwrap_or_default()).map_err(|fault| problem(StatusCode::BAD_REQUEST, &fault))?;
-        filter.bootstrap = Some(kind == TokenKind::Bootstrap);
+        filter.sort = Some(kind.into());
         let tokens = in_time(self.administration.list(filter)).await?;
         Ok(answer::json(StatusCode::OK, &TokensBody { tokens }))
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
-use crate::domain::{Identity, RawToken, Timestamp, TokenId};
+use crate::domain::{Identity, RawToken, RecordSort, Timestamp, TokenId};
 use crate::tokens::store::Filter;
 
 /// Tokens in a vector; fails all calls while `outage` is set.
@@ -64,7 +64,8 @@ impl Administration for Memory {
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
         Box::pin(async move {
             self.check()?;
-            let wanted = if filter.bootstrap == Some(true) { TokenKind::Bootstrap } else { TokenKind::ApiKey };
+            let wanted =
+                if filter.sort == Some(RecordSort::Bootstrap) { TokenKind::Bootstrap } else { TokenKind::ApiKey };
             let tokens = self.tokens.lock().expect("lock");
             let found = tokens.iter().filter(|token| token.kind == wanted).take(filter.limit).cloned().collect();
             self.filters.lock().expect("lock").push(filter);
@@ -323,13 +324,16 @@ fn a_bootstrap_token_is_made_listed_and_revoked_over_the_socket() {
         let filter = Filter {
             token_api: Some("jarvispy".into()),
             subject: Some("u 1+&é".into()),
-            bootstrap: Some(true),
+            sort: Some(RecordSort::Bootstrap),
             limit: 10,
         };
         let listed = client.list(filter.clone()).await.expect("listed");
         assert_eq!(listed, *world.administration.tokens.lock().expect("lock"));
         assert_eq!(world.administration.filters.lock().expect("lock").pop(), Some(filter), "carried to the letter");
-        assert_eq!(client.list(Filter { bootstrap: Some(false), ..Filter::default() }).await.expect("listed"), []);
+        assert_eq!(
+            client.list(Filter { sort: Some(RecordSort::ApiKey), ..Filter::default() }).await.expect("listed"),
+            []
+        );
         assert_eq!(client.revoke(TokenKind::ApiKey, issued.id).await, Ok(Revocation::NotFound), "the other kind");
         assert_eq!(client.revoke(TokenKind::Bootstrap, issued.id).await, Ok(Revocation::Revoked));
         assert_eq!(client.revoke(TokenKind::Bootstrap, issued.id).await, Ok(Revocation::NotFound));

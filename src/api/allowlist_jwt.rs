@@ -55,8 +55,11 @@ impl Face for AllowlistJwt {
                     "expires_in_minutes": lifetime_minutes,
                 }),
             ),
-            Outcome::Listed(records) => {
-                ("Tokens listed successfully", json!({ "tokens": records.iter().map(listed).collect::<Vec<_>>() }))
+            Outcome::Listed(keys) => {
+                // In this contract a revoked key is gone.
+                let live = keys.iter().filter(|key| key.retired_at.is_none());
+                let tokens: Vec<_> = live.map(|key| listed(&key.record)).collect();
+                ("Tokens listed successfully", json!({ "tokens": tokens }))
             }
             Outcome::Revoked(id) => {
                 ("Token revoked successfully", json!({ "jti": id.to_string(), "status": "revoked" }))

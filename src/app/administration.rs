@@ -70,19 +70,14 @@ impl Administration for OwnAdministration {
     }
 
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
-        Box::pin(async move { Ok(self.service.browse(filter).await?.iter().map(Listing::from).collect()) })
+        Box::pin(async move { Ok(self.service.browse(filter).await?.iter().filter_map(Listing::of).collect()) })
     }
 
     fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation> {
         Box::pin(async move {
-            let known = self.token_apis.load_full();
-            for (name, _) in known.iter() {
-                let is_bootstrap = kind == TokenKind::Bootstrap;
-                if self.service.revoke_as_administrator(name, id, is_bootstrap, now()).await? {
-                    return Ok(Revocation::Revoked);
-                }
-            }
-            Ok(Revocation::NotFound)
+            let names: Vec<_> = self.token_apis.load().iter().map(|(name, _)| Arc::clone(name)).collect();
+            let revoked = self.service.revoke_as_administrator(&names, id, kind.into(), now()).await?;
+            Ok(if revoked { Revocation::Revoked } else { Revocation::NotFound })
         })
     }
 }

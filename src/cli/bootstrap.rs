@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{Context, door, span, table};
 use crate::admin::{BootstrapRequest, MAX_LISTED, MAX_MINTS, Revocation, TokenKind, claim_text};
-use crate::domain::{Identity, TokenId};
+use crate::domain::{Identity, RecordSort, TokenId};
 use crate::tokens::store::Filter;
 
 #[derive(Debug, Subcommand)]
@@ -108,7 +108,8 @@ impl Create {
 
 impl List {
     fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let filter = Filter { token_api: self.token_api, subject: None, bootstrap: Some(true), limit: MAX_LISTED };
+        let filter =
+            Filter { token_api: self.token_api, subject: None, sort: Some(RecordSort::Bootstrap), limit: MAX_LISTED };
         let listings = match door::administer(context, async |tokens| tokens.list(filter).await) {
             Ok(listings) => listings,
             Err(refused) => return refused,

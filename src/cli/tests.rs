@@ -300,8 +300,8 @@ fn lists_are_a_table_or_one_json_array() {
     let parsed: Vec<Listing> = serde_json::from_str(&out).expect("an array");
     assert_eq!(parsed.len(), 1);
     let diary = program.diary();
-    assert!(diary[0].contains("bootstrap: Some(false)") && diary[0].contains("limit: 5"), "{diary:?}");
-    assert!(diary[1].contains("bootstrap: Some(true)") && diary[1].contains("jarvispy"), "{diary:?}");
+    assert!(diary[0].contains("sort: Some(ApiKey)") && diary[0].contains("limit: 5"), "{diary:?}");
+    assert!(diary[1].contains("sort: Some(Bootstrap)") && diary[1].contains("jarvispy"), "{diary:?}");
     let (_, _, err) = program.type_in(&["token", "list", "--limit", "1"]);
     assert!(err.contains("only the first 1"), "{err}");
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::bootstrap::{note_limit, revoke, token_id};
 use super::{Context, door, table};
 use crate::admin::{MAX_LISTED, TokenKind};
-use crate::domain::TokenId;
+use crate::domain::{RecordSort, TokenId};
 use crate::tokens::store::Filter;
 
 #[derive(Debug, Subcommand)]
@@ -59,7 +59,8 @@ impl Command {
 
 impl List {
     fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let filter = Filter { token_api: self.token_api, subject: self.sub, bootstrap: Some(false), limit: self.limit };
+        let filter =
+            Filter { token_api: self.token_api, subject: self.sub, sort: Some(RecordSort::ApiKey), limit: self.limit };
         let listings = match door::administer(context, async |tokens| tokens.list(filter).await) {
             Ok(listings) => listings,
             Err(refused) => return refused,

@@ -8,6 +8,6 @@ pub mod token;
 
 pub use access::RevokeVerdict;
 pub use identity::Identity;
-pub use record::{Owner, Record, RecordKind};
+pub use record::{Owner, Record, RecordKind, RecordSort};
 pub use time::{Moment, Timestamp, Uptime};
 pub use token::{RawToken, TokenDigest, TokenId};

@@ -53,6 +53,18 @@ pub enum RecordSort {
     Bootstrap,
 }
 
+impl RecordKind {
+    /// The sort, without what changes while a record lives.
+    #[must_use]
+    pub const fn sort(self) -> RecordSort {
+        match self {
+            Self::ApiKey => RecordSort::ApiKey,
+            Self::Session => RecordSort::Session,
+            Self::Bootstrap { .. } => RecordSort::Bootstrap,
+        }
+    }
+}
+
 /// Whose token it is: one subject of one origin within one token API.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {

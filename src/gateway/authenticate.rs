@@ -17,7 +17,7 @@ use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
 use crate::tokens::signed::SignedTokenFault;
-use crate::tokens::verified::{Caller, Power};
+use crate::tokens::verified::Caller;
 
 /// A caller whose token is good, with all that is made once per token and not once per request.
 pub(super) struct Admitted {
@@ -80,8 +80,8 @@ pub(super) async fn caller(
         return Ok(None);
     }
     let admitted = admit(gateway, client, local, exchange, &request.head.headers).await?;
-    if admitted.caller.token.power() != Power::Full {
-        // A bootstrap token makes keys and opens nothing.
+    if !admitted.caller.token.power().opens_routes() {
+        // A session or a bootstrap token is for token APIs.
         return Err(Refusal::Forbidden);
     }
     Ok(Some(admitted))

@@ -1,5 +1,7 @@
 //! Adapters of the store port ([`crate::tokens::store`]): who keeps the records.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod embedded;
 pub mod key_directory;
 pub mod record_codec;

@@ -6,11 +6,15 @@
 //! |---|---|
 //! | 1 | the form's number, 1 |
 //! | 16 | the tag: the first half of HMAC-SHA-256, under the integrity key, over `keyward record`, a zero byte, the form's number, the digest and the JSON |
-//! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`; for a bootstrap token `mints`, how many keys it was made for |
+//! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`, `origin`; for a bootstrap token `mints`, how many keys it was made for; for a session `kind`, which is `session` |
+//!
+//! A body without `kind` and `mints` is an API key's. `kind` and `origin` came later: a body without them says what it always
+//! said, and one with them is refused by who does not know them.
 //!
 //! Times are milliseconds since 1970. The digest is not in the body but under the tag: a body that was moved to another
 //! record does not verify. What changes while a record lives (keys left to make, last use) is kept beside the body, and
-//! is not under the tag; the keys left are checked against `mints`.
+//! is not under the tag; the keys left are checked against `mints`. A key that is retired keeps its body; that it is retired is
+//! where it is kept.
 //!
 //! Half a MAC is enough: 2^128 guesses are needed, each of them a write to the store (RFC 2104, section 5).
 
@@ -39,7 +43,7 @@ pub struct RecordKey(hmac::Key);
 /// What is kept beside the body because it changes while the record lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordState {
-    /// How many more keys a bootstrap token can make; `None` for an API key.
+    /// How many more keys a bootstrap token can make; `None` for any other.
     pub mints_left: Option<u32>,
     /// When the token was last used.
     pub last_used_at: Option<Timestamp>,
@@ -60,9 +64,16 @@ pub enum BodyFault {
     /// The tag fits and yet we cannot read it: not written by this code.
     #[error("a record cannot be read")]
     Unreadable,
-    /// What is beside the body is impossible for it: more keys left than it was made for, or keys left on an API key.
+    /// What is beside the body is impossible for it: more keys left than it was made for, or keys left on what makes none.
     #[error("a record's count of keys left is impossible")]
     ImpossibleState,
+}
+
+/// The kinds that are named; the others are told by `mints`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BodyKind {
+    Session,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,6 +97,10 @@ struct Body<S> {
     exp: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mints: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<S>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<BodyKind>,
 }
 
 impl RecordKey {
@@ -114,6 +129,8 @@ impl RecordKey {
             iat: record.issued_at,
             exp: record.expires_at,
             mints: RecordState::of(record).mints_left,
+            origin: record.origin.as_deref(),
+            kind: (record.kind == RecordKind::Session).then_some(BodyKind::Session),
         })
         .map_err(|_| BodyFault::Unreadable)?;
         let mut body = Vec::with_capacity(1 + TAG + json.len());
@@ -138,9 +155,10 @@ impl RecordKey {
             return Err(BodyFault::Altered);
         }
         let body: Body<String> = serde_json::from_slice(json).map_err(|_| BodyFault::Unreadable)?;
-        let kind = match (body.mints, state.mints_left) {
-            (None, None) => RecordKind::ApiKey,
-            (Some(made_for), Some(mints_left)) if mints_left <= made_for => RecordKind::Bootstrap { mints_left },
+        let kind = match (body.kind, body.mints, state.mints_left) {
+            (None, None, None) => RecordKind::ApiKey,
+            (Some(BodyKind::Session), None, None) => RecordKind::Session,
+            (None, Some(made_for), Some(mints_left)) if mints_left <= made_for => RecordKind::Bootstrap { mints_left },
             _ => return Err(BodyFault::ImpossibleState),
         };
         Ok(Record {
@@ -148,6 +166,7 @@ impl RecordKey {
             id: body.id,
             token_api: body.api,
             kind,
+            origin: body.origin,
             identity: Identity {
                 subject: body.sub,
                 username: body.usr,
@@ -183,7 +202,7 @@ impl RecordState {
     #[must_use]
     pub fn of(record: &Record) -> Self {
         let mints_left = match record.kind {
-            RecordKind::ApiKey => None,
+            RecordKind::ApiKey | RecordKind::Session => None,
             RecordKind::Bootstrap { mints_left } => Some(mints_left),
         };
         Self { mints_left, last_used_at: record.last_used_at }

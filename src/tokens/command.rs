@@ -1,5 +1,6 @@
 //! What a caller can ask a token API to do, and what comes of it: the words between the faces and the service.
 
+use super::store::Listed;
 use crate::domain::{RawToken, Record, TokenId};
 
 /// The longest label of a token, in characters (Unicode scalar values), not bytes.
@@ -39,8 +40,8 @@ pub enum Outcome {
         /// Its lifetime, as asked for.
         lifetime_minutes: Option<u32>,
     },
-    /// The caller's keys, oldest first.
-    Listed(Vec<Record>),
+    /// The caller's keys, live and retired, oldest first.
+    Listed(Vec<Listed>),
     /// It is revoked.
     Revoked(TokenId),
     /// There is no such key.

@@ -10,10 +10,15 @@ use super::cache::TokenCache;
 use super::command::{Command, CommandError, Outcome};
 use super::keyring::{CredentialSort, Pepper};
 use super::signed::{SignedTokens, SigningAlgorithm};
-use super::store::{Filter, Issue, Removal, Store, StoreError, StoreFuture};
+use super::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 use super::verified::{Caller, Power};
 use crate::domain::access::may_revoke;
-use crate::domain::{Identity, Owner, RawToken, Record, RecordKind, RevokeVerdict, Timestamp, TokenDigest, TokenId};
+use crate::domain::{
+    Identity, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp, TokenDigest, TokenId,
+};
+
+#[cfg(test)]
+mod tests;
 
 /// Changes the allowlist.
 pub struct TokenService {
@@ -98,6 +103,7 @@ impl TokenService {
                 id: TokenId::from_uuid(Uuid::new_v4()),
                 token_api: caller.token.token_api().to_string(),
                 kind: RecordKind::ApiKey,
+                origin: caller.token.origin().map(str::to_owned),
                 identity: caller.token.identity(),
                 name,
                 issued_at: now.truncated_to_seconds(),
@@ -105,40 +111,53 @@ impl TokenService {
                 last_used_at: None,
             },
         )?;
-        match self.within(self.store.issue(caller.digest, record.clone(), now)).await? {
-            Issue::Issued => {
-                self.cache.invalidate(&record.digest);
-                Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes })
+        let operation = self.store.issue(Voucher::Record(caller.digest), record.clone(), Place::Beside, now);
+        let cache = Arc::clone(&self.cache);
+        let digest = record.digest;
+        let issue = self.to_its_end(async move {
+            let issue = operation.await;
+            if let Ok(Issue::Issued { removed }) = &issue {
+                removed.iter().for_each(|digest| cache.invalidate(digest));
             }
-            Issue::ParentGone => {
-                self.cache.invalidate(&caller.digest);
-                Err(CommandError::CredentialGone)
-            }
-            Issue::ParentSpent => Err(CommandError::CredentialGone),
+            // It may have been asked for before it was there, and is then remembered as unknown.
+            cache.invalidate(&digest);
+            issue
+        });
+        match issue.await? {
+            Issue::Issued { .. } => Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes }),
+            Issue::VoucherGone => self.gone(caller),
+            Issue::VoucherSpent => Err(CommandError::CredentialGone),
+            Issue::Taken(_) => Err(StoreError::Unavailable("it found no room beside other keys".into()).into()),
         }
     }
 
     async fn list(&self, caller: &Caller, now: Timestamp) -> Result<Outcome, CommandError> {
-        match self.within(self.store.owned(caller.digest, owner(caller), now)).await? {
+        match self.within(self.store.owned(Voucher::Record(caller.digest), caller.owner(), now)).await? {
             Some(records) => Ok(Outcome::Listed(records)),
             None => self.gone(caller),
         }
     }
 
     async fn revoke_current(&self, caller: &Caller, now: Timestamp) -> Result<Outcome, CommandError> {
-        if caller.token.power() != Power::Full {
-            return Err(CommandError::Protected);
+        match caller.token.power() {
+            Power::Full => {}
+            Power::Session => return self.not_found(caller.token.id()).await,
+            Power::Bootstrap | Power::Spent => return Err(CommandError::Protected),
         }
-        match self.remove(Some(caller.digest), caller.digest, now).await? {
+        match self.remove(Voucher::Record(caller.digest), caller.digest, now).await? {
             Removal::Removed => Ok(Outcome::Revoked(caller.token.id())),
             // Somebody else was quicker: the credential is not accepted any more, and that is the answer.
-            Removal::Absent | Removal::CallerGone => self.gone(caller),
+            Removal::Absent | Removal::VoucherGone => {
+                self.within(self.store.settle()).await?;
+                self.gone(caller)
+            }
         }
     }
 
     async fn revoke(&self, caller: &Caller, id: TokenId, now: Timestamp) -> Result<Outcome, CommandError> {
         let target = self.within(self.store.find_by_id(caller.token.token_api().to_string(), id)).await?;
-        let verdict = target.as_ref().map(|target| may_revoke(&caller.token.identity(), target));
+        let judge = |target: &Listed| may_revoke(&caller.token.identity(), caller.token.origin(), &target.record);
+        let verdict = target.as_ref().map(judge);
         if verdict == Some(RevokeVerdict::Protected) {
             return Err(CommandError::Protected);
         }
@@ -147,19 +166,26 @@ impl TokenService {
         }
         match (target, verdict) {
             (_, Some(RevokeVerdict::NotOwner | RevokeVerdict::Protected)) => Err(CommandError::NotOwner),
-            (Some(target), _) if !target.is_expired(now) => {
-                match self.remove(Some(caller.digest), target.digest, now).await? {
+            (Some(Listed { record, retired_at: None }), Some(RevokeVerdict::Allowed)) if !record.is_expired(now) => {
+                match self.remove(Voucher::Record(caller.digest), record.digest, now).await? {
                     Removal::Removed => Ok(Outcome::Revoked(id)),
-                    Removal::Absent => Ok(Outcome::NotFound(id)),
-                    Removal::CallerGone => self.gone(caller),
+                    Removal::Absent => self.not_found(id).await,
+                    Removal::VoucherGone => self.gone(caller),
                 }
             }
-            _ => Ok(Outcome::NotFound(id)),
+            _ => self.not_found(id).await,
         }
     }
 
+    /// Says that there is no such key, which may be so since a moment ago: not before every instance has noticed.
+    async fn not_found(&self, id: TokenId) -> Result<Outcome, CommandError> {
+        self.within(self.store.settle()).await?;
+        Ok(Outcome::NotFound(id))
+    }
+
     async fn revoke_all(&self, caller: &Caller, now: Timestamp) -> Result<Outcome, CommandError> {
-        let operation = self.store.remove_owned(caller.digest, owner(caller), now);
+        let voucher = Voucher::Record(caller.digest);
+        let operation = self.store.remove_owned(voucher, caller.owner(), Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);
         let removal = self.to_its_end(async move {
             let removal = operation.await;
@@ -189,6 +215,7 @@ impl TokenService {
                 id: TokenId::from_uuid(Uuid::new_v4()),
                 token_api: order.token_api,
                 kind: RecordKind::Bootstrap { mints_left: order.mints },
+                origin: None,
                 identity: order.identity,
                 name: None,
                 issued_at: now.truncated_to_seconds(),
@@ -210,24 +237,30 @@ impl TokenService {
         self.within(self.store.browse(filter)).await
     }
 
-    /// Revokes a token of any sort, for an administrator. `bootstrap` says which sort is meant, so that a slip of the hand
-    /// does not end the other; false: there is no such token.
+    /// Revokes a token of one of these token APIs, for an administrator. `sort` says which sort is meant, so that a slip of
+    /// the hand does not end another; false: there is no such token.
     ///
     /// # Errors
     ///
     /// When the store cannot tell or cannot do it.
     pub async fn revoke_as_administrator(
         &self,
-        token_api: &str,
+        token_apis: &[Arc<str>],
         id: TokenId,
-        bootstrap: bool,
+        sort: RecordSort,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let target = self.within(self.store.find_by_id(token_api.to_owned(), id)).await?;
-        let Some(target) = target.filter(|target| target.is_bootstrap() == bootstrap) else {
-            return Ok(false);
-        };
-        Ok(self.remove(None, target.digest, now).await? == Removal::Removed)
+        for token_api in token_apis {
+            let target = self.within(self.store.find_by_id(token_api.to_string(), id)).await?;
+            if let Some(Listed { record, retired_at: None }) = target
+                && record.kind.sort() == sort
+                && self.remove(Voucher::Outside, record.digest, now).await? == Removal::Removed
+            {
+                return Ok(true);
+            }
+        }
+        self.within(self.store.settle()).await?;
+        Ok(false)
     }
 
     /// Signs the token of `record` and gives the record the digest of it.
@@ -238,13 +271,8 @@ impl TokenService {
     }
 
     /// Removes a record; when this has returned a [`Removal`], no cached answer from before it is given any more.
-    async fn remove(
-        &self,
-        caller: Option<TokenDigest>,
-        target: TokenDigest,
-        now: Timestamp,
-    ) -> Result<Removal, StoreError> {
-        let operation = self.store.remove(caller, target, now);
+    async fn remove(&self, voucher: Voucher, target: TokenDigest, now: Timestamp) -> Result<Removal, StoreError> {
+        let operation = self.store.remove(voucher, target, Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);
         self.to_its_end(async move {
             let removal = operation.await;
@@ -254,15 +282,15 @@ impl TokenService {
         .await
     }
 
-    /// Runs a removal until the store has answered and the cache has been told, whether or not somebody still waits for it: a
+    /// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
     /// removal that takes effect after its caller gave up must not leave its token remembered.
     async fn to_its_end<T: Send + 'static>(
         &self,
-        removal: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.deadline, tokio::spawn(removal)).await {
-            Ok(Ok(removed)) => removed,
-            Ok(Err(_)) => Err(StoreError::Unavailable("the removal was broken off".into())),
+        match tokio::time::timeout(self.deadline, tokio::spawn(change)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(StoreError::Unavailable("the change was broken off".into())),
             Err(_) => Err(StoreError::TimedOut),
         }
     }
@@ -275,8 +303,4 @@ impl TokenService {
     async fn within<T>(&self, operation: StoreFuture<T>) -> Result<T, StoreError> {
         tokio::time::timeout(self.deadline, operation).await.unwrap_or(Err(StoreError::TimedOut))
     }
-}
-
-fn owner(caller: &Caller) -> Owner {
-    Owner { token_api: caller.token.token_api().to_string(), subject: caller.token.subject().to_owned() }
 }

@@ -7,16 +7,19 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
+use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
 
 /// What every operation returns: `Send`, because the work is done off the worker threads.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
 
 /// The allowlist.
 ///
-/// Every operation is atomic against every other. A change has taken effect when its future has returned. What an operation has
-/// removed, no instance of the fleet uses any more when its future has returned, but for the one that called it: that one
-/// tells its own cache.
+/// Every operation is atomic against every other. A change has taken effect when its future has returned. What an operation
+/// has removed, no instance of the fleet uses any more when its future has returned, but for the one that called it: that
+/// one tells its own cache.
+///
+/// A record is there until it is removed, retired or purged, also after it has expired. Only an API key that has not expired
+/// can be retired ([`Afterlife::Retired`]); of anything else nothing is left. Digest and id of a retired key stay taken.
 ///
 /// # Cancel safety
 ///
@@ -39,11 +42,11 @@ pub trait Store: Send + Sync + 'static {
     /// The API keys of `owner` that are live at `now` or retired, oldest first, if `voucher` is good.
     fn owned(&self, voucher: Voucher, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Listed>>>;
 
-    /// Removes the record under `target`, if `voucher` is good at `now`.
-    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp)
-    -> StoreFuture<Removal>;
+    /// Removes the record under `target`, expired or not, if `voucher` is good at `now`.
+    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp) -> StoreFuture<Removal>;
 
-    /// Removes every API key of `owner` and names them, if `voucher` is good at `now`. Bootstrap tokens and sessions stay.
+    /// Removes every API key of `owner`, expired or not, and names them, if `voucher` is good at `now`. Bootstrap tokens and
+    /// sessions stay, and so does what was retired before.
     fn remove_owned(
         &self,
         voucher: Voucher,
@@ -56,13 +59,13 @@ pub trait Store: Send + Sync + 'static {
     /// gone and is about to say so.
     fn settle(&self) -> StoreFuture<()>;
 
-    /// Every live record that matches, oldest first: for an administrator.
+    /// Every record that matches, expired or not, oldest first: for an administrator. What is retired is not among them.
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>>;
 
     /// Notes when tokens were last used. Best effort: what is unknown is passed over.
     fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()>;
 
-    /// Deletes at most `limit` records that expired before `now`, and says how many.
+    /// Deletes at most `limit` records that have expired at `now`, and says how many. What is retired stays.
     fn purge(&self, now: Timestamp, limit: usize) -> StoreFuture<usize>;
 
     /// Whether reads and writes would be served now.
@@ -72,7 +75,7 @@ pub trait Store: Send + Sync + 'static {
 /// Who answers for a change: if it is no longer good when the change is made, nothing is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voucher {
-    /// The caller's own record, which must be there and live.
+    /// The caller's own record, of any kind: it must be there, not retired and not expired.
     Record(TokenDigest),
     /// Nobody whom the store knows: an administrator, or the holder of an outside issuer's JWT.
     Outside,
@@ -83,9 +86,9 @@ pub enum Voucher {
 pub enum Place {
     /// Beside the others.
     Beside,
-    /// In the place of all the others, which are removed in the same step.
+    /// In the place of all the others, expired or not, which are removed in the same step and leave nothing.
     Instead,
-    /// Only if there is no other that is live.
+    /// Only if there is no other that is live. Those that have expired are removed in the same step and leave nothing.
     Alone,
 }
 
@@ -132,7 +135,7 @@ pub enum Issue {
 pub enum Removal {
     /// It was there and is gone, and stays so after a crash.
     Removed,
-    /// There was no such live record.
+    /// There was no such record, or it is retired already.
     Absent,
     /// What vouched is gone or has expired: nothing was done.
     VoucherGone,
@@ -169,7 +172,7 @@ pub enum StoreError {
     /// What it returned is not what was once written.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
-    /// A record with this digest or id is there already.
+    /// A record with this digest or id is there already, be it retired; nothing was changed.
     #[error("a record with this id exists already")]
     Conflict,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::domain::{Identity, Record, RecordKind, Timestamp, TokenDigest, TokenId};
+use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 
 /// A token that has a record. Immutable, but for the note of its last use.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Verified {
     /// When a use was last handed to the store, in Unix milliseconds.
     noted_at: AtomicI64,
     token_api: Arc<str>,
-    /// The identity's fields one after the other, in the order of [`Field`].
+    /// The identity's fields and the origin one after the other, in the order of [`Field`].
     text: Box<str>,
     /// Where each field ends in `text`.
     ends: [u32; FIELDS],
@@ -28,16 +28,26 @@ pub struct Verified {
 pub enum Power {
     /// Everything that a token API and a route allow.
     Full,
+    /// Make the calls of token APIs, but open no route.
+    Session,
     /// Only make API keys.
     Bootstrap,
     /// A bootstrap token that has made all it was good for: nothing.
     Spent,
 }
 
+impl Power {
+    /// Whether a route lets its holder through. All the others are credentials for token APIs alone.
+    #[must_use]
+    pub const fn opens_routes(self) -> bool {
+        matches!(self, Self::Full)
+    }
+}
+
 /// How often a use is noted at most: once a minute per token.
 const NOTE_EVERY_MILLIS: i64 = 60_000;
 const NEVER: i64 = i64::MAX;
-const FIELDS: usize = 5;
+const FIELDS: usize = 6;
 
 #[derive(Clone, Copy)]
 enum Field {
@@ -46,6 +56,7 @@ enum Field {
     Organization,
     Role,
     Email,
+    Origin,
 }
 
 impl Verified {
@@ -53,7 +64,14 @@ impl Verified {
     #[must_use]
     pub fn new(record: &Record, token_api: Arc<str>) -> Self {
         let Identity { subject, username, organization, role, email } = &record.identity;
-        let fields = [Some(subject), username.as_ref(), organization.as_ref(), role.as_ref(), email.as_ref()];
+        let fields = [
+            Some(subject),
+            username.as_ref(),
+            organization.as_ref(),
+            role.as_ref(),
+            email.as_ref(),
+            record.origin.as_ref(),
+        ];
         let mut text = String::with_capacity(fields.iter().flatten().map(|field| field.len()).sum());
         let mut ends = [0; FIELDS];
         let mut present = 0;
@@ -74,6 +92,7 @@ impl Verified {
             present,
             power: match record.kind {
                 RecordKind::ApiKey => Power::Full,
+                RecordKind::Session => Power::Session,
                 RecordKind::Bootstrap { mints_left: 0 } => Power::Spent,
                 RecordKind::Bootstrap { .. } => Power::Bootstrap,
             },
@@ -102,6 +121,12 @@ impl Verified {
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now.unix_millis() >= self.expires_at
+    }
+
+    /// Where the subject is from, if not from the token API itself ([`Record::origin`]).
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.field(Field::Origin)
     }
 
     /// The `sub`.
@@ -176,6 +201,18 @@ pub struct Caller {
     pub token: Arc<Verified>,
 }
 
+impl Caller {
+    /// Whose keys it lists, makes and revokes.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner {
+            token_api: self.token.token_api().to_string(),
+            origin: self.token.origin().map(str::to_owned),
+            subject: self.token.subject().to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +223,7 @@ mod tests {
             id: TokenId::from_uuid(uuid::Uuid::nil()),
             token_api: "api".into(),
             kind: RecordKind::ApiKey,
+            origin: None,
             identity,
             name: None,
             issued_at: Timestamp::from_unix_millis(0),
@@ -208,7 +246,11 @@ mod tests {
                             role: role.clone(),
                             email: email.clone(),
                         };
-                        assert_eq!(Verified::new(&record(identity.clone()), "api".into()).identity(), identity);
+                        for origin in [None, some(""), some("https://idp.example")] {
+                            let record = Record { origin: origin.clone(), ..record(identity.clone()) };
+                            let verified = Verified::new(&record, "api".into());
+                            assert_eq!((verified.identity(), verified.origin()), (identity.clone(), origin.as_deref()));
+                        }
                     }
                 }
             }
@@ -222,6 +264,20 @@ mod tests {
         let at = Timestamp::from_unix_millis;
         assert!(verified.note_use(at(1_000)) && !verified.note_use(at(60_999)) && verified.note_use(at(61_000)));
         assert!(!verified.is_expired(at(4_999)) && verified.is_expired(at(5_000)));
+    }
+
+    #[test]
+    fn only_an_api_key_opens_routes() {
+        let identity = Identity { subject: "s".into(), username: None, organization: None, role: None, email: None };
+        for (kind, power, opens) in [
+            (RecordKind::ApiKey, Power::Full, true),
+            (RecordKind::Session, Power::Session, false),
+            (RecordKind::Bootstrap { mints_left: 1 }, Power::Bootstrap, false),
+            (RecordKind::Bootstrap { mints_left: 0 }, Power::Spent, false),
+        ] {
+            let verified = Verified::new(&Record { kind, ..record(identity.clone()) }, "api".into());
+            assert_eq!((verified.power(), verified.power().opens_routes()), (power, opens));
+        }
     }
 
     #[test]

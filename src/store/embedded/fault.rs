@@ -94,6 +94,8 @@ pub(super) enum Fault {
     Body(BodyFault),
     /// A column says something else than the body beside it.
     Disagreement(&'static str),
+    /// The digest or the id is that of a retired key.
+    Taken,
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -114,6 +116,7 @@ impl Fault {
         let error = match self {
             Self::Body(fault) => return StoreError::Corrupt(fault.to_string()),
             Self::Disagreement(column) => return StoreError::Corrupt(format!("a record's {column} was altered")),
+            Self::Taken => return StoreError::Conflict,
             Self::Sqlite(error) => error,
         };
         let words = error.to_string();

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordKey;
-use crate::tokens::store::{Filter, Issue, Removal, Store, StoreError, StoreFuture};
+use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 
 mod fault;
 mod files;
@@ -185,28 +185,39 @@ impl Store for EmbeddedStore {
         self.look_up(move |tables| tables.find(digest))
     }
 
-    fn find_by_id(&self, token_api: String, id: TokenId) -> StoreFuture<Option<Record>> {
+    fn find_by_id(&self, token_api: String, id: TokenId) -> StoreFuture<Option<Listed>> {
         self.look_up(move |tables| tables.find_by_id(&token_api, id))
     }
 
-    fn issue(&self, parent: TokenDigest, child: Record, now: Timestamp) -> StoreFuture<Issue> {
-        self.write(move |tables| tables.issue(parent, &child, now))
+    fn issue(&self, voucher: Voucher, child: Record, place: Place, now: Timestamp) -> StoreFuture<Issue> {
+        self.write(move |tables| tables.issue(voucher, &child, place, now))
     }
 
     fn provision(&self, record: Record) -> StoreFuture<()> {
         self.write(move |tables| tables.provision(&record))
     }
 
-    fn owned(&self, caller: TokenDigest, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Record>>> {
-        self.list(move |tables| tables.owned(caller, &owner, now))
+    fn owned(&self, voucher: Voucher, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
+        self.list(move |tables| tables.owned(voucher, &owner, now))
     }
 
-    fn remove(&self, caller: Option<TokenDigest>, target: TokenDigest, now: Timestamp) -> StoreFuture<Removal> {
-        self.write(move |tables| tables.remove(caller, target, now))
+    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp) -> StoreFuture<Removal> {
+        self.write(move |tables| tables.remove(voucher, target, after, now))
     }
 
-    fn remove_owned(&self, caller: TokenDigest, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<TokenDigest>>> {
-        self.write(move |tables| tables.remove_owned(caller, &owner, now))
+    fn remove_owned(
+        &self,
+        voucher: Voucher,
+        owner: Owner,
+        after: Afterlife,
+        now: Timestamp,
+    ) -> StoreFuture<Option<Vec<TokenDigest>>> {
+        self.write(move |tables| tables.remove_owned(voucher, &owner, after, now))
+    }
+
+    /// At once: there is no other instance.
+    fn settle(&self) -> StoreFuture<()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>> {

@@ -18,7 +18,11 @@ pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"kwrd");
 ///
 /// `record` is a rowid table rather than one clustered by digest: `seq` then is the order of insertion, new rows go to the
 /// end, and a write at a random place costs 40 bytes of index instead of a whole record.
-pub(super) const STEPS: &[&str] = &["
+///
+/// `retired` has the keys that their owners still see in their lists. A retired key moves there: whoever looks one up to let
+/// it in reads `record` alone.
+pub(super) const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (
         name  TEXT PRIMARY KEY NOT NULL,
         value BLOB NOT NULL
@@ -37,7 +41,29 @@ pub(super) const STEPS: &[&str] = &["
     ) STRICT;
     CREATE INDEX record_owner ON record (token_api, subject, issued_at);
     CREATE INDEX record_expiry ON record (expires_at) WHERE expires_at IS NOT NULL;
-"];
+",
+    "
+    ALTER TABLE record ADD COLUMN origin TEXT; -- NULL: the token API's own
+    ALTER TABLE record ADD COLUMN sort TEXT NOT NULL DEFAULT 'api_key'; -- or 'session' or 'bootstrap'
+    UPDATE record SET sort = 'bootstrap' WHERE mints_left IS NOT NULL;
+    DROP INDEX record_owner;
+    CREATE INDEX record_owner ON record (token_api, subject, origin, issued_at);
+    CREATE TABLE retired (
+        seq          INTEGER PRIMARY KEY,
+        digest       BLOB NOT NULL UNIQUE,
+        id           BLOB NOT NULL UNIQUE,
+        token_api    TEXT NOT NULL,
+        origin       TEXT,
+        subject      TEXT NOT NULL,
+        issued_at    INTEGER NOT NULL,
+        expires_at   INTEGER,
+        last_used_at INTEGER,
+        retired_at   INTEGER NOT NULL,
+        body         BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX retired_owner ON retired (token_api, subject, origin, retired_at);
+",
+];
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,11 @@ use rusqlite::{CachedStatement, Connection, Params, Row};
 
 use super::fault::Fault;
 use super::schema;
-use crate::domain::{Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
+use crate::domain::{Owner, Record, RecordKind, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::{RecordKey, RecordState};
-use crate::tokens::store::{Filter, Issue, Removal, StoreError};
+use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, StoreError, Voucher};
+
+mod retired;
 
 /// A connection, and what is needed to make sense of what it returns.
 pub(super) struct Tables {
@@ -30,7 +32,7 @@ pub(super) struct Tables {
 
 macro_rules! columns {
     () => {
-        "digest, id, token_api, subject, issued_at, expires_at, mints_left, last_used_at, body"
+        "digest, id, token_api, origin, subject, issued_at, expires_at, sort, mints_left, last_used_at, body"
     };
 }
 
@@ -54,35 +56,59 @@ impl Tables {
         self.one(sql, [digest.as_bytes()])
     }
 
-    pub(super) fn find_by_id(&self, token_api: &str, id: TokenId) -> Result<Option<Record>, Fault> {
+    pub(super) fn find_by_id(&self, token_api: &str, id: TokenId) -> Result<Option<Listed>, Fault> {
         let sql = concat!("SELECT ", columns!(), " FROM record WHERE id = ?1 AND token_api = ?2");
-        self.one(sql, (id.as_bytes(), token_api))
+        match self.one(sql, (id.as_bytes(), token_api))? {
+            Some(record) => Ok(Some(Listed { record, retired_at: None })),
+            None => self.retired_by_id(token_api, id),
+        }
     }
 
-    pub(super) fn issue(&self, parent: TokenDigest, child: &Record, now: Timestamp) -> Result<Issue, Fault> {
-        let Some(parent) = self.live(parent, now)? else { return Ok(Issue::ParentGone) };
-        match parent.kind {
-            RecordKind::ApiKey => {}
-            RecordKind::Bootstrap { mints_left: 0 } => return Ok(Issue::ParentSpent),
-            RecordKind::Bootstrap { .. } => {
-                let sql = "UPDATE record SET mints_left = mints_left - 1 WHERE digest = ?1";
-                self.statement(sql)?.execute([parent.digest.as_bytes()])?;
+    pub(super) fn issue(&self, voucher: Voucher, child: &Record, place: Place, now: Timestamp) -> Result<Issue, Fault> {
+        let mut spent = None;
+        if let Voucher::Record(voucher) = voucher {
+            match self.live(voucher, now)?.map(|record| record.kind) {
+                None => return Ok(Issue::VoucherGone),
+                Some(RecordKind::Bootstrap { mints_left: 0 }) => return Ok(Issue::VoucherSpent),
+                Some(RecordKind::Bootstrap { .. }) => spent = Some(voucher),
+                Some(RecordKind::ApiKey | RecordKind::Session) => {}
             }
         }
+        let owner = child.owner();
+        if place == Place::Alone
+            && let Some(there) = self.live_of(&owner, now)?.into_iter().next()
+        {
+            return Ok(Issue::Taken(Box::new(there)));
+        }
+        let removed = match place {
+            Place::Beside => Vec::new(),
+            // With `Alone`, only expired ones are left by now.
+            Place::Instead | Place::Alone => self.delete_owned(&owner)?,
+        };
+        if let Some(voucher) = spent {
+            let sql = "UPDATE record SET mints_left = mints_left - 1 WHERE digest = ?1";
+            self.statement(sql)?.execute([voucher.as_bytes()])?;
+        }
         self.provision(child)?;
-        Ok(Issue::Issued)
+        Ok(Issue::Issued { removed })
     }
 
     pub(super) fn provision(&self, record: &Record) -> Result<(), Fault> {
-        let sql = concat!("INSERT INTO record (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        if self.is_retired(record)? {
+            return Err(Fault::Taken);
+        }
+        let sql =
+            concat!("INSERT INTO record (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
         let state = RecordState::of(record);
         self.statement(sql)?.execute((
             record.digest.as_bytes(),
             record.id.as_bytes(),
             &record.token_api,
+            &record.origin,
             &record.identity.subject,
             record.issued_at.unix_millis(),
             record.expires_at.map(Timestamp::unix_millis),
+            sort_name(record.kind.sort()),
             state.mints_left,
             state.last_used_at.map(Timestamp::unix_millis),
             self.key.encode(record)?,
@@ -90,34 +116,29 @@ impl Tables {
         Ok(())
     }
 
-    pub(super) fn owned(
-        &self,
-        caller: TokenDigest,
-        owner: &Owner,
-        now: Timestamp,
-    ) -> Result<Option<Vec<Record>>, Fault> {
-        if self.live(caller, now)?.is_none() {
+    pub(super) fn owned(&self, voucher: Voucher, owner: &Owner, now: Timestamp) -> Result<Option<Vec<Listed>>, Fault> {
+        if !self.is_good(voucher, now)? {
             return Ok(None);
         }
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM record WHERE token_api = ?1 AND subject = ?2 AND mints_left IS NULL",
-            " AND (expires_at IS NULL OR expires_at > ?3) ORDER BY issued_at, seq"
-        );
-        self.many(sql, (&owner.token_api, &owner.subject, now.unix_millis())).map(Some)
+        let mut keys = self.retired_of(owner)?;
+        keys.extend(self.live_of(owner, now)?.into_iter().map(|record| Listed { record, retired_at: None }));
+        // Stable: each of the two is in order already.
+        keys.sort_by_key(|key| key.record.issued_at);
+        Ok(Some(keys))
     }
 
     pub(super) fn remove(
         &self,
-        caller: Option<TokenDigest>,
+        voucher: Voucher,
         target: TokenDigest,
+        after: Afterlife,
         now: Timestamp,
     ) -> Result<Removal, Fault> {
-        if let Some(caller) = caller
-            && self.live(caller, now)?.is_none()
-        {
-            return Ok(Removal::CallerGone);
+        if !self.is_good(voucher, now)? {
+            return Ok(Removal::VoucherGone);
+        }
+        if after == Afterlife::Retired {
+            self.retire(target, now)?;
         }
         let removed = self.statement("DELETE FROM record WHERE digest = ?1")?.execute([target.as_bytes()])?;
         Ok(if removed == 0 { Removal::Absent } else { Removal::Removed })
@@ -125,34 +146,31 @@ impl Tables {
 
     pub(super) fn remove_owned(
         &self,
-        caller: TokenDigest,
+        voucher: Voucher,
         owner: &Owner,
+        after: Afterlife,
         now: Timestamp,
     ) -> Result<Option<Vec<TokenDigest>>, Fault> {
-        if self.live(caller, now)?.is_none() {
+        if !self.is_good(voucher, now)? {
             return Ok(None);
         }
-        let sql = "DELETE FROM record WHERE token_api = ?1 AND subject = ?2 AND mints_left IS NULL RETURNING digest";
-        let mut statement = self.statement(sql)?;
-        let mut rows = statement.query((&owner.token_api, &owner.subject))?;
-        let mut removed = Vec::new();
-        while let Some(row) = rows.next()? {
-            removed.push(TokenDigest::from_bytes(row.get(0)?));
+        if after == Afterlife::Retired {
+            self.retire_owned(owner, now)?;
         }
-        Ok(Some(removed))
+        self.delete_owned(owner).map(Some)
     }
 
     pub(super) fn browse(&self, filter: &Filter) -> Result<Vec<Record>, Fault> {
         // SQLite takes a negative limit for none.
         let limit = if filter.limit == 0 { -1 } else { i64::try_from(filter.limit).unwrap_or(i64::MAX) };
-        let params = (&filter.token_api, &filter.subject, filter.bootstrap, limit);
+        let params = (&filter.token_api, &filter.subject, filter.sort.map(sort_name), limit);
         if filter.token_api.is_some() && filter.subject.is_some() {
             // In these words SQLite uses the index of owners; in the others it reads every record.
             let sql = concat!(
                 "SELECT ",
                 columns!(),
                 " FROM record WHERE token_api = ?1 AND subject = ?2",
-                " AND (?3 IS NULL OR (mints_left IS NOT NULL) = ?3) ORDER BY issued_at, seq LIMIT ?4"
+                " AND (?3 IS NULL OR sort = ?3) ORDER BY issued_at, seq LIMIT ?4"
             );
             return self.many(sql, params);
         }
@@ -160,7 +178,7 @@ impl Tables {
             "SELECT ",
             columns!(),
             " FROM record WHERE (?1 IS NULL OR token_api = ?1) AND (?2 IS NULL OR subject = ?2)",
-            " AND (?3 IS NULL OR (mints_left IS NOT NULL) = ?3) ORDER BY issued_at, seq LIMIT ?4"
+            " AND (?3 IS NULL OR sort = ?3) ORDER BY issued_at, seq LIMIT ?4"
         );
         self.many(sql, params)
     }
@@ -221,7 +239,38 @@ impl Tables {
         while let Some(row) = rows.next()? {
             self.record(row)?;
         }
-        Ok(())
+        self.verify_retired()
+    }
+
+    fn is_good(&self, voucher: Voucher, now: Timestamp) -> Result<bool, Fault> {
+        match voucher {
+            Voucher::Record(digest) => Ok(self.live(digest, now)?.is_some()),
+            Voucher::Outside => Ok(true),
+        }
+    }
+
+    /// The API keys of `owner` that have not expired, oldest first.
+    fn live_of(&self, owner: &Owner, now: Timestamp) -> Result<Vec<Record>, Fault> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = 'api_key'",
+            " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY issued_at, seq"
+        );
+        self.many(sql, (&owner.token_api, &owner.subject, &owner.origin, now.unix_millis()))
+    }
+
+    /// Deletes all API keys of `owner` and names them.
+    fn delete_owned(&self, owner: &Owner) -> Result<Vec<TokenDigest>, Fault> {
+        let sql = "DELETE FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = 'api_key'
+                   RETURNING digest";
+        let mut statement = self.statement(sql)?;
+        let mut rows = statement.query((&owner.token_api, &owner.subject, &owner.origin))?;
+        let mut removed = Vec::new();
+        while let Some(row) = rows.next()? {
+            removed.push(TokenDigest::from_bytes(row.get(0)?));
+        }
+        Ok(removed)
     }
 
     fn live(&self, digest: TokenDigest, now: Timestamp) -> Result<Option<Record>, Fault> {
@@ -252,23 +301,36 @@ impl Tables {
     fn record(&self, row: &Row<'_>) -> Result<Record, Fault> {
         let time = |column| row.get::<_, Option<i64>>(column).map(|time| time.map(Timestamp::from_unix_millis));
         let digest = TokenDigest::from_bytes(row.get(0)?);
-        let state = RecordState { mints_left: row.get(6)?, last_used_at: time(7)? };
-        let body = row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?;
+        let state = RecordState { mints_left: row.get(8)?, last_used_at: time(9)? };
+        let body = row.get_ref(10)?.as_blob().map_err(rusqlite::Error::from)?;
         let record = self.key.decode(digest, body, state)?;
         let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let disagreement = if row.get::<_, [u8; 16]>(1)? != *record.id.as_bytes() {
             "id"
         } else if text(2)? != record.token_api {
             "token API"
-        } else if text(3)? != record.identity.subject {
+        } else if row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)? != record.origin.as_deref() {
+            "origin"
+        } else if text(4)? != record.identity.subject {
             "subject"
-        } else if time(4)? != Some(record.issued_at) {
+        } else if time(5)? != Some(record.issued_at) {
             "time of issue"
-        } else if time(5)? != record.expires_at {
+        } else if time(6)? != record.expires_at {
             "expiry"
+        } else if text(7)? != sort_name(record.kind.sort()) {
+            "sort"
         } else {
             return Ok(record);
         };
         Err(Fault::Disagreement(disagreement))
+    }
+}
+
+/// What the column `sort` says.
+const fn sort_name(sort: RecordSort) -> &'static str {
+    match sort {
+        RecordSort::ApiKey => "api_key",
+        RecordSort::Session => "session",
+        RecordSort::Bootstrap => "bootstrap",
     }
 }

@@ -10,6 +10,7 @@ fn record(kind: RecordKind) -> Record {
         id: TokenId::from_uuid(uuid::Uuid::from_u128(0xf1c2_a3b4)),
         token_api: "platform".into(),
         kind,
+        origin: Some("https://idp.example".into()),
         identity: Identity {
             subject: "ann \u{1F511} \"quoted\"\u{0}".into(),
             username: Some("ann".into()),
@@ -34,11 +35,13 @@ fn what_is_encoded_is_decoded() {
     let bare = Record {
         identity: Identity { username: None, organization: None, role: None, email: None, ..full.identity.clone() },
         name: None,
+        origin: None,
         expires_at: None,
         last_used_at: Some(Timestamp::from_unix_millis(i64::MIN)),
         ..record(RecordKind::Bootstrap { mints_left: u32::MAX })
     };
-    for record in [full, bare] {
+    let session = record(RecordKind::Session);
+    for record in [full, bare, session] {
         assert_eq!(decode(&key().encode(&record).unwrap(), &record), Ok(record));
     }
 }
@@ -54,6 +57,7 @@ fn the_form_on_disk_is_the_documented_one() {
             email: Some("ann@example.com".into()),
         },
         name: None,
+        origin: None,
         expires_at: None,
         ..record(RecordKind::Bootstrap { mints_left: 2 })
     };
@@ -65,6 +69,26 @@ fn the_form_on_disk_is_the_documented_one() {
     message.extend_from_slice(json.as_bytes());
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), &message);
     assert_eq!((body[0], &body[1..17]), (1, &mac.as_ref()[..16]));
+}
+
+#[test]
+fn a_session_and_an_origin_are_named_at_the_end_and_read_as_nothing_else() {
+    let session = Record {
+        identity: Identity { username: None, organization: None, role: None, email: None, subject: "ann".into() },
+        name: None,
+        expires_at: None,
+        ..record(RecordKind::Session)
+    };
+    let body = key().encode(&session).unwrap();
+    let json = r#"{"id":"00000000-0000-0000-0000-0000f1c2a3b4","api":"platform","sub":"ann","iat":1700000000000,"origin":"https://idp.example","kind":"session"}"#;
+    assert_eq!(std::str::from_utf8(&body[17..]), Ok(json));
+    let state = RecordState { mints_left: Some(1), last_used_at: None };
+    assert_eq!(key().decode(session.digest, &body, state), Err(BodyFault::ImpossibleState));
+    for wrong in [r#""kind":"api_key""#, r#""kind":"session","mints":1"#] {
+        let json = json.replace(r#""kind":"session""#, wrong);
+        let body = [&[1][..], &key().tag(session.digest, json.as_bytes()), json.as_bytes()].concat();
+        assert!(key().decode(session.digest, &body, RecordState::default()).is_err(), "{wrong}");
+    }
 }
 
 #[test]

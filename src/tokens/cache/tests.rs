@@ -18,6 +18,7 @@ fn present() -> Answer {
         id: TokenId::from_uuid(uuid::Uuid::nil()),
         token_api: "api".into(),
         kind: RecordKind::ApiKey,
+        origin: None,
         identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
         name: None,
         issued_at: Timestamp::from_unix_millis(0),

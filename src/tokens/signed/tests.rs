@@ -11,6 +11,7 @@ fn record(expires_at: Option<Timestamp>) -> Record {
         id: TokenId::parse("f1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b").expect("a UUID"),
         token_api: "api".into(),
         kind: RecordKind::ApiKey,
+        origin: None,
         identity: Identity {
             subject: "auth0|abc123".into(),
             username: Some("ann".into()),

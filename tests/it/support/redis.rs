@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,8 +15,8 @@ use tempfile::TempDir;
 const START: Duration = Duration::from_secs(10);
 
 /// A server of its own: append-only file on, `noeviction`, nothing else changed.
-pub struct RedisServer {
-    pub port: u16,
+pub(crate) struct RedisServer {
+    pub(crate) port: u16,
     room: TempDir,
     config: PathBuf,
     sentinel: bool,
@@ -25,7 +25,7 @@ pub struct RedisServer {
 
 /// What a server answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     Nil,
     Simple(String),
     Error(String),
@@ -36,7 +36,7 @@ pub enum Reply {
 
 impl Reply {
     /// Text of a simple or bulk string; of anything else, its `Debug`.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Simple(text) | Self::Error(text) => text.clone(),
             Self::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -44,7 +44,7 @@ impl Reply {
         }
     }
 
-    pub fn integer(&self) -> i64 {
+    pub(crate) fn integer(&self) -> i64 {
         match self {
             Self::Integer(number) => *number,
             other => panic!("no integer: {other:?}"),
@@ -53,22 +53,22 @@ impl Reply {
 }
 
 impl RedisServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with("")
     }
 
     /// With these lines added to its configuration.
-    pub fn start_with(lines: &str) -> Self {
+    pub(crate) fn start_with(lines: &str) -> Self {
         Self::start_as(false, free_port(), lines)
     }
 
     /// As a sentinel, with these lines.
-    pub fn start_sentinel(lines: &str) -> Self {
+    pub(crate) fn start_sentinel(lines: &str) -> Self {
         Self::start_as(true, free_port(), lines)
     }
 
     /// On this port, which a client has been told already.
-    pub fn start_as(sentinel: bool, port: u16, lines: &str) -> Self {
+    pub(crate) fn start_as(sentinel: bool, port: u16, lines: &str) -> Self {
         let room = tempfile::tempdir().expect("a directory");
         let config = room.path().join("redis.conf");
         let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\nprotected-mode no\n", room.path().display());
@@ -105,41 +105,41 @@ impl RedisServer {
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Where its files are.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.room.path()
     }
 
     /// What it printed.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.room.path().join("log")).unwrap_or_default()
     }
 
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         let child = self.child.as_ref().expect("the server runs");
         Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid")
     }
 
     /// Stops answering, keeps its connections (SIGSTOP).
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         kill_process(self.pid(), Signal::STOP).expect("stopped");
     }
 
     /// Goes on (SIGCONT).
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         kill_process(self.pid(), Signal::CONT).expect("continued");
     }
 
     /// SIGKILL, and waits for the end. Its files stay.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -147,13 +147,13 @@ impl RedisServer {
     }
 
     /// Starts again on the same port with the same files.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         self.spawn();
     }
 
     /// Starts again on the same port with no data.
-    pub fn restart_empty(&mut self) {
+    pub(crate) fn restart_empty(&mut self) {
         self.kill();
         for name in ["appendonlydir", "dump.rdb", "appendonly.aof"] {
             let path = self.room.path().join(name);
@@ -164,13 +164,13 @@ impl RedisServer {
     }
 
     /// One command on a connection of its own.
-    pub fn command(&self, words: &[&str]) -> Reply {
+    pub(crate) fn command(&self, words: &[&str]) -> Reply {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         self.try_command(&words).expect("an answer")
     }
 
     /// As [`command`](Self::command), in bytes, for a server that may be away.
-    pub fn try_command(&self, words: &[&[u8]]) -> std::io::Result<Reply> {
+    pub(crate) fn try_command(&self, words: &[&[u8]]) -> std::io::Result<Reply> {
         let mut stream = TcpStream::connect_timeout(&self.address(), Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
@@ -184,7 +184,7 @@ impl RedisServer {
     }
 
     /// How often each command was called since the server started (`INFO commandstats`), all of them together for `""`.
-    pub fn calls(&self, name: &str) -> u64 {
+    pub(crate) fn calls(&self, name: &str) -> u64 {
         let stats = self.command(&["INFO", "commandstats"]).text();
         stats
             .lines()
@@ -226,6 +226,6 @@ fn read_reply(from: &mut impl BufRead) -> std::io::Result<Reply> {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

@@ -34,15 +34,15 @@ fn holds(store: &EmbeddedStore, records: &HashMap<TokenDigest, Record>) {
             assert_eq!(found.as_ref(), Some(record));
         }
         if let Ok(found) = wait(store.find_by_id(record.token_api.clone(), record.id)) {
-            assert_eq!(found.as_ref(), Some(record));
+            assert_eq!(found.map(|found| found.record).as_ref(), Some(record));
         }
     }
     if let Ok(found) = wait(store.browse(Filter::default())) {
         assert!(found.len() == records.len() && found.iter().all(is_right));
     }
     for (subject, count) in [("ann", RECORDS / 3), ("bob", 0)] {
-        if let Ok(Some(owned)) = wait(store.owned(digest(1), owner(subject), NOW)) {
-            assert!(owned.iter().all(|record| is_right(record) && record.identity.subject == subject));
+        if let Ok(Some(owned)) = wait(store.owned(by(1), owner(subject), NOW)) {
+            assert!(owned.iter().all(|key| is_right(&key.record) && key.record.identity.subject == subject));
             assert_eq!(u64::try_from(owned.len()).unwrap(), count);
         }
     }
@@ -91,8 +91,8 @@ fn a_byte_that_flips_while_the_store_is_open_is_never_another_identity() {
                 assert_eq!(&found, record);
             }
         }
-        let _ = wait(store.issue(digest(1), api_key(5_000, "ann"), NOW));
-        let _ = wait(store.remove_owned(digest(1), owner("ann"), NOW));
+        let _ = wait(store.issue(by(1), api_key(5_000, "ann"), BESIDE, NOW));
+        let _ = wait(store.remove_owned(by(1), owner("ann"), Afterlife::Gone, NOW));
         let _ = wait(store.purge(NOW, 10));
         drop(store);
         for ending in ["-wal", "-shm"] {
@@ -115,12 +115,19 @@ fn every_flipped_byte_of_a_body_is_corrupt() {
         wait(store.write(move |tables| Ok(tables.connection.execute(sql, (&flipped, name.as_bytes()))?))).unwrap();
         assert!(matches!(wait(store.find(name)), Err(StoreError::Corrupt(_))), "byte {at}");
         assert!(matches!(wait(store.find_by_id("platform".into(), record.id)), Err(StoreError::Corrupt(_))));
-        assert!(matches!(wait(store.owned(name, owner("ann"), NOW)), Err(StoreError::Corrupt(_))));
-        assert!(matches!(wait(store.issue(name, api_key(9_000, "ann"), NOW)), Err(StoreError::Corrupt(_))));
+        assert!(matches!(wait(store.owned(Voucher::Record(name), owner("ann"), NOW)), Err(StoreError::Corrupt(_))));
+        assert!(matches!(
+            wait(store.issue(Voucher::Record(name), api_key(9_000, "ann"), BESIDE, NOW)),
+            Err(StoreError::Corrupt(_))
+        ));
     }
     let others = wait(store.find(digest(2))).unwrap();
     assert_eq!(others.as_ref(), records.get(&digest(2)), "one damaged record harms no other");
-    assert_eq!(wait(store.remove(None, record.digest, NOW)).unwrap(), Removal::Removed, "it can be removed");
+    assert_eq!(
+        wait(store.remove(Voucher::Outside, record.digest, Afterlife::Gone, NOW)).unwrap(),
+        Removal::Removed,
+        "it can be removed"
+    );
 }
 
 #[test]
@@ -129,7 +136,11 @@ fn an_edited_row_is_corrupt_and_refused_at_the_next_start() {
         "id = randomblob(16)",
         "id = x'00'",
         "token_api = 'other'",
+        "origin = ''",
+        "origin = 'idp'",
         "subject = 'bob'",
+        "sort = 'session'",
+        "sort = 'bootstrap'",
         "issued_at = issued_at + 1",
         "expires_at = 9223372036854775807",
         "mints_left = 7",
@@ -157,12 +168,39 @@ fn an_edited_row_is_corrupt_and_refused_at_the_next_start() {
 }
 
 #[test]
+fn an_edited_row_of_a_retired_key_is_corrupt_and_refused_at_the_next_start() {
+    for edit in [
+        "id = randomblob(16)",
+        "token_api = 'other'",
+        "origin = 'idp'",
+        "subject = 'bob'",
+        "issued_at = issued_at + 1",
+        "expires_at = 1",
+        "digest = randomblob(32)",
+        "body = (SELECT body FROM record WHERE digest <> retired.digest LIMIT 1)",
+    ] {
+        let (place, _) = filled();
+        let store = place.open();
+        let retired = wait(store.remove(Voucher::Outside, digest(1), Afterlife::Retired, NOW)).unwrap();
+        assert_eq!(retired, Removal::Removed);
+        let sql = format!("UPDATE retired SET {edit}");
+        wait(store.write(move |tables| Ok(tables.connection.execute(&sql, [])?))).unwrap();
+        if let Ok(Some(found)) = wait(store.find_by_id("platform".into(), api_key(1, "ann").id)) {
+            assert_eq!(found.record, api_key(1, "ann"), "{edit}");
+        }
+        drop(store);
+        let error = place.try_open().unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{edit}: {error}");
+    }
+}
+
+#[test]
 fn more_keys_left_than_a_bootstrap_token_was_made_for_is_corrupt() {
     let (place, _) = filled();
     let store = place.open();
     let sql = "UPDATE record SET mints_left = 3 WHERE digest = ?1";
     wait(store.write(move |tables| Ok(tables.connection.execute(sql, [digest(0).as_bytes()])?))).unwrap();
-    assert!(matches!(wait(store.issue(digest(0), api_key(9_000, "ann"), NOW)), Err(StoreError::Corrupt(_))));
+    assert!(matches!(wait(store.issue(by(0), api_key(9_000, "ann"), BESIDE, NOW)), Err(StoreError::Corrupt(_))));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn writes_until_it_is_killed() {
                     println!("\nissued {number}");
                     if revoked(number) {
                         println!("\nrevoking {number}");
-                        wait(store.remove(None, digest(number), NOW)).unwrap();
+                        wait(store.remove(Voucher::Outside, digest(number), Afterlife::Gone, NOW)).unwrap();
                         println!("\nrevoked {number}");
                     }
                 }

@@ -24,7 +24,7 @@ fn figures() {
                 scope.spawn(move || {
                     for round in 0..rounds {
                         let number = 10_000_000 * issuers + issuer * 100_000 + round;
-                        wait(store.issue(digest(0), api_key(number, "ann"), NOW)).unwrap();
+                        wait(store.issue(by(0), api_key(number, "ann"), BESIDE, NOW)).unwrap();
                     }
                 });
             }

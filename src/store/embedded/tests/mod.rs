@@ -8,18 +8,21 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use super::*;
-use crate::domain::{Identity, RecordKind};
+use crate::domain::{RecordKind, RecordSort};
+use crate::store::conformance::{NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
 
+mod conformance;
 mod damage;
 mod kill;
 mod measure;
+mod migration;
 mod opening;
 mod operations;
 mod races;
 mod room;
 
-/// The moment at which most tests take place.
-const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
+/// Where most keys go.
+const BESIDE: crate::tokens::store::Place = crate::tokens::store::Place::Beside;
 
 /// A directory with a store in it, gone with the value.
 struct Place {
@@ -66,45 +69,6 @@ impl Place {
 
 fn key() -> RecordKey {
     RecordKey::new(&[7; 32])
-}
-
-fn digest(number: u64) -> TokenDigest {
-    // Spread as a MAC's are.
-    let mut random = Random(number);
-    let mut bytes = [0; 32];
-    for part in bytes.chunks_mut(8) {
-        part.copy_from_slice(&random.next().to_le_bytes());
-    }
-    TokenDigest::from_bytes(bytes)
-}
-
-fn owner(subject: &str) -> Owner {
-    Owner { token_api: "platform".into(), subject: subject.into() }
-}
-
-/// An API key of `subject`, issued `number` ms after the epoch, that does not expire.
-fn api_key(number: u64, subject: &str) -> Record {
-    Record {
-        digest: digest(number),
-        id: TokenId::from_uuid(uuid::Uuid::from_u128(u128::from(number) << 64 | 1)),
-        token_api: "platform".into(),
-        kind: RecordKind::ApiKey,
-        identity: Identity {
-            subject: subject.into(),
-            username: Some(format!("{subject}-name")),
-            organization: Some("acme".into()),
-            role: Some("user".into()),
-            email: None,
-        },
-        name: Some(format!("key {number}")),
-        issued_at: Timestamp::from_unix_millis(i64::try_from(number).unwrap()),
-        expires_at: None,
-        last_used_at: None,
-    }
-}
-
-fn bootstrap(number: u64, subject: &str, mints_left: u32) -> Record {
-    Record { kind: RecordKind::Bootstrap { mints_left }, ..api_key(number, subject) }
 }
 
 /// The whole store, oldest first.

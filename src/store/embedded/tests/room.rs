@@ -17,9 +17,9 @@ fn a_full_disk_refuses_changes_until_there_is_room_again() {
     let mut refused = 0;
     for number in 1..400 {
         let child = api_key(number, "ann");
-        match wait(store.issue(digest(0), child.clone(), NOW)) {
+        match wait(store.issue(by(0), child.clone(), BESIDE, NOW)) {
             Ok(outcome) => {
-                assert_eq!(outcome, Issue::Issued);
+                assert_eq!(outcome, Issue::Issued { removed: vec![] });
                 kept.push(child);
             }
             Err(StoreError::Full(_)) => refused += 1,
@@ -34,7 +34,10 @@ fn a_full_disk_refuses_changes_until_there_is_room_again() {
     bound_pages(&store, 1_000_000);
     wait(store.check()).unwrap();
     for number in 400..420 {
-        assert_eq!(wait(store.issue(digest(0), api_key(number, "ann"), NOW)).unwrap(), Issue::Issued);
+        assert_eq!(
+            wait(store.issue(by(0), api_key(number, "ann"), BESIDE, NOW)).unwrap(),
+            Issue::Issued { removed: vec![] }
+        );
         kept.push(api_key(number, "ann"));
     }
     drop(store);
@@ -49,8 +52,8 @@ fn in_a_batch_only_those_without_room_are_refused() {
     bound_pages(&store, 20);
     let pending: Vec<_> = (1..400)
         .map(|number| {
-            let issue = store.issue(digest(0), api_key(number, "ann"), NOW);
-            (number, issue, store.remove(None, digest(99_999), NOW))
+            let issue = store.issue(by(0), api_key(number, "ann"), BESIDE, NOW);
+            (number, issue, store.remove(Voucher::Outside, digest(99_999), Afterlife::Gone, NOW))
         })
         .collect();
     let mut kept = Vec::new();
@@ -78,7 +81,7 @@ fn revoking_makes_room() {
     while wait(store.provision(api_key(number, "ann"))).is_ok() {
         number += 1;
     }
-    assert!(!wait(store.remove_owned(digest(0), owner("ann"), NOW)).unwrap().unwrap().is_empty());
+    assert!(!wait(store.remove_owned(by(0), owner("ann"), Afterlife::Gone, NOW)).unwrap().unwrap().is_empty());
     wait(store.provision(api_key(number, "ann"))).unwrap();
     wait(store.check()).unwrap();
 }

@@ -1,0 +1,246 @@
+//! What the service asks of a store in which order, and what it makes of the answers.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::*;
+use crate::domain::Owner;
+use crate::tokens::cache::{Answer, Join};
+use crate::tokens::keyring::SecretBytes;
+use crate::tokens::signed::KeyMaterial;
+use crate::tokens::verified::Verified;
+
+const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
+const ALGORITHM: SigningAlgorithm = SigningAlgorithm::Hs256;
+
+/// Answers what it was told to, and writes down what it was asked.
+struct Scripted {
+    found: Option<Listed>,
+    issue: Issue,
+    removal: Removal,
+    settles: bool,
+    diary: Mutex<Vec<String>>,
+}
+
+impl Scripted {
+    fn new() -> Self {
+        Self {
+            found: None,
+            issue: Issue::Issued { removed: vec![] },
+            removal: Removal::Removed,
+            settles: true,
+            diary: Mutex::default(),
+        }
+    }
+
+    fn answer<T: Send + 'static>(&self, entry: String, answer: T) -> StoreFuture<T> {
+        self.diary.lock().unwrap().push(entry);
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+impl Store for Scripted {
+    fn find(&self, _: TokenDigest) -> StoreFuture<Option<Record>> {
+        self.answer("find".into(), None)
+    }
+
+    fn find_by_id(&self, token_api: String, _: TokenId) -> StoreFuture<Option<Listed>> {
+        let found = self.found.clone().filter(|found| found.record.token_api == token_api);
+        self.answer(format!("find in {token_api}"), found)
+    }
+
+    fn issue(&self, voucher: Voucher, child: Record, place: Place, _: Timestamp) -> StoreFuture<Issue> {
+        self.answer(format!("issue {voucher:?} {:?} {place:?}", child.owner()), self.issue.clone())
+    }
+
+    fn provision(&self, _: Record) -> StoreFuture<()> {
+        self.answer("provision".into(), ())
+    }
+
+    fn owned(&self, voucher: Voucher, owner: Owner, _: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
+        self.answer(format!("owned {voucher:?} {owner:?}"), Some(vec![]))
+    }
+
+    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, _: Timestamp) -> StoreFuture<Removal> {
+        self.answer(format!("remove {voucher:?} {target:?} {after:?}"), self.removal)
+    }
+
+    fn remove_owned(
+        &self,
+        voucher: Voucher,
+        owner: Owner,
+        after: Afterlife,
+        _: Timestamp,
+    ) -> StoreFuture<Option<Vec<TokenDigest>>> {
+        self.answer(format!("remove_owned {voucher:?} {owner:?} {after:?}"), Some(vec![]))
+    }
+
+    fn settle(&self) -> StoreFuture<()> {
+        if !self.settles {
+            return Box::pin(std::future::ready(Err(StoreError::TimedOut)));
+        }
+        self.answer("settle".into(), ())
+    }
+
+    fn browse(&self, _: Filter) -> StoreFuture<Vec<Record>> {
+        self.answer("browse".into(), vec![])
+    }
+
+    fn touch(&self, _: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()> {
+        self.answer("touch".into(), ())
+    }
+
+    fn purge(&self, _: Timestamp, _: usize) -> StoreFuture<usize> {
+        self.answer("purge".into(), 0)
+    }
+
+    fn check(&self) -> StoreFuture<()> {
+        self.answer("check".into(), ())
+    }
+}
+
+struct Desk {
+    store: Arc<Scripted>,
+    cache: Arc<TokenCache>,
+    service: TokenService,
+}
+
+fn desk(store: Scripted) -> Desk {
+    let store = Arc::new(store);
+    let cache = Arc::new(TokenCache::new(100, crate::tokens::lease::Lease::endless()));
+    let signed =
+        SignedTokens::new("keyward".into(), [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))]).unwrap();
+    let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
+    let deadline = Duration::from_secs(10);
+    let service = TokenService::new(store.clone(), Arc::clone(&cache), Arc::new(signed), pepper, deadline);
+    Desk { store, cache, service }
+}
+
+impl Desk {
+    async fn execute(&self, caller: &Caller, command: Command) -> Result<Outcome, CommandError> {
+        self.service.execute(caller, ALGORITHM, command, NOW).await
+    }
+
+    /// What was asked since the last look.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.store.diary.lock().unwrap())
+    }
+}
+
+fn record(number: u8, kind: RecordKind) -> Record {
+    Record {
+        digest: TokenDigest::from_bytes([number; 32]),
+        id: TokenId::from_uuid(Uuid::from_u128(u128::from(number))),
+        token_api: "api".into(),
+        kind,
+        origin: Some("idp".into()),
+        identity: Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None },
+        name: None,
+        issued_at: NOW,
+        expires_at: None,
+        last_used_at: None,
+    }
+}
+
+fn caller(kind: RecordKind) -> Caller {
+    let record = record(1, kind);
+    Caller { digest: record.digest, token: Arc::new(Verified::new(&record, "api".into())) }
+}
+
+fn found(record: Record) -> Option<Listed> {
+    Some(Listed { record, retired_at: None })
+}
+
+#[tokio::test]
+async fn what_is_gone_is_called_so_only_when_the_fleet_has_settled() {
+    let target = record(2, RecordKind::ApiKey);
+    let expired = Record { expires_at: Some(NOW), ..target.clone() };
+    for (what, found, removal) in [
+        ("unknown", None, Removal::Removed),
+        ("expired", found(expired), Removal::Removed),
+        ("retired", Some(Listed { record: target.clone(), retired_at: Some(NOW) }), Removal::Removed),
+        ("a session", found(record(2, RecordKind::Session)), Removal::Removed),
+        ("quicker", found(target.clone()), Removal::Absent),
+    ] {
+        for settles in [true, false] {
+            let desk = desk(Scripted { found: found.clone(), removal, settles, ..Scripted::new() });
+            let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
+            if settles {
+                assert!(matches!(outcome, Ok(Outcome::NotFound(id)) if id == target.id), "{what}: {outcome:?}");
+                assert_eq!(desk.asked().last().map(String::as_str), Some("settle"), "{what}");
+            } else {
+                assert!(matches!(outcome, Err(CommandError::Store(StoreError::TimedOut))), "{what}: {outcome:?}");
+            }
+        }
+    }
+    let desk = desk(Scripted { found: found(target.clone()), ..Scripted::new() });
+    let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
+    assert!(matches!(outcome, Ok(Outcome::Revoked(_))), "{outcome:?}");
+    assert!(!desk.asked().contains(&"settle".to_owned()), "a removal is in force everywhere when it returns");
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_told_so_when_the_fleet_has_settled_and_a_session_is_no_key() {
+    for removal in [Removal::Absent, Removal::VoucherGone] {
+        let desk = desk(Scripted { removal, ..Scripted::new() });
+        let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::RevokeCurrent).await;
+        assert!(matches!(outcome, Err(CommandError::CredentialGone)), "{outcome:?}");
+        assert_eq!(desk.asked().last().map(String::as_str), Some("settle"));
+    }
+    let desk = desk(Scripted::new());
+    let outcome = desk.execute(&caller(RecordKind::Session), Command::RevokeCurrent).await;
+    assert!(matches!(outcome, Ok(Outcome::NotFound(_))), "{outcome:?}");
+    assert_eq!(desk.asked(), ["settle"], "nothing is removed");
+}
+
+#[tokio::test]
+async fn a_caller_vouches_for_its_own_origin() {
+    let desk = desk(Scripted::new());
+    for kind in [RecordKind::ApiKey, RecordKind::Session, RecordKind::Bootstrap { mints_left: 1 }] {
+        let caller = caller(kind);
+        desk.execute(&caller, Command::Issue { name: None, lifetime_minutes: None }).await.unwrap();
+        desk.execute(&caller, Command::List).await.unwrap();
+        desk.execute(&caller, Command::RevokeAll).await.unwrap();
+        let (voucher, owner) = (Voucher::Record(caller.digest), record(1, kind).owner());
+        let expected = [
+            format!("issue {voucher:?} {owner:?} Beside"),
+            format!("owned {voucher:?} {owner:?}"),
+            format!("remove_owned {voucher:?} {owner:?} Gone"),
+        ];
+        assert_eq!(desk.asked(), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_an_issue_removed_is_forgotten() {
+    let replaced = record(2, RecordKind::ApiKey);
+    let issue = Issue::Issued { removed: vec![replaced.digest] };
+    let desk = desk(Scripted { issue, ..Scripted::new() });
+    let Join::Leader(leader) = desk.cache.join(replaced.digest, Instant::now()) else { panic!("alone here") };
+    let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
+    leader.land(leader.fence(), Ok(answer), Instant::now()).unwrap();
+    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_some());
+    let command = Command::Issue { name: None, lifetime_minutes: None };
+    desk.execute(&caller(RecordKind::ApiKey), command).await.unwrap();
+    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_none());
+}
+
+#[tokio::test]
+async fn an_administrator_revokes_the_sort_that_was_meant_wherever_it_is() {
+    let apis: [Arc<str>; 2] = ["other".into(), "api".into()];
+    let target = record(2, RecordKind::ApiKey);
+    let mut desk = desk(Scripted { found: found(target.clone()), ..Scripted::new() });
+    assert!(desk.service.revoke_as_administrator(&apis, target.id, RecordSort::ApiKey, NOW).await.unwrap());
+    let removal = format!("remove {:?} {:?} Gone", Voucher::Outside, target.digest);
+    assert_eq!(desk.asked(), ["find in other".to_owned(), "find in api".to_owned(), removal]);
+    for (found, sort) in [
+        (found(target.clone()), RecordSort::Bootstrap),
+        (found(target.clone()), RecordSort::Session),
+        (Some(Listed { record: target.clone(), retired_at: Some(NOW) }), RecordSort::ApiKey),
+        (None, RecordSort::ApiKey),
+    ] {
+        desk = self::desk(Scripted { found, ..Scripted::new() });
+        assert!(!desk.service.revoke_as_administrator(&apis, target.id, sort, NOW).await.unwrap());
+        assert_eq!(desk.asked(), ["find in other", "find in api", "settle"], "once for all token APIs");
+    }
+}
