@@ -124,6 +124,7 @@ mod tests {
                 email: None,
             },
             name: None,
+            hint: None,
             issued_at: Timestamp::from_unix_millis(1_813_917_600_000),
             expires_at: Some(Timestamp::from_unix_millis(1_813_917_601_000)),
             last_used_at: None,

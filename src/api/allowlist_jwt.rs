@@ -67,6 +67,8 @@ impl Face for AllowlistJwt {
             Outcome::NotFound(id) => {
                 ("Token not found or already revoked", json!({ "jti": id.to_string(), "status": "not_found" }))
             }
+            // This face asks for none.
+            Outcome::Account(_) => return self.refuse(&FaceError::Internal),
             Outcome::AllRevoked { subject } => {
                 ("All tokens for this user have been revoked", json!({ "sub": subject, "status": "all_revoked" }))
             }
@@ -85,7 +87,7 @@ impl Face for AllowlistJwt {
 
 fn envelope(status: http::StatusCode, word: &str, message: &str, data: Value) -> Answer {
     let body = json!({ "status": word, "message": message, "data": data });
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None }
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
 }
 
 fn listed(record: &Record) -> Value {

@@ -80,6 +80,7 @@ async fn answer(
             CommandError::CredentialGone => Refusal::BadCredential(crate::tokens::authenticator::Refused::NoRecord),
             CommandError::NotOwner => Refusal::Face(FaceError::NotOwner),
             CommandError::Protected => Refusal::Face(FaceError::Protected),
+            CommandError::Misdirected => Refusal::Internal("a command came to the wrong service"),
             CommandError::Store(fault) => Refusal::Store(fault),
             CommandError::Signing(fault) => {
                 tracing::error!(%fault, "a token could not be signed");

@@ -1,5 +1,6 @@
 //! What a caller can ask a token API to do, and what comes of it: the words between the faces and the service.
 
+use super::accounts::{AccountCommand, AccountOutcome};
 use super::store::Listed;
 use crate::domain::{RawToken, Record, TokenId};
 
@@ -26,6 +27,8 @@ pub enum Command {
     Revoke(TokenId),
     /// Revoke all keys of the caller.
     RevokeAll,
+    /// What only [`AccountsService`](super::accounts::AccountsService) does.
+    Account(AccountCommand),
 }
 
 /// What came of it.
@@ -51,6 +54,8 @@ pub enum Outcome {
         /// Whose.
         subject: String,
     },
+    /// What came of a [`Command::Account`].
+    Account(AccountOutcome),
 }
 
 /// Why nothing came of it.
@@ -65,6 +70,9 @@ pub enum CommandError {
     /// A bootstrap token is not revoked over a token API.
     #[error("a bootstrap token is managed by an administrator")]
     Protected,
+    /// A fault of ours: another service does this command.
+    #[error("a command came to the wrong service")]
+    Misdirected,
     /// The store cannot tell or cannot do it. A change may or may not have taken effect; it can be repeated.
     #[error(transparent)]
     Store(#[from] super::store::StoreError),

@@ -84,6 +84,7 @@ impl TokenService {
             }
             Command::List => self.list(caller, now).await,
             Command::RevokeAll => self.revoke_all(caller, now).await,
+            Command::Account(_) => Err(CommandError::Misdirected),
         }
     }
 
@@ -106,6 +107,7 @@ impl TokenService {
                 origin: caller.token.origin().map(str::to_owned),
                 identity: caller.token.identity(),
                 name,
+                hint: None,
                 issued_at: now.truncated_to_seconds(),
                 expires_at: lifetime.map(|span| now.truncated_to_seconds().after(span)),
                 last_used_at: None,
@@ -218,6 +220,7 @@ impl TokenService {
                 origin: None,
                 identity: order.identity,
                 name: None,
+                hint: None,
                 issued_at: now.truncated_to_seconds(),
                 expires_at: order.lifetime.map(|span| now.truncated_to_seconds().after(span)),
                 last_used_at: None,
@@ -282,17 +285,11 @@ impl TokenService {
         .await
     }
 
-    /// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
-    /// removal that takes effect after its caller gave up must not leave its token remembered.
     async fn to_its_end<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.deadline, tokio::spawn(change)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(StoreError::Unavailable("the change was broken off".into())),
-            Err(_) => Err(StoreError::TimedOut),
-        }
+        to_its_end(self.deadline, change).await
     }
 
     fn gone(&self, caller: &Caller) -> Result<Outcome, CommandError> {
@@ -302,5 +299,18 @@ impl TokenService {
 
     async fn within<T>(&self, operation: StoreFuture<T>) -> Result<T, StoreError> {
         tokio::time::timeout(self.deadline, operation).await.unwrap_or(Err(StoreError::TimedOut))
+    }
+}
+
+/// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
+/// removal that takes effect after its caller gave up must not leave its token remembered.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    deadline: Duration,
+    change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(deadline, tokio::spawn(change)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(StoreError::Unavailable("the change was broken off".into())),
+        Err(_) => Err(StoreError::TimedOut),
     }
 }

@@ -226,6 +226,7 @@ mod tests {
             origin: None,
             identity,
             name: None,
+            hint: None,
             issued_at: Timestamp::from_unix_millis(0),
             expires_at: Some(Timestamp::from_unix_millis(5000)),
             last_used_at: None,

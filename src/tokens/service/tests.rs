@@ -1,7 +1,6 @@
 //! What the service asks of a store in which order, and what it makes of the answers.
 
 use std::sync::Mutex;
-use std::time::Instant;
 
 use super::*;
 use crate::domain::Owner;
@@ -136,6 +135,7 @@ fn record(number: u8, kind: RecordKind) -> Record {
         origin: Some("idp".into()),
         identity: Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None },
         name: None,
+        hint: None,
         issued_at: NOW,
         expires_at: None,
         last_used_at: None,
@@ -216,13 +216,15 @@ async fn what_an_issue_removed_is_forgotten() {
     let replaced = record(2, RecordKind::ApiKey);
     let issue = Issue::Issued { removed: vec![replaced.digest] };
     let desk = desk(Scripted { issue, ..Scripted::new() });
-    let Join::Leader(leader) = desk.cache.join(replaced.digest, Instant::now()) else { panic!("alone here") };
+    let Join::Leader(leader) = desk.cache.join(replaced.digest, crate::tokens::clock::uptime()) else {
+        panic!("alone here")
+    };
     let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
-    leader.land(leader.fence(), Ok(answer), Instant::now()).unwrap();
-    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_some());
+    leader.land(leader.fence(), Ok(answer), crate::tokens::clock::uptime()).unwrap();
+    assert!(desk.cache.recall(&replaced.digest, crate::tokens::clock::uptime()).is_some());
     let command = Command::Issue { name: None, lifetime_minutes: None };
     desk.execute(&caller(RecordKind::ApiKey), command).await.unwrap();
-    assert!(desk.cache.recall(&replaced.digest, Instant::now()).is_none());
+    assert!(desk.cache.recall(&replaced.digest, crate::tokens::clock::uptime()).is_none());
 }
 
 #[tokio::test]
