@@ -58,13 +58,14 @@ impl Face for AgentTokens {
                     "Token already exists. Rotate it from Settings if you need a new one."
                 },
             }),
-            Outcome::SoleRevoked => return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None },
+            Outcome::SoleRevoked => return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None },
             // No command of this face has these outcomes.
             Outcome::Issued { .. }
             | Outcome::Listed(_)
             | Outcome::Revoked(_)
             | Outcome::NotFound(_)
-            | Outcome::AllRevoked { .. } => return error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+            | Outcome::AllRevoked { .. }
+            | Outcome::Account(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         };
         answer(StatusCode::OK, &body)
     }
@@ -107,7 +108,7 @@ fn error(status: StatusCode, words: &str) -> Answer {
 }
 
 fn answer(status: StatusCode, body: &Value) -> Answer {
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None }
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
 }
 
 #[cfg(test)]

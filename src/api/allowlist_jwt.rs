@@ -67,6 +67,7 @@ impl Face for AllowlistJwt {
             Outcome::NotFound(id) => {
                 ("Token not found or already revoked", json!({ "jti": id.to_string(), "status": "not_found" }))
             }
+            // This face asks for none.
             Outcome::AllRevoked { subject } => {
                 ("All tokens for this user have been revoked", json!({ "sub": subject, "status": "all_revoked" }))
             }
@@ -74,7 +75,8 @@ impl Face for AllowlistJwt {
             Outcome::SoleShown(_)
             | Outcome::SoleRenewed { .. }
             | Outcome::SoleEnsured { .. }
-            | Outcome::SoleRevoked => return error(&FaceError::Internal),
+            | Outcome::SoleRevoked
+            | Outcome::Account(_) => return error(&FaceError::Internal),
         };
         envelope(http::StatusCode::OK, "success", message, data)
     }
@@ -94,7 +96,7 @@ fn error(error: &FaceError) -> Answer {
 
 fn envelope(status: http::StatusCode, word: &str, message: &str, data: Value) -> Answer {
     let body = json!({ "status": word, "message": message, "data": data });
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None }
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
 }
 
 fn listed(record: &Record) -> Value {

@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Method, StatusCode};
 
+use super::field_report::FieldReport;
 use crate::domain::Timestamp;
 use crate::tokens::command::{Command, Outcome};
 
@@ -12,6 +13,12 @@ pub trait Face: Send + Sync {
 
     /// The methods that a path of [`paths`](Self::paths) takes, as the value of `Allow`.
     fn allowed(&self, path: &str) -> &'static str;
+
+    /// The credential that the calls of a path need.
+    fn credential(&self, path: &str) -> CredentialNeed {
+        let _ = path;
+        CredentialNeed::Own
+    }
 
     /// The command that a call asks for. Its caller is authenticated and its mount checked already.
     ///
@@ -41,6 +48,17 @@ pub struct Document {
     pub media_type: &'static str,
     /// The page.
     pub body: String,
+}
+
+/// Which credential a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialNeed {
+    /// None: anybody may make it.
+    None,
+    /// A token of the token API itself.
+    Own,
+    /// A session of the token API itself: its keys are refused.
+    Session,
 }
 
 /// A call, as far as a face sees it.
@@ -78,6 +96,8 @@ pub struct Answer {
     pub body: Option<Vec<u8>>,
     /// `Allow`, on 405.
     pub allow: Option<HeaderValue>,
+    /// `Retry-After`, on 429.
+    pub retry_after: Option<HeaderValue>,
 }
 
 /// Every "no" that a token API has, so that each face says it in its own shape.
@@ -133,9 +153,30 @@ pub enum FaceError {
         /// What it should be.
         expected: &'static str,
     },
-    /// 422: fields are not what they should be; each is named.
-    #[error("The request is not valid")]
-    BadFields(Vec<FieldFault>),
+    /// 422: fields are not what they should be, in a face that names all of them.
+    #[error("The request is malformed")]
+    BadFields(Vec<FieldReport>),
+    /// 401: nobody has this username and password, or may use them.
+    #[error("Invalid username or password")]
+    WrongLogin,
+    /// 403: only an administrator adds accounts.
+    #[error("Registration is closed")]
+    RegistrationClosed,
+    /// 404: the caller has no such key.
+    #[error("API key not found")]
+    NoSuchKey,
+    /// 409.
+    #[error("Username already registered")]
+    UsernameTaken,
+    /// 409.
+    #[error("Email already registered")]
+    EmailTaken,
+    /// 429: too many attempts from one address or for one account.
+    #[error("Too many attempts; please try again later")]
+    TooMany {
+        /// When to try again, in seconds, at least 1.
+        retry_after_seconds: u64,
+    },
     /// 503: the store cannot tell or cannot do it.
     #[error("The service is temporarily unavailable; please retry")]
     Unavailable,
@@ -144,40 +185,20 @@ pub enum FaceError {
     Internal,
 }
 
-/// What is wrong with one place of a request, in the words of pydantic, which clients of such APIs know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FieldFault {
-    /// Where.
-    pub place: FieldPlace,
-    /// In words.
-    pub message: &'static str,
-    /// In one word, as in `string_too_long`.
-    pub kind: &'static str,
-}
-
-/// A place in a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldPlace {
-    /// The body as a whole.
-    Body,
-    /// At this byte of the body, counted from 0.
-    BodyAt(usize),
-    /// This member of the body.
-    Member(&'static str),
-}
-
 impl FaceError {
     /// The status that says it.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::NoCredential | Self::BadCredential => StatusCode::UNAUTHORIZED,
-            Self::ForeignMount | Self::NotOwner | Self::ForeignTenant => StatusCode::FORBIDDEN,
+            Self::NoCredential | Self::BadCredential | Self::WrongLogin => StatusCode::UNAUTHORIZED,
+            Self::ForeignMount | Self::NotOwner | Self::ForeignTenant | Self::RegistrationClosed => StatusCode::FORBIDDEN,
             Self::NoSuchToken => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Protected => StatusCode::CONFLICT,
+            Self::Protected | Self::UsernameTaken | Self::EmailTaken => StatusCode::CONFLICT,
+            Self::NoSuchKey => StatusCode::NOT_FOUND,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadField { .. } | Self::BadFields(_) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -8,7 +8,8 @@
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::face::{Answer, Call, Face, FaceError, FieldFault, FieldPlace, is_json};
+use super::face::{Answer, Call, Face, FaceError, is_json};
+use super::field_report::FieldReport;
 use crate::domain::{DateFault, Record, Timestamp, TokenId};
 use crate::tokens::command::{Command, Outcome, TENANT_NAME_MAX_CHARS};
 use crate::wire::json;
@@ -57,14 +58,15 @@ impl Face for TenantTokens {
                 let keys = keys.iter().map(|key| Value::Object(listed(&key.record))).collect();
                 answer(StatusCode::OK, &Value::Array(keys))
             }
-            Outcome::Revoked(_) => Answer { status: StatusCode::NO_CONTENT, body: None, allow: None },
+            Outcome::Revoked(_) => Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None },
             // No command of this face has these outcomes.
             Outcome::NotFound(_)
             | Outcome::AllRevoked { .. }
             | Outcome::SoleShown(_)
             | Outcome::SoleRenewed { .. }
             | Outcome::SoleEnsured { .. }
-            | Outcome::SoleRevoked => error(&FaceError::Internal),
+            | Outcome::SoleRevoked
+            | Outcome::Account(_) => error(&FaceError::Internal),
         }
     }
 
@@ -85,7 +87,7 @@ fn error(error: &FaceError) -> Answer {
     let detail: Value = match error {
         FaceError::NoCredential => "Not authenticated".into(),
         FaceError::BadCredential => "Invalid token".into(),
-        FaceError::BadFields(faults) => faults.iter().map(field_fault).collect(),
+        FaceError::BadFields(reports) => json!(reports),
         _ => error.to_string().into(),
     };
     let mut answer = answer(error.status(), &json!({ "detail": detail }));
@@ -95,42 +97,33 @@ fn error(error: &FaceError) -> Answer {
     answer
 }
 
-fn field_fault(fault: &FieldFault) -> Value {
-    let place: Value = match fault.place {
-        FieldPlace::Body => json!(["body"]),
-        FieldPlace::BodyAt(byte) => json!(["body", byte]),
-        FieldPlace::Member(name) => json!(["body", name]),
-    };
-    json!({ "loc": place, "msg": fault.message, "type": fault.kind })
-}
-
 fn answer(status: StatusCode, body: &Value) -> Answer {
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None }
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
 }
 
 /// Name and date of a new key. Other members are not ours to read.
 fn key(call: &Call<'_>) -> Result<(String, Timestamp), FaceError> {
     if call.body.is_empty() {
-        return Err(one(FieldPlace::Body, MISSING));
+        return Err(of_body(MISSING));
     }
     if !call.content_type.is_some_and(is_json) {
-        return Err(one(FieldPlace::Body, NO_OBJECT));
+        return Err(of_body(NO_OBJECT));
     }
     let members = match json::parse(call.body) {
         Ok(Value::Object(members)) => members,
-        Ok(_) => return Err(one(FieldPlace::Body, NO_OBJECT)),
-        Err(fault) => {
-            return Err(one(FieldPlace::BodyAt(fault.offset_in(call.body)), ("json_invalid", "JSON decode error")));
-        }
+        Ok(_) => return Err(of_body(NO_OBJECT)),
+        Err(_) => return Err(of_body(("json_invalid", "JSON decode error"))),
     };
     let label = name(members.get("name"));
     let date = expiry_date(members.get("expiry_date"), call.now);
     match (label, date) {
         (Ok(label), Ok(date)) => Ok((label, date)),
         (label, date) => {
-            let places = [("name", label.err()), ("expiry_date", date.err())];
-            let faults = places.into_iter().filter_map(|(name, wrong)| Some(fault(FieldPlace::Member(name), wrong?)));
-            Err(FaceError::BadFields(faults.collect()))
+            let fields = [("name", label.err()), ("expiry_date", date.err())];
+            let report = |(name, wrong): (_, Option<Wrong>)| {
+                wrong.map(|(kind, message)| FieldReport::of_body(Some(name), kind, message))
+            };
+            Err(FaceError::BadFields(fields.into_iter().filter_map(report).collect()))
         }
     }
 }
@@ -142,12 +135,8 @@ const MISSING: Wrong = ("missing", "Field required");
 const NO_OBJECT: Wrong =
     ("model_attributes_type", "Input should be a valid dictionary or object to extract fields from");
 
-fn fault(place: FieldPlace, (kind, message): Wrong) -> FieldFault {
-    FieldFault { place, message, kind }
-}
-
-fn one(place: FieldPlace, wrong: Wrong) -> FaceError {
-    FaceError::BadFields(vec![fault(place, wrong)])
+fn of_body((kind, message): Wrong) -> FaceError {
+    FaceError::BadFields(vec![FieldReport::of_body(None, kind, message)])
 }
 
 fn name(value: Option<&Value>) -> Result<String, Wrong> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::Face;
+use crate::api::accounts::Accounts;
 use crate::api::agent_tokens::AgentTokens;
 use crate::api::allowlist_jwt::AllowlistJwt;
 use crate::api::tenant_tokens::TenantTokens;
@@ -18,6 +19,10 @@ use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
+use crate::tokens::accounts::{
+    AccountParts, AccountStore, AccountTerms, AccountsService, Counters, Enrolment, HashingCost, HashingPool,
+    MemoryCounters, hashing,
+};
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::command::Minting;
@@ -38,6 +43,8 @@ pub(super) struct Parts {
     pub(super) cache: Arc<TokenCache>,
     pub(super) signed: Arc<SignedTokens>,
     opaque: Arc<OpaqueTokens>,
+    hashing: Arc<HashingPool>,
+    counters: Arc<MemoryCounters>,
     pub(super) pepper: Arc<Pepper>,
     deadline: std::time::Duration,
 }
@@ -51,8 +58,12 @@ impl Parts {
         let store = EmbeddedStore::open(&config.store.path, record_key, EmbeddedOptions::default())
             .and_then(|store| store.bind_keys(keys.pepper.fingerprint().expose()).map(|()| store))
             .map_err(|fault| with_sources(&fault))?;
+        let hashing = HashingPool::start(hashing::default_threads(), hashing::QUEUE, HashingCost::OWASP)
+            .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
         Ok(Self {
             store,
+            hashing: Arc::new(hashing),
+            counters: Arc::default(),
             cache: Arc::new(TokenCache::new(config.limits.cached_tokens, Lease::endless())),
             signed: Arc::new(signed),
             opaque: Arc::new(OpaqueTokens::new([&keys.pepper.opaque_key()])),
@@ -90,6 +101,20 @@ impl Parts {
             Arc::clone(&self.pepper),
             self.deadline,
         )
+    }
+
+    pub(super) fn accounts(&self) -> AccountsService {
+        AccountsService::new(AccountParts {
+            store: self.port(),
+            accounts: Arc::clone(&self.store) as Arc<dyn AccountStore>,
+            counters: Arc::clone(&self.counters) as Arc<dyn Counters>,
+            cache: Arc::clone(&self.cache),
+            signed: Arc::clone(&self.signed),
+            opaque: Arc::clone(&self.opaque),
+            pepper: Arc::clone(&self.pepper),
+            hashing: Arc::clone(&self.hashing),
+            deadline: self.deadline,
+        })
     }
 
     pub(super) fn service(&self) -> TokenService {
@@ -146,10 +171,16 @@ pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
 
 /// Compiles what a reload may change.
 pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSet>) -> Result<Plan, String> {
+    let accounts: Vec<_> = config
+        .token_apis
+        .iter()
+        .filter(|api| matches!(api.style, config::Style::Accounts(_)))
+        .map(|api| Arc::clone(&api.name))
+        .collect();
     let token_apis = config
         .token_apis
         .iter()
-        .map(token_api_settings)
+        .map(|api| token_api_settings(api, &accounts))
         .collect();
     let upstreams = config
         .upstreams
@@ -193,10 +224,11 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
     .map_err(|fault| fault.to_string())
 }
 
-fn token_api_settings(api: &config::TokenApi) -> TokenApiSettings {
+/// `accounts`: the token APIs with login sessions.
+fn token_api_settings(api: &config::TokenApi, accounts: &[Arc<str>]) -> TokenApiSettings {
     let opaque = |alphabet| Minting::Opaque(OpaqueFormat { prefix: api.prefix.clone(), alphabet });
     let issuers = || api.issuers.clone();
-    let (face, minting, callers): (Arc<dyn Face>, _, _) = match api.style {
+    let (face, minting, callers): (Arc<dyn Face>, _, _) = match &api.style {
         config::Style::AllowlistJwt => (
             Arc::new(AllowlistJwt),
             Minting::Signed(algorithm(api.algorithm)),
@@ -207,9 +239,16 @@ fn token_api_settings(api: &config::TokenApi) -> TokenApiSettings {
             opaque(Alphabet::Base62),
             Callers { own_keys: true, issuers: issuers(), ..Callers::default() },
         ),
-        config::Style::AgentTokens => {
-            (Arc::new(AgentTokens), opaque(Alphabet::Hex), Callers { issuers: issuers(), ..Callers::default() })
-        }
+        config::Style::AgentTokens => (
+            Arc::new(AgentTokens),
+            opaque(Alphabet::Hex),
+            Callers { issuers: issuers(), sessions_of: accounts.to_vec(), ..Callers::default() },
+        ),
+        config::Style::Accounts(_) => (
+            Arc::new(Accounts),
+            opaque(Alphabet::Base36),
+            Callers { sessions_of: vec![Arc::clone(&api.name)], ..Callers::default() },
+        ),
     };
     TokenApiSettings {
         name: Arc::clone(&api.name),
@@ -217,8 +256,23 @@ fn token_api_settings(api: &config::TokenApi) -> TokenApiSettings {
         mount: api.mount.as_str().to_owned(),
         minting,
         callers,
-        takes_api_key_field: false,
+        accounts: account_terms(api),
+        takes_api_key_field: matches!(api.style, config::Style::Accounts(_)),
     }
+}
+
+fn account_terms(api: &config::TokenApi) -> Option<AccountTerms> {
+    let config::Style::Accounts(style) = &api.style else { return None };
+    Some(AccountTerms {
+        token_api: Arc::clone(&api.name),
+        algorithm: algorithm(api.algorithm),
+        session: style.session,
+        enrolment: match style.registration {
+            config::RegistrationMode::Open => Enrolment::Open,
+            config::RegistrationMode::Closed => Enrolment::Closed,
+        },
+        format: OpaqueFormat { prefix: api.prefix.clone(), alphabet: Alphabet::Base36 },
+    })
 }
 
 fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSettings, String> {

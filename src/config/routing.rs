@@ -27,7 +27,7 @@ pub struct TokenApi {
 }
 
 /// The contracts that a token API can speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Style {
     /// `allowlist-jwt`: signed tokens that are good as long as their record stands.
     #[default]
@@ -36,6 +36,33 @@ pub enum Style {
     TenantTokens,
     /// `agent-tokens`: one opaque token per user.
     AgentTokens,
+    /// `accounts`: people who register, log in, and make API keys.
+    Accounts(AccountsStyle),
+}
+
+/// What a token API of the style `accounts` says beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountsStyle {
+    /// How long a login lasts, 1m to 30d. Default 60m.
+    pub session: Duration,
+    /// Who makes accounts. Default open.
+    pub registration: RegistrationMode,
+}
+
+impl Default for AccountsStyle {
+    fn default() -> Self {
+        Self { session: Duration::from_secs(3600), registration: RegistrationMode::default() }
+    }
+}
+
+/// Who makes accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RegistrationMode {
+    /// Whoever comes (the default).
+    #[default]
+    Open,
+    /// An administrator, with `keyward user add`.
+    Closed,
 }
 
 /// The algorithms that we sign with (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -114,33 +141,35 @@ pub struct Require {
 
 impl Style {
     /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::AllowlistJwt => "allowlist-jwt",
             Self::TenantTokens => "tenant-tokens",
             Self::AgentTokens => "agent-tokens",
+            Self::Accounts(_) => "accounts",
         }
     }
 
     /// Whether it has signed tokens.
-    pub fn signs(self) -> bool {
+    pub fn signs(&self) -> bool {
         match self {
-            Self::AllowlistJwt => true,
+            Self::AllowlistJwt | Self::Accounts(_) => true,
             Self::TenantTokens | Self::AgentTokens => false,
         }
     }
 
     /// Whether an administrator makes bootstrap tokens for it; to all others people come with a login of their own.
-    pub fn takes_bootstrap(self) -> bool {
-        self == Self::AllowlistJwt
+    pub fn takes_bootstrap(&self) -> bool {
+        *self == Self::AllowlistJwt
     }
 
     /// What its tokens begin with, unless said otherwise; nothing: they are signed.
-    pub fn default_prefix(self) -> &'static str {
+    pub fn default_prefix(&self) -> &'static str {
         match self {
             Self::AllowlistJwt => "",
             Self::TenantTokens => "sk-",
             Self::AgentTokens => "sk_agt_",
+            Self::Accounts(_) => "rst_",
         }
     }
 }

@@ -27,15 +27,6 @@ pub struct NotJson {
     pub column: usize,
 }
 
-impl NotJson {
-    /// Where in the text that is: the byte, counted from 0.
-    #[must_use]
-    pub fn offset_in(&self, text: &[u8]) -> usize {
-        let lines = text.split_inclusive(|&byte| byte == b'\n').take(self.line.saturating_sub(1));
-        (lines.map(<[u8]>::len).sum::<usize>() + self.column.saturating_sub(1)).min(text.len())
-    }
-}
-
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {

@@ -1,6 +1,7 @@
 //! Rules without I/O or clock: tokens, records, identities, who may do what. Knows neither HTTP nor a store.
 
 pub mod access;
+pub mod account;
 pub mod algorithm;
 pub mod claim;
 pub mod identity;
@@ -10,6 +11,7 @@ pub mod time;
 pub mod token;
 
 pub use access::RevokeVerdict;
+pub use account::{Account, AccountId, Email, FieldFault, FullName, NewPassword, Password, Username};
 pub use algorithm::OutsideAlgorithm;
 pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue};
 pub use identity::Identity;

@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::route::{HostRule, RouteTable};
 use crate::api::{Document, Face};
 use crate::domain::ClaimRule;
+use crate::tokens::accounts::AccountTerms;
 use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::opaque::{OpaqueApi, OpaqueApis};
@@ -57,6 +58,8 @@ pub struct TokenApiSettings {
     pub mount: String,
     /// How it makes its keys.
     pub minting: Minting,
+    /// Of one of style `accounts`: what its accounts are like.
+    pub accounts: Option<AccountTerms>,
     /// Whose calls it takes.
     pub callers: Callers,
     /// Whether its keys may come in `X-API-Key`, on routes that accept them.

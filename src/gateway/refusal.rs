@@ -119,10 +119,13 @@ impl Refusal {
     #[must_use]
     pub fn challenge(&self) -> Option<&'static str> {
         Some(match (self, self.status()) {
-            (Self::NoCredential | Self::Face(FaceError::NoCredential), _) => r#"Bearer realm="keyward""#,
+            (Self::NoCredential | Self::Face(FaceError::NoCredential | FaceError::WrongLogin), _) => {
+                r#"Bearer realm="keyward""#
+            }
             (Self::AmbiguousCredential | Self::Face(FaceError::AmbiguousCredential), _) => {
                 r#"Bearer realm="keyward", error="invalid_request""#
             }
+            (Self::Face(FaceError::RegistrationClosed), _) => return None,
             (_, StatusCode::UNAUTHORIZED) => r#"Bearer realm="keyward", error="invalid_token""#,
             (_, StatusCode::FORBIDDEN) => r#"Bearer realm="keyward", error="insufficient_scope""#,
             _ => return None,

@@ -119,6 +119,9 @@ pub(super) fn face_answer(answer: Answer) -> Response<Source> {
     if let Some(allow) = answer.allow {
         headers.insert(header::ALLOW, allow);
     }
+    if let Some(retry_after) = answer.retry_after {
+        headers.insert(header::RETRY_AFTER, retry_after);
+    }
     response
 }
 

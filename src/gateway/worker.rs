@@ -17,6 +17,7 @@ use crate::domain::{Timestamp, TokenDigest};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::metrics::WorkerCounters;
+use crate::tokens::accounts::AccountsService;
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::clock;
 use crate::tokens::issuer::IssuerSet;
@@ -30,6 +31,8 @@ pub struct Shared {
     pub authenticator: Authenticator,
     /// Changes the allowlist.
     pub service: TokenService,
+    /// Keeps accounts.
+    pub accounts: AccountsService,
     /// Where uses of tokens are noted.
     pub store: Arc<dyn Store>,
     /// Where lines go; `None`: nowhere.
@@ -44,6 +47,7 @@ impl Shared {
     pub fn new(
         authenticator: Authenticator,
         service: TokenService,
+        accounts: AccountsService,
         store: Arc<dyn Store>,
         access_log: Option<AccessLog>,
         plan: Plan,
@@ -51,6 +55,7 @@ impl Shared {
         Self {
             authenticator,
             service,
+            accounts,
             store,
             access_log,
             plan: ArcSwap::from_pointee(plan),

@@ -33,7 +33,7 @@ mod tests;
 const FORM: u8 = 1;
 
 /// The length of a tag in bytes.
-const TAG: usize = 16;
+pub(super) const TAG: usize = 16;
 
 /// The key under which records are sealed. It is not in the store: who can write to the store but does not know the key
 /// can destroy records, not make or change them.
@@ -192,11 +192,13 @@ impl RecordKey {
     }
 
     fn tag(&self, digest: TokenDigest, json: &[u8]) -> [u8; TAG] {
+        self.tag_of(&[b"keyward record\0", &[FORM], digest.as_bytes(), json])
+    }
+
+    /// The tag over the parts one after the other, the first of which says what they are.
+    pub(super) fn tag_of(&self, parts: &[&[u8]]) -> [u8; TAG] {
         let mut mac = hmac::Context::with_key(&self.0);
-        mac.update(b"keyward record\0");
-        mac.update(&[FORM]);
-        mac.update(digest.as_bytes());
-        mac.update(json);
+        parts.iter().for_each(|part| mac.update(part));
         first_half(&mac.sign())
     }
 }

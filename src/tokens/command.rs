@@ -2,6 +2,7 @@
 
 use super::opaque::{NoRandomness, OpaqueFormat};
 use super::signed::SigningAlgorithm;
+use super::accounts::{AccountCommand, AccountOutcome};
 use super::store::Listed;
 use crate::domain::{RawToken, Record, Timestamp, TokenId};
 
@@ -69,6 +70,8 @@ pub enum Command {
     EnsureSole,
     /// Revoke the caller's one key, if it has one.
     RevokeSole,
+    /// What only [`AccountsService`](super::accounts::AccountsService) does.
+    Account(AccountCommand),
 }
 
 /// What came of it.
@@ -112,6 +115,8 @@ pub enum Outcome {
     },
     /// The caller has no key any more.
     SoleRevoked,
+    /// What came of a [`Command::Account`].
+    Account(AccountOutcome),
 }
 
 /// Why nothing came of it.
@@ -132,6 +137,9 @@ pub enum CommandError {
     /// The caller has no such key.
     #[error("there is no such token")]
     NoSuchToken,
+    /// A fault of ours: another service does this command.
+    #[error("a command came to the wrong service")]
+    Misdirected,
     /// The store cannot tell or cannot do it. A change may or may not have taken effect; it can be repeated.
     #[error(transparent)]
     Store(#[from] super::store::StoreError),

@@ -1,5 +1,6 @@
 //! The use-cases: what can be done with tokens, and how a credential is checked. Knows neither HTTP nor a database.
 
+pub mod accounts;
 pub mod authenticator;
 pub mod cache;
 pub mod clock;

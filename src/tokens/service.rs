@@ -111,6 +111,7 @@ impl TokenService {
             Command::RenewSole => self.renew_sole(caller, desk, now).await,
             Command::EnsureSole => self.ensure_sole(caller, desk, now).await,
             Command::RevokeSole => self.revoke_sole(caller, desk, now).await,
+            Command::Account(_) => Err(CommandError::Misdirected),
         }
     }
 
@@ -342,17 +343,11 @@ impl TokenService {
         .await
     }
 
-    /// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
-    /// removal that takes effect after its caller gave up must not leave its token remembered.
     async fn to_its_end<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.deadline, tokio::spawn(change)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(StoreError::Unavailable("the change was broken off".into())),
-            Err(_) => Err(StoreError::TimedOut),
-        }
+        to_its_end(self.deadline, change).await
     }
 
     fn gone(&self, caller: &Caller) -> Result<Outcome, CommandError> {
@@ -380,5 +375,18 @@ fn key_of(caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Record {
         issued_at: now.truncated_to_seconds(),
         expires_at: None,
         last_used_at: None,
+    }
+}
+
+/// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
+/// removal that takes effect after its caller gave up must not leave its token remembered.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    deadline: Duration,
+    change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(deadline, tokio::spawn(change)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(StoreError::Unavailable("the change was broken off".into())),
+        Err(_) => Err(StoreError::TimedOut),
     }
 }

@@ -1,17 +1,19 @@
 //! Validates `[[token_api]]` and `[[upstream]]`: what routes name.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::settings::WAIT;
 use crate::config::fault::{Findings, nearest, quoted};
 use crate::config::issuer::Issuer;
 use crate::config::net::Endpoint;
 use crate::config::pattern::{PathPattern, Segment};
-use crate::config::routing::{Algorithm, Style, TokenApi, Upstream};
+use crate::config::routing::{AccountsStyle, Algorithm, RegistrationMode, Style, TokenApi, Upstream};
 use crate::config::section::{Placed, Section};
 
 /// What `style` must be.
-const STYLES: &str = "\"allowlist-jwt\", \"tenant-tokens\" or \"agent-tokens\"";
+const STYLES: &str = "\"allowlist-jwt\", \"tenant-tokens\", \"agent-tokens\" or \"accounts\"";
 /// What `prefix` must be.
 const PREFIX: &str = "1 to 32 letters, digits, \"-\", \"_\" or \".\", as in \"sk-\"";
 /// How every JWT begins: `{"` in base64url.
@@ -87,10 +89,16 @@ pub(super) fn token_apis(
     let mut named = Named::new();
     let mut mounts: Vec<Placed<String>> = Vec::new();
     let mut prefixes: Vec<Placed<String>> = Vec::new();
+    let mut has_accounts = false;
+    // Agent tokens without an issuer: those need a login of our own.
+    let mut callerless: Vec<usize> = Vec::new();
     let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
     for mut section in sections {
         let name = named.read_name_beside(&issuers.names, &mut section, findings);
-        let style = section.need_parsed("style", STYLES, style);
+        let style = match section.need_parsed("style", STYLES, style) {
+            Some(Style::Accounts(default)) => Some(Style::Accounts(accounts(&mut section, default))),
+            other => other,
+        };
         let pattern = section.need_parsed("mount", "a path as in \"/{organization}/{username}/api/v1\"", mount);
         let algorithm = section.take_choice("algorithm", Algorithm::default(), &algorithms);
         let prefix = section.maybe_parsed("prefix", PREFIX, prefix);
@@ -100,11 +108,11 @@ pub(super) fn token_apis(
         for caller in &callers {
             issuers.check("issuer", caller, findings);
         }
-        if style == Some(None) {
-            section.fault("style", format!("this \"style\" is not available in this version; use {STYLES}"));
-            section.forgive_rest();
-        }
-        if let Some(Some(style)) = style {
+        if let Some(style) = &style {
+            has_accounts |= matches!(style, Style::Accounts(_));
+            if *style == Style::AgentTokens && !section.is_given("issuer") {
+                callerless.extend(section.at());
+            }
             check_style(style, &mut section);
             let default = style.default_prefix();
             if let Some(prefix) = prefix.as_deref().or_else(|| Some(default).filter(|default| !default.is_empty()))
@@ -115,6 +123,11 @@ pub(super) fn token_apis(
                 prefixes.push(placed);
             }
         }
+        if let (Some(Style::Accounts(_)), Some(pattern)) = (&style, &pattern)
+            && pattern.segments().iter().any(|segment| !matches!(segment, Segment::Literal(_)))
+        {
+            section.fault("mount", "\"mount\" of \"accounts\" has no parameters: who registers is nobody yet");
+        }
         if let (Some(pattern), Some(at)) = (&pattern, section.place("mount")) {
             let shape = pattern.shape();
             if let Some(other) = mounts.iter().find(|other| other.value == shape) {
@@ -123,17 +136,35 @@ pub(super) fn token_apis(
             }
             mounts.push(Placed { at, value: shape });
         }
-        if let (Some(name), Some(Some(style)), Some(mount)) = (name, style, pattern) {
+        if let (Some(name), Some(style), Some(mount)) = (name, style, pattern) {
             let prefix = prefix.unwrap_or_else(|| style.default_prefix().to_owned());
             let issuers = callers.into_iter().map(|caller| caller.value).collect();
             named.objects.push(TokenApi { name, style, mount, algorithm, prefix, issuers });
         }
     }
+    if !has_accounts {
+        for at in callerless {
+            findings.fault(Some(at), NOBODY.to_owned());
+        }
+    }
     named
 }
 
+/// Reads what only the style `accounts` has.
+fn accounts(section: &mut Section<'_>, default: AccountsStyle) -> AccountsStyle {
+    let registrations = [("open", RegistrationMode::Open), ("closed", RegistrationMode::Closed)];
+    AccountsStyle {
+        session: section.take_duration("session", default.session, SESSION),
+        registration: section.take_choice("registration", default.registration, &registrations),
+    }
+}
+
+/// How long a login may last.
+const SESSION: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
+const NOBODY: &str = "this [[token_api]] has nobody to make tokens for: name an [[issuer]] in \"issuer\"";
+
 /// Reports the keys that a style has no use for, and those that it needs.
-fn check_style(style: Style, section: &mut Section<'_>) {
+fn check_style(style: &Style, section: &mut Section<'_>) {
     let name = style.as_str();
     match style {
         Style::AllowlistJwt => {
@@ -147,11 +178,13 @@ fn check_style(style: Style, section: &mut Section<'_>) {
             if section.is_given("algorithm") {
                 section.fault("algorithm", format!("\"algorithm\" is of no use here: the tokens of {name:?} are not signed"));
             }
-            if !section.is_given("issuer") {
-                section.miss(
-                    "issuer",
-                    "this [[token_api]] has nobody to make tokens for: name an [[issuer]] in \"issuer\"".to_owned(),
-                );
+            if *style == Style::TenantTokens && !section.is_given("issuer") {
+                section.miss("issuer", NOBODY.to_owned());
+            }
+        }
+        Style::Accounts(_) => {
+            if section.is_given("issuer") {
+                section.fault("issuer", "\"issuer\" is of no use here: people log in with their accounts");
             }
         }
     }
@@ -224,13 +257,12 @@ fn prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads a style. `None`: one that is planned. Saying so helps more than calling it and its keys unknown.
-fn style(text: &str) -> Result<Option<Style>, String> {
+fn style(text: &str) -> Result<Style, String> {
     match text {
-        "allowlist-jwt" => Ok(Some(Style::AllowlistJwt)),
-        "tenant-tokens" => Ok(Some(Style::TenantTokens)),
-        "agent-tokens" => Ok(Some(Style::AgentTokens)),
-        "accounts" => Ok(None),
+        "allowlist-jwt" => Ok(Style::AllowlistJwt),
+        "tenant-tokens" => Ok(Style::TenantTokens),
+        "agent-tokens" => Ok(Style::AgentTokens),
+        "accounts" => Ok(Style::Accounts(AccountsStyle::default())),
         _ => Err(String::new()),
     }
 }

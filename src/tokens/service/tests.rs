@@ -218,7 +218,9 @@ async fn what_an_issue_removed_is_forgotten() {
     let replaced = record(2, RecordKind::ApiKey);
     let issue = Issue::Issued { removed: vec![replaced.digest] };
     let desk = desk(Scripted { issue, ..Scripted::new() });
-    let Join::Leader(leader) = desk.cache.join(replaced.digest, crate::tokens::clock::uptime()) else { panic!("alone here") };
+    let Join::Leader(leader) = desk.cache.join(replaced.digest, crate::tokens::clock::uptime()) else {
+        panic!("alone here")
+    };
     let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
     leader.land(leader.fence(), Ok(answer), crate::tokens::clock::uptime()).unwrap();
     assert!(desk.cache.recall(&replaced.digest, crate::tokens::clock::uptime()).is_some());

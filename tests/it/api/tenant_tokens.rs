@@ -1,6 +1,6 @@
 //! The style `tenant-tokens`: keys of a user for one tenant, until a stated date.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::platform::{Platform, answered, members};
 use crate::support::Response;
@@ -177,7 +177,6 @@ fn every_other_credential_is_refused_at_this_door() {
     let agent = answered(&platform.call("POST", "/api/agent-tokens/me", &alice, ""), 200);
     let agent = agent["token"].as_str().expect("a token").to_owned();
     let (key, _) = key(&platform, &alice, "acme");
-    let other_login = crate::support::Login::open().access("alice", json!({ "tenants": ["acme"] }));
     let tampered = {
         let (rest, last) = alice.rsplit_once('.').expect("a signature");
         format!("{rest}.{}", last.chars().rev().collect::<String>())
@@ -205,7 +204,6 @@ fn every_other_credential_is_refused_at_this_door() {
         }
         assert_eq!(platform.status("/api/v1/active/agents/", &token), 401, "{what}: a route");
     }
-    let _ = other_login;
     let nobody = platform.world.ask("GET", TOKENS, "", "");
     assert_eq!(answered(&nobody, 401), json!({ "detail": "Not authenticated" }));
     // Where no token API takes it, X-API-Key is not ours.
@@ -258,15 +256,11 @@ fn wrong_bodies_are_told_as_fastapi_tells_them() {
             r#"{"name":"a","expiry_date":"2099-12-31T23:59:59"}"#,
             json!([{ "loc": ["body", "expiry_date"], "msg": "Input should have timezone info", "type": "timezone_aware" }]),
         ),
-        ("{", json!([{ "loc": ["body", 0], "msg": "JSON decode error", "type": "json_invalid" }])),
+        ("{", json!([{ "loc": ["body"], "msg": "JSON decode error", "type": "json_invalid" }])),
     ] {
         let detail = answered(&platform.call("POST", TOKENS, &alice, body), 422)["detail"].clone();
-        if body == "{" {
-            assert_eq!(detail[0]["type"], "json_invalid");
-        } else {
-            assert_eq!(detail, expected, "{body}");
-            assert_eq!(members(&detail[0]), ["loc", "msg", "type"]);
-        }
+        assert_eq!(detail, expected, "{body}");
+        assert_eq!(members(&detail[0]), ["loc", "msg", "type"]);
     }
     let large = format!(r#"{{"name":"a","x":"{}"}}"#, "x".repeat(70_000));
     assert_eq!(platform.call("POST", TOKENS, &alice, &large).status, 413);
@@ -329,7 +323,7 @@ fn a_route_may_ask_for_roles_tenants_and_claims() {
 }
 
 #[test]
-fn forged_keys_cost_the_store_nothing_and_secrets_are_nowhere() {
+fn secrets_are_in_no_file_and_no_metric() {
     let platform = Platform::open();
     let alice = platform.alice();
     let (key, _) = key(&platform, &alice, "acme");
@@ -346,6 +340,5 @@ fn forged_keys_cost_the_store_nothing_and_secrets_are_nowhere() {
             }
         }
     }
-    let metrics: Value = json!(platform.world.admin_get("/metrics").expect("metrics").text());
-    assert!(!metrics.to_string().contains(&key[3..]));
+    assert!(!platform.world.admin_get("/metrics").expect("metrics").text().contains(&key[3..]));
 }

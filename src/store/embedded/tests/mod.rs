@@ -11,6 +11,7 @@ use super::*;
 use crate::domain::{RecordKind, RecordSort};
 use crate::store::conformance::{NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
 
+mod accounts;
 mod conformance;
 mod damage;
 mod kill;
