@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::Face;
+use crate::api::accounts::Accounts;
 use crate::api::allowlist_jwt::AllowlistJwt;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
@@ -16,10 +17,15 @@ use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
+use crate::tokens::accounts::{
+    AccountParts, AccountStore, AccountTerms, AccountsService, Counters, Enrolment, HashingCost, HashingPool,
+    MemoryCounters, hashing,
+};
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::Pepper;
 use crate::tokens::lease::Lease;
+use crate::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
@@ -33,6 +39,9 @@ pub(super) struct Parts {
     pub(super) cache: Arc<TokenCache>,
     pub(super) signed: Arc<SignedTokens>,
     pub(super) pepper: Arc<Pepper>,
+    hashing: Arc<HashingPool>,
+    counters: Arc<MemoryCounters>,
+    opaque: Arc<OpaqueTokens>,
     deadline: std::time::Duration,
 }
 
@@ -45,8 +54,13 @@ impl Parts {
         let store = EmbeddedStore::open(&config.store.path, record_key, EmbeddedOptions::default())
             .and_then(|store| store.bind_keys(keys.pepper.fingerprint().expose()).map(|()| store))
             .map_err(|fault| with_sources(&fault))?;
+        let hashing = HashingPool::start(hashing::default_threads(), hashing::QUEUE, HashingCost::OWASP)
+            .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
         Ok(Self {
             store,
+            hashing: Arc::new(hashing),
+            counters: Arc::default(),
+            opaque: Arc::new(OpaqueTokens::new([&keys.pepper.opaque_key()])),
             cache: Arc::new(TokenCache::new(config.limits.cached_tokens, Lease::endless())),
             signed: Arc::new(signed),
             pepper: Arc::new(keys.pepper),
@@ -82,6 +96,20 @@ impl Parts {
             Arc::clone(&self.pepper),
             self.deadline,
         )
+    }
+
+    pub(super) fn accounts(&self) -> AccountsService {
+        AccountsService::new(AccountParts {
+            store: self.port(),
+            accounts: Arc::clone(&self.store) as Arc<dyn AccountStore>,
+            counters: Arc::clone(&self.counters) as Arc<dyn Counters>,
+            cache: Arc::clone(&self.cache),
+            signed: Arc::clone(&self.signed),
+            opaque: Arc::clone(&self.opaque),
+            pepper: Arc::clone(&self.pepper),
+            hashing: Arc::clone(&self.hashing),
+            deadline: self.deadline,
+        })
     }
 
     pub(super) fn service(&self) -> TokenService {
@@ -143,9 +171,11 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens) -> Result<Plan, Strin
             name: Arc::clone(&api.name),
             face: match api.style {
                 config::Style::AllowlistJwt => Arc::new(AllowlistJwt) as Arc<dyn Face>,
+                config::Style::Accounts(_) => Arc::new(Accounts) as Arc<dyn Face>,
             },
             mount: api.mount.as_str().to_owned(),
             algorithm: algorithm(api.algorithm),
+            accounts: account_terms(api),
         })
         .collect();
     let upstreams = config
@@ -187,6 +217,20 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens) -> Result<Plan, Strin
         public_keys: signed.public_keys(),
     })
     .map_err(|fault| fault.to_string())
+}
+
+fn account_terms(api: &config::TokenApi) -> Option<AccountTerms> {
+    let config::Style::Accounts(style) = &api.style else { return None };
+    Some(AccountTerms {
+        token_api: Arc::clone(&api.name),
+        algorithm: algorithm(api.algorithm),
+        session: style.session,
+        enrolment: match style.registration {
+            config::RegistrationMode::Open => Enrolment::Open,
+            config::RegistrationMode::Closed => Enrolment::Closed,
+        },
+        format: OpaqueFormat { prefix: style.prefix.clone(), alphabet: Alphabet::Base36 },
+    })
 }
 
 fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSettings, String> {

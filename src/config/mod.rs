@@ -47,7 +47,7 @@ pub use identity_headers::{IdentityHeaders, Preset};
 pub use listener::{CertificateFiles, Listener, ProxyProtocol};
 pub use net::{Endpoint, IpNet};
 pub use pattern::{HostPattern, PathPattern, Segment};
-pub use routing::{Algorithm, Require, Route, Style, TokenApi, Upstream};
+pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream};
 pub use settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Server, Store, StoreKind, Timeouts};
 pub use units::{ByteSize, TimeSpan};
 

@@ -22,11 +22,44 @@ pub struct TokenApi {
 }
 
 /// The contracts that a token API can speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Style {
     /// `allowlist-jwt`: signed tokens that are good as long as their record stands.
     #[default]
     AllowlistJwt,
+    /// `accounts`: people who register, log in, and make API keys.
+    Accounts(AccountsStyle),
+}
+
+/// What a token API of the style `accounts` says beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountsStyle {
+    /// What its API keys begin with, 1 to 16 letters, digits, "-" or "_". Default `rst_`.
+    pub prefix: String,
+    /// How long a login lasts, 1m to 30d. Default 60m.
+    pub session: Duration,
+    /// Who makes accounts. Default open.
+    pub registration: RegistrationMode,
+}
+
+impl Default for AccountsStyle {
+    fn default() -> Self {
+        Self {
+            prefix: "rst_".to_owned(),
+            session: Duration::from_secs(3600),
+            registration: RegistrationMode::default(),
+        }
+    }
+}
+
+/// Who makes accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RegistrationMode {
+    /// Whoever comes (the default).
+    #[default]
+    Open,
+    /// An administrator, with `keyward user add`.
+    Closed,
 }
 
 /// The algorithms that we sign with (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -97,9 +130,10 @@ pub struct Require {
 
 impl Style {
     /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::AllowlistJwt => "allowlist-jwt",
+            Self::Accounts(_) => "accounts",
         }
     }
 }

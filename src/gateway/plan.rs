@@ -10,6 +10,7 @@ use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::route::{HostRule, RouteTable};
 use crate::api::Face;
+use crate::tokens::accounts::AccountTerms;
 use crate::tokens::signed::SigningAlgorithm;
 use crate::tokens::verified::Verified;
 use crate::upstream::UpstreamSettings;
@@ -51,6 +52,8 @@ pub struct TokenApiSettings {
     pub mount: String,
     /// How it signs.
     pub algorithm: SigningAlgorithm,
+    /// Of one of the style `accounts`: what its accounts are like.
+    pub accounts: Option<AccountTerms>,
 }
 
 /// One upstream.

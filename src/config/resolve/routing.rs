@@ -1,12 +1,14 @@
 //! Validates `[[token_api]]` and `[[upstream]]`: what routes name.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::settings::WAIT;
 use crate::config::fault::{Findings, nearest, quoted};
 use crate::config::net::Endpoint;
 use crate::config::pattern::{PathPattern, Segment};
-use crate::config::routing::{Algorithm, Style, TokenApi, Upstream};
+use crate::config::routing::{AccountsStyle, Algorithm, RegistrationMode, Style, TokenApi, Upstream};
 use crate::config::section::{Placed, Section};
 
 /// Objects that others name. The names include those of objects with a fault: whoever names one is right to.
@@ -53,12 +55,23 @@ pub(super) fn token_apis(sections: Vec<Section<'_>>, findings: &Findings<'_>) ->
     let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
     for mut section in sections {
         let name = named.read_name(&mut section, findings);
-        let style = section.need_parsed("style", "\"allowlist-jwt\"", style);
+        let style = match section.need_parsed("style", "\"allowlist-jwt\" or \"accounts\"", style) {
+            Some(Some(Style::Accounts(default))) => Some(Some(Style::Accounts(accounts(&mut section, default)))),
+            other => other,
+        };
         let pattern = section.need_parsed("mount", "a path as in \"/{organization}/{username}/api/v1\"", mount);
         let algorithm = section.take_choice("algorithm", Algorithm::default(), &algorithms);
-        if style == Some(None) {
-            section.fault("style", "this \"style\" is not available in this version; use \"allowlist-jwt\"");
+        if matches!(style, Some(None)) {
+            section.fault(
+                "style",
+                "this \"style\" is not available in this version; use \"allowlist-jwt\" or \"accounts\"",
+            );
             section.forgive_rest();
+        }
+        if let (Some(Some(Style::Accounts(_))), Some(pattern)) = (&style, &pattern)
+            && pattern.segments().iter().any(|segment| !matches!(segment, Segment::Literal(_)))
+        {
+            section.fault("mount", "\"mount\" of \"accounts\" has no parameters: who registers is nobody yet");
         }
         if let (Some(pattern), Some(at)) = (&pattern, section.place("mount")) {
             let shape = pattern.shape();
@@ -73,6 +86,25 @@ pub(super) fn token_apis(sections: Vec<Section<'_>>, findings: &Findings<'_>) ->
         }
     }
     named
+}
+
+/// Reads what only the style `accounts` has.
+fn accounts(section: &mut Section<'_>, default: AccountsStyle) -> AccountsStyle {
+    let registrations = [("open", RegistrationMode::Open), ("closed", RegistrationMode::Closed)];
+    AccountsStyle {
+        prefix: section.take_parsed("prefix", default.prefix, "1 to 16 letters, digits, \"-\" or \"_\"", prefix),
+        session: section.take_duration("session", default.session, SESSION),
+        registration: section.take_choice("registration", default.registration, &registrations),
+    }
+}
+
+/// How long a login may last.
+const SESSION: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
+
+/// Reads what opaque tokens begin with.
+fn prefix(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=16).contains(&text.len()) && text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(String::new()) }
 }
 
 pub(super) fn upstreams(sections: Vec<Section<'_>>, findings: &Findings<'_>) -> Named<Upstream> {
@@ -116,7 +148,8 @@ fn name(text: &str) -> Result<Arc<str>, String> {
 fn style(text: &str) -> Result<Option<Style>, String> {
     match text {
         "allowlist-jwt" => Ok(Some(Style::AllowlistJwt)),
-        "tenant-tokens" | "agent-tokens" | "accounts" => Ok(None),
+        "accounts" => Ok(Some(Style::Accounts(AccountsStyle::default()))),
+        "tenant-tokens" | "agent-tokens" => Ok(None),
         _ => Err(String::new()),
     }
 }
