@@ -16,6 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod user;
 mod validate;
 mod version;
 
@@ -94,6 +95,9 @@ enum Command {
     /// List and revoke the API keys of all users.
     #[command(subcommand)]
     Token(token::Command),
+    /// Add, list, disable and enable the users of a token API of the style accounts, and set their passwords.
+    #[command(subcommand)]
+    User(user::Command),
     /// Ask a running keyward whether it is ready: exit code 0 if it is.
     Health(health::Arguments),
     /// Print the version.
@@ -172,6 +176,7 @@ fn execute(
         Command::Validate(arguments) => arguments.execute(&mut context),
         Command::Bootstrap(command) => command.execute(&mut context),
         Command::Token(command) => command.execute(&mut context),
+        Command::User(command) => command.execute(&mut context),
         Command::Health(arguments) => arguments.execute(&mut context),
         Command::Version(arguments) => arguments.execute(&mut context),
         Command::Completions(arguments) => arguments.execute(&mut context),

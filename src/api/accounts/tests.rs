@@ -6,11 +6,14 @@ use super::*;
 use crate::domain::{Account, AccountId, Identity, RawToken, RecordKind, Timestamp, TokenDigest};
 use crate::tokens::store::Listed;
 
+const NOW: Timestamp = Timestamp::from_unix_millis(0);
 const GOOD: &str =
     r#"{"username":"hershel","email":"h@example.com","password":"secureP@ss123","full_name":"Hershel M"}"#;
 
 fn decode(method: &Method, path: &'static str, parameter: Option<&str>, body: &str) -> Result<Command, FaceError> {
-    let call = Call { method, path, parameter, content_type: Some("application/json"), body: body.as_bytes() };
+    let parameters: Vec<_> = parameter.map(|value| ("key_id".to_owned(), value.to_owned())).into_iter().collect();
+    let body = body.as_bytes();
+    let call = Call { method, path, parameters: &parameters, content_type: Some("application/json"), body, now: NOW };
     Accounts.decode(&call)
 }
 
@@ -20,7 +23,7 @@ fn post(path: &'static str, body: &str) -> Result<Command, FaceError> {
 
 /// Status and body of the answer to what cannot be decoded.
 fn refused(path: &'static str, body: &str) -> (u16, String) {
-    let answer = Accounts.refuse(&post(path, body).unwrap_err());
+    let answer = error(&post(path, body).unwrap_err());
     (answer.status.as_u16(), String::from_utf8(answer.body.unwrap()).unwrap())
 }
 
@@ -104,7 +107,8 @@ fn what_is_no_object_of_json_is_said_as_such() {
         }
         assert_eq!(refused(path, "{").0, 400);
         assert_eq!(refused(path, r#"{"name":"a","name":"b"}"#).0, 400);
-        let call = Call { method: &Method::POST, path, parameter: None, content_type: Some("text/plain"), body: b"{}" };
+        let method = &Method::POST;
+        let call = Call { method, path, parameters: &[], content_type: Some("text/plain"), body: b"{}", now: NOW };
         assert_eq!(Accounts.decode(&call), Err(FaceError::NotDeclaredJson));
     }
 }
@@ -143,7 +147,7 @@ fn a_key_has_a_name_of_one_to_a_hundred_characters_and_an_id() {
     let revoke = AccountCommand::Keys(KeyCommand::Revoke(TokenId::parse(id).unwrap()));
     assert_eq!(decode(&Method::DELETE, "/api-keys/{key_id}/", Some(id), ""), Ok(Command::Account(revoke)));
     let wrong = decode(&Method::DELETE, "/api-keys/{key_id}", Some("7"), "").unwrap_err();
-    let answer = Accounts.refuse(&wrong);
+    let answer = error(&wrong);
     let detail = r#"{"detail":[{"loc":["path","key_id"],"msg":"Input should be a valid UUID","type":"uuid_parsing"}]}"#;
     assert_eq!((answer.status.as_u16(), answer.body.unwrap()), (422, detail.as_bytes().to_vec()));
     assert_eq!(
@@ -212,7 +216,7 @@ fn errors_have_their_status_and_their_words() {
         (too_many(899_001), 429, "Too many attempts; please try again later", Some("900")),
         (too_many(0), 429, "Too many attempts; please try again later", Some("1")),
     ] {
-        let answer = Accounts.refuse(&refusal_of(&error));
+        let answer = super::error(&refusal_of(&error));
         assert_eq!(answer.status.as_u16(), status);
         assert_eq!(answer.body.unwrap(), json!({ "detail": detail }).to_string().into_bytes());
         assert_eq!(answer.retry_after.as_ref().map(|value| value.to_str().unwrap()), retry_after);

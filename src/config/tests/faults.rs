@@ -1,6 +1,7 @@
 //! Each class of fault, with its place and its words.
 
 use super::{SMALL, faults};
+use crate::config::{AccountsStyle, RegistrationMode, Style};
 
 /// The faults of the small configuration with more below it, in lines that count from the first added one.
 #[track_caller]
@@ -52,7 +53,7 @@ fn missing_keys_and_tables_are_named() {
         &[
             "k.toml:1:12: no [[listener]]: at least one is needed, with an \"address\"",
             "k.toml:3:1: missing key \"name\" in [[token_api]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
-            "k.toml:3:1: missing key \"style\" in [[token_api]]: it must be \"allowlist-jwt\", \"tenant-tokens\" or \"agent-tokens\"",
+            "k.toml:3:1: missing key \"style\" in [[token_api]]: it must be \"allowlist-jwt\", \"tenant-tokens\", \"agent-tokens\" or \"accounts\"",
             "k.toml:3:1: missing key \"mount\" in [[token_api]]: it must be a path as in \"/{organization}/{username}/api/v1\"",
             "k.toml:4:1: missing key \"name\" in [[upstream]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
             "k.toml:4:1: missing key \"endpoints\" in [[upstream]]: it must be an array, each item a server as in \"http://127.0.0.1:3000\"",
@@ -112,14 +113,46 @@ fn closed_sets_say_their_words() {
 }
 
 #[test]
+fn accounts_have_keys_of_their_own_and_a_mount_without_parameters() {
+    let api = |style: &str, rest: &str| {
+        format!("{SMALL}[[token_api]]\nname = 'x'\nstyle = '{style}'\nmount = '/v1/auth'\n{rest}")
+    };
+    let lines = SMALL.lines().count();
+    let of = |style: &str, rest: &str| match crate::config::parse(&api(style, rest), "k.toml", &|_| None) {
+        Ok(config) => Ok(config.token_apis.into_iter().last().map(|api| (api.style, api.prefix)).expect("one")),
+        Err(faults) => Err(faults.to_string()),
+    };
+    assert_eq!(of("accounts", ""), Ok((Style::Accounts(AccountsStyle::default()), "rst_".into())));
+    let other = AccountsStyle {
+        session: std::time::Duration::from_secs(30 * 24 * 3600),
+        registration: RegistrationMode::Closed,
+    };
+    let text = "prefix = 'k-1_'\nsession = '30d'\nregistration = 'closed'\n";
+    assert_eq!(of("accounts", text), Ok((Style::Accounts(other), "k-1_".into())));
+    for (style, rest, fault) in [
+        ("accounts", "prefix = ''\n", "\"prefix\" must be 1 to 32 letters"),
+        ("accounts", "issuer = 'x'\n", "no [[issuer]] has the name"),
+        ("accounts", "prefix = 'r t'\n", "\"prefix\" must be 1 to 32 letters"),
+        ("accounts", "session = '59s'\n", "\"session\" must be"),
+        ("accounts", "session = '31d'\n", "\"session\" must be"),
+        ("accounts", "registration = 'shut'\n", "\"registration\" must be \"open\" or \"closed\""),
+        ("allowlist-jwt", "registration = 'open'\n", "registration"),
+    ] {
+        let faults = of(style, rest).expect_err(rest);
+        let line = lines + 5;
+        assert!(faults.starts_with(&format!("k.toml:{line}:")) && faults.contains(fault), "{faults}");
+    }
+    let text = api("accounts", "").replace("/v1/auth", "/{organization}/auth");
+    let faults = crate::config::parse(&text, "k.toml", &|_| None).expect_err("parameters").to_string();
+    assert!(faults.contains("has no parameters"), "{faults}");
+}
+
+#[test]
 fn what_is_planned_is_called_unavailable_not_unknown() {
     expect("[store]\nkind = 'sqlite'\n", &["2:8: \"kind\" must be \"embedded\", found \"sqlite\""]);
     expect(
-        "[store]\nkind = 'redis'\nurl = 'redis://127.0.0.1'\n[[token_api]]\nname = 't'\nstyle = 'accounts'\nmount = '/t'\nsession = '1h'\n",
-        &[
-            "2:8: \"kind\" \"redis\" is not available in this version; use \"embedded\"",
-            "6:9: this \"style\" is not available in this version; use \"allowlist-jwt\", \"tenant-tokens\" or \"agent-tokens\"",
-        ],
+        "[store]\nkind = 'redis'\nurl = 'redis://127.0.0.1'\n",
+        &["2:8: \"kind\" \"redis\" is not available in this version; use \"embedded\""],
     );
 }
 

@@ -215,7 +215,7 @@ impl AccountsService {
         let (token, record) = self.session(terms, &account, now)?;
         let digest = record.digest;
         let opening = self.parts.accounts.open_session(account.id, account.revision, record);
-        let opening = self.change(async move { opening.await }, move |opening, cache| {
+        let opening = self.change(opening, move |opening, cache| {
             cache.invalidate(&digest);
             match opening {
                 Ok(SessionOpening::Opened { removed }) => removed.iter().for_each(|digest| cache.invalidate(digest)),

@@ -1,5 +1,6 @@
 //! The faces, as their callers see them; the folders mirror the URLs.
 
+mod accounts;
 mod agent_tokens;
 mod allowlist_jwt;
 mod platform;

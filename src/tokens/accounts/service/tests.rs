@@ -11,7 +11,7 @@ use crate::tokens::accounts::password_hash::HashingCost;
 use crate::tokens::authenticator::{Authenticator, Verdict};
 use crate::tokens::keyring::SecretBytes;
 use crate::tokens::lease::Lease;
-use crate::tokens::opaque::Alphabet;
+use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis};
 use crate::tokens::signed::KeyMaterial;
 
 const CHEAP: HashingCost = HashingCost { memory_kib: 64, passes: 1, lanes: 1 };
@@ -50,6 +50,7 @@ fn desk_with(cost: HashingCost) -> Desk {
         Arc::clone(&parts.cache),
         store,
         Arc::clone(&parts.signed),
+        Arc::clone(&parts.opaque),
         Arc::clone(&parts.pepper),
         parts.deadline,
     );
@@ -115,12 +116,18 @@ impl Desk {
 
     /// Who holds this token, as the gateway finds out.
     async fn caller(&self, token: &RawToken) -> Option<Caller> {
-        let digest = self.authenticator.digest(token.expose().as_bytes());
+        let apis = OpaqueApis::new(vec![OpaqueApi {
+            token_api: Arc::clone(&self.terms.token_api),
+            format: self.terms.format.clone(),
+            takes_api_key_field: true,
+        }]);
+        let form = apis.form_of(token.expose().as_bytes());
+        let digest = self.authenticator.digest(form.sort(), token.expose().as_bytes());
         let now = Moment { wall: NOW, uptime: crate::tokens::clock::uptime() };
-        if let Some(Verdict::Passed(caller)) = self.authenticator.recall(digest, now) {
+        if let Some(Verdict::Passed(caller)) = self.authenticator.recall(form, digest, now) {
             return Some(caller);
         }
-        match self.authenticator.check(token.expose().as_bytes(), digest, now).await.unwrap() {
+        match self.authenticator.check(form, token.expose().as_bytes(), digest, now).await.unwrap() {
             Verdict::Passed(caller) => Some(caller),
             Verdict::Refused(_) => None,
         }
@@ -218,7 +225,7 @@ async fn only_a_session_of_this_token_api_manages_keys() {
     let foreign = Record { origin: Some("idp".into()), ..session.clone() };
     let holder = |record: &Record, token_api: &str| {
         let token = crate::tokens::verified::Verified::new(record, token_api.into());
-        Caller { digest: ann.digest, token: Arc::new(token) }
+        Caller { digest: ann.digest, token: Arc::new(token), outside: None }
     };
     for caller in [holder(&record, "accounts"), holder(&session, "other"), holder(&foreign, "accounts")] {
         let outcome = desk.keys(&caller, KeyCommand::List).await;

@@ -129,7 +129,10 @@ async fn whoever_fails_elsewhere_the_owner_gets_in() {
 async fn registrations_are_limited_by_address() {
     let throttle = throttle();
     let register = async |client, outcome, now| match throttle.admit_registration(from(client), now).await.unwrap() {
-        Ok(attempt) => Ok(throttle.settle_registration(attempt, outcome, now).await.unwrap()),
+        Ok(attempt) => {
+            throttle.settle_registration(attempt, outcome, now).await.unwrap();
+            Ok(())
+        }
         Err(TooMany { retry_after }) => Err(retry_after),
     };
     for _ in 0..10 {
