@@ -43,6 +43,11 @@
 //! | retired | of an API key: it opens nothing any more, and is still in its owner's list |
 //! | credential | what a request carries to say who it is: a token, or a JWT of an issuer |
 //! | issuer | an outside party whose JWTs are accepted |
+//! | form | what a credential claims to be, by its first characters: a JWT, or a key with the prefix of a token API |
+//! | opaque | of a token: random characters with a MAC, which say nothing of their holder |
+//! | hint | the first characters of an opaque token, by which its owner knows it again |
+//! | tenant | the organization that a request is about, where its path names one |
+//! | sole key | the one key that an owner has at a token API of style `agent-tokens` |
 //! | digest | what a token is known by where it is checked: an HMAC of it under the pepper |
 //! | token id (`jti`) | what a token is known by where it is managed: a UUID, which opens nothing |
 //! | pepper | the secret of the digests; it is in the directory of keys and not in the store |

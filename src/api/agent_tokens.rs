@@ -58,7 +58,9 @@ impl Face for AgentTokens {
                     "Token already exists. Rotate it from Settings if you need a new one."
                 },
             }),
-            Outcome::SoleRevoked => return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None },
+            Outcome::SoleRevoked => {
+                return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None };
+            }
             // No command of this face has these outcomes.
             Outcome::Issued { .. }
             | Outcome::Listed(_)

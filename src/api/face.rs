@@ -192,7 +192,9 @@ impl FaceError {
         match self {
             Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::NoCredential | Self::BadCredential | Self::WrongLogin => StatusCode::UNAUTHORIZED,
-            Self::ForeignMount | Self::NotOwner | Self::ForeignTenant | Self::RegistrationClosed => StatusCode::FORBIDDEN,
+            Self::ForeignMount | Self::NotOwner | Self::ForeignTenant | Self::RegistrationClosed => {
+                StatusCode::FORBIDDEN
+            }
             Self::NoSuchToken => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,

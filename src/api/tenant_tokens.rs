@@ -58,7 +58,9 @@ impl Face for TenantTokens {
                 let keys = keys.iter().map(|key| Value::Object(listed(&key.record))).collect();
                 answer(StatusCode::OK, &Value::Array(keys))
             }
-            Outcome::Revoked(_) => Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None },
+            Outcome::Revoked(_) => {
+                Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None }
+            }
             // No command of this face has these outcomes.
             Outcome::NotFound(_)
             | Outcome::AllRevoked { .. }

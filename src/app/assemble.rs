@@ -11,8 +11,8 @@ use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::{
-    Callers, ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField, RouteSettings,
-    TenantRule, TokenApiSettings, UpstreamPlan,
+    Callers, ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
+    RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
 };
 use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
@@ -177,11 +177,7 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
         .filter(|api| matches!(api.style, config::Style::Accounts(_)))
         .map(|api| Arc::clone(&api.name))
         .collect();
-    let token_apis = config
-        .token_apis
-        .iter()
-        .map(|api| token_api_settings(api, &accounts))
-        .collect();
+    let token_apis = config.token_apis.iter().map(|api| token_api_settings(api, &accounts)).collect();
     let upstreams = config
         .upstreams
         .iter()

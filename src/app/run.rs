@@ -140,7 +140,8 @@ impl Process {
             .transpose()
             .map_err(|fault| format!("[log] access = {:?} cannot be opened: {fault}", config.log.access))?;
         let store: Arc<dyn crate::tokens::store::Store> = Arc::clone(&parts.store) as _;
-        let shared = Arc::new(Shared::new(parts.authenticator(), parts.service(), parts.accounts(), store, access_log, plan));
+        let shared =
+            Arc::new(Shared::new(parts.authenticator(), parts.service(), parts.accounts(), store, access_log, plan));
 
         let connection_limit = connection_limit(config.limits.connections);
         let pool = WorkerPool::start(

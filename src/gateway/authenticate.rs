@@ -20,9 +20,9 @@ use super::worker::{Local, WorkerGateway};
 use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
+use crate::tokens::issuer::OutsideFault;
 use crate::tokens::issuer::set::OutsideVerdict;
 use crate::tokens::opaque::Form;
-use crate::tokens::issuer::OutsideFault;
 use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::Caller;
 

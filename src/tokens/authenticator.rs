@@ -232,3 +232,6 @@ fn judge(form: Form<'_>, digest: TokenDigest, answer: Answer, now: Moment) -> Ve
         Answer::Absent => Verdict::Refused(Refused::NoRecord),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! What a caller can ask a token API to do, and what comes of it: the words between the faces and the service.
 
+use super::accounts::{AccountCommand, AccountOutcome};
 use super::opaque::{NoRandomness, OpaqueFormat};
 use super::signed::SigningAlgorithm;
-use super::accounts::{AccountCommand, AccountOutcome};
 use super::store::Listed;
 use crate::domain::{RawToken, Record, Timestamp, TokenId};
 

@@ -97,9 +97,7 @@ impl TokenService {
             Command::Revoke(id) => self.revoke(caller, id, now).await,
             // A spent bootstrap token is known only so that an attempt to revoke it can be answered.
             _ if caller.token.power() == Power::Spent => Err(CommandError::CredentialGone),
-            Command::Issue { name, lifetime_minutes } => {
-                self.issue(caller, desk, name, lifetime_minutes, now).await
-            }
+            Command::Issue { name, lifetime_minutes } => self.issue(caller, desk, name, lifetime_minutes, now).await,
             Command::List => self.list(caller, desk, now).await,
             Command::RevokeAll => self.revoke_all(caller, desk, now).await,
             Command::IssueInTenant { tenant, name, expires_at } => {
@@ -141,13 +139,7 @@ impl TokenService {
     }
 
     /// Adds a record; when this has returned, nothing that it took the place of is accepted any more.
-    async fn add(
-        &self,
-        voucher: Voucher,
-        record: Record,
-        place: Place,
-        now: Timestamp,
-    ) -> Result<Issue, StoreError> {
+    async fn add(&self, voucher: Voucher, record: Record, place: Place, now: Timestamp) -> Result<Issue, StoreError> {
         let digest = record.digest;
         let operation = self.store.issue(voucher, record, place, now);
         let cache = Arc::clone(&self.cache);
@@ -221,12 +213,7 @@ impl TokenService {
         Ok(Outcome::NotFound(id))
     }
 
-    async fn revoke_all(
-        &self,
-        caller: &Caller,
-        desk: Desk<'_>,
-        now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    async fn revoke_all(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Outcome, CommandError> {
         match self.remove_all(caller, desk, now).await? {
             Some(_) => Ok(Outcome::AllRevoked { subject: caller.token.subject().to_owned() }),
             None => self.gone(caller),
@@ -234,12 +221,7 @@ impl TokenService {
     }
 
     /// Removes every key of the caller at one token API, and says how many; nothing, if what vouches for it is gone.
-    async fn remove_all(
-        &self,
-        caller: &Caller,
-        desk: Desk<'_>,
-        now: Timestamp,
-    ) -> Result<Option<usize>, StoreError> {
+    async fn remove_all(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Option<usize>, StoreError> {
         let owner = caller.owner_at(desk.token_api);
         let operation = self.store.remove_owned(caller.voucher(), owner, Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);

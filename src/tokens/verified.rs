@@ -98,8 +98,7 @@ impl Verified {
         noted_at: i64,
     ) -> Self {
         let Identity { subject, username, organization, role, email } = identity;
-        let fields =
-            [Some(subject), username.as_ref(), organization.as_ref(), role.as_ref(), email.as_ref(), origin];
+        let fields = [Some(subject), username.as_ref(), organization.as_ref(), role.as_ref(), email.as_ref(), origin];
         let mut text = String::with_capacity(fields.iter().flatten().map(|field| field.len()).sum());
         let mut ends = [0; FIELDS];
         let mut present = 0;
@@ -110,16 +109,7 @@ impl Verified {
             }
             *end = u32::try_from(text.len()).unwrap_or(u32::MAX);
         }
-        Self {
-            id,
-            expires_at,
-            noted_at: AtomicI64::new(noted_at),
-            token_api,
-            text: text.into(),
-            ends,
-            present,
-            power,
-        }
+        Self { id, expires_at, noted_at: AtomicI64::new(noted_at), token_api, text: text.into(), ends, present, power }
     }
 
     /// The public id; of an outside token it means nothing, see [`Caller::token_id`].

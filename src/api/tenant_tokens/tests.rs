@@ -9,8 +9,7 @@ const NOW: Timestamp = Timestamp::from_unix_millis(1_780_272_000_000);
 
 fn decode_as(content_type: Option<&str>, body: &[u8]) -> Result<Command, FaceError> {
     let parameters = [("tenant_id".to_owned(), "active".to_owned())];
-    let call =
-        Call { method: &Method::POST, path: TOKENS, parameters: &parameters, content_type, body, now: NOW };
+    let call = Call { method: &Method::POST, path: TOKENS, parameters: &parameters, content_type, body, now: NOW };
     TenantTokens.decode(&call)
 }
 

@@ -183,11 +183,7 @@ fn required_claims(section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<Cl
 }
 
 /// Reads a table of claims and what they must be.
-pub(super) fn claim_rules(
-    key: &'static str,
-    section: &mut Section<'_>,
-    findings: &Findings<'_>,
-) -> Vec<ClaimRule> {
+pub(super) fn claim_rules(key: &'static str, section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<ClaimRule> {
     let entries = section.take_entries(key, "a table of claims, as in { typ = \"Bearer\" }");
     let mut rules = Vec::new();
     for entry in entries {

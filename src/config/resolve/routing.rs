@@ -170,13 +170,17 @@ fn check_style(style: &Style, section: &mut Section<'_>) {
         Style::AllowlistJwt => {
             for key in ["prefix", "issuer"] {
                 if section.is_given(key) {
-                    section.fault(key, format!("{key:?} is of no use here: the tokens of {name:?} are signed by keyward"));
+                    section
+                        .fault(key, format!("{key:?} is of no use here: the tokens of {name:?} are signed by keyward"));
                 }
             }
         }
         Style::TenantTokens | Style::AgentTokens => {
             if section.is_given("algorithm") {
-                section.fault("algorithm", format!("\"algorithm\" is of no use here: the tokens of {name:?} are not signed"));
+                section.fault(
+                    "algorithm",
+                    format!("\"algorithm\" is of no use here: the tokens of {name:?} are not signed"),
+                );
             }
             if *style == Style::TenantTokens && !section.is_given("issuer") {
                 section.miss("issuer", NOBODY.to_owned());
@@ -192,9 +196,8 @@ fn check_style(style: &Style, section: &mut Section<'_>) {
 
 /// Reports a prefix by which a token could not be told from those of another token API.
 fn check_prefix(prefix: &Placed<String>, others: &[Placed<String>], findings: &Findings<'_>) {
-    let is_alike = |other: &&Placed<String>| {
-        prefix.value.starts_with(&*other.value) || other.value.starts_with(&*prefix.value)
-    };
+    let is_alike =
+        |other: &&Placed<String>| prefix.value.starts_with(&*other.value) || other.value.starts_with(&*prefix.value);
     let Some(other) = others.iter().find(is_alike) else { return };
     let line = findings.line(other.at);
     let message = if other.value == prefix.value {

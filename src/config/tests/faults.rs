@@ -169,7 +169,10 @@ fn prefixes_that_could_be_taken_for_each_other_are_refused() {
     assert_eq!(faults_of(&[("a", ""), ("b", "prefix = 'sk_agt_'"), ("c", "prefix = 'x'")]), [] as [&str; 0]);
     for (apis, why) in [
         (&[("a", ""), ("b", "")][..], "\"prefix\" \"sk-\" is that of the [[token_api]] on line"),
-        (&[("a", ""), ("b", "prefix = 'sk-x'")], "\"prefix\" \"sk-x\" cannot be told from \"sk-\" of the [[token_api]]"),
+        (
+            &[("a", ""), ("b", "prefix = 'sk-x'")],
+            "\"prefix\" \"sk-x\" cannot be told from \"sk-\" of the [[token_api]]",
+        ),
         (&[("a", ""), ("b", "prefix = 's'")], "\"prefix\" \"s\" cannot be told from \"sk-\" of the [[token_api]]"),
         (&[("a", "prefix = 'eyes-'")], "every JWT begins with \"ey\""),
         (&[("a", "prefix = 'e'")], "every JWT begins with \"ey\""),
@@ -204,10 +207,7 @@ fn a_token_api_names_issuers_that_are_there() {
 
 #[test]
 fn a_tenant_is_looked_for_only_in_a_path_that_names_one() {
-    expect(
-        "tenant_param = 'org'\n",
-        &["1:16: \"tenant_param\": {org} is no segment of this route's path"],
-    );
+    expect("tenant_param = 'org'\n", &["1:16: \"tenant_param\": {org} is no segment of this route's path"]);
     expect(
         "resolve_tenant = true\n",
         &["1:18: \"resolve_tenant\" is of no use here: the path names no tenant of a caller"],

@@ -1,8 +1,8 @@
 //! The head of the upstream's request. What the client may not say and what ends at this hop is taken out of the header map; what
 //! is ours never enters it, but goes onto the wire beside it, so nothing that the client wrote can take it away.
 
-use http::{Uri, Version};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Uri, Version};
 
 use crate::gateway::authenticate::{Door, X_API_KEY};
 use crate::gateway::authorize::Permit;

@@ -301,7 +301,14 @@ impl AccountsService {
     }
 
     async fn list_keys(&self, caller: &Caller, now: Timestamp) -> Result<AccountOutcome, AccountError> {
-        match self.within(self.parts.store.owned(Voucher::Record(caller.digest), caller.owner_at(caller.token.token_api()), now)).await? {
+        match self
+            .within(self.parts.store.owned(
+                Voucher::Record(caller.digest),
+                caller.owner_at(caller.token.token_api()),
+                now,
+            ))
+            .await?
+        {
             Some(keys) => Ok(AccountOutcome::Keys(keys)),
             None => self.gone(caller),
         }
@@ -310,8 +317,10 @@ impl AccountsService {
     async fn revoke_key(&self, caller: &Caller, id: TokenId, now: Timestamp) -> Result<AccountOutcome, AccountError> {
         let store = &self.parts.store;
         let found = self.within(store.find_by_id(caller.token.token_api().to_string(), id)).await?;
-        let own = found
-            .filter(|found| found.record.kind.sort() == RecordSort::ApiKey && found.record.owner() == caller.owner_at(caller.token.token_api()));
+        let own = found.filter(|found| {
+            found.record.kind.sort() == RecordSort::ApiKey
+                && found.record.owner() == caller.owner_at(caller.token.token_api())
+        });
         match own {
             Some(Listed { record, retired_at: None }) => {
                 let digest = record.digest;

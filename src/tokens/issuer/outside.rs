@@ -82,10 +82,6 @@ impl Outside {
             return Ok(false);
         }
         let now = ring::now();
-        if self.issuer.ring().are_usable(now) {
-            Ok(true)
-        } else {
-            Err(self.issuer.unavailable(now))
-        }
+        if self.issuer.ring().are_usable(now) { Ok(true) } else { Err(self.issuer.unavailable(now)) }
     }
 }

@@ -15,7 +15,9 @@ impl House {
             plan.table("token_api", "name = \"accounts\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"")
                 .route("path = \"/v1/me/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]")
                 .route("path = \"/mixed/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\", \"jarvispy\"]")
-                .route("path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\nforward_credential = true")
+                .route(
+                    "path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\nforward_credential = true",
+                )
         });
         Self { platform }
     }

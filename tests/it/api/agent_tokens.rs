@@ -26,11 +26,9 @@ fn a_key_is_made_shown_renewed_and_revoked_as_the_seed_says() {
     assert_eq!(answered(&status(), 200), json!({ "has_token": true, "token_prefix": made["token_prefix"] }));
 
     let seen = platform.seen("/agents/x", &first);
-    for (name, value) in [
-        ("x-keyward-subject", "alice"),
-        ("x-keyward-organization", "acme"),
-        ("x-keyward-credential", "agents"),
-    ] {
+    for (name, value) in
+        [("x-keyward-subject", "alice"), ("x-keyward-organization", "acme"), ("x-keyward-credential", "agents")]
+    {
         assert_eq!(seen.fields.one(name).as_deref(), Some(value), "{name}");
     }
 

@@ -19,7 +19,10 @@ impl Platform {
         let (upstream, login) = (Upstream::start(), Login::open());
         let plan = Plan::usual(&upstream)
             .table("issuer", &login.table("keycloak"))
-            .table("token_api", "name = \"platform\"\nstyle = \"tenant-tokens\"\nmount = \"/api/v1\"\nissuer = \"keycloak\"")
+            .table(
+                "token_api",
+                "name = \"platform\"\nstyle = \"tenant-tokens\"\nmount = \"/api/v1\"\nissuer = \"keycloak\"",
+            )
             .table(
                 "token_api",
                 "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\nissuer = [\"keycloak\"]",

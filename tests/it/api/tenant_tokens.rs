@@ -210,7 +210,10 @@ fn every_other_credential_is_refused_at_this_door() {
     let by_field = platform.world.ask("GET", TOKENS, &format!("X-API-Key: {key}\r\n"), "");
     assert_eq!(answered(&by_field, 401), json!({ "detail": "Not authenticated" }));
     let twice = format!("Authorization: Bearer {key}\r\nAuthorization: Bearer {key}\r\n");
-    assert_eq!(answered(&platform.world.ask("GET", TOKENS, &twice, ""), 400), json!({ "detail": "Malformed credentials" }));
+    assert_eq!(
+        answered(&platform.world.ask("GET", TOKENS, &twice, ""), 400),
+        json!({ "detail": "Malformed credentials" })
+    );
 }
 
 #[test]
@@ -241,10 +244,13 @@ fn wrong_bodies_are_told_as_fastapi_tells_them() {
     let platform = Platform::open();
     let alice = platform.alice();
     for (body, expected) in [
-        ("{}", json!([
-            { "loc": ["body", "name"], "msg": "Field required", "type": "missing" },
-            { "loc": ["body", "expiry_date"], "msg": "Field required", "type": "missing" },
-        ])),
+        (
+            "{}",
+            json!([
+                { "loc": ["body", "name"], "msg": "Field required", "type": "missing" },
+                { "loc": ["body", "expiry_date"], "msg": "Field required", "type": "missing" },
+            ]),
+        ),
         (
             r#"{"name":"","expiry_date":"2020-01-01T00:00:00Z"}"#,
             json!([
