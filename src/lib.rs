@@ -36,7 +36,9 @@
 //! | record | the server-side entry of a token. No record, no access: the records are the allowlist |
 //! | API key | a token that its owner lists, uses and revokes |
 //! | bootstrap token | a token from an administrator that makes a stated number of API keys, and opens nothing |
+//! | account, user | somebody who registered with a username and a password; what an administrator calls a user |
 //! | session | a login: it makes the calls of token APIs, and opens no route |
+//! | hint | how an opaque token begins, as far as lists show it |
 //! | origin | whose credential made a token, where that was not the token API's own: subjects are unique only within one |
 //! | owner | whose an API key is: one subject of one origin within one token API |
 //! | voucher | who answers for a change of the records: the caller's own record, or nobody whom the store knows |

@@ -574,7 +574,7 @@ fn users_are_listed_disabled_enabled_and_given_passwords() {
     let program = Program::default();
     let (code, out, _) = program.type_in(&["user", "list"]);
     let table = format!(
-        "ID                                    TOKEN API  USERNAME  EMAIL            FULL NAME         REGISTERED            STATE\n\
+        "ID                                    TOKEN API  USERNAME  EMAIL            FULL NAME     REGISTERED            STATE\n\
          {ID}  accounts   ann       ann@example.com  Ann\\u{{1b}}[2J  2027-06-25T10:00:00Z  disabled\n"
     );
     assert_eq!((code, out), (DONE, table));

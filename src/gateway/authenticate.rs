@@ -258,11 +258,11 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 }
 
 fn log_members(caller: &Caller) -> Box<str> {
-    let text = serde_json::Value::from;
+    let text = |text: &str| serde_json::Value::from(text);
     let subject = text(caller.token.subject());
-    let credential = text(&**caller.token.token_api());
+    let credential = text(caller.token.token_api());
     match caller.token_id() {
-        Some(id) => format!(r#","subject":{subject},"token_id":{},"credential":{credential}"#, text(&*id)).into(),
+        Some(id) => format!(r#","subject":{subject},"token_id":{},"credential":{credential}"#, text(&id)).into(),
         None => format!(r#","subject":{subject},"credential":{credential}"#).into(),
     }
 }

@@ -97,9 +97,16 @@ pub struct ClientConnection {
     /// The last host that was asked for, and the forwarding fields that go with it, as lines: clients seldom change it.
     forwarding: RefCell<Option<Forwarding>>,
     /// The last credential, and what it is known by: a client seldom changes that either.
-    digest: RefCell<Option<(CredentialSort, Zeroizing<Vec<u8>>, TokenDigest)>>,
+    digest: RefCell<Option<Digested>>,
     /// The fields that are ours of the request that is being served, as lines: one buffer for all.
     pub(super) lines: RefCell<Vec<u8>>,
+}
+
+/// A credential, and what it is known by.
+struct Digested {
+    sort: CredentialSort,
+    token: Zeroizing<Vec<u8>>,
+    digest: TokenDigest,
 }
 
 /// The forwarding fields of the requests to one host, as lines.
@@ -199,15 +206,15 @@ impl ClientConnection {
         digest: impl FnOnce(&[u8]) -> TokenDigest,
     ) -> TokenDigest {
         let mut memo = self.digest.borrow_mut();
-        if let Some((known_sort, known, known_by)) = memo.as_ref()
-            && *known_sort == sort
-            && is_same(known, token)
+        if let Some(known) = memo.as_ref()
+            && known.sort == sort
+            && is_same(&known.token, token)
         {
-            return *known_by;
+            return known.digest;
         }
-        let known_by = digest(token);
-        *memo = Some((sort, Zeroizing::new(token.to_vec()), known_by));
-        known_by
+        let digest = digest(token);
+        *memo = Some(Digested { sort, token: Zeroizing::new(token.to_vec()), digest });
+        digest
     }
 
     /// Adds the forwarding fields of a request to `host`, as lines.

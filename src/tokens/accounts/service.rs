@@ -23,9 +23,6 @@ use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
 use crate::tokens::store::{Afterlife, Issue, Listed, Place, Removal, Store, StoreError, Voucher};
 use crate::tokens::verified::{Caller, Power};
 
-#[cfg(test)]
-mod tests;
-
 /// How much of a key its owner sees in the list, beside the prefix.
 const HINT_CHARS: usize = 4;
 

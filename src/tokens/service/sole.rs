@@ -16,7 +16,7 @@ impl TokenService {
         let owner = caller.owner_at(desk.token_api);
         match self.within(self.store.owned(caller.voucher(), owner, now)).await? {
             Some(keys) => {
-                let live = keys.into_iter().filter(|key| key.retired_at.is_none()).next_back();
+                let live = keys.into_iter().rfind(|key| key.retired_at.is_none());
                 Ok(Outcome::SoleShown(live.map(|key| Box::new(key.record))))
             }
             None => self.gone(caller),

@@ -15,6 +15,7 @@ mod accounts;
 mod conformance;
 mod damage;
 mod kill;
+mod logins;
 mod measure;
 mod migration;
 mod opening;

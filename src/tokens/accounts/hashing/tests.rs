@@ -77,3 +77,23 @@ async fn an_unknown_user_takes_as_long_as_a_known_one() {
     let (known, unknown) = (known[30].as_secs_f64(), unknown[30].as_secs_f64());
     assert!((known / unknown - 1.0).abs() < 0.1, "{known} {unknown}");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_threads_stand_back_and_nobody_else_does() {
+    let pool = pool(1, 8, CHEAP);
+    pool.verify(Password::presented("x".into()), None).await.unwrap();
+    // Name and niceness, the second and the nineteenth field (proc(5)); a name may hold spaces, but no parenthesis of ours.
+    let niceness = |stat: &str| {
+        let (name, rest) = stat.rsplit_once(')').unwrap();
+        (name.split_once('(').unwrap().1.to_owned(), rest.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap())
+    };
+    let own = niceness(&std::fs::read_to_string("/proc/thread-self/stat").unwrap()).1;
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let all: Vec<_> = tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok())
+        .map(|stat| niceness(&stat))
+        .collect();
+    assert!(all.iter().any(|(name, nice)| name == "passwords-0" && *nice == (own + NICENESS).min(19)), "{all:?}");
+    assert!(!all.iter().any(|(name, nice)| !name.starts_with("passwords-") && *nice != own), "{all:?}");
+}

@@ -1,24 +1,37 @@
-//! The use-cases, with a real store, a cheap hash and the counters of a single keyward.
+//! The use-cases of accounts, with this store, a cheap hash and the counters of a single keyward. They are here because the
+//! use-cases know no store.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::*;
-use crate::domain::{Email, FullName, Moment};
+use uuid::Uuid;
+
+use crate::domain::{
+    Account, Email, FullName, Moment, NewPassword, Password, RawToken, Record, RecordKind, Timestamp, TokenDigest,
+    TokenId, Username,
+};
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
-use crate::tokens::accounts::counters::MemoryCounters;
-use crate::tokens::accounts::password_hash::HashingCost;
+use crate::tokens::accounts::{
+    AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService, ClientGroup, Enrolment,
+    HashingCost, HashingPool, KeyCommand, MemoryCounters, Registration, hashing,
+};
 use crate::tokens::authenticator::{Authenticator, Verdict};
-use crate::tokens::keyring::SecretBytes;
+use crate::tokens::cache::TokenCache;
+use crate::tokens::keyring::{CredentialSort, Pepper, SecretBytes};
 use crate::tokens::lease::Lease;
-use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis};
-use crate::tokens::signed::KeyMaterial;
+use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat, OpaqueTokens};
+use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
+use crate::tokens::store::Listed;
+use crate::tokens::verified::{Caller, Power};
 
 const CHEAP: HashingCost = HashingCost { memory_kib: 64, passes: 1, lanes: 1 };
 const NOW: Timestamp = Timestamp::from_unix_millis(1_771_237_800_000);
 
 struct Desk {
     service: AccountsService,
+    parts: AccountParts,
     authenticator: Authenticator,
     terms: AccountTerms,
     _directory: tempfile::TempDir,
@@ -43,7 +56,7 @@ fn desk_with(cost: HashingCost) -> Desk {
         signed: Arc::new(SignedTokens::new("keyward".into(), signed).unwrap()),
         opaque: Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])])),
         pepper: Arc::new(Pepper::new(SecretBytes::new([3; 32]))),
-        hashing: Arc::new(HashingPool::start(two, super::super::hashing::QUEUE, cost).unwrap()),
+        hashing: Arc::new(HashingPool::start(two, hashing::QUEUE, cost).unwrap()),
         deadline: Duration::from_secs(10),
     };
     let authenticator = Authenticator::new(
@@ -61,7 +74,7 @@ fn desk_with(cost: HashingCost) -> Desk {
         enrolment: Enrolment::Open,
         format: OpaqueFormat { prefix: "rst_".into(), alphabet: Alphabet::Base36 },
     };
-    Desk { service: AccountsService::new(parts), authenticator, terms, _directory: directory }
+    Desk { service: AccountsService::new(parts.clone()), parts, authenticator, terms, _directory: directory }
 }
 
 fn registration(username: &str) -> Registration {
@@ -153,7 +166,7 @@ impl Desk {
     }
 
     async fn is_recorded(&self, digest: TokenDigest) -> bool {
-        self.service.parts.store.find(digest).await.unwrap().is_some()
+        self.parts.store.find(digest).await.unwrap().is_some()
     }
 }
 
@@ -192,10 +205,10 @@ async fn a_session_makes_keys_lists_them_and_retires_them() {
     desk.register("bob").await;
     let (ann, bob) = (desk.session("ann").await, desk.session("bob").await);
     let (key, record) = desk.issue(&ann).await;
-    assert!(desk.service.parts.opaque.verify(&desk.terms.format, key.expose().as_bytes()));
+    assert!(desk.parts.opaque.verify(&desk.terms.format, key.expose().as_bytes()));
     assert_eq!(record.hint.as_deref(), Some(&key.expose()[..8]));
     assert!(key.expose().starts_with("rst_") && key.expose().len() == 43);
-    let digest = desk.service.parts.pepper.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
+    let digest = desk.parts.pepper.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
     assert_eq!(record.digest, digest);
     assert_eq!(record.identity, ann.token.identity());
     assert!(desk.is_recorded(digest).await);
@@ -301,7 +314,7 @@ async fn no_login_survives_a_disable_that_it_races_with() {
             }
         }
         let filter = crate::tokens::store::Filter { subject: Some(account.id.to_string()), ..Default::default() };
-        assert!(desk.service.parts.store.browse(filter).await.unwrap().is_empty());
+        assert!(desk.parts.store.browse(filter).await.unwrap().is_empty());
     }
 }
 
@@ -373,12 +386,12 @@ async fn registration_is_limited_and_can_be_closed() {
 async fn an_old_hash_is_made_anew_at_the_next_login() {
     let desk = desk();
     let account = desk.register("ann").await;
-    let mut parts = desk.service.parts.clone();
+    let mut parts = desk.parts.clone();
     let dearer = HashingCost { passes: 2, ..CHEAP };
     parts.hashing = Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, dearer).unwrap());
     let accounts = Arc::clone(&parts.accounts);
     let kept = async || accounts.account_by_username("accounts".into(), "ann".into()).await.unwrap().unwrap();
-    let desk = Desk { service: AccountsService::new(parts), ..desk };
+    let desk = Desk { service: AccountsService::new(parts.clone()), parts, ..desk };
     assert!(desk.login("ann", "wrong horse").await.is_err());
     assert!(kept().await.hash.costs(CHEAP));
     let token = desk.login("ann", "correct horse").await.unwrap();
@@ -392,9 +405,9 @@ async fn an_old_hash_is_made_anew_at_the_next_login() {
 async fn a_full_pool_is_said_and_counts_for_nobody() {
     let desk = desk_with(HashingCost::OWASP);
     desk.register("ann").await;
-    let mut parts = desk.service.parts.clone();
+    let mut parts = desk.parts.clone();
     parts.hashing = Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, HashingCost::OWASP).unwrap());
-    let desk = Arc::new(Desk { service: AccountsService::new(parts), ..desk });
+    let desk = Arc::new(Desk { service: AccountsService::new(parts.clone()), parts, ..desk });
     let logins: Vec<_> = (0..40)
         .map(|host| {
             let desk = Arc::clone(&desk);
