@@ -20,7 +20,6 @@ use super::worker::{Local, WorkerGateway};
 use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
-use crate::tokens::issuer::OutsideFault;
 use crate::tokens::issuer::set::OutsideVerdict;
 use crate::tokens::opaque::Form;
 use crate::tokens::signed::SignedTokenFault;
@@ -131,17 +130,20 @@ pub(super) async fn admit(
     let fence = authenticator.cache().fence(&digest);
     let is_certain = authenticator.cache().lease().holds(now.uptime);
     if is_certain && let Some(admitted) = gateway.remembered.borrow_mut().recall(&digest, fence) {
-        gateway.counters.cache_hits.add(1);
         if admitted.caller.token.is_expired(now.wall) {
+            gateway.counters.cache_hits.add(1);
             return Err(Refusal::BadCredential(Refused::Expired));
         }
-        if let Some(outside) = &admitted.caller.outside
-            && !outside.stands(now)?
-        {
-            return Err(Refusal::BadCredential(Refused::Outside(OutsideFault::UnknownKey)));
+        let stands = match &admitted.caller.outside {
+            // Its issuer may have taken its key back, and may have published it again: then it is judged anew.
+            Some(outside) => outside.stands(now)?,
+            None => true,
+        };
+        if stands {
+            gateway.counters.cache_hits.add(1);
+            client.hold(&admitted, fence);
+            return Ok(admit_known(gateway, exchange, admitted, now));
         }
-        client.hold(&admitted, fence);
-        return Ok(admit_known(gateway, exchange, admitted, now));
     }
     let recalled = match (authenticator.recall(form, digest, now), form) {
         (None, Form::Signed) => {

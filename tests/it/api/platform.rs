@@ -16,7 +16,11 @@ impl Platform {
     }
 
     pub(super) fn open_with(more: impl FnOnce(Plan) -> Plan) -> Self {
-        let (upstream, login) = (Upstream::start(), Login::open());
+        Self::open_at(Login::open(), more)
+    }
+
+    pub(super) fn open_at(login: Login, more: impl FnOnce(Plan) -> Plan) -> Self {
+        let upstream = Upstream::start();
         let plan = Plan::usual(&upstream)
             .table("issuer", &login.table("keycloak"))
             .table(

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::platform::{Platform, answered, members};
-use crate::support::Response;
+use crate::support::{Login, Response};
 
 const TOKENS: &str = "/api/v1/active/tokens/";
 const SEED: &str = r#"{ "name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z" }"#;
@@ -214,6 +214,23 @@ fn every_other_credential_is_refused_at_this_door() {
         answered(&platform.world.ask("GET", TOKENS, &twice, ""), 400),
         json!({ "detail": "Malformed credentials" })
     );
+}
+
+#[test]
+fn an_issuer_with_public_keys_is_believed_by_its_signature_alone() {
+    let platform = Platform::open_at(Login::with_public_keys(), |plan| plan);
+    let alice = platform.alice();
+    for _ in 0..3 {
+        assert_eq!(platform.status("/people/x", &alice), 200);
+    }
+    let (key, _) = key(&platform, &alice, "globex");
+    assert_eq!(platform.seen("/api/v1/active/x", &key).target, "/api/v1/globex/x");
+    // The same claims, signed by somebody else.
+    for other in [Login::with_public_keys(), Login::open()] {
+        let forged = other.access("alice", json!({ "tenants": ["acme"] }));
+        assert_eq!(answered(&platform.call("GET", TOKENS, &forged, ""), 401), json!({ "detail": "Invalid token" }));
+        assert_eq!(platform.status("/people/x", &forged), 401);
+    }
 }
 
 #[test]
