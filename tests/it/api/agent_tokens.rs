@@ -157,3 +157,30 @@ fn the_page_for_agents_is_there_for_everybody() {
     assert!(page.text().contains("POST /api/agent-tokens/me/get-or-create"), "{page}");
     assert_eq!(platform.world.ask("POST", "/api/doc/raw/token-management-user-jwt", "", "").status, 405);
 }
+
+#[test]
+fn a_store_that_does_not_answer_is_told_in_the_seeds_words_and_then_all_is_well_again() {
+    let platform = Platform::open_with(|plan| plan.set("store", "timeout", "\"100ms\""));
+    let alice = platform.alice();
+    // Somebody holds the database.
+    let database = rusqlite::Connection::open(platform.world.folder().join("keyward.db")).expect("a database");
+    database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    for (method, target, words) in [
+        ("POST", ME, "Failed to store agent token"),
+        ("POST", GET_OR_CREATE, "Failed to check or store token"),
+        ("DELETE", ME, "Failed to revoke token"),
+    ] {
+        let failed = platform.call(method, target, &alice, "");
+        assert_eq!(answered(&failed, 500), json!({ "error": words }));
+        assert!(!failed.fields.has("retry-after"), "{failed}");
+    }
+    let body = r#"{"name":"a","expiry_date":"2099-01-01T00:00:00Z"}"#;
+    let failed = platform.call("POST", "/api/v1/acme/tokens/", &alice, body);
+    let words = json!({ "detail": "The service is temporarily unavailable; please retry" });
+    assert_eq!(answered(&failed, 503), words, "another style says it in its own way");
+    assert!(failed.fields.has("retry-after"), "{failed}");
+    // Who needs no store passes all the same.
+    assert_eq!(platform.status("/people/x", &alice), 200);
+    database.execute_batch("ROLLBACK").expect("the lock is given back");
+    assert!(crate::support::eventually(|| platform.call("POST", ME, &alice, "").status == 200));
+}
