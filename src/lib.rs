@@ -16,8 +16,9 @@
 //! A call of a token API takes the same line up to authenticate, and then goes to a face in [`api`], which turns the request
 //! into a command and the outcome into a response, and decides nothing. The commands are carried out in [`tokens`]: there
 //! tokens are signed and verified, remembered by the cache, issued and revoked. It knows neither HTTP nor a database: it asks
-//! for a [`tokens::store::Store`], and [`store`] has two: SQLite for one instance, Redis for a fleet, with the directory of keys beside them. The rules that need
-//! neither a clock nor I/O are in [`domain`].
+//! for a [`tokens::store::Store`], and [`store`] has two: SQLite for one instance, Redis for a fleet, with the directory of
+//! keys beside them. JWTs of outside issuers are judged there too ([`tokens::issuer`]); their keys are fetched by
+//! [`upstream::document`], on the control thread. The rules that need neither a clock nor I/O are in [`domain`].
 //!
 //! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`] has the probes and the
 //! socket on which the command line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
@@ -36,12 +37,20 @@
 //! | record | the server-side entry of a token. No record, no access: the records are the allowlist |
 //! | API key | a token that its owner lists, uses and revokes |
 //! | bootstrap token | a token from an administrator that makes a stated number of API keys, and opens nothing |
+//! | account, user | somebody who registered with a username and a password; what an administrator calls a user |
 //! | session | a login: it makes the calls of token APIs, and opens no route |
+//! | hint | how an opaque token begins, as far as lists show it |
 //! | origin | whose credential made a token, where that was not the token API's own: subjects are unique only within one |
 //! | owner | whose an API key is: one subject of one origin within one token API |
 //! | voucher | who answers for a change of the records: the caller's own record, or nobody whom the store knows |
 //! | retired | of an API key: it opens nothing any more, and is still in its owner's list |
-//! | credential | what a request carries to say who it is |
+//! | credential | what a request carries to say who it is: a token, or a JWT of an issuer |
+//! | issuer | an outside party whose JWTs are accepted |
+//! | form | what a credential claims to be, by its first characters: a JWT, or a key with the prefix of a token API |
+//! | opaque | of a token: random characters with a MAC, which say nothing of their holder |
+//! | hint | the first characters of an opaque token, by which its owner knows it again |
+//! | tenant | the organization that a request is about, where its path names one |
+//! | sole key | the one key that an owner has at a token API of style `agent-tokens` |
 //! | digest | what a token is known by where it is checked: an HMAC of it under the pepper |
 //! | token id (`jti`) | what a token is known by where it is managed: a UUID, which opens nothing |
 //! | pepper | the secret of the digests; it is in the directory of keys and not in the store |

@@ -1,4 +1,4 @@
-//! What an administrator may do with tokens, whoever carries it out: a running keyward, or the store alone.
+//! What an administrator may do with tokens and accounts, whoever carries it out: a running keyward, or the store alone.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Listing;
+use super::{Listing, UserChange, UserListing, UserOutcome, UserRequest};
 use crate::domain::{Identity, RawToken, RecordSort, TokenId};
 use crate::tokens::store::{Filter, StoreError};
 
@@ -23,7 +23,7 @@ pub const MAX_LISTED: usize = 100_000;
 /// The most characters of one claim: longer ones would not fit beside the others into a header of a request.
 const MAX_CLAIM_CHARACTERS: usize = 255;
 
-/// The administrator's operations on tokens.
+/// The administrator's operations on tokens and accounts.
 ///
 /// # Cancel safety
 ///
@@ -38,6 +38,15 @@ pub trait Administration: Send + Sync + 'static {
     /// Revokes the token of this kind with this public id. An id of the other kind is [`Revocation::NotFound`]. When
     /// [`Revocation::Revoked`] is answered, no worker accepts the token any more.
     fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation>;
+
+    /// Makes an account.
+    fn user_add(&self, request: UserRequest) -> AdminFuture<'_, UserListing>;
+
+    /// At most `limit` accounts of this token API or of each, oldest first; `limit` is at most [`MAX_LISTED`].
+    fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>>;
+
+    /// Changes an account. When [`UserOutcome::Done`] is answered, no worker accepts any more what the change ends.
+    fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome>;
 }
 
 /// The two kinds of token that an administrator manages.

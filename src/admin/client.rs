@@ -12,17 +12,18 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::operations::users::{AddBody, ChangeBody, ChangedBody, UsersBody};
 use super::operations::{CreateBody, DEFAULT_LISTED, RevokedBody, TokensBody};
 use super::{
     AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, Listing, Revocation, StatusReport,
-    TokenKind,
+    TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
 };
-use crate::domain::{RawToken, RecordSort, TokenId};
+use crate::domain::{NewPassword, RawToken, RecordSort, TokenId};
 use crate::tokens::store::Filter;
 
 /// For one exchange, connecting included: longer than the server's own deadline, whose words are better than ours.
@@ -114,9 +115,7 @@ impl Administration for SocketClient {
                 mints: request.mints,
                 expires_in_seconds: request.expires_in.and_then(|span| NonZeroU64::new(span.as_secs())),
             };
-            let body = serde_json::to_vec(&body)
-                .map_err(|error| AdminError::Refused(format!("the request cannot be written as JSON: {error}")))?;
-            let issued: Issued = self.call(Method::POST, "/v1/bootstrap-tokens", body.into()).await?;
+            let issued: Issued = self.call(Method::POST, "/v1/bootstrap-tokens", written(&body)?).await?;
             Ok(IssuedBootstrap { id: issued.id, token: RawToken::new(issued.token) })
         })
     }
@@ -134,6 +133,45 @@ impl Administration for SocketClient {
             }
             let body: TokensBody = self.call(Method::GET, &target, Bytes::new()).await?;
             Ok(body.tokens)
+        })
+    }
+
+    fn user_add(&self, request: UserRequest) -> AdminFuture<'_, UserListing> {
+        Box::pin(async move {
+            let body = AddBody {
+                token_api: request.token_api,
+                username: request.username.as_str().to_owned(),
+                email: request.email.as_str().to_owned(),
+                full_name: request.full_name.as_str().to_owned(),
+                password: spelt(&request.password)?,
+            };
+            self.call(Method::POST, "/v1/users", written(&body)?).await
+        })
+    }
+
+    fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>> {
+        Box::pin(async move {
+            let limit = if limit == 0 { DEFAULT_LISTED } else { limit };
+            let mut target = format!("/v1/users?limit={limit}");
+            if let Some(token_api) = token_api {
+                target.push_str(&format!("&token_api={}", utf8_percent_encode(&token_api, NON_ALPHANUMERIC)));
+            }
+            let body: UsersBody = self.call(Method::GET, &target, Bytes::new()).await?;
+            Ok(body.users)
+        })
+    }
+
+    fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome> {
+        Box::pin(async move {
+            let (target, password) = match &change.action {
+                UserAction::Disable => ("/v1/users/disable", None),
+                UserAction::Enable => ("/v1/users/enable", None),
+                UserAction::SetPassword(password) => ("/v1/users/password", Some(spelt(password)?)),
+            };
+            let username = change.username.as_str().to_owned();
+            let body = ChangeBody { token_api: change.token_api, username, password };
+            let body: ChangedBody = self.call(Method::POST, target, written(&body)?).await?;
+            Ok(body.status)
         })
     }
 
@@ -175,6 +213,19 @@ pub async fn probe_readiness(address: SocketAddr) -> Result<Vec<String>, AdminEr
         }
         other => Err(AdminError::Unavailable(format!("{address} answered with status {other}: is it keyward's?"))),
     }
+}
+
+fn written(body: &impl Serialize) -> Result<Bytes, AdminError> {
+    let written = serde_json::to_vec(body);
+    written
+        .map(Bytes::from)
+        .map_err(|error| AdminError::Refused(format!("the request cannot be written as JSON: {error}")))
+}
+
+/// A password on its way over the socket, which is this user's alone.
+fn spelt(password: &NewPassword) -> Result<String, AdminError> {
+    let text = std::str::from_utf8(password.password().expose());
+    text.map(str::to_owned).map_err(|_| AdminError::Refused("the password is not UTF-8".to_owned()))
 }
 
 const fn collection(kind: TokenKind) -> &'static str {

@@ -72,16 +72,16 @@ fn parse<E: serde::de::Error>(text: &str) -> Result<Timestamp, E> {
     Ok(Timestamp::from_unix_millis(moment.as_millisecond()))
 }
 
-mod rfc3339 {
+pub(super) mod rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::domain::Timestamp;
 
-    pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::admin) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&time.to_rfc3339_zulu())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    pub(in crate::admin) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         super::parse(&String::deserialize(deserializer)?)
     }
 }
@@ -124,6 +124,7 @@ mod tests {
                 email: None,
             },
             name: None,
+            hint: None,
             issued_at: Timestamp::from_unix_millis(1_813_917_600_000),
             expires_at: Some(Timestamp::from_unix_millis(1_813_917_601_000)),
             last_used_at: None,

@@ -17,6 +17,7 @@ mod socket;
 mod status;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use administration::{
     AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, MAX_LISTED, MAX_MINTS, Revocation,
@@ -29,3 +30,4 @@ pub use operations::serve_socket;
 pub use probes::serve_probes;
 pub use socket::{AdminSocket, SocketError};
 pub use status::{Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport};
+pub use users::{UserAction, UserChange, UserListing, UserOutcome, UserRequest};

@@ -7,9 +7,14 @@
 //! | `DELETE /v1/bootstrap-tokens/{id}` | 200 `id status`: `revoked` or `not_found` |
 //! | `GET /v1/tokens?token_api&subject&limit` | 200 `tokens`, oldest first |
 //! | `DELETE /v1/tokens/{id}` | 200 `id status`: `revoked` or `not_found` |
+//! | `POST /v1/users` | 201 `id token_api username email full_name created_at is_disabled` |
+//! | `GET /v1/users?token_api&limit` | 200 `users`, oldest first |
+//! | `POST /v1/users/disable`, `…/enable`, `…/password` | 200 `status`: `done` or `not_found` |
 //! | `GET /v1/status` | 200 `version pid ready reasons components` |
 //!
 //! Errors: 400 for what is not JSON or no such query, 422 for a value that cannot be, 503 when the store fails, in words.
+
+pub(super) mod users;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -20,6 +25,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tracing::info;
@@ -115,6 +121,13 @@ impl Desk for Operations {
         if path == "/v1/bootstrap-tokens" && request.method() == Method::POST {
             return self.create(request).await.unwrap_or_else(|refusal| refusal);
         }
+        if let Some(rest) = path.strip_prefix("/v1/users")
+            && (rest.is_empty() || rest.starts_with('/'))
+            && (request.method() == Method::POST || request.body().is_end_stream())
+        {
+            let action = rest.strip_prefix('/').unwrap_or_default();
+            return self.users(request, action).await.unwrap_or_else(|refusal| refusal);
+        }
         if !request.body().is_end_stream() {
             return and_close(problem(StatusCode::PAYLOAD_TOO_LARGE, "this call takes no request body"));
         }
@@ -148,29 +161,7 @@ impl Desk for Operations {
 
 impl Operations {
     async fn create(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
-        let content_type =
-            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        if !media_type.eq_ignore_ascii_case("application/json") {
-            let words = "the request body must be application/json";
-            return Err(and_close(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, words)));
-        }
-        let body = Limited::new(request.into_body(), BODY_BYTES).collect();
-        let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                return Err(and_close(problem(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the request body is longer than 64 KiB",
-                )));
-            }
-            Ok(Err(_)) => return Err(and_close(problem(StatusCode::BAD_REQUEST, "the request body ended early"))),
-            Err(_) => return Err(and_close(problem(StatusCode::REQUEST_TIMEOUT, "the request body took too long"))),
-        };
-        let body: CreateBody = serde_json::from_slice(&body).map_err(|error| {
-            let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-            problem(status, &error.to_string())
-        })?;
+        let body: CreateBody = read_json(request).await?;
         let request = BootstrapRequest {
             token_api: body.token_api,
             identity: Identity {
@@ -210,6 +201,29 @@ impl Operations {
         info!(%id, %kind, ?status, "a revocation at the command line");
         Ok(answer::json(StatusCode::OK, &RevokedBody { id, status }))
     }
+}
+
+/// Reads a request's body, which must be JSON.
+async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        let words = "the request body must be application/json";
+        return Err(and_close(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, words)));
+    }
+    let body = Limited::new(request.into_body(), BODY_BYTES).collect();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            return Err(and_close(problem(StatusCode::PAYLOAD_TOO_LARGE, "the request body is longer than 64 KiB")));
+        }
+        Ok(Err(_)) => return Err(and_close(problem(StatusCode::BAD_REQUEST, "the request body ended early"))),
+        Err(_) => return Err(and_close(problem(StatusCode::REQUEST_TIMEOUT, "the request body took too long"))),
+    };
+    serde_json::from_slice(&body).map_err(|error| {
+        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        problem(status, &error.to_string())
+    })
 }
 
 async fn in_time<T>(operation: AdminFuture<'_, T>) -> Result<T, Answer> {

@@ -62,6 +62,13 @@ pub enum NotReady {
     Draining,
     /// The store does not answer, so no token that is not in the memory of a worker can be checked.
     StoreUnavailable(String),
+    /// The keys of an outside issuer have never been here, so none of its tokens can be judged.
+    IssuerWithoutKeys {
+        /// The issuer's name.
+        issuer: String,
+        /// Why the last fetch brought none.
+        why: String,
+    },
     /// The question itself was not answered in time.
     NoAnswer,
 }
@@ -72,6 +79,7 @@ impl fmt::Display for NotReady {
             Self::Starting => f.write_str("starting"),
             Self::Draining => f.write_str("draining"),
             Self::StoreUnavailable(why) => write!(f, "store unavailable: {why}"),
+            Self::IssuerWithoutKeys { issuer, why } => write!(f, "issuer {issuer} has no keys yet: {why}"),
             Self::NoAnswer => write!(f, "no answer within {} s", ANSWER_DEADLINE.as_secs()),
         }
     }

@@ -19,6 +19,8 @@ use crate::tokens::store::Filter;
 #[derive(Default)]
 struct Memory {
     tokens: Mutex<Vec<Listing>>,
+    /// A password that is set is kept as the name, so that tests see it.
+    users: Mutex<Vec<UserListing>>,
     outage: AtomicBool,
     filters: Mutex<Vec<Filter>>,
 }
@@ -80,6 +82,50 @@ impl Administration for Memory {
             let before = tokens.len();
             tokens.retain(|token| token.id != id || token.kind != kind);
             Ok(if tokens.len() < before { Revocation::Revoked } else { Revocation::NotFound })
+        })
+    }
+
+    fn user_add(&self, request: UserRequest) -> AdminFuture<'_, UserListing> {
+        Box::pin(async move {
+            self.check()?;
+            let listing = UserListing {
+                id: crate::domain::AccountId::from_uuid(uuid::Uuid::new_v4()),
+                token_api: request.token_api.unwrap_or_else(|| "accounts".into()),
+                username: request.username.as_str().into(),
+                email: request.email.as_str().into(),
+                full_name: request.full_name.as_str().into(),
+                created_at: Timestamp::from_unix_millis(1_813_917_600_000),
+                is_disabled: request.password.password().expose() == b"let me not in",
+            };
+            self.users.lock().expect("lock").push(listing.clone());
+            Ok(listing)
+        })
+    }
+
+    fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>> {
+        Box::pin(async move {
+            self.check()?;
+            let users = self.users.lock().expect("lock");
+            let matches = |user: &&UserListing| token_api.as_ref().is_none_or(|name| *name == user.token_api);
+            Ok(users.iter().filter(matches).take(limit).cloned().collect())
+        })
+    }
+
+    fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome> {
+        Box::pin(async move {
+            self.check()?;
+            let mut users = self.users.lock().expect("lock");
+            let Some(user) = users.iter_mut().find(|user| user.username == change.username.as_str()) else {
+                return Ok(UserOutcome::NotFound);
+            };
+            match change.action {
+                UserAction::Disable => user.is_disabled = true,
+                UserAction::Enable => user.is_disabled = false,
+                UserAction::SetPassword(password) => {
+                    user.full_name = String::from_utf8(password.password().expose().to_vec()).expect("text");
+                }
+            }
+            Ok(UserOutcome::Done)
         })
     }
 }
@@ -432,4 +478,75 @@ fn stopping_ends_idle_connections_at_once_and_removes_the_socket() {
     idle.read_to_end(&mut rest).expect("closed");
     assert!(!world.socket.exists(), "the socket's file is gone");
     assert!(std::net::TcpStream::connect(world.probes).is_err(), "nobody listens");
+}
+
+fn person(username: &str, password: &str) -> UserRequest {
+    UserRequest {
+        token_api: None,
+        username: crate::domain::Username::new(username).expect("a name"),
+        email: crate::domain::Email::new("a@example.com").expect("an address"),
+        full_name: crate::domain::FullName::new("Ann \"A\" Ünal").expect("a name"),
+        password: new_password(password),
+    }
+}
+
+fn new_password(text: &str) -> crate::domain::NewPassword {
+    crate::domain::NewPassword::new(crate::domain::Password::presented(text.into())).expect("long enough")
+}
+
+#[tokio::test]
+async fn users_are_added_listed_and_changed_over_the_socket() {
+    let world = World::start();
+    let client = SocketClient::find(&world.socket).await.expect("told").expect("running");
+    let added = client.user_add(person("Ann", "correct \"horse\" \u{1f40e}")).await.expect("added");
+    assert_eq!((added.username.as_str(), added.is_disabled), ("Ann", false));
+    client
+        .user_add(UserRequest { token_api: Some("a&b".into()), ..person("bob", "let me not in") })
+        .await
+        .expect("added");
+    let names = async |token_api: Option<&str>, limit| {
+        let users = client.users(token_api.map(str::to_owned), limit).await.expect("listed");
+        users.into_iter().map(|user| (user.username, user.is_disabled)).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None, 0).await, [("Ann".to_owned(), false), ("bob".to_owned(), true)]);
+    assert_eq!(names(Some("a&b"), 5).await, [("bob".to_owned(), true)]);
+    assert_eq!(names(None, 1).await.len(), 1);
+    let change = async |username: &str, action| {
+        let username = crate::domain::Username::new(username).expect("a name");
+        client.user_change(UserChange { token_api: None, username, action }).await.expect("done")
+    };
+    assert_eq!(change("Ann", UserAction::Disable).await, UserOutcome::Done);
+    assert_eq!(change("bob", UserAction::Enable).await, UserOutcome::Done);
+    assert_eq!(change("eve", UserAction::Disable).await, UserOutcome::NotFound);
+    assert_eq!(change("bob", UserAction::SetPassword(new_password("é battery \\ staple"))).await, UserOutcome::Done);
+    assert_eq!(names(None, 0).await, [("Ann".to_owned(), true), ("bob".to_owned(), false)]);
+    assert_eq!(world.administration.users.lock().expect("lock")[1].full_name, "é battery \\ staple");
+}
+
+#[tokio::test]
+async fn a_user_that_cannot_be_is_refused_by_the_socket_without_repeating_the_password() {
+    let world = World::start();
+    let add = r#"{"username":"ann","email":"a@example.com","full_name":"A","password":"correct horse"}"#;
+    for (path, body, status, field) in [
+        ("/v1/users", add.replace("ann", "a"), 422, "username"),
+        ("/v1/users", add.replace("a@", "a"), 422, "email"),
+        ("/v1/users", add.replace("correct horse", "canary"), 422, "password"),
+        ("/v1/users", add.replace("}", ",\"role\":\"admin\"}"), 422, "role"),
+        ("/v1/users/password", r#"{"username":"ann"}"#.to_owned(), 422, "password"),
+        ("/v1/users/disable", r#"{"username":"ann","password":"canary canary"}"#.to_owned(), 422, "password"),
+        ("/v1/users/rename", r#"{"username":"ann"}"#.to_owned(), 404, "nothing"),
+        ("/v1/usersx", r#"{"username":"ann"}"#.to_owned(), 413, "body"),
+    ] {
+        let mut stream = UnixStream::connect(&world.socket).expect("connected");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: k\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(field), "{path} {answer}");
+        assert!(!answer.contains("canary"), "{answer}");
+    }
+    assert!(world.administration.users.lock().expect("lock").is_empty());
 }

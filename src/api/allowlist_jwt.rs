@@ -34,7 +34,7 @@ impl Face for AllowlistJwt {
             (&Method::GET, TOKENS) => Ok(Command::List),
             (&Method::POST, REVOKE) => Ok(Command::RevokeCurrent),
             (&Method::POST, REVOKE_ONE) => call
-                .parameter
+                .parameter("jti")
                 .and_then(TokenId::parse)
                 .map(Command::Revoke)
                 .ok_or(FaceError::BadField { field: "jti", expected: "must be a UUID" }),
@@ -67,25 +67,36 @@ impl Face for AllowlistJwt {
             Outcome::NotFound(id) => {
                 ("Token not found or already revoked", json!({ "jti": id.to_string(), "status": "not_found" }))
             }
+            // This face asks for none.
             Outcome::AllRevoked { subject } => {
                 ("All tokens for this user have been revoked", json!({ "sub": subject, "status": "all_revoked" }))
             }
+            // No command of this face has these outcomes.
+            Outcome::SoleShown(_)
+            | Outcome::SoleRenewed { .. }
+            | Outcome::SoleEnsured { .. }
+            | Outcome::SoleRevoked
+            | Outcome::Account(_) => return error(&FaceError::Internal),
         };
         envelope(http::StatusCode::OK, "success", message, data)
     }
 
-    fn refuse(&self, error: &FaceError) -> Answer {
-        let mut answer = envelope(error.status(), "error", &error.to_string(), Value::Null);
-        if let FaceError::MethodNotAllowed(methods) = error {
-            answer.allow = Some(HeaderValue::from_static(methods));
-        }
-        answer
+    fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
+        error(fault)
     }
+}
+
+fn error(error: &FaceError) -> Answer {
+    let mut answer = envelope(error.status(), "error", &error.to_string(), Value::Null);
+    if let FaceError::MethodNotAllowed(methods) = error {
+        answer.allow = Some(HeaderValue::from_static(methods));
+    }
+    answer
 }
 
 fn envelope(status: http::StatusCode, word: &str, message: &str, data: Value) -> Answer {
     let body = json!({ "status": word, "message": message, "data": data });
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None }
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
 }
 
 fn listed(record: &Record) -> Value {
@@ -152,9 +163,10 @@ mod tests {
         AllowlistJwt.decode(&Call {
             method: &Method::POST,
             path: ISSUE,
-            parameter: None,
+            parameters: &[],
             content_type: Some("application/json"),
             body: body.as_bytes(),
+            now: crate::domain::Timestamp::from_unix_millis(0),
         })
     }
 

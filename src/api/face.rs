@@ -2,6 +2,8 @@
 
 use http::{HeaderValue, Method, StatusCode};
 
+use super::field_report::FieldReport;
+use crate::domain::Timestamp;
 use crate::tokens::command::{Command, Outcome};
 
 /// One of the contracts that a token API can speak.
@@ -11,6 +13,12 @@ pub trait Face: Send + Sync {
 
     /// The methods that a path of [`paths`](Self::paths) takes, as the value of `Allow`.
     fn allowed(&self, path: &str) -> &'static str;
+
+    /// The credential that the calls of a path need.
+    fn credential(&self, path: &str) -> CredentialNeed {
+        let _ = path;
+        CredentialNeed::Own
+    }
 
     /// The command that a call asks for. Its caller is authenticated and its mount checked already.
     ///
@@ -22,8 +30,35 @@ pub trait Face: Send + Sync {
     /// The answer to a command that was done.
     fn encode(&self, outcome: &Outcome) -> Answer;
 
-    /// The answer to a call that was refused or failed, in the face's own shape.
-    fn refuse(&self, error: &FaceError) -> Answer;
+    /// The answer to a call that was refused or failed, in the face's own shape. `path` is one of [`paths`](Self::paths).
+    fn refuse(&self, method: &Method, path: &'static str, error: &FaceError) -> Answer;
+
+    /// What it serves to everybody beside its calls, for a token API that is mounted at `mount`.
+    fn documents(&self, _mount: &str) -> Vec<Document> {
+        Vec::new()
+    }
+}
+
+/// A page that needs no credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Where, from the root.
+    pub path: String,
+    /// `Content-Type`.
+    pub media_type: &'static str,
+    /// The page.
+    pub body: String,
+}
+
+/// Which credential a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialNeed {
+    /// None: anybody may make it.
+    None,
+    /// A token of the token API itself.
+    Own,
+    /// A session of the token API itself: its keys are refused.
+    Session,
 }
 
 /// A call, as far as a face sees it.
@@ -33,12 +68,23 @@ pub struct Call<'a> {
     pub method: &'a Method,
     /// The path below the mount, as the pattern that it matched.
     pub path: &'static str,
-    /// The value of the pattern's parameter, percent-decoded, if it has one.
-    pub parameter: Option<&'a str>,
-    /// `Content-Type`, if there is one.
+    /// The parameters of the mount and of the pattern, in order, with their values, percent-decoded.
+    pub parameters: &'a [(String, String)],
+    /// `Content-Type`, if there is one; one that is no text is empty.
     pub content_type: Option<&'a str>,
     /// The whole body.
     pub body: &'a [u8],
+    /// When the call came.
+    pub now: Timestamp,
+}
+
+impl Call<'_> {
+    /// The value of a parameter of the pattern.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        // The mount's come first.
+        self.parameters.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// An answer: a status and a JSON body.
@@ -50,6 +96,8 @@ pub struct Answer {
     pub body: Option<Vec<u8>>,
     /// `Allow`, on 405.
     pub allow: Option<HeaderValue>,
+    /// `Retry-After`, on 429.
+    pub retry_after: Option<HeaderValue>,
 }
 
 /// Every "no" that a token API has, so that each face says it in its own shape.
@@ -73,6 +121,12 @@ pub enum FaceError {
     /// 403: the token is somebody else's.
     #[error("Not allowed to revoke another user's token")]
     NotOwner,
+    /// 403: the tenant is none of the caller's.
+    #[error("Not a tenant of the caller")]
+    ForeignTenant,
+    /// 404: the caller has no such token.
+    #[error("Token not found")]
+    NoSuchToken,
     /// 405, with what is allowed.
     #[error("Method not allowed")]
     MethodNotAllowed(&'static str),
@@ -99,6 +153,30 @@ pub enum FaceError {
         /// What it should be.
         expected: &'static str,
     },
+    /// 422: fields are not what they should be, in a face that names all of them.
+    #[error("The request is malformed")]
+    BadFields(Vec<FieldReport>),
+    /// 401: nobody has this username and password, or may use them.
+    #[error("Invalid username or password")]
+    WrongLogin,
+    /// 403: only an administrator adds accounts.
+    #[error("Registration is closed")]
+    RegistrationClosed,
+    /// 404: the caller has no such key.
+    #[error("API key not found")]
+    NoSuchKey,
+    /// 409.
+    #[error("Username already registered")]
+    UsernameTaken,
+    /// 409.
+    #[error("Email already registered")]
+    EmailTaken,
+    /// 429: too many attempts from one address or for one account.
+    #[error("Too many attempts; please try again later")]
+    TooMany {
+        /// When to try again, in seconds, at least 1.
+        retry_after_seconds: u64,
+    },
     /// 503: the store cannot tell or cannot do it.
     #[error("The service is temporarily unavailable; please retry")]
     Unavailable,
@@ -113,14 +191,19 @@ impl FaceError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::NoCredential | Self::BadCredential => StatusCode::UNAUTHORIZED,
-            Self::ForeignMount | Self::NotOwner => StatusCode::FORBIDDEN,
+            Self::NoCredential | Self::BadCredential | Self::WrongLogin => StatusCode::UNAUTHORIZED,
+            Self::ForeignMount | Self::NotOwner | Self::ForeignTenant | Self::RegistrationClosed => {
+                StatusCode::FORBIDDEN
+            }
+            Self::NoSuchToken => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Protected => StatusCode::CONFLICT,
+            Self::Protected | Self::UsernameTaken | Self::EmailTaken => StatusCode::CONFLICT,
+            Self::NoSuchKey => StatusCode::NOT_FOUND,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BadField { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BadField { .. } | Self::BadFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

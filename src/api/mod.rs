@@ -1,7 +1,11 @@
 //! The token APIs as HTTP: each face turns a call into a [`Command`](crate::tokens::command::Command) and an
 //! [`Outcome`](crate::tokens::command::Outcome) into an answer. No I/O and no policy in here.
 
+pub mod accounts;
+pub mod agent_tokens;
 pub mod allowlist_jwt;
 pub mod face;
+pub mod field_report;
+pub mod tenant_tokens;
 
-pub use face::{Answer, Call, Face, FaceError};
+pub use face::{Answer, Call, CredentialNeed, Document, Face, FaceError};

@@ -8,38 +8,80 @@ use arc_swap::ArcSwap;
 use super::assemble::{self, Parts};
 use crate::admin::{
     AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, Listing, Revocation, TokenKind,
+    UserAction, UserChange, UserListing, UserOutcome, UserRequest,
 };
-use crate::config::Config;
+use crate::config::{Config, Style, TokenApi};
 use crate::domain::{Timestamp, TokenId};
+use crate::tokens::accounts::{AccountError, AccountsService, Registration};
 use crate::tokens::command::CommandError;
 use crate::tokens::service::{BootstrapOrder, TokenService};
 use crate::tokens::signed::SigningAlgorithm;
 use crate::tokens::store::Filter;
 
-/// The names of the configured token APIs, and how each signs.
-type TokenApis = Vec<(Arc<str>, SigningAlgorithm)>;
+/// The names of the configured token APIs, and how each signs bootstrap tokens, if it takes them.
+type TokenApis = Vec<(Arc<str>, Option<SigningAlgorithm>)>;
 
 /// Carries out what the command line asks for.
 pub(super) struct OwnAdministration {
     service: TokenService,
+    accounts: AccountsService,
     token_apis: ArcSwap<TokenApis>,
+    /// The names of those of the style `accounts`.
+    account_apis: ArcSwap<Vec<Arc<str>>>,
     /// Held so that the store stays open, and is closed in order when this goes.
     _parts: Parts,
 }
 
 impl OwnAdministration {
     pub(super) fn new(parts: Parts, config: &Config) -> Self {
-        Self { service: parts.service(), token_apis: ArcSwap::from_pointee(names(config)), _parts: parts }
+        Self {
+            service: parts.service(),
+            accounts: parts.accounts(),
+            token_apis: ArcSwap::from_pointee(names(config)),
+            account_apis: ArcSwap::from_pointee(account_names(config)),
+            _parts: parts,
+        }
     }
 
     /// Follows a reload.
     pub(super) fn replace(&self, config: &Config) {
         self.token_apis.store(Arc::new(names(config)));
+        self.account_apis.store(Arc::new(account_names(config)));
+    }
+
+    /// The token API that an account is of: the one that is named, or the only one there is.
+    fn account_api(&self, named: Option<&str>) -> Result<String, AdminError> {
+        let known = self.account_apis.load();
+        let refused = |words: String| Err(AdminError::Refused(words));
+        match (named, known.as_slice()) {
+            (Some(named), known) => match known.iter().find(|name| ***name == *named) {
+                Some(name) => Ok(name.to_string()),
+                None => refused(format!("there is no token API of the style accounts named {named:?}")),
+            },
+            (None, [only]) => Ok(only.to_string()),
+            (None, []) => refused("there is no token API of the style accounts".to_owned()),
+            (None, several) => refused(format!("say which token API is meant: {}", several.join(", "))),
+        }
+    }
+}
+
+fn account_names(config: &Config) -> Vec<Arc<str>> {
+    let apis = config.token_apis.iter().filter(|api| matches!(api.style, Style::Accounts(_)));
+    apis.map(|api| Arc::clone(&api.name)).collect()
+}
+
+/// In the administrator's words: what is taken or wrong is refused, everything else may be tried again.
+fn account_error(error: AccountError) -> AdminError {
+    match error {
+        AccountError::UsernameTaken | AccountError::EmailTaken => AdminError::Refused(error.to_string()),
+        AccountError::Store(fault) => fault.into(),
+        other => AdminError::Unavailable(other.to_string()),
     }
 }
 
 fn names(config: &Config) -> TokenApis {
-    config.token_apis.iter().map(|api| (Arc::clone(&api.name), assemble::algorithm(api.algorithm))).collect()
+    let algorithm = |api: &TokenApi| api.style.takes_bootstrap().then(|| assemble::algorithm(api.algorithm));
+    config.token_apis.iter().map(|api| (Arc::clone(&api.name), algorithm(api))).collect()
 }
 
 fn now() -> Timestamp {
@@ -53,6 +95,9 @@ impl Administration for OwnAdministration {
             let known = self.token_apis.load();
             let Some((name, algorithm)) = known.iter().find(|(name, _)| **name == *request.token_api) else {
                 return Err(AdminError::Refused(format!("there is no token API named {:?}", request.token_api)));
+            };
+            let Some(algorithm) = algorithm else {
+                return Err(AdminError::Refused(format!("the token API {name:?} takes no bootstrap tokens")));
             };
             let order = BootstrapOrder {
                 token_api: name.to_string(),
@@ -78,6 +123,37 @@ impl Administration for OwnAdministration {
             let names: Vec<_> = self.token_apis.load().iter().map(|(name, _)| Arc::clone(name)).collect();
             let revoked = self.service.revoke_as_administrator(&names, id, kind.into(), now()).await?;
             Ok(if revoked { Revocation::Revoked } else { Revocation::NotFound })
+        })
+    }
+
+    fn user_add(&self, request: UserRequest) -> AdminFuture<'_, UserListing> {
+        Box::pin(async move {
+            let token_api = self.account_api(request.token_api.as_deref())?;
+            let registration = Registration {
+                username: request.username,
+                email: request.email,
+                password: request.password,
+                full_name: request.full_name,
+            };
+            let account = self.accounts.add(token_api, registration, now()).await.map_err(account_error)?;
+            Ok(UserListing::from(&account))
+        })
+    }
+
+    fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>> {
+        Box::pin(async move { Ok(self.accounts.list(token_api, limit).await?.iter().map(UserListing::from).collect()) })
+    }
+
+    fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome> {
+        Box::pin(async move {
+            let token_api = self.account_api(change.token_api.as_deref())?;
+            let username = &change.username;
+            let found = match change.action {
+                UserAction::Disable => self.accounts.disable(&token_api, username, now()).await,
+                UserAction::Enable => self.accounts.enable(&token_api, username).await,
+                UserAction::SetPassword(password) => self.accounts.set_password(&token_api, username, password).await,
+            };
+            Ok(if found.map_err(account_error)?.is_some() { UserOutcome::Done } else { UserOutcome::NotFound })
         })
     }
 }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::Face;
+use crate::api::accounts::Accounts;
+use crate::api::agent_tokens::AgentTokens;
 use crate::api::allowlist_jwt::AllowlistJwt;
+use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::{
-    ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField, RouteSettings,
-    TokenApiSettings, UpstreamPlan,
+    Callers, ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
+    RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
 };
 use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
@@ -23,10 +26,17 @@ use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::telemetry::metrics::Timings;
+use crate::tokens::accounts::{
+    AccountParts, AccountStore, AccountTerms, AccountsService, Counters, Enrolment, HashingCost, HashingPool,
+    MemoryCounters, hashing,
+};
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
+use crate::tokens::command::Minting;
+use crate::tokens::issuer::IssuerSet;
 use crate::tokens::keyring::Pepper;
 use crate::tokens::lease::{Lease, LeaseTerms};
+use crate::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
@@ -39,6 +49,9 @@ pub(super) struct Parts {
     pub(super) store: OpenStore,
     pub(super) cache: Arc<TokenCache>,
     pub(super) signed: Arc<SignedTokens>,
+    opaque: Arc<OpaqueTokens>,
+    hashing: Arc<HashingPool>,
+    counters: Arc<MemoryCounters>,
     pub(super) pepper: Arc<Pepper>,
     /// How long one look-up may take.
     look_up: Duration,
@@ -57,6 +70,13 @@ pub(super) enum OpenStore {
 
 impl OpenStore {
     pub(super) fn port(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Embedded(store) => Arc::clone(store) as _,
+            Self::Redis(store) => Arc::new(store.clone()),
+        }
+    }
+
+    pub(super) fn accounts(&self) -> Arc<dyn AccountStore> {
         match self {
             Self::Embedded(store) => Arc::clone(store) as _,
             Self::Redis(store) => Arc::new(store.clone()),
@@ -144,10 +164,15 @@ impl Parts {
                 (OpenStore::Redis(store), redis.read_timeout, change)
             }
         };
+        let hashing = HashingPool::start(hashing::default_threads(), hashing::QUEUE, HashingCost::OWASP)
+            .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
         Ok(Self {
             store,
+            hashing: Arc::new(hashing),
+            counters: Arc::default(),
             cache,
             signed: Arc::new(signed),
+            opaque: Arc::new(OpaqueTokens::new([&keys.pepper.opaque_key()])),
             pepper: Arc::new(keys.pepper),
             look_up,
             change,
@@ -176,9 +201,24 @@ impl Parts {
             Arc::clone(&self.cache),
             self.store.port(),
             Arc::clone(&self.signed),
+            Arc::clone(&self.opaque),
             Arc::clone(&self.pepper),
             self.look_up,
         )
+    }
+
+    pub(super) fn accounts(&self) -> AccountsService {
+        AccountsService::new(AccountParts {
+            store: self.store.port(),
+            accounts: self.store.accounts(),
+            counters: Arc::clone(&self.counters) as Arc<dyn Counters>,
+            cache: Arc::clone(&self.cache),
+            signed: Arc::clone(&self.signed),
+            opaque: Arc::clone(&self.opaque),
+            pepper: Arc::clone(&self.pepper),
+            hashing: Arc::clone(&self.hashing),
+            deadline: self.change,
+        })
     }
 
     pub(super) fn service(&self) -> TokenService {
@@ -186,6 +226,7 @@ impl Parts {
             self.store.port(),
             Arc::clone(&self.cache),
             Arc::clone(&self.signed),
+            Arc::clone(&self.opaque),
             Arc::clone(&self.pepper),
             self.change,
             Arc::clone(&self.revocations),
@@ -230,7 +271,8 @@ type OpenKeys = fn(&Path, &[SigningAlgorithm], Timestamp) -> Result<KeyDirectory
 
 fn open_keys(config: &Config, open: OpenKeys) -> Result<KeyDirectory, String> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
-    let mut algorithms: Vec<_> = config.token_apis.iter().map(|api| algorithm(api.algorithm)).collect();
+    let signed = config.token_apis.iter().filter(|api| api.style.signs());
+    let mut algorithms: Vec<_> = signed.map(|api| algorithm(api.algorithm)).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
     open(&config.keys.directory, &algorithms, now).map_err(|fault| format!("[keys] directory: {fault}"))
@@ -266,19 +308,14 @@ pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
 }
 
 /// Compiles what a reload may change.
-pub(super) fn plan(config: &Config, signed: &SignedTokens) -> Result<Plan, String> {
-    let token_apis = config
+pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSet>) -> Result<Plan, String> {
+    let accounts: Vec<_> = config
         .token_apis
         .iter()
-        .map(|api| TokenApiSettings {
-            name: Arc::clone(&api.name),
-            face: match api.style {
-                config::Style::AllowlistJwt => Arc::new(AllowlistJwt) as Arc<dyn Face>,
-            },
-            mount: api.mount.as_str().to_owned(),
-            algorithm: algorithm(api.algorithm),
-        })
+        .filter(|api| matches!(api.style, config::Style::Accounts(_)))
+        .map(|api| Arc::clone(&api.name))
         .collect();
+    let token_apis = config.token_apis.iter().map(|api| token_api_settings(api, &accounts)).collect();
     let upstreams = config
         .upstreams
         .iter()
@@ -316,8 +353,60 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens) -> Result<Plan, Strin
         token_limit: config.limits.token,
         timeouts: ExchangeTimeouts { body: config.timeouts.body, response_head: config.timeouts.response_head },
         public_keys: signed.public_keys(),
+        issuers,
     })
     .map_err(|fault| fault.to_string())
+}
+
+/// `accounts`: the token APIs with login sessions.
+fn token_api_settings(api: &config::TokenApi, accounts: &[Arc<str>]) -> TokenApiSettings {
+    let opaque = |alphabet| Minting::Opaque(OpaqueFormat { prefix: api.prefix.clone(), alphabet });
+    let issuers = || api.issuers.clone();
+    let (face, minting, callers): (Arc<dyn Face>, _, _) = match &api.style {
+        config::Style::AllowlistJwt => (
+            Arc::new(AllowlistJwt),
+            Minting::Signed(algorithm(api.algorithm)),
+            Callers { own_keys: true, own_bootstrap: true, ..Callers::default() },
+        ),
+        config::Style::TenantTokens => (
+            Arc::new(TenantTokens),
+            opaque(Alphabet::Base62),
+            Callers { own_keys: true, issuers: issuers(), ..Callers::default() },
+        ),
+        config::Style::AgentTokens => (
+            Arc::new(AgentTokens),
+            opaque(Alphabet::Hex),
+            Callers { issuers: issuers(), sessions_of: accounts.to_vec(), ..Callers::default() },
+        ),
+        config::Style::Accounts(_) => (
+            Arc::new(Accounts),
+            opaque(Alphabet::Base36),
+            Callers { sessions_of: vec![Arc::clone(&api.name)], ..Callers::default() },
+        ),
+    };
+    TokenApiSettings {
+        name: Arc::clone(&api.name),
+        face,
+        mount: api.mount.as_str().to_owned(),
+        minting,
+        callers,
+        accounts: account_terms(api),
+        takes_api_key_field: matches!(api.style, config::Style::Accounts(_)),
+    }
+}
+
+fn account_terms(api: &config::TokenApi) -> Option<AccountTerms> {
+    let config::Style::Accounts(style) = &api.style else { return None };
+    Some(AccountTerms {
+        token_api: Arc::clone(&api.name),
+        algorithm: algorithm(api.algorithm),
+        session: style.session,
+        enrolment: match style.registration {
+            config::RegistrationMode::Open => Enrolment::Open,
+            config::RegistrationMode::Closed => Enrolment::Closed,
+        },
+        format: OpaqueFormat { prefix: api.prefix.clone(), alphabet: Alphabet::Base36 },
+    })
 }
 
 fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSettings, String> {
@@ -333,7 +422,13 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
         (RequirementField::Organization, &require.organization),
         (RequirementField::Role, &require.role),
         (RequirementField::Email, &require.email),
+        (RequirementField::Tenant, &require.tenant),
     ];
+    let fields = fields
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(field, values)| Requirement::Field { field, one_of: values.clone() });
+    let claims = require.claims.iter().cloned().map(Requirement::Claim);
     // A route that is neither public nor open to anybody would be public by having nobody to accept.
     if route.accept.is_empty() != route.public {
         return Err(format!("route {}: either public or with something to accept", route.path));
@@ -349,11 +444,11 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
         upstream,
         accept: route.accept.clone(),
         forward_credential: route.forward_credential,
-        require: fields
-            .into_iter()
-            .filter(|(_, values)| !values.is_empty())
-            .map(|(field, values)| Requirement { field, one_of: values.clone() })
-            .collect(),
+        require: fields.chain(claims).collect(),
+        tenant: route
+            .tenant_param
+            .clone()
+            .map(|parameter| TenantRule { parameter, rewrites_path: route.resolve_tenant }),
     })
 }
 

@@ -4,6 +4,7 @@ mod administration;
 mod assemble;
 mod demo;
 mod echo;
+mod issuers;
 mod run;
 mod status;
 mod store_check;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::administration::OwnAdministration;
 use super::assemble::{self, Parts};
+use super::issuers::Issuers;
 use super::status::OwnStatus;
 use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_socket};
 use crate::config::{self, Config};
@@ -90,6 +91,7 @@ pub(super) struct Process {
     path: Option<PathBuf>,
     log: Option<Log>,
     parts: Parts,
+    issuers: Issuers,
     shared: Arc<Shared>,
     pool: Option<WorkerPool>,
     acceptors: HashMap<SocketAddr, Acceptor>,
@@ -127,14 +129,18 @@ impl Process {
             None => None,
         };
         let parts = Parts::open(&config)?;
-        let plan = assemble::plan(&config, &parts.signed)?;
+        let mut issuers = Issuers::default();
+        let prepared = issuers.prepare(&config, &parts.pepper)?;
+        let plan = assemble::plan(&config, &parts.signed, prepared.set())?;
+        issuers.replace(prepared);
         let socket = AdminSocket::bind(&config.admin.socket).map_err(|fault| fault.to_string())?;
         let access_log = assemble::access_log_target(&config.log.access)
             .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
             .transpose()
             .map_err(|fault| format!("[log] access = {:?} cannot be opened: {fault}", config.log.access))?;
         let store: Arc<dyn crate::tokens::store::Store> = parts.store.port();
-        let shared = Arc::new(Shared::new(parts.authenticator(), parts.service(), store, access_log, plan));
+        let shared =
+            Arc::new(Shared::new(parts.authenticator(), parts.service(), parts.accounts(), store, access_log, plan));
 
         let connection_limit = connection_limit(config.limits.connections);
         let pool = WorkerPool::start(
@@ -167,6 +173,7 @@ impl Process {
             path,
             log,
             parts,
+            issuers,
             shared,
             pool: Some(pool),
             acceptors: HashMap::new(),

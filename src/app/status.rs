@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::assemble::Parts;
 use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
 use crate::gateway::Shared;
 use crate::store::redis::LinkState;
 use crate::telemetry::metrics::{Gauges, Timings, WorkerCounters, render};
+use crate::tokens::issuer::RingHealth;
 use crate::tokens::store::StoreError;
 
 /// The state of the process, as it says itself.
@@ -78,6 +79,12 @@ impl OwnStatus {
             _ => {}
         }
         reasons.extend(fault.map(NotReady::StoreUnavailable));
+        for (name, health) in self.shared.issuers().health(Instant::now()) {
+            // One whose keys have become too old is no reason: what others vouch for still passes here.
+            if let RingHealth::Never(why) = health {
+                reasons.push(NotReady::IssuerWithoutKeys { issuer: name.to_string(), why });
+            }
+        }
         self.was_ready.store(reasons.is_empty(), Ordering::Release);
         reasons
     }
@@ -102,7 +109,16 @@ impl Status for OwnStatus {
                 0 => Component::well("access_log"),
                 lines => Component::degraded("access_log", format!("{lines} lines were dropped")),
             };
-            vec![store, log]
+            let mut components = vec![store, log];
+            for (name, health) in self.shared.issuers().health(Instant::now()) {
+                let name = format!("issuer {name}");
+                components.push(match health {
+                    RingHealth::Well => Component::well(name),
+                    RingHealth::Stale(why) => Component::degraded(name, why),
+                    RingHealth::Never(why) | RingHealth::Unusable(why) => Component::failed(name, why),
+                });
+            }
+            components
         })
     }
 

@@ -17,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod user;
 mod validate;
 mod version;
 
@@ -106,6 +107,9 @@ enum Command {
     /// Look after the store.
     #[command(subcommand)]
     Store(store::Command),
+    /// Add, list, disable and enable the users of a token API of the style accounts, and set their passwords.
+    #[command(subcommand)]
+    User(user::Command),
     /// Ask a running keyward whether it is ready: exit code 0 if it is.
     Health(health::Arguments),
     /// Print the version.
@@ -185,6 +189,7 @@ fn execute(
         Command::Bootstrap(command) => command.execute(&mut context),
         Command::Token(command) => command.execute(&mut context),
         Command::Store(command) => command.execute(&mut context),
+        Command::User(command) => command.execute(&mut context),
         Command::Health(arguments) => arguments.execute(&mut context),
         Command::Version(arguments) => arguments.execute(&mut context),
         Command::Completions(arguments) => arguments.execute(&mut context),

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
-use crate::admin::Listing;
+use serde::Serialize;
+
 use crate::domain::Timestamp;
 
 /// The gap between two columns.
@@ -37,7 +38,7 @@ pub(super) fn write<const N: usize>(
 }
 
 /// Writes a list as one JSON array on one line.
-pub(super) fn write_json(out: &mut dyn io::Write, listings: &[Listing]) -> io::Result<()> {
+pub(super) fn write_json(out: &mut dyn io::Write, listings: &[impl Serialize]) -> io::Result<()> {
     let mut line = serde_json::to_vec(listings)?;
     line.push(b'\n');
     out.write_all(&line).or_else(unless_closed)

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::admin::{
     AdminError, AdminFuture, AdminSocket, BootstrapRequest, IssuedBootstrap, Listing, Readiness, Revocation, Status,
-    StatusFuture, TokenKind, serve_probes, serve_socket,
+    StatusFuture, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest, serve_probes, serve_socket,
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
 use crate::tokens::finding::Severity;
@@ -41,6 +41,18 @@ struct Tokens {
 impl Tokens {
     fn write(&self, line: String) {
         self.diary.lock().expect("lock").push(format!("{}{line}", self.prefix));
+    }
+
+    fn user() -> UserListing {
+        UserListing {
+            id: crate::domain::AccountId::parse(ID).expect("an id"),
+            token_api: "accounts".into(),
+            username: "ann".into(),
+            email: "ann@example.com".into(),
+            full_name: "Ann\u{1b}[2J".into(),
+            created_at: Timestamp::from_unix_millis(1_813_917_600_000),
+            is_disabled: true,
+        }
     }
 
     fn id() -> TokenId {
@@ -83,6 +95,28 @@ impl Administration for Tokens {
                 TokenKind::Bootstrap => Ok(Revocation::NotFound),
             }
         })
+    }
+
+    fn user_add(&self, request: UserRequest) -> AdminFuture<'_, UserListing> {
+        let password = request.password.password().expose().escape_ascii().to_string();
+        self.write(format!("add {} {:?} {password}", request.username.as_str(), request.token_api));
+        Box::pin(async { Ok(Self::user()) })
+    }
+
+    fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>> {
+        self.write(format!("users {token_api:?} {limit}"));
+        Box::pin(async { Ok(vec![Self::user()]) })
+    }
+
+    fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome> {
+        let action = match &change.action {
+            UserAction::Disable => "disable".to_owned(),
+            UserAction::Enable => "enable".to_owned(),
+            UserAction::SetPassword(password) => password.password().expose().escape_ascii().to_string(),
+        };
+        self.write(format!("change {} {action}", change.username.as_str()));
+        let is_known = change.username.as_str() != "nobody";
+        Box::pin(async move { Ok(if is_known { UserOutcome::Done } else { UserOutcome::NotFound }) })
     }
 }
 
@@ -446,6 +480,18 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
         fn revoke(&self, _: TokenKind, _: TokenId) -> AdminFuture<'_, Revocation> {
             Box::pin(async { Err(AdminError::Unavailable("the store has no room left: disk".into())) })
         }
+
+        fn user_add(&self, _: UserRequest) -> AdminFuture<'_, UserListing> {
+            Box::pin(async { Err(AdminError::Refused("the username is taken".into())) })
+        }
+
+        fn users(&self, _: Option<String>, _: usize) -> AdminFuture<'_, Vec<UserListing>> {
+            Box::pin(async { Err(AdminError::Unavailable("the store is damaged: page 4".into())) })
+        }
+
+        fn user_change(&self, _: UserChange) -> AdminFuture<'_, UserOutcome> {
+            Box::pin(async { Err(AdminError::Unavailable("too many passwords wait to be hashed".into())) })
+        }
     }
     struct Broken;
     impl Runtime for Broken {
@@ -473,6 +519,8 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
         (CREATE.as_slice(), "keyward: there is no token API named \"jarvispy\"\n"),
         (&["token", "list"], "keyward: the store is damaged: page 3\n"),
         (&["token", "revoke", ID], "keyward: the store has no room left: disk\n"),
+        (&["user", "list"], "keyward: the store is damaged: page 4\n"),
+        (&["user", "disable", "ann"], "keyward: too many passwords wait to be hashed\n"),
     ] {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = execute(std::iter::once(&"keyward").chain(arguments), &Broken, &mut out, &mut err);
@@ -517,4 +565,81 @@ impl Drop for Serving {
             thread.join().expect("it ends");
         }
     }
+}
+
+#[test]
+fn a_user_is_added_with_a_password_from_a_file() {
+    let room = tempfile::tempdir().expect("a directory");
+    let file = room.path().join("password");
+    let program = Program::default();
+    let add = |more: &[&str]| {
+        let path = file.to_str().expect("text");
+        let fixed = ["user", "add", "--username", "ann", "--email", "ann@example.com", "--full-name", "Ann X"];
+        program.type_in(&[&fixed[..], &["--password-file", path], more].concat())
+    };
+    fs::write(&file, "correct horse\r\n").expect("written");
+    let (code, out, err) = add(&[]);
+    assert_eq!((code, out, err), (DONE, format!("{ID}\n"), String::new()));
+    fs::write(&file, "\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}").expect("written");
+    assert_eq!(add(&["--token-api", "x"]).0, DONE);
+    assert_eq!(
+        program.diary(),
+        ["add ann None correct horse".to_owned(), format!("add ann Some(\"x\") {}", "\\xc3\\xbc".repeat(8))]
+    );
+    for (content, words) in [
+        (&b"canary"[..], "8"),
+        (b"canary one\ncanary two\n", "one line"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xff", "UTF-8"),
+    ] {
+        fs::write(&file, content).expect("written");
+        let (code, out, err) = add(&[]);
+        assert_eq!((code, out), (REFUSED, String::new()));
+        assert!(err.contains(words) && !err.contains("canary"), "{err}");
+    }
+    fs::write(&file, "x".repeat(100_000)).expect("written");
+    assert_eq!(add(&[]).0, REFUSED);
+    fs::remove_file(&file).expect("removed");
+    assert!(add(&[]).2.contains("cannot be read"));
+    assert!(program.diary().is_empty());
+    // A password is never an argument, and what cannot be is wrong usage.
+    for wrong in [&["--password", "correct horse"][..], &["--username", "a b"], &["--email", "a"]] {
+        assert_eq!(add(wrong).0, ExitCode::from(WRONG_USAGE), "{wrong:?}");
+    }
+}
+
+#[test]
+fn users_are_listed_disabled_enabled_and_given_passwords() {
+    let room = tempfile::tempdir().expect("a directory");
+    let file = room.path().join("password");
+    fs::write(&file, "battery staple\n").expect("written");
+    let program = Program::default();
+    let (code, out, _) = program.type_in(&["user", "list"]);
+    let table = format!(
+        "ID                                    TOKEN API  USERNAME  EMAIL            FULL NAME     REGISTERED            STATE\n\
+         {ID}  accounts   ann       ann@example.com  Ann\\u{{1b}}[2J  2027-06-25T10:00:00Z  disabled\n"
+    );
+    assert_eq!((code, out), (DONE, table));
+    let (_, out, _) = program.type_in(&["user", "list", "--json", "--limit", "7", "--token-api", "accounts"]);
+    assert!(out.starts_with(&format!(r#"[{{"id":"{ID}","token_api":"accounts","username":"ann","#)), "{out}");
+    for (command, words) in [("disable", "disabled user ann\n"), ("enable", "enabled user ann\n")] {
+        let (code, out, _) = program.type_in(&["user", command, "ann"]);
+        assert_eq!((code, out.as_str()), (DONE, words));
+        let (code, out, err) = program.type_in(&["user", command, "nobody"]);
+        assert_eq!((code, out.as_str(), err.as_str()), (REFUSED, "", "keyward: there is no user nobody\n"));
+    }
+    let path = file.to_str().expect("text");
+    let (code, out, _) = program.type_in(&["user", "passwd", "ann", "--password-file", path]);
+    assert_eq!((code, out.as_str()), (DONE, "set the password of user ann\n"));
+    assert_eq!(
+        program.diary(),
+        [
+            "users None 1000",
+            "users Some(\"accounts\") 7",
+            "change ann disable",
+            "change nobody disable",
+            "change ann enable",
+            "change nobody enable",
+            "change ann battery staple",
+        ]
+    );
 }

@@ -41,7 +41,7 @@ pub(super) struct Revoke {
     id: TokenId,
 }
 
-fn limit(text: &str) -> Result<usize, String> {
+pub(super) fn limit(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|number| (1..=MAX_LISTED).contains(number))

@@ -26,6 +26,7 @@ mod expand;
 mod fault;
 mod file;
 mod identity_headers;
+mod issuer;
 mod listener;
 mod net;
 mod pattern;
@@ -45,10 +46,11 @@ use std::path::Path;
 
 pub use fault::{Fault, Faults, Place};
 pub use identity_headers::{IdentityHeaders, Preset};
+pub use issuer::{Issuer, IssuerKeys, KeysUrl};
 pub use listener::{CertificateFiles, Listener, ProxyProtocol};
 pub use net::{Endpoint, IpNet};
 pub use pattern::{HostPattern, PathPattern, Segment};
-pub use routing::{Algorithm, Require, Route, Style, TokenApi, Upstream};
+pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream};
 pub use settings::{
     AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, OnOutage, RedisStore, Secret, Server, Store, StoreKind,
     Timeouts, Topology,
@@ -84,6 +86,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[identity_headers]`: how the upstream learns who a request is.
     pub identity_headers: IdentityHeaders,
+    /// `[[issuer]]`: outside parties whose JWTs are accepted; no two with the same name or the same `iss`.
+    pub issuers: Vec<Issuer>,
     /// `[[token_api]]`: the faces that manage tokens.
     pub token_apis: Vec<TokenApi>,
     /// `[[upstream]]`: the servers behind us.
@@ -106,7 +110,7 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 
 /// Checks a configuration. `origin` names it in faults, `env` looks variables up.
 ///
-/// It touches no file but those of certificates and passwords, which must be readable.
+/// It touches no file but those of certificates, of passwords and of issuers' keys, which must be readable.
 ///
 /// # Errors
 /// The operator's, all at once, in the order of the text.

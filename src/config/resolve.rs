@@ -4,6 +4,7 @@
 //! there was none.
 
 mod identity;
+mod issuers;
 mod listeners;
 mod routes;
 mod routing;
@@ -20,9 +21,11 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
     let mut root = Section::root(findings, tree);
     let listeners = listeners::read_all(&mut root, findings);
     let admin = settings::admin(root.table("admin"), &listeners, findings);
-    let token_apis = routing::token_apis(root.tables("token_api"), findings);
+    let keys = settings::keys(root.table("keys"));
+    let issuers = issuers::read_all(root.tables("issuer"), &keys, findings);
+    let token_apis = routing::token_apis(root.tables("token_api"), &issuers, findings);
     let upstreams = routing::upstreams(root.tables("upstream"), findings);
-    let routes = routes::read_all(root.tables("route"), &token_apis, &upstreams, findings);
+    let routes = routes::read_all(root.tables("route"), &issuers, &token_apis, &upstreams, findings);
     if root.is_silent("route") && root.is_silent("token_api") {
         findings.fault(None, "nothing to serve: neither a [[route]] nor a [[token_api]]".to_owned());
     }
@@ -31,11 +34,12 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         admin,
         store: store::store(root.table("store"), findings),
-        keys: settings::keys(root.table("keys")),
+        keys,
         log: settings::log(root.table("log")),
         limits: settings::limits(root.table("limits")),
         timeouts: settings::timeouts(root.table("timeouts")),
         identity_headers: identity::headers(root.table("identity_headers")),
+        issuers: issuers.objects,
         token_apis: token_apis.objects,
         upstreams: upstreams.objects,
         routes,

@@ -7,26 +7,62 @@ use http::Method;
 
 use super::net::Endpoint;
 use super::pattern::{HostPattern, PathPattern};
+use crate::domain::ClaimRule;
 
 /// `[[token_api]]`: a REST face that manages tokens, mounted at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenApi {
-    /// What routes, logs and metrics call it; unique among token APIs.
+    /// What routes, logs and metrics call it; unique among token APIs and issuers.
     pub name: Arc<str>,
     /// Which contract it speaks.
     pub style: Style,
     /// The path in front of all its calls: no parameters but `{organization}` and `{username}`, no trailing slash.
     pub mount: PathPattern,
-    /// What its tokens are signed with. Default HS256.
+    /// What its tokens are signed with, where they are. Default HS256.
     pub algorithm: Algorithm,
+    /// What its tokens begin with, where they are opaque; empty: they are signed.
+    pub prefix: String,
+    /// The names of the issuers whose JWTs its calls may be made with, each of which is there. Default none.
+    pub issuers: Vec<Arc<str>>,
 }
 
 /// The contracts that a token API can speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Style {
     /// `allowlist-jwt`: signed tokens that are good as long as their record stands.
     #[default]
     AllowlistJwt,
+    /// `tenant-tokens`: opaque tokens for one tenant, until a stated date.
+    TenantTokens,
+    /// `agent-tokens`: one opaque token per user.
+    AgentTokens,
+    /// `accounts`: people who register, log in, and make API keys.
+    Accounts(AccountsStyle),
+}
+
+/// What a token API of the style `accounts` says beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountsStyle {
+    /// How long a login lasts, 1m to 30d. Default 60m.
+    pub session: Duration,
+    /// Who makes accounts. Default open.
+    pub registration: RegistrationMode,
+}
+
+impl Default for AccountsStyle {
+    fn default() -> Self {
+        Self { session: Duration::from_secs(3600), registration: RegistrationMode::default() }
+    }
+}
+
+/// Who makes accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RegistrationMode {
+    /// Whoever comes (the default).
+    #[default]
+    Open,
+    /// An administrator, with `keyward user add`.
+    Closed,
 }
 
 /// The algorithms that we sign with (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -70,7 +106,7 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// The name of the upstream, which is there.
     pub upstream: Arc<str>,
-    /// The names of the token APIs whose tokens open it, each of which is there; empty only where `public`.
+    /// The names of the token APIs and issuers whose tokens open it, each of which is there; empty only where `public`.
     pub accept: Vec<Arc<str>>,
     /// Whether it is forwarded without a credential. Default false.
     pub public: bool,
@@ -78,6 +114,10 @@ pub struct Route {
     pub forward_credential: bool,
     /// What the identity must be. Default: anybody.
     pub require: Require,
+    /// The parameter of the path that names a tenant, which must be the caller's. Default `tenant_id`, where the path has it.
+    pub tenant_param: Option<String>,
+    /// Whether the upstream sees the tenant's own name where the client wrote `active`. Default false.
+    pub resolve_tenant: bool,
 }
 
 /// `require` of a route: for each field that is not empty, the identity's value must be one of the list.
@@ -93,13 +133,43 @@ pub struct Require {
     pub subject: Vec<String>,
     /// Allowed email addresses; empty: any.
     pub email: Vec<String>,
+    /// Allowed tenants; empty: any.
+    pub tenant: Vec<String>,
+    /// What the claims of an issuer's token must be; empty: anything.
+    pub claims: Vec<ClaimRule>,
 }
 
 impl Style {
     /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::AllowlistJwt => "allowlist-jwt",
+            Self::TenantTokens => "tenant-tokens",
+            Self::AgentTokens => "agent-tokens",
+            Self::Accounts(_) => "accounts",
+        }
+    }
+
+    /// Whether it has signed tokens.
+    pub fn signs(&self) -> bool {
+        match self {
+            Self::AllowlistJwt | Self::Accounts(_) => true,
+            Self::TenantTokens | Self::AgentTokens => false,
+        }
+    }
+
+    /// Whether an administrator makes bootstrap tokens for it; to all others people come with a login of their own.
+    pub fn takes_bootstrap(&self) -> bool {
+        *self == Self::AllowlistJwt
+    }
+
+    /// What its tokens begin with, unless said otherwise; nothing: they are signed.
+    pub fn default_prefix(&self) -> &'static str {
+        match self {
+            Self::AllowlistJwt => "",
+            Self::TenantTokens => "sk-",
+            Self::AgentTokens => "sk_agt_",
+            Self::Accounts(_) => "rst_",
         }
     }
 }
@@ -122,7 +192,8 @@ impl Algorithm {
 impl TokenApi {
     /// A token API with the defaults.
     pub fn new(name: &str, style: Style, mount: PathPattern) -> Self {
-        Self { name: name.into(), style, mount, algorithm: Algorithm::default() }
+        let prefix = style.default_prefix().to_owned();
+        Self { name: name.into(), style, mount, algorithm: Algorithm::default(), prefix, issuers: Vec::new() }
     }
 }
 
@@ -151,6 +222,8 @@ impl Route {
             public: false,
             forward_credential: false,
             require: Require::default(),
+            tenant_param: None,
+            resolve_tenant: false,
         }
     }
 }
@@ -158,8 +231,9 @@ impl Route {
 impl Require {
     /// Whether anybody fits.
     pub fn is_empty(&self) -> bool {
-        [&self.role, &self.organization, &self.username, &self.subject, &self.email]
-            .into_iter()
-            .all(|allowed| allowed.is_empty())
+        self.claims.is_empty()
+            && [&self.role, &self.organization, &self.username, &self.subject, &self.email, &self.tenant]
+                .into_iter()
+                .all(|allowed| allowed.is_empty())
     }
 }

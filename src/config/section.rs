@@ -87,12 +87,6 @@ impl<'a> Section<'a> {
         self.missing.push((key, message));
     }
 
-    /// Takes no offence at what is left: for a table of a kind that this version does not know.
-    pub(super) fn forgive_rest(&mut self) {
-        self.table.entries.clear();
-        self.missing.clear();
-    }
-
     /// A table of this table; where it is absent, an empty one, so that each of its keys takes its default.
     pub(super) fn table(&mut self, key: &'static str) -> Section<'a> {
         match self.pull(key) {
@@ -181,6 +175,19 @@ impl<'a> Section<'a> {
             is_empty: matches!(&node, Some(Node { value: Value::Array(items), .. }) if items.is_empty()),
         });
         node
+    }
+
+    /// All keys below one: whoever takes a table as it was typed asks for every one of them.
+    #[cfg(test)]
+    fn note_asked(&self, below: &str, table: &Table) {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        for entry in &table.entries {
+            let path = format!("{below}.{}", entry.key);
+            if let Value::Table(table) = &entry.node.value {
+                self.note_asked(&path, table);
+            }
+            self.findings.asked.borrow_mut().insert(format!("{}{dot}{path}", self.path));
+        }
     }
 
     fn mismatch(&self, key: &str, what: &str, node: &Node) {

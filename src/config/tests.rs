@@ -6,6 +6,7 @@ mod files;
 mod store;
 mod wrong_types;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -125,6 +126,51 @@ fn a_token_api_needs_no_route() {
     let config = read(text).unwrap();
     assert_eq!(config.token_apis.first().unwrap().algorithm, Algorithm::Es256);
     assert!(config.routes.is_empty());
+}
+
+#[test]
+fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
+    use crate::domain::{ClaimNames, ClaimRule, ClaimValue, OutsideAlgorithm};
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, [b'x'; 32]).unwrap();
+    let text = SMALL.replace("accept = [\"api\"]", "accept = [\"api\", \"id\"]");
+    let config = read(&format!(
+        "{text}[[issuer]]\nname = 'id'\nissuer = 'https://id.example.com'\njwks_url = 'https://id.example.com/k'\naudience = ['a']\n\
+         [[issuer]]\nname = 'login'\nissuer = 'login'\nsecret_file = {secret:?}\naudience = ['a', 'b']\nleeway = '30s'\n\
+         claims = {{ role = 'https://example.com/role', email = '' }}\n\
+         required_claims = {{ typ = 'Bearer', a.b = [1, true], 'realm_access.roles' = 'x', \"'c.d'\" = 'y' }}\n"
+    ))
+    .unwrap_or_else(|faults| panic!("{faults}"));
+    let [id, login] = config.issuers.as_slice() else { panic!("{:?}", config.issuers) };
+    assert!(matches!(&id.keys, IssuerKeys::Url { url, ca_file: None } if url.is_https && url.port == 443));
+    assert_eq!(
+        (&id.algorithms[..], &login.algorithms[..]),
+        (&OutsideAlgorithm::PUBLIC[..], &OutsideAlgorithm::SECRET[..])
+    );
+    assert_eq!((id.leeway, id.refresh), (Duration::ZERO, Duration::from_secs(300)));
+    assert_eq!(id.stale_if_error, Duration::from_secs(24 * 3600));
+    assert_eq!((&id.claims, &id.required_claims[..]), (&ClaimNames::default(), &[][..]));
+    assert_eq!(login.keys, IssuerKeys::Secret(secret));
+    assert_eq!(login.leeway, Duration::from_secs(30));
+    assert_eq!(login.claims.role.as_ref().map(ToString::to_string).as_deref(), Some("'https://example.com/role'"));
+    assert_eq!(login.claims.email, None);
+    let rule = |path: &str, one_of| ClaimRule { path: path.parse().unwrap(), one_of };
+    let text = |text: &str| ClaimValue::Text(text.to_owned());
+    let expected = [
+        rule("typ", vec![text("Bearer")]),
+        rule("a.b", vec![ClaimValue::Integer(1), ClaimValue::Boolean(true)]),
+        rule("realm_access.roles", vec![text("x")]),
+        rule("'c.d'", vec![text("y")]),
+    ];
+    assert_eq!(login.required_claims, expected);
+    assert_eq!(config.routes[0].accept, [Arc::from("api"), Arc::from("id")]);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let insecure = read(&format!(
+        "{SMALL}[[issuer]]\nname = 'id'\nissuer = 'i'\njwks_url = 'http://id/k'\naudience = ['a']\nallow_insecure = true\n"
+    ));
+    let warnings = insecure.unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("is fetched in clear from id"), "{warnings:?}");
 }
 
 #[test]

@@ -54,6 +54,7 @@ mod tests {
             origin: None,
             identity: identity(subject, None),
             name: None,
+            hint: None,
             issued_at: Timestamp::from_unix_millis(0),
             expires_at: None,
             last_used_at: None,

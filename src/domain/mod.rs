@@ -1,13 +1,20 @@
 //! Rules without I/O or clock: tokens, records, identities, who may do what. Knows neither HTTP nor a store.
 
 pub mod access;
+pub mod account;
+pub mod algorithm;
+pub mod claim;
 pub mod identity;
+pub mod json;
 pub mod record;
 pub mod time;
 pub mod token;
 
 pub use access::RevokeVerdict;
+pub use account::{Account, AccountId, Email, FieldFault, FullName, NewPassword, Password, Username};
+pub use algorithm::OutsideAlgorithm;
+pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue};
 pub use identity::Identity;
 pub use record::{Owner, Record, RecordKind, RecordSort};
-pub use time::{Moment, Timestamp, Uptime};
+pub use time::{DateFault, Moment, Timestamp, Uptime};
 pub use token::{RawToken, TokenDigest, TokenId};

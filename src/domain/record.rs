@@ -20,6 +20,8 @@ pub struct Record {
     pub identity: Identity,
     /// The label that its owner gave it.
     pub name: Option<String>,
+    /// How an opaque token begins, as far as lists show it; `None` of a signed one.
+    pub hint: Option<String>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// The first moment at which it is no longer accepted; `None`: it does not expire.

@@ -1,11 +1,15 @@
-//! Authenticate: from the `Authorization` field to a caller.
+//! Authenticate: from the credential that a request carries to a caller.
+//!
+//! A credential comes in `Authorization: Bearer`. On routes that accept a token API of style `accounts` its keys also come in
+//! `X-API-Key`; everywhere else that field is not ours and is not looked at. What a credential is, a JWT or a key with a prefix,
+//! its first characters say, once and for all: nothing is tried after something else has failed.
 //!
 //! Nearly every request ends here at the worker's own small table: no lock, no store, no signature check. An entry of it is
 //! used only while its fence stands, so it is no staler than the cache that it was copied from.
 
 use std::rc::Rc;
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 
 use super::client::ClientConnection;
 use super::exchange::Exchange;
@@ -16,6 +20,8 @@ use super::worker::{Local, WorkerGateway};
 use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
+use crate::tokens::issuer::set::OutsideVerdict;
+use crate::tokens::opaque::Form;
 use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::Caller;
 
@@ -40,6 +46,18 @@ struct Slot {
 }
 
 const SLOTS: usize = 4096;
+
+/// Where a credential may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// That, or `X-API-Key`.
+    BearerOrApiKey,
+}
+
+/// Where keys of style `accounts` come.
+pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 impl Remembered {
     pub(super) fn new() -> Self {
@@ -74,12 +92,13 @@ pub(super) async fn caller(
     local: &Local,
     exchange: &mut Exchange,
     route: &RouteSettings,
+    door: Door,
     request: &Normal,
 ) -> Result<Option<Rc<Admitted>>, Refusal> {
     if route.accept.is_empty() {
         return Ok(None);
     }
-    let admitted = admit(gateway, client, local, exchange, &request.head.headers).await?;
+    let admitted = admit(gateway, client, local, exchange, door, &request.head.headers).await?;
     if !admitted.caller.token.power().opens_routes() {
         // A session or a bootstrap token is for token APIs.
         return Err(Refusal::Forbidden);
@@ -93,27 +112,46 @@ pub(super) async fn admit(
     client: &ClientConnection,
     local: &Local,
     exchange: &mut Exchange,
+    door: Door,
     headers: &HeaderMap,
 ) -> Result<Rc<Admitted>, Refusal> {
-    let token = bearer(headers)?;
+    let (token, source) = presented(headers, door)?;
     if token.len() > local.plan.token_limit {
         return Err(Refusal::CredentialTooLong);
     }
+    let form = local.plan.opaque.form_of(token);
+    if source == Source::ApiKeyField && !matches!(form, Form::Opaque(api) if api.takes_api_key_field) {
+        return Err(Refusal::BadCredential(Refused::MadeUp));
+    }
     let authenticator = &gateway.shared.authenticator;
-    let digest = client.digest_of(token, |token| authenticator.digest(token));
+    let digest = client.digest_of(form.sort(), token, |token| authenticator.digest(form.sort(), token));
     let now = exchange.now();
     // Taken before the answer is looked for: what is invalidated later is then noticed.
     let fence = authenticator.cache().fence(&digest);
     let is_certain = authenticator.cache().lease().holds(now.uptime);
     if is_certain && let Some(admitted) = gateway.remembered.borrow_mut().recall(&digest, fence) {
-        gateway.counters.cache_hits.add(1);
         if admitted.caller.token.is_expired(now.wall) {
+            gateway.counters.cache_hits.add(1);
             return Err(Refusal::BadCredential(Refused::Expired));
         }
-        client.hold(&admitted, fence);
-        return Ok(admit_known(gateway, exchange, admitted, now));
+        let stands = match &admitted.caller.outside {
+            // Its issuer may have taken its key back, and may have published it again: then it is judged anew.
+            Some(outside) => outside.stands(now)?,
+            None => true,
+        };
+        if stands {
+            gateway.counters.cache_hits.add(1);
+            client.hold(&admitted, fence);
+            return Ok(admit_known(gateway, exchange, admitted, now));
+        }
     }
-    let recalled = authenticator.recall(digest, now);
+    let recalled = match (authenticator.recall(form, digest, now), form) {
+        (None, Form::Signed) => {
+            let outside = local.plan.issuers.recall(&digest, now)?;
+            outside.map(|outside| Verdict::Passed(Caller::of_outside(digest, outside)))
+        }
+        (recalled, _) => recalled,
+    };
     let is_hit = recalled.is_some();
     let verdict = match recalled {
         Some(verdict) => {
@@ -123,7 +161,7 @@ pub(super) async fn admit(
         None => {
             gateway.counters.cache_misses.add(1);
             // Boxed, as it is rare and large: every connection holds room for what its requests may await.
-            Box::pin(authenticator.check(token, digest, now)).await?
+            Box::pin(check(gateway, local, form, token, digest, now)).await?
         }
     };
     let caller = match verdict {
@@ -131,7 +169,7 @@ pub(super) async fn admit(
         Verdict::Refused(refused) => return Err(Refusal::BadCredential(refused)),
     };
     let admitted = Rc::new(Admitted {
-        identity: local.plan.identity.of(&caller.token),
+        identity: local.plan.identity.of(&caller, None),
         log_members: log_members(&caller),
         caller,
     });
@@ -142,12 +180,60 @@ pub(super) async fn admit(
     Ok(admit_known(gateway, exchange, admitted, now))
 }
 
+/// The whole check of a credential that is not remembered. A JWT's `iss`, which nobody has verified yet, only says who is to
+/// judge it: an issuer that the configuration knows, or we.
+async fn check(
+    gateway: &WorkerGateway,
+    local: &Local,
+    form: Form<'_>,
+    token: &[u8],
+    digest: TokenDigest,
+    now: Moment,
+) -> Result<Verdict, Refusal> {
+    let issuers = &local.plan.issuers;
+    if form == Form::Signed && !issuers.issuers().is_empty() {
+        match issuers.check(token, digest, now).await? {
+            OutsideVerdict::Passed(outside) => return Ok(Verdict::Passed(Caller::of_outside(digest, outside))),
+            OutsideVerdict::Refused(fault) => return Ok(Verdict::Refused(Refused::Outside(fault))),
+            OutsideVerdict::Foreign => {}
+        }
+    }
+    Ok(gateway.shared.authenticator.check(form, token, digest, now).await?)
+}
+
 fn admit_known(gateway: &WorkerGateway, exchange: &mut Exchange, admitted: Rc<Admitted>, now: Moment) -> Rc<Admitted> {
     if admitted.caller.token.note_use(now.wall) {
         gateway.note_use(admitted.caller.digest, now.wall);
     }
     exchange.admitted(&admitted);
     admitted
+}
+
+/// Where a credential came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Bearer,
+    ApiKeyField,
+}
+
+/// The one credential of a request. Two that could count are none: who would say which of them the upstream, or the next
+/// version, goes by?
+fn presented(headers: &HeaderMap, door: Door) -> Result<(&[u8], Source), Refusal> {
+    let mut keys = match door {
+        Door::Bearer => None,
+        Door::BearerOrApiKey => Some(headers.get_all(X_API_KEY).iter()),
+    };
+    let Some(key) = keys.as_mut().and_then(Iterator::next) else {
+        return bearer(headers).map(|token| (token, Source::Bearer));
+    };
+    if keys.is_some_and(|mut keys| keys.next().is_some()) {
+        return Err(Refusal::AmbiguousCredential);
+    }
+    match bearer(headers) {
+        // No field, or one of another scheme, which is not ours.
+        Err(Refusal::NoCredential) => Ok((key.as_bytes().trim_ascii(), Source::ApiKeyField)),
+        Ok(_) | Err(_) => Err(Refusal::AmbiguousCredential),
+    }
 }
 
 /// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110, section
@@ -174,8 +260,13 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 }
 
 fn log_members(caller: &Caller) -> Box<str> {
-    let subject = serde_json::Value::from(caller.token.subject());
-    format!(r#","subject":{subject},"token_id":"{}""#, caller.token.id()).into()
+    let text = |text: &str| serde_json::Value::from(text);
+    let subject = text(caller.token.subject());
+    let credential = text(caller.token.token_api());
+    match caller.token_id() {
+        Some(id) => format!(r#","subject":{subject},"token_id":{},"credential":{credential}"#, text(&id)).into(),
+        None => format!(r#","subject":{subject},"credential":{credential}"#).into(),
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +281,35 @@ mod tests {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field).expect("a value"));
         }
         bearer(&headers).map(<[u8]>::to_vec).map_err(|refusal| refusal.reason())
+    }
+
+    #[test]
+    fn an_api_key_counts_only_where_it_may_and_never_beside_another_credential() {
+        let read = |door, fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let read = presented(&headers, door).map(|(token, source)| (token.to_vec(), source));
+            read.map_err(|refusal| refusal.reason())
+        };
+        let bearer = |token: &str| Ok((token.as_bytes().to_vec(), Source::Bearer));
+        let key = |token: &str| Ok((token.as_bytes().to_vec(), Source::ApiKeyField));
+        let ambiguous = || Err("ambiguous_credential");
+        let (authorization, api_key) = (("authorization", "Bearer a"), ("x-api-key", "k"));
+        assert_eq!(read(Door::Bearer, &[authorization, api_key]), bearer("a"));
+        assert_eq!(read(Door::Bearer, &[api_key]), Err("no_credential"));
+        assert_eq!(read(Door::Bearer, &[authorization, api_key, api_key]), bearer("a"));
+        assert_eq!(read(Door::BearerOrApiKey, &[authorization]), bearer("a"));
+        assert_eq!(read(Door::BearerOrApiKey, &[api_key]), key("k"));
+        assert_eq!(read(Door::BearerOrApiKey, &[("x-api-key", " k ")]), key("k"));
+        assert_eq!(read(Door::BearerOrApiKey, &[("authorization", "Basic x"), api_key]), key("k"));
+        assert_eq!(read(Door::BearerOrApiKey, &[]), Err("no_credential"));
+        assert_eq!(read(Door::BearerOrApiKey, &[authorization, api_key]), ambiguous());
+        assert_eq!(read(Door::BearerOrApiKey, &[("authorization", "Bearer"), api_key]), ambiguous());
+        assert_eq!(read(Door::BearerOrApiKey, &[api_key, api_key]), ambiguous());
+        assert_eq!(read(Door::BearerOrApiKey, &[authorization, authorization]), ambiguous());
+        assert_eq!(read(Door::BearerOrApiKey, &[("authorization", "Basic x"), authorization, api_key]), ambiguous());
     }
 
     #[test]

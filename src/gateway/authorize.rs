@@ -2,14 +2,25 @@
 
 use std::rc::Rc;
 
-use super::authenticate::Admitted;
-use super::plan::RouteSettings;
+use http::Uri;
+use http::uri::PathAndQuery;
+
+use super::authenticate::{Admitted, Door};
+use super::paths::parameters;
+use super::plan::{Plan, RouteSettings, TenantRule};
 use super::refusal::Refusal;
+use crate::tokens::verified::Caller;
+use crate::wire::path;
 
 /// The leave to forward one request along one route, for one caller or, on a public route, for nobody in particular.
 pub(super) struct Permit<'a> {
     route: &'a RouteSettings,
+    door: Door,
     caller: Option<Rc<Admitted>>,
+    /// The identity headers, where the tenant in force is another than the caller's organization.
+    identity: Option<Box<[u8]>>,
+    /// What is asked for, where that is not what the client wrote.
+    target: Option<PathAndQuery>,
 }
 
 impl Permit<'_> {
@@ -17,25 +28,93 @@ impl Permit<'_> {
         self.route
     }
 
-    pub(super) fn caller(&self) -> Option<&Admitted> {
-        self.caller.as_deref()
+    /// Where the credential could have come from.
+    pub(super) fn door(&self) -> Door {
+        self.door
+    }
+
+    /// The identity headers, as lines; none for nobody.
+    pub(super) fn identity(&self) -> &[u8] {
+        match (&self.identity, &self.caller) {
+            (Some(identity), _) => identity,
+            (None, Some(admitted)) => &admitted.identity,
+            (None, None) => &[],
+        }
+    }
+
+    /// What is asked of the upstream, if not what the client wrote.
+    pub(super) fn target(&self) -> Option<&PathAndQuery> {
+        self.target.as_ref()
     }
 }
 
 /// Judged anew for each request: a decision for one route is none for another (cf. CVE-2021-32701).
-pub(super) fn permit(route: &RouteSettings, caller: Option<Rc<Admitted>>) -> Result<Permit<'_>, Refusal> {
-    match &caller {
+pub(super) fn permit<'a>(
+    plan: &Plan,
+    route: &'a RouteSettings,
+    door: Door,
+    caller: Option<Rc<Admitted>>,
+    target: &Uri,
+) -> Result<Permit<'a>, Refusal> {
+    let mut permit = Permit { route, door, caller, identity: None, target: None };
+    match &permit.caller {
         None if route.accept.is_empty() => {}
         None => return Err(Refusal::NoCredential),
         Some(admitted) => {
-            let token = &admitted.caller.token;
-            if !route.accept.iter().any(|accepted| accepted == token.token_api()) {
+            let caller = &admitted.caller;
+            if !route.accept.iter().any(|accepted| accepted == caller.token.token_api()) {
                 return Err(Refusal::NotAccepted);
             }
-            if !route.require.iter().all(|requirement| requirement.is_met_by(token)) {
+            let tenant = match &route.tenant {
+                Some(rule) => Some(tenant(route, rule, caller, target.path())?),
+                None => None,
+            };
+            if !route.require.iter().all(|requirement| requirement.is_met_by(caller, tenant)) {
                 return Err(Refusal::Forbidden);
+            }
+            if let (Some(rule), Some(tenant)) = (&route.tenant, tenant) {
+                if caller.token.organization() != Some(tenant) {
+                    permit.identity = Some(plan.identity.of(caller, Some(tenant)));
+                }
+                if rule.rewrites_path {
+                    permit.target = Some(rewritten(route, rule, tenant, target)?);
+                }
             }
         }
     }
-    Ok(Permit { route, caller })
+    Ok(permit)
+}
+
+/// The tenant that the path names, if it is the caller's.
+fn tenant<'c>(route: &RouteSettings, rule: &TenantRule, caller: &'c Caller, path: &str) -> Result<&'c str, Refusal> {
+    let named = parameters(&route.path, path).find(|(name, _)| *name == rule.parameter);
+    let named = named.and_then(|(_, value)| path::decode_segment(value)).ok_or(Refusal::Forbidden)?;
+    caller.tenant(&named).ok_or(Refusal::Forbidden)
+}
+
+/// The target with the tenant's own name in its place. A name that would make the path mean something else is refused.
+fn rewritten(route: &RouteSettings, rule: &TenantRule, tenant: &str, target: &Uri) -> Result<PathAndQuery, Refusal> {
+    let is_parameter = |segment: &str| {
+        segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) == Some(rule.parameter.as_str())
+    };
+    let mut pattern = route.path.split('/');
+    let mut rewritten = String::with_capacity(target.path().len() + tenant.len());
+    for (at, segment) in target.path().split('/').enumerate() {
+        if at > 0 {
+            rewritten.push('/');
+        }
+        if pattern.next().is_some_and(is_parameter) {
+            rewritten.push_str(&path::encode_segment(tenant));
+        } else {
+            rewritten.push_str(segment);
+        }
+    }
+    if path::normal_form(&rewritten).ok().as_deref() != Some(&rewritten) {
+        return Err(Refusal::Forbidden);
+    }
+    if let Some(query) = target.query() {
+        rewritten.push('?');
+        rewritten.push_str(query);
+    }
+    PathAndQuery::try_from(rewritten).map_err(|_| Refusal::Forbidden)
 }

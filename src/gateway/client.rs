@@ -11,6 +11,7 @@ use super::authenticate::Admitted;
 use super::identity_headers::line;
 use crate::domain::TokenDigest;
 use crate::tokens::cache::Fence;
+use crate::tokens::keyring::CredentialSort;
 use crate::upstream::Tunnel;
 use crate::wire::deadline::Deadline;
 use crate::wire::head::HeadFault;
@@ -93,9 +94,16 @@ pub struct ClientConnection {
     /// The last host that was asked for, and the forwarding fields that go with it, as lines: clients seldom change it.
     forwarding: RefCell<Option<Forwarding>>,
     /// The last credential, and what it is known by: a client seldom changes that either.
-    digest: RefCell<Option<(Zeroizing<Vec<u8>>, TokenDigest)>>,
+    digest: RefCell<Option<Digested>>,
     /// The fields that are ours of the request that is being served, as lines: one buffer for all.
     pub(super) lines: RefCell<Vec<u8>>,
+}
+
+/// A credential, and what it is known by.
+struct Digested {
+    sort: CredentialSort,
+    token: Zeroizing<Vec<u8>>,
+    digest: TokenDigest,
 }
 
 /// The forwarding fields of the requests to one host, as lines.
@@ -173,17 +181,23 @@ impl ClientConnection {
         }
     }
 
-    /// What `token` is known by: remembered from the request before, or told by `digest`.
-    pub(super) fn digest_of(&self, token: &[u8], digest: impl FnOnce(&[u8]) -> TokenDigest) -> TokenDigest {
+    /// What `token` of this sort is known by: remembered from the request before, or told by `digest`.
+    pub(super) fn digest_of(
+        &self,
+        sort: CredentialSort,
+        token: &[u8],
+        digest: impl FnOnce(&[u8]) -> TokenDigest,
+    ) -> TokenDigest {
         let mut memo = self.digest.borrow_mut();
-        if let Some((known, known_by)) = memo.as_ref()
-            && is_same(known, token)
+        if let Some(known) = memo.as_ref()
+            && known.sort == sort
+            && is_same(&known.token, token)
         {
-            return *known_by;
+            return known.digest;
         }
-        let known_by = digest(token);
-        *memo = Some((Zeroizing::new(token.to_vec()), known_by));
-        known_by
+        let digest = digest(token);
+        *memo = Some(Digested { sort, token: Zeroizing::new(token.to_vec()), digest });
+        digest
     }
 
     /// Adds the forwarding fields of a request to `host`, as lines.

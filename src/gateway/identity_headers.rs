@@ -3,7 +3,7 @@
 
 use http::header::HeaderName;
 
-use crate::tokens::verified::Verified;
+use crate::tokens::verified::Caller;
 use crate::wire::fields::{FoldedNames, visible};
 
 /// What the identity headers are called; `None`: not sent.
@@ -78,18 +78,19 @@ impl IdentityRules {
         })
     }
 
-    /// The headers of one caller, as lines. An absent field is no header, and the client's own is gone all the same (cf.
+    /// The headers of one caller, as lines, with the tenant that is in force for the organization, if one is. An absent field is no header, and the client's own is gone all the same (cf.
     /// CVE-2026-30851).
-    pub(super) fn of(&self, token: &Verified) -> Box<[u8]> {
-        let token_id = token.id().to_string();
+    pub(super) fn of(&self, caller: &Caller, tenant: Option<&str>) -> Box<[u8]> {
+        let token = &caller.token;
+        let token_id = caller.token_id();
         let mut lines = Vec::new();
         for (name, value) in [
             (&self.subject, Some(token.subject())),
             (&self.username, token.username()),
-            (&self.organization, token.organization()),
+            (&self.organization, tenant.or(token.organization())),
             (&self.role, token.role()),
             (&self.email, token.email()),
-            (&self.token_id, Some(token_id.as_str())),
+            (&self.token_id, token_id.as_deref()),
             (&self.credential, Some(&**token.token_api())),
         ] {
             if let (Some(name), Some(value)) = (name, value) {

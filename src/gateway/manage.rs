@@ -1,15 +1,16 @@
 //! Manage: a call of a token API. Authenticate, check the mount, read the body, let the face decode, execute, let the face
 //! encode. Every "no" is worded by the face.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use http::header;
+use http::header::{self, HeaderMap};
 use http::{Method, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use super::authenticate::{Admitted, admit};
-use super::client::ClientConnection;
+use super::authenticate::{Admitted, Door, admit};
+use super::client::{ClientConnection, X_FORWARDED_FOR};
 use super::exchange::Exchange;
 use super::forward::until;
 use super::parse::Normal;
@@ -17,8 +18,12 @@ use super::plan::TokenApiSettings;
 use super::refusal::Refusal;
 use super::respond::{self, Source};
 use super::worker::{Local, WorkerGateway};
-use crate::api::{Call, FaceError};
-use crate::tokens::command::CommandError;
+use crate::api::accounts::refusal_of;
+use crate::api::{Call, CredentialNeed, FaceError};
+use crate::tokens::accounts::{AccountError, ClientGroup};
+use crate::tokens::authenticator::Refused;
+use crate::tokens::command::{Command, CommandError, Outcome};
+use crate::tokens::service::Desk;
 
 /// The largest body of a call (DESIGN.md, section 4).
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
@@ -35,9 +40,10 @@ pub(super) async fn call(
     request: Normal,
 ) -> Result<Response<Source>, Refusal> {
     let token_api = local.plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
+    let method = request.head.method.clone();
     let answered = answer(gateway, client, exchange, local, token_api, path, parameters, request).await;
     Ok(answered.unwrap_or_else(|refusal| {
-        let answer = token_api.face.refuse(&face_error(&refusal));
+        let answer = token_api.face.refuse(&method, path, &face_error(&refusal));
         respond::face_refused(client, exchange, &refusal, answer)
     }))
 }
@@ -58,36 +64,86 @@ async fn answer(
     if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
         return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));
     }
-    let admitted = admit(gateway, client, local, exchange, &request.head.headers).await?;
-    if *admitted.caller.token.token_api() != token_api.name {
-        return Err(Refusal::NotAccepted);
-    }
-    if !owns_mount(&admitted, parameters) {
-        return Err(Refusal::Face(FaceError::ForeignMount));
-    }
-    let body = read_body(local, client, request.body).await?;
-    let content_type = match request.head.headers.get(header::CONTENT_TYPE) {
-        Some(value) => Some(value.to_str().map_err(|_| Refusal::Face(FaceError::NotDeclaredJson))?),
-        None => None,
-    };
-    let own = path.split('/').find_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    let parameter = own.and_then(|own| parameters.iter().rev().find(|(name, _)| name == own));
-    let call = Call { method, path, parameter: parameter.map(|(_, value)| value.as_str()), content_type, body: &body };
-    let command = face.decode(&call).map_err(Refusal::Face)?;
-    let service = &gateway.shared.service;
-    let outcome = service.execute(&admitted.caller, token_api.algorithm, command, exchange.now().wall).await.map_err(
-        |fault| match fault {
-            CommandError::CredentialGone => Refusal::BadCredential(crate::tokens::authenticator::Refused::NoRecord),
-            CommandError::NotOwner => Refusal::Face(FaceError::NotOwner),
-            CommandError::Protected => Refusal::Face(FaceError::Protected),
-            CommandError::Store(fault) => Refusal::Store(fault),
-            CommandError::Signing(fault) => {
-                tracing::error!(%fault, "a token could not be signed");
-                Refusal::Internal("a token could not be signed")
+    let caller = match face.credential(path) {
+        CredentialNeed::None => None,
+        CredentialNeed::Own | CredentialNeed::Session => {
+            let headers = &request.head.headers;
+            let admitted = admit(gateway, client, local, exchange, Door::Bearer, headers).await?;
+            if !token_api.callers.take(&admitted.caller, &token_api.name) {
+                return Err(Refusal::NotAccepted);
             }
-        },
-    )?;
+            if !owns_mount(&admitted, parameters) {
+                return Err(Refusal::Face(FaceError::ForeignMount));
+            }
+            Some(admitted)
+        }
+    };
+    let body = read_body(local, client, request.body).await?;
+    let content_type = request.head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let now = exchange.now().wall;
+    let command =
+        face.decode(&Call { method, path, parameters, content_type, body: &body, now }).map_err(Refusal::Face)?;
+    let caller = caller.as_deref().map(|admitted| &admitted.caller);
+    let outcome = match (command, &token_api.accounts, caller) {
+        (Command::Account(command), Some(terms), caller) => {
+            let from = ClientGroup::from(client_address(client, &request.head.headers));
+            let outcome = gateway.shared.accounts.execute(terms, from, caller, command, now).await;
+            Outcome::Account(outcome.map_err(account_refused)?)
+        }
+        (command, _, Some(caller)) => {
+            let desk = Desk { token_api: &token_api.name, minting: &token_api.minting };
+            gateway.shared.service.execute(caller, desk, command, now).await.map_err(command_refused)?
+        }
+        (_, _, None) => return Err(Refusal::Internal("a command came without a caller")),
+    };
     Ok(respond::face_answer(face.encode(&outcome)))
+}
+
+/// Where a call comes from, as far as attempts are counted: behind a trusted proxy, the address that this one saw.
+fn client_address(client: &ClientConnection, headers: &HeaderMap) -> IpAddr {
+    let own = client.origin.address.ip();
+    if !client.origin.is_trusted_proxy {
+        return own;
+    }
+    let nearest = headers.get_all(X_FORWARDED_FOR).iter().next_back();
+    let nearest = nearest.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    nearest.unwrap_or(own)
+}
+
+fn account_refused(fault: AccountError) -> Refusal {
+    match fault {
+        AccountError::NoSession => Refusal::BadCredential(Refused::NoRecord),
+        AccountError::Store(fault) => Refusal::Store(fault),
+        AccountError::Signing(fault) => {
+            tracing::error!(%fault, "a session could not be signed");
+            Refusal::Internal("a session could not be signed")
+        }
+        AccountError::Randomness(fault) => {
+            tracing::error!(%fault, "a key could not be made");
+            Refusal::Internal("a key could not be made")
+        }
+        other => Refusal::Face(refusal_of(&other)),
+    }
+}
+
+fn command_refused(fault: CommandError) -> Refusal {
+    match fault {
+        CommandError::CredentialGone => Refusal::BadCredential(Refused::NoRecord),
+        CommandError::NotOwner => Refusal::Face(FaceError::NotOwner),
+        CommandError::Protected => Refusal::Face(FaceError::Protected),
+        CommandError::ForeignTenant => Refusal::Face(FaceError::ForeignTenant),
+        CommandError::Misdirected => Refusal::Internal("a command came to the wrong service"),
+        CommandError::NoSuchToken => Refusal::Face(FaceError::NoSuchToken),
+        CommandError::Store(fault) => Refusal::Store(fault),
+        CommandError::Signing(fault) => {
+            tracing::error!(%fault, "a token could not be signed");
+            Refusal::Internal("a token could not be signed")
+        }
+        CommandError::Minting(fault) => {
+            tracing::error!(%fault, "a token could not be made");
+            Refusal::Internal("a token could not be made")
+        }
+    }
 }
 
 /// The parameters of the mount that name a claim must equal the caller's; a claim that the caller has not equals nothing.
@@ -134,7 +190,7 @@ fn face_error(refusal: &Refusal) -> FaceError {
         Refusal::AmbiguousCredential => FaceError::AmbiguousCredential,
         Refusal::BadCredential(_) | Refusal::CredentialTooLong | Refusal::NotAccepted => FaceError::BadCredential,
         Refusal::Forbidden => FaceError::ForeignMount,
-        Refusal::Store(_) => FaceError::Unavailable,
+        Refusal::Store(_) | Refusal::Issuer(_) => FaceError::Unavailable,
         _ => FaceError::Internal,
     }
 }

@@ -34,8 +34,8 @@ pub use client::{ClientConnection, ClientOrigin, Phase, Scheme};
 pub use exchange::RequestId;
 pub use identity_headers::IdentityNames;
 pub use plan::{
-    ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TokenApiSettings,
-    UpstreamPlan,
+    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TenantRule,
+    TokenApiSettings, UpstreamPlan,
 };
 pub use refusal::{Refusal, UpstreamFailure};
 pub use respond::ResponseBody;
@@ -80,6 +80,7 @@ async fn answer(
     let request = parse::request(client, exchange, request)?;
     match route::find(&local.plan, &request)? {
         Destination::PublicKeys => Ok(respond::public_keys(&local.plan)),
+        Destination::Document(at) => respond::document(&local.plan, at),
         Destination::TokenApi { token_api, call, parameters } => {
             // Boxed, as it is rare and large: every connection holds room for what its requests may await.
             Box::pin(manage::call(gateway, client, exchange, &local, token_api, call, &parameters, request)).await
@@ -87,8 +88,9 @@ async fn answer(
         Destination::Route(at) => {
             let route = local.plan.route(at)?;
             exchange.routed(at);
-            let caller = authenticate::caller(gateway, client, &local, exchange, route, &request).await?;
-            let permit = authorize::permit(route, caller)?;
+            let door = local.plan.door(at);
+            let caller = authenticate::caller(gateway, client, &local, exchange, route, door, &request).await?;
+            let permit = authorize::permit(&local.plan, route, door, caller, &request.head.uri)?;
             forward::forward(&local, client, exchange, permit, request).await
         }
     }

@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
+use super::authenticate::Door;
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::route::{HostRule, RouteTable};
-use crate::api::Face;
-use crate::tokens::signed::SigningAlgorithm;
-use crate::tokens::verified::Verified;
+use crate::api::{Document, Face};
+use crate::domain::ClaimRule;
+use crate::tokens::accounts::AccountTerms;
+use crate::tokens::command::Minting;
+use crate::tokens::issuer::IssuerSet;
+use crate::tokens::opaque::{OpaqueApi, OpaqueApis};
+use crate::tokens::verified::{ACTIVE_TENANT, Caller, Power};
 use crate::upstream::UpstreamSettings;
 
 /// What a plan is made of.
@@ -30,6 +35,8 @@ pub struct PlanSettings {
     pub timeouts: ExchangeTimeouts,
     /// The body of `/.well-known/jwks.json`.
     pub public_keys: serde_json::Value,
+    /// The outside issuers.
+    pub issuers: Arc<IssuerSet>,
 }
 
 /// How long the parts of an exchange may take.
@@ -49,8 +56,41 @@ pub struct TokenApiSettings {
     pub face: Arc<dyn Face>,
     /// Where: a pattern, without a slash at its end.
     pub mount: String,
-    /// How it signs.
-    pub algorithm: SigningAlgorithm,
+    /// How it makes its keys.
+    pub minting: Minting,
+    /// Of one of style `accounts`: what its accounts are like.
+    pub accounts: Option<AccountTerms>,
+    /// Whose calls it takes.
+    pub callers: Callers,
+    /// Whether its keys may come in `X-API-Key`, on routes that accept them.
+    pub takes_api_key_field: bool,
+}
+
+/// Whose calls a token API takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Callers {
+    /// Those of its own keys.
+    pub own_keys: bool,
+    /// Those of its own bootstrap tokens.
+    pub own_bootstrap: bool,
+    /// Those of the login sessions of these token APIs.
+    pub sessions_of: Vec<Arc<str>>,
+    /// Those of these issuers' JWTs.
+    pub issuers: Vec<Arc<str>>,
+}
+
+impl Callers {
+    /// Whether the token API of this name takes the calls of this caller.
+    #[must_use]
+    pub fn take(&self, caller: &Caller, token_api: &str) -> bool {
+        let of = caller.token.token_api();
+        match caller.token.power() {
+            Power::Full => self.own_keys && **of == *token_api,
+            Power::Bootstrap | Power::Spent => self.own_bootstrap && **of == *token_api,
+            Power::Session => self.sessions_of.contains(of),
+            Power::Outside => self.issuers.contains(of),
+        }
+    }
 }
 
 /// One upstream.
@@ -75,21 +115,37 @@ pub struct RouteSettings {
     pub methods: Vec<Method>,
     /// To which upstream, by its place.
     pub upstream: usize,
-    /// The token APIs whose tokens it opens for; empty: it is public.
+    /// The token APIs and issuers whose tokens it opens for; empty: it is public.
     pub accept: Vec<Arc<str>>,
     /// Whether the credential goes on to the upstream.
     pub forward_credential: bool,
     /// What the caller must be.
     pub require: Vec<Requirement>,
+    /// What its path says of a tenant, if it does.
+    pub tenant: Option<TenantRule>,
 }
 
-/// A caller must have one of these values.
+/// A path names a tenant: only who belongs to it passes, and it is in force for the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// In which field.
-    pub field: RequirementField,
-    /// Which values.
-    pub one_of: Vec<String>,
+pub struct TenantRule {
+    /// The parameter of the path, without braces.
+    pub parameter: String,
+    /// Whether the upstream sees the tenant's own name in its place.
+    pub rewrites_path: bool,
+}
+
+/// What a caller must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// It must have one of these values.
+    Field {
+        /// In which field.
+        field: RequirementField,
+        /// Which values.
+        one_of: Vec<String>,
+    },
+    /// It must be of an outside issuer whose token says this.
+    Claim(ClaimRule),
 }
 
 /// The fields of an identity that a route can ask for.
@@ -105,20 +161,32 @@ pub enum RequirementField {
     Role,
     /// The email address.
     Email,
+    /// The tenant in force: that of the path, or else the one that the caller acts for.
+    Tenant,
 }
 
 impl Requirement {
-    /// Whether a caller meets it. A field that the caller has not meets nothing.
+    /// Whether a caller meets it, with the tenant that is in force. A field that the caller has not meets nothing.
     #[must_use]
-    pub fn is_met_by(&self, token: &Verified) -> bool {
-        let value = match self.field {
-            RequirementField::Subject => Some(token.subject()),
-            RequirementField::Username => token.username(),
-            RequirementField::Organization => token.organization(),
-            RequirementField::Role => token.role(),
-            RequirementField::Email => token.email(),
+    pub fn is_met_by(&self, caller: &Caller, tenant: Option<&str>) -> bool {
+        let (field, one_of) = match self {
+            Self::Field { field, one_of } => (field, one_of),
+            Self::Claim(rule) => return caller.outside.as_ref().is_some_and(|outside| outside.meets(rule)),
         };
-        value.is_some_and(|value| self.one_of.iter().any(|allowed| allowed == value))
+        let allows = |value: &str| one_of.iter().any(|allowed| allowed == value);
+        let token = &caller.token;
+        match field {
+            RequirementField::Subject => allows(token.subject()),
+            RequirementField::Username => token.username().is_some_and(allows),
+            RequirementField::Organization => token.organization().is_some_and(allows),
+            RequirementField::Role => match &caller.outside {
+                // An outside token may have many.
+                Some(outside) => outside.roles().any(allows),
+                None => token.role().is_some_and(allows),
+            },
+            RequirementField::Email => token.email().is_some_and(allows),
+            RequirementField::Tenant => tenant.or_else(|| caller.tenant(ACTIVE_TENANT)).is_some_and(allows),
+        }
     }
 }
 
@@ -139,6 +207,13 @@ pub struct Plan {
     pub(super) token_limit: usize,
     pub(super) timeouts: ExchangeTimeouts,
     pub(super) public_keys: Vec<u8>,
+    pub(super) issuers: Arc<IssuerSet>,
+    /// The prefixes of opaque keys.
+    pub(super) opaque: OpaqueApis,
+    /// Pages for everybody.
+    pub(super) documents: Vec<Document>,
+    /// The routes that take a key from `X-API-Key`, by their place.
+    takes_api_key_field: Vec<bool>,
 }
 
 impl Plan {
@@ -155,6 +230,29 @@ impl Plan {
                 table.add_token_api(format!("{}{path}", token_api.mount), at, path);
             }
         }
+        let mut documents: Vec<Document> = Vec::new();
+        for token_api in &settings.token_apis {
+            for document in token_api.face.documents(&token_api.mount) {
+                // Of two that want the same place, the first one in the configuration has it.
+                if documents.iter().all(|known| known.path != document.path) {
+                    table.add_document(&document.path, documents.len());
+                    documents.push(document);
+                }
+            }
+        }
+        let opaque = settings.token_apis.iter().filter_map(|token_api| match &token_api.minting {
+            Minting::Signed(_) => None,
+            Minting::Opaque(format) => Some(OpaqueApi {
+                token_api: Arc::clone(&token_api.name),
+                format: format.clone(),
+                takes_api_key_field: token_api.takes_api_key_field,
+            }),
+        });
+        let opaque = OpaqueApis::new(opaque.collect());
+        let with_field: Vec<_> =
+            settings.token_apis.iter().filter(|api| api.takes_api_key_field).map(|api| &api.name).collect();
+        let takes_api_key_field =
+            settings.routes.iter().map(|route| route.accept.iter().any(|name| with_field.contains(&name))).collect();
         for (at, route) in settings.routes.iter().enumerate() {
             table.add_route(&route.host, &route.path, route.methods.clone(), at);
         }
@@ -172,6 +270,10 @@ impl Plan {
             token_limit: settings.token_limit,
             timeouts: settings.timeouts,
             public_keys: settings.public_keys.to_string().into_bytes(),
+            issuers: settings.issuers,
+            opaque,
+            documents,
+            takes_api_key_field,
         })
     }
 
@@ -181,5 +283,10 @@ impl Plan {
 
     pub(super) fn route(&self, at: usize) -> Result<&RouteSettings, Refusal> {
         self.routes.get(at).ok_or(Refusal::Internal("a route is not in its plan"))
+    }
+
+    /// Where the route takes credentials from.
+    pub(super) fn door(&self, at: usize) -> Door {
+        if self.takes_api_key_field.get(at).copied().unwrap_or_default() { Door::BearerOrApiKey } else { Door::Bearer }
     }
 }

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use crate::api::FaceError;
 use crate::tokens::authenticator::Refused;
+use crate::tokens::issuer::{IssuerUnavailable, OutsideFault};
 use crate::tokens::store::StoreError;
 use crate::upstream::{ExchangeFault, UpstreamError};
 use crate::wire::head::HeadFault;
@@ -48,6 +49,8 @@ pub enum Refusal {
     // The store's or the upstream's.
     /// The store cannot tell.
     Store(StoreError),
+    /// The keys of an outside issuer are not here.
+    Issuer(IssuerUnavailable),
     /// The upstream gave no usable response.
     Upstream(UpstreamFailure),
 
@@ -82,7 +85,7 @@ impl Refusal {
             }
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Face(error) => error.status(),
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) | Self::Issuer(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(UpstreamFailure::TooSlow) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -105,7 +108,7 @@ impl Refusal {
             Self::BadCredential(_) | Self::CredentialTooLong | Self::NotAccepted => "the token is not accepted".into(),
             Self::Forbidden => "the token does not allow this".into(),
             Self::Face(error) => error.to_string(),
-            Self::Store(_) => "the service is temporarily unavailable".into(),
+            Self::Store(_) | Self::Issuer(_) => "the service is temporarily unavailable".into(),
             Self::Upstream(UpstreamFailure::TooSlow) => "the upstream did not respond in time".into(),
             Self::Upstream(_) => "the upstream failed".into(),
             Self::Internal(_) => "internal error".into(),
@@ -116,10 +119,13 @@ impl Refusal {
     #[must_use]
     pub fn challenge(&self) -> Option<&'static str> {
         Some(match (self, self.status()) {
-            (Self::NoCredential | Self::Face(FaceError::NoCredential), _) => r#"Bearer realm="keyward""#,
+            (Self::NoCredential | Self::Face(FaceError::NoCredential | FaceError::WrongLogin), _) => {
+                r#"Bearer realm="keyward""#
+            }
             (Self::AmbiguousCredential | Self::Face(FaceError::AmbiguousCredential), _) => {
                 r#"Bearer realm="keyward", error="invalid_request""#
             }
+            (Self::Face(FaceError::RegistrationClosed), _) => return None,
             (_, StatusCode::UNAUTHORIZED) => r#"Bearer realm="keyward", error="invalid_token""#,
             (_, StatusCode::FORBIDDEN) => r#"Bearer realm="keyward", error="insufficient_scope""#,
             _ => return None,
@@ -137,13 +143,15 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NoCredential => "no_credential",
             Self::AmbiguousCredential => "ambiguous_credential",
-            Self::BadCredential(Refused::Signature(_)) | Self::CredentialTooLong => "bad_credential",
-            Self::BadCredential(Refused::NoRecord) => "no_record",
-            Self::BadCredential(Refused::Expired) => "expired",
+            Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => "no_record",
+            Self::BadCredential(Refused::Expired | Refused::Outside(OutsideFault::Expired)) => "expired",
+            Self::BadCredential(Refused::Signature(_) | Refused::MadeUp | Refused::Outside(_))
+            | Self::CredentialTooLong => "bad_credential",
             Self::NotAccepted => "not_accepted",
             Self::Forbidden => "forbidden",
             Self::Face(_) => "token_api",
             Self::Store(_) => "store_unavailable",
+            Self::Issuer(_) => "issuer_unavailable",
             Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => "upstream_connect",
             Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => "upstream_connect",
             Self::Upstream(
@@ -165,10 +173,17 @@ impl Refusal {
         match self {
             Self::BadCredential(refused) => Some(refused.to_string()),
             Self::Store(fault) => Some(fault.to_string()),
+            Self::Issuer(fault) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Exchange(fault)) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => Some((*what).to_owned()),
             _ => None,
         }
+    }
+}
+
+impl From<IssuerUnavailable> for Refusal {
+    fn from(fault: IssuerUnavailable) -> Self {
+        Self::Issuer(fault)
     }
 }
 

@@ -118,6 +118,9 @@ pub(super) fn face_answer(answer: Answer) -> Response<Source> {
     if let Some(allow) = answer.allow {
         headers.insert(header::ALLOW, allow);
     }
+    if let Some(retry_after) = answer.retry_after {
+        headers.insert(header::RETRY_AFTER, retry_after);
+    }
     response
 }
 
@@ -126,6 +129,14 @@ pub(super) fn public_keys(plan: &Plan) -> Response<Source> {
     let mut response = local(StatusCode::OK, "application/jwk-set+json", plan.public_keys.clone());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     response
+}
+
+/// A page of a token API: for anybody, and to be kept for a while.
+pub(super) fn document(plan: &Plan, at: usize) -> Result<Response<Source>, Refusal> {
+    let document = plan.documents.get(at).ok_or(Refusal::Internal("a page is not in its plan"))?;
+    let mut response = local(StatusCode::OK, document.media_type, document.body.clone().into_bytes());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    Ok(response)
 }
 
 fn local(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Source> {
@@ -139,7 +150,8 @@ fn local(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Respons
 
 /// What every refusal has, whatever its shape.
 fn note(client: &ClientConnection, exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Source>) {
-    let status = refusal.status();
+    // A token API may have another status for it.
+    let status = response.status();
     let headers = response.headers_mut();
     if let Some(challenge) = refusal.challenge() {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -19,6 +19,8 @@ pub(super) enum Destination {
     TokenApi { token_api: usize, call: &'static str, parameters: Vec<(String, String)> },
     /// To the set of public keys.
     PublicKeys,
+    /// To a page for everybody, by its place in the plan.
+    Document(usize),
 }
 
 /// The path under which the public keys are served.
@@ -39,6 +41,7 @@ pub(super) struct RouteTable {
 enum Own {
     TokenApi { token_api: usize, call: &'static str, pattern: String },
     PublicKeys,
+    Document(usize),
 }
 
 /// The routes of one host, by path; several under one path differ by method.
@@ -75,6 +78,10 @@ impl RouteTable {
 
     pub(super) fn add_public_keys(&mut self) {
         *self.own.entry(PUBLIC_KEYS) = Some(Own::PublicKeys);
+    }
+
+    pub(super) fn add_document(&mut self, path: &str, document: usize) {
+        *self.own.entry(path) = Some(Own::Document(document));
     }
 
     fn routes(&mut self, host: &HostRule) -> &mut Routes {
@@ -129,11 +136,11 @@ pub(super) fn find(plan: &Plan, request: &Normal) -> Result<Destination, Refusal
                 .collect();
             return Ok(Destination::TokenApi { token_api: *token_api, call, parameters });
         }
-        Some(Some(Own::PublicKeys)) => {
-            return if matches!(request.head.method, Method::GET | Method::HEAD) {
-                Ok(Destination::PublicKeys)
-            } else {
-                Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".into() })
+        Some(Some(own @ (Own::PublicKeys | Own::Document(_)))) => {
+            return match (&request.head.method, own) {
+                (&Method::GET | &Method::HEAD, Own::Document(document)) => Ok(Destination::Document(*document)),
+                (&Method::GET | &Method::HEAD, _) => Ok(Destination::PublicKeys),
+                _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".into() }),
             };
         }
         Some(None) | None => {}

@@ -16,8 +16,10 @@ use crate::domain::{Timestamp, TokenDigest};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::metrics::WorkerCounters;
+use crate::tokens::accounts::AccountsService;
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::clock;
+use crate::tokens::issuer::IssuerSet;
 use crate::tokens::service::TokenService;
 use crate::tokens::store::Store;
 use crate::upstream::Upstream;
@@ -28,6 +30,8 @@ pub struct Shared {
     pub authenticator: Authenticator,
     /// Changes the allowlist.
     pub service: TokenService,
+    /// Keeps accounts.
+    pub accounts: AccountsService,
     /// Where uses of tokens are noted.
     pub store: Arc<dyn Store>,
     /// Where lines go; `None`: nowhere.
@@ -42,6 +46,7 @@ impl Shared {
     pub fn new(
         authenticator: Authenticator,
         service: TokenService,
+        accounts: AccountsService,
         store: Arc<dyn Store>,
         access_log: Option<AccessLog>,
         plan: Plan,
@@ -49,11 +54,18 @@ impl Shared {
         Self {
             authenticator,
             service,
+            accounts,
             store,
             access_log,
             plan: ArcSwap::from_pointee(plan),
             generation: AtomicU64::new(0),
         }
+    }
+
+    /// The outside issuers of the plan that is in force.
+    #[must_use]
+    pub fn issuers(&self) -> Arc<IssuerSet> {
+        Arc::clone(&self.plan.load().issuers)
     }
 
     /// Puts another plan in force: every request that begins after this sees it.
@@ -161,7 +173,14 @@ impl WorkerGateway {
         self.clients.borrow_mut().retain(|client| {
             let Some(client) = client.upgrade() else { return false };
             if let Some((admitted, fence)) = client.open_for() {
-                if admitted.caller.token.is_expired(now.wall) || !cache.lease().tolerates_open(now.uptime) {
+                if admitted.caller.token.is_expired(now.wall) {
+                    client.cut();
+                } else if let Some(outside) = &admitted.caller.outside {
+                    // It has no record that could be gone. While its issuer's keys are too old to say, it goes on.
+                    if matches!(outside.stands(now), Ok(false)) {
+                        client.cut();
+                    }
+                } else if !cache.lease().tolerates_open(now.uptime) {
                     client.cut();
                 } else if !cache.stands(&admitted.caller.digest, fence) {
                     doubtful.push((client, admitted));

@@ -111,6 +111,7 @@ pub(crate) fn api_key(number: u64, subject: &str) -> Record {
             email: None,
         },
         name: Some(format!("key {number}")),
+        hint: None,
         issued_at: Timestamp::from_unix_millis(i64::try_from(number).unwrap()),
         expires_at: None,
         last_used_at: None,

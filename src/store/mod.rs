@@ -1,5 +1,8 @@
 //! Adapters of the store port ([`crate::tokens::store`]): who keeps the records.
 
+pub mod account_codec;
+#[cfg(test)]
+pub(crate) mod account_conformance;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod embedded;

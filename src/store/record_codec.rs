@@ -6,9 +6,9 @@
 //! |---|---|
 //! | 1 | the form's number, 1 |
 //! | 16 | the tag: the first half of HMAC-SHA-256, under the integrity key, over `keyward record`, a zero byte, the form's number, the digest and the JSON |
-//! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`, `origin`; for a bootstrap token `mints`, how many keys it was made for; for a session `kind`, which is `session` |
+//! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`, `origin`, `hint`; for a bootstrap token `mints`, how many keys it was made for; for a session `kind`, which is `session` |
 //!
-//! A body without `kind` and `mints` is an API key's. `kind` and `origin` came later: a body without them says what it always
+//! A body without `kind` and `mints` is an API key's. `kind`, `origin` and `hint` came later: a body without them says what it always
 //! said, and one with them is refused by who does not know them.
 //!
 //! Times are milliseconds since 1970. The digest is not in the body but under the tag: a body that was moved to another
@@ -33,7 +33,7 @@ mod tests;
 const FORM: u8 = 1;
 
 /// The length of a tag in bytes.
-const TAG: usize = 16;
+pub(super) const TAG: usize = 16;
 
 /// The key under which records are sealed. It is not in the store: who can write to the store but does not know the key
 /// can destroy records, not make or change them.
@@ -100,6 +100,8 @@ struct Body<S> {
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<S>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<S>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<BodyKind>,
 }
 
@@ -130,6 +132,7 @@ impl RecordKey {
             exp: record.expires_at,
             mints: RecordState::of(record).mints_left,
             origin: record.origin.as_deref(),
+            hint: record.hint.as_deref(),
             kind: (record.kind == RecordKind::Session).then_some(BodyKind::Session),
         })
         .map_err(|_| BodyFault::Unreadable)?;
@@ -175,6 +178,7 @@ impl RecordKey {
                 email: body.mail,
             },
             name: body.name,
+            hint: body.hint,
             issued_at: body.iat,
             expires_at: body.exp,
             last_used_at: state.last_used_at,
@@ -188,11 +192,13 @@ impl RecordKey {
     }
 
     fn tag(&self, digest: TokenDigest, json: &[u8]) -> [u8; TAG] {
+        self.tag_of(&[b"keyward record\0", &[FORM], digest.as_bytes(), json])
+    }
+
+    /// The tag over the parts one after the other, the first of which says what they are.
+    pub(super) fn tag_of(&self, parts: &[&[u8]]) -> [u8; TAG] {
         let mut mac = hmac::Context::with_key(&self.0);
-        mac.update(b"keyward record\0");
-        mac.update(&[FORM]);
-        mac.update(digest.as_bytes());
-        mac.update(json);
+        parts.iter().for_each(|part| mac.update(part));
         first_half(&mac.sign())
     }
 }

@@ -42,13 +42,14 @@ impl StatusCounts {
 }
 
 /// The reasons for which a request can be refused: the label's whole range.
-pub const REFUSAL_REASONS: [&str; 20] = [
+pub const REFUSAL_REASONS: [&str; 21] = [
     "ambiguous_credential",
     "bad_credential",
     "broken_body",
     "expired",
     "forbidden",
     "internal",
+    "issuer_unavailable",
     "malformed_request",
     "method_not_allowed",
     "no_credential",

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::cache::{Answer, FlightOutcome, Join, Leader, TokenCache};
 use super::clock;
+use super::issuer::OutsideFault;
 use super::keyring::{CredentialSort, Pepper};
+use super::opaque::{Form, OpaqueTokens};
 use super::signed::{SignedClaims, SignedTokenFault, SignedTokens};
 use super::store::{Store, StoreError};
 use super::verified::{Caller, Verified};
@@ -16,6 +18,7 @@ pub struct Authenticator {
     cache: Arc<TokenCache>,
     store: Arc<dyn Store>,
     signed: Arc<SignedTokens>,
+    opaque: Arc<OpaqueTokens>,
     pepper: Arc<Pepper>,
     deadline: Duration,
 }
@@ -35,6 +38,15 @@ pub enum Refused {
     /// Refused by its form or its signature; the store was not asked.
     #[error(transparent)]
     Signature(#[from] SignedTokenFault),
+    /// It has the prefix of one of our token APIs, and was not made here; the store was not asked.
+    #[error("it is made up")]
+    MadeUp,
+    /// It is of an outside issuer, who would not stand by it.
+    #[error(transparent)]
+    Outside(#[from] OutsideFault),
+    /// Its record is of another token API than its prefix says.
+    #[error("it was made for another token API")]
+    OtherTokenApi,
     /// It has no record: revoked, or never recorded here.
     #[error("it has no record")]
     NoRecord,
@@ -53,16 +65,17 @@ impl Authenticator {
         cache: Arc<TokenCache>,
         store: Arc<dyn Store>,
         signed: Arc<SignedTokens>,
+        opaque: Arc<OpaqueTokens>,
         pepper: Arc<Pepper>,
         deadline: Duration,
     ) -> Self {
-        Self { cache, store, signed, pepper, deadline }
+        Self { cache, store, signed, opaque, pepper, deadline }
     }
 
     /// What the token is known by.
     #[must_use]
-    pub fn digest(&self, token: &[u8]) -> TokenDigest {
-        self.pepper.digest(CredentialSort::SignedToken, token)
+    pub fn digest(&self, sort: CredentialSort, token: &[u8]) -> TokenDigest {
+        self.pepper.digest(sort, token)
     }
 
     /// The cache, for who keeps copies of its answers behind its fences.
@@ -73,8 +86,8 @@ impl Authenticator {
 
     /// What the cache says: the hit path, without a signature check and without the store.
     #[must_use]
-    pub fn recall(&self, digest: TokenDigest, now: Moment) -> Option<Verdict> {
-        self.cache.recall(&digest, now.uptime).map(|answer| judge(digest, answer, now))
+    pub fn recall(&self, form: Form<'_>, digest: TokenDigest, now: Moment) -> Option<Verdict> {
+        self.cache.recall(&digest, now.uptime).map(|answer| judge(form, digest, answer, now))
     }
 
     /// Whether a token that once passed is still good: for what is open already. Asked of the cache first, then of the store.
@@ -85,6 +98,10 @@ impl Authenticator {
     pub async fn is_still_good(&self, caller: &Caller, now: Moment) -> Result<bool, StoreError> {
         if caller.token.is_expired(now.wall) {
             return Ok(false);
+        }
+        if let Some(outside) = &caller.outside {
+            // While its issuer's keys are too old to say, it goes on: until it expires, at most.
+            return Ok(outside.stands(now).unwrap_or(true));
         }
         match self.cache.recall(&caller.digest, now.uptime) {
             Some(Answer::Present(_) | Answer::PresentOnce(_)) => return Ok(true),
@@ -97,8 +114,8 @@ impl Authenticator {
         Ok(found.is_some_and(|record| !record.is_expired(now.wall)))
     }
 
-    /// The whole check, for a token that the cache does not know: signature first, so that a forged one costs the store
-    /// nothing; then its record, read once for all who ask at the same time.
+    /// The whole check, for a token of ours that the cache does not know: signature or MAC first, so that a forged one costs the
+    /// store nothing; then its record, read once for all who ask at the same time.
     ///
     /// # Errors
     ///
@@ -108,24 +125,27 @@ impl Authenticator {
     /// # Cancel safety
     ///
     /// A read that has begun goes on for the others who wait for it.
-    pub async fn check(&self, token: &[u8], digest: TokenDigest, now: Moment) -> Result<Verdict, StoreError> {
-        let Ok(token) = std::str::from_utf8(token) else {
-            return Ok(Verdict::Refused(SignedTokenFault::Foreign.into()));
-        };
-        let claims = match self.signed.verify(token, now.wall) {
+    pub async fn check(
+        &self,
+        form: Form<'_>,
+        token: &[u8],
+        digest: TokenDigest,
+        now: Moment,
+    ) -> Result<Verdict, StoreError> {
+        let claims = match self.claims(form, token, now) {
             Ok(claims) => claims,
-            Err(fault) => return Ok(Verdict::Refused(fault.into())),
+            Err(refused) => return Ok(Verdict::Refused(refused)),
         };
         let mut now = now;
         if !self.cache.lease().holds(now.uptime) {
             if let Some(answer) = self.cache.recall_stale(&digest, now.uptime) {
-                return Ok(judge(digest, answer, now));
+                return Ok(judge(form, digest, answer, now));
             }
             self.cache.lease().held().await?;
             now = clock::read();
         }
         let mut flight = match self.cache.join(digest, now.uptime) {
-            Join::Answer(answer) => return Ok(judge(digest, answer, now)),
+            Join::Answer(answer) => return Ok(judge(form, digest, answer, now)),
             Join::Follower(flight) => flight,
             Join::Leader(leader) => {
                 let flight = leader.subscribe();
@@ -137,7 +157,7 @@ impl Authenticator {
         let landed = tokio::time::timeout(self.deadline, flight.wait_for(Option::is_some)).await;
         match landed {
             Ok(Ok(outcome)) => match outcome.as_ref() {
-                Some(Ok(answer)) => Ok(judge(digest, answer.clone(), now)),
+                Some(Ok(answer)) => Ok(judge(form, digest, answer.clone(), now)),
                 Some(Err(fault)) => Err(fault.clone()),
                 None => Err(StoreError::Unavailable("a look-up ended without an answer".into())),
             },
@@ -147,13 +167,27 @@ impl Authenticator {
     }
 }
 
+impl Authenticator {
+    /// What a token says of itself, if it was made here; nothing, of an opaque one.
+    fn claims(&self, form: Form<'_>, token: &[u8], now: Moment) -> Result<Option<SignedClaims>, Refused> {
+        match form {
+            Form::Opaque(api) if self.opaque.verify(&api.format, token) => Ok(None),
+            Form::Opaque(_) => Err(Refused::MadeUp),
+            Form::Signed => {
+                let token = std::str::from_utf8(token).map_err(|_| SignedTokenFault::Foreign)?;
+                Ok(Some(self.signed.verify(token, now.wall)?))
+            }
+        }
+    }
+}
+
 /// Reads the record of one token and lands with it.
-async fn read(leader: Leader, store: Arc<dyn Store>, claims: SignedClaims, deadline: Duration) {
+async fn read(leader: Leader, store: Arc<dyn Store>, claims: Option<SignedClaims>, deadline: Duration) {
     for _ in 0..FLIGHTS {
         let fence = leader.fence();
         let found = tokio::time::timeout(deadline, store.find(leader.digest())).await;
         let outcome: FlightOutcome = match found {
-            Ok(Ok(Some(record))) => matching(&record, &claims),
+            Ok(Ok(Some(record))) => matching(&record, claims.as_ref()),
             Ok(Ok(None)) => Ok(Answer::Absent),
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(StoreError::TimedOut),
@@ -171,24 +205,33 @@ async fn read(leader: Leader, store: Arc<dyn Store>, claims: SignedClaims, deadl
     let _ = leader.land(leader.fence(), Err(StoreError::Overloaded), clock::uptime());
 }
 
-/// The record must say what the token says: they were made together.
-fn matching(record: &Record, claims: &SignedClaims) -> FlightOutcome {
-    if record.id != claims.id || record.identity != claims.identity || record.expires_at != claims.expires_at {
+/// The record must say what the token says: they were made together. An opaque token says nothing of itself.
+fn matching(record: &Record, claims: Option<&SignedClaims>) -> FlightOutcome {
+    if let Some(claims) = claims
+        && (record.id != claims.id || record.identity != claims.identity || record.expires_at != claims.expires_at)
+    {
         return Err(StoreError::Corrupt(format!("record and token {} differ", claims.id)));
     }
     let token = Arc::new(Verified::new(record, record.token_api.as_str().into()));
     Ok(if record.is_bootstrap() { Answer::PresentOnce(token) } else { Answer::Present(token) })
 }
 
-fn judge(digest: TokenDigest, answer: Answer, now: Moment) -> Verdict {
+fn judge(form: Form<'_>, digest: TokenDigest, answer: Answer, now: Moment) -> Verdict {
     match answer {
         Answer::Present(token) | Answer::PresentOnce(token) => {
-            if token.is_expired(now.wall) {
+            // The prefix is the configuration's, and may have been another token API's when the key was made.
+            let is_other = matches!(form, Form::Opaque(api) if api.token_api != *token.token_api());
+            if is_other {
+                Verdict::Refused(Refused::OtherTokenApi)
+            } else if token.is_expired(now.wall) {
                 Verdict::Refused(Refused::Expired)
             } else {
-                Verdict::Passed(Caller { digest, token })
+                Verdict::Passed(Caller { digest, token, outside: None })
             }
         }
         Answer::Absent => Verdict::Refused(Refused::NoRecord),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,9 +294,9 @@ impl Drop for Leader {
 
 /// A digest is a MAC: its own first bytes are the hash.
 #[derive(Clone, Default)]
-struct DigestHasher;
+pub(super) struct DigestHasher;
 
-struct FirstBytes(u64);
+pub(super) struct FirstBytes(u64);
 
 impl BuildHasher for DigestHasher {
     type Hasher = FirstBytes;

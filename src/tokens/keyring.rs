@@ -82,6 +82,12 @@ impl Pepper {
         derive(&self.secret, b"keyward opaque token mac v1")
     }
 
+    /// The key under which the counters of failed logins are named.
+    #[must_use]
+    pub fn counter_key(&self) -> SecretBytes {
+        derive(&self.secret, b"keyward login counters v1")
+    }
+
     /// What tells one pepper from another without telling anything of it: kept in the store, so that an instance with other
     /// keys is noticed at its start.
     #[must_use]

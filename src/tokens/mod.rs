@@ -1,10 +1,12 @@
 //! The use-cases: what can be done with tokens, and how a credential is checked. Knows neither HTTP nor a database.
 
+pub mod accounts;
 pub mod authenticator;
 pub mod cache;
 pub mod clock;
 pub mod command;
 pub mod finding;
+pub mod issuer;
 pub mod keyring;
 pub mod lease;
 pub mod opaque;

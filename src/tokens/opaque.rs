@@ -12,10 +12,12 @@
 //!
 //! The prefixes are those of the configuration; the table has the usual ones.
 
+use std::sync::Arc;
+
 use aws_lc_rs::{hmac, rand};
 use subtle::ConstantTimeEq;
 
-use super::keyring::SecretBytes;
+use super::keyring::{CredentialSort, SecretBytes};
 use crate::domain::RawToken;
 
 /// The characters of a token's body.
@@ -37,6 +39,33 @@ pub struct OpaqueFormat {
     /// What follows.
     pub alphabet: Alphabet,
 }
+
+/// A token API whose keys are opaque.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpaqueApi {
+    /// Its name.
+    pub token_api: Arc<str>,
+    /// How its keys look.
+    pub format: OpaqueFormat,
+    /// Whether its keys may also come in a field of their own (`X-API-Key`).
+    pub takes_api_key_field: bool,
+}
+
+/// All token APIs of a configuration whose keys are opaque. No prefix begins with another, or with how a JWT begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpaqueApis(Vec<OpaqueApi>);
+
+/// What a credential claims to be, by its first characters alone: decided once, before anything else is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form<'a> {
+    /// A JWT, of whomever.
+    Signed,
+    /// A key of this token API.
+    Opaque(&'a OpaqueApi),
+}
+
+/// How every JWT begins: `{"` in base64url.
+pub const JWT_BEGINS: &str = "ey";
 
 /// Makes opaque tokens, and tells made-up ones.
 pub struct OpaqueTokens {
@@ -108,6 +137,34 @@ impl OpaqueFormat {
         let body = token.strip_prefix(self.prefix.as_bytes())?;
         let is_whole = token.len() == self.token_length() && body.iter().all(|&byte| self.alphabet.has(byte));
         if is_whole { body.split_at_checked(self.alphabet.random_length()) } else { None }
+    }
+}
+
+impl OpaqueApis {
+    /// Takes them.
+    #[must_use]
+    pub fn new(apis: Vec<OpaqueApi>) -> Self {
+        Self(apis)
+    }
+
+    /// What a credential claims to be. What has no prefix of ours is to be judged as a JWT, and is most likely none.
+    #[must_use]
+    pub fn form_of(&self, token: &[u8]) -> Form<'_> {
+        if token.starts_with(JWT_BEGINS.as_bytes()) {
+            return Form::Signed;
+        }
+        self.0.iter().find(|api| token.starts_with(api.format.prefix.as_bytes())).map_or(Form::Signed, Form::Opaque)
+    }
+}
+
+impl Form<'_> {
+    /// What sort of string it is digested as.
+    #[must_use]
+    pub const fn sort(self) -> CredentialSort {
+        match self {
+            Self::Signed => CredentialSort::SignedToken,
+            Self::Opaque(_) => CredentialSort::OpaqueToken,
+        }
     }
 }
 
@@ -199,6 +256,32 @@ mod tests {
             (format("sk_agt_", Alphabet::Hex), 64),
             (format("rst_", Alphabet::Base36), 39),
         ]
+    }
+
+    #[test]
+    fn the_first_characters_say_what_a_credential_claims_to_be() {
+        let api = |prefix: &str, alphabet| OpaqueApi {
+            token_api: prefix.into(),
+            format: format(prefix, alphabet),
+            takes_api_key_field: false,
+        };
+        let apis = OpaqueApis::new(vec![api("sk-", Alphabet::Base62), api("sk_agt_", Alphabet::Hex)]);
+        let claimed = |token: &str| match apis.form_of(token.as_bytes()) {
+            Form::Signed => None,
+            Form::Opaque(api) => Some(api.token_api.to_string()),
+        };
+        for (token, expected) in [
+            ("sk-", Some("sk-")),
+            ("sk-abc", Some("sk-")),
+            ("sk_agt_abc", Some("sk_agt_")),
+            ("sk_agt", None),
+            ("SK-abc", None),
+            ("eyJhbGciOiJub25lIn0", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(claimed(token).as_deref(), expected, "{token}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The use-cases of the token APIs and of the command line: every change to the allowlist goes through here, so that the
 //! store and the cache are never told different things.
 
+mod in_tenant;
+mod sole;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +11,15 @@ use uuid::Uuid;
 
 use super::cache::TokenCache;
 use super::clock;
-use super::command::{Command, CommandError, Outcome};
+use super::command::{Command, CommandError, Minting, Outcome};
 use super::keyring::{CredentialSort, Pepper};
+use super::opaque::OpaqueTokens;
 use super::signed::{SignedTokens, SigningAlgorithm};
 use super::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 use super::verified::{Caller, Power};
 use crate::domain::access::may_revoke;
 use crate::domain::{
-    Identity, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp, TokenDigest, TokenId,
+    Identity, Owner, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp, TokenDigest, TokenId,
 };
 use crate::telemetry::metrics::Timings;
 
@@ -27,10 +31,23 @@ pub struct TokenService {
     store: Arc<dyn Store>,
     cache: Arc<TokenCache>,
     signed: Arc<SignedTokens>,
+    opaque: Arc<OpaqueTokens>,
     pepper: Arc<Pepper>,
     deadline: Duration,
     revocations: Arc<Timings>,
 }
+
+/// The token API that a command is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    /// Its name.
+    pub token_api: &'a str,
+    /// How it makes its keys.
+    pub minting: &'a Minting,
+}
+
+/// So many characters behind the prefix are shown of an opaque key: 32 bits and more, of which nothing can be concluded.
+const HINT_CHARS: usize = 8;
 
 /// What an administrator says of a new bootstrap token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,19 +71,20 @@ impl TokenService {
         store: Arc<dyn Store>,
         cache: Arc<TokenCache>,
         signed: Arc<SignedTokens>,
+        opaque: Arc<OpaqueTokens>,
         pepper: Arc<Pepper>,
         deadline: Duration,
         revocations: Arc<Timings>,
     ) -> Self {
-        Self { store, cache, signed, pepper, deadline, revocations }
+        Self { store, cache, signed, opaque, pepper, deadline, revocations }
     }
 
-    /// Does what `caller` asks of the token API that its token is of, which signs by `algorithm`.
+    /// Does what `caller` asks of a token API that takes its credential.
     ///
     /// # Errors
     ///
-    /// See [`CommandError`]. After an error of the store a change may have been made all the same; every command but
-    /// [`Command::Issue`] can be repeated with the same effect.
+    /// See [`CommandError`]. After an error of the store a change may have been made all the same; every command that
+    /// does not make a key can be repeated with the same effect.
     ///
     /// # Cancel safety
     ///
@@ -74,7 +92,7 @@ impl TokenService {
     pub async fn execute(
         &self,
         caller: &Caller,
-        algorithm: SigningAlgorithm,
+        desk: Desk<'_>,
         command: Command,
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
@@ -83,51 +101,40 @@ impl TokenService {
             Command::Revoke(id) => self.revoke(caller, id, now).await,
             // A spent bootstrap token is known only so that an attempt to revoke it can be answered.
             _ if caller.token.power() == Power::Spent => Err(CommandError::CredentialGone),
-            Command::Issue { name, lifetime_minutes } => {
-                self.issue(caller, algorithm, name, lifetime_minutes, now).await
+            Command::Issue { name, lifetime_minutes } => self.issue(caller, desk, name, lifetime_minutes, now).await,
+            Command::List => self.list(caller, desk, now).await,
+            Command::RevokeAll => self.revoke_all(caller, desk, now).await,
+            Command::IssueInTenant { tenant, name, expires_at } => {
+                self.issue_in_tenant(caller, desk, &tenant, name, expires_at, now).await
             }
-            Command::List => self.list(caller, now).await,
-            Command::RevokeAll => self.revoke_all(caller, now).await,
+            Command::ListInTenant { tenant } => self.list_in_tenant(caller, desk, &tenant, now).await,
+            Command::RevokeInTenant { tenant, id } => self.revoke_in_tenant(caller, desk, &tenant, id, now).await,
+            Command::ShowSole => self.show_sole(caller, desk, now).await,
+            Command::RenewSole => self.renew_sole(caller, desk, now).await,
+            Command::EnsureSole => self.ensure_sole(caller, desk, now).await,
+            Command::RevokeSole => self.revoke_sole(caller, desk, now).await,
+            Command::Account(_) => Err(CommandError::Misdirected),
         }
     }
 
     async fn issue(
         &self,
         caller: &Caller,
-        algorithm: SigningAlgorithm,
+        desk: Desk<'_>,
         name: Option<String>,
         lifetime_minutes: Option<u32>,
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
         let lifetime = lifetime_minutes.map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
         let (token, record) = self.mint(
-            algorithm,
+            desk.minting,
             Record {
-                digest: caller.digest,
-                id: TokenId::from_uuid(Uuid::new_v4()),
-                token_api: caller.token.token_api().to_string(),
-                kind: RecordKind::ApiKey,
-                origin: caller.token.origin().map(str::to_owned),
-                identity: caller.token.identity(),
                 name,
-                issued_at: now.truncated_to_seconds(),
                 expires_at: lifetime.map(|span| now.truncated_to_seconds().after(span)),
-                last_used_at: None,
+                ..key_of(caller, desk, now)
             },
         )?;
-        let operation = self.store.issue(Voucher::Record(caller.digest), record.clone(), Place::Beside, now);
-        let cache = Arc::clone(&self.cache);
-        let digest = record.digest;
-        let issue = self.to_its_end(async move {
-            let issue = operation.await;
-            if let Ok(Issue::Issued { removed }) = &issue {
-                removed.iter().for_each(|digest| cache.invalidate(digest));
-            }
-            // It may have been asked for before it was there, and is then remembered as unknown.
-            cache.invalidate(&digest);
-            issue
-        });
-        match issue.await? {
+        match self.add(caller.voucher(), record.clone(), Place::Beside, now).await? {
             Issue::Issued { .. } => Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes }),
             Issue::VoucherGone => self.gone(caller),
             Issue::VoucherSpent => Err(CommandError::CredentialGone),
@@ -135,8 +142,29 @@ impl TokenService {
         }
     }
 
-    async fn list(&self, caller: &Caller, now: Timestamp) -> Result<Outcome, CommandError> {
-        match self.within(self.store.owned(Voucher::Record(caller.digest), caller.owner(), now)).await? {
+    /// Adds a record; when this has returned, nothing that it took the place of is accepted any more.
+    async fn add(&self, voucher: Voucher, record: Record, place: Place, now: Timestamp) -> Result<Issue, StoreError> {
+        let digest = record.digest;
+        let operation = self.store.issue(voucher, record, place, now);
+        let cache = Arc::clone(&self.cache);
+        self.to_its_end(async move {
+            let issue = operation.await;
+            match &issue {
+                Ok(Issue::Issued { removed }) => removed.iter().for_each(|digest| cache.invalidate(digest)),
+                // What was removed is unknown, if anything was: nothing that is remembered counts any more.
+                Err(_) if place != Place::Beside => cache.invalidate_all(),
+                Ok(_) | Err(_) => {}
+            }
+            // It may have been asked for before it was there, and is then remembered as unknown.
+            cache.invalidate(&digest);
+            issue
+        })
+        .await
+    }
+
+    async fn list(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Outcome, CommandError> {
+        let owner = caller.owner_at(desk.token_api);
+        match self.within(self.store.owned(caller.voucher(), owner, now)).await? {
             Some(records) => Ok(Outcome::Listed(records)),
             None => self.gone(caller),
         }
@@ -145,6 +173,8 @@ impl TokenService {
     async fn revoke_current(&self, caller: &Caller, now: Timestamp) -> Result<Outcome, CommandError> {
         match caller.token.power() {
             Power::Full => {}
+            // It has no record here that could be revoked.
+            Power::Outside => return Err(CommandError::NoSuchToken),
             Power::Session => return self.not_found(caller.token.id()).await,
             Power::Bootstrap | Power::Spent => return Err(CommandError::Protected),
         }
@@ -187,9 +217,17 @@ impl TokenService {
         Ok(Outcome::NotFound(id))
     }
 
-    async fn revoke_all(&self, caller: &Caller, now: Timestamp) -> Result<Outcome, CommandError> {
-        let voucher = Voucher::Record(caller.digest);
-        let operation = self.store.remove_owned(voucher, caller.owner(), Afterlife::Gone, now);
+    async fn revoke_all(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Outcome, CommandError> {
+        match self.remove_all(caller, desk, now).await? {
+            Some(_) => Ok(Outcome::AllRevoked { subject: caller.token.subject().to_owned() }),
+            None => self.gone(caller),
+        }
+    }
+
+    /// Removes every key of the caller at one token API, and says how many; nothing, if what vouches for it is gone.
+    async fn remove_all(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Option<usize>, StoreError> {
+        let owner = caller.owner_at(desk.token_api);
+        let operation = self.store.remove_owned(caller.voucher(), owner, Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);
         let begun = clock::uptime();
         let removal = self.to_its_end(async move {
@@ -203,10 +241,7 @@ impl TokenService {
         });
         let removal = removal.await?;
         self.revocations.observe(clock::uptime().since(begun));
-        match removal {
-            Some(_) => Ok(Outcome::AllRevoked { subject: caller.token.subject().to_owned() }),
-            None => self.gone(caller),
-        }
+        Ok(removal.map(|removed| removed.len()))
     }
 
     /// Makes a bootstrap token: an administrator's doing.
@@ -216,7 +251,7 @@ impl TokenService {
     /// When the store does not take it or it cannot be signed.
     pub async fn bootstrap(&self, order: BootstrapOrder, now: Timestamp) -> Result<(RawToken, Record), CommandError> {
         let (token, record) = self.mint(
-            order.algorithm,
+            &Minting::Signed(order.algorithm),
             Record {
                 digest: TokenDigest::from_bytes([0; 32]),
                 id: TokenId::from_uuid(Uuid::new_v4()),
@@ -225,6 +260,7 @@ impl TokenService {
                 origin: None,
                 identity: order.identity,
                 name: None,
+                hint: None,
                 issued_at: now.truncated_to_seconds(),
                 expires_at: order.lifetime.map(|span| now.truncated_to_seconds().after(span)),
                 last_used_at: None,
@@ -270,10 +306,17 @@ impl TokenService {
         Ok(false)
     }
 
-    /// Signs the token of `record` and gives the record the digest of it.
-    fn mint(&self, algorithm: SigningAlgorithm, mut record: Record) -> Result<(RawToken, Record), CommandError> {
-        let token = self.signed.sign(algorithm, &record)?;
-        record.digest = self.pepper.digest(CredentialSort::SignedToken, token.expose().as_bytes());
+    /// Makes the token of `record` and gives the record its digest and what is shown of it.
+    fn mint(&self, minting: &Minting, mut record: Record) -> Result<(RawToken, Record), CommandError> {
+        let (sort, token) = match minting {
+            Minting::Signed(algorithm) => (CredentialSort::SignedToken, self.signed.sign(*algorithm, &record)?),
+            Minting::Opaque(format) => {
+                let token = self.opaque.mint(format)?;
+                record.hint = Some(format.hint(&token, HINT_CHARS));
+                (CredentialSort::OpaqueToken, token)
+            }
+        };
+        record.digest = self.pepper.digest(sort, token.expose().as_bytes());
         Ok((token, record))
     }
 
@@ -292,17 +335,11 @@ impl TokenService {
         Ok(removal)
     }
 
-    /// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
-    /// removal that takes effect after its caller gave up must not leave its token remembered.
     async fn to_its_end<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.deadline, tokio::spawn(change)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(StoreError::Unavailable("the change was broken off".into())),
-            Err(_) => Err(StoreError::TimedOut),
-        }
+        to_its_end(self.deadline, change).await
     }
 
     fn gone(&self, caller: &Caller) -> Result<Outcome, CommandError> {
@@ -312,5 +349,36 @@ impl TokenService {
 
     async fn within<T>(&self, operation: StoreFuture<T>) -> Result<T, StoreError> {
         tokio::time::timeout(self.deadline, operation).await.unwrap_or(Err(StoreError::TimedOut))
+    }
+}
+
+/// A new key with the caller's identity; its digest comes when it is minted.
+fn key_of(caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Record {
+    let Owner { token_api, origin, .. } = caller.owner_at(desk.token_api);
+    Record {
+        digest: caller.digest,
+        id: TokenId::from_uuid(Uuid::new_v4()),
+        token_api,
+        kind: RecordKind::ApiKey,
+        origin,
+        identity: caller.token.identity(),
+        name: None,
+        hint: None,
+        issued_at: now.truncated_to_seconds(),
+        expires_at: None,
+        last_used_at: None,
+    }
+}
+
+/// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
+/// removal that takes effect after its caller gave up must not leave its token remembered.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    deadline: Duration,
+    change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(deadline, tokio::spawn(change)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(StoreError::Unavailable("the change was broken off".into())),
+        Err(_) => Err(StoreError::TimedOut),
     }
 }

@@ -1,11 +1,14 @@
 //! What is remembered of a token that passed: as small as a million of them in memory asks for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::issuer::Outside;
+use super::store::Voucher;
 use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 
-/// A token that has a record. Immutable, but for the note of its last use.
+/// A token that has a record, or an outside one that was verified. Immutable, but for the note of its last use.
 #[derive(Debug)]
 pub struct Verified {
     id: TokenId,
@@ -34,13 +37,15 @@ pub enum Power {
     Bootstrap,
     /// A bootstrap token that has made all it was good for: nothing.
     Spent,
+    /// What the holder of an outside issuer's JWT may do: everything that a token API and a route allow to that issuer's.
+    Outside,
 }
 
 impl Power {
     /// Whether a route lets its holder through. All the others are credentials for token APIs alone.
     #[must_use]
     pub const fn opens_routes(self) -> bool {
-        matches!(self, Self::Full)
+        matches!(self, Self::Full | Self::Outside)
     }
 }
 
@@ -63,15 +68,37 @@ impl Verified {
     /// Of a record that is there, for its token API's shared name.
     #[must_use]
     pub fn new(record: &Record, token_api: Arc<str>) -> Self {
-        let Identity { subject, username, organization, role, email } = &record.identity;
-        let fields = [
-            Some(subject),
-            username.as_ref(),
-            organization.as_ref(),
-            role.as_ref(),
-            email.as_ref(),
-            record.origin.as_ref(),
-        ];
+        let power = match record.kind {
+            RecordKind::ApiKey => Power::Full,
+            RecordKind::Session => Power::Session,
+            RecordKind::Bootstrap { mints_left: 0 } => Power::Spent,
+            RecordKind::Bootstrap { .. } => Power::Bootstrap,
+        };
+        let noted_at = record.last_used_at.map_or(i64::MIN, Timestamp::unix_millis);
+        let expires_at = record.expires_at.map_or(NEVER, Timestamp::unix_millis);
+        Self::pack(&record.identity, record.origin.as_ref(), power, token_api, record.id, expires_at, noted_at)
+    }
+
+    /// Of an outside token that was verified. It has no record: its id is nobody's, and its use is never noted.
+    #[must_use]
+    pub fn outside(outside: &Outside) -> Self {
+        let expires_at = outside.expires_at().unix_millis();
+        let nobody = TokenId::from_uuid(uuid::Uuid::nil());
+        let issuer = Arc::clone(outside.issuer());
+        Self::pack(outside.identity(), None, Power::Outside, issuer, nobody, expires_at, NEVER)
+    }
+
+    fn pack(
+        identity: &Identity,
+        origin: Option<&String>,
+        power: Power,
+        token_api: Arc<str>,
+        id: TokenId,
+        expires_at: i64,
+        noted_at: i64,
+    ) -> Self {
+        let Identity { subject, username, organization, role, email } = identity;
+        let fields = [Some(subject), username.as_ref(), organization.as_ref(), role.as_ref(), email.as_ref(), origin];
         let mut text = String::with_capacity(fields.iter().flatten().map(|field| field.len()).sum());
         let mut ends = [0; FIELDS];
         let mut present = 0;
@@ -82,30 +109,16 @@ impl Verified {
             }
             *end = u32::try_from(text.len()).unwrap_or(u32::MAX);
         }
-        Self {
-            id: record.id,
-            expires_at: record.expires_at.map_or(NEVER, Timestamp::unix_millis),
-            noted_at: AtomicI64::new(record.last_used_at.map_or(i64::MIN, Timestamp::unix_millis)),
-            token_api,
-            text: text.into(),
-            ends,
-            present,
-            power: match record.kind {
-                RecordKind::ApiKey => Power::Full,
-                RecordKind::Session => Power::Session,
-                RecordKind::Bootstrap { mints_left: 0 } => Power::Spent,
-                RecordKind::Bootstrap { .. } => Power::Bootstrap,
-            },
-        }
+        Self { id, expires_at, noted_at: AtomicI64::new(noted_at), token_api, text: text.into(), ends, present, power }
     }
 
-    /// The public id.
+    /// The public id; of an outside token it means nothing, see [`Caller::token_id`].
     #[must_use]
     pub fn id(&self) -> TokenId {
         self.id
     }
 
-    /// The token API that issued it.
+    /// The token API that issued it, or the outside issuer: their names are never the same.
     #[must_use]
     pub fn token_api(&self) -> &Arc<str> {
         &self.token_api
@@ -192,24 +205,79 @@ impl Verified {
     }
 }
 
-/// A credential that passed, with the key of its record.
+/// A credential that passed, with what it is known by.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The record's key.
+    /// The record's key, where there is a record.
     pub digest: TokenDigest,
     /// Who it is.
     pub token: Arc<Verified>,
+    /// What else is known of the holder of an outside token.
+    pub outside: Option<Arc<Outside>>,
 }
 
+/// What stands in a path for the tenant that the caller acts for.
+pub const ACTIVE_TENANT: &str = "active";
+
 impl Caller {
-    /// Whose keys it lists, makes and revokes.
+    /// The holder of an outside token.
     #[must_use]
-    pub fn owner(&self) -> Owner {
+    pub fn of_outside(digest: TokenDigest, outside: Arc<Outside>) -> Self {
+        Self { digest, token: Arc::new(Verified::outside(&outside)), outside: Some(outside) }
+    }
+
+    /// Whose keys it lists, makes and revokes at this token API: its own, or, with the credential of another, those of that
+    /// one's subject.
+    #[must_use]
+    pub fn owner_at(&self, token_api: &str) -> Owner {
+        let own = &**self.token.token_api();
+        let origin = if own == token_api { self.token.origin() } else { Some(own) };
         Owner {
-            token_api: self.token.token_api().to_string(),
-            origin: self.token.origin().map(str::to_owned),
+            token_api: token_api.to_owned(),
+            origin: origin.map(str::to_owned),
             subject: self.token.subject().to_owned(),
         }
+    }
+
+    /// What answers for a change that it asks for.
+    #[must_use]
+    pub fn voucher(&self) -> Voucher {
+        match self.outside {
+            Some(_) => Voucher::Outside,
+            None => Voucher::Record(self.digest),
+        }
+    }
+
+    /// What names the token in headers and logs: the `jti` of an outside one, if it has one.
+    #[must_use]
+    pub fn token_id(&self) -> Option<Cow<'_, str>> {
+        match &self.outside {
+            Some(outside) => outside.token_id().map(Cow::Borrowed),
+            None => Some(Cow::Owned(self.token.id().to_string())),
+        }
+    }
+
+    /// The tenant that a path asks for by this name, if it is one of the caller's: [`ACTIVE_TENANT`] is the one that it acts for,
+    /// or the only one that it has.
+    ///
+    /// A token of ours has one tenant, its organization. An outside token has those that it lists. If it lists none, its active
+    /// tenant is the only one; if it has no such claim either, its organization is. An active tenant that is not in the list
+    /// is none.
+    #[must_use]
+    pub fn tenant(&self, name: &str) -> Option<&str> {
+        let active = self.outside.as_ref().and_then(|outside| outside.active_tenant());
+        let mut listed = self.outside.iter().flat_map(|outside| outside.tenants());
+        let Some(first) = listed.next() else {
+            let only = active.or(self.token.organization()).filter(|tenant| !tenant.is_empty());
+            return only.filter(|tenant| name == ACTIVE_TENANT || *tenant == name);
+        };
+        let mut all = std::iter::once(first).chain(listed);
+        match (name, active) {
+            (ACTIVE_TENANT, Some(active)) => all.find(|tenant| *tenant == active),
+            (ACTIVE_TENANT, None) => all.all(|tenant| tenant == first).then_some(first),
+            _ => all.find(|tenant| *tenant == name),
+        }
+        .filter(|tenant| !tenant.is_empty())
     }
 }
 
@@ -226,6 +294,7 @@ mod tests {
             origin: None,
             identity,
             name: None,
+            hint: None,
             issued_at: Timestamp::from_unix_millis(0),
             expires_at: Some(Timestamp::from_unix_millis(5000)),
             last_used_at: None,

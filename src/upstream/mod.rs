@@ -20,6 +20,7 @@
 
 mod body;
 mod connection;
+pub mod document;
 mod head;
 mod ongoing;
 mod pool;

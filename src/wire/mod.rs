@@ -6,7 +6,8 @@ pub mod deadline;
 pub mod fields;
 pub mod head;
 pub mod interim;
-pub mod json;
 pub mod path;
 pub mod problem;
 pub mod small_writes;
+
+pub use crate::domain::json;

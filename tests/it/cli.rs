@@ -192,3 +192,46 @@ fn the_same_keys_are_needed_to_read_the_tokens_of_yesterday() {
         assert_eq!(world.status_with(&alice.token), 401);
     }
 }
+
+#[test]
+fn users_are_managed_through_both_doors_and_a_password_is_nowhere() {
+    let upstream = Upstream::start();
+    let accounts = "name = \"people\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"";
+    let mut world = Plan::usual(&upstream).table("token_api", accounts).start();
+    let file = world.folder().join("password");
+    std::fs::write(&file, "canary horse battery\n").expect("written");
+    let file = file.to_str().expect("text").to_owned();
+    let add = |world: &World, name: &str, email: &str| {
+        let names = ["--username", name, "--email", email, "--full-name", "Ann Unal", "--password-file", &file];
+        world.run(&[&["user", "add"], &names[..]].concat())
+    };
+    let listed = |world: &World| -> Vec<(String, bool)> {
+        let out = succeeds(&world.run(&["user", "list", "--json"]));
+        let users: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        let of = |user: &serde_json::Value| {
+            (user["username"].as_str().expect("a name").to_owned(), user["is_disabled"].as_bool().expect("a boolean"))
+        };
+        users.as_array().expect("a list").iter().map(of).collect()
+    };
+    let id = succeeds(&add(&world, "Ann", "ann@example.com"));
+    assert_eq!(id.trim().len(), 36);
+    assert!(fails(&add(&world, "aNN", "other@example.com"), 1).contains("username is taken"));
+    assert!(fails(&add(&world, "other", "ANN@example.com"), 1).contains("email address is taken"));
+    succeeds(&world.run(&["user", "disable", "ann"]));
+    assert_eq!(listed(&world), [("Ann".to_owned(), true)]);
+    fails(&world.run(&["user", "disable", "nobody"]), 1);
+    fails(&world.run(&["user", "passwd", "ann", "--token-api", "jarvispy", "--password-file", &file]), 1);
+    // Without a password on standard input there is none.
+    fails(&world.run(&["user", "passwd", "ann"]), 1);
+
+    world.kill();
+    succeeds(&add(&world, "bob", "bob@example.com"));
+    succeeds(&world.run(&["user", "enable", "ANN"]));
+    succeeds(&world.run(&["user", "passwd", "bob", "--password-file", &file]));
+    assert_eq!(listed(&world), [("Ann".to_owned(), false), ("bob".to_owned(), false)]);
+    assert!(!world.output().contains("canary"));
+    for name in ["keyward.db", "keyward.db-wal"] {
+        let bytes = std::fs::read(world.folder().join(name)).unwrap_or_default();
+        assert!(!bytes.windows(6).any(|window| window == b"canary"), "{name}");
+    }
+}

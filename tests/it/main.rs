@@ -21,6 +21,7 @@ mod drain;
 mod durability;
 mod early_answers;
 mod hostile;
+mod issuers;
 mod proxy;
 mod reload;
 mod revocation;

@@ -34,7 +34,8 @@ impl Process {
         }
         let listeners = bind_all(&config, &self.acceptors)?;
         let signed = self.parts.reread_keys(&config)?;
-        let plan = assemble::plan(&config, &signed)?;
+        let issuers = self.issuers.prepare(&config, &self.parts.pepper)?;
+        let plan = assemble::plan(&config, &signed, issuers.set())?;
 
         self.parts.store.reload(&config)?;
         self.listen(listeners)?;
@@ -46,6 +47,7 @@ impl Process {
             }
             stays
         });
+        self.issuers.replace(issuers);
         self.shared.replace_plan(plan);
         if let Some(pool) = &self.pool {
             pool.replace_settings(assemble::connection_settings(&config));

@@ -5,19 +5,26 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::routing::{Named, report_twice};
+use super::issuers::claim_rules;
+use super::routing::{Named, check_name, report_twice};
 use crate::config::fault::Findings;
-use crate::config::pattern::{HostPattern, PathPattern};
+use crate::config::issuer::Issuer;
+use crate::config::pattern::{HostPattern, PathPattern, Segment};
 use crate::config::routing::{Require, Route, TokenApi, Upstream};
 use crate::config::section::{Placed, Section};
 
+/// The parameter that names a tenant, unless said otherwise.
+const DEFAULT_TENANT_PARAM: &str = "tenant_id";
+
 pub(super) fn read_all(
     sections: Vec<Section<'_>>,
+    issuers: &Named<Issuer>,
     token_apis: &Named<TokenApi>,
     upstreams: &Named<Upstream>,
     findings: &Findings<'_>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
+    let accepted: Vec<_> = token_apis.names.iter().chain(&issuers.names).collect();
     // Found by host and shape, so that thousands of routes are not compared each with each.
     let mut seen: HashMap<(HostPattern, String), Vec<Placed<Vec<Method>>>> = HashMap::new();
     let mut used: HashSet<Arc<str>> = HashSet::new();
@@ -27,7 +34,7 @@ pub(super) fn read_all(
             upstreams.check("upstream", &Placed { at, value: Arc::clone(name) }, findings);
             used.insert(Arc::clone(name));
         }
-        let Some(route) = route(section, upstream, token_apis, findings) else {
+        let Some(route) = route(section, upstream, &accepted, findings) else {
             continue;
         };
         let Placed { at, value: route } = route;
@@ -51,7 +58,7 @@ pub(super) fn read_all(
 fn route(
     mut section: Section<'_>,
     upstream: Option<Arc<str>>,
-    token_apis: &Named<TokenApi>,
+    accepted: &[&Placed<Arc<str>>],
     findings: &Findings<'_>,
 ) -> Option<Placed<Route>> {
     let host = section.maybe_parsed(
@@ -69,10 +76,11 @@ fn route(
     let public = section.maybe_bool("public");
     let public_is_wrong = public.is_none() && section.is_given("public");
     let public = public.unwrap_or(false);
-    let accept = section.maybe_list("accept", "the name of a [[token_api]]", reference).unwrap_or_default();
+    let accept =
+        section.maybe_list("accept", "the name of a [[token_api]] or an [[issuer]]", reference).unwrap_or_default();
     report_twice("accept", &accept, findings);
     for name in &accept {
-        token_apis.check("token_api", name, findings);
+        check_name(accepted.iter().copied(), "token_api]] or [[issuer", name, findings);
     }
     let forward_credential = section.take_bool("forward_credential", false);
     let mut requirement = section.table("require");
@@ -86,7 +94,26 @@ fn route(
         username: take("username"),
         subject: take("subject"),
         email: take("email"),
+        tenant: take("tenant"),
+        claims: claim_rules("claims", &mut requirement, findings),
     };
+    let tenant_param = section.maybe_parsed("tenant_param", "the name of a parameter of the path, or \"\"", |text| {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(String::new()) }
+    });
+    let resolve_tenant = section.take_bool("resolve_tenant", false);
+    let has_parameter = |name: &str| {
+        let is_it = |segment: &Segment| matches!(segment, Segment::Parameter(parameter) if parameter == name);
+        path.as_ref().is_some_and(|path| path.segments().iter().any(is_it))
+    };
+    let wanted = tenant_param.as_deref().unwrap_or(DEFAULT_TENANT_PARAM);
+    if tenant_param.is_some() && path.is_some() && !wanted.is_empty() && !has_parameter(wanted) {
+        section.fault("tenant_param", format!("\"tenant_param\": {{{wanted}}} is no segment of this route's path"));
+    }
+    let tenant_param = (!public && has_parameter(wanted)).then(|| wanted.to_owned());
+    if resolve_tenant && path.is_some() && tenant_param.is_none() {
+        section.fault("resolve_tenant", "\"resolve_tenant\" is of no use here: the path names no tenant of a caller");
+    }
     if public {
         for key in ["accept", "require"] {
             if section.is_given(key) {
@@ -99,7 +126,8 @@ fn route(
     } else if !section.is_given("accept") && !public_is_wrong {
         section.miss(
             "accept",
-            "this [[route]] accepts nothing: name token APIs in \"accept\", or say \"public = true\"".to_owned(),
+            "this [[route]] accepts nothing: name token APIs or issuers in \"accept\", or say \"public = true\""
+                .to_owned(),
         );
     }
     let at = section.at()?;
@@ -117,6 +145,8 @@ fn route(
             public,
             forward_credential,
             require,
+            tenant_param,
+            resolve_tenant,
         },
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Placed, Section, Typed};
 use crate::config::fault::nearest;
-use crate::config::file::{Node, Value};
+use crate::config::file::{Entry, Node, Value};
 use crate::config::settings::Secret;
 use crate::config::units::{ByteSize, TimeSpan};
 
@@ -132,6 +132,29 @@ impl Section<'_> {
         }
     }
 
+    /// A string, or an array of strings that says something; `None` where absent. `what` describes one of them.
+    pub(in crate::config) fn maybe_one_or_list<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        parse: Parse<T>,
+    ) -> Option<Vec<Placed<T>>> {
+        let node = self.pull(key)?;
+        let items = match node.value {
+            Value::Array(items) if items.is_empty() => {
+                self.fault(key, format!("{key:?} must not be empty: list at least one item, each {what}"));
+                return Some(Vec::new());
+            }
+            Value::Array(items) => items,
+            Value::Text { .. } | Value::Broken => vec![node],
+            _ => {
+                self.mismatch(key, &format!("{what}, or an array of those"), &node);
+                return Some(Vec::new());
+            }
+        };
+        Some(items.into_iter().filter_map(|item| self.item(key, what, parse, &item)).collect())
+    }
+
     /// An array of strings that says something: `None` where absent, a fault where empty.
     pub(in crate::config) fn maybe_list<T>(
         &mut self,
@@ -183,6 +206,24 @@ impl Section<'_> {
             _ => {
                 self.fault(key, format!("{key:?} must be a string, not empty and without control characters"));
                 None
+            }
+        }
+    }
+
+    /// A table whose keys are the user's own: its entries as they were typed; `what` completes "must be …".
+    pub(in crate::config) fn take_entries(&mut self, key: &'static str, what: &str) -> Vec<Entry> {
+        let Some(node) = self.pull(key) else {
+            return Vec::new();
+        };
+        match node.value {
+            Value::Table(table) => {
+                #[cfg(test)]
+                self.note_asked(key, &table);
+                table.entries
+            }
+            _ => {
+                self.mismatch(key, what, &node);
+                Vec::new()
             }
         }
     }

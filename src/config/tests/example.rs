@@ -10,15 +10,21 @@ use crate::config::{Config, parse, resolve};
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 13] = [
+const ABSENT_BY_DEFAULT: [&str; 19] = [
+    "issuer.ca_file",
+    "issuer.required_claims",
+    "issuer.required_claims.typ",
     "listener.tls",
     "route.host",
     "route.methods",
     "route.require",
+    "route.require.claims",
+    "route.require.claims.plan",
     "route.require.email",
     "route.require.organization",
     "route.require.role",
     "route.require.subject",
+    "route.require.tenant",
     "route.require.username",
     "store",
     "store.ca_file",
@@ -104,7 +110,13 @@ pub(super) fn whole(folder: &std::path::Path) -> Table {
     let mut tree = tree(&uncommented());
     let password = folder.join("password");
     std::fs::write(&password, "hunter2\n").unwrap();
+    let (set, secret) = (folder.join("keys.json"), folder.join("secret"));
+    std::fs::write(&set, "{}").unwrap();
+    std::fs::write(&secret, "secret").unwrap();
     let files = [
+        ("issuer.ca_file", &certificate),
+        ("issuer.jwks_file", &set),
+        ("issuer.secret_file", &secret),
         ("listener.tls.certificate", &certificate),
         ("listener.tls.key", &key),
         ("store.ca_file", &certificate),
@@ -173,6 +185,13 @@ fn the_values_in_the_example_are_the_defaults() {
     assert_eq!(
         required,
         [
+            "issuer",
+            "issuer.audience",
+            "issuer.issuer",
+            "issuer.jwks_file",
+            "issuer.jwks_url",
+            "issuer.name",
+            "issuer.secret_file",
             "listener",
             "listener.address",
             "listener.tls.certificate",
@@ -191,6 +210,7 @@ fn the_values_in_the_example_are_the_defaults() {
             "store.topology",
             "store.url",
             "token_api",
+            "token_api.issuer",
             "token_api.mount",
             "token_api.name",
             "token_api.style",

@@ -1,6 +1,7 @@
 //! Each class of fault, with its place and its words.
 
 use super::{SMALL, faults};
+use crate::config::{AccountsStyle, RegistrationMode, Style};
 
 /// The faults of the small configuration with more below it, in lines that count from the first added one.
 #[track_caller]
@@ -52,7 +53,7 @@ fn missing_keys_and_tables_are_named() {
         &[
             "k.toml:1:12: no [[listener]]: at least one is needed, with an \"address\"",
             "k.toml:3:1: missing key \"name\" in [[token_api]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
-            "k.toml:3:1: missing key \"style\" in [[token_api]]: it must be \"allowlist-jwt\"",
+            "k.toml:3:1: missing key \"style\" in [[token_api]]: it must be \"allowlist-jwt\", \"tenant-tokens\", \"agent-tokens\" or \"accounts\"",
             "k.toml:3:1: missing key \"mount\" in [[token_api]]: it must be a path as in \"/{organization}/{username}/api/v1\"",
             "k.toml:4:1: missing key \"name\" in [[upstream]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
             "k.toml:4:1: missing key \"endpoints\" in [[upstream]]: it must be an array, each item a server as in \"http://127.0.0.1:3000\"",
@@ -112,11 +113,100 @@ fn closed_sets_say_their_words() {
 }
 
 #[test]
+fn accounts_have_keys_of_their_own_and_a_mount_without_parameters() {
+    let api = |style: &str, rest: &str| {
+        format!("{SMALL}[[token_api]]\nname = 'x'\nstyle = '{style}'\nmount = '/v1/auth'\n{rest}")
+    };
+    let lines = SMALL.lines().count();
+    let of = |style: &str, rest: &str| match crate::config::parse(&api(style, rest), "k.toml", &|_| None) {
+        Ok(config) => Ok(config.token_apis.into_iter().last().map(|api| (api.style, api.prefix)).expect("one")),
+        Err(faults) => Err(faults.to_string()),
+    };
+    assert_eq!(of("accounts", ""), Ok((Style::Accounts(AccountsStyle::default()), "rst_".into())));
+    let other = AccountsStyle {
+        session: std::time::Duration::from_secs(30 * 24 * 3600),
+        registration: RegistrationMode::Closed,
+    };
+    let text = "prefix = 'k-1_'\nsession = '30d'\nregistration = 'closed'\n";
+    assert_eq!(of("accounts", text), Ok((Style::Accounts(other), "k-1_".into())));
+    for (style, rest, fault) in [
+        ("accounts", "prefix = ''\n", "\"prefix\" must be 1 to 32 letters"),
+        ("accounts", "issuer = 'x'\n", "no [[issuer]] has the name"),
+        ("accounts", "prefix = 'r t'\n", "\"prefix\" must be 1 to 32 letters"),
+        ("accounts", "session = '59s'\n", "\"session\" must be"),
+        ("accounts", "session = '31d'\n", "\"session\" must be"),
+        ("accounts", "registration = 'shut'\n", "\"registration\" must be \"open\" or \"closed\""),
+        ("allowlist-jwt", "registration = 'open'\n", "registration"),
+    ] {
+        let faults = of(style, rest).expect_err(rest);
+        let line = lines + 5;
+        assert!(faults.starts_with(&format!("k.toml:{line}:")) && faults.contains(fault), "{faults}");
+    }
+    let text = api("accounts", "").replace("/v1/auth", "/{organization}/auth");
+    let faults = crate::config::parse(&text, "k.toml", &|_| None).expect_err("parameters").to_string();
+    assert!(faults.contains("has no parameters"), "{faults}");
+}
+
+#[test]
 fn what_is_planned_is_called_unavailable_not_unknown() {
     expect("[store]\nkind = 'sqlite'\n", &["2:8: \"kind\" must be \"embedded\" or \"redis\", found \"sqlite\""]);
+}
+
+#[test]
+fn prefixes_that_could_be_taken_for_each_other_are_refused() {
+    let api = |name: &str, keys: &str| {
+        format!("[[token_api]]\nname = '{name}'\nstyle = 'tenant-tokens'\nmount = '/{name}'\nissuer = 'id'\n{keys}\n")
+    };
+    let faults_of = |apis: &[(&str, &str)]| {
+        let issuer = "[[issuer]]\nname = 'id'\nissuer = 'https://id.example'\naudience = ['a']\njwks_url = 'https://id.example/k'\n";
+        let apis: String = apis.iter().map(|(name, keys)| api(name, keys)).collect();
+        faults(&format!("{SMALL}{issuer}{apis}"))
+    };
+    assert_eq!(faults_of(&[("a", ""), ("b", "prefix = 'sk_agt_'"), ("c", "prefix = 'x'")]), [] as [&str; 0]);
+    for (apis, why) in [
+        (&[("a", ""), ("b", "")][..], "\"prefix\" \"sk-\" is that of the [[token_api]] on line"),
+        (
+            &[("a", ""), ("b", "prefix = 'sk-x'")],
+            "\"prefix\" \"sk-x\" cannot be told from \"sk-\" of the [[token_api]]",
+        ),
+        (&[("a", ""), ("b", "prefix = 's'")], "\"prefix\" \"s\" cannot be told from \"sk-\" of the [[token_api]]"),
+        (&[("a", "prefix = 'eyes-'")], "every JWT begins with \"ey\""),
+        (&[("a", "prefix = 'e'")], "every JWT begins with \"ey\""),
+        (&[("a", "prefix = ''")], "\"prefix\" must be 1 to 32 letters"),
+        (&[("a", "prefix = 'é-'")], "\"prefix\" must be 1 to 32 letters"),
+        (&[("a", "prefix = 'a b'")], "\"prefix\" must be 1 to 32 letters"),
+        (&[("a", "algorithm = 'HS256'")], "\"algorithm\" is of no use here"),
+    ] {
+        let faults = faults_of(apis);
+        assert!(faults.len() == 1 && faults[0].contains(why), "{why}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_token_api_names_issuers_that_are_there() {
+    let api = |style: &str, issuer: &str| {
+        faults(&format!("{SMALL}[[token_api]]\nname = 'a'\nstyle = '{style}'\nmount = '/a'\n{issuer}\n"))
+    };
+    for (style, issuer, why) in [
+        ("tenant-tokens", "", "this [[token_api]] has nobody to make tokens for: name an [[issuer]]"),
+        ("agent-tokens", "", "this [[token_api]] has nobody to make tokens for: name an [[issuer]]"),
+        ("agent-tokens", "issuer = []", "\"issuer\" must not be empty"),
+        ("agent-tokens", "issuer = 7", "\"issuer\" must be the name of an [[issuer]], or an array of those"),
+        ("tenant-tokens", "issuer = 'nobody'", "no [[issuer]] has the name \"nobody\"; there is no [[issuer]]"),
+        ("allowlist-jwt", "issuer = 'nobody'", "\"issuer\" is of no use here"),
+        ("allowlist-jwt", "prefix = 'x-'", "\"prefix\" is of no use here"),
+    ] {
+        let faults = api(style, issuer);
+        assert!(faults.iter().any(|fault| fault.contains(why)), "{why}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_tenant_is_looked_for_only_in_a_path_that_names_one() {
+    expect("tenant_param = 'org'\n", &["1:16: \"tenant_param\": {org} is no segment of this route's path"]);
     expect(
-        "[[token_api]]\nname = 't'\nstyle = 'tenant-tokens'\nmount = '/t'\nprefix = 'sk-'\n",
-        &["3:9: this \"style\" is not available in this version; use \"allowlist-jwt\""],
+        "resolve_tenant = true\n",
+        &["1:18: \"resolve_tenant\" is of no use here: the path names no tenant of a caller"],
     );
 }
 
@@ -162,13 +252,82 @@ fn names_are_taken_once_and_must_be_there() {
             "6:8: \"name\" \"app\" is taken on line 8",
             "7:13: \"endpoints\" must not be empty: list at least one item, each a server as in \"http://127.0.0.1:3000\"",
             "10:12: no [[upstream]] has the name \"ap\"; did you mean \"app\"?",
-            "11:18: no [[token_api]] has the name \"apj\"; did you mean \"api\"?",
-            "11:25: no [[token_api]] has the name \"nothing\"; there are api, api",
+            "11:18: no [[token_api]] or [[issuer]] has the name \"apj\"; did you mean \"api\"?",
+            "11:25: no [[token_api]] or [[issuer]] has the name \"nothing\"; there are api, api",
             "11:36: \"accept\" lists \"api\" twice",
         ],
     );
     let text = "listener = [{ address = '127.0.0.1:1' }]\nroute = [{ path = '/', upstream = 'x', public = true }]\n";
     expect_all(text, &["k.toml:2:35: no [[upstream]] has the name \"x\"; there is no [[upstream]]"]);
+}
+
+#[test]
+fn an_issuer_has_keys_from_one_place_and_says_for_whom_its_tokens_are() {
+    expect(
+        "[[issuer]]\n[[issuer]]\nname = 'a'\nissuer = 'keyward'\njwks_url = 'http://id.example.com/k'\naudience = []\n\
+         [[issuer]]\nname = 'b'\nissuer = 'https://b'\njwks_url = 'https://b/k'\njwks_file = '/nowhere/k.json'\naudience = ['a', 'a', '']\n\
+         [[issuer]]\nname = 'b'\nissuer = 'https://b'\njwks_url = 'ftp://b/k'\naudience = ['a']\nalgorithms = ['HS256', 'RS1', 'RS256', 'RS256']\n\
+         [[issuer]]\nname = 'c'\nissuer = 'a b'\nsecret_file = '/nowhere/secret'\naudience = ['a']\nalgorithms = ['ES256']\nca_file = '/nowhere/ca'\nallow_insecure = true\n\
+         [[issuer]]\nname = 'd'\nissuer = 'd'\njwks_url = 'http://localhost/k'\naudience = 'a'\nleeway = '1h'\nrefresh = '1s'\nstale_if_error = '1'\nca_file = ''\n",
+        &[
+            "1:1: missing key \"name\" in [[issuer]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
+            "1:1: missing key \"issuer\" in [[issuer]]: it must be the \"iss\" claim of its tokens, as in \"https://id.example.com\"",
+            "1:1: this [[issuer]] has no keys: give it \"jwks_url\", \"jwks_file\" or \"secret_file\"",
+            "1:1: missing key \"audience\" in [[issuer]]: it must be an array, each item a value of the \"aud\" claim",
+            "4:10: \"issuer\" \"keyward\" is our own: see \"issuer\" in [keys]",
+            "5:12: \"jwks_url\" is not https: whoever is on the way could put keys of their own in; if nobody is, say \"allow_insecure = true\"",
+            "6:12: \"audience\" must not be empty: list at least one item, each a value of the \"aud\" claim",
+            "11:13: \"jwks_file\": \"/nowhere/k.json\" cannot be read: No such file or directory (os error 2)",
+            "11:13: \"jwks_url\" and \"jwks_file\" exclude each other: keys come from one place",
+            "12:18: \"audience\" lists \"a\" twice",
+            "12:23: each item of \"audience\" must be a value of the \"aud\" claim, found \"\": it is empty",
+            "14:8: \"name\" \"b\" is taken on line 21",
+            "15:10: \"issuer\" \"https://b\" is taken on line 22: only one could be asked",
+            "16:12: \"jwks_url\" must be an address as in \"https://id.example.com/keys\", found \"ftp://b/k\": the only schemes are https and http",
+            "18:15: \"algorithms\" lists \"HS256\", which needs \"secret_file\"",
+            "18:24: each item of \"algorithms\" must be a signature algorithm as in \"RS256\", found \"RS1\": there are RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256",
+            "18:40: \"algorithms\" lists \"RS256\" twice",
+            "21:10: \"issuer\" must be the \"iss\" claim of its tokens, as in \"https://id.example.com\", found \"a b\"",
+            "22:15: \"secret_file\": \"/nowhere/secret\" cannot be read: No such file or directory (os error 2)",
+            "24:15: \"algorithms\" lists \"ES256\", which is not for a shared secret",
+            "25:11: \"ca_file\": \"/nowhere/ca\" cannot be read: No such file or directory (os error 2)",
+            "25:11: \"ca_file\" says how \"jwks_url\" is fetched, and there is none",
+            "26:18: \"allow_insecure\" says how \"jwks_url\" is fetched, and there is none",
+            "31:12: \"audience\" must be an array, each item a value of the \"aud\" claim, found \"a\"",
+            "32:10: \"leeway\" must be a duration from \"0s\" to \"10m\", found \"1h\"",
+            "33:11: \"refresh\" must be a duration from \"10s\" to \"1d\", found \"1s\"",
+            "34:18: \"stale_if_error\" must be a duration from \"0s\" to \"30d\", found \"1\": 1 has no unit (ms, s, m, h or d)",
+            "35:11: \"ca_file\" must be the path of a PEM file, found \"\": it is empty",
+        ],
+    );
+}
+
+#[test]
+fn issuers_and_token_apis_share_their_names() {
+    expect_all(
+        &format!("{SMALL}[[issuer]]\nname = 'api'\nissuer = 'i'\njwks_url = 'https://i/k'\naudience = ['a']\n"),
+        &["k.toml:4:8: \"name\" \"api\" is taken on line 15"],
+    );
+}
+
+#[test]
+fn claims_of_an_issuer_are_named_by_paths_and_have_types() {
+    let issuer = "[[issuer]]\nname = 'i'\nissuer = 'i'\njwks_url = 'https://i/k'\naudience = ['a']\n";
+    expect(
+        &format!(
+            "{issuer}claims = {{ subject = '', role = 'a..b', rol = 'x', username = '' }}\nrequired_claims = {{ typ = 1.5, a = [], b = ['x', 1979-05-27], 'c..d' = 'x', e.f = {{}} }}\n"
+        ),
+        &[
+            "6:22: \"subject\" must be the name of a claim, with dots for claims in claims, as in \"realm_access.roles\", found \"\": a name in it is empty",
+            "6:33: \"role\" must be the name of a claim, with dots for claims in claims, as in \"realm_access.roles\", or \"\" for none, found \"a..b\": a name in it is empty",
+            "6:41: unknown key \"rol\"; did you mean \"role\"?",
+            "7:27: \"required_claims\": \"typ\" must be a string, an integer, a boolean or an array of those, found the number 1.5",
+            "7:36: \"required_claims\": \"a\" must be a string, an integer, a boolean or an array of those, found an array",
+            "7:50: \"required_claims\": \"b\" must be a string, an integer, a boolean or an array of those, found the date 1979-05-27",
+            "7:63: each key of \"required_claims\" must be the name of a claim, with dots for claims in claims, as in \"realm_access.roles\": a name in it is empty",
+            "7:83: \"required_claims\": \"e.f\" must be a string, an integer, a boolean or an array of those, found a table",
+        ],
+    );
 }
 
 #[test]
@@ -180,8 +339,8 @@ fn a_route_says_who_may_pass() {
          [[route]]\npath = '/d'\nupstream = 'app'\npublic = 'yes'\n\
          [[route]]\npath = '/e'\nupstream = 'app'\naccept = ['api']\nrequire = { role = [], email = [''] }\n",
         &[
-            "1:1: this [[route]] accepts nothing: name token APIs in \"accept\", or say \"public = true\"",
-            "7:10: \"accept\" must not be empty: list at least one item, each the name of a [[token_api]]",
+            "1:1: this [[route]] accepts nothing: name token APIs or issuers in \"accept\", or say \"public = true\"",
+            "7:10: \"accept\" must not be empty: list at least one item, each the name of a [[token_api]] or an [[issuer]]",
             "11:10: a public route asks for no credential: leave out either \"public\" or \"accept\"",
             "13:1: a public route asks for no credential: leave out either \"public\" or \"require\"",
             "17:10: \"public\" must be true or false, found \"yes\"",
@@ -340,7 +499,7 @@ fn columns_count_characters() {
     expect(
         "keys = { 'äö' = '€', issuer = 1 }\n",
         &[
-            "1:1: unknown key \"keys\" in [[route]]; known are upstream, host, path, methods, public, accept, forward_credential, require",
+            "1:1: unknown key \"keys\" in [[route]]; known are upstream, host, path, methods, public, accept, forward_credential, require, tenant_param, resolve_tenant",
         ],
     );
     expect(

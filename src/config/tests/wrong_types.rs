@@ -3,6 +3,16 @@
 use super::example::{change, paths, resolved, tree, uncommented, whole};
 use crate::config::file::Value;
 
+/// Keys of the user's own choosing, whose values may have several types.
+fn is_free(path: &str, value: &Value) -> bool {
+    let below = |key| path.strip_prefix(key);
+    match below("issuer.required_claims").or_else(|| below("route.require.claims")) {
+        Some("") => matches!(value, Value::Table(_)),
+        Some(_) => matches!(value, Value::Integer { value: Some(_), .. } | Value::Boolean(_) | Value::Table(_)),
+        None => false,
+    }
+}
+
 /// One value of each type.
 fn one_of_each() -> Vec<(&'static str, Value)> {
     let table = tree("v = { surprise = 1 }").entries.remove(0).node.value;
@@ -27,6 +37,9 @@ fn a_value_of_the_wrong_type_is_a_fault_that_names_its_key() {
     for path in paths(&whole) {
         let key = path.rsplit('.').next().unwrap();
         for (what, value) in one_of_each() {
+            if is_free(&path, &value) {
+                continue;
+            }
             let mut wrong = whole.clone();
             let mut replaced = None;
             change(&mut wrong, &path, &mut |entry| {

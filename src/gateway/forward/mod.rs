@@ -55,7 +55,7 @@ pub(super) async fn forward(
     let fields = client.lines.take();
     // The client's fields have been written out: their map is free for the response's.
     let map = std::mem::take(&mut head.headers);
-    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let target = permit.target().or(head.uri.path_and_query()).map_or("/", PathAndQuery::as_str);
     let outgoing = Outgoing { method: &head.method, target, fields: &fields, purpose, interim };
     client.enter(Phase::Exchange);
     client.allow(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });

@@ -4,6 +4,7 @@
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::gateway::authenticate::{Door, X_API_KEY};
 use crate::gateway::authorize::Permit;
 use crate::gateway::client::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::gateway::exchange::Exchange;
@@ -24,9 +25,7 @@ pub(super) fn write_fields(
     let mut lines = client.lines.borrow_mut();
     let lines = &mut *lines;
     lines.clear();
-    if let Some(admitted) = permit.caller() {
-        lines.extend_from_slice(&admitted.identity);
-    }
+    lines.extend_from_slice(permit.identity());
     if let Some(name) = &plan.identity.request_id {
         line(lines, name, exchange.id.as_str().as_bytes());
     }
@@ -73,9 +72,15 @@ pub(super) struct Kind {
 fn goes_on(name: &HeaderName, plan: &Plan, permit: &Permit<'_>, kind: Kind) -> bool {
     *name != header::HOST
         && *name != header::EXPECT
-        && (*name != header::AUTHORIZATION || permit.route().forward_credential)
+        && (!is_credential(name, permit) || permit.route().forward_credential)
         && (*name != header::CONTENT_LENGTH || !kind.has_body)
         && !plan.identity.are_ours(name)
+}
+
+/// Whether a field could have been the credential. On a route that takes none from `X-API-Key`, that one is between the client and
+/// the upstream.
+fn is_credential(name: &HeaderName, permit: &Permit<'_>) -> bool {
+    *name == header::AUTHORIZATION || (*name == X_API_KEY && permit.door() == Door::BearerOrApiKey)
 }
 
 /// From an untrusted peer everything is replaced; what a trusted one said stays, and its own address is added. Only the real

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
 
+use crate::store::account_codec::AccountFault;
 use crate::store::record_codec::BodyFault;
 use crate::tokens::store::StoreError;
 
@@ -94,6 +95,10 @@ pub(super) enum Fault {
     Body(BodyFault),
     /// A column says something else than the body beside it.
     Disagreement(&'static str),
+    /// An account's body does not verify.
+    Account(AccountFault),
+    /// A column says something else than the account beside it.
+    AccountDisagreement(&'static str),
     /// The digest or the id is that of a retired key.
     Taken,
 }
@@ -110,12 +115,22 @@ impl From<BodyFault> for Fault {
     }
 }
 
+impl From<AccountFault> for Fault {
+    fn from(fault: AccountFault) -> Self {
+        Self::Account(fault)
+    }
+}
+
 impl Fault {
     /// In the words of the port. `path` is the database: an I/O error on a disk without room is the lack of room.
     pub(super) fn explain(&self, path: &Path) -> StoreError {
         let error = match self {
             Self::Body(fault) => return StoreError::Corrupt(fault.to_string()),
             Self::Disagreement(column) => return StoreError::Corrupt(format!("a record's {column} was altered")),
+            Self::Account(fault) => return StoreError::Corrupt(fault.to_string()),
+            Self::AccountDisagreement(column) => {
+                return StoreError::Corrupt(format!("an account's {column} was altered"));
+            }
             Self::Taken => return StoreError::Conflict,
             Self::Sqlite(error) => error,
         };

@@ -22,6 +22,7 @@ use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordKey;
 use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 
+mod accounts;
 mod fault;
 mod files;
 mod job;

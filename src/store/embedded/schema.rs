@@ -21,6 +21,8 @@ pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"kwrd");
 ///
 /// `retired` has the keys that their owners still see in their lists. A retired key moves there: whoever looks one up to let
 /// it in reads `record` alone.
+///
+/// `account` has who registered; their sessions and keys are records.
 pub(super) const STEPS: &[&str] = &[
     "
     CREATE TABLE meta (
@@ -62,6 +64,20 @@ pub(super) const STEPS: &[&str] = &[
         body         BLOB NOT NULL
     ) STRICT;
     CREATE INDEX retired_owner ON retired (token_api, subject, origin, retired_at);
+",
+    "
+    CREATE TABLE account (
+        seq        INTEGER PRIMARY KEY,
+        id         BLOB NOT NULL UNIQUE,
+        token_api  TEXT NOT NULL,
+        username   TEXT NOT NULL, -- folded
+        email      TEXT NOT NULL, -- folded
+        created_at INTEGER NOT NULL,
+        body       BLOB NOT NULL,
+        UNIQUE (token_api, username),
+        UNIQUE (token_api, email)
+    ) STRICT;
+    CREATE INDEX record_origin ON record (origin, subject) WHERE origin IS NOT NULL;
 ",
 ];
 

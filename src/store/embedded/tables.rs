@@ -13,6 +13,7 @@ use crate::domain::{Owner, Record, RecordKind, RecordSort, Timestamp, TokenDiges
 use crate::store::record_codec::{RecordKey, RecordState};
 use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, StoreError, Voucher};
 
+mod accounts;
 mod retired;
 
 /// A connection, and what is needed to make sense of what it returns.
@@ -239,7 +240,8 @@ impl Tables {
         while let Some(row) = rows.next()? {
             self.record(row)?;
         }
-        self.verify_retired()
+        self.verify_retired()?;
+        self.verify_accounts()
     }
 
     fn is_good(&self, voucher: Voucher, now: Timestamp) -> Result<bool, Fault> {

@@ -19,6 +19,7 @@ fn record(kind: RecordKind) -> Record {
             email: Some("ann@example.com".into()),
         },
         name: Some("ci".into()),
+        hint: Some("sk-1234".into()),
         issued_at: Timestamp::from_unix_millis(1_700_000_000_000),
         expires_at: Some(Timestamp::from_unix_millis(1_800_000_000_000)),
         last_used_at: None,
@@ -35,6 +36,7 @@ fn what_is_encoded_is_decoded() {
     let bare = Record {
         identity: Identity { username: None, organization: None, role: None, email: None, ..full.identity.clone() },
         name: None,
+        hint: None,
         origin: None,
         expires_at: None,
         last_used_at: Some(Timestamp::from_unix_millis(i64::MIN)),
@@ -57,6 +59,7 @@ fn the_form_on_disk_is_the_documented_one() {
             email: Some("ann@example.com".into()),
         },
         name: None,
+        hint: None,
         origin: None,
         expires_at: None,
         ..record(RecordKind::Bootstrap { mints_left: 2 })
@@ -76,6 +79,7 @@ fn a_session_and_an_origin_are_named_at_the_end_and_read_as_nothing_else() {
     let session = Record {
         identity: Identity { username: None, organization: None, role: None, email: None, subject: "ann".into() },
         name: None,
+        hint: None,
         expires_at: None,
         ..record(RecordKind::Session)
     };

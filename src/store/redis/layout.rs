@@ -235,6 +235,7 @@ mod tests {
             origin: None,
             identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
             name: None,
+            hint: None,
             issued_at: Timestamp::from_unix_millis(issued),
             expires_at: end.map(Timestamp::from_unix_millis),
             last_used_at: None,

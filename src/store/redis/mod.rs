@@ -43,6 +43,7 @@ use crate::tokens::clock;
 use crate::tokens::finding::{Finding, Severity};
 use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 
+mod accounts;
 mod calls;
 pub mod connection;
 pub mod data;

@@ -21,6 +21,7 @@ fn present() -> Answer {
         origin: None,
         identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
         name: None,
+        hint: None,
         issued_at: Timestamp::from_unix_millis(0),
         expires_at: None,
         last_used_at: None,

@@ -100,27 +100,36 @@ impl Store for Scripted {
     }
 }
 
-struct Desk {
+struct Bench {
     store: Arc<Scripted>,
     cache: Arc<TokenCache>,
     service: TokenService,
 }
 
-fn desk(store: Scripted) -> Desk {
+fn desk(store: Scripted) -> Bench {
     let store = Arc::new(store);
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let signed =
         SignedTokens::new("keyward".into(), [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))]).unwrap();
     let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
+    let opaque = Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])]));
     let deadline = Duration::from_secs(10);
-    let service =
-        TokenService::new(store.clone(), Arc::clone(&cache), Arc::new(signed), pepper, deadline, Arc::default());
-    Desk { store, cache, service }
+    let service = TokenService::new(
+        store.clone(),
+        Arc::clone(&cache),
+        Arc::new(signed),
+        opaque,
+        pepper,
+        deadline,
+        Arc::default(),
+    );
+    Bench { store, cache, service }
 }
 
-impl Desk {
+impl Bench {
     async fn execute(&self, caller: &Caller, command: Command) -> Result<Outcome, CommandError> {
-        self.service.execute(caller, ALGORITHM, command, NOW).await
+        let minting = Minting::Signed(ALGORITHM);
+        self.service.execute(caller, Desk { token_api: "api", minting: &minting }, command, NOW).await
     }
 
     /// What was asked since the last look.
@@ -138,6 +147,7 @@ fn record(number: u8, kind: RecordKind) -> Record {
         origin: Some("idp".into()),
         identity: Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None },
         name: None,
+        hint: None,
         issued_at: NOW,
         expires_at: None,
         last_used_at: None,
@@ -146,7 +156,7 @@ fn record(number: u8, kind: RecordKind) -> Record {
 
 fn caller(kind: RecordKind) -> Caller {
     let record = record(1, kind);
-    Caller { digest: record.digest, token: Arc::new(Verified::new(&record, "api".into())) }
+    Caller { digest: record.digest, token: Arc::new(Verified::new(&record, "api".into())), outside: None }
 }
 
 fn found(record: Record) -> Option<Listed> {

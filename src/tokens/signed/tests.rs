@@ -20,6 +20,7 @@ fn record(expires_at: Option<Timestamp>) -> Record {
             email: None,
         },
         name: None,
+        hint: None,
         issued_at: NOW,
         expires_at,
         last_used_at: None,

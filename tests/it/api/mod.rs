@@ -1,3 +1,7 @@
 //! The faces, as their callers see them; the folders mirror the URLs.
 
+mod accounts;
+mod agent_tokens;
 mod allowlist_jwt;
+mod platform;
+mod tenant_tokens;

@@ -2,6 +2,7 @@
 
 mod client;
 mod keys;
+mod login;
 mod message;
 mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
@@ -11,6 +12,7 @@ mod world;
 
 pub(crate) use client::Client;
 pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
+pub(crate) use login::Login;
 pub(crate) use message::{Fault, Request, Response};
 pub(crate) use random::Random;
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};

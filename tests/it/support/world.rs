@@ -74,6 +74,13 @@ impl Plan {
         World::start(&self)
     }
 
+    /// Starts a world that may never get ready.
+    pub(crate) fn launch(self) -> World {
+        let mut world = World::stopped(&self);
+        world.launch();
+        world
+    }
+
     fn render(&self, folder: &Path, listen: SocketAddr, admin: SocketAddr) -> String {
         let mut tables = self.tables.clone();
         let mut add = |table, key, value: String| {
@@ -107,10 +114,15 @@ pub(crate) struct World {
 
 impl World {
     fn start(plan: &Plan) -> Self {
-        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
-        let mut world = Self { folder, listen: free_address(), admin: free_address(), child: None };
-        world.configure(plan);
+        let mut world = Self::stopped(plan);
         world.restart();
+        world
+    }
+
+    fn stopped(plan: &Plan) -> Self {
+        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
+        let world = Self { folder, listen: free_address(), admin: free_address(), child: None };
+        world.configure(plan);
         world
     }
 
@@ -148,6 +160,20 @@ impl World {
 
     /// Starts the process and waits until it says that it is ready.
     pub(crate) fn restart(&mut self) {
+        self.launch();
+        let deadline = Instant::now() + PATIENCE;
+        while self.ready() != Some(200) {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                self.child = None;
+                panic!("keyward ended with {status} instead of getting ready:\n{}", self.output());
+            }
+            assert!(Instant::now() < deadline, "keyward is not ready in time:\n{}", self.output());
+            std::thread::park_timeout(Duration::from_millis(3));
+        }
+    }
+
+    /// Starts the process, and waits for nothing.
+    fn launch(&mut self) {
         assert!(self.child.is_none(), "it is running already");
         let file = |name: &str| {
             let path = self.folder.path().join(name);
@@ -164,15 +190,6 @@ impl World {
             .spawn()
             .expect("the binary starts");
         self.child = Some(child);
-        let deadline = Instant::now() + PATIENCE;
-        while self.ready() != Some(200) {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
-                self.child = None;
-                panic!("keyward ended with {status} instead of getting ready:\n{}", self.output());
-            }
-            assert!(Instant::now() < deadline, "keyward is not ready in time:\n{}", self.output());
-            std::thread::park_timeout(Duration::from_millis(3));
-        }
     }
 
     /// The status of `/readyz`, if anything answers.

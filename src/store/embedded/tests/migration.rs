@@ -8,7 +8,9 @@ fn in_the_first_layout(records: &[Record]) -> Place {
     let place = Place::new();
     drop(place.open());
     let connection = rusqlite::Connection::open(place.path()).unwrap();
-    connection.execute_batch("DROP TABLE record; DROP TABLE retired; ALTER TABLE meta RENAME TO kept").unwrap();
+    connection
+        .execute_batch("DROP TABLE record; DROP TABLE retired; DROP TABLE account; ALTER TABLE meta RENAME TO kept")
+        .unwrap();
     connection.execute_batch(schema::STEPS[0]).unwrap();
     connection.execute_batch("DROP TABLE meta; ALTER TABLE kept RENAME TO meta; PRAGMA user_version = 1").unwrap();
     for record in records {

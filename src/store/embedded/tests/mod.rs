@@ -11,9 +11,11 @@ use super::*;
 use crate::domain::{RecordKind, RecordSort};
 use crate::store::conformance::{NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
 
+mod accounts;
 mod conformance;
 mod damage;
 mod kill;
+mod logins;
 mod measure;
 mod migration;
 mod opening;

@@ -1,0 +1,200 @@
+//! The `accounts` contract: register, log in, and manage API keys (seed 003, "Authentication Endpoints").
+
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::face::{Answer, Call, CredentialNeed, Face, FaceError, is_json};
+use super::field_report::{FieldReport, Fields};
+use crate::domain::{Email, FieldFault, FullName, NewPassword, Password, Record, TokenId, Username};
+use crate::tokens::accounts::command::KEY_NAME_MAX_CHARS;
+use crate::tokens::accounts::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
+use crate::tokens::command::{Command, Outcome};
+use crate::wire::json;
+
+#[cfg(test)]
+mod tests;
+
+/// The contract.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accounts;
+
+const REGISTER: &str = "/register";
+const LOGIN: &str = "/login";
+const KEYS: &str = "/api-keys";
+const KEY: &str = "/api-keys/{key_id}";
+
+/// The call that a path is, with or without a slash at its end.
+fn call_of(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+impl Face for Accounts {
+    fn paths(&self) -> &'static [&'static str] {
+        &[REGISTER, "/register/", LOGIN, "/login/", KEYS, "/api-keys/", KEY, "/api-keys/{key_id}/"]
+    }
+
+    fn allowed(&self, path: &str) -> &'static str {
+        match call_of(path) {
+            KEYS => "GET, HEAD, POST",
+            KEY => "DELETE",
+            _ => "POST",
+        }
+    }
+
+    fn credential(&self, path: &str) -> CredentialNeed {
+        match call_of(path) {
+            REGISTER | LOGIN => CredentialNeed::None,
+            _ => CredentialNeed::Session,
+        }
+    }
+
+    fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
+        let command = match (call.method, call_of(call.path)) {
+            (&Method::POST, REGISTER) => register(call)?,
+            (&Method::POST, LOGIN) => login(call)?,
+            (&Method::POST, KEYS) => AccountCommand::Keys(KeyCommand::Issue { name: key_name(call)? }),
+            (&Method::GET, KEYS) => AccountCommand::Keys(KeyCommand::List),
+            (&Method::DELETE, KEY) => {
+                let id = call.parameter("key_id").and_then(TokenId::parse);
+                let id = id.ok_or_else(|| FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")]))?;
+                AccountCommand::Keys(KeyCommand::Revoke(id))
+            }
+            (_, path) => return Err(FaceError::MethodNotAllowed(self.allowed(path))),
+        };
+        Ok(Command::Account(command))
+    }
+
+    fn encode(&self, outcome: &Outcome) -> Answer {
+        // This face asks for nothing else.
+        let Outcome::Account(outcome) = outcome else { return error(&FaceError::Internal) };
+        let body = match outcome {
+            AccountOutcome::Registered(account) => json!({
+                "id": account.id.to_string(),
+                "username": account.username.as_str(),
+                "email": account.email.as_str(),
+                "full_name": account.full_name.as_str(),
+            }),
+            AccountOutcome::LoggedIn { token } => json!({ "access_token": token.expose(), "token_type": "bearer" }),
+            AccountOutcome::KeyIssued { key, record } => json!({
+                "id": record.id.to_string(),
+                "name": record.name,
+                "raw_key": key.expose(),
+                "prefix": record.hint,
+                "is_active": true,
+                "created_at": record.issued_at.to_rfc3339_zulu(),
+            }),
+            AccountOutcome::Keys(keys) => {
+                keys.iter().map(|key| listed(&key.record, key.retired_at.is_none())).collect()
+            }
+            AccountOutcome::KeyRevoked => {
+                return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None };
+            }
+        };
+        answer(StatusCode::OK, &body)
+    }
+
+    fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
+        error(fault)
+    }
+}
+
+fn error(error: &FaceError) -> Answer {
+    let detail = match error {
+        FaceError::BadFields(reports) => json!(reports),
+        FaceError::BadField { field, expected } => {
+            json!([{ "loc": ["body", field], "msg": expected, "type": "value_error" }])
+        }
+        other => json!(other.to_string()),
+    };
+    let mut answer = answer(error.status(), &json!({ "detail": detail }));
+    match error {
+        FaceError::MethodNotAllowed(methods) => answer.allow = Some(HeaderValue::from_static(methods)),
+        FaceError::TooMany { retry_after_seconds } => {
+            answer.retry_after = Some(HeaderValue::from(*retry_after_seconds));
+        }
+        _ => {}
+    }
+    answer
+}
+
+/// What an error is in the words of this face. The gateway asks for the others itself: a session that is not good is a
+/// credential that is not good, and the store's errors and ours are logged.
+#[must_use]
+pub fn refusal_of(error: &AccountError) -> FaceError {
+    match error {
+        AccountError::RegistrationClosed => FaceError::RegistrationClosed,
+        AccountError::UsernameTaken => FaceError::UsernameTaken,
+        AccountError::EmailTaken => FaceError::EmailTaken,
+        AccountError::WrongLogin => FaceError::WrongLogin,
+        AccountError::TooMany { retry_after } => {
+            // Up to the next whole second: who comes back then is let in.
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            FaceError::TooMany { retry_after_seconds: seconds.max(1) }
+        }
+        AccountError::NoSession => FaceError::BadCredential,
+        AccountError::NoSuchKey => FaceError::NoSuchKey,
+        AccountError::Busy | AccountError::Store(_) => FaceError::Unavailable,
+        AccountError::Signing(_) | AccountError::Randomness(_) => FaceError::Internal,
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Answer {
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
+}
+
+fn listed(record: &Record, is_active: bool) -> Value {
+    json!({
+        "id": record.id.to_string(),
+        "name": record.name,
+        "prefix": record.hint,
+        "is_active": is_active,
+        "created_at": record.issued_at.to_rfc3339_zulu(),
+    })
+}
+
+/// The fields of the body; what else is in it is not ours to read.
+fn fields(call: &Call<'_>) -> Result<Fields, FaceError> {
+    let body = call.body.trim_ascii();
+    if body.is_empty() {
+        return Err(FaceError::BadFields(vec![FieldReport::of_body(None, "missing", "Field required")]));
+    }
+    if !call.content_type.is_some_and(is_json) {
+        return Err(FaceError::NotDeclaredJson);
+    }
+    Fields::of(json::parse(body).map_err(FaceError::BadJson)?).map_err(|report| FaceError::BadFields(vec![report]))
+}
+
+fn register(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
+    let mut fields = fields(call)?;
+    let username = fields.take("username", |text| Username::new(&text));
+    let email = fields.take("email", |text| Email::new(&text));
+    let password = fields.take("password", |text| NewPassword::new(Password::presented(text)));
+    let full_name = fields.take("full_name", |text| FullName::new(&text));
+    match (username, email, password, full_name) {
+        (Some(username), Some(email), Some(password), Some(full_name)) => {
+            Ok(AccountCommand::Register(Registration { username, email, password, full_name }))
+        }
+        _ => Err(FaceError::BadFields(fields.into_reports())),
+    }
+}
+
+/// Any two strings: what cannot be right is wrong, in the same words and the same time as what could be.
+fn login(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
+    let mut fields = fields(call)?;
+    let username = fields.take("username", Ok);
+    let password = fields.take("password", |text| Ok(Password::presented(text)));
+    match (username, password) {
+        (Some(username), Some(password)) => Ok(AccountCommand::Login { username, password }),
+        _ => Err(FaceError::BadFields(fields.into_reports())),
+    }
+}
+
+fn key_name(call: &Call<'_>) -> Result<String, FaceError> {
+    let mut fields = fields(call)?;
+    let name = fields.take("name", |text| match text.chars().count() {
+        0 => Err(FieldFault::TooShort(1)),
+        1..=KEY_NAME_MAX_CHARS => Ok(text),
+        _ => Err(FieldFault::TooLong(KEY_NAME_MAX_CHARS)),
+    });
+    name.ok_or_else(|| FaceError::BadFields(fields.into_reports()))
+}

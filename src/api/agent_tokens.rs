@@ -1,0 +1,215 @@
+//! The `agent-tokens` contract: one opaque key per user, for the user's agents (seed 002, "Token management (user JWT)").
+//!
+//! No call has a body: whatever comes as one is not looked at. The page that tells agents of it all is served to everybody.
+
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::face::{Answer, Call, Document, Face, FaceError};
+use crate::domain::{RawToken, Record};
+use crate::tokens::command::{Command, Outcome};
+
+/// The contract.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AgentTokens;
+
+const ME: &str = "/me";
+const GET_OR_CREATE: &str = "/me/get-or-create";
+/// Where the page for agents is: the seed's path, whatever the mount.
+const PAGE: &str = "/api/doc/raw/token-management-user-jwt";
+
+impl Face for AgentTokens {
+    fn paths(&self) -> &'static [&'static str] {
+        &[ME, GET_OR_CREATE]
+    }
+
+    fn allowed(&self, path: &str) -> &'static str {
+        if path == ME { "GET, HEAD, POST, DELETE" } else { "POST" }
+    }
+
+    fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
+        match (call.method, call.path) {
+            (&Method::GET, ME) => Ok(Command::ShowSole),
+            (&Method::POST, ME) => Ok(Command::RenewSole),
+            (&Method::DELETE, ME) => Ok(Command::RevokeSole),
+            (&Method::POST, GET_OR_CREATE) => Ok(Command::EnsureSole),
+            (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
+        }
+    }
+
+    fn encode(&self, outcome: &Outcome) -> Answer {
+        let body = match outcome {
+            Outcome::SoleShown(record) => json!({
+                "has_token": record.is_some(),
+                "token_prefix": record.as_deref().and_then(prefix),
+            }),
+            Outcome::SoleRenewed { token, record } => json!({
+                "token": token.expose(),
+                "token_prefix": prefix(record),
+                "message": "Store this token securely — it will not be shown again.",
+            }),
+            Outcome::SoleEnsured { token, record } => json!({
+                "is_new": token.is_some(),
+                "token": token.as_ref().map(RawToken::expose),
+                "token_prefix": prefix(record),
+                "message": if token.is_some() {
+                    "Token created. Store it securely — it will not be shown again."
+                } else {
+                    "Token already exists. Rotate it from Settings if you need a new one."
+                },
+            }),
+            Outcome::SoleRevoked => {
+                return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None };
+            }
+            // No command of this face has these outcomes.
+            Outcome::Issued { .. }
+            | Outcome::Listed(_)
+            | Outcome::Revoked(_)
+            | Outcome::NotFound(_)
+            | Outcome::AllRevoked { .. }
+            | Outcome::Account(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+        };
+        answer(StatusCode::OK, &body)
+    }
+
+    fn refuse(&self, method: &Method, path: &'static str, fault: &FaceError) -> Answer {
+        match fault {
+            FaceError::NoCredential | FaceError::BadCredential => error(fault.status(), "Missing or invalid JWT"),
+            // The seed knows no 503: what failed is said by call.
+            FaceError::Unavailable | FaceError::Internal => {
+                let words = match (method, path) {
+                    (_, GET_OR_CREATE) => "Failed to check or store token",
+                    (&Method::POST, _) => "Failed to store agent token",
+                    (&Method::DELETE, _) => "Failed to revoke token",
+                    _ => "Failed to fetch token status",
+                };
+                error(StatusCode::INTERNAL_SERVER_ERROR, words)
+            }
+            FaceError::MethodNotAllowed(methods) => {
+                let mut answer = error(fault.status(), &fault.to_string());
+                answer.allow = Some(HeaderValue::from_static(methods));
+                answer
+            }
+            _ => error(fault.status(), &fault.to_string()),
+        }
+    }
+
+    fn documents(&self, mount: &str) -> Vec<Document> {
+        let body = include_str!("agent_tokens.md").replace("{mount}", mount);
+        vec![Document { path: PAGE.into(), media_type: "text/markdown; charset=utf-8", body }]
+    }
+}
+
+/// How the key begins: `sk_agt_1a2b3c4d...`.
+fn prefix(record: &Record) -> Option<String> {
+    record.hint.as_ref().map(|hint| format!("{hint}..."))
+}
+
+fn error(status: StatusCode, words: &str) -> Answer {
+    answer(status, &json!({ "error": words }))
+}
+
+fn answer(status: StatusCode, body: &Value) -> Answer {
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Identity, RecordKind, Timestamp, TokenDigest, TokenId};
+
+    const NOW: Timestamp = Timestamp::from_unix_millis(0);
+
+    fn record() -> Box<Record> {
+        Box::new(Record {
+            digest: TokenDigest::from_bytes([0; 32]),
+            id: TokenId::from_uuid(uuid::Uuid::nil()),
+            token_api: "agents".into(),
+            kind: RecordKind::ApiKey,
+            origin: Some("idp".into()),
+            identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
+            name: None,
+            hint: Some("sk_agt_1a2b3c4d".into()),
+            issued_at: NOW,
+            expires_at: None,
+            last_used_at: None,
+        })
+    }
+
+    fn shown(answer: Answer) -> (u16, String) {
+        (answer.status.as_u16(), String::from_utf8(answer.body.unwrap_or_default()).expect("text"))
+    }
+
+    #[test]
+    fn each_call_is_its_command_whatever_its_body() {
+        for (method, path, command) in [
+            (Method::GET, ME, Command::ShowSole),
+            (Method::POST, ME, Command::RenewSole),
+            (Method::DELETE, ME, Command::RevokeSole),
+            (Method::POST, GET_OR_CREATE, Command::EnsureSole),
+        ] {
+            for body in ["", "{", r#"{"subject":"root"}"#, "\0"] {
+                let body = body.as_bytes();
+                let call = Call { method: &method, path, parameters: &[], content_type: None, body, now: NOW };
+                assert_eq!(AgentTokens.decode(&call), Ok(command.clone()), "{method} {path}");
+            }
+        }
+        let put = Call { method: &Method::PUT, path: ME, parameters: &[], content_type: None, body: b"", now: NOW };
+        assert_eq!(AgentTokens.decode(&put), Err(FaceError::MethodNotAllowed("GET, HEAD, POST, DELETE")));
+    }
+
+    #[test]
+    fn the_answers_are_the_seeds_to_the_letter() {
+        let token = || RawToken::new("sk_agt_1a2b3c4d5e".into());
+        for (outcome, status, body) in [
+            (Outcome::SoleShown(None), 200, r#"{"has_token":false,"token_prefix":null}"#),
+            (Outcome::SoleShown(Some(record())), 200, r#"{"has_token":true,"token_prefix":"sk_agt_1a2b3c4d..."}"#),
+            (
+                Outcome::SoleRenewed { token: token(), record: record() },
+                200,
+                r#"{"token":"sk_agt_1a2b3c4d5e","token_prefix":"sk_agt_1a2b3c4d...","message":"Store this token securely — it will not be shown again."}"#,
+            ),
+            (
+                Outcome::SoleEnsured { token: Some(token()), record: record() },
+                200,
+                r#"{"is_new":true,"token":"sk_agt_1a2b3c4d5e","token_prefix":"sk_agt_1a2b3c4d...","message":"Token created. Store it securely — it will not be shown again."}"#,
+            ),
+            (
+                Outcome::SoleEnsured { token: None, record: record() },
+                200,
+                r#"{"is_new":false,"token":null,"token_prefix":"sk_agt_1a2b3c4d...","message":"Token already exists. Rotate it from Settings if you need a new one."}"#,
+            ),
+            (Outcome::SoleRevoked, 204, ""),
+        ] {
+            assert_eq!(shown(AgentTokens.encode(&outcome)), (status, body.to_owned()));
+        }
+    }
+
+    #[test]
+    fn each_failure_has_the_seeds_words_for_its_call() {
+        for (method, path, words) in [
+            (Method::GET, ME, "Failed to fetch token status"),
+            (Method::POST, ME, "Failed to store agent token"),
+            (Method::POST, GET_OR_CREATE, "Failed to check or store token"),
+            (Method::DELETE, ME, "Failed to revoke token"),
+        ] {
+            let refused = |fault| shown(AgentTokens.refuse(&method, path, &fault));
+            assert_eq!(refused(FaceError::Unavailable), (500, format!(r#"{{"error":"{words}"}}"#)));
+            for fault in [FaceError::NoCredential, FaceError::BadCredential] {
+                assert_eq!(refused(fault), (401, r#"{"error":"Missing or invalid JWT"}"#.into()));
+            }
+            assert_eq!(refused(FaceError::AmbiguousCredential).0, 400);
+        }
+    }
+
+    #[test]
+    fn the_page_for_agents_names_every_call_below_its_mount() {
+        let pages = AgentTokens.documents("/x/agent-tokens");
+        let [page] = pages.as_slice() else { panic!("one page") };
+        assert_eq!((page.path.as_str(), page.media_type), (PAGE, "text/markdown; charset=utf-8"));
+        for call in ["GET /x/agent-tokens/me", "POST /x/agent-tokens/me", "DELETE /x/agent-tokens/me"] {
+            assert!(page.body.contains(call), "{call}");
+        }
+        assert!(page.body.contains("POST /x/agent-tokens/me/get-or-create") && !page.body.contains("{mount}"));
+    }
+}

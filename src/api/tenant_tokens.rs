@@ -1,0 +1,177 @@
+//! The `tenant-tokens` contract: opaque keys that speak for their owner in one tenant until a stated date (seed 001, "API
+//! Tokens").
+//!
+//! What is wrong with a body is said as FastAPI says it, from which the seed is: always 422, also for what is no JSON or not
+//! declared as JSON, with a list of all faults. Unlike there, the input is not repeated. A date may be written in all the ways
+//! that [`Timestamp::parse_with_offset`] knows; a number is none. An id that is no UUID is unknown, and so a 404.
+
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::face::{Answer, Call, Face, FaceError, is_json};
+use super::field_report::FieldReport;
+use crate::domain::{DateFault, Record, Timestamp, TokenId};
+use crate::tokens::command::{Command, Outcome, TENANT_NAME_MAX_CHARS};
+use crate::wire::json;
+
+/// The contract.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TenantTokens;
+
+const TOKENS: &str = "/{tenant_id}/tokens/";
+const TOKENS_BARE: &str = "/{tenant_id}/tokens";
+const TOKEN: &str = "/{tenant_id}/tokens/{token_id}";
+const TOKEN_SLASH: &str = "/{tenant_id}/tokens/{token_id}/";
+
+impl Face for TenantTokens {
+    fn paths(&self) -> &'static [&'static str] {
+        &[TOKENS, TOKENS_BARE, TOKEN, TOKEN_SLASH]
+    }
+
+    fn allowed(&self, path: &str) -> &'static str {
+        if matches!(path, TOKENS | TOKENS_BARE) { "GET, HEAD, POST" } else { "DELETE" }
+    }
+
+    fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
+        let tenant = call.parameter("tenant_id").unwrap_or_default().to_owned();
+        match (call.method, call.path) {
+            (&Method::POST, TOKENS | TOKENS_BARE) => {
+                let (name, expires_at) = key(call)?;
+                Ok(Command::IssueInTenant { tenant, name, expires_at })
+            }
+            (&Method::GET, TOKENS | TOKENS_BARE) => Ok(Command::ListInTenant { tenant }),
+            (&Method::DELETE, TOKEN | TOKEN_SLASH) => {
+                Ok(Command::RevokeInTenant { tenant, id: call.parameter("token_id").and_then(TokenId::parse) })
+            }
+            (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
+        }
+    }
+
+    fn encode(&self, outcome: &Outcome) -> Answer {
+        match outcome {
+            Outcome::Issued { token, record, .. } => {
+                let mut body = listed(record);
+                body.insert("token".into(), token.expose().into());
+                answer(StatusCode::CREATED, &Value::Object(body))
+            }
+            Outcome::Listed(keys) => {
+                let keys = keys.iter().map(|key| Value::Object(listed(&key.record))).collect();
+                answer(StatusCode::OK, &Value::Array(keys))
+            }
+            Outcome::Revoked(_) => {
+                Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None }
+            }
+            // No command of this face has these outcomes.
+            Outcome::NotFound(_)
+            | Outcome::AllRevoked { .. }
+            | Outcome::SoleShown(_)
+            | Outcome::SoleRenewed { .. }
+            | Outcome::SoleEnsured { .. }
+            | Outcome::SoleRevoked
+            | Outcome::Account(_) => error(&FaceError::Internal),
+        }
+    }
+
+    fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
+        error(fault)
+    }
+}
+
+fn listed(record: &Record) -> Map<String, Value> {
+    let mut members = Map::new();
+    members.insert("id".into(), record.id.to_string().into());
+    members.insert("name".into(), record.name.as_deref().unwrap_or_default().into());
+    members.insert("expiry_date".into(), record.expires_at.map(Timestamp::to_rfc3339_zulu).into());
+    members
+}
+
+fn error(error: &FaceError) -> Answer {
+    let detail: Value = match error {
+        FaceError::NoCredential => "Not authenticated".into(),
+        FaceError::BadCredential => "Invalid token".into(),
+        FaceError::BadFields(reports) => json!(reports),
+        _ => error.to_string().into(),
+    };
+    let mut answer = answer(error.status(), &json!({ "detail": detail }));
+    if let FaceError::MethodNotAllowed(methods) = error {
+        answer.allow = Some(HeaderValue::from_static(methods));
+    }
+    answer
+}
+
+fn answer(status: StatusCode, body: &Value) -> Answer {
+    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
+}
+
+/// Name and date of a new key. Other members are not ours to read.
+fn key(call: &Call<'_>) -> Result<(String, Timestamp), FaceError> {
+    if call.body.is_empty() {
+        return Err(of_body(MISSING));
+    }
+    if !call.content_type.is_some_and(is_json) {
+        return Err(of_body(NO_OBJECT));
+    }
+    let members = match json::parse(call.body) {
+        Ok(Value::Object(members)) => members,
+        Ok(_) => return Err(of_body(NO_OBJECT)),
+        Err(_) => return Err(of_body(("json_invalid", "JSON decode error"))),
+    };
+    let label = name(members.get("name"));
+    let date = expiry_date(members.get("expiry_date"), call.now);
+    match (label, date) {
+        (Ok(label), Ok(date)) => Ok((label, date)),
+        (label, date) => {
+            let fields = [("name", label.err()), ("expiry_date", date.err())];
+            let report = |(name, wrong): (_, Option<Wrong>)| {
+                wrong.map(|(kind, message)| FieldReport::of_body(Some(name), kind, message))
+            };
+            Err(FaceError::BadFields(fields.into_iter().filter_map(report).collect()))
+        }
+    }
+}
+
+/// The kind of a fault, and its words.
+type Wrong = (&'static str, &'static str);
+
+const MISSING: Wrong = ("missing", "Field required");
+const NO_OBJECT: Wrong =
+    ("model_attributes_type", "Input should be a valid dictionary or object to extract fields from");
+
+fn of_body((kind, message): Wrong) -> FaceError {
+    FaceError::BadFields(vec![FieldReport::of_body(None, kind, message)])
+}
+
+fn name(value: Option<&Value>) -> Result<String, Wrong> {
+    match value {
+        None => Err(MISSING),
+        Some(Value::String(name)) if name.is_empty() => {
+            Err(("string_too_short", "String should have at least 1 character"))
+        }
+        Some(Value::String(name)) if name.chars().count() > TENANT_NAME_MAX_CHARS => {
+            Err(("string_too_long", "String should have at most 100 characters"))
+        }
+        Some(Value::String(name)) => Ok(name.clone()),
+        Some(_) => Err(("string_type", "Input should be a valid string")),
+    }
+}
+
+/// In whole seconds, as it is repeated: what is answered is what holds.
+fn expiry_date(value: Option<&Value>, now: Timestamp) -> Result<Timestamp, Wrong> {
+    let text = match value {
+        None => return Err(MISSING),
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(("datetime_type", "Input should be a valid datetime")),
+    };
+    match Timestamp::parse_with_offset(text).map(Timestamp::truncated_to_seconds) {
+        Ok(date) if date > now => Ok(date),
+        Ok(_) => Err(("datetime_future", "Input should be in the future")),
+        Err(DateFault::NoOffset) => Err(("timezone_aware", "Input should have timezone info")),
+        Err(DateFault::OutOfRange) => {
+            Err(("datetime_parsing", "Input should be a valid datetime, year is out of range"))
+        }
+        Err(DateFault::Malformed) => Err(("datetime_parsing", "Input should be a valid datetime")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

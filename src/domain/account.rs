@@ -1,0 +1,318 @@
+//! Accounts: people who register with a username and a password, and what each of those may be.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{Identity, Timestamp, TokenId};
+
+#[cfg(test)]
+mod tests;
+
+/// Somebody who can log in to one token API. The password's hash is not in here: only who verifies it reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The public id: the subject of the account's sessions and keys.
+    pub id: AccountId,
+    /// The token API that it is of.
+    pub token_api: String,
+    /// What it logs in with.
+    pub username: Username,
+    /// Its email address; nobody has checked whose it is.
+    pub email: Email,
+    /// The name to display.
+    pub full_name: FullName,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// Whether an administrator has shut it out.
+    pub is_disabled: bool,
+    /// Raised with every change that ends the account's sessions: a login that began before one leaves no session.
+    pub revision: u32,
+}
+
+impl Account {
+    /// Whom its sessions and keys speak for.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity {
+            subject: self.id.to_string(),
+            username: Some(self.username.as_str().to_owned()),
+            organization: None,
+            role: None,
+            email: Some(self.email.as_str().to_owned()),
+        }
+    }
+}
+
+/// The public name of an account: a UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AccountId(Uuid);
+
+impl AccountId {
+    /// Takes a UUID.
+    #[must_use]
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// Reads the one spelling that [`TokenId::parse`] reads.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        TokenId::parse(text).map(|id| Self(Uuid::from_bytes(*id.as_bytes())))
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// What is wrong with a field of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldFault {
+    /// Fewer characters than so many.
+    #[error("it must not have fewer than {0} characters")]
+    TooShort(usize),
+    /// More characters than so many.
+    #[error("it must have at most {0} characters")]
+    TooLong(usize),
+    /// Another character than a letter `A-Z`, `a-z` or a digit.
+    #[error("it must have only letters (A-Z, a-z) and digits")]
+    NotAlphanumeric,
+    /// A control character.
+    #[error("it must have no control characters")]
+    Control,
+    /// Only white space.
+    #[error("it must not be blank")]
+    Blank,
+    /// No email address, for this reason.
+    #[error("it is no email address: {0}")]
+    NotAnEmail(&'static str),
+}
+
+/// How long a text is, in characters (Unicode scalar values), not bytes.
+fn check_length(text: &str, least: usize, most: usize) -> Result<(), FieldFault> {
+    // Bytes bound characters from above: a text of a megabyte is not counted through.
+    let length = if text.len() > most * 4 { most + 1 } else { text.chars().count() };
+    if length < least {
+        Err(FieldFault::TooShort(least))
+    } else if length > most {
+        Err(FieldFault::TooLong(most))
+    } else {
+        Ok(())
+    }
+}
+
+/// A username: 3 to 50 letters and digits of ASCII, kept as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Username(String);
+
+impl Username {
+    /// The shortest, in characters.
+    pub const LEAST: usize = 3;
+    /// The longest, in characters.
+    pub const MOST: usize = 50;
+
+    /// Takes a username.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, FieldFault> {
+        check_length(text, Self::LEAST, Self::MOST)?;
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(FieldFault::NotAlphanumeric);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// As it was typed at registration.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What usernames are compared by: `Alice` and `alice` are one.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        fold(&self.0)
+    }
+}
+
+/// What usernames are compared by, of a text that need not be one: the spellings of one account share one counter of
+/// failures (cf. CVE-2025-24806), and so do those of an account that is not there.
+#[must_use]
+pub fn fold(username: &str) -> String {
+    username.to_ascii_lowercase()
+}
+
+/// An email address as registration takes it: `local@domain` in ASCII, where the local part is a dot-atom (RFC 5322,
+/// section 3.2.3; no quoted strings) of at most 64 characters, the domain is a host name of at least two labels, and the whole
+/// has at most 254 characters (RFC 5321, section 4.5.3.1; RFC 3696, erratum 1690).
+///
+/// ASCII only: two addresses that look alike are then the same one, also in how they are compared (cf. CVE-2019-19844). A
+/// domain in another script is written with its `xn--` labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email(String);
+
+impl Email {
+    /// The longest, in characters.
+    pub const MOST: usize = 254;
+
+    /// Takes an address.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, FieldFault> {
+        let wrong = |why| Err(FieldFault::NotAnEmail(why));
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return wrong("only visible ASCII characters can be in it");
+        }
+        if text.len() > Self::MOST {
+            return wrong("it is longer than 254 characters");
+        }
+        let Some((local, domain)) = text.split_once('@') else { return wrong("an @-sign is missing") };
+        if domain.contains('@') {
+            return wrong("it has two @-signs");
+        }
+        if !(1..=64).contains(&local.len()) {
+            return wrong("the part before the @-sign must have 1 to 64 characters");
+        }
+        let is_atom = |atom: &str| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
+            !atom.is_empty() && atom.bytes().all(fits)
+        };
+        if !local.split('.').all(is_atom) {
+            return wrong("the part before the @-sign has a character or a period where it cannot be");
+        }
+        let is_label = |label: &str| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            let ends = label.starts_with('-') || label.ends_with('-');
+            (1..=63).contains(&label.len()) && label.bytes().all(fits) && !ends
+        };
+        let labels: Vec<_> = domain.split('.').collect();
+        if !labels.iter().all(|label| is_label(label)) {
+            return wrong("the part after the @-sign is no host name");
+        }
+        match labels.as_slice() {
+            [_, .., top] if !top.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(text.to_owned())),
+            _ => wrong("the part after the @-sign must be a host name with a period in it"),
+        }
+    }
+
+    /// As it was typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What addresses are compared by. The local part is folded as well, which no mail server in use tells apart.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+/// A name to display: 1 to 200 characters, kept as it was typed. Not only white space, and no control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FullName(String);
+
+impl FullName {
+    /// The longest, in characters.
+    pub const MOST: usize = 200;
+
+    /// Takes a name.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, FieldFault> {
+        check_length(text, 1, Self::MOST)?;
+        if text.chars().any(char::is_control) {
+            Err(FieldFault::Control)
+        } else if text.trim().is_empty() {
+            Err(FieldFault::Blank)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A password as somebody presents it, right or wrong. There is no `Display`, `Debug` is redacted, and the memory is wiped on
+/// drop. Compared byte for byte: no normal form is made of it.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes it over.
+    #[must_use]
+    pub fn presented(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The bytes, for who hashes them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose().ct_eq(other.expose()).into()
+    }
+}
+
+impl Eq for Password {}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password([secret])")
+    }
+}
+
+/// A password that an account may have: 8 to 128 characters, of any kind (NIST SP 800-63B, section 3.1.1.2: no rules of
+/// composition).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPassword(Password);
+
+impl NewPassword {
+    /// The shortest, in characters.
+    pub const LEAST: usize = 8;
+    /// The longest, in characters.
+    pub const MOST: usize = 128;
+
+    /// Takes a password that somebody chose.
+    ///
+    /// # Errors
+    ///
+    /// It is too short or too long.
+    pub fn new(password: Password) -> Result<Self, FieldFault> {
+        check_length(&password.0, Self::LEAST, Self::MOST)?;
+        Ok(Self(password))
+    }
+
+    /// What is hashed.
+    #[must_use]
+    pub const fn password(&self) -> &Password {
+        &self.0
+    }
+}

@@ -1,0 +1,430 @@
+//! The use-cases of accounts, with this store, a cheap hash and the counters of a single keyward. They are here because the
+//! use-cases know no store.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::domain::{
+    Account, Email, FullName, Moment, NewPassword, Password, RawToken, Record, RecordKind, Timestamp, TokenDigest,
+    TokenId, Username,
+};
+use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
+use crate::tokens::accounts::{
+    AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService, ClientGroup, Enrolment,
+    HashingCost, HashingPool, KeyCommand, MemoryCounters, Registration, hashing,
+};
+use crate::tokens::authenticator::{Authenticator, Verdict};
+use crate::tokens::cache::TokenCache;
+use crate::tokens::keyring::{CredentialSort, Pepper, SecretBytes};
+use crate::tokens::lease::Lease;
+use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat, OpaqueTokens};
+use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
+use crate::tokens::store::Listed;
+use crate::tokens::verified::{Caller, Power};
+
+const CHEAP: HashingCost = HashingCost { memory_kib: 64, passes: 1, lanes: 1 };
+const NOW: Timestamp = Timestamp::from_unix_millis(1_771_237_800_000);
+
+struct Desk {
+    service: AccountsService,
+    parts: AccountParts,
+    authenticator: Authenticator,
+    terms: AccountTerms,
+    _directory: tempfile::TempDir,
+}
+
+fn desk() -> Desk {
+    desk_with(CHEAP)
+}
+
+fn desk_with(cost: HashingCost) -> Desk {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(&directory.path().join("db"), RecordKey::new(&[1; 32]), EmbeddedOptions::default())
+        .unwrap();
+    let algorithm = SigningAlgorithm::Hs256;
+    let signed = [("k1".into(), algorithm, KeyMaterial::new(vec![7; 32]))];
+    let two = NonZeroUsize::new(2).unwrap();
+    let parts = AccountParts {
+        store: store.clone(),
+        accounts: store.clone(),
+        counters: Arc::new(MemoryCounters::default()),
+        cache: Arc::new(TokenCache::new(100, Lease::endless())),
+        signed: Arc::new(SignedTokens::new("keyward".into(), signed).unwrap()),
+        opaque: Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])])),
+        pepper: Arc::new(Pepper::new(SecretBytes::new([3; 32]))),
+        hashing: Arc::new(HashingPool::start(two, hashing::QUEUE, cost).unwrap()),
+        deadline: Duration::from_secs(10),
+    };
+    let authenticator = Authenticator::new(
+        Arc::clone(&parts.cache),
+        store,
+        Arc::clone(&parts.signed),
+        Arc::clone(&parts.opaque),
+        Arc::clone(&parts.pepper),
+        parts.deadline,
+    );
+    let terms = AccountTerms {
+        token_api: "accounts".into(),
+        algorithm,
+        session: Duration::from_secs(3600),
+        enrolment: Enrolment::Open,
+        format: OpaqueFormat { prefix: "rst_".into(), alphabet: Alphabet::Base36 },
+    };
+    Desk { service: AccountsService::new(parts.clone()), parts, authenticator, terms, _directory: directory }
+}
+
+fn registration(username: &str) -> Registration {
+    Registration {
+        username: Username::new(username).unwrap(),
+        email: Email::new(&format!("{username}@example.com")).unwrap(),
+        password: new_password("correct horse"),
+        full_name: FullName::new("Somebody").unwrap(),
+    }
+}
+
+fn new_password(text: &str) -> NewPassword {
+    NewPassword::new(Password::presented(text.into())).unwrap()
+}
+
+fn name(text: &str) -> Username {
+    Username::new(text).unwrap()
+}
+
+fn from(address: &str) -> ClientGroup {
+    address.parse::<IpAddr>().unwrap().into()
+}
+
+impl Desk {
+    async fn ask(&self, caller: Option<&Caller>, command: AccountCommand) -> Result<AccountOutcome, AccountError> {
+        self.service.execute(&self.terms, from("192.0.2.1"), caller, command, NOW).await
+    }
+
+    async fn keys(&self, caller: &Caller, command: KeyCommand) -> Result<AccountOutcome, AccountError> {
+        self.ask(Some(caller), AccountCommand::Keys(command)).await
+    }
+
+    async fn register(&self, username: &str) -> Account {
+        match self.ask(None, AccountCommand::Register(registration(username))).await {
+            Ok(AccountOutcome::Registered(account)) => account,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn login_from(&self, client: &str, username: &str, password: &str) -> Result<RawToken, AccountError> {
+        let (username, password) = (username.to_owned(), Password::presented(password.to_owned()));
+        let command = AccountCommand::Login { username, password };
+        match self.service.execute(&self.terms, from(client), None, command, NOW).await? {
+            AccountOutcome::LoggedIn { token } => Ok(token),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn login(&self, username: &str, password: &str) -> Result<RawToken, AccountError> {
+        self.login_from("192.0.2.1", username, password).await
+    }
+
+    /// Who holds this token, as the gateway finds out.
+    async fn caller(&self, token: &RawToken) -> Option<Caller> {
+        let apis = OpaqueApis::new(vec![OpaqueApi {
+            token_api: Arc::clone(&self.terms.token_api),
+            format: self.terms.format.clone(),
+            takes_api_key_field: true,
+        }]);
+        let form = apis.form_of(token.expose().as_bytes());
+        let digest = self.authenticator.digest(form.sort(), token.expose().as_bytes());
+        let now = Moment { wall: NOW, uptime: crate::tokens::clock::uptime() };
+        if let Some(Verdict::Passed(caller)) = self.authenticator.recall(form, digest, now) {
+            return Some(caller);
+        }
+        match self.authenticator.check(form, token.expose().as_bytes(), digest, now).await.unwrap() {
+            Verdict::Passed(caller) => Some(caller),
+            Verdict::Refused(_) => None,
+        }
+    }
+
+    async fn session(&self, username: &str) -> Caller {
+        let token = self.login(username, "correct horse").await.unwrap();
+        self.caller(&token).await.unwrap()
+    }
+
+    async fn issue(&self, caller: &Caller) -> (RawToken, Record) {
+        match self.keys(caller, KeyCommand::Issue { name: "laptop".into() }).await {
+            Ok(AccountOutcome::KeyIssued { key, record }) => (key, *record),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn list(&self, caller: &Caller) -> Vec<Listed> {
+        match self.keys(caller, KeyCommand::List).await {
+            Ok(AccountOutcome::Keys(keys)) => keys,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn is_recorded(&self, digest: TokenDigest) -> bool {
+        self.parts.store.find(digest).await.unwrap().is_some()
+    }
+}
+
+#[tokio::test]
+async fn who_registers_logs_in_whatever_the_case_of_the_name() {
+    let desk = desk();
+    let account = desk.register("Hershel").await;
+    for spelling in ["Hershel", "hershel", "HERSHEL"] {
+        let token = desk.login(spelling, "correct horse").await.unwrap();
+        let caller = desk.caller(&token).await.unwrap();
+        assert_eq!((caller.token.power(), caller.token.identity()), (Power::Session, account.identity()));
+        assert!(!caller.token.is_expired(NOW.after(Duration::from_secs(3599))));
+        assert!(caller.token.is_expired(NOW.after(Duration::from_secs(3600))));
+    }
+    for (username, password) in [
+        ("hershel", "Correct horse"),
+        ("hershel", ""),
+        ("hershell", "correct horse"),
+        ("hershel@example.com", "correct horse"),
+        ("", ""),
+    ] {
+        let outcome = desk.login(username, password).await;
+        assert!(matches!(outcome, Err(AccountError::WrongLogin)), "{username}: {outcome:?}");
+    }
+    let again = desk.ask(None, AccountCommand::Register(registration("HERSHEL"))).await;
+    assert!(matches!(again, Err(AccountError::UsernameTaken)));
+    let other = Registration { username: name("other"), ..registration("Hershel") };
+    let again = desk.ask(None, AccountCommand::Register(other)).await;
+    assert!(matches!(again, Err(AccountError::EmailTaken)));
+}
+
+#[tokio::test]
+async fn a_session_makes_keys_lists_them_and_retires_them() {
+    let desk = desk();
+    desk.register("ann").await;
+    desk.register("bob").await;
+    let (ann, bob) = (desk.session("ann").await, desk.session("bob").await);
+    let (key, record) = desk.issue(&ann).await;
+    assert!(desk.parts.opaque.verify(&desk.terms.format, key.expose().as_bytes()));
+    assert_eq!(record.hint.as_deref(), Some(&key.expose()[..8]));
+    assert!(key.expose().starts_with("rst_") && key.expose().len() == 43);
+    let digest = desk.parts.pepper.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
+    assert_eq!(record.digest, digest);
+    assert_eq!(record.identity, ann.token.identity());
+    assert!(desk.is_recorded(digest).await);
+    assert_eq!(desk.list(&ann).await, [Listed { record: record.clone(), retired_at: None }]);
+    assert!(desk.list(&bob).await.is_empty());
+    // Another's key, an id that nobody has, and the session's own.
+    let unknown = TokenId::from_uuid(Uuid::new_v4());
+    for (caller, id) in [(&bob, record.id), (&ann, unknown), (&ann, ann.token.id())] {
+        let outcome = desk.keys(caller, KeyCommand::Revoke(id)).await;
+        assert!(matches!(outcome, Err(AccountError::NoSuchKey)), "{outcome:?}");
+    }
+    for _ in 0..2 {
+        let outcome = desk.keys(&ann, KeyCommand::Revoke(record.id)).await;
+        assert!(matches!(outcome, Ok(AccountOutcome::KeyRevoked)), "{outcome:?}");
+        assert!(!desk.is_recorded(digest).await);
+        assert_eq!(desk.list(&ann).await, [Listed { record: record.clone(), retired_at: Some(NOW) }]);
+    }
+}
+
+#[tokio::test]
+async fn only_a_session_of_this_token_api_manages_keys() {
+    let desk = desk();
+    desk.register("ann").await;
+    let ann = desk.session("ann").await;
+    let record = Record { kind: RecordKind::ApiKey, ..desk.issue(&ann).await.1 };
+    let session = Record { kind: RecordKind::Session, ..record.clone() };
+    let foreign = Record { origin: Some("idp".into()), ..session.clone() };
+    let holder = |record: &Record, token_api: &str| {
+        let token = crate::tokens::verified::Verified::new(record, token_api.into());
+        Caller { digest: ann.digest, token: Arc::new(token), outside: None }
+    };
+    for caller in [holder(&record, "accounts"), holder(&session, "other"), holder(&foreign, "accounts")] {
+        let outcome = desk.keys(&caller, KeyCommand::List).await;
+        assert!(matches!(outcome, Err(AccountError::NoSession)), "{outcome:?}");
+    }
+    let nobody = desk.ask(None, AccountCommand::Keys(KeyCommand::List)).await;
+    assert!(matches!(nobody, Err(AccountError::NoSession)));
+    assert_eq!(desk.list(&holder(&session, "accounts")).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_out_at_once_and_its_keys_stay_dead() {
+    let desk = desk();
+    desk.register("ann").await;
+    let token = desk.login("ann", "correct horse").await.unwrap();
+    let ann = desk.caller(&token).await.unwrap();
+    let (_, key) = desk.issue(&ann).await;
+    assert!(desk.service.disable("accounts", &name("ANN"), NOW).await.unwrap().is_some());
+    assert!(desk.caller(&token).await.is_none() && !desk.is_recorded(key.digest).await);
+    for command in [KeyCommand::List, KeyCommand::Issue { name: "x".into() }] {
+        let outcome = desk.keys(&ann, command).await;
+        assert!(matches!(outcome, Err(AccountError::NoSession)), "{outcome:?}");
+    }
+    assert!(matches!(desk.login("ann", "correct horse").await, Err(AccountError::WrongLogin)));
+    assert!(desk.service.enable("accounts", &name("ann")).await.unwrap().is_some());
+    let ann = desk.session("ann").await;
+    assert!(desk.caller(&token).await.is_none() && !desk.is_recorded(key.digest).await);
+    assert_eq!(desk.list(&ann).await.len(), 1);
+    assert_eq!(desk.service.disable("accounts", &name("nobody"), NOW).await.unwrap(), None);
+    assert_eq!(desk.service.disable("other", &name("ann"), NOW).await.unwrap(), None);
+    assert_eq!(desk.service.enable("accounts", &name("nobody")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn another_password_ends_the_sessions_and_leaves_the_keys() {
+    let desk = desk();
+    desk.register("ann").await;
+    let token = desk.login("ann", "correct horse").await.unwrap();
+    let (_, key) = desk.issue(&desk.caller(&token).await.unwrap()).await;
+    let changed = desk.service.set_password("accounts", &name("ann"), new_password("battery staple")).await;
+    assert!(changed.unwrap().is_some());
+    assert!(desk.caller(&token).await.is_none() && desk.is_recorded(key.digest).await);
+    assert!(matches!(desk.login("ann", "correct horse").await, Err(AccountError::WrongLogin)));
+    assert!(desk.login("ann", "battery staple").await.is_ok());
+    let nobody = desk.service.set_password("accounts", &name("nobody"), new_password("battery staple")).await;
+    assert_eq!(nobody.unwrap(), None);
+}
+
+/// The login looks the account up, then takes its time over the password; whatever happens meanwhile, nobody is left in.
+#[tokio::test]
+async fn no_login_survives_a_disable_that_it_races_with() {
+    let desk = Arc::new(desk_with(HashingCost { memory_kib: 1024, passes: 2, lanes: 1 }));
+    for round in 0..12 {
+        let username = format!("user{round}");
+        let account = desk.service.add("accounts".into(), registration(&username), NOW).await.unwrap();
+        let logins: Vec<_> = (0..4)
+            .map(|host| {
+                let (desk, username) = (Arc::clone(&desk), username.clone());
+                tokio::spawn(async move {
+                    let client = format!("192.0.2.{}", round * 4 + host);
+                    desk.login_from(&client, &username, "correct horse").await
+                })
+            })
+            .collect();
+        // No synchronisation: each round the disable comes at another moment of the logins.
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        desk.service.disable("accounts", &name(&username), NOW).await.unwrap().unwrap();
+        for login in logins {
+            match login.await.unwrap() {
+                Ok(token) => assert!(desk.caller(&token).await.is_none()),
+                Err(AccountError::WrongLogin) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let filter = crate::tokens::store::Filter { subject: Some(account.id.to_string()), ..Default::default() };
+        assert!(desk.parts.store.browse(filter).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn guessing_ends_after_five_failures_and_locks_nobody_out_elsewhere() {
+    let desk = desk();
+    desk.register("ann").await;
+    for spelling in ["ann", "Ann", "ANN", "aNn", "anN"] {
+        let outcome = desk.login_from("198.51.100.1", spelling, "wrong horse").await;
+        assert!(matches!(outcome, Err(AccountError::WrongLogin)), "{outcome:?}");
+    }
+    // Right or wrong, it is not tried any more; and the same holds of a name that nobody has.
+    for password in ["correct horse", "wrong horse"] {
+        let outcome = desk.login_from("198.51.100.1", "ann", password).await;
+        assert!(matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 900));
+    }
+    assert!(desk.login_from("192.0.2.1", "ann", "correct horse").await.is_ok());
+    for _ in 0..5 {
+        let outcome = desk.login_from("198.51.100.2", "nobody", "wrong horse").await;
+        assert!(matches!(outcome, Err(AccountError::WrongLogin)), "{outcome:?}");
+    }
+    let outcome = desk.login_from("198.51.100.2", "NOBODY", "wrong horse").await;
+    assert!(matches!(outcome, Err(AccountError::TooMany { .. })), "{outcome:?}");
+    // Those who get in are never counted.
+    for _ in 0..60 {
+        assert!(desk.login("ann", "correct horse").await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn guesses_at_the_same_time_are_no_more_than_guesses_one_by_one() {
+    let desk = Arc::new(desk());
+    desk.register("ann").await;
+    let guesses: Vec<_> = (0..100)
+        .map(|number| {
+            let desk = Arc::clone(&desk);
+            tokio::spawn(async move { desk.login("ann", &format!("wrong horse {number}")).await })
+        })
+        .collect();
+    let (mut tried, mut refused) = (0, 0);
+    for guess in guesses {
+        match guess.await.unwrap() {
+            Err(AccountError::WrongLogin) => tried += 1,
+            Err(AccountError::TooMany { .. }) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((tried, refused), (5, 95));
+}
+
+#[tokio::test]
+async fn registration_is_limited_and_can_be_closed() {
+    let mut desk = desk();
+    for number in 0..20 {
+        desk.register(&format!("user{number}")).await;
+    }
+    let outcome = desk.ask(None, AccountCommand::Register(registration("user20"))).await;
+    assert!(matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 3600));
+    desk.terms.enrolment = Enrolment::Closed;
+    let outcome = desk.ask(None, AccountCommand::Register(registration("user20"))).await;
+    assert!(matches!(outcome, Err(AccountError::RegistrationClosed)));
+    assert!(desk.service.add("accounts".into(), registration("user20"), NOW).await.is_ok());
+    let listed = desk.service.list(Some("accounts".into()), 0).await.unwrap();
+    assert_eq!(listed.len(), 21);
+    assert!(desk.login("user20", "correct horse").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_old_hash_is_made_anew_at_the_next_login() {
+    let desk = desk();
+    let account = desk.register("ann").await;
+    let mut parts = desk.parts.clone();
+    let dearer = HashingCost { passes: 2, ..CHEAP };
+    parts.hashing = Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, dearer).unwrap());
+    let accounts = Arc::clone(&parts.accounts);
+    let kept = async || accounts.account_by_username("accounts".into(), "ann".into()).await.unwrap().unwrap();
+    let desk = Desk { service: AccountsService::new(parts.clone()), parts, ..desk };
+    assert!(desk.login("ann", "wrong horse").await.is_err());
+    assert!(kept().await.hash.costs(CHEAP));
+    let token = desk.login("ann", "correct horse").await.unwrap();
+    let now = kept().await;
+    assert!(now.hash.costs(dearer) && now.account == account);
+    // The same password: nobody is thrown out.
+    assert!(desk.caller(&token).await.is_some() && desk.login("ann", "correct horse").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_full_pool_is_said_and_counts_for_nobody() {
+    let desk = desk_with(HashingCost::OWASP);
+    desk.register("ann").await;
+    let mut parts = desk.parts.clone();
+    parts.hashing = Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, HashingCost::OWASP).unwrap());
+    let desk = Arc::new(Desk { service: AccountsService::new(parts.clone()), parts, ..desk });
+    let logins: Vec<_> = (0..40)
+        .map(|host| {
+            let desk = Arc::clone(&desk);
+            tokio::spawn(async move { desk.login_from(&format!("192.0.2.{host}"), "ann", "wrong horse").await })
+        })
+        .collect();
+    let mut busy = None;
+    for (host, login) in logins.into_iter().enumerate() {
+        match login.await.unwrap() {
+            Err(AccountError::Busy) => busy = Some(host),
+            Err(AccountError::WrongLogin) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let client = format!("192.0.2.{}", busy.expect("a queue of one is full"));
+    for _ in 0..5 {
+        assert!(matches!(desk.login_from(&client, "ann", "wrong horse").await, Err(AccountError::WrongLogin)));
+    }
+    assert!(matches!(desk.login_from(&client, "ann", "wrong horse").await, Err(AccountError::TooMany { .. })));
+}

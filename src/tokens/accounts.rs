@@ -1,0 +1,21 @@
+//! Accounts: people who register themselves, log in with a password, and make API keys.
+//!
+//! [`service`] has the use-cases. A login is slow on purpose: [`hashing`] does it on threads of its own, and [`throttle`] says
+//! beforehand whether it may be tried at all, by the [`counters`] of what failed before. Accounts are kept by an
+//! [`store::AccountStore`]; their sessions and keys are records like all others.
+
+pub mod command;
+pub mod counters;
+pub mod hashing;
+pub mod password_hash;
+pub mod service;
+pub mod store;
+pub mod throttle;
+
+pub use command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
+pub use counters::{Counters, MemoryCounters};
+pub use hashing::HashingPool;
+pub use password_hash::{HashingCost, PasswordHash};
+pub use service::{AccountParts, AccountTerms, AccountsService, Enrolment};
+pub use store::AccountStore;
+pub use throttle::ClientGroup;

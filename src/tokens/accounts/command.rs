@@ -1,0 +1,128 @@
+//! What a caller can ask an `accounts` token API to do, and what comes of it.
+
+use std::time::Duration;
+
+use super::hashing::HashingError;
+use crate::domain::{Account, Email, FullName, NewPassword, Password, RawToken, Record, TokenId, Username};
+use crate::tokens::opaque::NoRandomness;
+use crate::tokens::signed::KeyError;
+use crate::tokens::store::{Listed, StoreError};
+
+/// The longest label of a key, in characters; it has at least one.
+pub const KEY_NAME_MAX_CHARS: usize = 100;
+
+/// One call, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountCommand {
+    /// Make an account. From anybody.
+    Register(Registration),
+    /// Open a session. From anybody.
+    Login {
+        /// Any text: what cannot be a username is answered like one that nobody has.
+        username: String,
+        /// Any text.
+        password: Password,
+    },
+    /// Something with API keys. From the holder of a session.
+    Keys(KeyCommand),
+}
+
+/// What somebody says of a new account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// What it logs in with.
+    pub username: Username,
+    /// Its email address.
+    pub email: Email,
+    /// Its password.
+    pub password: NewPassword,
+    /// The name to display.
+    pub full_name: FullName,
+}
+
+/// What the holder of a session can do with the account's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyCommand {
+    /// Make one.
+    Issue {
+        /// Its label: 1 to [`KEY_NAME_MAX_CHARS`] characters.
+        name: String,
+    },
+    /// Name them, retired ones too.
+    List,
+    /// Retire one.
+    Revoke(TokenId),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum AccountOutcome {
+    /// The account is there.
+    Registered(Account),
+    /// A session is open.
+    LoggedIn {
+        /// Its token. The one place where it is ever seen.
+        token: RawToken,
+    },
+    /// A key was made.
+    KeyIssued {
+        /// The key. The one place where it is ever seen.
+        key: RawToken,
+        /// Its record.
+        record: Box<Record>,
+    },
+    /// The account's keys, live and retired, oldest first.
+    Keys(Vec<Listed>),
+    /// The key is retired, now or before.
+    KeyRevoked,
+}
+
+/// Why nothing came of it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Only an administrator adds accounts here.
+    #[error("registration is closed")]
+    RegistrationClosed,
+    /// Somebody has the username.
+    #[error("the username is taken")]
+    UsernameTaken,
+    /// Somebody has the email address.
+    #[error("the email address is taken")]
+    EmailTaken,
+    /// The password is wrong, or nobody has the username, or the account is disabled.
+    #[error("wrong username or password")]
+    WrongLogin,
+    /// Too many failed, or are being tried.
+    #[error("too many attempts")]
+    TooMany {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// There is no session, or it is over.
+    #[error("the session is no longer good")]
+    NoSession,
+    /// The account has no such key.
+    #[error("there is no such key")]
+    NoSuchKey,
+    /// Too many passwords wait to be hashed.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// The store cannot tell or cannot do it. A change may or may not have taken effect.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A session could not be signed.
+    #[error(transparent)]
+    Signing(#[from] KeyError),
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+impl From<HashingError> for AccountError {
+    fn from(error: HashingError) -> Self {
+        match error {
+            HashingError::Busy => Self::Busy,
+            HashingError::Fault(fault) => Self::Store(StoreError::Corrupt(fault.to_string())),
+        }
+    }
+}

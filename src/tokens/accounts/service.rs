@@ -1,0 +1,492 @@
+//! The use-cases of accounts. Every change goes through here, so that the store and the cache are never told different things.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
+use super::counters::Counters;
+use super::hashing::HashingPool;
+use super::password_hash::PasswordHash;
+use super::store::{AccountStore, Credentials, Registered, SessionOpening};
+use super::throttle::{ClientGroup, Throttle, TooMany, Try};
+use crate::domain::{
+    Account, AccountId, NewPassword, Password, RawToken, Record, RecordKind, RecordSort, Timestamp, TokenDigest,
+    TokenId, Username,
+};
+use crate::tokens::cache::TokenCache;
+use crate::tokens::keyring::{CredentialSort, Pepper};
+use crate::tokens::opaque::{OpaqueFormat, OpaqueTokens};
+use crate::tokens::service::to_its_end;
+use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
+use crate::tokens::store::{Afterlife, Issue, Listed, Place, Removal, Store, StoreError, Voucher};
+use crate::tokens::verified::{Caller, Power};
+
+/// How much of a key its owner sees in the list, beside the prefix.
+const HINT_CHARS: usize = 4;
+
+/// How long a password may wait to be hashed and be hashed. The queue is worth less than a second; the rest is for a machine
+/// on which the proxy leaves the pool little.
+const HASHING_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What one token API of the style says of its accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountTerms {
+    /// Its name.
+    pub token_api: Arc<str>,
+    /// How it signs sessions.
+    pub algorithm: SigningAlgorithm,
+    /// How long a session lasts.
+    pub session: Duration,
+    /// Who makes accounts.
+    pub enrolment: Enrolment,
+    /// How its keys look.
+    pub format: OpaqueFormat,
+}
+
+/// Who makes accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enrolment {
+    /// Whoever comes.
+    #[default]
+    Open,
+    /// An administrator alone.
+    Closed,
+}
+
+/// The parts that the service works with.
+#[derive(Clone)]
+pub struct AccountParts {
+    /// The allowlist.
+    pub store: Arc<dyn Store>,
+    /// The accounts, kept with it.
+    pub accounts: Arc<dyn AccountStore>,
+    /// What failed before.
+    pub counters: Arc<dyn Counters>,
+    /// What is to be told of what was removed.
+    pub cache: Arc<TokenCache>,
+    /// Makes sessions.
+    pub signed: Arc<SignedTokens>,
+    /// Makes keys.
+    pub opaque: Arc<OpaqueTokens>,
+    /// Knows both by their digests.
+    pub pepper: Arc<Pepper>,
+    /// Hashes passwords.
+    pub hashing: Arc<HashingPool>,
+    /// How long one operation of the store may take.
+    pub deadline: Duration,
+}
+
+/// Registers, logs in, and manages keys.
+#[derive(Clone)]
+pub struct AccountsService {
+    parts: AccountParts,
+    throttle: Arc<Throttle>,
+}
+
+impl AccountsService {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(parts: AccountParts) -> Self {
+        let throttle = Throttle::new(Arc::clone(&parts.counters), &parts.pepper.counter_key());
+        Self { parts, throttle: Arc::new(throttle) }
+    }
+
+    /// Does what is asked of the token API of `terms`, from `client`, by `caller` if the call has a credential.
+    ///
+    /// # Errors
+    ///
+    /// See [`AccountError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// What has begun is done to its end, also when nobody waits any more: no attempt is left uncounted, and nothing that was
+    /// removed stays remembered.
+    pub async fn execute(
+        &self,
+        terms: &AccountTerms,
+        client: ClientGroup,
+        caller: Option<&Caller>,
+        command: AccountCommand,
+        now: Timestamp,
+    ) -> Result<AccountOutcome, AccountError> {
+        match command {
+            AccountCommand::Register(registration) => {
+                self.register(terms, client, registration, now).await.map(AccountOutcome::Registered)
+            }
+            AccountCommand::Login { username, password } => {
+                self.login(terms, client, username, password, now).await.map(|token| AccountOutcome::LoggedIn { token })
+            }
+            AccountCommand::Keys(command) => {
+                let is_session = |caller: &&Caller| {
+                    let token = &caller.token;
+                    token.power() == Power::Session
+                        && **token.token_api() == *terms.token_api
+                        && token.origin().is_none()
+                };
+                let caller = caller.filter(is_session).ok_or(AccountError::NoSession)?;
+                match command {
+                    KeyCommand::Issue { name } => self.issue_key(terms, caller, name, now).await,
+                    KeyCommand::List => self.list_keys(caller, now).await,
+                    KeyCommand::Revoke(id) => self.revoke_key(caller, id, now).await,
+                }
+            }
+        }
+    }
+
+    async fn register(
+        &self,
+        terms: &AccountTerms,
+        client: ClientGroup,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<Account, AccountError> {
+        if terms.enrolment == Enrolment::Closed {
+            return Err(AccountError::RegistrationClosed);
+        }
+        let (service, token_api) = (self.clone(), terms.token_api.to_string());
+        on_its_own(async move {
+            let attempt = match service.within(service.throttle.admit_registration(client, now)).await? {
+                Ok(attempt) => attempt,
+                Err(TooMany { retry_after }) => return Err(AccountError::TooMany { retry_after }),
+            };
+            let outcome = service.add(token_api, registration, now).await;
+            let tried = match &outcome {
+                Ok(_) => Try::Passed,
+                Err(AccountError::Busy) => Try::Void,
+                Err(_) => Try::Failed,
+            };
+            note_unsettled(service.within(service.throttle.settle_registration(attempt, tried, now)).await);
+            outcome
+        })
+        .await
+    }
+
+    async fn login(
+        &self,
+        terms: &AccountTerms,
+        client: ClientGroup,
+        username: String,
+        password: Password,
+        now: Timestamp,
+    ) -> Result<RawToken, AccountError> {
+        let (service, terms) = (self.clone(), terms.clone());
+        on_its_own(async move {
+            // Before anything else is known of the name, so that what is refused here tells nothing.
+            let admission = service.throttle.admit(&terms.token_api, &username, client, now);
+            let attempt = match service.within(admission).await? {
+                Ok(attempt) => attempt,
+                Err(TooMany { retry_after }) => return Err(AccountError::TooMany { retry_after }),
+            };
+            let outcome = service.try_password(&terms, &username, password, now).await;
+            let tried = match &outcome {
+                Ok(_) => Try::Passed,
+                Err(AccountError::WrongLogin) => Try::Failed,
+                Err(_) => Try::Void,
+            };
+            note_unsettled(service.within(service.throttle.settle(attempt, tried, now)).await);
+            outcome
+        })
+        .await
+    }
+
+    /// The one way in. Whether nobody has the name, or the account is disabled, or the password is wrong: a password is
+    /// verified first, which is what takes the time.
+    async fn try_password(
+        &self,
+        terms: &AccountTerms,
+        username: &str,
+        password: Password,
+        now: Timestamp,
+    ) -> Result<RawToken, AccountError> {
+        let found = match Username::new(username) {
+            Ok(username) => self.by_username(&terms.token_api, &username).await?,
+            Err(_) => None,
+        };
+        let hash = found.as_ref().map(|found| found.hash.clone());
+        let matches = self.hashing(self.parts.hashing.verify(password.clone(), hash)).await?;
+        let Some(Credentials { account, hash }) = found.filter(|found| matches && !found.account.is_disabled) else {
+            return Err(AccountError::WrongLogin);
+        };
+        let (token, record) = self.session(terms, &account, now)?;
+        let digest = record.digest;
+        let opening = self.parts.accounts.open_session(account.id, account.revision, record);
+        let opening = self.change(opening, move |opening, cache| {
+            cache.invalidate(&digest);
+            match opening {
+                Ok(SessionOpening::Opened { removed }) => removed.iter().for_each(|digest| cache.invalidate(digest)),
+                Ok(SessionOpening::Stale) => {}
+                Err(_) => cache.invalidate_all(),
+            }
+        });
+        match opening.await? {
+            SessionOpening::Opened { .. } => {}
+            // Disabled, or given another password, since it was looked up.
+            SessionOpening::Stale => return Err(AccountError::WrongLogin),
+        }
+        if self.parts.hashing.is_outdated(&hash) {
+            self.renew_hash(&account, password).await;
+        }
+        Ok(token)
+    }
+
+    /// Best effort: the old hash is still good, and the next login tries again.
+    async fn renew_hash(&self, account: &Account, password: Password) {
+        let Ok(password) = NewPassword::new(password) else { return };
+        let Ok(hash) = self.hashing(self.parts.hashing.hash(password)).await else { return };
+        let rehash = self.parts.accounts.rehash(account.token_api.clone(), account.id, account.revision, hash);
+        if let Err(error) = self.within(rehash).await {
+            tracing::debug!(%error, "a password keeps its old hash");
+        }
+    }
+
+    fn session(
+        &self,
+        terms: &AccountTerms,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<(RawToken, Record), AccountError> {
+        let issued_at = now.truncated_to_seconds();
+        let mut record = Record {
+            digest: TokenDigest::from_bytes([0; 32]),
+            id: TokenId::from_uuid(Uuid::new_v4()),
+            token_api: terms.token_api.to_string(),
+            kind: RecordKind::Session,
+            origin: None,
+            identity: account.identity(),
+            name: None,
+            hint: None,
+            issued_at,
+            expires_at: Some(issued_at.after(terms.session)),
+            last_used_at: None,
+        };
+        let token = self.parts.signed.sign(terms.algorithm, &record)?;
+        record.digest = self.parts.pepper.digest(CredentialSort::SignedToken, token.expose().as_bytes());
+        Ok((token, record))
+    }
+
+    async fn issue_key(
+        &self,
+        terms: &AccountTerms,
+        caller: &Caller,
+        name: String,
+        now: Timestamp,
+    ) -> Result<AccountOutcome, AccountError> {
+        let key = self.parts.opaque.mint(&terms.format)?;
+        let record = Record {
+            digest: self.parts.pepper.digest(CredentialSort::OpaqueToken, key.expose().as_bytes()),
+            id: TokenId::from_uuid(Uuid::new_v4()),
+            token_api: terms.token_api.to_string(),
+            kind: RecordKind::ApiKey,
+            origin: None,
+            identity: caller.token.identity(),
+            name: Some(name),
+            hint: Some(terms.format.hint(&key, HINT_CHARS)),
+            issued_at: now.truncated_to_seconds(),
+            expires_at: None,
+            last_used_at: None,
+        };
+        let digest = record.digest;
+        // If the account is disabled meanwhile, its session is removed in the same step, and nothing vouches any more.
+        let issue = self.parts.store.issue(Voucher::Record(caller.digest), record.clone(), Place::Beside, now);
+        match self.change(issue, move |_, cache| cache.invalidate(&digest)).await? {
+            Issue::Issued { .. } => Ok(AccountOutcome::KeyIssued { key, record: Box::new(record) }),
+            Issue::VoucherGone | Issue::VoucherSpent => self.gone(caller),
+            Issue::Taken(_) => Err(StoreError::Unavailable("it found no room beside other keys".into()).into()),
+        }
+    }
+
+    async fn list_keys(&self, caller: &Caller, now: Timestamp) -> Result<AccountOutcome, AccountError> {
+        match self
+            .within(self.parts.store.owned(
+                Voucher::Record(caller.digest),
+                caller.owner_at(caller.token.token_api()),
+                now,
+            ))
+            .await?
+        {
+            Some(keys) => Ok(AccountOutcome::Keys(keys)),
+            None => self.gone(caller),
+        }
+    }
+
+    async fn revoke_key(&self, caller: &Caller, id: TokenId, now: Timestamp) -> Result<AccountOutcome, AccountError> {
+        let store = &self.parts.store;
+        let found = self.within(store.find_by_id(caller.token.token_api().to_string(), id)).await?;
+        let own = found.filter(|found| {
+            found.record.kind.sort() == RecordSort::ApiKey
+                && found.record.owner() == caller.owner_at(caller.token.token_api())
+        });
+        match own {
+            Some(Listed { record, retired_at: None }) => {
+                let digest = record.digest;
+                let removal = store.remove(Voucher::Record(caller.digest), digest, Afterlife::Retired, now);
+                match self.change(removal, move |_, cache| cache.invalidate(&digest)).await? {
+                    Removal::Removed => Ok(AccountOutcome::KeyRevoked),
+                    Removal::Absent => {
+                        // Somebody else was quicker.
+                        self.within(store.settle()).await?;
+                        Ok(AccountOutcome::KeyRevoked)
+                    }
+                    Removal::VoucherGone => self.gone(caller),
+                }
+            }
+            Some(_) => {
+                // Before it is said, no instance accepts it any more, whoever retired it and however long ago.
+                self.within(store.settle()).await?;
+                Ok(AccountOutcome::KeyRevoked)
+            }
+            None => Err(AccountError::NoSuchKey),
+        }
+    }
+
+    /// Makes an account: an administrator's doing, open registration or not.
+    ///
+    /// # Errors
+    ///
+    /// The username or the email address is taken, or the store or the pool cannot do it.
+    pub async fn add(
+        &self,
+        token_api: String,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<Account, AccountError> {
+        let Registration { username, email, password, full_name } = registration;
+        let hash = self.hashing(self.parts.hashing.hash(password)).await?;
+        let account = Account {
+            id: AccountId::from_uuid(Uuid::new_v4()),
+            token_api,
+            username,
+            email,
+            full_name,
+            created_at: now.truncated_to_seconds(),
+            is_disabled: false,
+            revision: 0,
+        };
+        match self.within(self.parts.accounts.register(account.clone(), hash)).await? {
+            Registered::Registered => Ok(account),
+            Registered::UsernameTaken => Err(AccountError::UsernameTaken),
+            Registered::EmailTaken => Err(AccountError::EmailTaken),
+        }
+    }
+
+    /// At most `limit` accounts (0: all), oldest first: for an administrator.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell.
+    pub async fn list(&self, token_api: Option<String>, limit: usize) -> Result<Vec<Account>, StoreError> {
+        self.within(self.parts.accounts.accounts(token_api, limit)).await
+    }
+
+    /// Shuts an account out. When this has returned `Some`, its sessions and keys are accepted by nobody any more. `None`: there
+    /// is no such account.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell or cannot do it. It can be repeated.
+    pub async fn disable(
+        &self,
+        token_api: &str,
+        username: &Username,
+        now: Timestamp,
+    ) -> Result<Option<AccountId>, AccountError> {
+        let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
+        let removal = self.parts.accounts.disable(token_api.to_owned(), id, now);
+        Ok(self.change(removal, forget_named).await?.map(|_| id))
+    }
+
+    /// Lets an account in again. Its sessions and keys do not come back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::disable`].
+    pub async fn enable(&self, token_api: &str, username: &Username) -> Result<Option<AccountId>, AccountError> {
+        let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
+        let is_there = self.within(self.parts.accounts.enable(token_api.to_owned(), id)).await?;
+        Ok(is_there.then_some(id))
+    }
+
+    /// Gives an account another password, and ends its sessions. Its keys stay.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::disable`], or the pool cannot hash it.
+    pub async fn set_password(
+        &self,
+        token_api: &str,
+        username: &Username,
+        password: NewPassword,
+    ) -> Result<Option<AccountId>, AccountError> {
+        let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
+        let hash: PasswordHash = self.hashing(self.parts.hashing.hash(password)).await?;
+        let removal = self.parts.accounts.set_password(token_api.to_owned(), id, hash);
+        Ok(self.change(removal, forget_named).await?.map(|_| id))
+    }
+
+    async fn id_of(&self, token_api: &str, username: &Username) -> Result<Option<AccountId>, StoreError> {
+        Ok(self.by_username(token_api, username).await?.map(|found| found.account.id))
+    }
+
+    async fn by_username(&self, token_api: &str, username: &Username) -> Result<Option<Credentials>, StoreError> {
+        self.within(self.parts.accounts.account_by_username(token_api.to_owned(), username.folded())).await
+    }
+
+    fn gone(&self, caller: &Caller) -> Result<AccountOutcome, AccountError> {
+        self.parts.cache.invalidate(&caller.digest);
+        Err(AccountError::NoSession)
+    }
+
+    /// Makes a change to its end, and tells the cache what came of it.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+        tell: impl FnOnce(&Result<T, StoreError>, &TokenCache) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let cache = Arc::clone(&self.parts.cache);
+        to_its_end(self.parts.deadline, async move {
+            let outcome = change.await;
+            tell(&outcome, &cache);
+            outcome
+        })
+        .await
+    }
+
+    async fn within<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        tokio::time::timeout(self.parts.deadline, operation).await.unwrap_or(Err(StoreError::TimedOut))
+    }
+
+    async fn hashing<T>(
+        &self,
+        computation: impl Future<Output = Result<T, super::hashing::HashingError>>,
+    ) -> Result<T, AccountError> {
+        match tokio::time::timeout(HASHING_DEADLINE, computation).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(AccountError::Busy),
+        }
+    }
+}
+
+/// Tells the cache what a removal named. After an error it is unknown what is gone: nothing that is remembered counts any more.
+fn forget_named(removal: &Result<Option<Vec<TokenDigest>>, StoreError>, cache: &TokenCache) {
+    match removal {
+        Ok(removed) => removed.iter().flatten().for_each(|digest| cache.invalidate(digest)),
+        Err(_) => cache.invalidate_all(),
+    }
+}
+
+/// An attempt that is not settled counts until its window ends: the safe side.
+fn note_unsettled(settled: Result<(), StoreError>) {
+    if let Err(error) = settled {
+        tracing::warn!(%error, "what came of an attempt could not be counted");
+    }
+}
+
+/// Does the work whether or not somebody still waits for it.
+async fn on_its_own<T: Send + 'static>(
+    work: impl Future<Output = Result<T, AccountError>> + Send + 'static,
+) -> Result<T, AccountError> {
+    let broken = |_| StoreError::Unavailable("the work was broken off".into());
+    tokio::spawn(work).await.map_err(broken)?
+}

@@ -1,0 +1,186 @@
+//! Who may try a password, and how often.
+//!
+//! Failures are counted in windows of 15 minutes, of three things:
+//!
+//! | of | limit | against |
+//! |---|---|---|
+//! | one account from one address | 5 | guessing |
+//! | one address, whatever the account | 50 | trying one password with every account |
+//! | one account from everywhere | none; from 50 on, an address that has never logged in to it may fail once instead of 5 times | guessing from many addresses |
+//!
+//! Nothing locks an account: whoever fails elsewhere, its owner's own address keeps its five attempts, and an address that is
+//! new keeps one. An address is that of the connection, an IPv6 one its /64, which is what one household or host has. A success
+//! clears the account's counter of that address, and has the address remembered.
+//!
+//! Accounts are counted by the name that is typed, folded: every spelling of one shares a counter (cf. CVE-2025-24806), and
+//! one that is not there is counted like one that is, so that nothing tells the two apart.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+
+use super::counters::{Allowance, CounterKey, Counters, Reservation, Settlement};
+use crate::domain::Timestamp;
+use crate::domain::account::fold;
+use crate::tokens::keyring::SecretBytes;
+use crate::tokens::store::StoreError;
+
+#[cfg(test)]
+mod tests;
+
+/// How long failures count.
+pub const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Failures of one account from one address.
+pub const PAIR_LIMIT: u32 = 5;
+/// Failures from one address.
+pub const ADDRESS_LIMIT: u32 = 50;
+/// Failures of one account from which on strangers are slowed.
+pub const ACCOUNT_SUSPECT: u32 = 50;
+/// What a stranger then has in the place of [`PAIR_LIMIT`].
+pub const STRANGER_LIMIT: u32 = 1;
+/// Registrations from one address, tried or done.
+pub const REGISTRATION_LIMIT: u32 = 20;
+/// In so long.
+pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Where a call comes from, as far as it is counted: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientGroup(IpAddr);
+
+impl From<IpAddr> for ClientGroup {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+            v4 => v4,
+        })
+    }
+}
+
+/// The limits, over whoever counts.
+pub(super) struct Throttle {
+    counters: Arc<dyn Counters>,
+    key: hmac::Key,
+}
+
+/// Leave to try one password, once. To be settled whatever comes of it.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pair: CounterKey,
+    address: CounterKey,
+    account: CounterKey,
+}
+
+/// Leave to register an account. To be settled whatever comes of it.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct RegistrationAttempt(CounterKey);
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Try {
+    /// The password was right.
+    Passed,
+    /// It was wrong, or there is nobody to log in.
+    Failed,
+    /// It was not tried.
+    Void,
+}
+
+/// Not now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany {
+    pub(super) retry_after: Duration,
+}
+
+impl Throttle {
+    /// `key` keeps what is counted out of the counters' sight.
+    pub(super) fn new(counters: Arc<dyn Counters>, key: &SecretBytes) -> Self {
+        Self { counters, key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()) }
+    }
+
+    /// Whether a password may be tried.
+    pub(super) async fn admit(
+        &self,
+        token_api: &str,
+        username: &str,
+        client: ClientGroup,
+        now: Timestamp,
+    ) -> Result<Result<Attempt, TooMany>, StoreError> {
+        let folded = fold(username);
+        let account = self.name(&[b"account", token_api.as_bytes(), folded.as_bytes()]);
+        let address = self.name(&[b"address", &octets(client)]);
+        let pair = self.name(&[b"pair", &account.0, &address.0]);
+        let mut limit = PAIR_LIMIT;
+        if self.counters.spent(account, now).await? >= ACCOUNT_SUSPECT
+            && !self.counters.remembers(account, address, now).await?
+        {
+            limit = STRANGER_LIMIT;
+        }
+        let allowances = [(pair, limit), (address, ADDRESS_LIMIT), (account, u32::MAX)];
+        let allowances = allowances.map(|(key, limit)| Allowance { key, limit, window: WINDOW });
+        Ok(match self.counters.reserve(allowances.into(), now).await? {
+            Reservation::Reserved => Ok(Attempt { pair, address, account }),
+            Reservation::Refused { retry_after } => Err(TooMany { retry_after }),
+        })
+    }
+
+    /// Says what came of an attempt.
+    pub(super) async fn settle(&self, attempt: Attempt, outcome: Try, now: Timestamp) -> Result<(), StoreError> {
+        let Attempt { pair, address, account } = attempt;
+        let (of_pair, of_others) = match outcome {
+            Try::Passed => (Settlement::Cleared, Settlement::Returned),
+            Try::Failed => (Settlement::Spent, Settlement::Spent),
+            Try::Void => (Settlement::Returned, Settlement::Returned),
+        };
+        let settlements = vec![(pair, of_pair), (address, of_others), (account, of_others)];
+        self.counters.settle(settlements, now).await?;
+        if outcome == Try::Passed {
+            self.counters.remember(account, address, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether an account may be registered. To be settled whatever comes of it.
+    pub(super) async fn admit_registration(
+        &self,
+        client: ClientGroup,
+        now: Timestamp,
+    ) -> Result<Result<RegistrationAttempt, TooMany>, StoreError> {
+        let key = self.name(&[b"registration", &octets(client)]);
+        let allowance = Allowance { key, limit: REGISTRATION_LIMIT, window: REGISTRATION_WINDOW };
+        Ok(match self.counters.reserve(vec![allowance], now).await? {
+            Reservation::Refused { retry_after } => Err(TooMany { retry_after }),
+            Reservation::Reserved => Ok(RegistrationAttempt(key)),
+        })
+    }
+
+    /// Says what came of a registration: one that was not tried does not count.
+    pub(super) async fn settle_registration(
+        &self,
+        attempt: RegistrationAttempt,
+        outcome: Try,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let settlement = if outcome == Try::Void { Settlement::Returned } else { Settlement::Spent };
+        self.counters.settle(vec![(attempt.0, settlement)], now).await
+    }
+
+    fn name(&self, parts: &[&[u8]]) -> CounterKey {
+        let mut mac = hmac::Context::with_key(&self.key);
+        for part in parts {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        CounterKey(mac.sign().as_ref().first_chunk::<16>().copied().unwrap_or_default())
+    }
+}
+
+fn octets(client: ClientGroup) -> Vec<u8> {
+    match client.0 {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}

@@ -1,0 +1,146 @@
+//! The limits, at their edges.
+
+use super::super::counters::MemoryCounters;
+use super::*;
+
+fn throttle() -> Throttle {
+    Throttle::new(Arc::new(MemoryCounters::default()), &SecretBytes::new([9; 32]))
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_unix_millis(1_000_000).after(Duration::from_secs(seconds))
+}
+
+fn from(address: &str) -> ClientGroup {
+    address.parse::<IpAddr>().unwrap().into()
+}
+
+impl Throttle {
+    async fn attempt(&self, username: &str, client: &str, outcome: Try, now: Timestamp) -> Result<(), Duration> {
+        match self.admit("accounts", username, from(client), now).await.unwrap() {
+            Ok(attempt) => {
+                self.settle(attempt, outcome, now).await.unwrap();
+                Ok(())
+            }
+            Err(TooMany { retry_after }) => Err(retry_after),
+        }
+    }
+
+    /// How many failures in a row are admitted.
+    async fn failures(&self, username: &str, client: &str) -> usize {
+        let mut admitted = 0;
+        while admitted < 1000 && self.attempt(username, client, Try::Failed, at(0)).await.is_ok() {
+            admitted += 1;
+        }
+        admitted
+    }
+}
+
+#[tokio::test]
+async fn five_failures_and_then_the_end_of_the_window_whatever_the_spelling() {
+    let throttle = throttle();
+    for spelling in ["alice", "Alice", "ALICE", "aLiCe", "alicE"] {
+        assert_eq!(throttle.attempt(spelling, "192.0.2.1", Try::Failed, at(0)).await, Ok(()));
+    }
+    for spelling in ["alice", "ALICE"] {
+        let refused = Err(WINDOW - Duration::from_secs(60));
+        assert_eq!(throttle.attempt(spelling, "192.0.2.1", Try::Passed, at(60)).await, refused);
+    }
+    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(15 * 60)).await, Ok(()));
+    // Another address, another account and another token API have their own.
+    assert_eq!(throttle.attempt("alice", "192.0.2.2", Try::Failed, at(60)).await, Ok(()));
+    assert_eq!(throttle.attempt("bob", "192.0.2.1", Try::Failed, at(60)).await, Ok(()));
+    assert!(throttle.admit("other", "alice", from("192.0.2.1"), at(60)).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_counted_like_any_other() {
+    let throttle = throttle();
+    let long = "x".repeat(60_000);
+    for username in ["nobody", "", "not a name\n", &long] {
+        assert_eq!(throttle.failures(username, "192.0.2.1").await, 5);
+    }
+}
+
+#[tokio::test]
+async fn successes_and_what_was_not_tried_do_not_count() {
+    let throttle = throttle();
+    for _ in 0..200 {
+        for outcome in [Try::Passed, Try::Void] {
+            assert_eq!(throttle.attempt("alice", "192.0.2.1", outcome, at(0)).await, Ok(()));
+        }
+    }
+    // A success forgives the failures before it.
+    for _ in 0..20 {
+        for outcome in [Try::Failed, Try::Failed, Try::Passed] {
+            let _ = throttle.attempt("alice", "192.0.2.9", outcome, at(0)).await;
+        }
+    }
+    assert_eq!(throttle.failures("alice", "192.0.2.9").await, 5);
+}
+
+#[tokio::test]
+async fn attempts_at_the_same_time_share_the_limit() {
+    let throttle = throttle();
+    let mut attempts = Vec::new();
+    for _ in 0..5 {
+        attempts.push(throttle.admit("accounts", "alice", from("192.0.2.1"), at(0)).await.unwrap().unwrap());
+    }
+    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Err(Duration::from_secs(1)));
+    for attempt in attempts {
+        throttle.settle(attempt, Try::Failed, at(0)).await.unwrap();
+    }
+    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Err(WINDOW));
+}
+
+#[tokio::test]
+async fn one_address_has_fifty_failures_with_all_accounts_together() {
+    let throttle = throttle();
+    let mut admitted = 0;
+    for account in 0..20 {
+        admitted += throttle.failures(&format!("user{account}"), "2001:db8::1").await;
+    }
+    assert_eq!(admitted, 50);
+    // The rest of its /64 is the same one, its neighbour is another.
+    assert_eq!(throttle.failures("other", "2001:db8::ffff:2").await, 0);
+    assert_eq!(throttle.failures("other", "2001:db8:0:1::1").await, 5);
+    assert_eq!(from("::ffff:192.0.2.1"), from("192.0.2.1"));
+    assert_ne!(from("192.0.2.1"), from("192.0.2.2"));
+}
+
+#[tokio::test]
+async fn whoever_fails_elsewhere_the_owner_gets_in() {
+    let throttle = throttle();
+    assert_eq!(throttle.attempt("alice", "198.51.100.1", Try::Passed, at(0)).await, Ok(()));
+    let mut admitted = Vec::new();
+    for host in 0..200 {
+        admitted.push(throttle.failures("alice", &format!("192.0.2.{host}")).await);
+    }
+    // Five each, until the account is under suspicion; then one each.
+    assert_eq!(admitted[..10], [5; 10]);
+    assert_eq!(admitted[10..], [1; 190]);
+    // Where the owner has logged in before there are five, and elsewhere one is enough for the right password.
+    assert_eq!(throttle.failures("alice", "198.51.100.1").await, 5);
+    assert_eq!(throttle.attempt("alice", "203.0.113.1", Try::Passed, at(0)).await, Ok(()));
+    assert_eq!(throttle.failures("alice", "203.0.113.1").await, 5);
+}
+
+#[tokio::test]
+async fn registrations_are_limited_by_address() {
+    let throttle = throttle();
+    let register = async |client, outcome, now| match throttle.admit_registration(from(client), now).await.unwrap() {
+        Ok(attempt) => {
+            throttle.settle_registration(attempt, outcome, now).await.unwrap();
+            Ok(())
+        }
+        Err(TooMany { retry_after }) => Err(retry_after),
+    };
+    for _ in 0..10 {
+        for outcome in [Try::Void, Try::Passed, Try::Failed] {
+            assert_eq!(register("192.0.2.1", outcome, at(0)).await, Ok(()));
+        }
+    }
+    assert_eq!(register("192.0.2.1", Try::Passed, at(0)).await, Err(REGISTRATION_WINDOW));
+    assert_eq!(register("192.0.2.2", Try::Passed, at(0)).await, Ok(()));
+    assert_eq!(register("192.0.2.1", Try::Passed, at(3600)).await, Ok(()));
+}

@@ -1,0 +1,159 @@
+//! What a credential costs before it is known to be good, and whose it must be.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::domain::{Identity, Owner, RecordKind, Timestamp, TokenId};
+use crate::tokens::keyring::SecretBytes;
+use crate::tokens::lease::Lease;
+use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat};
+use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, StoreFuture, Voucher};
+
+/// Has one record, and counts how often it is asked.
+struct Counting {
+    record: Record,
+    finds: AtomicUsize,
+}
+
+fn not_asked<T: Send + 'static>() -> StoreFuture<T> {
+    Box::pin(std::future::ready(Err(StoreError::Unavailable("nobody asks for this here".into()))))
+}
+
+impl Store for Counting {
+    fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>> {
+        self.finds.fetch_add(1, Ordering::SeqCst);
+        let found = (digest == self.record.digest).then(|| self.record.clone());
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn find_by_id(&self, _: String, _: TokenId) -> StoreFuture<Option<Listed>> {
+        not_asked()
+    }
+
+    fn issue(&self, _: Voucher, _: Record, _: Place, _: Timestamp) -> StoreFuture<Issue> {
+        not_asked()
+    }
+
+    fn provision(&self, _: Record) -> StoreFuture<()> {
+        not_asked()
+    }
+
+    fn owned(&self, _: Voucher, _: Owner, _: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
+        not_asked()
+    }
+
+    fn remove(&self, _: Voucher, _: TokenDigest, _: Afterlife, _: Timestamp) -> StoreFuture<Removal> {
+        not_asked()
+    }
+
+    fn remove_owned(&self, _: Voucher, _: Owner, _: Afterlife, _: Timestamp) -> StoreFuture<Option<Vec<TokenDigest>>> {
+        not_asked()
+    }
+
+    fn settle(&self) -> StoreFuture<()> {
+        not_asked()
+    }
+
+    fn browse(&self, _: Filter) -> StoreFuture<Vec<Record>> {
+        not_asked()
+    }
+
+    fn touch(&self, _: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()> {
+        not_asked()
+    }
+
+    fn purge(&self, _: Timestamp, _: usize) -> StoreFuture<usize> {
+        not_asked()
+    }
+
+    fn check(&self) -> StoreFuture<()> {
+        not_asked()
+    }
+}
+
+struct Bench {
+    store: Arc<Counting>,
+    authenticator: Authenticator,
+    token: String,
+}
+
+fn format(prefix: &str) -> OpaqueFormat {
+    OpaqueFormat { prefix: prefix.into(), alphabet: Alphabet::Base62 }
+}
+
+fn apis(token_api: &str) -> OpaqueApis {
+    OpaqueApis::new(vec![OpaqueApi { token_api: token_api.into(), format: format("sk-"), takes_api_key_field: false }])
+}
+
+fn bench() -> Bench {
+    let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
+    let opaque = Arc::new(OpaqueTokens::new([&pepper.opaque_key()]));
+    let token = opaque.mint(&format("sk-")).unwrap().expose().to_owned();
+    let identity = Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None };
+    let record = Record {
+        digest: pepper.digest(CredentialSort::OpaqueToken, token.as_bytes()),
+        id: TokenId::from_uuid(uuid::Uuid::nil()),
+        token_api: "platform".into(),
+        kind: RecordKind::ApiKey,
+        origin: None,
+        identity,
+        name: None,
+        hint: None,
+        issued_at: Timestamp::from_unix_millis(0),
+        expires_at: None,
+        last_used_at: None,
+    };
+    let store = Arc::new(Counting { record, finds: AtomicUsize::new(0) });
+    let signed = Arc::new(SignedTokens::new("keyward".into(), []).unwrap());
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
+    let deadline = Duration::from_secs(10);
+    let authenticator =
+        Authenticator::new(cache, Arc::clone(&store) as Arc<dyn Store>, signed, opaque, pepper, deadline);
+    Bench { store, authenticator, token }
+}
+
+impl Bench {
+    async fn check(&self, apis: &OpaqueApis, token: &str) -> Result<Caller, Refused> {
+        let form = apis.form_of(token.as_bytes());
+        let digest = self.authenticator.digest(form.sort(), token.as_bytes());
+        let now = clock::read();
+        let verdict = match self.authenticator.recall(form, digest, now) {
+            Some(verdict) => verdict,
+            None => self.authenticator.check(form, token.as_bytes(), digest, now).await.unwrap(),
+        };
+        match verdict {
+            Verdict::Passed(caller) => Ok(caller),
+            Verdict::Refused(refused) => Err(refused),
+        }
+    }
+
+    fn finds(&self) -> usize {
+        self.store.finds.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_keys_asks_the_store_nothing() {
+    let (bench, apis) = (bench(), apis("platform"));
+    for number in 0..1000 {
+        let made_up = format!("sk-{number:033}");
+        assert!(matches!(bench.check(&apis, &made_up).await, Err(Refused::MadeUp)), "{made_up}");
+    }
+    for garbage in ["", "x", "sk-", "ey", "eyJhbGciOiJIUzI1NiJ9.e30.x", "sk-\u{e9}"] {
+        assert!(bench.check(&apis, garbage).await.is_err(), "{garbage}");
+    }
+    assert_eq!(bench.finds(), 0);
+    assert_eq!(bench.check(&apis, &bench.token).await.unwrap().token.subject(), "ann");
+    bench.check(&apis, &bench.token).await.unwrap();
+    assert_eq!(bench.finds(), 1, "and a good one is remembered");
+}
+
+#[tokio::test]
+async fn a_key_is_good_only_for_the_token_api_that_has_its_prefix_now() {
+    let (bench, other) = (bench(), apis("other"));
+    assert!(matches!(bench.check(&other, &bench.token).await, Err(Refused::OtherTokenApi)));
+    bench.check(&apis("platform"), &bench.token).await.unwrap();
+    assert!(matches!(bench.check(&other, &bench.token).await, Err(Refused::OtherTokenApi)), "remembered, too");
+    // Without its prefix it is no key at all, and no JWT.
+    assert!(matches!(bench.check(&OpaqueApis::default(), &bench.token).await, Err(Refused::Signature(_))));
+}

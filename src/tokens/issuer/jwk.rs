@@ -1,0 +1,413 @@
+//! The keys of an issuer: a JWK set (RFC 7517) is read, and each key in it is good for its own algorithms only.
+//!
+//! A set is judged key by key: one that cannot be used is passed over, with the reason, and spoils no other. What the set as a
+//! whole promises wrongly (its form, its size) makes it no set, and whoever has an older one keeps that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
+use aws_lc_rs::{digest, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use crate::domain::{OutsideAlgorithm, json};
+
+/// The largest set that is read, in bytes. Those of the large providers have some 10 KiB.
+pub const MOST_BYTES: usize = 1024 * 1024;
+/// The most keys that a set may have.
+pub const MOST_KEYS: usize = 100;
+/// The shortest and the longest RSA modulus, in bits (RFC 7518, section 3.3, and what aws-lc verifies).
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// In bytes; an exponent of more is nobody's, and slow.
+const LONGEST_EXPONENT: usize = 4;
+/// In bytes.
+const LONGEST_KID: usize = 512;
+/// RFC 7518, section 3.2: as long as the hash.
+const SHORTEST_SECRET: usize = 32;
+
+/// One key, for as long as its issuer publishes it.
+pub struct Key {
+    kid: Option<Box<str>>,
+    /// What it verifies with, for each algorithm that it is good for.
+    means: Vec<(OutsideAlgorithm, Means)>,
+    /// SHA-256 over all that makes it this key: whether two are the same without comparing secrets.
+    mark: [u8; 32],
+    /// Its issuer has it no longer. Never goes back.
+    is_retired: AtomicBool,
+}
+
+enum Means {
+    Public(ParsedPublicKey),
+    /// Boxed, as it is twenty times as large, and rare.
+    Secret(Box<hmac::Key>),
+}
+
+impl Key {
+    /// The algorithm must be one that this key is good for, whatever the token says.
+    ///
+    /// # Errors
+    ///
+    /// Which of the two is wrong.
+    pub(super) fn verify(&self, algorithm: OutsideAlgorithm, message: &[u8], signature: &[u8]) -> Result<(), Mismatch> {
+        let (_, means) = self.means.iter().find(|(own, _)| *own == algorithm).ok_or(Mismatch::Algorithm)?;
+        match means {
+            Means::Public(key) => key.verify_sig(message, signature).map_err(|_| Mismatch::Signature),
+            Means::Secret(key) => hmac::verify(key, message, signature).map_err(|_| Mismatch::Signature),
+        }
+    }
+
+    /// Whether its issuer has it no longer.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
+    }
+}
+
+/// Why a key does not fit a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    Algorithm,
+    Signature,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// The keys that an issuer has at one time.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    by_kid: BTreeMap<Box<str>, Arc<Key>>,
+    all: Vec<Arc<Key>>,
+    /// A shared secret has no name, and whatever name a token gives means it.
+    is_secret: bool,
+    /// What was passed over, in words.
+    passed_over: Vec<String>,
+}
+
+/// What is no set of keys at all, in words that quote nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoKeySet(String);
+
+impl KeySet {
+    /// Reads a JWK set. `accepted`: the algorithms that the configuration allows; a key is good for those of them that its
+    /// type, and its own `alg`, allow too.
+    ///
+    /// # Errors
+    ///
+    /// When it is no JWK set, or too large.
+    pub fn read(text: &[u8], accepted: &[OutsideAlgorithm]) -> Result<Self, NoKeySet> {
+        let no_set = |words: String| Err(NoKeySet(words));
+        if text.len() > MOST_BYTES {
+            return no_set(format!("it has more than {MOST_BYTES} bytes"));
+        }
+        if text.trim_ascii().is_empty() {
+            return no_set("it is empty".into());
+        }
+        let document = json::parse(text).map_err(|fault| NoKeySet(fault.to_string()))?;
+        let Some(keys) = document.get("keys").and_then(Value::as_array) else {
+            return no_set("it is no JWK set: it has no list called \"keys\"".into());
+        };
+        if keys.len() > MOST_KEYS {
+            return no_set(format!("it has {} keys, more than {MOST_KEYS}", keys.len()));
+        }
+        let mut set = Self::default();
+        let mut ambiguous = Vec::new();
+        for (at, jwk) in keys.iter().enumerate() {
+            match read_key(jwk, accepted) {
+                Ok(key) => set.add(key, &mut ambiguous),
+                Err(reason) => set.passed_over.push(format!("key {}: {reason}", label(at, jwk))),
+            }
+        }
+        for kid in ambiguous {
+            // Which of them a token means cannot be told, so it means none.
+            set.by_kid.remove(&kid);
+            set.all.retain(|key| key.kid.as_ref() != Some(&kid));
+            set.passed_over.push(format!("several keys are called {kid:?}"));
+        }
+        Ok(set)
+    }
+
+    /// A shared secret, for HS256.
+    ///
+    /// # Errors
+    ///
+    /// When it is too short, or is a public key by mistake: then anybody could sign (cf. CVE-2016-10555).
+    pub fn secret(secret: &[u8]) -> Result<Self, NoKeySet> {
+        if secret.len() < SHORTEST_SECRET {
+            return Err(NoKeySet(format!(
+                "the secret has {} bytes; RFC 7518, section 3.2, asks for {SHORTEST_SECRET}",
+                secret.len()
+            )));
+        }
+        let start = secret.trim_ascii_start();
+        if start.starts_with(b"-----BEGIN") || start.starts_with(b"ssh-") || start.starts_with(b"{") {
+            return Err(NoKeySet("the file holds a key that may be public, not a shared secret".into()));
+        }
+        let key = Key {
+            kid: None,
+            means: vec![(OutsideAlgorithm::Hs256, Means::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret))))],
+            mark: mark(&[b"secret", secret]),
+            is_retired: AtomicBool::new(false),
+        };
+        Ok(Self { all: vec![Arc::new(key)], is_secret: true, ..Self::default() })
+    }
+
+    /// How many keys can be used.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether none can.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// What was passed over and why, in words that hold no key.
+    #[must_use]
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// The key that a token names. One that names none means the only one there is.
+    pub(super) fn select(&self, kid: Option<&str>) -> Option<&Arc<Key>> {
+        match kid {
+            Some(kid) if !self.is_secret => self.by_kid.get(kid),
+            _ => match self.all.as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
+        }
+    }
+
+    /// Keeps the keys that stay as they are, retires those that are gone, and says how many came and went.
+    pub(super) fn succeed(&mut self, before: &Self) -> (usize, usize) {
+        let same = |key: &Arc<Key>| before.all.iter().find(|old| old.mark == key.mark && old.kid == key.kid).cloned();
+        let mut kept = Vec::new();
+        for key in self.all.iter_mut().chain(self.by_kid.values_mut()) {
+            if let Some(old) = same(key) {
+                kept.push(old.mark);
+                *key = old;
+            }
+        }
+        let added = self.all.iter().filter(|key| !kept.contains(&key.mark)).count();
+        let mut removed = 0;
+        for old in before.all.iter().filter(|old| !kept.contains(&old.mark)) {
+            old.is_retired.store(true, Ordering::Release);
+            removed += 1;
+        }
+        (added, removed)
+    }
+
+    fn add(&mut self, key: Key, ambiguous: &mut Vec<Box<str>>) {
+        let key = Arc::new(key);
+        if let Some(kid) = &key.kid {
+            match self.by_kid.get(kid) {
+                // The same key twice is one key.
+                Some(other) if other.mark == key.mark => return,
+                Some(_) => {
+                    if !ambiguous.contains(kid) {
+                        ambiguous.push(kid.clone());
+                    }
+                    return;
+                }
+                None => {
+                    self.by_kid.insert(kid.clone(), Arc::clone(&key));
+                }
+            }
+        } else if self.all.iter().any(|other| other.kid.is_none() && other.mark == key.mark) {
+            return;
+        }
+        self.all.push(key);
+    }
+}
+
+/// What a key is called in the log: by its `kid` where that can be shown.
+fn label(at: usize, jwk: &Value) -> String {
+    match jwk.get("kid").and_then(Value::as_str) {
+        Some(kid) if kid.len() <= 64 => format!("{kid:?}"),
+        _ => format!("number {}", at + 1),
+    }
+}
+
+fn mark(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut mark = [0; 32];
+    for (to, from) in mark.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    mark
+}
+
+/// Reads one key; the error says why it is passed over.
+fn read_key(jwk: &Value, accepted: &[OutsideAlgorithm]) -> Result<Key, String> {
+    let jwk = jwk.as_object().ok_or("it is no object")?;
+    let text = |name: &str| match jwk.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(format!("its \"{name}\" is no string")),
+    };
+    let kty = text("kty")?.ok_or("it has no \"kty\"")?;
+    let kid = text("kid")?;
+    if kid.is_some_and(|kid| kid.is_empty() || kid.len() > LONGEST_KID) {
+        return Err(format!("its \"kid\" has not 1 to {LONGEST_KID} bytes"));
+    }
+    if text("use")?.is_some_and(|purpose| purpose != "sig") {
+        return Err("its \"use\" is not \"sig\"".into());
+    }
+    match jwk.get("key_ops") {
+        None => {}
+        Some(Value::Array(operations)) if operations.iter().any(|operation| operation == "verify") => {}
+        Some(_) => return Err("its \"key_ops\" do not hold \"verify\"".into()),
+    }
+    if ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|private| jwk.contains_key(*private)) {
+        return Err("it publishes its private half, so anybody could sign with it".into());
+    }
+    let (algorithms, material) = match kty {
+        "RSA" => (OutsideAlgorithm::RSA.as_slice(), Material::rsa(jwk)?),
+        "EC" => match text("crv")? {
+            Some("P-256") => (&[OutsideAlgorithm::Es256][..], Material::point(jwk, 32)?),
+            Some("P-384") => (&[OutsideAlgorithm::Es384][..], Material::point(jwk, 48)?),
+            _ => return Err("its curve is not one that is understood".into()),
+        },
+        "OKP" => match text("crv")? {
+            Some("Ed25519") => (&[OutsideAlgorithm::EdDsa][..], Material::bytes(jwk, "x", 32)?),
+            _ => return Err("its curve is not one that is understood".into()),
+        },
+        // A secret that is published is none, and one from an issuer is no business of a key set's.
+        "oct" => return Err("it is a shared secret, which has no place in a key set".into()),
+        _ => return Err("its type is not one that is understood".into()),
+    };
+    let pinned = match text("alg")? {
+        None => None,
+        Some(name) => Some(OutsideAlgorithm::named(name).ok_or("its \"alg\" is no signature that is understood")?),
+    };
+    let algorithms: Vec<_> = algorithms
+        .iter()
+        .copied()
+        .filter(|algorithm| pinned.is_none_or(|pinned| pinned == *algorithm) && accepted.contains(algorithm))
+        .collect();
+    if algorithms.is_empty() {
+        return Err("its algorithm does not fit its type, or is not accepted here".into());
+    }
+    let mut means = Vec::with_capacity(algorithms.len());
+    for algorithm in algorithms {
+        means.push((algorithm, Means::Public(material.parse(algorithm)?)));
+    }
+    let names: String = means.iter().map(|(algorithm, _)| algorithm.name()).collect();
+    let (first, second) = material.parts();
+    Ok(Key {
+        kid: kid.map(Into::into),
+        means,
+        mark: mark(&[kty.as_bytes(), names.as_bytes(), first, second]),
+        is_retired: AtomicBool::new(false),
+    })
+}
+
+/// The bytes of a public key.
+enum Material {
+    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    Plain(Vec<u8>),
+}
+
+impl Material {
+    fn rsa(jwk: &Map<String, Value>) -> Result<Self, String> {
+        let number = |name: &str| {
+            let bytes = base64url(jwk, name)?;
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            bytes
+                .get(zeros..)
+                .filter(|bytes| !bytes.is_empty())
+                .map(<[u8]>::to_vec)
+                .ok_or(format!("its \"{name}\" is 0"))
+        };
+        let (modulus, exponent) = (number("n")?, number("e")?);
+        let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+        if !RSA_BITS.contains(&bits) {
+            return Err(format!("it has {bits} bits, not {} to {}", RSA_BITS.start(), RSA_BITS.end()));
+        }
+        let is_odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last % 2 == 1);
+        // With an exponent of 1 every message is its own signature.
+        if !is_odd(&modulus) || !is_odd(&exponent) || exponent == [1] || exponent.len() > LONGEST_EXPONENT {
+            return Err("its numbers are not those of an RSA key".into());
+        }
+        Ok(Self::Rsa { modulus, exponent })
+    }
+
+    /// An uncompressed point: 0x04 ‖ x ‖ y (SEC 1, section 2.3.3), each coordinate at its full length (RFC 7518, section
+    /// 6.2.1.2).
+    fn point(jwk: &Map<String, Value>, length: usize) -> Result<Self, String> {
+        let mut point = vec![0x04];
+        for name in ["x", "y"] {
+            let coordinate = base64url(jwk, name)?;
+            if coordinate.len() != length {
+                return Err(format!("its \"{name}\" has {} bytes, not {length}", coordinate.len()));
+            }
+            point.extend(coordinate);
+        }
+        Ok(Self::Plain(point))
+    }
+
+    fn bytes(jwk: &Map<String, Value>, name: &str, length: usize) -> Result<Self, String> {
+        let bytes = base64url(jwk, name)?;
+        if bytes.len() == length {
+            Ok(Self::Plain(bytes))
+        } else {
+            Err(format!("its \"{name}\" has {} bytes, not {length}", bytes.len()))
+        }
+    }
+
+    fn parse(&self, algorithm: OutsideAlgorithm) -> Result<ParsedPublicKey, String> {
+        let rejected = |_| "it is no point of its curve, or not a key at all".to_owned();
+        match self {
+            Self::Rsa { modulus, exponent } => {
+                let parameters = rsa_parameters(algorithm).ok_or("its algorithm does not fit its type")?;
+                RsaPublicKeyComponents { n: modulus, e: exponent }.to_parsed_public_key(parameters).map_err(rejected)
+            }
+            Self::Plain(bytes) => match algorithm {
+                OutsideAlgorithm::Es256 => ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, bytes),
+                OutsideAlgorithm::Es384 => ParsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, bytes),
+                OutsideAlgorithm::EdDsa => ParsedPublicKey::new(&signature::ED25519, bytes),
+                _ => return Err("its algorithm does not fit its type".into()),
+            }
+            .map_err(rejected),
+        }
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        match self {
+            Self::Rsa { modulus, exponent } => (modulus, exponent),
+            Self::Plain(bytes) => (bytes, &[]),
+        }
+    }
+}
+
+fn rsa_parameters(algorithm: OutsideAlgorithm) -> Option<&'static RsaParameters> {
+    Some(match algorithm {
+        OutsideAlgorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        OutsideAlgorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        OutsideAlgorithm::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+        OutsideAlgorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
+        OutsideAlgorithm::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
+        OutsideAlgorithm::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
+        OutsideAlgorithm::Hs256 | OutsideAlgorithm::Es256 | OutsideAlgorithm::Es384 | OutsideAlgorithm::EdDsa => {
+            return None;
+        }
+    })
+}
+
+fn base64url(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
+    let text = jwk.get(name).and_then(Value::as_str).ok_or(format!("it has no \"{name}\""))?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("its \"{name}\" is not base64url"))
+}

@@ -1,0 +1,170 @@
+//! All issuers of one configuration, and the tokens of theirs that were verified lately.
+//!
+//! The memory is one of positive answers only, bounded, keyed by the token's digest; what is in it counts while it
+//! [stands](Outside::stands), so a key that is gone takes its tokens with it. A configuration has a set of its own: what was
+//! verified under another one is not in it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use quick_cache::UnitWeighter;
+use quick_cache::sync::DefaultLifecycle;
+
+use super::{Issuer, IssuerUnavailable, Judgement, Outside, OutsideFault, RingHealth, compact, ring};
+use crate::domain::{Moment, TokenDigest};
+use crate::tokens::cache::DigestHasher;
+use crate::tokens::keyring::{CredentialSort, Pepper};
+
+/// The answer to "is this outside token good?".
+#[derive(Clone, Debug)]
+pub enum OutsideVerdict {
+    /// Yes, and this is who holds it.
+    Passed(Arc<Outside>),
+    /// No.
+    Refused(OutsideFault),
+    /// It is a JWT of nobody whom the configuration knows. To be refused, unless it is one of our own.
+    Foreign,
+}
+
+type Memory = quick_cache::sync::Cache<
+    TokenDigest,
+    Arc<Outside>,
+    UnitWeighter,
+    DigestHasher,
+    DefaultLifecycle<TokenDigest, Arc<Outside>>,
+>;
+
+/// The issuers, and what is remembered of their tokens.
+pub struct IssuerSet {
+    issuers: Vec<Arc<Issuer>>,
+    pepper: Arc<Pepper>,
+    memory: Memory,
+    longest_token: usize,
+}
+
+impl IssuerSet {
+    /// `capacity`: how many tokens are remembered at most; `longest_token`: in bytes. No two issuers may have the same `iss`:
+    /// the second would never be asked.
+    #[must_use]
+    pub fn new(issuers: Vec<Arc<Issuer>>, pepper: Arc<Pepper>, capacity: usize, longest_token: usize) -> Self {
+        let memory =
+            Memory::with(capacity.min(1024), capacity as u64, UnitWeighter, DigestHasher, DefaultLifecycle::default());
+        Self { issuers, pepper, memory, longest_token }
+    }
+
+    /// Takes the place of `before`: tokens of issuers that are not in this set as they were are dead in every copy.
+    pub fn succeed(&self, before: &Self) {
+        for issuer in &before.issuers {
+            if !self.issuers.iter().any(|own| Arc::ptr_eq(own, issuer)) {
+                issuer.is_retired.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// The issuers, in the order of the configuration.
+    #[must_use]
+    pub fn issuers(&self) -> &[Arc<Issuer>] {
+        &self.issuers
+    }
+
+    /// How the keys of each issuer are at `now`, by its name.
+    pub fn health(&self, now: Instant) -> impl Iterator<Item = (&Arc<str>, RingHealth)> {
+        self.issuers.iter().map(move |issuer| (issuer.name(), issuer.ring().health(now)))
+    }
+
+    /// What a token is known by: as any JWT, of whomever.
+    #[must_use]
+    pub fn digest(&self, token: &[u8]) -> TokenDigest {
+        self.pepper.digest(CredentialSort::SignedToken, token)
+    }
+
+    /// What is remembered, and still stands: the hit path, without a signature check.
+    ///
+    /// # Errors
+    ///
+    /// When the keys of its issuer have become too old to say.
+    pub fn recall(&self, digest: &TokenDigest, now: Moment) -> Result<Option<Arc<Outside>>, IssuerUnavailable> {
+        let Some(outside) = self.memory.get(digest) else { return Ok(None) };
+        if outside.stands(now)? {
+            return Ok(Some(outside));
+        }
+        self.memory.remove(digest);
+        Ok(None)
+    }
+
+    /// The whole check, for a token that is not remembered. The issuer is chosen by the unverified `iss`, which must then turn
+    /// out to be signed. Waits at most [`MISS_PATIENCE`](super::ring::MISS_PATIENCE), and only for a key that is not here.
+    ///
+    /// # Errors
+    ///
+    /// When the keys of its issuer are not here, so that nothing can be said.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is half done when it is dropped.
+    pub async fn check(
+        &self,
+        token: &[u8],
+        digest: TokenDigest,
+        now: Moment,
+    ) -> Result<OutsideVerdict, IssuerUnavailable> {
+        let refused = |fault| Ok(OutsideVerdict::Refused(fault));
+        if token.len() > self.longest_token {
+            return refused(OutsideFault::Malformed("it is too long"));
+        }
+        let Ok(token) = std::str::from_utf8(token) else {
+            return refused(OutsideFault::Malformed("it is not ASCII"));
+        };
+        let token = match compact::read(token) {
+            Ok(token) => token,
+            Err(fault) => return refused(fault),
+        };
+        let Some(iss) = token.claims.get("iss").and_then(serde_json::Value::as_str) else {
+            return Ok(OutsideVerdict::Foreign);
+        };
+        let Some(issuer) = self.issuers.iter().find(|issuer| issuer.settings().issuer == iss) else {
+            return Ok(OutsideVerdict::Foreign);
+        };
+        let mut judgement = issuer.judge(&token, now);
+        if matches!(judgement, Judgement::KeyMissing | Judgement::Unavailable) {
+            issuer.ring().missed(ring::now()).await;
+            // The keys may be younger than `now`; the calendar is still read once per exchange.
+            judgement = issuer.judge(&token, now);
+        }
+        match judgement {
+            Judgement::Passed(outside) => {
+                self.memory.insert(digest, Arc::clone(&outside));
+                Ok(OutsideVerdict::Passed(outside))
+            }
+            Judgement::Refused(fault) => refused(fault),
+            Judgement::KeyMissing => refused(OutsideFault::UnknownKey),
+            Judgement::Unavailable => Err(issuer.unavailable(ring::now())),
+        }
+    }
+
+    /// [`recall`](Self::recall), or else [`check`](Self::check): for whoever has no digest at hand.
+    ///
+    /// # Errors
+    ///
+    /// As those two.
+    pub async fn verify(&self, token: &[u8], now: Moment) -> Result<OutsideVerdict, IssuerUnavailable> {
+        let digest = self.digest(token);
+        match self.recall(&digest, now)? {
+            Some(outside) => Ok(OutsideVerdict::Passed(outside)),
+            None => self.check(token, digest, now).await,
+        }
+    }
+
+    /// How many tokens are remembered now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

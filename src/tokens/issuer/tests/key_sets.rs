@@ -1,0 +1,183 @@
+//! Key sets with something wrong in them: what cannot be used is not, and what can is all the same.
+
+use super::*;
+
+const ALL: &[OutsideAlgorithm] = &OutsideAlgorithm::PUBLIC;
+
+/// Whether a key is used when it stands beside a good one, which must always be used.
+fn is_used(jwk: &Value) -> (bool, String) {
+    let good = ed_jwk("good");
+    let set = KeySet::read(&document(&[jwk.clone(), good]), ALL).expect("a key set");
+    assert!(set.select(Some("good")).is_some(), "{jwk}");
+    (set.len() == 2, set.passed_over().join("; "))
+}
+
+fn small_rsa(bits: usize, exponent: &[u8]) -> Value {
+    let mut modulus = vec![0xff; bits.div_ceil(8)];
+    modulus[0] = 0xff >> ((8 - bits % 8) % 8);
+    json!({"kty": "RSA", "kid": "k", "n": b64(modulus), "e": b64(exponent)})
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_passed_over_with_its_reason() {
+    let rsa = rsa_jwk("k", &KEYS.rsa);
+    let p256 = ec_jwk("k", "P-256", &KEYS.p256);
+    let ed = ed_jwk("k");
+    let with = |base: &Value, more: Value| merged(base.clone(), more);
+    let y = |at: usize| {
+        let mut y = URL_SAFE_NO_PAD.decode(p256["y"].as_str().expect("y")).expect("base64url");
+        y[at] ^= 1;
+        b64(y)
+    };
+    let cases = [
+        (json!(null), "no object"),
+        (json!([]), "no object"),
+        (json!("key"), "no object"),
+        (json!({}), "no \"kty\""),
+        (json!({"kty": 5}), "no string"),
+        (json!({"kty": "oct", "k": b64(SECRET), "kid": "k"}), "shared secret"),
+        (json!({"kty": "oct", "k": b64(SECRET), "kid": "k", "alg": "HS256"}), "shared secret"),
+        (json!({"kty": "XYZ", "kid": "k"}), "type is not one"),
+        (json!({"kty": "rsa", "kid": "k"}), "type is not one"),
+        (with(&rsa, json!({"use": "enc"})), "\"use\""),
+        (with(&rsa, json!({"use": "SIG"})), "\"use\""),
+        (with(&rsa, json!({"use": ["sig"]})), "no string"),
+        (with(&rsa, json!({"key_ops": []})), "\"key_ops\""),
+        (with(&rsa, json!({"key_ops": ["encrypt", "wrapKey"]})), "\"key_ops\""),
+        (with(&rsa, json!({"key_ops": "verify"})), "\"key_ops\""),
+        (with(&rsa, json!({"kid": ""})), "\"kid\""),
+        (with(&rsa, json!({"kid": "k".repeat(513)})), "\"kid\""),
+        (with(&rsa, json!({"kid": 5})), "no string"),
+        (with(&rsa, json!({"alg": "RSA-OAEP"})), "\"alg\""),
+        (with(&rsa, json!({"alg": "none"})), "\"alg\""),
+        (with(&rsa, json!({"alg": "HS256"})), "does not fit"),
+        (with(&rsa, json!({"alg": "ES256"})), "does not fit"),
+        (with(&rsa, json!({"alg": 256})), "no string"),
+        (with(&rsa, json!({"d": "AQAB"})), "private half"),
+        (with(&rsa, json!({"p": "AQAB"})), "private half"),
+        (with(&p256, json!({"d": "AQAB"})), "private half"),
+        (with(&rsa, json!({"n": null})), "no \"n\""),
+        (with(&rsa, json!({"e": null})), "no \"e\""),
+        (with(&rsa, json!({"n": ""})), "is 0"),
+        (with(&rsa, json!({"n": "AA"})), "is 0"),
+        (with(&rsa, json!({"n": "not base64url!"})), "not base64url"),
+        (with(&rsa, json!({"n": 65537})), "no \"n\""),
+        (with(&rsa, json!({"e": "AQ"})), "not those of an RSA key"),
+        (with(&rsa, json!({"e": "Ag"})), "not those of an RSA key"),
+        (with(&rsa, json!({"e": "AQAAAAE"})), "not those of an RSA key"),
+        (small_rsa(512, &[1, 0, 1]), "512 bits"),
+        (small_rsa(1024, &[1, 0, 1]), "1024 bits"),
+        (small_rsa(2047, &[1, 0, 1]), "2047 bits"),
+        (small_rsa(8193, &[1, 0, 1]), "8193 bits"),
+        (small_rsa(1 << 16, &[1, 0, 1]), "bits"),
+        (with(&p256, json!({"crv": "P-521"})), "curve"),
+        (with(&p256, json!({"crv": "secp256k1"})), "curve"),
+        (with(&p256, json!({"crv": "p-256"})), "curve"),
+        (with(&p256, json!({"crv": null})), "curve"),
+        (with(&p256, json!({"crv": "P-384"})), "bytes, not 48"),
+        (with(&p256, json!({"y": y(31)})), "no point of its curve"),
+        (with(&p256, json!({"y": y(0)})), "no point of its curve"),
+        (with(&p256, json!({"x": b64([0; 32]), "y": b64([0; 32])})), "no point of its curve"),
+        (with(&p256, json!({"x": b64([0xff; 32])})), "no point of its curve"),
+        (with(&p256, json!({"x": b64([1; 31])})), "31 bytes"),
+        (with(&p256, json!({"x": b64([1; 33])})), "33 bytes"),
+        (with(&p256, json!({"y": null})), "no \"y\""),
+        (with(&p256, json!({"alg": "ES384"})), "does not fit"),
+        (with(&p256, json!({"alg": "ECDH-ES"})), "\"alg\""),
+        (with(&ed, json!({"crv": "X25519"})), "curve"),
+        (with(&ed, json!({"crv": "Ed448"})), "curve"),
+        (with(&ed, json!({"x": b64([1; 31])})), "31 bytes"),
+        (with(&ed, json!({"x": ""})), "0 bytes"),
+        (with(&ed, json!({"alg": "ES256"})), "does not fit"),
+    ];
+    for (jwk, why) in &cases {
+        let (used, reasons) = is_used(jwk);
+        assert!(!used && reasons.contains(why), "{jwk}: {reasons}");
+    }
+    for good in [
+        rsa.clone(),
+        p256,
+        ec_jwk("k", "P-384", &KEYS.p384),
+        with(&rsa, json!({"use": null})),
+        with(&rsa, json!({"key_ops": ["verify"], "x5c": ["AAAA"], "x5t": "A", "custom": {"a": 1}})),
+        with(&rsa, json!({"alg": "PS384"})),
+        with(&rsa, json!({"kid": null})),
+    ] {
+        assert_eq!(is_used(&good), (true, String::new()), "{good}");
+    }
+}
+
+#[test]
+fn what_is_no_key_set_is_none_as_a_whole() {
+    let keys: Vec<_> =
+        (0..20_000).map(|at| json!({"kty": "RSA", "kid": at.to_string(), "n": "AQAB", "e": "AQAB"})).collect();
+    let many = document(&keys);
+    let large = [b"{\"keys\":[]".to_vec(), vec![b' '; jwk::MOST_BYTES], b"}".to_vec()].concat();
+    let hundred_and_one: Vec<_> = (0..101).map(|at| rsa_jwk(&at.to_string(), &KEYS.rsa)).collect();
+    let deep = format!("{}{}", "{\"keys\":[".repeat(100), "]}".repeat(100));
+    let cases: [(&[u8], &str); 14] = [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"null", "no JWK set"),
+        (b"[]", "no JWK set"),
+        (b"{}", "no JWK set"),
+        (b"{\"keys\":{}}", "no JWK set"),
+        (b"{\"keys\":null}", "no JWK set"),
+        (b"{\"KEYS\":[]}", "no JWK set"),
+        (b"<html><body>Sign in</body></html>", "not valid JSON"),
+        (b"{\"keys\":[],\"keys\":[]}", "not valid JSON"),
+        (b"{\"keys\":[", "not valid JSON"),
+        (deep.as_bytes(), "not valid JSON"),
+        (&many, "20000 keys, more than 100"),
+        (&large, "more than 1048576 bytes"),
+    ];
+    for (text, why) in cases {
+        let fault = KeySet::read(text, ALL).expect_err(why).to_string();
+        assert!(fault.contains(why), "{fault}");
+    }
+    assert!(KeySet::read(&document(&hundred_and_one), ALL).is_err());
+    assert!(KeySet::read(&document(&hundred_and_one[..100]), ALL).is_ok_and(|set| set.len() == 100));
+    assert!(KeySet::read(b"{\"keys\":[]}", ALL).is_ok_and(|set| set.is_empty()), "an empty set is a set");
+}
+
+#[test]
+fn two_keys_of_one_name_are_neither_and_the_same_key_twice_is_one() {
+    let (one, other) = (rsa_jwk("k", &KEYS.rsa), rsa_jwk("k", &KEYS.other_rsa));
+    let good = ed_jwk("good");
+    let set = KeySet::read(&document(&[one.clone(), other.clone(), one.clone(), good.clone()]), ALL).expect("a set");
+    assert!(set.select(Some("k")).is_none() && set.select(Some("good")).is_some());
+    assert_eq!(set.passed_over(), ["several keys are called \"k\""]);
+    let token = token("RS256", &json!({"alg": "RS256", "kid": "k"}), &claims());
+    let set = set_of(vec![issuer(settings(), &[one.clone(), other, good.clone()])]);
+    assert_eq!(refused(&verify(&set, &token)), Some(OutsideFault::UnknownKey));
+    let set = set_of(vec![issuer(settings(), &[one.clone(), one.clone(), good.clone()])]);
+    passed(verify(&set, &token));
+    // A name that a key for encryption has too is still that of the one for signatures.
+    let encryption = merged(rsa_jwk("k", &KEYS.other_rsa), json!({"use": "enc"}));
+    passed(verify(&set_of(vec![issuer(settings(), &[encryption, one, good])]), &token));
+}
+
+#[test]
+fn a_secret_is_long_enough_and_no_key_that_may_be_public() {
+    for (secret, why) in [
+        (&b""[..], "0 bytes"),
+        (&SECRET[..31], "31 bytes"),
+        (b"-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA", "may be public"),
+        (b"\n -----BEGIN RSA PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8", "may be public"),
+        (b"{\"kty\":\"RSA\",\"n\":\"0123456789012345678901234567890\"}", "may be public"),
+        (b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7", "may be public"),
+    ] {
+        let fault = KeySet::secret(secret).expect_err(why).to_string();
+        assert!(fault.contains(why), "{fault}");
+    }
+}
+
+#[test]
+fn no_word_about_a_key_holds_a_key() {
+    let secret = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LXNlY3JldC1jYW5hcnk";
+    let set = KeySet::read(&document(&[json!({"kty": "oct", "k": secret, "kid": "k"}), json!({"kty": secret})]), ALL);
+    let set = set.expect("a key set");
+    assert!(!set.passed_over().join("").contains(secret) && !format!("{set:?}").contains(secret));
+    let keys = KeySet::secret(SECRET).expect("a secret");
+    assert!(!format!("{keys:?}").contains("0123456789abcdef"));
+}

@@ -1,0 +1,160 @@
+//! The style `accounts`, from the outside: what people log in with opens calls, and what they make with it opens routes.
+
+use serde_json::json;
+
+use super::platform::{Platform, answered, members};
+use crate::support::Response;
+
+struct House {
+    platform: Platform,
+}
+
+impl House {
+    fn open() -> Self {
+        let platform = Platform::open_with(|plan| {
+            plan.table("token_api", "name = \"accounts\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"")
+                .route("path = \"/v1/me/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]")
+                .route("path = \"/mixed/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\", \"jarvispy\"]")
+                .route(
+                    "path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\nforward_credential = true",
+                )
+        });
+        Self { platform }
+    }
+
+    fn post(&self, target: &str, fields: &str, body: &str) -> Response {
+        let fields = format!("{fields}Content-Type: application/json\r\n");
+        self.platform.world.ask("POST", target, &fields, body)
+    }
+
+    /// Registers, logs in and returns the session.
+    fn session(&self, username: &str) -> String {
+        let body = json!({
+            "username": username, "email": format!("{username}@example.com"), "password": "correct horse",
+            "full_name": "A Person",
+        });
+        let made = answered(&self.post("/v1/auth/register", "", &body.to_string()), 200);
+        assert_eq!(members(&made), ["id", "username", "email", "full_name"]);
+        let body = json!({ "username": username, "password": "correct horse" }).to_string();
+        let login = answered(&self.post("/v1/auth/login", "", &body), 200);
+        assert_eq!(members(&login), ["access_token", "token_type"]);
+        login["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    fn key(&self, session: &str) -> (String, String) {
+        let fields = format!("Authorization: Bearer {session}\r\n");
+        let made = answered(&self.post("/v1/auth/api-keys", &fields, r#"{"name":"laptop"}"#), 200);
+        assert_eq!(members(&made), ["id", "name", "raw_key", "prefix", "is_active", "created_at"]);
+        let text = |member: &str| made[member].as_str().expect("text").to_owned();
+        assert!(text("raw_key").starts_with("rst_") && text("raw_key").starts_with(&text("prefix")));
+        (text("raw_key"), text("id"))
+    }
+
+    fn get(&self, target: &str, fields: &str) -> u16 {
+        self.platform.world.ask("GET", target, fields, "").status
+    }
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+fn field(key: &str) -> String {
+    format!("X-API-Key: {key}\r\n")
+}
+
+#[test]
+fn a_key_opens_the_routes_in_its_own_field_and_as_a_bearer_and_never_beside_another() {
+    let house = House::open();
+    let session = house.session("hershel");
+    let (key, id) = house.key(&session);
+    assert_eq!(house.get("/v1/me/x", &field(&key)), 200);
+    assert_eq!(house.get("/v1/me/x", &bearer(&key)), 200);
+    assert_eq!(house.get("/v1/me/x", &format!("Authorization: Basic x\r\n{}", field(&key))), 200);
+    for fields in [
+        bearer(&key) + &field(&key),
+        bearer(&session) + &field(&key),
+        field(&key) + &field(&key),
+        bearer(&key) + &bearer(&key),
+    ] {
+        assert_eq!(house.get("/v1/me/x", &fields), 400, "{fields}");
+    }
+    for fields in [String::new(), field(""), field("x"), field(&session), field(&format!("rst_{}", "0".repeat(39)))] {
+        assert_eq!(house.get("/v1/me/x", &fields), 401, "{fields}");
+    }
+    // A key of another token API does not come in this field, also where the route accepts both.
+    let other = house.platform.foreign_key();
+    assert_eq!((house.get("/mixed/x", &bearer(&other)), house.get("/mixed/x", &field(&other))), (200, 401));
+    assert_eq!(house.get("/mixed/x", &field(&key)), 200);
+    assert_eq!(house.get("/people/x", &field(&key)), 401, "that route does not read it");
+    // Revoked, it opens nothing at once, in either way.
+    let gone = house.platform.call("DELETE", &format!("/v1/auth/api-keys/{id}"), &session, "");
+    assert_eq!(gone.status, 204, "{gone}");
+    assert_eq!((house.get("/v1/me/x", &field(&key)), house.get("/v1/me/x", &bearer(&key))), (401, 401));
+}
+
+#[test]
+fn the_upstream_sees_neither_form_of_the_credential_unless_the_route_says_so() {
+    let house = House::open();
+    let (key, _) = house.key(&house.session("hershel"));
+    let upstream = &house.platform.upstream;
+    let seen = |target: &str| {
+        upstream.take();
+        assert_eq!(house.get(target, &field(&key)), 200);
+        upstream.take().requests.pop().expect("it was forwarded")
+    };
+    let request = seen("/v1/me/x");
+    assert!(!request.fields.has("x-api-key") && !request.fields.has("authorization"));
+    assert_eq!(request.fields.one("x-keyward-username").as_deref(), Some("hershel"));
+    assert_eq!(request.fields.one("x-keyward-credential").as_deref(), Some("accounts"));
+    assert_eq!(seen("/kept/x").fields.one("x-api-key").as_deref(), Some(key.as_str()));
+}
+
+#[test]
+fn keys_do_not_manage_keys_and_sessions_open_no_routes() {
+    let house = House::open();
+    let session = house.session("hershel");
+    let (key, _) = house.key(&session);
+    for token in [key.as_str(), &house.platform.alice(), &house.platform.foreign_key(), "x"] {
+        for method in ["GET", "POST"] {
+            let body = if method == "POST" { r#"{"name":"a"}"# } else { "" };
+            answered(&house.platform.call(method, "/v1/auth/api-keys", token, body), 401);
+        }
+    }
+    answered(&house.platform.world.ask("GET", "/v1/auth/api-keys", &field(&key), ""), 401);
+    assert_eq!(house.get("/v1/me/x", &bearer(&session)), 403);
+    assert_eq!(house.platform.call("GET", "/api/v1/active/tokens/", &session, "").status, 401);
+}
+
+#[test]
+fn a_login_of_ours_is_good_for_agent_tokens_whose_owner_is_nobody_elses_namesake() {
+    let house = House::open();
+    let session = house.session("hershel");
+    let me = "/api/agent-tokens/me";
+    let made = answered(&house.platform.call("POST", me, &session, ""), 200);
+    let token = made["token"].as_str().expect("a token").to_owned();
+    assert_eq!(house.get("/agents/x", &bearer(&token)), 200);
+    // The same subject at the site's login is another person.
+    let seen = house.platform.seen("/agents/x", &token);
+    let subject = seen.fields.one("x-keyward-subject").expect("a subject");
+    let namesake = house.platform.login.access(&subject, json!({}));
+    assert_eq!(answered(&house.platform.call("GET", me, &namesake, ""), 200)["has_token"], false);
+    assert_eq!(house.platform.call("DELETE", me, &namesake, "").status, 204);
+    assert_eq!(house.get("/agents/x", &bearer(&token)), 200);
+    let (key, _) = house.key(&session);
+    assert_eq!(house.platform.call("POST", me, &key, "").status, 401, "an API key is no login");
+    assert_eq!(house.platform.call("DELETE", me, &session, "").status, 204);
+    assert_eq!(house.get("/agents/x", &bearer(&token)), 401);
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_too_many_are_slowed() {
+    let house = House::open();
+    house.session("hershel");
+    let body = json!({ "username": "hershel", "password": "wrong password" }).to_string();
+    let refused = house.post("/v1/auth/login", "", &body);
+    answered(&refused, 401);
+    let slowed = (0..10).map(|_| house.post("/v1/auth/login", "", &body)).find(|answer| answer.status == 429);
+    let slowed = slowed.expect("it is slowed");
+    assert!(slowed.fields.has("retry-after"), "{slowed}");
+}

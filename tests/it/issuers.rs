@@ -1,0 +1,101 @@
+//! Outside issuers around the process: what it needs of them to start, to be ready, and to reload.
+
+use rustix::process::Signal;
+
+use crate::support::{Act, Plan, Reply, Upstream, World, eventually};
+
+/// The public key of RFC 8037, appendix A.2.
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+fn answer(status: &str, body: &str) -> Reply {
+    Reply::bytes(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+/// A plan with an issuer whose keys come from this line.
+fn plan(upstream: &Upstream, keys: &str) -> Plan {
+    Plan::usual(upstream)
+        .table("issuer", &format!("name = \"id\"\nissuer = \"https://id.example\"\naudience = [\"api\"]\n{keys}"))
+        .route("path = \"/outside/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]")
+}
+
+fn url(id: &Upstream) -> String {
+    format!("jwks_url = \"http://{}/keys\"", id.address())
+}
+
+fn said(world: &World, path: &str) -> String {
+    world.admin_get(path).map(|response| response.text()).unwrap_or_default()
+}
+
+/// R13: down at the start, keyward starts all the same, says what it lacks, and gets ready by itself.
+#[test]
+fn an_issuer_that_is_away_at_the_start_keeps_keyward_from_being_ready_and_no_longer() {
+    let (upstream, id) = (Upstream::start(), Upstream::start());
+    id.answer("/keys", answer("500 Internal Server Error", "down"));
+    let world = plan(&upstream, &url(&id)).launch();
+    assert!(eventually(|| said(&world, "/readyz").contains("issuer id has no keys yet: the answer is 500")));
+    assert_eq!(world.ready(), Some(503));
+    assert_eq!(world.admin_get("/livez").map(|response| response.status), Some(200));
+    assert!(said(&world, "/healthz").contains("issuer id"));
+    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
+    assert_eq!(world.ask("GET", "/outside/x", "", "").status, 401, "no request is let through");
+    id.answer("/keys", answer("200 OK", KEYS));
+    assert!(eventually(|| world.ready() == Some(200)), "{}", said(&world, "/readyz"));
+    assert!(id.take().heads.len() <= 8, "it is not flooded");
+}
+
+#[test]
+fn an_issuer_that_goes_away_later_is_told_of_and_harms_nobody() {
+    let (upstream, id) = (Upstream::start(), Upstream::start());
+    id.answer("/keys", answer("200 OK", KEYS));
+    let world = plan(&upstream, &url(&id)).start();
+    id.answer("/keys", Reply::acts([Act::Reset]));
+    // A reload fetches anew; its keys stay meanwhile.
+    world.signal(Signal::HUP);
+    assert!(eventually(|| said(&world, "/healthz").contains("\"degraded\"")), "{}", said(&world, "/healthz"));
+    assert_eq!(world.ready(), Some(200));
+}
+
+/// CVE-2026-54762 and CVE-2026-27586: a file that cannot be loaded lets nobody in.
+#[test]
+fn keys_that_cannot_be_used_are_refused_at_the_start_and_by_a_reload() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).start();
+    let file = |name: &str, text: &str| {
+        let path = world.folder().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let (empty, short) = (file("empty", ""), file("short", "0123456789abcdef"));
+    let public =
+        file("public", "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----\n");
+    let garbage = file("garbage", "<html>");
+    let secrets_only = file("oct", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#);
+    let cases = [
+        ("secret_file = \"/nowhere/secret\"".to_owned(), "\"/nowhere/secret\" cannot be read"),
+        (format!("secret_file = {empty:?}"), "empty\" is empty"),
+        (format!("secret_file = {short:?}"), "the secret has 16 bytes"),
+        (format!("secret_file = {public:?}"), "may be public"),
+        ("jwks_file = \"/nowhere/keys\"".to_owned(), "\"/nowhere/keys\" cannot be read"),
+        (format!("jwks_file = {garbage:?}"), "garbage: not valid JSON"),
+        (format!("jwks_file = {secrets_only:?}"), "it holds no key that can be used"),
+        ("jwks_url = \"https://id.example/k\"\nca_file = \"/nowhere/ca\"".to_owned(), "\"/nowhere/ca\" cannot be read"),
+    ];
+    for (keys, why) in &cases {
+        world.configure(&plan(&upstream, keys));
+        let refused = || world.metric("keyward_config_reloads_total", "outcome=\"refused\"");
+        let before = refused();
+        world.signal(Signal::HUP);
+        assert!(eventually(|| refused() > before), "{keys}: the reload is refused");
+        assert!(world.output().replace('\\', "").contains(why), "{keys}: {why}");
+        assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "and the old configuration stays");
+    }
+    world.kill();
+    for (keys, why) in &cases {
+        world.configure(&plan(&upstream, keys));
+        let output = world.run(&["run"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{keys}: {stderr}");
+        assert!(stderr.contains(why), "{keys}: {stderr}");
+    }
+}
