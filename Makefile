@@ -1,6 +1,6 @@
 # make test    everything that must hold: tools, format, lints, documentation, tests
 # make audit   licences, bans and sources of the dependencies, and known advisories
-# make bench   what a request costs, next to nginx
+# make bench   what a request costs, next to nginx; what a fleet costs
 # make demo    keyward with a temporary store and an echo upstream
 
 SHELL := /bin/bash
@@ -98,6 +98,7 @@ audit:
 
 bench:
 	bench/run
+	bench/fleet
 
 demo:
 	$(CARGO) run --locked --release -- demo

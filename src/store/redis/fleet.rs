@@ -171,7 +171,8 @@ impl Fleet {
         let heard = u64::try_from(heard.as_nanos()).unwrap_or(u64::MAX);
         let longest = Duration::from_nanos(self.longest.fetch_max(heard, Ordering::AcqRel).max(heard));
         let mine = announced.instances.iter().find(|registered| registered.instance == self.me);
-        let has_me = mine.is_some_and(|mine| mine.beat >= self.beaten.load(Ordering::Acquire));
+        // One beat may have been answered between the script and now.
+        let has_me = mine.is_some_and(|mine| mine.beat.saturating_add(1) >= self.beaten.load(Ordering::Acquire));
         let since = self.register_since.load(Ordering::Acquire);
         let is_same = !announced.is_new_generation && self.is_known(&announced.generation);
         let over = received.after(longest);
@@ -276,7 +277,12 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_alone_waits_for_nobody() {
-        assert_eq!(linked(LONG).settled(&announced(&[("a", LONG)]), clock::uptime()).await, Settled::Confirmed);
+        let alone = announced(&[("a", LONG)]);
+        assert_eq!(linked(LONG).settled(&alone, clock::uptime()).await, Settled::Confirmed);
+        // Nor if a heartbeat was answered right after the script.
+        let fleet = linked(LONG);
+        fleet.beaten(5);
+        assert_eq!(fleet.settled(&alone, clock::uptime()).await, Settled::Confirmed);
     }
 
     #[tokio::test]
@@ -322,7 +328,7 @@ mod tests {
         }
 
         let behind = linked(SHORT);
-        behind.beaten(5);
+        behind.beaten(6);
         let received = clock::uptime();
         assert_eq!(behind.settled(&alone(), received).await, Settled::Confirmed);
         assert!(clock::uptime() >= received.after(SHORT), "an older register");
