@@ -182,6 +182,7 @@ impl Link {
 
         let interval = self.fleet.cache().lease().terms().span / BEATS;
         let mut next = Instant::now() + interval;
+        let mut refused = String::new();
         loop {
             {
                 // Between two heartbeats.
@@ -195,10 +196,16 @@ impl Link {
                 Ok(generation) => {
                     self.compare(&generation);
                     self.fleet.cache().lease().grant(sent);
+                    refused.clear();
                 }
                 Err(fault) if fault.is_moved => return Err(End::Abandoned),
-                // The server answers, and does not take it: full, or without its replicas. The lease runs out meanwhile.
-                Err(fault) => tracing::warn!(reason = %fault.words, "the store refused a heartbeat"),
+                // The server answers, and does not take it: it lacks its replicas, or we a right. The lease runs out meanwhile.
+                Err(fault) => {
+                    if fault.words != refused {
+                        tracing::warn!(reason = %fault.words, "the store refuses heartbeats");
+                    }
+                    refused = fault.words;
+                }
             }
         }
     }
