@@ -19,6 +19,7 @@ mod cli;
 mod concurrency;
 mod drain;
 mod durability;
+mod fleet;
 mod hostile;
 mod proxy;
 mod reload;

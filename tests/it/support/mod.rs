@@ -6,6 +6,7 @@ mod message;
 mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
 pub(crate) mod redis;
+mod relay;
 mod upstream;
 mod world;
 
@@ -13,6 +14,7 @@ pub(crate) use client::Client;
 pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
 pub(crate) use message::{Fault, Request, Response};
 pub(crate) use random::Random;
+pub(crate) use relay::{Relay, Way};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};
 pub(crate) use world::{Plan, World};
 

@@ -71,7 +71,17 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> World {
-        World::start(&self)
+        let mut world = self.prepare();
+        world.restart();
+        world
+    }
+
+    /// Everything but the process.
+    pub(crate) fn prepare(self) -> World {
+        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
+        let world = World { folder, listen: free_address(), admin: free_address(), child: None };
+        world.configure(&self);
+        world
     }
 
     fn render(&self, folder: &Path, listen: SocketAddr, admin: SocketAddr) -> String {
@@ -82,7 +92,9 @@ impl Plan {
         let path = |name: &str| format!("\"{}\"", folder.join(name).display());
         add("admin", "address", format!("\"{admin}\""));
         add("admin", "socket", path("admin.sock"));
-        add("store", "path", path("keyward.db"));
+        if !self.tables.get("store").is_some_and(|store| store.contains_key("url")) {
+            add("store", "path", path("keyward.db"));
+        }
         add("keys", "directory", path("keys"));
         add("log", "level", "\"debug\"".into());
         let mut text = format!("[[listener]]\naddress = \"{listen}\"\n{}\n\n", self.listener.join("\n"));
@@ -106,14 +118,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn start(plan: &Plan) -> Self {
-        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
-        let mut world = Self { folder, listen: free_address(), admin: free_address(), child: None };
-        world.configure(plan);
-        world.restart();
-        world
-    }
-
     /// Writes the configuration anew, for the next start or reload.
     pub(crate) fn configure(&self, plan: &Plan) {
         self.configure_raw(&plan.render(self.folder.path(), self.listen, self.admin));
@@ -146,8 +150,8 @@ impl World {
         self.admin
     }
 
-    /// Starts the process and waits until it says that it is ready.
-    pub(crate) fn restart(&mut self) {
+    /// Starts the process, and leaves it to itself.
+    pub(crate) fn launch(&mut self) {
         assert!(self.child.is_none(), "it is running already");
         let file = |name: &str| {
             let path = self.folder.path().join(name);
@@ -164,6 +168,11 @@ impl World {
             .spawn()
             .expect("the binary starts");
         self.child = Some(child);
+    }
+
+    /// Starts the process and waits until it says that it is ready.
+    pub(crate) fn restart(&mut self) {
+        self.launch();
         let deadline = Instant::now() + PATIENCE;
         while self.ready() != Some(200) {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
@@ -196,9 +205,14 @@ impl World {
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
         let child = self.child.as_ref().expect("it is running");
-        let pid = Pid::from_raw(child.id().cast_signed()).expect("a process id");
+        Pid::from_raw(child.id().cast_signed()).expect("a process id")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.pid();
         // A child that has ended and has not been waited for can still be signalled, to no effect.
         kill_process(pid, signal).expect("our child can be signalled");
     }
