@@ -15,9 +15,8 @@ use rustix::process::Signal;
 use super::line::{Heard, Line, Silence};
 use super::{Fleet, LEASE, Lateness, percentiles};
 use crate::support::redis::{RedisServer, wait_until};
-use crate::support::{Person, Random, Relay, Way};
+use crate::support::{Person, Random, Relay, Way, eventually};
 
-const INSTANCES: usize = 3;
 const CLIENTS: usize = 64;
 /// Tokens that an owner keeps in use at a time, dead ones among them.
 const SLOTS: usize = 6;
@@ -44,7 +43,7 @@ struct Entry {
 }
 
 /// What is known of all tokens.
-struct History {
+pub(super) struct History {
     origin: Instant,
     slots: Vec<RwLock<Option<Arc<Entry>>>>,
     /// The latest FLUSHDB: when it began and when it was answered, `u64::MAX` as long as it was not.
@@ -82,6 +81,14 @@ impl History {
             faults: Mutex::default(),
             stop: AtomicBool::new(false),
         }
+    }
+
+    /// Runs something that breaks things, and notes it.
+    pub(super) fn during(&self, fault: &str, trouble: impl FnOnce()) {
+        self.faults.lock().unwrap().push((self.now(), fault.to_owned()));
+        self.is_healthy.store(false, Ordering::SeqCst);
+        trouble();
+        self.is_healthy.store(true, Ordering::SeqCst);
     }
 
     fn now(&self) -> u64 {
@@ -156,9 +163,9 @@ impl History {
 
 /// Uses tokens through random instances.
 fn use_tokens(history: &History, fleet: &Fleet, mut random: Random) {
-    let mut lines: Vec<Line> = (0..INSTANCES).map(|instance| fleet.line(instance)).collect();
+    let mut lines = fleet.lines();
     while !history.is_over() {
-        let instance = random.below(INSTANCES);
+        let instance = random.below(lines.len());
         if let Some(entry) = history.entry(random.below(history.slots.len())) {
             let began = history.now();
             let heard = lines[instance].get(&entry.token);
@@ -188,7 +195,7 @@ impl Owner<'_> {
     }
 
     fn any_line(&mut self) -> &mut Line {
-        let instance = self.random.below(INSTANCES);
+        let instance = self.random.below(self.lines.len());
         &mut self.lines[instance]
     }
 
@@ -315,7 +322,7 @@ impl Owner<'_> {
 
     /// The very next requests, on every instance.
     fn ask_everywhere(&mut self, entry: &Entry) {
-        for instance in 0..INSTANCES {
+        for instance in 0..self.lines.len() {
             if self.history.is_over() {
                 return;
             }
@@ -356,7 +363,7 @@ fn break_things(
         history.is_healthy.store(false, Ordering::SeqCst);
         match fault {
             "instance stopped" => {
-                let world = &fleet.worlds[random.below(INSTANCES)];
+                let world = &fleet.worlds[random.below(fleet.worlds.len())];
                 world.signal(Signal::STOP);
                 std::thread::park_timeout(lasts);
                 world.signal(Signal::CONT);
@@ -397,30 +404,45 @@ fn break_things(
                 relay.mend();
             }
         }
-        wait_until("every instance is ready again", || fleet.worlds.iter().all(|world| world.ready() == Some(200)));
+        wait_until("every instance is ready again", || fleet.are_ready());
         history.is_healthy.store(true, Ordering::SeqCst);
     }
 }
 
 /// One run; returns how many revocations were answered.
 fn run(random: &mut Random, span: Duration) -> usize {
-    let lateness = Lateness::watch();
     // What was acknowledged is to survive a kill.
     let mut redis = RedisServer::start_with("appendfsync always");
     let relay = Relay::start(redis.address());
     let (direct, relayed) = (redis.url(), format!("redis://{}", relay.address()));
     let fleet = Fleet::start_with(&[&direct, &direct, &relayed], |plan| plan);
+    let mut faults = random.fork();
+    drive(&fleet, CLIENTS, random, |history| break_things(history, &fleet, &mut redis, &relay, &mut faults, span))
+}
+
+/// Ends the work of all when it goes.
+struct Stop<'h>(&'h History);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Owners and clients at work for as long as `trouble` lasts, and then the judgement. Returns how many revocations were answered.
+pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble: impl FnOnce(&History)) -> usize {
+    let lateness = Lateness::watch();
     let history = History::new();
     std::thread::scope(|scope| {
         for (index, &person) in OWNERS.iter().enumerate() {
-            let (history, fleet, random) = (&history, &fleet, random.fork());
+            let (history, random) = (&history, random.fork());
             scope.spawn(move || {
                 let mut owner = Owner {
                     history,
                     fleet,
                     person,
                     slots: (index * SLOTS..(index + 1) * SLOTS).collect(),
-                    lines: (0..INSTANCES).map(|instance| fleet.line(instance)).collect(),
+                    lines: fleet.lines(),
                     random,
                     root: String::new(),
                     root_made: 0,
@@ -429,22 +451,28 @@ fn run(random: &mut Random, span: Duration) -> usize {
                 owner.work();
             });
         }
-        for _ in 0..CLIENTS {
-            let (history, fleet, random) = (&history, &fleet, random.fork());
+        for _ in 0..clients {
+            let (history, random) = (&history, random.fork());
             scope.spawn(move || use_tokens(history, fleet, random));
         }
-        break_things(&history, &fleet, &mut redis, &relay, random, span);
-        history.stop.store(true, Ordering::SeqCst);
+        // Also if it panics: the others would go on for ever.
+        let _stop = Stop(&history);
+        trouble(&history);
     });
 
-    // Nothing is broken any more: each token is what it should be, everywhere.
+    // Nothing is broken any more: each token is what it should be, everywhere, and each instance can tell.
+    for world in &fleet.worlds {
+        assert!(eventually(|| world.status_with("forged") == 401 && world.ready() == Some(200)), "not ready");
+    }
+    for slot in 0..history.slots.len() {
+        let Some(entry) = history.entry(slot) else { continue };
+        let can_tell = |line: &mut Line| line.get(&entry.token).is_ok_and(|heard| heard.status != 503);
+        assert!(fleet.lines().iter_mut().all(|line| eventually(|| can_tell(line))), "still cannot tell: {}", entry.jti);
+    }
     for entry in (0..history.slots.len()).filter_map(|slot| history.entry(slot)) {
-        for instance in 0..INSTANCES {
+        for instance in 0..fleet.worlds.len() {
             let began = history.now();
             let heard = fleet.line(instance).get(&entry.token);
-            if matches!(heard, Ok(Heard { status: 503, .. })) {
-                history.violation(format!("still cannot tell: {}", entry.jti));
-            }
             history.judge(instance, &entry, began, heard);
         }
     }

@@ -31,8 +31,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Instances with the same keys on the same Redis, in front of one upstream. They end when this is dropped.
 struct Fleet {
     worlds: Vec<World>,
-    // Held: the instances need them.
-    _mirror: Mirror,
+    mirror: Mirror,
     keys: TempDir,
 }
 
@@ -57,11 +56,20 @@ impl Fleet {
         let mirror = Mirror::start();
         let keys = tempfile::tempdir().expect("a directory");
         let worlds = urls.iter().map(|url| change(plan(&mirror, keys.path(), url)).prepare()).collect();
-        Self { worlds, _mirror: mirror, keys }
+        Self { worlds, mirror, keys }
     }
 
     fn line(&self, instance: usize) -> Line {
         Line::to(self.worlds[instance].address())
+    }
+
+    /// A line to each instance.
+    fn lines(&self) -> Vec<Line> {
+        (0..self.worlds.len()).map(|instance| self.line(instance)).collect()
+    }
+
+    fn are_ready(&self) -> bool {
+        self.worlds.iter().all(|world| world.ready() == Some(200))
     }
 
     /// The status that an instance gives to a token on the guarded route.
@@ -89,20 +97,27 @@ impl Fleet {
         self.worlds[instance].api(Person::ALICE).mint(root)
     }
 
+    /// An instance with the same keys that keeps its records elsewhere: what it issues is signed, and unknown to the others.
+    fn elsewhere(&self, redis: &RedisServer) -> World {
+        plan(&self.mirror, self.keys.path(), &redis.url()).set("store", "prefix", "\"elsewhere\"").start()
+    }
+
     /// Something to issue and revoke with for as long as a test takes.
     fn root(&self) -> String {
         self.worlds[0].bootstrap(Person::ALICE, 1_000_000)
     }
 }
 
+/// `url`: one, or several with a comma between them.
 fn plan(mirror: &Mirror, keys: &Path, url: &str) -> Plan {
+    let urls: Vec<String> = url.split(',').map(|url| format!("\"{url}\"")).collect();
     Plan::bare()
         .upstream("app", mirror.address())
         .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
         .route("path = \"/private/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]")
         .set("keys", "directory", &format!("\"{}\"", keys.display()))
         .set("store", "kind", "\"redis\"")
-        .set("store", "url", &format!("\"{url}\""))
+        .set("store", "url", &format!("[{}]", urls.join(", ")))
         .set("store", "timeout", &millis(STORE_TIMEOUT))
         .set("store", "coherence_lease", &millis(LEASE))
         .set("log", "level", "\"info\"")
