@@ -1,4 +1,5 @@
 # make test    everything that must hold: tools, format, lints, documentation, tests
+# make soak    the long forms of the fleet's tests: minutes of faults under load, a million forged tokens
 # make audit   licences, bans and sources of the dependencies, and known advisories
 # make bench   what a request costs, next to nginx; what a fleet costs
 # make demo    keyward with a temporary store and an echo upstream
@@ -7,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := test
-.PHONY: test tools format lint doc check audit bench demo
+.PHONY: test tools format lint doc check soak audit bench demo
 
 CARGO ?= cargo
 
@@ -80,6 +81,12 @@ doc:
 
 check:
 	$(CARGO) test --locked
+
+# Runs of 60 s, each with another seed (printed; KEYWARD_SEED plays one again), until 10,000 revocations were answered: about
+# ten minutes on two cores. KEYWARD_SOAK_REVOCATIONS and KEYWARD_SOAK_RUNS say otherwise.
+soak:
+	@$(MAKE) --no-print-directory tools
+	KEYWARD_LONG=1 KEYWARD_ROUNDS=1000 $(CARGO) test --locked --test it fleet:: -- --include-ignored --nocapture --test-threads 1
 
 audit:
 	@say() { echo "make audit: $$*" >&2; }

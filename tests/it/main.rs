@@ -20,6 +20,7 @@ mod concurrency;
 mod drain;
 mod durability;
 mod early_answers;
+mod fleet;
 mod hostile;
 mod issuers;
 mod proxy;

@@ -112,6 +112,12 @@ impl Fleet {
         }
     }
 
+    /// Whether the link was ever on data, and last on other data than of this generation.
+    pub(super) fn knows_other_than(&self, generation: &str) -> bool {
+        let known = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+        !known.is_empty() && *known != generation
+    }
+
     /// A heartbeat has been answered.
     pub(super) fn beaten(&self, beat: u64) {
         self.beaten.fetch_max(beat, Ordering::AcqRel);

@@ -234,6 +234,7 @@ impl Link {
         let generation = beat(&self.layout, &self.fleet, connection.clone())
             .await
             .map_err(|fault| if fault.is_moved { End::Abandoned } else { End::Refused(fault.words) })?;
+        self.note_loss(&generation);
         self.fleet.linked(&generation, clock::uptime());
         self.fleet.cache().lease().grant(sent);
         Ok(())
@@ -303,10 +304,17 @@ impl Link {
     /// Other data than before: nothing of what is remembered is in it, and the register is another, too.
     fn compare(&self, generation: &str) {
         if !self.fleet.is_known(generation) {
-            tracing::error!(generation, "the store's data has been lost or replaced");
+            self.note_loss(generation);
             self.fleet.linked(generation, clock::uptime());
             self.fleet.cache().invalidate_all();
             self.state.drops.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says so if this is other data than the link was last on, in this term or in one before it.
+    fn note_loss(&self, generation: &str) {
+        if self.fleet.knows_other_than(generation) {
+            tracing::error!(generation, "the store's data has been lost or replaced");
             self.state.generations_lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -7,6 +7,7 @@ mod message;
 mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
 pub(crate) mod redis;
+mod relay;
 mod upstream;
 mod world;
 
@@ -15,6 +16,7 @@ pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
 pub(crate) use login::Login;
 pub(crate) use message::{Fault, Request, Response};
 pub(crate) use random::Random;
+pub(crate) use relay::{Relay, Way};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};
 pub(crate) use world::{Plan, World};
 

@@ -71,12 +71,22 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> World {
-        World::start(&self)
+        let mut world = self.prepare();
+        world.restart();
+        world
+    }
+
+    /// Everything but the process.
+    pub(crate) fn prepare(self) -> World {
+        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
+        let world = World { folder, listen: free_address(), admin: free_address(), child: None };
+        world.configure(&self);
+        world
     }
 
     /// Starts a world that may never get ready.
     pub(crate) fn launch(self) -> World {
-        let mut world = World::stopped(&self);
+        let mut world = self.prepare();
         world.launch();
         world
     }
@@ -89,7 +99,9 @@ impl Plan {
         let path = |name: &str| format!("\"{}\"", folder.join(name).display());
         add("admin", "address", format!("\"{admin}\""));
         add("admin", "socket", path("admin.sock"));
-        add("store", "path", path("keyward.db"));
+        if !self.tables.get("store").is_some_and(|store| store.contains_key("url")) {
+            add("store", "path", path("keyward.db"));
+        }
         add("keys", "directory", path("keys"));
         add("log", "level", "\"debug\"".into());
         let mut text = format!("[[listener]]\naddress = \"{listen}\"\n{}\n\n", self.listener.join("\n"));
@@ -113,19 +125,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn start(plan: &Plan) -> Self {
-        let mut world = Self::stopped(plan);
-        world.restart();
-        world
-    }
-
-    fn stopped(plan: &Plan) -> Self {
-        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
-        let world = Self { folder, listen: free_address(), admin: free_address(), child: None };
-        world.configure(plan);
-        world
-    }
-
     /// Writes the configuration anew, for the next start or reload.
     pub(crate) fn configure(&self, plan: &Plan) {
         self.configure_raw(&plan.render(self.folder.path(), self.listen, self.admin));
@@ -158,22 +157,8 @@ impl World {
         self.admin
     }
 
-    /// Starts the process and waits until it says that it is ready.
-    pub(crate) fn restart(&mut self) {
-        self.launch();
-        let deadline = Instant::now() + PATIENCE;
-        while self.ready() != Some(200) {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
-                self.child = None;
-                panic!("keyward ended with {status} instead of getting ready:\n{}", self.output());
-            }
-            assert!(Instant::now() < deadline, "keyward is not ready in time:\n{}", self.output());
-            std::thread::park_timeout(Duration::from_millis(3));
-        }
-    }
-
-    /// Starts the process, and waits for nothing.
-    fn launch(&mut self) {
+    /// Starts the process, and leaves it to itself.
+    pub(crate) fn launch(&mut self) {
         assert!(self.child.is_none(), "it is running already");
         let file = |name: &str| {
             let path = self.folder.path().join(name);
@@ -190,6 +175,20 @@ impl World {
             .spawn()
             .expect("the binary starts");
         self.child = Some(child);
+    }
+
+    /// Starts the process and waits until it says that it is ready.
+    pub(crate) fn restart(&mut self) {
+        self.launch();
+        let deadline = Instant::now() + PATIENCE;
+        while self.ready() != Some(200) {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                self.child = None;
+                panic!("keyward ended with {status} instead of getting ready:\n{}", self.output());
+            }
+            assert!(Instant::now() < deadline, "keyward is not ready in time:\n{}", self.output());
+            std::thread::park_timeout(Duration::from_millis(3));
+        }
     }
 
     /// The status of `/readyz`, if anything answers.
@@ -213,9 +212,14 @@ impl World {
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
         let child = self.child.as_ref().expect("it is running");
-        let pid = Pid::from_raw(child.id().cast_signed()).expect("a process id");
+        Pid::from_raw(child.id().cast_signed()).expect("a process id")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.pid();
         // A child that has ended and has not been waited for can still be signalled, to no effect.
         kill_process(pid, signal).expect("our child can be signalled");
     }

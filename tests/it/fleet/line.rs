@@ -1,0 +1,130 @@
+//! A kept-alive connection for many requests: it reads what it needs to know of an answer, and keeps nothing else.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::support::{PATIENCE, Person};
+
+/// See the module. Connects when it is first needed, and again when the connection was lost.
+pub(super) struct Line {
+    address: SocketAddr,
+    stream: Option<TcpStream>,
+    ahead: Vec<u8>,
+    patience: Duration,
+}
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) has_retry_after: bool,
+}
+
+/// No answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Nobody took the connection.
+    Refused,
+    /// The connection ended.
+    Cut,
+    /// Nothing came in time.
+    Late,
+}
+
+impl Line {
+    pub(super) fn to(address: SocketAddr) -> Self {
+        Self { address, stream: None, ahead: Vec::new(), patience: PATIENCE }
+    }
+
+    /// A GET on the guarded route.
+    pub(super) fn get(&mut self, token: &str) -> Result<Heard, Silence> {
+        self.ask(get(token).as_bytes())
+    }
+
+    /// A call of the token API.
+    pub(super) fn call(&mut self, person: Person, method: &str, call: &str, token: &str) -> Result<Heard, Silence> {
+        let (organization, username) = (person.organization, person.username);
+        self.ask(
+            format!(
+                "{method} /jarvispy/{organization}/{username}/api/v1{call} HTTP/1.1\r\nHost: a.example\r\n\
+                 Authorization: Bearer {token}\r\n\r\n"
+            )
+            .as_bytes(),
+        )
+    }
+
+    pub(super) fn ask(&mut self, request: &[u8]) -> Result<Heard, Silence> {
+        self.send(request).and_then(|()| self.hear()).inspect_err(|_| self.hang_up())
+    }
+
+    /// Sends without waiting for an answer.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Silence> {
+        if self.stream.is_none() {
+            let stream = TcpStream::connect_timeout(&self.address, self.patience).map_err(|_| Silence::Refused)?;
+            let _ = stream.set_nodelay(true);
+            let _ = stream.set_write_timeout(Some(self.patience));
+            self.stream = Some(stream);
+        }
+        self.stream.as_mut().ok_or(Silence::Refused)?.write_all(bytes).map_err(|_| Silence::Cut)
+    }
+
+    /// The next answer.
+    pub(super) fn hear(&mut self) -> Result<Heard, Silence> {
+        let deadline = Instant::now() + self.patience;
+        let head = loop {
+            match self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
+                Some(at) => break self.ahead.drain(..at + 4).collect::<Vec<u8>>(),
+                None => self.fill(deadline)?,
+            }
+        };
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        let status = head.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let length = field("content-length:").and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        while self.ahead.len() < length {
+            self.fill(deadline)?;
+        }
+        let body = self.ahead.drain(..length).collect();
+        if field("connection:").is_some_and(|value| value.contains("close")) {
+            self.hang_up();
+        }
+        Ok(Heard { status, body, has_retry_after: field("retry-after:").is_some() })
+    }
+
+    fn fill(&mut self, deadline: Instant) -> Result<(), Silence> {
+        let stream = self.stream.as_mut().ok_or(Silence::Cut)?;
+        let mut chunk = [0; 8 * 1024];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Silence::Late);
+            }
+            let _ = stream.set_read_timeout(Some(left));
+            match stream.read(&mut chunk) {
+                Ok(0) => return Err(Silence::Cut),
+                Ok(count) => {
+                    self.ahead.extend_from_slice(&chunk[..count]);
+                    return Ok(());
+                }
+                Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+                Err(fault) if matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(Silence::Late);
+                }
+                Err(_) => return Err(Silence::Cut),
+            }
+        }
+    }
+
+    /// Ends the connection; the next request makes another.
+    pub(super) fn hang_up(&mut self) {
+        self.stream = None;
+        self.ahead.clear();
+    }
+}
+
+/// The bytes of a GET on the guarded route.
+pub(super) fn get(token: &str) -> String {
+    format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n")
+}

@@ -1,0 +1,167 @@
+//! Several instances on one Redis, and what their Redis may do to them (DESIGN.md, sections 5 and 6).
+
+mod flood;
+mod line;
+mod linearizability;
+mod mirror;
+mod mix;
+mod outage;
+mod revocation;
+mod topology;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::support::redis::RedisServer;
+use crate::support::{Issued, Person, Plan, World};
+use line::Line;
+use mirror::Mirror;
+
+/// The lease of the instances here, unless a test says otherwise.
+const LEASE: Duration = Duration::from_millis(500);
+
+/// How long a call to the store may take, as the instances here are configured.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Instances with the same keys on the same Redis, in front of one upstream. They end when this is dropped.
+struct Fleet {
+    worlds: Vec<World>,
+    mirror: Mirror,
+    keys: TempDir,
+}
+
+impl Fleet {
+    /// So many instances, all of which reach Redis at this URL.
+    fn start(count: usize, redis: &RedisServer) -> Self {
+        let url = redis.url();
+        Self::start_with(&vec![url.as_str(); count], |plan| plan)
+    }
+
+    /// One instance for each URL, with a plan that may be changed.
+    fn start_with(urls: &[&str], change: impl Fn(Plan) -> Plan) -> Self {
+        let mut fleet = Self::prepare(urls, change);
+        for world in &mut fleet.worlds {
+            world.restart();
+        }
+        fleet
+    }
+
+    /// Everything but the processes.
+    fn prepare(urls: &[&str], change: impl Fn(Plan) -> Plan) -> Self {
+        let mirror = Mirror::start();
+        let keys = tempfile::tempdir().expect("a directory");
+        let worlds = urls.iter().map(|url| change(plan(&mirror, keys.path(), url)).prepare()).collect();
+        Self { worlds, mirror, keys }
+    }
+
+    fn line(&self, instance: usize) -> Line {
+        Line::to(self.worlds[instance].address())
+    }
+
+    /// A line to each instance.
+    fn lines(&self) -> Vec<Line> {
+        (0..self.worlds.len()).map(|instance| self.line(instance)).collect()
+    }
+
+    fn are_ready(&self) -> bool {
+        self.worlds.iter().all(|world| world.ready() == Some(200))
+    }
+
+    /// The status that an instance gives to a token on the guarded route.
+    fn status(&self, instance: usize, token: &str) -> u16 {
+        self.worlds[instance].status_with(token)
+    }
+
+    /// The status that each instance gives to a token.
+    fn statuses(&self, token: &str) -> Vec<u16> {
+        (0..self.worlds.len()).map(|instance| self.status(instance, token)).collect()
+    }
+
+    /// A token that all instances remember as good.
+    fn warm(&self, issued: &Issued) {
+        for _ in 0..2 {
+            assert!(
+                self.statuses(&issued.token).iter().all(|&status| status == 200),
+                "a good token is good everywhere"
+            );
+        }
+    }
+
+    /// A token of the owner of `root`, issued through this instance.
+    fn mint(&self, instance: usize, root: &str) -> Issued {
+        self.worlds[instance].api(Person::ALICE).mint(root)
+    }
+
+    /// An instance with the same keys that keeps its records elsewhere: what it issues is signed, and unknown to the others.
+    fn elsewhere(&self, redis: &RedisServer) -> World {
+        plan(&self.mirror, self.keys.path(), &redis.url()).set("store", "prefix", "\"elsewhere\"").start()
+    }
+
+    /// Something to issue and revoke with for as long as a test takes.
+    fn root(&self) -> String {
+        self.worlds[0].bootstrap(Person::ALICE, 1_000_000)
+    }
+}
+
+/// `url`: one, or several with a comma between them.
+fn plan(mirror: &Mirror, keys: &Path, url: &str) -> Plan {
+    let urls: Vec<String> = url.split(',').map(|url| format!("\"{url}\"")).collect();
+    Plan::bare()
+        .upstream("app", mirror.address())
+        .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
+        .route("path = \"/private/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]")
+        .set("keys", "directory", &format!("\"{}\"", keys.display()))
+        .set("store", "kind", "\"redis\"")
+        .set("store", "url", &format!("[{}]", urls.join(", ")))
+        .set("store", "timeout", &millis(STORE_TIMEOUT))
+        .set("store", "coherence_lease", &millis(LEASE))
+        .set("log", "level", "\"info\"")
+        .set("log", "access", "\"off\"")
+}
+
+/// A duration as the configuration has it.
+fn millis(span: Duration) -> String {
+    format!("\"{}ms\"", span.as_millis())
+}
+
+/// How late this machine wakes who sleeps: measured while a test runs, and added to the bounds that it holds others to.
+struct Lateness {
+    stop: Arc<AtomicBool>,
+    watch: Option<JoinHandle<Duration>>,
+}
+
+impl Lateness {
+    fn watch() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let watch = std::thread::spawn(move || {
+            const NAP: Duration = Duration::from_millis(2);
+            let mut worst = Duration::ZERO;
+            while !stopped.load(Ordering::Relaxed) {
+                let before = Instant::now();
+                std::thread::park_timeout(NAP);
+                worst = worst.max(before.elapsed().saturating_sub(NAP));
+            }
+            worst
+        });
+        Self { stop, watch: Some(watch) }
+    }
+
+    /// What is to be allowed: a fixed part for a few round trips, and twice the worst that was seen.
+    fn slack(mut self) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        let worst = self.watch.take().expect("asked once").join().expect("the watch ends");
+        Duration::from_millis(150) + 2 * worst
+    }
+}
+
+/// Sorted, then the shares of it: the middle, and the one that 99 of 100 are below.
+fn percentiles(mut took: Vec<Duration>) -> (Duration, Duration) {
+    took.sort();
+    (took[took.len() / 2], took[took.len() * 99 / 100])
+}
