@@ -4,8 +4,8 @@
 //!
 //! 1. find the master, connect, tie the store to our keys;
 //! 2. subscribe to the fleet's announcements and to our confirmations, and switch broadcast tracking of all records on;
-//! 3. drop everything that is remembered: what happened before is unknown;
-//! 4. heartbeat and proof; with the first of them the **site** is published, and data connections may be made to it;
+//! 3. heartbeat and proof, and with the first of them publish the **site**: data connections may be made to it;
+//! 4. drop everything that is remembered, as what happened before is unknown, and begin the lease;
 //! 5. heartbeat and proof, four times in a lease, one at a time, until the connection ends, another server is master, or it
 //!    has been silent while somebody else who asks gets answers.
 //!
@@ -172,12 +172,11 @@ impl Link {
         let channels = [pushes.revoked.clone(), pushes.confirmed.clone()];
         let (mut connection, facts) = self.nodes.connect(&address, Some(Arc::new(pushes))).await?;
         let patience = self.nodes.settings().timeouts.connect;
-        within(patience, self.establish(&mut connection, &channels)).await?;
+        let site = Arc::new(Site { address: address.clone(), run_id: facts.run_id, term });
+        within(patience, self.establish(&mut connection, &channels, site)).await?;
 
         self.state.terms.store(term, Ordering::Relaxed);
         *self.state.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
-        let site = Site { address: address.clone(), run_id: facts.run_id, term };
-        self.site.send_replace(Some(Arc::new(site)));
         tracing::info!(server = %address, term, "the link to the store is up");
 
         let interval = self.fleet.cache().lease().terms().span / BEATS;
@@ -211,7 +210,7 @@ impl Link {
     }
 
     /// Steps 1 to 4, after connecting.
-    async fn establish(&self, connection: &mut Connection, channels: &[String]) -> Result<(), End> {
+    async fn establish(&self, connection: &mut Connection, channels: &[String], site: Arc<Site>) -> Result<(), End> {
         let refused = |fault: redis::RedisError| End::Refused(words_of(&fault));
         let bound = run(connection, &membership::bind_keys(&self.layout, &self.fingerprint)).await.map_err(refused)?;
         match membership::binding(bound).map_err(|fault| End::Refused(fault.to_string()))? {
@@ -228,13 +227,15 @@ impl Link {
             .exec_async(connection)
             .await
             .map_err(refused)?;
-        self.fleet.cache().invalidate_all();
-        self.state.drops.fetch_add(1, Ordering::Relaxed);
         let sent = clock::uptime();
         let generation = beat(&self.layout, &self.fleet, connection.clone())
             .await
             .map_err(|fault| if fault.is_moved { End::Abandoned } else { End::Refused(fault.words) })?;
         self.note_loss(&generation);
+        // The site first: from the drop on, everybody reads, and shall find where. What they read before the drop is fenced off.
+        self.site.send_replace(Some(site));
+        self.fleet.cache().invalidate_all();
+        self.state.drops.fetch_add(1, Ordering::Relaxed);
         self.fleet.linked(&generation, clock::uptime());
         self.fleet.cache().lease().grant(sent);
         Ok(())

@@ -133,8 +133,8 @@ impl Nodes {
     /// go to `push`, in order, from the task that reads the connection; it must not block. The connection belongs to the
     /// runtime that this is called on.
     ///
-    /// Connections are spaced, at most ten a second in the whole process: that waiting counts against the deadline
-    /// (`timeouts.connect`), too.
+    /// Once an attempt has failed, further ones are spaced, at most ten a second in the whole process, until one succeeds: that
+    /// waiting counts against the deadline (`timeouts.connect`), too.
     ///
     /// # Errors
     ///
@@ -213,7 +213,10 @@ impl Nodes {
             tokio::time::sleep(wait).await;
             work.await
         };
-        timeout(patience, paced).await.unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }))
+        let made =
+            timeout(patience, paced).await.unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }));
+        self.pace.ended(made.is_ok(), Instant::now());
+        made
     }
 
     /// TCP, TLS, authentication. Without a deadline.

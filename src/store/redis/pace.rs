@@ -3,13 +3,14 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Between two connections of a process: at most ten a second.
+/// Between two attempts of a process while they fail: at most ten a second.
 const GAP: Duration = Duration::from_millis(100);
 
-/// Spaces the connections of one process.
+/// Spaces the attempts to connect of one process, once one has failed. A server that answers is connected to at once by all
+/// who need it.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When the next one may begin; `None`: at once.
+    /// When the next one may begin; `None`: at once, as the latest one succeeded.
     next: Mutex<Option<Instant>>,
     gap: Duration,
 }
@@ -23,13 +24,28 @@ impl Default for Pace {
 impl Pace {
     /// How long to wait before connecting; `None` if the turn would come only after `patience`, and then none is taken.
     pub(super) fn turn(&self, now: Instant, patience: Duration) -> Option<Duration> {
-        let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let wait = next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+        let mut next = self.lock();
+        let Some(turn) = *next else { return Some(Duration::ZERO) };
+        let wait = turn.saturating_duration_since(now);
         if wait > patience {
             return None;
         }
         *next = Some(now + wait + self.gap);
         Some(wait)
+    }
+
+    /// How an attempt ended.
+    pub(super) fn ended(&self, has_succeeded: bool, now: Instant) {
+        let mut next = self.lock();
+        if has_succeeded {
+            *next = None;
+        } else if next.is_none() {
+            *next = Some(now + self.gap);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -59,23 +75,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_ten_connections_begin_in_a_second() {
+    fn no_more_than_ten_connections_begin_in_a_second_while_they_fail() {
         let pace = Pace::default();
         let start = Instant::now();
+        assert!((0..100).all(|_| pace.turn(start, Duration::ZERO) == Some(Duration::ZERO)), "none has failed");
+        pace.ended(false, start);
         let begun = (0..1000)
             .filter_map(|_| pace.turn(start, Duration::from_secs(10)))
             .filter(|wait| *wait < Duration::from_secs(1))
             .count();
-        assert_eq!(begun, 10);
+        assert_eq!(begun, 9, "beside the one that failed");
+        pace.ended(true, start);
+        assert_eq!(pace.turn(start, Duration::ZERO), Some(Duration::ZERO));
     }
 
     #[test]
     fn who_would_wait_too_long_takes_no_turn() {
         let pace = Pace::default();
         let start = Instant::now();
-        assert_eq!(pace.turn(start, Duration::ZERO), Some(Duration::ZERO));
+        pace.ended(false, start);
         assert_eq!(pace.turn(start, GAP / 2), None);
         assert_eq!(pace.turn(start, GAP), Some(GAP));
+        assert_eq!(pace.turn(start, GAP), None);
         assert_eq!(pace.turn(start + 10 * GAP, Duration::ZERO), Some(Duration::ZERO));
     }
 
