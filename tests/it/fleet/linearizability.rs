@@ -355,6 +355,7 @@ fn break_things(
     span: Duration,
 ) {
     let until = Instant::now() + span;
+    let mut slowest = (Duration::ZERO, String::new());
     while Instant::now() < until {
         std::thread::park_timeout(Duration::from_millis(300 + random.below(400) as u64));
         let lasts = Duration::from_millis(100 + random.below(900) as u64);
@@ -404,9 +405,13 @@ fn break_things(
                 relay.mend();
             }
         }
+        let over = Instant::now();
         wait_until("every instance is ready again", || fleet.are_ready());
+        let ready = format!("ready {:?} after {fault}", over.elapsed());
+        slowest = slowest.max((over.elapsed(), ready));
         history.is_healthy.store(true, Ordering::SeqCst);
     }
+    eprintln!("linearizability: the slowest to recover from: {}", slowest.1);
 }
 
 /// One run; returns how many revocations were answered.

@@ -192,6 +192,20 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
 }
 
+/// The pauses between attempts have grown meanwhile.
+#[test]
+#[ignore = "takes long: make soak"]
+fn soak_r1_after_ten_seconds_away_full_service_is_back_as_soon() {
+    let mut scene = Scene::start("appendfsync always", false, |plan| plan);
+    let (mix, book) = (scene.mix(), scene.book());
+    scene.redis.kill();
+    pass(Duration::from_secs(10));
+    scene.redis.restart();
+    scene.recover(mix, Some(book), Instant::now());
+    let made = connections(&scene.redis);
+    assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
+}
+
 /// With `KEYWARD_LONG`, as long as the issue says: ten seconds.
 #[test]
 fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_when_it_goes_on() {

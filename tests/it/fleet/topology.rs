@@ -177,3 +177,25 @@ fn move_slot(nodes: &[RedisServer], ids: &[String], slot: &str, from: usize, to:
         ok(node, &["CLUSTER", "SETSLOT", slot, "NODE", &ids[to]]);
     }
 }
+
+#[test]
+fn a_revocation_that_no_replica_has_is_not_acknowledged_however_often_it_is_asked_for() {
+    let master = RedisServer::start_with("repl-diskless-sync-delay 0");
+    let replica = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", master.port));
+    wait_until("the replica has its copy", || is_linked(&replica));
+    let fleet = Fleet::start_with(&[&master.url()], |plan| {
+        plan.set("store", "revoke_acks", "1").set("store", "revoke_acks_timeout", "\"300ms\"")
+    });
+    let root = fleet.root();
+    let victim = fleet.mint(0, &root);
+    let api = fleet.worlds[0].api(Person::ALICE);
+    replica.freeze();
+    for _ in 0..3 {
+        let refused = api.revoke_by_jti(&root, &victim.jti);
+        assert_eq!(refused.status, 503, "{refused}");
+        // It is gone from the master, so it is not accepted: only the promise cannot be made.
+        assert_eq!(fleet.status(0, &victim.token), 401);
+    }
+    replica.thaw();
+    wait_until("it is acknowledged", || api.revoke_by_jti(&root, &victim.jti).status == 200);
+}
