@@ -43,9 +43,11 @@ use crate::tokens::clock;
 use crate::tokens::finding::{Finding, Severity};
 use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 
+mod account_operations;
 mod accounts;
 mod calls;
 pub mod connection;
+mod counters;
 pub mod data;
 pub mod discover;
 mod fault;

@@ -1,0 +1,1 @@
+//! Counters: the port, and what only this store promises.
