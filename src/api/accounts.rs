@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::face::{Answer, Call, CredentialNeed, Face, FaceError, is_json};
 use super::field_report::{FieldReport, Fields};
+use super::openapi::{self, Operation, Parameter, RequestBody, Schema, Success};
 use crate::domain::{Email, FieldFault, FullName, NewPassword, Password, Record, TokenId, Username};
 use crate::tokens::accounts::command::KEY_NAME_MAX_CHARS;
 use crate::tokens::accounts::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
@@ -96,6 +97,168 @@ impl Face for Accounts {
     fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
         error(fault)
     }
+
+    fn describe(&self) -> Vec<Operation> {
+        calls()
+    }
+
+    fn error_schema(&self) -> Schema {
+        Schema { name: "AccountsError", schema: openapi::detail() }
+    }
+}
+
+/// What the calls are.
+fn calls() -> Vec<Operation> {
+    let success = |status, description, schema| Success { status, description, schema };
+    let body = |schema| Some(RequestBody { is_optional: false, schema });
+    let missing = |field| FaceError::BadFields(vec![FieldReport::of_body(Some(field), "missing", "Field required")]);
+    let no_json = || FaceError::BadJson(json::NotJson { line: 1, column: 2 });
+    let too_many = || FaceError::TooMany { retry_after_seconds: 60 };
+    vec![
+        Operation {
+            id: "register",
+            method: Method::POST,
+            path: REGISTER,
+            summary: "Register",
+            description: "Adds an account. Usernames and email addresses are unique without regard to case.",
+            parameters: Vec::new(),
+            body: body(registration()),
+            success: success(StatusCode::OK, "The account", Some(account())),
+            errors: vec![
+                no_json(),
+                FaceError::RegistrationClosed,
+                FaceError::UsernameTaken,
+                FaceError::EmailTaken,
+                FaceError::NotDeclaredJson,
+                missing("username"),
+                too_many(),
+            ],
+        },
+        Operation {
+            id: "login",
+            method: Method::POST,
+            path: LOGIN,
+            summary: "Log In",
+            description: "Answers with a token for the calls below. It opens no route.",
+            parameters: Vec::new(),
+            body: body(Schema {
+                name: "Login",
+                schema: openapi::object([("username", openapi::text()), ("password", openapi::text())]),
+            }),
+            success: success(
+                StatusCode::OK,
+                "The session",
+                Some(Schema::exactly(
+                    "Session",
+                    [("access_token", openapi::text()), ("token_type", json!({ "const": "bearer" }))],
+                )),
+            ),
+            errors: vec![no_json(), FaceError::WrongLogin, FaceError::NotDeclaredJson, missing("username"), too_many()],
+        },
+        Operation {
+            id: "create_key",
+            method: Method::POST,
+            path: KEYS,
+            summary: "Create API Key",
+            description: "Makes a key. It is shown once, in this answer, and travels in `X-API-Key`.",
+            parameters: Vec::new(),
+            body: body(Schema {
+                name: "NewApiKey",
+                schema: openapi::object([(
+                    "name",
+                    json!({ "type": "string", "minLength": 1, "maxLength": KEY_NAME_MAX_CHARS }),
+                )]),
+            }),
+            success: success(StatusCode::OK, "The key and what is known of it", Some(created_key())),
+            errors: vec![no_json(), FaceError::NotDeclaredJson, missing("name")],
+        },
+        Operation {
+            id: "list_keys",
+            method: Method::GET,
+            path: KEYS,
+            summary: "List API Keys",
+            description: "Names the caller's keys, oldest first. Revoked ones stay listed.",
+            parameters: Vec::new(),
+            body: None,
+            success: success(StatusCode::OK, "The caller's keys", Some(keys())),
+            errors: Vec::new(),
+        },
+        Operation {
+            id: "revoke_key",
+            method: Method::DELETE,
+            path: KEY,
+            summary: "Revoke API Key",
+            description: "When this has answered, the key opens nothing any more. It can be repeated.",
+            parameters: vec![Parameter {
+                name: "key_id",
+                description: "The `id` of the key.",
+                schema: openapi::uuid(),
+            }],
+            body: None,
+            success: success(StatusCode::NO_CONTENT, "It is revoked", None),
+            errors: vec![FaceError::NoSuchKey, FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")])],
+        },
+    ]
+}
+
+fn registration() -> Schema {
+    let bounded = |least: usize, most: usize| json!({ "type": "string", "minLength": least, "maxLength": most });
+    let mut username = bounded(Username::LEAST, Username::MOST);
+    let mut full_name = bounded(1, FullName::MOST);
+    for (schema, pattern) in [(&mut username, "^[A-Za-z0-9]+$"), (&mut full_name, FULL_NAME)] {
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert("pattern".into(), pattern.into());
+        }
+    }
+    let email = json!({ "type": "string", "format": "email", "maxLength": Email::MOST });
+    let mut password = bounded(NewPassword::LEAST, NewPassword::MOST);
+    if let Some(schema) = password.as_object_mut() {
+        schema.insert("format".into(), "password".into());
+    }
+    Schema {
+        name: "Registration",
+        schema: openapi::object([
+            ("username", username),
+            ("email", email),
+            ("password", password),
+            ("full_name", full_name),
+        ]),
+    }
+}
+
+/// No control characters, and one character at least that is no white space: [`FullName::new`], as a pattern.
+const FULL_NAME: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000][^\\u0000-\\u001f\\u007f-\\u009f]*$";
+
+fn account() -> Schema {
+    Schema::exactly(
+        "Account",
+        [
+            ("id", openapi::uuid()),
+            ("username", openapi::text()),
+            ("email", openapi::text()),
+            ("full_name", openapi::text()),
+        ],
+    )
+}
+
+fn known_of_key() -> [(&'static str, Value); 5] {
+    [
+        ("id", openapi::uuid()),
+        ("name", openapi::text()),
+        ("prefix", openapi::text()),
+        ("is_active", json!({ "type": "boolean" })),
+        ("created_at", openapi::moment()),
+    ]
+}
+
+fn created_key() -> Schema {
+    let [id, name, prefix, is_active, created_at] = known_of_key();
+    Schema::exactly("CreatedApiKey", [id, name, ("raw_key", openapi::text()), prefix, is_active, created_at])
+}
+
+fn keys() -> Schema {
+    let key = Schema::exactly("ApiKey", known_of_key());
+    Schema { name: "ApiKeys", schema: json!({ "type": "array", "items": key.schema }) }
 }
 
 fn error(error: &FaceError) -> Answer {

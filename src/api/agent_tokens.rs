@@ -2,10 +2,12 @@
 //!
 //! No call has a body: whatever comes as one is not looked at. The page that tells agents of it all is served to everybody.
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::face::{Answer, Call, Document, Face, FaceError};
+use super::openapi::{self, Operation, Schema, Success};
 use crate::domain::{RawToken, Record};
 use crate::tokens::command::{Command, Outcome};
 
@@ -94,10 +96,92 @@ impl Face for AgentTokens {
         }
     }
 
-    fn documents(&self, mount: &str) -> Vec<Document> {
-        let body = include_str!("agent_tokens.md").replace("{mount}", mount);
-        vec![Document { path: PAGE.into(), media_type: "text/markdown; charset=utf-8", body }]
+    fn describe(&self) -> Vec<Operation> {
+        let call = |id, method, path, summary, description, status, schema| Operation {
+            id,
+            method,
+            path,
+            summary,
+            description,
+            parameters: Vec::new(),
+            body: None,
+            success: Success { status, description: "Done", schema },
+            errors: Vec::new(),
+        };
+        let (token, prefix, message) = (openapi::text, prefix_schema, openapi::text);
+        let or_null = |of: &str| json!({ "type": [of, "null"] });
+        let shown = Schema::exactly(
+            "AgentTokenStatus",
+            [
+                ("has_token", json!({ "type": "boolean" })),
+                ("token_prefix", json!({ "anyOf": [prefix(), { "type": "null" }] })),
+            ],
+        );
+        let renewed = Schema::exactly(
+            "RenewedAgentToken",
+            [("token", token()), ("token_prefix", prefix()), ("message", message())],
+        );
+        let ensured = Schema::exactly(
+            "EnsuredAgentToken",
+            [
+                ("is_new", json!({ "type": "boolean" })),
+                ("token", or_null("string")),
+                ("token_prefix", prefix()),
+                ("message", message()),
+            ],
+        );
+        vec![
+            call(
+                "show",
+                Method::GET,
+                ME,
+                "Show Agent Token",
+                "Says whether the caller has a key, and how it begins.",
+                StatusCode::OK,
+                Some(shown),
+            ),
+            call(
+                "renew",
+                Method::POST,
+                ME,
+                "Create or Rotate Agent Token",
+                "Makes the caller's one key in the place of any other, which opens nothing any more.",
+                StatusCode::OK,
+                Some(renewed),
+            ),
+            call(
+                "ensure",
+                Method::POST,
+                GET_OR_CREATE,
+                "Get or Create Agent Token",
+                "Makes the caller's one key, if there is none. Of an old one only its beginning is said.",
+                StatusCode::OK,
+                Some(ensured),
+            ),
+            call(
+                "revoke",
+                Method::DELETE,
+                ME,
+                "Revoke Agent Token",
+                "When this has answered, the caller has no key.",
+                StatusCode::NO_CONTENT,
+                None,
+            ),
+        ]
     }
+
+    fn error_schema(&self) -> Schema {
+        Schema::exactly("AgentTokensError", [("error", openapi::text())])
+    }
+
+    fn documents(&self, mount: &str, _openapi: &Bytes) -> Vec<Document> {
+        let body = include_str!("agent_tokens.md").replace("{mount}", mount);
+        vec![Document::new(PAGE.into(), "text/markdown; charset=utf-8", body)]
+    }
+}
+
+fn prefix_schema() -> Value {
+    json!({ "type": "string", "pattern": "^.+[0-9a-f]{8}\\.\\.\\.$" })
 }
 
 /// How the key begins: `sk_agt_1a2b3c4d...`.
@@ -204,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_page_for_agents_names_every_call_below_its_mount() {
-        let pages = AgentTokens.documents("/x/agent-tokens");
+        let pages = AgentTokens.documents("/x/agent-tokens", &Bytes::new());
         let [page] = pages.as_slice() else { panic!("one page") };
         assert_eq!((page.path.as_str(), page.media_type), (PAGE, "text/markdown; charset=utf-8"));
         for call in ["GET /x/agent-tokens/me", "POST /x/agent-tokens/me", "DELETE /x/agent-tokens/me"] {

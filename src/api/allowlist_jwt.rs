@@ -5,6 +5,7 @@ use http::{HeaderValue, Method};
 use serde_json::{Map, Value, json};
 
 use super::face::{Answer, Call, Face, FaceError, is_json};
+use super::openapi::{self, Operation, Parameter, RequestBody, Schema, Success};
 use crate::domain::{Record, TokenId};
 use crate::tokens::command::{Command, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS, Outcome};
 use crate::wire::json;
@@ -84,6 +85,142 @@ impl Face for AllowlistJwt {
     fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
         error(fault)
     }
+
+    fn describe(&self) -> Vec<Operation> {
+        calls()
+    }
+
+    fn error_schema(&self) -> Schema {
+        let members = [
+            ("status", json!({ "const": "error" })),
+            ("message", openapi::text()),
+            ("data", json!({ "type": "null" })),
+        ];
+        Schema::exactly("AllowlistJwtError", members)
+    }
+}
+
+/// What the calls are.
+fn calls() -> Vec<Operation> {
+    let call = |id, method, path, summary, description, schema, errors| Operation {
+        id,
+        method,
+        path,
+        summary,
+        description,
+        parameters: Vec::new(),
+        body: None,
+        success: Success { status: http::StatusCode::OK, description: "Done", schema: Some(schema) },
+        errors,
+    };
+    let states = |words: &[&str]| openapi::object([("jti", openapi::uuid()), ("status", json!({ "enum": words }))]);
+    let bad_field = |field, expected| FaceError::BadField { field, expected };
+    vec![
+        Operation {
+            body: Some(RequestBody { is_optional: true, schema: new_key() }),
+            ..call(
+                "issue",
+                Method::POST,
+                ISSUE,
+                "Issue Token",
+                "Makes a key with exactly the caller's identity. It is shown once, in this answer.",
+                enveloped("IssuedToken", issued()),
+                vec![
+                    FaceError::BadJson(json::NotJson { line: 1, column: 2 }),
+                    FaceError::NotDeclaredJson,
+                    bad_field("expires_in_minutes", "must be an integer from 0 to 525600, or null"),
+                ],
+            )
+        },
+        call(
+            "list",
+            Method::GET,
+            TOKENS,
+            "List Tokens",
+            "Names the caller's keys that are live, oldest first.",
+            enveloped(
+                "ListedTokens",
+                openapi::object([("tokens", json!({ "type": "array", "items": listed_schema() }))]),
+            ),
+            Vec::new(),
+        ),
+        call(
+            "revoke_current",
+            Method::POST,
+            REVOKE,
+            "Revoke This Token",
+            "Revokes the key that makes the call.",
+            enveloped("RevokedToken", states(&["revoked"])),
+            vec![FaceError::Protected],
+        ),
+        Operation {
+            parameters: vec![Parameter { name: "jti", description: "The id of a key.", schema: openapi::uuid() }],
+            ..call(
+                "revoke",
+                Method::POST,
+                REVOKE_ONE,
+                "Revoke Token",
+                "Revokes one of the caller's keys, or anybody's if the caller's role is `admin`.",
+                enveloped("RevokedOrUnknownToken", states(&["revoked", "not_found"])),
+                vec![FaceError::NotOwner, FaceError::Protected, bad_field("jti", "must be a UUID")],
+            )
+        },
+        call(
+            "revoke_all",
+            Method::POST,
+            REVOKE_ALL,
+            "Revoke All Tokens",
+            "Revokes all keys of the caller's subject.",
+            enveloped(
+                "RevokedTokens",
+                openapi::object([("sub", openapi::text()), ("status", json!({ "const": "all_revoked" }))]),
+            ),
+            Vec::new(),
+        ),
+    ]
+}
+
+/// The schema of an answer that holds this.
+fn enveloped(name: &'static str, data: Value) -> Schema {
+    Schema::exactly(name, [("status", json!({ "const": "success" })), ("message", openapi::text()), ("data", data)])
+}
+
+fn new_key() -> Schema {
+    let properties = json!({
+        "name": { "type": ["string", "null"], "maxLength": NAME_MAX_CHARS },
+        "expires_in_minutes": {
+            "type": ["integer", "null"], "minimum": 0, "maximum": LIFETIME_MAX_MINUTES,
+            "description": "0 and null: it does not expire.",
+        },
+    });
+    Schema { name: "NewToken", schema: json!({ "type": ["object", "null"], "properties": properties }) }
+}
+
+fn named() -> Value {
+    json!({ "type": ["string", "null"], "maxLength": NAME_MAX_CHARS })
+}
+
+fn moment_or_null() -> Value {
+    json!({ "type": ["string", "null"], "format": "date-time" })
+}
+
+fn issued() -> Value {
+    openapi::object([
+        ("token", openapi::text()),
+        ("jti", openapi::uuid()),
+        ("name", named()),
+        ("expires_at", moment_or_null()),
+        ("expires_in_minutes", json!({ "type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MAX_MINUTES })),
+    ])
+}
+
+fn listed_schema() -> Value {
+    openapi::object([
+        ("jti", openapi::uuid()),
+        ("name", named()),
+        ("issued_at", openapi::moment()),
+        ("expires_at", moment_or_null()),
+    ])
 }
 
 fn error(error: &FaceError) -> Answer {

@@ -1,8 +1,11 @@
 //! What a face is: the trait between the gateway and the four token APIs.
 
+use aws_lc_rs::digest;
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::field_report::FieldReport;
+use super::openapi::{Operation, Schema};
 use crate::domain::Timestamp;
 use crate::tokens::command::{Command, Outcome};
 
@@ -33,8 +36,16 @@ pub trait Face: Send + Sync {
     /// The answer to a call that was refused or failed, in the face's own shape. `path` is one of [`paths`](Self::paths).
     fn refuse(&self, method: &Method, path: &'static str, error: &FaceError) -> Answer;
 
-    /// What it serves to everybody beside its calls, for a token API that is mounted at `mount`.
-    fn documents(&self, _mount: &str) -> Vec<Document> {
+    /// What its calls are, for the OpenAPI document.
+    fn describe(&self) -> Vec<Operation>;
+
+    /// What its errors look like.
+    fn error_schema(&self) -> Schema;
+
+    /// What it serves to everybody beside its calls, for a token API that is mounted at `mount`. `openapi` is the document of
+    /// all token APIs.
+    fn documents(&self, mount: &str, openapi: &Bytes) -> Vec<Document> {
+        let _ = (mount, openapi);
         Vec::new()
     }
 }
@@ -47,7 +58,21 @@ pub struct Document {
     /// `Content-Type`.
     pub media_type: &'static str,
     /// The page.
-    pub body: String,
+    pub body: Bytes,
+    /// `Content-Security-Policy`, for what a browser runs.
+    pub policy: Option<&'static str>,
+    /// `ETag`: changes with the page.
+    pub tag: String,
+}
+
+impl Document {
+    /// A page that a browser does not run.
+    pub(super) fn new(path: String, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let digest = digest::digest(&digest::SHA256, &body);
+        let tag = digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        Self { path, media_type, body, policy: None, tag: format!("\"{tag}\"") }
+    }
 }
 
 /// Which credential a call needs.

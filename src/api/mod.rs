@@ -4,8 +4,10 @@
 pub mod accounts;
 pub mod agent_tokens;
 pub mod allowlist_jwt;
+mod docs;
 pub mod face;
 pub mod field_report;
+pub mod openapi;
 pub mod tenant_tokens;
 
 pub use face::{Answer, Call, CredentialNeed, Document, Face, FaceError};

@@ -5,11 +5,14 @@
 //! declared as JSON, with a list of all faults. Unlike there, the input is not repeated. A date may be written in all the ways
 //! that [`Timestamp::parse_with_offset`] knows; a number is none. An id that is no UUID is unknown, and so a 404.
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::face::{Answer, Call, Face, FaceError, is_json};
+use super::docs;
+use super::face::{Answer, Call, Document, Face, FaceError, is_json};
 use super::field_report::FieldReport;
+use super::openapi::{self, Operation, Parameter, RequestBody, Schema, Success};
 use crate::domain::{DateFault, Record, Timestamp, TokenId};
 use crate::tokens::command::{Command, Outcome, TENANT_NAME_MAX_CHARS};
 use crate::wire::json;
@@ -75,6 +78,94 @@ impl Face for TenantTokens {
     fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
         error(fault)
     }
+
+    fn describe(&self) -> Vec<Operation> {
+        let success = |status, description, schema| Success { status, description, schema };
+        vec![
+            Operation {
+                id: "create",
+                method: Method::POST,
+                path: TOKENS,
+                summary: "Create API Token",
+                description: "Makes a key that speaks for the caller in this tenant. It is shown once, in this answer.",
+                parameters: vec![tenant()],
+                body: Some(RequestBody { is_optional: false, schema: new_key() }),
+                success: success(StatusCode::CREATED, "The key and what is known of it", Some(created())),
+                errors: vec![
+                    FaceError::ForeignTenant,
+                    of_body(MISSING),
+                    of_body(NO_OBJECT),
+                    FaceError::BadFields(vec![FieldReport::of_body(Some("name"), MISSING.0, MISSING.1)]),
+                ],
+            },
+            Operation {
+                id: "list",
+                method: Method::GET,
+                path: TOKENS,
+                summary: "List API Tokens",
+                description: "Names the caller's keys in this tenant, oldest first. The keys themselves are not shown again.",
+                parameters: vec![tenant()],
+                body: None,
+                success: success(StatusCode::OK, "The caller's keys", Some(list())),
+                errors: vec![FaceError::ForeignTenant],
+            },
+            Operation {
+                id: "revoke",
+                method: Method::DELETE,
+                path: TOKEN,
+                summary: "Revoke API Token",
+                description: "When this has answered, the key opens nothing any more.",
+                parameters: vec![
+                    tenant(),
+                    Parameter { name: "token_id", description: "The `id` of the key.", schema: openapi::uuid() },
+                ],
+                body: None,
+                success: success(StatusCode::NO_CONTENT, "It is revoked", None),
+                errors: vec![FaceError::ForeignTenant, FaceError::NoSuchToken],
+            },
+        ]
+    }
+
+    fn error_schema(&self) -> Schema {
+        Schema { name: "TenantTokensError", schema: openapi::detail() }
+    }
+
+    fn documents(&self, mount: &str, openapi: &Bytes) -> Vec<Document> {
+        docs::documents(mount, openapi)
+    }
+}
+
+fn tenant() -> Parameter {
+    Parameter {
+        name: "tenant_id",
+        description: "A tenant of the caller, or `active`: the one that the caller acts for.",
+        schema: json!({ "type": "string", "minLength": 1 }),
+    }
+}
+
+fn new_key() -> Schema {
+    let name = json!({
+        "type": "string", "minLength": 1, "maxLength": TENANT_NAME_MAX_CHARS, "examples": ["my-api-token"],
+    });
+    let expiry_date = json!({
+        "type": "string", "format": "date-time", "examples": ["2099-12-31T23:59:59Z"],
+        "description": "When the key ends: in the future, with an offset.",
+    });
+    Schema { name: "NewTenantToken", schema: openapi::object([("name", name), ("expiry_date", expiry_date)]) }
+}
+
+fn known() -> [(&'static str, Value); 3] {
+    [("id", openapi::uuid()), ("name", openapi::text()), ("expiry_date", openapi::moment())]
+}
+
+fn created() -> Schema {
+    let [id, name, expiry_date] = known();
+    Schema::exactly("CreatedTenantToken", [id, name, expiry_date, ("token", openapi::text())])
+}
+
+fn list() -> Schema {
+    let key = Schema::exactly("TenantToken", known());
+    Schema { name: "TenantTokens", schema: json!({ "type": "array", "items": key.schema }) }
 }
 
 fn listed(record: &Record) -> Map<String, Value> {

@@ -315,15 +315,19 @@ pub(super) fn algorithm(configured: config::Algorithm) -> SigningAlgorithm {
     }
 }
 
-/// Compiles what a reload may change.
-pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSet>) -> Result<Plan, String> {
+/// The token APIs.
+pub(super) fn token_apis(config: &Config) -> Vec<TokenApiSettings> {
     let accounts: Vec<_> = config
         .token_apis
         .iter()
         .filter(|api| matches!(api.style, config::Style::Accounts(_)))
         .map(|api| Arc::clone(&api.name))
         .collect();
-    let token_apis = config.token_apis.iter().map(|api| token_api_settings(api, &accounts)).collect();
+    config.token_apis.iter().map(|api| token_api_settings(api, &accounts)).collect()
+}
+
+/// Compiles what a reload may change.
+pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSet>) -> Result<Plan, String> {
     let upstreams = config
         .upstreams
         .iter()
@@ -345,7 +349,7 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
     let routes = config.routes.iter().map(|route| route_settings(config, route)).collect::<Result<_, _>>()?;
     let names = &config.identity_headers;
     Plan::new(PlanSettings {
-        token_apis,
+        token_apis: token_apis(config),
         upstreams,
         routes,
         identity_names: IdentityNames {

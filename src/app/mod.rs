@@ -15,8 +15,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::admin::Administration;
+use crate::api::openapi;
 use crate::cli::Runtime;
 use crate::config;
+use crate::gateway::mounted;
 use crate::tokens::finding::Finding;
 
 /// The program, as the command line sees it.
@@ -29,6 +31,12 @@ impl Runtime for App {
 
     fn demo(&self, address: SocketAddr) -> ExitCode {
         demo::demo(address)
+    }
+
+    fn openapi(&self, path: &Path) -> Result<String, String> {
+        let config = config::load(path).map_err(|faults| faults.to_string())?;
+        let document = openapi::document(&mounted(&assemble::token_apis(&config)));
+        serde_json::to_string_pretty(&document).map_err(|fault| fault.to_string())
     }
 
     fn check_store(&self, path: &Path) -> Result<Vec<Finding>, String> {

@@ -9,6 +9,7 @@ mod completions;
 mod demo;
 mod door;
 mod health;
+mod openapi;
 mod run;
 mod settings;
 mod span;
@@ -62,6 +63,13 @@ pub trait Runtime {
         crate::config::load(config).map(|config| Settings::from(&config)).map_err(|faults| faults.to_string())
     }
 
+    /// The OpenAPI document of the configured token APIs, as JSON to read.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the configuration, as [`Runtime::settings`] says it.
+    fn openapi(&self, config: &Path) -> Result<String, String>;
+
     /// Looks at the configured store.
     ///
     /// # Errors
@@ -112,6 +120,8 @@ enum Command {
     User(user::Command),
     /// Ask a running keyward whether it is ready: exit code 0 if it is.
     Health(health::Arguments),
+    /// Print the OpenAPI document of the token APIs.
+    Openapi(openapi::Arguments),
     /// Print the version.
     Version(version::Arguments),
     /// Print the completion script of a shell.
@@ -191,6 +201,7 @@ fn execute(
         Command::Store(command) => command.execute(&mut context),
         Command::User(command) => command.execute(&mut context),
         Command::Health(arguments) => arguments.execute(&mut context),
+        Command::Openapi(arguments) => arguments.execute(&mut context),
         Command::Version(arguments) => arguments.execute(&mut context),
         Command::Completions(arguments) => arguments.execute(&mut context),
     }

@@ -163,6 +163,10 @@ impl Runtime for Program {
         if self.faults.is_empty() { Ok(self.settings.clone()) } else { Err(self.faults.join("\n")) }
     }
 
+    fn openapi(&self, _: &Path) -> Result<String, String> {
+        Ok("{}".into())
+    }
+
     fn check_store(&self, _: &Path) -> Result<Vec<Finding>, String> {
         if self.locked {
             return Err("the store is open in another process".into());
@@ -291,6 +295,10 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
 
         fn demo(&self, _: SocketAddr) -> ExitCode {
             REFUSED
+        }
+
+        fn openapi(&self, _: &Path) -> Result<String, String> {
+            Ok("{}".into())
         }
 
         fn check_store(&self, _: &Path) -> Result<Vec<Finding>, String> {
@@ -505,6 +513,10 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
 
         fn settings(&self, _: &Path) -> Result<Settings, String> {
             Ok(Settings::default())
+        }
+
+        fn openapi(&self, _: &Path) -> Result<String, String> {
+            Ok("{}".into())
         }
 
         fn check_store(&self, _: &Path) -> Result<Vec<Finding>, String> {

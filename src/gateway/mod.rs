@@ -35,7 +35,7 @@ pub use exchange::RequestId;
 pub use identity_headers::IdentityNames;
 pub use plan::{
     Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TenantRule,
-    TokenApiSettings, UpstreamPlan,
+    TokenApiSettings, UpstreamPlan, mounted,
 };
 pub use refusal::{Refusal, UpstreamFailure};
 pub use respond::ResponseBody;
@@ -80,7 +80,7 @@ async fn answer(
     let request = parse::request(client, exchange, request)?;
     match route::find(&local.plan, &request)? {
         Destination::PublicKeys => Ok(respond::public_keys(&local.plan)),
-        Destination::Document(at) => respond::document(&local.plan, at),
+        Destination::Document(at) => respond::document(&local.plan, at, &request.head.headers),
         Destination::TokenApi { token_api, call, parameters } => {
             // Boxed, as it is rare and large: every connection holds room for what its requests may await.
             Box::pin(manage::call(gateway, client, exchange, &local, token_api, call, &parameters, request)).await

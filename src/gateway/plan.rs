@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method};
 
 use super::authenticate::Door;
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::route::{HostRule, RouteTable};
+use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
 use crate::domain::ClaimRule;
 use crate::tokens::accounts::AccountTerms;
@@ -195,6 +197,12 @@ impl Requirement {
 #[error("{0}")]
 pub struct PlanError(String);
 
+/// Token APIs, as the OpenAPI document tells of them.
+#[must_use]
+pub fn mounted(token_apis: &[TokenApiSettings]) -> Vec<Mounted<'_>> {
+    token_apis.iter().map(|api| Mounted { name: &api.name, mount: &api.mount, face: &*api.face }).collect()
+}
+
 /// A compiled configuration.
 pub struct Plan {
     table: RouteTable,
@@ -230,9 +238,10 @@ impl Plan {
                 table.add_token_api(format!("{}{path}", token_api.mount), at, path);
             }
         }
+        let openapi = Bytes::from(openapi::document(&mounted(&settings.token_apis)).to_string());
         let mut documents: Vec<Document> = Vec::new();
         for token_api in &settings.token_apis {
-            for document in token_api.face.documents(&token_api.mount) {
+            for document in token_api.face.documents(&token_api.mount, &openapi) {
                 // Of two that want the same place, the first one in the configuration has it.
                 if documents.iter().all(|known| known.path != document.path) {
                     table.add_document(&document.path, documents.len());

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
@@ -131,15 +131,39 @@ pub(super) fn public_keys(plan: &Plan) -> Response<Source> {
     response
 }
 
-/// A page of a token API: for anybody, and to be kept for a while.
-pub(super) fn document(plan: &Plan, at: usize) -> Result<Response<Source>, Refusal> {
+/// A page of a token API: for anybody, and to be kept for a while. Who has it already is told so.
+pub(super) fn document(plan: &Plan, at: usize, asked: &HeaderMap) -> Result<Response<Source>, Refusal> {
     let document = plan.documents.get(at).ok_or(Refusal::Internal("a page is not in its plan"))?;
-    let mut response = local(StatusCode::OK, document.media_type, document.body.clone().into_bytes());
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    let mut response = if is_known(asked, &document.tag) {
+        let mut response = Response::new(Source::Empty);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        local(StatusCode::OK, document.media_type, document.body.clone())
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(tag) = HeaderValue::try_from(document.tag.as_str()) {
+        headers.insert(header::ETAG, tag);
+    }
+    if let Some(policy) = document.policy {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
     Ok(response)
 }
 
-fn local(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Source> {
+/// Whether `If-None-Match` has this tag (RFC 9110, section 13.1.2: compared without regard to weakness).
+fn is_known(asked: &HeaderMap, tag: &str) -> bool {
+    let lines = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+fn local(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Source> {
     let mut response = Response::new(Source::Bytes(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
