@@ -4,6 +4,8 @@ use super::*;
 use crate::domain::{Account, Email, RecordKind};
 use crate::store::account_conformance::{account, hash};
 use crate::tokens::accounts::AccountStore;
+use crate::tokens::accounts::counters::conformance as counting;
+use crate::tokens::accounts::counters::{Counters, Reservation};
 use crate::tokens::accounts::store::{Registered, SessionOpening};
 use crate::tokens::cache::{Answer, Join};
 use crate::tokens::lease::{Lease, LeaseTerms};
@@ -331,4 +333,23 @@ async fn another_password_returns_when_no_other_instance_remembers_a_session() {
     let opening = one.store.open_session(ann.id, 1, session_of(&ann, 1101)).await.unwrap();
     assert_eq!(opening, SessionOpening::Opened { removed: vec![digest(1001)] });
     assert!(!two.remembers(1001) && !two.lets_in(1001).await);
+}
+
+#[tokio::test]
+async fn two_instances_are_no_more_attempts_than_one() {
+    let (_server, instances) = fleet().await;
+    let attempts: Vec<_> = (0..40)
+        .map(|number| {
+            let store = &instances[number % 2].store;
+            tokio::spawn(store.reserve(vec![counting::up_to(1, 5)], counting::at(0)))
+        })
+        .collect();
+    let mut admitted = 0;
+    for attempt in attempts {
+        admitted += usize::from(attempt.await.unwrap().unwrap() == Reservation::Reserved);
+    }
+    assert_eq!(admitted, 5);
+    let group = counting::key(2);
+    instances[0].store.remember(group, counting::key(3), counting::at(0)).await.unwrap();
+    assert!(instances[1].store.remembers(group, counting::key(3), counting::at(1)).await.unwrap());
 }
