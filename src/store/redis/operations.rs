@@ -82,10 +82,8 @@ pub(super) struct Cursor {
 impl Cursor {
     /// What a step of a listing returned as the last entry that it looked at; `None`: there are no more.
     pub(super) fn read(score: Value, member: Value) -> Result<Option<Self>, StoreError> {
-        let next = Self {
-            score: reply::bytes(score)?.unwrap_or_default(),
-            member: reply::bytes(member)?.unwrap_or_default(),
-        };
+        let next =
+            Self { score: reply::bytes(score)?.unwrap_or_default(), member: reply::bytes(member)?.unwrap_or_default() };
         Ok(Some(next).filter(|next| !next.member.is_empty()))
     }
 }

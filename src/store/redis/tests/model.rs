@@ -358,8 +358,7 @@ pub(super) async fn audit(world: &World) {
 /// Holds the names and the list of the accounts against the accounts; which keys are theirs.
 async fn audit_accounts(world: &World) -> BTreeSet<String> {
     let layout = world.layout();
-    let list: Vec<(String, f64)> =
-        world.command("ZRANGE", &[&layout.accounts(), &0, &-1, &"WITHSCORES"]).await;
+    let list: Vec<(String, f64)> = world.command("ZRANGE", &[&layout.accounts(), &0, &-1, &"WITHSCORES"]).await;
     let mut names: BTreeSet<String> = BTreeSet::from([layout.accounts()]);
     let mut expected: BTreeMap<String, HashMap<String, String>> = BTreeMap::new();
     for (member, score) in list {
@@ -371,9 +370,10 @@ async fn audit_accounts(world: &World) -> BTreeSet<String> {
         #[expect(clippy::cast_precision_loss, reason = "as in Redis")]
         let registered_at = account.created_at.unix_millis() as f64;
         assert_eq!(score, registered_at);
-        for (key, name) in
-            [(layout.usernames(token_api), account.username.folded()), (layout.emails(token_api), account.email.folded())]
-        {
+        for (key, name) in [
+            (layout.usernames(token_api), account.username.folded()),
+            (layout.emails(token_api), account.email.folded()),
+        ] {
             assert_eq!(expected.entry(key).or_default().insert(name, id.to_owned()), None);
         }
         assert!(names.insert(row), "an account is listed once");
