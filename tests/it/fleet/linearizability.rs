@@ -522,7 +522,7 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
 #[test]
 fn no_success_begins_after_the_answer_of_a_revocation_whatever_fails_meanwhile() {
     let mut random = Random::seeded("linearizability");
-    let revocations = run(&mut random, Duration::from_secs(12));
+    let revocations = run(&mut random, Duration::from_secs(10));
     assert!(revocations >= 100, "only {revocations} revocations");
 }
 

@@ -156,7 +156,7 @@ impl Lateness {
     fn slack(mut self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         let worst = self.watch.take().expect("asked once").join().expect("the watch ends");
-        Duration::from_millis(150) + 2 * worst
+        Duration::from_millis(250) + 2 * worst
     }
 }
 

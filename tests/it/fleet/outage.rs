@@ -18,8 +18,14 @@ const ALICE: Person = Person::ALICE;
 /// How long one look-up may take, by default.
 const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// How long connecting to Redis may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Full service is back this soon after the end of an outage.
 const RECOVERY: Duration = Duration::from_secs(2);
+
+/// How long it is then looked at.
+const AFTERWARDS: Duration = Duration::from_millis(400);
 
 /// One instance, its Redis, maybe a relay between them, and tokens of all classes.
 struct Scene {
@@ -55,17 +61,22 @@ impl Scene {
         Book::start(self.fleet.line(0), self.root.clone(), LEASE)
     }
 
-    /// Lets the load go on until full service must be back and a second longer, and holds it to what must hold after every
-    /// outage. Returns what became of the requests.
+    /// [`recover_within`](Self::recover_within) the usual time.
     fn recover(&mut self, mix: Mix, book: Option<Book>, over: Instant) -> Samples {
-        let back = over + RECOVERY;
-        pass((back + Duration::from_secs(1)).saturating_duration_since(Instant::now()));
+        self.recover_within(RECOVERY, mix, book, over)
+    }
+
+    /// Lets the load go on until full service must be back and a little longer, and holds it to what must hold after every
+    /// outage. Returns what became of the requests.
+    fn recover_within(&mut self, time: Duration, mix: Mix, book: Option<Book>, over: Instant) -> Samples {
+        let back = over + time;
+        pass((back + AFTERWARDS).saturating_duration_since(Instant::now()));
         let book = book.map(Book::end);
         let samples = mix.end();
         eprintln!("{}", samples.summary());
         samples.hold(None);
         let late = samples.between(back, Instant::now()).not_served();
-        assert!(late.is_empty(), "{} are not served {RECOVERY:?} later: {:#?}", late.len(), late.first());
+        assert!(late.is_empty(), "{} are not served {time:?} later: {:#?}", late.len(), late.first());
         if let Some(book) = book {
             book.audit(&self.fleet);
         }
@@ -181,7 +192,10 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     scene.redis.restart();
     let over = Instant::now();
     let samples = scene.recover(mix, Some(book), over);
-    assert_eq!(samples.of(Class::Cached).not_served(), Vec::<String>::new(), "a remembered token was not served");
+    // When it is back, all that is remembered is dropped and read anew, over connections that are made one after the other: that
+    // is part of the recovery, and held to its time.
+    let meanwhile = samples.of(Class::Cached).between(killed, over);
+    assert_eq!(meanwhile.not_served(), Vec::<String>::new(), "a remembered token was not served");
     let away = samples.between(killed + LEASE, over - Duration::from_millis(100));
     let slack = lateness.slack();
     assert!(away.of(Class::Fresh).count(503) > 10, "{}", away.summary());
@@ -269,10 +283,12 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
         let mix = scene.mix();
         let cut = Instant::now();
         scene.relay().set(to_server, to_client);
-        pass(Duration::from_millis(1500));
+        pass(Duration::from_millis(1200));
         scene.relay().mend();
         let over = Instant::now();
-        let samples = scene.recover(mix, None, over);
+        // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is over.
+        let lost = if to_server == to_client { Duration::ZERO } else { CONNECT_TIMEOUT };
+        let samples = scene.recover_within(RECOVERY + lost, mix, None, over);
         let slack = lateness.slack();
         let away = samples.between(cut + LEASE + slack, over);
         assert_eq!(away.count(200), 0, "{to_server:?}, {to_client:?}: {}", away.summary());
@@ -281,7 +297,10 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
 
 #[test]
 fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what_is_remembered() {
-    let mut scene = Scene::start("", true, |plan| plan.set("store", "coherence_lease", "\"1s\""));
+    // Slow, but not too slow, however busy this machine is.
+    let mut scene = Scene::start("", true, |plan| {
+        plan.set("store", "coherence_lease", "\"1s\"").set("store", "read_timeout", "\"800ms\"")
+    });
     let fresh: Vec<Issued> = (0..4).map(|_| scene.fleet.mint(0, &scene.root)).collect();
     scene.relay().set_both(Way::Delay(Duration::from_millis(75)));
     let mix = scene.mix();
@@ -364,6 +383,9 @@ fn r5_garbage_in_place_of_answers_makes_nobody_somebody_else() {
     });
     eprintln!("with garbage: {right} right answers, {cannot_tell} times \"cannot tell\"");
     assert!(right > 0 && cannot_tell > 0);
+    // Half an answer is waited for as long as connecting may take, and the pauses have grown.
+    let fleet = &scene.fleet;
+    wait_until("everybody is served again", || good.iter().all(|issued| fleet.status(0, &issued.token) == 200));
     let mix = scene.mix();
     scene.recover(mix, None, Instant::now());
 }
@@ -462,7 +484,7 @@ fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
     let lost = Instant::now();
     scene.redis.restart_empty();
     let over = Instant::now();
-    pass(RECOVERY + Duration::from_secs(1));
+    pass(RECOVERY + AFTERWARDS);
     let samples = mix.end();
     let slack = lateness.slack();
     samples.hold(Some(lost));
