@@ -1,5 +1,6 @@
 # make test    everything that must hold: tools, format, lints, documentation, tests
 # make soak    the long forms of the fleet's tests: minutes of faults under load, a million forged tokens
+# make black-box  of that: the OpenAPI document and Swagger UI, from outside
 # make audit   licences, bans and sources of the dependencies, and known advisories
 # make bench   what a request costs, next to nginx; what a fleet costs
 # make demo    keyward with a temporary store and an echo upstream
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := test
-.PHONY: test tools format lint doc check soak audit bench demo
+.PHONY: test tools format lint doc check black-box soak audit bench demo
 
 CARGO ?= cargo
 
@@ -22,7 +23,8 @@ test:
 	echo "make test: everything holds"
 
 # SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need. The tests
-# need curl and redis-server besides: they start servers of their own, sentinels and Clusters among them.
+# need curl and redis-server besides: they start servers of their own, sentinels and Clusters among them. Those of the OpenAPI
+# document need Python with its venv, and a Chromium that follows a person's clicks.
 tools:
 	@say() { echo "make test: $$*" >&2; }
 	if ! command -v $(CARGO) >/dev/null; then
@@ -53,6 +55,9 @@ tools:
 	# The README's lines are tried as they stand there.
 	command -v curl >/dev/null || needed="$$needed curl"
 	command -v redis-server >/dev/null || needed="$$needed redis-server"
+	python3 -c 'import ensurepip, venv' 2>/dev/null || needed="$$needed python3 python3-venv"
+	command -v chromium >/dev/null || needed="$$needed chromium"
+	command -v chromedriver >/dev/null || needed="$$needed chromium-driver"
 	if [ -n "$$needed" ]; then
 	    by=
 	    if [ "$$(id -u)" = 0 ]; then by=env
@@ -81,6 +86,24 @@ doc:
 
 check:
 	$(CARGO) test --locked
+	$(MAKE) --no-print-directory black-box
+
+# From outside: schemathesis holds keyward to its OpenAPI document, and a browser makes a token in Swagger UI. PyPI is asked once,
+# for the versions in requirements.txt.
+black-box:
+	$(CARGO) build --locked
+	built=$${CARGO_TARGET_DIR:-target}
+	room=$$built/black_box
+	if ! cmp -s tests/black_box/requirements.txt "$$room/installed"; then
+	    rm -rf "$$room"
+	    python3 -m venv "$$room/venv"
+	    "$$room/venv/bin/pip" install -q --disable-pip-version-check -r tests/black_box/requirements.txt \
+	        || { echo "make black-box: schemathesis could not be installed" >&2; exit 1; }
+	    cp tests/black_box/requirements.txt "$$room/installed"
+	fi
+	export PYTHONDONTWRITEBYTECODE=1
+	"$$room/venv/bin/python" tests/black_box/openapi.py "$$built/debug/keyward"
+	"$$room/venv/bin/python" tests/black_box/walk_through.py "$$built/debug/keyward"
 
 # Runs of 60 s, each with another seed (printed; KEYWARD_SEED plays one again), until 10,000 revocations were answered: about
 # ten minutes on two cores. KEYWARD_SOAK_REVOCATIONS and KEYWARD_SOAK_RUNS say otherwise.

@@ -217,12 +217,12 @@ fn the_lines_of_the_demo_are_those_of_the_readme_and_work() {
     let mut said = BufReader::new(demo.0.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     let guide: Vec<String> = said.by_ref().take_while(|line| line != "# The access log follows.").collect();
     let pasted = guide.iter().skip(1).filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>();
-    let (bootstrap, lines) = pasted.split_first().expect("lines");
+    let (own, lines) = pasted.split_at(2);
     let (_, shown) = blocks(section("The demo"))[0];
     assert_eq!(room.text(shown).lines().collect::<Vec<_>>(), lines);
-    let printed = room.shell(&format!("{bootstrap}\n{shown}"));
+    let printed = room.shell(&format!("{}\n{}\n{shown}", own[0], own[1]));
     let statuses: Vec<_> = printed.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)).collect();
-    assert_eq!(statuses, ["200", "401", "200", "401"], "{printed}");
+    assert_eq!(statuses, ["200", "401", "200", "401", "200", "200", "200"], "{printed}");
     assert!(printed.contains(r#""x-keyward-subject": "auth0|demo""#) && !printed.contains("root"), "{printed}");
     demo.stop(Signal::INT);
     assert_eq!(fs::read_dir(&room.work).expect("a folder").count(), 0, "the demo leaves nothing");

@@ -291,9 +291,10 @@ mod tests {
         let pages = AgentTokens.documents("/x/agent-tokens", &Bytes::new());
         let [page] = pages.as_slice() else { panic!("one page") };
         assert_eq!((page.path.as_str(), page.media_type), (PAGE, "text/markdown; charset=utf-8"));
+        let body = std::str::from_utf8(&page.body).expect("text");
         for call in ["GET /x/agent-tokens/me", "POST /x/agent-tokens/me", "DELETE /x/agent-tokens/me"] {
-            assert!(page.body.contains(call), "{call}");
+            assert!(body.contains(call), "{call}");
         }
-        assert!(page.body.contains("POST /x/agent-tokens/me/get-or-create") && !page.body.contains("{mount}"));
+        assert!(body.contains("POST /x/agent-tokens/me/get-or-create") && !body.contains("{mount}"));
     }
 }

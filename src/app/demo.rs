@@ -7,15 +7,23 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::echo;
 use super::run::{Process, Signals, complain, on_control_runtime};
 use crate::admin::BootstrapRequest;
 use crate::config;
-use crate::domain::Identity;
+use crate::domain::{Identity, Timestamp};
 use crate::telemetry::log;
 
 /// How many keys the printed bootstrap token can make: enough to repeat the lines.
 const MINTS: u32 = 100;
+/// The `iss` of the demo's login, and how long what it signs is good.
+const LOGIN: &str = "https://login.demo.invalid";
+const LOGIN_SECONDS: i64 = 24 * 60 * 60;
+const LOGIN_SECRET: &str = "login-secret";
 
 /// Runs until a signal ends it, and leaves nothing behind.
 pub(super) fn demo(address: SocketAddr) -> ExitCode {
@@ -31,6 +39,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
     let address = free(wanted);
     let outcome = on_control_runtime(async {
         let upstream = echo::start().await.map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
+        let access = login(&room.0).map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
         let text = configuration(address, upstream, &room.0);
         let config = config::parse(&text, "demo", &|_| None).map_err(|faults| faults.to_string())?;
         let signals = Signals::listen()?;
@@ -52,7 +61,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
             .await
             .map_err(|fault| fault.to_string())?;
         let listening = process.addresses().next().unwrap_or(address);
-        let guide = guide(listening, wanted, issued.token.expose());
+        let guide = guide(listening, wanted, issued.token.expose(), &access);
         // Who cannot read the guide can still stop the demo.
         let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
         process.follow(signals).await;
@@ -63,6 +72,25 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(words) => complain(&format!("keyward: {words}")),
     }
+}
+
+/// Makes a site's own login: a secret that keyward shares with it, in the room, and what it signs for its one user.
+fn login(room: &Path) -> std::io::Result<String> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| std::io::Error::other("no randomness"))?;
+    // Hexadecimal digits, as in a file that somebody edits.
+    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(room.join(LOGIN_SECRET), &secret)?;
+    let now = Timestamp::from_system(std::time::SystemTime::now()).unix_seconds();
+    let claims = serde_json::json!({
+        "iss": LOGIN, "sub": "demo|alice", "aud": "account", "typ": "Bearer", "iat": now, "exp": now + LOGIN_SECONDS,
+        "preferred_username": "alice", "tenants": ["demo-org"], "active_tenant": "demo-org",
+    });
+    // RFC 7515, section 3.1.
+    let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+    let signed = format!("{}.{}", encode(br#"{"alg":"HS256","typ":"JWT"}"#), encode(claims.to_string().as_bytes()));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
+    Ok(format!("{signed}.{}", encode(signature.as_ref())))
 }
 
 /// The address, or, if somebody has it already, any free port beside it.
@@ -97,10 +125,35 @@ level = "warn"
 format = "human"
 access = "stdout"
 
+[[issuer]]
+name = "login"
+issuer = "{LOGIN}"
+secret_file = {login_secret}
+audience = ["account"]
+required_claims = {{ typ = "Bearer" }}
+
 [[token_api]]
 name = "jarvispy"
 style = "allowlist-jwt"
 mount = "/jarvispy/{{organization}}/{{username}}/api/v1"
+
+[[token_api]]
+name = "platform"
+style = "tenant-tokens"
+mount = "/api/v1"
+issuer = "login"
+
+[[token_api]]
+name = "agents"
+style = "agent-tokens"
+mount = "/api/agent-tokens"
+issuer = "login"
+
+[[token_api]]
+name = "accounts"
+style = "accounts"
+mount = "/v1/auth"
+registration = "open"
 
 [[upstream]]
 name = "echo"
@@ -109,7 +162,7 @@ endpoints = ["http://{upstream}"]
 [[route]]
 path = "/{{*rest}}"
 upstream = "echo"
-accept = ["jarvispy"]
+accept = ["jarvispy", "platform", "agents", "accounts"]
 
 [[route]]
 path = "/public/{{*rest}}"
@@ -119,6 +172,7 @@ public = true
         socket = quoted("admin.sock"),
         store = quoted("keyward.db"),
         keys = quoted("keys"),
+        login_secret = quoted(LOGIN_SECRET),
     )
 }
 
@@ -128,7 +182,7 @@ fn toml_string(text: &str) -> String {
 }
 
 /// Each line can be pasted into a shell, in this order.
-fn guide(listening: SocketAddr, wanted: SocketAddr, bootstrap: &str) -> String {
+fn guide(listening: SocketAddr, wanted: SocketAddr, bootstrap: &str, access: &str) -> String {
     let moved = if listening == wanted || wanted.port() == 0 {
         String::new()
     } else {
@@ -143,6 +197,9 @@ fn guide(listening: SocketAddr, wanted: SocketAddr, bootstrap: &str) -> String {
 
 # 1. An administrator has made this bootstrap token. It is good for making keys and for nothing else.
 BOOTSTRAP='{bootstrap}'
+
+# And this is what a user of your site gets from its own login.
+ACCESS='{access}'
 
 # 2. Make a key. It is shown once.
 TOKEN=$(curl -sS -X POST "{api}/auth/issue-token" -H "Authorization: Bearer $BOOTSTRAP" -H "Content-Type: application/json" -d '{{"name": "my first key", "expires_in_minutes": 60}}' | sed -n 's/.*"token":"\([^"]*\)".*/\1/p'); echo "$TOKEN"
@@ -162,6 +219,20 @@ curl -sS -X POST "{api}/auth/revoke" -H "Authorization: Bearer $TOKEN"; echo
 
 # 7. See: 401.
 curl -sS -i "{app}/hello" -H "Authorization: Bearer $TOKEN"; echo
+
+# 8. tenant-tokens: with what their login gave them, users make keys for a tenant. By clicks: {app}/api/v1/docs
+TENANT_KEY=$(curl -sS -X POST "{app}/api/v1/active/tokens/" -H "Authorization: Bearer $ACCESS" -H "Content-Type: application/json" -d '{{"name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z"}}' | sed -n 's/.*"token":"\([^"]*\)".*/\1/p'); echo "$TENANT_KEY"
+curl -sS -i "{app}/hello" -H "Authorization: Bearer $TENANT_KEY"
+
+# 9. agent-tokens: one key for a user's agents.
+AGENT_KEY=$(curl -sS -X POST "{app}/api/agent-tokens/me/get-or-create" -H "Authorization: Bearer $ACCESS" | sed -n 's/.*"token":"\([^"]*\)".*/\1/p'); echo "$AGENT_KEY"
+curl -sS -i "{app}/hello" -H "Authorization: Bearer $AGENT_KEY"
+
+# 10. accounts: register, log in, make a key.
+curl -sS -X POST "{app}/v1/auth/register" -H "Content-Type: application/json" -d '{{"username": "alice", "email": "alice@example.com", "password": "correct horse", "full_name": "Alice Example"}}'; echo
+SESSION=$(curl -sS -X POST "{app}/v1/auth/login" -H "Content-Type: application/json" -d '{{"username": "alice", "password": "correct horse"}}' | sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p')
+ACCOUNT_KEY=$(curl -sS -X POST "{app}/v1/auth/api-keys" -H "Authorization: Bearer $SESSION" -H "Content-Type: application/json" -d '{{"name": "script"}}' | sed -n 's/.*"raw_key":"\([^"]*\)".*/\1/p'); echo "$ACCOUNT_KEY"
+curl -sS -i "{app}/hello" -H "X-API-Key: $ACCOUNT_KEY"
 
 # The access log follows.
 "#
