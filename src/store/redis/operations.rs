@@ -67,9 +67,16 @@ pub(super) struct Operations {
 
 /// What a step of a listing found.
 pub(super) struct Page {
-    pub(super) records: Vec<Record>,
+    pub(super) kept: Vec<Listed>,
     /// Where to go on; `None`: this was all.
     pub(super) next: Option<Cursor>,
+}
+
+/// Which records a listing shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shelf {
+    Live,
+    Retired,
 }
 
 /// A place in the list of all records: the score and the member of the entry before it.
@@ -141,6 +148,22 @@ impl Operations {
         place: Place,
         now: Timestamp,
     ) -> Result<Call, StoreError> {
+        self.adding(voucher, child, place, now, None)
+    }
+
+    /// Adds what another store kept.
+    pub(super) fn restore(&self, kept: &Listed) -> Result<Call, StoreError> {
+        self.adding(Voucher::Outside, &kept.record, Place::Beside, kept.record.issued_at, kept.retired_at)
+    }
+
+    fn adding(
+        &self,
+        voucher: Voucher,
+        child: &Record,
+        place: Place,
+        now: Timestamp,
+        retired_at: Option<Timestamp>,
+    ) -> Result<Call, StoreError> {
         let owner = owner_name(&child.owner());
         let state = RecordState::of(child);
         let mut keys = vec![
@@ -171,7 +194,9 @@ impl Operations {
             .number(time_to_live_millis(child))
             .number(state.mints_left.map(i64::from))
             .number(state.last_used_at.map(Timestamp::unix_millis))
-            .argument(self.key.encode(child)?);
+            .argument(self.key.encode(child)?)
+            .number(retired_at.map(Timestamp::unix_millis))
+            .argument(MOST_RETIRED.to_string());
         Ok(call)
     }
 
@@ -270,22 +295,26 @@ impl Operations {
         Ok((removed, parts.announced()?))
     }
 
-    pub(super) fn browse(&self, from: &Cursor) -> Call {
+    pub(super) fn browse(&self, which: Shelf, from: &Cursor) -> Call {
+        let which = match which {
+            Shelf::Live => "live",
+            Shelf::Retired => "retired",
+        };
         self.call(&calls::BROWSE, [])
             .argument(from.score.as_slice())
             .argument(from.member.as_slice())
             .argument(PAGE.to_string())
+            .argument(which)
     }
 
     pub(super) fn page(&self, value: Value) -> Result<Page, StoreError> {
         let [rows, score, member] = reply::parts::<3>(value)?;
-        let records =
-            kept(rows)?.iter().map(|kept| Ok(kept.open(&self.key)?.record)).collect::<Result<_, StoreError>>()?;
+        let kept = kept(rows)?.iter().map(|kept| kept.open(&self.key)).collect::<Result<_, StoreError>>()?;
         let next = Cursor {
             score: reply::bytes(score)?.unwrap_or_default(),
             member: reply::bytes(member)?.unwrap_or_default(),
         };
-        Ok(Page { records, next: Some(next).filter(|next| !next.member.is_empty()) })
+        Ok(Page { kept, next: Some(next).filter(|next| !next.member.is_empty()) })
     }
 
     pub(super) fn touch(&self, uses: &[(TokenDigest, Timestamp)]) -> Call {
@@ -381,7 +410,7 @@ pub(super) fn announced(value: Value) -> Result<Announced, StoreError> {
 }
 
 impl Registered {
-    fn read(instance: String, registered: &str) -> Option<Self> {
+    pub(super) fn read(instance: String, registered: &str) -> Option<Self> {
         let (beat, bound) = registered.split_once(' ')?;
         Some(Self { instance, beat: beat.parse().ok()?, bound: Duration::from_millis(bound.parse().ok()?) })
     }

@@ -1,11 +1,13 @@
 -- Adds a record, if what vouches is good; after announce.lua and records.lua.
 --
 -- ARGV: 4 what vouches ('': somebody outside), 5 now, 6 'beside', 'instead' or 'alone', 7 digest, 8 id, 9 owner, 10 'key' if it
--- is an API key, 11 issued at, 12 end or '', 13 time to live or '', 14 keys to make or '', 15 last used or '', 16 body.
+-- is an API key, 11 issued at, 12 end or '', 13 time to live or '', 14 keys to make or '', 15 last used or '', 16 body,
+-- 17 when it was retired, if it is to be kept as a retired key and nothing else, or '', 18 how many of those an owner has.
 -- Returns 'issued' with the removed digests in one string and an announcement or nothing; 'taken' with a record; 'gone',
 -- 'spent' or 'conflict'.
 local VOUCHER, NOW, PLACE, DIGEST, ID, OWNER, SORT = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local ISSUED_AT, ENDS_AT, TIME_TO_LIVE, MINTS, LAST_USED, BODY = unpack(ARGV, 11, 16)
+local RETIRED_AT, MOST_RETIRED = ARGV[17], ARGV[18]
 
 local why, mints_left = refusal(VOUCHER, NOW)
 if why then return { why } end
@@ -53,6 +55,12 @@ if LAST_USED ~= '' then redis.call('HSET', USED, DIGEST, LAST_USED) end
 redis.call('HSET', CATALOG, ID, DIGEST .. sequence .. (SORT == 'key' and OWNER or ''))
 redis.call('ZADD', ALL, ISSUED_AT, member)
 if SORT == 'key' then redis.call('ZADD', owner_key(OWNER), ISSUED_AT, member) end
+
+-- Nobody has seen it, so there is nothing to announce.
+if RETIRED_AT ~= '' then
+  local added = { entry(ID) }
+  if SORT == 'key' then retire(added, RETIRED_AT, tonumber(MOST_RETIRED)) else erase(added) end
+end
 
 -- What was to go is announced whether or not it was there: who repeats a call whose answer was lost waits for the fleet, too.
 if PLACE == 'instead' or #removed > 0 then
