@@ -212,6 +212,7 @@ impl RedisStore {
         let (opened, opening) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let farewell = (layout.clone(), instance.clone());
+        let left = Arc::clone(&fleet);
         let master_nodes = Arc::clone(&nodes);
         let body = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -229,11 +230,15 @@ impl RedisStore {
                 let data = data::Data::new(master_nodes, watch, tokio::runtime::Handle::current());
                 let master = Carrier { data: data.clone(), acks: options.acks };
                 let _ = opened.send(Ok(master));
+                // Kept until the end, although it rests once we stop: with it would go the site, and no word would get through.
+                let mut running = std::pin::pin!(link.run());
                 tokio::select! {
-                    () = link.run() => {}
+                    () = &mut running => {}
                     _ = stopped => {}
                 }
-                // So that nobody waits for an instance that is gone. If it does not get through, they wait once.
+                // So that nobody waits for an instance that is gone. If it does not get through, they wait once. As nobody
+                // waits any more, nothing that is remembered may be used any more.
+                left.cache().lease().end_all(clock::uptime());
                 let goodbye = membership::goodbye(&farewell.0, &farewell.1);
                 let _ = tokio::time::timeout(FAREWELL, data.change(goodbye, None)).await;
             });
