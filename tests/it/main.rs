@@ -22,6 +22,7 @@ mod durability;
 mod early_answers;
 mod hostile;
 mod issuers;
+mod migrate;
 mod proxy;
 mod reload;
 mod revocation;

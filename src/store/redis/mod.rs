@@ -58,6 +58,7 @@ mod membership;
 pub mod node;
 mod operations;
 mod pace;
+pub mod presence;
 mod reply;
 mod script;
 pub mod settings;
