@@ -3,5 +3,6 @@
 mod accounts;
 mod agent_tokens;
 mod allowlist_jwt;
+mod conformance;
 mod platform;
 mod tenant_tokens;
