@@ -51,7 +51,7 @@ pub(super) struct Parts {
     pub(super) signed: Arc<SignedTokens>,
     opaque: Arc<OpaqueTokens>,
     hashing: Arc<HashingPool>,
-    counters: Arc<MemoryCounters>,
+    counters: Arc<dyn Counters>,
     pub(super) pepper: Arc<Pepper>,
     /// How long one look-up may take.
     look_up: Duration,
@@ -96,6 +96,14 @@ impl OpenStore {
     pub(super) fn accounts(&self) -> Arc<dyn AccountStore> {
         match self {
             Self::Embedded(store) => Arc::clone(store) as _,
+            Self::Redis(store) => Arc::new(store.clone()),
+        }
+    }
+
+    /// Shared by the fleet, if it is one; otherwise new ones, which begin with nothing.
+    fn counters(&self) -> Arc<dyn Counters> {
+        match self {
+            Self::Embedded(_) => Arc::new(MemoryCounters::default()),
             Self::Redis(store) => Arc::new(store.clone()),
         }
     }
@@ -174,9 +182,9 @@ impl Parts {
         let hashing = HashingPool::start(hashing::default_threads(), hashing::QUEUE, HashingCost::OWASP)
             .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
         Ok(Self {
+            counters: store.counters(),
             store,
             hashing: Arc::new(hashing),
-            counters: Arc::default(),
             cache,
             signed: Arc::new(signed),
             opaque: Arc::new(OpaqueTokens::new([&keys.pepper.opaque_key()])),
@@ -218,7 +226,7 @@ impl Parts {
         AccountsService::new(AccountParts {
             store: self.store.port(),
             accounts: self.store.accounts(),
-            counters: Arc::clone(&self.counters) as Arc<dyn Counters>,
+            counters: Arc::clone(&self.counters),
             cache: Arc::clone(&self.cache),
             signed: Arc::clone(&self.signed),
             opaque: Arc::clone(&self.opaque),

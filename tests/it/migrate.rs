@@ -260,7 +260,6 @@ fn a_store_that_is_served_or_not_there_is_refused() {
 
 /// Accounts, logins, keys, and those that were retired.
 #[test]
-#[ignore = "accounts are not kept in Redis yet"]
 fn people_move_with_their_passwords_logins_and_keys() {
     let (upstream, redis) = (Upstream::start(), RedisServer::start());
     let plan = || {

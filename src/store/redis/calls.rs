@@ -20,20 +20,28 @@ macro_rules! scripts {
 }
 
 scripts! {
+    ACCOUNT_BY_NAME = [include_str!("scripts/account_by_name.lua")];
+    ACCOUNTS = [ANNOUNCE, RECORDS, include_str!("scripts/accounts.lua")];
     BIND_KEYS = [include_str!("scripts/bind_keys.lua")];
     BROWSE = [ANNOUNCE, RECORDS, include_str!("scripts/browse.lua")];
     BY_ID = [ANNOUNCE, RECORDS, include_str!("scripts/by_id.lua")];
+    CHANGE_ACCOUNT = [ANNOUNCE, RECORDS, include_str!("scripts/change_account.lua")];
     CHECK = [include_str!("scripts/check.lua")];
     FORGET_INSTANCES = [include_str!("scripts/forget_instances.lua")];
     GOODBYE = [include_str!("scripts/goodbye.lua")];
     HEARTBEAT = [ANNOUNCE, include_str!("scripts/heartbeat.lua")];
     ISSUE = [ANNOUNCE, RECORDS, include_str!("scripts/issue.lua")];
+    OPEN_SESSION = [ANNOUNCE, RECORDS, include_str!("scripts/open_session.lua")];
     OWNED = [ANNOUNCE, RECORDS, include_str!("scripts/owned.lua")];
     PURGE = [ANNOUNCE, RECORDS, include_str!("scripts/purge.lua")];
     RECORDS_OF = [ANNOUNCE, RECORDS, include_str!("scripts/records_of.lua")];
+    REGISTER = [ANNOUNCE, RECORDS, include_str!("scripts/register.lua")];
+    REMEMBER = [include_str!("scripts/remember.lua")];
     REMOVE = [ANNOUNCE, RECORDS, include_str!("scripts/remove.lua")];
     REMOVE_OWNED = [ANNOUNCE, RECORDS, include_str!("scripts/remove_owned.lua")];
+    RESERVE = [include_str!("scripts/reserve.lua")];
     SETTLE = [ANNOUNCE, include_str!("scripts/settle.lua")];
+    SETTLE_COUNTERS = [include_str!("scripts/settle_counters.lua")];
     TOUCH = [ANNOUNCE, RECORDS, include_str!("scripts/touch.lua")];
 }
 

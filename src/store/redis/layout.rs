@@ -7,11 +7,19 @@
 //! |---|---|---|
 //! | `r:<digest>` | hash | a record that is not retired: `b` the sealed body, `i` the id, `e` its end if it has one, `m` keys left to make if it is a bootstrap token. The only keys that the instances' caches follow. Time to live: [`BACKSTOP`] beyond its life |
 //! | `x:<digest>` | hash | a retired API key: as it was, and `x` when it was retired. No time to live |
-//! | `catalog` | hash | id → digest, sequence number (12 digits), owner if it is an API key; without separators |
+//! | `catalog` | hash | id → digest, sequence number (12 digits), owner if it is an API key; `s` and owner if it is a session; `v` and origin and subject if it has an origin; without separators |
 //! | `all` | sorted set | every entry of the catalog by time of issue |
 //! | `expiry` | sorted set | every record with an end by that end; not the retired ones |
 //! | `o:<owner>` | sorted set | the API keys of one owner by time of issue |
 //! | `ox:<owner>` | sorted set | the retired API keys of one owner by time of retirement, the newest [`crate::tokens::store::MOST_RETIRED`] |
+//! | `s:<owner>` | sorted set | the sessions of one owner by time of issue |
+//! | `v:<origin and subject>` | sorted set | the live records that one subject of an origin has at whichever token API, by time of issue |
+//! | `a:<token API>:<id>` | hash | an account: `b` the sealed body, in which everything is that it has, the hash of its password, its revision and whether it is disabled included. No time to live: accounts are not removed |
+//! | `an:<token API>` | hash | username as it is folded → id of the account |
+//! | `ae:<token API>` | hash | email address as it is folded → id of the account |
+//! | `accounts` | sorted set | every account, by time of registration; a member is a sequence number, the token API and the id |
+//! | `c:<counter>` | hash | what failed in one window: `e` when it ends, `s` how many are spent, `r` how many reserved. Time to live: a minute beyond a window, by intervals |
+//! | `g:<group>` | hash | remembered member → until when, a space, and a number that grows; `` → the last such number. At most [`crate::tokens::accounts::counters::MOST_REMEMBERED`] members. Time to live: [`BACKSTOP`] beyond that of the latest |
 //! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
 //! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
 //! | `instances` | hash | instance id → beat, space, and for how many milliseconds after it the instance may use what it remembers: who is in the fleet |
@@ -22,7 +30,8 @@
 //! | `confirmed:<instance id>` | what a revoker hears from the others |
 //!
 //! Digest and owner are 64 hexadecimal digits, ids 32, times milliseconds since 1970. An owner is the SHA-256 of its parts,
-//! each with its length, so that names stay short whatever a subject looks like. A member of a sorted set is a sequence
+//! each with its length, so that names stay short whatever a subject looks like; so are a token API, and an origin with a subject.
+//! Counters and groups are 32 hexadecimal digits: usernames, and passwords typed in their place, are in none of them. A member of a sorted set is a sequence
 //! number and an id: at the same moment, the one that was added first comes first. Times are exact there up to 2^53 ms.
 //!
 //! What the indexes say is for finding records. Who a record is, and how long it lives, is what its sealed body says; where
@@ -35,7 +44,8 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
-use crate::domain::{Owner, Record, TokenDigest, TokenId};
+use crate::domain::{AccountId, Owner, Record, TokenDigest, TokenId};
+use crate::tokens::accounts::counters::CounterKey;
 
 /// The layout that this code writes, and the newest one that it reads.
 pub(super) const LAYOUT: u32 = 1;
@@ -91,6 +101,38 @@ impl Layout {
         self.key(&format!("ox:{owner}"))
     }
 
+    /// `token_api` as [`token_api_name`] says it.
+    pub(super) fn account(&self, token_api: &str, id: AccountId) -> String {
+        format!("{}{}", self.accounts_of(token_api), hex(id.as_bytes()))
+    }
+
+    /// What the accounts of a token API begin with; an id follows.
+    pub(super) fn accounts_of(&self, token_api: &str) -> String {
+        self.key(&format!("a:{token_api}:"))
+    }
+
+    /// `token_api` as [`token_api_name`] says it.
+    pub(super) fn usernames(&self, token_api: &str) -> String {
+        self.key(&format!("an:{token_api}"))
+    }
+
+    /// `token_api` as [`token_api_name`] says it.
+    pub(super) fn emails(&self, token_api: &str) -> String {
+        self.key(&format!("ae:{token_api}"))
+    }
+
+    pub(super) fn accounts(&self) -> String {
+        self.key("accounts")
+    }
+
+    pub(super) fn counter(&self, counter: CounterKey) -> String {
+        self.key(&format!("c:{}", hex(&counter.0)))
+    }
+
+    pub(super) fn group(&self, group: CounterKey) -> String {
+        self.key(&format!("g:{}", hex(&group.0)))
+    }
+
     pub(super) fn meta(&self) -> String {
         self.key("meta")
     }
@@ -119,16 +161,27 @@ impl Layout {
 
 /// What an owner is called in key names.
 pub(super) fn owner_name(owner: &Owner) -> String {
+    // The origin third and only if there is one: no length can be taken for its absence.
+    name([&owner.token_api, &owner.subject].into_iter().chain(&owner.origin))
+}
+
+/// What a subject of an origin is called in key names, whatever the token API.
+pub(super) fn vouched_name(origin: &str, subject: &str) -> String {
+    name([origin, subject])
+}
+
+/// What a token API is called in key names.
+pub(super) fn token_api_name(token_api: &str) -> String {
+    name([token_api])
+}
+
+/// As short whatever the parts look like, and as different.
+fn name(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
-    let mut part = |text: &str| {
+    for part in parts {
+        let text = part.as_ref();
         context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(text.as_bytes());
-    };
-    part(&owner.token_api);
-    part(&owner.subject);
-    // Third and only if there is one: no length can be taken for its absence.
-    if let Some(origin) = &owner.origin {
-        part(origin);
     }
     hex(context.finish().as_ref())
 }
@@ -193,6 +246,9 @@ mod tests {
         assert_eq!(layout.common().len(), 6);
         let mut keys = layout.common();
         keys.extend([layout.retired(digest), layout.owned("o"), layout.retired_of("o"), layout.revoked()]);
+        let (id, counter) = (AccountId::from_uuid(uuid::Uuid::nil()), CounterKey([1; 16]));
+        keys.extend([layout.account("o", id), layout.usernames("o"), layout.emails("o"), layout.accounts()]);
+        keys.extend([layout.counter(counter), layout.group(counter)]);
         assert!(
             keys.iter().all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())),
             "{keys:?}"

@@ -2,12 +2,13 @@
 //!
 //! Every operation is one script and so one step (`calls.rs`, `scripts/`); the keys are in `layout.rs`. There are two exceptions,
 //! both of reading: a list of more than 512 records is read on in parts, so a key that is removed meanwhile is missing, and
-//! [`Store::browse`] reads everything in parts, so what it shows need not have been there at one moment. [`Store::find`] leaves
-//! [`Record::last_used_at`] out: that is kept beside the records, and a look-up is to be one command.
+//! [`Store::browse`] and the list of accounts read everything in parts, so what they show need not have been there at one
+//! moment. [`Store::find`] leaves [`Record::last_used_at`] out: that is kept beside the records, and a look-up is to be one
+//! command. What builds on an account is a reading and a step that is only made if the account is still what was read.
 //!
 //! Records are sealed ([`crate::store::record_codec`]), and what is beside the seal is held against it: who can write to Redis
 //! but has no key can destroy records, not make or change them. It cannot be noticed when such a one puts back a whole
-//! record that was there before, or tells a script that a record that vouches ends later than it does.
+//! record or account that was there before, or tells a script that a record that vouches ends later than it does.
 //!
 //! # Coherence
 //!
@@ -43,9 +44,11 @@ use crate::tokens::clock;
 use crate::tokens::finding::{Finding, Severity};
 use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
 
+mod account_operations;
 mod accounts;
 mod calls;
 pub mod connection;
+mod counters;
 pub mod data;
 pub mod discover;
 mod fault;

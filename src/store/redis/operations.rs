@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::calls::{self, Call};
 use super::fault::unexpected;
-use super::layout::{Layout, hex, id_name, owner_name, time_to_live_millis};
+use super::layout::{Layout, hex, id_name, owner_name, time_to_live_millis, vouched_name};
 use super::reply::{self, Fields, Kept};
 use super::script::Script;
 use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
@@ -23,7 +23,7 @@ use crate::tokens::store::{Afterlife, Issue, Listed, MOST_RETIRED, Place, Remova
 pub(super) const WHOLE: usize = 512;
 
 /// How many entries a step of a listing looks at: some milliseconds in which Redis does nothing else.
-const PAGE: usize = 256;
+pub(super) const PAGE: usize = 256;
 
 /// How many expired records one step of the purge deletes. No more than an announcement can name.
 pub(super) const PURGED: usize = 1000;
@@ -82,8 +82,17 @@ pub(super) enum Shelf {
 /// A place in the list of all records: the score and the member of the entry before it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cursor {
-    score: Vec<u8>,
-    member: Vec<u8>,
+    pub(super) score: Vec<u8>,
+    pub(super) member: Vec<u8>,
+}
+
+impl Cursor {
+    /// What a step of a listing returned as the last entry that it looked at; `None`: there are no more.
+    pub(super) fn read(score: Value, member: Value) -> Result<Option<Self>, StoreError> {
+        let next =
+            Self { score: reply::bytes(score)?.unwrap_or_default(), member: reply::bytes(member)?.unwrap_or_default() };
+        Ok(Some(next).filter(|next| !next.member.is_empty()))
+    }
 }
 
 /// What was found of an owner's keys.
@@ -148,24 +157,7 @@ impl Operations {
         place: Place,
         now: Timestamp,
     ) -> Result<Call, StoreError> {
-        self.adding(voucher, child, place, now, None)
-    }
-
-    /// Adds what another store kept.
-    pub(super) fn restore(&self, kept: &Listed) -> Result<Call, StoreError> {
-        self.adding(Voucher::Outside, &kept.record, Place::Beside, kept.record.issued_at, kept.retired_at)
-    }
-
-    fn adding(
-        &self,
-        voucher: Voucher,
-        child: &Record,
-        place: Place,
-        now: Timestamp,
-        retired_at: Option<Timestamp>,
-    ) -> Result<Call, StoreError> {
         let owner = owner_name(&child.owner());
-        let state = RecordState::of(child);
         let mut keys = vec![
             self.layout.record(child.digest),
             self.layout.retired(child.digest),
@@ -178,26 +170,45 @@ impl Operations {
             Place::Instead => "instead",
             Place::Alone => "alone",
         };
-        let sort = if child.kind.sort() == RecordSort::ApiKey { "key" } else { "" };
         let call = self
             .call(&calls::ISSUE, keys)
             .lasting()
             .argument(name_of(voucher))
             .number(Some(now.unix_millis()))
-            .argument(place)
-            .argument(hex(child.digest.as_bytes()))
-            .argument(id_name(child.id))
-            .argument(owner)
+            .argument(place);
+        self.adding(call, child)
+    }
+
+    /// Adds what another store kept.
+    pub(super) fn restore(&self, kept: &Listed) -> Result<Call, StoreError> {
+        let call = self.issue(Voucher::Outside, &kept.record, Place::Beside, kept.record.issued_at)?;
+        Ok(match kept.retired_at {
+            None => call,
+            Some(_) => call.number(kept.retired_at.map(Timestamp::unix_millis)).argument(MOST_RETIRED.to_string()),
+        })
+    }
+
+    /// With a record that the script is to add: `record_at` in `scripts/records.lua`.
+    pub(super) fn adding(&self, call: Call, record: &Record) -> Result<Call, StoreError> {
+        let state = RecordState::of(record);
+        let sort = match record.kind.sort() {
+            RecordSort::ApiKey => "key",
+            RecordSort::Session => "session",
+            RecordSort::Bootstrap => "",
+        };
+        let vouched = record.origin.as_ref().map(|origin| vouched_name(origin, &record.identity.subject));
+        Ok(call
+            .argument(hex(record.digest.as_bytes()))
+            .argument(id_name(record.id))
+            .argument(owner_name(&record.owner()))
             .argument(sort)
-            .number(Some(child.issued_at.unix_millis()))
-            .number(child.expires_at.map(Timestamp::unix_millis))
-            .number(time_to_live_millis(child))
+            .argument(vouched.unwrap_or_default())
+            .number(Some(record.issued_at.unix_millis()))
+            .number(record.expires_at.map(Timestamp::unix_millis))
+            .number(time_to_live_millis(record))
             .number(state.mints_left.map(i64::from))
             .number(state.last_used_at.map(Timestamp::unix_millis))
-            .argument(self.key.encode(child)?)
-            .number(retired_at.map(Timestamp::unix_millis))
-            .argument(MOST_RETIRED.to_string());
-        Ok(call)
+            .argument(self.key.encode(record)?))
     }
 
     /// The outcome, and the announcement if others had to go.
@@ -310,11 +321,7 @@ impl Operations {
     pub(super) fn page(&self, value: Value) -> Result<Page, StoreError> {
         let [rows, score, member] = reply::parts::<3>(value)?;
         let kept = kept(rows)?.iter().map(|kept| kept.open(&self.key)).collect::<Result<_, StoreError>>()?;
-        let next = Cursor {
-            score: reply::bytes(score)?.unwrap_or_default(),
-            member: reply::bytes(member)?.unwrap_or_default(),
-        };
-        Ok(Page { kept, next: Some(next).filter(|next| !next.member.is_empty()) })
+        Ok(Page { kept, next: Cursor::read(score, member)? })
     }
 
     pub(super) fn touch(&self, uses: &[(TokenDigest, Timestamp)]) -> Call {
@@ -355,7 +362,7 @@ impl Operations {
     }
 
     /// A call of a script that begins with `announce.lua`.
-    fn call(&self, script: &'static Script, keys: impl IntoIterator<Item = String>) -> Call {
+    pub(super) fn call(&self, script: &'static Script, keys: impl IntoIterator<Item = String>) -> Call {
         let mut all = self.layout.common();
         all.extend(keys);
         Call::new(script, all)
@@ -433,12 +440,12 @@ pub(super) fn kept(value: Value) -> Result<Vec<Kept>, StoreError> {
 }
 
 /// An answer that begins with its outcome and may end with an announcement.
-struct Outcome {
-    outcome: String,
+pub(super) struct Outcome {
+    pub(super) outcome: String,
     rest: std::vec::IntoIter<Value>,
 }
 
-fn outcome(value: Value) -> Result<Outcome, StoreError> {
+pub(super) fn outcome(value: Value) -> Result<Outcome, StoreError> {
     let mut rest = reply::list(value)?.into_iter();
     let outcome = reply::text(rest.next().unwrap_or_default())?;
     let mut parts = Outcome { outcome, rest };
@@ -449,11 +456,16 @@ fn outcome(value: Value) -> Result<Outcome, StoreError> {
 }
 
 impl Outcome {
-    fn next(&mut self) -> Result<Value, StoreError> {
+    /// The next part, where there may be none.
+    pub(super) fn next_if_any(&mut self) -> Option<Value> {
+        self.rest.next()
+    }
+
+    pub(super) fn next(&mut self) -> Result<Value, StoreError> {
         self.rest.next().ok_or_else(|| unexpected("all parts of a list"))
     }
 
-    fn announced(mut self) -> Result<Option<Announced>, StoreError> {
+    pub(super) fn announced(mut self) -> Result<Option<Announced>, StoreError> {
         self.rest.next().filter(|part| *part != Value::Nil).map(announced).transpose()
     }
 }

@@ -9,7 +9,9 @@ use redis::{AsyncConnectionConfig, ToRedisArgs};
 use super::*;
 use crate::store::conformance::{self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
 
+mod accounts;
 mod announcements;
+mod counters;
 mod damage;
 mod large;
 mod membership;

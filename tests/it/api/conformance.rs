@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 use super::accounts::{House, bearer, field};
 use super::platform::{Platform, answered};
 use crate::support::redis::RedisServer;
-use crate::support::{Person, Plan, Request, World, json as body_of};
+use crate::support::{Person, Request, World, json as body_of};
 
-/// A keyward with all faces that its store keeps, and the store.
+/// A keyward with all four faces, and its store.
 struct Site {
     // In this order: keyward ends before its store.
     house: House,
     redis: Option<RedisServer>,
-    has_accounts: bool,
 }
 
 const TENANT_KEY: &str = r#"{ "name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z" }"#;
@@ -23,20 +22,13 @@ const GET_OR_CREATE: &str = "/api/agent-tokens/me/get-or-create";
 
 impl Site {
     fn embedded() -> Self {
-        Self { house: House::open_with(|plan| plan), redis: None, has_accounts: true }
+        Self { house: House::open_with(|plan| plan), redis: None }
     }
 
     fn redis() -> Self {
         let redis = RedisServer::start();
         let house = House::open_with(|plan| plan.redis(&redis.url()));
-        Self { house, redis: Some(redis), has_accounts: true }
-    }
-
-    /// Until Redis keeps accounts.
-    fn redis_without_accounts() -> Self {
-        let redis = RedisServer::start();
-        let platform = Platform::open_with(|plan| plan.redis(&redis.url()));
-        Self { house: House { platform }, redis: Some(redis), has_accounts: false }
+        Self { house, redis: Some(redis) }
     }
 
     fn platform(&self) -> &Platform {
@@ -71,31 +63,27 @@ fn names(seen: &Request, expected: &[(&str, &str)]) {
 
 /// Makes each case a test over each store.
 macro_rules! over_both_stores {
-    ($($(#[$of_redis:meta])* $case:ident on $redis:ident;)+) => {
+    ($($case:ident;)+) => {
         mod embedded {
             $(#[test] fn $case() { super::$case(&super::Site::embedded()); })+
         }
         mod redis {
-            $($(#[$of_redis])* #[test] fn $case() { super::$case(&super::Site::$redis()); })+
+            $(#[test] fn $case() { super::$case(&super::Site::redis()); })+
         }
     };
 }
 
 over_both_stores! {
-    allowlist_jwt_from_creation_to_revocation on redis_without_accounts;
-    tenant_tokens_from_creation_to_revocation on redis_without_accounts;
-    agent_tokens_from_creation_to_revocation on redis_without_accounts;
-    #[ignore = "accounts are not kept in Redis yet"]
-    accounts_from_creation_to_revocation on redis;
-    the_wrong_kind_of_credential_is_refused_at_every_door on redis_without_accounts;
-    a_token_of_one_tenant_is_refused_at_another on redis_without_accounts;
-    #[ignore = "accounts are not kept in Redis yet"]
-    people_and_their_keys_are_refused_at_every_other_door on redis;
-    nothing_that_opens_anything_is_at_rest on redis_without_accounts;
-    #[ignore = "accounts are not kept in Redis yet"]
-    no_password_login_or_key_of_a_person_is_at_rest on redis;
-    #[ignore = "accounts are not kept in Redis yet"]
-    of_a_hundred_registrations_of_one_name_one_wins on redis;
+    allowlist_jwt_from_creation_to_revocation;
+    tenant_tokens_from_creation_to_revocation;
+    agent_tokens_from_creation_to_revocation;
+    accounts_from_creation_to_revocation;
+    the_wrong_kind_of_credential_is_refused_at_every_door;
+    a_token_of_one_tenant_is_refused_at_another;
+    people_and_their_keys_are_refused_at_every_other_door;
+    nothing_that_opens_anything_is_at_rest;
+    no_password_login_or_key_of_a_person_is_at_rest;
+    of_a_hundred_registrations_of_one_name_one_wins;
 }
 
 fn allowlist_jwt_from_creation_to_revocation(site: &Site) {
@@ -318,7 +306,6 @@ fn nothing_that_opens_anything_is_at_rest(site: &Site) {
 }
 
 fn no_password_login_or_key_of_a_person_is_at_rest(site: &Site) {
-    assert!(site.has_accounts);
     let (house, platform) = (&site.house, site.platform());
     let session = house.session("hershel");
     let (key, id) = house.key(&session);
@@ -369,17 +356,17 @@ fn of_a_hundred_registrations_of_one_name_one_wins(site: &Site) {
 }
 
 /// Another instance of the same fleet.
-fn sibling(platform: &Platform, redis: &RedisServer, furnish: impl FnOnce(Plan) -> Plan) -> World {
+fn sibling(platform: &Platform, redis: &RedisServer) -> World {
     let keys = platform.world.folder().join("keys");
-    let plan = Platform::plan(&platform.upstream, &platform.login).redis(&redis.url());
-    furnish(plan.set("keys", "directory", &format!("{:?}", keys.display().to_string()))).start()
+    let plan = House::furnish(Platform::plan(&platform.upstream, &platform.login)).redis(&redis.url());
+    plan.set("keys", "directory", &format!("{:?}", keys.display().to_string())).start()
 }
 
 #[test]
 fn of_a_hundred_calls_on_two_instances_exactly_one_gets_the_agents_key() {
-    let site = Site::redis_without_accounts();
+    let site = Site::redis();
     let (platform, redis) = (site.platform(), site.redis.as_ref().expect("Redis"));
-    let other = sibling(platform, redis, |plan| plan);
+    let other = sibling(platform, redis);
     let worlds = [&platform.world, &other];
     for round in 0..3 {
         let user = platform.login.access(&format!("user-{round}"), json!({}));
@@ -401,11 +388,10 @@ fn of_a_hundred_calls_on_two_instances_exactly_one_gets_the_agents_key() {
 }
 
 #[test]
-#[ignore = "accounts are not kept in Redis yet"]
 fn of_a_hundred_registrations_on_two_instances_one_wins() {
     let site = Site::redis();
     let (platform, redis) = (site.platform(), site.redis.as_ref().expect("Redis"));
-    let other = sibling(platform, redis, House::furnish);
+    let other = sibling(platform, redis);
     let worlds = [&platform.world, &other];
     let statuses = at_once(100, |number| {
         let body = json!({

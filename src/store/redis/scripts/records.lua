@@ -11,6 +11,8 @@ local function record_key(digest) return PREFIX .. 'r:' .. digest end
 local function retired_key(digest) return PREFIX .. 'x:' .. digest end
 local function owner_key(owner) return PREFIX .. 'o:' .. owner end
 local function retired_list_key(owner) return PREFIX .. 'ox:' .. owner end
+local function sessions_key(owner) return PREFIX .. 's:' .. owner end
+local function vouched_key(origin) return PREFIX .. 'v:' .. origin end
 
 -- One command for many values, in as few calls as Lua allows. `key` may be nil: the values are the keys.
 local function call_for_many(command, key, values)
@@ -36,9 +38,33 @@ local function values_of_many(command, key, fields)
   return values
 end
 
--- A line of the catalog, taken apart. `member` is what stands for the record in every sorted set.
+-- A line of the catalog, taken apart. `member` is what stands for the record in every sorted set; `owner` is whose API key it
+-- is, `session` whose session, `vouched` who is its subject at another token API: '' for what it is not.
 local function entry_of(id, line)
-  return { id = id, digest = line:sub(1, 64), member = line:sub(65, 76) .. id, owner = line:sub(77) }
+  return {
+    id = id,
+    digest = line:sub(1, 64),
+    member = line:sub(65, 76) .. id,
+    owner = line:match('^%x*', 77),
+    session = line:match('s(%x+)', 77) or '',
+    vouched = line:match('v(%x+)', 77) or '',
+  }
+end
+
+-- The rank of the first member of a sorted set after the one with this score, which may be gone by now; '' is before all.
+local function rank_after(set, score, member)
+  if member == '' then return 0 end
+  local rank = redis.call('ZRANK', set, member)
+  if rank then return rank + 1 end
+  rank = redis.call('ZCOUNT', set, '-inf', '(' .. score)
+  while true do
+    local tied = redis.call('ZRANGE', set, rank, rank + MANY - 1, 'WITHSCORES')
+    if #tied == 0 then return rank end
+    for at = 1, #tied, 2 do
+      if tonumber(tied[at + 1]) > tonumber(score) or tied[at] > member then return rank end
+      rank = rank + 1
+    end
+  end
 end
 
 -- The entry of a record by its id; nil if there is none.
@@ -53,7 +79,7 @@ local function entries(members)
   for at, member in ipairs(members) do ids[at] = member:sub(13) end
   local found = {}
   for at, line in ipairs(values_of_many('HMGET', CATALOG, ids)) do
-    found[at] = line and entry_of(ids[at], line) or { id = ids[at], owner = '' }
+    found[at] = line and entry_of(ids[at], line) or { id = ids[at], owner = '', session = '', vouched = '' }
     found[at].member = members[at]
   end
   return found
@@ -62,15 +88,24 @@ end
 -- What an operation returns that finds the indexes in a state that it never makes, before it has changed anything.
 local DAMAGED = { 'damaged', 'the list of an owner names the record of another' }
 
--- The API keys of an owner, oldest first; nil if the list is damaged.
-local function entries_of(owner)
-  local list = entries(redis.call('ZRANGE', owner_key(owner), 0, -1))
+-- The entries of a list, oldest first, whose `field` must say `name`, as the list does; nil if it is damaged.
+local function entries_in(key, field, name)
+  local list = entries(redis.call('ZRANGE', key, 0, -1))
   for _, found in ipairs(list) do
-    if found.digest and found.owner ~= owner then return nil end
-    found.owner = owner
+    if found.digest and found[field] ~= name then return nil end
+    found[field] = name
   end
   return list
 end
+
+-- The API keys of an owner.
+local function entries_of(owner) return entries_in(owner_key(owner), 'owner', owner) end
+
+-- The sessions of an owner.
+local function sessions_of(owner) return entries_in(sessions_key(owner), 'session', owner) end
+
+-- The records at other token APIs that came of one subject of an origin.
+local function vouched_by(origin) return entries_in(vouched_key(origin), 'vouched', origin) end
 
 -- Whether a record is there, live or retired. Its index entries outlive it when it goes by time to live or by hand.
 local function is_there(digest)
@@ -79,7 +114,11 @@ end
 
 -- Takes these entries out of everything, with their records.
 local function erase(list)
-  local keys, digests, ids, members, owners = {}, {}, {}, {}, {}
+  local keys, digests, ids, members, lists = {}, {}, {}, {}, {}
+  local function leaves(key, member)
+    lists[key] = lists[key] or {}
+    table.insert(lists[key], member)
+  end
   for _, found in ipairs(list) do
     ids[#ids + 1] = found.id
     members[#members + 1] = found.member
@@ -89,20 +128,76 @@ local function erase(list)
       digests[#digests + 1] = found.digest
     end
     if found.owner ~= '' then
-      local theirs = owners[found.owner] or {}
-      theirs[#theirs + 1] = found.member
-      owners[found.owner] = theirs
+      leaves(owner_key(found.owner), found.member)
+      leaves(retired_list_key(found.owner), found.member)
     end
+    if found.session ~= '' then leaves(sessions_key(found.session), found.member) end
+    if found.vouched ~= '' then leaves(vouched_key(found.vouched), found.member) end
   end
   call_for_many('DEL', nil, keys)
   call_for_many('HDEL', CATALOG, ids)
   call_for_many('ZREM', ALL, members)
   call_for_many('ZREM', EXPIRY, members)
   call_for_many('HDEL', USED, digests)
-  for owner, theirs in pairs(owners) do
-    call_for_many('ZREM', owner_key(owner), theirs)
-    call_for_many('ZREM', retired_list_key(owner), theirs)
+  for key, theirs in pairs(lists) do call_for_many('ZREM', key, theirs) end
+end
+
+-- A record to be added, as it stands in ARGV from `first`: digest, id, owner, 'key' or 'session' if it is one of the two,
+-- origin and subject in one name or '', issued at, end or '', time to live or '', keys to make or '', last used or '', body.
+local function record_at(first)
+  local digest, id, owner, sort, vouched, issued_at, ends_at, time_to_live, mints, last_used, body =
+    unpack(ARGV, first, first + 10)
+  return {
+    digest = digest,
+    id = id,
+    owner = owner,
+    sort = sort,
+    vouched = vouched,
+    issued_at = issued_at,
+    ends_at = ends_at,
+    time_to_live = time_to_live,
+    mints = mints,
+    last_used = last_used,
+    body = body,
+  }
+end
+
+-- Whether a record cannot be added for another that has its digest or its id, those with the digests that are the keys of
+-- `replaced` apart. Second, what is left in the indexes of a namesake that is gone, or that is to be replaced.
+local function conflict(record, replaced)
+  local namesake = entry(record.id)
+  if is_there(record.digest) and not replaced[record.digest] then return true end
+  return namesake and not replaced[namesake.digest] and is_there(namesake.digest), namesake
+end
+
+-- The sequence number of what is to be added. A first write that takes memory, on purpose: a full store adds nothing.
+local function next_sequence() return string.format('%012x', redis.call('HINCRBY', META, 'sequence', 1)) end
+
+-- Adds a record with which nothing is in conflict.
+local function insert(record, sequence)
+  local key, member = record_key(record.digest), sequence .. record.id
+  redis.call('HSET', key, 'b', record.body, 'i', record.id)
+  if record.ends_at ~= '' then
+    redis.call('HSET', key, 'e', record.ends_at)
+    redis.call('ZADD', EXPIRY, record.ends_at, member)
   end
+  if record.time_to_live ~= '' then redis.call('PEXPIRE', key, record.time_to_live) end
+  if record.mints ~= '' then redis.call('HSET', key, 'm', record.mints) end
+  if record.last_used ~= '' then redis.call('HSET', USED, record.digest, record.last_used) end
+  local line = record.digest .. sequence
+  if record.sort == 'key' then
+    line = line .. record.owner
+    redis.call('ZADD', owner_key(record.owner), record.issued_at, member)
+  elseif record.sort == 'session' then
+    line = line .. 's' .. record.owner
+    redis.call('ZADD', sessions_key(record.owner), record.issued_at, member)
+  end
+  if record.vouched ~= '' then
+    line = line .. 'v' .. record.vouched
+    redis.call('ZADD', vouched_key(record.vouched), record.issued_at, member)
+  end
+  redis.call('HSET', CATALOG, record.id, line)
+  redis.call('ZADD', ALL, record.issued_at, member)
 end
 
 -- Whether the record under `digest` can vouch at `now`: nothing if so, else why not. '' vouches always: somebody outside.
@@ -177,7 +272,7 @@ local function retire(list, now, most)
   end
   for at = 1, #live - most do over[#over + 1] = live[at] end
   erase(over)
-  local members = {}
+  local members, vouched = {}, {}
   for at = math.max(1, #live - most + 1), #live do
     local found = live[at]
     local key = retired_key(found.digest)
@@ -186,9 +281,12 @@ local function retire(list, now, most)
     redis.call('PERSIST', key)
     redis.call('ZADD', retired_list_key(owner), now, found.member)
     members[#members + 1] = found.member
+    if found.vouched ~= '' then vouched[#vouched + 1] = found end
   end
   call_for_many('ZREM', owner_key(owner), members)
   call_for_many('ZREM', EXPIRY, members)
+  -- Nothing vouches any more for what lets nobody in. Of one owner, all have the same origin and subject.
+  if #vouched > 0 then call_for_many('ZREM', vouched_key(vouched[1].vouched), members) end
   local too_many = redis.call('ZCARD', retired_list_key(owner)) - most
   if too_many > 0 then
     erase(entries(redis.call('ZRANGE', retired_list_key(owner), 0, too_many - 1)))

@@ -3,9 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::layout::{digest_from_hex, hex, id_name, owner_name};
+use super::super::layout::{digest_from_hex, hex, id_name, owner_name, token_api_name, vouched_name};
 use super::*;
+use crate::domain::RecordKind;
+use crate::store::account_codec;
+use crate::store::account_conformance::{account, hash};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::tokens::accounts::AccountStore;
+use crate::tokens::accounts::store::SessionOpening;
+
+/// Both ports.
+trait Both: Store + AccountStore {}
+
+impl<T: Store + AccountStore> Both for T {}
 
 /// SplitMix64: the same numbers from the same seed, on every machine.
 struct Random(u64);
@@ -35,8 +45,36 @@ impl Random {
 /// How many different records there are: few, so that steps meet.
 const RECORDS: u64 = 40;
 
-const OWNERS: [(&str, Option<&str>, &str); 4] =
-    [("platform", None, "ann"), ("platform", Some("idp"), "ann"), ("other", None, "ann"), ("platform", None, "bob")];
+const OWNERS: [(&str, Option<&str>, &str); 7] = [
+    ("platform", None, "ann"),
+    ("platform", Some("idp"), "ann"),
+    ("other", None, "ann"),
+    ("platform", None, "bob"),
+    // The account with the number 1, and what its sessions make elsewhere.
+    ("accounts", None, ACCOUNT),
+    ("platform", Some("accounts"), ACCOUNT),
+    ("other", Some("accounts"), ACCOUNT),
+];
+
+const ACCOUNT: &str = "00000000-0000-0001-0000-000000000001";
+
+fn some_account(random: &mut Random) -> crate::domain::Account {
+    let number = 1 + random.below(2);
+    account(number, ["ann", "bob"][usize::try_from(number - 1).unwrap()])
+}
+
+/// A session of this account, as a login makes it.
+fn some_session(random: &mut Random, account: &crate::domain::Account, now: Timestamp) -> Record {
+    let base = some_record(random, now);
+    let number = random.below(RECORDS);
+    Record {
+        token_api: account.token_api.clone(),
+        identity: account.identity(),
+        issued_at: base.issued_at,
+        expires_at: base.expires_at,
+        ..session(number, "")
+    }
+}
 
 fn some_owner(random: &mut Random) -> Owner {
     let (token_api, origin, subject) = random.pick(&OWNERS);
@@ -77,11 +115,11 @@ fn sorted(mut digests: Vec<TokenDigest>) -> Vec<TokenDigest> {
 }
 
 /// One step on one store; what it answered, in words.
-async fn step(store: &dyn Store, random: &mut Random, now: Timestamp) -> String {
+async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
     let after = random.pick(&[Afterlife::Gone, Afterlife::Retired]);
     let voucher = some_voucher(random);
     let number = random.below(RECORDS);
-    match random.below(16) {
+    match random.below(24) {
         0..=2 => format!("provision {:?}", store.provision(some_record(random, now)).await),
         3..=7 => {
             let place = random.pick(&[Place::Beside, Place::Beside, Place::Instead, Place::Alone]);
@@ -112,6 +150,41 @@ async fn step(store: &dyn Store, random: &mut Random, now: Timestamp) -> String 
             // What Redis keeps elsewhere.
             format!("find {:?}", found.map(|found| found.map(|record| Record { last_used_at: None, ..record })))
         }
+        15 => {
+            let account = some_account(random);
+            format!("register {:?}", store.register(account, hash(1)).await)
+        }
+        16 => {
+            let account = some_account(random);
+            let removed = store.disable(account.token_api, account.id, now).await;
+            format!("disable {:?}", removed.map(|removed| removed.map(sorted)))
+        }
+        17 => {
+            let account = some_account(random);
+            format!("enable {:?}", store.enable(account.token_api, account.id).await)
+        }
+        18 => {
+            let account = some_account(random);
+            let removed = store.set_password(account.token_api, account.id, hash(2)).await;
+            format!("set_password {:?}", removed.map(|removed| removed.map(sorted)))
+        }
+        19 => {
+            let (account, revision) = (some_account(random), u32::try_from(random.below(4)).unwrap());
+            format!("rehash {:?}", store.rehash(account.token_api, account.id, revision, hash(3)).await)
+        }
+        20..=22 => {
+            let account = some_account(random);
+            let session = some_session(random, &account, now);
+            // Mostly the one that it has.
+            let there = store.account(account.token_api.clone(), account.id).await.unwrap();
+            let revision = there.map_or(0, |there| there.revision) + u32::from(random.one_in(5));
+            let opening = store.open_session(account.id, revision, session).await;
+            let opening = opening.map(|opening| match opening {
+                SessionOpening::Opened { removed } => SessionOpening::Opened { removed: sorted(removed) },
+                stale => stale,
+            });
+            format!("open_session {opening:?}")
+        }
         _ => {
             let limit = usize::try_from(random.below(5)).unwrap();
             let owner = some_owner(random);
@@ -123,7 +196,7 @@ async fn step(store: &dyn Store, random: &mut Random, now: Timestamp) -> String 
 }
 
 /// Everything that can be seen of a store.
-async fn view(store: &dyn Store, now: Timestamp) -> String {
+async fn view(store: &dyn Both, now: Timestamp) -> String {
     let mut lines = vec![format!("{:#?}", store.browse(Filter::default()).await)];
     for (token_api, origin, subject) in OWNERS {
         let owner = Owner { token_api: token_api.into(), origin: origin.map(Into::into), subject: subject.into() };
@@ -132,11 +205,18 @@ async fn view(store: &dyn Store, now: Timestamp) -> String {
             lines.push(format!("{:#?}", store.find_by_id(token_api.into(), api_key(number, "").id).await));
         }
     }
+    for token_api in [None, Some("accounts"), Some("platform")] {
+        lines.push(format!("{:#?}", store.accounts(token_api.map(str::to_owned), 0).await));
+    }
+    for name in ["ann", "bob"] {
+        lines.push(format!("{:#?}", store.account_by_username("accounts".into(), name.into()).await));
+    }
     lines.join("\n")
 }
 
 #[tokio::test]
 async fn both_stores_answer_the_same_to_the_same_steps() {
+    assert_eq!(account(1, "ann").id.to_string(), ACCOUNT);
     for seed in 1..=6 {
         let world = World::new().await;
         let directory = tempfile::tempdir().unwrap();
@@ -144,7 +224,7 @@ async fn both_stores_answer_the_same_to_the_same_steps() {
             EmbeddedStore::open(&directory.path().join("keyward.db"), key(), EmbeddedOptions::default()).unwrap();
         let mut now = NOW;
         let mut random = Random(seed);
-        for count in 0..400 {
+        for count in 0..600 {
             let mut same = Random(random.next());
             let again = same.0;
             let there = step(&*world.store, &mut same, now).await;
@@ -211,7 +291,7 @@ pub(super) async fn audit(world: &World) {
     let catalog: HashMap<String, String> = world.command("HGETALL", &[&layout.key("catalog")]).await;
     for (id, line) in &catalog {
         let (name, rest) = line.split_at(64);
-        let (sequence, owner) = rest.split_at(12);
+        let (sequence, lists) = rest.split_at(12);
         let digest = digest_from_hex(name.as_bytes()).expect("a digest");
         let (live, retired) = (layout.record(digest), layout.retired(digest));
         let is_live = unexplained.remove(&live);
@@ -223,8 +303,16 @@ pub(super) async fn audit(world: &World) {
         let state = crate::store::record_codec::RecordState { mints_left, last_used_at: None };
         let record = key().decode(digest, &fields["b"], state).expect("a record");
         assert_eq!((id_name(record.id), text("i")), (id.clone(), Some(id.clone())));
-        let is_key = record.kind == crate::domain::RecordKind::ApiKey;
-        assert_eq!(owner, if is_key { owner_name(&record.owner()) } else { String::new() });
+        let is_key = record.kind == RecordKind::ApiKey;
+        let is_session = record.kind == RecordKind::Session;
+        let owner = owner_name(&record.owner());
+        let vouched = record.origin.as_ref().map(|origin| vouched_name(origin, &record.identity.subject));
+        let expected_lists = [
+            if is_key { owner.clone() } else { String::new() },
+            if is_session { format!("s{owner}") } else { String::new() },
+            vouched.as_ref().map_or(String::new(), |vouched| format!("v{vouched}")),
+        ];
+        assert_eq!(lists, expected_lists.concat());
         let member = format!("{sequence}{id}");
         #[expect(clippy::cast_precision_loss, reason = "as in Redis")]
         let mut expect = |set: String, score: i64| {
@@ -232,11 +320,17 @@ pub(super) async fn audit(world: &World) {
             assert_eq!(members.insert(member.clone(), score as f64), None);
         };
         expect(layout.key("all"), record.issued_at.unix_millis());
-        let list = if is_live { layout.owned(owner) } else { layout.retired_of(owner) };
+        let list = if is_live { layout.owned(&owner) } else { layout.retired_of(&owner) };
         if is_live {
             assert_eq!(text("x"), None);
             if is_key {
                 expect(list, record.issued_at.unix_millis());
+            }
+            if is_session {
+                expect(layout.key(&format!("s:{owner}")), record.issued_at.unix_millis());
+            }
+            if let Some(vouched) = vouched {
+                expect(layout.key(&format!("v:{vouched}")), record.issued_at.unix_millis());
             }
             if let Some(end) = record.expires_at {
                 expect(layout.key("expiry"), end.unix_millis());
@@ -252,8 +346,41 @@ pub(super) async fn audit(world: &World) {
     }
     let used: Vec<String> = world.command("HKEYS", &[&layout.key("used")]).await;
     assert!(used.iter().all(|digest| digests.contains(digest)), "a note of a use has outlived its record");
+    for name in audit_accounts(world).await {
+        unexplained.remove(&name);
+    }
     for name in ["catalog", "used", "meta", "instances"] {
         unexplained.remove(&layout.key(name));
     }
     assert_eq!(unexplained, BTreeSet::new());
+}
+
+/// Holds the names and the list of the accounts against the accounts; which keys are theirs.
+async fn audit_accounts(world: &World) -> BTreeSet<String> {
+    let layout = world.layout();
+    let list: Vec<(String, f64)> = world.command("ZRANGE", &[&layout.accounts(), &0, &-1, &"WITHSCORES"]).await;
+    let mut names: BTreeSet<String> = BTreeSet::from([layout.accounts()]);
+    let mut expected: BTreeMap<String, HashMap<String, String>> = BTreeMap::new();
+    for (member, score) in list {
+        let (token_api, id) = member[12..].split_at(64);
+        let row = format!("{}{id}", layout.accounts_of(token_api));
+        let body: Vec<u8> = world.command("HGET", &[&row, &"b"]).await;
+        let account = account_codec::decode(&key(), &body).expect("an account").account;
+        assert_eq!((token_api, id), (&*token_api_name(&account.token_api), &*hex(account.id.as_bytes())));
+        #[expect(clippy::cast_precision_loss, reason = "as in Redis")]
+        let registered_at = account.created_at.unix_millis() as f64;
+        assert_eq!(score, registered_at);
+        for (key, name) in [
+            (layout.usernames(token_api), account.username.folded()),
+            (layout.emails(token_api), account.email.folded()),
+        ] {
+            assert_eq!(expected.entry(key).or_default().insert(name, id.to_owned()), None);
+        }
+        assert!(names.insert(row), "an account is listed once");
+    }
+    for (key, ids) in expected {
+        assert_eq!(world.command::<HashMap<String, String>>("HGETALL", &[&key]).await, ids, "{key}");
+        names.insert(key);
+    }
+    names
 }

@@ -1,0 +1,19 @@
+-- Some of all accounts, oldest first; after announce.lua and records.lua. It changes nothing.
+--
+-- KEYS: 7 accounts. ARGV: 4 and 5 score and member after which to go on ('' at first), 6 how many entries to look at, 7 the
+-- token API, or '' for each. Returns the accounts, each as member, score and body ('' if it is not there), and score and member
+-- of the last entry that was looked at ('' if there are no more).
+local ACCOUNTS, SCORE, MEMBER, MOST, TOKEN_API = KEYS[7], ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
+
+local first = rank_after(ACCOUNTS, SCORE, MEMBER)
+local page = redis.call('ZRANGE', ACCOUNTS, first, first + MOST - 1, 'WITHSCORES')
+local rows = {}
+for at = 1, #page, 2 do
+  local token_api, id = page[at]:sub(13, 76), page[at]:sub(77)
+  if TOKEN_API == '' or token_api == TOKEN_API then
+    local body = redis.call('HGET', PREFIX .. 'a:' .. token_api .. ':' .. id, 'b')
+    rows[#rows + 1] = { page[at], page[at + 1], body or '' }
+  end
+end
+if #page < 2 * MOST then return { rows, '', '' } end
+return { rows, page[#page], page[#page - 1] }
