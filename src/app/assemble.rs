@@ -69,6 +69,23 @@ pub(super) enum OpenStore {
 }
 
 impl OpenStore {
+    /// Opens what is configured, for these keys.
+    pub(super) fn open(config: &Config, pepper: &Pepper, cache: &Arc<TokenCache>) -> Result<Self, String> {
+        let key = RecordKey::new(pepper.record_key().expose());
+        let fingerprint = pepper.fingerprint();
+        let Some(redis) = &config.store.redis else {
+            let store = EmbeddedStore::open(&config.store.path, key, EmbeddedOptions::default())
+                .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store));
+            return store.map(Self::Embedded).map_err(|fault| with_sources(&fault));
+        };
+        let acks =
+            (redis.revoke_acks > 0).then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
+        let settings = redis_settings(config)?;
+        let options = RedisOptions { settings, acks, allow_volatile: redis.allow_volatile };
+        let store = RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(cache));
+        store.map(Self::Redis).map_err(|fault| with_sources(&fault))
+    }
+
     pub(super) fn port(&self) -> Arc<dyn Store> {
         match self {
             Self::Embedded(store) => Arc::clone(store) as _,
@@ -122,6 +139,11 @@ const FLEET_SLACK: Duration = Duration::from_secs(1);
 /// How long what is open may go on without a word from the store: WebSockets, event streams, long transfers.
 const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
 
+/// What remembers verified tokens, under the lease that is configured.
+pub(super) fn cache(config: &Config) -> Arc<TokenCache> {
+    Arc::new(TokenCache::new(config.limits.cached_tokens, lease(config)))
+}
+
 fn lease(config: &Config) -> Lease {
     let Some(redis) = &config.store.redis else { return Lease::endless() };
     let staleness = match redis.on_outage {
@@ -150,27 +172,12 @@ impl Parts {
     fn open_with(config: &Config, open: OpenKeys) -> Result<Self, String> {
         let keys = open_keys(config, open)?;
         let signed = signed_tokens(config, keys.signing)?;
-        let key = RecordKey::new(keys.pepper.record_key().expose());
-        let fingerprint = keys.pepper.fingerprint();
-        let cache = Arc::new(TokenCache::new(config.limits.cached_tokens, lease(config)));
-        let (store, look_up, change) = match &config.store.redis {
-            None => {
-                let store = EmbeddedStore::open(&config.store.path, key, EmbeddedOptions::default())
-                    .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store))
-                    .map_err(|fault| with_sources(&fault))?;
-                (OpenStore::Embedded(store), config.store.timeout, config.store.timeout)
-            }
-            Some(redis) => {
-                let acks = (redis.revoke_acks > 0)
-                    .then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
-                let settings = redis_settings(config)?;
-                let options = RedisOptions { settings, acks, allow_volatile: redis.allow_volatile };
-                let store = RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(&cache))
-                    .map_err(|fault| with_sources(&fault))?;
-                // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
-                let change = config.store.timeout + cache.lease().bound() + FLEET_SLACK;
-                (OpenStore::Redis(store), redis.read_timeout, change)
-            }
+        let cache = cache(config);
+        let store = OpenStore::open(config, &keys.pepper, &cache)?;
+        let (look_up, change) = match &config.store.redis {
+            None => (config.store.timeout, config.store.timeout),
+            // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
+            Some(redis) => (redis.read_timeout, config.store.timeout + cache.lease().bound() + FLEET_SLACK),
         };
         let hashing = HashingPool::start(hashing::default_threads(), hashing::QUEUE, HashingCost::OWASP)
             .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
@@ -292,7 +299,7 @@ fn signed_tokens(config: &Config, keys: Vec<(String, SigningAlgorithm, KeyMateri
 }
 
 /// An error with all that lies behind it, on one line.
-fn with_sources(fault: &dyn std::error::Error) -> String {
+pub(super) fn with_sources(fault: &dyn std::error::Error) -> String {
     let mut words = fault.to_string();
     let mut source = fault.source();
     while let Some(cause) = source {

@@ -8,6 +8,7 @@ mod issuers;
 mod run;
 mod status;
 mod store_check;
+mod store_migrate;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::cli::Runtime;
 use crate::config;
 use crate::gateway::mounted;
 use crate::tokens::finding::Finding;
+use crate::tokens::migration::{Migration, Step};
 
 /// The program, as the command line sees it.
 pub struct App;
@@ -42,6 +44,11 @@ impl Runtime for App {
     fn check_store(&self, path: &Path) -> Result<Vec<Finding>, String> {
         let config = config::load(path).map_err(|faults| faults.to_string())?;
         store_check::check(&config)
+    }
+
+    fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+        let load = |path| config::load(path).map_err(|faults| faults.to_string());
+        store_migrate::migrate(&load(from)?, &load(to)?, step)
     }
 
     fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, String> {

@@ -32,6 +32,7 @@ use clap::{Parser, Subcommand};
 
 use crate::admin::Administration;
 use crate::tokens::finding::Finding;
+use crate::tokens::migration::{Migration, Step};
 
 pub use settings::Settings;
 
@@ -76,6 +77,13 @@ pub trait Runtime {
     ///
     /// Why that cannot be done, in words. A store that is not fit for its work is no error: the findings say so.
     fn check_store(&self, config: &Path) -> Result<Vec<Finding>, String>;
+
+    /// Copies everything from the store of one configuration into that of another, and compares. `step` hears how far it is.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be done, or was broken off, in words. That the stores differ is no error: the migration says so.
+    fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String>;
 
     /// Opens the store for the command line alone, when no keyward runs. The answer's futures are awaited on a tokio
     /// runtime with time and I/O that was made after this call.

@@ -1,17 +1,29 @@
-//! `keyward store check`: is the configured store fit for its work? Changes nothing in a Redis.
+//! `keyward store check`: is the configured store fit for its work? Changes nothing in a Redis. `keyward store migrate`: everything
+//! that one store holds, copied into another and compared.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
 use super::{Context, DONE, REFUSED, table};
 use crate::tokens::finding::{Finding, Severity};
+use crate::tokens::migration::{Side, Step};
+
+/// How often it is said how much has been copied.
+const NEWS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Look at the store: what could lose records, what keyward lacks. Exit code 1 if there is a fault.
     Check(Check),
+    /// Copy everything from the store of one configuration into that of another, and compare: SQLite to Redis or back.
+    ///
+    /// Nothing is changed at the source. The target must be empty, or hold nothing else than the source: a run that was broken
+    /// off is completed by another. No keyward may run on either meanwhile. Exit code 1 if anything differs at the end.
+    Migrate(Migrate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -21,10 +33,24 @@ pub(super) struct Check {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Migrate {
+    /// The configuration whose store is copied.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// The configuration whose store it is copied into; its [keys] must be the same.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// The summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Command {
     pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
         match self {
             Self::Check(arguments) => arguments.execute(context),
+            Self::Migrate(arguments) => arguments.execute(context),
         }
     }
 }
@@ -66,5 +92,60 @@ impl Check {
         }
         let is_faulty = |finding: &Finding| finding.severity == Severity::Fault;
         if findings.iter().any(is_faulty) { REFUSED } else { DONE }
+    }
+}
+
+impl Migrate {
+    fn execute(self, context: &mut Context<'_>) -> ExitCode {
+        let mut told = Instant::now();
+        let err = &mut *context.err;
+        let mut say = |step: Step| {
+            let words = match step {
+                Step::Reading(Side::Source) => "reading the source".to_owned(),
+                Step::Reading(Side::Target) => "reading the target".to_owned(),
+                Step::Verifying => "reading everything back".to_owned(),
+                Step::Copied(done, all) if done == all || told.elapsed() >= NEWS => {
+                    told = Instant::now();
+                    format!("copied {done} of {all}")
+                }
+                Step::Copied(..) => return,
+            };
+            // Only news: if it cannot be written, the work goes on.
+            let _ = writeln!(err, "keyward: {words}");
+        };
+        let migration = match context.runtime.migrate_store(&self.from, &self.to, &mut say) {
+            Ok(migration) => migration,
+            Err(words) => return context.refuse(words),
+        };
+        let written = if self.json {
+            serde_json::to_vec(&migration).map_err(io::Error::from).and_then(|mut line| {
+                line.push(b'\n');
+                context.out.write_all(&line)
+            })
+        } else {
+            let rows: Vec<_> = migration
+                .counts
+                .iter()
+                .map(|count| {
+                    let [found, expired, there, copied, verified] =
+                        [count.found, count.expired, count.there, count.copied, count.verified]
+                            .map(|number| number.to_string());
+                    [count.sort.words().to_owned(), found, expired, there, copied, verified]
+                })
+                .collect();
+            table::write(context.out, ["SORT", "FOUND", "EXPIRED", "THERE", "COPIED", "VERIFIED"], &rows)
+        };
+        let shown = context.shown(written);
+        if migration.differing == 0 {
+            return shown;
+        }
+        for difference in &migration.differences {
+            context.note(table::text(difference));
+        }
+        context.refuse(format_args!(
+            "the two stores are not the same: {} differ{}",
+            migration.differing,
+            if migration.differing > migration.differences.len() { ", of which the first are named" } else { "" }
+        ))
     }
 }

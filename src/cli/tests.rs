@@ -12,6 +12,7 @@ use crate::admin::{
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
 use crate::tokens::finding::Severity;
+use crate::tokens::migration::{Count, Side, Sort};
 use crate::tokens::store::Filter;
 
 const ID: &str = "f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b";
@@ -179,6 +180,19 @@ impl Runtime for Program {
             .collect())
     }
 
+    fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+        if self.locked {
+            return Err("the source: a keyward is running".into());
+        }
+        step(Step::Reading(Side::Source));
+        step(Step::Copied(2, 2));
+        self.tokens.write(format!("migrate {} {}", from.display(), to.display()));
+        let differences: Vec<_> =
+            self.faults.iter().map(|_| format!("API key {ID} of \"a\" differs: \u{1b}")).collect();
+        let count = Count { sort: Sort::ApiKeys, found: 3, expired: 1, there: 0, copied: 2, verified: 2 };
+        Ok(Migration { counts: vec![count], differing: differences.len(), differences })
+    }
+
     fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
         if self.locked {
             return Err("the store is open in another process".into());
@@ -305,6 +319,10 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
             Err("nothing to look at".into())
         }
 
+        fn migrate_store(&self, _: &Path, _: &Path, _: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+            Err("nothing to move".into())
+        }
+
         fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
             Err("nothing to open".into())
         }
@@ -328,6 +346,27 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
     let (code, out, err) = validate();
     assert_eq!((code, out.as_str(), err.lines().count()), (REFUSED, "", 2), "{err}");
     assert!(err.contains(":10:1: unknown key") && err.contains(":11:"), "{err}");
+}
+
+#[test]
+fn store_migrate_is_a_table_or_json_and_fails_on_a_difference() {
+    let mut program = Program::default();
+    let arguments = ["store", "migrate", "--from", "a.toml", "--to", "b.toml"];
+    let (code, out, err) = program.type_in(&arguments);
+    let table = "SORT      FOUND  EXPIRED  THERE  COPIED  VERIFIED\nAPI keys  3      1        0      2       2\n";
+    assert_eq!((code, out.as_str()), (DONE, table));
+    assert_eq!(err, "keyward: reading the source\nkeyward: copied 2 of 2\n");
+    assert_eq!(program.tokens.diary.lock().expect("lock").as_slice(), ["migrate a.toml b.toml"]);
+    program.faults = vec!["one".into()];
+    let (code, out, err) = program.type_in(&[arguments.as_slice(), &["--json"]].concat());
+    let summary: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, summary["counts"][0]["sort"].as_str()), (REFUSED, Some("api_keys")));
+    assert!(err.contains(&format!("keyward: API key {ID} of \"a\" differs: \\u{{1b}}\n")), "{err}");
+    assert!(err.ends_with("keyward: the two stores are not the same: 1 differ\n"), "{err}");
+    program.locked = true;
+    let (code, out, err) = program.type_in(&arguments);
+    assert!(code == REFUSED && out.is_empty() && err.contains("a keyward is running"), "{err}");
+    assert_eq!(program.type_in(&["store", "migrate", "--from", "a.toml"]).0, ExitCode::from(WRONG_USAGE));
 }
 
 #[test]
@@ -521,6 +560,10 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
 
         fn check_store(&self, _: &Path) -> Result<Vec<Finding>, String> {
             Ok(Vec::new())
+        }
+
+        fn migrate_store(&self, _: &Path, _: &Path, _: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+            Err("nothing to move".into())
         }
 
         fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {

@@ -19,6 +19,7 @@ macro_rules! conforms_accounts {
             an_account_is_found_by_its_name_and_by_its_id,
             names_and_addresses_are_unique_within_one_token_api_however_they_are_spelt,
             accounts_are_listed_oldest_first,
+            an_account_that_comes_from_elsewhere_is_what_it_was,
             a_session_opens_for_the_account_that_was_looked_up,
             the_oldest_sessions_make_room,
             disabling_ends_sessions_retires_keys_and_spares_the_rest,
@@ -157,6 +158,14 @@ pub(crate) async fn accounts_are_listed_oldest_first(_: Records, accounts: Accou
     assert_eq!(names(Some(API), 2).await, ["ann", "bob"]);
     assert_eq!(names(Some("other"), 2).await, ["ann"]);
     assert!(names(Some("third"), 2).await.is_empty());
+}
+
+pub(crate) async fn an_account_that_comes_from_elsewhere_is_what_it_was(_: Records, accounts: Accounts) {
+    let ann = Account { is_disabled: true, revision: 7, ..account(1, "Ann") };
+    register(&accounts, &ann).await;
+    let found = accounts.account_by_username(API.into(), "ann".into()).await.unwrap();
+    assert_eq!(found, Some(Credentials { account: ann.clone(), hash: hash(1) }));
+    assert_eq!(accounts.accounts(None, 0).await.unwrap(), [ann]);
 }
 
 pub(crate) async fn a_session_opens_for_the_account_that_was_looked_up(records: Records, accounts: Accounts) {

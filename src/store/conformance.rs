@@ -14,6 +14,7 @@ use crate::tokens::store::{Filter, Listed, Store, Voucher};
 
 pub(crate) mod issuing;
 pub(crate) mod listing;
+pub(crate) mod moving;
 pub(crate) mod races;
 pub(crate) mod records;
 pub(crate) mod removing;
@@ -51,6 +52,10 @@ macro_rules! conforms {
             retiring::remove_owned_retires_what_is_live,
             retiring::only_a_live_key_has_an_afterlife,
             retiring::the_newest_retired_keys_of_an_owner_are_kept,
+            moving::every_retired_key_is_shown_oldest_first,
+            moving::a_live_record_is_restored_as_it_was,
+            moving::a_retired_key_is_restored_as_it_was,
+            moving::what_is_taken_is_not_restored_over,
             races::what_is_issued_while_everything_is_removed_is_removed,
             races::what_anybody_issues_while_keys_are_removed_is_listed_or_named,
             races::what_is_issued_while_its_voucher_is_removed_is_listed,

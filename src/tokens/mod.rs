@@ -9,6 +9,7 @@ pub mod finding;
 pub mod issuer;
 pub mod keyring;
 pub mod lease;
+pub mod migration;
 pub mod opaque;
 pub mod service;
 pub mod signed;

@@ -62,6 +62,13 @@ pub trait Store: Send + Sync + 'static {
     /// Every record that matches, expired or not, oldest first: for an administrator. What is retired is not among them.
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>>;
 
+    /// Every retired key, oldest first: for who moves a store.
+    fn retired(&self) -> StoreFuture<Vec<Listed>>;
+
+    /// Adds what another store kept as it was there: a record, or a retired key, which is at no moment anything else. Of what
+    /// cannot have been retired then (see above) nothing is left.
+    fn restore(&self, kept: Listed) -> StoreFuture<()>;
+
     /// Notes when tokens were last used. Best effort: what is unknown is passed over.
     fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()>;
 

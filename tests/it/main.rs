@@ -23,6 +23,7 @@ mod early_answers;
 mod fleet;
 mod hostile;
 mod issuers;
+mod migrate;
 mod proxy;
 mod reload;
 mod revocation;

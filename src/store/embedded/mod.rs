@@ -225,6 +225,14 @@ impl Store for EmbeddedStore {
         self.list(move |tables| tables.browse(&filter))
     }
 
+    fn retired(&self) -> StoreFuture<Vec<Listed>> {
+        self.list(Tables::retired)
+    }
+
+    fn restore(&self, kept: Listed) -> StoreFuture<()> {
+        self.write(move |tables| tables.restore(&kept))
+    }
+
     fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()> {
         let queue = self.writer.queue().clone();
         Box::pin(async move {

@@ -36,6 +36,7 @@ use super::layout::Layout;
 use super::membership::{self, Binding};
 use super::node::Nodes;
 use super::pace::back_off;
+use super::settings::NodeAddress;
 use super::site::Site;
 use super::site_fault::{SiteFault, words_of};
 use crate::domain::TokenDigest;
@@ -204,6 +205,10 @@ impl Link {
                         tracing::warn!(reason = %fault.words, "the store refuses heartbeats");
                     }
                     refused = fault.words;
+                    // After a planned failover the old master may live on without its replicas: somebody else is master then.
+                    if self.is_elsewhere(&address).await {
+                        return Err(End::Abandoned);
+                    }
                 }
             }
         }
@@ -239,6 +244,12 @@ impl Link {
         self.fleet.linked(&generation, clock::uptime());
         self.fleet.cache().lease().grant(sent);
         Ok(())
+    }
+
+    /// Whether those who know name another master than this one. Only a hint to look anew: what is found then is asked itself.
+    async fn is_elsewhere(&self, address: &NodeAddress) -> bool {
+        let found = tokio::time::timeout(LOOK_EVERY, self.nodes.discover()).await;
+        found.is_ok_and(|found| found.is_ok_and(|found| found != *address))
     }
 
     /// Sends confirmations until `rest` is over.

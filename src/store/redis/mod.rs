@@ -61,6 +61,7 @@ mod membership;
 pub mod node;
 mod operations;
 mod pace;
+pub mod presence;
 mod reply;
 mod script;
 pub mod settings;
@@ -87,7 +88,7 @@ use layout::Layout;
 use link::Link;
 use membership::Binding;
 use node::Nodes;
-use operations::{Announced, Cursor, Operations, WHOLE};
+use operations::{Announced, Cursor, Operations, Page, Shelf, WHOLE};
 use settings::RedisSettings;
 use site::SiteWatch;
 use site_fault::SiteFault;
@@ -438,12 +439,26 @@ impl Inner {
         let limit = if filter.limit == 0 { usize::MAX } else { filter.limit };
         let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
         while let Some(cursor) = next.filter(|_| found.len() < limit) {
-            let page = self.operations.page(self.ask(self.operations.browse(&cursor)).await?)?;
-            found.extend(page.records.into_iter().filter(matches));
+            let page = self.page(Shelf::Live, &cursor).await?;
+            found.extend(page.kept.into_iter().map(|kept| kept.record).filter(matches));
             next = page.next;
         }
         found.truncate(limit);
         Ok(found)
+    }
+
+    async fn retired(&self) -> Result<Vec<Listed>, StoreError> {
+        let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
+        while let Some(cursor) = next {
+            let page = self.page(Shelf::Retired, &cursor).await?;
+            found.extend(page.kept);
+            next = page.next;
+        }
+        Ok(found)
+    }
+
+    async fn page(&self, which: Shelf, from: &Cursor) -> Result<Page, StoreError> {
+        self.operations.page(self.ask(self.operations.browse(which, from)).await?)
     }
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -526,6 +541,17 @@ impl Store for RedisStore {
 
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>> {
         self.run(async move |inner| inner.browse(&filter).await)
+    }
+
+    fn retired(&self) -> StoreFuture<Vec<Listed>> {
+        self.run(async move |inner| inner.retired().await)
+    }
+
+    fn restore(&self, kept: Listed) -> StoreFuture<()> {
+        self.run(async move |inner| {
+            let call = inner.operations.restore(&kept)?;
+            inner.operations.issued(inner.data.change(call).await?).map(|_| ())
+        })
     }
 
     fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()> {

@@ -67,9 +67,16 @@ pub(super) struct Operations {
 
 /// What a step of a listing found.
 pub(super) struct Page {
-    pub(super) records: Vec<Record>,
+    pub(super) kept: Vec<Listed>,
     /// Where to go on; `None`: this was all.
     pub(super) next: Option<Cursor>,
+}
+
+/// Which records a listing shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shelf {
+    Live,
+    Retired,
 }
 
 /// A place in the list of all records: the score and the member of the entry before it.
@@ -170,6 +177,15 @@ impl Operations {
             .number(Some(now.unix_millis()))
             .argument(place);
         self.adding(call, child)
+    }
+
+    /// Adds what another store kept.
+    pub(super) fn restore(&self, kept: &Listed) -> Result<Call, StoreError> {
+        let call = self.issue(Voucher::Outside, &kept.record, Place::Beside, kept.record.issued_at)?;
+        Ok(match kept.retired_at {
+            None => call,
+            Some(_) => call.number(kept.retired_at.map(Timestamp::unix_millis)).argument(MOST_RETIRED.to_string()),
+        })
     }
 
     /// With a record that the script is to add: `record_at` in `scripts/records.lua`.
@@ -290,18 +306,22 @@ impl Operations {
         Ok((removed, parts.announced()?))
     }
 
-    pub(super) fn browse(&self, from: &Cursor) -> Call {
+    pub(super) fn browse(&self, which: Shelf, from: &Cursor) -> Call {
+        let which = match which {
+            Shelf::Live => "live",
+            Shelf::Retired => "retired",
+        };
         self.call(&calls::BROWSE, [])
             .argument(from.score.as_slice())
             .argument(from.member.as_slice())
             .argument(PAGE.to_string())
+            .argument(which)
     }
 
     pub(super) fn page(&self, value: Value) -> Result<Page, StoreError> {
         let [rows, score, member] = reply::parts::<3>(value)?;
-        let records =
-            kept(rows)?.iter().map(|kept| Ok(kept.open(&self.key)?.record)).collect::<Result<_, StoreError>>()?;
-        Ok(Page { records, next: Cursor::read(score, member)? })
+        let kept = kept(rows)?.iter().map(|kept| kept.open(&self.key)).collect::<Result<_, StoreError>>()?;
+        Ok(Page { kept, next: Cursor::read(score, member)? })
     }
 
     pub(super) fn touch(&self, uses: &[(TokenDigest, Timestamp)]) -> Call {
@@ -397,7 +417,7 @@ pub(super) fn announced(value: Value) -> Result<Announced, StoreError> {
 }
 
 impl Registered {
-    fn read(instance: String, registered: &str) -> Option<Self> {
+    pub(super) fn read(instance: String, registered: &str) -> Option<Self> {
         let (beat, bound) = registered.split_once(' ')?;
         Some(Self { instance, beat: beat.parse().ok()?, bound: Duration::from_millis(bound.parse().ok()?) })
     }

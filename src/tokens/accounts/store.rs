@@ -18,7 +18,7 @@ pub const MOST_SESSIONS: usize = 100;
 ///
 /// As for [`Store`](crate::tokens::store::Store): an operation that has been handed over is done.
 pub trait AccountStore: Send + Sync + 'static {
-    /// Adds an account, if its username and its email address are free in its token API, both compared as they are folded.
+    /// Adds an account as it is given (disabled, of any revision), if its username and its email address are free in its token API, both compared as they are folded.
     fn register(&self, account: Account, hash: PasswordHash) -> StoreFuture<Registered>;
 
     /// The account with this folded username.

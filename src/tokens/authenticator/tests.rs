@@ -58,6 +58,14 @@ impl Store for Counting {
         not_asked()
     }
 
+    fn retired(&self) -> StoreFuture<Vec<Listed>> {
+        not_asked()
+    }
+
+    fn restore(&self, _: Listed) -> StoreFuture<()> {
+        not_asked()
+    }
+
     fn touch(&self, _: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()> {
         not_asked()
     }

@@ -87,6 +87,14 @@ impl Store for Scripted {
         self.answer("browse".into(), vec![])
     }
 
+    fn retired(&self) -> StoreFuture<Vec<Listed>> {
+        self.answer("retired".into(), vec![])
+    }
+
+    fn restore(&self, _: Listed) -> StoreFuture<()> {
+        self.answer("restore".into(), ())
+    }
+
     fn touch(&self, _: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()> {
         self.answer("touch".into(), ())
     }

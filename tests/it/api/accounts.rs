@@ -3,32 +3,36 @@
 use serde_json::json;
 
 use super::platform::{Platform, answered, members};
-use crate::support::Response;
+use crate::support::{Plan, Response};
 
-struct House {
-    platform: Platform,
+pub(super) struct House {
+    pub(super) platform: Platform,
 }
 
 impl House {
     fn open() -> Self {
-        let platform = Platform::open_with(|plan| {
-            plan.table("token_api", "name = \"accounts\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"")
-                .route("path = \"/v1/me/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]")
-                .route("path = \"/mixed/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\", \"jarvispy\"]")
-                .route(
-                    "path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\nforward_credential = true",
-                )
-        });
-        Self { platform }
+        Self::open_with(|plan| plan)
     }
 
-    fn post(&self, target: &str, fields: &str, body: &str) -> Response {
+    pub(super) fn open_with(more: impl FnOnce(Plan) -> Plan) -> Self {
+        Self { platform: Platform::open_with(|plan| more(Self::furnish(plan))) }
+    }
+
+    /// What a house has beside a platform.
+    pub(super) fn furnish(plan: Plan) -> Plan {
+        plan.table("token_api", "name = \"accounts\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"")
+            .route("path = \"/v1/me/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]")
+            .route("path = \"/mixed/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\", \"jarvispy\"]")
+            .route("path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\nforward_credential = true")
+    }
+
+    pub(super) fn post(&self, target: &str, fields: &str, body: &str) -> Response {
         let fields = format!("{fields}Content-Type: application/json\r\n");
         self.platform.world.ask("POST", target, &fields, body)
     }
 
     /// Registers, logs in and returns the session.
-    fn session(&self, username: &str) -> String {
+    pub(super) fn session(&self, username: &str) -> String {
         let body = json!({
             "username": username, "email": format!("{username}@example.com"), "password": "correct horse",
             "full_name": "A Person",
@@ -41,7 +45,7 @@ impl House {
         login["access_token"].as_str().expect("a token").to_owned()
     }
 
-    fn key(&self, session: &str) -> (String, String) {
+    pub(super) fn key(&self, session: &str) -> (String, String) {
         let fields = format!("Authorization: Bearer {session}\r\n");
         let made = answered(&self.post("/v1/auth/api-keys", &fields, r#"{"name":"laptop"}"#), 200);
         assert_eq!(members(&made), ["id", "name", "raw_key", "prefix", "is_active", "created_at"]);
@@ -50,16 +54,16 @@ impl House {
         (text("raw_key"), text("id"))
     }
 
-    fn get(&self, target: &str, fields: &str) -> u16 {
+    pub(super) fn get(&self, target: &str, fields: &str) -> u16 {
         self.platform.world.ask("GET", target, fields, "").status
     }
 }
 
-fn bearer(token: &str) -> String {
+pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
-fn field(key: &str) -> String {
+pub(super) fn field(key: &str) -> String {
     format!("X-API-Key: {key}\r\n")
 }
 

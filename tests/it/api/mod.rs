@@ -3,6 +3,7 @@
 mod accounts;
 mod agent_tokens;
 mod allowlist_jwt;
+mod conformance;
 mod docs;
 mod platform;
 mod tenant_tokens;

@@ -21,7 +21,12 @@ impl Platform {
 
     pub(super) fn open_at(login: Login, more: impl FnOnce(Plan) -> Plan) -> Self {
         let upstream = Upstream::start();
-        let plan = Plan::usual(&upstream)
+        let world = more(Self::plan(&upstream, &login)).start();
+        Self { world, upstream, login }
+    }
+
+    pub(super) fn plan(upstream: &Upstream, login: &Login) -> Plan {
+        Plan::usual(upstream)
             .table("issuer", &login.table("keycloak"))
             .table(
                 "token_api",
@@ -37,9 +42,7 @@ impl Platform {
             )
             .route("path = \"/seen/{tenant_id}/{*rest}\"\nupstream = \"app\"\naccept = [\"platform\", \"keycloak\"]")
             .route("path = \"/agents/{*rest}\"\nupstream = \"app\"\naccept = [\"agents\"]")
-            .route("path = \"/people/{*rest}\"\nupstream = \"app\"\naccept = [\"keycloak\"]");
-        let world = more(plan).start();
-        Self { world, upstream, login }
+            .route("path = \"/people/{*rest}\"\nupstream = \"app\"\naccept = [\"keycloak\"]")
     }
 
     /// Alice, who belongs to two tenants and acts for the first.

@@ -196,6 +196,35 @@ impl RedisServer {
     }
 }
 
+impl RedisServer {
+    /// The name of every key with everything that it holds.
+    pub(crate) fn everything(&self) -> Vec<u8> {
+        fn pour(reply: &Reply, into: &mut Vec<u8>) {
+            match reply {
+                Reply::Array(parts) => parts.iter().for_each(|part| pour(part, into)),
+                Reply::Bulk(bytes) => into.extend_from_slice(bytes),
+                other => into.extend_from_slice(other.text().as_bytes()),
+            }
+            into.push(b'\n');
+        }
+        let mut all = Vec::new();
+        let Reply::Array(keys) = self.command(&["KEYS", "*"]) else { panic!("no list of keys") };
+        for key in keys.iter().map(Reply::text) {
+            let read: &[&str] = match self.command(&["TYPE", &key]).text().as_str() {
+                "hash" => &["HGETALL", &key],
+                "zset" => &["ZRANGE", &key, "0", "-1", "WITHSCORES"],
+                "string" => &["GET", &key],
+                "set" => &["SMEMBERS", &key],
+                "list" => &["LRANGE", &key, "0", "-1"],
+                other => panic!("{key} is a {other}"),
+            };
+            all.extend_from_slice(key.as_bytes());
+            pour(&self.command(read), &mut all);
+        }
+        all
+    }
+}
+
 /// So many sentinels that watch `master` under the name `fleet`; a majority of them agrees on a failover, which begins
 /// `down_after` after the master fell silent. Returns when they know each other.
 pub(crate) fn sentinels(count: usize, master: &RedisServer, down_after: Duration) -> Vec<RedisServer> {

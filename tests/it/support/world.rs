@@ -50,6 +50,11 @@ impl Plan {
         self
     }
 
+    /// With its records in the Redis at this URL.
+    pub(crate) fn redis(self, url: &str) -> Self {
+        self.set("store", "kind", "\"redis\"").set("store", "url", &format!("{url:?}"))
+    }
+
     /// Adds a line to the one listener.
     pub(crate) fn listener(mut self, line: &str) -> Self {
         self.listener.push(line.into());
@@ -241,6 +246,13 @@ impl World {
             assert!(Instant::now() < deadline, "keyward does not end in time:\n{}", self.output());
             std::thread::park_timeout(Duration::from_millis(2));
         }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.ended();
+        assert!(status.success(), "{status}:\n{}", self.output());
     }
 
     /// SIGKILL, and gone.

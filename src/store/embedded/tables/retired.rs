@@ -3,7 +3,7 @@
 use super::Tables;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::embedded::fault::Fault;
-use crate::tokens::store::{Listed, MOST_RETIRED};
+use crate::tokens::store::{Afterlife, Listed, MOST_RETIRED, Voucher};
 use rusqlite::{Params, Row};
 
 /// The columns of a record as [`Tables::record`] reads them, and the moment of retirement.
@@ -63,6 +63,20 @@ impl Tables {
             " FROM retired WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 ORDER BY issued_at, seq"
         );
         self.listed(sql, (&owner.token_api, &owner.subject, &owner.origin))
+    }
+
+    /// All of them, oldest first.
+    pub(in crate::store::embedded) fn retired(&self) -> Result<Vec<Listed>, Fault> {
+        self.listed(concat!("SELECT ", columns!(), " FROM retired ORDER BY issued_at, seq"), [])
+    }
+
+    /// Adds what another store kept.
+    pub(in crate::store::embedded) fn restore(&self, kept: &Listed) -> Result<(), Fault> {
+        self.provision(&kept.record)?;
+        if let Some(retired_at) = kept.retired_at {
+            self.remove(Voucher::Outside, kept.record.digest, Afterlife::Retired, retired_at)?;
+        }
+        Ok(())
     }
 
     /// The retired key with this public id.

@@ -1,8 +1,8 @@
--- Some of all live records, oldest first; after announce.lua and records.lua. It changes nothing.
+-- Some of all records, oldest first; after announce.lua and records.lua. It changes nothing.
 --
--- ARGV: 4 and 5 score and member after which to go on ('' at first), 6 how many entries to look at. Returns the records,
--- and score and member of the last entry that was looked at ('' if there are no more).
-local SCORE, MEMBER, MOST = ARGV[4], ARGV[5], tonumber(ARGV[6])
+-- ARGV: 4 and 5 score and member after which to go on ('' at first), 6 how many entries to look at, 7 'live' or 'retired':
+-- which of them. Returns the records, and score and member of the last entry that was looked at ('' if there are no more).
+local SCORE, MEMBER, MOST, RETIRED = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7] == 'retired'
 
 local first = rank_after(ALL, SCORE, MEMBER)
 local page = redis.call('ZRANGE', ALL, first, first + MOST - 1, 'WITHSCORES')
@@ -10,7 +10,7 @@ local members = {}
 for at = 1, #page, 2 do members[#members + 1] = page[at] end
 local rows = {}
 for _, row in ipairs(kept(entries(members))) do
-  if row[7] == '' then rows[#rows + 1] = row end
+  if (row[7] ~= '') == RETIRED then rows[#rows + 1] = row end
 end
 if #members < MOST then return { rows, '', '' } end
 return { rows, page[#page], page[#page - 1] }

@@ -1,9 +1,11 @@
 -- Adds a record, if what vouches is good; after announce.lua and records.lua.
 --
--- ARGV: 4 what vouches ('': somebody outside), 5 now, 6 'beside', 'instead' or 'alone', from 7 the record: see `record_at`.
+-- ARGV: 4 what vouches ('': somebody outside), 5 now, 6 'beside', 'instead' or 'alone', from 7 the record: see `record_at`;
+-- behind it, if it is to be kept as a retired key and as nothing else, when it was retired, and how many of those an owner has.
 -- Returns 'issued' with the removed digests in one string and an announcement or nothing; 'taken' with a record; 'gone',
 -- 'spent' or 'conflict'.
 local VOUCHER, NOW, PLACE, RECORD = ARGV[4], ARGV[5], ARGV[6], record_at(7)
+local RETIRED_AT, MOST_RETIRED = ARGV[18], ARGV[19]
 
 local why, mints_left = refusal(VOUCHER, NOW)
 if why then return { why } end
@@ -36,6 +38,12 @@ erase(others)
 if namesake then erase({ namesake }) end
 if mints_left then redis.call('HINCRBY', record_key(VOUCHER), 'm', -1) end
 insert(RECORD, sequence)
+
+-- Nobody has seen it, so there is nothing to announce.
+if RETIRED_AT then
+  local added = { entry(RECORD.id) }
+  if RECORD.sort == 'key' then retire(added, RETIRED_AT, tonumber(MOST_RETIRED)) else erase(added) end
+end
 
 -- What was to go is announced whether or not it was there: who repeats a call whose answer was lost waits for the fleet, too.
 if PLACE == 'instead' or #removed > 0 then

@@ -69,12 +69,13 @@ async fn a_listing_goes_on_where_it_was_although_records_come_and_go() {
     let operations = &world.store.inner.operations;
     let (mut seen, mut next) = (Vec::new(), Some(Cursor::default()));
     while let Some(cursor) = next {
-        let page = operations.page(world.store.inner.ask(operations.browse(&cursor)).await.unwrap()).unwrap();
-        seen.extend(page.records.iter().map(|record| record.digest));
+        let page =
+            operations.page(world.store.inner.ask(operations.browse(Shelf::Live, &cursor)).await.unwrap()).unwrap();
+        seen.extend(page.kept.iter().map(|kept| kept.record.digest));
         next = page.next;
         // The one at which the next step would go on, and one long before it.
-        for gone in [page.records.last(), page.records.first()].into_iter().flatten() {
-            world.store.remove(Voucher::Outside, gone.digest, Afterlife::Gone, NOW).await.unwrap();
+        for gone in [page.kept.last(), page.kept.first()].into_iter().flatten() {
+            world.store.remove(Voucher::Outside, gone.record.digest, Afterlife::Gone, NOW).await.unwrap();
         }
     }
     assert_eq!(seen, (0..1_300).map(digest).collect::<Vec<_>>(), "each once, and none left out");

@@ -1,0 +1,121 @@
+//! `keyward store migrate`: both stores opened for nobody else, and everything copied from one into the other.
+
+use super::assemble::{self, OpenStore};
+use crate::config::Config;
+use crate::domain::Timestamp;
+use crate::store::key_directory::KeyDirectory;
+use crate::store::redis::presence::presence;
+use crate::tokens::migration::{self, Migration, Ports, Side, Step};
+
+/// Copies, and compares.
+///
+/// # Errors
+///
+/// Why it was not done, or was broken off, in words.
+pub(super) fn migrate(from: &Config, to: &Config, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+    let keys = same_keys(from, to)?;
+    if is_same_place(from, to) {
+        return Err("the two configurations name the same store".to_owned());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the system has no resources to work with: {error}"))?;
+    runtime.block_on(at_rest(from, Side::Source))?;
+    runtime.block_on(at_rest(to, Side::Target))?;
+    let source = Opened::open(from, &keys).map_err(|words| format!("the source: {words}"))?;
+    let target = Opened::open(to, &keys).map_err(|words| format!("the target: {words}"))?;
+    let now = Timestamp::from_system(std::time::SystemTime::now());
+    let moved = runtime.block_on(migration::migrate(&source.ports(), &target.ports(), now, step));
+    // Out of both fleets first: whoever is there then is somebody else.
+    drop((source, target));
+    let moved = moved.map_err(|fault| assemble::with_sources(&fault))?;
+    runtime.block_on(async {
+        at_rest(from, Side::Source).await?;
+        at_rest(to, Side::Target).await
+    })?;
+    Ok(moved)
+}
+
+/// The keys, which must be the same: what one store holds is of no use under others.
+fn same_keys(from: &Config, to: &Config) -> Result<KeyDirectory, String> {
+    let now = Timestamp::from_system(std::time::SystemTime::now());
+    // No algorithms: nothing is to be made here.
+    let open = |config: &Config| {
+        KeyDirectory::reopen(&config.keys.directory, &[], now).map_err(|fault| format!("[keys] directory: {fault}"))
+    };
+    let (ours, theirs) = (open(from)?, open(to)?);
+    if ours.pepper.fingerprint().expose() != theirs.pepper.fingerprint().expose() {
+        return Err("the two configurations have different [keys]: no token would be found in the target".to_owned());
+    }
+    let is_there = |kid: &str, material: &[u8]| {
+        theirs.signing.iter().any(|(other, _, theirs)| other == kid && theirs.expose() == material)
+    };
+    match ours.signing.iter().find(|(kid, _, material)| !is_there(kid, material.expose())) {
+        Some((kid, ..)) => Err(format!(
+            "{}: the signing key {kid} of the source is missing: tokens that it has signed would be refused",
+            to.keys.directory.display()
+        )),
+        None => Ok(ours),
+    }
+}
+
+fn is_same_place(from: &Config, to: &Config) -> bool {
+    match (&from.store.redis, &to.store.redis) {
+        (None, None) => match (from.store.path.canonicalize(), to.store.path.canonicalize()) {
+            (Ok(from), Ok(to)) => from == to,
+            _ => from.store.path == to.store.path,
+        },
+        (Some(from), Some(to)) => {
+            (&from.servers, from.database, &from.prefix) == (&to.servers, to.database, &to.prefix)
+        }
+        _ => false,
+    }
+}
+
+/// Nobody may serve what is being copied: the embedded store has its lock for that, and in Redis nobody may beat.
+async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
+    let side = match side {
+        Side::Source => "source",
+        Side::Target => "target",
+    };
+    if config.store.redis.is_none() {
+        let path = &config.store.path;
+        return match path.try_exists() {
+            Ok(false) if side == "source" => Err(format!("the source: there is no store at {}", path.display())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the {side}: {}: {error}", path.display())),
+        };
+    }
+    let settings = assemble::redis_settings(config)?;
+    let prefix = &settings.prefix;
+    let found = presence(&settings).await.map_err(|fault| format!("the {side}: {}", assemble::with_sources(&fault)))?;
+    if found.is_served {
+        return Err(format!(
+            "the {side}: a keyward is running on the fleet {prefix:?} in Redis; stop all of its instances, or what changes \
+             meanwhile is lost"
+        ));
+    }
+    if side == "source" && !found.is_known {
+        return Err(format!("the source: there is no store of the fleet {prefix:?} in Redis"));
+    }
+    Ok(())
+}
+
+/// A store that is closed when this is dropped.
+struct Opened(OpenStore);
+
+impl Opened {
+    fn open(config: &Config, keys: &KeyDirectory) -> Result<Self, String> {
+        let cache = assemble::cache(config);
+        OpenStore::open(config, &keys.pepper, &cache).map(Self)
+    }
+
+    fn ports(&self) -> Ports {
+        Ports { records: self.0.port(), accounts: self.0.accounts() }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}

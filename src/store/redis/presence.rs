@@ -1,0 +1,80 @@
+//! Who is in a fleet, for one who does not want to belong to it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::fault::unexpected;
+use super::layout::Layout;
+use super::node::Nodes;
+use super::operations::Registered;
+use super::settings::RedisSettings;
+use super::site_fault::SiteFault;
+use crate::tokens::store::StoreError;
+
+/// How often the register is looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// For a beat that is on its way.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// What was seen of a fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Whether there is anything at all: a keyward has used this store.
+    pub is_known: bool,
+    /// Whether an instance is running on it.
+    pub is_served: bool,
+}
+
+/// Whoever cannot say who is there.
+#[derive(Debug, thiserror::Error)]
+pub enum PresenceError {
+    /// Redis cannot be used.
+    #[error(transparent)]
+    Site(#[from] SiteFault),
+    /// It does not say what it should.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Looks whether somebody is registered and beats. An instance that died stays in the register: that it does not beat is known
+/// when the time is over for which it could use what it remembers.
+///
+/// # Errors
+///
+/// See [`PresenceError`].
+pub async fn presence(settings: &RedisSettings) -> Result<Presence, PresenceError> {
+    let nodes = Nodes::new(settings.clone())?;
+    let layout = Layout::new(&settings.prefix);
+    let address = nodes.discover().await?;
+    let (mut connection, _) = nodes.connect(&address, None).await?;
+    let mut meta = redis::cmd("HEXISTS");
+    meta.arg(layout.meta()).arg("keys");
+    let is_known = meta.query_async(&mut connection).await.map_err(failed)?;
+    let mut asked = redis::cmd("HGETALL");
+    asked.arg(layout.instances());
+    let mut register = async || {
+        let found: HashMap<String, String> = asked.query_async(&mut connection).await.map_err(failed)?;
+        Ok::<_, StoreError>(found)
+    };
+    let first = register().await?;
+    let mut patience = Duration::ZERO;
+    for (instance, registered) in &first {
+        let registered = Registered::read(instance.clone(), registered);
+        patience = patience.max(registered.ok_or_else(|| unexpected("a readable register"))?.bound + SLACK);
+    }
+    let until = tokio::time::Instant::now() + patience;
+    while tokio::time::Instant::now() < until {
+        tokio::time::sleep(GLANCE).await;
+        // Whoever comes beats, too.
+        let has_beaten = |(instance, beat): (String, String)| first.get(&instance) != Some(&beat);
+        if register().await?.into_iter().any(has_beaten) {
+            return Ok(Presence { is_known, is_served: true });
+        }
+    }
+    Ok(Presence { is_known, is_served: false })
+}
+
+fn failed(error: redis::RedisError) -> StoreError {
+    super::fault::judge(&error).error
+}
