@@ -213,10 +213,7 @@ impl Nodes {
             tokio::time::sleep(wait).await;
             work.await
         };
-        let made =
-            timeout(patience, paced).await.unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }));
-        self.pace.ended(made.is_ok(), Instant::now());
-        made
+        timeout(patience, paced).await.unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }))
     }
 
     /// TCP, TLS, authentication. Without a deadline.

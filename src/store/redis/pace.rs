@@ -3,49 +3,42 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Between two attempts of a process while they fail: at most ten a second.
-const GAP: Duration = Duration::from_millis(100);
+/// Between two connections, when more are wanted than may be made at once.
+const GAP: Duration = Duration::from_millis(167);
 
-/// Spaces the attempts to connect of one process, once one has failed. A server that answers is connected to at once by all
-/// who need it.
+/// Spaces the connections of one process: as many at once as a process needs when Redis comes back, one for each worker, one
+/// for the link and one for changes; after that six a second. With two workers that is no more than ten in any second.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When the next one may begin; `None`: at once, as the latest one succeeded.
-    next: Mutex<Option<Instant>>,
-    gap: Duration,
+    /// When all that were let through would have begun, had they been spaced by the gap (generic cell rate algorithm).
+    due: Mutex<Option<Instant>>,
+    /// So much earlier than that one may begin.
+    leeway: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { next: Mutex::new(None), gap: GAP }
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::of(u32::try_from(workers).unwrap_or(u32::MAX).saturating_add(2))
     }
 }
 
 impl Pace {
+    /// With so many at once.
+    fn of(at_once: u32) -> Self {
+        Self { due: Mutex::new(None), leeway: GAP.saturating_mul(at_once.saturating_sub(1)) }
+    }
+
     /// How long to wait before connecting; `None` if the turn would come only after `patience`, and then none is taken.
     pub(super) fn turn(&self, now: Instant, patience: Duration) -> Option<Duration> {
-        let mut next = self.lock();
-        let Some(turn) = *next else { return Some(Duration::ZERO) };
-        let wait = turn.saturating_duration_since(now);
+        let mut due = self.due.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let ahead = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+        let wait = ahead.saturating_sub(self.leeway);
         if wait > patience {
             return None;
         }
-        *next = Some(now + wait + self.gap);
+        *due = Some(now + ahead + GAP);
         Some(wait)
-    }
-
-    /// How an attempt ended.
-    pub(super) fn ended(&self, has_succeeded: bool, now: Instant) {
-        let mut next = self.lock();
-        if has_succeeded {
-            *next = None;
-        } else if next.is_none() {
-            *next = Some(now + self.gap);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -75,29 +68,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_ten_connections_begin_in_a_second_while_they_fail() {
-        let pace = Pace::default();
+    fn what_is_needed_at_once_is_made_at_once_and_then_no_more_than_ten_in_a_second() {
+        let pace = Pace::of(4);
         let start = Instant::now();
-        assert!((0..100).all(|_| pace.turn(start, Duration::ZERO) == Some(Duration::ZERO)), "none has failed");
-        pace.ended(false, start);
-        let begun = (0..1000)
-            .filter_map(|_| pace.turn(start, Duration::from_secs(10)))
-            .filter(|wait| *wait < Duration::from_secs(1))
-            .count();
-        assert_eq!(begun, 9, "beside the one that failed");
-        pace.ended(true, start);
-        assert_eq!(pace.turn(start, Duration::ZERO), Some(Duration::ZERO));
+        let waits: Vec<_> = (0..1000).filter_map(|_| pace.turn(start, Duration::from_secs(10))).collect();
+        assert_eq!(waits.iter().filter(|wait| wait.is_zero()).count(), 4);
+        assert!(waits.windows(11).all(|eleven| eleven[10] - eleven[0] >= Duration::from_secs(1)), "{waits:?}");
+        // Whoever rests gets it back.
+        assert_eq!(pace.turn(start + Duration::from_secs(60), Duration::ZERO), Some(Duration::ZERO));
     }
 
     #[test]
     fn who_would_wait_too_long_takes_no_turn() {
-        let pace = Pace::default();
+        let pace = Pace::of(1);
         let start = Instant::now();
-        pace.ended(false, start);
+        assert_eq!(pace.turn(start, Duration::ZERO), Some(Duration::ZERO));
         assert_eq!(pace.turn(start, GAP / 2), None);
         assert_eq!(pace.turn(start, GAP), Some(GAP));
-        assert_eq!(pace.turn(start, GAP), None);
-        assert_eq!(pace.turn(start + 10 * GAP, Duration::ZERO), Some(Duration::ZERO));
     }
 
     #[test]
