@@ -7,12 +7,12 @@ use std::rc::Rc;
 use http::header::{self, HeaderMap};
 use http::{Method, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::authenticate::{Admitted, Door, admit};
 use super::client::{ClientConnection, X_FORWARDED_FOR};
 use super::exchange::Exchange;
 use super::forward::until;
+use super::incoming::IncomingBody;
 use super::parse::Normal;
 use super::plan::TokenApiSettings;
 use super::refusal::Refusal;
@@ -156,7 +156,7 @@ fn owns_mount(admitted: &Admitted, parameters: &[(String, String)]) -> bool {
     })
 }
 
-async fn read_body(local: &Local, client: &ClientConnection, mut body: Incoming) -> Result<Vec<u8>, Refusal> {
+async fn read_body(local: &Local, client: &ClientConnection, mut body: IncomingBody) -> Result<Vec<u8>, Refusal> {
     let mut whole = Vec::new();
     let declared = http_body::Body::size_hint(&body).lower();
     if declared > BODY_LIMIT as u64 {

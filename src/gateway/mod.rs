@@ -15,6 +15,7 @@ mod client;
 mod exchange;
 mod forward;
 mod identity_headers;
+mod incoming;
 mod manage;
 mod parse;
 mod paths;
@@ -28,11 +29,11 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 pub use client::{ClientConnection, ClientOrigin, Phase, Scheme};
 pub use exchange::RequestId;
 pub use identity_headers::IdentityNames;
+pub use incoming::{BodyBroken, BodySource, IncomingBody};
 pub use plan::{
     Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TenantRule,
     TokenApiSettings, UpstreamPlan, mounted,
@@ -58,7 +59,7 @@ use route::Destination;
 pub async fn run(
     gateway: Rc<WorkerGateway>,
     client: Rc<ClientConnection>,
-    request: Request<Incoming>,
+    request: Request<IncomingBody>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let mut exchange = Exchange::begin(&gateway, &client, &request);
     let response = match answer(&gateway, &client, &mut exchange, request).await {
@@ -74,7 +75,7 @@ async fn answer(
     gateway: &Rc<WorkerGateway>,
     client: &Rc<ClientConnection>,
     exchange: &mut Exchange,
-    request: Request<Incoming>,
+    request: Request<IncomingBody>,
 ) -> Result<Response<respond::Source>, Refusal> {
     let local = exchange.local();
     let request = parse::request(client, exchange, request)?;

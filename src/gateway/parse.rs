@@ -1,14 +1,14 @@
-//! Parse: from what hyper made of a head to the one normal form that everything later goes by.
+//! Parse: from what the server made of a head to the one normal form that everything later goes by.
 
 use std::borrow::Cow;
 
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
-use hyper::body::Incoming;
 
 use super::client::ClientConnection;
 use super::exchange::Exchange;
+use super::incoming::IncomingBody;
 use super::refusal::Refusal;
 use crate::wire::head::HeadFault;
 use crate::wire::path;
@@ -16,7 +16,7 @@ use crate::wire::path;
 /// A request in its normal form: the target in origin form with a normal path, and one `Host` that says what the target said.
 pub(super) struct Normal {
     pub(super) head: http::request::Parts,
-    pub(super) body: Incoming,
+    pub(super) body: IncomingBody,
 }
 
 impl Normal {
@@ -34,7 +34,7 @@ impl Normal {
 pub(super) fn request(
     client: &ClientConnection,
     exchange: &mut Exchange,
-    request: Request<Incoming>,
+    request: Request<IncomingBody>,
 ) -> Result<Normal, Refusal> {
     if let Some(fault) = client.head_fault.take() {
         return Err(Refusal::Head(fault));

@@ -1,22 +1,25 @@
-//! One client connection from its first byte to its last: hyper's server in the middle, the guard before it, and around both a
-//! driver that keeps the deadlines, drains and closes.
+//! One client connection from its first byte to its last: request after request, each with its answer, and around them what keeps
+//! the deadlines, drains and closes.
 
 use std::cell::RefCell;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::header::HeaderMap;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::guard::{Guard, Guarded, Patience};
-use super::stream::ClientStream;
+use super::request;
+use super::response::{self, Asked};
+use super::socket::{Next, Patience, Rest, Socket, Writer};
+use super::stream::{ClientStream, Shared};
+use super::tunnel;
 use super::worker::Worker;
-use crate::gateway::{self, ClientConnection, ClientOrigin, Phase};
+use crate::gateway::{self, ClientConnection, ClientOrigin, IncomingBody, Phase, ResponseBody};
+use crate::wire::sending::Sending;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: ClientOrigin) {
@@ -24,83 +27,199 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
     let client = Rc::new(ClientConnection::new(origin, worker.deadlines.register()));
     client.deadline.set(settings.first_byte);
     worker.gateway.look_after(&client);
-    let patience = Patience { idle: settings.idle, head: settings.head, body: settings.body };
-    let guarded = Rc::new(RefCell::new(Guarded::new(stream, Rc::clone(&client), settings.head_limits, patience)));
+    let patience = Patience { head: settings.head, body: settings.body };
+    let socket = Socket::new(stream, Rc::clone(&client), settings.head_limits, patience);
+    let connection =
+        Connection { worker, client: &client, socket: &Rc::new(RefCell::new(socket)), idle: settings.idle };
 
-    let ending = exchange_all(worker, &client, &guarded).await;
+    let ending = connection.exchange_all(settings.first_byte).await;
 
     let tunnel = client.tunnel.borrow_mut().take();
     match (ending, tunnel) {
-        (Ending::Done, Some(tunnel)) => unless_cut(&client, carry(&guarded, tunnel, settings.body)).await,
-        (Ending::Done, None) => close(&guarded).await,
+        (Ok(Done), Some(upstream)) => tunnel::carry(&client, connection.socket, upstream, settings.body).await,
+        (Ok(Done), None) => close(connection.socket).await,
         // Without a farewell: the client is gone, or has used up its patience.
-        (Ending::Broken, _) => {}
+        (Err(Broken), _) => {}
     }
 }
 
-enum Ending {
-    Done,
-    Broken,
+/// There are no more requests.
+struct Done;
+
+/// The client is gone, or is to be.
+struct Broken;
+
+/// A connection while it is driven.
+struct Connection<'a> {
+    worker: &'a Rc<Worker>,
+    client: &'a Rc<ClientConnection>,
+    socket: &'a Rc<RefCell<Socket>>,
+    idle: Duration,
 }
 
-/// Lets hyper serve requests until there are no more.
-async fn exchange_all(worker: &Rc<Worker>, client: &Rc<ClientConnection>, guarded: &Rc<RefCell<Guarded>>) -> Ending {
-    let settings = worker.settings();
-    let mut builder = http1::Builder::new();
-    // The guard notices clients that go away, so hyper need not read ahead for it.
-    builder.half_close(true);
-    // A head is held by the guard until it is whole; hyper's own bounds need only be wide enough for it.
-    builder.max_buf_size(settings.head_limits.bytes.max(64 * 1024));
-    if settings.head_limits.lines > 100 {
-        builder.max_headers(settings.head_limits.lines);
-    }
-    let service = service_fn(|request| gateway::run(Rc::clone(&worker.gateway), Rc::clone(client), request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Guard(Rc::clone(guarded))), service));
-    let (mut is_draining, mut is_last_call) = (false, false);
-    std::future::poll_fn(|cx| {
-        client.deadline.wake_by(cx);
-        if client.is_cut() {
-            return Poll::Ready(Ending::Broken);
-        }
-        if client.deadline.is_over() {
-            match client.phase.get() {
-                Phase::FirstByte | Phase::Idle | Phase::Streaming | Phase::Leaving => {
-                    return Poll::Ready(Ending::Broken);
-                }
-                // Theirs to judge, when they are polled.
-                Phase::Head | Phase::Exchange => {}
+impl Connection<'_> {
+    /// Answers requests until there are no more.
+    async fn exchange_all(&self, first_byte: Duration) -> Result<Done, Broken> {
+        // The fields of a response go where its request's were.
+        let mut spare = HeaderMap::new();
+        let mut is_last_call = false;
+        loop {
+            let next = std::future::poll_fn(|cx| self.poll_next(cx, first_byte, &mut is_last_call)).await?;
+            let (request, asked) = match self.request(next, std::mem::take(&mut spare)) {
+                Some(asked) => asked?,
+                None => return Ok(Done),
+            };
+            let response = self.answer(request).await?;
+            let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let keeps_alive = self.respond(asked, response, &mut spare).await?;
+            if is_switch || !keeps_alive || self.upload_has_ended().await? == Rest::Unread {
+                return Ok(Done);
             }
+            self.client.phase.set(Phase::Idle);
+            self.client.deadline.set(self.idle);
         }
-        let mut polled = connection.as_mut().poll(cx);
-        // Only after hyper has read what has come: a request that was sent before the end is answered.
-        if worker.is_draining() && !is_draining && polled.is_pending() {
-            match client.phase.get() {
+    }
+
+    /// What every wait has to look at first.
+    fn look(&self, cx: &Context<'_>) -> Result<(), Broken> {
+        self.client.deadline.wake_by(cx);
+        if self.client.is_cut() {
+            return Err(Broken);
+        }
+        let is_ours = match self.client.phase.get() {
+            Phase::FirstByte | Phase::Idle | Phase::Streaming | Phase::Leaving => true,
+            // Theirs to judge, when they are polled.
+            Phase::Head | Phase::Exchange => false,
+        };
+        if is_ours && self.client.deadline.is_over() { Err(Broken) } else { Ok(()) }
+    }
+
+    fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+        first_byte: Duration,
+        is_last_call: &mut bool,
+    ) -> Poll<Result<Next, Broken>> {
+        self.look(cx)?;
+        let next = self.socket.borrow_mut().poll_next(cx, &mut self.worker.room.borrow_mut());
+        // Only after what has come has been read: a request that was sent before the end is answered.
+        if next.is_pending() && self.worker.is_draining() {
+            match self.client.phase.get() {
                 // Whoever has just connected is about to say why.
-                Phase::FirstByte if !is_last_call => {
-                    is_last_call = true;
-                    client.deadline.set(settings.first_byte.min(LAST_CALL));
+                Phase::FirstByte if !*is_last_call => {
+                    *is_last_call = true;
+                    self.client.deadline.set(first_byte.min(LAST_CALL));
                 }
                 // A head that has begun is a request that has begun, and has its own time.
                 Phase::FirstByte | Phase::Head => {}
-                _ => {
-                    is_draining = true;
-                    connection.as_mut().graceful_shutdown();
-                    polled = connection.as_mut().poll(cx);
+                _ => return Poll::Ready(Ok(Next::End)),
+            }
+        }
+        next.map(Ok)
+    }
+
+    /// The request that came, and what of it matters to the form of its response; `None`, if none did.
+    fn request(&self, next: Next, spare: HeaderMap) -> Option<Result<(Request<IncomingBody>, Asked), Broken>> {
+        let fault = match next {
+            Next::Head(head, bytes) => {
+                match request::of(&head, &bytes, &self.worker.room.borrow().lines, spare, self.socket) {
+                    Ok(request) => {
+                        let asked = Asked {
+                            for_head: *request.method() == Method::HEAD,
+                            version: head.version,
+                            keeps_alive: head.keeps_alive,
+                            takes_trailers: head.takes_trailers,
+                        };
+                        return Some(Ok((request, asked)));
+                    }
+                    Err(fault) => fault,
                 }
             }
-        }
-        if client.phase.get() == Phase::Exchange {
-            client.interim.wake_by(cx);
-        }
-        polled.map(|ended| match ended {
-            Ok(()) => Ending::Done,
-            Err(fault) => {
-                tracing::debug!(client = %client.origin.address, %fault, "a client's connection broke");
-                Ending::Broken
+            Next::Refused(fault) => fault,
+            Next::End => return None,
+            Next::Broken => return Some(Err(Broken)),
+        };
+        self.client.head_fault.set(Some(fault));
+        let asked = Asked { for_head: false, version: Version::HTTP_11, keeps_alive: false, takes_trailers: false };
+        Some(Ok((request::refused(), asked)))
+    }
+
+    /// Has the gateway answer, and passes on what is said in between.
+    async fn answer(&self, request: Request<IncomingBody>) -> Result<Response<ResponseBody>, Broken> {
+        let mut running = pin!(gateway::run(Rc::clone(&self.worker.gateway), Rc::clone(self.client), request));
+        std::future::poll_fn(|cx| {
+            self.look(cx)?;
+            if let Poll::Ready(Ok(response)) = running.as_mut().poll(cx) {
+                return Poll::Ready(Ok(response));
+            }
+            self.client.interim.wake_by(cx);
+            let mut socket = self.socket.borrow_mut();
+            if let Poll::Ready(Err(_)) = socket.poll_interim(cx) {
+                return Poll::Ready(Err(Broken));
+            }
+            socket.watch(cx, &mut self.worker.room.borrow_mut());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends a response, and says whether another request may follow. Its fields' map is left in `spare`.
+    async fn respond(
+        &self,
+        asked: Asked,
+        response: Response<ResponseBody>,
+        spare: &mut HeaderMap,
+    ) -> Result<bool, Broken> {
+        let rest = std::future::poll_fn(|cx| Poll::Ready(self.socket.borrow_mut().rest(cx))).await;
+        let may_follow = rest != Rest::Unread && !self.worker.is_draining();
+        let asked = Asked { keeps_alive: asked.keeps_alive && may_follow, ..asked };
+        let (mut sending, keeps_alive) = self.message(asked, response, spare);
+        std::future::poll_fn(|cx| {
+            self.look(cx)?;
+            let sent = sending.poll(&mut Writer(self.socket), cx);
+            if sent.is_pending() {
+                self.socket.borrow_mut().watch(cx, &mut self.worker.room.borrow_mut());
+            }
+            sent.map_err(|fault| {
+                tracing::debug!(client = %self.client.origin.address, ?fault, "a response was not sent to its end");
+                Broken
+            })
+        })
+        .await?;
+        self.worker.spare.put(sending.take_buffer());
+        Ok(keeps_alive)
+    }
+
+    /// A response in the form in which it is sent, behind what interim responses wait.
+    fn message(
+        &self,
+        asked: Asked,
+        response: Response<ResponseBody>,
+        spare: &mut HeaderMap,
+    ) -> (Sending<ResponseBody>, bool) {
+        let (mut parts, body) = response.into_parts();
+        let mut head = self.worker.spare.take();
+        head.clear();
+        self.socket.borrow_mut().take_interim(&mut head);
+        let date = self.worker.date.borrow();
+        let size = body.size_hint();
+        let form = response::write_head(&mut head, asked, parts.status, &parts.headers, &size, date.as_bytes());
+        parts.headers.clear();
+        *spare = parts.headers;
+        (Sending::new(head, body, form.body), form.keeps_alive)
+    }
+
+    /// Waits for the end of a request's body that is read for longer than its response took, and says whether it came to it.
+    async fn upload_has_ended(&self) -> Result<Rest, Broken> {
+        std::future::poll_fn(|cx| {
+            self.look(cx)?;
+            match self.socket.borrow_mut().rest(cx) {
+                Rest::Wanted => Poll::Pending,
+                rest @ (Rest::None | Rest::Unread) => Poll::Ready(Ok(rest)),
             }
         })
-    })
-    .await
+        .await
+    }
 }
 
 /// How long a connection without a first request is kept while keyward stops.
@@ -112,9 +231,9 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Closes so that the client gets the last answer whole: closing with bytes unread would reset the connection under it (RFC
 /// 9112, section 9.6).
-async fn close(guarded: &RefCell<Guarded>) {
-    let is_over = guarded.borrow().is_over();
-    let mut stream = Shared(guarded);
+async fn close(socket: &RefCell<Socket>) {
+    let is_over = socket.borrow().is_over();
+    let mut stream = Shared(socket);
     let drain = async {
         // Over TLS there is a farewell to write, and the client may not be reading.
         if stream.shutdown().await.is_err() || is_over {
@@ -131,91 +250,4 @@ async fn close(guarded: &RefCell<Guarded>) {
         }
     };
     let _ = tokio::time::timeout(LINGER, drain).await;
-}
-
-/// Waits for a tunnel's end, or for its token's.
-async fn unless_cut(client: &ClientConnection, carried: impl Future<Output = ()>) {
-    let mut carried = pin!(carried);
-    std::future::poll_fn(|cx| {
-        client.deadline.wake_by(cx);
-        if client.is_cut() { Poll::Ready(()) } else { carried.as_mut().poll(cx) }
-    })
-    .await;
-}
-
-/// Carries bytes both ways until both ends are closed or one breaks. When one has closed, the other has `patience` to say
-/// what it still has to say: who never closes must not hold two connections for ever.
-async fn carry(guarded: &RefCell<Guarded>, upstream: crate::upstream::Tunnel, patience: Duration) {
-    let crate::upstream::Tunnel { io: upstream, early: from_upstream } = upstream;
-    // Neither end need ever say anything, so the system is to notice when one is no longer there.
-    keep_alive(guarded.borrow_mut().stream().tcp());
-    keep_alive(&upstream);
-    let (_, from_client) = guarded.borrow_mut().tunnel();
-    let (upstream_reads, upstream_writes) = upstream.into_split();
-    let mut up = pin!(pass_on(from_client, Shared(guarded), upstream_writes));
-    let mut down = pin!(pass_on(from_upstream.into(), upstream_reads, Shared(guarded)));
-    let (first, is_down_left) = tokio::select! {
-        ended = &mut up => (ended, true),
-        ended = &mut down => (ended, false),
-    };
-    let carried = match first {
-        Ok(()) if is_down_left => tokio::time::timeout(patience, down).await,
-        Ok(()) => tokio::time::timeout(patience, up).await,
-        broken => Ok(broken),
-    };
-    match carried {
-        Ok(Ok(())) => {}
-        Ok(Err(fault)) => tracing::debug!(%fault, "a tunnel broke"),
-        Err(_) => tracing::debug!("a tunnel was cut: one end had closed, and the other did not"),
-    }
-}
-
-/// After a minute of silence the system asks the other end whether it is there, and gives up two minutes later.
-const SILENCE: Duration = Duration::from_secs(60);
-const BETWEEN_PROBES: Duration = Duration::from_secs(30);
-
-fn keep_alive(stream: &tokio::net::TcpStream) {
-    let probes = socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(BETWEEN_PROBES).with_retries(4);
-    if let Err(fault) = socket2::SockRef::from(stream).set_tcp_keepalive(&probes) {
-        tracing::debug!(%fault, "a tunnel is not watched by the system");
-    }
-}
-
-/// One direction of a tunnel, to its end.
-async fn pass_on(
-    early: Vec<u8>,
-    mut from: impl tokio::io::AsyncRead + Unpin,
-    mut to: impl tokio::io::AsyncWrite + Unpin,
-) -> io::Result<()> {
-    to.write_all(&early).await?;
-    drop(early);
-    tokio::io::copy(&mut from, &mut to).await?;
-    to.shutdown().await
-}
-
-/// The client's stream, borrowed for the length of each poll.
-struct Shared<'a>(&'a RefCell<Guarded>);
-
-impl tokio::io::AsyncRead for Shared<'_> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(self.0.borrow_mut().stream()).poll_read(cx, buf)
-    }
-}
-
-impl tokio::io::AsyncWrite for Shared<'_> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.borrow_mut().stream()).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.0.borrow_mut().stream()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.0.borrow_mut().stream()).poll_shutdown(cx)
-    }
 }

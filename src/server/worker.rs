@@ -1,13 +1,13 @@
 //! The workers: a thread, a current-thread runtime, and everything that a connection needs, for each core.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
@@ -16,13 +16,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::accept::{Arrival, ListenerFacts};
 use super::connection;
+use super::date::Date;
 use super::proxy_protocol;
+use super::socket::HeadRoom;
 use super::stream::ClientStream;
 use crate::gateway::{ClientOrigin, Scheme, Shared, WorkerGateway};
 use crate::telemetry::metrics::WorkerCounters;
 use crate::upstream::SWEEP_EVERY;
 use crate::wire::deadline::{Deadlines, TICK};
 use crate::wire::head::HeadLimits;
+use crate::wire::sending::SpareBuffer;
 
 /// How long a client's connection may take for what it has to do before and between requests.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +80,11 @@ enum Message {
 pub(super) struct Worker {
     pub(super) gateway: Rc<WorkerGateway>,
     pub(super) deadlines: Deadlines,
+    /// Where heads are read into.
+    pub(super) room: RefCell<HeadRoom>,
+    /// Where responses are written from.
+    pub(super) spare: SpareBuffer,
+    pub(super) date: RefCell<Date>,
     settings: Arc<ArcSwap<ConnectionSettings>>,
     draining: Cell<bool>,
 }
@@ -196,6 +204,9 @@ async fn work(
     let worker = Rc::new(Worker {
         gateway: Rc::new(WorkerGateway::new(shared, counters)),
         deadlines: Deadlines::default(),
+        room: RefCell::default(),
+        spare: SpareBuffer::default(),
+        date: RefCell::new(Date::new()),
         settings,
         draining: Cell::new(false),
     });
@@ -248,6 +259,7 @@ async fn tick(worker: Rc<Worker>) {
     let (mut tidied, mut looked) = (Instant::now(), Instant::now());
     loop {
         ticks.tick().await;
+        worker.date.borrow_mut().set(SystemTime::now());
         worker.deadlines.tick();
         if looked.elapsed() >= LOOK_EVERY {
             looked = Instant::now();

@@ -1,21 +1,20 @@
 //! One connection to an endpoint, and the tunnel that it may become.
 
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{StatusCode, Version};
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::head::{self, Head};
-use super::pool::{Pool, SpareBuffer};
-use super::sending::{Sending, Unsent};
+use super::pool::Pool;
 use super::{Endpoint, ExchangeFault, Outgoing, Purpose, RequestBody, UpstreamError};
+use crate::wire::receiving::Received;
+use crate::wire::sending::{Sending, SpareBuffer, Unsent};
 
 /// A connection that may carry one request at a time. Boxed wherever it goes: it goes from the pool to its user and back with
 /// every request.
@@ -23,10 +22,7 @@ pub(super) struct Connection {
     reader: OwnedReadHalf,
     /// Elsewhere, while an upload outlives the head of its response.
     writer: Option<OwnedWriteHalf>,
-    /// Received, and not taken yet; and room for more.
-    buffer: BytesMut,
-    /// How much room the next read gets.
-    room: usize,
+    received: Received,
     /// Whether it has carried a request before: only then may the server have closed it without our doing.
     is_reused: bool,
     /// Whether anything has come in answer to the request that is under way.
@@ -50,12 +46,6 @@ pub(super) struct Answer {
     pub(super) is_sent: bool,
 }
 
-/// The room that a read gets at first: enough for most responses, and all that an idle connection keeps.
-const FIRST_ROOM: usize = 8 * 1024;
-
-/// The room that a read gets at most, when those before it were filled.
-const MOST_ROOM: usize = 128 * 1024;
-
 /// So many interim responses are waited through.
 const MOST_INTERIM: usize = 1000;
 
@@ -70,8 +60,7 @@ impl Connection {
         Ok(Box::new(Self {
             reader,
             writer: Some(writer),
-            buffer: BytesMut::new(),
-            room: FIRST_ROOM,
+            received: Received::default(),
             is_reused: false,
             is_answered: false,
         }))
@@ -147,10 +136,11 @@ impl Connection {
                 return Poll::Ready(Err(fault));
             }
             self.is_answered = true;
-            let new = self.buffer.len() - received;
+            let so_far = self.received.bytes();
+            let new = so_far.len() - received;
             // No head ends without a line feed, so a long one that comes in bits is not read anew for each.
-            if new > SHORT && memchr::memchr(b'\n', self.buffer.get(new..).unwrap_or_default()).is_none() {
-                if self.buffer.len() > head::MOST_BYTES {
+            if new > SHORT && memchr::memchr(b'\n', so_far.get(new..).unwrap_or_default()).is_none() {
+                if so_far.len() > head::MOST_BYTES {
                     return Poll::Ready(Err(ExchangeFault::HeadTooLarge));
                 }
                 continue;
@@ -178,29 +168,18 @@ impl Connection {
                 }
             }
             // What there is of the next head, for when there is more of it.
-            self.buffer.reserve(self.room + input.len());
-            self.buffer.extend_from_slice(&input);
+            self.received.put_back(&input);
         }
     }
 
     /// Receives behind what is in the buffer: how many bytes; 0: the server sends no more.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let spare = self.buffer.capacity() - self.buffer.len();
-        // The room that was used last is free again, as a rule: then it is used again.
-        if spare < self.room && !self.buffer.try_reclaim(self.room) && spare < self.room / 2 {
-            self.buffer.reserve(self.room);
-        }
-        let spare = self.buffer.capacity() - self.buffer.len();
-        let received = ready!(pin!(self.reader.read_buf(&mut self.buffer)).poll(cx))?;
-        if received == spare && self.room < MOST_ROOM {
-            self.room *= 2;
-        }
-        Poll::Ready(Ok(received))
+        self.received.poll_more(&mut self.reader, cx)
     }
 
-    /// All that is in the buffer.
+    /// All that has been received and not taken.
     pub(super) fn take_received(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+        self.received.take()
     }
 
     /// The half that requests are sent on: for an upload that outlives the head of its response.
@@ -212,12 +191,9 @@ impl Connection {
     /// it was taken.
     pub(super) fn go_idle(mut self: Box<Self>, writer: Option<OwnedWriteHalf>, pool: &Rc<Pool>) {
         self.writer = writer.or(self.writer.take());
-        if self.room > FIRST_ROOM {
-            self.room = FIRST_ROOM;
-            self.buffer = BytesMut::new();
-        }
+        self.received.shrink();
         self.is_reused = true;
-        if self.writer.is_some() && self.buffer.is_empty() {
+        if self.writer.is_some() && self.received.bytes().is_empty() {
             pool.give_back(self);
         }
     }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use super::ExchangeFault;
+use crate::wire::body::Framing;
 use crate::wire::head::content_length;
 
 /// Lines of a head: as many as hyper takes.
@@ -25,15 +26,6 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// Whether the server keeps the connection behind this response.
     pub(super) is_kept: bool,
-}
-
-/// How a response's body ends (RFC 9112, section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// After so many bytes; 0: there is none.
-    Length(u64),
-    Chunked,
-    UntilClose,
 }
 
 /// Reads the head at the start of `input` and puts its fields into `headers`, in place of what was there; `None` if it has not

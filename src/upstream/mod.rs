@@ -4,28 +4,26 @@
 //! is spoken here and not by hyper's client: that one drives each connection in a task of its own, and hands requests, responses
 //! and every piece of their bodies over through channels, where a proxy has one request and its response in one task anyway. What
 //! is small enough to be got wrong is not done here: the head of a response is read by httparse, as hyper reads it, and chunks
-//! are followed by [`wire::chunks`](crate::wire::chunks), which both sides share.
+//! are followed by [`wire::chunks`](crate::wire::chunks), which both sides share, as they do the body's way in and out of its framing.
 //!
 //! ```text
-//! pool ─→ connection ─→ sending (head, body) ─┐
-//!              ↑         head, body (decoder) ←┘ ─→ reply ─→ pool
+//! pool ─→ connection ─→ request, wire::sending ─┐
+//!              ↑         head, wire::body ←──────┘ ─→ reply ─→ pool
 //! ```
 //!
-//! * `sending` writes the request: nothing that frames it is taken from the client's head.
-//! * `head` reads the response's head, and refuses one that two readers could frame in two ways; `body` takes the body out of
-//!   its framing. Neither knows a socket.
+//! * `request` writes the request's head: nothing that frames it is taken from the client's.
+//! * `head` reads the response's head, and refuses one that two readers could frame in two ways. Neither knows a socket.
 //! * `connection` does both at once, as a server may answer early; `ongoing` is the upload that outlasts its answer, the only
 //!   thing that has a task of its own.
 //! * `reply` is the body as the client's side reads it.
 
-mod body;
 mod connection;
 pub mod document;
 mod head;
 mod ongoing;
 mod pool;
 mod reply;
-mod sending;
+mod request;
 
 pub use connection::Tunnel;
 pub use pool::{SWEEP_EVERY, Upstream, UpstreamSettings};
@@ -33,6 +31,7 @@ pub use reply::{Reply, ReplyBody};
 
 use http::Method;
 
+use crate::wire::body::BodyFault;
 use crate::wire::interim::Interim;
 
 /// One server of an upstream.
@@ -113,7 +112,7 @@ pub enum ExchangeFault {
     /// The system could not write, and no answer came all the same.
     #[error("writing the request failed: {0}")]
     Write(#[source] std::io::Error),
-    /// The head of the response, or its trailers, are no HTTP/1.
+    /// The head of the response is no HTTP/1.
     #[error("what came is no HTTP/1 response: {0}")]
     Malformed(#[from] httparse::Error),
     /// Its status is none.
@@ -128,9 +127,9 @@ pub enum ExchangeFault {
     /// Two readers could frame it in two ways.
     #[error("the response is ambiguous: {0}")]
     Ambiguous(&'static str),
-    /// Its chunks are not well framed.
-    #[error("the response is cut into chunks wrongly: {0}")]
-    Chunk(#[from] crate::wire::chunks::BrokenChunk),
+    /// Its body is not well framed.
+    #[error("the response's body is broken: {0}")]
+    Body(#[source] BodyFault),
     /// More interim responses came than are waited through.
     #[error("too many interim responses came")]
     TooManyInterim,
@@ -140,6 +139,15 @@ pub enum ExchangeFault {
     /// The body of the request broke off, or is not as long as announced.
     #[error("the body of the request broke off")]
     RequestBody,
+}
+
+impl From<BodyFault> for ExchangeFault {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Truncated => Self::Truncated,
+            fault => Self::Body(fault),
+        }
+    }
 }
 
 /// What a request can carry.

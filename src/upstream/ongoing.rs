@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::RequestBody;
 use super::connection::Connection;
 use super::pool::Pool;
-use super::sending::{Sending, Unsent};
+use crate::wire::sending::{Sending, Unsent};
 
 /// Holds the upload: when it is dropped, the upload is broken off.
 pub(super) struct Ongoing {

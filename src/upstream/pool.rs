@@ -9,8 +9,9 @@ use http::{Method, StatusCode};
 
 use super::connection::{Answer, Connection};
 use super::ongoing::Ongoing;
-use super::sending::Sending;
+use super::request;
 use super::{Endpoint, ExchangeFault, Outgoing, Purpose, Reply, ReplyBody, RequestBody, UpstreamError};
+use crate::wire::sending::{Left, SpareBuffer};
 
 /// One upstream, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,26 +44,6 @@ pub(super) struct Pool {
     /// After a refused connection, others are asked first until then.
     resting_until: Cell<Option<Instant>>,
 }
-
-/// What the last head was written into: one buffer for all requests, as nearly every head is written and sent in one go.
-#[derive(Default)]
-pub(super) struct SpareBuffer(Cell<Vec<u8>>);
-
-impl SpareBuffer {
-    /// The buffer, or a new one.
-    pub(super) fn take(&self) -> Vec<u8> {
-        self.0.take()
-    }
-
-    /// Puts it back. A large one is not kept.
-    pub(super) fn put(&self, buffer: Vec<u8>) {
-        if buffer.capacity() <= MOST_SPARE {
-            self.0.set(buffer);
-        }
-    }
-}
-
-const MOST_SPARE: usize = 16 * 1024;
 
 /// How long an endpoint that refused a connection is asked last.
 const REST: Duration = Duration::from_secs(1);
@@ -113,7 +94,7 @@ impl Upstream {
     ) -> Result<Reply, UpstreamError> {
         let for_switch = outgoing.purpose == Purpose::Switch;
         let is_repeatable = !for_switch && body.is_end_stream() && is_idempotent(outgoing.method);
-        let mut sending = Sending::new(&outgoing, body, self.spare.take());
+        let mut sending = request::begin(&outgoing, body, self.spare.take());
         let mut fresh_only = for_switch;
         let (mut connection, pool, answer) = loop {
             let (mut connection, pool) = self.connection(fresh_only).await?;
@@ -127,7 +108,8 @@ impl Upstream {
                 return Err(UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: fault });
             }
             if !is_unsent {
-                sending.renew(&outgoing, self.spare.take());
+                // Only what has no body gets here.
+                sending.renew(request::head(&outgoing, Left::Nothing, self.spare.take()));
             }
             fresh_only = true;
         };

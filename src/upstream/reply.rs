@@ -10,11 +10,11 @@ use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use super::ExchangeFault;
-use super::body::Decoder;
 use super::connection::{Connection, Tunnel};
-use super::head::{Framing, Head};
+use super::head::Head;
 use super::ongoing::Ongoing;
 use super::pool::Pool;
+use crate::wire::body::{Decoder, Framing};
 
 /// What an upstream answered.
 pub struct Reply {
@@ -88,12 +88,12 @@ impl Coming {
     /// Takes the next frame out of what has been received, so that the end is known as soon as it is there; and gives the
     /// connection back if nothing more is to come.
     fn look_ahead(&mut self) {
-        self.next = self.decoder.next().transpose();
+        self.next = self.decoder.take().map_err(ExchangeFault::from).transpose();
         let has_ended = self.decoder.is_over() && !matches!(self.next, Some(Err(_)));
         if !has_ended {
             return;
         }
-        let may_serve_on = self.is_kept && !self.decoder.has_too_much();
+        let may_serve_on = self.is_kept && self.decoder.rest().is_empty();
         match (self.connection.take(), self.upload.take()) {
             (Some(connection), None) if may_serve_on => connection.go_idle(None, &self.pool),
             (Some(connection), Some(upload)) if may_serve_on => upload.outlive(connection, Rc::clone(&self.pool)),
@@ -127,7 +127,7 @@ impl Coming {
                 Ok(0) => {
                     self.is_kept = false;
                     if let Err(fault) = self.decoder.close() {
-                        return Poll::Ready(Some(Err(self.give_up(fault))));
+                        return Poll::Ready(Some(Err(self.give_up(fault.into()))));
                     }
                 }
                 Ok(_) => self.decoder.receive(connection.take_received()),

@@ -1,13 +1,14 @@
 //! The head of an HTTP/1 request, judged strictly and before anybody else sees it (RFC 9112).
 //!
-//! hyper parses the head again, with the same tokenizer rules or wider ones: what passes here, hyper takes, and frames in the
-//! same way. What is looked at here is what a parsed request no longer shows: a fragment in the target, a bare line feed, a
-//! `Content-Length` beside a `Transfer-Encoding`, a `Host` that came twice.
+//! It is read once: the same pass that judges it says where its parts are, and nothing is copied. What another reader could
+//! take for something else is refused: a fragment in the target, a bare line feed, a `Content-Length` beside a
+//! `Transfer-Encoding`, a `Host` that came twice. A test holds it against httparse, whose rules are those or wider ones.
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use memchr::memchr2;
 
 use super::authority::host_of;
+use super::body::Framing;
 use super::chunks::{is_field_value, is_token};
 
 /// The most that a head may hold.
@@ -21,22 +22,55 @@ pub struct HeadLimits {
     pub lines: usize,
 }
 
-/// How the body of a request is framed (RFC 9112, section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// So many bytes; 0: there is none.
-    Length(u64),
-    /// Chunked.
-    Chunked,
-}
-
-/// A head that passed.
+/// A head that passed. What it says in words is told by where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Its length in bytes, the empty line included.
     pub length: usize,
-    /// What follows it.
+    /// The method.
+    pub method: Span,
+    /// The target, of a form that RFC 9112, section 3.2, knows.
+    pub target: Span,
+    /// 1.1 or 1.0.
+    pub version: Version,
+    /// What follows it: a length or chunks.
     pub framing: Framing,
+    /// Whether the client wants the connection kept behind the response.
+    pub keeps_alive: bool,
+    /// Whether the client waits to be told to send the body.
+    pub expects_continue: bool,
+    /// Whether the client takes trailers (RFC 9110, section 10.1.4).
+    pub takes_trailers: bool,
+}
+
+/// One field of a head: its name, a token, and its value without the white space around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldLine {
+    /// Where its name is.
+    pub name: Span,
+    /// Where its value is.
+    pub value: Span,
+}
+
+/// Where something is in a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    /// What is there.
+    #[must_use]
+    pub fn of(self, head: &[u8]) -> &[u8] {
+        head.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Its place, for a slice that shares what it is taken from.
+    #[must_use]
+    pub const fn range(self) -> std::ops::Range<usize> {
+        self.start..self.end
+    }
 }
 
 /// What is wrong with a head. Each is the client's fault, and ends the connection.
@@ -98,38 +132,42 @@ impl HeadFault {
     }
 }
 
-/// Judges the head at the start of `input`: `None` if it has not all come yet.
+/// Judges the head at the start of `input`, and puts its fields into `lines` in place of what was there: `None` if it has not
+/// all come yet.
 ///
 /// # Errors
 ///
 /// See [`HeadFault`]. A fault is told as soon as the bytes so far show it.
-pub fn examine(input: &[u8], limits: HeadLimits) -> Result<Option<Head>, HeadFault> {
+pub fn examine(input: &[u8], limits: HeadLimits, lines: &mut Vec<FieldLine>) -> Result<Option<Head>, HeadFault> {
+    lines.clear();
     // One empty line before a request is the trace of a client that ended its last body with one (RFC 9112, section 2.2).
     let start = if input.starts_with(b"\r\n") { 2 } else { 0 };
-    let mut lines = Lines { input, at: start };
-    let line = match lines.next_line()? {
+    let mut rest = Lines { input, at: start };
+    let line = match rest.next_line()? {
         Some(line) => line,
         None => return unfinished(input, start, limits),
     };
-    let version = request_line(line, limits)?;
-    let mut fields = Fields { version, ..Fields::default() };
-    let mut count = 0;
+    let (method, target, version) = request_line(input, line, limits)?;
+    let mut message = Message::new(version);
     loop {
-        let Some(line) = lines.next_line()? else {
+        let Some(line) = rest.next_line()? else {
             return if input.len() > limits.bytes { Err(HeadFault::TooLarge) } else { Ok(None) };
         };
-        if lines.at > limits.bytes {
+        if rest.at > limits.bytes {
             return Err(HeadFault::TooLarge);
         }
-        if line.is_empty() {
-            return fields.framing().map(|framing| Some(Head { length: lines.at, framing }));
+        if line.start == line.end {
+            break;
         }
-        count += 1;
-        if count > limits.lines {
+        if lines.len() == limits.lines {
             return Err(HeadFault::TooLarge);
         }
-        fields.take(line)?;
+        lines.push(message.take(input, line)?);
     }
+    let framing = message.framing()?;
+    let Message { closes, keeps, expects_continue, takes_trailers, .. } = message;
+    let keeps_alive = !closes && (keeps || version == Version::HTTP_11);
+    Ok(Some(Head { length: rest.at, method, target, version, framing, keeps_alive, expects_continue, takes_trailers }))
 }
 
 /// The request line is not complete: too long, hopeless, or simply still coming.
@@ -154,14 +192,14 @@ struct Lines<'a> {
     at: usize,
 }
 
-impl<'a> Lines<'a> {
-    fn next_line(&mut self) -> Result<Option<&'a [u8]>, HeadFault> {
+impl Lines<'_> {
+    fn next_line(&mut self) -> Result<Option<Span>, HeadFault> {
         let rest = self.input.get(self.at..).unwrap_or_default();
         let Some(end) = memchr2(b'\r', b'\n', rest) else { return Ok(None) };
-        let (line, ending) = rest.split_at(end);
-        match ending {
+        match rest.get(end..).unwrap_or_default() {
             [b'\r', b'\n', ..] => {
-                self.at += end + 2;
+                let line = Span { start: self.at, end: self.at + end };
+                self.at = line.end + 2;
                 Ok(Some(line))
             }
             [b'\r'] => Ok(None),
@@ -170,30 +208,29 @@ impl<'a> Lines<'a> {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Version {
-    Http10,
-    #[default]
-    Http11,
-}
-
-fn request_line(line: &[u8], limits: HeadLimits) -> Result<Version, HeadFault> {
-    let mut parts = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(HeadFault::RequestLine);
-    };
-    if method.is_empty() || method.len() > METHOD_LIMIT || !method.iter().all(|&byte| is_token(byte)) {
+fn request_line(input: &[u8], line: Span, limits: HeadLimits) -> Result<(Span, Span, Version), HeadFault> {
+    let text = line.of(input);
+    let first = text.iter().position(|&byte| !is_token(byte)).ok_or(HeadFault::RequestLine)?;
+    let (method, rest) = text.split_at(first);
+    if method.is_empty() || method.len() > METHOD_LIMIT {
         return Err(HeadFault::RequestLine);
     }
+    let [b' ', rest @ ..] = rest else { return Err(HeadFault::RequestLine) };
+    let second = memchr::memchr(b' ', rest).ok_or(HeadFault::RequestLine)?;
+    let (target, version) = rest.split_at(second);
     let version = match version {
-        b"HTTP/1.1" => Version::Http11,
-        b"HTTP/1.0" => Version::Http10,
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+        b" HTTP/1.1" => Version::HTTP_11,
+        b" HTTP/1.0" => Version::HTTP_10,
+        [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
             return Err(HeadFault::Version);
         }
         _ => return Err(HeadFault::RequestLine),
     };
+    if target.is_empty() {
+        return Err(HeadFault::RequestLine);
+    }
     if target.len() > limits.target {
         return Err(HeadFault::TargetTooLong);
     }
@@ -204,7 +241,8 @@ fn request_line(line: &[u8], limits: HeadLimits) -> Result<Version, HeadFault> {
         _ => {}
     }
     check_target(method, target)?;
-    Ok(version)
+    let start = line.start + first + 1;
+    Ok((Span { start: line.start, end: line.start + first }, Span { start, end: start + second }, version))
 }
 
 /// The forms of RFC 9112, section 3.2, without the authority form, which only CONNECT has.
@@ -245,19 +283,37 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     })
 }
 
-#[derive(Default)]
-struct Fields {
+/// What the fields say of the message and of its connection.
+struct Message {
     version: Version,
     hosts: usize,
     length: Option<u64>,
     chunked: bool,
+    closes: bool,
+    keeps: bool,
+    expects_continue: bool,
+    takes_trailers: bool,
 }
 
-impl Fields {
-    fn take(&mut self, line: &[u8]) -> Result<(), HeadFault> {
+impl Message {
+    const fn new(version: Version) -> Self {
+        Self {
+            version,
+            hosts: 0,
+            length: None,
+            chunked: false,
+            closes: false,
+            keeps: false,
+            expects_continue: false,
+            takes_trailers: false,
+        }
+    }
+
+    fn take(&mut self, input: &[u8], line: Span) -> Result<FieldLine, HeadFault> {
+        let text = line.of(input);
         // An empty name, white space before the colon and a folded line all fail here: none is a token.
-        let colon = line.iter().position(|&byte| !is_token(byte)).ok_or(HeadFault::Field)?;
-        let (name, rest) = line.split_at(colon);
+        let colon = text.iter().position(|&byte| !is_token(byte)).ok_or(HeadFault::Field)?;
+        let (name, rest) = text.split_at(colon);
         let value = match rest {
             [b':', value @ ..] if !name.is_empty() => value,
             _ => return Err(HeadFault::Field),
@@ -265,27 +321,44 @@ impl Fields {
         if !is_field_value(value) {
             return Err(HeadFault::Field);
         }
+        let without_start = value.trim_ascii_start();
+        let value = without_start.trim_ascii_end();
+        let start = line.end - without_start.len();
+        self.note(name, value)?;
+        Ok(FieldLine {
+            name: Span { start: line.start, end: line.start + colon },
+            value: Span { start, end: start + value.len() },
+        })
+    }
+
+    /// What a field says that matters here.
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => self.takes_trailers |= has_option(value, b"trailers"),
             4 if name.eq_ignore_ascii_case(b"host") => {
                 self.hosts += 1;
-                host_of(value.trim_ascii()).ok_or(HeadFault::Host)?;
+                host_of(value).ok_or(HeadFault::Host)?;
             }
             // A server ignores it from a client that speaks HTTP/1.0 (RFC 9110, section 10.1.1).
-            6 if name.eq_ignore_ascii_case(b"expect")
-                && self.version == Version::Http11
-                && !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") =>
-            {
-                return Err(HeadFault::Expectation);
+            6 if name.eq_ignore_ascii_case(b"expect") && self.version == Version::HTTP_11 => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(HeadFault::Expectation);
+                }
+                self.expects_continue = true;
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.closes |= has_option(value, b"close");
+                self.keeps |= has_option(value, b"keep-alive");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let length = content_length(value.trim_ascii()).ok_or(HeadFault::Framing)?;
+                let length = content_length(value).ok_or(HeadFault::Framing)?;
                 if self.length.replace(length).is_some() {
                     return Err(HeadFault::Framing);
                 }
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                let is_chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
-                if !is_chunked || self.chunked || self.version == Version::Http10 {
+                let is_chunked = value.eq_ignore_ascii_case(b"chunked");
+                if !is_chunked || self.chunked || self.version == Version::HTTP_10 {
                     return Err(HeadFault::Framing);
                 }
                 self.chunked = true;
@@ -296,7 +369,7 @@ impl Fields {
     }
 
     fn framing(&self) -> Result<Framing, HeadFault> {
-        if self.hosts > 1 || self.hosts == 0 && self.version == Version::Http11 {
+        if self.hosts > 1 || self.hosts == 0 && self.version == Version::HTTP_11 {
             return Err(HeadFault::Host);
         }
         match (self.length, self.chunked) {
@@ -305,6 +378,14 @@ impl Fields {
             (length, false) => Ok(Framing::Length(length.unwrap_or(0))),
         }
     }
+}
+
+/// Whether a list has this element, its parameters aside.
+fn has_option(list: &[u8], option: &[u8]) -> bool {
+    list.split(|&byte| byte == b',').any(|element| {
+        let name = element.split(|&byte| byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(option)
+    })
 }
 
 /// What a `Content-Length` says: digits, and nothing but digits (RFC 9110, section 8.6; cf. CVE-2021-32715).

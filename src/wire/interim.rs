@@ -1,5 +1,5 @@
-//! Interim responses (RFC 9110, section 15.2) on their way from an upstream to the client. hyper's server has no way to send
-//! one, so they wait in a mailbox until the client's connection next flushes.
+//! Interim responses (RFC 9110, section 15.2) on their way to the client: they wait in a mailbox until whoever drives the client's
+//! connection takes them.
 
 use std::cell::RefCell;
 use std::task::{Context, Waker};
@@ -39,6 +39,11 @@ impl Interim {
         }
         response.extend_from_slice(b"\r\n");
         self.put(&response);
+    }
+
+    /// Tells the client to go on with its body (RFC 9110, section 10.1.1).
+    pub fn go_on(&self) {
+        self.put(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
     fn put(&self, response: &[u8]) {

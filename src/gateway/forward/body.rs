@@ -1,4 +1,4 @@
-//! The body of a request on its way to the upstream: streamed, watched, and without its trailers.
+//! The body of a request on its way to the upstream: streamed and watched.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::gateway::client::ClientConnection;
+use crate::gateway::incoming::{BodyBroken, IncomingBody};
 use crate::gateway::plan::ExchangeTimeouts;
 
 /// What an upstream request carries.
@@ -21,18 +21,13 @@ pub(super) enum ForwardedBody {
 
 /// A client's body.
 pub(super) struct ClientBody {
-    incoming: Incoming,
+    incoming: IncomingBody,
     client: Rc<ClientConnection>,
     timeouts: ExchangeTimeouts,
 }
 
-/// The client's body broke off. The exchange is the client's fault then; see [`super::forward`].
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the client's body broke off")]
-pub(super) struct ClientBodyBroken;
-
 impl ClientBody {
-    pub(super) fn new(incoming: Incoming, client: Rc<ClientConnection>, timeouts: ExchangeTimeouts) -> Self {
+    pub(super) fn new(incoming: IncomingBody, client: Rc<ClientConnection>, timeouts: ExchangeTimeouts) -> Self {
         Self { incoming, client, timeouts }
     }
 
@@ -45,27 +40,26 @@ impl ClientBody {
 
 impl Body for ForwardedBody {
     type Data = Bytes;
-    type Error = ClientBodyBroken;
+    type Error = BodyBroken;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientBodyBroken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let Self::Client(body) = self.get_mut() else { return Poll::Ready(None) };
         match Pin::new(&mut body.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+            Poll::Ready(Some(Ok(frame))) => {
                 body.client.awaits_body.set(false);
                 body.client.allow(body.timeouts.body);
-                if body.incoming.is_end_stream() {
+                if body.incoming.is_over() {
                     body.ended();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            // Trailers could say what a header may not (cf. CVE-2025-12642): they end here.
-            Poll::Ready(Some(Ok(_)) | None) => {
+            Poll::Ready(None) => {
                 body.ended();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
                 body.client.body_is_broken.set(true);
-                Poll::Ready(Some(Err(ClientBodyBroken)))
+                Poll::Ready(Some(Err(BodyBroken)))
             }
             Poll::Pending => {
                 body.client.awaits_body.set(true);
@@ -77,7 +71,7 @@ impl Body for ForwardedBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(body) => body.incoming.is_end_stream(),
+            Self::Client(body) => body.incoming.is_over(),
         }
     }
 

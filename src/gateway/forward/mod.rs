@@ -41,7 +41,7 @@ pub(super) async fn forward(
     let Normal { mut head, body } = request;
     let is_http_11 = head.version >= http::Version::HTTP_11;
     let upgrade = tunnel::asked_for(&head, &body)?;
-    let body_is_over = http_body::Body::is_end_stream(&body);
+    let body_is_over = body.is_over();
     let purpose = if upgrade.is_some() { Purpose::Switch } else { Purpose::Response };
     request::write_fields(plan, client, exchange, &permit, &head, Kind { purpose, has_body: !body_is_over });
 

@@ -67,8 +67,8 @@ pub(super) struct Kind {
     pub(super) has_body: bool,
 }
 
-/// Whether a field of the client's is for the other side. `Host` has been said, and an expectation hyper has met, or will when
-/// the body is asked for.
+/// Whether a field of the client's is for the other side. `Host` has been said, and an expectation is met when the body is
+/// asked for.
 fn goes_on(name: &HeaderName, plan: &Plan, permit: &Permit<'_>, kind: Kind) -> bool {
     *name != header::HOST
         && *name != header::EXPECT

@@ -3,8 +3,8 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Version};
-use hyper::body::Incoming;
 
+use crate::gateway::incoming::IncomingBody;
 use crate::gateway::refusal::{Refusal, UpstreamFailure};
 use crate::wire::fields;
 
@@ -13,16 +13,14 @@ pub(super) struct Asked;
 
 /// Whether a request asks to switch protocols. `Upgrade` alone, without `Connection: upgrade`, asks for nothing and ends here
 /// as any hop-by-hop field does (RFC 9110, section 7.8).
-pub(super) fn asked_for(head: &http::request::Parts, body: &Incoming) -> Result<Option<Asked>, Refusal> {
+pub(super) fn asked_for(head: &http::request::Parts, body: &IncomingBody) -> Result<Option<Asked>, Refusal> {
     if !head.headers.contains_key(header::UPGRADE) || !fields::lists(&head.headers, &header::CONNECTION, "upgrade") {
         return Ok(None);
     }
     let mut protocols = head.headers.get_all(header::UPGRADE).iter();
     let is_websocket = protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let is_plain = head.method == Method::GET
-        && head.version == Version::HTTP_11
-        && http_body::Body::is_end_stream(body)
-        && protocols.next().is_none();
+    let is_plain =
+        head.method == Method::GET && head.version == Version::HTTP_11 && body.is_over() && protocols.next().is_none();
     if is_websocket && is_plain { Ok(Some(Asked)) } else { Err(Refusal::Upgrade) }
 }
 

@@ -1,19 +1,47 @@
-//! The body of a response, taken out of its framing piece by piece.
+//! The body of a message, taken out of its framing piece by piece: of a request as of a response.
 
 use bytes::{Buf as _, Bytes};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
-use super::ExchangeFault;
-use super::head::Framing;
-use crate::wire::chunks::{ChunkScanner, Piece};
+use super::chunks::{BrokenChunk, ChunkScanner, Piece};
 
-/// What has been received and not taken yet, and what is still to come.
-pub(super) struct Decoder {
+/// How a body ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// After so many bytes; 0: there is none.
+    Length(u64),
+    /// As its chunks say.
+    Chunked,
+    /// With the connection: a response only.
+    UntilClose,
+}
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// It ended before its end.
+    #[error("the connection was closed in the middle of a body")]
+    Truncated,
+    /// Its chunks are not well framed.
+    #[error("the body is cut into chunks wrongly: {0}")]
+    Chunk(#[from] BrokenChunk),
+    /// Its trailers are no fields.
+    #[error("the trailers are malformed: {0}")]
+    Trailers(#[from] httparse::Error),
+    /// A trailer has a name or a value that none may have.
+    #[error("a trailer is malformed")]
+    Field,
+}
+
+/// What has been received of a body and not taken yet, and what is still to come.
+#[derive(Debug)]
+pub struct Decoder {
     received: Bytes,
     left: Left,
 }
 
+#[derive(Debug)]
 enum Left {
     /// So many bytes.
     Length(u64),
@@ -27,7 +55,8 @@ const MOST_TRAILERS: usize = 100;
 
 impl Decoder {
     /// For a body of which `received` has come.
-    pub(super) fn new(framing: Framing, received: Bytes) -> Self {
+    #[must_use]
+    pub fn new(framing: Framing, received: Bytes) -> Self {
         let left = match framing {
             Framing::Length(length) => Left::Length(length),
             Framing::Chunked => Left::Chunked(ChunkScanner::default(), Vec::new()),
@@ -36,13 +65,17 @@ impl Decoder {
         Self { received, left }
     }
 
-    /// More has come. To be given only when [`next`](Self::next) has no more.
-    pub(super) fn receive(&mut self, more: Bytes) {
+    /// More has come. To be given only when [`take`](Self::take) has no more.
+    pub fn receive(&mut self, more: Bytes) {
         self.received = more;
     }
 
     /// The next frame of what has been received.
-    pub(super) fn next(&mut self) -> Result<Option<Frame<Bytes>>, ExchangeFault> {
+    ///
+    /// # Errors
+    ///
+    /// When the framing is broken.
+    pub fn take(&mut self) -> Result<Option<Frame<Bytes>>, BodyFault> {
         match &mut self.left {
             _ if self.received.is_empty() => Ok(None),
             Left::Length(0) => Ok(None),
@@ -69,30 +102,37 @@ impl Decoder {
         }
     }
 
-    /// The server sends no more: whether that is where the body ends.
-    pub(super) fn close(&mut self) -> Result<(), ExchangeFault> {
+    /// The other side sends no more: whether that is where the body ends.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyFault::Truncated`], if it is not.
+    pub fn close(&mut self) -> Result<(), BodyFault> {
         match self.left {
             Left::Length(0) => Ok(()),
             Left::UntilClose => {
                 self.left = Left::Length(0);
                 Ok(())
             }
-            Left::Length(_) | Left::Chunked(..) => Err(ExchangeFault::Truncated),
+            Left::Length(_) | Left::Chunked(..) => Err(BodyFault::Truncated),
         }
     }
 
     /// Whether the body has come to its end.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         matches!(self.left, Left::Length(0))
     }
 
-    /// Whether there is more than the body: what is behind its end belongs to no response.
-    pub(super) fn has_too_much(&self) -> bool {
-        !self.received.is_empty()
+    /// What has been received and not taken: once the body is over, what is behind its end.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.received
     }
 
     /// How many bytes are still to be taken, if that is known.
-    pub(super) fn length(&self) -> Option<u64> {
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
         match self.left {
             Left::Length(left) => Some(left),
             Left::Chunked(..) | Left::UntilClose => None,
@@ -100,15 +140,15 @@ impl Decoder {
     }
 }
 
-fn read_trailers(lines: &[u8]) -> Result<Frame<Bytes>, ExchangeFault> {
+fn read_trailers(lines: &[u8]) -> Result<Frame<Bytes>, BodyFault> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_TRAILERS];
     let httparse::Status::Complete((_, parsed)) = httparse::parse_headers(lines, &mut headers)? else {
-        return Err(ExchangeFault::Truncated);
+        return Err(BodyFault::Truncated);
     };
     let mut trailers = HeaderMap::with_capacity(parsed.len());
     for line in parsed {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| ExchangeFault::Field)?;
-        let value = HeaderValue::from_bytes(line.value).map_err(|_| ExchangeFault::Field)?;
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| BodyFault::Field)?;
+        let value = HeaderValue::from_bytes(line.value).map_err(|_| BodyFault::Field)?;
         trailers.append(name, value);
     }
     Ok(Frame::trailers(trailers))
@@ -119,13 +159,13 @@ mod tests {
     use super::*;
 
     /// What comes out of a body that comes in these pieces: its data, its trailers, and how it ended.
-    fn decode(framing: Framing, pieces: &[&[u8]]) -> (Vec<u8>, Option<HeaderMap>, Result<bool, ExchangeFault>) {
+    fn decode(framing: Framing, pieces: &[&[u8]]) -> (Vec<u8>, Option<HeaderMap>, Result<bool, BodyFault>) {
         let mut decoder = Decoder::new(framing, Bytes::new());
         let (mut data, mut trailers) = (Vec::new(), None);
         for piece in pieces {
             decoder.receive(Bytes::copy_from_slice(piece));
             loop {
-                match decoder.next() {
+                match decoder.take() {
                     Ok(Some(frame)) => match frame.into_data() {
                         Ok(some) => data.extend_from_slice(&some),
                         Err(frame) => trailers = frame.into_trailers().ok(),
@@ -135,7 +175,7 @@ mod tests {
                 }
             }
         }
-        let ended = decoder.close().map(|()| decoder.has_too_much());
+        let ended = decoder.close().map(|()| !decoder.rest().is_empty());
         (data, trailers, ended)
     }
 
@@ -172,10 +212,10 @@ mod tests {
         let chunks = b"2\r\nok\r\n0\r\nA: b\r\n\r\n";
         for cut in 0..chunks.len() {
             let (_, _, ended) = decode(Framing::Chunked, &[&chunks[..cut]]);
-            assert!(matches!(ended, Err(ExchangeFault::Truncated)), "{cut}: {ended:?}");
+            assert!(matches!(ended, Err(BodyFault::Truncated)), "{cut}: {ended:?}");
         }
         let (_, _, ended) = decode(Framing::Length(3), &[b"ok"]);
-        assert!(matches!(ended, Err(ExchangeFault::Truncated)), "{ended:?}");
+        assert!(matches!(ended, Err(BodyFault::Truncated)), "{ended:?}");
     }
 
     #[test]
@@ -191,6 +231,6 @@ mod tests {
     #[test]
     fn broken_chunks_are_a_fault() {
         let (data, _, ended) = decode(Framing::Chunked, &[b"2\r\nokevil"]);
-        assert!(data == b"ok" && matches!(ended, Err(ExchangeFault::Chunk(_))), "{ended:?}");
+        assert!(data == b"ok" && matches!(ended, Err(BodyFault::Chunk(_))), "{ended:?}");
     }
 }

@@ -1,21 +1,20 @@
 use std::collections::VecDeque;
 
-use http::Method;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use super::*;
-use crate::upstream::Purpose;
 
 /// A body that comes as told: a piece, nothing yet (`None`), or broken off.
 struct Told {
     pieces: VecDeque<Option<Result<Bytes, ()>>>,
     length: Option<u64>,
+    trailers: Option<HeaderMap>,
 }
 
 impl Told {
     fn new(length: Option<u64>, pieces: &[Option<&str>]) -> Self {
         let piece = |piece: &Option<&str>| piece.map(|text| Ok(Bytes::copy_from_slice(text.as_bytes())));
-        Self { pieces: pieces.iter().map(piece).collect(), length }
+        Self { pieces: pieces.iter().map(piece).collect(), length, trailers: None }
     }
 }
 
@@ -27,7 +26,7 @@ impl Body for Told {
         match self.pieces.pop_front() {
             Some(Some(piece)) => Poll::Ready(Some(piece.map(Frame::data))),
             Some(None) => Poll::Pending,
-            None => Poll::Ready(None),
+            None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
     }
 
@@ -86,14 +85,12 @@ impl AsyncWrite for Slow {
     }
 }
 
-fn outgoing<'a>(method: &'a Method, fields: &'a [u8]) -> Outgoing<'a> {
-    Outgoing { method, target: "/a?b=c", fields, purpose: Purpose::Response, interim: None }
-}
+const CHUNKS: Left = Left::Chunks { with_trailers: true };
 
 /// What arrives, and how many writes it took.
-fn send(method: &Method, body: Told, at_once: usize) -> Result<(String, usize), Unsent> {
+fn send(left: Left, body: Told, at_once: usize) -> Result<(String, usize), Unsent> {
     let mut slow = Slow::new(at_once);
-    let mut sending = Sending::new(&outgoing(method, b"X-A: 1\r\n"), body, b"what was sent before".to_vec());
+    let mut sending = Sending::new(b"HEAD\r\n".to_vec(), body, left);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     for _ in 0..1_000_000 {
         match sending.poll(&mut slow, &mut cx) {
@@ -107,16 +104,17 @@ fn send(method: &Method, body: Told, at_once: usize) -> Result<(String, usize), 
 
 #[test]
 fn the_head_and_the_first_of_the_body_leave_in_one_write() {
-    let start = "POST /a?b=c HTTP/1.1\r\nX-A: 1\r\n";
-    for (length, pieces, expected) in [
-        (Some(0), &[][..], "\r\n"),
-        (Some(5), &[Some("hello")], "content-length: 5\r\n\r\nhello"),
-        (Some(5), &[Some("hel"), Some("lo")], "content-length: 5\r\n\r\nhello"),
-        (None, &[Some("hello")], "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
-        (None, &[], "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    for (left, pieces, expected) in [
+        (Left::Nothing, &[][..], ""),
+        (Left::Length(0), &[], ""),
+        (Left::Length(5), &[Some("hello")], "hello"),
+        (Left::Length(5), &[Some("hel"), Some("lo")], "hello"),
+        (CHUNKS, &[Some("hello")], "5\r\nhello\r\n0\r\n\r\n"),
+        (CHUNKS, &[], "0\r\n\r\n"),
+        (Left::UntilClose, &[Some("hel"), Some("lo")], "hello"),
     ] {
-        let sent = send(&Method::POST, Told::new(length, pieces), usize::MAX).expect("sent");
-        assert_eq!(sent, (format!("{start}{expected}"), 1));
+        let sent = send(left, Told::new(None, pieces), usize::MAX).expect("sent");
+        assert_eq!(sent, (format!("HEAD\r\n{expected}"), 1));
     }
 }
 
@@ -124,39 +122,75 @@ fn the_head_and_the_first_of_the_body_leave_in_one_write() {
 fn what_arrives_is_the_same_however_slowly_it_is_made_and_taken() {
     let big = "x".repeat(2 * GATHERED);
     let pieces = [Some("hello"), None, Some(""), Some(&big), None, None, Some(&big), Some("bye"), None];
-    let length = 2 * big.len() + 8;
-    let start = "PUT /a?b=c HTTP/1.1\r\nX-A: 1\r\n";
-    let sized = format!("{start}content-length: {length}\r\n\r\nhello{big}{big}bye");
+    let length = 2 * big.len() as u64 + 8;
+    let plain = format!("HEAD\r\nhello{big}{big}bye");
     let chunk = format!("2000\r\n{big}\r\n");
-    let chunked = format!("{start}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n{chunk}{chunk}3\r\nbye\r\n0\r\n\r\n");
+    let chunked = format!("HEAD\r\n5\r\nhello\r\n{chunk}{chunk}3\r\nbye\r\n0\r\n\r\n");
     for at_once in [1, 7, 100, 5000, usize::MAX] {
-        let (arrived, _) = send(&Method::PUT, Told::new(Some(length as u64), &pieces), at_once).expect("sent");
-        assert!(arrived == sized, "{at_once} at once");
-        let (arrived, _) = send(&Method::PUT, Told::new(None, &pieces), at_once).expect("sent");
-        assert!(arrived == chunked, "{at_once} at once");
+        for (left, expected) in [(Left::Length(length), &plain), (Left::UntilClose, &plain), (CHUNKS, &chunked)] {
+            let (arrived, _) = send(left, Told::new(None, &pieces), at_once).expect("sent");
+            assert!(arrived == *expected, "{left:?}, {at_once} at once");
+        }
+    }
+}
+
+#[test]
+fn trailers_go_behind_the_last_chunk_or_nowhere() {
+    let big = "x".repeat(2 * GATHERED);
+    let trailers = HeaderMap::from_iter([
+        (http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0")),
+        (http::HeaderName::from_static("x"), http::HeaderValue::from_static("y")),
+    ]);
+    for (piece, chunk) in [("ok", "2\r\nok\r\n".to_owned()), (&big, format!("2000\r\n{big}\r\n"))] {
+        for (with_trailers, end) in [(true, "0\r\ngrpc-status: 0\r\nx: y\r\n\r\n"), (false, "0\r\n\r\n")] {
+            for at_once in [1, 100, usize::MAX] {
+                let mut body = Told::new(None, &[Some(piece)]);
+                body.trailers = Some(trailers.clone());
+                let (arrived, _) = send(Left::Chunks { with_trailers }, body, at_once).expect("sent");
+                assert!(arrived == format!("HEAD\r\n{chunk}{end}"), "{arrived}");
+            }
+        }
     }
 }
 
 #[test]
 fn a_body_that_breaks_off_or_is_not_as_long_as_announced_is_never_sent_to_its_end() {
-    let mut broken = Told::new(None, &[Some("hello")]);
-    broken.pieces.push_back(Some(Err(())));
-    for body in [broken, Told::new(Some(5), &[Some("hell")]), Told::new(Some(5), &[Some("hello!")])] {
-        let sent = send(&Method::POST, body, 100);
+    let broken = || {
+        let mut broken = Told::new(None, &[Some("hello")]);
+        broken.pieces.push_back(Some(Err(())));
+        broken
+    };
+    let told = |piece| Told::new(None, &[Some(piece)]);
+    for (left, body) in [
+        (CHUNKS, broken()),
+        (Left::UntilClose, broken()),
+        (Left::Length(5), told("hell")),
+        (Left::Length(5), told("hello!")),
+    ] {
+        let sent = send(left, body, 100);
         assert!(matches!(sent, Err(Unsent::Body)), "{sent:?}");
     }
 }
 
 #[test]
-fn a_request_without_a_body_can_be_sent_again() {
-    let outgoing = outgoing(&Method::GET, b"X-A: 1\r\n");
-    let mut sending = Sending::new(&outgoing, Told::new(Some(0), &[]), Vec::new());
+fn a_body_is_let_go_when_it_has_been_taken_and_not_only_when_it_has_been_sent() {
+    let mut sending = Sending::new(Vec::new(), Told::new(None, &[Some("hello")]), Left::Length(5));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut slow = Slow::new(1);
+    assert!(sending.poll(&mut slow, &mut cx).is_pending() && slow.got.is_empty());
+    assert!(sending.body.is_none());
+}
+
+#[test]
+fn what_has_no_body_can_be_sent_again() {
+    let mut sending = Sending::new(b"GET / HTTP/1.1\r\n\r\n".to_vec(), Told::new(Some(0), &[]), Left::Nothing);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let (mut first, mut second) = (Slow::new(usize::MAX), Slow::new(usize::MAX));
     assert!(!sending.has_begun());
     assert!(matches!(sending.poll(&mut first, &mut cx), Poll::Ready(Ok(()))) && sending.has_begun());
-    let buffer = sending.take_buffer();
-    sending.renew(&outgoing, buffer);
+    let mut head = sending.take_buffer();
+    head.extend_from_slice(&first.got);
+    sending.renew(head);
     assert!(!sending.has_begun());
     assert!(matches!(sending.poll(&mut second, &mut cx), Poll::Ready(Ok(()))));
     assert!(first.got.starts_with(b"GET ") && first.got == second.got);
