@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::authenticate::Admitted;
@@ -97,6 +97,8 @@ pub struct ClientConnection {
     digest: RefCell<Option<Digested>>,
     /// The fields that are ours of the request that is being served, as lines: one buffer for all.
     pub(super) lines: RefCell<Vec<u8>>,
+    /// The map that the last request's fields were in, for the next one's.
+    pub headers: RefCell<HeaderMap>,
 }
 
 /// A credential, and what it is known by.
@@ -132,6 +134,7 @@ impl ClientConnection {
             forwarding: RefCell::default(),
             digest: RefCell::default(),
             lines: RefCell::default(),
+            headers: RefCell::default(),
         }
     }
 

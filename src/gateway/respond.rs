@@ -17,13 +17,21 @@ use super::refusal::Refusal;
 use super::worker::WorkerGateway;
 use crate::api::Answer;
 use crate::upstream::{ExchangeFault, ReplyBody};
+use crate::wire::lines::{self, FieldLines};
 use crate::wire::problem;
 
 /// Where the bytes of a response come from.
 pub(super) enum Source {
     Empty,
     Bytes(Bytes),
-    Upstream { body: ReplyBody, patience: Duration, client: Rc<ClientConnection> },
+    /// An upstream, whose fields are passed on as lines: those of the response are ours.
+    Upstream {
+        lines: FieldLines,
+        content_length: Option<u64>,
+        body: ReplyBody,
+        patience: Duration,
+        client: Rc<ClientConnection>,
+    },
 }
 
 /// The body of a response, and what is to be done when it ends.
@@ -56,7 +64,14 @@ pub(super) fn finish(
     mut response: Response<Source>,
 ) -> Response<ResponseBody> {
     exchange.answered(response.status());
-    response.headers_mut().insert(X_REQUEST_ID, exchange.id.value());
+    if let Source::Upstream { lines, .. } = response.body_mut() {
+        if lines.has_request_id() {
+            lines.retain(|name| !name.eq_ignore_ascii_case(lines::X_REQUEST_ID));
+        }
+        lines.push(lines::X_REQUEST_ID, exchange.id.as_str().as_bytes());
+    } else {
+        response.headers_mut().insert(X_REQUEST_ID, exchange.id.value());
+    }
     response.map(|source| {
         let is_complete = match &source {
             Source::Empty | Source::Bytes(_) => true,
@@ -190,6 +205,28 @@ fn note(client: &ClientConnection, exchange: &mut Exchange, refusal: &Refusal, r
     exchange.refused(refusal.reason(), refusal.cause());
 }
 
+impl ResponseBody {
+    /// The fields of the response that an upstream sent, beside those that the response itself has: none of them frames the body or
+    /// is about the connection, but that a switch of protocols is said.
+    #[must_use]
+    pub fn lines(&self) -> Option<&FieldLines> {
+        match &self.source {
+            Source::Upstream { lines, .. } => Some(lines),
+            Source::Empty | Source::Bytes(_) => None,
+        }
+    }
+
+    /// How long the body would be if there were one: in answer to HEAD and with 304.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        match &self.source {
+            Source::Empty => None,
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Upstream { content_length, .. } => *content_length,
+        }
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = ExchangeFault;
@@ -200,7 +237,7 @@ impl Body for ResponseBody {
             Source::Empty => return Poll::Ready(None),
             Source::Bytes(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Source::Bytes(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Upstream { body, patience, client } => (body, patience, client),
+            Source::Upstream { body, patience, client, .. } => (body, patience, client),
         };
         let polled = Pin::new(body).poll_frame(cx);
         let end = this.end.as_deref_mut();

@@ -7,13 +7,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::HeaderMap;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::request;
-use super::response::{self, Asked};
+use super::response::{self, Asked, Said};
 use super::socket::{Next, Patience, Rest, Socket, Writer};
 use super::stream::{ClientStream, Shared};
 use super::tunnel;
@@ -60,18 +59,16 @@ struct Connection<'a> {
 impl Connection<'_> {
     /// Answers requests until there are no more.
     async fn exchange_all(&self, first_byte: Duration) -> Result<Done, Broken> {
-        // The fields of a response go where its request's were.
-        let mut spare = HeaderMap::new();
         let mut is_last_call = false;
         loop {
             let next = std::future::poll_fn(|cx| self.poll_next(cx, first_byte, &mut is_last_call)).await?;
-            let (request, asked) = match self.request(next, std::mem::take(&mut spare)) {
+            let (request, asked) = match self.request(next) {
                 Some(asked) => asked?,
                 None => return Ok(Done),
             };
             let response = self.answer(request).await?;
             let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let keeps_alive = self.respond(asked, response, &mut spare).await?;
+            let keeps_alive = self.respond(asked, response).await?;
             if is_switch || !keeps_alive || self.upload_has_ended().await? == Rest::Unread {
                 return Ok(Done);
             }
@@ -119,10 +116,16 @@ impl Connection<'_> {
     }
 
     /// The request that came, and what of it matters to the form of its response; `None`, if none did.
-    fn request(&self, next: Next, spare: HeaderMap) -> Option<Result<(Request<IncomingBody>, Asked), Broken>> {
+    fn request(&self, next: Next) -> Option<Result<(Request<IncomingBody>, Asked), Broken>> {
         let fault = match next {
             Next::Head(head, bytes) => {
-                match request::of(&head, &bytes, &self.worker.room.borrow().lines, spare, self.socket) {
+                match request::of(
+                    &head,
+                    &bytes,
+                    &self.worker.room.borrow().lines,
+                    self.client.headers.take(),
+                    self.socket,
+                ) {
                     Ok(request) => {
                         let asked = Asked {
                             for_head: *request.method() == Method::HEAD,
@@ -163,17 +166,12 @@ impl Connection<'_> {
         .await
     }
 
-    /// Sends a response, and says whether another request may follow. Its fields' map is left in `spare`.
-    async fn respond(
-        &self,
-        asked: Asked,
-        response: Response<ResponseBody>,
-        spare: &mut HeaderMap,
-    ) -> Result<bool, Broken> {
+    /// Sends a response, and says whether another request may follow.
+    async fn respond(&self, asked: Asked, response: Response<ResponseBody>) -> Result<bool, Broken> {
         let rest = std::future::poll_fn(|cx| Poll::Ready(self.socket.borrow_mut().rest(cx))).await;
         let may_follow = rest != Rest::Unread && !self.worker.is_draining();
         let asked = Asked { keeps_alive: asked.keeps_alive && may_follow, ..asked };
-        let (mut sending, keeps_alive) = self.message(asked, response, spare);
+        let (mut sending, keeps_alive) = self.message(asked, response);
         std::future::poll_fn(|cx| {
             self.look(cx)?;
             let sent = sending.poll(&mut Writer(self.socket), cx);
@@ -191,22 +189,20 @@ impl Connection<'_> {
     }
 
     /// A response in the form in which it is sent, behind what interim responses wait.
-    fn message(
-        &self,
-        asked: Asked,
-        response: Response<ResponseBody>,
-        spare: &mut HeaderMap,
-    ) -> (Sending<ResponseBody>, bool) {
-        let (mut parts, body) = response.into_parts();
+    fn message(&self, asked: Asked, response: Response<ResponseBody>) -> (Sending<ResponseBody>, bool) {
         let mut head = self.worker.spare.take();
         head.clear();
         self.socket.borrow_mut().take_interim(&mut head);
-        let date = self.worker.date.borrow();
-        let size = body.size_hint();
-        let form = response::write_head(&mut head, asked, parts.status, &parts.headers, &size, date.as_bytes());
-        parts.headers.clear();
-        *spare = parts.headers;
-        (Sending::new(head, body, form.body), form.keeps_alive)
+        let body = response.body();
+        let said = Said {
+            status: response.status(),
+            headers: response.headers(),
+            lines: body.lines(),
+            size: body.size_hint(),
+            content_length: body.content_length(),
+        };
+        let form = response::write_head(&mut head, asked, &said, self.worker.date.borrow().as_bytes());
+        (Sending::new(head, response.into_body(), form.body), form.keeps_alive)
     }
 
     /// Waits for the end of a request's body that is read for longer than its response took, and says whether it came to it.

@@ -4,6 +4,7 @@ use http::header::{self, HeaderMap};
 use http::{StatusCode, Version};
 use http_body::SizeHint;
 
+use crate::wire::lines::FieldLines;
 use crate::wire::sending::Left;
 
 /// What of a request matters to the form of its response.
@@ -28,15 +29,23 @@ pub(super) struct Form {
     pub(super) keeps_alive: bool,
 }
 
+/// What a head is written of.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) status: StatusCode,
+    /// Fields; `Connection: close` is an order.
+    pub(super) headers: &'a HeaderMap,
+    /// More fields, which go on as they are.
+    pub(super) lines: Option<&'a FieldLines>,
+    /// What is known of the body's length.
+    pub(super) size: SizeHint,
+    /// The length that it would have, where there is none.
+    pub(super) content_length: Option<u64>,
+}
+
 /// Writes the head of a response behind what is in `to`. `date` is the time, as the field says it.
-pub(super) fn write_head(
-    to: &mut Vec<u8>,
-    asked: Asked,
-    status: StatusCode,
-    headers: &HeaderMap,
-    size: &SizeHint,
-    date: &[u8],
-) -> Form {
+pub(super) fn write_head(to: &mut Vec<u8>, asked: Asked, said: &Said<'_>, date: &[u8]) -> Form {
+    let Said { status, headers, lines, size, content_length } = *said;
     let is_http_11 = asked.version == Version::HTTP_11;
     let reason = status.canonical_reason().unwrap_or_default().as_bytes();
     let version = if is_http_11 { b"HTTP/1.1 ".as_slice() } else { b"HTTP/1.0 " };
@@ -53,13 +62,14 @@ pub(super) fn write_head(
         None => Left::UntilClose,
     };
     let mut keeps_alive = asked.keeps_alive && body != Left::UntilClose;
-    let (mut has_date, mut has_length) = (false, false);
+    if let Some(lines) = lines {
+        to.extend_from_slice(lines.as_bytes());
+    }
+    let mut has_date = lines.is_some_and(FieldLines::has_date);
     for (name, value) in headers {
         match *name {
             // What frames the body is said below, by who frames it.
-            header::CONTENT_LENGTH if has_body || is_silent => continue,
-            header::CONTENT_LENGTH => has_length = true,
-            header::TRANSFER_ENCODING => continue,
+            header::CONTENT_LENGTH | header::TRANSFER_ENCODING => continue,
             header::CONNECTION if value == "close" => {
                 keeps_alive = false;
                 continue;
@@ -71,9 +81,9 @@ pub(super) fn write_head(
     }
     match size.exact() {
         Some(length) if has_body => line_of_length(to, length),
-        // What it would be with GET (RFC 9110, section 9.3.2), if that is known and has not been said.
-        Some(length @ 1..) if asked.for_head && !is_silent && !has_length => line_of_length(to, length),
         None if has_body && is_http_11 => to.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        // What it would be with a body (RFC 9110, sections 9.3.2 and 15.4.5).
+        _ if !has_body && !is_silent => content_length.into_iter().for_each(|length| line_of_length(to, length)),
         _ => {}
     }
     match (keeps_alive, is_http_11) {
@@ -111,15 +121,22 @@ mod tests {
     const OLD: Asked = Asked { version: Version::HTTP_10, keeps_alive: false, ..GET };
 
     /// The head without its `date`, and how the response goes out.
-    fn head(asked: Asked, status: u16, fields: &[(&'static str, &'static str)], size: Option<u64>) -> (String, Form) {
+    fn head(
+        asked: Asked,
+        status: u16,
+        fields: &[(&'static str, &'static str)],
+        size: Option<u64>,
+        content_length: Option<u64>,
+    ) -> (String, Form) {
         let headers = fields
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
+        let status = StatusCode::from_u16(status).expect("a status");
         let size = size.map_or_else(SizeHint::default, SizeHint::with_exact);
         let mut to = b"what was there\r\n".to_vec();
-        let form =
-            write_head(&mut to, asked, StatusCode::from_u16(status).expect("a status"), &headers, &size, b"today");
+        let said = Said { status, headers: &headers, lines: None, size, content_length };
+        let form = write_head(&mut to, asked, &said, b"today");
         let text = String::from_utf8(to).expect("text");
         let text = text.strip_prefix("what was there\r\n").expect("untouched").replacen("date: today\r\n", "", 1);
         (text, form)
@@ -142,34 +159,31 @@ mod tests {
             let version = if asked.version == Version::HTTP_10 { "1.0" } else { "1.1" };
             // What the fields said before is not said twice, and is not believed.
             for before in [&[][..], &[("content-length", "7")], &[("transfer-encoding", "chunked")]] {
-                let (text, found) = head(asked, 200, before, size);
+                let (text, found) = head(asked, 200, before, size, size);
                 assert_eq!((text, found), (format!("HTTP/{version} 200 OK\r\n{fields}\r\n"), expected));
             }
         }
-        let (_, found) = head(Asked { takes_trailers: true, ..GET }, 200, &[], None);
+        let (_, found) = head(Asked { takes_trailers: true, ..GET }, 200, &[], None, None);
         assert_eq!(found.body, Left::Chunks { with_trailers: true });
     }
 
     #[test]
     fn what_has_no_body_says_only_what_it_may() {
-        let length: &[_] = &[("content-length", "7")];
-        for (asked, status, fields, size, expected) in [
-            (HEAD, 200, length, Some(0), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n"),
-            (HEAD, 200, &[], Some(5), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
-            (HEAD, 200, &[], Some(0), "HTTP/1.1 200 OK\r\n\r\n"),
+        let upgrade: &[_] = &[("connection", "upgrade")];
+        for (asked, status, fields, content_length, expected) in [
+            (HEAD, 200, &[][..], Some(7), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n"),
+            (HEAD, 200, &[], Some(0), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
             (HEAD, 200, &[], None, "HTTP/1.1 200 OK\r\n\r\n"),
-            (GET, 304, length, Some(0), "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n"),
-            (GET, 204, length, Some(0), "HTTP/1.1 204 No Content\r\n\r\n"),
-            (GET, 204, &[], None, "HTTP/1.1 204 No Content\r\n\r\n"),
-            (
-                GET,
-                101,
-                &[("connection", "upgrade")],
-                Some(0),
-                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\n",
-            ),
+            (GET, 304, &[], Some(7), "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n"),
+            (GET, 304, &[], None, "HTTP/1.1 304 Not Modified\r\n\r\n"),
+            (GET, 204, &[], Some(7), "HTTP/1.1 204 No Content\r\n\r\n"),
+            (HEAD, 204, &[], Some(7), "HTTP/1.1 204 No Content\r\n\r\n"),
+            (GET, 101, upgrade, None, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\n"),
         ] {
-            assert_eq!(head(asked, status, fields, size), (expected.to_owned(), form(Left::Nothing, true)));
+            for size in [Some(0), Some(7), None] {
+                let found = head(asked, status, fields, size, content_length);
+                assert_eq!(found, (expected.to_owned(), form(Left::Nothing, true)));
+            }
         }
     }
 
@@ -184,7 +198,7 @@ mod tests {
             (kept_old, &[], "connection: keep-alive\r\n", true),
             (kept_old, close, "connection: close\r\n", false),
         ] {
-            let (text, found) = head(asked, 200, fields, Some(0));
+            let (text, found) = head(asked, 200, fields, Some(0), None);
             assert!(text.ends_with(&format!("content-length: 0\r\n{said}\r\n")), "{text}");
             assert_eq!(found.keeps_alive, kept);
         }
@@ -192,10 +206,20 @@ mod tests {
 
     #[test]
     fn the_date_is_said_once_and_a_reason_that_nobody_knows_is_empty() {
-        let mut to = Vec::new();
-        let own = HeaderMap::from_iter([(header::DATE, HeaderValue::from_static("yesterday"))]);
         let status = StatusCode::from_u16(599).expect("a status");
-        write_head(&mut to, GET, status, &own, &SizeHint::with_exact(0), b"today");
-        assert_eq!(to, b"HTTP/1.1 599 \r\ndate: yesterday\r\ncontent-length: 0\r\n\r\n");
+        let own = HeaderMap::from_iter([(header::DATE, HeaderValue::from_static("yesterday"))]);
+        let mut theirs = FieldLines::default();
+        theirs.push(b"Date", b"last year");
+        let (none, size) = (HeaderMap::new(), SizeHint::with_exact(0));
+        for (headers, lines, date) in
+            [(&own, None, "date: yesterday\r\n"), (&none, Some(&theirs), "Date: last year\r\n"), (&none, None, "")]
+        {
+            let mut to = Vec::new();
+            let said = Said { status, headers, lines, size, content_length: None };
+            write_head(&mut to, GET, &said, b"today");
+            let own = if date.is_empty() { "date: today\r\n" } else { "" };
+            let expected = format!("HTTP/1.1 599 \r\n{date}content-length: 0\r\n{own}\r\n");
+            assert_eq!(String::from_utf8(to).expect("text"), expected);
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{StatusCode, Version};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,6 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use super::head::{self, Head};
 use super::pool::Pool;
 use super::{Endpoint, ExchangeFault, Outgoing, Purpose, RequestBody, UpstreamError};
+use crate::wire::lines::FieldLines;
 use crate::wire::receiving::Received;
 use crate::wire::sending::{Sending, SpareBuffer, Unsent};
 
@@ -82,14 +82,14 @@ impl Connection {
         self.is_answered
     }
 
-    /// Sends a request and reads the head of its response, its fields into `headers`. Both at once: a server may answer before
+    /// Sends a request and reads the head of its response, its fields into `lines`. Both at once: a server may answer before
     /// it has read the whole of a request. What the request was gathered in is put back into `spare` when it has been sent.
     pub(super) async fn exchange<B: RequestBody>(
         &mut self,
         sending: &mut Sending<B>,
         outgoing: &Outgoing<'_>,
         spare: &SpareBuffer,
-        headers: &mut HeaderMap,
+        lines: &mut FieldLines,
     ) -> Result<Answer, ExchangeFault> {
         self.is_answered = false;
         let mut is_sent = false;
@@ -111,7 +111,7 @@ impl Connection {
                     Poll::Pending => {}
                 }
             }
-            match ready!(self.poll_head(cx, outgoing, headers, &mut interims)) {
+            match ready!(self.poll_head(cx, outgoing, lines, &mut interims)) {
                 Ok((mut head, behind)) => {
                     head.is_kept &= refused.is_none();
                     Poll::Ready(Ok(Answer { head, behind, is_sent }))
@@ -126,7 +126,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         outgoing: &Outgoing<'_>,
-        headers: &mut HeaderMap,
+        lines: &mut FieldLines,
         interims: &mut usize,
     ) -> Poll<Result<(Head, Bytes), ExchangeFault>> {
         loop {
@@ -146,7 +146,7 @@ impl Connection {
                 continue;
             }
             let mut input = self.take_received();
-            while let Some(head) = head::read(&input, outgoing.method, headers)? {
+            while let Some(head) = head::read(&input, outgoing.method, lines)? {
                 let behind = input.split_off(head.length);
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
                     let is_asked_for = outgoing.purpose == Purpose::Switch && head.version == Version::HTTP_11;
@@ -160,7 +160,7 @@ impl Connection {
                     return Poll::Ready(Err(ExchangeFault::TooManyInterim));
                 }
                 if let Some(interim) = outgoing.interim {
-                    interim.pass_on(head.status, std::mem::take(headers));
+                    interim.pass_on(head.status, std::mem::take(lines));
                 }
                 input = behind;
                 if input.is_empty() {

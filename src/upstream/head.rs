@@ -2,13 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use super::ExchangeFault;
 use crate::wire::body::Framing;
+use crate::wire::chunks::is_field_value;
 use crate::wire::head::content_length;
+use crate::wire::lines::FieldLines;
 
 /// Lines of a head: as many as hyper takes.
 const MOST_LINES: usize = 100;
@@ -24,17 +24,22 @@ pub(super) struct Head {
     pub(super) version: Version,
     pub(super) status: StatusCode,
     pub(super) framing: Framing,
+    /// What `Content-Length` said, whether there is a body or not.
+    pub(super) content_length: Option<u64>,
+    /// Whether `Transfer-Encoding` was said.
+    pub(super) is_chunked: bool,
     /// Whether the server keeps the connection behind this response.
     pub(super) is_kept: bool,
 }
 
-/// Reads the head at the start of `input` and puts its fields into `headers`, in place of what was there; `None` if it has not
-/// all come yet. A plain `Connection: keep-alive` or `close` is not among them: it has been read, and ends here.
-pub(super) fn read(input: &Bytes, asked_by: &Method, headers: &mut HeaderMap) -> Result<Option<Head>, ExchangeFault> {
-    let mut lines = [const { MaybeUninit::uninit() }; MOST_LINES];
+/// Reads the head at the start of `input` and puts its fields into `lines`, in place of what was there; `None` if it has not
+/// all come yet. What frames the body is not among them, nor a plain `Connection: keep-alive` or `close`: they have been read, and
+/// end here.
+pub(super) fn read(input: &[u8], asked_by: &Method, lines: &mut FieldLines) -> Result<Option<Head>, ExchangeFault> {
+    let mut parsed_lines = [const { MaybeUninit::uninit() }; MOST_LINES];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines)? {
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut parsed_lines)? {
         httparse::Status::Complete(length) if length <= MOST_BYTES => length,
         httparse::Status::Partial if input.len() <= MOST_BYTES => return Ok(None),
         _ => return Err(ExchangeFault::HeadTooLarge),
@@ -42,16 +47,16 @@ pub(super) fn read(input: &Bytes, asked_by: &Method, headers: &mut HeaderMap) ->
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ExchangeFault::Status)?;
     let is_http_11 = parsed.version == Some(1);
     let mut hop = Hop::default();
-    headers.clear();
-    headers.reserve(parsed.headers.len());
+    // As many bytes as they are, and what others will add.
+    *lines = FieldLines::with_capacity(length + ROOM_FOR_MORE);
     for line in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| ExchangeFault::Field)?;
-        if hop.takes(&name, line.value)? {
-            continue;
+        let (name, value) = (line.name.as_bytes(), line.value.trim_ascii());
+        if !is_field_value(value) {
+            return Err(ExchangeFault::Field);
         }
-        // A slice of what was read, not a copy.
-        let value = HeaderValue::from_maybe_shared(input.slice_ref(line.value)).map_err(|_| ExchangeFault::Field)?;
-        headers.append(name, value);
+        if !hop.takes(name, value)? {
+            lines.push(name, value);
+        }
     }
     let framing = hop.framing(is_http_11)?;
     let has_no_body = *asked_by == Method::HEAD || matches!(status.as_u16(), 100..=199 | 204 | 304);
@@ -60,9 +65,14 @@ pub(super) fn read(input: &Bytes, asked_by: &Method, headers: &mut HeaderMap) ->
         version: if is_http_11 { Version::HTTP_11 } else { Version::HTTP_10 },
         status,
         framing: if has_no_body { Framing::Length(0) } else { framing },
+        content_length: hop.length,
+        is_chunked: hop.is_chunked,
         is_kept: !hop.closes && (is_http_11 || hop.keeps),
     }))
 }
+
+/// Room for the lines that keyward adds to a response.
+const ROOM_FOR_MORE: usize = 64;
 
 /// What the fields say of the connection and the body.
 #[derive(Default)]
@@ -75,26 +85,27 @@ struct Hop {
 
 impl Hop {
     /// Notes what a field says; true, if it says nothing to anybody else.
-    fn takes(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, ExchangeFault> {
-        if *name == header::CONNECTION {
-            return Ok(self.connection(value));
+    fn takes(&mut self, name: &[u8], value: &[u8]) -> Result<bool, ExchangeFault> {
+        match name.len() {
+            10 if name.eq_ignore_ascii_case(b"connection") => return Ok(self.connection(value)),
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let length = content_length(value).ok_or(ExchangeFault::Ambiguous("its length is no number"))?;
+                if self.length.replace(length).is_some() {
+                    return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ExchangeFault::Ambiguous("its transfer coding is not chunked"));
+                }
+                if self.is_chunked {
+                    return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
+                }
+                self.is_chunked = true;
+            }
+            _ => return Ok(false),
         }
-        if *name == header::CONTENT_LENGTH {
-            let length = content_length(value.trim_ascii());
-            let length = length.ok_or(ExchangeFault::Ambiguous("its length is no number"))?;
-            if self.length.replace(length).is_some() {
-                return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
-            }
-        } else if *name == header::TRANSFER_ENCODING {
-            if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                return Err(ExchangeFault::Ambiguous("its transfer coding is not chunked"));
-            }
-            if self.is_chunked {
-                return Err(ExchangeFault::Ambiguous("its body is framed more than once"));
-            }
-            self.is_chunked = true;
-        }
-        Ok(false)
+        Ok(true)
     }
 
     /// True, if it names no fields that end here with it.
@@ -129,7 +140,7 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> Result<Option<Head>, ExchangeFault> {
-        read(&Bytes::copy_from_slice(text.as_bytes()), &Method::GET, &mut HeaderMap::new())
+        read(text.as_bytes(), &Method::GET, &mut FieldLines::default())
     }
 
     fn framing(text: &str) -> Framing {
@@ -151,9 +162,9 @@ mod tests {
         ] {
             assert_eq!(framing(text), expected, "{text}");
         }
-        let to_head = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
-        let to_head = read(&to_head, &Method::HEAD, &mut HeaderMap::new()).expect("well formed");
-        assert_eq!(to_head.expect("whole").framing, Framing::Length(0));
+        let to_head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        let to_head = read(to_head, &Method::HEAD, &mut FieldLines::default()).expect("well formed").expect("whole");
+        assert_eq!((to_head.framing, to_head.content_length), (Framing::Length(0), Some(5)));
     }
 
     #[test]
@@ -204,6 +215,18 @@ mod tests {
             let fault = head(text);
             assert!(fault.is_err(), "{text:.60} gave {fault:?}");
         }
+    }
+
+    #[test]
+    fn fields_are_as_they_came_but_for_what_has_been_read() {
+        let text = "HTTP/1.1 200 OK\r\nServer:  x \r\nContent-Length: 5\r\nConnection: close\r\nSet-Cookie: a\r\nset-cookie: b\r\nX:\r\n\r\n";
+        let mut lines = FieldLines::default();
+        lines.push(b"of", b"before");
+        read(text.as_bytes(), &Method::GET, &mut lines).expect("well formed").expect("whole");
+        assert_eq!(lines.as_bytes(), b"Server: x\r\nSet-Cookie: a\r\nset-cookie: b\r\nX: \r\n");
+        let named = "HTTP/1.1 200 OK\r\nConnection: x, close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        read(named.as_bytes(), &Method::GET, &mut lines).expect("well formed").expect("whole");
+        assert_eq!(lines.as_bytes(), b"Connection: x, close\r\n");
     }
 
     #[test]

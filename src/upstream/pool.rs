@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::HeaderMap;
 use http::{Method, StatusCode};
 
 use super::connection::{Answer, Connection};
 use super::ongoing::Ongoing;
 use super::request;
 use super::{Endpoint, ExchangeFault, Outgoing, Purpose, Reply, ReplyBody, RequestBody, UpstreamError};
+use crate::wire::lines::FieldLines;
 use crate::wire::sending::{Left, SpareBuffer};
 
 /// One upstream, as configured.
@@ -74,7 +74,7 @@ impl Upstream {
         &self.settings
     }
 
-    /// Sends a request and waits for the head of its response, whose fields are put into `map`: what was in it is dropped.
+    /// Sends a request and waits for the head of its response.
     ///
     /// A request is sent a second time only if nobody can have acted on it: it never left, or it left on a connection that
     /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body.
@@ -86,19 +86,15 @@ impl Upstream {
     /// # Cancel safety
     ///
     /// Dropping it closes the connection, so the server may notice that nobody waits.
-    pub async fn send<B: RequestBody>(
-        &self,
-        outgoing: Outgoing<'_>,
-        body: B,
-        mut map: HeaderMap,
-    ) -> Result<Reply, UpstreamError> {
+    pub async fn send<B: RequestBody>(&self, outgoing: Outgoing<'_>, body: B) -> Result<Reply, UpstreamError> {
         let for_switch = outgoing.purpose == Purpose::Switch;
         let is_repeatable = !for_switch && body.is_end_stream() && is_idempotent(outgoing.method);
         let mut sending = request::begin(&outgoing, body, self.spare.take());
         let mut fresh_only = for_switch;
+        let mut lines = FieldLines::default();
         let (mut connection, pool, answer) = loop {
             let (mut connection, pool) = self.connection(fresh_only).await?;
-            let fault = match connection.exchange(&mut sending, &outgoing, &self.spare, &mut map).await {
+            let fault = match connection.exchange(&mut sending, &outgoing, &self.spare, &mut lines).await {
                 Ok(answer) => break (connection, pool, answer),
                 Err(fault) => fault,
             };
@@ -123,7 +119,15 @@ impl Upstream {
         } else {
             (ReplyBody::new(&head, behind, connection, pool, upload), None)
         };
-        Ok(Reply { status: head.status, version: head.version, headers: map, body, tunnel })
+        Ok(Reply {
+            status: head.status,
+            version: head.version,
+            lines,
+            content_length: head.content_length,
+            is_chunked: head.is_chunked,
+            body,
+            tunnel,
+        })
     }
 
     /// An idle connection to the endpoint whose turn it is, or a new one; to another, if that one takes none.

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 
@@ -15,6 +14,7 @@ use super::head::Head;
 use super::ongoing::Ongoing;
 use super::pool::Pool;
 use crate::wire::body::{Decoder, Framing};
+use crate::wire::lines::FieldLines;
 
 /// What an upstream answered.
 pub struct Reply {
@@ -22,8 +22,12 @@ pub struct Reply {
     pub status: StatusCode,
     /// 1.1 or 1.0.
     pub version: Version,
-    /// The fields, as they came.
-    pub headers: HeaderMap,
+    /// The fields, as they came; those that frame the body are not among them.
+    pub lines: FieldLines,
+    /// What `Content-Length` said: of a response without a body, what it would be with one.
+    pub content_length: Option<u64>,
+    /// Whether the body came in chunks, which may have trailers behind them.
+    pub is_chunked: bool,
     /// The body, still coming.
     pub body: ReplyBody,
     /// The connection, if the status is 101.

@@ -86,6 +86,22 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && HOP_BY_HOP.contains(name)
 }
 
+/// Whether a field of this name, in any case, ends at each hop.
+#[must_use]
+pub fn is_hop_by_hop_name(name: &[u8]) -> bool {
+    matches!(name.len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && is_one_of(&HOP_BY_HOP, name)
+}
+
+/// Whether a field of this name is the message's own, and stays though `Connection` names it.
+#[must_use]
+pub fn is_protected_name(name: &[u8]) -> bool {
+    is_one_of(&PROTECTED, name)
+}
+
+fn is_one_of(names: &[HeaderName], name: &[u8]) -> bool {
+    names.iter().any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
+}
+
 const PROTECTED: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -204,6 +220,8 @@ mod tests {
     #[test]
     fn every_hop_by_hop_name_is_known_by_its_length() {
         assert!(HOP_BY_HOP.iter().all(is_hop_by_hop));
+        assert!(HOP_BY_HOP.iter().all(|name| is_hop_by_hop_name(name.as_str().to_ascii_uppercase().as_bytes())));
+        assert!(!is_hop_by_hop_name(b"content-length") && !is_hop_by_hop_name(b""));
     }
 
     #[test]

@@ -5,9 +5,8 @@ use std::cell::RefCell;
 use std::task::{Context, Waker};
 
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, HeaderMap};
 
-use super::fields;
+use super::lines::FieldLines;
 
 /// The mailbox of one client connection.
 #[derive(Debug, Default)]
@@ -21,22 +20,16 @@ const MOST_BYTES: usize = 64 * 1024;
 
 impl Interim {
     /// Puts a response in, and wakes the connection. Only 100 and 103 are passed on; any other ends here, as does what belongs
-    /// to the upstream's connection.
-    pub fn pass_on(&self, status: StatusCode, mut headers: HeaderMap) {
+    /// to the upstream's connection. What would frame a body must not be among the lines: there is none.
+    pub fn pass_on(&self, status: StatusCode, mut lines: FieldLines) {
         let status_line = match status.as_u16() {
             100 => "HTTP/1.1 100 Continue\r\n",
             103 => "HTTP/1.1 103 Early Hints\r\n",
             _ => return,
         };
-        fields::strip_hop_by_hop(&mut headers);
-        // It has no body, and says nothing of one.
-        headers.remove(CONTENT_LENGTH);
+        lines.strip_hop_by_hop(b"");
         let mut response = status_line.as_bytes().to_vec();
-        for (name, value) in &headers {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                response.extend_from_slice(part);
-            }
-        }
+        response.extend_from_slice(lines.as_bytes());
         response.extend_from_slice(b"\r\n");
         self.put(&response);
     }
@@ -76,16 +69,14 @@ impl Interim {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderName, HeaderValue};
-
     use super::*;
 
-    fn put(mailbox: &Interim, status: u16, fields: &[(&'static str, &'static str)]) {
-        let headers = fields
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect();
-        mailbox.pass_on(StatusCode::from_u16(status).expect("a status"), headers);
+    fn put(mailbox: &Interim, status: u16, fields: &[(&str, &str)]) {
+        let mut lines = FieldLines::default();
+        for (name, value) in fields {
+            lines.push(name.as_bytes(), value.as_bytes());
+        }
+        mailbox.pass_on(StatusCode::from_u16(status).expect("a status"), lines);
     }
 
     #[test]
@@ -94,8 +85,8 @@ mod tests {
         assert_eq!(mailbox.take(), None);
         put(&mailbox, 100, &[("connection", "x-hop"), ("x-hop", "1")]);
         put(&mailbox, 102, &[]);
-        put(&mailbox, 103, &[("link", "</a>"), ("content-length", "5")]);
-        let expected = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec();
+        put(&mailbox, 103, &[("Link", "</a>"), ("keep-alive", "5")]);
+        let expected = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".to_vec();
         assert_eq!(mailbox.take(), Some(expected));
         assert_eq!(mailbox.take(), None);
     }

@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod fields;
 pub mod head;
 pub mod interim;
+pub mod lines;
 pub mod path;
 pub mod problem;
 pub mod receiving;

@@ -20,7 +20,7 @@ use super::parse::Normal;
 use super::refusal::{Refusal, UpstreamFailure};
 use super::respond::Source;
 use super::worker::Local;
-use crate::upstream::{Outgoing, Purpose};
+use crate::upstream::{Outgoing, Purpose, Reply};
 use crate::wire::deadline::Deadline;
 
 use body::{ClientBody, ForwardedBody};
@@ -53,14 +53,16 @@ pub(super) async fn forward(
     // A client of HTTP/1.0 knows no interim responses.
     let interim = is_http_11.then_some(&client.interim);
     let fields = client.lines.take();
-    // The client's fields have been written out: their map is free for the response's.
-    let map = std::mem::take(&mut head.headers);
+    // The client's fields have been written out: their map is free for its next request's.
+    let mut map = std::mem::take(&mut head.headers);
+    map.clear();
+    *client.headers.borrow_mut() = map;
     let target = permit.target().or(head.uri.path_and_query()).map_or("/", PathAndQuery::as_str);
     let outgoing = Outgoing { method: &head.method, target, fields: &fields, purpose, interim };
     client.enter(Phase::Exchange);
     client.allow(if body_is_over { plan.timeouts.response_head } else { plan.timeouts.body });
     let sent = Instant::now();
-    let outcome = until(&client.deadline, upstream.send(outgoing, body, map)).await;
+    let outcome = until(&client.deadline, upstream.send(outgoing, body)).await;
     exchange.upstream_took(sent);
     // The buffer, for the next request.
     *client.lines.borrow_mut() = fields;
@@ -72,18 +74,23 @@ pub(super) async fn forward(
         Err(Overdue) if client.awaits_body.get() => return Err(Refusal::BodyTooSlow),
         Err(Overdue) => return Err(Refusal::Upstream(UpstreamFailure::TooSlow)),
     };
+    let status = reply.status;
     if let (Some(asked), Some(tunnel)) = (upgrade, reply.tunnel.take()) {
-        tunnel::accept(&asked, &mut reply.headers)?;
+        tunnel::accept(&asked, &mut reply)?;
         *client.tunnel.borrow_mut() = Some(tunnel);
         client.phase.set(Phase::Streaming);
         client.deadline.lift();
-        return Ok(response::new(reply.status, reply.headers, Source::Empty));
+    } else {
+        response::prepare(&mut reply);
+        client.enter(Phase::Streaming);
+        client.allow(plan.timeouts.body);
     }
-    response::prepare(&mut reply);
-    client.enter(Phase::Streaming);
-    client.allow(plan.timeouts.body);
-    let source = Source::Upstream { body: reply.body, patience: plan.timeouts.body, client: Rc::clone(client) };
-    Ok(response::new(reply.status, reply.headers, source))
+    let Reply { lines, content_length, body, .. } = reply;
+    let patience = plan.timeouts.body;
+    let source = Source::Upstream { lines, content_length, body, patience, client: Rc::clone(client) };
+    let mut response = Response::new(source);
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 /// The deadline is over.

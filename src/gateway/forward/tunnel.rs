@@ -1,11 +1,12 @@
 //! The one switch of protocols that keyward knows: to WebSocket (RFC 6455). Everything before the 101 is HTTP like any other;
 //! everything after it is bytes.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header;
 use http::{Method, Version};
 
 use crate::gateway::incoming::IncomingBody;
 use crate::gateway::refusal::{Refusal, UpstreamFailure};
+use crate::upstream::Reply;
 use crate::wire::fields;
 
 /// A client asked for WebSocket, and in the right way.
@@ -25,15 +26,15 @@ pub(super) fn asked_for(head: &http::request::Parts, body: &IncomingBody) -> Res
 }
 
 /// Checks that what the upstream switched to is what was asked for, and makes the 101 fit to be passed on.
-pub(super) fn accept(_asked: &Asked, headers: &mut HeaderMap) -> Result<(), Refusal> {
-    let is_websocket = fields::lists(headers, &header::UPGRADE, "websocket");
-    if !is_websocket || headers.contains_key(header::TRANSFER_ENCODING) {
+pub(super) fn accept(_asked: &Asked, reply: &mut Reply) -> Result<(), Refusal> {
+    if !reply.lines.lists(b"upgrade", b"websocket") || reply.is_chunked {
         return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched to another protocol than asked for")));
     }
-    fields::strip_hop_by_hop(headers);
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
+    reply.lines.strip_hop_by_hop(b"");
+    for (name, value) in
+        [(b"connection".as_slice(), b"upgrade".as_slice()), (b"upgrade", b"websocket"), (b"via", b"1.1 keyward")]
+    {
+        reply.lines.push(name, value);
+    }
     Ok(())
 }
