@@ -68,7 +68,7 @@ pub(super) fn finish(
         if lines.has_request_id() {
             lines.retain(|name| !name.eq_ignore_ascii_case(lines::X_REQUEST_ID));
         }
-        lines.push(lines::X_REQUEST_ID, exchange.id.as_str().as_bytes());
+        lines.push(lines::X_REQUEST_ID, exchange.id.as_bytes());
     } else {
         response.headers_mut().insert(X_REQUEST_ID, exchange.id.value());
     }

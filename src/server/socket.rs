@@ -40,6 +40,8 @@ pub(super) struct Socket {
     patience: Patience,
     /// Received, and of no message yet.
     held: Vec<u8>,
+    /// How much of it, from its start, has been looked at in vain.
+    looked_at: usize,
     /// The body that is under way.
     body: Option<Upload>,
     /// The client has sent its last byte.
@@ -103,8 +105,8 @@ const MOST_AHEAD: usize = 16 * 1024;
 /// How much of a body is read for nobody, so that the connection can be kept.
 const MOST_SKIPPED: usize = 64 * 1024;
 
-/// A head so short is read anew for each byte that comes.
-const SHORT: usize = 1024;
+/// More than a request line has beside its target.
+const BESIDE_THE_TARGET: usize = 64;
 
 impl Default for HeadRoom {
     fn default() -> Self {
@@ -119,7 +121,17 @@ impl Socket {
         limits: HeadLimits,
         patience: Patience,
     ) -> Self {
-        Self { stream, client, limits, patience, held: Vec::new(), body: None, is_over: false, interim: Vec::new() }
+        Self {
+            stream,
+            client,
+            limits,
+            patience,
+            held: Vec::new(),
+            looked_at: 0,
+            body: None,
+            is_over: false,
+            interim: Vec::new(),
+        }
     }
 
     pub(super) fn stream(&mut self) -> &mut ClientStream {
@@ -139,14 +151,13 @@ impl Socket {
 
     /// Reads the next head. The body before it must have been read to its end.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, room: &mut HeadRoom) -> Poll<Next> {
-        // Whether what is held has to be looked at anew.
-        let mut has_news = self.client.phase.get() != Phase::Head;
         loop {
-            if has_news && !self.held.is_empty() {
+            if self.has_news() {
                 let held = std::mem::take(&mut self.held);
                 if let Some(next) = self.look(&held, &mut room.lines) {
                     return Poll::Ready(next);
                 }
+                self.looked_at = held.len();
                 self.held = held;
             }
             if self.is_over {
@@ -163,28 +174,33 @@ impl Socket {
             }
             let new = buf.filled();
             self.is_over = new.is_empty();
-            if self.held.is_empty() {
+            if self.held.is_empty() && !new.is_empty() {
                 if let Some(next) = self.look(new, &mut room.lines) {
                     return Poll::Ready(next);
                 }
-                has_news = false;
-            } else {
-                // No head ends without a line feed, so a long one that comes in bits is not read anew for each.
-                has_news = self.held.len() < SHORT
-                    || self.held.len() + new.len() > self.limits.bytes
-                    || memchr::memchr(b'\n', new).is_some();
+                self.looked_at = new.len();
             }
             self.held.extend_from_slice(new);
         }
     }
 
+    /// Whether what is held has to be looked at again. No head ends without a line feed, so a long line that comes in bits is
+    /// looked at only when it has doubled or passed a limit, for what is wrong with it already.
+    fn has_news(&self) -> bool {
+        let HeadLimits { bytes, target, .. } = self.limits;
+        let new = self.held.get(self.looked_at..).unwrap_or_default();
+        let has_passed = |limit: usize| self.looked_at <= limit && limit < self.held.len();
+        new.len() >= self.looked_at.max(1)
+            || memchr::memchr(b'\n', new).is_some()
+            || has_passed(bytes)
+            || has_passed(target.saturating_add(BESIDE_THE_TARGET))
+    }
+
     /// Looks whether `input` begins with a whole head. If so, what is behind it is kept; if not, nothing is.
     fn look(&mut self, input: &[u8], lines: &mut Vec<FieldLine>) -> Option<Next> {
-        if input.is_empty() {
-            return None;
-        }
         match examine(input, self.limits, lines) {
             Ok(Some(head)) => {
+                self.looked_at = 0;
                 self.client.phase.set(Phase::Exchange);
                 self.client.deadline.lift();
                 let (bytes, behind) = input.split_at_checked(head.length).unwrap_or((input, &[]));
@@ -216,6 +232,7 @@ impl Socket {
         self.client.phase.set(Phase::Exchange);
         self.client.deadline.lift();
         self.held = Vec::new();
+        self.looked_at = 0;
         Next::Refused(fault)
     }
 

@@ -118,9 +118,6 @@ pub enum ExchangeFault {
     /// Its status is none.
     #[error("the response has no valid status")]
     Status,
-    /// A field of it has a name or a value that none may have.
-    #[error("the response has a malformed field")]
-    Field,
     /// Its head is longer than is read.
     #[error("the head of the response is too large")]
     HeadTooLarge,

@@ -9,6 +9,12 @@ use std::net::Ipv6Addr;
 /// servers could read in two ways is refused (cf. CVE-2025-47912).
 #[must_use]
 pub fn host_of(authority: &[u8]) -> Option<&str> {
+    std::str::from_utf8(host_in(authority)?).ok()
+}
+
+/// As [`host_of`], in bytes, all of which are ASCII.
+#[must_use]
+pub fn host_in(authority: &[u8]) -> Option<&[u8]> {
     let host_length = if authority.starts_with(b"[") {
         let end = authority.iter().position(|&byte| byte == b']')?;
         std::str::from_utf8(authority.get(1..end)?).ok()?.parse::<Ipv6Addr>().ok()?;
@@ -23,22 +29,50 @@ pub fn host_of(authority: &[u8]) -> Option<&str> {
         [b':', digits @ ..] => is_port(digits),
         _ => false,
     };
-    if has_good_port { std::str::from_utf8(host).ok() } else { None }
+    has_good_port.then_some(host)
 }
 
 /// Labels of letters, digits, `-` and `_`, none of them empty; one trailing dot is the root.
 fn is_name(host: &[u8]) -> bool {
     let labels = host.strip_suffix(b".").unwrap_or(host);
-    let mut before = b'.';
+    let mut before = LabelByte::Dot;
     for &byte in labels {
-        let is_good = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || byte == b'.' && before != b'.';
-        if !is_good {
+        // A table: this is asked of every byte of every `Host`.
+        #[expect(clippy::indexing_slicing, reason = "a byte indexes a table of 256")]
+        let kind = LABEL_BYTES[byte as usize];
+        if kind == LabelByte::Bad || kind == LabelByte::Dot && before == LabelByte::Dot {
             return false;
         }
-        before = byte;
+        before = kind;
     }
-    before != b'.' && labels.len() <= 253
+    before != LabelByte::Dot && labels.len() <= 253
 }
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LabelByte {
+    Bad,
+    Good,
+    Dot,
+}
+
+static LABEL_BYTES: [LabelByte; 256] = {
+    let mut table = [LabelByte::Bad; 256];
+    let mut byte = 0_u8;
+    loop {
+        #[expect(clippy::indexing_slicing, reason = "a byte indexes a table of 256, and at compile time")]
+        let entry = &mut table[byte as usize];
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            *entry = LabelByte::Good;
+        } else if byte == b'.' {
+            *entry = LabelByte::Dot;
+        }
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// 1 to 65535, without a sign and without more digits than that takes.
 fn is_port(digits: &[u8]) -> bool {

@@ -7,7 +7,7 @@
 use http::{StatusCode, Version};
 use memchr::memchr2;
 
-use super::authority::host_of;
+use super::authority::host_in;
 use super::body::Framing;
 use super::chunks::{is_field_value, is_token};
 
@@ -254,7 +254,7 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), HeadFault> {
             let rest = strip_scheme(target).ok_or(HeadFault::Target)?;
             let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
             let (authority, path) = rest.split_at(end);
-            host_of(authority).ok_or(HeadFault::Target)?;
+            host_in(authority).ok_or(HeadFault::Target)?;
             path
         }
     };
@@ -337,7 +337,7 @@ impl Message {
             2 if name.eq_ignore_ascii_case(b"te") => self.takes_trailers |= has_option(value, b"trailers"),
             4 if name.eq_ignore_ascii_case(b"host") => {
                 self.hosts += 1;
-                host_of(value).ok_or(HeadFault::Host)?;
+                host_in(value).ok_or(HeadFault::Host)?;
             }
             // A server ignores it from a client that speaks HTTP/1.0 (RFC 9110, section 10.1.1).
             6 if name.eq_ignore_ascii_case(b"expect") && self.version == Version::HTTP_11 => {

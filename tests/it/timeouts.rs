@@ -60,6 +60,29 @@ fn a_client_that_drips_its_head_is_cut() {
     panic!("still open");
 }
 
+/// What is too long already is told then, though its line never ends and comes in bits.
+#[test]
+fn a_line_without_an_end_is_refused_when_it_is_too_long() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    for (start, limit, status) in
+        [("GET /public/", 16 * 1024, 414), ("GET /public/x HTTP/1.1\r\nHost: a.example\r\nX-A: ", 32 * 1024, 431)]
+    {
+        for step in [100, 1000, 5000] {
+            let mut client = world.client();
+            client.send(start);
+            let mut sent = start.len();
+            while sent <= limit + 200 {
+                client.send("a".repeat(step));
+                sent += step;
+            }
+            let (answer, _) = client.final_response("GET").expect("a refusal, and no wait for more");
+            assert_eq!(answer.status, status, "in steps of {step}");
+        }
+    }
+    assert!(upstream.take().heads.is_empty());
+}
+
 #[test]
 fn an_idle_connection_is_closed() {
     let upstream = Upstream::start();

@@ -27,7 +27,7 @@ pub(super) fn write_fields(
     lines.clear();
     lines.extend_from_slice(permit.identity());
     if let Some(name) = &plan.identity.request_id {
-        line(lines, name, exchange.id.as_str().as_bytes());
+        line(lines, name, exchange.id.as_bytes());
     }
     let empty = HeaderValue::from_static("");
     let host = head.headers.get(header::HOST).unwrap_or(&empty);
