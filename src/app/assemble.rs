@@ -61,6 +61,12 @@ pub(super) struct Parts {
     pub(super) revocations: Arc<Timings>,
 }
 
+/// What makes tokens, and knows those that it made.
+pub(super) struct TokenKeys {
+    pub(super) signed: SignedTokens,
+    opaque: OpaqueTokens,
+}
+
 /// The store that is configured.
 #[derive(Clone)]
 pub(super) enum OpenStore {
@@ -187,7 +193,7 @@ impl Parts {
             hashing: Arc::new(hashing),
             cache,
             signed: Arc::new(signed),
-            opaque: Arc::new(OpaqueTokens::new([&keys.pepper.opaque_key()])),
+            opaque: Arc::new(OpaqueTokens::new(&keys.macs)),
             pepper: Arc::new(keys.pepper),
             look_up,
             change,
@@ -195,19 +201,21 @@ impl Parts {
         })
     }
 
-    /// Reads the signing keys again, without using them yet.
-    pub(super) fn reread_keys(&self, config: &Config) -> Result<SignedTokens, String> {
+    /// Reads the keys of tokens again, without using them yet.
+    pub(super) fn reread_keys(&self, config: &Config) -> Result<TokenKeys, String> {
         let keys = open_keys(config, KeyDirectory::reopen)?;
         if keys.pepper.fingerprint().expose() != self.pepper.fingerprint().expose() {
             return Err(format!("{}: the pepper has changed; that takes a new store", config.keys.directory.display()));
         }
-        signed_tokens(config, keys.signing)
+        let opaque = OpaqueTokens::new(&keys.macs);
+        Ok(TokenKeys { signed: signed_tokens(config, keys.signing)?, opaque })
     }
 
-    /// A key that was added signs from now on; one that was removed is no longer accepted.
-    pub(super) fn replace_keys(&self, signed: SignedTokens) {
-        self.signed.replace(signed);
-        // What an absent key once signed may still be remembered.
+    /// A key that was added makes tokens from now on; those of one that was removed are no longer accepted.
+    pub(super) fn replace_keys(&self, keys: TokenKeys) {
+        self.signed.replace(keys.signed);
+        self.opaque.replace(keys.opaque);
+        // What an absent key once made may still be remembered.
         self.cache.invalidate_all();
     }
 

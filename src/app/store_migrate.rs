@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::store::key_directory::KeyDirectory;
 use crate::store::redis::presence::presence;
+use crate::tokens::keyring::SecretBytes;
 use crate::tokens::migration::{self, Migration, Ports, Side, Step};
 
 /// Copies, and compares.
@@ -38,13 +39,20 @@ pub(super) fn migrate(from: &Config, to: &Config, step: &mut dyn FnMut(Step)) ->
 /// The keys, which must be the same: what one store holds is of no use under others.
 fn same_keys(from: &Config, to: &Config) -> Result<KeyDirectory, String> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
-    // No algorithms: nothing is to be made here.
+    // No algorithms: no signing key is to be made here.
     let open = |config: &Config| {
         KeyDirectory::reopen(&config.keys.directory, &[], now).map_err(|fault| format!("[keys] directory: {fault}"))
     };
     let (ours, theirs) = (open(from)?, open(to)?);
     if ours.pepper.fingerprint().expose() != theirs.pepper.fingerprint().expose() {
         return Err("the two configurations have different [keys]: no token would be found in the target".to_owned());
+    }
+    let has_mac = |key: &SecretBytes| theirs.macs.iter().any(|other| other.expose() == key.expose());
+    if !ours.macs.iter().all(has_mac) {
+        return Err(format!(
+            "{}: a mac-….key of the source is missing: opaque tokens that were made with it would be refused",
+            to.keys.directory.display()
+        ));
     }
     let is_there = |kid: &str, material: &[u8]| {
         theirs.signing.iter().any(|(other, _, theirs)| other == kid && theirs.expose() == material)

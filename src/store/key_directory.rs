@@ -1,9 +1,14 @@
 //! The directory of the fleet's secrets: made on first start, readable by its owner only.
 //!
 //! * `pepper.key`: 64 hexadecimal digits.
+//! * `mac-<name>.key`: 64 hexadecimal digits under which opaque tokens are told from made-up ones. The one whose name sorts last
+//!   makes tokens; each of the others still tells its own. The first is `mac-1.key`, derived from the pepper: keys that were made
+//!   before there were such files stay good, and two instances that start at once on a new directory write the same.
 //! * `jwt-<kid>.key`: a signing key. `<kid>` begins with the algorithm and goes on with the time of making, as in
 //!   `hs256-20270625T100000Z-1a2b3c4d`, so the newest of an algorithm sorts last, and signs. HS256: 64 hexadecimal digits or
-//!   more; the others: PKCS#8 as PEM. A key is rotated by adding one, and retired by removing it once its tokens are gone.
+//!   more; the others: PKCS#8 as PEM.
+//!
+//! A key is rotated by adding one, and retired by removing it once its tokens are gone.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -21,6 +26,8 @@ use crate::tokens::signed::{KeyMaterial, SigningAlgorithm};
 pub struct KeyDirectory {
     /// The pepper.
     pub pepper: Pepper,
+    /// The keys of opaque tokens' MACs, the one that makes tokens first; at least one.
+    pub macs: Vec<SecretBytes>,
     /// The signing keys by `kid`.
     pub signing: Vec<(String, SigningAlgorithm, KeyMaterial)>,
 }
@@ -47,7 +54,8 @@ pub enum KeyDirectoryError {
 }
 
 impl KeyDirectory {
-    /// Reads the directory; makes it, the pepper and a signing key for each of `algorithms`, where they are missing.
+    /// Reads the directory; makes it, the pepper, the first MAC key and a signing key for each of `algorithms`, where they are
+    /// missing.
     ///
     /// # Errors
     ///
@@ -65,12 +73,14 @@ impl KeyDirectory {
             let fault = format!("can be written by others (mode {:03o}); chmod 700 it", mode & 0o777);
             return Err(KeyDirectoryError::Malformed { path: directory.to_owned(), fault });
         }
-        let mut signing = Vec::new();
+        let (mut signing, mut macs) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(directory).map_err(files(directory))? {
             let path = entry.map_err(files(directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if let Some(kid) = name.strip_prefix("jwt-").and_then(|name| name.strip_suffix(".key")) {
                 signing.push(read_signing(&path, kid)?);
+            } else if let Some(name) = name.strip_prefix("mac-").and_then(|name| name.strip_suffix(".key")) {
+                macs.push((name.to_owned(), SecretBytes::new(read_secret(&path)?)));
             }
         }
         let pepper_path = directory.join("pepper.key");
@@ -84,6 +94,13 @@ impl KeyDirectory {
         }
         // Read back also when it was just made: of two that start at once, one made it and both use it.
         let pepper = Pepper::new(SecretBytes::new(read_secret(&pepper_path)?));
+        if macs.is_empty() {
+            let path = directory.join("mac-1.key");
+            let text = SecretText::hex(pepper.opaque_key().expose());
+            write_new(&path, &text.0).map_err(files(&path))?;
+            macs.push((String::new(), SecretBytes::new(read_secret(&path)?)));
+        }
+        macs.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
         for algorithm in algorithms {
             if !signing.iter().any(|(_, known, _)| known == algorithm) {
                 let path = directory.join(format!("jwt-{}.key", new_kid(*algorithm, now).map_err(files(directory))?));
@@ -92,7 +109,7 @@ impl KeyDirectory {
                 signing.push(read_signing(&path, kid.unwrap_or_default())?);
             }
         }
-        Ok(Self { pepper, signing })
+        Ok(Self { pepper, macs: macs.into_iter().map(|(_, key)| key).collect(), signing })
     }
 }
 
@@ -255,6 +272,33 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(fs::metadata(&directory).expect("metadata").permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn the_mac_key_that_sorts_last_makes_and_the_first_is_that_of_a_directory_without_one() {
+        let room = tempfile::tempdir().expect("a directory");
+        let macs = || {
+            let keys = open(room.path(), &[]).expect("opened");
+            keys.macs.iter().map(|key| *key.expose()).collect::<Vec<_>>()
+        };
+        let first = macs();
+        let pepper = open(room.path(), &[]).expect("opened").pepper;
+        assert_eq!(first, [*pepper.opaque_key().expose()]);
+        let add = |name: &str, digit: &str| {
+            let path = room.path().join(name);
+            fs::write(&path, format!("{}\n", digit.repeat(64))).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
+        };
+        add("mac-20270625T100000Z.key", "2");
+        assert_eq!(macs(), [[0x22; 32], first[0]]);
+        // One that verifies before it makes.
+        add("mac-0-next.key", "3");
+        assert_eq!(macs(), [[0x22; 32], first[0], [0x33; 32]]);
+        fs::remove_file(room.path().join("mac-1.key")).expect("removed");
+        assert_eq!(macs(), [[0x22; 32], [0x33; 32]], "what was retired is not made anew");
+        fs::write(room.path().join("mac-0-next.key"), "canary").expect("written");
+        let fault = open(room.path(), &[]).err().expect("refused");
+        assert!(fault.contains("mac-0-next.key: is not 64 hexadecimal digits") && !fault.contains("canary"), "{fault}");
     }
 
     #[test]

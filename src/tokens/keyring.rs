@@ -76,7 +76,7 @@ impl Pepper {
         derive(&self.secret, b"keyward record seal v1")
     }
 
-    /// The key under which opaque tokens are told from made-up ones.
+    /// The first key under which opaque tokens are told from made-up ones; those that follow it owe nothing to the pepper.
     #[must_use]
     pub fn opaque_key(&self) -> SecretBytes {
         derive(&self.secret, b"keyward opaque token mac v1")

@@ -6,7 +6,7 @@
 //! | `agent-tokens` | `sk_agt_` | hexadecimal | 48 characters, 192 bits | 16 characters | `sk_agt_[0-9a-f]{64}` |
 //! | `accounts` | `rst_` | base 36 | 26 characters, 134 bits | 13 characters | `rst_[0-9a-z]{39}` |
 //!
-//! The MAC is the first 64 bits of HMAC-SHA-256 under a key derived from the pepper, over purpose, prefix and random characters,
+//! The MAC is the first 64 bits of HMAC-SHA-256 under a key of its own, over purpose, prefix and random characters,
 //! written as a number of fixed width, most significant digit first. It is not what makes a token good, its record is: it
 //! is there so that a made-up token is refused without asking the store. Who guesses one of 2^64 has cost us one read.
 //!
@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::{hmac, rand};
 use subtle::ConstantTimeEq;
 
@@ -69,8 +70,8 @@ pub const JWT_BEGINS: &str = "ey";
 
 /// Makes opaque tokens, and tells made-up ones.
 pub struct OpaqueTokens {
-    /// The first one makes; each of them verifies.
-    keys: Vec<hmac::Key>,
+    /// The first one makes; each of them verifies. Replaced as a whole: they are read at every check and change once a year.
+    keys: ArcSwap<Vec<hmac::Key>>,
 }
 
 /// The system gave no random bytes.
@@ -169,10 +170,16 @@ impl Form<'_> {
 }
 
 impl OpaqueTokens {
-    /// Of the keys that [`Pepper::opaque_key`](super::keyring::Pepper::opaque_key) derives, the present pepper's first.
+    /// The present key first, then those that are retired: their tokens are still known.
     #[must_use]
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a SecretBytes>) -> Self {
-        Self { keys: keys.into_iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.expose())).collect() }
+        let keys = keys.into_iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.expose())).collect();
+        Self { keys: ArcSwap::from_pointee(keys) }
+    }
+
+    /// Takes the keys of `other` in the place of its own: tokens of a key that is gone are made-up ones from now on.
+    pub fn replace(&self, other: Self) {
+        self.keys.store(other.keys.into_inner());
     }
 
     /// Makes a token.
@@ -181,7 +188,8 @@ impl OpaqueTokens {
     ///
     /// When the system gives no random bytes.
     pub fn mint(&self, format: &OpaqueFormat) -> Result<RawToken, NoRandomness> {
-        let key = self.keys.first().ok_or(NoRandomness)?;
+        let keys = self.keys.load();
+        let key = keys.first().ok_or(NoRandomness)?;
         let mut token = Vec::with_capacity(format.token_length());
         token.extend_from_slice(format.prefix.as_bytes());
         let base = u8::try_from(format.alphabet.digits().len()).unwrap_or(u8::MAX);
@@ -206,6 +214,7 @@ impl OpaqueTokens {
     pub fn verify(&self, format: &OpaqueFormat, token: &[u8]) -> bool {
         let Some((random, claimed)) = format.parts(token) else { return false };
         self.keys
+            .load()
             .iter()
             .fold(subtle::Choice::from(0), |found, key| found | mac(key, format, random).ct_eq(claimed))
             .into()
@@ -330,6 +339,9 @@ mod tests {
         assert!(rotated.verify(&format, before.expose().as_bytes()));
         let after = rotated.mint(&format).expect("random bytes");
         assert!(!OpaqueTokens::new([&old]).verify(&format, after.expose().as_bytes()));
+        rotated.replace(OpaqueTokens::new([&new]));
+        assert!(!rotated.verify(&format, before.expose().as_bytes()), "its key is gone");
+        assert!(rotated.verify(&format, after.expose().as_bytes()));
     }
 
     #[test]

@@ -33,13 +33,13 @@ impl Process {
             return Err(format!("{} cannot change while keyward runs: restart it", fixed.join(", ")));
         }
         let listeners = bind_all(&config, &self.acceptors)?;
-        let signed = self.parts.reread_keys(&config)?;
+        let keys = self.parts.reread_keys(&config)?;
         let issuers = self.issuers.prepare(&config, &self.parts.pepper)?;
-        let plan = assemble::plan(&config, &signed, issuers.set())?;
+        let plan = assemble::plan(&config, &keys.signed, issuers.set())?;
 
         self.parts.store.reload(&config)?;
         self.listen(listeners)?;
-        self.parts.replace_keys(signed);
+        self.parts.replace_keys(keys);
         self.acceptors.retain(|address, acceptor| {
             let stays = config.listeners.iter().any(|listener| listener.address == *address);
             if !stays {

@@ -1,13 +1,15 @@
 //! The life of a credential through all four faces and over both stores, and the wrong kind of credential at every door.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::accounts::{House, bearer, field};
 use super::platform::{Platform, answered};
 use crate::support::redis::RedisServer;
-use crate::support::{Person, Request, World, json as body_of};
+use crate::support::{Person, Request, World, eventually, json as body_of};
 
 /// A keyward with all four faces, and its store.
 struct Site {
@@ -83,6 +85,7 @@ over_both_stores! {
     people_and_their_keys_are_refused_at_every_other_door;
     nothing_that_opens_anything_is_at_rest;
     no_password_login_or_key_of_a_person_is_at_rest;
+    a_mac_key_is_rotated_and_its_tokens_live_until_it_is_removed;
     of_a_hundred_registrations_of_one_name_one_wins;
 }
 
@@ -318,6 +321,47 @@ fn no_password_login_or_key_of_a_person_is_at_rest(site: &Site) {
     assert_eq!(platform.call("DELETE", &format!("/v1/auth/api-keys/{id}"), &session, "").status, 204);
     let passwords = ["correct horse", "a password that is wrong"].map(str::to_owned);
     at_rest(site, &[session, key, revoked].into_iter().chain(passwords).collect::<Vec<_>>());
+}
+
+/// DESIGN, section 3: a current key and retired ones that still verify.
+fn a_mac_key_is_rotated_and_its_tokens_live_until_it_is_removed(site: &Site) {
+    let (house, world) = (&site.house, &site.platform().world);
+    let keys = world.folder().join("keys");
+    let reload = || {
+        let before = world.metric("keyward_config_reloads_total", "outcome=\"done\"");
+        world.signal(Signal::HUP);
+        let is_done = || world.metric("keyward_config_reloads_total", "outcome=\"done\"") > before;
+        assert!(eventually(is_done), "{}", world.output());
+    };
+    let session = house.session("hershel");
+    // One of each format, each with a route that it opens. The agent's key is renewed by the next call.
+    let make = |agent: String| {
+        [(site.tenant_key("acme").0, "/api/v1/acme/x"), (agent, "/agents/x"), (house.key(&session).0, "/v1/me/x")]
+    };
+    let statuses = |tokens: &[(String, &str)]| {
+        tokens.iter().map(|(token, route)| house.get(route, &bearer(token))).collect::<Vec<_>>()
+    };
+    let old = make(site.agent_key());
+    assert_eq!(statuses(&old), [200; 3]);
+
+    let file = keys.join("mac-20270625T100000Z.key");
+    std::fs::write(&file, "5e".repeat(32)).expect("a key can be written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    reload();
+    assert_eq!(statuses(&old), [200; 3], "the retired key still verifies");
+    // Bob's: Alice's own has to stay.
+    let bob = site.platform().bob();
+    let new = make(text(&answered(&site.platform().call("POST", ME, &bob, ""), 200), "token"));
+    assert_eq!(statuses(&new), [200; 3]);
+
+    std::fs::rename(keys.join("mac-1.key"), world.folder().join("away")).expect("moved");
+    reload();
+    assert_eq!(statuses(&old), [401; 3], "a key that is removed ends its tokens");
+    assert_eq!(statuses(&new), [200; 3], "which were made with the new one");
+    // Their records are there, so nothing but the key was missing.
+    std::fs::rename(world.folder().join("away"), keys.join("mac-1.key")).expect("moved back");
+    reload();
+    assert_eq!((statuses(&old), statuses(&new)), (vec![200; 3], vec![200; 3]));
 }
 
 /// The statuses of so many calls at once.
