@@ -1,5 +1,6 @@
 //! From a configuration to parts: every translation from what was configured to what a part takes is here.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::telemetry::metrics::Timings;
 use crate::tokens::accounts::{
     AccountParts, AccountStore, AccountTerms, AccountsService, Counters, Enrolment, HashingCost, HashingPool,
-    MemoryCounters, hashing,
+    MemoryCounters, ThrottleLimits, hashing,
 };
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     pub(super) signed: Arc<SignedTokens>,
     opaque: Arc<OpaqueTokens>,
     hashing: Arc<HashingPool>,
+    limits: ThrottleLimits,
     counters: Arc<dyn Counters>,
     pub(super) pepper: Arc<Pepper>,
     /// How long one look-up may take.
@@ -185,12 +187,15 @@ impl Parts {
             // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
             Some(redis) => (redis.read_timeout, config.store.timeout + cache.lease().bound() + FLEET_SLACK),
         };
-        let hashing = HashingPool::start(hashing::default_threads(), hashing::QUEUE, HashingCost::OWASP)
+        let threads = NonZeroUsize::new(config.logins.hashing_threads).unwrap_or_else(hashing::default_threads);
+        let queue = NonZeroUsize::new(config.logins.hashing_queue).unwrap_or(NonZeroUsize::MIN);
+        let hashing = HashingPool::start(threads, queue, HashingCost::OWASP)
             .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
         Ok(Self {
             counters: store.counters(),
             store,
             hashing: Arc::new(hashing),
+            limits: throttle_limits(&config.logins),
             cache,
             signed: Arc::new(signed),
             opaque: Arc::new(OpaqueTokens::new(&keys.macs)),
@@ -240,6 +245,7 @@ impl Parts {
             opaque: Arc::clone(&self.opaque),
             pepper: Arc::clone(&self.pepper),
             hashing: Arc::clone(&self.hashing),
+            limits: self.limits,
             deadline: self.change,
         })
     }
@@ -288,6 +294,18 @@ pub(super) fn redis_settings(config: &Config) -> Result<RedisSettings, String> {
             change: config.store.timeout,
         },
     })
+}
+
+fn throttle_limits(logins: &config::Logins) -> ThrottleLimits {
+    ThrottleLimits {
+        window: logins.window,
+        of_pair: logins.failures,
+        of_address: logins.failures_per_address,
+        suspect_from: logins.suspect_from,
+        of_stranger: logins.failures_of_strangers,
+        registration_window: logins.registration_window,
+        registrations: logins.registrations_per_address,
+    }
 }
 
 type OpenKeys = fn(&Path, &[SigningAlgorithm], Timestamp) -> Result<KeyDirectory, KeyDirectoryError>;

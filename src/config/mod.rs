@@ -52,8 +52,8 @@ pub use net::{Endpoint, IpNet};
 pub use pattern::{HostPattern, PathPattern, Segment};
 pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream};
 pub use settings::{
-    AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, OnOutage, RedisStore, Secret, Server, Store, StoreKind,
-    Timeouts, Topology,
+    AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, OnOutage, RedisStore, Secret, Server, Store,
+    StoreKind, Timeouts, Topology,
 };
 pub use units::{ByteSize, TimeSpan};
 
@@ -82,6 +82,8 @@ pub struct Config {
     pub log: Log,
     /// `[limits]`: bounds of what clients can make us hold.
     pub limits: Limits,
+    /// `[logins]`: what passwords may cost us, and how often they may be tried.
+    pub logins: Logins,
     /// `[timeouts]`: how long we wait for others.
     pub timeouts: Timeouts,
     /// `[identity_headers]`: how the upstream learns who a request is.

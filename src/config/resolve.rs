@@ -37,6 +37,7 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
         keys,
         log: settings::log(root.table("log")),
         limits: settings::limits(root.table("limits")),
+        logins: settings::logins(root.table("logins")),
         timeouts: settings::timeouts(root.table("timeouts")),
         identity_headers: identity::headers(root.table("identity_headers")),
         issuers: issuers.objects,

@@ -223,6 +223,30 @@ pub struct Limits {
     pub cached_tokens: usize,
 }
 
+/// `[logins]`: what passwords may cost us, and how often they may be tried; for all token APIs of the style `accounts` together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logins {
+    /// Threads that hash passwords, 0 to 64, each with some 19 MiB while it does; 0: half as many as cores, at least one.
+    /// Default 0.
+    pub hashing_threads: usize,
+    /// How many passwords may wait for a thread, 1 to 10000. Default 64.
+    pub hashing_queue: usize,
+    /// How long failures count, 1m to 24h. Default 15m.
+    pub window: Duration,
+    /// Failures for one account from one address, 1 to 1000. Default 5.
+    pub failures: u32,
+    /// Failures from one address, whatever the account, 1 to 1000000. Default 50.
+    pub failures_per_address: u32,
+    /// Failures for one account from everywhere, from which on strangers are slowed, 1 to 1000000. Default 50.
+    pub suspect_from: u32,
+    /// What a stranger then has in the place of `failures`, if that is more, 1 to 1000. Default 1.
+    pub failures_of_strangers: u32,
+    /// How long registrations count, 1m to 24h. Default 1h.
+    pub registration_window: Duration,
+    /// Registrations from one address, 1 to 1000000. Default 20.
+    pub registrations_per_address: u32,
+}
+
 /// `[timeouts]`: how long we wait for others; each 10ms to 1h.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -310,6 +334,22 @@ impl Default for Limits {
             token: 8 * 1024,
             connections: 0,
             cached_tokens: 1_000_000,
+        }
+    }
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self {
+            hashing_threads: 0,
+            hashing_queue: 64,
+            window: Duration::from_secs(15 * 60),
+            failures: 5,
+            failures_per_address: 50,
+            suspect_from: 50,
+            failures_of_strangers: 1,
+            registration_window: Duration::from_secs(3600),
+            registrations_per_address: 20,
         }
     }
 }

@@ -18,4 +18,4 @@ pub use hashing::HashingPool;
 pub use password_hash::{HashingCost, PasswordHash};
 pub use service::{AccountParts, AccountTerms, AccountsService, Enrolment};
 pub use store::AccountStore;
-pub use throttle::ClientGroup;
+pub use throttle::{ClientGroup, ThrottleLimits};

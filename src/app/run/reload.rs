@@ -129,6 +129,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("[store], but for passwords and certificates", without_secrets(&old.store) != without_secrets(&new.store)),
         ("[keys]", old.keys != new.keys),
+        ("[logins]", old.logins != new.logins),
         ("[admin]", old.admin != new.admin),
         ("[server] workers and pin", (old.server.workers, old.server.pin) != (new.server.workers, new.server.pin)),
         ("[limits] connections", old.limits.connections != new.limits.connections),

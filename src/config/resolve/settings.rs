@@ -1,4 +1,4 @@
-//! Validates what there is once: `[server]`, `[admin]`, `[keys]`, `[log]`, `[limits]`, `[timeouts]`.
+//! Validates what there is once: `[server]`, `[admin]`, `[keys]`, `[log]`, `[limits]`, `[logins]`, `[timeouts]`.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use super::listeners::clash;
 use crate::config::Listener;
 use crate::config::fault::Findings;
 use crate::config::section::{Placed, Section};
-use crate::config::settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Server, Timeouts};
+use crate::config::settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, Server, Timeouts};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -101,6 +101,33 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
         token: section.take_size("token", default.token, 256..=MIB),
         connections: section.take_integer("connections", default.connections, 0..=10_000_000),
         cached_tokens: section.take_integer("cached_tokens", default.cached_tokens, 0..=100_000_000),
+    }
+}
+
+pub(super) fn logins(mut section: Section<'_>) -> Logins {
+    let default = Logins::default();
+    let window = seconds(60, 24 * 3600);
+    let hashing_threads = section.take_integer("hashing_threads", default.hashing_threads, 0..=64);
+    let hashing_queue = section.take_integer("hashing_queue", default.hashing_queue, 1..=10_000);
+    let mut count = |key, default: u32, most| {
+        let taken = section.take_integer(key, usize::try_from(default).unwrap_or(usize::MAX), 1..=most);
+        u32::try_from(taken).unwrap_or(u32::MAX)
+    };
+    let failures = count("failures", default.failures, 1000);
+    let failures_per_address = count("failures_per_address", default.failures_per_address, 1_000_000);
+    let suspect_from = count("suspect_from", default.suspect_from, 1_000_000);
+    let failures_of_strangers = count("failures_of_strangers", default.failures_of_strangers, 1000);
+    let registrations_per_address = count("registrations_per_address", default.registrations_per_address, 1_000_000);
+    Logins {
+        hashing_threads,
+        hashing_queue,
+        window: section.take_duration("window", default.window, window.clone()),
+        failures,
+        failures_per_address,
+        suspect_from,
+        failures_of_strangers,
+        registration_window: section.take_duration("registration_window", default.registration_window, window),
+        registrations_per_address,
     }
 }
 

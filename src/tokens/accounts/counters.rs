@@ -79,8 +79,8 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How many members of one group are remembered.
 pub const MOST_REMEMBERED: usize = 32;
 
-/// How many counters there are in memory at most, some 100 bytes each; the oldest is forgotten first. The hashing pool does
-/// not do as many logins in a quarter of an hour, and what is refused makes no counter.
+/// How many counters there are in memory at most, some 100 bytes each; the oldest is forgotten first. A hashing pool
+/// of one or two threads does not do as many logins in a quarter of an hour, and what is refused makes no counter.
 const MOST_COUNTERS: usize = 200_000;
 
 /// How many groups.

@@ -21,9 +21,6 @@ use crate::domain::{NewPassword, Password};
 #[cfg(test)]
 mod tests;
 
-/// How many computations wait at most: with two threads, the last of them for some 0.7 s.
-pub const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
-
 /// How long idle threads keep their memory.
 const KEEP_ARENA: Duration = Duration::from_secs(10);
 
@@ -56,7 +53,8 @@ enum Work {
 }
 
 impl HashingPool {
-    /// Starts `threads` threads; [`default_threads`] is a good number.
+    /// Starts `threads` threads; [`default_threads`] is a good number. Behind a `queue` of 64 the last waits some 0.7 s for two
+    /// threads.
     ///
     /// # Errors
     ///

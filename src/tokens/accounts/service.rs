@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::hashing::HashingPool;
 use super::password_hash::PasswordHash;
 use super::store::{AccountStore, Credentials, Registered, SessionOpening};
-use super::throttle::{ClientGroup, Throttle, TooMany, Try};
+use super::throttle::{ClientGroup, Throttle, ThrottleLimits, TooMany, Try};
 use crate::domain::{
     Account, AccountId, NewPassword, Password, RawToken, Record, RecordKind, RecordSort, Timestamp, TokenDigest,
     TokenId, Username,
@@ -74,6 +74,8 @@ pub struct AccountParts {
     pub pepper: Arc<Pepper>,
     /// Hashes passwords.
     pub hashing: Arc<HashingPool>,
+    /// How often a password may be tried.
+    pub limits: ThrottleLimits,
     /// How long one operation of the store may take.
     pub deadline: Duration,
 }
@@ -89,7 +91,7 @@ impl AccountsService {
     /// Of these parts.
     #[must_use]
     pub fn new(parts: AccountParts) -> Self {
-        let throttle = Throttle::new(Arc::clone(&parts.counters), &parts.pepper.counter_key());
+        let throttle = Throttle::new(Arc::clone(&parts.counters), &parts.pepper.counter_key(), parts.limits);
         Self { parts, throttle: Arc::new(throttle) }
     }
 

@@ -1,6 +1,6 @@
 //! Who may try a password, and how often.
 //!
-//! Failures are counted in windows of 15 minutes, of three things:
+//! Failures are counted in windows of 15 minutes, of three things; the numbers are the defaults of [`ThrottleLimits`]:
 //!
 //! | of | limit | against |
 //! |---|---|---|
@@ -30,20 +30,38 @@ use crate::tokens::store::StoreError;
 #[cfg(test)]
 mod tests;
 
-/// How long failures count.
-pub const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Failures of one account from one address.
-pub const PAIR_LIMIT: u32 = 5;
-/// Failures from one address.
-pub const ADDRESS_LIMIT: u32 = 50;
-/// Failures of one account from which on strangers are slowed.
-pub const ACCOUNT_SUSPECT: u32 = 50;
-/// What a stranger then has in the place of [`PAIR_LIMIT`].
-pub const STRANGER_LIMIT: u32 = 1;
-/// Registrations from one address, tried or done.
-pub const REGISTRATION_LIMIT: u32 = 20;
-/// In so long.
-pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(3600);
+/// How often a password may be tried. No number may be 0: it would lock people out whom nobody attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrottleLimits {
+    /// How long failures count. Default 15 minutes.
+    pub window: Duration,
+    /// Failures of one account from one address. Default 5.
+    pub of_pair: u32,
+    /// Failures from one address. Default 50.
+    pub of_address: u32,
+    /// Failures of one account from which on strangers are slowed. Default 50.
+    pub suspect_from: u32,
+    /// What a stranger then has in the place of `of_pair`. Default 1.
+    pub of_stranger: u32,
+    /// How long registrations count. Default one hour.
+    pub registration_window: Duration,
+    /// Registrations from one address, tried or done. Default 20.
+    pub registrations: u32,
+}
+
+impl Default for ThrottleLimits {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(15 * 60),
+            of_pair: 5,
+            of_address: 50,
+            suspect_from: 50,
+            of_stranger: 1,
+            registration_window: Duration::from_secs(3600),
+            registrations: 20,
+        }
+    }
+}
 
 /// Where a call comes from, as far as it is counted: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +80,7 @@ impl From<IpAddr> for ClientGroup {
 pub(super) struct Throttle {
     counters: Arc<dyn Counters>,
     key: hmac::Key,
+    limits: ThrottleLimits,
 }
 
 /// Leave to try one password, once. To be settled whatever comes of it.
@@ -97,8 +116,8 @@ pub(super) struct TooMany {
 
 impl Throttle {
     /// `key` keeps what is counted out of the counters' sight.
-    pub(super) fn new(counters: Arc<dyn Counters>, key: &SecretBytes) -> Self {
-        Self { counters, key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()) }
+    pub(super) fn new(counters: Arc<dyn Counters>, key: &SecretBytes, limits: ThrottleLimits) -> Self {
+        Self { counters, key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()), limits }
     }
 
     /// Whether a password may be tried.
@@ -113,14 +132,15 @@ impl Throttle {
         let account = self.name(&[b"account", token_api.as_bytes(), folded.as_bytes()]);
         let address = self.name(&[b"address", &octets(client)]);
         let pair = self.name(&[b"pair", &account.0, &address.0]);
-        let mut limit = PAIR_LIMIT;
-        if self.counters.spent(account, now).await? >= ACCOUNT_SUSPECT
+        let ThrottleLimits { window, of_address, .. } = self.limits;
+        let mut limit = self.limits.of_pair;
+        if self.counters.spent(account, now).await? >= self.limits.suspect_from
             && !self.counters.remembers(account, address, now).await?
         {
-            limit = STRANGER_LIMIT;
+            limit = limit.min(self.limits.of_stranger);
         }
-        let allowances = [(pair, limit), (address, ADDRESS_LIMIT), (account, u32::MAX)];
-        let allowances = allowances.map(|(key, limit)| Allowance { key, limit, window: WINDOW });
+        let allowances = [(pair, limit), (address, of_address), (account, u32::MAX)];
+        let allowances = allowances.map(|(key, limit)| Allowance { key, limit, window });
         Ok(match self.counters.reserve(allowances.into(), now).await? {
             Reservation::Reserved => Ok(Attempt { pair, address, account }),
             Reservation::Refused { retry_after } => Err(TooMany { retry_after }),
@@ -150,7 +170,8 @@ impl Throttle {
         now: Timestamp,
     ) -> Result<Result<RegistrationAttempt, TooMany>, StoreError> {
         let key = self.name(&[b"registration", &octets(client)]);
-        let allowance = Allowance { key, limit: REGISTRATION_LIMIT, window: REGISTRATION_WINDOW };
+        let (limit, window) = (self.limits.registrations, self.limits.registration_window);
+        let allowance = Allowance { key, limit, window };
         Ok(match self.counters.reserve(vec![allowance], now).await? {
             Reservation::Refused { retry_after } => Err(TooMany { retry_after }),
             Reservation::Reserved => Ok(RegistrationAttempt(key)),

@@ -15,7 +15,7 @@ use crate::domain::{
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::tokens::accounts::{
     AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService, ClientGroup, Enrolment,
-    HashingCost, HashingPool, KeyCommand, MemoryCounters, Registration, hashing,
+    HashingCost, HashingPool, KeyCommand, MemoryCounters, Registration, ThrottleLimits,
 };
 use crate::tokens::authenticator::{Authenticator, Verdict};
 use crate::tokens::cache::TokenCache;
@@ -56,7 +56,8 @@ fn desk_with(cost: HashingCost) -> Desk {
         signed: Arc::new(SignedTokens::new("keyward".into(), signed).unwrap()),
         opaque: Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])])),
         pepper: Arc::new(Pepper::new(SecretBytes::new([3; 32]))),
-        hashing: Arc::new(HashingPool::start(two, hashing::QUEUE, cost).unwrap()),
+        hashing: Arc::new(HashingPool::start(two, NonZeroUsize::new(64).unwrap(), cost).unwrap()),
+        limits: ThrottleLimits::default(),
         deadline: Duration::from_secs(10),
     };
     let authenticator = Authenticator::new(

@@ -25,7 +25,7 @@ async fn a_password_is_verified_and_an_unknown_user_has_none() {
     assert_eq!(verify(&"x".repeat(65_536), Some(&hash)).await, Ok(false));
     assert_eq!(verify("correct horse", None).await, Ok(false));
     assert!(!pool.is_outdated(&hash));
-    let dearer = HashingPool::start(QUEUE, QUEUE, HashingCost { passes: 2, ..CHEAP }).unwrap();
+    let dearer = self::pool(2, 8, HashingCost { passes: 2, ..CHEAP });
     assert!(dearer.is_outdated(&hash));
     assert_eq!(dearer.verify(Password::presented("correct horse".into()), Some(hash)).await, Ok(true));
 }

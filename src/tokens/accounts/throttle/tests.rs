@@ -4,7 +4,11 @@ use super::super::counters::MemoryCounters;
 use super::*;
 
 fn throttle() -> Throttle {
-    Throttle::new(Arc::new(MemoryCounters::default()), &SecretBytes::new([9; 32]))
+    throttle_with(ThrottleLimits::default())
+}
+
+fn throttle_with(limits: ThrottleLimits) -> Throttle {
+    Throttle::new(Arc::new(MemoryCounters::default()), &SecretBytes::new([9; 32]), limits)
 }
 
 fn at(seconds: u64) -> Timestamp {
@@ -43,7 +47,7 @@ async fn five_failures_and_then_the_end_of_the_window_whatever_the_spelling() {
         assert_eq!(throttle.attempt(spelling, "192.0.2.1", Try::Failed, at(0)).await, Ok(()));
     }
     for spelling in ["alice", "ALICE"] {
-        let refused = Err(WINDOW - Duration::from_secs(60));
+        let refused = Err(throttle.limits.window - Duration::from_secs(60));
         assert_eq!(throttle.attempt(spelling, "192.0.2.1", Try::Passed, at(60)).await, refused);
     }
     assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(15 * 60)).await, Ok(()));
@@ -90,7 +94,7 @@ async fn attempts_at_the_same_time_share_the_limit() {
     for attempt in attempts {
         throttle.settle(attempt, Try::Failed, at(0)).await.unwrap();
     }
-    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Err(WINDOW));
+    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Err(throttle.limits.window));
 }
 
 #[tokio::test]
@@ -140,7 +144,38 @@ async fn registrations_are_limited_by_address() {
             assert_eq!(register("192.0.2.1", outcome, at(0)).await, Ok(()));
         }
     }
-    assert_eq!(register("192.0.2.1", Try::Passed, at(0)).await, Err(REGISTRATION_WINDOW));
+    assert_eq!(register("192.0.2.1", Try::Passed, at(0)).await, Err(throttle.limits.registration_window));
     assert_eq!(register("192.0.2.2", Try::Passed, at(0)).await, Ok(()));
     assert_eq!(register("192.0.2.1", Try::Passed, at(3600)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn each_limit_is_the_one_that_is_configured() {
+    let limits = ThrottleLimits {
+        window: Duration::from_secs(60),
+        of_pair: 7,
+        of_address: 9,
+        suspect_from: 14,
+        of_stranger: 2,
+        registration_window: Duration::from_secs(120),
+        registrations: 3,
+    };
+    let throttle = throttle_with(limits);
+    assert_eq!(throttle.failures("alice", "192.0.2.1").await, 7, "of one account from one address");
+    assert_eq!(throttle.failures("bob", "192.0.2.1").await, 2, "of one address");
+    assert_eq!(throttle.failures("alice", "192.0.2.2").await, 7, "not under suspicion yet");
+    assert_eq!(throttle.failures("alice", "192.0.2.3").await, 2, "a stranger, from then on");
+    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(59)).await, Err(Duration::from_secs(1)));
+    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(60)).await, Ok(()));
+    for _ in 0..3 {
+        let attempt = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap().unwrap();
+        throttle.settle_registration(attempt, Try::Passed, at(0)).await.unwrap();
+    }
+    let refused = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap();
+    assert_eq!(refused.unwrap_err().retry_after, Duration::from_secs(120));
+    // Who is patient with people who mistype is not more so with strangers.
+    let odd =
+        throttle_with(ThrottleLimits { of_pair: 2, of_stranger: 5, suspect_from: 2, ..ThrottleLimits::default() });
+    assert_eq!(odd.failures("alice", "192.0.2.1").await, 2);
+    assert_eq!(odd.failures("alice", "192.0.2.2").await, 2);
 }
