@@ -14,7 +14,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use keyward::config::{IdentityHeaders, Preset, parse};
-use keyward::telemetry::metrics::{FleetGauges, Gauges, REFUSAL_REASONS, render};
+use keyward::domain::RawToken;
+use keyward::telemetry::metrics::{FleetGauges, Gauges, IssuerGauges, REFUSAL_REASONS, render};
+use keyward::tokens::keyring::SecretBytes;
+use keyward::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use rustix::process::{Pid, Signal, kill_process};
 
 const README: &str = include_str!("../README.md");
@@ -259,7 +262,8 @@ fn every_command_is_in_the_readme_and_every_option_there_exists() {
 
 #[test]
 fn every_metric_is_in_the_readme_and_every_one_there_exists() {
-    let text = render(std::iter::empty(), &Gauges { fleet: Some(FleetGauges::default()), ..Gauges::default() });
+    let (issuers, fleet) = (vec![IssuerGauges::default()], Some(FleetGauges::default()));
+    let text = render(std::iter::empty(), &Gauges { issuers, fleet, ..Gauges::default() });
     let known = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let is_metric = |name: &String| name.starts_with("keyward_");
     let shown: BTreeSet<_> = rows("Operation").into_iter().map(|cells| cells[0][0].clone()).filter(is_metric).collect();
@@ -273,6 +277,44 @@ fn every_reason_of_a_refusal_is_in_the_readme() {
     // `token_api` is in the words below the table; nobody has seen the other two.
     let known = REFUSAL_REASONS.into_iter().filter(|reason| !["token_api", "other", "overloaded"].contains(reason));
     assert_eq!(shown, known.collect());
+}
+
+/// A pattern of the one form that the README uses: what it begins with, a class of characters, how many of them.
+fn matches(pattern: &str, token: &str) -> bool {
+    let (prefix, rest) = pattern.split_once('[').expect("a class");
+    let (class, count) = rest.split_once("]{").expect("a count");
+    let class: Vec<char> = class.chars().collect();
+    let is_in = |c: char| {
+        class.split(|c| *c == '-').collect::<Vec<_>>().windows(2).any(|ends| {
+            let ends = (ends[0].last().expect("a range"), ends[1].first().expect("a range"));
+            (*ends.0..=*ends.1).contains(&c)
+        })
+    };
+    let count: usize = count.trim_end_matches('}').parse().expect("a number");
+    token.strip_prefix(prefix).is_some_and(|body| body.len() == count && body.chars().all(is_in))
+}
+
+#[test]
+fn a_secret_scanner_finds_each_opaque_token_by_the_expression_of_its_style() {
+    let tokens = OpaqueTokens::new([&SecretBytes::new([7; 32])]);
+    let mint =
+        |prefix: &str, alphabet| tokens.mint(&OpaqueFormat { prefix: prefix.into(), alphabet }).expect("random bytes");
+    let formats = [
+        ("tenant-tokens", "sk-", Alphabet::Base62),
+        ("agent-tokens", "sk_agt_", Alphabet::Hex),
+        ("accounts", "rst_", Alphabet::Base36),
+    ];
+    let rows = rows("For secret scanners");
+    assert_eq!(rows.len(), formats.len());
+    for (cells, (style, prefix, alphabet)) in rows.iter().zip(formats) {
+        assert_eq!(cells[0][0], style);
+        for _ in 0..200 {
+            let token: RawToken = mint(prefix, alphabet);
+            for other in &rows {
+                assert_eq!(matches(&other[1][0], token.expose()), other == cells, "{} of {}", other[1][0], style);
+            }
+        }
+    }
 }
 
 #[test]

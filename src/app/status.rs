@@ -133,6 +133,7 @@ impl Status for OwnStatus {
             reloads_refused: self.reloads_refused.load(Ordering::Relaxed),
             is_ready: self.was_ready.load(Ordering::Acquire),
             revocations: Arc::clone(&self.revocations),
+            issuers: self.shared.issuers().gauges(Instant::now()),
             fleet: self.link.as_ref().map(|link| link.gauges(cache.lease())),
         };
         render(self.counters.iter().map(AsRef::as_ref), &gauges)

@@ -144,6 +144,21 @@ pub struct FleetGauges {
     pub unconfirmed: u64,
 }
 
+/// What is seen of the keys of one outside issuer.
+#[derive(Clone, Debug, Default)]
+pub struct IssuerGauges {
+    /// Its name in the configuration: what is in it needs no escaping.
+    pub name: Arc<str>,
+    /// How many keys are here that can be used.
+    pub keys: usize,
+    /// How long ago they were fetched; `None`: never, or they are a secret that does not age.
+    pub age: Option<Duration>,
+    /// Fetches that brought keys.
+    pub fetched: u64,
+    /// Fetches that brought none.
+    pub failed: u64,
+}
+
 /// One worker's counters.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
@@ -182,6 +197,8 @@ pub struct Gauges {
     pub is_ready: bool,
     /// From the order to revoke to the moment at which no instance accepts the token.
     pub revocations: Arc<Timings>,
+    /// The outside issuers, in the order of the configuration.
+    pub issuers: Vec<IssuerGauges>,
     /// With a store that is shared by a fleet.
     pub fleet: Option<FleetGauges>,
 }
@@ -264,6 +281,9 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
         let _ = writeln!(out, "{name} {value}");
     }
     revocations(&mut out, &gauges.revocations);
+    if !gauges.issuers.is_empty() {
+        render_issuers(&mut out, &gauges.issuers);
+    }
     if let Some(fleet) = &gauges.fleet {
         render_fleet(&mut out, fleet);
     }
@@ -287,6 +307,28 @@ fn revocations(out: &mut String, timings: &Timings) {
     let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}");
     let _ = writeln!(out, "{name}_sum {}", seconds(timings.micros.load(Ordering::Relaxed)));
     let _ = writeln!(out, "{name}_count {count}");
+}
+
+fn render_issuers(out: &mut String, issuers: &[IssuerGauges]) {
+    let name = "keyward_issuer_key_fetches_total";
+    family(out, name, "counter", "Fetches of an issuer's keys, by outcome.");
+    for issuer in issuers {
+        let _ = writeln!(out, "{name}{{issuer=\"{}\",outcome=\"done\"}} {}", issuer.name, issuer.fetched);
+        let _ = writeln!(out, "{name}{{issuer=\"{}\",outcome=\"failed\"}} {}", issuer.name, issuer.failed);
+    }
+    let name = "keyward_issuer_keys";
+    family(out, name, "gauge", "Keys of an issuer that are here and can be used.");
+    for issuer in issuers {
+        let _ = writeln!(out, "{name}{{issuer=\"{}\"}} {}", issuer.name, issuer.keys);
+    }
+    let name = "keyward_issuer_keys_age_seconds";
+    family(out, name, "gauge", "Since when an issuer's keys have not been fetched anew.");
+    for issuer in issuers {
+        if let Some(age) = issuer.age {
+            let age = seconds(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
+            let _ = writeln!(out, "{name}{{issuer=\"{}\"}} {age}", issuer.name);
+        }
+    }
 }
 
 fn render_fleet(out: &mut String, fleet: &FleetGauges) {

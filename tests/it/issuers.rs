@@ -8,6 +8,8 @@ use crate::support::{Act, Plan, Reply, Upstream, World, eventually};
 const KEYS: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
+const FETCHES: &str = "keyward_issuer_key_fetches_total";
+
 fn answer(status: &str, body: &str) -> Reply {
     Reply::bytes(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
@@ -37,11 +39,22 @@ fn an_issuer_that_is_away_at_the_start_keeps_keyward_from_being_ready_and_no_lon
     assert_eq!(world.ready(), Some(503));
     assert_eq!(world.admin_get("/livez").map(|response| response.status), Some(200));
     assert!(said(&world, "/healthz").contains("issuer id"));
+    let fetches = |outcome: &str| world.metric(FETCHES, &format!("issuer=\"id\",outcome=\"{outcome}\""));
+    assert!(fetches("failed") >= 1.0, "{}", said(&world, "/metrics"));
+    assert_eq!((fetches("done"), world.metric("keyward_issuer_keys", "issuer=\"id\"")), (0.0, 0.0));
+    assert!(
+        !said(&world, "/metrics").contains("\nkeyward_issuer_keys_age_seconds{"),
+        "keys that never came have no age"
+    );
     assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
     assert_eq!(world.ask("GET", "/outside/x", "", "").status, 401, "no request is let through");
     id.answer("/keys", answer("200 OK", KEYS));
     assert!(eventually(|| world.ready() == Some(200)), "{}", said(&world, "/readyz"));
     assert!(id.take().heads.len() <= 8, "it is not flooded");
+    assert_eq!((fetches("done"), world.metric("keyward_issuer_keys", "issuer=\"id\"")), (1.0, 1.0));
+    let young = world.metric("keyward_issuer_keys_age_seconds", "issuer=\"id\"");
+    assert!((0.0..60.0).contains(&young), "{young}");
+    assert!(eventually(|| world.metric("keyward_issuer_keys_age_seconds", "issuer=\"id\"") > young), "they age");
 }
 
 #[test]
@@ -54,6 +67,8 @@ fn an_issuer_that_goes_away_later_is_told_of_and_harms_nobody() {
     world.signal(Signal::HUP);
     assert!(eventually(|| said(&world, "/healthz").contains("\"degraded\"")), "{}", said(&world, "/healthz"));
     assert_eq!(world.ready(), Some(200));
+    assert!(world.metric(FETCHES, "outcome=\"failed\"") >= 1.0, "{}", said(&world, "/metrics"));
+    assert_eq!(world.metric("keyward_issuer_keys", "issuer=\"id\""), 1.0, "the keys stay");
 }
 
 /// CVE-2026-54762 and CVE-2026-27586: a file that cannot be loaded lets nobody in.

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::jwk::{Key, KeySet};
 use crate::domain::OutsideAlgorithm;
+use crate::telemetry::metrics::IssuerGauges;
 
 /// How often a fetch may begin because a token names a key that is not here: what a flood of such tokens costs the issuer.
 pub const ASK_EVERY: Duration = Duration::from_secs(10);
@@ -77,6 +79,9 @@ pub struct KeyRing {
     wanted: Notify,
     /// Counts the fetches that have ended; those who wait for one watch it.
     ended: watch::Sender<u64>,
+    /// Of those that ended by themselves, the ones that brought keys and the ones that did not.
+    fetched: AtomicU64,
+    failed: AtomicU64,
 }
 
 struct Held {
@@ -117,6 +122,8 @@ impl KeyRing {
             pacing: Mutex::default(),
             wanted: Notify::new(),
             ended: watch::Sender::new(0),
+            fetched: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -189,6 +196,19 @@ impl KeyRing {
         if held.was_usable { RingHealth::Unusable(why) } else { RingHealth::Never(why) }
     }
 
+    /// What is to be seen of the keys at `now`.
+    #[must_use]
+    pub fn gauges(&self, now: Instant) -> IssuerGauges {
+        let held = self.held.load();
+        IssuerGauges {
+            name: Arc::clone(&self.name),
+            keys: held.keys.len(),
+            age: held.since.map(|since| now.saturating_duration_since(since)),
+            fetched: self.fetched.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+
     /// How many fetches have ended, well or not.
     #[must_use]
     pub fn fetches(&self) -> u64 {
@@ -246,6 +266,7 @@ impl KeyRing {
                     true
                 }
             };
+            if is_failure { &self.failed } else { &self.fetched }.fetch_add(1, Ordering::Relaxed);
             drop(under_way);
             failures = if is_failure { failures.saturating_add(1) } else { 0 };
             let pause = if failures == 0 { early(rhythm.refresh) } else { early(pause_after(failures, rhythm)) };

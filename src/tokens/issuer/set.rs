@@ -13,6 +13,7 @@ use quick_cache::sync::DefaultLifecycle;
 
 use super::{Issuer, IssuerUnavailable, Judgement, Outside, OutsideFault, RingHealth, compact, ring};
 use crate::domain::{Moment, TokenDigest};
+use crate::telemetry::metrics::IssuerGauges;
 use crate::tokens::cache::DigestHasher;
 use crate::tokens::keyring::{CredentialSort, Pepper};
 
@@ -71,6 +72,12 @@ impl IssuerSet {
     /// How the keys of each issuer are at `now`, by its name.
     pub fn health(&self, now: Instant) -> impl Iterator<Item = (&Arc<str>, RingHealth)> {
         self.issuers.iter().map(move |issuer| (issuer.name(), issuer.ring().health(now)))
+    }
+
+    /// What is to be seen of each issuer's keys at `now`.
+    #[must_use]
+    pub fn gauges(&self, now: Instant) -> Vec<IssuerGauges> {
+        self.issuers.iter().map(|issuer| issuer.ring().gauges(now)).collect()
     }
 
     /// What a token is known by: as any JWT, of whomever.
