@@ -3,7 +3,8 @@
 //! `support` has the three nouns of every test: a [`World`](support::World) (one running keyward in a folder of its
 //! own), an [`Upstream`](support::Upstream) (a scripted server behind it) and a [`Client`](support::Client) (literal
 //! bytes in front of it). Nothing here shares code with keyward: the parser is written anew, so that both would have
-//! to be wrong in the same way. The name of a test is the guarantee that it holds.
+//! to be wrong in the same way. (The table of hostile tokens is that of the unit tests.) The name of a test is the guarantee
+//! that it holds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,6 +25,7 @@ mod fleet;
 mod hostile;
 mod issuers;
 mod migrate;
+mod outside_jwts;
 mod proxy;
 mod reload;
 mod revocation;

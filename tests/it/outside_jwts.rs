@@ -1,0 +1,261 @@
+//! Hostile tokens and faulty key sets of an outside issuer, through the whole keyward over TCP. The tokens are those of the issuers'
+//! unit tests, where each is refused for its own reason; here nobody gets through any door, and nothing is a fault of keyward's.
+
+#[path = "../../src/tokens/issuer/tests/forge.rs"]
+mod forge;
+#[path = "../../src/tokens/issuer/tests/hostile_table.rs"]
+mod hostile_table;
+
+use std::time::{Duration, Instant};
+
+use keyward::tokens::issuer::OutsideFault;
+use serde_json::{Value, json};
+
+use crate::support::{Act, Gate, Person, Plan, Reply, Upstream, World, eventually};
+use forge::{KEYS, document, ec_jwk, ed_jwk, header, key_set, merged, rsa_jwk, token};
+use hostile_table::hostile;
+
+/// The time at which tokens are forged, in seconds.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// How long after it was forged a token may be judged, in seconds: the whole table is forged before the first is sent.
+const MARGIN: i64 = 600;
+
+/// The doors: a route, and token APIs that take people's JWTs.
+const DOORS: [&str; 3] = ["/outside/x", "/api/v1/active/tokens/", "/api/agent-tokens/me"];
+
+/// A keyward with an issuer whose keys come from these lines, and a route and two token APIs for its tokens.
+fn plan(upstream: &Upstream, keys: &str) -> Plan {
+    let issuer = format!("name = \"id\"\nissuer = {:?}\naudience = [\"account\", \"api\"]\n{keys}", forge::ISS);
+    Plan::usual(upstream)
+        .table("issuer", &(issuer + "\nrequired_claims = { typ = \"Bearer\" }"))
+        .table("token_api", "name = \"platform\"\nstyle = \"tenant-tokens\"\nmount = \"/api/v1\"\nissuer = \"id\"")
+        .table(
+            "token_api",
+            "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\nissuer = \"id\"",
+        )
+        .route("path = \"/outside/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]")
+}
+
+fn url(id: &Upstream) -> String {
+    format!("jwks_url = \"http://{}/keys\"", id.address())
+}
+
+fn reply(status: &str, fields: &str, body: impl AsRef<[u8]>) -> Reply {
+    let body = body.as_ref();
+    let head = format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+    Reply::bytes([head.as_bytes(), body].concat())
+}
+
+fn keys(jwks: &[Value]) -> Reply {
+    reply("200 OK", "Content-Type: application/jwk-set+json\r\n", document(jwks))
+}
+
+/// A good token, signed by the key of this algorithm.
+fn good(algorithm: &str) -> String {
+    token(algorithm, &header(algorithm), &merged(forge::claims(), json!({ "tenants": ["acme"] })))
+}
+
+fn ask(world: &World, target: &str, token: impl AsRef<[u8]>) -> u16 {
+    let head = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nAuthorization: Bearer ");
+    world.client().ask([head.as_bytes(), token.as_ref(), b"\r\n\r\n"].concat()).status
+}
+
+#[test]
+fn every_hostile_token_is_refused_with_401_at_every_door() {
+    let (upstream, id) = (Upstream::start(), Upstream::start());
+    id.answer("/keys", keys(&key_set()));
+    let world = plan(&upstream, &url(&id)).start();
+    let tokens = hostile().0;
+    assert!(tokens.len() >= 220, "{}", tokens.len());
+    let mut wrong = Vec::new();
+    let mut refused_as_tokens = 0;
+    for (name, token, _) in &tokens {
+        // White space around a field's value belongs to HTTP (RFC 9110, section 5.5): this one arrives as another token.
+        if name == "a space before" {
+            continue;
+        }
+        // What no field may hold, or no credential, is refused with the request, before anybody looks at it as a token.
+        let is_field = token.iter().all(u8::is_ascii_graphic) && token.len() < 20_000;
+        refused_as_tokens += usize::from(is_field);
+        for door in DOORS {
+            let status = ask(&world, door, token);
+            if status != 401 && (is_field || !(400..500).contains(&status)) {
+                wrong.push(format!("{name} at {door}: {status}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), tokens.len(), wrong.join("\n"));
+    assert!(refused_as_tokens >= 220, "{refused_as_tokens}");
+    assert_eq!(upstream.take().heads, Vec::<String>::new(), "nothing of it has arrived");
+    // The doors do open, for whom they should.
+    for algorithm in ["RS256", "PS512", "ES256", "ES384", "EdDSA"] {
+        assert_eq!(DOORS.map(|door| ask(&world, door, good(algorithm))), [200; 3], "{algorithm}");
+    }
+    assert!(id.take().heads.len() <= 2, "names of keys that nobody has do not make it ask again and again");
+}
+
+/// What an issuer may do instead of publishing keys, and whether it is done with when the issuer answers again.
+fn faults() -> Vec<(&'static str, Reply)> {
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let set = String::from_utf8(document(&key_set())).expect("JSON");
+    let cut = &set[..set.len() / 2];
+    let many: Vec<_> = (0..20_000).map(|at| ed_jwk(&format!("k{at}"))).collect();
+    let small = "A".repeat(171);
+    vec![
+        ("it resets the connection", Reply::acts([Act::Reset])),
+        ("it closes without a word", Reply::acts([Act::Close])),
+        ("it never answers", Reply::acts([Act::Wait(Gate::default())])),
+        ("it stops in the head", Reply::bytes(ok).then(Act::Wait(Gate::default()))),
+        (
+            "it stops in the body",
+            Reply::bytes(format!("{ok}Content-Length: {}\r\n\r\n{cut}", set.len())).then(Act::Wait(Gate::default())),
+        ),
+        ("it breaks off", Reply::bytes(format!("{ok}Content-Length: {}\r\n\r\n{cut}", set.len())).then(Act::Close)),
+        ("it speaks another protocol", Reply::bytes("220 mail.example ESMTP\r\n").then(Act::Close)),
+        ("it answers 500", reply("500 Internal Server Error", "", &set)),
+        ("it answers 404", reply("404 Not Found", "", &set)),
+        ("it answers 401", reply("401 Unauthorized", "", &set)),
+        ("it sends us elsewhere", reply("302 Found", "Location: /elsewhere\r\n", "")),
+        ("it has no content", Reply::bytes("HTTP/1.1 204 No Content\r\n\r\n")),
+        ("nothing comes", reply("200 OK", "", "")),
+        ("a page comes", reply("200 OK", "Content-Type: text/html\r\n", "<html>Log in</html>")),
+        ("half of it comes", reply("200 OK", "", cut)),
+        ("it comes compressed", reply("200 OK", "Content-Encoding: gzip\r\n", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3])),
+        ("it nests deeply", reply("200 OK", "", "[".repeat(100_000))),
+        ("a list comes", reply("200 OK", "", json!(key_set()).to_string())),
+        ("no member is called keys", reply("200 OK", "", r#"{"key":[]}"#)),
+        ("the keys are an object", reply("200 OK", "", r#"{"keys":{}}"#)),
+        ("there are none", keys(&[])),
+        ("it is enormous", reply("200 OK", "", " ".repeat(8 << 20) + &set)),
+        (
+            "it promises to be enormous",
+            Reply::bytes(format!("{ok}Content-Length: 99999999999\r\n\r\n{set}")).then(Act::Close),
+        ),
+        ("there are twenty thousand", keys(&many)),
+        ("all are secrets", keys(&[json!({ "kty": "oct", "kid": "p256", "alg": "HS256", "k": "A".repeat(43) })])),
+        ("all are too small", keys(&[json!({ "kty": "RSA", "kid": "rsa", "n": small, "e": "AQAB" })])),
+        ("all are for encryption", keys(&[merged(rsa_jwk("rsa", &KEYS.rsa), json!({ "use": "enc" }))])),
+        ("two have one name", keys(&[ec_jwk("p256", "P-256", &KEYS.p256), merged(ed_jwk("p256"), json!({}))])),
+    ]
+}
+
+/// RELIABILITY, J1 and J2: who cannot be told from a forger is told to come again, in time, and nobody else notices.
+#[test]
+fn an_issuer_without_usable_keys_lets_nobody_in_holds_nobody_up_and_is_asked_again() {
+    let mut cases = faults();
+    assert!(cases.len() >= 25);
+    // Some wait for the timeouts of a fetch: side by side, a test of them all is short.
+    std::thread::scope(|scope| {
+        let lanes = 7;
+        let mut lane_of = (0..lanes).map(|_| Vec::new()).collect::<Vec<_>>();
+        for (at, case) in cases.drain(..).enumerate() {
+            lane_of[at % lanes].push(case);
+        }
+        for lane in lane_of {
+            scope.spawn(move || lane.into_iter().for_each(|(name, fault)| faulty(name, fault)));
+        }
+    });
+}
+
+fn faulty(name: &str, fault: Reply) {
+    let (upstream, id) = (Upstream::start(), Upstream::start());
+    id.answer("/keys", fault);
+    let world = plan(&upstream, &url(&id)).launch();
+    assert!(eventually(|| world.ready().is_some()), "{name}");
+    assert!(id.wait_until(|log| !log.heads.is_empty()), "{name}: it is asked");
+    for algorithm in ["ES256", "RS256"] {
+        let began = Instant::now();
+        let token = good(algorithm);
+        let refused = world.ask("GET", "/outside/x", &format!("Authorization: Bearer {token}\r\n"), "");
+        assert_eq!((refused.status, refused.fields.has("retry-after")), (503, true), "{name}: {refused}");
+        assert!(began.elapsed() < Duration::from_secs(3), "{name}: {:?}", began.elapsed());
+        assert_eq!(ask(&world, "/api/v1/active/tokens/", &token), 503, "{name}");
+        assert_eq!(ask(&world, "/api/agent-tokens/me", &token), 500, "{name}: in the seed's words");
+    }
+    assert_eq!(world.ready(), Some(503), "{name}: it says what it lacks");
+    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "{name}");
+    assert_eq!(world.status_with(&world.key(Person::ALICE).token), 200, "{name}: our own tokens need no issuer");
+    assert!(upstream.take().heads.iter().all(|target| !target.starts_with("/outside")), "{name}");
+    id.answer("/keys", keys(&key_set()));
+    // A fetch that hangs has its own end; after it and a pause comes the next.
+    let patient = Instant::now() + Duration::from_secs(30);
+    while ask(&world, "/outside/x", good("ES256")) != 200 {
+        assert!(Instant::now() < patient, "{name}: all is well again\n{}", world.output());
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert_eq!(DOORS.map(|door| ask(&world, door, good("RS256"))), [200; 3], "{name}");
+}
+
+/// A key that is new is found by the first token that names it, and one that is gone takes its tokens with it; a flood of tokens
+/// that name nobody's key asks the issuer once in ten seconds.
+#[test]
+fn keys_are_rotated_without_a_restart_and_a_removed_key_is_dead() {
+    let (upstream, id) = (Upstream::start(), Upstream::start());
+    let (old, new) = (rsa_jwk("rsa", &KEYS.rsa), ec_jwk("p256", "P-256", &KEYS.p256));
+    id.answer("/keys", keys(std::slice::from_ref(&old)));
+    let world = plan(&upstream, &url(&id)).start();
+    let (by_old, by_new) = (good("RS256"), good("ES256"));
+    assert_eq!(ask(&world, "/outside/x", &by_old), 200);
+    let mut statuses = Vec::new();
+    let mut found_after = |token: &str| {
+        let began = Instant::now();
+        while ask(&world, "/outside/x", token) != 200 {
+            statuses.push(ask(&world, "/outside/x", token));
+            assert!(began.elapsed() < Duration::from_secs(25), "it is found\n{}", world.output());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    id.take();
+    id.answer("/keys", keys(&[old, new.clone()]));
+    found_after(&by_new);
+    assert_eq!(ask(&world, "/outside/x", &by_old), 200, "both are published");
+    assert_eq!(id.take().heads.len(), 1, "however many ask");
+    id.answer("/keys", keys(&[new, ed_jwk("ed25519")]));
+    found_after(&good("EdDSA"));
+    assert_eq!(ask(&world, "/outside/x", &by_old), 401, "also where it was remembered");
+    assert_eq!(ask(&world, "/outside/x", &by_new), 200);
+    assert_eq!(id.take().heads.len(), 1);
+    assert!(statuses.iter().all(|status| [200, 401].contains(status)), "{statuses:?}");
+    // And then it goes away for good: what is here goes on.
+    id.answer("/keys", Reply::acts([Act::Reset]));
+    assert_eq!(DOORS.map(|door| ask(&world, door, good("EdDSA"))), [200; 3]);
+}
+
+/// Over TLS, by a server of which only its certificate is believed: another keyward in front of the key set.
+#[test]
+fn keys_come_over_tls_from_whom_the_certificate_says_and_from_nobody_else() {
+    let (upstream, id) = (Upstream::start(), Upstream::start());
+    id.answer("/public/keys", keys(&key_set()));
+    let room = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| room.path().join(name).display().to_string();
+    for (file, names) in [("right", vec!["127.0.0.1".to_owned()]), ("other", vec!["other.example".to_owned()])] {
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        std::fs::write(path(&format!("{file}.pem")), made.cert.pem()).expect("a file");
+        std::fs::write(path(&format!("{file}.key")), made.signing_key.serialize_pem()).expect("a file");
+    }
+    let front = |file: &str| {
+        let pair =
+            format!("{{ certificate = {:?}, key = {:?} }}", path(&format!("{file}.pem")), path(&format!("{file}.key")));
+        Plan::usual(&id).listener(&format!("tls = {pair}")).start()
+    };
+    let (right, other) = (front("right"), front("other"));
+    let keys_of = |front: &World, ca: &str| {
+        format!("jwks_url = \"https://{}/public/keys\"\nca_file = {:?}", front.address(), path(ca))
+    };
+    let world = plan(&upstream, &keys_of(&right, "right.pem")).start();
+    assert_eq!(DOORS.map(|door| ask(&world, door, good("RS256"))), [200; 3]);
+    for (what, keys) in [
+        ("a certificate that nobody vouches for", keys_of(&right, "other.pem")),
+        ("a certificate of another name", keys_of(&other, "other.pem")),
+        ("no TLS at all", format!("jwks_url = \"https://{}/keys\"\nca_file = {:?}", id.address(), path("right.pem"))),
+    ] {
+        let world = plan(&upstream, &keys).launch();
+        let failed = "keyward_issuer_key_fetches_total";
+        assert!(eventually(|| world.ready().is_some() && world.metric(failed, "outcome=\"failed\"") > 0.0), "{what}");
+        assert_eq!(ask(&world, "/outside/x", good("RS256")), 503, "{what}");
+        assert_eq!(world.ready(), Some(503), "{what}");
+    }
+}
