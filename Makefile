@@ -88,7 +88,7 @@ check:
 	$(CARGO) test --locked
 	$(MAKE) --no-print-directory black-box
 
-# From outside: schemathesis holds keyward to its OpenAPI document, and a browser makes a token in Swagger UI. PyPI is asked once,
+# From outside: schemathesis holds keyward to its OpenAPI document on both stores, and a browser makes a token in Swagger UI. PyPI is asked once,
 # for the versions in requirements.txt.
 black-box:
 	$(CARGO) build --locked

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::echo;
 use super::run::{Process, Signals, complain, on_control_runtime};
 use crate::admin::BootstrapRequest;
-use crate::config;
+use crate::config::{self, Config};
 use crate::domain::{Identity, Timestamp};
 use crate::telemetry::log;
 
@@ -40,8 +40,7 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
     let outcome = on_control_runtime(async {
         let upstream = echo::start().await.map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
         let access = login(&room.0).map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
-        let text = configuration(address, upstream, &room.0);
-        let config = config::parse(&text, "demo", &|_| None).map_err(|faults| faults.to_string())?;
+        let config = configuration(address, upstream, &room.0)?;
         let signals = Signals::listen()?;
         let mut process = Process::start(config, None, Some(log)).await?;
         let issued = process
@@ -102,83 +101,16 @@ fn free(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn configuration(address: SocketAddr, upstream: SocketAddr, room: &Path) -> String {
-    let quoted = |name: &str| toml_string(&room.join(name).to_string_lossy());
-    format!(
-        r#"
-[[listener]]
-address = "{address}"
-
-[admin]
-address = "off"
-socket = {socket}
-
-[store]
-kind = "embedded"
-path = {store}
-
-[keys]
-directory = {keys}
-
-[log]
-level = "warn"
-format = "human"
-access = "stdout"
-
-[[issuer]]
-name = "login"
-issuer = "{LOGIN}"
-secret_file = {login_secret}
-audience = ["account"]
-required_claims = {{ typ = "Bearer" }}
-
-[[token_api]]
-name = "jarvispy"
-style = "allowlist-jwt"
-mount = "/jarvispy/{{organization}}/{{username}}/api/v1"
-
-[[token_api]]
-name = "platform"
-style = "tenant-tokens"
-mount = "/api/v1"
-issuer = "login"
-
-[[token_api]]
-name = "agents"
-style = "agent-tokens"
-mount = "/api/agent-tokens"
-issuer = "login"
-
-[[token_api]]
-name = "accounts"
-style = "accounts"
-mount = "/v1/auth"
-registration = "open"
-
-[[upstream]]
-name = "echo"
-endpoints = ["http://{upstream}"]
-
-[[route]]
-path = "/{{*rest}}"
-upstream = "echo"
-accept = ["jarvispy", "platform", "agents", "accounts"]
-
-[[route]]
-path = "/public/{{*rest}}"
-upstream = "echo"
-public = true
-"#,
-        socket = quoted("admin.sock"),
-        store = quoted("keyward.db"),
-        keys = quoted("keys"),
-        login_secret = quoted(LOGIN_SECRET),
-    )
-}
-
-/// A TOML basic string.
-fn toml_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace("${", "$${")
+/// The configuration, with the places that are known only now.
+fn configuration(address: SocketAddr, upstream: SocketAddr, room: &Path) -> Result<Config, String> {
+    let place = |name: &str| match name {
+        "ADDRESS" => Some(address.to_string()),
+        "UPSTREAM" => Some(upstream.to_string()),
+        "ROOM" => Some(room.to_string_lossy().into_owned()),
+        "LOGIN" => Some(LOGIN.to_owned()),
+        _ => None,
+    };
+    config::parse(include_str!("demo.toml"), "demo", &place).map_err(|faults| faults.to_string())
 }
 
 /// Each line can be pasted into a shell, in this order.

@@ -1,4 +1,5 @@
-"""Holds a running keyward to its OpenAPI document, and the document to keyward: schemathesis, with every check it has.
+"""Holds a running keyward to its OpenAPI document, and the document to keyward: schemathesis, with every check it has, on the
+embedded store and on Redis.
 
 usage: openapi.py KEYWARD [FURTHER ARGUMENTS OF SCHEMATHESIS]
 """
@@ -9,16 +10,16 @@ import pathlib
 import subprocess
 import sys
 
-from running_keyward import Keyward, call
+from running_keyward import Keyward, Redis, call
 
 HERE = pathlib.Path(__file__).parent
 SEED = "20260601"
 MOST_EXAMPLES = "30"
 
 
-def main():
-    program, further = sys.argv[1], sys.argv[2:]
-    with Keyward(program) as keyward:
+def hold(program, further, redis=None):
+    """0, if nothing was found."""
+    with Keyward(program, redis) as keyward:
         served = call(keyward.origin + "/api/v1/openapi.json")
         printed = subprocess.run(
             [program, "--config", str(keyward.configuration), "openapi"], stdout=subprocess.PIPE, check=True
@@ -36,6 +37,14 @@ def main():
         schemathesis += ["--phases", "examples,coverage,fuzzing,stateful", "--continue-on-failure"]
         outcome = subprocess.run(schemathesis + further, env=environment, cwd=keyward.folder.name)
         return outcome.returncode
+
+
+def main():
+    program, further = sys.argv[1], sys.argv[2:]
+    embedded = hold(program, further)
+    print("schemathesis, on Redis:", flush=True)
+    with Redis() as redis:
+        return embedded or hold(program, further, redis)
 
 
 if __name__ == "__main__":

@@ -18,71 +18,72 @@ SECRET = b"a secret that is only good for tests, and long enough"
 ISSUER = "https://id.example.com/realms/main"
 PATIENCE = 30
 
-CONFIGURATION = """
-[[listener]]
-address = "127.0.0.1:{port}"
-trusted_proxies = ["127.0.0.0/8"]   # so that a test can come from many addresses
+# The demo's: all four token APIs.
+CONFIGURATION = (pathlib.Path(__file__).parents[2] / "src/app/demo.toml").read_text()
+EMBEDDED = 'kind = "embedded"\npath = "${ROOM}/keyward.db"\n'
 
-[admin]
-address = "off"
-socket = "{room}/admin.sock"
 
-[store]
-kind = "embedded"
-path = "{room}/keyward.db"
+def configuration(port, room, redis):
+    """The demo's, where a test can come from many addresses; on Redis, if there is one."""
+    text = replaced(CONFIGURATION, '[[listener]]\n', '[[listener]]\ntrusted_proxies = ["127.0.0.0/8"]\n')
+    if redis is not None:
+        text = replaced(text, EMBEDDED, f'kind = "redis"\nurl = "redis://127.0.0.1:{redis.port}"\n')
+    # Nothing is forwarded: nobody listens on the port "discard".
+    places = {"ADDRESS": f"127.0.0.1:{port}", "ROOM": str(room), "LOGIN": ISSUER, "UPSTREAM": "127.0.0.1:9"}
+    for name, place in places.items():
+        text = replaced(text, "${" + name + "}", place)
+    return text
 
-[keys]
-directory = "{room}/keys"
 
-[log]
-access = "{room}/access.log"
+def replaced(text, old, new):
+    assert old in text, f"the demo's configuration has no {old!r} any more"
+    return text.replace(old, new)
 
-[[issuer]]
-name = "login"
-issuer = "{issuer}"
-secret_file = "{room}/secret"
-audience = ["account"]
-required_claims = {{ typ = "Bearer" }}
 
-[[token_api]]
-name = "jarvispy"
-style = "allowlist-jwt"
-mount = "/jarvispy/{{organization}}/{{username}}/api/v1"
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-[[token_api]]
-name = "platform"
-style = "tenant-tokens"
-mount = "/api/v1"
-issuer = "login"
 
-[[token_api]]
-name = "agents"
-style = "agent-tokens"
-mount = "/api/agent-tokens"
-issuer = "login"
+class Redis:
+    """A server that keeps what it acknowledges. Runs for as long as the `with` lasts."""
 
-[[token_api]]
-name = "accounts"
-style = "accounts"
-mount = "/v1/auth"
-"""
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="kw")
+        self.port = free_port()
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder.name]
+        command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("redis-server did not start") from None
+                time.sleep(0.02)
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
 
 
 class Keyward:
     """Runs for as long as the `with` lasts."""
 
-    def __init__(self, program):
-        self.program = os.path.abspath(program)
+    def __init__(self, program, redis=None):
+        self.program, self.redis = os.path.abspath(program), redis
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="kw")
         room = pathlib.Path(self.folder.name)
-        (room / "secret").write_bytes(SECRET)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (room / "login-secret").write_bytes(SECRET)
+        port = free_port()
         self.configuration = room / "keyward.toml"
-        self.configuration.write_text(CONFIGURATION.format(port=port, room=room, issuer=ISSUER))
+        self.configuration.write_text(configuration(port, room, self.redis))
         self.origin = f"http://127.0.0.1:{port}"
         self.log = open(room / "stderr", "wb")
         self.process = subprocess.Popen(
