@@ -162,3 +162,35 @@ fn a_wrong_password_is_refused_and_too_many_are_slowed() {
     let slowed = slowed.expect("it is slowed");
     assert!(slowed.fields.has("retry-after"), "{slowed}");
 }
+
+/// Whoever fails from wherever: the owner's own address keeps its attempts, and a new one keeps one.
+#[test]
+fn an_attacker_from_everywhere_cannot_lock_the_owner_out() {
+    let house = House::open_with(|plan| {
+        plan.listener("trusted_proxies = [\"127.0.0.0/8\"]")
+            .set("logins", "failures", "2")
+            .set("logins", "suspect_from", "4")
+            .set("logins", "failures_of_strangers", "1")
+    });
+    house.session("hershel");
+    let login = |from: &str, username: &str, password: &str| {
+        let body = json!({ "username": username, "password": password }).to_string();
+        house.post("/v1/auth/login", &format!("X-Forwarded-For: {from}\r\n"), &body)
+    };
+    assert_eq!(login("198.51.100.1", "hershel", "correct horse").status, 200, "the owner's address");
+    // Two failures each, until the account is under suspicion; then one each. Every spelling is the same account.
+    for (host, spelling) in ["hershel", "Hershel", "HERSHEL", "hersheL"].into_iter().enumerate() {
+        let statuses = [0; 3].map(|_| login(&format!("192.0.2.{host}"), spelling, "a wrong one").status);
+        assert_eq!(statuses, if host < 2 { [401, 401, 429] } else { [401, 429, 429] }, "{spelling}");
+    }
+    let slowed = login("192.0.2.1", "hershel", "correct horse");
+    answered(&slowed, 429);
+    let wait: u64 = slowed.fields.one("retry-after").expect("when to come back").parse().expect("seconds");
+    assert!((1..=900).contains(&wait), "{slowed}");
+    assert_eq!(login("198.51.100.1", "hershel", "mistyped").status, 401);
+    assert_eq!(login("198.51.100.1", "hershel", "correct horse").status, 200, "where the owner is known");
+    assert_eq!(login("203.0.113.7", "hershel", "correct horse").status, 200, "and elsewhere");
+    // Nobody's account is told from somebody's by being slowed.
+    let statuses = [0; 3].map(|_| login("203.0.113.9", "nobody", "a wrong one").status);
+    assert_eq!(statuses, [401, 401, 429]);
+}
