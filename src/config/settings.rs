@@ -226,8 +226,8 @@ pub struct Limits {
 /// `[logins]`: what passwords may cost us, and how often they may be tried; for all token APIs of the style `accounts` together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logins {
-    /// Threads that hash passwords, 0 to 64, each with some 19 MiB while it does; 0: half as many as cores, at least one.
-    /// Default 0.
+    /// Threads that hash passwords, 0 to 64, each with some 19 MiB while it does, or twice as much while the cores are never
+    /// idle; 0: half as many as cores, at least one. Default 0.
     pub hashing_threads: usize,
     /// How many passwords may wait for a thread, 1 to 10000. Default 64.
     pub hashing_queue: usize,

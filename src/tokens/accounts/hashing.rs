@@ -2,17 +2,24 @@
 //!
 //! A login takes some 20 ms of a core and 19 MiB, on purpose; a flood of logins must not take either from the proxy. So there
 //! are half as many threads as cores, and memory for one hash for each, which is kept for the next one and given back after
-//! 10 s without work. The threads are nice (10): where one competes with a worker for a core, Linux gives the worker
-//! nine parts of ten (sched(7); weights 1024 and 110). A full queue is [`HashingError::Busy`] at
-//! once.
+//! 10 s without work. A full queue is [`HashingError::Busy`] at once.
+//!
+//! Passwords are hashed while a core has nothing else to do: under SCHED_IDLE (sched(7)) a request that arrives takes the core
+//! from a hash at once. Niceness alone does not: it says how much of a core a thread gets, not when, and since Linux 6.6 a nice thread
+//! finishes a slice of a few milliseconds before somebody who has just woken up runs. `bench/logins` measures it.
+//!
+//! Where the cores are never idle, nobody would log in. So each of these threads has a reserve, which waits for it, and does
+//! its work as soon as one hash takes more than a quarter of a second: nice (10), which leaves a busy worker nine parts
+//! of ten (weights 1024 and 110), as every thread would be if the system has no SCHED_IDLE.
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
 use tokio::sync::oneshot;
 
 use super::password_hash::{Arena, HashFault, HashingCost, PasswordHash};
@@ -24,8 +31,11 @@ mod tests;
 /// How long idle threads keep their memory.
 const KEEP_ARENA: Duration = Duration::from_secs(10);
 
-/// How far the threads stand back.
+/// How far the reserves stand back.
 const NICENESS: i32 = 10;
+
+/// How long one hash may take on a core that has little else to do; after that its thread is taken for starved.
+const STARVED: Duration = Duration::from_millis(250);
 
 /// The threads and their queue. They end when it is dropped, after what they are at.
 pub struct HashingPool {
@@ -47,9 +57,37 @@ pub enum HashingError {
 }
 
 /// One computation. It is passed over if nobody waits for it any more.
+#[derive(Clone)]
 enum Work {
-    Hash(NewPassword, oneshot::Sender<Result<PasswordHash, HashFault>>),
-    Verify(Password, PasswordHash, oneshot::Sender<Result<bool, HashFault>>),
+    Hash(NewPassword, Reply<PasswordHash>),
+    Verify(Password, PasswordHash, Reply<bool>),
+}
+
+/// Where an outcome goes; the first one goes there, should two threads have been at the same work.
+struct Reply<T>(Arc<Mutex<Option<Sender<T>>>>);
+
+type Sender<T> = oneshot::Sender<Result<T, HashFault>>;
+
+impl<T> Reply<T> {
+    fn new(sender: Sender<T>) -> Self {
+        Self(Arc::new(Mutex::new(Some(sender))))
+    }
+
+    fn is_awaited(&self) -> bool {
+        lock(&self.0).as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+
+    fn send(&self, outcome: Result<T, HashFault>) {
+        if let Some(sender) = lock(&self.0).take() {
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+impl<T> Clone for Reply<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl HashingPool {
@@ -63,8 +101,18 @@ impl HashingPool {
         let (sender, receiver) = sync_channel(queue.get());
         let shared = Arc::new(Shared { queue: Mutex::new(receiver), arenas: Mutex::default() });
         for number in 0..threads.get() {
+            let (hand_over, handed_over) = sync_channel(1);
+            let (done, is_done) = sync_channel(1);
+            let idle = Arc::clone(&shared);
+            thread::Builder::new().name(format!("passwords-{number}")).spawn(move || {
+                take_what_is_left();
+                idle.serve_idle(&handed_over, &done, cost);
+            })?;
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name(format!("passwords-{number}")).spawn(move || shared.serve(cost))?;
+            thread::Builder::new().name(format!("reserve-{number}")).spawn(move || {
+                stand_back();
+                shared.serve(&Idle { hand_over, is_done }, cost);
+            })?;
         }
         Ok(Self { queue: sender, cost, nobody: PasswordHash::of_nobody(cost).map_err(io::Error::other)? })
     }
@@ -80,7 +128,7 @@ impl HashingPool {
     /// Dropped while it waits in the queue, it costs nothing.
     pub async fn hash(&self, password: NewPassword) -> Result<PasswordHash, HashingError> {
         let (sender, receiver) = oneshot::channel();
-        self.submit(Work::Hash(password, sender))?;
+        self.submit(Work::Hash(password, Reply::new(sender)))?;
         Ok(receiver.await.map_err(|_| HashingError::Busy)??)
     }
 
@@ -96,7 +144,8 @@ impl HashingPool {
     pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<bool, HashingError> {
         let (sender, receiver) = oneshot::channel();
         let is_known = hash.is_some();
-        self.submit(Work::Verify(password, hash.unwrap_or_else(|| self.nobody.clone()), sender))?;
+        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        self.submit(Work::Verify(password, hash, Reply::new(sender)))?;
         let matches = receiver.await.map_err(|_| HashingError::Busy)??;
         Ok(matches && is_known)
     }
@@ -124,7 +173,7 @@ pub fn default_threads() -> NonZeroUsize {
 /// What the threads share.
 struct Shared {
     queue: Mutex<Receiver<Work>>,
-    /// The memory that nobody works in: never more than there are threads.
+    /// The memory that nobody works in: never more than there are threads and reserves.
     arenas: Mutex<Vec<Arena>>,
 }
 
@@ -137,30 +186,82 @@ impl Shared {
         lock(&self.arenas).push(arena);
     }
 
-    fn serve(&self, cost: HashingCost) {
-        // On Linux niceness is a thread's own (nice(2), "C library/kernel differences"). Refused, the thread works all the same.
-        if let Err(error) = rustix::process::nice(NICENESS) {
-            tracing::debug!(%error, "a thread for passwords keeps its priority");
-        }
+    /// Hands work to the one that works when nobody else does, and does it in its place while that one is starved. The idle one
+    /// never touches the queue: a worker that submits must not wait for a lock whose holder does not get to run.
+    fn serve(&self, idle: &Idle, cost: HashingCost) {
+        let mut is_away = false;
         loop {
             // The lock is held while waiting: the others wait for it instead, and each computation wakes one thread.
             let next = lock(&self.queue).recv_timeout(KEEP_ARENA);
-            match next {
-                Ok(Work::Hash(password, reply)) if !reply.is_closed() => {
-                    let mut arena = self.take_arena();
-                    let _ = reply.send(PasswordHash::make(&password, cost, &mut arena));
-                    self.keep_arena(arena);
+            let work = match next {
+                Ok(work) => work,
+                Err(RecvTimeoutError::Timeout) => {
+                    lock(&self.arenas).clear();
+                    continue;
                 }
-                Ok(Work::Verify(password, hash, reply)) if !reply.is_closed() => {
-                    let mut arena = self.take_arena();
-                    let _ = reply.send(hash.verify(&password, &mut arena));
-                    self.keep_arena(arena);
-                }
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => lock(&self.arenas).clear(),
                 Err(RecvTimeoutError::Disconnected) => return,
+            };
+            is_away = is_away && matches!(idle.is_done.try_recv(), Err(TryRecvError::Empty));
+            if is_away {
+                self.compute(work, cost);
+                continue;
             }
+            let is_handed_over = idle.hand_over.try_send(work.clone()).is_ok();
+            if is_handed_over && idle.is_done.recv_timeout(STARVED).is_ok() {
+                continue;
+            }
+            // Who waits for this one should not wait for a core to become idle: it is done twice.
+            is_away = is_handed_over;
+            self.compute(work, cost);
         }
+    }
+
+    fn serve_idle(&self, handed_over: &Receiver<Work>, done: &SyncSender<()>, cost: HashingCost) {
+        while let Ok(work) = handed_over.recv() {
+            self.compute(work, cost);
+            // Its reserve may have gone meanwhile; then there is no more work either.
+            let _ = done.try_send(());
+        }
+    }
+
+    /// Does one piece of work, unless nobody waits for it any more.
+    fn compute(&self, work: Work, cost: HashingCost) {
+        match work {
+            Work::Hash(password, reply) if reply.is_awaited() => {
+                let mut arena = self.take_arena();
+                reply.send(PasswordHash::make(&password, cost, &mut arena));
+                self.keep_arena(arena);
+            }
+            Work::Verify(password, hash, reply) if reply.is_awaited() => {
+                let mut arena = self.take_arena();
+                reply.send(hash.verify(&password, &mut arena));
+                self.keep_arena(arena);
+            }
+            Work::Hash(..) | Work::Verify(..) => {}
+        }
+    }
+}
+
+/// A reserve's way to the thread that works when nobody else does.
+struct Idle {
+    hand_over: SyncSender<Work>,
+    is_done: Receiver<()>,
+}
+
+/// Has the calling thread run when a core has nothing else to do.
+fn take_what_is_left() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let thread = thread_priority::thread_native_id();
+    if let Err(error) = thread_priority::set_thread_priority_and_policy(thread, ThreadPriority::Min, idle) {
+        tracing::debug!(?error, "a thread for passwords is not idle, but nice");
+        stand_back();
+    }
+}
+
+/// Makes the calling thread nice. On Linux niceness is a thread's own (nice(2), "C library/kernel differences").
+fn stand_back() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "a thread for passwords keeps its priority");
     }
 }
 

@@ -80,20 +80,59 @@ async fn an_unknown_user_takes_as_long_as_a_known_one() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_threads_stand_back_and_nobody_else_does() {
+async fn the_threads_take_what_is_left_the_reserves_stand_back_and_nobody_else_does() {
+    const SCHED_OTHER: i32 = 0;
+    const SCHED_IDLE: i32 = 5;
     let pool = pool(1, 8, CHEAP);
     pool.verify(Password::presented("x".into()), None).await.unwrap();
-    // Name and niceness, the second and the nineteenth field (proc(5)); a name may hold spaces, but no parenthesis of ours.
-    let niceness = |stat: &str| {
+    // Name, niceness and policy: fields 2, 19 and 41 (proc(5)); a name may hold spaces, but no parenthesis of ours.
+    let priority = |stat: &str| {
         let (name, rest) = stat.rsplit_once(')').unwrap();
-        (name.split_once('(').unwrap().1.to_owned(), rest.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap())
+        let fields: Vec<_> = rest.split_whitespace().collect();
+        let number = |field: usize| fields[field - 3].parse::<i32>().unwrap();
+        (name.split_once('(').unwrap().1.to_owned(), number(19), number(41))
     };
-    let own = niceness(&std::fs::read_to_string("/proc/thread-self/stat").unwrap()).1;
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let all: Vec<_> = tasks
-        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok())
-        .map(|stat| niceness(&stat))
-        .collect();
-    assert!(all.iter().any(|(name, nice)| name == "passwords-0" && *nice == (own + NICENESS).min(19)), "{all:?}");
-    assert!(!all.iter().any(|(name, nice)| !name.starts_with("passwords-") && *nice != own), "{all:?}");
+    let own = priority(&std::fs::read_to_string("/proc/thread-self/stat").unwrap()).1;
+    let all = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+        stats.map(|stat| priority(&stat)).collect::<Vec<_>>()
+    };
+    let all = all();
+    let reserve = ("reserve-0".to_owned(), (own + NICENESS).min(19), SCHED_OTHER);
+    assert!(all.iter().any(|(name, _, policy)| name == "passwords-0" && *policy == SCHED_IDLE), "{all:?}");
+    assert!(all.contains(&reserve), "{all:?}");
+    for (name, nice, policy) in &all {
+        let is_ours = name.starts_with("passwords-") || name.starts_with("reserve-");
+        assert!(is_ours || (*nice, *policy) == (own, SCHED_OTHER), "{name}: {all:?}");
+    }
+}
+
+/// A machine that is never idle: the thread that was handed work does not get to run.
+#[tokio::test]
+async fn while_a_thread_is_starved_its_reserve_does_the_work() {
+    let (queue, waiting) = sync_channel(8);
+    let (hand_over, handed_over) = sync_channel(1);
+    let (done, is_done) = sync_channel(1);
+    let shared = Arc::new(Shared { queue: Mutex::new(waiting), arenas: Mutex::default() });
+    let reserve = Arc::clone(&shared);
+    let serving = thread::spawn(move || reserve.serve(&Idle { hand_over, is_done }, CHEAP));
+    let verify = || {
+        let (reply, answer) = oneshot::channel();
+        let nobody = PasswordHash::of_nobody(CHEAP).unwrap();
+        queue.try_send(Work::Verify(Password::presented("x".into()), nobody, Reply::new(reply))).ok().unwrap();
+        answer
+    };
+    // The first is handed over and done all the same; the second is not even handed over.
+    assert_eq!((verify().await, verify().await), (Ok(Ok(false)), Ok(Ok(false))));
+    // It runs at last, to no use, and is handed work again.
+    shared.compute(handed_over.try_recv().unwrap(), CHEAP);
+    assert!(handed_over.try_recv().is_err());
+    done.send(()).unwrap();
+    let third = verify();
+    shared.compute(handed_over.recv().unwrap(), CHEAP);
+    done.send(()).unwrap();
+    assert_eq!(third.await, Ok(Ok(false)));
+    drop((queue, handed_over, done));
+    serving.join().unwrap();
 }
