@@ -2,7 +2,7 @@
 # make soak    the long forms of the fleet's tests: minutes of faults under load, a million forged tokens
 # make black-box  of that: the OpenAPI document and Swagger UI, from outside
 # make audit   licences, bans and sources of the dependencies, and known advisories
-# make bench   what a request costs, next to nginx; what a fleet costs
+# make bench   what a request costs, next to nginx; what a fleet costs; what a flood of logins costs
 # make demo    keyward with a temporary store and an echo upstream
 
 SHELL := /bin/bash
@@ -102,6 +102,7 @@ black-box:
 	    cp tests/black_box/requirements.txt "$$room/installed"
 	fi
 	export PYTHONDONTWRITEBYTECODE=1
+	"$$room/venv/bin/python" tests/black_box/seeds.py "$$built/debug/keyward"
 	"$$room/venv/bin/python" tests/black_box/openapi.py "$$built/debug/keyward"
 	"$$room/venv/bin/python" tests/black_box/walk_through.py "$$built/debug/keyward"
 
@@ -129,6 +130,7 @@ audit:
 bench:
 	bench/run
 	bench/fleet
+	bench/logins
 
 demo:
 	$(CARGO) run --locked --release -- demo

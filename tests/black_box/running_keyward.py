@@ -27,7 +27,9 @@ def configuration(port, room, redis):
     """The demo's, where a test can come from many addresses; on Redis, if there is one."""
     text = replaced(CONFIGURATION, '[[listener]]\n', '[[listener]]\ntrusted_proxies = ["127.0.0.0/8"]\n')
     if redis is not None:
-        text = replaced(text, EMBEDDED, f'kind = "redis"\nurl = "redis://127.0.0.1:{redis.port}"\n')
+        # A look-up may take as long as a change: a busy machine is not an outage.
+        store = f'kind = "redis"\nurl = "redis://127.0.0.1:{redis.port}"\nread_timeout = "2s"\n'
+        text = replaced(text, EMBEDDED, store)
     # Nothing is forwarded: nobody listens on the port "discard".
     places = {"ADDRESS": f"127.0.0.1:{port}", "ROOM": str(room), "LOGIN": ISSUER, "UPSTREAM": "127.0.0.1:9"}
     for name, place in places.items():
