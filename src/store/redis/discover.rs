@@ -126,9 +126,11 @@ impl Nodes {
         let start = usize::try_from(random()).unwrap_or(0) % nodes.len().max(1);
         nodes.rotate_left(start);
         let mut reasons: Vec<SiteFault> = Vec::new();
+        let mut in_vain = Vec::new();
         for node in &nodes {
-            match self.ask_node(node).await {
-                Ok(master) => return Ok(master),
+            match self.ask_node(node, &mut in_vain).await {
+                Ok(Some(master)) => return Ok(master),
+                Ok(None) => {}
                 Err(fault) => reasons.push(fault),
             }
         }
@@ -140,8 +142,14 @@ impl Nodes {
         Err(SiteFault::MasterUnknown { reasons: reasons.iter().map(SiteFault::to_string).collect() })
     }
 
-    /// Asks one node for the slots, and then the master that it names whether the slot is its own; `MOVED` leads on.
-    async fn ask_node(&self, node: &NodeAddress) -> Result<NodeAddress, SiteFault> {
+    /// Asks one node for the slots, and then the master that it names whether the slot is its own; `MOVED` leads on. `None`: it
+    /// names one that has been tried `in_vain`. Until a dead master is replaced, every node names it, and connections are paced: to
+    /// try it for each of them would take a second in which another may have taken its place.
+    async fn ask_node(
+        &self,
+        node: &NodeAddress,
+        in_vain: &mut Vec<NodeAddress>,
+    ) -> Result<Option<NodeAddress>, SiteFault> {
         let key = format!("{{{}}}:meta", self.settings.prefix);
         let named = briefly(node, self.slots(node)).await?;
         let mut candidate = match named {
@@ -158,14 +166,18 @@ impl Nodes {
             None => node.clone(),
         };
         for _ in 0..HOPS {
-            let (mut connection, _) = self.connect(&candidate, None).await?;
+            if in_vain.contains(&candidate) {
+                return Ok(None);
+            }
+            let connected = self.connect(&candidate, None).await;
+            let (mut connection, _) = connected.inspect_err(|_| in_vain.push(candidate.clone()))?;
             let mut exists = redis::cmd("EXISTS");
             match timeout(PATIENCE, exists.arg(&key).query_async::<i64>(&mut connection)).await {
                 Err(_) => return Err(SiteFault::TimedOut { address: candidate }),
                 // ASK and TRYAGAIN: the slot is on its way from here and still this one's.
-                Ok(Ok(_)) => return Ok(candidate),
+                Ok(Ok(_)) => return Ok(Some(candidate)),
                 Ok(Err(fault)) => match (fault.code(), fault.redirect_node()) {
-                    (Some("ASK" | "TRYAGAIN"), _) => return Ok(candidate),
+                    (Some("ASK" | "TRYAGAIN"), _) => return Ok(Some(candidate)),
                     (Some("MOVED"), Some((to, _))) => {
                         let next: NodeAddress = to
                             .parse()

@@ -42,11 +42,12 @@ impl Pace {
     }
 }
 
-/// How long to wait after `failures` failures in a row: 50 ms, doubled each time up to 2 s, and of that between a half and
-/// the whole, so that the instances of a fleet do not come back all at once.
+/// How long to wait after `failures` failures in a row: 50 ms, doubled each time up to half a second, and of that between a half
+/// and the whole, so that the instances of a fleet do not come back all at once. The longest is what an instance adds to an
+/// outage: full service is to be back two seconds after a Redis that was away, and one after a failover.
 pub(super) fn back_off(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_millis(500);
     let whole = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST);
     whole / 2 + whole.mul_f64(random_share() / 2.0)
 }
@@ -91,8 +92,8 @@ mod tests {
     fn waiting_grows_to_a_bound_and_is_never_nothing() {
         for failures in 0..100 {
             let wait = back_off(failures);
-            assert!(wait >= Duration::from_millis(25) && wait <= Duration::from_secs(2), "{failures}: {wait:?}");
+            assert!(wait >= Duration::from_millis(25) && wait <= Duration::from_millis(500), "{failures}: {wait:?}");
         }
-        assert!(back_off(100) >= Duration::from_secs(1));
+        assert!(back_off(100) >= Duration::from_millis(250));
     }
 }
