@@ -40,19 +40,23 @@ impl Line {
 
     /// A GET on the guarded route.
     pub(super) fn get(&mut self, token: &str) -> Result<Heard, Silence> {
-        self.ask(get(token).as_bytes())
+        self.get_at(GUARDED, token)
+    }
+
+    /// A GET of something.
+    pub(super) fn get_at(&mut self, target: &str, token: &str) -> Result<Heard, Silence> {
+        self.call_at("GET", target, token)
+    }
+
+    /// A call of anything, without a body.
+    pub(super) fn call_at(&mut self, method: &str, target: &str, token: &str) -> Result<Heard, Silence> {
+        self.ask(request(method, target, token).as_bytes())
     }
 
     /// A call of the token API.
     pub(super) fn call(&mut self, person: Person, method: &str, call: &str, token: &str) -> Result<Heard, Silence> {
         let (organization, username) = (person.organization, person.username);
-        self.ask(
-            format!(
-                "{method} /jarvispy/{organization}/{username}/api/v1{call} HTTP/1.1\r\nHost: a.example\r\n\
-                 Authorization: Bearer {token}\r\n\r\n"
-            )
-            .as_bytes(),
-        )
+        self.call_at(method, &format!("/jarvispy/{organization}/{username}/api/v1{call}"), token)
     }
 
     pub(super) fn ask(&mut self, request: &[u8]) -> Result<Heard, Silence> {
@@ -124,7 +128,14 @@ impl Line {
     }
 }
 
+/// What is guarded.
+const GUARDED: &str = "/private/x";
+
 /// The bytes of a GET on the guarded route.
 pub(super) fn get(token: &str) -> String {
-    format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n")
+    request("GET", GUARDED, token)
+}
+
+fn request(method: &str, target: &str, token: &str) -> String {
+    format!("{method} {target} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n")
 }

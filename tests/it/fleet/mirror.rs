@@ -1,4 +1,5 @@
-//! An upstream for many requests: it answers with the id of the token that it was told of, and keeps nothing.
+//! An upstream for many requests: it answers with the id of the token that it was told of, or, where that is asked for
+//! (`…/subject`), with its subject, and keeps nothing.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -53,12 +54,14 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
         while let Some(end) = ahead.windows(4).position(|four| four == b"\r\n\r\n") {
             let head: Vec<u8> = ahead.drain(..end + 4).collect();
             let head = String::from_utf8_lossy(&head);
-            let id = head.lines().find_map(|line| {
+            let target = head.split(' ').nth(1).unwrap_or_default();
+            let wanted = if target.ends_with("/subject") { "x-keyward-subject" } else { "x-keyward-token-id" };
+            let told = head.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("x-keyward-token-id").then(|| value.trim())
+                name.eq_ignore_ascii_case(wanted).then(|| value.trim())
             });
-            let id = id.unwrap_or("nobody");
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}", id.len());
+            let told = told.unwrap_or("nobody");
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len());
             stream.write_all(answer.as_bytes())?;
         }
         match stream.read(&mut chunk)? {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::redis::RedisServer;
-use crate::support::{Issued, Person, Plan, World};
+use crate::support::{Issued, Login, Person, Plan, World};
 use line::Line;
 use mirror::Mirror;
 
@@ -33,7 +33,12 @@ struct Fleet {
     worlds: Vec<World>,
     mirror: Mirror,
     keys: TempDir,
+    /// Whose users may have a key for agents.
+    login: Login,
 }
+
+/// Where a user's key for agents is.
+const AGENTS: &str = "/api/agent-tokens/me";
 
 impl Fleet {
     /// So many instances, all of which reach Redis at this URL.
@@ -55,8 +60,9 @@ impl Fleet {
     fn prepare(urls: &[&str], change: impl Fn(Plan) -> Plan) -> Self {
         let mirror = Mirror::start();
         let keys = tempfile::tempdir().expect("a directory");
-        let worlds = urls.iter().map(|url| change(plan(&mirror, keys.path(), url)).prepare()).collect();
-        Self { worlds, mirror, keys }
+        let login = Login::open();
+        let worlds = urls.iter().map(|url| change(plan(&mirror, keys.path(), &login, url)).prepare()).collect();
+        Self { worlds, mirror, keys, login }
     }
 
     fn line(&self, instance: usize) -> Line {
@@ -99,7 +105,7 @@ impl Fleet {
 
     /// An instance with the same keys that keeps its records elsewhere: what it issues is signed, and unknown to the others.
     fn elsewhere(&self, redis: &RedisServer) -> World {
-        plan(&self.mirror, self.keys.path(), &redis.url()).set("store", "prefix", "\"elsewhere\"").start()
+        plan(&self.mirror, self.keys.path(), &self.login, &redis.url()).set("store", "prefix", "\"elsewhere\"").start()
     }
 
     /// Something to issue and revoke with for as long as a test takes.
@@ -109,12 +115,17 @@ impl Fleet {
 }
 
 /// `url`: one, or several with a comma between them.
-fn plan(mirror: &Mirror, keys: &Path, url: &str) -> Plan {
+fn plan(mirror: &Mirror, keys: &Path, login: &Login, url: &str) -> Plan {
     let urls: Vec<String> = url.split(',').map(|url| format!("\"{url}\"")).collect();
     Plan::bare()
         .upstream("app", mirror.address())
         .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
-        .route("path = \"/private/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]")
+        .route("path = \"/private/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\", \"agents\"]")
+        .table("issuer", &login.table("site"))
+        .table(
+            "token_api",
+            "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\nissuer = \"site\"",
+        )
         .set("keys", "directory", &format!("\"{}\"", keys.display()))
         .set("store", "kind", "\"redis\"")
         .set("store", "url", &format!("[{}]", urls.join(", ")))

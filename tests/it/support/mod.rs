@@ -16,7 +16,7 @@ pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
 pub(crate) use login::Login;
 pub(crate) use message::{Fault, Request, Response};
 pub(crate) use random::Random;
-pub(crate) use relay::{Relay, Way};
+pub(crate) use relay::{Relay, Way, Which};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};
 pub(crate) use world::{Plan, World};
 

@@ -248,7 +248,7 @@ pub(crate) fn sentinels(count: usize, master: &RedisServer, down_after: Duration
 
 /// A Cluster of so many masters without replicas; each has an equal part of the slots, in order.
 pub(crate) fn cluster(masters: u16) -> Vec<RedisServer> {
-    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\n";
+    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\nappendfsync always\n";
     let nodes: Vec<_> = (0..masters).map(|_| RedisServer::start_with(lines)).collect();
     let part = 16384 / masters;
     for (node, index) in nodes.iter().zip(0..) {
@@ -266,6 +266,30 @@ pub(crate) fn cluster(masters: u16) -> Vec<RedisServer> {
             let info = node.command(&["CLUSTER", "INFO"]).text();
             info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{masters}"))
         })
+    });
+    nodes
+}
+
+/// As [`cluster`], and each master has a replica: those are behind all masters, in the same order.
+pub(crate) fn cluster_with_replicas(masters: u16) -> Vec<RedisServer> {
+    let mut nodes = cluster(masters);
+    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\nappendfsync always\n";
+    for master in 0..usize::from(masters) {
+        let replica = RedisServer::start_with(lines);
+        let (id, port) = (nodes[master].command(&["CLUSTER", "MYID"]).text(), nodes[master].port.to_string());
+        replica.command(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+        // It must have heard of the master before.
+        wait_until("it follows its master", || replica.command(&["CLUSTER", "REPLICATE", &id]).text() == "OK");
+        nodes.push(replica);
+    }
+    wait_until("every node knows the others, and each replica has its copy", || {
+        let knows_all = |node: &RedisServer| {
+            let info = node.command(&["CLUSTER", "INFO"]).text();
+            info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{}", 2 * masters))
+        };
+        let has_copy =
+            |node: &RedisServer| node.command(&["INFO", "replication"]).text().contains("master_link_status:up");
+        nodes.iter().all(knows_all) && nodes[usize::from(masters)..].iter().all(has_copy)
     });
     nodes
 }

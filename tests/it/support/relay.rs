@@ -39,9 +39,21 @@ struct State {
     stopped: AtomicBool,
 }
 
+/// Which connections are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    /// Those on which the client has asked Redis to be told of changes.
+    Listening,
+}
+
+/// What a client says to be told of changes (CLIENT TRACKING).
+const LISTENS: &[u8] = b"TRACKING";
+
 struct Ways {
     to_server: Way,
     to_client: Way,
+    which: Which,
     /// Who connects is hung up on.
     closed: bool,
     /// Counts the cuts: a connection from before a cut is over.
@@ -58,7 +70,7 @@ impl Relay {
     pub(crate) fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let ways = Ways { to_server: Way::Pass, to_client: Way::Pass, closed: false, cuts: 0 };
+        let ways = Ways { to_server: Way::Pass, to_client: Way::Pass, which: Which::All, closed: false, cuts: 0 };
         let state = Arc::new(State {
             target,
             ways: Mutex::new(ways),
@@ -86,8 +98,13 @@ impl Relay {
 
     /// What becomes of the bytes from now on, of those that wait here too.
     pub(crate) fn set(&self, to_server: Way, to_client: Way) {
+        self.set_of(Which::All, to_server, to_client);
+    }
+
+    /// As [`set`](Self::set), and everything passes on the other connections.
+    pub(crate) fn set_of(&self, which: Which, to_server: Way, to_client: Way) {
         let mut ways = self.state.ways.lock().unwrap();
-        (ways.to_server, ways.to_client) = (to_server, to_client);
+        (ways.to_server, ways.to_client, ways.which) = (to_server, to_client, which);
         drop(ways);
         self.state.changed.notify_all();
     }
@@ -140,76 +157,88 @@ fn connect(client: TcpStream, state: &Arc<State>) {
         let _ = stream.set_nodelay(true);
         state.streams.lock().unwrap().extend(stream.try_clone());
     }
+    let listens = Arc::new(AtomicBool::new(false));
     for (from, to, direction) in [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)] {
         let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
-        let state = Arc::clone(state);
+        let pump = Pump { direction, state: Arc::clone(state), cuts, listens: Arc::clone(&listens) };
         std::thread::spawn(move || {
-            let _ = pump(&from, &to, direction, &state, cuts);
+            let _ = pump.run(&from, &to);
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });
     }
 }
 
-fn pump(
-    mut from: &TcpStream,
-    mut to: &TcpStream,
+/// One direction of a connection.
+struct Pump {
     direction: Direction,
-    state: &State,
+    state: Arc<State>,
+    /// How many cuts there had been when the connection was made.
     cuts: u64,
-) -> std::io::Result<()> {
-    let mut chunk = vec![0; 16 * 1024];
-    let mut passed = 0_usize;
-    loop {
-        let count = from.read(&mut chunk)?;
-        if count == 0 {
-            return Ok(());
-        }
-        let read = Instant::now();
-        let Some(bytes) = chunk.get_mut(..count) else { return Ok(()) };
-        match wait(state, direction, read, cuts, count) {
-            None => return Ok(()),
-            Some(Way::Swallow) => continue,
-            Some(Way::Garble) => {
-                for byte in bytes.iter_mut() {
-                    passed += 1;
-                    if passed.is_multiple_of(97) {
-                        *byte ^= 0x15;
-                    }
-                }
-            }
-            Some(_) => {}
-        }
-        to.write_all(bytes)?;
-    }
+    /// [`Which::Listening`]: known to both directions.
+    listens: Arc<AtomicBool>,
 }
 
-/// Until bytes that were read then may pass; `None`: the connection is over.
-fn wait(state: &State, direction: Direction, read: Instant, cuts: u64, count: usize) -> Option<Way> {
-    let mut ways = state.ways.lock().unwrap();
-    loop {
-        if ways.cuts != cuts {
-            return None;
-        }
-        let way = match direction {
-            Direction::ToServer => ways.to_server,
-            Direction::ToClient => ways.to_client,
-        };
-        let due = match way {
-            Way::Hold => None,
-            Way::Delay(late) => Some(read + late),
-            Way::Trickle(rate) => Some(read + Duration::from_secs_f64(count as f64 / rate as f64)),
-            Way::Pass | Way::Swallow | Way::Garble => return Some(way),
-        };
-        ways = match due {
-            None => state.changed.wait(ways).unwrap(),
-            Some(due) => {
-                let left = due.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Some(way);
-                }
-                state.changed.wait_timeout(ways, left).unwrap().0
+impl Pump {
+    fn run(&self, mut from: &TcpStream, mut to: &TcpStream) -> std::io::Result<()> {
+        let mut chunk = vec![0; 16 * 1024];
+        let mut passed = 0_usize;
+        loop {
+            let count = from.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(());
             }
-        };
+            let read = Instant::now();
+            let Some(bytes) = chunk.get_mut(..count) else { return Ok(()) };
+            if matches!(self.direction, Direction::ToServer) && bytes.windows(LISTENS.len()).any(|part| part == LISTENS)
+            {
+                self.listens.store(true, Ordering::SeqCst);
+            }
+            match self.wait(read, count) {
+                None => return Ok(()),
+                Some(Way::Swallow) => continue,
+                Some(Way::Garble) => {
+                    for byte in bytes.iter_mut() {
+                        passed += 1;
+                        if passed.is_multiple_of(97) {
+                            *byte ^= 0x15;
+                        }
+                    }
+                }
+                Some(_) => {}
+            }
+            to.write_all(bytes)?;
+        }
+    }
+
+    /// Until bytes that were read then may pass; `None`: the connection is over.
+    fn wait(&self, read: Instant, count: usize) -> Option<Way> {
+        let mut ways = self.state.ways.lock().unwrap();
+        loop {
+            if ways.cuts != self.cuts {
+                return None;
+            }
+            let way = match self.direction {
+                _ if ways.which == Which::Listening && !self.listens.load(Ordering::SeqCst) => Way::Pass,
+                Direction::ToServer => ways.to_server,
+                Direction::ToClient => ways.to_client,
+            };
+            let due = match way {
+                Way::Hold => None,
+                Way::Delay(late) => Some(read + late),
+                Way::Trickle(rate) => Some(read + Duration::from_secs_f64(count as f64 / rate as f64)),
+                Way::Pass | Way::Swallow | Way::Garble => return Some(way),
+            };
+            ways = match due {
+                None => self.state.changed.wait(ways).unwrap(),
+                Some(due) => {
+                    let left = due.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Some(way);
+                    }
+                    self.state.changed.wait_timeout(ways, left).unwrap().0
+                }
+            };
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -84,7 +85,7 @@ impl Plan {
     /// Everything but the process.
     pub(crate) fn prepare(self) -> World {
         let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
-        let world = World { folder, listen: free_address(), admin: free_address(), child: None };
+        let world = World { folder, listen: free_address(), admin: free_address(), child: Mutex::default() };
         world.configure(&self);
         world
     }
@@ -126,7 +127,8 @@ pub(crate) struct World {
     folder: TempDir,
     listen: SocketAddr,
     admin: SocketAddr,
-    child: Option<Child>,
+    /// Shared, so that one of several threads may end it and start another.
+    child: Mutex<Option<Child>>,
 }
 
 impl World {
@@ -162,9 +164,25 @@ impl World {
         self.admin
     }
 
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts the process, and leaves it to itself.
     pub(crate) fn launch(&mut self) {
-        assert!(self.child.is_none(), "it is running already");
+        self.spawn();
+    }
+
+    /// SIGKILL, and another start, for who shares it; what happens between the two is up to the caller.
+    pub(crate) fn replace(&self, meanwhile: impl FnOnce()) {
+        self.end();
+        meanwhile();
+        self.spawn();
+    }
+
+    fn spawn(&self) {
+        let mut running = self.child();
+        assert!(running.is_none(), "it is running already");
         let file = |name: &str| {
             let path = self.folder.path().join(name);
             File::options().create(true).append(true).open(path).expect("an output file")
@@ -179,7 +197,7 @@ impl World {
             .stderr(file("stderr"))
             .spawn()
             .expect("the binary starts");
-        self.child = Some(child);
+        *running = Some(child);
     }
 
     /// Starts the process and waits until it says that it is ready.
@@ -187,8 +205,9 @@ impl World {
         self.launch();
         let deadline = Instant::now() + PATIENCE;
         while self.ready() != Some(200) {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
-                self.child = None;
+            let status = self.child().as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if let Some(status) = status {
+                *self.child() = None;
                 panic!("keyward ended with {status} instead of getting ready:\n{}", self.output());
             }
             assert!(Instant::now() < deadline, "keyward is not ready in time:\n{}", self.output());
@@ -219,7 +238,8 @@ impl World {
 
     /// The process.
     pub(crate) fn pid(&self) -> Pid {
-        let child = self.child.as_ref().expect("it is running");
+        let running = self.child();
+        let child = running.as_ref().expect("it is running");
         Pid::from_raw(child.id().cast_signed()).expect("a process id")
     }
 
@@ -231,16 +251,16 @@ impl World {
 
     /// Whether the process has ended, without waiting for it.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+        self.child().as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     /// Waits for the process to end by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let child = self.child.as_mut().expect("it was running");
-            if let Some(status) = child.try_wait().expect("our child can be waited for") {
-                self.child = None;
+            let status = self.child().as_mut().expect("it was running").try_wait();
+            if let Some(status) = status.expect("our child can be waited for") {
+                *self.child() = None;
                 return status;
             }
             assert!(Instant::now() < deadline, "keyward does not end in time:\n{}", self.output());
@@ -257,7 +277,11 @@ impl World {
 
     /// SIGKILL, and gone.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        self.end();
+    }
+
+    fn end(&self) {
+        if let Some(mut child) = self.child().take() {
             let _ = child.kill();
             let _ = child.wait();
         }
