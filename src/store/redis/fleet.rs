@@ -184,6 +184,17 @@ impl Fleet {
         let over = received.after(longest);
         let whole_at =
             if since == 0 || !is_same || !has_me { over } else { Uptime::from_nanos(since).after(longest).min(over) };
+        if whole_at > received {
+            // Else nobody could tell why it took so long: everyone may have confirmed at once.
+            let (is_linked, waits) = (since != 0, whole_at.since(received));
+            tracing::debug!(
+                is_linked,
+                is_same,
+                has_me,
+                ?waits,
+                "a removal waits because the register may lack somebody"
+            );
+        }
         let mut awaited: HashMap<&str, &Registered> = announced
             .instances
             .iter()
