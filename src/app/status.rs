@@ -59,6 +59,12 @@ impl OwnStatus {
         self.reasons().await;
     }
 
+    /// Whether the store can be used. One that answers is not enough: without a lease, nothing that it says lets anybody through.
+    async fn check_store(&self) -> Result<(), StoreError> {
+        self.shared.store.check().await?;
+        self.shared.authenticator.cache().lease().held().await
+    }
+
     async fn reasons(&self) -> Vec<NotReady> {
         let mut reasons = Vec::new();
         if !self.is_started.load(Ordering::Acquire) {
@@ -67,7 +73,7 @@ impl OwnStatus {
         if self.is_draining.load(Ordering::Acquire) {
             reasons.push(NotReady::Draining);
         }
-        let checked = tokio::time::timeout(CHECK_DEADLINE, self.shared.store.check()).await;
+        let checked = tokio::time::timeout(CHECK_DEADLINE, self.check_store()).await;
         let fault = match checked {
             Ok(Ok(())) => None,
             Ok(Err(fault)) => Some(fault.to_string()),
@@ -101,7 +107,7 @@ impl Status for OwnStatus {
 
     fn components(&self) -> StatusFuture<'_, Vec<Component>> {
         Box::pin(async move {
-            let store = match self.shared.store.check().await {
+            let store = match self.check_store().await {
                 Ok(()) => Component::well("store"),
                 Err(fault) => Component::failed("store", fault.to_string()),
             };

@@ -1,10 +1,11 @@
 //! `keyward store migrate`: what one store holds is in the other, and nothing else.
 
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::redis::{RedisServer, wait_until};
+use crate::support::redis::{RedisServer, cluster, sentinels, wait_until};
 use crate::support::{Issued, Person, Plan, Upstream, World, eventually, json as body_of};
 
 const EMBEDDED: &str = "keyward.toml";
@@ -135,6 +136,55 @@ fn there_and_back_nothing_is_lost_and_nothing_is_added() {
         assert_eq!((api.issue(&bootstrap, "").status, api.issue(&bootstrap, "").status), (200, 401));
         moved.world.stop();
     }
+}
+
+/// To a store in this Redis, and back; what was revoked stays so, and each copy serves.
+fn there_and_back_by_way_of(in_redis: impl Fn(Plan) -> Plan) {
+    let (mut moved, (_, key, revoked)) = Move::of(fill);
+    let plan = |upstream: &Upstream| in_redis(Move::plan(upstream));
+    moved.world.write(REDIS, &plan(&moved.upstream));
+    let before = moved.listed(EMBEDDED);
+    let there = summary(&moved.migrate(EMBEDDED, REDIS), 0);
+    assert_eq!(counts(&there, "api_keys"), [3, 0, 0, 3, 3]);
+    assert_eq!(counts(&there, "bootstrap_tokens"), [2, 0, 0, 2, 2]);
+    assert_eq!(moved.listed(REDIS), before);
+    let back = summary(&moved.migrate(REDIS, BACK), 0);
+    assert_eq!(counts(&back, "api_keys"), [3, 0, 0, 3, 3]);
+    assert_eq!(moved.listed(BACK), before);
+    moved.world.configure(&plan(&moved.upstream));
+    moved.world.restart();
+    assert_eq!((moved.world.status_with(&key.token), moved.world.status_with(&revoked.token)), (200, 401));
+    moved.world.write("embedded.toml", &Move::plan(&moved.upstream));
+    refused(&moved.migrate("embedded.toml", REDIS), "a keyward is running");
+}
+
+fn urls(servers: &[RedisServer]) -> String {
+    format!("[{}]", servers.iter().map(|server| format!("{:?}", server.url())).collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn there_and_back_by_way_of_a_master_under_sentinels() {
+    let master = RedisServer::start_with("repl-diskless-sync-delay 0\nmin-replicas-to-write 1");
+    let replica = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", master.port));
+    wait_until("the replica has its copy", || {
+        replica.command(&["INFO", "replication"]).text().contains("master_link_status:up")
+    });
+    let sentinels = sentinels(3, &master, Duration::from_secs(5));
+    there_and_back_by_way_of(|plan| {
+        plan.redis(&master.url())
+            .set("store", "url", &urls(&sentinels))
+            .set("store", "topology", "\"sentinel\"")
+            .set("store", "sentinel_master", "\"fleet\"")
+            .set("store", "revoke_acks", "1")
+    });
+}
+
+#[test]
+fn there_and_back_by_way_of_a_cluster() {
+    let nodes = cluster(3);
+    there_and_back_by_way_of(|plan| {
+        plan.redis(&nodes[0].url()).set("store", "url", &urls(&nodes)).set("store", "topology", "\"cluster\"")
+    });
 }
 
 #[test]

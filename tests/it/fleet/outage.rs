@@ -1,7 +1,7 @@
 //! Redis away, stopped, slow, cut off, mad, full, empty or changed: what is let through meanwhile, and what comes of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::line::{Heard, Line};
 use super::mix::{Class, Footprint, Mix, Samples, Tokens};
 use super::{Fleet, LEASE, Lateness, STORE_TIMEOUT, millis, percentiles};
 use crate::support::redis::{RedisServer, free_port, wait_until};
-use crate::support::{Client, Issued, Person, Plan, Relay, Way, eventually};
+use crate::support::{Client, Issued, Person, Plan, Relay, Reply, Upstream, Way, eventually};
 
 const ALICE: Person = Person::ALICE;
 
@@ -163,6 +163,11 @@ impl Acknowledged {
     }
 }
 
+/// Whether this is the long form, as RELIABILITY.md says it: `make soak`.
+fn is_long() -> bool {
+    std::env::var_os("KEYWARD_LONG").is_some()
+}
+
 fn serve_cached(plan: Plan, staleness: Duration) -> Plan {
     plan.set("store", "on_outage", "\"serve_cached\"").set("store", "max_staleness", &millis(staleness))
 }
@@ -199,6 +204,9 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     let away = samples.between(killed + LEASE, over - Duration::from_millis(100));
     let slack = lateness.slack();
     assert!(away.of(Class::Fresh).count(503) > 10, "{}", away.summary());
+    // Nothing is said of what is in no record: it might have been made a moment ago.
+    let unknown = away.of(Class::Unknown);
+    assert!(!unknown.0.is_empty() && unknown.count(503) == unknown.0.len(), "{}", away.summary());
     let slowest = away.of(Class::Fresh).0.into_iter().map(|sample| sample.took).max().unwrap_or_default();
     assert!(slowest <= READ_TIMEOUT + slack, "\"cannot tell\" took {slowest:?}");
     // Three seconds since its start; and of our own, one for each command of this test.
@@ -220,10 +228,8 @@ fn soak_r1_after_ten_seconds_away_full_service_is_back_as_soon() {
     assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
 }
 
-/// With `KEYWARD_LONG`, as long as the issue says: ten seconds.
 #[test]
 fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_when_it_goes_on() {
-    let long = std::env::var_os("KEYWARD_LONG").is_some();
     let mut scene = Scene::start("", false, |plan| plan);
     let lateness = Lateness::watch();
     let mix = scene.mix();
@@ -231,7 +237,7 @@ fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_
     let reads_before = scene.redis.calls("hmget");
     let frozen = Instant::now();
     scene.redis.freeze();
-    pass(Duration::from_secs(if long { 10 } else { 3 }));
+    pass(Duration::from_secs(if is_long() { 30 } else { 3 }));
     let grown = Footprint::of(&scene.fleet.worlds[0]);
     scene.redis.thaw();
     let over = Instant::now();
@@ -271,6 +277,8 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
     let took = early.0.iter().map(|sample| sample.took).collect();
     let (middle, most) = percentiles(took);
     eprintln!("remembered tokens while Redis is stopped: p50 {middle:?}, p99 {most:?}");
+    // Where other tests run beside this one, a slow answer may be theirs.
+    assert!(!is_long() || most < Duration::from_millis(5), "p99 {most:?}");
     let late = cached.between(frozen + staleness + slack, end);
     assert!(!late.0.is_empty() && late.count(503) == late.0.len(), "{}", late.summary());
 }
@@ -302,7 +310,7 @@ fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what
         plan.set("store", "coherence_lease", "\"1s\"").set("store", "read_timeout", "\"800ms\"")
     });
     let fresh: Vec<Issued> = (0..4).map(|_| scene.fleet.mint(0, &scene.root)).collect();
-    scene.relay().set_both(Way::Delay(Duration::from_millis(75)));
+    scene.relay().set_both(Way::Delay(Duration::from_millis(100)));
     let mix = scene.mix();
     let lateness = Lateness::watch();
     let from = Instant::now();
@@ -314,7 +322,7 @@ fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what
     assert_eq!(cached.not_served(), Vec::<String>::new());
     let (middle, most) = percentiles(cached.0.iter().map(|sample| sample.took).collect());
     eprintln!("remembered tokens with a slow Redis: p50 {middle:?}, p99 {most:?}");
-    assert!(middle < Duration::from_millis(75), "what is remembered waits for Redis: {middle:?}, slack {slack:?}");
+    assert!(middle < Duration::from_millis(100), "what is remembered waits for Redis: {middle:?}, slack {slack:?}");
 
     for token in &fresh {
         let before = scene.redis.calls("hmget");
@@ -340,49 +348,61 @@ fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what
 
 #[test]
 fn r5_garbage_in_place_of_answers_makes_nobody_somebody_else() {
-    // Nothing is remembered, so every request asks Redis.
+    garble(5_000);
+}
+
+/// The long form: `make soak`.
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn soak_r5_garbage_among_a_hundred_thousand_answers_makes_nobody_somebody_else() {
+    garble(100_000);
+}
+
+/// Asks until so many answers were right, many requests at once on each line. Each request asks Redis, whose answers are spoilt
+/// again and again.
+fn garble(count: usize) {
+    // Nothing is remembered.
     let mut scene = Scene::start("", true, |plan| plan.set("limits", "cached_tokens", "0"));
     let good = &scene.tokens.cached;
-    let (mut right, mut cannot_tell) = (0, 0);
-    let until = Instant::now() + Duration::from_secs(3);
-    std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..4)
-            .map(|_| {
-                let mut line = scene.fleet.line(0);
-                scope.spawn(move || {
-                    let (mut right, mut cannot_tell) = (0, 0);
-                    while Instant::now() < until {
-                        for issued in good {
-                            line.send(super::line::get(&issued.token).as_bytes()).expect("sent");
-                        }
-                        for issued in good {
-                            match line.hear().expect("an answer") {
-                                Heard { status: 200, body, .. } => {
-                                    assert_eq!(body, issued.jti.as_bytes(), "taken for another");
-                                    right += 1;
-                                }
-                                Heard { status: 503, has_retry_after: true, .. } => cannot_tell += 1,
-                                other => panic!("{other:?}"),
+    let (right, cannot_tell) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let spoilt = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut line = scene.fleet.line(0);
+            let (right, cannot_tell) = (&right, &cannot_tell);
+            scope.spawn(move || {
+                while right.load(Ordering::Relaxed) < count {
+                    for issued in good {
+                        line.send(super::line::get(&issued.token).as_bytes()).expect("sent");
+                    }
+                    for issued in good {
+                        match line.hear().expect("an answer") {
+                            Heard { status: 200, body, .. } => {
+                                assert_eq!(body, issued.jti.as_bytes(), "taken for another");
+                                right.fetch_add(1, Ordering::Relaxed);
                             }
+                            Heard { status: 503, has_retry_after: true, .. } => {
+                                cannot_tell.fetch_add(1, Ordering::Relaxed);
+                            }
+                            other => panic!("{other:?}"),
                         }
                     }
-                    (right, cannot_tell)
-                })
-            })
-            .collect();
-        while Instant::now() < until {
+                }
+            });
+        }
+        let mut spoilt = 0;
+        while right.load(Ordering::Relaxed) < count {
             scene.relay().set(Way::Pass, Way::Garble);
             pass(Duration::from_millis(30));
             scene.relay().mend();
-            pass(Duration::from_millis(200));
+            spoilt += 1;
+            let next = count.min(right.load(Ordering::Relaxed) + 500);
+            wait_until("there are right answers again", || right.load(Ordering::Relaxed) >= next);
         }
-        for asking in asking {
-            let (served, not) = asking.join().expect("asked");
-            (right, cannot_tell) = (right + served, cannot_tell + not);
-        }
+        spoilt
     });
-    eprintln!("with garbage: {right} right answers, {cannot_tell} times \"cannot tell\"");
-    assert!(right > 0 && cannot_tell > 0);
+    let (right, cannot_tell) = (right.into_inner(), cannot_tell.into_inner());
+    eprintln!("with garbage: {right} right answers, {cannot_tell} times \"cannot tell\", {spoilt} times spoilt");
+    assert!(spoilt > 3 && cannot_tell > 0);
     // Half an answer is waited for as long as connecting may take, and the pauses have grown.
     let fleet = &scene.fleet;
     wait_until("everybody is served again", || good.iter().all(|issued| fleet.status(0, &issued.token) == 200));
@@ -476,6 +496,35 @@ fn r10_a_changed_password_is_said_without_it_and_taken_by_a_reload() {
 }
 
 #[test]
+fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
+    let redis = RedisServer::start();
+    redis.command(&["ACL", "SETUSER", "fleet", "on", ">secret", "~*", "&*", "+@all"]);
+    let fleet = Fleet::start_with(&[&redis.url(), &redis.url()], |plan| {
+        plan.set("store", "username", "\"fleet\"").set("store", "password", "\"secret\"")
+    });
+    let root = fleet.root();
+    let (good, victim) = (fleet.mint(0, &root), fleet.mint(0, &root));
+    fleet.warm(&good);
+    fleet.warm(&victim);
+    // Without scripts there are neither changes nor heartbeats.
+    redis.command(&["ACL", "SETUSER", "fleet", "-@scripting"]);
+    let refused = fleet.worlds[0].api(ALICE).revoke(&victim.token);
+    assert_eq!(refused.status, 503, "{refused}");
+    assert!(eventually(|| fleet.statuses(&good.token) == [503, 503]), "nobody can tell");
+    for world in &fleet.worlds {
+        assert!(eventually(|| world.ready() == Some(503)), "it says so");
+        assert!(eventually(|| world.output().contains("NOPERM")), "and why: {}", world.output());
+        assert_eq!(world.metric("keyward_coherence_lease_seconds_left", ""), 0.0);
+    }
+    redis.command(&["ACL", "SETUSER", "fleet", "+@scripting"]);
+    wait_until("they are ready again, without a restart", || fleet.are_ready());
+    assert_eq!((fleet.statuses(&good.token), fleet.statuses(&victim.token)), (vec![200, 200], vec![200, 200]));
+    assert_eq!(fleet.worlds[0].api(ALICE).revoke(&victim.token).status, 200);
+    assert_eq!(fleet.statuses(&victim.token), [401, 401]);
+    assert!(!fleet.worlds[0].output().contains("secret"));
+}
+
+#[test]
 fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
     let mut scene = Scene::start("", false, |plan| plan);
     let lateness = Lateness::watch();
@@ -494,6 +543,7 @@ fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
     assert!(after.count(401) > 0 && after.count(401) == after.0.len(), "{}", after.summary());
     let world = &scene.fleet.worlds[0];
     assert!(world.output().contains("the store's data has been lost or replaced"), "{}", world.output());
+    assert!(world.metric("keyward_store_generation_changes_total", "") > 0.0);
     // What is issued now is as good as any, and what was never there is not remembered as absent.
     let root = scene.fleet.root();
     let new = scene.fleet.mint(0, &root);
@@ -535,15 +585,30 @@ fn r12_no_room_for_connections_is_recovered_from() {
     scene.recover(mix, None, Instant::now());
 }
 
+/// The public key of RFC 8037, appendix A.2.
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
 #[test]
-fn r13_without_redis_at_start_it_lives_and_lets_nobody_through_and_is_ready_when_redis_comes() {
+fn r13_without_redis_and_an_issuer_at_start_it_lives_and_lets_nobody_through_and_is_ready_when_redis_comes() {
     let port = free_port();
     // Somebody else's token, so that there is one to ask with.
     let first = RedisServer::start();
-    let mut fleet = Fleet::prepare(&[&first.url(), &format!("redis://127.0.0.1:{port}")], |plan| plan);
+    // An issuer whose keys are fetched, and there for the first instance only.
+    let issuer = Upstream::start();
+    let answer = |status: &str, body: &str| {
+        let length = body.len();
+        issuer.answer("/keys", Reply::bytes(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}")));
+    };
+    answer("200 OK", KEYS);
+    let mut fleet = Fleet::prepare(&[&first.url(), &format!("redis://127.0.0.1:{port}")], |plan| {
+        let keys = format!("jwks_url = \"http://{}/keys\"", issuer.address());
+        plan.table("issuer", &format!("name = \"idp\"\nissuer = \"https://idp.example\"\naudience = [\"a\"]\n{keys}"))
+    });
     fleet.worlds[0].restart();
     let root = fleet.root();
     let stranger = fleet.mint(0, &root);
+    answer("500 Internal Server Error", "down");
     fleet.worlds[1].launch();
     let world = &fleet.worlds[1];
     assert!(eventually(|| world.ready() == Some(503)), "not ready");
@@ -556,8 +621,11 @@ fn r13_without_redis_at_start_it_lives_and_lets_nobody_through_and_is_ready_when
     }
     let _redis = RedisServer::start_as(false, port, "");
     let came = Instant::now();
+    wait_until("it can tell", || fleet.status(1, &stranger.token) == 401);
+    eprintln!("it could tell {:?} after Redis came", came.elapsed());
+    assert_eq!(world.ready(), Some(503), "the keys of the issuer are missing");
+    answer("200 OK", KEYS);
     wait_until("it is ready by itself", || world.ready() == Some(200));
-    eprintln!("ready {:?} after Redis came", came.elapsed());
     assert_eq!(fleet.status(1, &stranger.token), 401, "another store, and no record in it");
     let root = world.bootstrap(ALICE, 1);
     let good = world.api(ALICE).mint(&root);

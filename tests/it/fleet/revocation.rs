@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::line::{Heard, Line};
 use super::{Fleet, LEASE, Lateness, percentiles};
 use crate::support::redis::RedisServer;
-use crate::support::{Act, Client, Gate, Issued, Person, Relay, Reply, Upstream, Way, eventually, issued};
+use crate::support::{Act, Client, Gate, Issued, Person, Relay, Reply, Upstream, Way, World, eventually, issued};
 
 const ALICE: Person = Person::ALICE;
 
@@ -272,6 +272,18 @@ const SWITCHED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrad
 const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+/// An exchange that has begun: what the upstream says next, it says when the gate is opened.
+fn open(upstream: &Upstream, world: &World, path: &str, start: &[u8], token: &str, fields: &str) -> (Client, Gate) {
+    let gate = Gate::default();
+    upstream.answer(path, Reply::acts([Act::Send(start.into()), Act::Wait(gate.clone()), Act::Send(b"more".into())]));
+    let mut client = world.client();
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"));
+    while !String::from_utf8_lossy(client.seen()).contains("first") {
+        assert!(!client.some().expect("the exchange opens").is_empty());
+    }
+    (client, gate)
+}
+
 #[test]
 fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     let redis = RedisServer::start();
@@ -283,17 +295,7 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     });
     let root = fleet.root();
     let (victim, other) = (fleet.mint(0, &root), fleet.mint(0, &root));
-    let open = |path: &str, start: &[u8], token: &str, fields: &str| -> (Client, Gate) {
-        let gate = Gate::default();
-        upstream
-            .answer(path, Reply::acts([Act::Send(start.into()), Act::Wait(gate.clone()), Act::Send(b"more".into())]));
-        let mut client = fleet.worlds[1].client();
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"));
-        while !String::from_utf8_lossy(client.seen()).contains("first") {
-            assert!(!client.some().expect("the exchange opens").is_empty());
-        }
-        (client, gate)
-    };
+    let open = |path, start, token, fields| open(&upstream, &fleet.worlds[1], path, start, token, fields);
     let (mut stream, stream_gate) = open("/open/events", EVENTS, &victim.token, "");
     let (mut socket, socket_gate) = open("/open/socket", SWITCHED, &victim.token, UPGRADE);
     let (mut others, others_gate) = open("/open/others", SWITCHED, &other.token, UPGRADE);
@@ -310,6 +312,57 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     socket_gate.open();
     others_gate.open();
     assert_eq!(others.exactly(4).expect("what the upstream says next"), b"more");
+}
+
+/// How long what is open may go on without a word from Redis: fixed, and in the README.
+const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
+
+#[test]
+#[ignore = "takes half a minute: make soak"]
+fn soak_what_is_open_goes_on_for_half_a_minute_without_redis_and_no_longer() {
+    let redis = RedisServer::start();
+    let upstream = Upstream::start();
+    let address = upstream.address();
+    let fleet = Fleet::start_with(&[&redis.url()], |plan| {
+        plan.upstream("open", address).route("path = \"/open/{*rest}\"\nupstream = \"open\"\naccept = [\"jarvispy\"]")
+    });
+    let root = fleet.root();
+    let good = fleet.mint(0, &root);
+    let open = |path, start, fields| open(&upstream, &fleet.worlds[0], path, start, &good.token, fields);
+    let (stream, _stream_gate) = open("/open/events", EVENTS, "");
+    let (socket, _socket_gate) = open("/open/socket", SWITCHED, UPGRADE);
+    let (mut early, early_gate) = open("/open/early", SWITCHED, UPGRADE);
+    let frozen = Instant::now();
+    redis.freeze();
+    // The fault's time, not a wait for anything.
+    std::thread::sleep(OPEN_WITHOUT_STORE - 5 * LEASE);
+    early_gate.open();
+    assert_eq!(early.exactly(4).expect("it goes on"), b"more");
+    for mut client in [stream, socket] {
+        client = client.with_patience(Duration::from_secs(20));
+        let _ = client.rest().expect("it is closed");
+        let took = frozen.elapsed();
+        eprintln!("closed {took:?} after Redis fell silent");
+        // The time counts from the last heartbeat, and what is open is looked at about once a second.
+        assert!(took > OPEN_WITHOUT_STORE - LEASE, "closed after {took:?}");
+        assert!(took < OPEN_WITHOUT_STORE + Duration::from_millis(1500), "closed after {took:?}");
+    }
+    redis.thaw();
+}
+
+#[test]
+fn an_instance_with_other_keys_than_its_fleet_is_not_started_and_changes_nothing() {
+    let redis = RedisServer::start();
+    let fleet = Fleet::start(1, &redis);
+    let root = fleet.root();
+    let good = fleet.mint(0, &root);
+    let mut stranger = Fleet::prepare(&[&redis.url()], |plan| plan);
+    stranger.worlds[0].launch();
+    assert!(!stranger.worlds[0].ended().success());
+    let output = stranger.worlds[0].output();
+    assert!(output.contains("the store belongs to other keys"), "{output}");
+    assert_eq!(redis.command(&["HLEN", "{keyward}:instances"]).integer(), 1, "it was never a member");
+    assert_eq!(fleet.status(0, &good.token), 200);
 }
 
 /// An instance that comes anew is a member like any other.
