@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::line::Line;
+use super::mix::Footprint;
 use super::topology::{Clustered, Watched};
 use super::{Fleet, LEASE, Lateness, percentiles};
 use crate::support::redis::RedisServer;
@@ -84,6 +85,7 @@ impl Drop for Stop<'_> {
 /// Owners, users and clients at work for as long as `trouble` lasts, and then the judgement.
 pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble: impl FnOnce(&History)) -> Seen {
     let lateness = Lateness::watch();
+    let before: Vec<_> = fleet.worlds.iter().map(Footprint::of).collect();
     let history = History::new(ALL_SLOTS, fleet.worlds.len());
     std::thread::scope(|scope| {
         for index in 0..OWNERS.len() {
@@ -122,6 +124,14 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
             let heard = fleet.line(instance).get_at(entry.target, &entry.token);
             history.judge(instance, &entry, began, &heard);
         }
+    }
+    // Nothing is left of those who came, but for what is kept for the next: connections to the upstream, memory of the allocator.
+    for (world, before) in fleet.worlds.iter().zip(before) {
+        let is_small = |now: Footprint| {
+            now.files <= before.files + clients + ALL_SLOTS && now.resident_kib <= before.resident_kib + 64 * 1024
+        };
+        let now = || Footprint::of(world);
+        assert!(eventually(|| is_small(now())), "it holds {:?}, and held {before:?}", now());
     }
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
     let seen = Seen { revocations: count(&history.revocations), rotations: count(&history.rotations) };
