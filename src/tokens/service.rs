@@ -342,7 +342,7 @@ impl TokenService {
         to_its_end(self.deadline, change).await
     }
 
-    fn gone(&self, caller: &Caller) -> Result<Outcome, CommandError> {
+    fn gone<T>(&self, caller: &Caller) -> Result<T, CommandError> {
         self.cache.invalidate(&caller.digest);
         Err(CommandError::CredentialGone)
     }

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
+use super::data::ScriptCall;
 use super::script::Script;
 
 const ANNOUNCE: &str = include_str!("scripts/announce.lua");
@@ -106,5 +107,15 @@ impl Call {
             command.arg(argument.as_slice());
         }
         command
+    }
+}
+
+impl ScriptCall for Call {
+    fn by_name(&self) -> Cmd {
+        Self::by_name(self)
+    }
+
+    fn by_source(&self) -> Cmd {
+        Self::by_source(self)
     }
 }

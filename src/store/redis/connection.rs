@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisFuture, Value};
@@ -19,7 +18,6 @@ pub struct Connection {
 
 /// The task that reads and writes the connection.
 struct Driver {
-    number: u64,
     task: AbortHandle,
     ended: watch::Receiver<bool>,
 }
@@ -33,15 +31,13 @@ impl Drop for Driver {
 impl Connection {
     /// Starts the driver on the current runtime.
     pub(super) fn start(inner: MultiplexedConnection, driver: impl Future<Output = ()> + Send + 'static) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let (end, ended) = watch::channel(false);
         let task = tokio::spawn(async move {
             // Dropped, and so `false` for ever but closed, if the task is aborted.
             driver.await;
             let _ = end.send(true);
         });
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { inner, driver: Arc::new(Driver { number, task: task.abort_handle(), ended }) }
+        Self { inner, driver: Arc::new(Driver { task: task.abort_handle(), ended }) }
     }
 
     /// Ends it for all who share it: every request that is still out fails.
@@ -62,12 +58,6 @@ impl Connection {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
-    /// Whether the two are clones of one.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.driver.number == other.driver.number
-    }
-
     /// The client library's connection, for what goes beyond [`ConnectionLike`]: `subscribe` and `unsubscribe`.
     pub const fn inner(&mut self) -> &mut MultiplexedConnection {
         &mut self.inner
@@ -76,7 +66,7 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("number", &self.driver.number).field("closed", &self.is_closed()).finish()
+        f.debug_struct("Connection").field("closed", &self.is_closed()).finish_non_exhaustive()
     }
 }
 

@@ -45,15 +45,6 @@ const LOOKUPS: usize = 4096;
 
 const AWAY: &str = "there is no connection to Redis";
 
-/// What came back, and in which term it was read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// The answer; never an error.
-    pub value: Value,
-    /// [`Site::term`].
-    pub term: u64,
-}
-
 /// For how many replicas a change waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acks {
@@ -142,7 +133,7 @@ impl Data {
     /// # Errors
     ///
     /// [`StoreError`]; the deadline is `timeouts.read`.
-    pub fn read(&self, command: Cmd) -> impl Future<Output = Result<Answer, StoreError>> + Send + 'static {
+    pub fn read(&self, command: Cmd) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         async move {
             let (lane, _out) = shared.thread_lane()?;
@@ -171,7 +162,7 @@ impl Data {
         &self,
         call: impl ScriptCall,
         wait: Option<Acks>,
-    ) -> impl Future<Output = Result<Answer, StoreError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         let order = Order { call: Box::new(call), wait };
         async move {
@@ -233,7 +224,7 @@ impl Shared {
         command: Cmd,
         sent: &mut Option<Sent>,
         why: &mut String,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<Value, StoreError> {
         let mut round = 0;
         loop {
             let site = self.watch.now().ok_or_else(away)?;
@@ -254,7 +245,7 @@ impl Shared {
                     }
                     Trouble::Refused(fault) => return Err(fault),
                 },
-                value if self.watch.is_current(site.term) => return Ok(Answer { value, term: site.term }),
+                value if self.watch.is_current(site.term) => return Ok(value),
                 // Read from a server that may not be the master any more.
                 _ => return Err(away()),
             }
@@ -297,7 +288,7 @@ impl Shared {
     }
 
     /// Makes a change, on the control runtime.
-    async fn carry_out(self: Arc<Self>, order: Order, permit: OwnedSemaphorePermit) -> Result<Answer, StoreError> {
+    async fn carry_out(self: Arc<Self>, order: Order, permit: OwnedSemaphorePermit) -> Result<Value, StoreError> {
         let _permit = permit;
         let deadline = tokio::time::Instant::now() + self.nodes.settings().timeouts.change;
         let mut sent = None;
@@ -324,7 +315,7 @@ impl Shared {
         deadline: tokio::time::Instant,
         sent: &mut Option<Sent>,
         why: &mut String,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<Value, StoreError> {
         let mut round = 0;
         let mut with_source = false;
         loop {
@@ -334,7 +325,7 @@ impl Shared {
                 Ok(open) => {
                     let outcome = self.try_once(lane, &open, order, with_source, deadline, sent).await?;
                     match outcome {
-                        Ok(value) => return Ok(Answer { value, term: site.term }),
+                        Ok(value) => return Ok(value),
                         Err(Trouble::NoScript) if !with_source => {
                             with_source = true;
                             continue;

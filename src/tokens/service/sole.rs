@@ -1,7 +1,7 @@
 //! Keys of which an owner has one at most (style `agent-tokens`).
 
 use super::{Desk, TokenService, key_of};
-use crate::domain::Timestamp;
+use crate::domain::{RawToken, Record, Timestamp};
 use crate::tokens::command::{CommandError, Outcome};
 use crate::tokens::store::{Issue, Place};
 use crate::tokens::verified::Caller;
@@ -29,11 +29,10 @@ impl TokenService {
         desk: Desk<'_>,
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
-        let (token, record) = self.mint(desk.minting, key_of(caller, desk, now))?;
-        match self.add(caller.voucher(), record.clone(), Place::Instead, now).await? {
-            Issue::Issued { .. } => Ok(Outcome::SoleRenewed { token, record: Box::new(record) }),
-            Issue::Taken(_) | Issue::VoucherGone => self.gone(caller),
-            Issue::VoucherSpent => Err(CommandError::CredentialGone),
+        match self.make_sole(caller, desk, Place::Instead, now).await? {
+            (Some(token), record) => Ok(Outcome::SoleRenewed { token, record }),
+            // What is put in the place of another never finds it taken.
+            (None, _) => self.gone(caller),
         }
     }
 
@@ -43,10 +42,22 @@ impl TokenService {
         desk: Desk<'_>,
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
+        let (token, record) = self.make_sole(caller, desk, Place::Alone, now).await?;
+        Ok(Outcome::SoleEnsured { token, record })
+    }
+
+    /// Makes the key, unless its place is taken: the token if it was made, and the record that is there now.
+    async fn make_sole(
+        &self,
+        caller: &Caller,
+        desk: Desk<'_>,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<(Option<RawToken>, Box<Record>), CommandError> {
         let (token, record) = self.mint(desk.minting, key_of(caller, desk, now))?;
-        match self.add(caller.voucher(), record.clone(), Place::Alone, now).await? {
-            Issue::Issued { .. } => Ok(Outcome::SoleEnsured { token: Some(token), record: Box::new(record) }),
-            Issue::Taken(record) => Ok(Outcome::SoleEnsured { token: None, record }),
+        match self.add(caller.voucher(), record.clone(), place, now).await? {
+            Issue::Issued { .. } => Ok((Some(token), Box::new(record))),
+            Issue::Taken(record) => Ok((None, record)),
             Issue::VoucherGone => self.gone(caller),
             Issue::VoucherSpent => Err(CommandError::CredentialGone),
         }

@@ -1,5 +1,6 @@
 //! Accounts: the port, what only this store promises, and two instances of a fleet.
 
+use super::super::settings::{self, RedisSettings};
 use super::*;
 use crate::domain::{Account, Email, RecordKind};
 use crate::store::account_conformance::{account, hash};
@@ -7,7 +8,8 @@ use crate::tokens::accounts::AccountStore;
 use crate::tokens::accounts::counters::conformance as counting;
 use crate::tokens::accounts::counters::{Counters, Reservation};
 use crate::tokens::accounts::store::{Registered, SessionOpening};
-use crate::tokens::cache::{Answer, Join};
+use crate::tokens::cache::{Answer, Join, TokenCache};
+use crate::tokens::clock;
 use crate::tokens::lease::{Lease, LeaseTerms};
 use crate::tokens::verified::Verified;
 
