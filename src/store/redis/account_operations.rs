@@ -5,10 +5,11 @@
 
 use redis::{Cmd, Value};
 
+use super::announced::{Announced, outcome};
 use super::calls::{self, Call};
 use super::fault::unexpected;
 use super::layout::{hex, owner_name, token_api_name, vouched_name};
-use super::operations::{Announced, Cursor, Operations, PAGE, outcome};
+use super::operations::{Cursor, Operations, PAGE};
 use super::reply;
 use crate::domain::{Account, AccountId, Owner, Record, Timestamp, TokenDigest};
 use crate::store::account_codec::{self, AccountFault};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::operations::{Announced, Registered};
+use super::announced::{Announced, Registered};
 use crate::domain::{TokenDigest, Uptime};
 use crate::tokens::cache::TokenCache;
 use crate::tokens::clock;

@@ -2,10 +2,10 @@
 
 use redis::Value;
 
+use super::announced::{Registered, fresh_generation};
 use super::calls::{self, Call};
 use super::fault::unexpected;
 use super::layout::{LAYOUT, Layout};
-use super::operations::{Registered, fresh_generation};
 use super::reply;
 use crate::tokens::store::StoreError;
 

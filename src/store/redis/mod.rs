@@ -41,6 +41,7 @@ use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Sto
 
 mod account_operations;
 mod accounts;
+mod announced;
 mod calls;
 pub mod connection;
 mod counters;
@@ -77,10 +78,11 @@ mod tests;
 pub use link::LinkState;
 pub use opening::{RedisOpenError, RedisOptions};
 
+use announced::Announced;
 use calls::Call;
 use layout::Layout;
 use opening::LinkThread;
-use operations::{Announced, Cursor, Operations, Page, Shelf, WHOLE};
+use operations::{Cursor, Operations, Page, Shelf, WHOLE};
 
 /// How many uses are noted in one operation, so that a long list lets others in between.
 const TOUCHES: usize = 256;
@@ -270,7 +272,7 @@ impl Store for RedisStore {
 
     fn settle(&self) -> StoreFuture<()> {
         self.run(async move |inner| {
-            let announced = operations::announced(inner.data.change(inner.operations.settle()).await?)?;
+            let announced = announced::announced(inner.data.change(inner.operations.settle()).await?)?;
             inner.heeded(Some(announced)).await;
             Ok(())
         })

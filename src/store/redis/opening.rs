@@ -9,6 +9,7 @@ use std::time::Duration;
 use redis::Value;
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::announced::Announced;
 use super::calls::{Call, Endurance};
 use super::data::{self, Acks};
 use super::fleet::{Fleet, Settled};
@@ -17,7 +18,6 @@ use super::layout::Layout;
 use super::link::{self, Link, LinkState};
 use super::membership::{self, Binding};
 use super::node::Nodes;
-use super::operations::Announced;
 use super::settings::RedisSettings;
 use super::site::SiteWatch;
 use super::site_fault::SiteFault;

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::announced::Registered;
 use super::fault::unexpected;
 use super::layout::Layout;
 use super::node::Nodes;
-use super::operations::Registered;
 use super::settings::RedisSettings;
 use super::site_fault::SiteFault;
 use crate::tokens::store::StoreError;

@@ -60,8 +60,8 @@ impl Master for Plain {
 /// How long the instances of the tests may use what they remember.
 const BOUND: Duration = Duration::from_millis(1500);
 
-fn registered(instance: &str, beat: u64) -> operations::Registered {
-    operations::Registered { instance: instance.into(), beat, bound: BOUND }
+fn registered(instance: &str, beat: u64) -> announced::Registered {
+    announced::Registered { instance: instance.into(), beat, bound: BOUND }
 }
 
 /// Keeps what was announced.
