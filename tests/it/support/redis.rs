@@ -292,7 +292,7 @@ impl Monitor {
 /// `down_after` after the master fell silent. Returns when they know each other.
 pub(crate) fn sentinels(count: usize, master: &RedisServer, down_after: Duration) -> Vec<RedisServer> {
     let lines = format!(
-        "sentinel monitor fleet 127.0.0.1 {} {}\nsentinel down-after-milliseconds fleet {}\nsentinel failover-timeout fleet 10000\n",
+        "sentinel monitor fleet 127.0.0.1 {} {}\nsentinel down-after-milliseconds fleet {}\nsentinel failover-timeout fleet 5000\n",
         master.port,
         count / 2 + 1,
         down_after.as_millis()

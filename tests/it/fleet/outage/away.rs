@@ -1,0 +1,180 @@
+//! Redis away, stopped, cut off or slow.
+
+use std::time::{Duration, Instant};
+
+use super::super::mix::{Class, Footprint};
+use super::super::{LEASE, Lateness, percentiles};
+use super::{Book, RECOVERY, Scene, connections, is_long, pass, serve_cached};
+use crate::support::{Issued, Way};
+
+/// How long one look-up may take, by default.
+const READ_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How long connecting to Redis may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[test]
+fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is_back() {
+    /// Also how long a revocation takes while it is not certain that everybody is registered.
+    const STALENESS: Duration = Duration::from_secs(4);
+    let mut scene = Scene::start("appendfsync always", false, |plan| serve_cached(plan, STALENESS));
+    let lateness = Lateness::watch();
+    let (mix, book) = (scene.mix(), Book::start(scene.fleet.line(0), scene.root.clone(), STALENESS));
+    pass(Duration::from_millis(500));
+    let killed = Instant::now();
+    scene.redis.kill();
+    pass(Duration::from_millis(1500));
+    scene.redis.restart();
+    let over = Instant::now();
+    let samples = scene.recover(mix, Some(book), over);
+    // When it is back, all that is remembered is dropped and read anew, over connections that are made one after the other: that
+    // is part of the recovery, and held to its time.
+    let meanwhile = samples.of(Class::Cached).between(killed, over);
+    assert_eq!(meanwhile.not_served(), Vec::<String>::new(), "a remembered token was not served");
+    let away = samples.between(killed + LEASE, over - Duration::from_millis(100));
+    let slack = lateness.slack();
+    assert!(away.of(Class::Fresh).count(503) > 10, "{}", away.summary());
+    // Nothing is said of what is in no record: it might have been made a moment ago.
+    let unknown = away.of(Class::Unknown);
+    assert!(!unknown.0.is_empty() && unknown.count(503) == unknown.0.len(), "{}", away.summary());
+    let slowest = away.of(Class::Fresh).0.into_iter().map(|sample| sample.took).max().unwrap_or_default();
+    assert!(slowest <= READ_TIMEOUT + slack, "\"cannot tell\" took {slowest:?}");
+    // Three seconds since its start; and of our own, one for each command of this test.
+    let made = connections(&scene.redis);
+    assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
+}
+
+/// The pauses between attempts have grown meanwhile.
+#[test]
+#[ignore = "takes long: make soak"]
+fn soak_r1_after_ten_seconds_away_full_service_is_back_as_soon() {
+    let mut scene = Scene::start("appendfsync always", false, |plan| plan);
+    let (mix, book) = (scene.mix(), scene.book());
+    scene.redis.kill();
+    pass(Duration::from_secs(10));
+    scene.redis.restart();
+    scene.recover(mix, Some(book), Instant::now());
+    let made = connections(&scene.redis);
+    assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
+}
+
+#[test]
+fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_when_it_goes_on() {
+    let mut scene = Scene::start("", false, |plan| plan);
+    let lateness = Lateness::watch();
+    let mix = scene.mix();
+    pass(Duration::from_millis(700));
+    let reads_before = scene.redis.calls("hmget");
+    let frozen = Instant::now();
+    scene.redis.freeze();
+    pass(Duration::from_secs(if is_long() { 30 } else { 3 }));
+    let grown = Footprint::of(&scene.fleet.worlds[0]);
+    scene.redis.thaw();
+    let over = Instant::now();
+    let samples = scene.recover(mix, None, over);
+    let reads = scene.redis.calls("hmget") - reads_before;
+    let slack = lateness.slack();
+    assert!(grown.resident_kib < scene.before.resident_kib + 32 * 1024, "{grown:?} after {:?}", scene.before);
+    let away = samples.between(frozen + LEASE + slack, over);
+    assert_eq!(away.count(200), 0, "without a lease nobody is let through: {}", away.summary());
+    let since = samples.between(frozen, Instant::now());
+    let asked = |classes: &[Class]| since.0.iter().filter(|sample| classes.contains(&sample.class)).count();
+    // At most one read for each token: those that are remembered, those of the other classes, and each first request.
+    let distinct = 20 + 10 + 5 + asked(&[Class::Fresh]);
+    eprintln!("{reads} reads since the stop, {distinct} distinct tokens at most");
+    assert!(reads <= distinct as u64, "{reads} reads for {distinct} tokens");
+}
+
+#[test]
+fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_longer() {
+    let staleness = Duration::from_millis(1500);
+    let scene = Scene::start("", false, |plan| serve_cached(plan, staleness));
+    let lateness = Lateness::watch();
+    let began = Instant::now();
+    let mix = scene.mix();
+    pass(Duration::from_millis(500));
+    let frozen = Instant::now();
+    scene.redis.freeze();
+    pass(Duration::from_secs(3));
+    let end = Instant::now();
+    let samples = mix.end();
+    scene.redis.thaw();
+    samples.hold(None);
+    let slack = lateness.slack();
+    let cached = samples.of(Class::Cached);
+    // The lease counts from the last heartbeat: at most a quarter of it, and a bit, before the stop.
+    let early = cached.between(frozen, frozen + staleness.saturating_sub(LEASE / 4 + slack));
+    assert_eq!(early.not_served(), Vec::<String>::new());
+    let took = early.0.iter().map(|sample| sample.took).collect();
+    let (middle, most) = percentiles(took);
+    eprintln!("remembered tokens while Redis is stopped: p50 {middle:?}, p99 {most:?}");
+    let (_, usual) =
+        percentiles(samples.between(began, frozen).of(Class::Cached).0.iter().map(|one| one.took).collect());
+    // Where the machine is busy, that is so before, too.
+    assert!(most < Duration::from_millis(5).max(4 * usual), "p99 {most:?}, before it {usual:?}");
+    let late = cached.between(frozen + staleness + slack, end);
+    assert!(!late.0.is_empty() && late.count(503) == late.0.len(), "{}", late.summary());
+}
+
+#[test]
+fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_without_a_restart() {
+    let mut scene = Scene::start("", true, |plan| plan);
+    for (to_server, to_client) in [(Way::Hold, Way::Hold), (Way::Pass, Way::Swallow), (Way::Swallow, Way::Pass)] {
+        let lateness = Lateness::watch();
+        let mix = scene.mix();
+        let cut = Instant::now();
+        scene.relay().set(to_server, to_client);
+        pass(Duration::from_millis(1200));
+        scene.relay().mend();
+        let over = Instant::now();
+        // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is over.
+        let lost = if to_server == to_client { Duration::ZERO } else { CONNECT_TIMEOUT };
+        let samples = scene.recover_within(RECOVERY + lost, mix, None, over);
+        let slack = lateness.slack();
+        let away = samples.between(cut + LEASE + slack, over);
+        assert_eq!(away.count(200), 0, "{to_server:?}, {to_client:?}: {}", away.summary());
+    }
+}
+
+#[test]
+fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what_is_remembered() {
+    // Slow, but not too slow, however busy this machine is.
+    let mut scene = Scene::start("", true, |plan| {
+        plan.set("store", "coherence_lease", "\"1s\"").set("store", "read_timeout", "\"800ms\"")
+    });
+    let fresh: Vec<Issued> = (0..4).map(|_| scene.fleet.mint(0, &scene.root)).collect();
+    scene.relay().set_both(Way::Delay(Duration::from_millis(100)));
+    let mix = scene.mix();
+    let lateness = Lateness::watch();
+    let from = Instant::now();
+    pass(Duration::from_secs(2));
+    let samples = mix.end();
+    samples.hold(None);
+    let slack = lateness.slack();
+    let cached = samples.between(from, Instant::now()).of(Class::Cached);
+    assert_eq!(cached.not_served(), Vec::<String>::new());
+    let (middle, most) = percentiles(cached.0.iter().map(|sample| sample.took).collect());
+    eprintln!("remembered tokens with a slow Redis: p50 {middle:?}, p99 {most:?}");
+    assert!(middle < Duration::from_millis(100), "what is remembered waits for Redis: {middle:?}, slack {slack:?}");
+
+    for token in &fresh {
+        let before = scene.redis.calls("hmget");
+        std::thread::scope(|scope| {
+            for _ in 0..32 {
+                scope.spawn(|| assert_eq!(scene.fleet.status(0, &token.token), 200));
+            }
+        });
+        assert_eq!(scene.redis.calls("hmget") - before, 1, "one read for all who ask at once");
+    }
+    // That many connections to the upstream are kept now.
+    scene.before = Footprint::of(&scene.fleet.worlds[0]);
+
+    // So slow that nothing can be told, and then a trickle.
+    for way in [Way::Delay(Duration::from_secs(1)), Way::Trickle(1000)] {
+        let mix = scene.mix();
+        scene.relay().set_both(way);
+        pass(Duration::from_millis(1500));
+        scene.relay().mend();
+        scene.recover(mix, None, Instant::now());
+    }
+}

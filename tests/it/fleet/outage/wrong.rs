@@ -1,0 +1,298 @@
+//! Redis mad, full, empty, changed, crowded or not there yet.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::super::line::{Heard, get};
+use super::super::{Fleet, LEASE, Lateness};
+use super::{AFTERWARDS, ALICE, RECOVERY, Scene, connections, pass};
+use crate::support::redis::{RedisServer, free_port, wait_until};
+use crate::support::{Client, Issued, Reply, Upstream, Way, eventually};
+
+#[test]
+fn r5_garbage_in_place_of_answers_makes_nobody_somebody_else() {
+    garble(5_000);
+}
+
+/// The long form: `make soak`.
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn soak_r5_garbage_among_a_hundred_thousand_answers_makes_nobody_somebody_else() {
+    garble(100_000);
+}
+
+/// Asks until so many answers were right, many requests at once on each line. Each request asks Redis, whose answers are spoilt
+/// again and again.
+fn garble(count: usize) {
+    // Nothing is remembered.
+    let mut scene = Scene::start("", true, |plan| plan.set("limits", "cached_tokens", "0"));
+    let good = &scene.tokens.cached;
+    let (right, cannot_tell) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let spoilt = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut line = scene.fleet.line(0);
+            let (right, cannot_tell) = (&right, &cannot_tell);
+            scope.spawn(move || {
+                while right.load(Ordering::Relaxed) < count {
+                    for issued in good {
+                        line.send(get(&issued.token).as_bytes()).expect("sent");
+                    }
+                    for issued in good {
+                        match line.hear().expect("an answer") {
+                            Heard { status: 200, body, .. } => {
+                                assert_eq!(body, issued.jti.as_bytes(), "taken for another");
+                                right.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Heard { status: 503, has_retry_after: true, .. } => {
+                                cannot_tell.fetch_add(1, Ordering::Relaxed);
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+            });
+        }
+        let mut spoilt = 0;
+        while right.load(Ordering::Relaxed) < count {
+            scene.relay().set(Way::Pass, Way::Garble);
+            pass(Duration::from_millis(30));
+            scene.relay().mend();
+            spoilt += 1;
+            let next = count.min(right.load(Ordering::Relaxed) + 500);
+            wait_until("there are right answers again", || right.load(Ordering::Relaxed) >= next);
+        }
+        spoilt
+    });
+    let (right, cannot_tell) = (right.into_inner(), cannot_tell.into_inner());
+    eprintln!("with garbage: {right} right answers, {cannot_tell} times \"cannot tell\", {spoilt} times spoilt");
+    assert!(spoilt > 3 && cannot_tell > 0);
+    // Half an answer is waited for as long as connecting may take, and the pauses have grown.
+    let fleet = &scene.fleet;
+    wait_until("everybody is served again", || good.iter().all(|issued| fleet.status(0, &issued.token) == 200));
+    let mix = scene.mix();
+    scene.recover(mix, None, Instant::now());
+}
+
+#[test]
+fn r7_a_redis_that_becomes_a_replica_is_not_used_and_no_revocation_is_reported_that_did_not_happen() {
+    let mut scene = Scene::start("", false, |plan| plan);
+    let victim = scene.fleet.mint(0, &scene.root);
+    scene.fleet.warm(&victim);
+    let lateness = Lateness::watch();
+    let (mix, book) = (scene.mix(), scene.book());
+    // Of a master that is nowhere.
+    scene.redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let became = Instant::now();
+    let refused = scene.fleet.worlds[0].api(ALICE).revoke(&victim.token);
+    assert_eq!(refused.status, 503, "{refused}");
+    pass(Duration::from_millis(1500).saturating_sub(became.elapsed()));
+    let over = Instant::now();
+    scene.redis.command(&["REPLICAOF", "NO", "ONE"]);
+    let samples = scene.recover(mix, Some(book), Instant::now());
+    let slack = lateness.slack();
+    let away = samples.between(became + LEASE + slack, over);
+    assert_eq!(away.count(200), 0, "{}", away.summary());
+    assert_eq!(scene.fleet.status(0, &victim.token), 200, "it was not revoked");
+    assert_eq!(scene.fleet.worlds[0].api(ALICE).revoke(&victim.token).status, 200);
+    assert_eq!(scene.fleet.status(0, &victim.token), 401);
+}
+
+#[test]
+fn r9_a_full_redis_still_tells_and_revokes_and_refuses_only_what_needs_room() {
+    let mut scene = Scene::start("", false, |plan| plan);
+    let victims: Vec<Issued> = (0..3).map(|_| scene.fleet.mint(0, &scene.root)).collect();
+    let mix = scene.mix();
+    pass(Duration::from_millis(200));
+    scene.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let full = Instant::now();
+    let issue = scene.fleet.worlds[0].api(ALICE).issue(&scene.root, "");
+    assert_eq!(issue.status, 503, "{issue}");
+    for victim in &victims {
+        assert_eq!(scene.fleet.status(0, &victim.token), 200);
+        let revoked = scene.fleet.worlds[0].api(ALICE).revoke(&victim.token);
+        assert_eq!(revoked.status, 200, "what frees memory goes on: {revoked}");
+        assert_eq!(scene.fleet.status(0, &victim.token), 401);
+    }
+    pass(Duration::from_millis(1500));
+    let over = Instant::now();
+    scene.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    let samples = scene.recover(mix, None, over);
+    assert_eq!(samples.between(full, over).not_served(), Vec::<String>::new());
+    assert_eq!(scene.fleet.worlds[0].api(ALICE).issue(&scene.root, "").status, 200);
+}
+
+#[test]
+fn r9b_a_redis_that_may_evict_records_is_not_started_on() {
+    let redis = RedisServer::start();
+    redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let mut fleet = Fleet::prepare(&[&redis.url()], |plan| plan);
+    fleet.worlds[0].launch();
+    assert!(!fleet.worlds[0].ended().success());
+    let output = fleet.worlds[0].output();
+    assert!(output.contains("maxmemory-policy") && output.contains("allkeys-lru"), "{output}");
+}
+
+#[test]
+fn r10_a_changed_password_is_said_without_it_and_taken_by_a_reload() {
+    let redis = RedisServer::start();
+    redis.command(&["ACL", "SETUSER", "fleet", "on", ">first-secret", "~*", "&*", "+@all"]);
+    let room = tempfile::tempdir().expect("a directory");
+    let file = room.path().join("password");
+    std::fs::write(&file, "first-secret\n").expect("written");
+    let fleet = Fleet::start_with(&[&redis.url()], |plan| {
+        plan.set("store", "username", "\"fleet\"").set("store", "password_file", &format!("\"{}\"", file.display()))
+    });
+    let root = fleet.root();
+    let good = fleet.mint(0, &root);
+    fleet.warm(&good);
+    redis.command(&["ACL", "SETUSER", "fleet", "resetpass", ">second-secret"]);
+    redis.command(&["CLIENT", "KILL", "USER", "fleet"]);
+    assert!(eventually(|| fleet.status(0, &good.token) == 503), "nobody can tell");
+    let world = &fleet.worlds[0];
+    assert!(eventually(|| world.ready() == Some(503)), "it says so");
+    assert!(eventually(|| world.output().contains("WRONGPASS")), "and why: {}", world.output());
+    std::fs::write(&file, "second-secret\n").expect("written");
+    world.signal(Signal::HUP);
+    wait_until("it is ready again, without a restart", || world.ready() == Some(200));
+    assert_eq!(fleet.status(0, &good.token), 200);
+    assert!(!world.output().contains("first-secret") && !world.output().contains("second-secret"));
+}
+
+#[test]
+fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
+    let redis = RedisServer::start();
+    redis.command(&["ACL", "SETUSER", "fleet", "on", ">secret", "~*", "&*", "+@all"]);
+    let fleet = Fleet::start_with(&[&redis.url(), &redis.url()], |plan| {
+        plan.set("store", "username", "\"fleet\"").set("store", "password", "\"secret\"")
+    });
+    let root = fleet.root();
+    let (good, victim) = (fleet.mint(0, &root), fleet.mint(0, &root));
+    fleet.warm(&good);
+    fleet.warm(&victim);
+    // Without scripts there are neither changes nor heartbeats.
+    redis.command(&["ACL", "SETUSER", "fleet", "-@scripting"]);
+    let refused = fleet.worlds[0].api(ALICE).revoke(&victim.token);
+    assert_eq!(refused.status, 503, "{refused}");
+    assert!(eventually(|| fleet.statuses(&good.token) == [503, 503]), "nobody can tell");
+    for world in &fleet.worlds {
+        assert!(eventually(|| world.ready() == Some(503)), "it says so");
+        assert!(eventually(|| world.output().contains("NOPERM")), "and why: {}", world.output());
+        assert_eq!(world.metric("keyward_coherence_lease_seconds_left", ""), 0.0);
+    }
+    redis.command(&["ACL", "SETUSER", "fleet", "+@scripting"]);
+    wait_until("they are ready again, without a restart", || fleet.are_ready());
+    assert_eq!((fleet.statuses(&good.token), fleet.statuses(&victim.token)), (vec![200, 200], vec![200, 200]));
+    assert_eq!(fleet.worlds[0].api(ALICE).revoke(&victim.token).status, 200);
+    assert_eq!(fleet.statuses(&victim.token), [401, 401]);
+    assert!(!fleet.worlds[0].output().contains("secret"));
+}
+
+#[test]
+fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
+    let mut scene = Scene::start("", false, |plan| plan);
+    let lateness = Lateness::watch();
+    let mix = scene.mix();
+    pass(Duration::from_millis(500));
+    let lost = Instant::now();
+    scene.redis.restart_empty();
+    let over = Instant::now();
+    pass(RECOVERY + AFTERWARDS);
+    let samples = mix.end();
+    let slack = lateness.slack();
+    samples.hold(Some(lost));
+    let after = samples.between(over + LEASE + slack, Instant::now());
+    assert_eq!(after.count(200), 0, "{}", after.summary());
+    let after = samples.between(over + RECOVERY, Instant::now());
+    assert!(after.count(401) > 0 && after.count(401) == after.0.len(), "{}", after.summary());
+    let world = &scene.fleet.worlds[0];
+    assert!(world.output().contains("the store's data has been lost or replaced"), "{}", world.output());
+    assert!(world.metric("keyward_store_generation_changes_total", "") > 0.0);
+    // What is issued now is as good as any, and what was never there is not remembered as absent.
+    let root = scene.fleet.root();
+    let new = scene.fleet.mint(0, &root);
+    assert_eq!(scene.fleet.status(0, &new.token), 200);
+    assert_eq!(scene.fleet.worlds[0].api(ALICE).revoke(&new.token).status, 200);
+    assert_eq!(scene.fleet.status(0, &new.token), 401);
+    scene.redis.kill();
+}
+
+#[test]
+fn r12_connections_that_are_killed_again_and_again_come_back_without_a_storm() {
+    let mut scene = Scene::start("", false, |plan| plan);
+    let (mix, book) = (scene.mix(), scene.book());
+    let before = connections(&scene.redis);
+    let began = Instant::now();
+    let mut own = 0;
+    while began.elapsed() < Duration::from_secs(2) {
+        for kind in ["normal", "pubsub"] {
+            scene.redis.command(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+            own += 1;
+        }
+        pass(Duration::from_millis(50));
+    }
+    let made = connections(&scene.redis) - before - own;
+    let most = 10 * (began.elapsed().as_secs() + 1) + 2;
+    assert!(made <= most, "{made} connections in {:?}", began.elapsed());
+    scene.recover(mix, Some(book), Instant::now());
+}
+
+#[test]
+fn r12_no_room_for_connections_is_recovered_from() {
+    let mut scene = Scene::start("", false, |plan| plan);
+    let mix = scene.mix();
+    // From the one connection that is left.
+    let mut left = Client::connect(scene.redis.address());
+    left.send("CONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes\r\nCLIENT KILL TYPE pubsub\r\n");
+    pass(Duration::from_secs(1));
+    left.send("CONFIG SET maxclients 1000\r\n");
+    scene.recover(mix, None, Instant::now());
+}
+
+/// The public key of RFC 8037, appendix A.2.
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+#[test]
+fn r13_without_redis_and_an_issuer_at_start_it_lives_and_lets_nobody_through_and_is_ready_when_redis_comes() {
+    let port = free_port();
+    // Somebody else's token, so that there is one to ask with.
+    let first = RedisServer::start();
+    // An issuer whose keys are fetched, and there for the first instance only.
+    let issuer = Upstream::start();
+    let answer = |status: &str, body: &str| {
+        let length = body.len();
+        issuer.answer("/keys", Reply::bytes(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}")));
+    };
+    answer("200 OK", KEYS);
+    let mut fleet = Fleet::prepare(&[&first.url(), &format!("redis://127.0.0.1:{port}")], |plan| {
+        let keys = format!("jwks_url = \"http://{}/keys\"", issuer.address());
+        plan.table("issuer", &format!("name = \"idp\"\nissuer = \"https://idp.example\"\naudience = [\"a\"]\n{keys}"))
+    });
+    fleet.worlds[0].restart();
+    let root = fleet.root();
+    let stranger = fleet.mint(0, &root);
+    answer("500 Internal Server Error", "down");
+    fleet.worlds[1].launch();
+    let world = &fleet.worlds[1];
+    assert!(eventually(|| world.ready() == Some(503)), "not ready");
+    assert_eq!(world.admin_get("/livez").map(|response| response.status), Some(200));
+    for _ in 0..5 {
+        let mut line = fleet.line(1);
+        let heard = line.get(&stranger.token).expect("an answer");
+        assert!(heard.status == 503 && heard.has_retry_after, "{heard:?}");
+        assert_eq!(line.get("forged").expect("an answer").status, 401);
+    }
+    let _redis = RedisServer::start_as(false, port, "");
+    let came = Instant::now();
+    wait_until("it can tell", || fleet.status(1, &stranger.token) == 401);
+    eprintln!("it could tell {:?} after Redis came", came.elapsed());
+    assert_eq!(world.ready(), Some(503), "the keys of the issuer are missing");
+    answer("200 OK", KEYS);
+    wait_until("it is ready by itself", || world.ready() == Some(200));
+    assert_eq!(fleet.status(1, &stranger.token), 401, "another store, and no record in it");
+    let root = world.bootstrap(ALICE, 1);
+    let good = world.api(ALICE).mint(&root);
+    assert_eq!(fleet.status(1, &good.token), 200);
+}
