@@ -190,6 +190,11 @@ impl Samples {
         Self(self.0.iter().filter(|sample| sample.began >= from && sample.began < until).cloned().collect())
     }
 
+    /// What was answered before this moment: what is still under way when a fault ends may be answered as if it had never been.
+    pub(super) fn answered_by(&self, moment: Instant) -> Self {
+        Self(self.0.iter().filter(|sample| sample.began + sample.took <= moment).cloned().collect())
+    }
+
     /// Those of a class.
     pub(super) fn of(&self, class: Class) -> Self {
         Self(self.0.iter().filter(|sample| sample.class == class).cloned().collect())

@@ -69,13 +69,14 @@ fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_
     scene.redis.freeze();
     pass(Duration::from_secs(if is_long() { 30 } else { 3 }));
     let grown = Footprint::of(&scene.fleet.worlds[0]);
+    let thawing = Instant::now();
     scene.redis.thaw();
     let over = Instant::now();
     let samples = scene.recover(mix, None, over);
     let reads = scene.redis.calls("hmget") - reads_before;
     let slack = lateness.slack();
     assert!(grown.resident_kib < scene.before.resident_kib + 32 * 1024, "{grown:?} after {:?}", scene.before);
-    let away = samples.between(frozen + LEASE + slack, over);
+    let away = samples.between(frozen + LEASE + slack, thawing).answered_by(thawing);
     assert_eq!(away.count(200), 0, "without a lease nobody is let through: {}", away.summary());
     let since = samples.between(frozen, Instant::now());
     let asked = |classes: &[Class]| since.0.iter().filter(|sample| classes.contains(&sample.class)).count();
@@ -125,13 +126,14 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
         let cut = Instant::now();
         scene.relay().set(to_server, to_client);
         pass(Duration::from_millis(1200));
+        let mending = Instant::now();
         scene.relay().mend();
         let over = Instant::now();
         // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is over.
         let lost = if to_server == to_client { Duration::ZERO } else { CONNECT_TIMEOUT };
         let samples = scene.recover_within(RECOVERY + lost, mix, None, over);
         let slack = lateness.slack();
-        let away = samples.between(cut + LEASE + slack, over);
+        let away = samples.between(cut + LEASE + slack, mending).answered_by(mending);
         assert_eq!(away.count(200), 0, "{to_server:?}, {to_client:?}: {}", away.summary());
     }
 }
