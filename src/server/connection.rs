@@ -40,6 +40,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, stream: ClientStream, origin: Cli
         // Without a farewell: the client is gone, or has used up its patience.
         (Err(Broken), _) => {}
     }
+    connection.socket.borrow_mut().hang_up();
 }
 
 /// There are no more requests.
@@ -69,7 +70,8 @@ impl Connection<'_> {
             let response = self.answer(request).await?;
             let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let keeps_alive = self.respond(asked, response).await?;
-            if is_switch || !keeps_alive || self.upload_has_ended().await? == Rest::Unread {
+            // Also where the connection is closed: what is still read for the upstream must not be read by who closes.
+            if is_switch || self.upload_has_ended().await? == Rest::Unread || !keeps_alive {
                 return Ok(Done);
             }
             self.client.phase.set(Phase::Idle);

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,6 +58,8 @@ struct Upload {
     awaits_word: bool,
     /// Somebody may still ask for the rest.
     is_wanted: bool,
+    /// Who has asked, and waits.
+    reader: Option<Waker>,
     is_broken: bool,
 }
 
@@ -212,6 +214,7 @@ impl Socket {
                         received: Received::default(),
                         awaits_word: head.expects_continue && behind.is_empty(),
                         is_wanted: true,
+                        reader: None,
                         is_broken: false,
                     });
                 }
@@ -259,10 +262,14 @@ impl Socket {
                     if std::mem::take(&mut body.awaits_word) {
                         self.client.interim.go_on();
                     }
-                    match ready!(body.received.poll_more(&mut self.stream, cx)) {
-                        Ok(0) => self.is_over = true,
-                        Ok(_) => body.decoder.receive(body.received.take()),
-                        Err(_) => body.is_broken = true,
+                    match body.received.poll_more(&mut self.stream, cx) {
+                        Poll::Ready(Ok(0)) => self.is_over = true,
+                        Poll::Ready(Ok(_)) => body.decoder.receive(body.received.take()),
+                        Poll::Ready(Err(_)) => body.is_broken = true,
+                        Poll::Pending => {
+                            body.reader = Some(cx.waker().clone());
+                            return Poll::Pending;
+                        }
                     }
                 }
                 Err(_) => body.is_broken = true,
@@ -318,6 +325,18 @@ impl Socket {
         if self.is_over {
             self.client.phase.set(Phase::Leaving);
             self.client.deadline.set(LEAVING);
+        }
+    }
+
+    /// Closes the connection, whoever else may hold on to it: an upload that outlasts its response has a task of its own, and is
+    /// told that nothing more will come.
+    pub(super) fn hang_up(&mut self) {
+        self.stream = ClientStream::Closed;
+        if let Some(body) = &mut self.body {
+            body.is_broken = true;
+            if let Some(reader) = body.reader.take() {
+                reader.wake();
+            }
         }
     }
 

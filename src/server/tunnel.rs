@@ -28,7 +28,9 @@ pub(super) async fn carry(client: &ClientConnection, socket: &RefCell<Socket>, u
 async fn both_ways(socket: &RefCell<Socket>, upstream: Tunnel, patience: Duration) {
     let Tunnel { io: upstream, early: from_upstream } = upstream;
     // Neither end need ever say anything, so the system is to notice when one is no longer there.
-    keep_alive(socket.borrow_mut().stream().tcp());
+    if let Some(client) = socket.borrow_mut().stream().tcp() {
+        keep_alive(client);
+    }
     keep_alive(&upstream);
     let (_, from_client) = socket.borrow_mut().tunnel();
     let (upstream_reads, upstream_writes) = upstream.into_split();

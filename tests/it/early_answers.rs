@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::support::{Act, Gate, Plan, Reply, Upstream};
 
@@ -49,6 +50,73 @@ fn a_client_may_send_its_whole_body_before_it_reads_the_answer() {
     let (response, _) = client.final_response("POST").expect("the answer");
     assert_eq!((response.status, response.body.len()), (200, MUCH));
     assert_eq!(upstream.join().expect("it has ended"), MUCH);
+}
+
+/// Answers before it has read a byte of the body, and then reads so many bytes of it, or what comes of them.
+fn answer_first(listener: TcpListener, length: usize) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let (mut head, mut byte) = (Vec::new(), [0; 1]);
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_eq!(stream.read(&mut byte).expect("the head comes"), 1, "cut inside the head");
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("the answer leaves");
+        let (mut body, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+        while body.len() < length {
+            match stream.read(&mut piece) {
+                Ok(0) | Err(_) => break,
+                Ok(more) => body.extend_from_slice(piece.get(..more).unwrap_or_default()),
+            }
+        }
+        body
+    })
+}
+
+/// A connection that is closed behind its answer is closed behind its request, too: whoever closes it does not read for the
+/// upstream.
+#[test]
+fn an_upload_reaches_the_upstream_whole_though_its_connection_is_to_be_closed() {
+    let body: Vec<u8> = (0..MUCH).map(|at| u8::try_from(at % 251).expect("small")).collect();
+    for connection in ["close", "keep-alive"] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let world = Plan::bare()
+            .upstream("app", listener.local_addr().expect("it is bound"))
+            .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
+            .start();
+        let upstream = answer_first(listener, MUCH);
+        let mut client = world.client();
+        client.send(format!(
+            "POST /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: {connection}\r\nContent-Length: {MUCH}\r\n\r\n"
+        ));
+        let (response, _) = client.final_response("POST").expect("the answer");
+        assert_eq!((response.status, &*response.body), (200, &b"ok"[..]));
+        let (first, second) = body.split_at(MUCH / 2);
+        client.send(first);
+        // For longer than a connection that is closed is read from.
+        std::thread::sleep(Duration::from_millis(1300));
+        client.send(second);
+        assert!(upstream.join().expect("it has ended") == body, "{connection}: what arrived is not what was sent");
+    }
+}
+
+/// A client that stops in the middle of its upload is cut in its time, and the upstream learns of it.
+#[test]
+fn an_upload_that_stops_behind_its_answer_ends_on_both_sides() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let world = Plan::bare()
+        .set("timeouts", "body", "\"400ms\"")
+        .set("timeouts", "response_head", "\"400ms\"")
+        .upstream("app", listener.local_addr().expect("it is bound"))
+        .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
+        .start();
+    let upstream = answer_first(listener, MUCH);
+    let mut client = world.client();
+    client.send(format!("POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {MUCH}\r\n\r\nhello"));
+    let (response, _) = client.final_response("POST").expect("the answer");
+    assert_eq!(response.status, 200);
+    client.rest().expect("the connection ends");
+    assert_eq!(upstream.join().expect("it ends, too"), b"hello");
 }
 
 /// The answer to half a request is no answer.
