@@ -1,4 +1,4 @@
-//! The client's connection, as far as the gateway has to know it: where from, and what its guard found out.
+//! The client's connection, as far as the gateway has to know it: where from, and what its socket found out.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
@@ -65,7 +65,7 @@ pub enum Phase {
     Leaving,
 }
 
-/// One client connection, shared between its driver, its guard and the exchange that is under way on it.
+/// One client connection, shared between its driver, its socket and the exchange that is under way on it.
 pub struct ClientConnection {
     /// Where it comes from.
     pub origin: ClientOrigin,
@@ -73,7 +73,7 @@ pub struct ClientConnection {
     pub deadline: Rc<Deadline>,
     /// What for.
     pub phase: Cell<Phase>,
-    /// What is wrong with the head that comes next, if the guard found something.
+    /// What is wrong with the head that comes next, if something is.
     pub head_fault: Cell<Option<HeadFault>>,
     /// Whether the framing of the body that is under way is broken.
     pub body_is_broken: Cell<bool>,

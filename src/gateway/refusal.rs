@@ -14,7 +14,7 @@ use crate::wire::path::PathFault;
 #[derive(Debug)]
 pub enum Refusal {
     // The client's fault.
-    /// The guard refused its head.
+    /// Its head was refused, before anybody else saw it.
     Head(HeadFault),
     /// Its path has no normal form.
     Path(PathFault),
