@@ -51,9 +51,10 @@
 //! | hint | the first characters of an opaque token, by which its owner knows it again |
 //! | tenant | the organization that a request is about, where its path names one |
 //! | sole key | the one key that an owner has at a token API of style `agent-tokens` |
-//! | digest | what a token is known by where it is checked: an HMAC of it under the pepper |
+//! | digest | what a token is known by where it is checked: an HMAC of it under a pepper |
 //! | token id (`jti`) | what a token is known by where it is managed: a UUID, which opens nothing |
-//! | pepper | the secret of the digests; it is in the directory of keys and not in the store |
+//! | pepper | a secret of the digests; it is in the directory of keys and not in the store |
+//! | store key | what the store is sealed with and knows its fleet by; beside the peppers |
 //! | identity | who a request is: subject, username, organization, role, email |
 //! | token API | one of the REST faces that manage tokens, mounted at a path |
 //! | style | which contract a token API speaks |

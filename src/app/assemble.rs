@@ -35,7 +35,7 @@ use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
-use crate::tokens::keyring::Pepper;
+use crate::tokens::keyring::{Peppers, SecretBytes, StoreKey};
 use crate::tokens::lease::{Lease, LeaseTerms};
 use crate::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::TokenService;
@@ -54,7 +54,8 @@ pub(super) struct Parts {
     hashing: Arc<HashingPool>,
     limits: ThrottleLimits,
     counters: Arc<dyn Counters>,
-    pub(super) pepper: Arc<Pepper>,
+    pub(super) peppers: Arc<Peppers>,
+    store_key: Arc<StoreKey>,
     /// How long one look-up may take.
     look_up: Duration,
     /// How long one change may take, until the whole fleet has heeded it.
@@ -67,6 +68,7 @@ pub(super) struct Parts {
 pub(super) struct TokenKeys {
     pub(super) signed: SignedTokens,
     opaque: OpaqueTokens,
+    peppers: Peppers,
 }
 
 /// The store that is configured.
@@ -78,9 +80,9 @@ pub(super) enum OpenStore {
 
 impl OpenStore {
     /// Opens what is configured, for these keys.
-    pub(super) fn open(config: &Config, pepper: &Pepper, cache: &Arc<TokenCache>) -> Result<Self, String> {
-        let key = RecordKey::new(pepper.record_key().expose());
-        let fingerprint = pepper.fingerprint();
+    pub(super) fn open(config: &Config, keys: &StoreKey, cache: &Arc<TokenCache>) -> Result<Self, String> {
+        let key = RecordKey::new(keys.record_key().expose());
+        let fingerprint = keys.fingerprint();
         let Some(redis) = &config.store.redis else {
             let store = EmbeddedStore::open(&config.store.path, key, EmbeddedOptions::default())
                 .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store));
@@ -181,7 +183,7 @@ impl Parts {
         let keys = open_keys(config, open)?;
         let signed = signed_tokens(config, keys.signing)?;
         let cache = cache(config);
-        let store = OpenStore::open(config, &keys.pepper, &cache)?;
+        let store = OpenStore::open(config, &keys.store, &cache)?;
         let (look_up, change) = match &config.store.redis {
             None => (config.store.timeout, config.store.timeout),
             // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
@@ -199,7 +201,8 @@ impl Parts {
             cache,
             signed: Arc::new(signed),
             opaque: Arc::new(OpaqueTokens::new(&keys.macs)),
-            pepper: Arc::new(keys.pepper),
+            peppers: Arc::new(peppers(&keys.peppers)?),
+            store_key: Arc::new(keys.store),
             look_up,
             change,
             revocations: Arc::default(),
@@ -209,17 +212,18 @@ impl Parts {
     /// Reads the keys of tokens again, without using them yet.
     pub(super) fn reread_keys(&self, config: &Config) -> Result<TokenKeys, String> {
         let keys = open_keys(config, KeyDirectory::reopen)?;
-        if keys.pepper.fingerprint().expose() != self.pepper.fingerprint().expose() {
-            return Err(format!("{}: the pepper has changed; that takes a new store", config.keys.directory.display()));
+        if keys.store.fingerprint().expose() != self.store_key.fingerprint().expose() {
+            return Err(format!("{}: store.key has changed; that takes a new store", config.keys.directory.display()));
         }
-        let opaque = OpaqueTokens::new(&keys.macs);
-        Ok(TokenKeys { signed: signed_tokens(config, keys.signing)?, opaque })
+        let (opaque, peppers) = (OpaqueTokens::new(&keys.macs), peppers(&keys.peppers)?);
+        Ok(TokenKeys { signed: signed_tokens(config, keys.signing)?, opaque, peppers })
     }
 
     /// A key that was added makes tokens from now on; those of one that was removed are no longer accepted.
     pub(super) fn replace_keys(&self, keys: TokenKeys) {
         self.signed.replace(keys.signed);
         self.opaque.replace(keys.opaque);
+        self.peppers.replace(keys.peppers);
         // What an absent key once made may still be remembered.
         self.cache.invalidate_all();
     }
@@ -230,7 +234,7 @@ impl Parts {
             self.store.port(),
             Arc::clone(&self.signed),
             Arc::clone(&self.opaque),
-            Arc::clone(&self.pepper),
+            Arc::clone(&self.peppers),
             self.look_up,
         )
     }
@@ -243,7 +247,8 @@ impl Parts {
             cache: Arc::clone(&self.cache),
             signed: Arc::clone(&self.signed),
             opaque: Arc::clone(&self.opaque),
-            pepper: Arc::clone(&self.pepper),
+            peppers: Arc::clone(&self.peppers),
+            counter_key: Arc::new(self.store_key.counter_key()),
             hashing: Arc::clone(&self.hashing),
             limits: self.limits,
             deadline: self.change,
@@ -256,11 +261,16 @@ impl Parts {
             Arc::clone(&self.cache),
             Arc::clone(&self.signed),
             Arc::clone(&self.opaque),
-            Arc::clone(&self.pepper),
+            Arc::clone(&self.peppers),
             self.change,
             Arc::clone(&self.revocations),
         )
     }
+}
+
+fn peppers(ring: &[SecretBytes]) -> Result<Peppers, String> {
+    let (first, others) = ring.split_first().ok_or("[keys] directory: it holds no pepper")?;
+    Ok(Peppers::new(first, others))
 }
 
 /// What is needed to reach the configured Redis.

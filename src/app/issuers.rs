@@ -17,7 +17,7 @@ use crate::tokens::issuer::jwk::MOST_BYTES;
 use crate::tokens::issuer::{
     Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault, Rhythm,
 };
-use crate::tokens::keyring::Pepper;
+use crate::tokens::keyring::Peppers;
 use crate::upstream::document::{Document, DocumentAddress, DocumentLimits, Trust};
 
 /// What one fetch of keys may take.
@@ -56,7 +56,7 @@ impl Prepared {
 
 impl Issuers {
     /// Makes the issuers of a configuration, with all files read now. No network.
-    pub(super) fn prepare(&self, config: &Config, pepper: &Arc<Pepper>) -> Result<Prepared, String> {
+    pub(super) fn prepare(&self, config: &Config, peppers: &Arc<Peppers>) -> Result<Prepared, String> {
         let (mut all, mut keys, mut sources) = (Vec::new(), Vec::new(), Vec::<(_, Arc<dyn KeySource>)>::new());
         let kept_claims = kept_claims(config);
         for configured in &config.issuers {
@@ -95,7 +95,7 @@ impl Issuers {
         }
         let issuers = all.iter().map(|(_, issuer)| Arc::clone(issuer)).collect();
         let capacity = config.limits.cached_tokens.min(MOST_REMEMBERED);
-        let set = Arc::new(IssuerSet::new(issuers, Arc::clone(pepper), capacity, config.limits.token));
+        let set = Arc::new(IssuerSet::new(issuers, Arc::clone(peppers), capacity, config.limits.token));
         Ok(Prepared { all, set, keys, sources })
     }
 

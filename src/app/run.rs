@@ -130,7 +130,7 @@ impl Process {
         };
         let parts = Parts::open(&config)?;
         let mut issuers = Issuers::default();
-        let prepared = issuers.prepare(&config, &parts.pepper)?;
+        let prepared = issuers.prepare(&config, &parts.peppers)?;
         let plan = assemble::plan(&config, &parts.signed, prepared.set())?;
         issuers.replace(prepared);
         let socket = AdminSocket::bind(&config.admin.socket).map_err(|fault| fault.to_string())?;

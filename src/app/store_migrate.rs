@@ -44,15 +44,20 @@ fn same_keys(from: &Config, to: &Config) -> Result<KeyDirectory, String> {
         KeyDirectory::reopen(&config.keys.directory, &[], now).map_err(|fault| format!("[keys] directory: {fault}"))
     };
     let (ours, theirs) = (open(from)?, open(to)?);
-    if ours.pepper.fingerprint().expose() != theirs.pepper.fingerprint().expose() {
+    if ours.store.fingerprint().expose() != theirs.store.fingerprint().expose() {
         return Err("the two configurations have different [keys]: no token would be found in the target".to_owned());
     }
-    let has_mac = |key: &SecretBytes| theirs.macs.iter().any(|other| other.expose() == key.expose());
-    if !ours.macs.iter().all(has_mac) {
-        return Err(format!(
-            "{}: a mac-….key of the source is missing: opaque tokens that were made with it would be refused",
-            to.keys.directory.display()
-        ));
+    let has_all = |theirs: &[SecretBytes], ours: &[SecretBytes]| {
+        ours.iter().all(|key| theirs.iter().any(|other| other.expose() == key.expose()))
+    };
+    for (sort, are_there, lost) in [
+        ("pepper-….key", has_all(&theirs.peppers, &ours.peppers), "tokens that are known under it"),
+        ("mac-….key", has_all(&theirs.macs, &ours.macs), "opaque tokens that were made with it"),
+    ] {
+        if !are_there {
+            let target = to.keys.directory.display();
+            return Err(format!("{target}: a {sort} of the source is missing: {lost} would be refused"));
+        }
     }
     let is_there = |kid: &str, material: &[u8]| {
         theirs.signing.iter().any(|(other, _, theirs)| other == kid && theirs.expose() == material)
@@ -114,7 +119,7 @@ struct Opened(OpenStore);
 impl Opened {
     fn open(config: &Config, keys: &KeyDirectory) -> Result<Self, String> {
         let cache = assemble::cache(config);
-        OpenStore::open(config, &keys.pepper, &cache).map(Self)
+        OpenStore::open(config, &keys.store, &cache).map(Self)
     }
 
     fn ports(&self) -> Ports {

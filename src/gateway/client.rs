@@ -106,6 +106,8 @@ struct Digested {
     sort: CredentialSort,
     token: Zeroizing<Vec<u8>>,
     digest: TokenDigest,
+    /// Of the peppers that were then in force.
+    version: u64,
 }
 
 /// The forwarding fields of the requests to one host, as lines.
@@ -184,23 +186,33 @@ impl ClientConnection {
         }
     }
 
-    /// What `token` of this sort is known by: remembered from the request before, or told by `digest`.
+    /// What `token` of this sort is known by: remembered from the request before, if the peppers have the same version, or told
+    /// by `digest`.
     pub(super) fn digest_of(
         &self,
         sort: CredentialSort,
         token: &[u8],
+        version: u64,
         digest: impl FnOnce(&[u8]) -> TokenDigest,
     ) -> TokenDigest {
         let mut memo = self.digest.borrow_mut();
         if let Some(known) = memo.as_ref()
             && known.sort == sort
+            && known.version == version
             && is_same(&known.token, token)
         {
             return known.digest;
         }
         let digest = digest(token);
-        *memo = Some(Digested { sort, token: Zeroizing::new(token.to_vec()), digest });
+        *memo = Some(Digested { sort, token: Zeroizing::new(token.to_vec()), digest, version });
         digest
+    }
+
+    /// The credential that was last asked about turned out to be known by another digest.
+    pub(super) fn correct_digest(&self, digest: TokenDigest) {
+        if let Some(known) = self.digest.borrow_mut().as_mut() {
+            known.digest = digest;
+        }
     }
 
     /// Adds the forwarding fields of a request to `host`, as lines.

@@ -1,8 +1,11 @@
 //! The directory of the fleet's secrets: made on first start, readable by its owner only.
 //!
-//! * `pepper.key`: 64 hexadecimal digits.
+//! * `store.key`: 64 hexadecimal digits with which the store is sealed and by which it knows its fleet. It is not rotated.
+//! * `pepper.key`, `pepper-<name>.key`: 64 hexadecimal digits under which tokens are known. The one whose name sorts last is that
+//!   of new tokens; each of the others still knows its own. The first has the name `1`. In a directory from before there was a
+//!   `store.key` it was that, too, and is copied.
 //! * `mac-<name>.key`: 64 hexadecimal digits under which opaque tokens are told from made-up ones. The one whose name sorts last
-//!   makes tokens; each of the others still tells its own. The first is `mac-1.key`, derived from the pepper: keys that were made
+//!   makes tokens; each of the others still tells its own. The first is `mac-1.key`, derived from `store.key`: keys that were made
 //!   before there were such files stay good, and two instances that start at once on a new directory write the same.
 //! * `jwt-<kid>.key`: a signing key. `<kid>` begins with the algorithm and goes on with the time of making, as in
 //!   `hs256-20270625T100000Z-1a2b3c4d`, so the newest of an algorithm sorts last, and signs. HS256: 64 hexadecimal digits or
@@ -19,13 +22,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::domain::Timestamp;
-use crate::tokens::keyring::{Pepper, SecretBytes};
+use crate::tokens::keyring::{SecretBytes, StoreKey};
 use crate::tokens::signed::{KeyMaterial, SigningAlgorithm};
 
 /// What the directory holds.
 pub struct KeyDirectory {
-    /// The pepper.
-    pub pepper: Pepper,
+    /// What the store is sealed with and known by.
+    pub store: StoreKey,
+    /// The peppers, the one of new tokens first; at least one.
+    pub peppers: Vec<SecretBytes>,
     /// The keys of opaque tokens' MACs, the one that makes tokens first; at least one.
     pub macs: Vec<SecretBytes>,
     /// The signing keys by `kid`.
@@ -54,13 +59,13 @@ pub enum KeyDirectoryError {
 }
 
 impl KeyDirectory {
-    /// Reads the directory; makes it, the pepper, the first MAC key and a signing key for each of `algorithms`, where they are
-    /// missing.
+    /// Reads the directory; makes it, the store's key, the first pepper, the first MAC key and a signing key for each of
+    /// `algorithms`, where they are missing.
     ///
     /// # Errors
     ///
-    /// See [`KeyDirectoryError`]. Signing keys without a pepper are refused: it would be another fleet's directory, or half of
-    /// one, and every token would seem revoked.
+    /// See [`KeyDirectoryError`]. Signing keys without a store's key or without a pepper are refused: it would be another fleet's
+    /// directory, or half of one, and every token would seem revoked.
     pub fn open(directory: &Path, algorithms: &[SigningAlgorithm], now: Timestamp) -> Result<Self, KeyDirectoryError> {
         let files = |path: &Path| {
             let path = path.to_owned();
@@ -73,34 +78,52 @@ impl KeyDirectory {
             let fault = format!("can be written by others (mode {:03o}); chmod 700 it", mode & 0o777);
             return Err(KeyDirectoryError::Malformed { path: directory.to_owned(), fault });
         }
-        let (mut signing, mut macs) = (Vec::new(), Vec::new());
+        let (mut signing, mut peppers, mut macs) = (Vec::new(), Vec::new(), Vec::new());
         for entry in fs::read_dir(directory).map_err(files(directory))? {
             let path = entry.map_err(files(directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if let Some(kid) = name.strip_prefix("jwt-").and_then(|name| name.strip_suffix(".key")) {
+            let named = |sort: &str| name.strip_prefix(sort).and_then(|name| name.strip_suffix(".key"));
+            if let Some(kid) = named("jwt-") {
                 signing.push(read_signing(&path, kid)?);
-            } else if let Some(name) = name.strip_prefix("mac-").and_then(|name| name.strip_suffix(".key")) {
-                macs.push((name.to_owned(), SecretBytes::new(read_secret(&path)?)));
+            } else if let Some(name) = named("mac-") {
+                macs.push((name.to_owned(), read_secret(&path)?));
+            } else if let Some(name) = named("pepper-") {
+                peppers.push((name.to_owned(), read_secret(&path)?));
             }
         }
+        // Looked for after the listing, and what was just made is read back: of two that start at once, one made it and both use it.
         let pepper_path = directory.join("pepper.key");
-        if !pepper_path.exists() && !signing.is_empty() {
-            let fault = "is missing, although there are signing keys beside it; restore it from where they came from";
-            return Err(KeyDirectoryError::Malformed { path: pepper_path, fault: fault.into() });
+        let store_path = directory.join("store.key");
+        let is_new = signing.is_empty() && peppers.is_empty();
+        let missing = |path: &Path| {
+            let fault = "is missing, although there are other keys beside it; restore it from where they came from";
+            KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.into() }
+        };
+        if !store_path.exists() {
+            let secret = match pepper_path.exists() {
+                true => SecretText::hex(read_secret(&pepper_path)?.expose()),
+                false if is_new => SecretText::random().map_err(files(&store_path))?,
+                false => return Err(missing(&store_path)),
+            };
+            write_new(&store_path, &secret.0).map_err(files(&store_path))?;
         }
-        if !pepper_path.exists() {
+        let store = StoreKey::new(read_secret(&store_path)?);
+        if !pepper_path.exists() && peppers.is_empty() {
+            if !is_new {
+                return Err(missing(&pepper_path));
+            }
             let secret = SecretText::random().map_err(files(&pepper_path))?;
             write_new(&pepper_path, &secret.0).map_err(files(&pepper_path))?;
         }
-        // Read back also when it was just made: of two that start at once, one made it and both use it.
-        let pepper = Pepper::new(SecretBytes::new(read_secret(&pepper_path)?));
+        if pepper_path.exists() {
+            peppers.push(("1".to_owned(), read_secret(&pepper_path)?));
+        }
         if macs.is_empty() {
             let path = directory.join("mac-1.key");
-            let text = SecretText::hex(pepper.opaque_key().expose());
+            let text = SecretText::hex(store.opaque_key().expose());
             write_new(&path, &text.0).map_err(files(&path))?;
-            macs.push((String::new(), SecretBytes::new(read_secret(&path)?)));
+            macs.push((String::new(), read_secret(&path)?));
         }
-        macs.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
         for algorithm in algorithms {
             if !signing.iter().any(|(_, known, _)| known == algorithm) {
                 let path = directory.join(format!("jwt-{}.key", new_kid(*algorithm, now).map_err(files(directory))?));
@@ -109,13 +132,13 @@ impl KeyDirectory {
                 signing.push(read_signing(&path, kid.unwrap_or_default())?);
             }
         }
-        Ok(Self { pepper, macs: macs.into_iter().map(|(_, key)| key).collect(), signing })
+        Ok(Self { store, peppers: newest_first(peppers), macs: newest_first(macs), signing })
     }
 }
 
 impl KeyDirectory {
-    /// Reads the directory of a keyward that runs already: as [`open`](Self::open), but a pepper that is missing is refused, not
-    /// made anew. It is a folder that was moved or not mounted, and a new one would stand in the way of the right one.
+    /// Reads the directory of a keyward that runs already: as [`open`](Self::open), but a store's key that is missing is refused,
+    /// not made anew. It is a folder that was moved or not mounted, and a new one would stand in the way of the right one.
     ///
     /// # Errors
     ///
@@ -125,12 +148,18 @@ impl KeyDirectory {
         algorithms: &[SigningAlgorithm],
         now: Timestamp,
     ) -> Result<Self, KeyDirectoryError> {
-        let path = directory.join("pepper.key");
+        let path = directory.join("store.key");
         match fs::metadata(&path) {
-            Ok(_) => Self::open(directory, algorithms, now),
-            Err(source) => Err(KeyDirectoryError::Files { path, source }),
+            Err(source) if !directory.join("pepper.key").exists() => Err(KeyDirectoryError::Files { path, source }),
+            _ => Self::open(directory, algorithms, now),
         }
     }
+}
+
+/// The key whose name sorts last is the first.
+fn newest_first(mut named: Vec<(String, SecretBytes)>) -> Vec<SecretBytes> {
+    named.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+    named.into_iter().map(|(_, key)| key).collect()
 }
 
 /// Text that is wiped when it is no longer needed.
@@ -201,9 +230,9 @@ fn read_text(path: &Path) -> Result<zeroize::Zeroizing<String>, KeyDirectoryErro
     fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(files)
 }
 
-fn read_secret(path: &Path) -> Result<[u8; 32], KeyDirectoryError> {
+fn read_secret(path: &Path) -> Result<SecretBytes, KeyDirectoryError> {
     let text = read_text(path)?;
-    from_hex(text.trim()).and_then(|bytes| bytes.as_slice().try_into().ok()).ok_or_else(|| {
+    from_hex(text.trim()).and_then(|bytes| bytes.as_slice().try_into().ok()).map(SecretBytes::new).ok_or_else(|| {
         KeyDirectoryError::Malformed { path: path.to_owned(), fault: "is not 64 hexadecimal digits".into() }
     })
 }
@@ -259,7 +288,9 @@ mod tests {
         let directory = room.path().join("a/keys");
         let first = open(&directory, &SigningAlgorithm::ALL).expect("made");
         let again = open(&directory, &SigningAlgorithm::ALL).expect("found");
-        assert_eq!(first.pepper.fingerprint().expose(), again.pepper.fingerprint().expose());
+        assert_eq!(first.store.fingerprint().expose(), again.store.fingerprint().expose());
+        assert_eq!(exposed(&first.peppers), exposed(&again.peppers));
+        assert_eq!(exposed(&first.macs), exposed(&again.macs));
         let kids = |keys: &KeyDirectory| {
             let mut kids: Vec<_> = keys.signing.iter().map(|(kid, _, _)| kid.clone()).collect();
             kids.sort();
@@ -274,31 +305,72 @@ mod tests {
         assert_eq!(fs::metadata(&directory).expect("metadata").permissions().mode() & 0o777, 0o700);
     }
 
+    fn exposed(keys: &[SecretBytes]) -> Vec<[u8; 32]> {
+        keys.iter().map(|key| *key.expose()).collect()
+    }
+
+    /// Puts a key of one digit there, as its operator would.
+    fn add(directory: &Path, name: &str, digit: &str) {
+        let path = directory.join(name);
+        fs::write(&path, format!("{}\n", digit.repeat(64))).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
+    }
+
     #[test]
-    fn the_mac_key_that_sorts_last_makes_and_the_first_is_that_of_a_directory_without_one() {
+    fn of_peppers_and_of_macs_the_one_that_sorts_last_is_the_first_and_what_was_removed_stays_away() {
+        type Ring = fn(&KeyDirectory) -> &[SecretBytes];
+        let rings: [(&str, &str, Ring); 2] =
+            [("pepper", "pepper.key", |keys| &keys.peppers), ("mac", "mac-1.key", |keys| &keys.macs)];
+        for (sort, made, ring) in rings {
+            let room = tempfile::tempdir().expect("a directory");
+            let ring = || exposed(ring(&open(room.path(), &[SigningAlgorithm::Hs256]).expect("opened")));
+            let first = ring();
+            assert_eq!(first.len(), 1);
+            add(room.path(), &format!("{sort}-20270625T100000Z.key"), "2");
+            assert_eq!(ring(), [[0x22; 32], first[0]]);
+            // One that verifies before it makes.
+            add(room.path(), &format!("{sort}-0-next.key"), "3");
+            assert_eq!(ring(), [[0x22; 32], first[0], [0x33; 32]]);
+            fs::remove_file(room.path().join(made)).expect("removed");
+            assert_eq!(ring(), [[0x22; 32], [0x33; 32]], "what was retired is not made anew");
+            fs::write(room.path().join(format!("{sort}-0-next.key")), "canary").expect("written");
+            let fault = open(room.path(), &[]).err().expect("refused");
+            assert!(
+                fault.contains("-0-next.key: is not 64 hexadecimal digits") && !fault.contains("canary"),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_directory_from_before_there_was_a_key_of_the_store_has_its_pepper_for_one() {
         let room = tempfile::tempdir().expect("a directory");
-        let macs = || {
-            let keys = open(room.path(), &[]).expect("opened");
-            keys.macs.iter().map(|key| *key.expose()).collect::<Vec<_>>()
-        };
-        let first = macs();
-        let pepper = open(room.path(), &[]).expect("opened").pepper;
-        assert_eq!(first, [*pepper.opaque_key().expose()]);
-        let add = |name: &str, digit: &str| {
-            let path = room.path().join(name);
-            fs::write(&path, format!("{}\n", digit.repeat(64))).expect("written");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
-        };
-        add("mac-20270625T100000Z.key", "2");
-        assert_eq!(macs(), [[0x22; 32], first[0]]);
-        // One that verifies before it makes.
-        add("mac-0-next.key", "3");
-        assert_eq!(macs(), [[0x22; 32], first[0], [0x33; 32]]);
-        fs::remove_file(room.path().join("mac-1.key")).expect("removed");
-        assert_eq!(macs(), [[0x22; 32], [0x33; 32]], "what was retired is not made anew");
-        fs::write(room.path().join("mac-0-next.key"), "canary").expect("written");
-        let fault = open(room.path(), &[]).err().expect("refused");
-        assert!(fault.contains("mac-0-next.key: is not 64 hexadecimal digits") && !fault.contains("canary"), "{fault}");
+        add(room.path(), "pepper.key", "7");
+        let keys = open(room.path(), &[]).expect("opened");
+        let before = StoreKey::new(SecretBytes::new([0x77; 32]));
+        assert_eq!(exposed(&keys.peppers), [[0x77; 32]]);
+        assert_eq!(keys.store.fingerprint().expose(), before.fingerprint().expose());
+        assert_eq!(exposed(&keys.macs), [*before.opaque_key().expose()]);
+        // The pepper is rotated away, and the store is still known.
+        add(room.path(), "pepper-2.key", "8");
+        fs::remove_file(room.path().join("pepper.key")).expect("removed");
+        let keys = KeyDirectory::reopen(room.path(), &[], NOW).expect("opened");
+        assert_eq!(exposed(&keys.peppers), [[0x88; 32]]);
+        assert_eq!(keys.store.fingerprint().expose(), before.fingerprint().expose());
+    }
+
+    #[test]
+    fn a_directory_without_its_keys_is_not_filled_up_with_others() {
+        let room = tempfile::tempdir().expect("a directory");
+        let reopened = || KeyDirectory::reopen(room.path(), &[], NOW).map_err(|fault| fault.to_string());
+        assert!(reopened().err().expect("refused").contains("store.key: No such file"));
+        open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
+        fs::remove_file(room.path().join("pepper.key")).expect("removed");
+        assert!(reopened().err().expect("refused").contains("pepper.key: is missing, although"));
+        add(room.path(), "pepper-2.key", "8");
+        reopened().expect("there is another one");
+        fs::remove_file(room.path().join("store.key")).expect("removed");
+        assert!(open(room.path(), &[]).err().expect("refused").contains("store.key: is missing, although"));
     }
 
     #[test]

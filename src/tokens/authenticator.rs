@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cache::{Answer, FlightOutcome, Join, Leader, TokenCache};
 use super::clock;
 use super::issuer::OutsideFault;
-use super::keyring::{CredentialSort, Pepper};
+use super::keyring::{CredentialSort, Peppers};
 use super::opaque::{Form, OpaqueTokens};
 use super::signed::{SignedClaims, SignedTokenFault, SignedTokens};
 use super::store::{Store, StoreError};
@@ -19,7 +19,7 @@ pub struct Authenticator {
     store: Arc<dyn Store>,
     signed: Arc<SignedTokens>,
     opaque: Arc<OpaqueTokens>,
-    pepper: Arc<Pepper>,
+    peppers: Arc<Peppers>,
     deadline: Duration,
 }
 
@@ -66,16 +66,22 @@ impl Authenticator {
         store: Arc<dyn Store>,
         signed: Arc<SignedTokens>,
         opaque: Arc<OpaqueTokens>,
-        pepper: Arc<Pepper>,
+        peppers: Arc<Peppers>,
         deadline: Duration,
     ) -> Self {
-        Self { cache, store, signed, opaque, pepper, deadline }
+        Self { cache, store, signed, opaque, peppers, deadline }
     }
 
-    /// What the token is known by.
+    /// What the token is known by, if it was made under the present pepper. If it was not, the verdict says what it is known by.
     #[must_use]
     pub fn digest(&self, sort: CredentialSort, token: &[u8]) -> TokenDigest {
-        self.pepper.digest(sort, token)
+        self.peppers.digest(sort, token)
+    }
+
+    /// Another number when tokens may be known by something else: see [`Peppers::version`].
+    #[must_use]
+    pub fn digests_version(&self) -> u64 {
+        self.peppers.version()
     }
 
     /// The cache, for who keeps copies of its answers behind its fences.
@@ -87,7 +93,11 @@ impl Authenticator {
     /// What the cache says: the hit path, without a signature check and without the store.
     #[must_use]
     pub fn recall(&self, form: Form<'_>, digest: TokenDigest, now: Moment) -> Option<Verdict> {
-        self.cache.recall(&digest, now.uptime).map(|answer| judge(form, digest, answer, now))
+        match self.cache.recall(&digest, now.uptime)? {
+            // It may have been made under another pepper.
+            Answer::Absent if self.peppers.are_several() => None,
+            answer => Some(judge(form, digest, answer, now)),
+        }
     }
 
     /// Whether a token that once passed is still good: for what is open already. Asked of the cache first, then of the store.
@@ -115,7 +125,8 @@ impl Authenticator {
     }
 
     /// The whole check, for a token of ours that the cache does not know: signature or MAC first, so that a forged one costs the
-    /// store nothing; then its record, read once for all who ask at the same time.
+    /// store nothing; then its record, read once for all who ask at the same time: under `digest`, and if there is none, under what
+    /// each other pepper makes of the token. By which of them it is known, the caller who passes says.
     ///
     /// # Errors
     ///
@@ -136,20 +147,53 @@ impl Authenticator {
             Ok(claims) => claims,
             Err(refused) => return Ok(Verdict::Refused(refused)),
         };
+        let candidates = self.digests(form.sort(), token, digest);
         let mut now = now;
         if !self.cache.lease().holds(now.uptime) {
-            if let Some(answer) = self.cache.recall_stale(&digest, now.uptime) {
-                return Ok(judge(form, digest, answer, now));
+            let stale = candidates.iter().find_map(|digest| {
+                let answer = self.cache.recall_stale(digest, now.uptime)?;
+                Some(judge(form, *digest, answer, now))
+            });
+            if let Some(verdict) = stale {
+                return Ok(verdict);
             }
             self.cache.lease().held().await?;
             now = clock::read();
         }
+        for digest in candidates {
+            match self.look_up(digest, claims.as_ref(), now).await? {
+                Answer::Absent => {}
+                answer => return Ok(judge(form, digest, answer, now)),
+            }
+        }
+        Ok(Verdict::Refused(Refused::NoRecord))
+    }
+}
+
+impl Authenticator {
+    /// What the token may be known by, the likeliest first.
+    fn digests(&self, sort: CredentialSort, token: &[u8], likeliest: TokenDigest) -> Vec<TokenDigest> {
+        let mut digests = vec![likeliest];
+        if self.peppers.are_several() {
+            let others = [vec![self.peppers.digest(sort, token)], self.peppers.other_digests(sort, token)].concat();
+            digests.extend(others.into_iter().filter(|digest| *digest != likeliest));
+        }
+        digests
+    }
+
+    /// What the store says, or said a moment ago, of a token that we have made.
+    async fn look_up(
+        &self,
+        digest: TokenDigest,
+        claims: Option<&SignedClaims>,
+        now: Moment,
+    ) -> Result<Answer, StoreError> {
         let mut flight = match self.cache.join(digest, now.uptime) {
-            Join::Answer(answer) => return Ok(judge(form, digest, answer, now)),
+            Join::Answer(answer) => return Ok(answer),
             Join::Follower(flight) => flight,
             Join::Leader(leader) => {
                 let flight = leader.subscribe();
-                let read = read(leader, Arc::clone(&self.store), claims, self.deadline);
+                let read = read(leader, Arc::clone(&self.store), claims.cloned(), self.deadline);
                 tokio::spawn(read);
                 flight
             }
@@ -157,17 +201,14 @@ impl Authenticator {
         let landed = tokio::time::timeout(self.deadline, flight.wait_for(Option::is_some)).await;
         match landed {
             Ok(Ok(outcome)) => match outcome.as_ref() {
-                Some(Ok(answer)) => Ok(judge(form, digest, answer.clone(), now)),
-                Some(Err(fault)) => Err(fault.clone()),
+                Some(outcome) => outcome.clone(),
                 None => Err(StoreError::Unavailable("a look-up ended without an answer".into())),
             },
             Ok(Err(_)) => Err(StoreError::Unavailable("a look-up was abandoned".into())),
             Err(_) => Err(StoreError::TimedOut),
         }
     }
-}
 
-impl Authenticator {
     /// What a token says of itself, if it was made here; nothing, of an opaque one.
     fn claims(&self, form: Form<'_>, token: &[u8], now: Moment) -> Result<Option<SignedClaims>, Refused> {
         match form {

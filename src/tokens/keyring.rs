@@ -1,5 +1,8 @@
-//! The secrets of a fleet: the pepper under which tokens are known, and what is derived from it.
+//! The secrets of a fleet: the peppers under which tokens are known, and the key of its store with what is derived from it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -40,65 +43,120 @@ pub enum CredentialSort {
     OpaqueToken = 2,
 }
 
-/// The pepper: turns tokens into digests. It is not in the store, so that who reads the store learns no token, and who
-/// writes it cannot plant one.
-pub struct Pepper {
-    tokens: hmac::Key,
-    secret: SecretBytes,
+/// The peppers: they turn tokens into digests, so that who reads the store learns no token. The first one is that of the tokens
+/// that are made now; under each of the others, which are retired or not yet in use, tokens are looked for, too.
+pub struct Peppers {
+    /// Replaced as a whole: read once a token, changed once a year.
+    ring: ArcSwap<Vec<hmac::Key>>,
+    /// How often it was replaced.
+    version: AtomicU64,
 }
 
-impl Pepper {
-    /// Takes the secret over.
+impl Peppers {
+    /// The present pepper first; at least one.
     #[must_use]
-    pub fn new(secret: SecretBytes) -> Self {
-        let tokens = derive(&secret, b"keyward token digest v1");
-        Self { tokens: hmac::Key::new(hmac::HMAC_SHA256, tokens.expose()), secret }
+    pub fn new<'a>(first: &SecretBytes, others: impl IntoIterator<Item = &'a SecretBytes>) -> Self {
+        let key = |secret: &SecretBytes| {
+            hmac::Key::new(hmac::HMAC_SHA256, derive(secret, b"keyward token digest v1").expose())
+        };
+        let ring = std::iter::once(key(first)).chain(others.into_iter().map(key)).collect();
+        Self { ring: ArcSwap::from_pointee(ring), version: AtomicU64::new(0) }
     }
 
-    /// HMAC-SHA-256 over sort ‖ length ‖ token. One call a request, on the hot path: the key schedule is made once.
+    /// What a token that is made now is known by. The key schedule is made once, not once a token.
     #[must_use]
     pub fn digest(&self, sort: CredentialSort, token: &[u8]) -> TokenDigest {
-        let mut mac = hmac::Context::with_key(&self.tokens);
-        let [a, b, c, d, ..] = (token.len() as u64).to_le_bytes();
-        mac.update(&[sort as u8, a, b, c, d]);
-        mac.update(token);
-        let mut bytes = [0; 32];
-        // HMAC-SHA-256 is 32 bytes long: the two always have the same length.
-        for (to, from) in bytes.iter_mut().zip(mac.sign().as_ref()) {
-            *to = *from;
-        }
-        TokenDigest::from_bytes(bytes)
+        let ring = self.ring.load();
+        #[expect(clippy::indexing_slicing, reason = "there is at least one")]
+        digest(&ring[0], sort, token)
+    }
+
+    /// What the token is known by if it was made under another pepper than the first one.
+    #[must_use]
+    pub fn other_digests(&self, sort: CredentialSort, token: &[u8]) -> Vec<TokenDigest> {
+        self.ring.load().iter().skip(1).map(|key| digest(key, sort, token)).collect()
+    }
+
+    /// Whether there is more than the first one.
+    #[must_use]
+    pub fn are_several(&self) -> bool {
+        self.ring.load().len() > 1
+    }
+
+    /// Another number for other peppers: what was digested when it was the same is still good.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Takes those of `other` in the place of its own: tokens of a pepper that is gone are known by nothing from now on.
+    pub fn replace(&self, other: Self) {
+        self.ring.store(other.ring.into_inner());
+        // Afterwards: who reads the new number digests with the new ones.
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// HMAC-SHA-256 over sort ‖ length ‖ token.
+fn digest(key: &hmac::Key, sort: CredentialSort, token: &[u8]) -> TokenDigest {
+    let mut mac = hmac::Context::with_key(key);
+    let [a, b, c, d, ..] = (token.len() as u64).to_le_bytes();
+    mac.update(&[sort as u8, a, b, c, d]);
+    mac.update(token);
+    let mut bytes = [0; 32];
+    // HMAC-SHA-256 is 32 bytes long: the two always have the same length.
+    for (to, from) in bytes.iter_mut().zip(mac.sign().as_ref()) {
+        *to = *from;
+    }
+    TokenDigest::from_bytes(bytes)
+}
+
+impl std::fmt::Debug for Peppers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peppers([secret])")
+    }
+}
+
+/// What a store is sealed with and known by. It is not in the store, so that who writes there can plant nothing; it lives as
+/// long as the store does.
+pub struct StoreKey(SecretBytes);
+
+impl StoreKey {
+    /// Takes the secret over.
+    #[must_use]
+    pub const fn new(secret: SecretBytes) -> Self {
+        Self(secret)
     }
 
     /// The key under which records are sealed in the store.
     #[must_use]
     pub fn record_key(&self) -> SecretBytes {
-        derive(&self.secret, b"keyward record seal v1")
+        derive(&self.0, b"keyward record seal v1")
     }
 
-    /// The first key under which opaque tokens are told from made-up ones; those that follow it owe nothing to the pepper.
+    /// The first key under which opaque tokens are told from made-up ones; those that follow it owe nothing to this one.
     #[must_use]
     pub fn opaque_key(&self) -> SecretBytes {
-        derive(&self.secret, b"keyward opaque token mac v1")
+        derive(&self.0, b"keyward opaque token mac v1")
     }
 
     /// The key under which the counters of failed logins are named.
     #[must_use]
     pub fn counter_key(&self) -> SecretBytes {
-        derive(&self.secret, b"keyward login counters v1")
+        derive(&self.0, b"keyward login counters v1")
     }
 
-    /// What tells one pepper from another without telling anything of it: kept in the store, so that an instance with other
+    /// What tells one store key from another without telling anything of it: kept in the store, so that an instance with other
     /// keys is noticed at its start.
     #[must_use]
     pub fn fingerprint(&self) -> SecretBytes {
-        derive(&self.secret, b"keyward key fingerprint v1")
+        derive(&self.0, b"keyward key fingerprint v1")
     }
 }
 
-impl std::fmt::Debug for Pepper {
+impl std::fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Pepper([secret])")
+        f.write_str("StoreKey([secret])")
     }
 }
 
@@ -116,22 +174,53 @@ fn derive(secret: &SecretBytes, purpose: &[u8]) -> SecretBytes {
 mod tests {
     use super::*;
 
+    fn peppers(bytes: &[u8]) -> Peppers {
+        let secrets: Vec<_> = bytes.iter().map(|&byte| SecretBytes::new([byte; 32])).collect();
+        let (first, others) = secrets.split_first().expect("one at least");
+        Peppers::new(first, others)
+    }
+
     #[test]
     fn a_digest_depends_on_every_bit_of_token_and_pepper() {
-        let one = Pepper::new(SecretBytes::new([1; 32]));
-        let two = Pepper::new(SecretBytes::new([2; 32]));
+        let (one, two) = (peppers(&[1]), peppers(&[2]));
         let digest = one.digest(CredentialSort::SignedToken, b"abc");
         assert_eq!(digest, one.digest(CredentialSort::SignedToken, b"abc"));
         assert_ne!(digest, one.digest(CredentialSort::SignedToken, b"abd"));
         assert_ne!(digest, one.digest(CredentialSort::SignedToken, b"abc\0"));
+        assert_ne!(digest, one.digest(CredentialSort::OpaqueToken, b"abc"));
         assert_ne!(digest, two.digest(CredentialSort::SignedToken, b"abc"));
-        assert_ne!(one.record_key().expose(), one.fingerprint().expose());
-        assert_ne!(one.fingerprint().expose(), two.fingerprint().expose());
+    }
+
+    #[test]
+    fn the_first_pepper_makes_and_the_others_are_looked_under_until_they_are_gone() {
+        let digest = |peppers: &Peppers| peppers.digest(CredentialSort::OpaqueToken, b"abc");
+        let others = |peppers: &Peppers| peppers.other_digests(CredentialSort::OpaqueToken, b"abc");
+        let (one, two, three) = (digest(&peppers(&[1])), digest(&peppers(&[2])), digest(&peppers(&[3])));
+        let ring = peppers(&[1]);
+        assert_eq!((digest(&ring), others(&ring), ring.are_several()), (one, vec![], false));
+        let before = ring.version();
+        ring.replace(peppers(&[3, 2, 1]));
+        assert_eq!((digest(&ring), others(&ring), ring.are_several()), (three, vec![two, one], true));
+        assert_ne!(before, ring.version());
+        ring.replace(peppers(&[3]));
+        assert_eq!((digest(&ring), others(&ring), ring.are_several()), (three, vec![], false));
+    }
+
+    #[test]
+    fn what_is_derived_of_a_store_key_is_its_own_and_each_for_one_purpose() {
+        let derived = |byte: u8| {
+            let key = StoreKey::new(SecretBytes::new([byte; 32]));
+            let all = [key.record_key(), key.opaque_key(), key.counter_key(), key.fingerprint()];
+            all.map(|secret| *secret.expose())
+        };
+        let all: std::collections::BTreeSet<_> = derived(1).into_iter().chain(derived(2)).collect();
+        assert_eq!(all.len(), 8);
     }
 
     #[test]
     fn no_secret_shows_in_debug() {
-        let pepper = Pepper::new(SecretBytes::new([0x41; 32]));
-        assert_eq!(format!("{pepper:?}{:?}", pepper.record_key()), "Pepper([secret])SecretBytes([secret])");
+        let key = StoreKey::new(SecretBytes::new([0x41; 32]));
+        let shown = format!("{:?}{key:?}{:?}", peppers(&[0x41]), key.record_key());
+        assert_eq!(shown, "Peppers([secret])StoreKey([secret])SecretBytes([secret])");
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::cache::TokenCache;
 use super::clock;
 use super::command::{Command, CommandError, Minting, Outcome};
-use super::keyring::{CredentialSort, Pepper};
+use super::keyring::{CredentialSort, Peppers};
 use super::opaque::OpaqueTokens;
 use super::signed::{SignedTokens, SigningAlgorithm};
 use super::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
@@ -32,7 +32,7 @@ pub struct TokenService {
     cache: Arc<TokenCache>,
     signed: Arc<SignedTokens>,
     opaque: Arc<OpaqueTokens>,
-    pepper: Arc<Pepper>,
+    peppers: Arc<Peppers>,
     deadline: Duration,
     revocations: Arc<Timings>,
 }
@@ -72,11 +72,11 @@ impl TokenService {
         cache: Arc<TokenCache>,
         signed: Arc<SignedTokens>,
         opaque: Arc<OpaqueTokens>,
-        pepper: Arc<Pepper>,
+        peppers: Arc<Peppers>,
         deadline: Duration,
         revocations: Arc<Timings>,
     ) -> Self {
-        Self { store, cache, signed, opaque, pepper, deadline, revocations }
+        Self { store, cache, signed, opaque, peppers, deadline, revocations }
     }
 
     /// Does what `caller` asks of a token API that takes its credential.
@@ -316,7 +316,7 @@ impl TokenService {
                 (CredentialSort::OpaqueToken, token)
             }
         };
-        record.digest = self.pepper.digest(sort, token.expose().as_bytes());
+        record.digest = self.peppers.digest(sort, token.expose().as_bytes());
         Ok((token, record))
     }
 

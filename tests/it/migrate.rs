@@ -235,18 +235,33 @@ fn other_keys_are_refused_and_nothing_is_written() {
     assert_eq!(keys(&moved.redis, "*"), [""; 0]);
     refused(&moved.migrate(EMBEDDED, EMBEDDED), "the same store");
     assert_eq!(moved.migrate(EMBEDDED, "nowhere.toml").status.code(), Some(1));
-    // The same pepper, but what has signed the tokens is missing.
-    let partial = moved.world.folder().join("partial");
-    std::fs::create_dir(&partial).expect("a folder");
-    std::fs::copy(moved.world.folder().join("keys/pepper.key"), partial.join("pepper.key")).expect("copied");
+    // The same store's key, but one of what makes its tokens is missing.
+    let (whole, partial) = (moved.world.folder().join("keys"), moved.world.folder().join("partial"));
     let plan = Move::plan(&moved.upstream).set("store", "path", "\"back.db\"").set(
         "keys",
         "directory",
         &format!("{:?}", partial.display().to_string()),
     );
     moved.world.write(BACK, &plan);
-    refused(&moved.migrate(EMBEDDED, BACK), "is missing: tokens that it has signed");
-    assert!(!moved.world.folder().join("back.db").exists());
+    for (missing, added, word) in [
+        ("jwt-", None, "is missing: tokens that it has signed"),
+        ("mac-", Some("mac-2.key"), "a mac-….key of the source is missing: opaque tokens that were made with it"),
+        ("pepper", Some("pepper-2.key"), "a pepper-….key of the source is missing: tokens that are known under it"),
+    ] {
+        std::fs::create_dir(&partial).expect("a folder");
+        for entry in std::fs::read_dir(&whole).expect("the keys").flatten() {
+            let name = entry.file_name().into_string().expect("a name");
+            if !name.starts_with(missing) {
+                std::fs::copy(entry.path(), partial.join(name)).expect("copied");
+            }
+        }
+        if let Some(name) = added {
+            std::fs::copy(whole.join("store.key"), partial.join(name)).expect("copied");
+        }
+        refused(&moved.migrate(EMBEDDED, BACK), word);
+        assert!(!moved.world.folder().join("back.db").exists(), "{missing}");
+        std::fs::remove_dir_all(&partial).expect("removed");
+    }
 }
 
 #[test]

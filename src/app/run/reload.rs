@@ -34,7 +34,7 @@ impl Process {
         }
         let listeners = bind_all(&config, &self.acceptors)?;
         let keys = self.parts.reread_keys(&config)?;
-        let issuers = self.issuers.prepare(&config, &self.parts.pepper)?;
+        let issuers = self.issuers.prepare(&config, &self.parts.peppers)?;
         let plan = assemble::plan(&config, &keys.signed, issuers.set())?;
 
         self.parts.store.reload(&config)?;

@@ -16,7 +16,7 @@ use crate::domain::{
     TokenId, Username,
 };
 use crate::tokens::cache::TokenCache;
-use crate::tokens::keyring::{CredentialSort, Pepper};
+use crate::tokens::keyring::{CredentialSort, Peppers, SecretBytes};
 use crate::tokens::opaque::{OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::to_its_end;
 use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
@@ -71,7 +71,9 @@ pub struct AccountParts {
     /// Makes keys.
     pub opaque: Arc<OpaqueTokens>,
     /// Knows both by their digests.
-    pub pepper: Arc<Pepper>,
+    pub peppers: Arc<Peppers>,
+    /// Names the counters of what failed.
+    pub counter_key: Arc<SecretBytes>,
     /// Hashes passwords.
     pub hashing: Arc<HashingPool>,
     /// How often a password may be tried.
@@ -91,7 +93,7 @@ impl AccountsService {
     /// Of these parts.
     #[must_use]
     pub fn new(parts: AccountParts) -> Self {
-        let throttle = Throttle::new(Arc::clone(&parts.counters), &parts.pepper.counter_key(), parts.limits);
+        let throttle = Throttle::new(Arc::clone(&parts.counters), &parts.counter_key, parts.limits);
         Self { parts, throttle: Arc::new(throttle) }
     }
 
@@ -264,7 +266,7 @@ impl AccountsService {
             last_used_at: None,
         };
         let token = self.parts.signed.sign(terms.algorithm, &record)?;
-        record.digest = self.parts.pepper.digest(CredentialSort::SignedToken, token.expose().as_bytes());
+        record.digest = self.parts.peppers.digest(CredentialSort::SignedToken, token.expose().as_bytes());
         Ok((token, record))
     }
 
@@ -277,7 +279,7 @@ impl AccountsService {
     ) -> Result<AccountOutcome, AccountError> {
         let key = self.parts.opaque.mint(&terms.format)?;
         let record = Record {
-            digest: self.parts.pepper.digest(CredentialSort::OpaqueToken, key.expose().as_bytes()),
+            digest: self.parts.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes()),
             id: TokenId::from_uuid(Uuid::new_v4()),
             token_api: terms.token_api.to_string(),
             kind: RecordKind::ApiKey,

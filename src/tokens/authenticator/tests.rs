@@ -82,6 +82,7 @@ impl Store for Counting {
 struct Bench {
     store: Arc<Counting>,
     authenticator: Authenticator,
+    peppers: Arc<Peppers>,
     token: String,
 }
 
@@ -94,12 +95,12 @@ fn apis(token_api: &str) -> OpaqueApis {
 }
 
 fn bench() -> Bench {
-    let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
-    let opaque = Arc::new(OpaqueTokens::new([&pepper.opaque_key()]));
+    let peppers = Arc::new(Peppers::new(&SecretBytes::new([1; 32]), []));
+    let opaque = Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])]));
     let token = opaque.mint(&format("sk-")).unwrap().expose().to_owned();
     let identity = Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None };
     let record = Record {
-        digest: pepper.digest(CredentialSort::OpaqueToken, token.as_bytes()),
+        digest: peppers.digest(CredentialSort::OpaqueToken, token.as_bytes()),
         id: TokenId::from_uuid(uuid::Uuid::nil()),
         token_api: "platform".into(),
         kind: RecordKind::ApiKey,
@@ -116,8 +117,8 @@ fn bench() -> Bench {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let deadline = Duration::from_secs(10);
     let authenticator =
-        Authenticator::new(cache, Arc::clone(&store) as Arc<dyn Store>, signed, opaque, pepper, deadline);
-    Bench { store, authenticator, token }
+        Authenticator::new(cache, Arc::clone(&store) as Arc<dyn Store>, signed, opaque, Arc::clone(&peppers), deadline);
+    Bench { store, authenticator, peppers, token }
 }
 
 impl Bench {
@@ -164,4 +165,21 @@ async fn a_key_is_good_only_for_the_token_api_that_has_its_prefix_now() {
     assert!(matches!(bench.check(&other, &bench.token).await, Err(Refused::OtherTokenApi)), "remembered, too");
     // Without its prefix it is no key at all, and no JWT.
     assert!(matches!(bench.check(&OpaqueApis::default(), &bench.token).await, Err(Refused::Signature(_))));
+}
+
+#[tokio::test]
+async fn a_token_of_another_pepper_is_known_by_what_that_makes_of_it_until_it_is_gone() {
+    let (bench, apis) = (bench(), apis("platform"));
+    let (old, new) = (SecretBytes::new([1; 32]), SecretBytes::new([3; 32]));
+    bench.peppers.replace(Peppers::new(&new, [&old]));
+    for _ in 0..3 {
+        let caller = bench.check(&apis, &bench.token).await.unwrap();
+        assert_eq!(caller.digest, bench.store.record.digest, "what its record has, so that what revokes it is noticed");
+    }
+    assert_eq!(bench.finds(), 2, "once under each, and then both answers are remembered");
+    bench.peppers.replace(Peppers::new(&new, []));
+    assert!(matches!(bench.check(&apis, &bench.token).await, Err(Refused::NoRecord)));
+    // One that is not in use yet is looked under as well.
+    bench.peppers.replace(Peppers::new(&old, [&new]));
+    bench.check(&apis, &bench.token).await.unwrap();
 }

@@ -15,7 +15,7 @@ use super::{Issuer, IssuerUnavailable, Judgement, Outside, OutsideFault, RingHea
 use crate::domain::{Moment, TokenDigest};
 use crate::telemetry::metrics::IssuerGauges;
 use crate::tokens::cache::DigestHasher;
-use crate::tokens::keyring::{CredentialSort, Pepper};
+use crate::tokens::keyring::{CredentialSort, Peppers};
 
 /// The answer to "is this outside token good?".
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ type Memory = quick_cache::sync::Cache<
 /// The issuers, and what is remembered of their tokens.
 pub struct IssuerSet {
     issuers: Vec<Arc<Issuer>>,
-    pepper: Arc<Pepper>,
+    peppers: Arc<Peppers>,
     memory: Memory,
     longest_token: usize,
 }
@@ -48,10 +48,10 @@ impl IssuerSet {
     /// `capacity`: how many tokens are remembered at most; `longest_token`: in bytes. No two issuers may have the same `iss`:
     /// the second would never be asked.
     #[must_use]
-    pub fn new(issuers: Vec<Arc<Issuer>>, pepper: Arc<Pepper>, capacity: usize, longest_token: usize) -> Self {
+    pub fn new(issuers: Vec<Arc<Issuer>>, peppers: Arc<Peppers>, capacity: usize, longest_token: usize) -> Self {
         let memory =
             Memory::with(capacity.min(1024), capacity as u64, UnitWeighter, DigestHasher, DefaultLifecycle::default());
-        Self { issuers, pepper, memory, longest_token }
+        Self { issuers, peppers, memory, longest_token }
     }
 
     /// Takes the place of `before`: tokens of issuers that are not in this set as they were are dead in every copy.
@@ -83,7 +83,7 @@ impl IssuerSet {
     /// What a token is known by: as any JWT, of whomever.
     #[must_use]
     pub fn digest(&self, token: &[u8]) -> TokenDigest {
-        self.pepper.digest(CredentialSort::SignedToken, token)
+        self.peppers.digest(CredentialSort::SignedToken, token)
     }
 
     /// What is remembered, and still stands: the hit path, without a signature check.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::set::OutsideVerdict;
 use super::*;
 use crate::domain::{ClaimValue, Identity, Timestamp};
-use crate::tokens::keyring::{Pepper, SecretBytes};
+use crate::tokens::keyring::{Peppers, SecretBytes};
 pub(super) use forge::*;
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
@@ -44,8 +44,8 @@ pub(super) fn settings() -> IssuerSettings {
 }
 
 pub(super) fn set_of(issuers: Vec<Issuer>) -> IssuerSet {
-    let pepper = Arc::new(Pepper::new(SecretBytes::new([9; 32])));
-    IssuerSet::new(issuers.into_iter().map(Arc::new).collect(), pepper, 100, 8192)
+    let peppers = Arc::new(Peppers::new(&SecretBytes::new([9; 32]), []));
+    IssuerSet::new(issuers.into_iter().map(Arc::new).collect(), peppers, 100, 8192)
 }
 
 /// An issuer with these settings and keys.

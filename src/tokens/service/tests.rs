@@ -119,7 +119,7 @@ fn desk(store: Scripted) -> Bench {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let signed =
         SignedTokens::new("keyward".into(), [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))]).unwrap();
-    let pepper = Arc::new(Pepper::new(SecretBytes::new([1; 32])));
+    let peppers = Arc::new(Peppers::new(&SecretBytes::new([1; 32]), []));
     let opaque = Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])]));
     let deadline = Duration::from_secs(10);
     let service = TokenService::new(
@@ -127,7 +127,7 @@ fn desk(store: Scripted) -> Bench {
         Arc::clone(&cache),
         Arc::new(signed),
         opaque,
-        pepper,
+        peppers,
         deadline,
         Arc::default(),
     );

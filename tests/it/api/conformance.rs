@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::accounts::{House, bearer, field};
 use super::platform::{Platform, answered};
 use crate::support::redis::RedisServer;
-use crate::support::{Person, Plan, Request, World, eventually, json as body_of};
+use crate::support::{Client, Person, Plan, Request, World, eventually, json as body_of};
 
 /// A keyward with all four faces, and its store.
 struct Site {
@@ -91,6 +91,7 @@ over_both_stores! {
     nothing_that_opens_anything_is_at_rest;
     no_password_login_or_key_of_a_person_is_at_rest;
     a_mac_key_is_rotated_and_its_tokens_live_until_it_is_removed;
+    a_pepper_is_rotated_and_its_tokens_live_until_it_is_removed;
     of_a_hundred_registrations_of_one_name_one_wins;
     of_a_hundred_registrations_with_one_email_one_wins;
 }
@@ -338,16 +339,18 @@ fn no_password_login_or_key_of_a_person_is_at_rest(site: &Site) {
     at_rest(site, &[session, key, revoked].into_iter().chain(passwords).collect::<Vec<_>>());
 }
 
-/// DESIGN, section 3: a current key and retired ones that still verify.
-fn a_mac_key_is_rotated_and_its_tokens_live_until_it_is_removed(site: &Site) {
-    let (house, world) = (&site.house, &site.platform().world);
+/// Has the folder of keys read again.
+fn reload(world: &World) {
+    let done = || world.metric("keyward_config_reloads_total", "outcome=\"done\"");
+    let before = done();
+    world.signal(Signal::HUP);
+    assert!(eventually(|| done() > before), "{}", world.output());
+}
+
+/// DESIGN, section 3: a current key and retired ones that still verify. `first`: the file of the one that was made at the start.
+fn rotate_and_retire(site: &Site, first: &str, next: &str) {
+    let (house, platform, world) = (&site.house, site.platform(), &site.platform().world);
     let keys = world.folder().join("keys");
-    let reload = || {
-        let before = world.metric("keyward_config_reloads_total", "outcome=\"done\"");
-        world.signal(Signal::HUP);
-        let is_done = || world.metric("keyward_config_reloads_total", "outcome=\"done\"") > before;
-        assert!(eventually(is_done), "{}", world.output());
-    };
     let session = house.session("hershel");
     // One of each format, each with a route that it opens. The agent's key is renewed by the next call.
     let make = |agent: String| {
@@ -357,26 +360,54 @@ fn a_mac_key_is_rotated_and_its_tokens_live_until_it_is_removed(site: &Site) {
         tokens.iter().map(|(token, route)| house.get(route, &bearer(token))).collect::<Vec<_>>()
     };
     let old = make(site.agent_key());
-    assert_eq!(statuses(&old), [200; 3]);
+    let (victim, id) = site.tenant_key("acme");
+    let jwts = [world.key(Person::ALICE).token, world.key(Person::ALICE).token];
+    let jwt_statuses = || jwts.iter().map(|token| platform.status("/private/x", token)).collect::<Vec<_>>();
+    assert_eq!((statuses(&old), jwt_statuses()), (vec![200; 3], vec![200; 2]));
 
-    let file = keys.join("mac-20270625T100000Z.key");
+    let file = keys.join(next);
     std::fs::write(&file, "5e".repeat(32)).expect("a key can be written");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("chmod");
-    reload();
-    assert_eq!(statuses(&old), [200; 3], "the retired key still verifies");
+    reload(world);
+    for _ in 0..2 {
+        assert_eq!((statuses(&old), jwt_statuses()), (vec![200; 3], vec![200; 2]), "the retired key still verifies");
+    }
+    assert_eq!(house.get(ME, &bearer(&session)), 200, "and so it does for a login");
     // Bob's: Alice's own has to stay.
-    let bob = site.platform().bob();
-    let new = make(text(&answered(&site.platform().call("POST", ME, &bob, ""), 200), "token"));
+    let new = make(text(&answered(&platform.call("POST", ME, &platform.bob(), ""), 200), "token"));
     assert_eq!(statuses(&new), [200; 3]);
+    assert_eq!(platform.status("/api/v1/acme/x", &victim), 200);
+    let path = format!("/api/v1/acme/tokens/{id}");
+    assert_eq!(platform.call("DELETE", &path, &platform.alice(), "").status, 204);
+    assert_eq!(platform.status("/api/v1/acme/x", &victim), 401, "what an old key has made is revoked like any other");
+    assert_eq!(world.api(Person::ALICE).revoke(&jwts[1]).status, 200);
+    assert_eq!(jwt_statuses(), [200, 401]);
 
-    std::fs::rename(keys.join("mac-1.key"), world.folder().join("away")).expect("moved");
-    reload();
-    assert_eq!(statuses(&old), [401; 3], "a key that is removed ends its tokens");
+    // On a connection that has used them before, too.
+    let mut open = world.client();
+    let (token, route) = &old[0];
+    let on_it = |open: &mut Client| {
+        open.ask(format!("GET {route} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n")).status
+    };
+    assert_eq!(on_it(&mut open), 200);
+    std::fs::rename(keys.join(first), world.folder().join("away")).expect("moved");
+    reload(world);
+    assert_eq!((statuses(&old), on_it(&mut open)), (vec![401; 3], 401), "a key that is removed ends its tokens");
     assert_eq!(statuses(&new), [200; 3], "which were made with the new one");
+    assert_eq!(platform.status("/api/v1/acme/x", &victim), 401);
     // Their records are there, so nothing but the key was missing.
-    std::fs::rename(world.folder().join("away"), keys.join("mac-1.key")).expect("moved back");
-    reload();
-    assert_eq!((statuses(&old), statuses(&new)), (vec![200; 3], vec![200; 3]));
+    std::fs::rename(world.folder().join("away"), keys.join(first)).expect("moved back");
+    reload(world);
+    assert_eq!((statuses(&old), statuses(&new), on_it(&mut open)), (vec![200; 3], vec![200; 3], 200));
+    assert_eq!((platform.status("/api/v1/acme/x", &victim), jwt_statuses()), (401, vec![200, 401]));
+}
+
+fn a_mac_key_is_rotated_and_its_tokens_live_until_it_is_removed(site: &Site) {
+    rotate_and_retire(site, "mac-1.key", "mac-20270625T100000Z.key");
+}
+
+fn a_pepper_is_rotated_and_its_tokens_live_until_it_is_removed(site: &Site) {
+    rotate_and_retire(site, "pepper.key", "pepper-20270625T100000Z.key");
 }
 
 /// The statuses of so many calls at once.

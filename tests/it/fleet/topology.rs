@@ -33,7 +33,11 @@ pub(super) fn wait_for_followers(master: &RedisServer, count: usize) {
         if up_to_date.filter(|line| offset(line, "offset=", ',').is_some_and(|has| has >= written)).count() >= count {
             return;
         }
-        assert!(Instant::now() < deadline, "the replicas have not got {written} of the master:\n{info}\n{}", master.log());
+        assert!(
+            Instant::now() < deadline,
+            "the replicas have not got {written} of the master:\n{info}\n{}",
+            master.log()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

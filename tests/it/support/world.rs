@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tempfile::{TempDir, tempfile};
 
 use super::client::Client;
 use super::message::Response;
+use super::redis::free_port;
 use super::{PATIENCE, Upstream, eventually};
 
 /// What a world's configuration says; every key that is not set keeps its default.
@@ -373,20 +373,7 @@ pub(crate) fn request(method: &str, target: &str, fields: &str, body: &[u8]) -> 
     [head.as_bytes(), body].concat()
 }
 
-/// A loopback address that nobody listens on. The ports lie below the range from which the kernel takes the local
-/// ports of outgoing connections, and no two calls in one process return the same.
+/// A loopback address that nobody listens on.
 fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 10_000;
-    const COUNT: u16 = 22_000;
-    let start = (std::process::id().wrapping_mul(7919) % u32::from(COUNT)) as u16;
-    for _ in 0..COUNT {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + ((u32::from(start) + u32::from(step)) % u32::from(COUNT)) as u16;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no free port");
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

@@ -19,7 +19,7 @@ use crate::tokens::accounts::{
 };
 use crate::tokens::authenticator::{Authenticator, Verdict};
 use crate::tokens::cache::TokenCache;
-use crate::tokens::keyring::{CredentialSort, Pepper, SecretBytes};
+use crate::tokens::keyring::{CredentialSort, Peppers, SecretBytes};
 use crate::tokens::lease::Lease;
 use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat, OpaqueTokens};
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
@@ -55,7 +55,8 @@ fn desk_with(cost: HashingCost) -> Desk {
         cache: Arc::new(TokenCache::new(100, Lease::endless())),
         signed: Arc::new(SignedTokens::new("keyward".into(), signed).unwrap()),
         opaque: Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])])),
-        pepper: Arc::new(Pepper::new(SecretBytes::new([3; 32]))),
+        peppers: Arc::new(Peppers::new(&SecretBytes::new([3; 32]), [])),
+        counter_key: Arc::new(SecretBytes::new([4; 32])),
         hashing: Arc::new(HashingPool::start(two, NonZeroUsize::new(64).unwrap(), cost).unwrap()),
         limits: ThrottleLimits::default(),
         deadline: Duration::from_secs(10),
@@ -65,7 +66,7 @@ fn desk_with(cost: HashingCost) -> Desk {
         store,
         Arc::clone(&parts.signed),
         Arc::clone(&parts.opaque),
-        Arc::clone(&parts.pepper),
+        Arc::clone(&parts.peppers),
         parts.deadline,
     );
     let terms = AccountTerms {
@@ -209,7 +210,7 @@ async fn a_session_makes_keys_lists_them_and_retires_them() {
     assert!(desk.parts.opaque.verify(&desk.terms.format, key.expose().as_bytes()));
     assert_eq!(record.hint.as_deref(), Some(&key.expose()[..8]));
     assert!(key.expose().starts_with("rst_") && key.expose().len() == 43);
-    let digest = desk.parts.pepper.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
+    let digest = desk.parts.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
     assert_eq!(record.digest, digest);
     assert_eq!(record.identity, ann.token.identity());
     assert!(desk.is_recorded(digest).await);

@@ -173,7 +173,8 @@ fn a_key_that_is_gone_takes_its_tokens_with_it_and_leaves_the_others() {
 fn another_configuration_ends_what_the_old_one_let_pass() {
     let (before, token) = (usual(), with_claims(json!({})));
     let outside = passed(verify(&before, &token));
-    let same = IssuerSet::new(before.issuers().to_vec(), Arc::new(Pepper::new(SecretBytes::new([9; 32]))), 100, 8192);
+    let same =
+        IssuerSet::new(before.issuers().to_vec(), Arc::new(Peppers::new(&SecretBytes::new([9; 32]), [])), 100, 8192);
     same.succeed(&before);
     assert!(outside.stands(at(NOW)).expect("here"), "the issuer is the same");
     let stricter = set_of(vec![issuer(IssuerSettings { audience: vec!["api".into()], ..settings() }, &key_set())]);
