@@ -2,16 +2,34 @@
 # make soak    the long forms of the fleet's tests: minutes of faults under load, a million forged tokens
 # make black-box  of that: the OpenAPI document and Swagger UI, from outside
 # make audit   licences, bans and sources of the dependencies, and known advisories
-# make bench   what a request costs, next to nginx; what a fleet costs; what a flood of logins costs
+# make release  the binary to deploy: built twice, the second time with what the first one learned under load
+# make bench   of that binary: what a request costs, next to nginx; what a fleet costs; what a flood of logins costs
 # make demo    keyward with a temporary store and an echo upstream
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := test
-.PHONY: test tools format lint doc check black-box soak audit bench demo
+.PHONY: test tools format lint doc check black-box soak audit release bench demo
 
 CARGO ?= cargo
+
+# Installs the Debian packages that are $$needed. Says with $$say what it does, and what it cannot do.
+define install
+by=
+	    if [ "$$(id -u)" = 0 ]; then by=env
+	    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then by="sudo -n env"
+	    fi
+	    if [ -z "$$by" ] || ! command -v apt-get >/dev/null; then
+	        say "something is missing, and this user cannot install it. On Debian, as root: apt-get install $$needed"
+	        exit 1
+	    fi
+	    say "installing $$needed"
+	    $$by apt-get update -q || say "the package lists could not be refreshed; trying with those that are there"
+	    # RUNLEVEL=1: Debian starts a service upon its installation, and nobody here needs it.
+	    $$by DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $$needed \
+	        || { say "$$needed could not be installed"; exit 1; }
+endef
 
 # One step after the other, whatever -j says: they share one build directory.
 test:
@@ -59,19 +77,7 @@ tools:
 	command -v chromium >/dev/null || needed="$$needed chromium"
 	command -v chromedriver >/dev/null || needed="$$needed chromium-driver"
 	if [ -n "$$needed" ]; then
-	    by=
-	    if [ "$$(id -u)" = 0 ]; then by=env
-	    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then by="sudo -n env"
-	    fi
-	    if [ -z "$$by" ] || ! command -v apt-get >/dev/null; then
-	        say "something is missing, and this user cannot install it. On Debian, as root: apt-get install $$needed"
-	        exit 1
-	    fi
-	    say "installing $$needed"
-	    $$by apt-get update -q || say "the package lists could not be refreshed; trying with those that are there"
-	    # RUNLEVEL=1: Debian starts a service upon its installation, and nobody here needs the one of redis-server.
-	    $$by DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $$needed \
-	        || { say "$$needed could not be installed"; exit 1; }
+	    $(install)
 	    compiles || { say "a C compiler was installed, but still compiles nothing: is CC set to another one?"; exit 1; }
 	fi
 
@@ -128,10 +134,51 @@ audit:
 	    say "licences, bans and sources hold"
 	fi
 
+# Profile-guided optimisation: an instrumented keyward goes through bench/train, and keyward is built again with what was counted.
+# llvm-profdata must be of rustc's LLVM. The two builds differ in that flag alone: all else goes into the names under which the counts
+# are found again. What has been learned is used again as long as the instrumented binary stays the same.
+release:
+	@say() { echo "make release: $$*" >&2; }
+	host=$$(rustc -vV | sed -n 's/^host: //p')
+	llvm=$$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+	profdata=$$(rustc --print sysroot)/lib/rustlib/$$host/bin/llvm-profdata
+	needed=
+	[ -x "$$profdata" ] || profdata=llvm-profdata-$$llvm
+	command -v "$$profdata" >/dev/null || needed="llvm-$$llvm"
+	for program in nginx wrk openssl; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	if [ -n "$$needed" ]; then
+	    $(install)
+	fi
+	room=$$(realpath -m "$${CARGO_TARGET_DIR:-target}")/trained
+	build() {
+	    RUSTFLAGS="$${RUSTFLAGS:-} $$1" $(CARGO) build --locked --release --bin keyward --target "$$host" --target-dir "$$2"
+	}
+	build "-Cprofile-generate=$$room/counts" "$$room/instrumented"
+	instrumented=$$room/instrumented/$$host/release/keyward
+	if ! sha256sum --status -c "$$room/learned-from" 2>/dev/null; then
+	    rm -rf "$$room"/counts "$$room"/*.profdata
+	    bench/train "$$instrumented"
+	    "$$profdata" merge -o "$$room/learned" "$$room"/counts/*.profraw
+	    # Under a name of its own, so that cargo sees that it is another.
+	    mv "$$room/learned" "$$room/$$(sha256sum < "$$room/learned" | cut -c1-16).profdata"
+	    sha256sum "$$instrumented" > "$$room/learned-from"
+	fi
+	build "-Cprofile-use=$$(echo "$$room"/*.profdata)" "$$room"
+	cp "$$room/$$host/release/keyward" "$$room/keyward"
+	say "$$room/keyward is the binary to deploy"
+
 bench:
-	bench/run
-	bench/fleet
-	bench/logins
+	@say() { echo "make bench: $$*" >&2; }
+	needed=
+	for program in strace haproxy redis-server; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	if [ -n "$$needed" ]; then
+	    $(install)
+	fi
+	$(MAKE) --no-print-directory release
+	keyward=$$(realpath -m "$${CARGO_TARGET_DIR:-target}")/trained/keyward
+	bench/run --keyward "$$keyward"
+	bench/fleet --keyward "$$keyward"
+	bench/logins --keyward "$$keyward"
 
 demo:
 	$(CARGO) run --locked --release -- demo
