@@ -91,7 +91,6 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
     let staleness = Duration::from_millis(1500);
     let scene = Scene::start("", false, |plan| serve_cached(plan, staleness));
     let lateness = Lateness::watch();
-    let began = Instant::now();
     let mix = scene.mix();
     pass(Duration::from_millis(500));
     let frozen = Instant::now();
@@ -109,10 +108,10 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
     let took = early.0.iter().map(|sample| sample.took).collect();
     let (middle, most) = percentiles(took);
     eprintln!("remembered tokens while Redis is stopped: p50 {middle:?}, p99 {most:?}");
-    let (_, usual) =
-        percentiles(samples.between(began, frozen).of(Class::Cached).0.iter().map(|one| one.took).collect());
-    // Where the machine is busy, that is so before, too.
-    assert!(most < Duration::from_millis(5).max(4 * usual), "p99 {most:?}, before it {usual:?}");
+    // Who waits for Redis waits for its deadline. What is remembered does not: most take as long as ever, and those whom the machine
+    // holds up are far from it.
+    assert!(middle < Duration::from_millis(5), "p50 {middle:?}");
+    assert!(most < READ_TIMEOUT / 4, "p99 {most:?}");
     let late = cached.between(frozen + staleness + slack, end);
     assert!(!late.0.is_empty() && late.count(503) == late.0.len(), "{}", late.summary());
 }
