@@ -64,18 +64,21 @@ async fn a_full_queue_is_said_at_once_and_what_nobody_waits_for_is_passed_over()
 async fn an_unknown_user_takes_as_long_as_a_known_one() {
     let pool = pool(1, 8, HashingCost::OWASP);
     let hash = pool.hash(password("correct horse")).await.unwrap();
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for _ in 0..60 {
-        for (times, hash) in [(&mut known, Some(hash.clone())), (&mut unknown, None)] {
+    // These threads take what others leave, so what counts is how short it can be. A difference there would be there every time.
+    let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+    let mut ratio = f64::INFINITY;
+    for round in 0..200 {
+        for (shortest, hash) in [(&mut known, Some(hash.clone())), (&mut unknown, None)] {
             let begun = Instant::now();
             assert_eq!(pool.verify(Password::presented("wrong horse".into()), hash).await, Ok(false));
-            times.push(begun.elapsed());
+            *shortest = begun.elapsed().min(*shortest);
+        }
+        ratio = known.as_secs_f64() / unknown.as_secs_f64();
+        if round >= 20 && (ratio - 1.0).abs() < 0.02 {
+            break;
         }
     }
-    known.sort_unstable();
-    unknown.sort_unstable();
-    let (known, unknown) = (known[30].as_secs_f64(), unknown[30].as_secs_f64());
-    assert!((known / unknown - 1.0).abs() < 0.1, "{known} {unknown}");
+    assert!((ratio - 1.0).abs() < 0.1, "{known:?} {unknown:?}");
 }
 
 #[cfg(target_os = "linux")]
