@@ -10,13 +10,11 @@ mod revocation;
 mod topology;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::support::lateness::{self, unless_held_up};
 use crate::support::redis::RedisServer;
 use crate::support::{Issued, Login, Person, Plan, World};
 use line::Line;
@@ -36,6 +34,9 @@ struct Fleet {
     /// Whose users may have a key for agents.
     login: Login,
 }
+
+/// How long a look-up may take, by default.
+const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Where a user's key for agents is.
 const AGENTS: &str = "/api/agent-tokens/me";
@@ -58,6 +59,7 @@ impl Fleet {
 
     /// Everything but the processes.
     fn prepare(urls: &[&str], change: impl Fn(Plan) -> Plan) -> Self {
+        lateness::watch();
         let mirror = Mirror::start();
         let keys = tempfile::tempdir().expect("a directory");
         let login = Login::open();
@@ -80,7 +82,7 @@ impl Fleet {
 
     /// The status that an instance gives to a token on the guarded route.
     fn status(&self, instance: usize, token: &str) -> u16 {
-        self.worlds[instance].status_with(token)
+        unless_held_up(|| self.worlds[instance].status_with(token))
     }
 
     /// The status that each instance gives to a token.
@@ -138,37 +140,6 @@ fn plan(mirror: &Mirror, keys: &Path, login: &Login, url: &str) -> Plan {
 /// A duration as the configuration has it.
 fn millis(span: Duration) -> String {
     format!("\"{}ms\"", span.as_millis())
-}
-
-/// How late this machine wakes who sleeps: measured while a test runs, and added to the bounds that it holds others to.
-struct Lateness {
-    stop: Arc<AtomicBool>,
-    watch: Option<JoinHandle<Duration>>,
-}
-
-impl Lateness {
-    fn watch() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let watch = std::thread::spawn(move || {
-            const NAP: Duration = Duration::from_millis(2);
-            let mut worst = Duration::ZERO;
-            while !stopped.load(Ordering::Relaxed) {
-                let before = Instant::now();
-                std::thread::park_timeout(NAP);
-                worst = worst.max(before.elapsed().saturating_sub(NAP));
-            }
-            worst
-        });
-        Self { stop, watch: Some(watch) }
-    }
-
-    /// What is to be allowed: a fixed part for a few round trips, and twice the worst that was seen.
-    fn slack(mut self) -> Duration {
-        self.stop.store(true, Ordering::Relaxed);
-        let worst = self.watch.take().expect("asked once").join().expect("the watch ends");
-        Duration::from_millis(250) + 2 * worst
-    }
 }
 
 /// Sorted, then the shares of it: the middle, and the one that 99 of 100 are below.

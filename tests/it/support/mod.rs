@@ -2,6 +2,7 @@
 
 mod client;
 mod keys;
+pub(crate) mod lateness;
 mod login;
 mod message;
 mod random;
@@ -27,12 +28,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until `condition` holds, looking again and again; `false` if it does not within the patience of a test.
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
     loop {
         if condition() {
             return true;
         }
-        if Instant::now() > deadline {
+        if lateness::is_over(began, PATIENCE) {
             return false;
         }
         std::thread::park_timeout(Duration::from_millis(2));

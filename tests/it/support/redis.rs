@@ -368,9 +368,9 @@ pub(crate) fn cluster_with_replicas(masters: u16) -> Vec<RedisServer> {
     nodes
 }
 
-/// Looks again and again until it is so.
+/// Looks again and again until it is so. For a minute: sentinels that disagree try again after tens of seconds.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));

@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::mix::Footprint;
 use super::topology::{Clustered, Watched};
-use super::{Fleet, LEASE, Lateness, percentiles};
+use super::{Fleet, LEASE, percentiles};
 use crate::support::redis::RedisServer;
 use crate::support::{Random, Relay, eventually};
 pub(super) use history::History;
@@ -84,7 +84,6 @@ impl Drop for Stop<'_> {
 
 /// Owners, users and clients at work for as long as `trouble` lasts, and then the judgement.
 pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble: impl FnOnce(&History)) -> Seen {
-    let lateness = Lateness::watch();
     let before: Vec<_> = fleet.worlds.iter().map(Footprint::of).collect();
     let history = History::new(ALL_SLOTS, fleet.worlds.len());
     std::thread::scope(|scope| {
@@ -163,11 +162,10 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
         violations[..violations.len().min(10)].join("\n"),
         faults.join("\n")
     );
-    let bound = LEASE + lateness.slack();
     let outlived = history.outlived.into_inner().unwrap().into_iter().max().unwrap_or_default();
     assert!(
-        outlived < bound,
-        "accepted {outlived:?} after FLUSHDB, allowed are {bound:?}; faults:\n{}",
+        outlived < LEASE,
+        "accepted {outlived:?} after FLUSHDB, allowed are {LEASE:?}; faults:\n{}",
         faults.join("\n")
     );
     seen

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::mix::{Class, Footprint};
-use super::super::{LEASE, Lateness, percentiles};
-use super::{Book, RECOVERY, Scene, connections, is_long, pass, serve_cached};
+use super::super::mix::{Class, Footprint, Sample};
+use super::super::{LEASE, percentiles};
+use super::{Book, READ_TIMEOUT, RECOVERY, Scene, connections, is_long, pass, serve_cached};
+use crate::support::lateness::{self, slack};
 use crate::support::{Issued, Way};
-
-/// How long one look-up may take, by default.
-const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How long connecting to Redis may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -18,7 +16,6 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     /// Also how long a revocation takes while it is not certain that everybody is registered.
     const STALENESS: Duration = Duration::from_secs(4);
     let mut scene = Scene::start("appendfsync always", false, |plan| serve_cached(plan, STALENESS));
-    let lateness = Lateness::watch();
     let (mix, book) = (scene.mix(), Book::start(scene.fleet.line(0), scene.root.clone(), STALENESS));
     pass(Duration::from_millis(500));
     let killed = Instant::now();
@@ -32,13 +29,12 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     let meanwhile = samples.of(Class::Cached).between(killed, over);
     assert_eq!(meanwhile.not_served(), Vec::<String>::new(), "a remembered token was not served");
     let away = samples.between(killed + LEASE, over - Duration::from_millis(100));
-    let slack = lateness.slack();
     assert!(away.of(Class::Fresh).count(503) > 10, "{}", away.summary());
     // Nothing is said of what is in no record: it might have been made a moment ago.
     let unknown = away.of(Class::Unknown);
     assert!(!unknown.0.is_empty() && unknown.count(503) == unknown.0.len(), "{}", away.summary());
-    let slowest = away.of(Class::Fresh).0.into_iter().map(|sample| sample.took).max().unwrap_or_default();
-    assert!(slowest <= READ_TIMEOUT + slack, "\"cannot tell\" took {slowest:?}");
+    let slowest = away.of(Class::Fresh).0.iter().map(Sample::took_by_itself).max().unwrap_or_default();
+    assert!(slowest <= 2 * READ_TIMEOUT, "\"cannot tell\" took {slowest:?}");
     // Three seconds since its start; and of our own, one for each command of this test.
     let made = connections(&scene.redis);
     assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
@@ -61,7 +57,6 @@ fn soak_r1_after_ten_seconds_away_full_service_is_back_as_soon() {
 #[test]
 fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_when_it_goes_on() {
     let mut scene = Scene::start("", false, |plan| plan);
-    let lateness = Lateness::watch();
     let mix = scene.mix();
     pass(Duration::from_millis(700));
     let reads_before = scene.redis.calls("hmget");
@@ -74,14 +69,16 @@ fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_
     let over = Instant::now();
     let samples = scene.recover(mix, None, over);
     let reads = scene.redis.calls("hmget") - reads_before;
-    let slack = lateness.slack();
     assert!(grown.resident_kib < scene.before.resident_kib + 32 * 1024, "{grown:?} after {:?}", scene.before);
-    let away = samples.between(frozen + LEASE + slack, thawing).answered_by(thawing);
+    let away = samples.between(frozen + LEASE, thawing).answered_by(thawing);
     assert_eq!(away.count(200), 0, "without a lease nobody is let through: {}", away.summary());
     let since = samples.between(frozen, Instant::now());
     let asked = |classes: &[Class]| since.0.iter().filter(|sample| classes.contains(&sample.class)).count();
     // At most one read for each token: those that are remembered, those of the other classes, and each first request.
-    let distinct = 20 + 10 + 5 + asked(&[Class::Fresh]);
+    let remembered = 20 + 10 + 5;
+    // A machine that is late for longer than a lease ends one, and then all of them are read again.
+    let again = lateness::between(over, Instant::now()).as_millis() / (LEASE / 2).as_millis();
+    let distinct = remembered + asked(&[Class::Fresh]) + remembered * usize::try_from(again).expect("a few times");
     eprintln!("{reads} reads since the stop, {distinct} distinct tokens at most");
     assert!(reads <= distinct as u64, "{reads} reads for {distinct} tokens");
 }
@@ -90,7 +87,6 @@ fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_
 fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_longer() {
     let staleness = Duration::from_millis(1500);
     let scene = Scene::start("", false, |plan| serve_cached(plan, staleness));
-    let lateness = Lateness::watch();
     let mix = scene.mix();
     pass(Duration::from_millis(500));
     let frozen = Instant::now();
@@ -100,19 +96,19 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
     let samples = mix.end();
     scene.redis.thaw();
     samples.hold(None);
-    let slack = lateness.slack();
     let cached = samples.of(Class::Cached);
     // The lease counts from the last heartbeat: at most a quarter of it, and a bit, before the stop.
-    let early = cached.between(frozen, frozen + staleness.saturating_sub(LEASE / 4 + slack));
+    let before = LEASE / 4 + slack(frozen - LEASE, frozen);
+    let early = cached.between(frozen, frozen + staleness.saturating_sub(before));
     assert_eq!(early.not_served(), Vec::<String>::new());
-    let took = early.0.iter().map(|sample| sample.took).collect();
+    let took = early.0.iter().map(Sample::took_by_itself).collect();
     let (middle, most) = percentiles(took);
     eprintln!("remembered tokens while Redis is stopped: p50 {middle:?}, p99 {most:?}");
     // Who waits for Redis waits for its deadline. What is remembered does not: most take as long as ever, and those whom the machine
     // holds up are far from it.
     assert!(middle < Duration::from_millis(5), "p50 {middle:?}");
     assert!(most < READ_TIMEOUT / 4, "p99 {most:?}");
-    let late = cached.between(frozen + staleness + slack, end);
+    let late = cached.between(frozen + staleness, end);
     assert!(!late.0.is_empty() && late.count(503) == late.0.len(), "{}", late.summary());
 }
 
@@ -120,7 +116,6 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
 fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_without_a_restart() {
     let mut scene = Scene::start("", true, |plan| plan);
     for (to_server, to_client) in [(Way::Hold, Way::Hold), (Way::Pass, Way::Swallow), (Way::Swallow, Way::Pass)] {
-        let lateness = Lateness::watch();
         let mix = scene.mix();
         let cut = Instant::now();
         scene.relay().set(to_server, to_client);
@@ -131,8 +126,7 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
         // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is over.
         let lost = if to_server == to_client { Duration::ZERO } else { CONNECT_TIMEOUT };
         let samples = scene.recover_within(RECOVERY + lost, mix, None, over);
-        let slack = lateness.slack();
-        let away = samples.between(cut + LEASE + slack, mending).answered_by(mending);
+        let away = samples.between(cut + LEASE, mending).answered_by(mending);
         assert_eq!(away.count(200), 0, "{to_server:?}, {to_client:?}: {}", away.summary());
     }
 }
@@ -146,17 +140,15 @@ fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what
     let fresh: Vec<Issued> = (0..4).map(|_| scene.fleet.mint(0, &scene.root)).collect();
     scene.relay().set_both(Way::Delay(Duration::from_millis(100)));
     let mix = scene.mix();
-    let lateness = Lateness::watch();
     let from = Instant::now();
     pass(Duration::from_secs(2));
     let samples = mix.end();
     samples.hold(None);
-    let slack = lateness.slack();
     let cached = samples.between(from, Instant::now()).of(Class::Cached);
     assert_eq!(cached.not_served(), Vec::<String>::new());
-    let (middle, most) = percentiles(cached.0.iter().map(|sample| sample.took).collect());
+    let (middle, most) = percentiles(cached.0.iter().map(Sample::took_by_itself).collect());
     eprintln!("remembered tokens with a slow Redis: p50 {middle:?}, p99 {most:?}");
-    assert!(middle < Duration::from_millis(100), "what is remembered waits for Redis: {middle:?}, slack {slack:?}");
+    assert!(middle < Duration::from_millis(100), "what is remembered waits for Redis: {middle:?}");
 
     for token in &fresh {
         let before = scene.redis.calls("hmget");

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::super::line::{Heard, get};
-use super::super::{Fleet, LEASE, Lateness};
+use super::super::{Fleet, LEASE};
 use super::{AFTERWARDS, ALICE, RECOVERY, Scene, connections, pass};
 use crate::support::redis::{RedisServer, free_port, wait_until};
-use crate::support::{Client, Issued, Reply, Upstream, Way, eventually};
+use crate::support::{Client, Issued, Reply, Upstream, Way, eventually, lateness};
 
 #[test]
 fn r5_garbage_in_place_of_answers_makes_nobody_somebody_else() {
@@ -80,7 +80,6 @@ fn r7_a_redis_that_becomes_a_replica_is_not_used_and_no_revocation_is_reported_t
     let mut scene = Scene::start("", false, |plan| plan);
     let victim = scene.fleet.mint(0, &scene.root);
     scene.fleet.warm(&victim);
-    let lateness = Lateness::watch();
     let (mix, book) = (scene.mix(), scene.book());
     // Of a master that is nowhere.
     scene.redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
@@ -91,8 +90,7 @@ fn r7_a_redis_that_becomes_a_replica_is_not_used_and_no_revocation_is_reported_t
     let over = Instant::now();
     scene.redis.command(&["REPLICAOF", "NO", "ONE"]);
     let samples = scene.recover(mix, Some(book), Instant::now());
-    let slack = lateness.slack();
-    let away = samples.between(became + LEASE + slack, over);
+    let away = samples.between(became + LEASE, over);
     assert_eq!(away.count(200), 0, "{}", away.summary());
     assert_eq!(scene.fleet.status(0, &victim.token), 200, "it was not revoked");
     assert_eq!(scene.fleet.worlds[0].api(ALICE).revoke(&victim.token).status, 200);
@@ -192,19 +190,19 @@ fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
 #[test]
 fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
     let mut scene = Scene::start("", false, |plan| plan);
-    let lateness = Lateness::watch();
     let mix = scene.mix();
     pass(Duration::from_millis(500));
     let lost = Instant::now();
     scene.redis.restart_empty();
     let over = Instant::now();
-    pass(RECOVERY + AFTERWARDS);
+    lateness::pass(RECOVERY);
+    let back = Instant::now();
+    lateness::pass(AFTERWARDS);
     let samples = mix.end();
-    let slack = lateness.slack();
     samples.hold(Some(lost));
-    let after = samples.between(over + LEASE + slack, Instant::now());
+    let after = samples.between(over + LEASE, Instant::now());
     assert_eq!(after.count(200), 0, "{}", after.summary());
-    let after = samples.between(over + RECOVERY, Instant::now());
+    let after = samples.between(back, Instant::now());
     assert!(after.count(401) > 0 && after.count(401) == after.0.len(), "{}", after.summary());
     let world = &scene.fleet.worlds[0];
     assert!(world.output().contains("the store's data has been lost or replaced"), "{}", world.output());
