@@ -35,7 +35,7 @@ enum Ground {
 }
 
 /// What a run has seen.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     /// Tokens whose revocation was answered.
     pub(super) revocations: usize,
@@ -173,10 +173,7 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
 
 #[test]
 fn no_success_begins_after_the_answer_of_a_revocation_whatever_fails_meanwhile() {
-    let mut random = Random::seeded("linearizability");
-    let seen = run(Ground::OneServer, &mut random, Duration::from_secs(10));
-    assert!(seen.revocations >= 100, "only {} revocations", seen.revocations);
-    assert!(seen.rotations >= 30, "only {} rotations", seen.rotations);
+    runs(&[Ground::OneServer], Duration::from_secs(10), Seen { revocations: 100, rotations: 30 }, 4);
 }
 
 /// The long form: `make soak`.
@@ -185,14 +182,19 @@ fn no_success_begins_after_the_answer_of_a_revocation_whatever_fails_meanwhile()
 fn soak_no_success_begins_after_the_answer_of_a_revocation() {
     let number =
         |name: &str, default: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let wanted = number("KEYWARD_SOAK_REVOCATIONS", 10_000);
-    let most_runs = number("KEYWARD_SOAK_RUNS", 24);
+    let wanted = Seen { revocations: number("KEYWARD_SOAK_REVOCATIONS", 10_000), rotations: 0 };
     let grounds = [Ground::OneServer, Ground::Sentinels, Ground::Cluster];
+    runs(&grounds, Duration::from_secs(60), wanted, number("KEYWARD_SOAK_RUNS", 24));
+}
+
+/// A run on each of these grounds, and more of them, one after the other, until enough has been seen.
+fn runs(grounds: &[Ground], span: Duration, wanted: Seen, most: usize) {
     let mut random = Random::seeded("linearizability");
     let (mut runs, mut all) = (0, Seen::default());
-    while runs < most_runs.min(grounds.len()) || (all.revocations < wanted && runs < most_runs) {
+    let is_enough = |all: &Seen| all.revocations >= wanted.revocations && all.rotations >= wanted.rotations;
+    while runs < grounds.len().min(most) || (!is_enough(&all) && runs < most) {
         let ground = grounds[runs % grounds.len()];
-        let seen = run(ground, &mut random, Duration::from_secs(60));
+        let seen = run(ground, &mut random, span);
         all = Seen { revocations: all.revocations + seen.revocations, rotations: all.rotations + seen.rotations };
         runs += 1;
         eprintln!(
@@ -200,5 +202,5 @@ fn soak_no_success_begins_after_the_answer_of_a_revocation() {
             all.revocations, all.rotations
         );
     }
-    assert!(all.revocations >= wanted, "only {} revocations in {runs} runs", all.revocations);
+    assert!(is_enough(&all), "only {all:?} in {runs} runs");
 }
