@@ -21,15 +21,25 @@ fn replication(server: &RedisServer) -> String {
 
 /// Waits until so many replicas of a master have all that it has now.
 pub(super) fn wait_for_followers(master: &RedisServer, count: usize) {
+    wait_for_followers_of(|| master, count);
+}
+
+/// As [`wait_for_followers`], where another server may become the master meanwhile.
+pub(super) fn wait_for_followers_of<'s>(find_master: impl Fn() -> &'s RedisServer, count: usize) {
     let offset = |text: &str, name: &str, end: char| {
         let (_, rest) = text.split_once(name)?;
         rest.split(end).next()?.trim().parse::<u64>().ok()
     };
-    let written = offset(&replication(master), "master_repl_offset:", '\n').expect("a master says how much it has");
     // A disk that is busy makes a copy slow: no more is asked of it than that it ends.
     let deadline = Instant::now() + Duration::from_secs(60);
+    let (mut known, mut written) = (0, 0);
     loop {
+        let master = find_master();
         let info = replication(master);
+        if master.port != known {
+            written = offset(&info, "master_repl_offset:", '\n').expect("a master says how much it has");
+            known = master.port;
+        }
         let up_to_date = info.lines().filter(|line| line.starts_with("slave") && line.contains("state=online"));
         if up_to_date.filter(|line| offset(line, "offset=", ',').is_some_and(|has| has >= written)).count() >= count {
             return;
@@ -172,7 +182,7 @@ fn soak_r6_a_planned_failover_undoes_nothing_that_all_replicas_have_acknowledged
             let asked = Instant::now();
             failover(servers, &watched.sentinels);
             let named = asked.elapsed();
-            wait_for_followers(&servers[master_of(servers, &watched.sentinels)], 2);
+            wait_for_followers_of(|| &servers[master_of(servers, &watched.sentinels)], 2);
             wait_until("every instance is ready again", || fleet.are_ready());
             eprintln!("planned failover: another master after {named:?}, used after {:?}", asked.elapsed());
         });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::super::Fleet;
-use super::super::topology::{Clustered, failover, master_of, wait_for_followers};
+use super::super::topology::{Clustered, failover, master_of, wait_for_followers_of};
 use super::History;
 use crate::support::redis::{RedisServer, wait_until};
 use crate::support::{Random, Relay, Way, Which};
@@ -159,8 +159,8 @@ pub(super) fn on_sentinels(
             // Shorter than the sentinels' patience: it stays the master.
             _ => return common(history, fleet, &servers[master], fault, lasts.min(Duration::from_millis(600)), random),
         }
-        // Until then, no change is acknowledged.
-        wait_for_followers(&servers[master_of(servers, sentinels)], servers.len() - 1);
+        // Until then, no change is acknowledged. Where a sentinel was late, they may choose once more.
+        wait_for_followers_of(|| &servers[master_of(servers, sentinels)], servers.len() - 1);
     });
 }
 
