@@ -17,7 +17,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
 use tokio::sync::oneshot;
@@ -31,11 +31,18 @@ mod tests;
 /// How long idle threads keep their memory.
 const KEEP_ARENA: Duration = Duration::from_secs(10);
 
-/// How far the reserves stand back.
-const NICENESS: i32 = 10;
+/// How far the reserves stand back: nice 10, counted from the other end and in hundredths.
+const NICE_10: u8 = 22;
 
 /// How long one hash may take on a core that has little else to do; after that its thread is taken for starved.
 const STARVED: Duration = Duration::from_millis(250);
+
+/// How often a reserve looks whether its thread is done: for the sake of the workers. A thread under SCHED_IDLE gives way to who
+/// wakes up. But when the last of several others on its core goes to sleep, the kernel may choose it although a worker waits there
+/// (EEVDF passes over who has just had more than its share), and chooses anew at the next tick: up to 4 ms later with 250 Hz. Who wakes
+/// up and sleeps again makes it choose at once. Seen in a flood of logins on one core: without it a worker waited ten times a second, for
+/// up to 3 ms; with it, more often, but hardly ever longer than 0.2 ms.
+const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 /// The threads and their queue. They end when it is dropped, after what they are at.
 pub struct HashingPool {
@@ -207,7 +214,7 @@ impl Shared {
                 continue;
             }
             let is_handed_over = idle.hand_over.try_send(work.clone()).is_ok();
-            if is_handed_over && idle.is_done.recv_timeout(STARVED).is_ok() {
+            if is_handed_over && idle.is_done_in_time() {
                 continue;
             }
             // Who waits for this one should not wait for a core to become idle: it is done twice.
@@ -248,6 +255,20 @@ struct Idle {
     is_done: Receiver<()>,
 }
 
+impl Idle {
+    /// Waits until the work is done, or its thread is starved.
+    fn is_done_in_time(&self) -> bool {
+        let begin = Instant::now();
+        loop {
+            match self.is_done.recv_timeout(LOOK_AGAIN) {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Timeout) if begin.elapsed() < STARVED => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+}
+
 /// Has the calling thread run when a core has nothing else to do.
 fn take_what_is_left() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
@@ -258,10 +279,15 @@ fn take_what_is_left() {
     }
 }
 
-/// Makes the calling thread nice. On Linux niceness is a thread's own (nice(2), "C library/kernel differences").
+/// Makes the calling thread nice (on Linux niceness is a thread's own: nice(2), "C library/kernel differences"), and one that does not
+/// take a core from a worker when it wakes up (SCHED_BATCH, sched(7)). One of a process that is as nice already stays as it is.
 fn stand_back() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "a thread for passwords keeps its priority");
+    let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+    let thread = thread_priority::thread_native_id();
+    if let Ok(nice) = ThreadPriority::try_from(NICE_10)
+        && let Err(error) = thread_priority::set_thread_priority_and_policy(thread, nice, batch)
+    {
+        tracing::debug!(?error, "a thread for passwords keeps its priority");
     }
 }
 
