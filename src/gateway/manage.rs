@@ -188,9 +188,11 @@ fn face_error(refusal: &Refusal) -> FaceError {
         Refusal::Face(error) => error.clone(),
         Refusal::NoCredential => FaceError::NoCredential,
         Refusal::AmbiguousCredential => FaceError::AmbiguousCredential,
-        Refusal::BadCredential(_) | Refusal::CredentialTooLong | Refusal::NotAccepted => FaceError::BadCredential,
+        Refusal::BadCredential(_) | Refusal::KeysMissing(_) | Refusal::CredentialTooLong | Refusal::NotAccepted => {
+            FaceError::BadCredential
+        }
         Refusal::Forbidden => FaceError::ForeignMount,
-        Refusal::Store(_) | Refusal::Issuer(_) => FaceError::Unavailable,
+        Refusal::Store(_) => FaceError::Unavailable,
         _ => FaceError::Internal,
     }
 }

@@ -37,6 +37,9 @@ pub enum Refusal {
     AmbiguousCredential,
     /// Its credential is not good, for this reason.
     BadCredential(Refused),
+    /// No key of the outside issuer that it names is here, or they are too old: it cannot be told from a forged one, and is
+    /// refused like one. `/readyz` says so to those who can help.
+    KeysMissing(IssuerUnavailable),
     /// Its credential is too long.
     CredentialTooLong,
     /// Its credential is good, but not of a token API that the route accepts.
@@ -49,8 +52,6 @@ pub enum Refusal {
     // The store's or the upstream's.
     /// The store cannot tell.
     Store(StoreError),
-    /// The keys of an outside issuer are not here.
-    Issuer(IssuerUnavailable),
     /// The upstream gave no usable response.
     Upstream(UpstreamFailure),
 
@@ -80,12 +81,14 @@ impl Refusal {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoCredential | Self::BadCredential(_) | Self::CredentialTooLong | Self::NotAccepted => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::NoCredential
+            | Self::BadCredential(_)
+            | Self::KeysMissing(_)
+            | Self::CredentialTooLong
+            | Self::NotAccepted => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Face(error) => error.status(),
-            Self::Store(_) | Self::Issuer(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(UpstreamFailure::TooSlow) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -105,10 +108,12 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => "the method is not allowed here".into(),
             Self::NoCredential => "a bearer token is required".into(),
             Self::AmbiguousCredential => "the credential is ambiguous".into(),
-            Self::BadCredential(_) | Self::CredentialTooLong | Self::NotAccepted => "the token is not accepted".into(),
+            Self::BadCredential(_) | Self::KeysMissing(_) | Self::CredentialTooLong | Self::NotAccepted => {
+                "the token is not accepted".into()
+            }
             Self::Forbidden => "the token does not allow this".into(),
             Self::Face(error) => error.to_string(),
-            Self::Store(_) | Self::Issuer(_) => "the service is temporarily unavailable".into(),
+            Self::Store(_) => "the service is temporarily unavailable".into(),
             Self::Upstream(UpstreamFailure::TooSlow) => "the upstream did not respond in time".into(),
             Self::Upstream(_) => "the upstream failed".into(),
             Self::Internal(_) => "internal error".into(),
@@ -147,11 +152,11 @@ impl Refusal {
             Self::BadCredential(Refused::Expired | Refused::Outside(OutsideFault::Expired)) => "expired",
             Self::BadCredential(Refused::Signature(_) | Refused::MadeUp | Refused::Outside(_))
             | Self::CredentialTooLong => "bad_credential",
+            Self::KeysMissing(_) => "issuer_unavailable",
             Self::NotAccepted => "not_accepted",
             Self::Forbidden => "forbidden",
             Self::Face(_) => "token_api",
             Self::Store(_) => "store_unavailable",
-            Self::Issuer(_) => "issuer_unavailable",
             Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => "upstream_connect",
             Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => "upstream_connect",
             Self::Upstream(
@@ -172,8 +177,8 @@ impl Refusal {
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::BadCredential(refused) => Some(refused.to_string()),
+            Self::KeysMissing(fault) => Some(fault.to_string()),
             Self::Store(fault) => Some(fault.to_string()),
-            Self::Issuer(fault) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Exchange(fault)) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => Some((*what).to_owned()),
             _ => None,
@@ -183,7 +188,7 @@ impl Refusal {
 
 impl From<IssuerUnavailable> for Refusal {
     fn from(fault: IssuerUnavailable) -> Self {
-        Self::Issuer(fault)
+        Self::KeysMissing(fault)
     }
 }
 
