@@ -32,9 +32,14 @@ impl Site {
         plan.set("logins", "registrations_per_address", "1000").set("logins", "hashing_threads", "4")
     }
 
+    /// As crowded, with a lease that outlives a machine's pauses: no time is judged here.
+    fn fleet(plan: Plan, redis: &RedisServer) -> Plan {
+        Self::crowded(plan).redis(&redis.url()).set("store", "coherence_lease", "\"10s\"")
+    }
+
     fn redis() -> Self {
         let redis = RedisServer::start();
-        let house = House::open_with(|plan| Self::crowded(plan).redis(&redis.url()));
+        let house = House::open_with(|plan| Self::fleet(plan, &redis));
         Self { house, redis: Some(redis) }
     }
 
@@ -472,10 +477,9 @@ fn of_a_hundred_registrations_with_one_email_one_wins(site: &Site) {
 
 /// Another instance of the same fleet.
 fn sibling(platform: &Platform, redis: &RedisServer) -> World {
-    let keys = platform.world.folder().join("keys");
+    let keys = format!("{:?}", platform.world.folder().join("keys").display().to_string());
     let plan = House::furnish(Platform::plan(&platform.upstream, &platform.login));
-    let plan = Site::crowded(plan).redis(&redis.url());
-    plan.set("keys", "directory", &format!("{:?}", keys.display().to_string())).start()
+    Site::fleet(plan, redis).set("keys", "directory", &keys).start()
 }
 
 #[test]

@@ -51,9 +51,13 @@ impl Plan {
         self
     }
 
-    /// With its records in the Redis at this URL.
+    /// With its records in the Redis at this URL, for a test that is not about time: a busy machine keeps nothing from being
+    /// told.
     pub(crate) fn redis(self, url: &str) -> Self {
-        self.set("store", "kind", "\"redis\"").set("store", "url", &format!("{url:?}"))
+        self.set("store", "kind", "\"redis\"")
+            .set("store", "url", &format!("{url:?}"))
+            .set("store", "timeout", "\"10s\"")
+            .set("store", "read_timeout", "\"10s\"")
     }
 
     /// Adds a line to the one listener.
