@@ -42,10 +42,10 @@ const READ_TIMEOUT: Duration = Duration::from_millis(250);
 const AGENTS: &str = "/api/agent-tokens/me";
 
 impl Fleet {
-    /// So many instances, all of which reach Redis at this URL.
+    /// So many instances, all of which reach this Redis, and are patient with it.
     fn start(count: usize, redis: &RedisServer) -> Self {
         let url = redis.url();
-        Self::start_with(&vec![url.as_str(); count], |plan| plan)
+        Self::start_with(&vec![url.as_str(); count], patient)
     }
 
     /// One instance for each URL, with a plan that may be changed.
@@ -135,6 +135,11 @@ fn plan(mirror: &Mirror, keys: &Path, login: &Login, url: &str) -> Plan {
         .set("store", "coherence_lease", &millis(LEASE))
         .set("log", "level", "\"info\"")
         .set("log", "access", "\"off\"")
+}
+
+/// With all the time for Redis that it wants, where none is judged.
+fn patient(plan: Plan) -> Plan {
+    plan.set("store", "timeout", "\"10s\"").set("store", "read_timeout", "\"10s\"")
 }
 
 /// A duration as the configuration has it.

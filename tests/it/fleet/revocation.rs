@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::line::Line;
-use super::{Fleet, LEASE, percentiles};
+use super::{Fleet, LEASE, patient, percentiles};
 use crate::support::lateness::{between, slack, unless_held_up};
 use crate::support::redis::RedisServer;
 use crate::support::{Act, Client, Gate, Issued, Person, Relay, Reply, Upstream, Way, World, eventually, issued};
@@ -302,7 +302,9 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     let address = upstream.address();
     let url = redis.url();
     let fleet = Fleet::start_with(&[&url, &url], |plan| {
-        plan.upstream("open", address).route("path = \"/open/{*rest}\"\nupstream = \"open\"\naccept = [\"jarvispy\"]")
+        patient(plan)
+            .upstream("open", address)
+            .route("path = \"/open/{*rest}\"\nupstream = \"open\"\naccept = [\"jarvispy\"]")
     });
     let root = fleet.root();
     let (victim, other) = (fleet.mint(0, &root), fleet.mint(0, &root));
