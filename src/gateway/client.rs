@@ -215,6 +215,11 @@ impl ClientConnection {
         }
     }
 
+    /// The credential that was last asked about: that of the response or tunnel that is open, if one is. Empty if there was none.
+    pub(super) fn credential(&self) -> Zeroizing<Vec<u8>> {
+        self.digest.borrow().as_ref().map(|known| known.token.clone()).unwrap_or_default()
+    }
+
     /// Adds the forwarding fields of a request to `host`, as lines.
     pub(super) fn add_forwarding(&self, host: &HeaderValue, lines: &mut Vec<u8>) {
         let mut memo = self.forwarding.borrow_mut();

@@ -162,10 +162,10 @@ impl WorkerGateway {
         self.clients.borrow_mut().push(Rc::downgrade(client));
     }
 
-    /// Closes every WebSocket, event stream and long response whose token has been revoked or has expired (DESIGN.md, section 5:
-    /// within a second, so this is to be called every half). A broken fence only says that it may have been: the cache and
-    /// the store say whether it was. While the store cannot tell, nothing is closed that did not expire, until the lease's terms
-    /// say that it has been too long.
+    /// Closes every WebSocket, event stream and long response whose token has been revoked or has expired, or was made with a key
+    /// that has been taken away (DESIGN.md, section 5: within a second, so this is to be called every half). A broken fence
+    /// only says that it may have been: keys, cache and store say whether it was. While the store cannot tell, nothing is closed
+    /// that did not expire, until the lease's terms say that it has been too long.
     pub fn end_revoked(self: &Rc<Self>) {
         let now = clock::read();
         let cache = self.shared.authenticator.cache();
@@ -191,10 +191,12 @@ impl WorkerGateway {
         for (client, admitted) in doubtful {
             let gateway = Rc::clone(self);
             tokio::task::spawn_local(async move {
-                let authenticator = &gateway.shared.authenticator;
+                let (authenticator, local) = (&gateway.shared.authenticator, gateway.local());
+                let token = client.credential();
+                let form = local.plan.opaque.form_of(&token);
                 // Before the question, as for every answer that is kept.
                 let fence = authenticator.cache().fence(&admitted.caller.digest);
-                match authenticator.is_still_good(&admitted.caller, now).await {
+                match authenticator.is_still_good(&admitted.caller, form, &token, now).await {
                     Ok(true) if client.open_for().is_some_and(|(open_for, _)| Rc::ptr_eq(&open_for, &admitted)) => {
                         client.hold(&admitted, fence);
                     }

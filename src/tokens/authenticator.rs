@@ -100,18 +100,28 @@ impl Authenticator {
         }
     }
 
-    /// Whether a token that once passed is still good: for what is open already. Asked of the cache first, then of the store.
+    /// Whether a token that once passed is still good: for what is open already. The key that made it may be gone, so it is looked
+    /// at as if it were presented now; then the cache is asked, and then the store.
     ///
     /// # Errors
     ///
     /// When the store cannot tell, or not within the deadline.
-    pub async fn is_still_good(&self, caller: &Caller, now: Moment) -> Result<bool, StoreError> {
+    pub async fn is_still_good(
+        &self,
+        caller: &Caller,
+        form: Form<'_>,
+        token: &[u8],
+        now: Moment,
+    ) -> Result<bool, StoreError> {
         if caller.token.is_expired(now.wall) {
             return Ok(false);
         }
         if let Some(outside) = &caller.outside {
             // While its issuer's keys are too old to say, it goes on: until it expires, at most.
             return Ok(outside.stands(now).unwrap_or(true));
+        }
+        if self.claims(form, token, now).is_err() || !self.peppers.know(form.sort(), token, caller.digest) {
+            return Ok(false);
         }
         match self.cache.recall(&caller.digest, now.uptime) {
             Some(Answer::Present(_) | Answer::PresentOnce(_)) => return Ok(true),

@@ -77,6 +77,12 @@ impl Peppers {
         self.ring.load().iter().skip(1).map(|key| digest(key, sort, token)).collect()
     }
 
+    /// Whether one of them makes this digest of the token.
+    #[must_use]
+    pub fn know(&self, sort: CredentialSort, token: &[u8], known_by: TokenDigest) -> bool {
+        self.ring.load().iter().any(|key| digest(key, sort, token) == known_by)
+    }
+
     /// Whether there is more than the first one.
     #[must_use]
     pub fn are_several(&self) -> bool {
@@ -201,9 +207,12 @@ mod tests {
         let before = ring.version();
         ring.replace(peppers(&[3, 2, 1]));
         assert_eq!((digest(&ring), others(&ring), ring.are_several()), (three, vec![two, one], true));
+        let knows = |ring: &Peppers, known_by| ring.know(CredentialSort::OpaqueToken, b"abc", known_by);
+        assert!(knows(&ring, one) && knows(&ring, three));
         assert_ne!(before, ring.version());
         ring.replace(peppers(&[3]));
         assert_eq!((digest(&ring), others(&ring), ring.are_several()), (three, vec![], false));
+        assert!(knows(&ring, three) && !knows(&ring, one));
     }
 
     #[test]

@@ -1,18 +1,9 @@
 //! SIGHUP: everything anew, or, when the new configuration is bad, everything as it was (DESIGN, section 10).
 
-use rustix::process::Signal;
-
-use crate::support::{Client, Plan, Upstream, World, eventually};
+use crate::support::{Client, Plan, Upstream};
 
 const RELOADS: &str = "keyward_config_reloads_total";
 const REFUSED: &str = "outcome=\"refused\"";
-
-/// Sends SIGHUP and waits until the reload is counted.
-fn reload(world: &World) {
-    let before = world.metric(RELOADS, "");
-    world.signal(Signal::HUP);
-    assert!(eventually(|| world.metric(RELOADS, "") > before), "the reload is counted");
-}
 
 fn status(client: &mut Client, target: &str) -> u16 {
     client.ask(format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n")).status
@@ -32,7 +23,7 @@ fn a_bad_configuration_changes_nothing_and_is_counted_and_said() {
     ];
     for (n, text) in bad.iter().enumerate() {
         world.configure_raw(text);
-        reload(&world);
+        world.reload();
         assert_eq!(world.metric(RELOADS, REFUSED), (n + 1) as f64, "{text:?} is refused");
         assert_eq!(status(&mut client, "/public/x"), 200, "the connection lives on");
         assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
@@ -51,7 +42,7 @@ fn a_public_route_that_is_gone_is_gone_for_connections_that_live_on() {
         assert_eq!(status(client, "/open/x"), 200);
     }
     world.configure(&Plan::usual(&upstream));
-    reload(&world);
+    world.reload();
     assert_eq!(world.metric(RELOADS, REFUSED), 0.0);
     upstream.take();
     for client in &mut clients {
@@ -72,7 +63,7 @@ fn a_route_that_becomes_guarded_is_guarded_at_once_and_tokens_outlive_the_reload
     world.configure(
         &Plan::usual(&upstream).route("path = \"/app/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]"),
     );
-    reload(&world);
+    world.reload();
     assert_eq!(status(&mut client, "/app/x"), 401);
     assert_eq!(world.ask("GET", "/app/x", &format!("Authorization: Bearer {}\r\n", alice.token), "").status, 200);
 }
@@ -87,7 +78,7 @@ fn a_new_route_and_upstream_are_served_after_a_reload() {
             .upstream("new", new.address())
             .route("path = \"/new/{*rest}\"\nupstream = \"new\"\npublic = true"),
     );
-    reload(&world);
+    world.reload();
     assert_eq!(world.ask("GET", "/new/x", "", "").status, 200);
     assert_eq!(new.take().requests.len(), 1);
 }
@@ -116,7 +107,7 @@ fn twenty_reloads_under_load_cost_no_request() {
             } else {
                 world.configure_raw("nonsense = [");
             }
-            reload(&world);
+            world.reload();
         }
         over.store(true, std::sync::atomic::Ordering::SeqCst);
     });
@@ -131,12 +122,12 @@ fn a_reload_makes_no_keys() {
     let alice = world.key(crate::support::Person::ALICE);
     let (keys, away) = (world.folder().join("keys"), world.folder().join("away"));
     std::fs::rename(&keys, &away).expect("moved");
-    reload(&world);
+    world.reload();
     assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
     assert!(!keys.exists(), "{}", world.output());
     assert_eq!(world.status_with(&alice.token), 200);
     std::fs::rename(&away, &keys).expect("moved back");
-    reload(&world);
+    world.reload();
     assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
     assert_eq!(world.status_with(&alice.token), 200);
 }

@@ -1,15 +1,13 @@
 //! The life of a credential through all four faces and over both stores, and the wrong kind of credential at every door.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::accounts::{House, bearer, field};
 use super::platform::{Platform, answered};
 use crate::support::redis::RedisServer;
-use crate::support::{Client, Person, Plan, Request, World, eventually, json as body_of};
+use crate::support::{Client, Person, Plan, Request, World, json as body_of};
 
 /// A keyward with all four faces, and its store.
 struct Site {
@@ -344,18 +342,10 @@ fn no_password_login_or_key_of_a_person_is_at_rest(site: &Site) {
     at_rest(site, &[session, key, revoked].into_iter().chain(passwords).collect::<Vec<_>>());
 }
 
-/// Has the folder of keys read again.
-fn reload(world: &World) {
-    let done = || world.metric("keyward_config_reloads_total", "outcome=\"done\"");
-    let before = done();
-    world.signal(Signal::HUP);
-    assert!(eventually(|| done() > before), "{}", world.output());
-}
-
 /// DESIGN, section 3: a current key and retired ones that still verify. `first`: the file of the one that was made at the start.
 fn rotate_and_retire(site: &Site, first: &str, next: &str) {
     let (house, platform, world) = (&site.house, site.platform(), &site.platform().world);
-    let keys = world.folder().join("keys");
+    let keys = world.keys();
     let session = house.session("hershel");
     // One of each format, each with a route that it opens. The agent's key is renewed by the next call.
     let make = |agent: String| {
@@ -370,10 +360,8 @@ fn rotate_and_retire(site: &Site, first: &str, next: &str) {
     let jwt_statuses = || jwts.iter().map(|token| platform.status("/private/x", token)).collect::<Vec<_>>();
     assert_eq!((statuses(&old), jwt_statuses()), (vec![200; 3], vec![200; 2]));
 
-    let file = keys.join(next);
-    std::fs::write(&file, "5e".repeat(32)).expect("a key can be written");
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("chmod");
-    reload(world);
+    world.add_key(next);
+    world.reload();
     for _ in 0..2 {
         assert_eq!((statuses(&old), jwt_statuses()), (vec![200; 3], vec![200; 2]), "the retired key still verifies");
     }
@@ -396,13 +384,13 @@ fn rotate_and_retire(site: &Site, first: &str, next: &str) {
     };
     assert_eq!(on_it(&mut open), 200);
     std::fs::rename(keys.join(first), world.folder().join("away")).expect("moved");
-    reload(world);
+    world.reload();
     assert_eq!((statuses(&old), on_it(&mut open)), (vec![401; 3], 401), "a key that is removed ends its tokens");
     assert_eq!(statuses(&new), [200; 3], "which were made with the new one");
     assert_eq!(platform.status("/api/v1/acme/x", &victim), 401);
     // Their records are there, so nothing but the key was missing.
     std::fs::rename(world.folder().join("away"), keys.join(first)).expect("moved back");
-    reload(world);
+    world.reload();
     assert_eq!((statuses(&old), statuses(&new), on_it(&mut open)), (vec![200; 3], vec![200; 3], 200));
     assert_eq!((platform.status("/api/v1/acme/x", &victim), jwt_statuses()), (401, vec![200, 401]));
 }
@@ -477,7 +465,7 @@ fn of_a_hundred_registrations_with_one_email_one_wins(site: &Site) {
 
 /// Another instance of the same fleet.
 fn sibling(platform: &Platform, redis: &RedisServer) -> World {
-    let keys = format!("{:?}", platform.world.folder().join("keys").display().to_string());
+    let keys = format!("{:?}", platform.world.keys().display().to_string());
     let plan = House::furnish(Platform::plan(&platform.upstream, &platform.login));
     Site::fleet(plan, redis).set("keys", "directory", &keys).start()
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -251,6 +252,26 @@ impl World {
         let pid = self.pid();
         // A child that has ended and has not been waited for can still be signalled, to no effect.
         kill_process(pid, signal).expect("our child can be signalled");
+    }
+
+    /// Has the configuration and the keys read again, and waits until the reload is counted, be it done or refused.
+    pub(crate) fn reload(&self) {
+        let count = || self.metric("keyward_config_reloads_total", "");
+        let before = count();
+        self.signal(Signal::HUP);
+        assert!(eventually(|| count() > before), "the reload is counted:\n{}", self.output());
+    }
+
+    /// The folder of its keys, unless its plan says otherwise.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    /// Puts a key of 256 bits, in hexadecimal, into a file of this name there.
+    pub(crate) fn add_key(&self, name: &str) {
+        let file = self.keys().join(name);
+        fs::write(&file, "5e".repeat(32)).expect("a key can be written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
     }
 
     /// Whether the process has ended, without waiting for it.
