@@ -21,15 +21,15 @@ PATIENCE = 30
 # The demo's: all four token APIs.
 CONFIGURATION = (pathlib.Path(__file__).parents[2] / "src/app/demo.toml").read_text()
 EMBEDDED = 'kind = "embedded"\npath = "${ROOM}/keyward.db"\n'
+# A busy machine is not an outage.
+REDIS = 'kind = "redis"\nurl = "redis://127.0.0.1:{port}"\ntimeout = "10s"\nread_timeout = "10s"\ncoherence_lease = "10s"\n'
 
 
 def configuration(port, room, redis):
     """The demo's, where a test can come from many addresses; on Redis, if there is one."""
     text = replaced(CONFIGURATION, '[[listener]]\n', '[[listener]]\ntrusted_proxies = ["127.0.0.0/8"]\n')
     if redis is not None:
-        # A look-up may take as long as a change: a busy machine is not an outage.
-        store = f'kind = "redis"\nurl = "redis://127.0.0.1:{redis.port}"\nread_timeout = "2s"\n'
-        text = replaced(text, EMBEDDED, store)
+        text = replaced(text, EMBEDDED, REDIS.format(port=redis.port))
     # Nothing is forwarded: nobody listens on the port "discard".
     places = {"ADDRESS": f"127.0.0.1:{port}", "ROOM": str(room), "LOGIN": ISSUER, "UPSTREAM": "127.0.0.1:9"}
     for name, place in places.items():
