@@ -25,7 +25,8 @@ pub struct LeaseTerms {
     pub staleness: Duration,
     /// What is open (WebSockets, event streams, long transfers) may go on for so long without a word from the store.
     pub open: Duration,
-    /// For so long after the end of a lease a request waits for the next one, before "cannot tell" is the answer at once.
+    /// For so long a request waits for the next one, and for so long after [`Lease::give_up`]; then "cannot tell" is the answer at
+    /// once.
     pub patience: Duration,
 }
 
@@ -37,6 +38,8 @@ pub struct Lease {
     until: AtomicU64,
     /// For when it was last granted.
     since: AtomicU64,
+    /// From then on nobody waits for it, until it has been granted again.
+    hopeless: AtomicU64,
     /// Somebody waits for it.
     granted: Notify,
 }
@@ -47,15 +50,22 @@ impl Lease {
     pub fn endless() -> Self {
         let zero = Duration::ZERO;
         let terms = LeaseTerms { span: Duration::MAX, staleness: zero, open: Duration::MAX, patience: zero };
-        Self { terms, until: AtomicU64::new(u64::MAX), since: AtomicU64::new(0), granted: Notify::new() }
+        Self::with(terms, u64::MAX)
     }
 
     /// A lease that is yet to be granted.
     #[must_use]
     pub fn pending(terms: LeaseTerms) -> Self {
         // As if one had just ended: a request that comes while the process starts waits a little, too.
-        let now = clock::uptime().nanos();
-        Self { terms, until: AtomicU64::new(now), since: AtomicU64::new(0), granted: Notify::new() }
+        let now = clock::uptime();
+        let lease = Self::with(terms, now.nanos());
+        lease.give_up(now);
+        lease
+    }
+
+    fn with(terms: LeaseTerms, until: u64) -> Self {
+        let [until, since, hopeless] = [until, 0, u64::MAX].map(AtomicU64::new);
+        Self { terms, until, since, hopeless, granted: Notify::new() }
     }
 
     /// How long what comes with it lasts.
@@ -85,7 +95,7 @@ impl Lease {
     /// How much is left of it.
     #[must_use]
     pub fn left(&self, now: Uptime) -> Duration {
-        Duration::from_nanos(self.until.load(Ordering::Acquire).saturating_sub(now.nanos()))
+        self.until().since(now)
     }
 
     /// After this long without a new grant, nobody uses a token any more that was removed meanwhile: what a revocation waits for
@@ -100,12 +110,22 @@ impl Lease {
     pub fn grant(&self, since: Uptime) {
         self.since.fetch_max(since.nanos(), Ordering::AcqRel);
         self.until.fetch_max(since.after(self.terms.span).nanos(), Ordering::AcqRel);
+        self.hopeless.store(u64::MAX, Ordering::Release);
         self.granted.notify_waiters();
     }
 
-    /// Ends it now; what is remembered and what is open may be used as long as was granted.
+    /// Says that no grant is in sight: from the end of the patience on, which begins now or when the lease ends, nobody waits for
+    /// one. Only who keeps the connection to the store can tell: after a pause of the whole process a lease is over, too, and the next
+    /// heartbeat brings another.
+    pub fn give_up(&self, now: Uptime) {
+        let over = now.max(self.until());
+        self.hopeless.fetch_min(over.after(self.terms.patience).nanos(), Ordering::AcqRel);
+    }
+
+    /// Ends it now and gives it up; what is remembered and what is open may be used as long as was granted.
     pub fn end(&self, now: Uptime) {
         self.until.fetch_min(now.nanos(), Ordering::AcqRel);
+        self.give_up(now);
     }
 
     /// Ends it now, and with it the use of all that is remembered.
@@ -114,12 +134,14 @@ impl Lease {
         self.end(now);
     }
 
-    /// Waits until it holds: not at all if it does, and at most as long as its terms say.
+    /// Waits until it holds: not at all if it does, nor where it has been given up for too long, and at most as long as its terms
+    /// say.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] if it does not come.
     pub async fn held(&self) -> Result<(), StoreError> {
+        let patient = clock::uptime().after(self.terms.patience);
         loop {
             let granted = self.granted.notified();
             tokio::pin!(granted);
@@ -129,12 +151,16 @@ impl Lease {
             if self.holds(now) {
                 return Ok(());
             }
-            let over = Uptime::from_nanos(self.until.load(Ordering::Acquire));
-            let left = self.terms.patience.saturating_sub(now.since(over));
+            let hopeless = Uptime::from_nanos(self.hopeless.load(Ordering::Acquire));
+            let left = patient.min(hopeless).since(now);
             if left.is_zero() || tokio::time::timeout(left, granted).await.is_err() {
                 return Err(StoreError::Unavailable("it is not certain which tokens have been revoked".into()));
             }
         }
+    }
+
+    fn until(&self) -> Uptime {
+        Uptime::from_nanos(self.until.load(Ordering::Acquire))
     }
 
     fn since(&self) -> Uptime {
@@ -190,5 +216,31 @@ mod tests {
         let over = Lease::pending(terms(Duration::ZERO));
         assert!(matches!(over.held().await, Err(StoreError::Unavailable(_))));
         assert!(Lease::endless().held().await.is_ok());
+    }
+
+    /// After a pause of the process the lease is long over, and the heartbeat that brings the next one is about to be sent.
+    #[tokio::test]
+    async fn a_lease_that_is_long_over_is_waited_for_unless_it_was_given_up() {
+        let short = LeaseTerms { span: Duration::from_nanos(1), ..terms(Duration::from_secs(60)) };
+        let is_waited_for = async |lease: &Lease| match tokio::time::timeout(Duration::ZERO, lease.held()).await {
+            Err(_) => true,
+            Ok(refused) => {
+                assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+                false
+            }
+        };
+        let (long_ago, lease) = (Uptime::from_nanos(1), Lease::with(short, 1));
+        lease.grant(long_ago);
+        assert!(is_waited_for(&lease).await);
+        lease.give_up(long_ago);
+        assert!(!is_waited_for(&lease).await);
+        lease.grant(long_ago);
+        assert!(is_waited_for(&lease).await);
+        lease.end(long_ago);
+        assert!(!is_waited_for(&lease).await);
+        // Who comes while the patience goes on waits for the rest of it.
+        lease.grant(long_ago);
+        lease.give_up(clock::uptime());
+        assert!(is_waited_for(&lease).await);
     }
 }

@@ -205,6 +205,7 @@ impl Link {
                         tracing::warn!(reason = %fault.words, "the store refuses heartbeats");
                     }
                     refused = fault.words;
+                    self.fleet.cache().lease().give_up(clock::uptime());
                     // After a planned failover the old master may live on without its replicas: somebody else is master then.
                     if self.is_elsewhere(&address).await {
                         return Err(End::Abandoned);
@@ -277,7 +278,14 @@ impl Link {
         confirmations: &mut mpsc::Receiver<Confirmation>,
         mut beat: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, End> {
-        let span = self.fleet.cache().lease().terms().span;
+        let lease = self.fleet.cache().lease();
+        let span = lease.terms().span;
+        // Seen from here, and not by the clock alone: this may have been stopped as long as whoever waits.
+        let mut overdue = pin!(async {
+            sleep(span - span / BEATS).await;
+            lease.give_up(clock::uptime());
+            std::future::pending::<std::convert::Infallible>().await
+        });
         let nodes = Arc::clone(&self.nodes);
         // Another who asks, and is answered, and even so the link stays silent a little longer: then the link is dead.
         let mut silent = pin!(async {
@@ -295,6 +303,7 @@ impl Link {
                 () = self.doubt.notified() => return Err(End::Abandoned),
                 Some(confirmation) = confirmations.recv() => self.confirm(connection, confirmation),
                 () = &mut silent => return Err(End::Silent),
+                never = &mut overdue => match never {},
             }
         }
     }
