@@ -12,9 +12,7 @@ use serde_json::{Map, Number, Value};
 ///
 /// When it is no JSON, has a duplicate name, or is nested too deep. The message quotes nothing of the text.
 pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
-    serde_json::from_slice::<Strict>(text)
-        .map(|strict| strict.0)
-        .map_err(|fault| NotJson { line: fault.line(), column: fault.column() })
+    Ok(serde_json::from_slice::<Strict>(text)?.0)
 }
 
 /// Not a JSON text that keyward takes.
@@ -25,6 +23,12 @@ pub struct NotJson {
     pub line: usize,
     /// Counted from 1.
     pub column: usize,
+}
+
+impl From<serde_json::Error> for NotJson {
+    fn from(fault: serde_json::Error) -> Self {
+        Self { line: fault.line(), column: fault.column() }
+    }
 }
 
 struct Strict(Value);

@@ -11,6 +11,8 @@ use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyCom
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::domain::{OutsideAlgorithm, json};
@@ -27,6 +29,19 @@ const LONGEST_EXPONENT: usize = 4;
 const LONGEST_KID: usize = 512;
 /// RFC 7518, section 3.2: as long as the hash.
 const SHORTEST_SECRET: usize = 32;
+
+/// The second coordinates of the points of edwards25519 whose order is 1, 2, 4 or 8, as RFC 8032, section 5.1.2, encodes them, and
+/// p and p + 1, which some take for 0 and 1: the upper and the lower half. With such a key, signatures exist that fit many messages,
+/// or all.
+const SMALL_ORDER: [(u128, u128); 7] = [
+    (0, 0),
+    (0, 1),
+    (0x05fc536d_880238b1_3933c6d3_05acdfd5, 0xf098eff2_89f4c345_b027b2c2_8f95e826),
+    (0x7a03ac92_77fdc74e_c6cc392c_fa53202a, 0x0f67100d_760b3cba_4fd84d3d_706a17c7),
+    (0x7fffffff_ffffffff_ffffffff_ffffffff, 0xffffffff_ffffffff_ffffffff_ffffffec),
+    (0x7fffffff_ffffffff_ffffffff_ffffffff, 0xffffffff_ffffffff_ffffffff_ffffffed),
+    (0x7fffffff_ffffffff_ffffffff_ffffffff, 0xffffffff_ffffffff_ffffffff_ffffffee),
+];
 
 /// One key, for as long as its issuer publishes it.
 pub struct Key {
@@ -109,8 +124,7 @@ impl KeySet {
         if text.trim_ascii().is_empty() {
             return no_set("it is empty".into());
         }
-        let document = json::parse(text).map_err(|fault| NoKeySet(fault.to_string()))?;
-        let Some(keys) = document.get("keys").and_then(Value::as_array) else {
+        let Some(keys) = unread_keys(text).map_err(|fault| NoKeySet(fault.to_string()))? else {
             return no_set("it is no JWK set: it has no list called \"keys\"".into());
         };
         if keys.len() > MOST_KEYS {
@@ -119,9 +133,16 @@ impl KeySet {
         let mut set = Self::default();
         let mut ambiguous = Vec::new();
         for (at, jwk) in keys.iter().enumerate() {
-            match read_key(jwk, accepted) {
+            let jwk = match json::parse(jwk.get().as_bytes()) {
+                Ok(jwk) => jwk,
+                Err(fault) => {
+                    set.passed_over.push(format!("key number {}: {fault}", at + 1));
+                    continue;
+                }
+            };
+            match read_key(&jwk, accepted) {
                 Ok(key) => set.add(key, &mut ambiguous),
-                Err(reason) => set.passed_over.push(format!("key {}: {reason}", label(at, jwk))),
+                Err(reason) => set.passed_over.push(format!("key {}: {reason}", label(at, &jwk))),
             }
         }
         for kid in ambiguous {
@@ -229,6 +250,22 @@ impl KeySet {
     }
 }
 
+/// The keys of a set, not looked into: one that is written wrongly spoils no other. `None`: it is no set.
+fn unread_keys(text: &[u8]) -> Result<Option<Vec<&RawValue>>, json::NotJson> {
+    #[derive(Deserialize)]
+    struct Set<'a> {
+        #[serde(borrow)]
+        keys: Option<&'a RawValue>,
+    }
+    let whole: &RawValue = serde_json::from_slice(text)?;
+    // A list would be taken for the members in their order.
+    if !whole.get().starts_with('{') {
+        return Ok(None);
+    }
+    let set: Set<'_> = serde_json::from_str(whole.get())?;
+    Ok(set.keys.and_then(|keys| serde_json::from_str(keys.get()).ok()))
+}
+
 /// What a key is called in the log: by its `kid` where that can be shown.
 fn label(at: usize, jwk: &Value) -> String {
     match jwk.get("kid").and_then(Value::as_str) {
@@ -282,7 +319,7 @@ fn read_key(jwk: &Value, accepted: &[OutsideAlgorithm]) -> Result<Key, String> {
             _ => return Err("its curve is not one that is understood".into()),
         },
         "OKP" => match text("crv")? {
-            Some("Ed25519") => (&[OutsideAlgorithm::EdDsa][..], Material::bytes(jwk, "x", 32)?),
+            Some("Ed25519") => (&[OutsideAlgorithm::EdDsa][..], Material::edwards_point(jwk)?),
             _ => return Err("its curve is not one that is understood".into()),
         },
         // A secret that is published is none, and one from an issuer is no business of a key set's.
@@ -359,13 +396,18 @@ impl Material {
         Ok(Self::Plain(point))
     }
 
-    fn bytes(jwk: &Map<String, Value>, name: &str, length: usize) -> Result<Self, String> {
-        let bytes = base64url(jwk, name)?;
-        if bytes.len() == length {
-            Ok(Self::Plain(bytes))
-        } else {
-            Err(format!("its \"{name}\" has {} bytes, not {length}", bytes.len()))
+    /// The encoded point of RFC 8032, section 5.1.2.
+    fn edwards_point(jwk: &Map<String, Value>) -> Result<Self, String> {
+        let bytes = base64url(jwk, "x")?;
+        let (&[low, high], []) = bytes.as_chunks::<16>() else {
+            return Err(format!("its \"x\" has {} bytes, not 32", bytes.len()));
+        };
+        // The highest bit is the sign of the other coordinate.
+        let y = (u128::from_le_bytes(high) & (u128::MAX >> 1), u128::from_le_bytes(low));
+        if SMALL_ORDER.contains(&y) {
+            return Err("its point is of small order, so anybody could sign with it".into());
         }
+        Ok(Self::Plain(bytes))
     }
 
     fn parse(&self, algorithm: OutsideAlgorithm) -> Result<ParsedPublicKey, String> {

@@ -20,7 +20,8 @@ use crate::telemetry::metrics::IssuerGauges;
 pub const ASK_EVERY: Duration = Duration::from_secs(10);
 /// How long a token may wait for such a fetch.
 pub const MISS_PATIENCE: Duration = Duration::from_secs(1);
-/// After a failure: the first pause, doubled by each further one, and the longest.
+/// After a failure while no key is here that can be used: the first pause, doubled by each further one, and the longest. While there are
+/// keys, the first is [`ASK_EVERY`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A source has deadlines of its own; this one is for a source that has not.
@@ -269,7 +270,14 @@ impl KeyRing {
             if is_failure { &self.failed } else { &self.fetched }.fetch_add(1, Ordering::Relaxed);
             drop(under_way);
             failures = if is_failure { failures.saturating_add(1) } else { 0 };
-            let pause = if failures == 0 { early(rhythm.refresh) } else { early(pause_after(failures, rhythm)) };
+            let first = if self.are_usable(now()) { ASK_EVERY } else { FIRST_PAUSE };
+            let pause = match failures {
+                0 => rhythm.refresh - chance(rhythm.refresh),
+                _ => {
+                    let pause = pause_after(failures, first, rhythm);
+                    pause + chance(pause)
+                }
+            };
             self.rest(pause).await;
         }
     }
@@ -307,19 +315,19 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-fn pause_after(failures: u32, rhythm: Rhythm) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX));
+fn pause_after(failures: u32, first: Duration, rhythm: Rhythm) -> Duration {
+    let doubled = first.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX));
     doubled.min(LONGEST_PAUSE).min(rhythm.refresh.max(FIRST_PAUSE))
 }
 
-/// Earlier by a tenth, so that a slow answer is not too late, and by chance up to three: a fleet that was started together
-/// does not ask together for ever.
-fn early(span: Duration) -> Duration {
+/// Between a tenth of it and three: a slow answer shall not be too late, and a fleet that was started together shall not ask together
+/// for ever.
+fn chance(span: Duration) -> Duration {
     let mut byte = [0_u8; 1];
     // Without randomness all ask at the same time; that is no reason not to ask.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     let [byte] = byte;
-    span - span / 10 - span / 5 * u32::from(byte) / 255
+    span / 10 + span / 5 * u32::from(byte) / 255
 }
 
 #[cfg(test)]

@@ -196,12 +196,15 @@ fn a_set_of_keys_that_cannot_be_used_is_asked_for_again_soon() {
 
 #[test]
 fn pauses_grow_to_a_bound_and_refreshes_are_never_late() {
-    let pauses: Vec<_> = (1..8).map(|failures| pause_after(failures, rhythm(HOUR)).as_secs()).collect();
+    let pauses: Vec<_> = (1..8).map(|failures| pause_after(failures, FIRST_PAUSE, rhythm(HOUR)).as_secs()).collect();
     assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-    assert_eq!(pause_after(u32::MAX, rhythm(HOUR)), LONGEST_PAUSE);
-    assert_eq!(pause_after(9, rhythm(Duration::from_secs(10))), Duration::from_secs(10));
+    assert_eq!(pause_after(u32::MAX, FIRST_PAUSE, rhythm(HOUR)), LONGEST_PAUSE);
+    assert_eq!(pause_after(9, FIRST_PAUSE, rhythm(Duration::from_secs(10))), Duration::from_secs(10));
+    // An issuer whose keys are here is not asked more often because it fails than because of a flood.
+    let pauses: Vec<_> = (1..5).map(|failures| pause_after(failures, ASK_EVERY, rhythm(HOUR))).collect();
+    assert!(pauses.is_sorted() && pauses.iter().all(|pause| (ASK_EVERY..=LONGEST_PAUSE).contains(pause)), "{pauses:?}");
     for _ in 0..1000 {
-        let pause = early(HOUR);
+        let pause = HOUR - chance(HOUR);
         assert!(pause <= HOUR * 9 / 10 && pause >= HOUR * 7 / 10, "{pause:?}");
     }
 }
