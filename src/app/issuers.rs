@@ -60,7 +60,6 @@ impl Issuers {
         let (mut all, mut keys, mut sources) = (Vec::new(), Vec::new(), Vec::<(_, Arc<dyn KeySource>)>::new());
         let kept_claims = kept_claims(config);
         for configured in &config.issuers {
-            let wrong = |words: String| format!("[[issuer]] {}: {words}", configured.name);
             let issuer = self.issuer(configured, &kept_claims);
             match &configured.keys {
                 IssuerKeys::Url { url, ca_file } => {
@@ -71,25 +70,14 @@ impl Issuers {
                         target: url.target.clone(),
                     };
                     let trust = ca_file.clone().map_or(Trust::System, Trust::File);
-                    let document = Document::new(address, &trust, FETCH).map_err(|fault| wrong(fault.to_string()))?;
+                    let document = Document::new(address, &trust, FETCH).map_err(|fault| wrong(configured, &fault))?;
                     sources.push((Arc::clone(&issuer), Arc::new(Fetched(document))));
                 }
-                IssuerKeys::File(path) => {
-                    let at = |words: &dyn std::fmt::Display| wrong(format!("{}: {words}", path.display()));
-                    let text = read(path).map_err(|fault| at(&fault))?;
-                    let set = KeySet::read(&text, &configured.algorithms).map_err(|fault| at(&fault))?;
-                    if set.is_empty() {
-                        return Err(at(&format!("it holds no key that can be used. {}", set.passed_over().join("; "))));
-                    }
-                    keys.push((Arc::clone(issuer.ring()), set));
-                    sources.push((Arc::clone(&issuer), Arc::new(File(path.clone()))));
-                }
-                IssuerKeys::Secret(path) => {
-                    let at = |words: &dyn std::fmt::Display| wrong(format!("{}: {words}", path.display()));
-                    let secret = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
-                    let set = KeySet::secret(without_line_end(&secret)).map_err(|fault| at(&fault))?;
-                    keys.push((Arc::clone(issuer.ring()), set));
-                }
+                IssuerKeys::File(path) => sources.push((Arc::clone(&issuer), Arc::new(File(path.clone())))),
+                IssuerKeys::Secret(_) => {}
+            }
+            if let Some(set) = keys_of_file(configured)? {
+                keys.push((Arc::clone(issuer.ring()), set));
             }
             all.push((configured.clone(), issuer));
         }
@@ -181,6 +169,31 @@ fn settings(configured: &config::Issuer, kept_claims: &[ClaimPath]) -> IssuerSet
         leeway: configured.leeway,
         kept_claims: kept_claims.to_vec(),
     }
+}
+
+/// What is wrong with the keys of an issuer, in words.
+fn wrong(configured: &config::Issuer, words: &dyn std::fmt::Display) -> String {
+    format!("[[issuer]] {}: {words}", configured.name)
+}
+
+/// The keys of an issuer that has them in a file; `None`: it has an address.
+fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, String> {
+    let (IssuerKeys::File(path) | IssuerKeys::Secret(path)) = &configured.keys else { return Ok(None) };
+    let at = |words: &dyn std::fmt::Display| wrong(configured, &format_args!("{}: {words}", path.display()));
+    let text = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
+    if matches!(configured.keys, IssuerKeys::Secret(_)) {
+        return KeySet::secret(without_line_end(&text)).map(Some).map_err(|fault| at(&fault));
+    }
+    let set = KeySet::read(&text, &configured.algorithms).map_err(|fault| at(&fault))?;
+    if set.is_empty() {
+        return Err(at(&format_args!("it holds no key that can be used. {}", set.passed_over().join("; "))));
+    }
+    Ok(Some(set))
+}
+
+/// What is wrong with files of keys, a line each: what a start would find.
+pub(super) fn file_faults(config: &Config) -> Vec<String> {
+    config.issuers.iter().filter_map(|configured| keys_of_file(configured).err()).collect()
 }
 
 /// A set from an address.

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use crate::admin::Administration;
 use crate::api::openapi;
-use crate::cli::Runtime;
+use crate::cli::{Runtime, Settings};
 use crate::config;
 use crate::gateway::mounted;
 use crate::tokens::finding::Finding;
@@ -33,6 +33,12 @@ impl Runtime for App {
 
     fn demo(&self, address: SocketAddr) -> ExitCode {
         demo::demo(address)
+    }
+
+    fn validate(&self, path: &Path) -> Result<Settings, String> {
+        let config = config::load(path).map_err(|faults| faults.to_string())?;
+        let faults = issuers::file_faults(&config);
+        if faults.is_empty() { Ok(Settings::from(&config)) } else { Err(faults.join("\n")) }
     }
 
     fn openapi(&self, path: &Path) -> Result<String, String> {

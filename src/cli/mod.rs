@@ -64,6 +64,15 @@ pub trait Runtime {
         crate::config::load(config).map(|config| Settings::from(&config)).map_err(|faults| faults.to_string())
     }
 
+    /// As [`settings`](Self::settings), with a look into every file whose contents a start would refuse.
+    ///
+    /// # Errors
+    ///
+    /// Every fault, a line each.
+    fn validate(&self, config: &Path) -> Result<Settings, String> {
+        self.settings(config)
+    }
+
     /// The OpenAPI document of the configured token APIs, as JSON to read.
     ///
     /// # Errors
@@ -167,7 +176,12 @@ impl Context<'_> {
 
     /// The settings, or all faults on standard error and the exit code.
     fn settings(&mut self) -> Result<Settings, ExitCode> {
-        self.runtime.settings(self.config).map_err(|faults| {
+        let settings = self.runtime.settings(self.config);
+        self.or_refused(settings)
+    }
+
+    fn or_refused<T>(&mut self, outcome: Result<T, String>) -> Result<T, ExitCode> {
+        outcome.map_err(|faults| {
             let _ = writeln!(self.err, "{faults}");
             REFUSED
         })

@@ -9,7 +9,8 @@ pub(super) struct Arguments {}
 
 impl Arguments {
     pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let settings = match context.settings() {
+        let settings = context.runtime.validate(context.config);
+        let settings = match context.or_refused(settings) {
             Ok(settings) => settings,
             Err(refused) => return refused,
         };
