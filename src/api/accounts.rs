@@ -24,18 +24,13 @@ const LOGIN: &str = "/login";
 const KEYS: &str = "/api-keys";
 const KEY: &str = "/api-keys/{key_id}";
 
-/// The call that a path is, with or without a slash at its end.
-fn call_of(path: &str) -> &str {
-    path.strip_suffix('/').unwrap_or(path)
-}
-
 impl Face for Accounts {
     fn paths(&self) -> &'static [&'static str] {
-        &[REGISTER, "/register/", LOGIN, "/login/", KEYS, "/api-keys/", KEY, "/api-keys/{key_id}/"]
+        &[REGISTER, LOGIN, KEYS, KEY]
     }
 
     fn allowed(&self, path: &str) -> &'static str {
-        match call_of(path) {
+        match path {
             KEYS => "GET, HEAD, POST",
             KEY => "DELETE",
             _ => "POST",
@@ -43,14 +38,14 @@ impl Face for Accounts {
     }
 
     fn credential(&self, path: &str) -> CredentialNeed {
-        match call_of(path) {
+        match path {
             REGISTER | LOGIN => CredentialNeed::None,
             _ => CredentialNeed::Session,
         }
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
-        let command = match (call.method, call_of(call.path)) {
+        let command = match (call.method, call.path) {
             (&Method::POST, REGISTER) => register(call)?,
             (&Method::POST, LOGIN) => login(call)?,
             (&Method::POST, KEYS) => AccountCommand::Keys(KeyCommand::Issue { name: key_name(call)? }),

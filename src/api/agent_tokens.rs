@@ -76,14 +76,14 @@ impl Face for AgentTokens {
 
     fn refuse(&self, method: &Method, path: &'static str, fault: &FaceError) -> Answer {
         match fault {
-            FaceError::NoCredential | FaceError::BadCredential => error(fault.status(), "Missing or invalid JWT"),
+            FaceError::NoCredential | FaceError::BadCredential => error(fault.status(), "Missing or invalid JWT."),
             // The seed knows no 503: what failed is said by call.
             FaceError::Unavailable | FaceError::Internal => {
                 let words = match (method, path) {
-                    (_, GET_OR_CREATE) => "Failed to check or store token",
-                    (&Method::POST, _) => "Failed to store agent token",
-                    (&Method::DELETE, _) => "Failed to revoke token",
-                    _ => "Failed to fetch token status",
+                    (_, GET_OR_CREATE) => "Failed to check or store token.",
+                    (&Method::POST, _) => "Failed to store agent token.",
+                    (&Method::DELETE, _) => "Failed to revoke token.",
+                    _ => "Failed to fetch token status.",
                 };
                 error(StatusCode::INTERNAL_SERVER_ERROR, words)
             }
@@ -272,15 +272,15 @@ mod tests {
     #[test]
     fn each_failure_has_the_seeds_words_for_its_call() {
         for (method, path, words) in [
-            (Method::GET, ME, "Failed to fetch token status"),
-            (Method::POST, ME, "Failed to store agent token"),
-            (Method::POST, GET_OR_CREATE, "Failed to check or store token"),
-            (Method::DELETE, ME, "Failed to revoke token"),
+            (Method::GET, ME, "Failed to fetch token status."),
+            (Method::POST, ME, "Failed to store agent token."),
+            (Method::POST, GET_OR_CREATE, "Failed to check or store token."),
+            (Method::DELETE, ME, "Failed to revoke token."),
         ] {
             let refused = |fault| shown(AgentTokens.refuse(&method, path, &fault));
             assert_eq!(refused(FaceError::Unavailable), (500, format!(r#"{{"error":"{words}"}}"#)));
             for fault in [FaceError::NoCredential, FaceError::BadCredential] {
-                assert_eq!(refused(fault), (401, r#"{"error":"Missing or invalid JWT"}"#.into()));
+                assert_eq!(refused(fault), (401, r#"{"error":"Missing or invalid JWT."}"#.into()));
             }
             assert_eq!(refused(FaceError::AmbiguousCredential).0, 400);
         }

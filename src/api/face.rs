@@ -11,7 +11,7 @@ use crate::tokens::command::{Command, Outcome};
 
 /// One of the contracts that a token API can speak.
 pub trait Face: Send + Sync {
-    /// The paths of its calls below the mount, as route patterns.
+    /// The paths of its calls below the mount, as route patterns. Each is there with and without a slash at its end.
     fn paths(&self) -> &'static [&'static str];
 
     /// The methods that a path of [`paths`](Self::paths) takes, as the value of `Allow`.

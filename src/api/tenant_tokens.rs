@@ -22,28 +22,26 @@ use crate::wire::json;
 pub struct TenantTokens;
 
 const TOKENS: &str = "/{tenant_id}/tokens/";
-const TOKENS_BARE: &str = "/{tenant_id}/tokens";
 const TOKEN: &str = "/{tenant_id}/tokens/{token_id}";
-const TOKEN_SLASH: &str = "/{tenant_id}/tokens/{token_id}/";
 
 impl Face for TenantTokens {
     fn paths(&self) -> &'static [&'static str] {
-        &[TOKENS, TOKENS_BARE, TOKEN, TOKEN_SLASH]
+        &[TOKENS, TOKEN]
     }
 
     fn allowed(&self, path: &str) -> &'static str {
-        if matches!(path, TOKENS | TOKENS_BARE) { "GET, HEAD, POST" } else { "DELETE" }
+        if path == TOKENS { "GET, HEAD, POST" } else { "DELETE" }
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
         let tenant = call.parameter("tenant_id").unwrap_or_default().to_owned();
         match (call.method, call.path) {
-            (&Method::POST, TOKENS | TOKENS_BARE) => {
+            (&Method::POST, TOKENS) => {
                 let (name, expires_at) = key(call)?;
                 Ok(Command::IssueInTenant { tenant, name, expires_at })
             }
-            (&Method::GET, TOKENS | TOKENS_BARE) => Ok(Command::ListInTenant { tenant }),
-            (&Method::DELETE, TOKEN | TOKEN_SLASH) => {
+            (&Method::GET, TOKENS) => Ok(Command::ListInTenant { tenant }),
+            (&Method::DELETE, TOKEN) => {
                 Ok(Command::RevokeInTenant { tenant, id: call.parameter("token_id").and_then(TokenId::parse) })
             }
             (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),

@@ -235,7 +235,11 @@ impl Plan {
         table.add_public_keys();
         for (at, token_api) in settings.token_apis.iter().enumerate() {
             for path in token_api.face.paths() {
-                table.add_token_api(format!("{}{path}", token_api.mount), at, path);
+                let bare = path.strip_suffix('/').unwrap_or(path);
+                // A slash more or less shall not carry a revocation past us, to an upstream that says yes to it.
+                for slash in ["", "/"] {
+                    table.add_token_api(format!("{}{bare}{slash}", token_api.mount), at, path);
+                }
             }
         }
         let openapi = Bytes::from(openapi::document(&mounted(&settings.token_apis)).to_string());

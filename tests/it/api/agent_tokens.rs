@@ -134,11 +134,11 @@ fn only_a_users_own_jwt_manages_keys() {
     ] {
         for (method, target) in [("GET", ME), ("POST", ME), ("DELETE", ME), ("POST", GET_OR_CREATE)] {
             let refused = platform.call(method, target, &token, "");
-            assert_eq!(answered(&refused, 401), json!({ "error": "Missing or invalid JWT" }), "{what}: {method}");
+            assert_eq!(answered(&refused, 401), json!({ "error": "Missing or invalid JWT." }), "{what}: {method}");
         }
     }
     let nobody = platform.world.ask("GET", ME, "", "");
-    assert_eq!(answered(&nobody, 401), json!({ "error": "Missing or invalid JWT" }));
+    assert_eq!(answered(&nobody, 401), json!({ "error": "Missing or invalid JWT." }));
     assert_eq!(platform.status("/agents/x", &agent), 200, "nothing has happened to it");
     for target in ["/people/x", "/private/x", "/api/v1/acme/x"] {
         assert_eq!(platform.status(target, &agent), 401, "{target}");
@@ -166,9 +166,9 @@ fn a_store_that_does_not_answer_is_told_in_the_seeds_words_and_then_all_is_well_
     let database = rusqlite::Connection::open(platform.world.folder().join("keyward.db")).expect("a database");
     database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     for (method, target, words) in [
-        ("POST", ME, "Failed to store agent token"),
-        ("POST", GET_OR_CREATE, "Failed to check or store token"),
-        ("DELETE", ME, "Failed to revoke token"),
+        ("POST", ME, "Failed to store agent token."),
+        ("POST", GET_OR_CREATE, "Failed to check or store token."),
+        ("DELETE", ME, "Failed to revoke token."),
     ] {
         let failed = platform.call(method, target, &alice, "");
         assert_eq!(answered(&failed, 500), json!({ "error": words }));

@@ -90,6 +90,7 @@ over_both_stores! {
     accounts_from_creation_to_revocation;
     the_wrong_kind_of_credential_is_refused_at_every_door;
     a_token_of_one_tenant_is_refused_at_another;
+    a_slash_at_the_end_of_a_call_changes_nothing;
     people_and_their_keys_are_refused_at_every_other_door;
     nothing_that_opens_anything_is_at_rest;
     no_password_login_or_key_of_a_person_is_at_rest;
@@ -239,6 +240,36 @@ fn a_token_of_one_tenant_is_refused_at_another(site: &Site) {
     assert_eq!(platform.call("DELETE", &format!("/api/v1/globex/tokens/{id}"), &acme, "").status, 403);
     assert_eq!(platform.status("/api/v1/globex/x", &globex), 200);
     assert_eq!(platform.status("/api/v1/acme/x", &platform.bob()), 403);
+}
+
+/// A call that went past us to an upstream, which says yes to it, would seem to have revoked.
+fn a_slash_at_the_end_of_a_call_changes_nothing(site: &Site) {
+    let (house, platform) = (&site.house, site.platform());
+    let (api, alice) = (platform.world.api(Person::ALICE), platform.alice());
+    let (first, second) = (platform.world.key(Person::ALICE), platform.world.key(Person::ALICE));
+    let agent = site.agent_key();
+    let (session, (tenant, id)) = (house.session("hershel"), site.tenant_key("acme"));
+    let (key, key_id) = house.key(&session);
+    platform.upstream.take();
+    let call = |method, target: &str, token: &str| platform.call(method, &format!("{target}/"), token, "").status;
+    assert_eq!(call("GET", &api.path("/auth/tokens"), &first.token), 200);
+    assert_eq!(call("POST", &api.path("/auth/issue-token"), &first.token), 200);
+    assert_eq!(call("POST", &api.path(&format!("/auth/revoke/{}", second.jti)), &first.token), 200);
+    assert_eq!(call("POST", &api.path("/auth/revoke"), &first.token), 200);
+    assert_eq!((call("GET", ME, &alice), call("DELETE", ME, &alice)), (200, 204));
+    assert_eq!(call("POST", GET_OR_CREATE, &alice), 200);
+    assert_eq!(call("DELETE", &format!("/api/v1/acme/tokens/{id}"), &alice), 204);
+    assert_eq!(call("DELETE", &format!("/v1/auth/api-keys/{key_id}"), &session), 204);
+    assert!(platform.upstream.take().requests.is_empty(), "none of it was forwarded");
+    for (target, token) in [
+        ("/private/x", &first.token),
+        ("/private/x", &second.token),
+        ("/agents/x", &agent),
+        ("/api/v1/acme/x", &tenant),
+        ("/v1/me/x", &key),
+    ] {
+        assert_eq!(platform.status(target, token), 401, "{target}");
+    }
 }
 
 fn people_and_their_keys_are_refused_at_every_other_door(site: &Site) {
