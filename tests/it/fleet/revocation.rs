@@ -8,7 +8,7 @@ use super::line::Line;
 use super::{Fleet, LEASE, patient, percentiles};
 use crate::support::lateness::{between, slack, unless_held_up};
 use crate::support::redis::RedisServer;
-use crate::support::{Act, Client, Gate, Issued, Person, Relay, Reply, Upstream, Way, World, eventually, issued};
+use crate::support::{Issued, Kept, Person, Relay, Upstream, Way, eventually, issued, open};
 
 const ALICE: Person = Person::ALICE;
 
@@ -277,24 +277,6 @@ fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
     assert!(took <= Duration::from_millis(300) + slack, "{took:?}");
 }
 
-const EVENTS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
-    5\r\nfirst\r\n";
-const SWITCHED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst";
-const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-
-/// An exchange that has begun: what the upstream says next, it says when the gate is opened.
-fn open(upstream: &Upstream, world: &World, path: &str, start: &[u8], token: &str, fields: &str) -> (Client, Gate) {
-    let gate = Gate::default();
-    upstream.answer(path, Reply::acts([Act::Send(start.into()), Act::Wait(gate.clone()), Act::Send(b"more".into())]));
-    let mut client = world.client();
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"));
-    while !String::from_utf8_lossy(client.seen()).contains("first") {
-        assert!(!client.some().expect("the exchange opens").is_empty());
-    }
-    (client, gate)
-}
-
 #[test]
 fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     let redis = RedisServer::start();
@@ -308,10 +290,10 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     });
     let root = fleet.root();
     let (victim, other) = (fleet.mint(0, &root), fleet.mint(0, &root));
-    let open = |path, start, token, fields| open(&upstream, &fleet.worlds[1], path, start, token, fields);
-    let (mut stream, stream_gate) = open("/open/events", EVENTS, &victim.token, "");
-    let (mut socket, socket_gate) = open("/open/socket", SWITCHED, &victim.token, UPGRADE);
-    let (mut others, others_gate) = open("/open/others", SWITCHED, &other.token, UPGRADE);
+    let open = |path, kept, token: &str| open(&fleet.worlds[1], &upstream, path, kept, token);
+    let (mut stream, stream_gate) = open("/open/events", Kept::Events, &victim.token);
+    let (mut socket, socket_gate) = open("/open/socket", Kept::WebSocket, &victim.token);
+    let (mut others, others_gate) = open("/open/others", Kept::WebSocket, &other.token);
     assert_eq!(fleet.worlds[0].api(ALICE).revoke(&victim.token).status, 200);
     let revoked = Instant::now();
     for client in [&mut stream, &mut socket] {
@@ -340,10 +322,10 @@ fn soak_what_is_open_goes_on_for_half_a_minute_without_redis_and_no_longer() {
     });
     let root = fleet.root();
     let good = fleet.mint(0, &root);
-    let open = |path, start, fields| open(&upstream, &fleet.worlds[0], path, start, &good.token, fields);
-    let (stream, _stream_gate) = open("/open/events", EVENTS, "");
-    let (socket, _socket_gate) = open("/open/socket", SWITCHED, UPGRADE);
-    let (mut early, early_gate) = open("/open/early", SWITCHED, UPGRADE);
+    let open = |path, kept| open(&fleet.worlds[0], &upstream, path, kept, &good.token);
+    let (stream, _stream_gate) = open("/open/events", Kept::Events);
+    let (socket, _socket_gate) = open("/open/socket", Kept::WebSocket);
+    let (mut early, early_gate) = open("/open/early", Kept::WebSocket);
     let frozen = Instant::now();
     redis.freeze();
     // The fault's time, not a wait for anything.

@@ -5,6 +5,7 @@ mod keys;
 pub(crate) mod lateness;
 mod login;
 mod message;
+mod open;
 mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
 pub(crate) mod redis;
@@ -16,6 +17,7 @@ pub(crate) use client::Client;
 pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
 pub(crate) use login::Login;
 pub(crate) use message::{Fault, Request, Response};
+pub(crate) use open::{Kept, open};
 pub(crate) use random::Random;
 pub(crate) use relay::{Relay, Way, Which};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};

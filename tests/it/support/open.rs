@@ -1,0 +1,48 @@
+//! Exchanges that stay open.
+
+use super::{Act, Client, Gate, Reply, Upstream, World};
+
+/// What stays open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept {
+    Events,
+    WebSocket,
+}
+
+impl Kept {
+    /// What the upstream begins with.
+    fn begins(self) -> &'static [u8] {
+        match self {
+            Self::Events => {
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+            }
+            Self::WebSocket => b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst",
+        }
+    }
+
+    /// What the client asks for it with, as lines.
+    fn fields(self) -> &'static str {
+        match self {
+            Self::Events => "",
+            Self::WebSocket => {
+                "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            }
+        }
+    }
+}
+
+/// An exchange that has begun: the upstream has said "first", and says "more" when the gate is opened.
+pub(crate) fn open(world: &World, upstream: &Upstream, path: &str, kept: Kept, token: &str) -> (Client, Gate) {
+    let gate = Gate::default();
+    let acts = [Act::Send(kept.begins().into()), Act::Wait(gate.clone()), Act::Send(b"more".into())];
+    upstream.answer(path, Reply::acts(acts));
+    let mut client = world.client();
+    let fields = kept.fields();
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"));
+    while !String::from_utf8_lossy(client.seen()).contains("first") {
+        let more = client.some().expect("the exchange opens");
+        assert!(!more.is_empty(), "closed after {:?}", String::from_utf8_lossy(client.seen()));
+    }
+    (client, gate)
+}
