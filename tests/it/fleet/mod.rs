@@ -100,6 +100,17 @@ impl Fleet {
         }
     }
 
+    /// Revokes a token on this instance. Where the machine kept it from being told, it is asked again: then it may have been done.
+    #[track_caller]
+    fn revoke(&self, instance: usize, token: &str) {
+        let mut times = 0;
+        let status = unless_held_up(|| {
+            times += 1;
+            self.worlds[instance].api(Person::ALICE).revoke(token).status
+        });
+        assert!(status == 200 || status == 401 && times > 1, "{status}, asked {times} times");
+    }
+
     /// A token of the owner of `root`, issued through this instance.
     fn mint(&self, instance: usize, root: &str) -> Issued {
         self.worlds[instance].api(Person::ALICE).mint(root)
