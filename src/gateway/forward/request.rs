@@ -10,6 +10,7 @@ use crate::gateway::client::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST
 use crate::gateway::exchange::Exchange;
 use crate::gateway::identity_headers::line;
 use crate::gateway::plan::Plan;
+use crate::tokens::opaque::Form;
 use crate::upstream::Purpose;
 use crate::wire::fields::HopByHop;
 
@@ -46,7 +47,7 @@ pub(super) fn write_fields(
     line(lines, &header::HOST, host.as_bytes());
     let ending = HopByHop::of(&head.headers);
     for (name, value) in &head.headers {
-        if goes_on(name, plan, permit, kind) && !ending.has(name) {
+        if goes_on(name, value, plan, permit, kind) && !ending.has(name) {
             line(lines, name, value.as_bytes());
         }
     }
@@ -69,18 +70,21 @@ pub(super) struct Kind {
 
 /// Whether a field of the client's is for the other side. `Host` has been said, and an expectation is met when the body is
 /// asked for.
-fn goes_on(name: &HeaderName, plan: &Plan, permit: &Permit<'_>, kind: Kind) -> bool {
+fn goes_on(name: &HeaderName, value: &HeaderValue, plan: &Plan, permit: &Permit<'_>, kind: Kind) -> bool {
     *name != header::HOST
         && *name != header::EXPECT
-        && (!is_credential(name, permit) || permit.route().forward_credential)
+        && (!is_credential(name, value, plan, permit) || permit.route().forward_credential)
         && (*name != header::CONTENT_LENGTH || !kind.has_body)
         && !plan.identity.are_ours(name)
 }
 
 /// Whether a field could have been the credential. On a route that takes none from `X-API-Key`, that one is between the client and
-/// the upstream.
-fn is_credential(name: &HeaderName, permit: &Permit<'_>) -> bool {
-    *name == header::AUTHORIZATION || (*name == X_API_KEY && permit.door() == Door::BearerOrApiKey)
+/// the upstream, unless it looks like a key that we have made for it.
+fn is_credential(name: &HeaderName, value: &HeaderValue, plan: &Plan, permit: &Permit<'_>) -> bool {
+    let looks_like_ours =
+        || matches!(plan.opaque.form_of(value.as_bytes()), Form::Opaque(api) if api.takes_api_key_field);
+    *name == header::AUTHORIZATION
+        || (*name == X_API_KEY && (permit.door() == Door::BearerOrApiKey || looks_like_ours()))
 }
 
 /// From an untrusted peer everything is replaced; what a trusted one said stays, and its own address is added. Only the real

@@ -67,6 +67,27 @@ pub(super) fn field(key: &str) -> String {
     format!("X-API-Key: {key}\r\n")
 }
 
+/// On a route for others, and on a public one: the upstream there has no business with it.
+#[test]
+fn a_key_in_its_own_field_never_reaches_an_upstream_unless_the_route_says_so() {
+    let house = House::open();
+    let session = house.session("hershel");
+    let (key, _) = house.key(&session);
+    let alice = bearer(&house.platform.alice());
+    let seen = |target: &str, fields: &str| {
+        house.platform.upstream.take();
+        assert_eq!(house.get(target, fields), 200, "{target}");
+        house.platform.upstream.take().requests.pop().expect("it was forwarded").fields.one("x-api-key")
+    };
+    assert_eq!(seen("/public/x", &field(&key)), None);
+    assert_eq!(seen("/people/x", &(alice.clone() + &field(&key))), None);
+    assert_eq!(seen("/v1/me/x", &field(&key)), None);
+    assert_eq!(seen("/kept/x", &field(&key)).as_deref(), Some(key.as_str()));
+    // What is between the client and the upstream goes on.
+    assert_eq!(seen("/public/x", &field("sk-theirs")).as_deref(), Some("sk-theirs"));
+    assert_eq!(seen("/people/x", &(alice + &field("theirs"))).as_deref(), Some("theirs"));
+}
+
 #[test]
 fn a_key_opens_the_routes_in_its_own_field_and_as_a_bearer_and_never_beside_another() {
     let house = House::open();
