@@ -92,6 +92,12 @@ impl Watched {
     }
 }
 
+/// Of the latest failover that a sentinel knows of.
+fn epoch(sentinel: &RedisServer) -> Option<String> {
+    let Reply::Array(facts) = sentinel.command(&["SENTINEL", "MASTER", "fleet"]) else { return None };
+    facts.iter().skip_while(|fact| fact.text() != "config-epoch").nth(1).map(|epoch| epoch.text())
+}
+
 fn names_another(sentinel: &RedisServer, port: u16) -> bool {
     named_by(sentinel).is_some_and(|named| named != port)
 }
@@ -147,7 +153,11 @@ fn r6_a_failover_by_sentinels_loses_no_acknowledged_answer_and_the_old_master_is
             wait_until("every instance is ready again", || fleet.are_ready());
         });
         std::thread::sleep(Duration::from_secs(1));
-        // One sentinel is enough to hear who is master.
+        // One sentinel is enough to hear who is master, if it has heard of the latest failover: there may have been two.
+        wait_until("the sentinels know of the same failover", || {
+            let epochs: Vec<_> = sentinels.iter().map(epoch).collect();
+            epochs[0].is_some() && epochs.iter().all(|epoch| *epoch == epochs[0])
+        });
         history.during("two sentinels are killed, and the old master comes back", || {
             for sentinel in &mut sentinels[1..] {
                 sentinel.kill();
