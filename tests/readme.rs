@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use keyward::config::{IdentityHeaders, Preset, parse};
 use keyward::domain::RawToken;
-use keyward::telemetry::metrics::{FleetGauges, Gauges, IssuerGauges, REFUSAL_REASONS, render};
+use keyward::telemetry::Reason;
+use keyward::telemetry::metrics::{FleetGauges, Gauges, IssuerGauges, render};
 use keyward::tokens::keyring::SecretBytes;
 use keyward::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use rustix::process::{Pid, Signal, kill_process};
@@ -274,9 +275,9 @@ fn every_metric_is_in_the_readme_and_every_one_there_exists() {
 fn every_reason_of_a_refusal_is_in_the_readme() {
     let cells = section("Refusals").lines().filter_map(|line| line.trim_matches('|').split('|').nth(2));
     let shown: BTreeSet<_> = cells.skip(1).flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-    // `token_api` is in the words below the table; nobody has seen the other two.
-    let known = REFUSAL_REASONS.into_iter().filter(|reason| !["token_api", "other", "overloaded"].contains(reason));
-    assert_eq!(shown, known.collect());
+    // `token_api` is in the words below the table.
+    let known = Reason::ALL.into_iter().filter(|reason| *reason != Reason::TokenApi);
+    assert_eq!(shown, known.map(Reason::as_str).collect());
 }
 
 /// A pattern of the one form that the README uses: what it begins with, a class of characters, how many of them.

@@ -13,6 +13,7 @@ use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::{
+    HeadLimits,
     Callers, ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
     RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
 };
@@ -41,8 +42,7 @@ use crate::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
-use crate::upstream::{Endpoint, UpstreamSettings};
-use crate::wire::head::HeadLimits;
+use crate::upstream::{Endpoint, Protocol, ResponseLimits, UpstreamSettings};
 
 /// What lives as long as the process: the keys, the store, the cache.
 #[derive(Clone)]
@@ -385,6 +385,8 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
                 connect_timeout: config.timeouts.connect,
                 idle_connections: upstream.idle_connections,
                 idle_timeout: upstream.idle_timeout,
+                protocol: Protocol::Http1,
+                response_limits: ResponseLimits { bytes: 64 * 1024, fields: 200 },
             },
             preserve_host: upstream.preserve_host,
         })
@@ -538,6 +540,7 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
         idle: config.timeouts.idle,
         body: config.timeouts.body,
         handshake: config.timeouts.tls_handshake,
+        streams: 100,
     }
 }
 

@@ -11,9 +11,10 @@ use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName};
 
-use super::client::ClientConnection;
+use super::connection::Credential;
+use super::control::Holder;
 use super::exchange::Exchange;
-use super::parse::Normal;
+use super::identity_headers::IdentityFields;
 use super::plan::RouteSettings;
 use super::refusal::Refusal;
 use super::worker::{Local, WorkerGateway};
@@ -28,8 +29,8 @@ use crate::tokens::verified::Caller;
 /// A caller whose token is good, with all that is made once per token and not once per request.
 pub(super) struct Admitted {
     pub(super) caller: Caller,
-    /// The identity headers, as lines.
-    pub(super) identity: Box<[u8]>,
+    /// The identity headers.
+    pub(super) identity: IdentityFields,
     /// Subject and token id as members of a JSON log line.
     pub(super) log_members: Box<str>,
 }
@@ -87,18 +88,16 @@ impl Remembered {
 
 /// The caller that a route asks for; nobody, on a public route.
 pub(super) async fn caller(
-    gateway: &WorkerGateway,
-    client: &ClientConnection,
     local: &Local,
     exchange: &mut Exchange,
     route: &RouteSettings,
     door: Door,
-    request: &Normal,
+    headers: &HeaderMap,
 ) -> Result<Option<Rc<Admitted>>, Refusal> {
     if route.accept.is_empty() {
         return Ok(None);
     }
-    let admitted = admit(gateway, client, local, exchange, door, &request.head.headers).await?;
+    let admitted = admit(local, exchange, door, headers).await?;
     if !admitted.caller.token.power().opens_routes() {
         // A session or a bootstrap token is for token APIs.
         return Err(Refusal::Forbidden);
@@ -108,13 +107,13 @@ pub(super) async fn caller(
 
 /// Checks the credential of a request.
 pub(super) async fn admit(
-    gateway: &WorkerGateway,
-    client: &ClientConnection,
     local: &Local,
     exchange: &mut Exchange,
     door: Door,
     headers: &HeaderMap,
 ) -> Result<Rc<Admitted>, Refusal> {
+    let gateway = Rc::clone(exchange.gateway());
+    let gateway = &*gateway;
     let (token, source) = presented(headers, door)?;
     if token.len() > local.plan.token_limit {
         return Err(Refusal::CredentialTooLong);
@@ -125,7 +124,9 @@ pub(super) async fn admit(
     }
     let authenticator = &gateway.shared.authenticator;
     let version = authenticator.digests_version();
-    let digest = client.digest_of(form.sort(), token, version, |token| authenticator.digest(form.sort(), token));
+    let credential =
+        exchange.client().credential(form.sort(), token, version, |token| authenticator.digest(form.sort(), token));
+    let digest = credential.digest();
     let now = exchange.now();
     // Taken before the answer is looked for: what is invalidated later is then noticed.
     let fence = authenticator.cache().fence(&digest);
@@ -142,8 +143,7 @@ pub(super) async fn admit(
         };
         if stands {
             gateway.counters.cache_hits.add(1);
-            client.hold(&admitted, fence);
-            return Ok(admit_known(gateway, exchange, admitted, now));
+            return Ok(admit_known(gateway, exchange, credential, admitted, fence));
         }
     }
     let recalled = match (authenticator.recall(form, digest, now), form) {
@@ -169,7 +169,7 @@ pub(super) async fn admit(
     if caller.digest != digest {
         // Made under another pepper. What is kept of it must have been looked for behind its own fence.
         let known_by = caller.digest;
-        client.correct_digest(known_by);
+        credential.correct_digest(known_by);
         fence = authenticator.cache().fence(&known_by);
         caller = passed(Box::pin(check(gateway, local, form, token, known_by, now)).await?)?;
     }
@@ -181,8 +181,7 @@ pub(super) async fn admit(
     if is_hit {
         gateway.remembered.borrow_mut().remember(fence, &admitted);
     }
-    client.hold(&admitted, fence);
-    Ok(admit_known(gateway, exchange, admitted, now))
+    Ok(admit_known(gateway, exchange, credential, admitted, fence))
 }
 
 /// The whole check of a credential that is not remembered. A JWT's `iss`, which nobody has verified yet, only says who is to
@@ -213,10 +212,18 @@ fn passed(verdict: Verdict) -> Result<Caller, Refusal> {
     }
 }
 
-fn admit_known(gateway: &WorkerGateway, exchange: &mut Exchange, admitted: Rc<Admitted>, now: Moment) -> Rc<Admitted> {
-    if admitted.caller.token.note_use(now.wall) {
-        gateway.note_use(admitted.caller.digest, now.wall);
+fn admit_known(
+    gateway: &WorkerGateway,
+    exchange: &mut Exchange,
+    credential: Rc<Credential>,
+    admitted: Rc<Admitted>,
+    fence: Fence,
+) -> Rc<Admitted> {
+    let now = exchange.now().wall;
+    if admitted.caller.token.note_use(now) {
+        gateway.note_use(admitted.caller.digest, now);
     }
+    exchange.control().hold(Holder { admitted: Rc::clone(&admitted), credential, fence });
     exchange.admitted(&admitted);
     admitted
 }
@@ -292,7 +299,7 @@ mod tests {
         for field in fields {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field).expect("a value"));
         }
-        bearer(&headers).map(<[u8]>::to_vec).map_err(|refusal| refusal.reason())
+        bearer(&headers).map(<[u8]>::to_vec).map_err(|refusal| refusal.reason().as_str())
     }
 
     #[test]
@@ -303,7 +310,7 @@ mod tests {
                 headers.append(*name, HeaderValue::from_static(value));
             }
             let read = presented(&headers, door).map(|(token, source)| (token.to_vec(), source));
-            read.map_err(|refusal| refusal.reason())
+            read.map_err(|refusal| refusal.reason().as_str())
         };
         let bearer = |token: &str| Ok((token.as_bytes().to_vec(), Source::Bearer));
         let key = |token: &str| Ok((token.as_bytes().to_vec(), Source::ApiKeyField));

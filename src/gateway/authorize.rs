@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use http::header::{HeaderName, HeaderValue};
 use http::Uri;
 use http::uri::PathAndQuery;
 
 use super::authenticate::{Admitted, Door};
+use super::identity_headers::IdentityFields;
 use super::paths::parameters;
 use super::plan::{Plan, RouteSettings, TenantRule};
 use super::refusal::Refusal;
@@ -18,7 +20,7 @@ pub(super) struct Permit<'a> {
     door: Door,
     caller: Option<Rc<Admitted>>,
     /// The identity headers, where the tenant in force is another than the caller's organization.
-    identity: Option<Box<[u8]>>,
+    identity: Option<IdentityFields>,
     /// What is asked for, where that is not what the client wrote.
     target: Option<PathAndQuery>,
 }
@@ -33,8 +35,8 @@ impl Permit<'_> {
         self.door
     }
 
-    /// The identity headers, as lines; none for nobody.
-    pub(super) fn identity(&self) -> &[u8] {
+    /// The identity headers; none on a public route.
+    pub(super) fn identity(&self) -> &[(HeaderName, HeaderValue)] {
         match (&self.identity, &self.caller) {
             (Some(identity), _) => identity,
             (None, Some(admitted)) => &admitted.identity,

@@ -1,4 +1,5 @@
-//! One exchange: what is known of a request from its arrival to the last byte of its response, for the log and the metrics.
+//! One exchange: what is known of a request from its arrival to the last byte of its response, for the log
+//! and the metrics.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -7,12 +8,15 @@ use std::time::Instant;
 
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::authenticate::Admitted;
-use super::client::ClientConnection;
+use super::connection::ClientConnection;
+use super::control::{Control, Ending};
+use super::gate::Passed;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
+use crate::telemetry::Reason;
 use crate::tokens::clock;
 
 /// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64 random bits of the worker,
@@ -25,10 +29,6 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
     }
 
     pub(super) fn value(&self) -> HeaderValue {
@@ -80,43 +80,61 @@ fn hex(number: u64) -> [u8; 16] {
     text
 }
 
-/// See the module.
+/// One exchange. It leaves one line in the access log and one count in the metrics when it is dropped,
+/// however it ended: with the last byte of its response, with its tunnel, or because the client left.
 pub(super) struct Exchange {
     pub(super) id: RequestId,
     begun: Moment,
+    gateway: Rc<WorkerGateway>,
     client: Rc<ClientConnection>,
-    method: Method,
+    control: Rc<Control>,
+    /// Only of a head that passed the gate.
+    method: Option<Method>,
+    version: Version,
     target: Option<PathAndQuery>,
     local: Rc<Local>,
     route: Option<usize>,
     admitted: Option<Rc<Admitted>>,
     upstream_micros: Option<u64>,
-    refusal: Option<(&'static str, Option<String>)>,
-    status: StatusCode,
+    refusal: Option<(Reason, Option<String>)>,
+    /// What was answered; nothing, if the exchange ended before that.
+    status: Option<StatusCode>,
+    /// Whether refusals are worded for gRPC.
+    is_grpc: bool,
+    bytes: u64,
+    /// Through a tunnel: from the client.
+    bytes_received: Option<u64>,
+    is_complete: bool,
 }
 
 impl Exchange {
-    pub(super) fn begin<B: http_body::Body>(
-        gateway: &WorkerGateway,
+    pub(super) fn begin(
+        gateway: &Rc<WorkerGateway>,
         client: &Rc<ClientConnection>,
-        request: &Request<B>,
+        control: &Rc<Control>,
+        head: &http::request::Parts,
+        has_body: bool,
     ) -> Self {
-        client.body_is_broken.set(false);
-        client.release();
-        client.awaits_body.set(false);
-        client.body_is_unread.set(!request.body().is_end_stream());
+        control.begin(has_body);
         Self {
             id: gateway.ids.next(),
             begun: clock::read(),
+            gateway: Rc::clone(gateway),
             client: Rc::clone(client),
-            method: request.method().clone(),
+            control: Rc::clone(control),
+            method: None,
+            version: head.version,
             target: None,
             local: gateway.local(),
             route: None,
             admitted: None,
             upstream_micros: None,
             refusal: None,
-            status: StatusCode::OK,
+            status: None,
+            is_grpc: false,
+            bytes: 0,
+            bytes_received: None,
+            is_complete: false,
         }
     }
 
@@ -125,13 +143,32 @@ impl Exchange {
         Rc::clone(&self.local)
     }
 
+    pub(super) fn gateway(&self) -> &Rc<WorkerGateway> {
+        &self.gateway
+    }
+
+    pub(super) fn client(&self) -> &Rc<ClientConnection> {
+        &self.client
+    }
+
+    pub(super) fn control(&self) -> &Rc<Control> {
+        &self.control
+    }
+
     /// The one reading of the clocks that everything in the exchange goes by.
     pub(super) fn now(&self) -> Moment {
         self.begun
     }
 
-    pub(super) fn parsed(&mut self, head: &http::request::Parts) {
+    /// The head has passed the gate.
+    pub(super) fn judged(&mut self, head: &http::request::Parts, passed: Passed) {
         self.target = head.uri.path_and_query().cloned();
+        self.method = Some(head.method.clone());
+        self.is_grpc = passed.is_grpc;
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.is_grpc
     }
 
     pub(super) fn routed(&mut self, route: usize) {
@@ -146,45 +183,95 @@ impl Exchange {
         self.upstream_micros = Some(micros(since.elapsed()));
     }
 
-    pub(super) fn refused(&mut self, reason: &'static str, cause: Option<String>) {
+    pub(super) fn refused(&mut self, reason: Reason, cause: Option<String>) {
         self.refusal = Some((reason, cause));
     }
 
     pub(super) fn answered(&mut self, status: StatusCode) {
-        self.status = status;
+        self.status = Some(status);
     }
 
-    /// Counts and logs, when the last byte of the response has been handed over or the client has gone.
-    pub(super) fn end(&self, gateway: &WorkerGateway, body_bytes: u64, is_complete: bool) {
-        let took = clock::uptime().since(self.begun.uptime);
-        gateway.counters.requests.count(self.status.as_u16());
-        gateway.counters.durations.observe(took);
-        if let Some((reason, _)) = &self.refusal {
-            gateway.counters.refusals.count(reason);
+    /// So many bytes of the response have been handed over.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// The response has been handed over to its end, or not.
+    pub(super) fn set_complete(&mut self, is_complete: bool) {
+        self.is_complete = is_complete;
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// A tunnel has ended that carried so many bytes to the client and from it.
+    pub(super) fn carried(&mut self, sent: u64, received: u64, is_complete: bool) {
+        self.bytes = sent;
+        self.bytes_received = Some(received);
+        self.is_complete = is_complete;
+    }
+
+    /// Whether the response, all of which had been handed over, reached the client.
+    pub(super) fn confirm(&mut self, is_received: bool) {
+        if !is_received {
+            self.is_complete = false;
+            self.status = None;
         }
-        gateway.log_line(self.begun.wall, |line, is_json| {
-            let path = self.target.as_ref().map_or("-", |target| target.path());
-            let took = micros(took);
-            // What is written unescaped was checked against a grammar without quotes and backslashes; a `fmt::Write` into a
-            // `String` cannot fail.
+    }
+
+    /// Counts and logs.
+    fn end(&mut self) {
+        let took = clock::uptime().since(self.begun.uptime);
+        let otherwise = if self.gateway.is_stopping() { Ending::Stopping } else { Ending::ClientGone };
+        let ending = self.control.ending().unwrap_or(otherwise);
+        let status = match self.status {
+            Some(status) => status.as_u16(),
+            None => {
+                self.refusal.get_or_insert((ending.reason(), None));
+                Reason::CLIENT_GONE_STATUS
+            }
+        };
+        let mut number = itoa::Buffer::new();
+        let counters = &self.gateway.counters;
+        counters.requests.count(status);
+        counters.durations.observe(took);
+        if let Some((reason, _)) = &self.refusal {
+            counters.refusals.count(*reason);
+        }
+        let took = micros(took);
+        let refused_because = self.refusal.as_ref().and_then(|(_, cause)| cause.as_deref());
+        // A response that was handed over to its end has none.
+        let ended_because = (!self.is_complete).then(|| ending.cause());
+        let cause = refused_because.or(ended_because);
+        let method = self.method.as_ref().map_or("-", Method::as_str);
+        let path = self.target.as_ref().map_or("-", |target| target.path());
+        self.gateway.log_line(self.begun.wall, |line, is_json| {
+            // What is written unescaped was checked against a grammar without quotes and backslashes; a
+            // `fmt::Write` into a `String` cannot fail.
             if is_json {
-                let mut number = itoa::Buffer::new();
                 for part in [
                     r#","request_id":""#,
                     self.id.as_str(),
                     r#"","client":""#,
                     self.client.address_text(),
                     r#"","method":""#,
-                    self.method.as_str(),
+                    method,
                     r#"","path":""#,
                     path,
+                    r#"","protocol":""#,
+                    protocol(self.version),
                     r#"","status":"#,
-                    self.status.as_str(),
+                    number.format(status),
                     r#","bytes":"#,
                 ] {
                     line.push_str(part);
                 }
-                line.push_str(number.format(body_bytes));
+                line.push_str(number.format(self.bytes));
+                if let Some(bytes) = self.bytes_received {
+                    line.push_str(r#","bytes_received":"#);
+                    line.push_str(number.format(bytes));
+                }
                 line.push_str(r#","duration_us":"#);
                 line.push_str(number.format(took));
                 if let Some(route) = self.route.and_then(|at| self.local.plan.routes.get(at)) {
@@ -199,28 +286,42 @@ impl Exchange {
                 if let Some(admitted) = &self.admitted {
                     line.push_str(&admitted.log_members);
                 }
-                if let Some((reason, cause)) = &self.refusal {
-                    let _ = write!(line, r#","refusal":"{reason}""#);
-                    if let Some(cause) = cause {
-                        let _ = write!(line, r#","cause":{}"#, serde_json::Value::from(cause.as_str()));
-                    }
+                if let Some((reason, _)) = &self.refusal {
+                    let _ = write!(line, r#","refusal":"{}""#, reason.as_str());
                 }
-                if !is_complete {
+                if let Some(cause) = cause {
+                    let _ = write!(line, r#","cause":{}"#, serde_json::Value::from(cause));
+                }
+                if !self.is_complete {
                     line.push_str(r#","complete":false"#);
                 }
             } else {
-                let _ = write!(line, "{} {} {path} {took}us", self.status.as_u16(), self.method);
+                let _ = write!(line, "{status} {method} {path} {took}us");
                 if let Some(admitted) = &self.admitted {
                     let _ = write!(line, " subject={:?}", admitted.caller.token.subject());
                 }
-                if let Some((reason, cause)) = &self.refusal {
-                    let _ = write!(line, " refused={reason}");
-                    if let Some(cause) = cause {
-                        let _ = write!(line, " ({cause})");
-                    }
+                if let Some((reason, _)) = &self.refusal {
+                    let _ = write!(line, " refused={}", reason.as_str());
+                }
+                if let Some(cause) = cause {
+                    let _ = write!(line, " ({cause})");
                 }
             }
         });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
     }
 }
 

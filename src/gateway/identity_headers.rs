@@ -1,7 +1,7 @@
-//! Who the caller is, as fields that the upstream can trust: whatever the client sent under such a name, or a name that
-//! somebody might read as one, is gone first.
+//! The caller's identity, as fields that the upstream can trust: whatever the client sent under such a
+//! name, or under a name that an upstream might read as one, is removed first.
 
-use http::header::HeaderName;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::tokens::verified::Caller;
 use crate::wire::fields::{FoldedNames, visible};
@@ -41,6 +41,9 @@ pub(super) struct IdentityRules {
     ours: FoldedNames,
 }
 
+/// The identity headers of one caller.
+pub(super) type IdentityFields = Box<[(HeaderName, HeaderValue)]>;
+
 /// Not passed on whatever the configuration says: a name of ours is a name of ours also where another preset is in use.
 const OUR_PREFIX: &str = "x-keyward-";
 
@@ -78,13 +81,12 @@ impl IdentityRules {
         })
     }
 
-    /// The headers of one caller, as lines, with the tenant that is in force for the organization, if one is. An absent field is no header, and the client's own is gone all the same (cf.
-    /// CVE-2026-30851).
-    pub(super) fn of(&self, caller: &Caller, tenant: Option<&str>) -> Box<[u8]> {
+    /// The headers of one caller, with the tenant that is in force for the organization, if one is. An absent
+    /// field is no header, and the client's own is gone all the same (cf. CVE-2026-30851).
+    pub(super) fn of(&self, caller: &Caller, tenant: Option<&str>) -> IdentityFields {
         let token = &caller.token;
         let token_id = caller.token_id();
-        let mut lines = Vec::new();
-        for (name, value) in [
+        [
             (&self.subject, Some(token.subject())),
             (&self.username, token.username()),
             (&self.organization, tenant.or(token.organization())),
@@ -92,26 +94,25 @@ impl IdentityRules {
             (&self.email, token.email()),
             (&self.token_id, token_id.as_deref()),
             (&self.credential, Some(&**token.token_api())),
-        ] {
-            if let (Some(name), Some(value)) = (name, value) {
-                line(&mut lines, name, visible(value).as_bytes());
-            }
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.clone()?, visible(value?))))
+        .collect()
+    }
+
+    /// The names that a client may not set, in all spellings.
+    pub(super) fn ours(&self) -> &FoldedNames {
+        &self.ours
+    }
+
+    /// Removes every field that only keyward may set.
+    pub(super) fn strip(&self, headers: &mut HeaderMap) {
+        let ours: Vec<HeaderName> =
+            headers.keys().filter(|name| self.ours.matches(name.as_str())).cloned().collect();
+        for name in ours {
+            headers.remove(name);
         }
-        lines.into()
     }
-
-    /// Whether a client may not say it.
-    pub(super) fn are_ours(&self, name: &HeaderName) -> bool {
-        self.ours.matches(name.as_str())
-    }
-}
-
-/// Adds `name: value`. A header value has no line ending in it, or it would not be one.
-pub(super) fn line(lines: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    lines.extend_from_slice(name.as_str().as_bytes());
-    lines.extend_from_slice(b": ");
-    lines.extend_from_slice(value);
-    lines.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -137,10 +138,10 @@ mod tests {
             "x-real-ip",
             "x-forwarded-prefix",
         ] {
-            assert!(rules.are_ours(&HeaderName::from_static(name)), "{name}");
+            assert!(rules.ours().matches(name), "{name}");
         }
         for name in ["accept", "x-keyword"] {
-            assert!(!rules.are_ours(&HeaderName::from_static(name)), "{name}");
+            assert!(!rules.ours().matches(name), "{name}");
         }
     }
 }

@@ -5,19 +5,20 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap};
-use http::{Method, Response};
+use http::{Method, Request, Response};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 
 use super::authenticate::{Admitted, Door, admit};
-use super::client::{ClientConnection, X_FORWARDED_FOR};
+use super::connection::{ClientConnection, X_FORWARDED_FOR};
+use super::control::{Control, Phase};
 use super::exchange::Exchange;
-use super::forward::until;
-use super::incoming::IncomingBody;
-use super::parse::Normal;
+use super::forward::{ClientBody, until};
 use super::plan::TokenApiSettings;
 use super::refusal::Refusal;
 use super::respond::{self, Source};
-use super::worker::{Local, WorkerGateway};
+use super::worker::Local;
 use crate::api::accounts::refusal_of;
 use crate::api::{Call, CredentialNeed, FaceError};
 use crate::tokens::accounts::{AccountError, ClientGroup};
@@ -28,47 +29,41 @@ use crate::tokens::service::Desk;
 /// The largest body of a call (DESIGN.md, section 4).
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
 
-#[expect(clippy::too_many_arguments, reason = "the stages' common arguments, and what routing found out")]
 pub(super) async fn call(
-    gateway: &Rc<WorkerGateway>,
-    client: &Rc<ClientConnection>,
-    exchange: &mut Exchange,
     local: &Local,
+    exchange: &mut Exchange,
     token_api: usize,
     path: &'static str,
     parameters: &[(String, String)],
-    request: Normal,
+    request: Request<Incoming>,
 ) -> Result<Response<Source>, Refusal> {
     let token_api = local.plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
-    let method = request.head.method.clone();
-    let answered = answer(gateway, client, exchange, local, token_api, path, parameters, request).await;
+    let method = request.method().clone();
+    let answered = answer(local, exchange, token_api, path, parameters, request).await;
     Ok(answered.unwrap_or_else(|refusal| {
         let answer = token_api.face.refuse(&method, path, &face_error(&refusal));
-        respond::face_refused(client, exchange, &refusal, answer)
+        respond::face_refused(exchange, &refusal, answer)
     }))
 }
 
-#[expect(clippy::too_many_arguments, reason = "as above")]
 async fn answer(
-    gateway: &WorkerGateway,
-    client: &Rc<ClientConnection>,
-    exchange: &mut Exchange,
     local: &Local,
+    exchange: &mut Exchange,
     token_api: &TokenApiSettings,
     path: &'static str,
     parameters: &[(String, String)],
-    request: Normal,
+    request: Request<Incoming>,
 ) -> Result<Response<Source>, Refusal> {
     let face = &token_api.face;
-    let method = if request.head.method == Method::HEAD { &Method::GET } else { &request.head.method };
+    let (head, body) = request.into_parts();
+    let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
     if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
         return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));
     }
     let caller = match face.credential(path) {
         CredentialNeed::None => None,
         CredentialNeed::Own | CredentialNeed::Session => {
-            let headers = &request.head.headers;
-            let admitted = admit(gateway, client, local, exchange, Door::Bearer, headers).await?;
+            let admitted = admit(local, exchange, Door::Bearer, &head.headers).await?;
             if !token_api.callers.take(&admitted.caller, &token_api.name) {
                 return Err(Refusal::NotAccepted);
             }
@@ -78,21 +73,21 @@ async fn answer(
             Some(admitted)
         }
     };
-    let body = read_body(local, client, request.body).await?;
-    let content_type = request.head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let body = read_body(local, exchange.control(), body).await?;
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let now = exchange.now().wall;
     let command =
         face.decode(&Call { method, path, parameters, content_type, body: &body, now }).map_err(Refusal::Face)?;
     let caller = caller.as_deref().map(|admitted| &admitted.caller);
     let outcome = match (command, &token_api.accounts, caller) {
         (Command::Account(command), Some(terms), caller) => {
-            let from = ClientGroup::from(client_address(client, &request.head.headers));
-            let outcome = gateway.shared.accounts.execute(terms, from, caller, command, now).await;
+            let from = ClientGroup::from(client_address(exchange.client(), &head.headers));
+            let outcome = exchange.gateway().shared.accounts.execute(terms, from, caller, command, now).await;
             Outcome::Account(outcome.map_err(account_refused)?)
         }
         (command, _, Some(caller)) => {
             let desk = Desk { token_api: &token_api.name, minting: &token_api.minting };
-            gateway.shared.service.execute(caller, desk, command, now).await.map_err(command_refused)?
+            exchange.gateway().shared.service.execute(caller, desk, command, now).await.map_err(command_refused)?
         }
         (_, _, None) => return Err(Refusal::Internal("a command came without a caller")),
     };
@@ -156,18 +151,21 @@ fn owns_mount(admitted: &Admitted, parameters: &[(String, String)]) -> bool {
     })
 }
 
-async fn read_body(local: &Local, client: &ClientConnection, mut body: IncomingBody) -> Result<Vec<u8>, Refusal> {
+async fn read_body(local: &Local, control: &Rc<Control>, body: Incoming) -> Result<Vec<u8>, Refusal> {
     let mut whole = Vec::new();
-    let declared = http_body::Body::size_hint(&body).lower();
-    if declared > BODY_LIMIT as u64 {
+    if body.is_end_stream() {
+        return Ok(whole);
+    }
+    if body.size_hint().lower() > BODY_LIMIT as u64 {
         return Err(Refusal::Face(FaceError::BodyTooLarge(BODY_LIMIT)));
     }
+    control.enter(Phase::Exchange, local.plan.timeouts.body);
+    let mut body = ClientBody::new(body, Rc::clone(control), local.plan.timeouts);
     loop {
-        client.allow(local.plan.timeouts.body);
-        let frame = match until(&client.deadline, body.frame()).await {
+        let frame = match until(&control.deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => {
-                client.body_is_unread.set(false);
+                control.deadline.lift();
                 return Ok(whole);
             }
             Ok(Some(Err(_))) => return Err(Refusal::Face(FaceError::BodyBroken)),

@@ -1,23 +1,25 @@
-//! The request's way, one line through the house:
+//! A request's way through keyward:
 //!
 //! ```text
-//! accept → TLS → parse → route → authenticate → authorize → forward → respond
-//! └──── server ────┘ └──────────────────── gateway ───────────────────────────┘
+//! accept → TLS → hyper → gate → route → authenticate → authorize → forward → respond
+//! └───── server ─────┘   └─────────────────────── gateway ────────────────────────┘
 //! ```
 //!
-//! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no returns a [`Refusal`], and one
-//! place turns it into bytes. What has not been authorized does not compile: only `authorize` can make the
-//! `Permit` that `forward` asks for.
+//! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no returns a
+//! [`Refusal`], and `respond` turns it into bytes. What has not been authorized does not compile: only
+//! `authorize` can make the `Permit` that `forward` asks for. What belongs to a client's connection is a
+//! [`ClientConnection`]; what belongs to one request while it is under way is a [`Control`], shared with
+//! the driver of the connection or stream; what is known of it for the log is an `Exchange`.
 
 mod authenticate;
 mod authorize;
-mod client;
+mod connection;
+mod control;
 mod exchange;
 mod forward;
+mod gate;
 mod identity_headers;
-mod incoming;
 mod manage;
-mod parse;
 mod paths;
 mod plan;
 mod refusal;
@@ -29,14 +31,18 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
 
-pub use client::{ClientConnection, ClientOrigin, Phase, Scheme};
+pub use connection::{ClientConnection, ClientOrigin, Scheme};
+pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
 pub use exchange::RequestId;
+pub use forward::{Tunnel, carry};
+pub use gate::{HeadFault, HeadLimits};
 pub use identity_headers::IdentityNames;
-pub use incoming::{BodyBroken, BodySource, IncomingBody};
 pub use plan::{
-    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TenantRule,
-    TokenApiSettings, UpstreamPlan, mounted,
+    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings,
+    TenantRule, TokenApiSettings, UpstreamPlan, mounted,
 };
 pub use refusal::{Refusal, UpstreamFailure};
 pub use respond::ResponseBody;
@@ -44,9 +50,11 @@ pub use route::HostRule;
 pub use worker::{Shared, WorkerGateway};
 
 use exchange::Exchange;
+use gate::Passed;
 use route::Destination;
 
-/// Answers one request. Nothing that a client, an upstream or the store does makes it fail: every "no" is a response.
+/// Answers one request. Nothing that a client, an upstream or the store does makes it fail: every "no" is a
+/// response.
 ///
 /// # Errors
 ///
@@ -54,45 +62,90 @@ use route::Destination;
 ///
 /// # Cancel safety
 ///
-/// Dropped when the client goes away: the upstream exchange is then broken off, while a change of the allowlist that has
-/// begun is finished.
+/// Dropped when the client goes away: the upstream exchange is then broken off, while a change of the
+/// allowlist that has begun is finished.
 pub async fn run(
     gateway: Rc<WorkerGateway>,
     client: Rc<ClientConnection>,
-    request: Request<IncomingBody>,
+    control: Rc<Control>,
+    limits: HeadLimits,
+    request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut exchange = Exchange::begin(&gateway, &client, &request);
-    let response = match answer(&gateway, &client, &mut exchange, request).await {
-        Ok(response) => response,
-        Err(refusal) => respond::refused(&client, &mut exchange, &refusal),
+    let (mut head, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
+    let mut exchange = Exchange::begin(&gateway, &client, &control, &head, has_body);
+    let local = exchange.local();
+    let answered = match gate::judge(&mut head, has_body, limits, local.plan.identity.ours()) {
+        Ok(passed) => {
+            exchange.judged(&head, passed);
+            answer(&local, &mut exchange, passed, Request::from_parts(head, body)).await
+        }
+        Err(refusal) => Err(refusal),
     };
-    respond::allow_reading(&client, &exchange, &response);
-    Ok(respond::finish(gateway, exchange, response))
+    let response = answered.unwrap_or_else(|refusal| respond::refused(&mut exchange, &refusal));
+    Ok(respond::finish(exchange, response))
+}
+
+/// Answers a request whose head hyper could not read: nothing of it is known but what is wrong with it.
+pub fn refuse_head(
+    gateway: &Rc<WorkerGateway>,
+    client: &Rc<ClientConnection>,
+    control: &Rc<Control>,
+    fault: HeadFault,
+    cause: String,
+) -> Response<ResponseBody> {
+    let (head, ()) = Request::new(()).into_parts();
+    let mut exchange = Exchange::begin(gateway, client, control, &head, false);
+    let mut response = respond::refused(&mut exchange, &Refusal::Head(fault));
+    exchange.refused(Refusal::Head(fault).reason(), Some(cause));
+    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    respond::finish(exchange, response)
+}
+
+/// Answers a request on a connection beyond the limit.
+pub fn overloaded<B: http_body::Body>(
+    gateway: &Rc<WorkerGateway>,
+    client: &Rc<ClientConnection>,
+    control: &Rc<Control>,
+    request: &Request<B>,
+) -> Response<ResponseBody> {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = request.method().clone();
+    head.version = request.version();
+    let mut exchange = Exchange::begin(gateway, client, control, &head, !request.body().is_end_stream());
+    let mut response = respond::refused(&mut exchange, &Refusal::Overloaded);
+    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    respond::finish(exchange, response)
+}
+
+/// What stands in for a response that is not there.
+#[must_use]
+pub fn no_response() -> Response<ResponseBody> {
+    Response::new(ResponseBody::none())
 }
 
 /// The straight line.
 async fn answer(
-    gateway: &Rc<WorkerGateway>,
-    client: &Rc<ClientConnection>,
+    local: &Rc<worker::Local>,
     exchange: &mut Exchange,
-    request: Request<IncomingBody>,
+    passed: Passed,
+    request: Request<Incoming>,
 ) -> Result<Response<respond::Source>, Refusal> {
-    let local = exchange.local();
-    let request = parse::request(client, exchange, request)?;
-    match route::find(&local.plan, &request)? {
-        Destination::PublicKeys => Ok(respond::public_keys(&local.plan)),
-        Destination::Document(at) => respond::document(&local.plan, at, &request.head.headers),
+    let plan = &local.plan;
+    match route::find(plan, request.method(), request.uri().path(), request.headers())? {
+        Destination::PublicKeys => Ok(respond::public_keys(plan)),
+        Destination::Document(at) => respond::document(plan, at, request.headers()),
         Destination::TokenApi { token_api, call, parameters } => {
             // Boxed, as it is rare and large: every connection holds room for what its requests may await.
-            Box::pin(manage::call(gateway, client, exchange, &local, token_api, call, &parameters, request)).await
+            Box::pin(manage::call(local, exchange, token_api, call, &parameters, request)).await
         }
         Destination::Route(at) => {
-            let route = local.plan.route(at)?;
+            let route = plan.route(at)?;
             exchange.routed(at);
-            let door = local.plan.door(at);
-            let caller = authenticate::caller(gateway, client, &local, exchange, route, door, &request).await?;
-            let permit = authorize::permit(&local.plan, route, door, caller, &request.head.uri)?;
-            forward::forward(&local, client, exchange, permit, request).await
+            let door = plan.door(at);
+            let caller = authenticate::caller(local, exchange, route, door, request.headers()).await?;
+            let permit = authorize::permit(plan, route, door, caller, request.uri())?;
+            forward::forward(local, exchange, permit, passed, request).await
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 
+use super::gate::HeadFault;
 use crate::api::FaceError;
+use crate::telemetry::Reason;
 use crate::tokens::authenticator::Refused;
 use crate::tokens::issuer::{IssuerUnavailable, OutsideFault};
 use crate::tokens::store::StoreError;
-use crate::upstream::{ExchangeFault, UpstreamError};
-use crate::wire::head::HeadFault;
+use crate::upstream::UpstreamError;
 use crate::wire::path::PathFault;
 
 /// Why a request is not forwarded, or came to nothing.
@@ -49,6 +50,9 @@ pub enum Refusal {
     /// A token API says no, in its own shape.
     Face(FaceError),
 
+    /// There are more connections than keyward serves.
+    Overloaded,
+
     // The store's or the upstream's.
     /// The store cannot tell.
     Store(StoreError),
@@ -88,10 +92,26 @@ impl Refusal {
             | Self::NotAccepted => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Face(error) => error.status(),
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(UpstreamFailure::TooSlow) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The status of gRPC that says it (the codes of google.rpc.Code).
+    #[must_use]
+    pub fn grpc_status(&self) -> u16 {
+        match self.status() {
+            StatusCode::UNAUTHORIZED => 16,
+            StatusCode::FORBIDDEN => 7,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => 12,
+            StatusCode::GATEWAY_TIMEOUT => 4,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => 14,
+            StatusCode::TOO_MANY_REQUESTS => 8,
+            StatusCode::INTERNAL_SERVER_ERROR => 13,
+            // What keyward refuses of a request itself.
+            _ => 3,
         }
     }
 
@@ -113,6 +133,7 @@ impl Refusal {
             }
             Self::Forbidden => "the token does not allow this".into(),
             Self::Face(error) => error.to_string(),
+            Self::Overloaded => "too many open connections".into(),
             Self::Store(_) => "the service is temporarily unavailable".into(),
             Self::Upstream(UpstreamFailure::TooSlow) => "the upstream did not respond in time".into(),
             Self::Upstream(_) => "the upstream failed".into(),
@@ -137,38 +158,33 @@ impl Refusal {
         })
     }
 
-    /// One word for logs and metrics.
+    /// Its name in the access log and in the metrics.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Head(_) | Self::Path(_) | Self::Upgrade => "malformed_request",
-            Self::BodyBroken => "broken_body",
-            Self::BodyTooSlow => "slow_body",
-            Self::NoRoute => "no_route",
-            Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::NoCredential => "no_credential",
-            Self::AmbiguousCredential => "ambiguous_credential",
-            Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => "no_record",
-            Self::BadCredential(Refused::Expired | Refused::Outside(OutsideFault::Expired)) => "expired",
+            Self::Head(_) | Self::Path(_) | Self::Upgrade => Reason::MalformedRequest,
+            Self::BodyBroken => Reason::BrokenBody,
+            Self::BodyTooSlow => Reason::SlowBody,
+            Self::NoRoute => Reason::NoRoute,
+            Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::NoCredential => Reason::NoCredential,
+            Self::AmbiguousCredential => Reason::AmbiguousCredential,
+            Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => Reason::NoRecord,
+            Self::BadCredential(Refused::Expired | Refused::Outside(OutsideFault::Expired)) => Reason::Expired,
             Self::BadCredential(Refused::Signature(_) | Refused::MadeUp | Refused::Outside(_))
-            | Self::CredentialTooLong => "bad_credential",
-            Self::KeysMissing(_) => "issuer_unavailable",
-            Self::NotAccepted => "not_accepted",
-            Self::Forbidden => "forbidden",
-            Self::Face(_) => "token_api",
-            Self::Store(_) => "store_unavailable",
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => "upstream_connect",
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => "upstream_connect",
-            Self::Upstream(
-                UpstreamFailure::Ambiguous(_)
-                | UpstreamFailure::Exchange(UpstreamError::Broken {
-                    cause: ExchangeFault::Ambiguous(_) | ExchangeFault::Switch,
-                    ..
-                }),
-            ) => "upstream_ambiguous",
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Broken { .. })) => "upstream_broken",
-            Self::Upstream(UpstreamFailure::TooSlow) => "upstream_slow",
-            Self::Internal(_) => "internal",
+            | Self::CredentialTooLong => Reason::BadCredential,
+            Self::KeysMissing(_) => Reason::IssuerUnavailable,
+            Self::NotAccepted => Reason::NotAccepted,
+            Self::Forbidden => Reason::Forbidden,
+            Self::Face(_) => Reason::TokenApi,
+            Self::Overloaded => Reason::Overloaded,
+            Self::Store(_) => Reason::StoreUnavailable,
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => Reason::UpstreamConnect,
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => Reason::UpstreamConnect,
+            Self::Upstream(UpstreamFailure::Ambiguous(_)) => Reason::UpstreamAmbiguous,
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Broken { .. })) => Reason::UpstreamBroken,
+            Self::Upstream(UpstreamFailure::TooSlow) => Reason::UpstreamSlow,
+            Self::Internal(_) => Reason::Internal,
         }
     }
 
@@ -183,6 +199,12 @@ impl Refusal {
             Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => Some((*what).to_owned()),
             _ => None,
         }
+    }
+}
+
+impl From<HeadFault> for Refusal {
+    fn from(fault: HeadFault) -> Self {
+        Self::Head(fault)
     }
 }
 

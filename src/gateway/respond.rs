@@ -9,48 +9,51 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 
-use super::client::{ClientConnection, Phase};
+use super::control::{Ending, Phase, Upload};
 use super::exchange::Exchange;
+use super::forward::{Tunnel, carry};
 use super::plan::Plan;
 use super::refusal::Refusal;
-use super::worker::WorkerGateway;
 use crate::api::Answer;
-use crate::upstream::{ExchangeFault, ReplyBody};
-use crate::wire::lines::{self, FieldLines};
+use crate::upstream::{ReplyBody, UpstreamTunnel};
 use crate::wire::problem;
 
 /// Where the bytes of a response come from.
 pub(super) enum Source {
     Empty,
     Bytes(Bytes),
-    /// An upstream, whose fields are passed on as lines: those of the response are ours.
-    Upstream {
-        lines: FieldLines,
-        content_length: Option<u64>,
-        body: ReplyBody,
-        patience: Duration,
-        client: Rc<ClientConnection>,
-    },
+    /// An upstream. `silence`: how long it may send nothing, and the client take nothing; `None`: for ever.
+    Upstream { body: ReplyBody, silence: Option<Duration> },
+    /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection itself.
+    /// `closing`: the time that one side has to close after the other.
+    Tunnel { upstream: UpstreamTunnel, stream: Option<OnUpgrade>, closing: Duration },
 }
 
-/// The body of a response, and what is to be done when it ends.
+/// The body of a response, and the exchange that ends with it.
 pub struct ResponseBody {
     source: Source,
-    end: Option<Box<End>>,
+    /// None, if it goes on in a tunnel.
+    exchange: Option<Box<Exchange>>,
 }
 
-/// Counts and logs when it is dropped: with the body, whether it was sent to its end or the client went away.
-struct End {
-    gateway: Rc<WorkerGateway>,
-    exchange: Exchange,
-    bytes: u64,
-    is_complete: bool,
+impl ResponseBody {
+    /// No body, of no exchange.
+    pub(super) fn none() -> Self {
+        Self { source: Source::Empty, exchange: None }
+    }
 }
 
-impl Drop for End {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.exchange.end(&self.gateway, self.bytes, self.is_complete);
+        let Some(exchange) = self.exchange.take() else { return };
+        let control = Rc::clone(exchange.control());
+        control.response_ended();
+        if control.client_has_finished() && !control.is_stream() && exchange.is_complete() {
+            control.await_confirmation(exchange);
+        }
     }
 }
 
@@ -58,42 +61,54 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Puts the last touches to a response, whoever made it.
-pub(super) fn finish(
-    gateway: Rc<WorkerGateway>,
-    mut exchange: Exchange,
-    mut response: Response<Source>,
-) -> Response<ResponseBody> {
+pub(super) fn finish(mut exchange: Exchange, mut response: Response<Source>) -> Response<ResponseBody> {
     exchange.answered(response.status());
-    if let Source::Upstream { lines, .. } = response.body_mut() {
-        if lines.has_request_id() {
-            lines.retain(|name| !name.eq_ignore_ascii_case(lines::X_REQUEST_ID));
+    response.headers_mut().insert(X_REQUEST_ID, exchange.id.value());
+    let control = Rc::clone(exchange.control());
+    let (head, source) = response.into_parts();
+    let (source, exchange) = match source {
+        Source::Tunnel { upstream, stream, closing } => {
+            control.enter(Phase::Streaming, closing);
+            control.deadline.lift();
+            control.set_endless();
+            begin_tunnel(Tunnel { upstream, exchange: Box::new(exchange), closing }, stream);
+            (Source::Empty, None)
         }
-        lines.push(lines::X_REQUEST_ID, exchange.id.as_bytes());
-    } else {
-        response.headers_mut().insert(X_REQUEST_ID, exchange.id.value());
-    }
-    response.map(|source| {
-        let is_complete = match &source {
-            Source::Empty | Source::Bytes(_) => true,
-            Source::Upstream { body, .. } => body.is_end_stream(),
-        };
-        let bytes = if let Source::Bytes(bytes) = &source { bytes.len() as u64 } else { 0 };
-        ResponseBody { source, end: Some(Box::new(End { gateway, exchange, bytes, is_complete })) }
-    })
+        source => {
+            if !matches!(source, Source::Upstream { .. }) {
+                // A client that does not read an answer of ours must not hold its connection for ever.
+                control.enter(Phase::Streaming, exchange.local().plan.timeouts.body);
+            }
+            exchange.set_complete(source.is_end_stream());
+            (source, Some(Box::new(exchange)))
+        }
+    };
+    Response::from_parts(head, ResponseBody { source, exchange })
 }
 
-/// Gives the client its time to read an answer of ours: one that does not must not hold its connection for ever. A response
-/// of an upstream and a switch of protocols have their own.
-pub(super) fn allow_reading(client: &ClientConnection, exchange: &Exchange, response: &Response<Source>) {
-    if matches!(response.body(), Source::Upstream { .. }) || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+/// On HTTP/1 the driver of the connection carries the tunnel; on HTTP/2 the stream gets a task of its own.
+fn begin_tunnel(tunnel: Tunnel, stream: Option<OnUpgrade>) {
+    let control = Rc::clone(tunnel.exchange.control());
+    let Some(stream) = stream else {
+        control.set_tunnel(tunnel);
         return;
-    }
-    client.enter(Phase::Streaming);
-    client.allow(exchange.local().plan.timeouts.body);
+    };
+    tunnel.exchange.gateway().register(&control);
+    tokio::task::spawn_local(async move {
+        match stream.await {
+            Ok(upgraded) => carry(tunnel, TokioIo::new(upgraded), Bytes::new()).await,
+            // The client has left; the record ends with the tunnel.
+            Err(_) => drop(tunnel),
+        }
+    });
 }
 
 /// A refusal of the gateway, as problem details.
-pub(super) fn refused(client: &ClientConnection, exchange: &mut Exchange, refusal: &Refusal) -> Response<Source> {
+pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<Source> {
+    if exchange.is_grpc() {
+        exchange.refused(refusal.reason(), refusal.cause());
+        return grpc_refused(refusal);
+    }
     let status = refusal.status();
     let body = problem::body(status, &refusal.detail(), exchange.id.as_str());
     let mut response = local(status, problem::MEDIA_TYPE, body);
@@ -102,19 +117,30 @@ pub(super) fn refused(client: &ClientConnection, exchange: &mut Exchange, refusa
     {
         response.headers_mut().insert(header::ALLOW, allow);
     }
-    note(client, exchange, refusal, &mut response);
+    note(exchange, refusal, &mut response);
+    response
+}
+
+/// A refusal of a gRPC call: a response of trailers only, which has its status in the head.
+fn grpc_refused(refusal: &Refusal) -> Response<Source> {
+    const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+    let mut response = Response::new(Source::Empty);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(GRPC_STATUS, HeaderValue::from(refusal.grpc_status()));
+    // All details are printable ASCII without `%`, so none needs encoding.
+    if let Ok(detail) = HeaderValue::try_from(refusal.detail()) {
+        headers.insert(GRPC_MESSAGE, detail);
+    }
     response
 }
 
 /// A refusal of a token API, in its own shape.
-pub(super) fn face_refused(
-    client: &ClientConnection,
-    exchange: &mut Exchange,
-    refusal: &Refusal,
-    answer: Answer,
-) -> Response<Source> {
+pub(super) fn face_refused(exchange: &mut Exchange, refusal: &Refusal, answer: Answer) -> Response<Source> {
     let mut response = face_answer(answer);
-    note(client, exchange, refusal, &mut response);
+    note(exchange, refusal, &mut response);
     response
 }
 
@@ -188,7 +214,7 @@ fn local(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -
 }
 
 /// What every refusal has, whatever its shape.
-fn note(client: &ClientConnection, exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Source>) {
+fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Source>) {
     // A token API may have another status for it.
     let status = response.status();
     let headers = response.headers_mut();
@@ -199,64 +225,58 @@ fn note(client: &ClientConnection, exchange: &mut Exchange, refusal: &Refusal, r
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     // What the client still sends is not read, so it must not be taken for the next request (cf. CVE-2025-4366).
-    if client.body_is_unread.get() || matches!(refusal, Refusal::Head(_)) {
+    let is_unread = !exchange.control().request_is_over();
+    if (is_unread || matches!(refusal, Refusal::Head(_))) && !exchange.control().is_stream() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     exchange.refused(refusal.reason(), refusal.cause());
 }
 
-impl ResponseBody {
-    /// The fields of the response that an upstream sent, beside those that the response itself has: none of them frames the body or
-    /// is about the connection, but that a switch of protocols is said.
-    #[must_use]
-    pub fn lines(&self) -> Option<&FieldLines> {
-        match &self.source {
-            Source::Upstream { lines, .. } => Some(lines),
-            Source::Empty | Source::Bytes(_) => None,
-        }
-    }
-
-    /// How long the body would be if there were one: in answer to HEAD and with 304.
-    #[must_use]
-    pub fn content_length(&self) -> Option<u64> {
-        match &self.source {
-            Source::Empty => None,
-            Source::Bytes(bytes) => Some(bytes.len() as u64),
-            Source::Upstream { content_length, .. } => *content_length,
-        }
-    }
-}
-
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = ExchangeFault;
+    type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeFault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let (body, patience, client) = match &mut this.source {
-            Source::Empty => return Poll::Ready(None),
+        let (body, silence) = match &mut this.source {
+            Source::Empty | Source::Tunnel { .. } => return Poll::Ready(None),
             Source::Bytes(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Source::Bytes(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Upstream { body, patience, client, .. } => (body, patience, client),
+            Source::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.sent(bytes.len() as u64);
+                    exchange.set_complete(true);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Source::Upstream { body, silence } => (body, *silence),
         };
-        let polled = Pin::new(body).poll_frame(cx);
-        let end = this.end.as_deref_mut();
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let Some(exchange) = &mut this.exchange else { return polled };
+        exchange.control().set_awaits_upstream(polled.is_pending());
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                client.allow(*patience);
-                if let Some(end) = end {
-                    end.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                    end.is_complete = this.source.is_end_stream();
+                if let Some(silence) = silence {
+                    exchange.control().deadline.set(silence);
                 }
+                exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                exchange.set_complete(body.is_end_stream() || frame.is_trailers());
                 Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
             }
             Poll::Ready(None) => {
-                if let Some(end) = end {
-                    end.is_complete = true;
-                }
+                exchange.set_complete(true);
                 Poll::Ready(None)
             }
-            other => other,
+            Poll::Ready(Some(Err(fault))) => {
+                let is_uploads = exchange.control().upload() == Upload::Broken;
+                let ending = if is_uploads { Ending::UploadBroke } else { Ending::UpstreamBroke };
+                exchange.control().note_ending(ending);
+                Poll::Ready(Some(Err(fault)))
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -266,7 +286,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
+            Source::Empty | Source::Tunnel { .. } => SizeHint::with_exact(0),
             Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Upstream { body, .. } => body.size_hint(),
         }
@@ -276,7 +296,7 @@ impl Body for ResponseBody {
 impl Source {
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Tunnel { .. } => true,
             Self::Bytes(bytes) => bytes.is_empty(),
             Self::Upstream { body, .. } => body.is_end_stream(),
         }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use http::Method;
+use http::header::{self, HeaderMap, HeaderValue};
 
-use super::parse::Normal;
 use super::paths::{PathTable, parameters};
 use super::plan::Plan;
 use super::refusal::Refusal;
-use crate::wire::authority::trim_dot;
+use crate::wire::authority::{host_of, trim_dot};
 use crate::wire::path::decode_segment;
 
 /// Where a request goes.
@@ -125,9 +125,13 @@ impl RouteTable {
     }
 }
 
-pub(super) fn find(plan: &Plan, request: &Normal) -> Result<Destination, Refusal> {
+pub(super) fn find(
+    plan: &Plan,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Destination, Refusal> {
     let table = plan.table();
-    let path = request.path();
     match table.own.find(path) {
         Some(Some(Own::TokenApi { token_api, call, pattern })) => {
             let parameters = parameters(pattern, path)
@@ -137,7 +141,7 @@ pub(super) fn find(plan: &Plan, request: &Normal) -> Result<Destination, Refusal
             return Ok(Destination::TokenApi { token_api: *token_api, call, parameters });
         }
         Some(Some(own @ (Own::PublicKeys | Own::Document(_)))) => {
-            return match (&request.head.method, own) {
+            return match (method, own) {
                 (&Method::GET | &Method::HEAD, Own::Document(document)) => Ok(Destination::Document(*document)),
                 (&Method::GET | &Method::HEAD, _) => Ok(Destination::PublicKeys),
                 _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".into() }),
@@ -145,8 +149,7 @@ pub(super) fn find(plan: &Plan, request: &Normal) -> Result<Destination, Refusal
         }
         Some(None) | None => {}
     }
-    let entries = table.entries(|| request.host().to_owned(), path).ok_or(Refusal::NoRoute)?;
-    let method = &request.head.method;
+    let entries = table.entries(|| host(headers), path).ok_or(Refusal::NoRoute)?;
     match entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method)) {
         Some(entry) => Ok(Destination::Route(entry.route)),
         // No fall-back to a less specific path: what is narrowed to some methods is not to be opened by a wider rule.
@@ -157,6 +160,12 @@ pub(super) fn find(plan: &Plan, request: &Normal) -> Result<Destination, Refusal
             Err(Refusal::MethodNotAllowed { allow: names.join(", ") })
         }
     }
+}
+
+/// The host without its port, or nothing (HTTP/1.0 may leave it out).
+fn host(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    host_of(host).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a worker keeps for itself, so that no request waits for another worker: its pools, its copies of the cache, its counters
 //! and its share of the access log.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use super::authenticate::Remembered;
-use super::client::ClientConnection;
+use super::control::{Control, Ending, Holder};
 use super::exchange::RequestIds;
 use super::plan::Plan;
 use crate::domain::{Timestamp, TokenDigest};
@@ -84,7 +84,8 @@ pub struct WorkerGateway {
     pub(super) remembered: RefCell<Remembered>,
     local: RefCell<Rc<Local>>,
     uses: RefCell<Vec<(TokenDigest, Timestamp)>>,
-    clients: RefCell<Vec<Weak<ClientConnection>>>,
+    controls: RefCell<Vec<Weak<Control>>>,
+    is_stopping: Cell<bool>,
     log: RefCell<LogBuffer>,
 }
 
@@ -120,7 +121,8 @@ impl WorkerGateway {
             remembered: RefCell::new(Remembered::new()),
             local: RefCell::new(Rc::new(local)),
             uses: RefCell::default(),
-            clients: RefCell::default(),
+            controls: RefCell::default(),
+            is_stopping: Cell::new(false),
             log: RefCell::default(),
         }
     }
@@ -157,52 +159,78 @@ impl WorkerGateway {
         self.flush_log();
     }
 
-    /// Looks after a connection for as long as it lives: see [`end_revoked`](Self::end_revoked).
-    pub fn look_after(&self, client: &Rc<ClientConnection>) {
-        self.clients.borrow_mut().push(Rc::downgrade(client));
+    /// Registers the control of a connection or stream for as long as it lives: see
+    /// [`end_revoked`](Self::end_revoked).
+    pub fn register(&self, control: &Rc<Control>) {
+        self.controls.borrow_mut().push(Rc::downgrade(control));
     }
 
-    /// Closes every WebSocket, event stream and long response whose token has been revoked or has expired, or was made with a key
-    /// that has been taken away (DESIGN.md, section 5: within a second, so this is to be called every half). A broken fence
-    /// only says that it may have been: keys, cache and store say whether it was. While the store cannot tell, nothing is closed
-    /// that did not expire, until the lease's terms say that it has been too long.
+    /// Ends every tunnel and event stream: keyward stops, and they would not end by themselves.
+    pub fn end_endless(&self) {
+        for control in self.controls.borrow().iter().filter_map(Weak::upgrade) {
+            if control.is_endless() {
+                control.cut(Ending::Stopping);
+            }
+        }
+    }
+
+    /// From now on, exchanges that end unanswered do so because keyward stops.
+    pub fn begin_stopping(&self) {
+        self.is_stopping.set(true);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.get()
+    }
+
+    /// Ends every WebSocket, event stream and long response whose token has been revoked or has expired, or
+    /// was made with a key that has been taken away (DESIGN.md, section 5: within a second, so this is to be
+    /// called every half). A broken fence only says that it may have been: keys, cache and store say whether
+    /// it was. While the store cannot tell, nothing is ended that did not expire, until the lease's terms say
+    /// that it has been too long.
     pub fn end_revoked(self: &Rc<Self>) {
         let now = clock::read();
         let cache = self.shared.authenticator.cache();
         let mut doubtful = Vec::new();
-        self.clients.borrow_mut().retain(|client| {
-            let Some(client) = client.upgrade() else { return false };
-            if let Some((admitted, fence)) = client.open_for() {
-                if admitted.caller.token.is_expired(now.wall) {
-                    client.cut();
-                } else if let Some(outside) = &admitted.caller.outside {
+        self.controls.borrow_mut().retain(|control| {
+            let Some(control) = control.upgrade() else { return false };
+            if control.client_has_finished() {
+                // Its reset wakes no reader: the driver looks for it when it is polled.
+                control.deadline.wake();
+            }
+            if let Some(holder) = control.open_for() {
+                let caller = &holder.admitted.caller;
+                if caller.token.is_expired(now.wall) {
+                    control.cut(Ending::TokenEnded);
+                } else if let Some(outside) = &caller.outside {
                     // It has no record that could be gone. While its issuer's keys are too old to say, it goes on.
                     if matches!(outside.stands(now), Ok(false)) {
-                        client.cut();
+                        control.cut(Ending::TokenEnded);
                     }
                 } else if !cache.lease().tolerates_open(now.uptime) {
-                    client.cut();
-                } else if !cache.stands(&admitted.caller.digest, fence) {
-                    doubtful.push((client, admitted));
+                    control.cut(Ending::TokenEnded);
+                } else if !cache.stands(&caller.digest, holder.fence) {
+                    doubtful.push((control, holder));
                 }
             }
             true
         });
-        for (client, admitted) in doubtful {
+        for (control, holder) in doubtful {
             let gateway = Rc::clone(self);
             tokio::task::spawn_local(async move {
                 let (authenticator, local) = (&gateway.shared.authenticator, gateway.local());
-                let token = client.credential();
-                let form = local.plan.opaque.form_of(&token);
+                let caller = &holder.admitted.caller;
+                let token = holder.credential.token();
+                let form = local.plan.opaque.form_of(token);
                 // Before the question, as for every answer that is kept.
-                let fence = authenticator.cache().fence(&admitted.caller.digest);
-                match authenticator.is_still_good(&admitted.caller, form, &token, now).await {
-                    Ok(true) if client.open_for().is_some_and(|(open_for, _)| Rc::ptr_eq(&open_for, &admitted)) => {
-                        client.hold(&admitted, fence);
-                    }
-                    Ok(false) if client.open_for().is_some_and(|(open_for, _)| Rc::ptr_eq(&open_for, &admitted)) => {
-                        client.cut();
-                    }
+                let fence = authenticator.cache().fence(&caller.digest);
+                let verdict = authenticator.is_still_good(caller, form, token, now).await;
+                let is_open = |control: &Control| {
+                    control.open_for().is_some_and(|open| Rc::ptr_eq(&open.admitted, &holder.admitted))
+                };
+                match verdict {
+                    Ok(true) if is_open(&control) => control.hold(Holder { fence, ..holder.clone() }),
+                    Ok(false) if is_open(&control) => control.cut(Ending::TokenEnded),
                     // It has ended by itself, or the store cannot tell: then the next look asks again.
                     Ok(_) | Err(_) => {}
                 }

@@ -63,6 +63,8 @@ pub(super) struct Arrival {
     pub(super) stream: std::net::TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<ListenerFacts>,
+    /// It is beyond the limit, and is told so.
+    pub(super) is_surplus: bool,
 }
 
 /// One listening socket, being accepted from.
@@ -182,7 +184,7 @@ async fn accept_all(
         }
         let least = workers.iter().min_by_key(|worker| worker.connections());
         if let (Some(worker), Ok(stream)) = (least, stream.into_std()) {
-            worker.hand_over(Arrival { stream, peer, listener: facts.load_full() });
+            worker.hand_over(Arrival { stream, peer, listener: facts.load_full(), is_surplus: false });
         }
     }
 }

@@ -1,30 +1,28 @@
 //! Sockets: accepting, TLS, and the life of a client's connection around the gateway.
 //!
-//! One worker per core, each with a current-thread runtime on its own thread. A connection is accepted by the control
-//! thread, handed to the worker with the fewest, and stays there to its end: nothing of a request ever crosses threads.
+//! One worker per core, each with a current-thread runtime on its own thread. A connection is accepted by the
+//! control thread, handed to the worker with the fewest, and stays there to its end: nothing of a request
+//! ever crosses threads.
 //!
 //! ```text
-//! accept → worker → connection ─→ socket (heads, bodies) → request → the gateway
-//!                        ↑ └────→ tunnel                                 │
-//!                        └─────── wire::sending ← response ←─────────────┘
+//! accept → worker → connection ─→ http1 ─┐
+//!                        │               ├─→ hyper ─→ the gateway
+//!                        ├──────→ http2 ─┘     ↑
+//!                        └──────→ socket ──────┘
 //! ```
 //!
-//! HTTP/1.1 is spoken here and not by hyper's server, as it is towards upstreams, and for the same reason: a request that was
-//! judged would be read a second time, and its response handed over by a state machine that is made for any service. Both sides
-//! share what is easily got wrong: [`wire::head`](crate::wire::head) judges a head in the pass that reads it,
-//! [`wire::body`](crate::wire::body) and [`wire::sending`](crate::wire::sending) take bodies out of their framing and put them
-//! into it.
+//! hyper speaks HTTP. `socket` is what it reads from and writes to, and tells what it does not; `http1` and
+//! `http2` drive it: deadlines, drain, and the end.
 
 mod accept;
 mod connection;
-mod date;
+mod http1;
+mod http2;
+mod lines;
 mod proxy_protocol;
-mod request;
-mod response;
 mod socket;
 mod stream;
 mod tls;
-mod tunnel;
 mod worker;
 
 pub use accept::{Acceptor, ListenerSettings, ProxyProtocol};

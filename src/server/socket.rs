@@ -1,29 +1,29 @@
-//! A client's socket: what comes from it is judged before anybody else sees it, and given out one message at a time.
+//! A client's socket as hyper sees it. It changes no byte; it tells what hyper does not, and keeps to itself
+//! what is not hyper's:
 //!
-//! * A head is read once, and a refused one is told apart from all others: so every refusal is worded, logged and counted in one
-//!   place, in its turn behind the answers before it.
-//! * A body is given out when it is asked for, and never a byte beyond it. What a client sends ahead waits here. After an upgrade
-//!   it belongs to the tunnel, after a refusal to nobody.
-//! * While an exchange is under way, the socket notices that the client has gone.
-//!
-//! In the common case one read brings one whole head and nothing else, into room that all connections of a worker share: a
-//! connection that waits holds none.
+//! * *When a head begins*, so that a head and the wait for one have times of their own: hyper has one timer
+//!   for both.
+//! * *What a parsed head does not show any more*: see [`LineGuard`].
+//! * *That an answer is hyper's own*: hyper answers what it cannot parse with an empty response. That one is
+//!   swallowed, and keyward's goes out in its place, with an id and a line in the log.
+//! * *That the client has gone* while its request is being worked on. hyper is told to allow half-closed
+//!   connections, and so does not look: its way of looking is a read for which it makes room each time.
+//! * *What the client sends ahead* of its turn waits here, so that each head is looked at from its start, and
+//!   what follows an upgrade is the tunnel's.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::lines::LineGuard;
 use super::stream::ClientStream;
-use crate::gateway::{BodyBroken, BodySource, ClientConnection, Phase};
-use crate::wire::body::{Decoder, Framing};
-use crate::wire::head::{FieldLine, Head, HeadFault, HeadLimits, examine};
-use crate::wire::receiving::Received;
+use crate::gateway::{Control, Ending, HeadFault, HeadLimits, Phase};
 
 /// How long a client may take within a head, and between two pieces of a response that it reads.
 #[derive(Clone, Copy, Debug)]
@@ -32,374 +32,331 @@ pub(super) struct Patience {
     pub(super) body: Duration,
 }
 
-/// One client's socket.
-pub(super) struct Socket {
+/// One client's socket, shared by hyper and by what drives the connection.
+#[derive(Clone)]
+pub(super) struct Socket(Rc<RefCell<Inner>>);
+
+struct Inner {
     stream: ClientStream,
-    client: Rc<ClientConnection>,
-    limits: HeadLimits,
+    control: Rc<Control>,
+    mode: Mode,
     patience: Patience,
-    /// Received, and of no message yet.
-    held: Vec<u8>,
-    /// How much of it, from its start, has been looked at in vain.
-    looked_at: usize,
-    /// The body that is under way.
-    body: Option<Upload>,
+    lines: LineGuard,
+    /// The head that has begun has come to its end.
+    head_is_over: bool,
+    /// Received and not given out yet.
+    held: BytesMut,
     /// The client has sent its last byte.
-    is_over: bool,
-    /// Interim responses that are being written.
-    interim: Vec<u8>,
+    has_ended: bool,
+    /// hyper has a response of keyward's, and may not have written all of it.
+    owes_response: bool,
+    /// What is wrong with the head that has begun.
+    fault: Option<HeadFault>,
+    /// The status of an answer of hyper's own, which was swallowed.
+    swallowed: Option<u16>,
 }
 
-/// A request's body, not all of which has been given out.
-struct Upload {
-    decoder: Decoder,
-    received: Received,
-    /// The client waits to be told to send it.
-    awaits_word: bool,
-    /// Somebody may still ask for the rest.
-    is_wanted: bool,
-    /// Who has asked, and waits.
-    reader: Option<Waker>,
-    is_broken: bool,
-}
-
-/// The room that heads are read into: one for all connections of a worker.
-pub(super) struct HeadRoom {
-    bytes: Box<[u8]>,
-    /// The fields of the head that was read last.
-    pub(super) lines: Vec<FieldLine>,
-}
-
-/// What comes next from a client.
-pub(super) enum Next {
-    /// A head that passed, in bytes of its own; its fields are in the room's lines. Its body, if it has one, is there to be asked
-    /// for.
-    Head(Head, Bytes),
-    /// A head that did not: nothing behind it will be read.
-    Refused(HeadFault),
-    /// Nothing: the client is done.
-    End,
-    /// Nothing: it broke off.
-    Broken,
-}
-
-/// What is left of a body that nobody has read to its end.
+/// What the bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// Nothing.
-    None,
-    /// Somebody reads it still.
-    Wanted,
-    /// Nobody will read it: what comes is not another request.
-    Unread,
+pub(super) enum Mode {
+    /// HTTP/1, with all that the module tells of.
+    Http1,
+    /// Bytes that are not looked at: HTTP/2, a tunnel, a farewell.
+    Raw,
 }
-
-/// What is read at once of heads, and of what is sent ahead.
-const ROOM: usize = 16 * 1024;
-
-/// How long an exchange goes on after its client has gone: long enough for an answer to a client that only closed its sending
-/// side, and short enough that nobody works long for nothing.
-const LEAVING: Duration = Duration::from_millis(700);
 
 /// How much a client may send ahead before its next request is read.
 const MOST_AHEAD: usize = 16 * 1024;
 
-/// How much of a body is read for nobody, so that the connection can be kept.
-const MOST_SKIPPED: usize = 64 * 1024;
+const LOOK_FOR_RESET_EVERY: Duration = Duration::from_millis(10);
 
-/// More than a request line has beside its target.
-const BESIDE_THE_TARGET: usize = 64;
-
-impl Default for HeadRoom {
-    fn default() -> Self {
-        Self { bytes: vec![0; ROOM].into(), lines: Vec::new() }
-    }
-}
+/// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Socket {
     pub(super) fn new(
         stream: ClientStream,
-        client: Rc<ClientConnection>,
+        control: Rc<Control>,
         limits: HeadLimits,
         patience: Patience,
     ) -> Self {
-        Self {
+        Self(Rc::new(RefCell::new(Inner {
             stream,
-            client,
-            limits,
+            control,
+            mode: Mode::Http1,
             patience,
-            held: Vec::new(),
-            looked_at: 0,
-            body: None,
-            is_over: false,
-            interim: Vec::new(),
+            lines: LineGuard::new(limits),
+            head_is_over: false,
+            held: BytesMut::new(),
+            has_ended: false,
+            owes_response: false,
+            fault: None,
+            swallowed: None,
+        })))
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode) {
+        self.0.borrow_mut().mode = mode;
+    }
+
+    /// Puts bytes before those that come: what was read too far, or what is to be read first.
+    pub(super) fn put_back(&self, bytes: &[u8]) {
+        let mut inner = self.0.borrow_mut();
+        let mut held = BytesMut::from(bytes);
+        held.extend_from_slice(&inner.held);
+        inner.held = held;
+    }
+
+    /// All that has come and was not given out.
+    pub(super) fn take_held(&self) -> Bytes {
+        std::mem::take(&mut self.0.borrow_mut().held).freeze()
+    }
+
+    pub(super) fn has_held(&self) -> bool {
+        !self.0.borrow().held.is_empty()
+    }
+
+    /// Whether the client speaks HTTP/2, as was agreed on or as its first bytes say (RFC 9113, section 3.3).
+    /// Nothing, if it sent nothing at all.
+    pub(super) fn poll_speaks_http2(&self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Option<bool>> {
+        let mut inner = self.0.borrow_mut();
+        if inner.stream.has_agreed_on_http2() {
+            return Poll::Ready(Some(true));
         }
-    }
-
-    pub(super) fn stream(&mut self) -> &mut ClientStream {
-        &mut self.stream
-    }
-
-    /// The bare stream, and what the client sent ahead: for a tunnel.
-    pub(super) fn tunnel(&mut self) -> (&mut ClientStream, Vec<u8>) {
-        let early = std::mem::take(&mut self.held);
-        (&mut self.stream, early)
-    }
-
-    /// Whether the client has sent its last byte.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    /// Reads the next head. The body before it must have been read to its end.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, room: &mut HeadRoom) -> Poll<Next> {
         loop {
-            if self.has_news() {
-                let held = std::mem::take(&mut self.held);
-                if let Some(next) = self.look(&held, &mut room.lines) {
-                    return Poll::Ready(next);
-                }
-                self.looked_at = held.len();
-                self.held = held;
+            if inner.held.len() >= PREFACE.len() || !PREFACE.starts_with(&inner.held) {
+                return Poll::Ready(Some(inner.held.starts_with(PREFACE)));
             }
-            if self.is_over {
-                return Poll::Ready(if self.held.is_empty() { Next::End } else { Next::Broken });
-            }
-            let mut buf = ReadBuf::new(&mut room.bytes);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Next::Broken),
-                Poll::Pending if self.client.phase.get() == Phase::Head && self.client.deadline.is_over() => {
-                    return Poll::Ready(self.refuse(HeadFault::TooSlow));
-                }
+            let mut buf = ReadBuf::new(scratch);
+            match Pin::new(&mut inner.stream).poll_read(cx, &mut buf) {
                 Poll::Pending => return Poll::Pending,
-            }
-            let new = buf.filled();
-            self.is_over = new.is_empty();
-            if self.held.is_empty() && !new.is_empty() {
-                if let Some(next) = self.look(new, &mut room.lines) {
-                    return Poll::Ready(next);
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                    inner.has_ended = true;
+                    return Poll::Ready(if inner.held.is_empty() { None } else { Some(false) });
                 }
-                self.looked_at = new.len();
-            }
-            self.held.extend_from_slice(new);
-        }
-    }
-
-    /// Whether what is held has to be looked at again. No head ends without a line feed, so a long line that comes in bits is
-    /// looked at only when it has doubled or passed a limit, for what is wrong with it already.
-    fn has_news(&self) -> bool {
-        let HeadLimits { bytes, target, .. } = self.limits;
-        let new = self.held.get(self.looked_at..).unwrap_or_default();
-        let has_passed = |limit: usize| self.looked_at <= limit && limit < self.held.len();
-        new.len() >= self.looked_at.max(1)
-            || memchr::memchr(b'\n', new).is_some()
-            || has_passed(bytes)
-            || has_passed(target.saturating_add(BESIDE_THE_TARGET))
-    }
-
-    /// Looks whether `input` begins with a whole head. If so, what is behind it is kept; if not, nothing is.
-    fn look(&mut self, input: &[u8], lines: &mut Vec<FieldLine>) -> Option<Next> {
-        match examine(input, self.limits, lines) {
-            Ok(Some(head)) => {
-                self.looked_at = 0;
-                self.client.phase.set(Phase::Exchange);
-                self.client.deadline.lift();
-                let (bytes, behind) = input.split_at_checked(head.length).unwrap_or((input, &[]));
-                if head.framing == Framing::Length(0) {
-                    self.held.extend_from_slice(behind);
-                } else {
-                    self.body = Some(Upload {
-                        decoder: Decoder::new(head.framing, Bytes::copy_from_slice(behind)),
-                        received: Received::default(),
-                        awaits_word: head.expects_continue && behind.is_empty(),
-                        is_wanted: true,
-                        reader: None,
-                        is_broken: false,
-                    });
-                }
-                Some(Next::Head(head, Bytes::copy_from_slice(bytes)))
-            }
-            Ok(None) => {
-                if self.client.phase.get() != Phase::Head {
-                    self.client.phase.set(Phase::Head);
-                    self.client.deadline.set(self.patience.head);
-                }
-                None
-            }
-            Err(fault) => Some(self.refuse(fault)),
-        }
-    }
-
-    fn refuse(&mut self, fault: HeadFault) -> Next {
-        self.client.phase.set(Phase::Exchange);
-        self.client.deadline.lift();
-        self.held = Vec::new();
-        self.looked_at = 0;
-        Next::Refused(fault)
-    }
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyBroken>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        loop {
-            if body.is_broken {
-                self.client.body_is_broken.set(true);
-                return Poll::Ready(Some(Err(BodyBroken)));
-            }
-            match body.decoder.take() {
-                Ok(Some(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.settle();
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                }
-                Ok(None) if body.decoder.is_over() => {
-                    self.settle();
-                    return Poll::Ready(None);
-                }
-                Ok(None) if self.is_over => body.is_broken = true,
-                Ok(None) => {
-                    if std::mem::take(&mut body.awaits_word) {
-                        self.client.interim.go_on();
-                    }
-                    match body.received.poll_more(&mut self.stream, cx) {
-                        Poll::Ready(Ok(0)) => self.is_over = true,
-                        Poll::Ready(Ok(_)) => body.decoder.receive(body.received.take()),
-                        Poll::Ready(Err(_)) => body.is_broken = true,
-                        Poll::Pending => {
-                            body.reader = Some(cx.waker().clone());
-                            return Poll::Pending;
-                        }
-                    }
-                }
-                Err(_) => body.is_broken = true,
+                Poll::Ready(Ok(())) => inner.held.extend_from_slice(buf.filled()),
             }
         }
     }
 
-    /// If the body has been given out, what is behind it is of the next message. Whoever drives the connection is to know.
-    fn settle(&mut self) {
-        if let Some(body) = self.body.take_if(|body| body.decoder.is_over()) {
-            self.held.extend_from_slice(body.decoder.rest());
-            self.client.deadline.wake();
+    /// Waits for the next byte; false: none comes.
+    pub(super) fn poll_next_byte(&self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<bool> {
+        let mut inner = self.0.borrow_mut();
+        if !inner.held.is_empty() {
+            return Poll::Ready(true);
+        }
+        let mut buf = ReadBuf::new(scratch);
+        match ready!(Pin::new(&mut inner.stream).poll_read(cx, &mut buf)) {
+            Ok(()) if !buf.filled().is_empty() => {
+                inner.held.extend_from_slice(buf.filled());
+                Poll::Ready(true)
+            }
+            Ok(()) | Err(_) => {
+                inner.has_ended = true;
+                Poll::Ready(false)
+            }
         }
     }
 
-    /// What there is left of the request's body. What has come of it already is read for nobody, if nobody wants it.
-    pub(super) fn rest(&mut self, cx: &mut Context<'_>) -> Rest {
-        let mut skipped = 0;
-        while let Some(body) = &self.body {
-            if body.is_wanted {
-                return Rest::Wanted;
-            }
-            if body.is_broken || body.awaits_word || skipped > MOST_SKIPPED {
-                return Rest::Unread;
-            }
-            match self.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) => skipped += data.len(),
-                Poll::Ready(None) => {}
-                Poll::Ready(Some(Err(BodyBroken))) | Poll::Pending => return Rest::Unread,
-            }
+    /// Whether the client is still there while it waits for an answer. If it sends ahead, that is kept.
+    pub(super) fn watch(&self, cx: &mut Context<'_>, scratch: &mut [u8]) {
+        let inner = &mut *self.0.borrow_mut();
+        if !inner.waits_for_answer() {
+            return;
         }
-        Rest::None
-    }
-
-    /// Whether the client is still there, while it waits for an answer: if it sends ahead, that is kept.
-    pub(super) fn watch(&mut self, cx: &mut Context<'_>, room: &mut HeadRoom) {
-        let is_waiting = matches!(self.client.phase.get(), Phase::Exchange | Phase::Streaming) && self.body.is_none();
-        if !is_waiting {
+        if inner.has_ended {
+            // It may only have closed its sending side. If it has gone altogether, it says so when it is sent
+            // something, or by a reset.
+            if inner.stream.tcp().take_error().ok().flatten().is_some() {
+                inner.control.cut(Ending::ClientGone);
+            }
             return;
         }
         // Until nothing more has come: only a read that waits is woken when the client goes.
-        while !self.is_over && self.held.len() < MOST_AHEAD {
-            let mut buf = ReadBuf::new(&mut room.bytes);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
-                Poll::Ready(read) => {
-                    self.is_over = read.is_err() || buf.filled().is_empty();
-                    self.held.extend_from_slice(buf.filled());
-                }
+        while inner.held.len() < MOST_AHEAD {
+            let mut buf = ReadBuf::new(scratch);
+            match Pin::new(&mut inner.stream).poll_read(cx, &mut buf) {
                 Poll::Pending => return,
-            }
-        }
-        // Also in the next exchange, if the client sent its request ahead and left.
-        if self.is_over {
-            self.client.phase.set(Phase::Leaving);
-            self.client.deadline.set(LEAVING);
-        }
-    }
-
-    /// Closes the connection, whoever else may hold on to it: an upload that outlasts its response has a task of its own, and is
-    /// told that nothing more will come.
-    pub(super) fn hang_up(&mut self) {
-        self.stream = ClientStream::Closed;
-        if let Some(body) = &mut self.body {
-            body.is_broken = true;
-            if let Some(reader) = body.reader.take() {
-                reader.wake();
+                Poll::Ready(Err(_)) => {
+                    inner.has_ended = true;
+                    inner.control.cut(Ending::ClientGone);
+                    return;
+                }
+                Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                    inner.has_ended = true;
+                    inner.control.note_client_finished();
+                    return;
+                }
+                Poll::Ready(Ok(())) => inner.held.extend_from_slice(buf.filled()),
             }
         }
     }
 
-    /// Writes the interim responses that wait; ready when none does.
-    pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(more) = self.client.interim.take() {
-            self.interim.extend_from_slice(&more);
-        }
-        if self.interim.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while !self.interim.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.interim))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    /// hyper has been given a response.
+    pub(super) fn owe_response(&self) {
+        self.0.borrow_mut().owes_response = true;
+    }
+
+    /// Whether all that hyper had to write has been written.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.0.borrow().owes_response
+    }
+
+    /// What is wrong with the head that ended the connection, as far as it was seen here.
+    pub(super) fn fault(&self) -> Option<HeadFault> {
+        let inner = self.0.borrow();
+        let of_hyper = |status| match status {
+            414 => HeadFault::TargetTooLong,
+            431 => HeadFault::TooLarge,
+            505 => HeadFault::Version,
+            _ => HeadFault::Malformed,
+        };
+        inner.fault.or(inner.swallowed.map(of_hyper))
+    }
+
+    /// Whether the client has sent its last byte.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.borrow().has_ended
+    }
+
+    /// Looks whether the client resets the connection within `span`, after it was sent something.
+    pub(super) async fn is_reset_within(&self, span: Duration) -> bool {
+        let until = Instant::now() + span;
+        loop {
+            if self.0.borrow().stream.tcp().take_error().ok().flatten().is_some() {
+                return true;
             }
-            self.interim.drain(..written);
-        }
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    /// Puts what is left of the interim responses before what follows.
-    pub(super) fn take_interim(&mut self, to: &mut Vec<u8>) {
-        to.append(&mut self.interim);
-        if let Some(mut more) = self.client.interim.take() {
-            to.append(&mut more);
+            if Instant::now() >= until {
+                return false;
+            }
+            // The system wakes no reader for the reset of a connection whose end has been read already.
+            tokio::time::sleep(LOOK_FOR_RESET_EVERY).await;
         }
     }
 
-    /// The client has taken a piece of what it is sent: it reads, however slowly.
+    /// The system is to notice when the other end of a tunnel is no longer there: neither end need ever say
+    /// anything.
+    pub(super) fn probe_when_silent(&self) {
+        crate::wire::keep_alive::probe(self.0.borrow().stream.tcp());
+    }
+}
+
+impl Inner {
+    /// Whether the request has been read, and its answer has not been handed over.
+    fn waits_for_answer(&self) -> bool {
+        self.mode == Mode::Http1
+            && matches!(self.control.phase(), Phase::Exchange | Phase::Streaming)
+            && self.control.request_is_over()
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.waits_for_answer() {
+            // What comes now is of the next request: the end of this one wakes the task.
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        if self.held.is_empty() {
+            if self.has_ended {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            if buf.filled().len() == before {
+                self.has_ended = true;
+                return Poll::Ready(Ok(()));
+            }
+        } else {
+            let length = self.held.len().min(buf.remaining());
+            buf.put_slice(self.held.get(..length).unwrap_or_default());
+            self.held.advance(length);
+            if self.held.is_empty() {
+                // Its memory, too: a connection that waits holds none.
+                self.held = BytesMut::new();
+            }
+        }
+        if self.mode == Mode::Http1 {
+            self.look(buf, before)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks at a head on its way. What is behind it is held back.
+    fn look(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        if matches!(self.control.phase(), Phase::FirstByte | Phase::Idle) {
+            self.control.enter(Phase::Head, self.patience.head);
+            self.lines.begin();
+            self.head_is_over = false;
+        }
+        if self.control.phase() != Phase::Head || self.head_is_over {
+            return Ok(());
+        }
+        let new = buf.filled().get(before..).unwrap_or_default();
+        match self.lines.look(new) {
+            Ok(None) => Ok(()),
+            Ok(Some(end)) => {
+                self.head_is_over = true;
+                let behind = new.get(end..).unwrap_or_default();
+                if !behind.is_empty() {
+                    let mut held = BytesMut::from(behind);
+                    held.extend_from_slice(&self.held);
+                    self.held = held;
+                    buf.set_filled(before + end);
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                self.fault = Some(fault);
+                Err(io::ErrorKind::InvalidData.into())
+            }
+        }
+    }
+
+    /// Whether an answer is hyper's own: no request has been handed to keyward that it could answer.
+    fn swallows(&mut self, buf: &[u8]) -> bool {
+        let is_hypers = self.mode == Mode::Http1
+            && !self.owes_response
+            && matches!(self.control.phase(), Phase::FirstByte | Phase::Idle | Phase::Head);
+        if is_hypers && self.swallowed.is_none() {
+            let digits = buf.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
+            self.swallowed = Some(digits.and_then(|digits| digits.parse().ok()).unwrap_or_default());
+        }
+        is_hypers
+    }
+
+    /// The client has taken a piece of what it is sent, or takes nothing at the moment.
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(1..))) && self.client.phase.get() == Phase::Streaming {
-            self.client.deadline.set(self.patience.body);
+        if self.mode == Mode::Http1 && self.control.phase() == Phase::Streaming {
+            match written {
+                Poll::Ready(Ok(1..)) => self.control.note_read_by_client(self.patience.body),
+                Poll::Ready(_) => {}
+                Poll::Pending => self.control.note_blocked_by_client(self.patience.body),
+            }
         }
     }
 }
 
-impl BodySource for RefCell<Socket> {
-    fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyBroken>>> {
-        self.borrow_mut().poll_data(cx)
-    }
-
-    fn left(&self) -> Option<u64> {
-        self.borrow().body.as_ref().map_or(Some(0), |body| body.decoder.length())
-    }
-
-    fn let_go(&self) {
-        let mut socket = self.borrow_mut();
-        if let Some(body) = &mut socket.body {
-            body.is_wanted = false;
-            socket.client.deadline.wake();
-        }
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_read(cx, buf)
     }
 }
 
-/// The way back to the client, for a response: borrowed for the length of each write.
-pub(super) struct Writer<'a>(pub(super) &'a RefCell<Socket>);
-
-impl AsyncWrite for Writer<'_> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let mut socket = self.0.borrow_mut();
-        let written = Pin::new(&mut socket.stream).poll_write(cx, buf);
-        socket.note_written(&written);
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let inner = &mut *self.0.borrow_mut();
+        if inner.swallows(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = Pin::new(&mut inner.stream).poll_write(cx, buf);
+        inner.note_written(&written);
         written
     }
 
@@ -408,9 +365,12 @@ impl AsyncWrite for Writer<'_> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut socket = self.0.borrow_mut();
-        let written = Pin::new(&mut socket.stream).poll_write_vectored(cx, bufs);
-        socket.note_written(&written);
+        let inner = &mut *self.0.borrow_mut();
+        if inner.swallows(bufs.first().map(|buf| &**buf).unwrap_or_default()) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let written = Pin::new(&mut inner.stream).poll_write_vectored(cx, bufs);
+        inner.note_written(&written);
         written
     }
 
@@ -418,12 +378,22 @@ impl AsyncWrite for Writer<'_> {
         self.0.borrow().stream.is_write_vectored()
     }
 
+    /// hyper flushes when it has written all that it had.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.borrow_mut().stream).poll_flush(cx)
+        let inner = &mut *self.0.borrow_mut();
+        ready!(Pin::new(&mut inner.stream).poll_flush(cx))?;
+        if inner.control.phase() == Phase::Idle {
+            inner.owes_response = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// The driver closes, with the care that it takes.
+    /// An HTTP/1 connection is closed by what drives it, with the care that it takes.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
+        let inner = &mut *self.0.borrow_mut();
+        match inner.mode {
+            Mode::Http1 => Poll::Ready(Ok(())),
+            Mode::Raw => Pin::new(&mut inner.stream).poll_shutdown(cx),
+        }
     }
 }

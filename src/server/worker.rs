@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
@@ -16,16 +16,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::accept::{Arrival, ListenerFacts};
 use super::connection;
-use super::date::Date;
 use super::proxy_protocol;
-use super::socket::HeadRoom;
 use super::stream::ClientStream;
-use crate::gateway::{ClientOrigin, Scheme, Shared, WorkerGateway};
+use crate::gateway::{ClientOrigin, HeadLimits, Scheme, Shared, WorkerGateway};
 use crate::telemetry::metrics::WorkerCounters;
 use crate::upstream::SWEEP_EVERY;
 use crate::wire::deadline::{Deadlines, TICK};
-use crate::wire::head::HeadLimits;
-use crate::wire::sending::SpareBuffer;
 
 /// How long a client's connection may take for what it has to do before and between requests.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +38,8 @@ pub struct ConnectionSettings {
     pub body: Duration,
     /// The TLS handshake, and the PROXY header before it.
     pub handshake: Duration,
+    /// How many streams an HTTP/2 connection may have open at a time.
+    pub streams: u32,
 }
 
 /// What the workers are.
@@ -80,11 +78,8 @@ enum Message {
 pub(super) struct Worker {
     pub(super) gateway: Rc<WorkerGateway>,
     pub(super) deadlines: Deadlines,
-    /// Where heads are read into.
-    pub(super) room: RefCell<HeadRoom>,
-    /// Where responses are written from.
-    pub(super) spare: SpareBuffer,
-    pub(super) date: RefCell<Date>,
+    /// Where bytes are read to that come ahead of their turn: one buffer for all connections.
+    pub(super) scratch: RefCell<Box<[u8]>>,
     settings: Arc<ArcSwap<ConnectionSettings>>,
     draining: Cell<bool>,
 }
@@ -204,9 +199,7 @@ async fn work(
     let worker = Rc::new(Worker {
         gateway: Rc::new(WorkerGateway::new(shared, counters)),
         deadlines: Deadlines::default(),
-        room: RefCell::default(),
-        spare: SpareBuffer::default(),
-        date: RefCell::new(Date::new()),
+        scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
         settings,
         draining: Cell::new(false),
     });
@@ -249,6 +242,8 @@ impl Drop for Count {
     }
 }
 
+const SCRATCH_BYTES: usize = 16 * 1024;
+
 /// How often open exchanges are checked against their tokens: what is revoked ends within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -259,7 +254,6 @@ async fn tick(worker: Rc<Worker>) {
     let (mut tidied, mut looked) = (Instant::now(), Instant::now());
     loop {
         ticks.tick().await;
-        worker.date.borrow_mut().set(SystemTime::now());
         worker.deadlines.tick();
         if looked.elapsed() >= LOOK_EVERY {
             looked = Instant::now();
@@ -275,7 +269,7 @@ async fn tick(worker: Rc<Worker>) {
 /// From an accepted socket to a stream of HTTP.
 async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
     worker.gateway.counters.connections_opened.add(1);
-    let Arrival { stream, peer, listener } = arrival;
+    let Arrival { stream, peer, listener, is_surplus } = arrival;
     let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
         Ok(stream) => stream,
         Err(fault) => {
@@ -293,7 +287,7 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
         Ok((ClientStream::Plain(stream), ClientOrigin { address: peer, scheme: Scheme::Http, is_trusted_proxy }))
     };
     match prepared {
-        Ok((stream, origin)) => connection::serve(worker, stream, origin).await,
+        Ok((stream, origin)) => connection::serve(worker, stream, origin, is_surplus).await,
         Err(fault) => tracing::debug!(%peer, %fault, "a connection was refused before its first request"),
     }
 }

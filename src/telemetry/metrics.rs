@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Reason;
+
 /// A counter with one writer.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -41,40 +43,14 @@ impl StatusCounts {
     }
 }
 
-/// The reasons for which a request can be refused: the label's whole range.
-pub const REFUSAL_REASONS: [&str; 21] = [
-    "ambiguous_credential",
-    "bad_credential",
-    "broken_body",
-    "expired",
-    "forbidden",
-    "internal",
-    "issuer_unavailable",
-    "malformed_request",
-    "method_not_allowed",
-    "no_credential",
-    "no_record",
-    "no_route",
-    "not_accepted",
-    "slow_body",
-    "store_unavailable",
-    "token_api",
-    "upstream_ambiguous",
-    "upstream_broken",
-    "upstream_connect",
-    "upstream_slow",
-    "other",
-];
-
 /// Refusals by reason.
 #[derive(Debug, Default)]
-pub struct RefusalCounts([Counter; REFUSAL_REASONS.len()]);
+pub struct RefusalCounts([Counter; Reason::ALL.len()]);
 
 impl RefusalCounts {
-    /// Counts one; a reason that is not in [`REFUSAL_REASONS`] is `other`.
-    pub fn count(&self, reason: &str) {
-        let at = REFUSAL_REASONS.iter().position(|known| *known == reason).unwrap_or(REFUSAL_REASONS.len() - 1);
-        if let Some(counter) = self.0.get(at) {
+    /// Counts one.
+    pub fn count(&self, reason: Reason) {
+        if let Some(counter) = self.0.get(reason as usize) {
             counter.add(1);
         }
     }
@@ -216,8 +192,8 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
         }
     }
     family(&mut out, "keyward_refusals_total", "counter", "Requests that were refused or failed, by reason.");
-    for (at, reason) in REFUSAL_REASONS.iter().enumerate() {
-        let count = sum(&|worker| worker.refusals.0.get(at).map_or(0, Counter::value));
+    for reason in Reason::ALL {
+        let count = sum(&|worker| worker.refusals.0.get(reason as usize).map_or(0, Counter::value));
         let _ = writeln!(out, "keyward_refusals_total{{reason=\"{reason}\"}} {count}");
     }
     family(
@@ -385,4 +361,24 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) {
 /// Exact: no float is asked to tell microseconds.
 fn seconds(micros: u64) -> String {
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_and_the_status_of_a_client_that_left_are_counted() {
+        let worker = WorkerCounters::default();
+        worker.requests.count(Reason::CLIENT_GONE_STATUS);
+        for (n, reason) in (1..).zip(Reason::ALL) {
+            (0..n).for_each(|_| worker.refusals.count(reason));
+        }
+        let text = render(std::iter::once(&worker), &Gauges::default());
+        let has = |line: &str| text.lines().any(|other| other == line);
+        assert!(has("keyward_requests_total{status=\"499\"} 1"), "{text}");
+        for (n, reason) in (1..).zip(Reason::ALL) {
+            assert!(has(&format!("keyward_refusals_total{{reason=\"{reason}\"}} {n}")), "{reason}: {text}");
+        }
+    }
 }

@@ -3,3 +3,6 @@
 pub mod access_log;
 pub mod log;
 pub mod metrics;
+mod reason;
+
+pub use reason::Reason;

@@ -1,38 +1,37 @@
-//! Outgoing HTTP: connections to the servers behind keyward, one pool per worker.
-//!
-//! A request takes an idle connection from its own worker's stack, and gives it back when the response's body has ended. HTTP/1.1
-//! is spoken here and not by hyper's client: that one drives each connection in a task of its own, and hands requests, responses
-//! and every piece of their bodies over through channels, where a proxy has one request and its response in one task anyway. What
-//! is small enough to be got wrong is not done here: the head of a response is read by httparse, as hyper reads it, and chunks
-//! are followed by [`wire::chunks`](crate::wire::chunks), which both sides share, as they do the body's way in and out of its framing.
+//! Outgoing HTTP: the servers behind keyward, by hyper's client, one pool per worker.
 //!
 //! ```text
-//! pool ─→ connection ─→ request, wire::sending ─┐
-//!              ↑         head, wire::body ←──────┘ ─→ reply ─→ pool
+//! pool ─→ connect ─→ socket ─→ http1 ─┐
+//!              └───────────→ http2 ───┴─→ reply ─→ pool
 //! ```
 //!
-//! * `request` writes the request's head: nothing that frames it is taken from the client's.
-//! * `head` reads the response's head, and refuses one that two readers could frame in two ways. Neither knows a socket.
-//! * `connection` does both at once, as a server may answer early; `ongoing` is the upload that outlasts its answer, the only
-//!   thing that has a task of its own.
-//! * `reply` is the body as the client's side reads it.
+//! * `connect` makes a byte stream to an endpoint: names, addresses, TLS, Unix sockets.
+//! * `http1` is one HTTP/1.1 connection, which a request takes from its own worker's stack and gives back
+//!   when the response's body has ended; `socket` tells what hyper does not.
+//! * `http2` is a connection that many requests share.
+//! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response.
 
-mod connection;
+mod connect;
 pub mod document;
-mod head;
-mod ongoing;
+mod http1;
+mod http2;
 mod pool;
 mod reply;
-mod request;
+mod socket;
+mod upload;
 
-pub use connection::Tunnel;
+use std::cell::Cell;
+use std::error::Error;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+pub use connect::UpstreamStream;
 pub use pool::{SWEEP_EVERY, Upstream, UpstreamSettings};
 pub use reply::{Reply, ReplyBody};
-
-use http::Method;
-
-use crate::wire::body::BodyFault;
-use crate::wire::interim::Interim;
 
 /// One server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,20 +42,35 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// A request as it is to be sent, beside its body.
-#[derive(Clone, Copy)]
-pub struct Outgoing<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The target, in origin form.
-    pub target: &'a str,
-    /// The fields, in wire form: each `name: value` and its line ending, checked by who made them. What frames a body is not
-    /// among them.
-    pub fields: &'a [u8],
-    /// What it is sent for.
-    pub purpose: Purpose,
-    /// Where interim responses go; `None`: nowhere.
-    pub interim: Option<&'a Interim>,
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Which version of HTTP an upstream speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
+    Http2,
+    /// What ALPN says over TLS; HTTP/1.1 without.
+    Auto,
+}
+
+/// The most that the head of a response may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseLimits {
+    /// Bytes of the head.
+    pub bytes: usize,
+    /// Header lines.
+    pub fields: usize,
 }
 
 /// What a request is sent for.
@@ -64,9 +78,86 @@ pub struct Outgoing<'a> {
 pub enum Purpose {
     /// A response.
     Response,
-    /// A switch of protocols. It is sent on a new connection, and never again; if the response is 101, the connection comes
-    /// with it.
+    /// A switch to WebSocket. It is sent on a new HTTP/1.1 connection, and never again; if the response is
+    /// 101, the connection comes with it.
     Switch,
+}
+
+/// What a request carries.
+pub enum RequestBody {
+    /// Nothing.
+    Empty,
+    /// A body that comes in pieces.
+    Streamed(StreamedBody),
+}
+
+/// A body that comes in pieces, and says when it has been sent or given up.
+pub struct StreamedBody {
+    body: Box<dyn Body<Data = Bytes, Error = BoxError> + Unpin>,
+    is_over: Rc<Cell<bool>>,
+}
+
+impl StreamedBody {
+    /// A body that has not been sent.
+    pub fn new(body: impl Body<Data = Bytes, Error = BoxError> + Unpin + 'static) -> Self {
+        Self { body: Box::new(body), is_over: Rc::default() }
+    }
+}
+
+impl Drop for StreamedBody {
+    fn drop(&mut self) {
+        self.is_over.set(true);
+    }
+}
+
+/// Why a body that is sent breaks off.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+impl RequestBody {
+    /// What becomes true when the body has been sent or given up; nothing, if there is none.
+    fn end(&self) -> Option<Rc<Cell<bool>>> {
+        match self {
+            Self::Empty => None,
+            Self::Streamed(streamed) => Some(Rc::clone(&streamed.is_over)),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streamed(streamed) => Pin::new(&mut streamed.body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streamed(streamed) => streamed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streamed(streamed) => streamed.body.size_hint(),
+        }
+    }
+}
+
+/// A connection whose server has switched protocols.
+pub struct UpstreamTunnel {
+    /// The connection.
+    pub stream: UpstreamStream,
+    /// What the server sent right behind its 101.
+    pub early: Bytes,
 }
 
 /// Why a request got no response. Nothing of it is told to a client but that the upstream failed.
@@ -80,7 +171,7 @@ pub enum UpstreamError {
         /// What the system said.
         reason: String,
     },
-    /// The connection was accepted by nobody in time: the request was not sent.
+    /// No connection was made in time: the request was not sent.
     #[error("connecting to {endpoint} took too long")]
     ConnectTimeout {
         /// Where to.
@@ -97,57 +188,21 @@ pub enum UpstreamError {
     },
 }
 
-/// What broke an exchange. Mostly the server's fault; [`RequestBody`](Self::RequestBody) is the client's.
+/// What broke an exchange: the server's fault, unless the request's body broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeFault {
     /// The server closed the connection instead of answering.
     #[error("the connection was closed before a response came")]
     Closed,
-    /// It closed it in the middle of an answer.
-    #[error("the connection was closed in the middle of a response")]
-    Truncated,
-    /// The system could not read.
-    #[error("reading the response failed: {0}")]
-    Read(#[source] std::io::Error),
-    /// The system could not write, and no answer came all the same.
-    #[error("writing the request failed: {0}")]
-    Write(#[source] std::io::Error),
-    /// The head of the response is no HTTP/1.
-    #[error("what came is no HTTP/1 response: {0}")]
-    Malformed(#[from] httparse::Error),
-    /// Its status is none.
-    #[error("the response has no valid status")]
-    Status,
-    /// Its head is longer than is read.
-    #[error("the head of the response is too large")]
-    HeadTooLarge,
-    /// Two readers could frame it in two ways.
-    #[error("the response is ambiguous: {0}")]
-    Ambiguous(&'static str),
-    /// Its body is not well framed.
-    #[error("the response's body is broken: {0}")]
-    Body(#[source] BodyFault),
-    /// More interim responses came than are waited through.
-    #[error("too many interim responses came")]
-    TooManyInterim,
-    /// It switched protocols unasked, or before it could have been asked.
-    #[error("it switched protocols unasked")]
-    Switch,
-    /// The body of the request broke off, or is not as long as announced.
-    #[error("the body of the request broke off")]
-    RequestBody,
+    /// hyper could not carry it out.
+    #[error("{}", with_cause(.0))]
+    Failed(#[from] hyper::Error),
 }
 
-impl From<BodyFault> for ExchangeFault {
-    fn from(fault: BodyFault) -> Self {
-        match fault {
-            BodyFault::Truncated => Self::Truncated,
-            fault => Self::Body(fault),
-        }
+/// hyper says what went wrong, and keeps how in its source.
+fn with_cause(fault: &hyper::Error) -> String {
+    match Error::source(fault) {
+        Some(cause) => format!("{fault}: {cause}"),
+        None => fault.to_string(),
     }
 }
-
-/// What a request can carry.
-pub trait RequestBody: http_body::Body<Data = bytes::Bytes> + Unpin + 'static {}
-
-impl<B: http_body::Body<Data = bytes::Bytes> + Unpin + 'static> RequestBody for B {}

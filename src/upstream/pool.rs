@@ -1,29 +1,36 @@
-//! The endpoints of one upstream, as one worker sees them: which is next, and which connections to it are idle.
+//! The endpoints of one upstream, as one worker sees them: which is next, and which connections to it there
+//! are.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Uri};
+use http_body::Body as _;
 
-use super::connection::{Answer, Connection};
-use super::ongoing::Ongoing;
-use super::request;
-use super::{Endpoint, ExchangeFault, Outgoing, Purpose, Reply, ReplyBody, RequestBody, UpstreamError};
-use crate::wire::lines::FieldLines;
-use crate::wire::sending::{Left, SpareBuffer};
+use super::connect::{ConnectError, Connected, Connector};
+use super::http1::{self, Failed, Http1};
+use super::http2::{self, Session, Sessions};
+use super::{
+    Endpoint, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseLimits, UpstreamError,
+};
 
 /// One upstream, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Its servers, at least one.
     pub endpoints: Vec<Endpoint>,
+    /// Which version of HTTP they speak.
+    pub protocol: Protocol,
     /// How long connecting may take, per endpoint.
     pub connect_timeout: Duration,
     /// How many idle connections each worker keeps to each endpoint.
     pub idle_connections: usize,
     /// How long a connection is kept idle: less than the server keeps it.
     pub idle_timeout: Duration,
+    /// The most that the head of a response may hold.
+    pub response_limits: ResponseLimits,
 }
 
 /// One upstream of one worker.
@@ -31,17 +38,21 @@ pub struct Upstream {
     settings: UpstreamSettings,
     pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
-    spare: SpareBuffer,
 }
 
-/// The idle connections to one endpoint. Last in, first out: the warmest is used, and the coldest grow old and go.
+/// The connections to one endpoint. Of the idle ones of HTTP/1.1 the last in is the first out: the warmest is
+/// used, and the coldest grow old and go.
 pub(super) struct Pool {
     endpoint: Endpoint,
-    idle: RefCell<Vec<(Box<Connection>, u32)>>,
-    most: usize,
-    /// Counts the sweeps, about one a second: the age of an idle connection without reading a clock.
-    sweeps: Cell<u32>,
-    /// After a refused connection, others are asked first until then.
+    connector: Connector,
+    limits: ResponseLimits,
+    idle: RefCell<Vec<Box<Http1>>>,
+    most_idle: usize,
+    idle_timeout: Duration,
+    sessions: Sessions,
+    /// Whether new connections speak HTTP/2, as far as is known.
+    speaks_http2: Cell<bool>,
+    /// After a failed connection, others are asked first until then.
     resting_until: Cell<Option<Instant>>,
 }
 
@@ -51,21 +62,57 @@ const REST: Duration = Duration::from_secs(1);
 /// How often [`Upstream::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// A way to send one request.
+enum Channel {
+    Http1(Box<Http1>),
+    Http2(Session),
+}
+
+impl Channel {
+    fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.is_reused(),
+            Self::Http2(session) => session.is_reused(),
+        }
+    }
+}
+
+/// A request that may be sent again, without what its first connection added to it.
+struct Again {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Again {
+    /// A request is sent a second time only if it cannot have been acted on, or may be acted on twice: it is
+    /// idempotent (RFC 9110, section 9.2.2) and has no body.
+    fn of(request: &Request<RequestBody>, purpose: Purpose) -> Option<Self> {
+        let is_idempotent =
+            matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+        let may_be_repeated = purpose == Purpose::Response && request.body().is_end_stream() && is_idempotent;
+        may_be_repeated.then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
 impl Upstream {
     /// An upstream without a connection yet.
     #[must_use]
     pub fn new(settings: UpstreamSettings) -> Self {
-        let pool = |endpoint: &Endpoint| {
-            Rc::new(Pool {
-                endpoint: endpoint.clone(),
-                idle: RefCell::default(),
-                most: settings.idle_connections,
-                sweeps: Cell::new(0),
-                resting_until: Cell::new(None),
-            })
-        };
-        let pools = settings.endpoints.iter().map(pool).collect();
-        Self { settings, pools, next: Cell::new(0), spare: SpareBuffer::default() }
+        let pools = settings.endpoints.iter().map(|endpoint| Rc::new(Pool::new(endpoint, &settings))).collect();
+        Self { settings, pools, next: Cell::new(0) }
     }
 
     /// As configured.
@@ -76,8 +123,8 @@ impl Upstream {
 
     /// Sends a request and waits for the head of its response.
     ///
-    /// A request is sent a second time only if nobody can have acted on it: it never left, or it left on a connection that
-    /// had served before, nothing at all came back, it is idempotent (RFC 9110, section 9.2.2) and has no body.
+    /// A request is sent a second time only if none of it was sent; or if it was sent on a connection that had
+    /// served before, nothing at all came back, it is idempotent and has no body.
     ///
     /// # Errors
     ///
@@ -85,75 +132,64 @@ impl Upstream {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it closes the connection, so the server may notice that nobody waits.
-    pub async fn send<B: RequestBody>(&self, outgoing: Outgoing<'_>, body: B) -> Result<Reply, UpstreamError> {
-        let for_switch = outgoing.purpose == Purpose::Switch;
-        let is_repeatable = !for_switch && body.is_end_stream() && is_idempotent(outgoing.method);
-        let mut sending = request::begin(&outgoing, body, self.spare.take());
-        let mut fresh_only = for_switch;
-        let mut lines = FieldLines::default();
-        let (mut connection, pool, answer) = loop {
-            let (mut connection, pool) = self.connection(fresh_only).await?;
-            let fault = match connection.exchange(&mut sending, &outgoing, &self.spare, &mut lines).await {
-                Ok(answer) => break (connection, pool, answer),
-                Err(fault) => fault,
+    /// Dropping it closes the connection or resets the stream, so the server may notice that the answer is no
+    /// longer wanted.
+    pub async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        purpose: Purpose,
+    ) -> Result<Reply, UpstreamError> {
+        let mut is_fresh = purpose == Purpose::Switch;
+        let mut has_repeated = false;
+        loop {
+            let (channel, pool) = self.channel(purpose, is_fresh).await?;
+            let is_reused = channel.is_reused();
+            let again = if is_reused && !has_repeated { Again::of(&request, purpose) } else { None };
+            let failed = match pool.exchange(channel, request, purpose).await {
+                Ok(reply) => return Ok(reply),
+                Err(failed) => failed,
             };
-            let is_unsent = !sending.has_begun();
-            let may_repeat = is_unsent || is_repeatable && !connection.is_answered();
-            if !may_repeat || !connection.is_reused() || matches!(fault, ExchangeFault::RequestBody) {
-                return Err(UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: fault });
-            }
-            if !is_unsent {
-                // Only what has no body gets here.
-                sending.renew(request::head(&outgoing, Left::Nothing, self.spare.take()));
-            }
-            fresh_only = true;
-        };
-        let upload =
-            if answer.is_sent { None } else { connection.take_writer().map(|writer| Ongoing::begin(sending, writer)) };
-        let Answer { head, behind, .. } = answer;
-        let (body, tunnel) = if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let too_early =
-                || UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: ExchangeFault::Switch };
-            (ReplyBody::none(), Some(connection.into_tunnel(behind).ok_or_else(too_early)?))
-        } else {
-            (ReplyBody::new(&head, behind, connection, pool, upload), None)
-        };
-        Ok(Reply {
-            status: head.status,
-            version: head.version,
-            lines,
-            content_length: head.content_length,
-            is_chunked: head.is_chunked,
-            body,
-            tunnel,
-        })
+            let (Failed { fault, unsent }, is_unanswered) = failed;
+            request = match (unsent, again) {
+                (Some(unsent), _) if is_reused => unsent,
+                (None, Some(again)) if is_unanswered => {
+                    has_repeated = true;
+                    again.into_request()
+                }
+                _ => return Err(UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: fault }),
+            };
+            is_fresh = true;
+        }
     }
 
-    /// An idle connection to the endpoint whose turn it is, or a new one; to another, if that one takes none.
-    async fn connection(&self, fresh_only: bool) -> Result<(Box<Connection>, Rc<Pool>), UpstreamError> {
+    /// A way to the endpoint whose turn it is; to another, if that one takes no connection.
+    async fn channel(&self, purpose: Purpose, is_fresh: bool) -> Result<(Channel, Rc<Pool>), UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
-        if !fresh_only
+        if !is_fresh
             && let Some(pool) = turn.checked_rem(self.pools.len()).and_then(|at| self.pools.get(at))
-            && let Some(connection) = pool.warm()
+            && let Some(channel) = pool.warm()
         {
-            return Ok((connection, Rc::clone(pool)));
+            return Ok((channel, Rc::clone(pool)));
         }
         // Boxed, as it is rare and large: every connection holds room for what its requests may await.
-        Box::pin(self.another(turn, fresh_only)).await
+        Box::pin(self.another(turn, purpose, is_fresh)).await
     }
 
-    async fn another(&self, turn: usize, fresh_only: bool) -> Result<(Box<Connection>, Rc<Pool>), UpstreamError> {
+    async fn another(
+        &self,
+        turn: usize,
+        purpose: Purpose,
+        is_fresh: bool,
+    ) -> Result<(Channel, Rc<Pool>), UpstreamError> {
         let mut failure = None;
         for pool in self.in_turn(turn) {
-            if !fresh_only && let Some(connection) = pool.warm() {
-                return Ok((connection, pool));
+            if !is_fresh && let Some(channel) = pool.warm() {
+                return Ok((channel, pool));
             }
-            match tokio::time::timeout(self.settings.connect_timeout, Connection::open(&pool.endpoint)).await {
-                Ok(Ok(connection)) => return Ok((connection, pool)),
-                Ok(Err(fault)) => failure = Some(fault),
-                Err(_) => failure = Some(UpstreamError::ConnectTimeout { endpoint: pool.endpoint.to_string() }),
+            match pool.open(purpose, is_fresh).await {
+                Ok(channel) => return Ok((channel, pool)),
+                Err(fault) => failure = Some(fault),
             }
             pool.resting_until.set(Some(Instant::now() + REST));
         }
@@ -174,24 +210,111 @@ impl Upstream {
     /// Closes what has been idle too long. To be called every [`SWEEP_EVERY`].
     pub fn sweep(&self) {
         for pool in &self.pools {
-            let now = pool.sweeps.get().wrapping_add(1);
-            pool.sweeps.set(now);
-            let most = u32::try_from(self.settings.idle_timeout.as_secs()).unwrap_or(u32::MAX);
-            pool.idle
-                .borrow_mut()
-                .retain(|(connection, since)| now.wrapping_sub(*since) <= most && connection.is_good());
+            pool.idle.borrow_mut().retain_mut(|connection| connection.is_usable(self.settings.idle_timeout));
+            pool.sessions.sweep(self.settings.idle_timeout);
         }
     }
 }
 
 impl Pool {
-    /// The warmest idle connection that is still open.
-    fn warm(&self) -> Option<Box<Connection>> {
-        let mut idle = self.idle.borrow_mut();
+    fn new(endpoint: &Endpoint, settings: &UpstreamSettings) -> Self {
+        let is_http2 = settings.protocol == Protocol::Http2;
+        Self {
+            endpoint: endpoint.clone(),
+            connector: Connector::new(endpoint.clone(), settings.connect_timeout, is_http2),
+            limits: settings.response_limits,
+            idle: RefCell::default(),
+            most_idle: settings.idle_connections,
+            idle_timeout: settings.idle_timeout,
+            sessions: Sessions::default(),
+            speaks_http2: Cell::new(is_http2),
+            resting_until: Cell::new(None),
+        }
+    }
+
+    /// A connection that is open already: of HTTP/1.1 the warmest that is still usable.
+    fn warm(&self) -> Option<Channel> {
+        if self.speaks_http2.get() {
+            return self.sessions.free().map(Channel::Http2);
+        }
         loop {
-            let (connection, _) = idle.pop()?;
-            if connection.is_good() {
-                return Some(connection);
+            let mut connection = self.idle.borrow_mut().pop()?;
+            if connection.is_usable(self.idle_timeout) {
+                return Some(Channel::Http1(connection));
+            }
+        }
+    }
+
+    async fn open(&self, purpose: Purpose, is_fresh: bool) -> Result<Channel, UpstreamError> {
+        if purpose == Purpose::Switch || !self.speaks_http2.get() {
+            let connected = match purpose {
+                Purpose::Switch => self.connector.connect_http1().await,
+                Purpose::Response => self.connector.connect().await,
+            };
+            return self.begin(connected.map_err(|fault| self.unreachable(&fault))?).await;
+        }
+        let _connecting = self.sessions.connecting.lock().await;
+        // Made by whoever had the lock before.
+        if !is_fresh && let Some(session) = self.sessions.free() {
+            return Ok(Channel::Http2(session));
+        }
+        let connected = self.connector.connect().await.map_err(|fault| self.unreachable(&fault))?;
+        self.begin(connected).await
+    }
+
+    /// Speaks HTTP over a new connection.
+    async fn begin(&self, connected: Connected) -> Result<Channel, UpstreamError> {
+        let Connected { stream, is_http2 } = connected;
+        let begun = if is_http2 {
+            self.speaks_http2.set(true);
+            self.sessions.open(stream, self.limits).await.map(Channel::Http2)
+        } else {
+            Http1::open(stream, self.limits).await.map(Channel::Http1)
+        };
+        begun.map_err(|cause| UpstreamError::Broken { endpoint: self.endpoint.to_string(), cause })
+    }
+
+    fn unreachable(&self, fault: &ConnectError) -> UpstreamError {
+        let endpoint = self.endpoint.to_string();
+        match fault {
+            ConnectError::TimedOut => UpstreamError::ConnectTimeout { endpoint },
+            fault => UpstreamError::Connect { endpoint, reason: fault.to_string() },
+        }
+    }
+
+    /// Sends a request. A failure says besides whether nothing at all has come back.
+    async fn exchange(
+        self: &Rc<Self>,
+        channel: Channel,
+        mut request: Request<RequestBody>,
+        purpose: Purpose,
+    ) -> Result<Reply, (Failed, bool)> {
+        match channel {
+            Channel::Http1(mut connection) => {
+                http1::finish_head(&mut request, purpose);
+                let upload_end = request.body().end();
+                match connection.exchange(request).await {
+                    Ok(response) => {
+                        let (head, incoming) = response.into_parts();
+                        let body = ReplyBody::of_http1(incoming, head.status, connection, upload_end, Rc::clone(self));
+                        Ok(Reply { head, body })
+                    }
+                    Err(failed) => Err((failed, connection.is_unanswered())),
+                }
+            }
+            Channel::Http2(mut session) => {
+                let host = request.headers().get(header::HOST).cloned();
+                http2::finish_head(&mut request, host.as_ref(), false);
+                match session.exchange(request).await {
+                    Ok((response, stream)) => {
+                        let (head, incoming) = response.into_parts();
+                        Ok(Reply { head, body: ReplyBody::of_http2(incoming, stream) })
+                    }
+                    Err(Failed { fault, unsent }) => {
+                        let unsent = unsent.map(|unsent| with_host(unsent, host));
+                        Err((Failed { fault, unsent }, true))
+                    }
+                }
             }
         }
     }
@@ -208,14 +331,20 @@ impl Pool {
     }
 
     /// Takes a connection back whose response has been read to its end.
-    pub(super) fn give_back(&self, connection: Box<Connection>) {
+    pub(super) fn keep(&self, connection: Box<Http1>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.most {
-            idle.push((connection, self.sweeps.get()));
+        if idle.len() < self.most_idle {
+            idle.push(connection);
         }
     }
 }
 
-fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+/// A request that was made ready for HTTP/2, in the form in which it came.
+fn with_host(mut request: Request<RequestBody>, host: Option<HeaderValue>) -> Request<RequestBody> {
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+    request
 }

@@ -1,191 +1,127 @@
 //! A response on its way back: its head, and a body that gives the connection back when it ends.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 
-use super::ExchangeFault;
-use super::connection::{Connection, Tunnel};
-use super::head::Head;
-use super::ongoing::Ongoing;
+use super::UpstreamTunnel;
+use super::http1::Http1;
+use super::http2::Stream;
 use super::pool::Pool;
-use crate::wire::body::{Decoder, Framing};
-use crate::wire::lines::FieldLines;
+use super::upload::Upload;
 
 /// What an upstream answered.
 pub struct Reply {
-    /// The status.
-    pub status: StatusCode,
-    /// 1.1 or 1.0.
-    pub version: Version,
-    /// The fields, as they came; those that frame the body are not among them.
-    pub lines: FieldLines,
-    /// What `Content-Length` said: of a response without a body, what it would be with one.
-    pub content_length: Option<u64>,
-    /// Whether the body came in chunks, which may have trailers behind them.
-    pub is_chunked: bool,
+    /// The head.
+    pub head: http::response::Parts,
     /// The body, still coming.
     pub body: ReplyBody,
-    /// The connection, if the status is 101.
-    pub tunnel: Option<Tunnel>,
 }
 
-/// A response body. When it has ended, its connection is idle again; dropped before, its connection is closed.
-pub struct ReplyBody(State);
-
-enum State {
-    /// There is none, or no more.
-    Over,
-    /// It came whole, as most do: its connection serves somebody else already.
-    Whole(Bytes),
-    Coming(Box<Coming>),
+/// A response's body. When it has ended, its connection is idle again; dropped before, its connection is
+/// closed, or its stream reset.
+pub struct ReplyBody {
+    incoming: Incoming,
+    channel: Channel,
 }
 
-/// A body that did not come with its head.
-struct Coming {
-    decoder: Decoder,
-    /// What has been received behind the frame that was taken last.
-    next: Option<Result<Frame<Bytes>, ExchangeFault>>,
-    /// Nothing, when the connection has been given back, or is lost.
-    connection: Option<Box<Connection>>,
-    pool: Rc<Pool>,
-    is_kept: bool,
-    upload: Option<Ongoing>,
+enum Channel {
+    Http1(Box<Http1>, Rc<Pool>),
+    /// The request is still being sent.
+    Uploading(Upload, Rc<Pool>),
+    Http2 { _stream: Stream },
+    /// Given back.
+    None,
 }
 
 impl ReplyBody {
-    /// No body.
-    pub(super) fn none() -> Self {
-        Self(State::Over)
-    }
-
-    /// The body behind `head`, of which `received` has come over `connection`.
-    pub(super) fn new(
-        head: &Head,
-        received: Bytes,
-        connection: Box<Connection>,
+    /// The body of a response with this status over HTTP/1.1.
+    pub(super) fn of_http1(
+        incoming: Incoming,
+        status: StatusCode,
+        connection: Box<Http1>,
+        upload_end: Option<Rc<Cell<bool>>>,
         pool: Rc<Pool>,
-        upload: Option<Ongoing>,
     ) -> Self {
-        if let Framing::Length(length) = head.framing
-            && length == received.len() as u64
-            && upload.is_none()
-        {
-            if head.is_kept {
-                connection.go_idle(None, &pool);
+        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+        let channel = match upload_end.filter(|is_over| !is_over.get() && !is_switch) {
+            Some(is_over) => Channel::Uploading(Upload::begin(connection, is_over), pool),
+            None => Channel::Http1(connection, pool),
+        };
+        let mut body = Self { incoming, channel };
+        if body.incoming.is_end_stream() && !is_switch {
+            body.give_back();
+        }
+        body
+    }
+
+    /// The body of a response over HTTP/2.
+    pub(super) fn of_http2(incoming: Incoming, stream: Stream) -> Self {
+        Self { incoming, channel: Channel::Http2 { _stream: stream } }
+    }
+
+    /// After a 101, the connection itself; nothing, if the request was still being sent.
+    #[must_use]
+    pub fn into_tunnel(self) -> Option<UpstreamTunnel> {
+        match self.channel {
+            Channel::Http1(connection, _) => connection.into_tunnel(),
+            Channel::Uploading(..) | Channel::Http2 { .. } | Channel::None => None,
+        }
+    }
+
+    fn give_back(&mut self) {
+        match std::mem::replace(&mut self.channel, Channel::None) {
+            Channel::Http1(connection, pool) => connection.finish(move |connection| pool.keep(connection)),
+            Channel::Uploading(upload, pool) => {
+                upload.outlive(move |connection| connection.finish(move |connection| pool.keep(connection)));
             }
-            return Self(if received.is_empty() { State::Over } else { State::Whole(received) });
+            Channel::Http2 { .. } | Channel::None => {}
         }
-        let decoder = Decoder::new(head.framing, received);
-        let connection = Some(connection);
-        let mut coming = Box::new(Coming { decoder, next: None, connection, pool, is_kept: head.is_kept, upload });
-        coming.look_ahead();
-        Self(if coming.is_over() { State::Over } else { State::Coming(coming) })
-    }
-}
-
-impl Coming {
-    /// Takes the next frame out of what has been received, so that the end is known as soon as it is there; and gives the
-    /// connection back if nothing more is to come.
-    fn look_ahead(&mut self) {
-        self.next = self.decoder.take().map_err(ExchangeFault::from).transpose();
-        let has_ended = self.decoder.is_over() && !matches!(self.next, Some(Err(_)));
-        if !has_ended {
-            return;
-        }
-        let may_serve_on = self.is_kept && self.decoder.rest().is_empty();
-        match (self.connection.take(), self.upload.take()) {
-            (Some(connection), None) if may_serve_on => connection.go_idle(None, &self.pool),
-            (Some(connection), Some(upload)) if may_serve_on => upload.outlive(connection, Rc::clone(&self.pool)),
-            (_, Some(upload)) => upload.let_go(),
-            (_, None) => {}
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.next.is_none() && self.decoder.is_over()
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeFault>>> {
-        if self.upload.as_ref().is_some_and(|upload| upload.is_broken(cx)) {
-            return Poll::Ready(Some(Err(self.give_up(ExchangeFault::RequestBody))));
-        }
-        loop {
-            match self.next.take() {
-                Some(Ok(frame)) => {
-                    self.look_ahead();
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Some(Err(fault)) => return Poll::Ready(Some(Err(self.give_up(fault)))),
-                None if self.decoder.is_over() => return Poll::Ready(None),
-                None => {}
-            }
-            let Some(connection) = &mut self.connection else {
-                return Poll::Ready(Some(Err(ExchangeFault::Truncated)));
-            };
-            match ready!(connection.poll_receive(cx)) {
-                Ok(0) => {
-                    self.is_kept = false;
-                    if let Err(fault) = self.decoder.close() {
-                        return Poll::Ready(Some(Err(self.give_up(fault.into()))));
-                    }
-                }
-                Ok(_) => self.decoder.receive(connection.take_received()),
-                Err(fault) => return Poll::Ready(Some(Err(self.give_up(ExchangeFault::Read(fault))))),
-            }
-            self.look_ahead();
-        }
-    }
-
-    /// Closes the connection. The body has not ended, and never will.
-    fn give_up(&mut self, fault: ExchangeFault) -> ExchangeFault {
-        self.connection = None;
-        self.upload = None;
-        fault
     }
 }
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = ExchangeFault;
+    type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeFault>>> {
-        match &mut self.0 {
-            State::Over => Poll::Ready(None),
-            State::Whole(bytes) => {
-                let frame = Frame::data(std::mem::take(bytes));
-                self.0 = State::Over;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            State::Coming(coming) => coming.poll_frame(cx),
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        if let Channel::Uploading(upload, pool) = &mut this.channel
+            && let Some(connection) = upload.take_back(cx)
+        {
+            this.channel = Channel::Http1(connection, Rc::clone(pool));
         }
+        let polled = match &mut this.channel {
+            Channel::Http1(connection, _) => connection.poll_body(&mut this.incoming, cx),
+            Channel::Uploading(..) | Channel::Http2 { .. } | Channel::None => {
+                Pin::new(&mut this.incoming).poll_frame(cx)
+            }
+        };
+        let is_last = match &polled {
+            Poll::Ready(Some(Ok(_))) => this.incoming.is_end_stream(),
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if is_last {
+            this.give_back();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            State::Over => true,
-            State::Whole(_) => false,
-            State::Coming(coming) => coming.is_over(),
-        }
+        self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            State::Over => SizeHint::with_exact(0),
-            State::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            State::Coming(coming) => {
-                let ahead = match &coming.next {
-                    Some(Ok(frame)) => frame.data_ref().map(|data| data.len() as u64),
-                    Some(Err(_)) | None => Some(0),
-                };
-                // Nothing, if trailers are next: they need chunks, however little is before them.
-                let exact = ahead.and_then(|ahead| Some(ahead + coming.decoder.length()?));
-                exact.map_or_else(SizeHint::default, SizeHint::with_exact)
-            }
-        }
+        self.incoming.size_hint()
     }
 }

@@ -1,87 +1,163 @@
 //! Deadlines that cost a store of one integer: the hot path sets and lifts several per request.
 //!
-//! A [`Deadlines`] holds those of one worker; its owner calls [`Deadlines::tick`] every [`TICK`], and whoever is overdue is
-//! woken. A deadline is late by at most one tick and never early. Exact timers are for what is rare.
+//! A [`Deadlines`] is a hashed timing wheel of one worker. Its owner calls [`Deadlines::tick`] every
+//! [`TICK`], which visits only the deadlines whose slot has come. A deadline that has been moved to a
+//! later time stays in its slot until then and is put into its new one when it is visited, so moving
+//! it costs nothing. A deadline is late by at most one tick and never early.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-/// How coarse the clock is.
+/// The resolution of the clock.
 pub const TICK: Duration = Duration::from_millis(50);
 
+/// How many ticks one turn of the wheel has: 51.2 s. A deadline further away is visited once a turn.
+const SLOTS: u32 = 1024;
+
 /// The deadlines of one worker.
-#[derive(Default)]
 pub struct Deadlines {
-    now: Rc<Cell<u32>>,
+    wheel: Rc<Wheel>,
     all: RefCell<Vec<Weak<Deadline>>>,
+    /// How many entries of `all` are looked through before it is compacted.
+    compact_at: Cell<usize>,
 }
 
-/// One deadline at a time: of one connection, whatever it waits for now.
+struct Wheel {
+    now: Cell<u32>,
+    slots: RefCell<Box<[Vec<Weak<Deadline>>]>>,
+}
+
+/// One deadline at a time, of whatever its owner waits for now.
 pub struct Deadline {
-    now: Rc<Cell<u32>>,
+    wheel: Rc<Wheel>,
+    this: Weak<Deadline>,
     /// The tick at which it is over; 0: none is set.
     due: Cell<u32>,
+    /// The tick at which the wheel visits it; 0: it is in no slot.
+    visited_at: Cell<u32>,
     waker: RefCell<Option<Waker>>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let slots = (0..SLOTS).map(|_| Vec::new()).collect();
+        // Not 0: a tick of 0 means that none is set.
+        let wheel = Rc::new(Wheel { now: Cell::new(1), slots: RefCell::new(slots) });
+        Self { wheel, all: RefCell::default(), compact_at: Cell::new(64) }
+    }
 }
 
 impl Deadlines {
     /// A deadline that is not set yet.
     #[must_use]
     pub fn register(&self) -> Rc<Deadline> {
-        let deadline = Rc::new(Deadline { now: Rc::clone(&self.now), due: Cell::new(0), waker: RefCell::new(None) });
-        self.all.borrow_mut().push(Rc::downgrade(&deadline));
+        let deadline = Rc::new_cyclic(|this| Deadline {
+            wheel: Rc::clone(&self.wheel),
+            this: Weak::clone(this),
+            due: Cell::new(0),
+            visited_at: Cell::new(0),
+            waker: RefCell::new(None),
+        });
+        let mut all = self.all.borrow_mut();
+        if all.len() >= self.compact_at.get() {
+            all.retain(|deadline| deadline.strong_count() > 0);
+            if all.capacity() > 4 * all.len() + 64 {
+                all.shrink_to_fit();
+            }
+            self.compact_at.set(2 * all.len() + 64);
+        }
+        all.push(Rc::downgrade(&deadline));
         deadline
     }
 
-    /// One tick has passed: wakes whoever is overdue.
+    /// One tick has passed: wakes what is overdue.
     pub fn tick(&self) {
-        self.now.set(self.now.get().wrapping_add(1));
-        let mut all = self.all.borrow_mut();
-        all.retain(|deadline| {
-            let Some(deadline) = deadline.upgrade() else { return false };
-            if deadline.is_over()
-                && let Some(waker) = deadline.waker.borrow_mut().take()
-            {
-                waker.wake();
+        let now = self.wheel.now.get().wrapping_add(1).max(1);
+        self.wheel.now.set(now);
+        let mut visited = self.wheel.take_slot(now);
+        for deadline in visited.drain(..).filter_map(|deadline| deadline.upgrade()) {
+            // Set to an earlier time since, and so visited already.
+            if deadline.visited_at.get() != now {
+                continue;
             }
-            true
-        });
-        if all.capacity() > 4 * all.len() + 64 {
-            all.shrink_to_fit();
+            deadline.visited_at.set(0);
+            if deadline.is_over() {
+                deadline.wake();
+            } else if deadline.due.get() != 0 {
+                deadline.enlist();
+            }
         }
+        self.wheel.give_back(now, visited);
     }
 
-    /// Wakes everybody who is registered: something has changed for all.
+    /// Wakes all that are registered: something has changed for all.
     pub fn wake_all(&self) {
         for deadline in self.all.borrow().iter().filter_map(Weak::upgrade) {
-            if let Some(waker) = deadline.waker.borrow_mut().take() {
-                waker.wake();
-            }
+            deadline.wake();
+        }
+    }
+}
+
+impl Wheel {
+    fn slot_of(tick: u32) -> usize {
+        (tick % SLOTS) as usize
+    }
+
+    fn take_slot(&self, tick: u32) -> Vec<Weak<Deadline>> {
+        let mut slots = self.slots.borrow_mut();
+        slots.get_mut(Self::slot_of(tick)).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The emptied vector of a slot, so that its memory is used again, unless it is large.
+    fn give_back(&self, tick: u32, emptied: Vec<Weak<Deadline>>) {
+        let mut slots = self.slots.borrow_mut();
+        if let Some(slot) = slots.get_mut(Self::slot_of(tick))
+            && slot.is_empty()
+            && emptied.capacity() <= 256
+        {
+            *slot = emptied;
         }
     }
 
-    /// How many are registered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.all.borrow().len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn add(&self, tick: u32, deadline: Weak<Deadline>) {
+        if let Some(slot) = self.slots.borrow_mut().get_mut(Self::slot_of(tick)) {
+            slot.push(deadline);
+        }
     }
 }
 
 impl Deadline {
-    /// Sets it, instead of what was set before.
+    /// Sets it, in place of what was set before.
     pub fn set(&self, span: Duration) {
-        let ticks =
-            u32::try_from(span.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX / 4).min(u32::MAX / 4);
+        let ticks = u32::try_from(span.as_millis().div_ceil(TICK.as_millis()))
+            .unwrap_or(u32::MAX / 4)
+            .min(u32::MAX / 4);
         // One more: the current tick is already under way. Never 0, which means that none is set.
-        self.due.set(self.now.get().wrapping_add(ticks + 1).max(1));
+        let due = self.wheel.now.get().wrapping_add(ticks + 1).max(1);
+        self.due.set(due);
+        let visited_at = self.visited_at.get();
+        // The clock wraps after six years: compare by distance.
+        if visited_at == 0 || due.wrapping_sub(visited_at) > u32::MAX / 2 {
+            self.enlist();
+        }
+    }
+
+    /// Puts it into the slot in which it is due, or into the last one of this turn.
+    fn enlist(&self) {
+        let now = self.wheel.now.get();
+        let ahead = self.due.get().wrapping_sub(now).clamp(1, SLOTS - 1);
+        let tick = now.wrapping_add(ahead).max(1);
+        self.visited_at.set(tick);
+        self.wheel.add(tick, Weak::clone(&self.this));
+    }
+
+    /// Sets it, if none is set.
+    pub fn set_if_lifted(&self, span: Duration) {
+        if self.due.get() == 0 {
+            self.set(span);
+        }
     }
 
     /// Lifts it.
@@ -93,8 +169,7 @@ impl Deadline {
     #[must_use]
     pub fn is_over(&self) -> bool {
         let due = self.due.get();
-        // The clock wraps after six years: compare by distance.
-        due != 0 && self.now.get().wrapping_sub(due) < u32::MAX / 2
+        due != 0 && self.wheel.now.get().wrapping_sub(due) < u32::MAX / 2
     }
 
     /// Wakes the task now: something else has happened that it must look at.
@@ -115,32 +190,73 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ticks until the deadline wakes its task, at most `most` times.
+    fn ticks_until_woken(all: &Deadlines, deadline: &Deadline, most: u32) -> Option<u32> {
+        let count = Arc::new(Count::default());
+        deadline.wake_by(&Context::from_waker(&Arc::clone(&count).into()));
+        (1..=most).find(|_| {
+            all.tick();
+            count.0.load(Ordering::Relaxed) > 0
+        })
+    }
 
     #[test]
     fn a_deadline_is_never_early_and_late_by_at_most_a_tick() {
         let all = Deadlines::default();
         let deadline = all.register();
-        deadline.set(TICK * 3);
-        for _ in 0..3 {
-            all.tick();
-            assert!(!deadline.is_over());
+        for ticks in [1, 3, 100, SLOTS - 1, SLOTS, 3 * SLOTS + 7] {
+            deadline.set(TICK * ticks);
+            assert_eq!(ticks_until_woken(&all, &deadline, ticks + 2), Some(ticks + 1), "{ticks}");
+            assert!(deadline.is_over());
         }
-        all.tick();
-        assert!(deadline.is_over());
         deadline.lift();
         assert!(!deadline.is_over());
+        assert_eq!(ticks_until_woken(&all, &deadline, 4 * SLOTS), None);
+    }
+
+    #[test]
+    fn a_deadline_that_is_moved_is_over_at_its_new_time_only() {
+        let all = Deadlines::default();
+        let deadline = all.register();
+        deadline.set(TICK * 50);
+        deadline.set(TICK * 5);
+        assert_eq!(ticks_until_woken(&all, &deadline, 60), Some(6));
+        deadline.set(TICK * 5);
+        deadline.set(TICK * 2000);
+        assert_eq!(ticks_until_woken(&all, &deadline, 2100), Some(2001));
+        deadline.set(TICK * 5);
+        deadline.lift();
+        deadline.set(TICK * 9);
+        assert_eq!(ticks_until_woken(&all, &deadline, 20), Some(10));
     }
 
     #[test]
     fn those_that_are_gone_cost_nothing() {
         let all = Deadlines::default();
         let kept = all.register();
-        for _ in 0..1000 {
-            let _ = all.register();
+        for _ in 0..10_000 {
+            all.register().set(TICK * 3);
         }
-        all.tick();
-        assert_eq!(all.len(), 1);
+        assert!(all.all.borrow().len() < 200);
+        for _ in 0..5 {
+            all.tick();
+        }
+        assert!(all.wheel.slots.borrow().iter().all(Vec::is_empty));
         drop(kept);
     }
 }

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -16,92 +16,12 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Which fields of a message end at this hop: what `Connection` names, on every one of its lines, and the fixed set.
-///
-/// What `Connection` must not take away is to be set afterwards (cf. CVE-2024-45410). `Host`, the framing and the credential
-/// are not taken away by being named: they are the message's own.
-#[derive(Debug, Default)]
-pub struct HopByHop {
-    has_any: bool,
-    named: Vec<HeaderName>,
-    /// Whether `TE: trailers` is among what ends: the one thing in `TE` that is worth saying to the next hop.
-    pub accepts_trailers: bool,
-}
+/// Which fields of the fixed set a message has: one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HopByHop(u16);
 
-impl HopByHop {
-    /// As these fields say.
-    #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        // Nearly always nothing ends: one look at the names tells.
-        if !headers.keys().any(is_hop_by_hop) {
-            return Self::default();
-        }
-        let says_trailers = |token: &[u8]| {
-            token.split(|&byte| byte == b';').next().is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-        };
-        let accepts_trailers = headers.keys().any(|name| *name == header::TE)
-            && headers.get_all(header::TE).iter().any(|value| tokens(value).any(says_trailers));
-        let named = if names_fields(headers) {
-            headers
-                .get_all(header::CONNECTION)
-                .iter()
-                .flat_map(tokens)
-                .filter_map(|token| HeaderName::from_bytes(token).ok())
-                .filter(|name| !PROTECTED.contains(name))
-                .collect()
-        } else {
-            Vec::new()
-        };
-        Self { has_any: true, named, accepts_trailers }
-    }
-
-    /// Whether a field of this name ends here.
-    #[must_use]
-    pub fn has(&self, name: &HeaderName) -> bool {
-        self.has_any && (is_hop_by_hop(name) || self.named.contains(name))
-    }
-}
-
-/// Removes what ends at this hop.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let ending = HopByHop::of(headers);
-    if !ending.has_any {
-        return;
-    }
-    while let Some(name) = headers.keys().find(|name| ending.has(name)).cloned() {
-        headers.remove(name);
-    }
-}
-
-/// Whether `Connection` could name a field: most often it says `close` or `keep-alive` and nothing else.
-fn names_fields(headers: &HeaderMap) -> bool {
-    headers.iter().filter(|(name, _)| **name == header::CONNECTION).any(|(_, value)| {
-        let value = value.as_bytes();
-        !value.eq_ignore_ascii_case(b"keep-alive") && !value.eq_ignore_ascii_case(b"close")
-    })
-}
-
-/// The lengths first: they tell most names apart from all of these.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && HOP_BY_HOP.contains(name)
-}
-
-/// Whether a field of this name, in any case, ends at each hop.
-#[must_use]
-pub fn is_hop_by_hop_name(name: &[u8]) -> bool {
-    matches!(name.len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && is_one_of(&HOP_BY_HOP, name)
-}
-
-/// Whether a field of this name is the message's own, and stays though `Connection` names it.
-#[must_use]
-pub fn is_protected_name(name: &[u8]) -> bool {
-    is_one_of(&PROTECTED, name)
-}
-
-fn is_one_of(names: &[HeaderName], name: &[u8]) -> bool {
-    names.iter().any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
-}
-
+/// Fields that are the message's own and stay though `Connection` names them: the framing, the
+/// credential and what tells how to read the content.
 const PROTECTED: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -110,6 +30,73 @@ const PROTECTED: [HeaderName; 6] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
 ];
+
+impl HopByHop {
+    /// Notes a field's name; false: a field of this name goes on.
+    pub fn note(&mut self, name: &HeaderName) -> bool {
+        // The lengths first: they tell most names apart from all of these.
+        if !matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) {
+            return false;
+        }
+        let Some(at) = HOP_BY_HOP.iter().position(|known| known == name) else { return false };
+        self.0 |= 1 << at;
+        true
+    }
+
+    /// Removes the noted fields, and those that `Connection` names on any of its lines. Says whether
+    /// `TE: trailers` was among them: the one thing in `TE` that is worth saying to the next hop.
+    ///
+    /// What `Connection` must not take away is to be set afterwards (cf. CVE-2024-45410).
+    pub fn strip(self, headers: &mut HeaderMap) -> bool {
+        let mut accepts_trailers = false;
+        let noted = HOP_BY_HOP.iter().enumerate().filter(|(at, _)| self.0 >> at & 1 == 1);
+        for (_, name) in noted {
+            if *name == header::CONNECTION && names_fields(headers) {
+                let named: Vec<HeaderName> = headers
+                    .get_all(header::CONNECTION)
+                    .iter()
+                    .flat_map(tokens)
+                    .filter_map(|token| HeaderName::from_bytes(token).ok())
+                    .filter(|name| !PROTECTED.contains(name) && *name != header::TE)
+                    .collect();
+                for name in named {
+                    headers.remove(name);
+                }
+            }
+            if *name == header::TE {
+                accepts_trailers = takes_trailers(headers);
+            }
+            headers.remove(name);
+        }
+        accepts_trailers
+    }
+}
+
+/// Whether `TE` has `trailers` (RFC 9110, section 10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let is_trailers = |token: &[u8]| {
+        let name = token.split(|&byte| byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"trailers")
+    };
+    headers.get_all(header::TE).iter().any(|value| tokens(value).any(is_trailers))
+}
+
+/// Removes what ends at this hop, from a message of which nothing has been noted.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let mut hops = HopByHop::default();
+    for name in headers.keys() {
+        hops.note(name);
+    }
+    hops.strip(headers);
+}
+
+/// Whether `Connection` could name a field: most often it says `close` or `keep-alive` and nothing else.
+fn names_fields(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        let value = value.as_bytes();
+        !value.eq_ignore_ascii_case(b"keep-alive") && !value.eq_ignore_ascii_case(b"close")
+    })
+}
 
 /// The elements of a comma-separated list, empty ones left out (RFC 9110, section 5.6.1).
 pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -122,8 +109,8 @@ pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|value| tokens(value).any(|found| found.eq_ignore_ascii_case(token.as_bytes())))
 }
 
-/// Names under which somebody behind keyward might read a field of ours: letters of either case, and any other character
-/// than a letter or digit as a hyphen, as CGI, WSGI and PHP fold them (cf. CVE-2025-64484).
+/// Names under which an upstream might read a field of ours: letters of either case, and any other
+/// character than a letter or digit as a hyphen, as CGI, WSGI and PHP fold them (cf. CVE-2025-64484).
 #[derive(Clone, Debug, Default)]
 pub struct FoldedNames {
     exact: Vec<Box<[u8]>>,
@@ -212,22 +199,23 @@ mod tests {
             ("proxy-connection", "keep-alive"),
             ("upgrade", "h2c"),
         ]);
-        assert!(HopByHop::of(&fields).accepts_trailers);
-        strip_hop_by_hop(&mut fields);
+        let mut hops = HopByHop::default();
+        for name in fields.clone().keys() {
+            hops.note(name);
+        }
+        assert!(hops.strip(&mut fields));
         assert_eq!(fields, headers(&[("x-three", "3")]));
     }
 
     #[test]
     fn every_hop_by_hop_name_is_known_by_its_length() {
-        assert!(HOP_BY_HOP.iter().all(is_hop_by_hop));
-        assert!(HOP_BY_HOP.iter().all(|name| is_hop_by_hop_name(name.as_str().to_ascii_uppercase().as_bytes())));
-        assert!(!is_hop_by_hop_name(b"content-length") && !is_hop_by_hop_name(b""));
+        assert!(HOP_BY_HOP.iter().all(|name| HopByHop::default().note(name)));
+        assert!(!HopByHop::default().note(&header::CONTENT_LENGTH));
     }
 
     #[test]
     fn connection_takes_no_field_that_is_the_messages_own() {
         let mut fields = headers(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
-        assert!(!HopByHop::of(&fields).accepts_trailers);
         strip_hop_by_hop(&mut fields);
         assert_eq!(fields, headers(&[("host", "a"), ("content-length", "1")]));
     }

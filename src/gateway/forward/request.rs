@@ -1,112 +1,224 @@
-//! The fields of the upstream's request: ours, and those of the client's that go on. They are written as lines in one pass, and
-//! the client's map is never changed: nothing that the client wrote can take away what is ours, as it is not in the map.
+//! The head of the upstream's request: what ends at this hop is removed, then what only keyward may set,
+//! then keyward's own fields are set. Last, so that nothing that a client wrote can take them away.
+
+use std::time::Duration;
 
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
+use hyper::body::Incoming;
 
 use crate::gateway::authenticate::{Door, X_API_KEY};
 use crate::gateway::authorize::Permit;
-use crate::gateway::client::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::gateway::connection::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::gateway::exchange::Exchange;
-use crate::gateway::identity_headers::line;
+use crate::gateway::gate::Passed;
 use crate::gateway::plan::Plan;
 use crate::tokens::opaque::Form;
-use crate::upstream::Purpose;
-use crate::wire::fields::HopByHop;
 
-/// Writes them. What frames the body is not among them, unless there is none: the upstream's side says that.
-pub(super) fn write_fields(
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+/// Makes a request fit to be passed on. What depends on the version of HTTP that the upstream speaks is
+/// added by `upstream`.
+pub(super) fn prepare(
     plan: &Plan,
-    client: &ClientConnection,
     exchange: &Exchange,
     permit: &Permit<'_>,
-    head: &http::request::Parts,
-    kind: Kind,
+    passed: Passed,
+    head: &mut http::request::Parts,
+    body: &Incoming,
 ) {
-    let mut lines = client.lines.borrow_mut();
-    let lines = &mut *lines;
-    lines.clear();
-    lines.extend_from_slice(permit.identity());
+    let client = exchange.client();
+    let headers = &mut head.headers;
+    let forwarding = Forwarding::of(exchange, headers);
+    let accepts_trailers = passed.hops.strip(headers);
+    if passed.has_ours {
+        plan.identity.strip(headers);
+    }
+    if passed.expects {
+        // The expectation is met when the body is asked for.
+        headers.remove(header::EXPECT);
+    }
+    remove_credentials(plan, permit, headers);
+    if passed.has_length {
+        set_length(headers, body.size_hint().exact());
+    }
+    for (name, value) in permit.identity() {
+        headers.insert(name.clone(), value.clone());
+    }
     if let Some(name) = &plan.identity.request_id {
-        line(lines, name, exchange.id.as_bytes());
+        headers.insert(name.clone(), exchange.id.value());
     }
-    let empty = HeaderValue::from_static("");
-    let host = head.headers.get(header::HOST).unwrap_or(&empty);
-    if client.origin.is_trusted_proxy {
-        add_to_forwarding(client, host, &head.headers, lines);
-    } else {
-        client.add_forwarding(host, lines);
-    }
-    let at = permit.route().upstream;
-    let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
-    // HTTP/1.0 may leave it out; then the endpoint's own name is as good as any.
-    let host = match plan.upstream_hosts.get(at) {
-        Some(own) if !keeps_host || host.is_empty() => own,
-        _ => host,
-    };
-    line(lines, &header::HOST, host.as_bytes());
-    let ending = HopByHop::of(&head.headers);
-    for (name, value) in &head.headers {
-        if goes_on(name, value, plan, permit, kind) && !ending.has(name) {
-            line(lines, name, value.as_bytes());
-        }
-    }
-    if kind.purpose == Purpose::Switch {
-        lines.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
-    } else if ending.accepts_trailers {
-        lines.extend_from_slice(b"connection: te\r\nte: trailers\r\n");
+    forwarding.set(client, headers);
+    set_host(plan, permit, headers);
+    if accepts_trailers {
+        headers.insert(header::TE, TRAILERS);
     }
     // Behind those that were there before: the order tells the way.
-    let via = if head.version == Version::HTTP_10 { "1.0 keyward" } else { "1.1 keyward" };
-    line(lines, &header::VIA, via.as_bytes());
-}
-
-/// What kind of request is forwarded.
-#[derive(Clone, Copy)]
-pub(super) struct Kind {
-    pub(super) purpose: Purpose,
-    pub(super) has_body: bool,
-}
-
-/// Whether a field of the client's is for the other side. `Host` has been said, and an expectation is met when the body is
-/// asked for.
-fn goes_on(name: &HeaderName, value: &HeaderValue, plan: &Plan, permit: &Permit<'_>, kind: Kind) -> bool {
-    *name != header::HOST
-        && *name != header::EXPECT
-        && (!is_credential(name, value, plan, permit) || permit.route().forward_credential)
-        && (*name != header::CONTENT_LENGTH || !kind.has_body)
-        && !plan.identity.are_ours(name)
-}
-
-/// Whether a field could have been the credential. On a route that takes none from `X-API-Key`, that one is between the client and
-/// the upstream, unless it looks like a key that we have made for it.
-fn is_credential(name: &HeaderName, value: &HeaderValue, plan: &Plan, permit: &Permit<'_>) -> bool {
-    let looks_like_ours =
-        || matches!(plan.opaque.form_of(value.as_bytes()), Form::Opaque(api) if api.takes_api_key_field);
-    *name == header::AUTHORIZATION
-        || (*name == X_API_KEY && (permit.door() == Door::BearerOrApiKey || looks_like_ours()))
-}
-
-/// From an untrusted peer everything is replaced; what a trusted one said stays, and its own address is added. Only the real
-/// names are read: an alias is nobody's.
-fn add_to_forwarding(client: &ClientConnection, host: &HeaderValue, headers: &HeaderMap, lines: &mut Vec<u8>) {
-    let proto = headers.get(X_FORWARDED_PROTO).map_or(client.origin.scheme.name().as_bytes(), HeaderValue::as_bytes);
-    line(lines, &X_FORWARDED_PROTO, proto);
-    let first_host = headers.get(X_FORWARDED_HOST).unwrap_or(host);
-    if !first_host.is_empty() {
-        line(lines, &X_FORWARDED_HOST, first_host.as_bytes());
+    headers.append(header::VIA, via(head.version));
+    if let Some(target) = permit.target() {
+        head.uri = http::Uri::from(target.clone());
     }
-    line(lines, &X_FORWARDED_FOR, &joined(headers, &X_FORWARDED_FOR, client.forwarded_for.as_bytes()));
-    line(lines, &header::FORWARDED, &joined(headers, &header::FORWARDED, client.forwarded(host).as_bytes()));
+    if !head.extensions.is_empty() {
+        head.extensions.clear();
+    }
 }
 
-/// One line for many: `a, b, ours`.
-fn joined(headers: &HeaderMap, name: &HeaderName, ours: &[u8]) -> Vec<u8> {
-    let mut line = Vec::new();
-    for value in headers.get_all(name).iter().filter(|value| !value.is_empty()) {
-        line.extend_from_slice(value.as_bytes());
-        line.extend_from_slice(b", ");
+/// `Content-Length` goes on as the number that hyper goes by, in its shortest form.
+fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
+    match (length, headers.get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes)) {
+        (Some(length), Some([b'0', _, ..])) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        (Some(_), _) => {}
+        (None, _) => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
     }
-    line.extend_from_slice(ours);
-    line
+}
+
+/// `Via` (RFC 9110, section 7.6.3) for a message that came in this version.
+pub(super) fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 keyward",
+        Version::HTTP_2 => "2.0 keyward",
+        _ => "1.1 keyward",
+    })
+}
+
+/// The fields in which a credential could have come do not go on, unless the route says so. On a route that
+/// takes none from `X-API-Key`, that field is between the client and the upstream, unless it looks like a
+/// key that keyward made for it.
+fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
+    if permit.route().forward_credential {
+        return;
+    }
+    headers.remove(header::AUTHORIZATION);
+    let looks_like_ours = |value: &HeaderValue| {
+        matches!(plan.opaque.form_of(value.as_bytes()), Form::Opaque(api) if api.takes_api_key_field)
+    };
+    if permit.door() == Door::BearerOrApiKey {
+        headers.remove(X_API_KEY);
+    } else if headers.get_all(X_API_KEY).iter().any(looks_like_ours) {
+        let kept: Vec<HeaderValue> =
+            headers.get_all(X_API_KEY).iter().filter(|value| !looks_like_ours(value)).cloned().collect();
+        headers.remove(X_API_KEY);
+        for value in kept {
+            headers.append(X_API_KEY, value);
+        }
+    }
+}
+
+/// HTTP/1.0 may leave `Host` out; then the endpoint's own name is as good as any.
+fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
+    let at = permit.route().upstream;
+    let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
+    let has_host = headers.get(header::HOST).is_some_and(|host| !host.is_empty());
+    if let Some(own) = plan.upstream_hosts.get(at).filter(|_| !keeps_host || !has_host) {
+        headers.insert(header::HOST, own.clone());
+    }
+}
+
+/// The fields that say where a request came from. From an untrusted peer everything is replaced; what a
+/// trusted one said stays, and its own address is added. Only the real names are read: an alias is nobody's.
+struct Forwarding {
+    host: Option<HeaderValue>,
+    /// What a trusted proxy said.
+    said: Option<Box<Said>>,
+}
+
+struct Said {
+    proto: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    forwarded_for: Vec<HeaderValue>,
+    forwarded: Vec<HeaderValue>,
+}
+
+impl Forwarding {
+    fn of(exchange: &Exchange, headers: &HeaderMap) -> Self {
+        let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
+        let all = |name| headers.get_all(name).iter().filter(|value| !value.is_empty()).cloned().collect();
+        let said = exchange.client().origin.is_trusted_proxy.then(|| {
+            Box::new(Said {
+                proto: headers.get(X_FORWARDED_PROTO).cloned(),
+                host: headers.get(X_FORWARDED_HOST).cloned(),
+                forwarded_for: all(X_FORWARDED_FOR),
+                forwarded: all(header::FORWARDED),
+            })
+        });
+        Self { host, said }
+    }
+
+    fn set(self, client: &ClientConnection, headers: &mut HeaderMap) {
+        let scheme = HeaderValue::from_static(client.origin.scheme.name());
+        let no_host = HeaderValue::from_static("");
+        let forwarded = client.forwarded(self.host.as_ref().unwrap_or(&no_host));
+        let (proto, host, forwarded_for, forwarded) = match self.said {
+            None => (scheme, self.host, client.forwarded_for.clone(), forwarded),
+            Some(said) => (
+                said.proto.unwrap_or(scheme),
+                said.host.or(self.host),
+                joined(&said.forwarded_for, &client.forwarded_for),
+                joined(&said.forwarded, &forwarded),
+            ),
+        };
+        headers.insert(X_FORWARDED_FOR, forwarded_for);
+        headers.insert(X_FORWARDED_PROTO, proto);
+        if let Some(host) = host {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        headers.insert(header::FORWARDED, forwarded);
+    }
+}
+
+/// One value for many: `a, b, ours`.
+fn joined(said: &[HeaderValue], ours: &HeaderValue) -> HeaderValue {
+    let all: Vec<&[u8]> = said.iter().chain([ours]).map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| ours.clone())
+}
+
+/// The deadline of a gRPC call, counted from now: `grpc-timeout`, at most eight digits and a unit.
+pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_of_a_call_is_read_in_every_unit() {
+        let read = |text: &str| {
+            let value = HeaderValue::try_from(text).expect("a value");
+            grpc_timeout(&HeaderMap::from_iter([(GRPC_TIMEOUT, value)]))
+        };
+        for (text, span) in [
+            ("2H", Duration::from_secs(7200)),
+            ("3M", Duration::from_secs(180)),
+            ("99999999S", Duration::from_secs(99_999_999)),
+            ("500m", Duration::from_millis(500)),
+            ("7u", Duration::from_micros(7)),
+            ("8n", Duration::from_nanos(8)),
+        ] {
+            assert_eq!(read(text), Some(span), "{text}");
+        }
+        for text in ["", "S", "5", "5s", "-1S", "+1S", "123456789S", "1.5S", "1 S"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 }

@@ -1,21 +1,105 @@
-//! The head of the response, and its trailers.
+//! The head of the response, judged and made fit to be passed on; and its trailers.
 
-use http::Version;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::response::Parts;
+use http::{StatusCode, Version};
+use http_body::Body as _;
 
-use crate::upstream::Reply;
-use crate::wire::fields;
+use super::request::via;
+use crate::gateway::gate::Passed;
+use crate::gateway::refusal::{Refusal, UpstreamFailure};
+use crate::upstream::{Reply, ReplyBody};
+use crate::wire::fields::{self, HopByHop};
 
-/// Makes a response fit to be passed on.
-pub(super) fn prepare(reply: &mut Reply) {
-    // The announcement of trailers goes on with them; everything else that ends at this hop ends.
-    reply.lines.strip_hop_by_hop(if reply.is_chunked { b"trailer" } else { b"" });
-    let via: &[u8] = if reply.version == Version::HTTP_10 { b"1.0 keyward" } else { b"1.1 keyward" };
-    reply.lines.push(b"via", via);
+/// What is seen in one pass over a response's fields.
+#[derive(Default)]
+struct Seen {
+    lengths: usize,
+    encodings: usize,
+    is_odd: bool,
+    has_challenge: bool,
+    hops: HopByHop,
 }
 
-/// Removes from trailers what frames, routes or authenticates: those were said in the head or not at all (RFC 9110, section
-/// 6.5.1).
+/// Judges a response and makes it fit to be passed on.
+///
+/// # Errors
+///
+/// When two readers could frame it in two ways.
+pub(super) fn prepare(reply: Reply, is_head: bool) -> Result<(Parts, ReplyBody), Refusal> {
+    let Reply { mut head, body } = reply;
+    let seen = look(&head.headers);
+    if seen.is_odd || seen.lengths + seen.encodings > 1 {
+        return Err(ambiguous("its body has more than one length"));
+    }
+    if !(200..600).contains(&head.status.as_u16()) {
+        return Err(ambiguous("its status is none"));
+    }
+    let via = via(head.version);
+    let headers = &mut head.headers;
+    if seen.has_challenge {
+        // Between keyward and the upstream.
+        headers.remove(header::PROXY_AUTHENTICATE);
+    }
+    // The announcement of trailers goes on with them; everything else that ends at this hop ends.
+    let trailer = if seen.encodings > 0 { headers.remove(header::TRAILER) } else { None };
+    seen.hops.strip(headers);
+    if let Some(trailer) = trailer {
+        headers.insert(header::TRAILER, trailer);
+    }
+    let has_content = !is_head
+        && head.status != StatusCode::NO_CONTENT
+        && head.status != StatusCode::NOT_MODIFIED;
+    if seen.lengths > 0 && has_content && body.is_end_stream() {
+        // hyper says the length of what there is.
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    headers.append(header::VIA, via);
+    head.version = Version::HTTP_11;
+    if !head.extensions.is_empty() {
+        head.extensions.clear();
+    }
+    Ok((head, body))
+}
+
+fn look(headers: &HeaderMap) -> Seen {
+    let mut seen = Seen::default();
+    for (name, value) in headers {
+        match name.as_str().len() {
+            14 if *name == header::CONTENT_LENGTH => {
+                seen.lengths += 1;
+                seen.is_odd |= !value.as_bytes().iter().all(u8::is_ascii_digit);
+            }
+            17 if *name == header::TRANSFER_ENCODING => {
+                seen.encodings += 1;
+                seen.is_odd |= !value.as_bytes().eq_ignore_ascii_case(b"chunked");
+                seen.hops.note(name);
+            }
+            18 if *name == header::PROXY_AUTHENTICATE => seen.has_challenge = true,
+            _ => {
+                seen.hops.note(name);
+            }
+        }
+    }
+    seen
+}
+
+fn ambiguous(what: &'static str) -> Refusal {
+    Refusal::Upstream(UpstreamFailure::Ambiguous(what))
+}
+
+/// Whether a response has no limit of silence: an event stream or a gRPC call may be silent for as long as
+/// the client listens (FIELD.md, F30).
+pub(super) fn may_be_silent(head: &Parts, passed: Passed) -> bool {
+    passed.is_grpc
+        || head.headers.get(header::CONTENT_TYPE).is_some_and(|value: &HeaderValue| {
+            let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+            media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        })
+}
+
+/// Removes from trailers what frames, routes or authenticates: those were said in the head or not at all
+/// (RFC 9110, section 6.5.1).
 pub(in crate::gateway) fn strip_trailers(trailers: &mut HeaderMap) {
     fields::strip_hop_by_hop(trailers);
     for name in [header::CONTENT_LENGTH, header::HOST, header::SET_COOKIE, header::WWW_AUTHENTICATE] {

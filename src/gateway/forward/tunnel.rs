@@ -1,40 +1,210 @@
-//! The one switch of protocols that keyward knows: to WebSocket (RFC 6455). Everything before the 101 is HTTP like any other;
-//! everything after it is bytes.
+//! The one switch of protocols that keyward knows: to WebSocket (RFC 6455, and RFC 8441 from clients of
+//! HTTP/2). Everything before the switch is HTTP like any other; everything after it is bytes.
+//!
+//! The upstream is always asked in HTTP/1.1: nearly no server speaks WebSocket over HTTP/2.
 
-use http::header;
-use http::{Method, Version};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use crate::gateway::incoming::IncomingBody;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+
+use crate::gateway::control::Ending;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::gate::WebSocketForm;
 use crate::gateway::refusal::{Refusal, UpstreamFailure};
-use crate::upstream::Reply;
+use crate::gateway::respond::Source;
+use crate::upstream::{Reply, UpstreamTunnel};
 use crate::wire::fields;
 
-/// A client asked for WebSocket, and in the right way.
-pub(super) struct Asked;
+/// A handshake that is under way.
+pub(super) struct Handshake(Form);
 
-/// Whether a request asks to switch protocols. `Upgrade` alone, without `Connection: upgrade`, asks for nothing and ends here
-/// as any hop-by-hop field does (RFC 9110, section 7.8).
-pub(super) fn asked_for(head: &http::request::Parts, body: &IncomingBody) -> Result<Option<Asked>, Refusal> {
-    if !head.headers.contains_key(header::UPGRADE) || !fields::lists(&head.headers, &header::CONNECTION, "upgrade") {
-        return Ok(None);
-    }
-    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
-    let is_websocket = protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let is_plain =
-        head.method == Method::GET && head.version == Version::HTTP_11 && body.is_over() && protocols.next().is_none();
-    if is_websocket && is_plain { Ok(Some(Asked)) } else { Err(Refusal::Upgrade) }
+enum Form {
+    Upgrade,
+    /// The stream to be, and what the upstream must answer to the key that keyward made.
+    Connect { stream: OnUpgrade, accept: String },
 }
 
-/// Checks that what the upstream switched to is what was asked for, and makes the 101 fit to be passed on.
-pub(super) fn accept(_asked: &Asked, reply: &mut Reply) -> Result<(), Refusal> {
-    if !reply.lines.lists(b"upgrade", b"websocket") || reply.is_chunked {
-        return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched to another protocol than asked for")));
+impl Handshake {
+    /// Turns the client's handshake into that of HTTP/1.1; `Connection` and `Upgrade` are set by `upstream`.
+    pub(super) fn begin(form: WebSocketForm, head: &mut Parts) -> Result<Self, Refusal> {
+        if form == WebSocketForm::Upgrade {
+            return Ok(Self(Form::Upgrade));
+        }
+        let stream = head
+            .extensions
+            .remove::<OnUpgrade>()
+            .ok_or(Refusal::Internal("an extended CONNECT has no stream"))?;
+        let mut nonce = [0; 16];
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Refusal::Internal("no randomness for a handshake"))?;
+        let key = BASE64.encode(nonce);
+        let accept = accept_for(&key);
+        head.method = Method::GET;
+        head.version = Version::HTTP_11;
+        let value = HeaderValue::try_from(key).map_err(|_| Refusal::Internal("a key is no field value"))?;
+        head.headers.insert(header::SEC_WEBSOCKET_KEY, value);
+        Ok(Self(Form::Connect { stream, accept }))
     }
-    reply.lines.strip_hop_by_hop(b"");
-    for (name, value) in
-        [(b"connection".as_slice(), b"upgrade".as_slice()), (b"upgrade", b"websocket"), (b"via", b"1.1 keyward")]
-    {
-        reply.lines.push(name, value);
+
+    /// Checks that the upstream switched to what was asked for, and makes its answer fit to be passed on.
+    pub(super) fn accept(self, reply: Reply, closing: Duration) -> Result<Response<Source>, Refusal> {
+        let Reply { mut head, body } = reply;
+        let headers = &mut head.headers;
+        if !fields::lists(headers, &header::UPGRADE, "websocket") || headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(ambiguous("it switched to another protocol than asked for"));
+        }
+        let upstream = body.into_tunnel().ok_or(ambiguous("it switched protocols before it was asked"))?;
+        fields::strip_hop_by_hop(headers);
+        headers.remove(header::CONTENT_LENGTH);
+        headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
+        head.extensions.clear();
+        let stream = match self.0 {
+            Form::Upgrade => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                None
+            }
+            Form::Connect { stream, accept } => {
+                let answered = headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+                if answered.is_none_or(|answered| answered != accept.as_str()) {
+                    return Err(ambiguous("its Sec-WebSocket-Accept does not fit"));
+                }
+                head.status = StatusCode::OK;
+                Some(stream)
+            }
+        };
+        head.version = Version::HTTP_11;
+        Ok(Response::from_parts(head, Source::Tunnel { upstream, stream, closing }))
     }
-    Ok(())
+}
+
+/// `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2).
+fn accept_for(key: &str) -> String {
+    const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let digest = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+        format!("{key}{GUID}").as_bytes(),
+    );
+    BASE64.encode(digest.as_ref())
+}
+
+const fn ambiguous(what: &'static str) -> Refusal {
+    Refusal::Upstream(UpstreamFailure::Ambiguous(what))
+}
+
+/// What is to be carried: the upstream's side, and the record of the exchange, which ends with it.
+pub struct Tunnel {
+    pub(in crate::gateway) upstream: UpstreamTunnel,
+    pub(in crate::gateway) exchange: Box<Exchange>,
+    /// When one side has closed, the other has so long to say what it still has to say.
+    pub(in crate::gateway) closing: Duration,
+}
+
+/// Carries bytes both ways until both ends are closed, one breaks, or the token ends. `early`: what the
+/// client sent ahead.
+pub async fn carry<S>(tunnel: Tunnel, client: S, early: Bytes)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Tunnel { upstream, mut exchange, closing } = tunnel;
+    let control = Rc::clone(exchange.control());
+    let (mut sent, mut received) = (0, 0);
+    let outcome = {
+        let carried = both_ways(client, early, upstream, closing, &mut sent, &mut received);
+        let mut carried = pin!(carried);
+        std::future::poll_fn(|cx| {
+            control.deadline.wake_by(cx);
+            if control.is_cut() { Poll::Ready(Ok(())) } else { carried.as_mut().poll(cx) }
+        })
+        .await
+    };
+    if let Err(fault) = &outcome {
+        tracing::debug!(%fault, "a tunnel broke");
+        control.note_ending(Ending::ClientGone);
+    }
+    let is_complete = outcome.is_ok() && control.ending().is_none();
+    exchange.carried(sent, received, is_complete);
+}
+
+async fn both_ways<S>(
+    client: S,
+    from_client: Bytes,
+    upstream: UpstreamTunnel,
+    closing: Duration,
+    sent: &mut u64,
+    received: &mut u64,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let UpstreamTunnel { stream: upstream, early: from_upstream } = upstream;
+    let (client_reads, client_writes) = tokio::io::split(client);
+    let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
+    let mut up = pin!(pass_on(from_client, client_reads, upstream_writes, received));
+    let mut down = pin!(pass_on(from_upstream, upstream_reads, client_writes, sent));
+    let (first, is_down_left) = tokio::select! {
+        ended = &mut up => (ended, true),
+        ended = &mut down => (ended, false),
+    };
+    first?;
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "one end had closed, and the other did not");
+    if is_down_left {
+        tokio::time::timeout(closing, down).await.map_err(late)?
+    } else {
+        tokio::time::timeout(closing, up).await.map_err(late)?
+    }
+}
+
+/// One direction of a tunnel, to its end; counts what it carries.
+async fn pass_on(
+    early: Bytes,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    count: &mut u64,
+) -> io::Result<()> {
+    to.write_all(&early).await?;
+    *count += early.len() as u64;
+    drop(early);
+    tokio::io::copy(&mut Counted { from: &mut from, count }, &mut to).await?;
+    to.shutdown().await
+}
+
+/// Counts the bytes that are read.
+struct Counted<'a, R> {
+    from: &'a mut R,
+    count: &'a mut u64,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut *this.from).poll_read(cx, buf))?;
+        *this.count += (buf.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_a_key_is_that_of_the_rfc() {
+        assert_eq!(accept_for("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
 }

@@ -1,42 +1,50 @@
 //! Upgrade (RFC 9110, 7.8): WebSocket alone, and not a byte past it before the upstream has said 101.
 
 use super::Want::{Target, Without};
-use super::{Case, Range, declined, either, get, post, private, refused, run};
+use super::{Case, Range, declined, either, forwarded, get, post, private, refused, run};
 use crate::support::{Act, Gate, Reply};
 
 const REFUSALS: &[u16] = &[400, 501];
 
+const SETTINGS: &str = "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n";
+
+/// A request that offers to upgrade, and is served without.
+fn offer(name: &str, fields: &str, more: &str) -> Case {
+    let wants = [Without("upgrade"), Without("http2-settings"), Without("connection"), Target("/public/x")];
+    forwarded(name, get(format!("{fields}{more}")), wants)
+}
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        declined("h2c (CVE-2022-41721)", REFUSALS, {
-            get("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n")
-        }),
-        declined("h2c without its settings", REFUSALS, get("Connection: Upgrade\r\nUpgrade: h2c\r\n")),
-        declined("h2c without the settings listed", REFUSALS, {
-            get("Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n")
-        }),
-        declined("h2c in upper case", REFUSALS, get("Connection: upgrade\r\nUpgrade: H2C\r\n")),
-        declined("h2", REFUSALS, get("Connection: Upgrade\r\nUpgrade: h2\r\n")),
-        declined("TLS", REFUSALS, get("Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n")),
-        declined("HTTP/2.0", REFUSALS, get("Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n")),
-        declined("an unknown protocol", REFUSALS, get("Connection: Upgrade\r\nUpgrade: x-tunnel\r\n")),
+        // An offer is dropped with its fields, and the request is served as it is (RFC 9110, 7.8).
+        offer("h2c (CVE-2022-41721)", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", SETTINGS),
+        offer("h2c without its settings", "Connection: Upgrade\r\nUpgrade: h2c\r\n", ""),
+        offer("h2c without the settings listed", "Connection: Upgrade\r\nUpgrade: h2c\r\n", SETTINGS),
+        offer("h2c in upper case", "Connection: upgrade\r\nUpgrade: H2C\r\n", ""),
+        offer("h2c, as Java has it", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", SETTINGS),
+        offer("h2", "Connection: Upgrade\r\nUpgrade: h2\r\n", ""),
+        offer("TLS", "Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n", ""),
+        offer("TLS, as Apache's client has it", "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n", ""),
+        offer("HTTP/2.0", "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n", ""),
+        offer("an unknown protocol", "Connection: Upgrade\r\nUpgrade: x-tunnel\r\n", ""),
+        offer("websocketx", "Connection: Upgrade\r\nUpgrade: websocketx\r\n", ""),
+        offer("websocket with a version", "Connection: Upgrade\r\nUpgrade: websocket/13\r\n", ""),
+        offer("on two lines", "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: TLS/1.2\r\n", ""),
         declined("websocket and h2c", REFUSALS, get("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n")),
         declined("h2c and websocket", REFUSALS, get("Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n")),
         declined("websocket and h2c on two lines", REFUSALS, {
             get("Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n")
         }),
-        declined("websocketx", REFUSALS, get("Connection: Upgrade\r\nUpgrade: websocketx\r\n")),
-        declined("websocket with a version", REFUSALS, get("Connection: Upgrade\r\nUpgrade: websocket/13\r\n")),
         either("an empty Upgrade", REFUSALS, get("Connection: Upgrade\r\nUpgrade:\r\n"), [Without("upgrade")]),
         either("Connection: Upgrade and no Upgrade", REFUSALS, get("Connection: Upgrade\r\n"), [Without("upgrade")]),
-        declined("h2c on the guarded route, without a token", &[400, 401, 501], {
+        declined("h2c on the guarded route, without a token", &[401], {
             "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
              HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
         }),
-        declined(
+        forwarded(
             "h2c on the guarded route, with a token",
-            REFUSALS,
             private("Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+            [Without("upgrade"), Without("connection"), Target("/private/x")],
         ),
         declined("websocket on the guarded route, without a token", &[401], {
             "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -38,6 +38,12 @@ impl Client {
         let _ = self.wire.stream().shutdown(Shutdown::Write);
     }
 
+    /// Closes the connection with a reset, as a client that is gone does.
+    pub(crate) fn reset(self) {
+        let socket = socket2::SockRef::from(self.wire.stream());
+        socket.set_linger(Some(Duration::ZERO)).expect("an option can be set");
+    }
+
     /// The next response, interim ones (1xx) too.
     pub(crate) fn response(&mut self) -> Result<Response, Fault> {
         self.wire.response("GET")

@@ -1,0 +1,167 @@
+//! The client's connection, as far as the gateway has to know it: what all exchanges on it share. On
+//! HTTP/2 there are many at a time, so nothing of a single request is kept here: that is
+//! [`Control`](super::control::Control).
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use http::header::{HeaderName, HeaderValue};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::domain::TokenDigest;
+use crate::tokens::keyring::CredentialSort;
+
+/// The scheme that the client used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URI.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOrigin {
+    /// The client's address: of the socket, or as a trusted PROXY header said.
+    pub address: SocketAddr,
+    /// How it speaks to us.
+    pub scheme: Scheme,
+    /// Whether its forwarding headers are believed.
+    pub is_trusted_proxy: bool,
+}
+
+/// One client connection.
+pub struct ClientConnection {
+    /// Where it comes from.
+    pub origin: ClientOrigin,
+    /// The client's address: `X-Forwarded-For`.
+    pub(super) forwarded_for: HeaderValue,
+    /// The last host that was asked for, and the `Forwarded` that goes with it: clients seldom change it.
+    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The last credential: clients seldom change that either.
+    credential: RefCell<Option<Rc<Credential>>>,
+}
+
+/// A credential that a client presented, and what it is known by.
+pub(super) struct Credential {
+    sort: CredentialSort,
+    token: Zeroizing<Vec<u8>>,
+    digest: Cell<TokenDigest>,
+    /// Of the peppers that were in force when the digest was made.
+    version: u64,
+}
+
+impl Credential {
+    pub(super) fn digest(&self) -> TokenDigest {
+        self.digest.get()
+    }
+
+    /// It turned out to be known by another digest.
+    pub(super) fn correct_digest(&self, digest: TokenDigest) {
+        self.digest.set(digest);
+    }
+
+    /// The token itself, to be checked again.
+    pub(super) fn token(&self) -> &[u8] {
+        &self.token
+    }
+}
+
+impl ClientConnection {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(origin: ClientOrigin) -> Self {
+        let address = canonical(origin.address.ip()).to_string();
+        Self {
+            origin,
+            forwarded_for: HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            forwarded: RefCell::default(),
+            credential: RefCell::default(),
+        }
+    }
+
+    /// The client's address, as text.
+    pub(super) fn address_text(&self) -> &str {
+        self.forwarded_for.to_str().unwrap_or_default()
+    }
+
+    /// `token` of this sort with its digest: remembered from the request before, if the peppers have the
+    /// same version, or made by `digest`.
+    pub(super) fn credential(
+        &self,
+        sort: CredentialSort,
+        token: &[u8],
+        version: u64,
+        digest: impl FnOnce(&[u8]) -> TokenDigest,
+    ) -> Rc<Credential> {
+        let mut last = self.credential.borrow_mut();
+        if let Some(known) = last.as_ref()
+            && known.sort == sort
+            && known.version == version
+            && bool::from(known.token.as_slice().ct_eq(token))
+        {
+            return Rc::clone(known);
+        }
+        let digest = Cell::new(digest(token));
+        let credential = Rc::new(Credential { sort, token: Zeroizing::new(token.to_vec()), digest, version });
+        *last = Some(Rc::clone(&credential));
+        credential
+    }
+
+    /// `Forwarded` (RFC 7239) for a request to `host`.
+    pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+        let mut last = self.forwarded.borrow_mut();
+        match last.as_ref() {
+            Some((known, forwarded)) if known == host => forwarded.clone(),
+            _ => {
+                let forwarded = self.forwarded_anew(host);
+                // Copied: the value itself would keep the buffer alive that its request was read into.
+                if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+                    *last = Some((host, forwarded.clone()));
+                }
+                forwarded
+            }
+        }
+    }
+
+    fn forwarded_anew(&self, host: &HeaderValue) -> HeaderValue {
+        let node = match canonical(self.origin.address.ip()) {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
+        };
+        let scheme = self.origin.scheme.name();
+        // A host was checked against a grammar that has no quote and no backslash.
+        let host = host.to_str().unwrap_or_default();
+        let forwarded = if host.is_empty() {
+            format!("for={node};proto={scheme}")
+        } else if host.contains([':', '[']) {
+            format!("for={node};host=\"{host}\";proto={scheme}")
+        } else {
+            format!("for={node};host={host};proto={scheme}")
+        };
+        HeaderValue::try_from(forwarded).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
+    }
+}
+
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// An IPv4 address that came over an IPv6 socket is an IPv4 address.
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}

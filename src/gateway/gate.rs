@@ -1,0 +1,297 @@
+//! Gate: judges the head of every request that hyper has parsed, of both versions, and brings it into the
+//! one normal form that everything later goes by: a target in origin form with a normal path, one valid
+//! `Host`, framing that has one reading, no expectation but `100-continue`.
+//!
+//! It knows no socket and no store. What hyper's parser refuses by itself, or what cannot be seen in a
+//! parsed head any more (line endings), `server::socket` tells, as a [`HeadFault`] of this list as well.
+
+use std::borrow::Cow;
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri, Version};
+use hyper::ext::Protocol;
+
+use super::refusal::Refusal;
+use crate::wire::authority::host_in;
+use crate::wire::fields::{FoldedNames, HopByHop, lists};
+use crate::wire::path;
+
+/// The most that a head may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the whole head.
+    pub bytes: usize,
+    /// Bytes of the request target.
+    pub target: usize,
+    /// Header lines.
+    pub lines: usize,
+}
+
+/// No method in use has more characters than half of this.
+const METHOD_LIMIT: usize = 32;
+
+/// What is wrong with a head. Each is the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadFault {
+    /// It is no HTTP.
+    #[error("malformed request")]
+    Malformed,
+    /// The target is of no known form, or has a character that belongs in none.
+    #[error("malformed request target")]
+    Target,
+    /// The target is longer than the limit.
+    #[error("request target too long")]
+    TargetTooLong,
+    /// A version that keyward does not speak.
+    #[error("HTTP version not supported")]
+    Version,
+    /// CONNECT (but for WebSocket, RFC 8441) or TRACE, which would let a client speak past keyward or see
+    /// what it wrote.
+    #[error("method not implemented")]
+    Method,
+    /// A line that does not end with carriage return and line feed, or framing fields that two readers
+    /// could read in two ways.
+    #[error("malformed header lines")]
+    Lines,
+    /// More header lines or bytes than the limit.
+    #[error("request header fields too large")]
+    TooLarge,
+    /// No host, several, or one that is no host.
+    #[error("missing, repeated or malformed Host")]
+    Host,
+    /// Body framing that two readers could read in two ways.
+    #[error("ambiguous body framing")]
+    Framing,
+    /// An expectation other than `100-continue`.
+    #[error("expectation failed")]
+    Expectation,
+    /// The head did not come to its end in time.
+    #[error("the request took too long to arrive")]
+    TooSlow,
+}
+
+impl HeadFault {
+    /// The status that says it.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed | Self::Target | Self::Lines | Self::Host | Self::Framing => StatusCode::BAD_REQUEST,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Method => StatusCode::NOT_IMPLEMENTED,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+}
+
+/// What was seen in a head that passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// It asks for WebSocket, and in the right way.
+    pub(super) websocket: Option<WebSocketForm>,
+    /// Its fields that end at this hop.
+    pub(super) hops: HopByHop,
+    /// It has fields that only keyward may set.
+    pub(super) has_ours: bool,
+    /// It has `Content-Length`.
+    pub(super) has_length: bool,
+    /// It has `Expect`.
+    pub(super) expects: bool,
+    /// It is a gRPC call, and a refusal has to be one of gRPC.
+    pub(super) is_grpc: bool,
+}
+
+/// How a client asks for WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WebSocketForm {
+    /// `GET` with `Upgrade: websocket` (RFC 6455).
+    Upgrade,
+    /// Extended `CONNECT` with `:protocol` (RFC 8441).
+    Connect,
+}
+
+/// Judges a head and normalises it. `has_body`: whether a body may still come. `ours`: names of fields
+/// that only keyward may set.
+///
+/// # Errors
+///
+/// The client's fault: see [`HeadFault`], [`path::PathFault`] and [`Refusal::Upgrade`].
+pub(super) fn judge(
+    head: &mut Parts,
+    has_body: bool,
+    limits: HeadLimits,
+    ours: &FoldedNames,
+) -> Result<Passed, Refusal> {
+    let mut passed = Passed { is_grpc: is_grpc(head), ..Passed::default() };
+    let seen = look(head, limits, ours, &mut passed)?;
+    passed.websocket = websocket(head, has_body, seen.upgrades)?;
+    if head.method.as_str().len() > METHOD_LIMIT {
+        return Err(HeadFault::Malformed.into());
+    }
+    match head.method {
+        Method::CONNECT if passed.websocket.is_none() => return Err(HeadFault::Method.into()),
+        Method::TRACE => return Err(HeadFault::Method.into()),
+        _ => {}
+    }
+    host(head, seen.hosts)?;
+    target(head, limits)?;
+    join_cookies(head);
+    Ok(passed)
+}
+
+/// Whether a refusal must be worded for gRPC: `application/grpc`, `application/grpc+proto` and the like.
+fn is_grpc(head: &Parts) -> bool {
+    head.version == Version::HTTP_2
+        && head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+            let rest = value.as_bytes().strip_prefix(b"application/grpc");
+            matches!(rest, Some([] | [b'+' | b';' | b' ', ..]))
+        })
+}
+
+#[derive(Default)]
+struct Seen {
+    hosts: usize,
+    upgrades: usize,
+}
+
+/// One pass over the fields.
+fn look(
+    head: &Parts,
+    limits: HeadLimits,
+    ours: &FoldedNames,
+    passed: &mut Passed,
+) -> Result<Seen, HeadFault> {
+    if head.headers.len() > limits.lines {
+        return Err(HeadFault::TooLarge);
+    }
+    let (mut seen, mut framings) = (Seen::default(), 0);
+    for (name, value) in &head.headers {
+        // The lengths first: they tell most names apart from all of these.
+        match name.as_str().len() {
+            4 if *name == header::HOST => {
+                seen.hosts += 1;
+                host_in(value.as_bytes()).ok_or(HeadFault::Host)?;
+            }
+            6 if *name == header::EXPECT => {
+                // A server ignores it from a client that speaks HTTP/1.0 (RFC 9110, section 10.1.1).
+                let is_known = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+                if head.version != Version::HTTP_10 && !is_known {
+                    return Err(HeadFault::Expectation);
+                }
+                passed.expects = true;
+            }
+            14 if *name == header::CONTENT_LENGTH => {
+                // Digits and nothing but digits (RFC 9110, section 8.6; cf. CVE-2021-32715).
+                let digits = value.as_bytes();
+                if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+                    return Err(HeadFault::Framing);
+                }
+                framings += 1;
+                passed.has_length = true;
+            }
+            17 if *name == header::TRANSFER_ENCODING => {
+                let is_chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+                if !is_chunked || head.version != Version::HTTP_11 {
+                    return Err(HeadFault::Framing);
+                }
+                framings += 1;
+                passed.hops.note(name);
+            }
+            _ if passed.hops.note(name) => seen.upgrades += usize::from(*name == header::UPGRADE),
+            _ => passed.has_ours |= ours.matches(name.as_str()),
+        }
+    }
+    if framings > 1 { Err(HeadFault::Framing) } else { Ok(seen) }
+}
+
+/// Whether a request asks for WebSocket. Any other `Upgrade` is an offer, which a server may ignore (RFC
+/// 9110, section 7.8; Java's HTTP client offers h2c with every request without TLS): it ends at this hop.
+fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<WebSocketForm>, Refusal> {
+    if let Some(protocol) = head.extensions.get::<Protocol>() {
+        let is_websocket = head.method == Method::CONNECT && protocol.as_str() == "websocket";
+        return if is_websocket { Ok(Some(WebSocketForm::Connect)) } else { Err(HeadFault::Method.into()) };
+    }
+    if upgrades == 0 || head.version == Version::HTTP_2 {
+        return Ok(None);
+    }
+    let offers_websocket = lists(&head.headers, &header::UPGRADE, "websocket");
+    if !offers_websocket || !lists(&head.headers, &header::CONNECTION, "upgrade") {
+        return Ok(None);
+    }
+    let is_alone = upgrades == 1
+        && head
+            .headers
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let is_handshake = is_alone && head.method == Method::GET && head.version == Version::HTTP_11 && !has_body;
+    if is_handshake { Ok(Some(WebSocketForm::Upgrade)) } else { Err(Refusal::Upgrade) }
+}
+
+/// What the target says wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1): from here on
+/// there is only one.
+fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
+    if hosts > 1 || hosts == 0 && head.version == Version::HTTP_11 {
+        return Err(HeadFault::Host);
+    }
+    match head.uri.authority() {
+        Some(authority) => {
+            // Without a scheme it is the authority form, which only CONNECT has.
+            let scheme = head.uri.scheme_str().ok_or(HeadFault::Target)?;
+            if !matches!(scheme, "http" | "https") {
+                return Err(HeadFault::Target);
+            }
+            host_in(authority.as_str().as_bytes()).ok_or(HeadFault::Host)?;
+            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| HeadFault::Host)?;
+            head.headers.insert(header::HOST, host);
+        }
+        // HTTP/1.0 may leave it out.
+        None if hosts == 0 && head.version == Version::HTTP_2 => return Err(HeadFault::Host),
+        None => {}
+    }
+    Ok(())
+}
+
+fn target(head: &mut Parts, limits: HeadLimits) -> Result<(), Refusal> {
+    let path = head.uri.path();
+    let query = head.uri.query();
+    if path.len() + query.map_or(0, |query| query.len() + 1) > limits.target {
+        return Err(HeadFault::TargetTooLong.into());
+    }
+    if path == "*" {
+        let is_options = head.method == Method::OPTIONS;
+        return Err(if is_options { Refusal::NoRoute } else { HeadFault::Target.into() });
+    }
+    if !path.is_ascii() || query.is_some_and(|query| !query.bytes().all(is_query_byte)) {
+        return Err(HeadFault::Target.into());
+    }
+    let normal = match path::normal_form(path).map_err(Refusal::Path)? {
+        Cow::Borrowed(_) if head.uri.authority().is_none() => return Ok(()),
+        path => match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.into_owned(),
+        },
+    };
+    head.uri = Uri::from(PathAndQuery::try_from(normal).map_err(|_| HeadFault::Target)?);
+    Ok(())
+}
+
+/// Browsers send some of what belongs in no query unescaped, and no route is chosen by it.
+const fn is_query_byte(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'#' | b'"' | b'<' | b'>')
+}
+
+/// HTTP/2 may split `Cookie`; HTTP/1.1 may not (RFC 9113, section 8.2.3).
+fn join_cookies(head: &mut Parts) {
+    if head.version != Version::HTTP_2 || head.headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pieces: Vec<_> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        head.headers.insert(header::COOKIE, whole);
+    }
+}
+

@@ -1,0 +1,265 @@
+//! An HTTP/1 connection: hyper reads and writes its messages; here are the deadlines between them, the drain,
+//! and the end.
+//!
+//! What hyper needs for a connection is on the heap only while there is something to do: a connection that
+//! has been idle for [`DOZE_AFTER`] is taken down to its socket, and hyper begins anew with the next byte.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::connection::Connection;
+use super::socket::Mode;
+use crate::gateway::{self, Ending, HeadFault, Phase};
+
+/// After so much idleness a connection holds no buffer any more.
+pub(super) const DOZE_AFTER: Duration = Duration::from_secs(1);
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(connection: &Connection) {
+    connection.worker.gateway.register(&connection.control);
+    loop {
+        match Box::pin(serve_awake(connection)).await {
+            Ended::Dozes => {
+                if !next_byte(connection).await {
+                    return close(connection).await;
+                }
+            }
+            Ended::Refused(fault, cause) => {
+                Box::pin(refuse(connection, fault, cause)).await;
+                return close(connection).await;
+            }
+            Ended::Switched(tunnel, early) => {
+                connection.socket.probe_when_silent();
+                connection.socket.set_mode(Mode::Raw);
+                return gateway::carry(*tunnel, connection.socket.clone(), early).await;
+            }
+            Ended::Over => {
+                confirm(connection).await;
+                return close(connection).await;
+            }
+            Ended::Broken => {
+                connection.control.confirm(false);
+                return;
+            }
+        }
+    }
+}
+
+/// What a connection has come to.
+enum Ended {
+    /// It is idle, and has been for a while.
+    Dozes,
+    /// Its last head was no request.
+    Refused(HeadFault, String),
+    /// It is a tunnel now.
+    Switched(Box<gateway::Tunnel>, Bytes),
+    /// There are no more requests.
+    Over,
+    /// Without a farewell: the client has gone or is to go.
+    Broken,
+}
+
+async fn serve_awake(connection: &Connection) -> Ended {
+    let Connection { worker, client, control, socket, limits, .. } = connection;
+    let mut builder = http1::Builder::new();
+    // hyper is not to look for the client's end, for which it makes room each time: `socket` does.
+    builder.half_close(true).max_header_size(limits.bytes);
+    if limits.lines != HYPERS_LINES {
+        builder.max_headers(limits.lines);
+    }
+    let service = service_fn(|request: Request<Incoming>| {
+        let (gateway, client, control) = (Rc::clone(&worker.gateway), Rc::clone(client), Rc::clone(control));
+        let (socket, limits, is_surplus) = (socket.clone(), *limits, connection.is_surplus);
+        async move {
+            let response = if is_surplus {
+                gateway::overloaded(&gateway, &client, &control, &request)
+            } else {
+                let Ok(response) = gateway::run(gateway, client, control, limits, request).await;
+                response
+            };
+            socket.owe_response();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut serving = builder.serve_connection(TokioIo::new(socket.clone()), service);
+    let mut is_closing = false;
+    let outcome = std::future::poll_fn(|cx| {
+        control.deadline.wake_by(cx);
+        if control.is_to_end() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut serving).poll(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        socket.watch(cx, &mut worker.scratch.borrow_mut());
+        // What was sent before keyward stops has been read by now.
+        if worker.is_draining() && !is_closing && may_close(connection) {
+            is_closing = true;
+            Pin::new(&mut serving).graceful_shutdown();
+            cx.waker().wake_by_ref();
+        }
+        let is_over = control.is_cut() || is_between_requests(control.phase()) && control.deadline.is_over();
+        if is_over { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await;
+    if let (Some(outcome), Some(fault)) = (&outcome, socket.fault()) {
+        // hyper says what it could not read; what was seen at the socket says it itself.
+        let of_hyper = outcome.as_ref().err().filter(|error| error.is_parse()).map(ToString::to_string);
+        return Ended::Refused(fault, of_hyper.unwrap_or_else(|| fault.to_string()));
+    }
+    match (outcome, control.phase()) {
+        (Some(Ok(())), _) => {
+            let early = serving.into_parts().read_buf;
+            match control.take_tunnel() {
+                Some(tunnel) => {
+                    let early = joined(early, socket.take_held());
+                    Ended::Switched(Box::new(tunnel), early)
+                }
+                None => Ended::Over,
+            }
+        }
+        (Some(Err(fault)), _) => {
+            tracing::debug!(client = %client.origin.address, %fault, "a connection broke");
+            Ended::Broken
+        }
+        (None, _) if control.is_cut() => Ended::Broken,
+        (None, Phase::Head) => Ended::Refused(HeadFault::TooSlow, "the head took too long".to_owned()),
+        (None, Phase::Idle) if socket.is_flushed() && !worker.is_draining() => {
+            // What has been read of a next request would have ended the idleness.
+            if serving.into_parts().read_buf.is_empty() { Ended::Dozes } else { Ended::Broken }
+        }
+        (None, _) => Ended::Broken,
+    }
+}
+
+/// The number of header lines that hyper takes without being told: telling it costs.
+const HYPERS_LINES: usize = 100;
+
+/// Whether the driver, and not the exchange, is to judge the deadline.
+const fn is_between_requests(phase: Phase) -> bool {
+    matches!(phase, Phase::FirstByte | Phase::Idle | Phase::Head)
+}
+
+/// Whether a connection may be told to close behind its last response: a head that has begun is a request
+/// that has begun.
+fn may_close(connection: &Connection) -> bool {
+    match connection.control.phase() {
+        Phase::Exchange | Phase::Streaming => true,
+        Phase::Idle => !connection.socket.has_held(),
+        Phase::FirstByte | Phase::Head => false,
+    }
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if second.is_empty() {
+        return first;
+    }
+    let mut all = bytes::BytesMut::from(&*first);
+    all.extend_from_slice(&second);
+    all.freeze()
+}
+
+/// Waits for the next byte of a connection that dozes, and says whether it came.
+async fn next_byte(connection: &Connection) -> bool {
+    let Connection { worker, control, socket, idle, .. } = connection;
+    control.deadline.set(idle.saturating_sub(DOZE_AFTER));
+    std::future::poll_fn(|cx| {
+        control.deadline.wake_by(cx);
+        let polled = socket.poll_next_byte(cx, &mut worker.scratch.borrow_mut());
+        if polled.is_pending() && (control.deadline.is_over() || worker.is_draining()) {
+            return Poll::Ready(false);
+        }
+        polled
+    })
+    .await
+}
+
+/// Answers a head that was no request: hyper writes the answer, as it does all others, to a request that
+/// stands in for what could not be read.
+async fn refuse(connection: &Connection, fault: HeadFault, cause: String) {
+    const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: keyward\r\n\r\n";
+    let Connection { worker, client, control, socket, .. } = connection;
+    drop(socket.take_held());
+    socket.put_back(STAND_IN);
+    socket.set_mode(Mode::Raw);
+    let response = gateway::refuse_head(&worker.gateway, client, control, fault, cause);
+    let response = std::cell::Cell::new(Some(response));
+    let service = service_fn(|_| {
+        let response = response.take().unwrap_or_else(gateway::no_response);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut builder = http1::Builder::new();
+    let mut serving = builder.half_close(true).serve_connection(TokioIo::new(socket.clone()), service);
+    std::future::poll_fn(|cx| {
+        control.deadline.wake_by(cx);
+        if control.is_to_end() {
+            return Poll::Ready(());
+        }
+        serving.poll_without_shutdown(cx).map(|_| ())
+    })
+    .await;
+}
+
+/// How long the client of an unconfirmed response has to reset the connection: as long as a round trip takes.
+const CONFIRMED_AFTER: Duration = Duration::from_millis(250);
+
+/// A client that closed its sending side may have closed the whole connection: then it resets it when the
+/// response comes.
+async fn confirm(connection: &Connection) {
+    if !connection.control.awaits_confirmation() {
+        return;
+    }
+    let is_reset = connection.socket.is_reset_within(CONFIRMED_AFTER).await;
+    if is_reset {
+        connection.control.note_ending(Ending::ClientGone);
+    }
+    connection.control.confirm(!is_reset);
+}
+
+/// How long a closed connection is still read from: in all, without a byte, and while keyward stops.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+const LINGER_WHILE_STOPPING: Duration = Duration::from_secs(1);
+
+/// Closes so that the client gets the last answer whole: closing with bytes unread would reset the connection
+/// under it (RFC 9112, section 9.6). As long as nginx does.
+async fn close(connection: &Connection) {
+    let Connection { worker, socket, control, .. } = connection;
+    let mut stream = socket.clone();
+    stream.set_mode(Mode::Raw);
+    // Over TLS there is a farewell to write, and the client may not be reading.
+    let shut = tokio::time::timeout(LINGER_SILENCE, stream.shutdown()).await;
+    if !matches!(shut, Ok(Ok(()))) || socket.has_ended() {
+        return;
+    }
+    drop(socket.take_held());
+    let span = if worker.is_draining() { LINGER_WHILE_STOPPING } else { LINGER };
+    let drain = async {
+        // Not in the future, whose room each connection has from its beginning.
+        let mut sink = vec![0; 16 * 1024];
+        loop {
+            let read = tokio::time::timeout(LINGER_SILENCE, stream.read(&mut sink)).await;
+            if !matches!(read, Ok(Ok(1..))) {
+                return;
+            }
+        }
+    };
+    control.deadline.set(span);
+    let mut drain = std::pin::pin!(drain);
+    std::future::poll_fn(|cx| {
+        control.deadline.wake_by(cx);
+        if control.deadline.is_over() { Poll::Ready(()) } else { drain.as_mut().poll(cx) }
+    })
+    .await;
+}

@@ -1,0 +1,102 @@
+//! The reasons for which a request is refused or fails: one closed list for the access log and the metrics.
+
+use std::fmt;
+
+/// Declares [`Reason`], its names and the list of all of them from one table, so that none can be in one and not in another.
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+        /// Why a request was refused, or came to nothing. The access log and the metrics call it by the same name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the declaration: the position of each is its discriminant.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// Its name in the access log and in the metrics: lower-case letters and `_`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Two credentials, or one that can be read in two ways.
+    AmbiguousCredential = "ambiguous_credential",
+    /// A credential that is not ours, is forged or is too long.
+    BadCredential = "bad_credential",
+    /// The framing or the encoding of the request's body is broken.
+    BrokenBody = "broken_body",
+    /// The client left before the response was complete. Status [`Reason::CLIENT_GONE_STATUS`], which is never sent.
+    ClientGone = "client_gone",
+    /// The token has expired.
+    Expired = "expired",
+    /// The credential is good, and does not allow this request.
+    Forbidden = "forbidden",
+    /// A fault of keyward's.
+    Internal = "internal",
+    /// No key of the outside issuer is here.
+    IssuerUnavailable = "issuer_unavailable",
+    /// The head is malformed, too large or has two readings.
+    MalformedRequest = "malformed_request",
+    /// The route takes other methods.
+    MethodNotAllowed = "method_not_allowed",
+    /// No credential, where one is required.
+    NoCredential = "no_credential",
+    /// The store has no record of the token.
+    NoRecord = "no_record",
+    /// No route matches.
+    NoRoute = "no_route",
+    /// The credential is good, and of a token API or issuer that the route does not accept.
+    NotAccepted = "not_accepted",
+    /// There were more connections than keyward serves.
+    Overloaded = "overloaded",
+    /// The request's body stopped coming.
+    SlowBody = "slow_body",
+    /// keyward stopped before the response was complete.
+    Stopping = "stopping",
+    /// The store did not answer.
+    StoreUnavailable = "store_unavailable",
+    /// A token API refused the call, in its own shape.
+    TokenApi = "token_api",
+    /// The upstream's response has two readings.
+    UpstreamAmbiguous = "upstream_ambiguous",
+    /// The upstream broke off.
+    UpstreamBroken = "upstream_broken",
+    /// No connection to the upstream could be made.
+    UpstreamConnect = "upstream_connect",
+    /// The upstream sent no response head in time.
+    UpstreamSlow = "upstream_slow",
+}
+
+impl Reason {
+    /// The status under which a request is logged and counted whose client left before the response was complete: nginx's, as
+    /// HTTP has none for it.
+    pub const CLIENT_GONE_STATUS: u16 = 499;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own_that_needs_no_escaping() {
+        let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')), "{names:?}");
+    }
+}

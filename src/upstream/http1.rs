@@ -1,0 +1,248 @@
+//! One HTTP/1.1 connection to an endpoint, by hyper's client.
+//!
+//! It has no task of its own: the request that uses it polls it, within the task of the client's
+//! connection or stream. What hyper's two halves tell each other would wake that same task once more each
+//! time, so they are polled with a waker that does nothing wherever the task is looking anyway.
+
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use super::connect::UpstreamStream;
+use super::socket::{Seen, Socket};
+use super::{ExchangeFault, Purpose, RequestBody, ResponseLimits, UpstreamTunnel};
+
+/// See the module.
+pub(super) struct Http1 {
+    sender: SendRequest<RequestBody>,
+    wire: Wire,
+    seen: Rc<Seen>,
+    is_reused: bool,
+    idle_since: Instant,
+    /// How long it may be idle, if the server said so (FIELD.md, F18).
+    idle_limit: Option<Duration>,
+}
+
+/// hyper's half that reads and writes.
+struct Wire {
+    connection: Connection<TokioIo<Socket>, RequestBody>,
+    is_over: bool,
+}
+
+impl Wire {
+    /// Moves the connection on, and says whether it is over.
+    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_over = self.is_over || Pin::new(&mut self.connection).poll(cx).is_ready();
+        self.is_over
+    }
+}
+
+/// An exchange came to nothing.
+pub(super) struct Failed {
+    pub(super) fault: ExchangeFault,
+    /// The request, if nothing of it was sent.
+    pub(super) unsent: Option<Request<RequestBody>>,
+}
+
+impl Http1 {
+    pub(super) async fn open(
+        stream: UpstreamStream,
+        limits: ResponseLimits,
+    ) -> Result<Box<Self>, ExchangeFault> {
+        let (socket, seen) = Socket::new(stream);
+        let mut builder = Builder::new();
+        builder.max_headers(limits.fields).max_header_size(limits.bytes);
+        let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
+        Ok(Box::new(Self {
+            sender,
+            wire: Wire { connection, is_over: false },
+            seen,
+            is_reused: false,
+            idle_since: Instant::now(),
+            idle_limit: None,
+        }))
+    }
+
+    /// Whether it has served a request before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Whether nothing at all has come since the last request was sent.
+    pub(super) fn is_unanswered(&self) -> bool {
+        !self.seen.has_received.get()
+    }
+
+    /// Whether it may carry another request: the server has not closed it, and it has not been idle for too
+    /// long.
+    pub(super) fn is_usable(&mut self, idle_timeout: Duration) -> bool {
+        let limit = self.idle_limit.map_or(idle_timeout, |limit| limit.min(idle_timeout));
+        self.idle_since.elapsed() < limit && self.is_ready()
+    }
+
+    /// Looks whether it can take a request. Replaces the wakers of its last user.
+    fn is_ready(&mut self) -> bool {
+        !self.wire.drive(&mut Context::from_waker(Waker::noop()))
+            && self.sender.is_ready()
+            && !self.seen.has_failed.get()
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Failed> {
+        self.seen.has_received.set(false);
+        let mut sent = pin!(self.sender.try_send_request(request));
+        let wire = &mut self.wire;
+        let mut is_first = true;
+        let outcome = std::future::poll_fn(|cx| {
+            let mut quiet = Context::from_waker(Waker::noop());
+            // The first time nothing can have come; later the response may be at hand, and then nothing needs
+            // to be woken for more.
+            let is_quiet = !std::mem::take(&mut is_first);
+            let mut is_over = wire.drive(if is_quiet { &mut quiet } else { cx });
+            let mut polled = sent.as_mut().poll(&mut quiet);
+            if polled.is_pending() && is_quiet && !is_over {
+                is_over = wire.drive(cx);
+                polled = sent.as_mut().poll(&mut quiet);
+            }
+            match polled {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending if is_over => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        match outcome {
+            Some(Ok(response)) => {
+                self.idle_limit = announced_limit(response.headers());
+                Ok(response)
+            }
+            Some(Err(mut failed)) => {
+                let unsent = failed.take_message();
+                Err(Failed { fault: failed.into_error().into(), unsent })
+            }
+            None => Err(Failed { fault: ExchangeFault::Closed, unsent: None }),
+        }
+    }
+
+    /// Polls a response's body, and the connection beneath it.
+    pub(super) fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, hyper::Error>>> {
+        let mut quiet = Context::from_waker(Waker::noop());
+        let polled = Pin::new(&mut *body).poll_frame(&mut quiet);
+        if polled.is_ready() {
+            return polled;
+        }
+        self.wire.drive(cx);
+        Pin::new(body).poll_frame(&mut quiet)
+    }
+
+    /// Moves the connection on, and says whether it is over.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        self.wire.drive(cx)
+    }
+
+    /// Its response has been read to its end. Gives the connection to `keep` when it can carry another
+    /// request: at once, or when the rest of the request has been sent, if the server takes that.
+    pub(super) fn finish(mut self: Box<Self>, keep: impl FnOnce(Box<Self>) + 'static) {
+        if self.is_ready() {
+            self.rest(keep);
+            return;
+        }
+        if self.wire.is_over || self.sender.is_closed() || self.seen.has_failed.get() {
+            return;
+        }
+        tokio::task::spawn_local(async move {
+            let is_free = std::future::poll_fn(|cx| {
+                if self.wire.drive(cx) {
+                    return Poll::Ready(false);
+                }
+                Poll::Ready(ready!(self.sender.poll_ready(cx)).is_ok())
+            });
+            // The client's body has its own deadline, and ends with the client's connection.
+            if is_free.await && self.is_ready() {
+                self.rest(keep);
+            }
+        });
+    }
+
+    fn rest(mut self: Box<Self>, keep: impl FnOnce(Box<Self>)) {
+        self.is_reused = true;
+        self.idle_since = Instant::now();
+        keep(self);
+    }
+
+    /// The bare connection, once the server has switched protocols; nothing, if the request was still being
+    /// sent.
+    pub(super) fn into_tunnel(mut self) -> Option<UpstreamTunnel> {
+        if !self.wire.drive(&mut Context::from_waker(Waker::noop())) {
+            return None;
+        }
+        let parts = self.wire.connection.into_parts();
+        let stream = parts.io.into_inner().into_stream();
+        Some(UpstreamTunnel { stream, early: parts.read_buf })
+    }
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// How long the server says that it keeps an idle connection, less a second: what it closes meanwhile would
+/// break a request that is on its way.
+fn announced_limit(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+    let timeout = value.split(',').find_map(|part| {
+        let (name, seconds) = part.split_once('=')?;
+        let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
+        is_timeout.then(|| seconds.trim().parse::<u64>().ok()).flatten()
+    })?;
+    Some(Duration::from_secs(timeout.saturating_sub(1)))
+}
+
+/// Adds to a head what HTTP/1.1 needs at this hop.
+pub(super) fn finish_head(request: &mut Request<RequestBody>, purpose: Purpose) {
+    *request.version_mut() = Version::HTTP_11;
+    let has_unknown_length = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
+    let headers = request.headers_mut();
+    if has_unknown_length {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if purpose == Purpose::Switch {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    } else if headers.contains_key(header::TE) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_idle_for_less_than_the_server_announces() {
+        let read = |text: &'static str| {
+            announced_limit(&HeaderMap::from_iter([(KEEP_ALIVE, HeaderValue::from_static(text))]))
+        };
+        for (text, seconds) in
+            [("timeout=5", 4), ("timeout=5, max=100", 4), ("max=3, Timeout = 2", 1), ("timeout=1", 0), ("timeout=0", 0)]
+        {
+            assert_eq!(read(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "max=3", "timeout", "timeout=x", "timeout=-1"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

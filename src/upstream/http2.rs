@@ -1,0 +1,177 @@
+//! HTTP/2 connections to an endpoint, by hyper's client: one that carries many requests at a time, and a
+//! second when its streams are used up.
+
+use std::cell::{Cell, RefCell};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderValue};
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, Connection, SendRequest};
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::connect::UpstreamStream;
+use super::http1::Failed;
+use super::{ExchangeFault, RequestBody, ResponseLimits};
+use crate::wire::local_exec::LocalExec;
+
+/// The connections to one endpoint.
+#[derive(Default)]
+pub(super) struct Sessions {
+    all: RefCell<Vec<Session>>,
+    /// One connection is made at a time, and those who wait for it share it.
+    pub(super) connecting: tokio::sync::Mutex<()>,
+}
+
+/// One connection.
+#[derive(Clone)]
+pub(super) struct Session {
+    sender: SendRequest<RequestBody>,
+    facts: Rc<Facts>,
+}
+
+struct Facts {
+    /// How many streams are open.
+    open: Cell<usize>,
+    /// How many the server allows at a time.
+    limit: Cell<usize>,
+    is_over: Cell<bool>,
+    has_served: Cell<bool>,
+    idle_since: Cell<Instant>,
+}
+
+/// One stream of a session: it counts as long as this lives.
+pub(super) struct Stream(Rc<Facts>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+        if self.0.open.get() == 0 {
+            self.0.idle_since.set(Instant::now());
+        }
+    }
+}
+
+/// Flow control: what a server may send ahead of being read, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// A connection with open streams is probed after so long without a byte, and given up after so long
+/// without an answer.
+const PROBE_AFTER: Duration = Duration::from_secs(20);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+impl Sessions {
+    /// A connection that takes another stream.
+    pub(super) fn free(&self) -> Option<Session> {
+        let mut all = self.all.borrow_mut();
+        all.retain(|session| !session.facts.is_over.get() && !session.sender.is_closed());
+        all.iter().find(|session| session.facts.open.get() < session.facts.limit.get()).cloned()
+    }
+
+    /// Adds a connection over `stream`, driven by a task of its own.
+    pub(super) async fn open(
+        &self,
+        stream: UpstreamStream,
+        limits: ResponseLimits,
+    ) -> Result<Session, ExchangeFault> {
+        let mut builder = Builder::new(LocalExec);
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(PROBE_AFTER)
+            .keep_alive_timeout(PROBE_TIMEOUT)
+            .max_header_list_size(u32::try_from(limits.bytes).unwrap_or(u32::MAX));
+        let (sender, mut connection): (_, Connection<_, _, LocalExec>) =
+            builder.handshake(TokioIo::new(stream)).await?;
+        let facts = Rc::new(Facts {
+            open: Cell::new(0),
+            limit: Cell::new(INITIAL_STREAMS),
+            is_over: Cell::new(false),
+            has_served: Cell::new(false),
+            idle_since: Cell::new(Instant::now()),
+        });
+        let seen = Rc::clone(&facts);
+        tokio::task::spawn_local(async move {
+            let ended = std::future::poll_fn(|cx| {
+                let ended = Pin::new(&mut connection).poll(cx);
+                // At least one: a server that allows none is found out by the request that waits for it.
+                seen.limit.set(connection.current_max_send_streams().max(1));
+                ended
+            });
+            if let Err(fault) = ended.await {
+                tracing::debug!(%fault, "an HTTP/2 connection to an upstream broke");
+            }
+            seen.is_over.set(true);
+        });
+        let session = Session { sender, facts };
+        self.all.borrow_mut().push(session.clone());
+        Ok(session)
+    }
+
+    /// Forgets the connections that are over, and closes those that have carried nothing for `idle_timeout`.
+    pub(super) fn sweep(&self, idle_timeout: Duration) {
+        self.all.borrow_mut().retain(|session| {
+            let facts = &session.facts;
+            !facts.is_over.get() && (facts.open.get() > 0 || facts.idle_since.get().elapsed() < idle_timeout)
+        });
+    }
+}
+
+/// Until the server has said how many it allows.
+const INITIAL_STREAMS: usize = 100;
+
+impl Session {
+    /// Whether it has served a request before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.facts.has_served.get()
+    }
+
+    /// Opens a stream for a request, and waits for the head of its response. Dropping it resets the stream.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Stream), Failed> {
+        self.facts.open.set(self.facts.open.get() + 1);
+        let stream = Stream(Rc::clone(&self.facts));
+        if let Err(fault) = self.sender.ready().await {
+            return Err(Failed { fault: fault.into(), unsent: Some(request) });
+        }
+        let mut sent = pin!(self.sender.try_send_request(request));
+        let outcome = std::future::poll_fn(|cx| match sent.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            ready => ready,
+        });
+        match outcome.await {
+            Ok(response) => {
+                self.facts.has_served.set(true);
+                Ok((response, stream))
+            }
+            Err(mut failed) => {
+                let unsent = failed.take_message();
+                Err(Failed { fault: failed.into_error().into(), unsent })
+            }
+        }
+    }
+}
+
+/// Adds to a head what HTTP/2 needs at this hop: `Host` becomes `:authority`.
+pub(super) fn finish_head(request: &mut Request<RequestBody>, host: Option<&HeaderValue>, is_tls: bool) {
+    *request.version_mut() = Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.remove(header::HOST);
+    headers.remove(header::CONNECTION);
+    headers.remove(header::TRANSFER_ENCODING);
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if is_tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    if parts.authority.is_none() {
+        parts.authority = Some(Authority::from_static("localhost"));
+    }
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}

@@ -1,0 +1,13 @@
+//! hyper's HTTP/2 has futures to be run beside a connection: here, on the thread that serves it.
+
+/// Spawns on the current thread's runtime.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalExec;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
