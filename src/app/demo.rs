@@ -41,8 +41,10 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         let upstream = echo::start().await.map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
         let access = login(&room.0).map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
         let config = configuration(address, upstream, &room.0)?;
-        let signals = Signals::listen()?;
-        let mut process = Process::start(config, None, Some(log)).await?;
+        let mut signals = Signals::listen()?;
+        let start = Process::start(config, None, Some(log));
+        let Some(started) = signals.unless_told_to_end(start).await else { return Ok(()) };
+        let mut process = started?;
         let issued = process
             .administration()
             .bootstrap_create(BootstrapRequest {

@@ -13,9 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::administration::OwnAdministration;
-use super::assemble::{self, Parts};
+use super::assemble::{self, OpenStore, Parts};
 use super::issuers::Issuers;
 use super::status::OwnStatus;
 use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_socket};
@@ -25,6 +27,7 @@ use crate::gateway::Shared;
 use crate::server::{Acceptor, WorkerPool, WorkerPoolSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
+use crate::tokens::store::Store;
 use reload::bind_all;
 
 /// Runs until a signal ends it.
@@ -38,9 +41,11 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Err(fault) => return complain(&format!("keyward: {fault}")),
     };
     match on_control_runtime(async {
-        // First of all: a signal that comes while the store is opened must find somebody.
-        let signals = Signals::listen()?;
-        let mut process = Process::start(config, Some(path.to_owned()), Some(log)).await?;
+        // First of all: a signal that comes while the store is opened must be received.
+        let mut signals = Signals::listen()?;
+        let start = Process::start(config, Some(path.to_owned()), Some(log));
+        let Some(started) = signals.unless_told_to_end(start).await else { return Ok(()) };
+        let mut process = started?;
         process.follow(signals).await;
         process.stop().await
     }) {
@@ -81,6 +86,17 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             hang_up: listen(SignalKind::hangup())?,
         })
+    }
+
+    /// The outcome of `work`; `None`: a signal to end came first, and `work` was dropped where it stood.
+    pub(super) async fn unless_told_to_end<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            outcome = work => return Some(outcome),
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("stopping: told to before the start was over");
+        None
     }
 }
 
@@ -128,7 +144,12 @@ impl Process {
             ),
             None => None,
         };
-        let parts = Parts::open(&config)?;
+        // It blocks for as long as a Redis that does not answer may take: on a thread of its own, so that signals are followed.
+        let opening = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || Parts::open(&config)
+        });
+        let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())??;
         let mut issuers = Issuers::default();
         let prepared = issuers.prepare(&config, &parts.peppers)?;
         let plan = assemble::plan(&config, &parts.signed, prepared.set())?;
@@ -138,7 +159,7 @@ impl Process {
             .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
             .transpose()
             .map_err(|fault| format!("[log] access = {:?} cannot be opened: {fault}", config.log.access))?;
-        let store: Arc<dyn crate::tokens::store::Store> = parts.store.port();
+        let store: Arc<dyn Store> = parts.store.port();
         let shared =
             Arc::new(Shared::new(parts.authenticator(), parts.service(), parts.accounts(), store, access_log, plan));
 
@@ -184,7 +205,6 @@ impl Process {
         };
         process.listen(listeners)?;
         process.status.is_started.store(true, Ordering::Release);
-        process.status.observe().await;
         for acceptor in process.acceptors.values() {
             tracing::info!(address = %acceptor.address(), "listening");
         }
@@ -212,19 +232,16 @@ impl Process {
     /// Serves until it is told to end.
     pub(super) async fn follow(&mut self, signals: Signals) {
         let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
-        let mut purge = tokio::time::interval(PURGE_EVERY);
-        purge.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut observe = tokio::time::interval(OBSERVE_EVERY);
-        observe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let recurring = self.start_recurring();
+        // No branch waits for anything but its signal: what waits for the store does so in a task of its own.
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => self.reload(),
-                _ = purge.tick() => self.purge().await,
-                _ = observe.tick() => self.status.observe().await,
             }
         }
+        drop(recurring);
         self.drain(&mut terminate, &mut interrupt).await;
     }
 
@@ -275,25 +292,60 @@ impl Process {
         if tokio::time::timeout(LAST_LINES, logged).await.is_err() {
             tracing::warn!("the access log takes nothing any more: its last lines are lost");
         }
-        let store = self.parts.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        let closed = close(self.parts.store.clone()).await;
         tracing::info!("stopped");
-        closed.map_err(|_| "the store could not be closed in order".to_owned())
+        closed
     }
 
-    async fn purge(&self) {
-        loop {
-            let now = Timestamp::from_system(SystemTime::now());
-            match self.parts.store.port().purge(now, PURGE_AT_ONCE).await {
-                Ok(removed) if removed >= PURGE_AT_ONCE => {}
-                Ok(_) => return,
-                Err(fault) => {
-                    tracing::warn!(%fault, "expired records could not be removed");
-                    return;
-                }
+    /// Starts what is done again and again, each in a task of its own, so that none is done twice at a time. All of them end,
+    /// wherever they stand, when the set is dropped: a change that the store was asked for is carried out all the same.
+    fn start_recurring(&self) -> JoinSet<()> {
+        let (store, status) = (self.parts.store.port(), Arc::clone(&self.status));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut ticks = every(PURGE_EVERY);
+            loop {
+                ticks.tick().await;
+                purge(store.as_ref()).await;
+            }
+        });
+        tasks.spawn(async move {
+            let mut ticks = every(OBSERVE_EVERY);
+            loop {
+                ticks.tick().await;
+                status.observe().await;
+            }
+        });
+        tasks
+    }
+}
+
+/// Ticks now, and then at this distance. After a tick that was missed, the distance counts from the late one.
+fn every(distance: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(distance);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Removes all records that have expired.
+async fn purge(store: &dyn Store) {
+    loop {
+        let now = Timestamp::from_system(SystemTime::now());
+        match store.purge(now, PURGE_AT_ONCE).await {
+            Ok(removed) if removed >= PURGE_AT_ONCE => {}
+            Ok(_) => return,
+            Err(fault) => {
+                tracing::warn!(%fault, "expired records could not be removed");
+                return;
             }
         }
     }
+}
+
+/// Closes the store in order, on a thread of its own, because that blocks.
+async fn close(store: OpenStore) -> Result<(), String> {
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    closed.map_err(|_| "the store could not be closed in order".to_owned())
 }
 
 fn workers(configured: usize) -> usize {

@@ -29,6 +29,7 @@ mod outside_jwts;
 mod proxy;
 mod reload;
 mod revocation;
+mod signals;
 mod support;
 mod timeouts;
 mod tls;

@@ -140,6 +140,8 @@ impl RedisStore {
                 let goodbye = membership::goodbye(&farewell.0, &farewell.1);
                 let _ = tokio::time::timeout(FAREWELL, data.change(goodbye, None)).await;
             });
+            // A name that is being looked up blocks a thread for as long as the resolver takes: the end does not wait for it.
+            runtime.shutdown_background();
         };
         let thread =
             std::thread::Builder::new().name("store-link".into()).spawn(body).map_err(RedisOpenError::Thread)?;
