@@ -20,6 +20,7 @@ use crate::gateway::{
 use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
 use crate::store::redis::data::Acks;
+use crate::store::redis::node::Means;
 use crate::store::redis::settings::{
     ClientCertificate, NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers, TlsSettings,
 };
@@ -69,6 +70,31 @@ pub(super) struct TokenKeys {
     pub(super) signed: SignedTokens,
     opaque: OpaqueTokens,
     peppers: Peppers,
+}
+
+/// The keys, read, and what is made of them: all that is needed before the store is opened.
+pub(super) struct Keys {
+    pub(super) signed: Arc<SignedTokens>,
+    opaque: Arc<OpaqueTokens>,
+    pub(super) peppers: Arc<Peppers>,
+    store: Arc<StoreKey>,
+}
+
+impl Keys {
+    /// Reads the key directory, and makes what is missing in it.
+    pub(super) fn open(config: &Config) -> Result<Self, String> {
+        Self::open_with(config, KeyDirectory::open)
+    }
+
+    fn open_with(config: &Config, open: OpenKeys) -> Result<Self, String> {
+        let keys = open_keys(config, open)?;
+        Ok(Self {
+            opaque: Arc::new(OpaqueTokens::new(&keys.macs)),
+            peppers: Arc::new(peppers(&keys.peppers)?),
+            store: Arc::new(keys.store),
+            signed: Arc::new(signed_tokens(config, keys.signing)?),
+        })
+    }
 }
 
 /// The store that is configured.
@@ -126,12 +152,15 @@ impl OpenStore {
         }
     }
 
-    /// Takes what may change without a restart: passwords and certificates.
-    pub(super) fn reload(&self, config: &Config) -> Result<(), String> {
-        match self {
-            Self::Embedded(_) => Ok(()),
-            Self::Redis(store) => store.reload(&redis_settings(config)?).map_err(|fault| fault.to_string()),
-        }
+    /// Reads what may change without a restart, passwords and certificates, and uses nothing of it yet.
+    pub(super) fn prepare(&self, config: &Config) -> Result<PreparedStore, String> {
+        Ok(PreparedStore(match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => {
+                let means = Means::of(&redis_settings(config)?).map_err(|fault| fault.to_string())?;
+                Some((store.clone(), means))
+            }
+        }))
     }
 
     /// What can be seen of the link to a fleet.
@@ -139,6 +168,18 @@ impl OpenStore {
         match self {
             Self::Embedded(_) => None,
             Self::Redis(store) => store.link_state(),
+        }
+    }
+}
+
+/// What of the store's settings may change without a restart, read and not in use yet.
+pub(super) struct PreparedStore(Option<(RedisStore, Means)>);
+
+impl PreparedStore {
+    /// Puts it in use.
+    pub(super) fn commit(self) {
+        if let Some((store, means)) = self.0 {
+            store.replace(means);
         }
     }
 }
@@ -171,38 +212,38 @@ fn lease(config: &Config) -> Lease {
 impl Parts {
     /// Opens the keys and the store.
     pub(super) fn open(config: &Config) -> Result<Self, String> {
-        Self::open_with(config, KeyDirectory::open)
+        Self::open_with(config, Keys::open(config)?)
     }
 
     /// As [`Parts::open`], with keys that must be there.
     pub(super) fn reopen(config: &Config) -> Result<Self, String> {
-        Self::open_with(config, KeyDirectory::reopen)
+        Self::open_with(config, Keys::open_with(config, KeyDirectory::reopen)?)
     }
 
-    fn open_with(config: &Config, open: OpenKeys) -> Result<Self, String> {
-        let keys = open_keys(config, open)?;
-        let signed = signed_tokens(config, keys.signing)?;
+    /// Opens the store with these keys. Blocks, with Redis for as long as connecting may take, twice. The store is the last that
+    /// is opened: an instance that joins a fleet and then does not start is one for which the fleet waits in vain.
+    pub(super) fn open_with(config: &Config, keys: Keys) -> Result<Self, String> {
         let cache = cache(config);
+        let threads = NonZeroUsize::new(config.logins.hashing_threads).unwrap_or_else(hashing::default_threads);
+        let queue = NonZeroUsize::new(config.logins.hashing_queue).unwrap_or(NonZeroUsize::MIN);
+        let hashing = HashingPool::start(threads, queue, HashingCost::OWASP)
+            .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
         let store = OpenStore::open(config, &keys.store, &cache)?;
         let (look_up, change) = match &config.store.redis {
             None => (config.store.timeout, config.store.timeout),
             // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
             Some(redis) => (redis.read_timeout, config.store.timeout + cache.lease().bound() + FLEET_SLACK),
         };
-        let threads = NonZeroUsize::new(config.logins.hashing_threads).unwrap_or_else(hashing::default_threads);
-        let queue = NonZeroUsize::new(config.logins.hashing_queue).unwrap_or(NonZeroUsize::MIN);
-        let hashing = HashingPool::start(threads, queue, HashingCost::OWASP)
-            .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
         Ok(Self {
             counters: store.counters(),
             store,
             hashing: Arc::new(hashing),
             limits: throttle_limits(&config.logins),
             cache,
-            signed: Arc::new(signed),
-            opaque: Arc::new(OpaqueTokens::new(&keys.macs)),
-            peppers: Arc::new(peppers(&keys.peppers)?),
-            store_key: Arc::new(keys.store),
+            signed: keys.signed,
+            opaque: keys.opaque,
+            peppers: keys.peppers,
+            store_key: keys.store,
             look_up,
             change,
             revocations: Arc::default(),
@@ -559,6 +600,11 @@ pub(super) fn log_level(configured: config::LogLevel) -> LogLevel {
         config::LogLevel::Debug => LogLevel::Debug,
         config::LogLevel::Trace => LogLevel::Trace,
     }
+}
+
+/// Why the access log cannot be opened, in the operator's words.
+pub(super) fn access_log_fault(config: &Config, fault: &std::io::Error) -> String {
+    format!("[log] access = {:?} cannot be opened: {fault}", config.log.access)
 }
 
 pub(super) fn access_log_target(configured: &config::AccessLog) -> Option<AccessLogTarget> {

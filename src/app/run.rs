@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::administration::OwnAdministration;
-use super::assemble::{self, OpenStore, Parts};
+use super::assemble::{self, Keys, OpenStore, Parts};
 use super::issuers::Issuers;
 use super::status::OwnStatus;
 use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_socket};
@@ -28,7 +28,7 @@ use crate::server::{Acceptor, WorkerPool, WorkerPoolSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
 use crate::tokens::store::Store;
-use reload::bind_all;
+use reload::{bind_all, listen_all};
 
 /// Runs until a signal ends it.
 pub(super) fn run(path: &Path) -> ExitCode {
@@ -130,12 +130,18 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 const SPARE_DESCRIPTORS: u64 = 64;
 
 impl Process {
-    /// Opens, binds and starts everything; what cannot be is said before anything is served.
+    /// Opens, binds and starts everything. What can fail without the store comes before the store is opened, and everything that
+    /// can fail comes before the addresses are listened on.
+    ///
+    /// # Cancel safety
+    ///
+    /// It waits for nothing but the store to be opened. When it is dropped meanwhile, the store is opened all the same and closed
+    /// by the end of the process.
     pub(super) async fn start(config: Config, path: Option<PathBuf>, log: Option<Log>) -> Result<Self, String> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let listeners = bind_all(&config, &HashMap::new())?;
+        let bound = bind_all(&config, &HashMap::new())?;
         let probes = match config.admin.address {
             Some(address) => Some(
                 tokio::net::TcpListener::bind(address)
@@ -144,27 +150,31 @@ impl Process {
             ),
             None => None,
         };
-        // It blocks for as long as a Redis that does not answer may take: on a thread of its own, so that signals are followed.
-        let opening = tokio::task::spawn_blocking({
-            let config = config.clone();
-            move || Parts::open(&config)
-        });
-        let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())??;
+        let keys = Keys::open(&config)?;
         let mut issuers = Issuers::default();
-        let prepared = issuers.prepare(&config, &parts.peppers)?;
-        let plan = assemble::plan(&config, &parts.signed, prepared.set())?;
-        issuers.replace(prepared);
+        let prepared = issuers.prepare(&config, &keys.peppers)?;
+        let plan = assemble::plan(&config, &keys.signed, prepared.set())?;
         let socket = AdminSocket::bind(&config.admin.socket).map_err(|fault| fault.to_string())?;
         let access_log = assemble::access_log_target(&config.log.access)
             .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
             .transpose()
-            .map_err(|fault| format!("[log] access = {:?} cannot be opened: {fault}", config.log.access))?;
-        let store: Arc<dyn Store> = parts.store.port();
-        let shared =
-            Arc::new(Shared::new(parts.authenticator(), parts.service(), parts.accounts(), store, access_log, plan));
+            .map_err(|fault| assemble::access_log_fault(&config, &fault))?;
+        // It blocks for as long as a Redis that does not answer may take: on a thread of its own, so that signals are followed.
+        let opening = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || Parts::open_with(&config, keys)
+        });
+        let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())??;
+        let shared = Arc::new(Shared::new(
+            parts.authenticator(),
+            parts.service(),
+            parts.accounts(),
+            parts.store.port(),
+            access_log,
+            plan,
+        ));
 
-        let connection_limit = connection_limit(config.limits.connections);
-        let pool = WorkerPool::start(
+        let started = WorkerPool::start(
             WorkerPoolSettings {
                 workers: workers(config.server.workers),
                 pin: config.server.pin,
@@ -172,7 +182,20 @@ impl Process {
             },
             &shared,
         )
-        .map_err(|fault| format!("the workers cannot be started: {fault}"))?;
+        .map_err(|fault| format!("the workers cannot be started: {fault}"))
+        .and_then(|pool| Ok((pool, listen_all(bound)?)));
+        let (pool, listeners) = match started {
+            Ok(started) => started,
+            Err(words) => {
+                // An instance that has joined a fleet leaves it in order, or the fleet waits for it.
+                let _ = close(parts.store).await;
+                return Err(words);
+            }
+        };
+
+        // From here on, nothing can fail.
+        issuers.replace(prepared);
+        let connection_limit = connection_limit(config.limits.connections);
         let refused = Arc::<AtomicU64>::default();
         let status = Arc::new(OwnStatus::new(Arc::clone(&shared), &parts, pool.counters(), refused));
         let administration = Arc::new(OwnAdministration::new(parts.clone(), &config));
@@ -203,7 +226,7 @@ impl Process {
             administration,
             stop,
         };
-        process.listen(listeners)?;
+        process.accept(listeners);
         process.status.is_started.store(true, Ordering::Release);
         for acceptor in process.acceptors.values() {
             tracing::info!(address = %acceptor.address(), "listening");

@@ -67,6 +67,28 @@ pub(super) struct Arrival {
     pub(super) is_surplus: bool,
 }
 
+/// An address that is bound and not listened on yet: connections to it are still refused.
+pub struct BoundAddress(socket2::Socket);
+
+/// A socket that is listened on, on the current runtime. Nothing is accepted from it yet.
+pub struct ListeningSocket {
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl BoundAddress {
+    /// Listens. Must be called on the runtime that is to accept.
+    ///
+    /// # Errors
+    ///
+    /// When another process has listened on the address since it was bound, or the runtime does not take the socket.
+    pub fn listen(self) -> io::Result<ListeningSocket> {
+        self.0.listen(BACKLOG)?;
+        let listener = TcpListener::from_std(self.0.into())?;
+        Ok(ListeningSocket { address: listener.local_addr()?, listener })
+    }
+}
+
 /// One listening socket, being accepted from.
 pub struct Acceptor {
     address: SocketAddr,
@@ -81,40 +103,35 @@ const BACKLOG: i32 = 4096;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Acceptor {
-    /// Binds the address.
+    /// Binds the address, without listening on it.
     ///
     /// # Errors
     ///
-    /// When it cannot be bound; the operator's to mend.
-    pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    /// When it cannot be bound, because another socket listens on it, say; the operator's to mend.
+    pub fn bind(address: SocketAddr) -> io::Result<BoundAddress> {
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         // A restart must not wait for the connections of the process before.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
+        Ok(BoundAddress(socket))
     }
 
-    /// Accepts from a bound socket on the current runtime, and hands over to the workers of `pool`, at most `limit`
-    /// connections at a time in all; those beyond get a 503 and are counted in `refused`.
-    ///
-    /// # Errors
-    ///
-    /// When the runtime does not take the socket.
+    /// Accepts on the current runtime, and hands over to the workers of `pool`, at most `limit` connections at a time in all;
+    /// those beyond get a 503 and are counted in `refused`.
+    #[must_use]
     pub fn start(
-        socket: std::net::TcpListener,
+        socket: ListeningSocket,
         settings: ListenerSettings,
         pool: &WorkerPool,
         limit: usize,
         refused: Arc<AtomicU64>,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::from_std(socket)?;
-        let address = listener.local_addr()?;
+    ) -> Self {
+        let ListeningSocket { address, listener } = socket;
         let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts(settings)));
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, refused, stopped));
-        Ok(Self { address, facts, stop, task })
+        Self { address, facts, stop, task }
     }
 
     /// The address that is listened on: with the port that the system chose, if it was to choose.

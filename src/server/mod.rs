@@ -25,6 +25,6 @@ mod stream;
 mod tls;
 mod worker;
 
-pub use accept::{Acceptor, ListenerSettings, ProxyProtocol};
+pub use accept::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
 pub use tls::{CertificateFiles, TlsError, load as load_tls};
 pub use worker::{ConnectionSettings, WorkerPool, WorkerPoolSettings};

@@ -18,21 +18,28 @@ pub enum AccessLogTarget {
     Stdout,
     /// Standard error.
     Stderr,
-    /// A file, appended to, opened anew by [`AccessLog::reopen`].
+    /// A file, appended to; [`AccessLog::open_again`] opens it anew.
     File(PathBuf),
 }
 
 /// The way to the writer.
 pub struct AccessLog {
     format: LogFormat,
+    target: AccessLogTarget,
     sender: Mutex<Option<SyncSender<Message>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
+    /// The file that the writer turns to before its next line: a slot and no message, because a full queue refuses messages.
+    next: Arc<Mutex<Option<File>>>,
 }
+
+/// The target, opened anew and not written to yet.
+pub struct ReopenedLog(Option<File>);
 
 enum Message {
     Lines(Vec<u8>),
-    Reopen,
+    /// There is another file.
+    Turn,
 }
 
 /// So many batches may wait: at 64 KiB each, 4 MiB.
@@ -47,12 +54,13 @@ impl AccessLog {
     pub fn start(target: AccessLogTarget, format: LogFormat) -> io::Result<Self> {
         let output = open(&target)?;
         let (sender, receiver) = sync_channel(MOST_BATCHES);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let lost = Arc::clone(&dropped);
-        let writer = std::thread::Builder::new()
-            .name("keyward-log".into())
-            .spawn(move || write_all(&receiver, &target, output, &lost))?;
-        Ok(Self { format, sender: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)), dropped })
+        let (dropped, next) = (Arc::<AtomicU64>::default(), Arc::<Mutex<Option<File>>>::default());
+        let writer = std::thread::Builder::new().name("keyward-log".into()).spawn({
+            let (target, lost, next) = (target.clone(), Arc::clone(&dropped), Arc::clone(&next));
+            move || write_all(&receiver, &target, output, &next, &lost)
+        })?;
+        let (sender, writer) = (Mutex::new(Some(sender)), Mutex::new(Some(writer)));
+        Ok(Self { format, target, sender, writer, dropped, next })
     }
 
     /// How lines look.
@@ -66,9 +74,21 @@ impl AccessLog {
         self.send(Message::Lines(lines));
     }
 
-    /// Opens the file anew, as after a rotation.
-    pub fn reopen(&self) {
-        self.send(Message::Reopen);
+    /// Opens the target anew, as after a rotation. Lines go to the old file until [`replace`](Self::replace).
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened.
+    pub fn open_again(&self) -> io::Result<ReopenedLog> {
+        open(&self.target).map(ReopenedLog)
+    }
+
+    /// Has further lines written to what was opened anew. Cannot fail, however full the queue is.
+    pub fn replace(&self, reopened: ReopenedLog) {
+        let ReopenedLog(Some(file)) = reopened else { return };
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        // So that the old file is closed although no line comes. In a full queue, the next message does the same.
+        self.send(Message::Turn);
     }
 
     /// How many lines were dropped.
@@ -103,19 +123,18 @@ fn open(target: &AccessLogTarget) -> io::Result<Option<File>> {
     }
 }
 
-fn write_all(receiver: &Receiver<Message>, target: &AccessLogTarget, mut output: Option<File>, dropped: &AtomicU64) {
+fn write_all(
+    receiver: &Receiver<Message>,
+    target: &AccessLogTarget,
+    mut output: Option<File>,
+    next: &Mutex<Option<File>>,
+    dropped: &AtomicU64,
+) {
     for message in receiver {
-        let lines = match message {
-            Message::Lines(lines) => lines,
-            Message::Reopen => {
-                // If the new file cannot be opened, the old one is better than none.
-                match open(target) {
-                    Ok(fresh) => output = fresh,
-                    Err(fault) => tracing::error!(%fault, "the access log could not be reopened"),
-                }
-                continue;
-            }
-        };
+        if let Some(file) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            output = Some(file);
+        }
+        let Message::Lines(lines) = message else { continue };
         let written = match (&mut output, target) {
             (Some(file), _) => file.write_all(&lines),
             (None, AccessLogTarget::Stderr) => io::stderr().write_all(&lines),
@@ -129,4 +148,43 @@ fn write_all(receiver: &Receiver<Message>, target: &AccessLogTarget, mut output:
 
 fn count(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_rotation_lines_go_to_the_new_file_once_it_is_put_in_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+        let log = AccessLog::start(AccessLogTarget::File(path.clone()), LogFormat::Json).expect("opened");
+        log.write(b"first\n".to_vec());
+        std::fs::rename(&path, &rotated).expect("rotated");
+        let reopened = log.open_again().expect("opened");
+        log.write(b"second\n".to_vec());
+        let text = |path: &PathBuf| std::fs::read_to_string(path).expect("a file");
+        while !text(&rotated).ends_with("second\n") {
+            std::thread::yield_now();
+        }
+        assert_eq!(text(&path), "", "it is opened, and nothing is written to it");
+        log.replace(reopened);
+        log.write(b"third\n".to_vec());
+        log.close();
+        assert_eq!((text(&rotated).as_str(), text(&path).as_str()), ("first\nsecond\n", "third\n"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_anew_is_a_fault_and_the_old_one_stays_in_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (inner, moved) = (folder.path().join("logs"), folder.path().join("moved"));
+        std::fs::create_dir(&inner).expect("a folder");
+        let target = AccessLogTarget::File(inner.join("access.log"));
+        let log = AccessLog::start(target, LogFormat::Json).expect("opened");
+        std::fs::rename(&inner, &moved).expect("moved");
+        assert!(log.open_again().is_err());
+        log.write(b"a line\n".to_vec());
+        log.close();
+        assert_eq!(std::fs::read_to_string(moved.join("access.log")).expect("a file"), "a line\n");
+    }
 }

@@ -1,6 +1,7 @@
 //! SIGHUP: everything anew, or, when the new configuration is bad, everything as it was (DESIGN, section 10).
 
-use crate::support::{Client, Plan, Upstream};
+use crate::support::redis::RedisServer;
+use crate::support::{Client, Person, Plan, Upstream, eventually};
 
 const RELOADS: &str = "keyward_config_reloads_total";
 const REFUSED: &str = "outcome=\"refused\"";
@@ -57,7 +58,7 @@ fn a_public_route_that_is_gone_is_gone_for_connections_that_live_on() {
 fn a_route_that_becomes_guarded_is_guarded_at_once_and_tokens_outlive_the_reload() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).route("path = \"/app/{*rest}\"\nupstream = \"app\"\npublic = true").start();
-    let alice = world.key(crate::support::Person::ALICE);
+    let alice = world.key(Person::ALICE);
     let mut client = world.client();
     assert_eq!(status(&mut client, "/app/x"), 200);
     world.configure(
@@ -119,7 +120,7 @@ fn twenty_reloads_under_load_cost_no_request() {
 fn a_reload_makes_no_keys() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let alice = world.key(crate::support::Person::ALICE);
+    let alice = world.key(Person::ALICE);
     let (keys, away) = (world.folder().join("keys"), world.folder().join("away"));
     std::fs::rename(&keys, &away).expect("moved");
     world.reload();
@@ -130,4 +131,57 @@ fn a_reload_makes_no_keys() {
     world.reload();
     assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
     assert_eq!(world.status_with(&alice.token), 200);
+}
+
+/// Nothing takes effect unless everything can.
+#[test]
+fn a_reload_whose_port_is_taken_leaves_the_settings_of_the_store_as_they_were() {
+    let redis = RedisServer::start_with("user app on >right ~* &* +@all");
+    let upstream = Upstream::start();
+    let plan = |password: &str| {
+        Plan::usual(&upstream).redis(&redis.url()).set("store", "username", "\"app\"").set(
+            "store",
+            "password",
+            &format!("{password:?}"),
+        )
+    };
+    let world = plan("right").start();
+    let alice = world.key(Person::ALICE);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound");
+    world.configure(&plan("wrong").table("listener", &format!("address = \"{address}\"")));
+    world.reload();
+    assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
+    assert!(world.output().contains("cannot be bound"), "{}", world.output());
+    // All connections to the store are made anew, with the settings that are in force.
+    let links = || world.metric("keyward_coherence_links_total", "");
+    let before = links();
+    redis.command(&["CLIENT", "KILL", "USER", "app"]);
+    assert!(eventually(|| links() > before && world.ready() == Some(200)), "the old password is in force");
+    assert_eq!(world.status_with(&alice.token), 200);
+
+    drop(taken);
+    world.reload();
+    assert_eq!(world.metric(RELOADS, REFUSED), 1.0, "now everything can: {}", world.output());
+    redis.command(&["CLIENT", "KILL", "USER", "app"]);
+    assert!(eventually(|| world.ready() == Some(503)), "the new password is in force");
+}
+
+#[test]
+fn a_reload_whose_access_log_cannot_be_opened_changes_nothing() {
+    let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));
+    let (logs, away) = (folder.path().join("logs"), folder.path().join("away"));
+    std::fs::create_dir(&logs).expect("a folder");
+    let access = format!("\"{}\"", logs.join("access.log").display());
+    let plan = || Plan::usual(&upstream).set("log", "access", &access);
+    let world = plan().start();
+    world.configure(&plan().route("path = \"/open/{*rest}\"\nupstream = \"app\"\npublic = true"));
+    std::fs::rename(&logs, &away).expect("moved");
+    world.reload();
+    assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
+    assert_eq!(world.ask("GET", "/open/x", "", "").status, 404);
+    std::fs::rename(&away, &logs).expect("moved back");
+    world.reload();
+    assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
+    assert_eq!(world.ask("GET", "/open/x", "", "").status, 200);
 }

@@ -68,8 +68,8 @@ pub struct Nodes {
     pub(super) learned: std::sync::Mutex<super::discover::Learned>,
 }
 
-/// What a reload may change.
-struct Means {
+/// What a reload may change: users, passwords and certificates.
+pub struct Means {
     tls: Option<TlsConnector>,
     username: Option<String>,
     password: Option<Secret>,
@@ -78,7 +78,12 @@ struct Means {
 }
 
 impl Means {
-    fn of(settings: &RedisSettings) -> Result<Self, SiteFault> {
+    /// Reads the files that `settings` name. Nothing else of `settings` counts: the rest takes a new start.
+    ///
+    /// # Errors
+    ///
+    /// [`SiteFault::Settings`] if a file of TLS cannot be used.
+    pub fn of(settings: &RedisSettings) -> Result<Self, SiteFault> {
         let tls = settings.tls.as_ref().map(tls::load).transpose().map_err(SiteFault::Settings)?;
         let (sentinel_username, sentinel_password) = match &settings.servers {
             Servers::Sentinel { username, password, .. } => (username.clone(), password.clone()),
@@ -118,15 +123,9 @@ impl Nodes {
         &self.settings
     }
 
-    /// Takes users, passwords and certificates anew from `settings`, for connections that are made from now on. Nothing
-    /// else of `settings` counts: the rest takes a new start.
-    ///
-    /// # Errors
-    ///
-    /// As [`Nodes::new`]; then nothing has changed.
-    pub fn reload(&self, settings: &RedisSettings) -> Result<(), SiteFault> {
-        self.means.store(Arc::new(Means::of(settings)?));
-        Ok(())
+    /// Uses these users, passwords and certificates for connections that are made from now on.
+    pub fn replace(&self, means: Means) {
+        self.means.store(Arc::new(means));
     }
 
     /// Connects to a server that must be a master: RESP3, authenticated, named `keyward`, the configured database. Its pushes

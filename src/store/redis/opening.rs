@@ -17,7 +17,7 @@ use super::inspect::{Expectations, inspect};
 use super::layout::Layout;
 use super::link::{self, Link, LinkState};
 use super::membership::{self, Binding};
-use super::node::Nodes;
+use super::node::{Means, Nodes};
 use super::settings::RedisSettings;
 use super::site::SiteWatch;
 use super::site_fault::SiteFault;
@@ -174,13 +174,11 @@ impl RedisStore {
         self.link.as_ref().map(|link| Arc::clone(&link.state))
     }
 
-    /// Takes users, passwords and certificates anew, for connections that are made from now on.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be used; then nothing has changed.
-    pub fn reload(&self, settings: &RedisSettings) -> Result<(), SiteFault> {
-        self.link.as_ref().map_or(Ok(()), |link| link.nodes.reload(settings))
+    /// Uses these users, passwords and certificates for connections that are made from now on.
+    pub fn replace(&self, means: Means) {
+        if let Some(link) = &self.link {
+            link.nodes.replace(means);
+        }
     }
 }
 

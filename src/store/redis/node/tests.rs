@@ -56,9 +56,9 @@ async fn a_wrong_password_is_definitive_and_is_not_repeated() {
         assert!(matches!(fault, SiteFault::Refused { .. }) && fault.is_definitive(), "{fault:?}");
         assert!(fault.to_string().contains(why) && !format!("{fault:?}").contains("hunter2"), "{fault}");
     }
-    nodes.reload(&wrong).unwrap();
+    nodes.replace(Means::of(&wrong).unwrap());
     assert!(matches!(nodes.connect(&address, None).await, Err(SiteFault::Refused { .. })));
-    nodes.reload(&right).unwrap();
+    nodes.replace(Means::of(&right).unwrap());
     assert!(nodes.connect(&address, None).await.is_ok());
 }
 
