@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,7 +24,7 @@ use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_sock
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::Shared;
-use crate::server::{Acceptor, WorkerPool, WorkerPoolSettings};
+use crate::server::{Acceptor, ConnectionLimit, WorkerPool, WorkerPoolSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
 use crate::tokens::store::Store;
@@ -111,7 +111,7 @@ pub(super) struct Process {
     shared: Arc<Shared>,
     pool: Option<WorkerPool>,
     acceptors: HashMap<SocketAddr, Acceptor>,
-    connection_limit: usize,
+    connection_limit: Arc<ConnectionLimit>,
     status: Arc<OwnStatus>,
     administration: Arc<OwnAdministration>,
     stop: watch::Sender<bool>,
@@ -195,9 +195,9 @@ impl Process {
 
         // From here on, nothing can fail.
         issuers.replace(prepared);
-        let connection_limit = connection_limit(config.limits.connections);
-        let refused = Arc::<AtomicU64>::default();
-        let status = Arc::new(OwnStatus::new(Arc::clone(&shared), &parts, pool.counters(), refused));
+        let connection_limit = Arc::new(ConnectionLimit::new(connection_limit(config.limits.connections)));
+        let status =
+            Arc::new(OwnStatus::new(Arc::clone(&shared), &parts, pool.counters(), Arc::clone(&connection_limit)));
         let administration = Arc::new(OwnAdministration::new(parts.clone(), &config));
         let (stop, stopped) = watch::channel(false);
         if let Some(probes) = probes {
@@ -236,7 +236,7 @@ impl Process {
             configuration = process.path.as_deref().map_or("built in".into(), Path::to_string_lossy).as_ref(),
             admin = process.config.admin.address.map_or("off".to_owned(), |address| address.to_string()),
             workers = process.status.counters.len(),
-            connections = process.connection_limit,
+            connections = process.connection_limit.most(),
             "started"
         );
         Ok(process)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::assemble::Parts;
 use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
 use crate::gateway::Shared;
+use crate::server::ConnectionLimit;
 use crate::store::redis::LinkState;
 use crate::telemetry::metrics::{Gauges, Timings, WorkerCounters, render};
 use crate::tokens::issuer::RingHealth;
@@ -16,7 +17,7 @@ use crate::tokens::store::StoreError;
 pub(super) struct OwnStatus {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
-    pub(super) connections_refused: Arc<AtomicU64>,
+    pub(super) connection_limit: Arc<ConnectionLimit>,
     pub(super) is_started: AtomicBool,
     pub(super) is_draining: AtomicBool,
     pub(super) reloads_done: AtomicU64,
@@ -37,14 +38,14 @@ impl OwnStatus {
         shared: Arc<Shared>,
         parts: &Parts,
         counters: Vec<Arc<WorkerCounters>>,
-        refused: Arc<AtomicU64>,
+        connection_limit: Arc<ConnectionLimit>,
     ) -> Self {
         Self {
             shared,
             revocations: Arc::clone(&parts.revocations),
             link: parts.store.link(),
             counters,
-            connections_refused: refused,
+            connection_limit,
             is_started: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
             reloads_done: AtomicU64::new(0),
@@ -134,7 +135,7 @@ impl Status for OwnStatus {
             cache_entries: cache.len(),
             refused_fills: cache.refused_fills(),
             log_lines_dropped: self.shared.access_log.as_ref().map_or(0, |log| log.dropped()),
-            connections_refused: self.connections_refused.load(Ordering::Relaxed),
+            connections_refused: self.connection_limit.refused(),
             reloads_done: self.reloads_done.load(Ordering::Relaxed),
             reloads_refused: self.reloads_refused.load(Ordering::Relaxed),
             is_ready: self.was_ready.load(Ordering::Acquire),

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::limit::{ConnectionLimit, SurplusSlot};
+use super::surplus::{PROBLEM, PROBLEM_TYPE, RETRY_AFTER};
 use super::worker::{WorkerHandle, WorkerPool};
 
 /// One listening address.
@@ -117,20 +118,19 @@ impl Acceptor {
         Ok(BoundAddress(socket))
     }
 
-    /// Accepts on the current runtime, and hands over to the workers of `pool`, at most `limit` connections at a time in all;
-    /// those beyond get a 503 and are counted in `refused`.
+    /// Accepts on the current runtime, and hands over to the workers of `pool`, within `limit`. A connection beyond it is told
+    /// 503: on a listener without TLS at once, on one with TLS by a worker, after the handshake.
     #[must_use]
     pub fn start(
         socket: ListeningSocket,
         settings: ListenerSettings,
         pool: &WorkerPool,
-        limit: usize,
-        refused: Arc<AtomicU64>,
+        limit: Arc<ConnectionLimit>,
     ) -> Self {
         let ListeningSocket { address, listener } = socket;
         let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts(settings)));
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, refused, stopped));
+        let task = tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, stopped));
         Self { address, facts, stop, task }
     }
 
@@ -158,25 +158,24 @@ impl Acceptor {
 }
 
 async fn accept_all(
-    listener: TcpListener,
+    socket: TcpListener,
     facts: Arc<ArcSwap<ListenerFacts>>,
     workers: Arc<[WorkerHandle]>,
-    limit: usize,
-    refused: Arc<AtomicU64>,
+    limit: Arc<ConnectionLimit>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut left_to_take: Option<i32> = None;
     loop {
         let accepted = match &mut left_to_take {
             None => tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = socket.accept() => accepted,
                 _ = stopped.wait_for(|stopped| *stopped) => {
                     left_to_take = Some(BACKLOG);
                     continue;
                 }
             },
             // Stopped: whoever has connected already would be cut off with the listener.
-            Some(left) => match waiting(&listener).await {
+            Some(left) => match waiting(&socket).await {
                 Some(accepted) if *left > 0 => {
                     *left -= 1;
                     Ok(accepted)
@@ -193,12 +192,20 @@ async fn accept_all(
                 continue;
             }
         };
+        let listener = facts.load_full();
         let total: usize = workers.iter().map(WorkerHandle::connections).sum();
-        if total >= limit {
-            refused.fetch_add(1, Ordering::Relaxed);
-            turn_away(&stream);
-            continue;
-        }
+        let surplus = if limit.is_reached(total) {
+            limit.count_refused();
+            if listener.0.tls.is_none() {
+                turn_away(&stream);
+                continue;
+            }
+            // A client that expects TLS can read nothing else: without a slot, the connection is closed without a byte.
+            let Some(slot) = limit.surplus_slot() else { continue };
+            Some(slot)
+        } else {
+            None
+        };
         let least = workers.iter().min_by_key(|worker| worker.connections());
         if let (Some(worker), Ok(stream)) = (least, stream.into_std()) {
             worker.hand_over(Arrival { stream, peer, listener: facts.load_full(), is_surplus: false });
@@ -222,10 +229,12 @@ fn is_of_one_connection(fault: &io::Error) -> bool {
     )
 }
 
-/// Says why, if the socket takes it at once; who gets no answer sees a closed connection.
+/// Says why, if the socket takes it at once; otherwise the client sees a closed connection.
 fn turn_away(stream: &TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-        cache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 81\r\n\r\n\
-        {\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many open connections\"}";
-    let _ = stream.try_write(ANSWER);
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_TYPE}\r\ncache-control: no-store\r\n\
+         retry-after: {RETRY_AFTER}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{PROBLEM}",
+        PROBLEM.len()
+    );
+    let _ = stream.try_write(head.as_bytes());
 }

@@ -22,9 +22,11 @@ mod lines;
 mod proxy_protocol;
 mod socket;
 mod stream;
+mod surplus;
 mod tls;
 mod worker;
 
 pub use accept::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
+pub use limit::ConnectionLimit;
 pub use tls::{CertificateFiles, TlsError, load as load_tls};
 pub use worker::{ConnectionSettings, WorkerPool, WorkerPoolSettings};

@@ -18,6 +18,7 @@ mod api;
 mod canary;
 mod cli;
 mod concurrency;
+mod connection_limit;
 mod drain;
 mod durability;
 mod early_answers;

@@ -13,12 +13,13 @@ use crate::support::{Client, PATIENCE, Person, Plan, Upstream, World};
 const REQUEST: &str = "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
 
 /// A certificate of its own maker, in a folder.
-struct Pair {
+pub(crate) struct Pair {
     der: CertificateDer<'static>,
-    line: String,
+    /// As a listener's `tls` has it.
+    pub(crate) line: String,
 }
 
-fn pair(folder: &std::path::Path, name: &str) -> Pair {
+pub(crate) fn pair(folder: &std::path::Path, name: &str) -> Pair {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
     let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
     std::fs::write(&certificate, made.cert.pem()).expect("a file");
@@ -29,8 +30,12 @@ fn pair(folder: &std::path::Path, name: &str) -> Pair {
     }
 }
 
-/// Asks over TLS as this server name, trusting these certificates alone.
-fn ask(address: SocketAddr, name: &str, trusted: &[&Pair], request: &str) -> std::io::Result<String> {
+/// A connection over TLS to this server name, trusting these certificates alone. The handshake comes with the first bytes.
+pub(crate) fn connect(
+    address: SocketAddr,
+    name: &str,
+    trusted: &[&Pair],
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let mut roots = RootCertStore::empty();
     for pair in trusted {
         roots.add(pair.der.clone()).expect("a certificate");
@@ -46,7 +51,12 @@ fn ask(address: SocketAddr, name: &str, trusted: &[&Pair], request: &str) -> std
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
-    let mut tls = StreamOwned::new(connection, stream);
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// Asks over such a connection, and reads until its end.
+pub(crate) fn ask(address: SocketAddr, name: &str, trusted: &[&Pair], request: &str) -> std::io::Result<String> {
+    let mut tls = connect(address, name, trusted)?;
     tls.write_all(request.as_bytes())?;
     let mut answer = String::new();
     tls.read_to_string(&mut answer)?;

@@ -107,8 +107,7 @@ impl Process {
                 (None, Some(acceptor)) => acceptor.replace(settings),
                 (None, None) => {}
                 (Some(socket), _) => {
-                    let refused = Arc::clone(&self.status.connections_refused);
-                    let acceptor = Acceptor::start(socket, settings, pool, self.connection_limit, refused);
+                    let acceptor = Acceptor::start(socket, settings, pool, Arc::clone(&self.connection_limit));
                     self.acceptors.insert(configured, acceptor);
                 }
             }

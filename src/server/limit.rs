@@ -1,0 +1,80 @@
+//! How many connections of clients are open at once, and what becomes of those beyond.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// How many connections beyond the limit may be answered at the same time: each is a TLS handshake, and lasts
+/// [`super::surplus::LIFE`] at most.
+const MOST_SURPLUS: usize = 64;
+
+/// The limit of the whole process, shared by all listeners.
+#[derive(Debug)]
+pub struct ConnectionLimit {
+    most: usize,
+    /// Connections beyond the limit that a worker has, to answer them 503.
+    surplus: Arc<AtomicUsize>,
+    refused: AtomicU64,
+}
+
+impl ConnectionLimit {
+    /// `most`: connections at the same time, at least 1.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most: most.max(1), surplus: Arc::default(), refused: AtomicU64::new(0) }
+    }
+
+    /// How many connections may be open at the same time.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many connections were turned away since the start.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether no further connection may be served, where the workers have so many, those beyond the limit included.
+    pub(super) fn is_reached(&self, connections: usize) -> bool {
+        connections.saturating_sub(self.surplus.load(Ordering::Relaxed)) >= self.most
+    }
+
+    /// A slot for a connection beyond the limit; `None`: all are taken, and it has to be closed at once.
+    pub(super) fn surplus_slot(&self) -> Option<SurplusSlot> {
+        let next = |taken: usize| (taken < MOST_SURPLUS).then_some(taken + 1);
+        self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(SurplusSlot(Arc::clone(&self.surplus)))
+    }
+}
+
+/// The right to be answered beyond the limit. Free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct SurplusSlot(Arc<AtomicUsize>);
+
+impl Drop for SurplusSlot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_beyond_the_limit_are_bounded_and_take_nothing_from_it() {
+        let limit = ConnectionLimit::new(2);
+        assert!(!limit.is_reached(1) && limit.is_reached(2));
+        let slots: Vec<_> = (0..MOST_SURPLUS).map(|_| limit.surplus_slot().expect("a slot")).collect();
+        assert!(limit.surplus_slot().is_none());
+        assert!(limit.is_reached(2 + MOST_SURPLUS) && !limit.is_reached(1 + MOST_SURPLUS));
+        drop(slots);
+        assert!(limit.surplus_slot().is_some());
+        assert!(limit.is_reached(2) && !limit.is_reached(1));
+    }
+}
