@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World};
+use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World, lateness};
 
 /// All timeouts short, but each long enough to tell it from none at all.
 fn hasty(upstream: &Upstream) -> World {
@@ -135,22 +135,19 @@ fn a_response_that_stops_half_way_is_cut_and_never_looks_complete() {
     gate.open();
 }
 
-/// When the client goes, the upstream is not kept busy.
+/// When the client is gone, the upstream is not kept busy.
 #[test]
 fn a_client_that_goes_takes_its_request_along() {
-    let upstream = Upstream::start();
-    let (gate, never) = (Gate::default(), Gate::default());
-    let flood = Act::Send(vec![b'x'; 64 << 20]);
-    let head = Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n".into());
-    upstream.answer("/public/flood", Reply::acts([head, Act::Wait(gate.clone()), flood, Act::Close]));
-    let world = Plan::usual(&upstream).start();
+    lateness::watch();
+    let silent = Silent::start();
+    let world = silent.world();
     let mut client = world.client();
-    client.send("GET /public/flood HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    assert!(upstream.wait_until(|log| log.requests.len() == 1));
-    drop(client);
-    gate.open();
-    never.open();
-    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "the next one is served");
+    client.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut upstream = silent.next_request();
+    let gone = Instant::now();
+    client.reset();
+    assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
+    assert!(!lateness::is_over(gone, Duration::from_secs(1)), "given up after {:?}", gone.elapsed());
 }
 
 /// Slow clients hold up nobody but themselves.
