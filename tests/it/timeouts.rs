@@ -207,7 +207,7 @@ fn is_given_up(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// A client that goes is noticed also when it had sent its next request ahead.
+/// A client that is gone is noticed also when it had sent its next request ahead.
 #[test]
 fn a_client_that_goes_is_noticed_behind_what_it_sent_ahead() {
     let silent = Silent::start();
