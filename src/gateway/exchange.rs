@@ -112,7 +112,7 @@ impl Exchange {
         gateway: &Rc<WorkerGateway>,
         client: &Rc<ClientConnection>,
         control: &Rc<Control>,
-        head: &http::request::Parts,
+        version: Version,
         has_body: bool,
     ) -> Self {
         control.begin(has_body);
@@ -123,7 +123,7 @@ impl Exchange {
             client: Rc::clone(client),
             control: Rc::clone(control),
             method: None,
-            version: head.version,
+            version,
             target: None,
             local: gateway.local(),
             route: None,

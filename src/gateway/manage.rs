@@ -2,13 +2,11 @@
 //! encode. Every "no" is worded by the face.
 
 use std::net::IpAddr;
-use std::rc::Rc;
 
 use http::header::{self, HeaderMap};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::authenticate::{Admitted, Door, admit};
 use super::connection::{ClientConnection, X_FORWARDED_FOR};
@@ -35,7 +33,7 @@ pub(super) async fn call(
     token_api: usize,
     path: &'static str,
     parameters: &[(String, String)],
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<Source>, Refusal> {
     let token_api = local.plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
     let method = request.method().clone();
@@ -52,7 +50,7 @@ async fn answer(
     token_api: &TokenApiSettings,
     path: &'static str,
     parameters: &[(String, String)],
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<Source>, Refusal> {
     let face = &token_api.face;
     let (head, body) = request.into_parts();
@@ -151,16 +149,15 @@ fn owns_mount(admitted: &Admitted, parameters: &[(String, String)]) -> bool {
     })
 }
 
-async fn read_body(local: &Local, control: &Rc<Control>, body: Incoming) -> Result<Vec<u8>, Refusal> {
+async fn read_body(local: &Local, control: &Control, mut body: ClientBody) -> Result<Vec<u8>, Refusal> {
     let mut whole = Vec::new();
-    if body.is_end_stream() {
+    if body.is_over() {
         return Ok(whole);
     }
     if body.size_hint().lower() > BODY_LIMIT as u64 {
         return Err(Refusal::Face(FaceError::BodyTooLarge(BODY_LIMIT)));
     }
     control.enter(Phase::Exchange, local.plan.timeouts.body);
-    let mut body = ClientBody::new(body, Rc::clone(control), local.plan.timeouts);
     loop {
         let frame = match until(&control.deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,

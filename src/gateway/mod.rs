@@ -30,7 +30,7 @@ mod worker;
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -50,6 +50,7 @@ pub use route::HostRule;
 pub use worker::{Shared, WorkerGateway};
 
 use exchange::Exchange;
+use forward::ClientBody;
 use gate::Passed;
 use route::Destination;
 
@@ -73,8 +74,9 @@ pub async fn run(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (mut head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
-    let mut exchange = Exchange::begin(&gateway, &client, &control, &head, has_body);
+    let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
     let local = exchange.local();
+    let body = ClientBody::new(body, control, local.plan.timeouts);
     let answered = match gate::judge(&mut head, has_body, limits, local.plan.identity.ours()) {
         Ok(passed) => {
             exchange.judged(&head, passed);
@@ -94,8 +96,7 @@ pub fn refuse_head(
     fault: HeadFault,
     cause: String,
 ) -> Response<ResponseBody> {
-    let (head, ()) = Request::new(()).into_parts();
-    let mut exchange = Exchange::begin(gateway, client, control, &head, false);
+    let mut exchange = Exchange::begin(gateway, client, control, Version::HTTP_11, false);
     let mut response = respond::refused(&mut exchange, &Refusal::Head(fault));
     exchange.refused(Refusal::Head(fault).reason(), Some(cause));
     response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
@@ -103,16 +104,13 @@ pub fn refuse_head(
 }
 
 /// Answers a request on a connection beyond the limit.
-pub fn overloaded<B: http_body::Body>(
+pub fn overloaded(
     gateway: &Rc<WorkerGateway>,
     client: &Rc<ClientConnection>,
     control: &Rc<Control>,
-    request: &Request<B>,
+    version: Version,
 ) -> Response<ResponseBody> {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = request.method().clone();
-    head.version = request.version();
-    let mut exchange = Exchange::begin(gateway, client, control, &head, !request.body().is_end_stream());
+    let mut exchange = Exchange::begin(gateway, client, control, version, false);
     let mut response = respond::refused(&mut exchange, &Refusal::Overloaded);
     response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     respond::finish(exchange, response)
@@ -129,7 +127,7 @@ async fn answer(
     local: &Rc<worker::Local>,
     exchange: &mut Exchange,
     passed: Passed,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<respond::Source>, Refusal> {
     let plan = &local.plan;
     match route::find(plan, request.method(), request.uri().path(), request.headers())? {

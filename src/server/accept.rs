@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::limit::{ConnectionLimit, SurplusSlot};
-use super::surplus::{PROBLEM, PROBLEM_TYPE, RETRY_AFTER};
 use super::worker::{WorkerHandle, WorkerPool};
 
 /// One listening address.
@@ -64,8 +63,8 @@ pub(super) struct Arrival {
     pub(super) stream: std::net::TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<ListenerFacts>,
-    /// It is beyond the limit, and is told so.
-    pub(super) is_surplus: bool,
+    /// Of a connection beyond the limit, which is only told so.
+    pub(super) surplus: Option<SurplusSlot>,
 }
 
 /// An address that is bound and not listened on yet: connections to it are still refused.
@@ -192,15 +191,10 @@ async fn accept_all(
                 continue;
             }
         };
-        let listener = facts.load_full();
         let total: usize = workers.iter().map(WorkerHandle::connections).sum();
         let surplus = if limit.is_reached(total) {
             limit.count_refused();
-            if listener.0.tls.is_none() {
-                turn_away(&stream);
-                continue;
-            }
-            // A client that expects TLS can read nothing else: without a slot, the connection is closed without a byte.
+            // Without a slot, the connection is closed without a byte.
             let Some(slot) = limit.surplus_slot() else { continue };
             Some(slot)
         } else {
@@ -208,7 +202,7 @@ async fn accept_all(
         };
         let least = workers.iter().min_by_key(|worker| worker.connections());
         if let (Some(worker), Ok(stream)) = (least, stream.into_std()) {
-            worker.hand_over(Arrival { stream, peer, listener: facts.load_full(), is_surplus: false });
+            worker.hand_over(Arrival { stream, peer, listener: facts.load_full(), surplus });
         }
     }
 }
@@ -227,14 +221,4 @@ fn is_of_one_connection(fault: &io::Error) -> bool {
         fault.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
-}
-
-/// Says why, if the socket takes it at once; otherwise the client sees a closed connection.
-fn turn_away(stream: &TcpStream) {
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_TYPE}\r\ncache-control: no-store\r\n\
-         retry-after: {RETRY_AFTER}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{PROBLEM}",
-        PROBLEM.len()
-    );
-    let _ = stream.try_write(head.as_bytes());
 }

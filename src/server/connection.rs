@@ -32,10 +32,9 @@ pub(super) async fn serve(
     is_surplus: bool,
 ) {
     let settings = worker.settings();
-    let first_byte = if is_surplus { SURPLUS_TIME.min(settings.first_byte) } else { settings.first_byte };
-    let idle = if is_surplus { SURPLUS_TIME.min(settings.idle) } else { settings.idle };
+    let idle = settings.idle;
     let control = Rc::new(Control::of_connection(worker.deadlines.register(), idle.min(http1::DOZE_AFTER)));
-    control.deadline.set(first_byte);
+    control.deadline.set(settings.first_byte);
     let patience = Patience { head: settings.head, body: settings.body };
     let connection = Connection {
         worker: Rc::clone(worker),
@@ -43,19 +42,19 @@ pub(super) async fn serve(
         socket: Socket::new(stream, Rc::clone(&control), settings.head_limits, patience),
         control,
         limits: settings.head_limits,
-        first_byte,
+        first_byte: settings.first_byte,
         idle,
         is_surplus,
     };
+    if is_surplus && !connection.socket.has_agreed_on_http2() {
+        return Box::pin(http1::turn_away(&connection)).await;
+    }
     match connection.speaks_http2().await {
         Some(true) => http2::serve(&connection).await,
         Some(false) => http1::serve(&connection).await,
         None => {}
     }
 }
-
-/// How long a connection beyond the limit is kept, to be told so.
-const SURPLUS_TIME: Duration = Duration::from_secs(2);
 
 /// How long a connection without a first request is kept while keyward stops.
 const LAST_CALL: Duration = Duration::from_millis(500);

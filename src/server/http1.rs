@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::connection::Connection;
 use super::socket::Mode;
-use crate::gateway::{self, Ending, HeadFault, Phase};
+use crate::gateway::{self, Ending, HeadFault, Phase, ResponseBody};
 
 /// After so much idleness a connection holds no buffer any more.
 pub(super) const DOZE_AFTER: Duration = Duration::from_secs(1);
@@ -80,16 +80,11 @@ async fn serve_awake(connection: &Connection) -> Ended {
     }
     let service = service_fn(|request: Request<Incoming>| {
         let (gateway, client, control) = (Rc::clone(&worker.gateway), Rc::clone(client), Rc::clone(control));
-        let (socket, limits, is_surplus) = (socket.clone(), *limits, connection.is_surplus);
+        let (socket, limits) = (socket.clone(), *limits);
         async move {
-            let response = if is_surplus {
-                gateway::overloaded(&gateway, &client, &control, &request)
-            } else {
-                let Ok(response) = gateway::run(gateway, client, control, limits, request).await;
-                response
-            };
+            let response = gateway::run(gateway, client, control, limits, request).await;
             socket.owe_response();
-            Ok::<_, Infallible>(response)
+            response
         }
     });
     let mut serving = builder.serve_connection(TokioIo::new(socket.clone()), service);
@@ -185,15 +180,28 @@ async fn next_byte(connection: &Connection) -> bool {
     .await
 }
 
-/// Answers a head that was no request: hyper writes the answer, as it does all others, to a request that
-/// stands in for what could not be read.
+/// Tells a client that there are too many connections, whether or not it has asked for anything.
+pub(super) async fn turn_away(connection: &Connection) {
+    let Connection { worker, client, control, .. } = connection;
+    let response = gateway::overloaded(&worker.gateway, client, control, Version::HTTP_11);
+    answer_unasked(connection, response).await;
+    close(connection).await;
+}
+
+/// Answers a head that was no request.
 async fn refuse(connection: &Connection, fault: HeadFault, cause: String) {
-    const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: keyward\r\n\r\n";
     let Connection { worker, client, control, socket, .. } = connection;
     drop(socket.take_held());
+    let response = gateway::refuse_head(&worker.gateway, client, control, fault, cause);
+    answer_unasked(connection, response).await;
+}
+
+/// Has hyper write an answer, as it does all others, to a request that stands in for what could not be read.
+async fn answer_unasked(connection: &Connection, response: Response<ResponseBody>) {
+    const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: keyward\r\n\r\n";
+    let Connection { control, socket, .. } = connection;
     socket.put_back(STAND_IN);
     socket.set_mode(Mode::Raw);
-    let response = gateway::refuse_head(&worker.gateway, client, control, fault, cause);
     let response = std::cell::Cell::new(Some(response));
     let service = service_fn(|_| {
         let response = response.take().unwrap_or_else(gateway::no_response);

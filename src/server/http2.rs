@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -68,7 +68,7 @@ pub(super) async fn serve(connection: &Connection) {
         // On the heap: hyper moves it several times until it is a task.
         Box::pin(async move {
             if is_surplus {
-                return Ok::<_, Infallible>(gateway::overloaded(&gateway, &client, &control, &request));
+                return Ok::<_, Infallible>(gateway::overloaded(&gateway, &client, &control, Version::HTTP_2));
             }
             gateway::run(gateway, client, control, limits, request).await
         })

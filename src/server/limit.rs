@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-/// How many connections beyond the limit may be answered at the same time: each is a TLS handshake, and lasts
-/// [`super::surplus::LIFE`] at most.
+/// How many connections beyond the limit may be answered at the same time: each may be a TLS handshake, and
+/// lasts [`SURPLUS_LIFE`] at most.
 const MOST_SURPLUS: usize = 64;
+
+/// How long a connection beyond the limit may take, from its handshake to its end.
+pub(super) const SURPLUS_LIFE: Duration = Duration::from_secs(2);
 
 /// The limit of the whole process, shared by all listeners.
 #[derive(Debug)]

@@ -18,11 +18,11 @@ mod accept;
 mod connection;
 mod http1;
 mod http2;
+mod limit;
 mod lines;
 mod proxy_protocol;
 mod socket;
 mod stream;
-mod surplus;
 mod tls;
 mod worker;
 

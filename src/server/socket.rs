@@ -116,6 +116,11 @@ impl Socket {
         !self.0.borrow().held.is_empty()
     }
 
+    /// Whether HTTP/2 was agreed on in the TLS handshake.
+    pub(super) fn has_agreed_on_http2(&self) -> bool {
+        self.0.borrow().stream.has_agreed_on_http2()
+    }
+
     /// Whether the client speaks HTTP/2, as was agreed on or as its first bytes say (RFC 9113, section 3.3).
     /// Nothing, if it sent nothing at all.
     pub(super) fn poll_speaks_http2(&self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Option<bool>> {

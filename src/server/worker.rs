@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::accept::{Arrival, ListenerFacts};
 use super::connection;
+use super::limit::SURPLUS_LIFE;
 use super::proxy_protocol;
 use super::stream::ClientStream;
 use crate::gateway::{ClientOrigin, HeadLimits, Scheme, Shared, WorkerGateway};
@@ -178,7 +179,12 @@ impl Worker {
     fn take(self: &Rc<Self>, arrival: Arrival, connections: &Arc<AtomicUsize>) {
         let guard = Count { worker: Rc::clone(self), connections: Arc::clone(connections) };
         tokio::task::spawn_local(async move {
-            worker_serve(&guard.worker, arrival).await;
+            if arrival.surplus.is_some() {
+                let served = Box::pin(worker_serve(&guard.worker, arrival));
+                let _ = tokio::time::timeout(SURPLUS_LIFE, served).await;
+            } else {
+                worker_serve(&guard.worker, arrival).await;
+            }
             drop(guard);
         });
     }
@@ -269,7 +275,7 @@ async fn tick(worker: Rc<Worker>) {
 /// From an accepted socket to a stream of HTTP.
 async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
     worker.gateway.counters.connections_opened.add(1);
-    let Arrival { stream, peer, listener, is_surplus } = arrival;
+    let Arrival { stream, peer, listener, surplus } = arrival;
     let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
         Ok(stream) => stream,
         Err(fault) => {
@@ -287,7 +293,7 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
         Ok((ClientStream::Plain(stream), ClientOrigin { address: peer, scheme: Scheme::Http, is_trusted_proxy }))
     };
     match prepared {
-        Ok((stream, origin)) => connection::serve(worker, stream, origin, is_surplus).await,
+        Ok((stream, origin)) => connection::serve(worker, stream, origin, surplus.is_some()).await,
         Err(fault) => tracing::debug!(%peer, %fault, "a connection was refused before its first request"),
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct Pool {
     endpoint: Endpoint,
     connector: Connector,
     limits: ResponseLimits,
+    #[expect(clippy::vec_box, reason = "they are moved about as boxes: into the pool and out of it")]
     idle: RefCell<Vec<Box<Http1>>>,
     most_idle: usize,
     idle_timeout: Duration,

@@ -24,8 +24,10 @@ struct Shared {
     /// The task that reads the response.
     reader: Cell<Option<Waker>>,
     /// What is done with the connection if the response has ended first.
-    then: RefCell<Option<Box<dyn FnOnce(Box<Http1>)>>>,
+    then: RefCell<Option<Then>>,
 }
+
+type Then = Box<dyn FnOnce(Box<Http1>)>;
 
 impl Upload {
     /// `is_sent` becomes true when the request has been sent or given up.

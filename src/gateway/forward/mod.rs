@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::authorize::Permit;
 use super::control::{Phase, Upload};
@@ -34,7 +33,7 @@ pub(super) async fn forward(
     exchange: &mut Exchange,
     permit: Permit<'_>,
     passed: Passed,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<Source>, Refusal> {
     let plan = &local.plan;
     let at = permit.route().upstream;
@@ -42,7 +41,7 @@ pub(super) async fn forward(
     let timeouts = plan.timeouts;
     let (mut head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
-    let has_body = !body.is_end_stream();
+    let has_body = !body.is_over();
     let websocket = match passed.websocket {
         Some(form) => Some(tunnel::Handshake::begin(form, &mut head)?),
         None => None,
@@ -51,7 +50,7 @@ pub(super) async fn forward(
 
     let control = Rc::clone(exchange.control());
     let body = if has_body {
-        RequestBody::Streamed(StreamedBody::new(ClientBody::new(body, Rc::clone(&control), timeouts)))
+        RequestBody::Streamed(StreamedBody::new(body))
     } else {
         RequestBody::Empty
     };

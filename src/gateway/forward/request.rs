@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
+use super::ClientBody;
 use crate::gateway::authenticate::{Door, X_API_KEY};
 use crate::gateway::authorize::Permit;
 use crate::gateway::connection::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
@@ -27,7 +27,7 @@ pub(super) fn prepare(
     permit: &Permit<'_>,
     passed: Passed,
     head: &mut http::request::Parts,
-    body: &Incoming,
+    body: &ClientBody,
 ) {
     let client = exchange.client();
     let headers = &mut head.headers;
