@@ -20,6 +20,10 @@ BODY = '{ "name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z" }'
 
 
 class Browser:
+    def __init__(self, insecure=False):
+        """`insecure`: it believes every certificate."""
+        self.insecure = insecure
+
     def __enter__(self):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -34,6 +38,7 @@ class Browser:
         arguments += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
         capabilities = {
             "browserName": "chrome",
+            "acceptInsecureCerts": self.insecure,
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
         }
