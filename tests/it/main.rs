@@ -24,6 +24,8 @@ mod durability;
 mod early_answers;
 mod fleet;
 mod hostile;
+mod hostile_h2;
+mod http2;
 mod issuers;
 mod migrate;
 mod outside_jwts;

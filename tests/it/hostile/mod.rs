@@ -24,7 +24,7 @@ use crate::support::{Client, Fault, Issued, Person, Plan, Request, Response, Ups
 
 /// What the upstream must have received, beyond the normal form that every forwarded request has.
 #[derive(Clone)]
-enum Want {
+pub(crate) enum Want {
     Target(&'static str),
     Method(&'static str),
     Host(&'static str),
@@ -128,24 +128,29 @@ fn get_target(target: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// One keyward, one upstream, one person with a token.
-struct Range {
-    world: World,
-    upstream: Upstream,
-    issued: Issued,
+pub(crate) struct Range {
+    pub(crate) world: World,
+    pub(crate) upstream: Upstream,
+    pub(crate) issued: Issued,
 }
 
 const PERSON: Person = Person::ALICE;
 
 /// How long a refused connection may stay open.
-const CLOSING: Duration = Duration::from_secs(5);
+pub(crate) const CLOSING: Duration = Duration::from_secs(5);
 
 /// A target that marks requests whose body breaks off: what the upstream saw of them may be logged late.
-const BROKEN: &str = "/public/broken";
+pub(crate) const BROKEN: &str = "/public/broken";
 
 impl Range {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let upstream = Upstream::start();
-        let world = Plan::usual(&upstream).start();
+        Self::of(Plan::usual(&upstream), upstream)
+    }
+
+    /// The same by another plan for this upstream.
+    pub(crate) fn of(plan: Plan, upstream: Upstream) -> Self {
+        let world = plan.start();
         let issued = world.key(PERSON);
         Self { world, upstream, issued }
     }
@@ -155,7 +160,7 @@ impl Range {
     }
 
     /// A harmless request on a connection of its own gets its own answer.
-    fn sentinel(&self) -> Result<(), String> {
+    pub(crate) fn sentinel(&self) -> Result<(), String> {
         let mut client = self.client();
         client.send("GET /public/sentinel HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
         match client.final_response("GET") {
@@ -285,7 +290,7 @@ impl Range {
     }
 
     /// The one form in which keyward forwards: RELIABILITY's checklist, seen from the upstream.
-    fn normal(&self, request: &Request) -> Result<(), String> {
+    pub(crate) fn normal(&self, request: &Request) -> Result<(), String> {
         let fields = &request.fields;
         let path = request.target.split('?').next().unwrap_or_default();
         let hidden = ["%2f", "%5c", "%00", "%2e", "//", "/../", "/./", "..;", "#", "\\"];
@@ -357,7 +362,7 @@ impl Range {
 }
 
 impl Want {
-    fn check(&self, request: &Request) -> Result<(), String> {
+    pub(crate) fn check(&self, request: &Request) -> Result<(), String> {
         let right = match self {
             Self::Target(target) => request.target == *target,
             Self::Method(method) => request.method == *method,
@@ -383,12 +388,12 @@ impl std::fmt::Debug for Want {
     }
 }
 
-fn nothing(requests: &[Request]) -> Result<(), String> {
+pub(crate) fn nothing(requests: &[Request]) -> Result<(), String> {
     if requests.is_empty() { Ok(()) } else { Err(format!("the upstream received {requests:?}")) }
 }
 
 /// The answer is the upstream's echo of this target, so it is the answer to this request and no other.
-fn echoes(response: &Response, target: &str) -> Result<(), String> {
+pub(crate) fn echoes(response: &Response, target: &str) -> Result<(), String> {
     if response.status != 200 {
         return Err(format!("{target} got {response}"));
     }
@@ -399,7 +404,7 @@ fn echoes(response: &Response, target: &str) -> Result<(), String> {
 }
 
 /// A refusal of keyward's own: a problem document (RFC 9457) that no cache keeps.
-fn is_refusal(response: &Response) -> Result<(), String> {
+pub(crate) fn is_refusal(response: &Response) -> Result<(), String> {
     let fields = &response.fields;
     if fields.one("content-type").as_deref() != Some("application/problem+json") {
         return Err(format!("a refusal that is no problem document: {response}"));
@@ -429,7 +434,7 @@ fn run(theme: &str, cases: &[Case]) {
     assert!(wrong.is_empty(), "{theme}: {} of {} cases are wrong\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
     if bytes.len() > 400 { format!("{text}… ({} bytes)", bytes.len()) } else { text }
 }

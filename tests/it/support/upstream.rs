@@ -139,6 +139,11 @@ impl Upstream {
         self.state.streams.lock().unwrap().len()
     }
 
+    /// How many of them are open still, as far as it has looked.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.state.streams.lock().unwrap().iter().flatten().count()
+    }
+
     /// Empties the log and returns what was in it.
     pub(crate) fn take(&self) -> Log {
         std::mem::take(&mut self.state.log.lock().unwrap())
