@@ -176,7 +176,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             "a window that is nothing, and is given later",
             {
                 let get = public().whole(1);
-                [settings(&[(4, 0)]), get, window_update(1, 65_535)].concat()
+                [settings(&[(4, 0)]), get, settings(&[(4, 65_535)])].concat()
             },
             [Target("/public/x")],
         ),
