@@ -169,6 +169,10 @@ fn look(
         return Err(HeadFault::TooLarge);
     }
     let (mut seen, mut framings) = (Seen::default(), 0);
+    // The `http` crate takes quotation marks in names; hyper's HTTP/1 parser does not.
+    if head.version == Version::HTTP_2 && head.headers.keys().any(|name| name.as_str().contains('"')) {
+        return Err(HeadFault::Malformed);
+    }
     for (name, value) in &head.headers {
         // The lengths first: they tell most names apart from all of these.
         match name.as_str().len() {
