@@ -105,6 +105,8 @@ pub(super) struct Exchange {
     /// Through a tunnel: from the client.
     bytes_received: Option<u64>,
     is_complete: bool,
+    /// What broke the response off, where its ending alone does not say it.
+    fault: Option<String>,
 }
 
 impl Exchange {
@@ -135,6 +137,7 @@ impl Exchange {
             bytes: 0,
             bytes_received: None,
             is_complete: false,
+            fault: None,
         }
     }
 
@@ -201,6 +204,11 @@ impl Exchange {
         self.is_complete = is_complete;
     }
 
+    /// The response broke off, for this reason.
+    pub(super) fn broke(&mut self, fault: String) {
+        self.fault = Some(fault);
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -242,7 +250,7 @@ impl Exchange {
         let took = micros(took);
         let refused_because = self.refusal.as_ref().and_then(|(_, cause)| cause.as_deref());
         // A response that was handed over to its end has none.
-        let ended_because = (!self.is_complete).then(|| ending.cause());
+        let ended_because = (!self.is_complete).then(|| self.fault.as_deref().unwrap_or(ending.cause()));
         let cause = refused_because.or(ended_because);
         let method = self.method.as_ref().map_or("-", Method::as_str);
         let path = self.target.as_ref().map_or("-", |target| target.path());

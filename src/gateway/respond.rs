@@ -18,7 +18,7 @@ use super::forward::{Tunnel, carry};
 use super::plan::Plan;
 use super::refusal::Refusal;
 use crate::api::Answer;
-use crate::upstream::{ReplyBody, UpstreamTunnel};
+use crate::upstream::{ReplyBody, UpstreamTunnel, with_cause};
 use crate::wire::problem;
 
 /// Where the bytes of a response come from.
@@ -274,6 +274,9 @@ impl Body for ResponseBody {
                 let is_uploads = exchange.control().upload() == Upload::Broken;
                 let ending = if is_uploads { Ending::UploadBroke } else { Ending::UpstreamBroke };
                 exchange.control().note_ending(ending);
+                if !is_uploads {
+                    exchange.broke(format!("the upstream broke off the response: {}", with_cause(&fault)));
+                }
                 Poll::Ready(Some(Err(fault)))
             }
             Poll::Pending => Poll::Pending,

@@ -200,7 +200,8 @@ pub enum ExchangeFault {
 }
 
 /// hyper says what went wrong, and keeps how in its source.
-fn with_cause(fault: &hyper::Error) -> String {
+#[must_use]
+pub fn with_cause(fault: &hyper::Error) -> String {
     match Error::source(fault) {
         Some(cause) => format!("{fault}: {cause}"),
         None => fault.to_string(),

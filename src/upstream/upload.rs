@@ -47,11 +47,9 @@ impl Upload {
             })
             .await;
             seen.is_over.set(true);
-            let then = seen.then.take();
-            if let (Some(then), Some(connection)) = (then, seen.connection.take()) {
-                then(connection);
-            } else if let Some(reader) = seen.reader.take() {
-                reader.wake();
+            match seen.then.take() {
+                Some(then) => seen.connection.take().into_iter().for_each(then),
+                None => seen.reader.take().into_iter().for_each(Waker::wake),
             }
         });
         Self { shared, task: Some(task.abort_handle()) }

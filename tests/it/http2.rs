@@ -341,7 +341,8 @@ fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
     assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
     assert!(connection.read_until(|state| state.stream(revoked).reset.is_some()), "{:?}", connection.state);
     let line = line_of(&world, "/public/reset");
-    assert_eq!((&line["status"], &line["complete"]), (&Value::from(499), &Value::from(false)), "{line}");
+    assert_eq!((&line["status"], &line["complete"]), (&Value::from(200), &Value::from(false)), "{line}");
+    assert_eq!(line["cause"], "the client left", "{line}");
     let line = line_of(&world, "/private/revoked");
     assert_eq!(line["complete"], false, "{line}");
     gate.open();

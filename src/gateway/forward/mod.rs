@@ -16,7 +16,7 @@ use http_body::Body as _;
 use super::authorize::Permit;
 use super::control::{Phase, Upload};
 use super::exchange::Exchange;
-use super::gate::Passed;
+use super::gate::{Passed, WebSocketForm};
 use super::refusal::{Refusal, UpstreamFailure};
 use super::respond::Source;
 use super::worker::Local;
@@ -77,6 +77,10 @@ pub(super) async fn forward(
             Some(handshake) => handshake.accept(reply, timeouts.body),
             None => Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched protocols unasked"))),
         };
+    }
+    if matches!(passed.websocket, Some(WebSocketForm::Connect)) && reply.head.status.is_success() {
+        // To a client of HTTP/2 that would say that it has been switched.
+        return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it did not switch protocols")));
     }
     let (head, body) = response::prepare(reply, is_head)?;
     let silence = if response::may_be_silent(&head, passed) {

@@ -131,7 +131,8 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             extended("websocket").with("sec-websocket-version", "777").frame(1, flag::END_HEADERS)
         })
         .or(End::Reset(&[PROTOCOL_ERROR])),
-        unspeakable("a protocol with CR and LF", extended("websocket\r\nx: y").frame(1, flag::END_HEADERS)),
+        answered("a protocol with CR and LF", &[400, 501], extended("websocket\r\nx: y").frame(1, flag::END_HEADERS))
+            .or(End::Reset(&[PROTOCOL_ERROR])),
         forwarded(
             "sec-websocket fields without CONNECT are fields",
             { public().with("sec-websocket-version", "13").whole(1) },
