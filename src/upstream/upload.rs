@@ -48,7 +48,11 @@ impl Upload {
             .await;
             seen.is_over.set(true);
             match seen.then.take() {
-                Some(then) => seen.connection.take().into_iter().for_each(then),
+                Some(then) => {
+                    if let Some(connection) = seen.connection.take() {
+                        then(connection);
+                    }
+                }
                 None => seen.reader.take().into_iter().for_each(Waker::wake),
             }
         });
