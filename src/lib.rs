@@ -20,12 +20,14 @@
 //! keys beside them. JWTs of outside issuers are judged there too ([`tokens::issuer`]); their keys are fetched by
 //! [`upstream::document`], on the control thread. The rules that need neither a clock nor I/O are in [`domain`].
 //!
+//! TLS is set up in [`tls`] for listeners, upstreams, issuers and Redis alike; its certificates and keys are watched.
+//!
 //! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`] has the probes and the
 //! socket on which the command line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
 //! [`app`] knows every part: it puts them together, runs them, reloads them and stops them.
 //!
-//! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; nobody but
-//! `cli` and `app` imports `config`. A test reads the sources and keeps the arrows.
+//! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; `tls` ←
+//! `config`, `store`, `upstream`, `server`; nobody but `cli` and `app` imports `config`. A test reads the sources and keeps the arrows.
 //!
 //! # The glossary
 //!
@@ -86,6 +88,7 @@ pub mod gateway;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod tokens;
 pub mod upstream;
 pub mod wire;

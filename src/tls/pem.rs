@@ -1,0 +1,137 @@
+//! PEM: certificates and keys from the contents of files (RFC 7468).
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use super::files::Contents;
+use super::{CertificateFiles, TlsError, provider};
+
+const UTF_8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
+/// All certificates of a file, at least one.
+pub(super) fn certificates(path: &Path, contents: &Contents) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = without_marks(contents.of(path)?);
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|fault| unusable(path, "certificate", &fault))?;
+    if found.is_empty() {
+        return Err(unusable(path, "certificate", &pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+/// The first private key of a file.
+fn key(path: &Path, contents: &Contents) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = Zeroizing::new(without_marks(contents.of(path)?).into_owned());
+    PrivateKeyDer::from_pem_slice(&text).map_err(|fault| {
+        let is_encrypted = memchr::memmem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
+        if is_encrypted && matches!(fault, pem::Error::NoItemsFound) {
+            return TlsError::unusable(path, "holds an encrypted private key: decrypt it with \"openssl pkey\"");
+        }
+        unusable(path, "private key", &fault)
+    })
+}
+
+/// Everything that is wrong with a certificate and its key; empty: a [`Server`](super::Server) and a
+/// [`Client`](super::Client) can use them.
+#[must_use]
+pub fn faults_of_identity(files: &CertificateFiles) -> Vec<TlsError> {
+    let contents = Contents::read(&[files.certificate.clone(), files.key.clone()]);
+    let (chain, key) = (certificates(&files.certificate, &contents), key(&files.key, &contents));
+    let alone: Vec<_> = chain.err().into_iter().chain(key.err()).collect();
+    if alone.is_empty() { identity(files, &contents, &provider()).err().into_iter().collect() } else { alone }
+}
+
+/// A chain and its key, which belong together.
+pub(super) fn identity(
+    files: &CertificateFiles,
+    contents: &Contents,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(&files.certificate, contents)?;
+    let key = key(&files.key, contents)?;
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        TlsError::unusable(&files.key, "holds a private key that cannot be used: RSA, ECDSA and Ed25519 keys can be")
+    })?;
+    let identity = CertifiedKey::new(chain, key);
+    match identity.keys_match() {
+        // Unknown: the key does not tell its public half. aws-lc-rs's keys all do.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(identity),
+        Err(Error::InconsistentKeys(_)) => Err(mismatch(files, identity)),
+        Err(fault) => Err(TlsError::unusable(
+            &files.certificate,
+            format!("is broken: its first certificate cannot be read ({fault})"),
+        )),
+    }
+}
+
+/// Why the first certificate is not the key's: the file may be in the wrong order, or of another key.
+fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
+    let CertifiedKey { cert, key, .. } = identity;
+    let fits = |certificate: CertificateDer<'static>| CertifiedKey::new(vec![certificate], key.clone()).keys_match();
+    match cert.into_iter().position(|certificate| fits(certificate).is_ok()) {
+        Some(at) => TlsError::unusable(
+            &files.certificate,
+            format!(
+                "is in the wrong order: the certificate of the key {:?} is number {} in it. Put it first, and after \
+                 each certificate the one of its issuer",
+                files.key,
+                at + 1
+            ),
+        ),
+        None => TlsError::unusable(
+            &files.key,
+            format!(
+                "does not fit {:?}: it is the key of another certificate. Name the key that this certificate was \
+                 made for",
+                files.certificate
+            ),
+        ),
+    }
+}
+
+fn unusable(path: &Path, what: &str, fault: &pem::Error) -> TlsError {
+    // The error is left out where it quotes the file: it may hold a key.
+    TlsError::unusable(
+        path,
+        match fault {
+            pem::Error::NoItemsFound => format!("holds no {what} in PEM form"),
+            pem::Error::MissingSectionEnd { .. } => "is broken: its last PEM section has no end".to_owned(),
+            _ => "is broken: its PEM form cannot be read".to_owned(),
+        },
+    )
+}
+
+/// The text without byte order marks: at its start, and where another file was appended, at the start of a line. What has
+/// the mark of UTF-16 (as PowerShell writes it) is recoded.
+fn without_marks(content: &[u8]) -> Cow<'_, [u8]> {
+    let unit: Option<fn([u8; 2]) -> u16> = match content {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    };
+    if let Some(unit) = unit {
+        let (units, _) = content.as_chunks::<2>();
+        let text = char::decode_utf16(units.iter().skip(1).map(|&pair| unit(pair)));
+        // With room for all of it: a vector that grows leaves copies of a key behind.
+        let mut bytes = Vec::with_capacity(content.len());
+        // PEM is ASCII: any other character becomes a byte that no section may hold.
+        bytes.extend(text.map(|found| found.ok().and_then(|found| u8::try_from(found).ok()).unwrap_or(0xff)));
+        return Cow::Owned(bytes);
+    }
+    if memchr::memmem::find(content, UTF_8_MARK).is_none() {
+        return Cow::Borrowed(content);
+    }
+    let mut lines = Vec::with_capacity(content.len());
+    for line in content.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        lines.extend_from_slice(line.strip_prefix(UTF_8_MARK).unwrap_or(line));
+    }
+    Cow::Owned(lines)
+}

@@ -1,0 +1,101 @@
+//! Watching: the files of every registered server and client are looked at once a second.
+//!
+//! Stamps are polled rather than watched by inotify: that works on every file system (network mounts included), through
+//! every chain of symbolic links, and takes a few `stat` calls a second.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::MissedTickBehavior;
+
+use super::reload::Outcome;
+
+/// How often the files are looked at.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A configuration that is made from files.
+pub trait Watched: Send + Sync {
+    /// Looks at the files, and puts them in force if they have changed and can be used. Blocks on the file system.
+    fn refresh(&self, now: SystemTime) -> Outcome;
+
+    /// The files, for the log.
+    fn paths(&self) -> Vec<PathBuf>;
+}
+
+/// Looks at the files of everything that is registered. Clones share what is registered and the counts.
+#[derive(Clone, Default)]
+pub struct Watcher(Arc<Registry>);
+
+#[derive(Default)]
+struct Registry {
+    /// What is dropped elsewhere is no longer watched.
+    watched: Mutex<Vec<Weak<dyn Watched>>>,
+    reloads_done: AtomicU64,
+    reloads_failed: AtomicU64,
+}
+
+impl Watcher {
+    /// Watches the files of a server or a client from now on, until it is dropped. A second registration has no effect.
+    pub fn register<W: Watched + 'static>(&self, watched: &Arc<W>) {
+        let watched: Weak<dyn Watched> = Arc::downgrade(&(Arc::clone(watched) as Arc<dyn Watched>));
+        let mut all = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| known.strong_count() > 0);
+        if !all.iter().any(|known| known.ptr_eq(&watched)) {
+            all.push(watched);
+        }
+    }
+
+    /// Looks at all files once. Blocks on the file system. Each change is logged and counted once.
+    pub fn refresh(&self, now: SystemTime) {
+        let all: Vec<_> = {
+            let all = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            all.iter().filter_map(Weak::upgrade).collect()
+        };
+        for watched in all {
+            match watched.refresh(now) {
+                Outcome::Unchanged => {}
+                Outcome::Reloaded => {
+                    self.0.reloads_done.fetch_add(1, Ordering::Relaxed);
+                    tracing::info!(files = ?watched.paths(), "the files of TLS have changed and are in force");
+                }
+                Outcome::Failed(fault) => {
+                    self.0.reloads_failed.fetch_add(1, Ordering::Relaxed);
+                    let file = fault.path().unwrap_or_else(|| std::path::Path::new(""));
+                    tracing::error!(
+                        file = ?file,
+                        %fault,
+                        "the files of TLS have changed and cannot be used; those from before stay in force"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Looks at all files once a second, on a thread that may block. Never returns; dropping it ends the watch. Must run
+    /// within a tokio runtime with time.
+    pub async fn run(self) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let watcher = self.clone();
+            if tokio::task::spawn_blocking(move || watcher.refresh(SystemTime::now())).await.is_err() {
+                tracing::error!("a look at the files of TLS was broken off; it is repeated");
+            }
+        }
+    }
+
+    /// How often changed files were put in force, since the start.
+    #[must_use]
+    pub fn reloads_done(&self) -> u64 {
+        self.0.reloads_done.load(Ordering::Relaxed)
+    }
+
+    /// How often changed files could not be used, since the start; each change counts once.
+    #[must_use]
+    pub fn reloads_failed(&self) -> u64 {
+        self.0.reloads_failed.load(Ordering::Relaxed)
+    }
+}
