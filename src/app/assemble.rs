@@ -17,18 +17,17 @@ use crate::gateway::{
     Callers, ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
     RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
 };
-use crate::server::{CertificateFiles, ConnectionSettings, ListenerSettings, ProxyProtocol, load_tls};
+use crate::server::{ConnectionSettings, ListenerSettings, ProxyProtocol};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
 use crate::store::redis::data::Acks;
 use crate::store::redis::node::Means;
-use crate::store::redis::settings::{
-    ClientCertificate, NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers, TlsSettings,
-};
+use crate::store::redis::settings::{NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers};
 use crate::store::redis::{LinkState, RedisOptions, RedisStore};
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::telemetry::metrics::Timings;
+use crate::tls::{self, CertificateFiles, ClientSettings, ServerSettings, Trust};
 use crate::tokens::accounts::{
     AccountParts, AccountStore, AccountTerms, AccountsService, Counters, Enrolment, HashingCost, HashingPool,
     MemoryCounters, ThrottleLimits, hashing,
@@ -161,6 +160,15 @@ impl OpenStore {
                 Some((store.clone(), means))
             }
         }))
+    }
+
+    /// The files of TLS towards the store are watched by `watcher` from now on. To be called again after a reload.
+    pub(super) fn watch(&self, watcher: &tls::Watcher) {
+        if let Self::Redis(store) = self
+            && let Some(client) = store.tls()
+        {
+            watcher.register(&client);
+        }
     }
 
     /// What can be seen of the link to a fleet.
@@ -331,10 +339,15 @@ pub(super) fn redis_settings(config: &Config) -> Result<RedisSettings, String> {
         },
     };
     let certificate = store.client_certificate_file.clone().zip(store.client_key_file.clone());
-    let client = certificate.map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
+    let tls = ClientSettings {
+        trust: store.ca_file.clone().map_or(Trust::System, Trust::File),
+        identity: certificate.map(|(certificate, key)| CertificateFiles { certificate, key }),
+        // Redis has no protocol to negotiate.
+        alpn: Vec::new(),
+    };
     Ok(RedisSettings {
         servers,
-        tls: store.tls.then(|| TlsSettings { ca_file: store.ca_file.clone(), client }),
+        tls: store.tls.then_some(tls),
         username: store.username.clone(),
         password: store.password.as_ref().map(secret),
         database: store.database,
@@ -550,13 +563,23 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
     })
 }
 
-pub(super) fn listener(configured: &config::Listener) -> Result<ListenerSettings, String> {
-    let files: Vec<_> = configured
-        .tls
-        .iter()
-        .map(|pair| CertificateFiles { certificate: pair.certificate.clone(), key: pair.key.clone() })
-        .collect();
-    let tls = if files.is_empty() { None } else { Some(load_tls(&files).map_err(|fault| fault.to_string())?) };
+/// What clients may choose by ALPN, best first; `http/1.0` is what some old clients offer alone.
+const ALPN: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+
+/// The files of its certificates are watched by `watcher` from now on.
+pub(super) fn listener(configured: &config::Listener, watcher: &tls::Watcher) -> Result<ListenerSettings, String> {
+    let tls = if configured.tls.is_empty() {
+        None
+    } else {
+        let settings = ServerSettings {
+            certificates: configured.tls.clone(),
+            client_auth: configured.client_certificates.clone(),
+            alpn: ALPN.to_vec(),
+        };
+        let tls = tls::Server::load(settings).map_err(|fault| fault.to_string())?;
+        watcher.register(&tls);
+        Some(tls)
+    };
     let trusted = configured.trusted_proxies.clone();
     Ok(ListenerSettings {
         address: configured.address,

@@ -13,12 +13,13 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, Config, IssuerKeys};
 use crate::domain::ClaimPath;
+use crate::tls::{Trust, Watcher};
 use crate::tokens::issuer::jwk::MOST_BYTES;
 use crate::tokens::issuer::{
     Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault, Rhythm,
 };
 use crate::tokens::keyring::Peppers;
-use crate::upstream::document::{Document, DocumentAddress, DocumentLimits, Trust};
+use crate::upstream::document::{Document, DocumentAddress, DocumentLimits};
 
 /// What one fetch of keys may take.
 const FETCH: DocumentLimits = DocumentLimits {
@@ -31,11 +32,12 @@ const FETCH: DocumentLimits = DocumentLimits {
 const MOST_REMEMBERED: usize = 100_000;
 
 /// The issuers in force. Dropped, their keys are fetched no more.
-#[derive(Default)]
 pub(super) struct Issuers {
     all: Vec<(config::Issuer, Arc<Issuer>)>,
     set: Option<Arc<IssuerSet>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Watches the certificates with which the issuers' servers are verified.
+    watcher: Watcher,
 }
 
 /// Issuers that could be put in force: everything that can fail has been done.
@@ -55,6 +57,11 @@ impl Prepared {
 }
 
 impl Issuers {
+    /// None yet; the files of their certificates will be registered with `watcher`.
+    pub(super) fn new(watcher: Watcher) -> Self {
+        Self { all: Vec::new(), set: None, tasks: Vec::new(), watcher }
+    }
+
     /// Makes the issuers of a configuration, with all files read now. No network.
     pub(super) fn prepare(&self, config: &Config, peppers: &Arc<Peppers>) -> Result<Prepared, String> {
         let (mut all, mut keys, mut sources) = (Vec::new(), Vec::new(), Vec::<(_, Arc<dyn KeySource>)>::new());
@@ -70,7 +77,10 @@ impl Issuers {
                         target: url.target.clone(),
                     };
                     let trust = ca_file.clone().map_or(Trust::System, Trust::File);
-                    let document = Document::new(address, &trust, FETCH).map_err(|fault| wrong(configured, &fault))?;
+                    let document = Document::new(address, trust, FETCH).map_err(|fault| wrong(configured, &fault))?;
+                    if let Some(client) = document.tls() {
+                        self.watcher.register(client);
+                    }
                     sources.push((Arc::clone(&issuer), Arc::new(Fetched(document))));
                 }
                 IssuerKeys::File(path) => sources.push((Arc::clone(&issuer), Arc::new(File(path.clone())))),

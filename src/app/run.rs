@@ -27,6 +27,7 @@ use crate::gateway::Shared;
 use crate::server::{Acceptor, ConnectionLimit, WorkerPool, WorkerPoolSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
+use crate::tls::Watcher;
 use crate::tokens::store::Store;
 use reload::{bind_all, listen_all};
 
@@ -108,6 +109,8 @@ pub(super) struct Process {
     log: Option<Log>,
     parts: Parts,
     issuers: Issuers,
+    /// Watches the files of certificates and keys.
+    watcher: Watcher,
     shared: Arc<Shared>,
     pool: Option<WorkerPool>,
     acceptors: HashMap<SocketAddr, Acceptor>,
@@ -141,7 +144,8 @@ impl Process {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let bound = bind_all(&config, &HashMap::new())?;
+        let watcher = Watcher::default();
+        let bound = bind_all(&config, &HashMap::new(), &watcher)?;
         let probes = match config.admin.address {
             Some(address) => Some(
                 tokio::net::TcpListener::bind(address)
@@ -151,7 +155,7 @@ impl Process {
             None => None,
         };
         let keys = Keys::open(&config)?;
-        let mut issuers = Issuers::default();
+        let mut issuers = Issuers::new(watcher.clone());
         let prepared = issuers.prepare(&config, &keys.peppers)?;
         let plan = assemble::plan(&config, &keys.signed, prepared.set())?;
         let socket = AdminSocket::bind(&config.admin.socket).map_err(|fault| fault.to_string())?;
@@ -194,6 +198,7 @@ impl Process {
         };
 
         // From here on, nothing can fail.
+        parts.store.watch(&watcher);
         issuers.replace(prepared);
         let connection_limit = Arc::new(ConnectionLimit::new(connection_limit(config.limits.connections)));
         let status =
@@ -218,6 +223,7 @@ impl Process {
             log,
             parts,
             issuers,
+            watcher: watcher.clone(),
             shared,
             pool: Some(pool),
             acceptors: HashMap::new(),
@@ -227,6 +233,7 @@ impl Process {
             stop,
         };
         process.accept(listeners);
+        tokio::spawn(watcher.run());
         process.status.is_started.store(true, Ordering::Release);
         for acceptor in process.acceptors.values() {
             tracing::info!(address = %acceptor.address(), "listening");

@@ -1,9 +1,9 @@
 //! Where clients connect.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use super::net::IpNet;
+use crate::tls::{CertificateFiles, ClientAuth};
 
 /// `[[listener]]`: a socket that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,20 +13,13 @@ pub struct Listener {
     /// The certificates, chosen by the name that the client asks for, the first one otherwise; empty: plain HTTP.
     /// Default empty.
     pub tls: Vec<CertificateFiles>,
+    /// Whether clients are asked for a certificate, and of which authorities; only with `tls`. Default: they are not.
+    pub client_certificates: Option<ClientAuth>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` fields are kept and added to, and who may speak the PROXY
     /// protocol; everybody else's are removed. Default empty.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections begin with a PROXY protocol header. Default off.
     pub proxy_protocol: ProxyProtocol,
-}
-
-/// A certificate chain and its key, as PEM files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// The chain, the server's own certificate first.
-    pub certificate: PathBuf,
-    /// The private key of the first certificate.
-    pub key: PathBuf,
 }
 
 /// Whether connections begin with a PROXY protocol header.
@@ -42,6 +35,12 @@ pub enum ProxyProtocol {
 impl Listener {
     /// A plain listener that trusts nobody.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, tls: Vec::new(), trusted_proxies: Vec::new(), proxy_protocol: ProxyProtocol::Off }
+        Self {
+            address,
+            tls: Vec::new(),
+            client_certificates: None,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+        }
     }
 }

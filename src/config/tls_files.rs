@@ -1,29 +1,25 @@
-//! Looks into the files of a certificate before anything starts: a wrong path is a fault of the configuration.
+//! Looks into the files of certificates and keys before anything starts, with the code that loads them: a file that cannot
+//! be used is a fault of the configuration, at the key that names it.
 //!
-//! It does not check that key and certificate belong together, nor how long the certificate is good.
+//! It does not check how long a certificate is good.
 
 use std::path::Path;
 
-use rustls_pki_types::pem::{Error, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize as _;
 
-/// Checks that a file holds at least one certificate and nothing broken.
-pub(super) fn check_certificate(path: &Path) -> Result<(), String> {
-    let wrong = |error: Error| describe(path, "certificate", &error);
-    let mut found = false;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(wrong)? {
-        certificate.map_err(wrong)?;
-        found = true;
-    }
-    if found { Ok(()) } else { Err(wrong(Error::NoItemsFound)) }
+use super::section::Section;
+use crate::tls::{CertificateFiles, check_roots, faults_of_identity};
+
+/// Checks that a file holds certificates of authorities.
+pub(super) fn check_authorities(path: &Path) -> Result<(), String> {
+    check_roots(path).map_err(|fault| fault.to_string())
 }
 
-/// Checks that a file holds a private key.
-pub(super) fn check_key(path: &Path) -> Result<(), String> {
-    match PrivateKeyDer::from_pem_file(path) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(describe(path, "private key", &error)),
+/// Checks that a certificate and its key can be used together. Faults are reported at the keys that name the two files.
+pub(super) fn check_identity(section: &Section<'_>, [certificate, key]: [&str; 2], files: &CertificateFiles) {
+    for fault in faults_of_identity(files) {
+        let at = if fault.path() == Some(files.certificate.as_path()) { certificate } else { key };
+        section.fault(at, format!("{at:?}: {fault}"));
     }
 }
 
@@ -40,14 +36,5 @@ pub(super) fn check_readable(path: &Path, most: u64) -> Result<(), String> {
         0 => Err(format!("{path:?} is empty")),
         length if length > most => Err(format!("{path:?} has more than {most} bytes")),
         _ => Ok(()),
-    }
-}
-
-/// The words leave out what the file holds: it may be a key.
-fn describe(path: &Path, what: &str, error: &Error) -> String {
-    match error {
-        Error::Io(error) => format!("{path:?} cannot be read: {error}"),
-        Error::NoItemsFound => format!("{path:?} holds no {what} in PEM form"),
-        _ => format!("{path:?} is broken: its PEM form cannot be read"),
     }
 }

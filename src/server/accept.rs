@@ -7,13 +7,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::limit::{ConnectionLimit, SurplusSlot};
 use super::worker::{WorkerHandle, WorkerPool};
+use crate::tls;
 
 /// One listening address.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct ListenerSettings {
     /// Where.
     pub address: SocketAddr,
     /// With TLS, or in the clear.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<tls::Server>>,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
     /// Whose forwarding headers and PROXY headers are believed.
@@ -49,8 +49,8 @@ impl ListenerFacts {
         self.0.proxy_protocol == ProxyProtocol::Required
     }
 
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.0.tls.clone()
+    pub(super) fn tls(&self) -> Option<&tls::Server> {
+        self.0.tls.as_deref()
     }
 
     pub(super) fn has_handshake(&self) -> bool {

@@ -23,10 +23,8 @@ mod lines;
 mod proxy_protocol;
 mod socket;
 mod stream;
-mod tls;
 mod worker;
 
 pub use accept::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
 pub use limit::ConnectionLimit;
-pub use tls::{CertificateFiles, TlsError, load as load_tls};
 pub use worker::{ConnectionSettings, WorkerPool, WorkerPoolSettings};

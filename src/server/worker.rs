@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
@@ -21,6 +21,7 @@ use super::proxy_protocol;
 use super::stream::ClientStream;
 use crate::gateway::{ClientOrigin, HeadLimits, Scheme, Shared, WorkerGateway};
 use crate::telemetry::metrics::WorkerCounters;
+use crate::tls::PeerCertificate;
 use crate::upstream::SWEEP_EVERY;
 use crate::wire::deadline::{Deadlines, TICK};
 
@@ -316,7 +317,9 @@ async fn shake_hands(
     let (stream, scheme) = match listener.tls() {
         None => (ClientStream::Plain(stream), Scheme::Http),
         Some(tls) => {
-            let accepted = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await?;
+            let accepted = tokio_rustls::TlsAcceptor::from(tls.config()).accept(stream).await?;
+            // A session that is resumed may have outlasted the certificate that it was begun with.
+            PeerCertificate::of(accepted.get_ref().1, SystemTime::now()).map_err(io::Error::other)?;
             (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
         }
     };

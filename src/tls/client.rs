@@ -13,14 +13,17 @@ use super::reload::{Outcome, Recipe, Reloadable};
 use super::watch::Watched;
 use super::{CertificateFiles, TlsError, Trust, pem, provider, roots};
 
-/// How keyward connects over TLS. There is no way to leave the check of the server's certificate out.
+/// How keyward connects over TLS. There is no way to leave the check of the server's certificate
+/// out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
     /// Which authorities are trusted.
     pub trust: Trust,
-    /// The certificate with which keyward authenticates, where the server asks for one; none: without.
+    /// The certificate with which keyward authenticates, where the server asks for one; none:
+    /// without.
     pub identity: Option<CertificateFiles>,
-    /// The protocols that are offered by ALPN (RFC 7301), best first; empty: the extension is not sent.
+    /// The protocols that are offered by ALPN (RFC 7301), best first; empty: the extension is not
+    /// sent.
     pub alpn: Vec<&'static [u8]>,
 }
 
@@ -37,8 +40,8 @@ impl Client {
         Ok(Arc::new(Self(Reloadable::load(ClientRecipe(settings), SystemTime::now())?)))
     }
 
-    /// The configuration in force. Ask for it at each handshake: it costs one atomic increment, and keeps sessions for as
-    /// long as the files stay the same.
+    /// The configuration in force. Ask for it at each handshake: it costs one atomic increment, and
+    /// keeps sessions for as long as the files stay the same.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
         self.0.config()
@@ -87,7 +90,8 @@ impl Recipe for ClientRecipe {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
-        // Each configuration has its own store of sessions: none is resumed that another trust or identity began.
+        // Each configuration has its own store of sessions: none is resumed that another trust or
+        // identity began.
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),

@@ -11,11 +11,12 @@ use zeroize::Zeroizing;
 
 use super::TlsError;
 
-/// The most that a file may hold, in bytes: the certificates of all public authorities take some 250 KiB.
+/// The most that a file may hold, in bytes: the certificates of all public authorities take some
+/// 250 KiB.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// For how long after a change a file may be changed again without another time of change: file systems count in steps, of
-/// 2 s in the worst case (FAT).
+/// For how long after a change a file may be changed again without another time of change: file
+/// systems count in steps, of 2 s in the worst case (FAT).
 const CLOCK_STEP: Duration = Duration::from_secs(2);
 
 /// The contents of files, as they were at one time.
@@ -76,8 +77,8 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(content)
 }
 
-/// By what a change of a file is noticed without reading it; symbolic links are followed to their end, so that a link that
-/// points elsewhere is another file. Times are in seconds and nanoseconds.
+/// By what a change of a file is noticed without reading it; symbolic links are followed to their
+/// end, so that a link that points elsewhere is another file. Times are in seconds and nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,

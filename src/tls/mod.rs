@@ -1,15 +1,16 @@
 //! TLS for every side of keyward: listeners, upstreams, issuers and Redis.
 //!
-//! rustls with aws-lc-rs, TLS 1.2 and 1.3. A [`Server`] and a [`Client`] are made from files in PEM form. Both hand out a
-//! rustls configuration per handshake, and a [`Watcher`] replaces that configuration when a file has changed: handshakes
-//! under way and open connections keep the one that they began with.
+//! rustls with aws-lc-rs, TLS 1.2 and 1.3. A [`Server`] and a [`Client`] are made from files in PEM
+//! form. Both hand out a rustls configuration per handshake, and a [`Watcher`] replaces that
+//! configuration when a file has changed: handshakes under way and open connections keep the one
+//! that they began with.
 //!
 //! ```text
 //! files (stamps, contents) → pem, roots → Server, Client (one rustls configuration each) ← Watcher, once a second
 //! ```
 //!
-//! It does not connect, accept or choose addresses, and it knows nothing of HTTP or Redis: ALPN protocols and server names
-//! are given by the caller.
+//! It does not connect, accept or choose addresses, and it knows nothing of HTTP or Redis: ALPN
+//! protocols and server names are given by the caller.
 
 mod client;
 mod files;
@@ -31,7 +32,8 @@ pub use roots::{Trust, check_roots};
 pub use server::{ClientAuth, ClientAuthMode, Server, ServerSettings};
 pub use watch::{LOOK_EVERY, Watched, Watcher};
 
-/// A certificate chain and its key, as PEM files. A byte order mark and CRLF line ends are understood.
+/// A certificate chain and its key, as PEM files. A byte order mark and CRLF line ends are
+/// understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The chain: the certificate of the key first, then the certificates of its issuers.
@@ -40,7 +42,8 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// Files that cannot be used for TLS: the operator's to mend. The words name the file, and nothing of what is in it.
+/// Files that cannot be used for TLS: the operator's to mend. The words name the file, and nothing
+/// of what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file cannot be read.

@@ -13,18 +13,20 @@ use x509_cert::ext::pkix::name::GeneralName;
 /// The names in a client's certificate, which was verified in the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
-    /// The distinguished name of its subject, in the form of RFC 4514; empty where it has none. Holds no control
-    /// character; may hold characters beyond ASCII.
+    /// The distinguished name of its subject, in the form of RFC 4514; empty where it has none.
+    /// Holds no control character; may hold characters beyond ASCII.
     pub subject: String,
-    /// Its subject alternative names (RFC 5280, section 4.2.1.6) in their order, each after its kind: `DNS:a.example`,
-    /// `URI:spiffe://a.example/b`, `email:a@b.example`, `IP:192.0.2.1`. Names of other kinds are left out. Visible ASCII.
+    /// Its subject alternative names (RFC 5280, section 4.2.1.6) in their order, each after its
+    /// kind: `DNS:a.example`, `URI:spiffe://a.example/b`, `email:a@b.example`, `IP:192.0.2.1`.
+    /// Names of other kinds are left out. Visible ASCII.
     pub names: Vec<String>,
 }
 
 /// A certificate that was verified and still cannot be used. The client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerCertificateError {
-    /// It is not read the same way by everyone: broken, or with names of characters that names do not have.
+    /// It is not read the same way by everyone: broken, or with names of characters that names do
+    /// not have.
     #[error("the client's certificate has names that cannot be read")]
     Unreadable,
     /// It has expired since the session was begun that is resumed now, or is not valid yet.
@@ -33,11 +35,11 @@ pub enum PeerCertificateError {
 }
 
 impl PeerCertificate {
-    /// The certificate of the client of a connection whose handshake is complete; none: it has sent none, or was not asked
-    /// for one.
+    /// The certificate of the client of a connection whose handshake is complete; none: it has sent
+    /// none, or was not asked for one.
     ///
-    /// rustls verifies a certificate once, at the start of a session. The time is therefore compared again, since a session
-    /// can be resumed for 12 hours.
+    /// rustls verifies a certificate once, at the start of a session. The time is therefore
+    /// compared again, since a session can be resumed for 12 hours.
     ///
     /// # Errors
     ///
@@ -54,7 +56,8 @@ impl PeerCertificate {
     /// When its names cannot be read, or it is not valid at `now`.
     pub fn read(der: &[u8], now: SystemTime) -> Result<Self, PeerCertificateError> {
         let unreadable = |_| PeerCertificateError::Unreadable;
-        // Raw: webpki has applied the rules of RFC 5280 that matter; a serial number beyond them changes no name.
+        // Raw: webpki has applied the rules of RFC 5280 that matter; a serial number beyond them
+        // changes no name.
         let certificate = CertificateInner::<Raw>::from_der(der).map_err(unreadable)?;
         let certificate = certificate.tbs_certificate();
         let validity = certificate.validity();

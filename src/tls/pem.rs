@@ -39,8 +39,8 @@ fn key(path: &Path, contents: &Contents) -> Result<PrivateKeyDer<'static>, TlsEr
     })
 }
 
-/// Everything that is wrong with a certificate and its key; empty: a [`Server`](super::Server) and a
-/// [`Client`](super::Client) can use them.
+/// Everything that is wrong with a certificate and its key; empty: a [`Server`](super::Server) and
+/// a [`Client`](super::Client) can use them.
 #[must_use]
 pub fn faults_of_identity(files: &CertificateFiles) -> Vec<TlsError> {
     let contents = Contents::read(&[files.certificate.clone(), files.key.clone()]);
@@ -72,7 +72,8 @@ pub(super) fn identity(
     }
 }
 
-/// Why the first certificate is not the key's: the file may be in the wrong order, or of another key.
+/// Why the first certificate is not the key's: the file may be in the wrong order, or of another
+/// key.
 fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
     let CertifiedKey { cert, key, .. } = identity;
     let fits = |certificate: CertificateDer<'static>| CertifiedKey::new(vec![certificate], key.clone()).keys_match();
@@ -109,8 +110,8 @@ fn unusable(path: &Path, what: &str, fault: &pem::Error) -> TlsError {
     )
 }
 
-/// The text without byte order marks: at its start, and where another file was appended, at the start of a line. What has
-/// the mark of UTF-16 (as PowerShell writes it) is recoded.
+/// The text without byte order marks: at its start, and where another file was appended, at the
+/// start of a line. What has the mark of UTF-16 (as PowerShell writes it) is recoded.
 fn without_marks(content: &[u8]) -> Cow<'_, [u8]> {
     let unit: Option<fn([u8; 2]) -> u16> = match content {
         [0xff, 0xfe, ..] => Some(u16::from_le_bytes),

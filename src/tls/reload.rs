@@ -46,7 +46,8 @@ pub(super) struct State<R> {
     stamps: Stamps,
     /// Of the contents that were tried last.
     digest: Vec<u8>,
-    /// Whether those could not be used. They are then tried again at each look, since not every reason shows in a stamp.
+    /// Whether those could not be used. They are then tried again at each look, since not every
+    /// reason shows in a stamp.
     is_failing: bool,
 }
 

@@ -11,8 +11,8 @@ use super::{TlsError, pem};
 /// Which authorities are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Those that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others. They are read when a configuration is
-    /// loaded and are not watched.
+    /// Those that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others. They are read
+    /// when a configuration is loaded and are not watched.
     System,
     /// Those in this PEM file, and no other.
     File(PathBuf),

@@ -20,13 +20,13 @@ use super::{CertificateFiles, TlsError, pem, provider, roots};
 /// How a listener speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// At least one. The first that is for the name that the client asks for (SNI, RFC 6066, section 3) is used; the first
-    /// of all for every other client.
+    /// At least one. The first that is for the name that the client asks for (SNI, RFC 6066,
+    /// section 3) is used; the first of all for every other client.
     pub certificates: Vec<CertificateFiles>,
     /// Whether clients are asked for a certificate; none: they are not.
     pub client_auth: Option<ClientAuth>,
-    /// The protocols that are accepted by ALPN (RFC 7301), best first. A client that offers only others is refused; one
-    /// that offers none is served.
+    /// The protocols that are accepted by ALPN (RFC 7301), best first. A client that offers only
+    /// others is refused; one that offers none is served.
     pub alpn: Vec<&'static [u8]>,
 }
 
@@ -39,7 +39,8 @@ pub struct ClientAuth {
     pub mode: ClientAuthMode,
 }
 
-/// What happens to a client without a certificate. One with a certificate of another authority is refused in both modes.
+/// What happens to a client without a certificate. One with a certificate of another authority is
+/// refused in both modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthMode {
     /// It is served.
@@ -50,10 +51,11 @@ pub enum ClientAuthMode {
 
 /// The server side of TLS: its configuration in force, and the files that it was made from.
 ///
-/// Sessions are resumed by tickets (RFC 8446, section 2.2; RFC 5077) under keys that change every six hours and are never
-/// written down; 0-RTT is off, since a request that can be replayed is none to act on. A session goes on when only the
-/// server's certificates are renewed. When the authorities of clients change, the keys of tickets do too, so that no
-/// session outlives the rule that it was admitted by.
+/// Sessions are resumed by tickets (RFC 8446, section 2.2; RFC 5077) under keys that change every
+/// six hours and are never written down; 0-RTT is off, since a request that can be replayed is none
+/// to act on. A session goes on when only the server's certificates are renewed. When the
+/// authorities of clients change, the keys of tickets do too, so that no session outlives the rule
+/// that it was admitted by.
 pub struct Server(Reloadable<ServerRecipe>);
 
 impl Server {
@@ -61,7 +63,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When a file cannot be used, or key and certificate do not belong together; the operator's to mend.
+    /// When a file cannot be used, or key and certificate do not belong together; the operator's to
+    /// mend.
     pub fn load(settings: ServerSettings) -> Result<Arc<Self>, TlsError> {
         let recipe = ServerRecipe { settings, sessions: None };
         Ok(Arc::new(Self(Reloadable::load(recipe, SystemTime::now())?)))
@@ -175,7 +178,8 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-/// Whether a client would take a certificate for one of this name, wildcards included (RFC 9525, section 6.3).
+/// Whether a client would take a certificate for one of this name, wildcards included (RFC 9525,
+/// section 6.3).
 fn is_for(identity: &CertifiedKey, name: &ServerName<'_>) -> bool {
     identity
         .end_entity_cert()

@@ -1,7 +1,7 @@
 //! Watching: the files of every registered server and client are looked at once a second.
 //!
-//! Stamps are polled rather than watched by inotify: that works on every file system (network mounts included), through
-//! every chain of symbolic links, and takes a few `stat` calls a second.
+//! Stamps are polled rather than watched by inotify: that works on every file system (network
+//! mounts included), through every chain of symbolic links, and takes a few `stat` calls a second.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +17,16 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A configuration that is made from files.
 pub trait Watched: Send + Sync {
-    /// Looks at the files, and puts them in force if they have changed and can be used. Blocks on the file system.
+    /// Looks at the files, and puts them in force if they have changed and can be used. Blocks on
+    /// the file system.
     fn refresh(&self, now: SystemTime) -> Outcome;
 
     /// The files, for the log.
     fn paths(&self) -> Vec<PathBuf>;
 }
 
-/// Looks at the files of everything that is registered. Clones share what is registered and the counts.
+/// Looks at the files of everything that is registered. Clones share what is registered and the
+/// counts.
 #[derive(Clone, Default)]
 pub struct Watcher(Arc<Registry>);
 
@@ -37,7 +39,8 @@ struct Registry {
 }
 
 impl Watcher {
-    /// Watches the files of a server or a client from now on, until it is dropped. A second registration has no effect.
+    /// Watches the files of a server or a client from now on, until it is dropped. A second
+    /// registration has no effect.
     pub fn register<W: Watched + 'static>(&self, watched: &Arc<W>) {
         let watched: Weak<dyn Watched> = Arc::downgrade(&(Arc::clone(watched) as Arc<dyn Watched>));
         let mut all = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,8 +76,8 @@ impl Watcher {
         }
     }
 
-    /// Looks at all files once a second, on a thread that may block. Never returns; dropping it ends the watch. Must run
-    /// within a tokio runtime with time.
+    /// Looks at all files once a second, on a thread that may block. Never returns; dropping it
+    /// ends the watch. Must run within a tokio runtime with time.
     pub async fn run(self) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

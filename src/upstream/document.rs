@@ -5,7 +5,6 @@
 //! looked at, the length is bounded, and every step has a deadline. It knows nothing of what it fetches, and unlike
 //! [`Upstream`](super::Upstream) it keeps no connection.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +14,12 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::tls::{self, TlsError, Trust};
 
 /// Where a document is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,15 +45,6 @@ pub struct DocumentLimits {
     pub whole: Duration,
     /// The largest body, in bytes.
     pub bytes: usize,
-}
-
-/// Whose certificates are believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Those that the system believes.
-    System,
-    /// Those in this PEM file, and no other.
-    File(PathBuf),
 }
 
 /// Nothing was fetched. For the log: nothing of it goes to a client.
@@ -85,41 +75,57 @@ pub enum DocumentError {
     Broken(String),
 }
 
-/// A certificate file that cannot be used, or a name that none can be for: the operator's to mend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TrustError(String);
+/// Why a document can never be fetched: the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentSetupError {
+    /// The host cannot stand in a `Host` field.
+    #[error("{0:?} is no host")]
+    Host(String),
+    /// The host is neither a DNS name nor an IP address, and no certificate is for anything else.
+    #[error("{0:?} is no name that a certificate can be for")]
+    ServerName(String),
+    /// The certificates of the authorities cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
 
 /// One document that can be fetched again and again.
 pub struct Document {
     address: DocumentAddress,
     limits: DocumentLimits,
     host: HeaderValue,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<(Arc<tls::Client>, ServerName<'static>)>,
 }
 
 /// A response head of more is no answer to a question for keys.
 const LONGEST_HEAD: usize = 64 * 1024;
 
 impl Document {
-    /// Prepares the fetch, with the certificates read now.
+    /// Prepares the fetch, with the certificates read now. `trust` has no effect without HTTPS.
     ///
     /// # Errors
     ///
-    /// When there is no certificate to believe, or the host is no name.
-    pub fn new(address: DocumentAddress, trust: &Trust, limits: DocumentLimits) -> Result<Self, TrustError> {
+    /// When the certificates cannot be used, or the host is no name.
+    pub fn new(address: DocumentAddress, trust: Trust, limits: DocumentLimits) -> Result<Self, DocumentSetupError> {
         let named = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
         let is_usual = address.port == if address.is_https { 443 } else { 80 };
         let host = if is_usual { named } else { format!("{named}:{}", address.port) };
-        let host = HeaderValue::try_from(host).map_err(|_| TrustError(format!("{:?} is no host", address.host)))?;
+        let host = HeaderValue::try_from(host).map_err(|_| DocumentSetupError::Host(address.host.clone()))?;
         let tls = if address.is_https {
             let name = ServerName::try_from(address.host.trim_end_matches('.').to_owned())
-                .map_err(|_| TrustError(format!("{:?} is no name that a certificate can be for", address.host)))?;
-            Some((TlsConnector::from(client_config(trust)?), name))
+                .map_err(|_| DocumentSetupError::ServerName(address.host.clone()))?;
+            let settings = tls::ClientSettings { trust, identity: None, alpn: vec![b"http/1.1".as_slice()] };
+            Some((tls::Client::load(settings)?, name))
         } else {
             None
         };
         Ok(Self { address, limits, host, tls })
+    }
+
+    /// The client side of TLS, whose files can be watched; none without HTTPS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<tls::Client>> {
+        self.tls.as_ref().map(|(client, _)| client)
     }
 
     /// Fetches it. Must run within a tokio runtime with time and I/O.
@@ -142,7 +148,10 @@ impl Document {
             let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
             stream.set_nodelay(true)?;
             Ok(match &self.tls {
-                Some((connector, name)) => Transport::Tls(Box::new(connector.connect(name.clone(), stream).await?)),
+                Some((tls, name)) => {
+                    let connector = TlsConnector::from(tls.config());
+                    Transport::Tls(Box::new(connector.connect(name.clone(), stream).await?))
+                }
                 None => Transport::Plain(stream),
             })
         };
@@ -220,46 +229,6 @@ fn with_cause(fault: &hyper::Error) -> String {
         Some(cause) => format!("{fault}: {cause}"),
         None => fault.to_string(),
     }
-}
-
-fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TrustError> {
-    let roots = match trust {
-        Trust::System => system_roots()?,
-        Trust::File(path) => roots_of(path)?,
-    };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|fault| TrustError(fault.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// The system's own: an operator's additions are in there, and its updates come without one of ours. `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` name others.
-fn system_roots() -> Result<RootCertStore, TrustError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // What the system has that we cannot read is of no use, and none of our business.
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let why = found.errors.first().map_or_else(String::new, |fault| format!(" ({fault})"));
-        return Err(TrustError(format!(
-            "the system believes no certificates{why}: install its package of them (ca-certificates), or set \"ca_file\""
-        )));
-    }
-    Ok(roots)
-}
-
-fn roots_of(path: &Path) -> Result<RootCertStore, TrustError> {
-    let wrong = |fault: String| TrustError(format!("{}: {fault}", path.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|fault| wrong(fault.to_string()))? {
-        let certificate = certificate.map_err(|fault| wrong(fault.to_string()))?;
-        roots.add(certificate).map_err(|fault| wrong(fault.to_string()))?;
-    }
-    if roots.is_empty() { Err(wrong("it holds no certificate".into())) } else { Ok(roots) }
 }
 
 #[cfg(test)]

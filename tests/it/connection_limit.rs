@@ -47,7 +47,7 @@ fn over_tls_a_connection_beyond_the_limit_is_told_503_over_tls_and_never_in_plai
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));
     let pair = pair(folder.path(), "a.example");
     let world = narrow(&upstream).listener(&format!("tls = {}", pair.line)).start();
-    let mut first = connect(world.address(), "a.example", &[&pair]).expect("a connection");
+    let mut first = connect(world.address(), "a.example", &[&pair], None).expect("a connection");
     let mut is_served = || {
         first.write_all(REQUEST.as_bytes()).expect("sent");
         let mut start = [0; 4096];

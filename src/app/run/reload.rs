@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::gateway::Plan;
 use crate::server::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket};
 use crate::telemetry::access_log::ReopenedLog;
+use crate::tls::Watcher;
 
 /// A new configuration of which everything that can fail has been done, and nothing is in force.
 struct Prepared {
@@ -55,7 +56,7 @@ impl Process {
         if !fixed.is_empty() {
             return Err(format!("{} cannot change while keyward runs: restart it", fixed.join(", ")));
         }
-        let bound = bind_all(&config, &self.acceptors)?;
+        let bound = bind_all(&config, &self.acceptors, &self.watcher)?;
         let store = self.parts.store.prepare(&config)?;
         let issuers = self.issuers.prepare(&config, &self.parts.peppers)?;
         let keys = self.parts.reread_keys(&config)?;
@@ -70,6 +71,7 @@ impl Process {
     fn commit(&mut self, prepared: Prepared) {
         let Prepared { config, store, keys, issuers, plan, access_log, listeners } = prepared;
         store.commit();
+        self.parts.store.watch(&self.watcher);
         self.parts.replace_keys(keys);
         self.issuers.replace(issuers);
         self.shared.replace_plan(plan);
@@ -130,9 +132,13 @@ pub(super) struct ReadyListener {
 }
 
 /// Reads the files of all listeners and binds those addresses that are not in `known`.
-pub(super) fn bind_all(config: &Config, known: &HashMap<SocketAddr, Acceptor>) -> Result<Vec<BoundListener>, String> {
+pub(super) fn bind_all(
+    config: &Config,
+    known: &HashMap<SocketAddr, Acceptor>,
+    watcher: &Watcher,
+) -> Result<Vec<BoundListener>, String> {
     let bind = |configured: &config::Listener| {
-        let settings = assemble::listener(configured)?;
+        let settings = assemble::listener(configured, watcher)?;
         let is_new = !known.contains_key(&configured.address);
         let address = is_new.then(|| Acceptor::bind(configured.address)).transpose();
         let address =

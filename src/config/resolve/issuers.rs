@@ -10,7 +10,7 @@ use crate::config::file::{Entry, Node, Value};
 use crate::config::issuer::{Issuer, IssuerKeys, KeysUrl};
 use crate::config::section::{Placed, Section};
 use crate::config::settings::Keys;
-use crate::config::tls_files::{check_certificate, check_readable};
+use crate::config::tls_files::{check_authorities, check_readable};
 use crate::domain::{ClaimNames, ClaimPath, ClaimRule, ClaimValue, OutsideAlgorithm};
 
 /// What has a claim in it that names itself.
@@ -88,7 +88,7 @@ fn keys(section: &mut Section<'_>, findings: &Findings<'_>) -> Option<IssuerKeys
     };
     check("jwks_file", file.as_deref().map(|path| check_readable(path, LARGEST_SET)));
     check("secret_file", secret.as_deref().map(|path| check_readable(path, LARGEST_SECRET)));
-    check("ca_file", ca_file.as_deref().map(|path: &Path| check_certificate(path)));
+    check("ca_file", ca_file.as_deref().map(|path: &Path| check_authorities(path)));
     let given: Vec<_> = SOURCES.into_iter().filter(|key| section.is_given(key)).collect();
     match given.as_slice() {
         [] => section.miss(

@@ -1,14 +1,14 @@
 //! Validates `[[listener]]`.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use super::settings::{ADDRESS, address, path};
 use crate::config::fault::Findings;
-use crate::config::listener::{CertificateFiles, Listener, ProxyProtocol};
+use crate::config::listener::{Listener, ProxyProtocol};
 use crate::config::net::IpNet;
 use crate::config::section::{Placed, Section};
-use crate::config::tls_files::{check_certificate, check_key};
+use crate::config::tls_files::{check_authorities, check_identity};
+use crate::tls::{CertificateFiles, ClientAuth, ClientAuthMode};
 
 /// Reads all listeners, at least one; the places are those of their addresses.
 pub(super) fn read_all(root: &mut Section<'_>, findings: &Findings<'_>) -> Vec<Placed<Listener>> {
@@ -43,6 +43,13 @@ pub(super) fn clash(one: SocketAddr, other: SocketAddr) -> bool {
 fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<Listener>> {
     let address = section.need_parsed("address", ADDRESS, address);
     let tls = tls(&mut section);
+    let client_certificates = client_certificates(&mut section);
+    if section.is_given("client_certificates") && !section.is_given("tls") {
+        section.fault(
+            "client_certificates",
+            "\"client_certificates\" needs \"tls\": a client shows its certificate in the TLS handshake",
+        );
+    }
     let networks =
         section.take_list("trusted_proxies", "an IP address or a network, as in \"10.0.0.0/8\"", str::parse::<IpNet>);
     for network in networks.iter().filter(|network| network.value.prefix() == 0) {
@@ -72,6 +79,7 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
         value: Listener {
             address,
             tls,
+            client_certificates,
             trusted_proxies: networks.into_iter().map(|network| network.value).collect(),
             proxy_protocol,
         },
@@ -86,14 +94,22 @@ fn tls(section: &mut Section<'_>) -> Vec<CertificateFiles> {
         .filter_map(|mut pair| {
             let certificate = pair.need_parsed("certificate", "the path of a PEM file", path);
             let key = pair.need_parsed("key", "the path of a PEM file", path);
-            let check = |key: &str, path: Option<&Path>, check: fn(&Path) -> Result<(), String>| {
-                if let Some(Err(reason)) = path.map(check) {
-                    pair.fault(key, format!("{key:?}: {reason}"));
-                }
-            };
-            check("certificate", certificate.as_deref(), check_certificate);
-            check("key", key.as_deref(), check_key);
-            Some(CertificateFiles { certificate: certificate?, key: key? })
+            let files = CertificateFiles { certificate: certificate?, key: key? };
+            check_identity(&pair, ["certificate", "key"], &files);
+            Some(files)
         })
         .collect()
+}
+
+fn client_certificates(section: &mut Section<'_>) -> Option<ClientAuth> {
+    let mut clients = section.table("client_certificates");
+    // Neither a table nor anything that was taken for one: there are no keys to miss.
+    clients.at()?;
+    let modes = [("required", ClientAuthMode::Required), ("optional", ClientAuthMode::Optional)];
+    let mode = clients.take_choice("mode", ClientAuthMode::Required, &modes);
+    let ca_file = clients.need_parsed("ca_file", "the path of a PEM file", path)?;
+    if let Err(reason) = check_authorities(&ca_file) {
+        clients.fault("ca_file", format!("\"ca_file\": {reason}"));
+    }
+    Some(ClientAuth { ca_file, mode })
 }

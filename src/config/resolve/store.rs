@@ -8,9 +8,12 @@ use crate::config::fault::Findings;
 use crate::config::redis_url::RedisUrl;
 use crate::config::section::{Section, Typed};
 use crate::config::settings::{OnOutage, RedisStore, Secret, Store, StoreKind, Topology};
-use crate::config::tls_files::{check_certificate, check_key};
+use crate::config::tls_files::{check_authorities, check_identity};
+use crate::tls::CertificateFiles;
 
 const MILLIS_50: Duration = Duration::from_millis(50);
+/// The keys of a client certificate and of its key.
+const IDENTITY: [&str; 2] = ["client_certificate_file", "client_key_file"];
 const PEM: &str = "the path of a PEM file";
 const NAME: &str = "a name of 1 to 255 visible characters";
 const URL: &str = "\"redis://host:port\" or \"rediss://host:port\" (TLS), or an array of those";
@@ -78,9 +81,9 @@ fn redis(section: &mut Section<'_>, timeout: Duration, is_meant: bool, findings:
         sentinel_password: password(section, "sentinel_password", "sentinel_password_file"),
         username: section.maybe_parsed("username", NAME, name),
         password: password(section, "password", "password_file"),
-        ca_file: pem(section, "ca_file", check_certificate),
-        client_certificate_file: pem(section, "client_certificate_file", check_certificate),
-        client_key_file: pem(section, "client_key_file", check_key),
+        ca_file: authorities(section, "ca_file"),
+        client_certificate_file: section.maybe_parsed(IDENTITY[0], PEM, path),
+        client_key_file: section.maybe_parsed(IDENTITY[1], PEM, path),
         database: u32::try_from(section.take_integer("database", 0, 0..=65_535)).unwrap_or(0),
         prefix: section.take_parsed(
             "prefix",
@@ -113,6 +116,10 @@ fn redis(section: &mut Section<'_>, timeout: Duration, is_meant: bool, findings:
         allow_volatile: section.take_bool("allow_volatile", false),
         ..RedisStore::default()
     };
+    if let (Some(certificate), Some(key)) = (&store.client_certificate_file, &store.client_key_file) {
+        let files = CertificateFiles { certificate: certificate.clone(), key: key.clone() };
+        check_identity(section, IDENTITY, &files);
+    }
     if is_meant {
         servers(section, &mut store, urls.as_deref(), findings);
         combinations(section, &store, timeout);
@@ -278,9 +285,9 @@ fn read_password(path: &Path) -> Result<Secret, String> {
     }
 }
 
-fn pem(section: &mut Section<'_>, key: &'static str, check: fn(&Path) -> Result<(), String>) -> Option<PathBuf> {
+fn authorities(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
     let file = section.maybe_parsed(key, PEM, path);
-    if let Some(Err(reason)) = file.as_deref().map(check) {
+    if let Some(Err(reason)) = file.as_deref().map(check_authorities) {
         section.fault(key, format!("{key:?}: {reason}"));
     }
     file

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{SMALL, faults, load};
+use crate::tls::{ClientAuth, ClientAuthMode};
 
 /// A certificate and its key in a folder.
 pub(super) fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
@@ -61,4 +62,66 @@ fn certificates_are_looked_into() {
         single,
         ["k.toml:16:7: missing key \"certificate\" in tls of [[listener]]: it must be the path of a PEM file"]
     );
+}
+
+#[test]
+fn a_pair_that_does_not_fit_is_refused_before_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(folder.path());
+    let other = folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let (other_certificate, other_key) = self::certificate(&other);
+    let chain = folder.path().join("chain.pem");
+    let text = [&other_certificate, &certificate].map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    std::fs::write(&chain, text).unwrap();
+    for (certificate, key, words) in [
+        (&certificate, &other_key, "k.toml:16:"),
+        (&certificate, &other_key, "\"key\": "),
+        (&certificate, &other_key, "does not fit"),
+        (&chain, &key, "\"certificate\": "),
+        (&chain, &key, "is in the wrong order"),
+    ] {
+        let pair = format!("{{ certificate = {certificate:?}, key = {key:?} }}");
+        let faults = faults(&format!("{SMALL}[[listener]]\naddress = '127.0.0.1:1'\ntls = {pair}\n"));
+        assert!(faults.len() == 1 && faults[0].contains(words), "{words}: {faults:?}");
+    }
+    let redis = format!(
+        "{SMALL}[store]\nkind = 'redis'\nurl = 'rediss://a'\nclient_certificate_file = {certificate:?}\n\
+         client_key_file = {other_key:?}\n"
+    );
+    let faults = faults(&redis);
+    assert!(faults.len() == 1 && faults[0].contains("\"client_key_file\": ") && faults[0].contains("does not fit"));
+}
+
+#[test]
+fn certificates_of_clients_need_an_authority_and_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(folder.path());
+    let tls = format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}\n");
+    let listener = |lines: &str| format!("{SMALL}[[listener]]\naddress = '127.0.0.1:1'\n{lines}");
+    let clients = |mode: &str| listener(&format!("{tls}client_certificates = {{ ca_file = {certificate:?}{mode} }}\n"));
+    for (mode, expected) in [
+        ("", ClientAuthMode::Required),
+        (", mode = 'required'", ClientAuthMode::Required),
+        (", mode = 'optional'", ClientAuthMode::Optional),
+    ] {
+        let config = super::read(&clients(mode)).unwrap();
+        let expected = ClientAuth { ca_file: certificate.clone(), mode: expected };
+        assert_eq!(config.listeners.last().unwrap().client_certificates, Some(expected));
+    }
+    let without_tls = faults(&listener(&format!("client_certificates = {{ ca_file = {certificate:?} }}\n")));
+    assert_eq!(
+        without_tls,
+        ["k.toml:16:23: \"client_certificates\" needs \"tls\": a client shows its certificate in the TLS handshake"]
+    );
+    for (lines, words) in [
+        (clients(", mode = 'off'"), "\"mode\" must be \"required\" or \"optional\""),
+        (clients(", mod = 'optional'"), "did you mean \"mode\""),
+        (listener(&format!("{tls}client_certificates = {{ mode = 'required' }}\n")), "missing key \"ca_file\""),
+        (listener(&format!("{tls}client_certificates = {{ ca_file = {key:?} }}\n")), "holds no certificate"),
+        (listener(&format!("{tls}client_certificates = true\n")), "must be a table"),
+    ] {
+        let faults = faults(&lines);
+        assert!(faults.len() == 1 && faults[0].contains(words), "{words}: {faults:?}");
+    }
 }

@@ -65,7 +65,6 @@ pub mod settings;
 pub mod site;
 pub mod site_fault;
 mod slot;
-mod tls;
 mod trouble;
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::connection::Connection;
 use super::pace::Pace;
 use super::settings::{NodeAddress, RedisSettings, Secret, Servers};
 use super::site_fault::SiteFault;
-use super::tls;
+use crate::tls;
 
 #[cfg(test)]
 mod tests;
@@ -70,7 +70,7 @@ pub struct Nodes {
 
 /// What a reload may change: users, passwords and certificates.
 pub struct Means {
-    tls: Option<TlsConnector>,
+    tls: Option<Arc<tls::Client>>,
     username: Option<String>,
     password: Option<Secret>,
     sentinel_username: Option<String>,
@@ -84,13 +84,14 @@ impl Means {
     ///
     /// [`SiteFault::Settings`] if a file of TLS cannot be used.
     pub fn of(settings: &RedisSettings) -> Result<Self, SiteFault> {
-        let tls = settings.tls.as_ref().map(tls::load).transpose().map_err(SiteFault::Settings)?;
+        let tls = settings.tls.clone().map(tls::Client::load).transpose();
+        let tls = tls.map_err(|fault| SiteFault::Settings(fault.to_string()))?;
         let (sentinel_username, sentinel_password) = match &settings.servers {
             Servers::Sentinel { username, password, .. } => (username.clone(), password.clone()),
             Servers::Single(_) | Servers::Cluster(_) => (None, None),
         };
         Ok(Self {
-            tls: tls.map(TlsConnector::from),
+            tls,
             username: settings.username.clone(),
             password: settings.password.clone(),
             sentinel_username,
@@ -126,6 +127,12 @@ impl Nodes {
     /// Uses these users, passwords and certificates for connections that are made from now on.
     pub fn replace(&self, means: Means) {
         self.means.store(Arc::new(means));
+    }
+
+    /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes a new one.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<tls::Client>> {
+        self.means.load().tls.clone()
     }
 
     /// Connects to a server that must be a master: RESP3, authenticated, named `keyward`, the configured database. Its pushes
@@ -235,7 +242,8 @@ impl Nodes {
         let stream = dial(address).await?;
         match &means.tls {
             None => start(address, &info, stream, config).await,
-            Some(connector) => {
+            Some(tls) => {
+                let connector = TlsConnector::from(tls.config());
                 let name = ServerName::try_from(address.host.clone()).map_err(|_| SiteFault::Tls {
                     address: address.clone(),
                     reason: "the host is neither a name nor an IP address".to_owned(),

@@ -23,6 +23,7 @@ use super::site::SiteWatch;
 use super::site_fault::SiteFault;
 use super::{Coherence, Master, Question, RedisStore};
 use crate::store::record_codec::RecordKey;
+use crate::tls;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::clock;
 use crate::tokens::finding::{Finding, Severity};
@@ -179,6 +180,12 @@ impl RedisStore {
         if let Some(link) = &self.link {
             link.nodes.replace(means);
         }
+    }
+
+    /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes a new one.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<tls::Client>> {
+        self.link.as_ref().and_then(|link| link.nodes.tls())
     }
 }
 

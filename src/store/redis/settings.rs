@@ -1,11 +1,12 @@
 //! What must be known to reach a fleet's Redis: addresses, secrets, bounds.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::tls::ClientSettings;
 
 /// The port of a server, where an address names none.
 pub const SERVER_PORT: u16 = 6379;
@@ -76,24 +77,6 @@ pub enum Servers {
     Cluster(Vec<NodeAddress>),
 }
 
-/// TLS towards Redis. There is no way to leave the check of its certificate out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// PEM certificates of the authorities that are trusted; `None`: those of the system.
-    pub ca_file: Option<PathBuf>,
-    /// The chain and the key with which keyward proves who it is; `None`: it does not.
-    pub client: Option<ClientCertificate>,
-}
-
-/// A certificate chain and its key, as PEM files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The chain, leaf first.
-    pub certificate_file: PathBuf,
-    /// The key: PKCS#8, PKCS#1 or SEC 1.
-    pub key_file: PathBuf,
-}
-
 /// A password: wiped on drop, shown by nothing.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(String);
@@ -124,7 +107,7 @@ pub struct RedisSettings {
     /// Where it is.
     pub servers: Servers,
     /// TLS to servers and sentinels; `None`: in clear.
-    pub tls: Option<TlsSettings>,
+    pub tls: Option<ClientSettings>,
     /// The ACL user; `None`: Redis's `default`.
     pub username: Option<String>,
     /// Its password; `None`: none is sent.

@@ -78,7 +78,8 @@ async fn a_pair_that_is_replaced_by_rename_is_seen() {
     assert!(renewed.shown().await == next.der);
 }
 
-/// As the kubelet does it: `tls.crt` → `..data/tls.crt`, and `..data` → a folder that is replaced at once.
+/// As the kubelet does it: `tls.crt` → `..data/tls.crt`, and `..data` → a folder that is replaced
+/// at once.
 fn publish(folder: &Folder, version: &str, issued: &Issued) {
     std::fs::create_dir(folder.path(version)).expect("a folder");
     folder.write(&format!("{version}/tls.crt"), &issued.pem);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::store::redis::server::{RedisServer, free_port};
-use crate::store::redis::settings::{ClientCertificate, TlsSettings};
+use crate::tls::{CertificateFiles, ClientSettings, Trust};
 
 fn settings(server: &RedisServer) -> RedisSettings {
     RedisSettings::single(NodeAddress::new("127.0.0.1", server.port))
@@ -153,28 +153,28 @@ async fn tls_checks_the_server_and_shows_our_certificate() {
         file("server.key").display(),
         file("ca.pem").display()
     ));
-    let client = ClientCertificate { certificate_file: file("client.pem"), key_file: file("client.key") };
-    let tls = |ca: Option<&str>, client: Option<ClientCertificate>, host: &str| RedisSettings {
-        tls: Some(TlsSettings { ca_file: ca.map(file), client }),
+    let client = CertificateFiles { certificate: file("client.pem"), key: file("client.key") };
+    let tls = |ca: &str, identity: Option<CertificateFiles>, host: &str| RedisSettings {
+        tls: Some(ClientSettings { trust: Trust::File(file(ca)), identity, alpn: Vec::new() }),
         ..RedisSettings::single(NodeAddress::new(host, port))
     };
-    connect(tls(Some("ca.pem"), Some(client.clone()), "localhost")).await.unwrap();
-    let fault = connect(tls(Some("ca.pem"), None, "localhost")).await.unwrap_err();
+    connect(tls("ca.pem", Some(client.clone()), "localhost")).await.unwrap();
+    let fault = connect(tls("ca.pem", None, "localhost")).await.unwrap_err();
     assert!(fault.to_string().contains("ertificate"), "no certificate of ours: {fault:?}");
-    let fault = connect(tls(Some("client.pem"), Some(client.clone()), "localhost")).await.unwrap_err();
+    let fault = connect(tls("client.pem", Some(client.clone()), "localhost")).await.unwrap_err();
     assert!(matches!(&fault, SiteFault::Tls { .. }) && fault.is_definitive(), "another authority: {fault:?}");
-    let fault = connect(tls(Some("ca.pem"), Some(client.clone()), "127.0.0.1")).await.unwrap_err();
+    let fault = connect(tls("ca.pem", Some(client.clone()), "127.0.0.1")).await.unwrap_err();
     assert!(matches!(&fault, SiteFault::Tls { reason, .. } if reason.contains("name")), "another name: {fault:?}");
     // TLS to a port without it, and the other way round.
     let fault = connect(RedisSettings {
         servers: Servers::Single(NodeAddress::new("localhost", server.port)),
-        ..tls(Some("ca.pem"), Some(client.clone()), "localhost")
+        ..tls("ca.pem", Some(client.clone()), "localhost")
     });
     // It waits for the end of what it takes for a command.
     assert!(matches!(fault.await.unwrap_err(), SiteFault::Tls { .. } | SiteFault::TimedOut { .. }));
     let fault = connect(RedisSettings::single(NodeAddress::new("localhost", port))).await.unwrap_err();
     assert!(fault.to_string().contains("TLS"), "{fault:?}");
-    let missing = Nodes::new(tls(Some("none.pem"), None, "localhost")).unwrap_err();
+    let missing = Nodes::new(tls("none.pem", None, "localhost")).unwrap_err();
     assert!(matches!(&missing, SiteFault::Settings(words) if words.contains("none.pem")), "{missing:?}");
-    assert!(Nodes::new(tls(Some("server.key"), None, "localhost")).is_err());
+    assert!(Nodes::new(tls("server.key", None, "localhost")).is_err());
 }
