@@ -42,7 +42,7 @@ use crate::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
-use crate::upstream::{Endpoint, Protocol, ResponseLimits, UpstreamSettings};
+use crate::upstream::{Endpoint, EndpointAddress, Protocol, ResponseLimits, UpstreamSettings};
 
 /// What lives as long as the process: the keys, the store, the cache.
 #[derive(Clone)]
@@ -434,7 +434,10 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
                 endpoints: upstream
                     .endpoints
                     .iter()
-                    .map(|endpoint| Endpoint { host: endpoint.host.clone(), port: endpoint.port })
+                    .map(|endpoint| Endpoint {
+                        address: EndpointAddress::Tcp { host: endpoint.host.clone(), port: endpoint.port },
+                        is_tls: false,
+                    })
                     .collect(),
                 connect_timeout: config.timeouts.connect,
                 idle_connections: upstream.idle_connections,

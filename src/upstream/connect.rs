@@ -1,64 +1,335 @@
-//! placeholder
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+//! From an endpoint to a byte stream: the name is resolved, one of its addresses connected to, TLS
+//! established, and the version of HTTP agreed on, all within one connect timeout.
+//!
+//! ```text
+//! resolve → race (TCP, one of several addresses) → TLS, ALPN ─→ Connected
+//! Unix socket ────────────────────────────────────────────────→
+//! ```
+//!
+//! It keeps no connection and speaks no HTTP.
+
+use std::fmt;
+use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use rustls::{AlertDescription, CertificateError};
+use rustls_pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
-use super::Endpoint;
+use super::race::{self, FailedAddresses, RaceError};
+use super::{Endpoint, EndpointAddress, Protocol, UpstreamError, UpstreamStream};
+use crate::tls;
 
-/// A byte stream to an endpoint.
-pub enum UpstreamStream {
-    /// TCP.
-    Tcp(TcpStream),
+/// How the endpoints of an upstream are connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectSettings {
+    /// How long resolving, connecting and the TLS handshake may take together.
+    pub timeout: Duration,
+    /// Which version of HTTP is asked for.
+    pub protocol: Protocol,
+    /// What TLS needs; `None` is for upstreams of which no endpoint has TLS.
+    pub tls: Option<UpstreamTls>,
 }
 
-/// x
-pub(super) struct Connected { pub(super) stream: UpstreamStream, pub(super) is_http2: bool }
-/// x
+/// TLS towards the endpoints of an upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamTls {
+    /// Trust and identity. ALPN is set per connection, by [`Protocol`]: that of the client is not
+    /// used.
+    pub client: Arc<tls::Client>,
+    /// The name that the server's certificate must be for, and that is sent as SNI; `None`: the
+    /// endpoint's host.
+    pub server_name: Option<ServerName<'static>>,
+}
+
+impl PartialEq for UpstreamTls {
+    /// Equal only with the very same client: another one may have been made from other files.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.client, &other.client) && self.server_name == other.server_name
+    }
+}
+
+impl Eq for UpstreamTls {}
+
+/// Makes connections to one endpoint, for one worker.
+pub struct Connector {
+    endpoint: Endpoint,
+    settings: ConnectSettings,
+    /// `None`: no TLS, or a host that no certificate can be for.
+    server_name: Option<ServerName<'static>>,
+    resolve: Resolve,
+    failed: FailedAddresses,
+}
+
+/// Looks up the addresses of a host, with this port.
+pub type Resolve = Box<dyn Fn(String, u16) -> Lookup>;
+
+/// A look-up under way.
+pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>>>>;
+
+/// A new connection.
+#[derive(Debug)]
+pub struct Connected {
+    /// The stream.
+    pub stream: UpstreamStream,
+    /// Whether HTTP/2 is to be spoken on it; otherwise HTTP/1.1.
+    pub is_http2: bool,
+}
+
+/// Why an endpoint could not be connected to; no request was sent. For the log: nothing of it goes
+/// to a client.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("{0}")]
-    Refused(io::Error),
-    #[error("it took too long")]
-    TimedOut,
+pub enum ConnectError {
+    /// The host has no address, or the resolver does not know.
+    #[error("the name cannot be resolved: {0}")]
+    Resolve(#[source] io::Error),
+    /// No address took the connection.
+    #[error("{address}: {cause}")]
+    Unreachable {
+        /// The address that was tried first.
+        address: String,
+        /// What the system said of it.
+        #[source]
+        cause: io::Error,
+    },
+    /// The connect timeout ended in this stage.
+    #[error("{0} took too long")]
+    TimedOut(ConnectStage),
+    /// TLS could not be established: whose certificate is refused and why, or what was wrong with
+    /// the handshake.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The server does not speak the protocol that is configured.
+    #[error("TLS: the server does not speak {}", match .0 {
+        Protocol::Http1 => "HTTP/1.1",
+        Protocol::Http2 => "HTTP/2",
+        Protocol::Auto => "HTTP/1.1 nor HTTP/2",
+    })]
+    Alpn(Protocol),
 }
-/// x
-pub(super) struct Connector { endpoint: Endpoint, timeout: Duration, is_http2: bool }
+
+/// A stage of connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectStage {
+    /// The name's addresses are looked up.
+    Resolve,
+    /// The connection is not established yet.
+    Connect,
+    /// The TLS handshake is under way.
+    Tls,
+}
+
+impl fmt::Display for ConnectStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "resolving the name",
+            Self::Connect => "connecting",
+            Self::Tls => "the TLS handshake",
+        })
+    }
+}
+
+impl ConnectError {
+    /// The kind of failure, as a word for logs and metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Resolve(_) => "resolve",
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut(_) => "timeout",
+            Self::Tls(_) => "tls",
+            Self::Alpn(_) => "alpn",
+        }
+    }
+
+    /// The same as a failure of an upstream's endpoint.
+    #[must_use]
+    pub fn of(self, endpoint: &Endpoint) -> UpstreamError {
+        let endpoint = endpoint.to_string();
+        match self {
+            Self::TimedOut(_) => UpstreamError::ConnectTimeout { endpoint },
+            fault => UpstreamError::Connect { endpoint, reason: fault.to_string() },
+        }
+    }
+}
 
 impl Connector {
-    pub(super) fn new(endpoint: Endpoint, timeout: Duration, is_http2: bool) -> Self { Self { endpoint, timeout, is_http2 } }
-    pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
-        let mut c = self.connect_http1().await?;
-        c.is_http2 = self.is_http2;
-        Ok(c)
+    /// A connector that has not connected yet. Names are looked up as the system does it.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, settings: ConnectSettings) -> Self {
+        let configured = settings.tls.as_ref().and_then(|tls| tls.server_name.clone());
+        let server_name = configured.or_else(|| server_name(&endpoint)).filter(|_| endpoint.is_tls);
+        Self { endpoint, settings, server_name, resolve: Box::new(resolve), failed: FailedAddresses::default() }
     }
-    pub(super) async fn connect_http1(&self) -> Result<Connected, ConnectError> {
-        let stream = tokio::time::timeout(self.timeout, TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port))).await.map_err(|_| ConnectError::TimedOut)?.map_err(ConnectError::Refused)?;
-        stream.set_nodelay(true).map_err(ConnectError::Refused)?;
-        Ok(Connected { stream: UpstreamStream::Tcp(stream), is_http2: false })
+
+    /// The same with another way to look up names.
+    #[must_use]
+    pub fn resolving_by(self, resolve: Resolve) -> Self {
+        Self { resolve, ..self }
+    }
+
+    /// Where it connects to.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Connects, with the protocol that is configured.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`]. No request was sent, so it can be tried elsewhere.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it closes what it has begun.
+    pub async fn connect(&self) -> Result<Connected, ConnectError> {
+        self.open(self.settings.protocol).await
+    }
+
+    /// Connects for HTTP/1.1, whatever protocol is configured: a WebSocket needs a connection of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_http1(&self) -> Result<UpstreamStream, ConnectError> {
+        Ok(self.open(Protocol::Http1).await?.stream)
+    }
+
+    async fn open(&self, protocol: Protocol) -> Result<Connected, ConnectError> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let (host, port) = match &self.endpoint.address {
+            EndpointAddress::Tcp { host, port } => (host, *port),
+            EndpointAddress::Unix(_) if self.endpoint.is_tls => {
+                return Err(ConnectError::Tls("it is not spoken on Unix sockets".to_owned()));
+            }
+            EndpointAddress::Unix(path) => {
+                let stream = UpstreamStream::Unix(connect_unix(path, deadline).await?);
+                return Ok(Connected { stream, is_http2: protocol == Protocol::Http2 });
+            }
+        };
+        let addresses = self.addresses(host, port, deadline).await?;
+        let (address, stream) =
+            race::connect(addresses, &self.failed, deadline).await.map_err(|fault| match fault {
+                RaceError::NoAddress => ConnectError::Resolve(io::Error::other("it has no address")),
+                RaceError::Refused(address, cause) => ConnectError::Unreachable { address: address.to_string(), cause },
+                RaceError::TimedOut => ConnectError::TimedOut(ConnectStage::Connect),
+            })?;
+        stream.set_nodelay(true).map_err(|cause| ConnectError::Unreachable { address: address.to_string(), cause })?;
+        if !self.endpoint.is_tls {
+            let stream = UpstreamStream::Tcp(stream);
+            return Ok(Connected { stream, is_http2: protocol == Protocol::Http2 });
+        }
+        let shaken = timeout_at(deadline, self.shake_hands(stream, protocol)).await;
+        let shaken = shaken.unwrap_or(Err(ConnectError::TimedOut(ConnectStage::Tls)));
+        if shaken.is_err() {
+            // Another address of the name may do better.
+            self.failed.note(address, Instant::now());
+        }
+        shaken
+    }
+
+    async fn addresses(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        timeout_at(deadline, (self.resolve)(host.to_owned(), port))
+            .await
+            .map_err(|_| ConnectError::TimedOut(ConnectStage::Resolve))?
+            .map_err(ConnectError::Resolve)
+    }
+
+    async fn shake_hands(&self, stream: TcpStream, protocol: Protocol) -> Result<Connected, ConnectError> {
+        let unprepared = || ConnectError::Tls(format!("it is not set up for {}", self.endpoint));
+        let client = &self.settings.tls.as_ref().ok_or_else(unprepared)?.client;
+        let name = self.server_name.clone().ok_or_else(unprepared)?;
+        let offered: &[&[u8]] = match protocol {
+            Protocol::Http1 => &[HTTP1],
+            Protocol::Http2 => &[HTTP2],
+            Protocol::Auto => &[HTTP2, HTTP1],
+        };
+        let offered = offered.iter().map(|name| name.to_vec()).collect();
+        let connector = TlsConnector::from(client.config());
+        let stream =
+            connector.with_alpn(offered).connect(name, stream).await.map_err(|fault| tls_fault(&fault, protocol))?;
+        // A server that does not know ALPN speaks HTTP/1.1 (RFC 9113, section 3.2: HTTP/2 has to be
+        // agreed on).
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        if protocol == Protocol::Http2 && !is_http2 {
+            return Err(ConnectError::Alpn(protocol));
+        }
+        Ok(Connected { stream: UpstreamStream::Tls(Box::new(stream)), is_http2 })
     }
 }
 
-impl AsyncRead for UpstreamStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() { Self::Tcp(s) => Pin::new(s).poll_read(cx, buf) }
+/// The ALPN identifiers (RFC 7301, section 6; RFC 9113, section 3.1).
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
+
+fn resolve(host: String, port: u16) -> Lookup {
+    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+}
+
+/// The name that the certificate of an endpoint must be for, unless another one is configured. A
+/// dot at the end of a host name is no part of the certificate's (RFC 6066, section 3).
+#[must_use]
+pub fn server_name(endpoint: &Endpoint) -> Option<ServerName<'static>> {
+    match &endpoint.address {
+        EndpointAddress::Tcp { host, .. } => ServerName::try_from(host.trim_end_matches('.').to_owned()).ok(),
+        EndpointAddress::Unix(_) => None,
     }
 }
-impl AsyncWrite for UpstreamStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() { Self::Tcp(s) => Pin::new(s).poll_write(cx, buf) }
-    }
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self.get_mut() { Self::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs) }
-    }
-    fn is_write_vectored(&self) -> bool { true }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() { Self::Tcp(s) => Pin::new(s).poll_flush(cx) }
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() { Self::Tcp(s) => Pin::new(s).poll_shutdown(cx) }
-    }
+
+async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, ConnectError> {
+    timeout_at(deadline, UnixStream::connect(path))
+        .await
+        .map_err(|_| ConnectError::TimedOut(ConnectStage::Connect))?
+        .map_err(|cause| ConnectError::Unreachable { address: format!("unix:{}", path.display()), cause })
 }
+
+/// So many of the names of a certificate that is for none of ours are shown.
+const MOST_NAMES: usize = 4;
+
+/// What a failed handshake means, without anything secret.
+fn tls_fault(fault: &io::Error, protocol: Protocol) -> ConnectError {
+    let words = match fault.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(
+            rustls::Error::NoApplicationProtocol
+            | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+        ) => return ConnectError::Alpn(protocol),
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::UnknownIssuer => "the server's certificate is of no trusted authority".to_owned(),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the server's certificate has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the server's certificate is not valid yet".to_owned()
+            }
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                let others: Vec<_> = presented.iter().take(MOST_NAMES).map(String::as_str).collect();
+                let asked = expected.to_str();
+                format!("the server's certificate is not for {asked}, but for {others:?}")
+            }
+            CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
+            other => format!("the server's certificate is refused: {other}"),
+        },
+        Some(rustls::Error::AlertReceived(alert)) => format!("the server refused the handshake: {alert:?}"),
+        Some(other) => other.to_string(),
+        None if fault.kind() == io::ErrorKind::UnexpectedEof => {
+            "the server closed the connection during the handshake".to_owned()
+        }
+        None => fault.to_string(),
+    };
+    ConnectError::Tls(words)
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,19 +5,23 @@
 //!              └───────────→ http2 ───┴─→ reply ─→ pool
 //! ```
 //!
-//! * `connect` makes a byte stream to an endpoint: names, addresses, TLS, Unix sockets.
+//! * `connect` makes the byte stream to an endpoint: name, addresses (`race`), TLS, ALPN, Unix sockets.
 //! * `http1` is one HTTP/1.1 connection, which a request takes from its own worker's stack and gives back
-//!   when the response's body has ended; `socket` tells what hyper does not.
+//!   when the response's body has ended; `socket` tells what hyper does not. `upload` drives it when the
+//!   request is still being sent.
 //! * `http2` is a connection that many requests share.
 //! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response.
 
-mod connect;
+pub mod connect;
 pub mod document;
+mod endpoint;
 mod http1;
 mod http2;
 mod pool;
+mod race;
 mod reply;
 mod socket;
+mod stream;
 mod upload;
 
 use std::cell::Cell;
@@ -29,40 +33,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-pub use connect::UpstreamStream;
+pub use endpoint::{Endpoint, EndpointAddress, Protocol};
 pub use pool::{SWEEP_EVERY, Upstream, UpstreamSettings};
 pub use reply::{Reply, ReplyBody};
-
-/// One server of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// A name or an address; an IPv6 address without its brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-/// Which version of HTTP an upstream speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    #[default]
-    Http1,
-    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
-    Http2,
-    /// What ALPN says over TLS; HTTP/1.1 without.
-    Auto,
-}
+pub use stream::UpstreamStream;
 
 /// The most that the head of a response may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
