@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("tls", &[]),
     ("telemetry", &["domain"]),
-    ("config", &["domain", "tls"]),
+    ("config", &["domain", "tls", "upstream"]),
     ("wire", &["domain", "telemetry"]),
     ("tokens", &["domain", "telemetry"]),
     ("store", &["domain", "tokens", "tls", "telemetry"]),

@@ -42,7 +42,8 @@ use crate::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Store;
-use crate::upstream::{Endpoint, EndpointAddress, Protocol, ResponseLimits, UpstreamSettings};
+use crate::upstream::connect::UpstreamTls;
+use crate::upstream::{ResponseHeadLimits, UpstreamSettings};
 
 /// What lives as long as the process: the keys, the store, the cache.
 #[derive(Clone)]
@@ -425,29 +426,8 @@ pub(super) fn token_apis(config: &Config) -> Vec<TokenApiSettings> {
 
 /// Compiles what a reload may change.
 pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSet>) -> Result<Plan, String> {
-    let upstreams = config
-        .upstreams
-        .iter()
-        .map(|upstream| UpstreamPlan {
-            name: Arc::clone(&upstream.name),
-            settings: UpstreamSettings {
-                endpoints: upstream
-                    .endpoints
-                    .iter()
-                    .map(|endpoint| Endpoint {
-                        address: EndpointAddress::Tcp { host: endpoint.host.clone(), port: endpoint.port },
-                        is_tls: false,
-                    })
-                    .collect(),
-                connect_timeout: config.timeouts.connect,
-                idle_connections: upstream.idle_connections,
-                idle_timeout: upstream.idle_timeout,
-                protocol: Protocol::Http1,
-                response_limits: ResponseLimits { bytes: 64 * 1024, fields: 200 },
-            },
-            preserve_host: upstream.preserve_host,
-        })
-        .collect();
+    let upstreams =
+        config.upstreams.iter().map(|upstream| upstream_plan(config, upstream)).collect::<Result<_, _>>()?;
     let routes = config.routes.iter().map(|route| route_settings(config, route)).collect::<Result<_, _>>()?;
     let names = &config.identity_headers;
     Plan::new(PlanSettings {
@@ -470,6 +450,40 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
         issuers,
     })
     .map_err(|fault| fault.to_string())
+}
+
+/// The faults in the files of upstreams that only show when they are loaded.
+pub(super) fn upstream_faults(config: &Config) -> Vec<String> {
+    config.upstreams.iter().filter_map(|upstream| upstream_plan(config, upstream).err()).collect()
+}
+
+/// One upstream, with the files of its TLS loaded.
+fn upstream_plan(config: &Config, upstream: &config::Upstream) -> Result<UpstreamPlan, String> {
+    let tls = if upstream.endpoints.iter().any(|endpoint| endpoint.is_tls) {
+        let config::UpstreamTls { trust, server_name, identity } = upstream.tls.clone();
+        // What is offered by ALPN depends on the connection, not on the files.
+        let client = tls::Client::load(tls::ClientSettings { trust, identity, alpn: Vec::new() })
+            .map_err(|fault| format!("[[upstream]] {:?}: {}", upstream.name, with_sources(&fault)))?;
+        Some(UpstreamTls { client, server_name })
+    } else {
+        None
+    };
+    Ok(UpstreamPlan {
+        name: Arc::clone(&upstream.name),
+        settings: UpstreamSettings {
+            endpoints: upstream.endpoints.clone(),
+            protocol: upstream.protocol,
+            tls,
+            connect_timeout: config.timeouts.connect,
+            idle_connections: upstream.idle_connections,
+            idle_timeout: upstream.idle_timeout,
+            response_head: ResponseHeadLimits {
+                bytes: config.limits.response_head,
+                fields: config.limits.response_headers,
+            },
+        },
+        preserve_host: upstream.preserve_host,
+    })
 }
 
 /// `accounts`: the token APIs with login sessions.

@@ -37,7 +37,8 @@ impl Runtime for App {
 
     fn validate(&self, path: &Path) -> Result<Settings, String> {
         let config = config::load(path).map_err(|faults| faults.to_string())?;
-        let faults = issuers::file_faults(&config);
+        let mut faults = issuers::file_faults(&config);
+        faults.extend(assemble::upstream_faults(&config));
         if faults.is_empty() { Ok(Settings::from(&config)) } else { Err(faults.join("\n")) }
     }
 
@@ -72,5 +73,37 @@ impl Runtime for App {
             }
         );
         Ok(Box::new(administration::OwnAdministration::new(parts, &config)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validate_loads_the_files_of_upstreams_as_run_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = |name: &str| {
+            let made = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+            let (pem, key) = (folder.path().join(format!("{name}.pem")), folder.path().join(format!("{name}.key")));
+            std::fs::write(&pem, made.cert.pem()).expect("written");
+            std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+            (pem, key)
+        };
+        let ((pem, key), (_, other_key)) = (pair("a"), pair("b"));
+        let path = folder.path().join("keyward.toml");
+        let validate = |key: &Path| {
+            let text = format!(
+                "listener = [{{ address = '127.0.0.1:8080' }}]\n\
+                 route = [{{ path = '/', upstream = 'app', public = true }}]\n\
+                 [[upstream]]\nname = 'app'\nendpoints = ['https://app.test']\n\
+                 tls = {{ ca_file = {pem:?}, certificate = {pem:?}, key = {key:?} }}\n"
+            );
+            std::fs::write(&path, text).expect("written");
+            App.validate(&path).map(drop)
+        };
+        assert_eq!(validate(&key), Ok(()));
+        let fault = validate(&other_key).expect_err("the key is another certificate's");
+        assert!(fault.contains("b.key"), "{fault}");
     }
 }

@@ -22,6 +22,7 @@
 //! assert!(faults.to_string().contains("keyward.toml:10:5: unknown key \"pubic\"; did you mean \"public\"?"));
 //! ```
 
+mod endpoint;
 mod expand;
 mod fault;
 mod file;
@@ -48,9 +49,9 @@ pub use fault::{Fault, Faults, Place};
 pub use identity_headers::{IdentityHeaders, Preset};
 pub use issuer::{Issuer, IssuerKeys, KeysUrl};
 pub use listener::{Listener, ProxyProtocol};
-pub use net::{Endpoint, IpNet};
+pub use net::IpNet;
 pub use pattern::{HostPattern, PathPattern, Segment};
-pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream};
+pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream, UpstreamTls};
 pub use settings::{
     AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, OnOutage, RedisStore, Secret, Server, Store,
     StoreKind, Timeouts, Topology,

@@ -1,4 +1,4 @@
-//! Networks and endpoints: whom to believe, and where to connect.
+//! Networks and hosts: which peers are trusted, and what may stand in the place of a host.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -84,61 +84,6 @@ fn mask_v4(prefix: u8) -> u32 {
 
 fn mask_v6(prefix: u8) -> u128 {
     u128::MAX.checked_shl(128_u32.saturating_sub(prefix.into())).unwrap_or(0)
-}
-
-/// Where an upstream listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// A host name in lower case, an IPv4 address, or an IPv6 address without brackets.
-    pub host: String,
-    /// 1 to 65535.
-    pub port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    /// As in a `Host` field: `app:3000`, `[::1]:3000`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = String;
-
-    /// Reads `http://host:port`; without a port it is 80.
-    ///
-    /// # Errors
-    /// The reason, in words for the one who typed it.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some((scheme, authority)) = text.split_once("://") else {
-            return Err(format!("it must begin with \"http://\", as in \"http://{text}\""));
-        };
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => return Err("TLS to an upstream is not available in this version".to_owned()),
-            _ => return Err("the only scheme is http".to_owned()),
-        }
-        if authority.contains('@') {
-            return Err("it must not hold a user or a password".to_owned());
-        }
-        if let Some((authority, _)) = authority.split_once(['/', '?', '#']) {
-            return Err(format!("it has no path or query: write \"http://{authority}\""));
-        }
-        let (host, port) = split_port(authority)?;
-        let port = match port {
-            None => 80,
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or("the port must be 1 to 65535")?,
-        };
-        Ok(Self { host, port })
-    }
 }
 
 /// Cuts `host:port`, `[v6]:port` or `host`, and checks the host.
@@ -240,50 +185,6 @@ mod tests {
             ("::ffff:10.0.0.0/64", "at least 96"),
         ] {
             let reason = text.parse::<IpNet>().unwrap_err();
-            assert!(reason.contains(why), "{text}: {reason}");
-        }
-    }
-
-    #[test]
-    fn endpoints_parse_and_display() {
-        for (text, shown) in [
-            ("http://127.0.0.1:3000", "127.0.0.1:3000"),
-            ("http://App.svc.:3000", "app.svc.:3000"),
-            ("http://my_app", "my_app:80"),
-            ("HTTP://[::1]:3000", "[::1]:3000"),
-            ("http://[::1]", "[::1]:80"),
-        ] {
-            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
-        }
-        assert_eq!("http://[::1]:1".parse::<Endpoint>().unwrap().host, "::1");
-    }
-
-    #[test]
-    fn bad_endpoints_say_why() {
-        for (text, why) in [
-            ("127.0.0.1:3000", "as in \"http://127.0.0.1:3000\""),
-            ("https://app", "TLS to an upstream"),
-            ("ftp://app", "only scheme is http"),
-            ("http://app/", "write \"http://app\""),
-            ("http://app:1/v1", "write \"http://app:1\""),
-            ("http://app?x", "no path or query"),
-            ("http://me:pw@app", "user or a password"),
-            ("http://", "host is empty"),
-            ("http://.", "host is empty"),
-            ("http://app:0", "1 to 65535"),
-            ("http://app:65536", "1 to 65535"),
-            ("http://app:", "1 to 65535"),
-            ("http://app:+1", "1 to 65535"),
-            ("http://::1:3000", "brackets"),
-            ("http://[::1", "no \"]\""),
-            ("http://[app]:1", "IPv6"),
-            ("http://[::1]1", "comes \":\""),
-            ("http://a b", "cannot stand"),
-            ("http://a..b", "1 to 63"),
-            ("http://-a", "begins or ends"),
-            ("http://10.0.0.300", "looks like an IPv4"),
-        ] {
-            let reason = text.parse::<Endpoint>().unwrap_err();
             assert!(reason.contains(why), "{text}: {reason}");
         }
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use rustls_pki_types::ServerName;
 
-use super::net::Endpoint;
 use super::pattern::{HostPattern, PathPattern};
 use crate::domain::ClaimRule;
+use crate::tls::{CertificateFiles, Trust};
+use crate::upstream::{Endpoint, Protocol};
 
 /// `[[token_api]]`: a REST face that manages tokens, mounted at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +88,10 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Its servers, at least one, each once.
     pub endpoints: Vec<Endpoint>,
+    /// Which version of HTTP is spoken with them. Default HTTP/1.1.
+    pub protocol: Protocol,
+    /// TLS towards those of its servers that have it.
+    pub tls: UpstreamTls,
     /// Whether the upstream sees the client's `Host`; otherwise it sees the endpoint's. Default true.
     pub preserve_host: bool,
     /// Idle connections kept per worker, 0 to 10000; 0: none is kept. Default 256.
@@ -93,6 +99,24 @@ pub struct Upstream {
     /// How long a connection is kept idle, 10ms to 1h; less than the upstream's own patience, or requests run into
     /// connections that it is closing. Default 55s, for the usual 60s.
     pub idle_timeout: Duration,
+}
+
+/// `tls` of an upstream: for its endpoints with `https`, and allowed only where there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Which authorities are trusted. Default those of the system.
+    pub trust: Trust,
+    /// The name that the servers' certificates must be for, and that is sent as SNI (RFC 6066,
+    /// section 3). Default the host of the endpoint.
+    pub server_name: Option<ServerName<'static>>,
+    /// The certificate with which keyward authenticates. Default none.
+    pub identity: Option<CertificateFiles>,
+}
+
+impl Default for UpstreamTls {
+    fn default() -> Self {
+        Self { trust: Trust::System, server_name: None, identity: None }
+    }
 }
 
 /// `[[route]]`: host, path and method, what is required, and which upstream.
@@ -203,6 +227,8 @@ impl Upstream {
         Self {
             name: name.into(),
             endpoints,
+            protocol: Protocol::default(),
+            tls: UpstreamTls::default(),
             preserve_host: true,
             idle_connections: 256,
             idle_timeout: Duration::from_secs(55),

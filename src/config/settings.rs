@@ -19,6 +19,9 @@ pub struct Server {
     pub shutdown_delay: Duration,
     /// How long requests in flight may still take after that, 0s to 1h. Default 30s.
     pub shutdown_grace: Duration,
+    /// How long tunnels (WebSockets) and endless streams may still go on in that time, 0s to 1h; no
+    /// longer than `shutdown_grace`. Default 5s: container runtimes kill after 10s.
+    pub tunnel_grace: Duration,
 }
 
 /// `[admin]`: what operators and probes talk to; never on a public listener.
@@ -212,13 +215,21 @@ pub struct Limits {
     pub head: usize,
     /// Header fields of a request, 1 to 1000. Default 100.
     pub headers: usize,
-    /// The request target, in bytes, 256B to 1MiB; `head` bounds it too. Default 16KiB.
+    /// The request target, in bytes, 256B to 65534B, which is the most that the HTTP library reads;
+    /// `head` bounds it too. Default 16KiB.
     pub target: usize,
     /// The credential, in bytes, 256B to 1MiB; `head` bounds it too. Default 8KiB.
     pub token: usize,
     /// Client connections open at the same time in the whole process, 0 to 10000000; 0: what the limit of file
     /// descriptors allows, less 64 that are kept spare. Default 0.
     pub connections: usize,
+    /// Concurrent streams of one HTTP/2 connection of a client, 1 to 1000. Default 100.
+    pub streams: usize,
+    /// The status line and headers of an upstream's response together, in bytes, 1KiB to 1MiB.
+    /// Default 64KiB.
+    pub response_head: usize,
+    /// Header fields of an upstream's response, 1 to 1000. Default 200.
+    pub response_headers: usize,
     /// Verified tokens kept in memory, 0 to 100000000; 0: none. Default 1000000.
     pub cached_tokens: usize,
 }
@@ -268,7 +279,13 @@ pub struct Timeouts {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { workers: 0, pin: true, shutdown_delay: Duration::ZERO, shutdown_grace: Duration::from_secs(30) }
+        Self {
+            workers: 0,
+            pin: true,
+            shutdown_delay: Duration::ZERO,
+            shutdown_grace: Duration::from_secs(30),
+            tunnel_grace: Duration::from_secs(5),
+        }
     }
 }
 
@@ -333,6 +350,9 @@ impl Default for Limits {
             target: 16 * 1024,
             token: 8 * 1024,
             connections: 0,
+            streams: 100,
+            response_head: 64 * 1024,
+            response_headers: 200,
             cached_tokens: 1_000_000,
         }
     }

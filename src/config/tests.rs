@@ -4,6 +4,7 @@ mod example;
 mod faults;
 mod files;
 mod store;
+mod upstreams;
 mod wrong_types;
 
 use std::sync::Arc;
@@ -65,7 +66,7 @@ fn what_is_absent_has_its_default() {
     assert_eq!(config.identity_headers, IdentityHeaders::default());
     assert_eq!(config.listeners, [Listener::new("127.0.0.1:8080".parse().unwrap())]);
     assert_eq!(config.token_apis, [TokenApi::new("api", Style::AllowlistJwt, "/api".parse().unwrap())]);
-    let endpoint = "http://127.0.0.1:3000".parse().unwrap();
+    let endpoint = endpoint::endpoint("http://127.0.0.1:3000").unwrap();
     assert_eq!(config.upstreams, [Upstream::new("app", vec![endpoint])]);
     let mut route = Route::new("/{*rest}".parse().unwrap(), "app");
     route.accept = vec!["api".into()];

@@ -19,7 +19,7 @@ use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::opaque::{OpaqueApi, OpaqueApis};
 use crate::tokens::verified::{ACTIVE_TENANT, Caller, Power};
-use crate::upstream::UpstreamSettings;
+use crate::upstream::{Endpoint, UpstreamSettings};
 
 /// What a plan is made of.
 pub struct PlanSettings {
@@ -270,7 +270,7 @@ impl Plan {
             table.add_route(&route.host, &route.path, route.methods.clone(), at);
         }
         let host_of = |upstream: &UpstreamPlan| {
-            let endpoint = upstream.settings.endpoints.first().map(ToString::to_string).unwrap_or_default();
+            let endpoint = upstream.settings.endpoints.first().map(Endpoint::authority).unwrap_or_default();
             HeaderValue::try_from(endpoint).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
         Ok(Self {

@@ -16,9 +16,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use super::connect::UpstreamStream;
+use super::UpstreamStream;
 use super::socket::{Seen, Socket};
-use super::{ExchangeFault, Purpose, RequestBody, ResponseLimits, UpstreamTunnel};
+use super::{ExchangeFault, Purpose, RequestBody, ResponseHeadLimits, UpstreamTunnel};
 
 /// See the module.
 pub(super) struct Http1 {
@@ -55,7 +55,7 @@ pub(super) struct Failed {
 impl Http1 {
     pub(super) async fn open(
         stream: UpstreamStream,
-        limits: ResponseLimits,
+        limits: ResponseHeadLimits,
     ) -> Result<Box<Self>, ExchangeFault> {
         let (socket, seen) = Socket::new(stream);
         let mut builder = Builder::new();

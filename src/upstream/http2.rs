@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::connect::UpstreamStream;
+use super::UpstreamStream;
 use super::http1::Failed;
-use super::{ExchangeFault, RequestBody, ResponseLimits};
+use super::{ExchangeFault, RequestBody, ResponseHeadLimits};
 use crate::wire::local_exec::LocalExec;
 
 /// The connections to one endpoint.
@@ -77,7 +77,7 @@ impl Sessions {
     pub(super) async fn open(
         &self,
         stream: UpstreamStream,
-        limits: ResponseLimits,
+        limits: ResponseHeadLimits,
     ) -> Result<Session, ExchangeFault> {
         let mut builder = Builder::new(LocalExec);
         builder

@@ -20,6 +20,7 @@ mod http2;
 mod pool;
 mod race;
 mod reply;
+mod settings;
 mod socket;
 mod stream;
 mod upload;
@@ -34,18 +35,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
-pub use pool::{SWEEP_EVERY, Upstream, UpstreamSettings};
+pub use pool::{SWEEP_EVERY, Upstream};
 pub use reply::{Reply, ReplyBody};
+pub use settings::{ResponseHeadLimits, UpstreamSettings};
 pub use stream::UpstreamStream;
-
-/// The most that the head of a response may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResponseLimits {
-    /// Bytes of the head.
-    pub bytes: usize,
-    /// Header lines.
-    pub fields: usize,
-}
 
 /// What a request is sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,29 +9,12 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body::Body as _;
 
-use super::connect::{ConnectError, Connected, Connector};
+use super::connect::{Connected, Connector};
 use super::http1::{self, Failed, Http1};
 use super::http2::{self, Session, Sessions};
 use super::{
-    Endpoint, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseLimits, UpstreamError,
+    Endpoint, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseHeadLimits, UpstreamError, UpstreamSettings,
 };
-
-/// One upstream, as configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// Its servers, at least one.
-    pub endpoints: Vec<Endpoint>,
-    /// Which version of HTTP they speak.
-    pub protocol: Protocol,
-    /// How long connecting may take, per endpoint.
-    pub connect_timeout: Duration,
-    /// How many idle connections each worker keeps to each endpoint.
-    pub idle_connections: usize,
-    /// How long a connection is kept idle: less than the server keeps it.
-    pub idle_timeout: Duration,
-    /// The most that the head of a response may hold.
-    pub response_limits: ResponseLimits,
-}
 
 /// One upstream of one worker.
 pub struct Upstream {
@@ -45,7 +28,7 @@ pub struct Upstream {
 pub(super) struct Pool {
     endpoint: Endpoint,
     connector: Connector,
-    limits: ResponseLimits,
+    limits: ResponseHeadLimits,
     #[expect(clippy::vec_box, reason = "they are moved about as boxes: into the pool and out of it")]
     idle: RefCell<Vec<Box<Http1>>>,
     most_idle: usize,
@@ -219,11 +202,12 @@ impl Upstream {
 
 impl Pool {
     fn new(endpoint: &Endpoint, settings: &UpstreamSettings) -> Self {
+        // With `auto`, ALPN says it when the first connection is made.
         let is_http2 = settings.protocol == Protocol::Http2;
         Self {
             endpoint: endpoint.clone(),
-            connector: Connector::new(endpoint.clone(), settings.connect_timeout, is_http2),
-            limits: settings.response_limits,
+            connector: Connector::new(endpoint.clone(), settings.connect()),
+            limits: settings.response_head,
             idle: RefCell::default(),
             most_idle: settings.idle_connections,
             idle_timeout: settings.idle_timeout,
@@ -249,17 +233,20 @@ impl Pool {
     async fn open(&self, purpose: Purpose, is_fresh: bool) -> Result<Channel, UpstreamError> {
         if purpose == Purpose::Switch || !self.speaks_http2.get() {
             let connected = match purpose {
-                Purpose::Switch => self.connector.connect_http1().await,
+                Purpose::Switch => {
+                    let stream = self.connector.connect_http1().await;
+                    stream.map(|stream| Connected { stream, is_http2: false })
+                }
                 Purpose::Response => self.connector.connect().await,
             };
-            return self.begin(connected.map_err(|fault| self.unreachable(&fault))?).await;
+            return self.begin(connected.map_err(|fault| fault.of(&self.endpoint))?).await;
         }
         let _connecting = self.sessions.connecting.lock().await;
         // Made by whoever had the lock before.
         if !is_fresh && let Some(session) = self.sessions.free() {
             return Ok(Channel::Http2(session));
         }
-        let connected = self.connector.connect().await.map_err(|fault| self.unreachable(&fault))?;
+        let connected = self.connector.connect().await.map_err(|fault| fault.of(&self.endpoint))?;
         self.begin(connected).await
     }
 
@@ -273,14 +260,6 @@ impl Pool {
             Http1::open(stream, self.limits).await.map(Channel::Http1)
         };
         begun.map_err(|cause| UpstreamError::Broken { endpoint: self.endpoint.to_string(), cause })
-    }
-
-    fn unreachable(&self, fault: &ConnectError) -> UpstreamError {
-        let endpoint = self.endpoint.to_string();
-        match fault {
-            ConnectError::TimedOut => UpstreamError::ConnectTimeout { endpoint },
-            fault => UpstreamError::Connect { endpoint, reason: fault.to_string() },
-        }
     }
 
     /// Sends a request. A failure says besides whether nothing at all has come back.
@@ -305,7 +284,7 @@ impl Pool {
             }
             Channel::Http2(mut session) => {
                 let host = request.headers().get(header::HOST).cloned();
-                http2::finish_head(&mut request, host.as_ref(), false);
+                http2::finish_head(&mut request, host.as_ref(), self.endpoint.is_tls);
                 match session.exchange(request).await {
                     Ok((response, stream)) => {
                         let (head, incoming) = response.into_parts();

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connect::UpstreamStream;
+use super::UpstreamStream;
 
 /// What is seen at the socket of an HTTP/1 connection.
 #[derive(Debug, Default)]

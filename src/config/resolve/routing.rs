@@ -1,16 +1,22 @@
 //! Validates `[[token_api]]` and `[[upstream]]`: what routes name.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::WAIT;
+use rustls_pki_types::ServerName;
+
+use super::settings::{WAIT, path};
+use crate::config::endpoint::endpoint;
 use crate::config::fault::{Findings, nearest, quoted};
 use crate::config::issuer::Issuer;
-use crate::config::net::Endpoint;
 use crate::config::pattern::{PathPattern, Segment};
-use crate::config::routing::{AccountsStyle, Algorithm, RegistrationMode, Style, TokenApi, Upstream};
+use crate::config::routing::{AccountsStyle, Algorithm, RegistrationMode, Style, TokenApi, Upstream, UpstreamTls};
 use crate::config::section::{Placed, Section};
+use crate::config::tls_files::{check_authorities, check_identity};
+use crate::tls::{CertificateFiles, Trust};
+use crate::upstream::{Endpoint, Protocol};
 
 /// What `style` must be.
 const STYLES: &str = "\"allowlist-jwt\", \"tenant-tokens\", \"agent-tokens\" or \"accounts\"";
@@ -215,9 +221,11 @@ pub(super) fn upstreams(sections: Vec<Section<'_>>, findings: &Findings<'_>) -> 
     let mut named = Named::new();
     for mut section in sections {
         let name = named.read_name(&mut section, findings);
-        let endpoints =
-            section.need_list("endpoints", "a server as in \"http://127.0.0.1:3000\"", str::parse::<Endpoint>);
+        let endpoints = section.need_list("endpoints", "a server as in \"http://127.0.0.1:3000\"", endpoint);
         report_twice("endpoints", &endpoints, findings);
+        let protocols = [("http1", Protocol::Http1), ("http2", Protocol::Http2), ("auto", Protocol::Auto)];
+        let protocol = section.take_choice("protocol", Protocol::default(), &protocols);
+        let tls = upstream_tls(&mut section, &endpoints);
         let endpoints = endpoints.into_iter().map(|endpoint| endpoint.value).collect();
         let default = Upstream::new("", Vec::new());
         let upstream = Upstream {
@@ -226,10 +234,45 @@ pub(super) fn upstreams(sections: Vec<Section<'_>>, findings: &Findings<'_>) -> 
             idle_timeout: section.take_duration("idle_timeout", default.idle_timeout, WAIT),
             name: name.unwrap_or(default.name),
             endpoints,
+            protocol,
+            tls,
         };
         named.objects.push(upstream);
     }
     named
+}
+
+/// Reads `tls` of an upstream. That a key fits its certificate is checked when the files are
+/// loaded.
+fn upstream_tls(section: &mut Section<'_>, endpoints: &[Placed<Endpoint>]) -> UpstreamTls {
+    const FILE: &str = "the path of a PEM file";
+    let mut tls = section.table("tls");
+    let ca_file = tls.maybe_parsed("ca_file", FILE, path);
+    let server_name = tls.maybe_parsed("server_name", "a host name or an IP address", |text| {
+        ServerName::try_from(text.to_owned()).map_err(|_| String::new())
+    });
+    let certificate = tls.maybe_parsed("certificate", FILE, path);
+    let key = tls.maybe_parsed("key", FILE, path);
+    if let Some(Err(reason)) = ca_file.as_deref().map(check_authorities) {
+        tls.fault("ca_file", format!("\"ca_file\": {reason}"));
+    }
+    for (one, other) in [("certificate", "key"), ("key", "certificate")] {
+        if tls.is_given(one) && !tls.is_given(other) {
+            tls.miss(other, format!("missing key {other:?} in tls of [[upstream]]: {one:?} is of no use without it"));
+        }
+    }
+    if section.is_given("tls") && !endpoints.iter().any(|endpoint| endpoint.value.is_tls) {
+        section.fault("tls", "\"tls\" is of no use: no endpoint begins with \"https://\"");
+    }
+    let identity = certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key });
+    if let Some(files) = &identity {
+        check_identity(&tls, ["certificate", "key"], files);
+    }
+    UpstreamTls {
+        trust: ca_file.map_or(Trust::System, Trust::File),
+        server_name,
+        identity,
+    }
 }
 
 /// Reports items that stand in a list more than once.

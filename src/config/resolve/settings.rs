@@ -14,6 +14,9 @@ use crate::config::settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, Lo
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// In bytes: what `http::Uri` holds, and hyper reads.
+const LONGEST_URI: usize = 65_534;
+
 /// What `"address"` must be, here and of a listener.
 pub(super) const ADDRESS: &str = "an IP address with a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"";
 
@@ -24,6 +27,7 @@ pub(super) fn server(mut section: Section<'_>) -> Server {
         pin: section.take_bool("pin", default.pin),
         shutdown_delay: section.take_duration("shutdown_delay", default.shutdown_delay, seconds(0, 300)),
         shutdown_grace: section.take_duration("shutdown_grace", default.shutdown_grace, seconds(0, 3600)),
+        tunnel_grace: section.take_duration("tunnel_grace", default.tunnel_grace, seconds(0, 3600)),
     }
 }
 
@@ -97,9 +101,12 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
     Limits {
         head: section.take_size("head", default.head, KIB..=MIB),
         headers: section.take_integer("headers", default.headers, 1..=1000),
-        target: section.take_size("target", default.target, 256..=MIB),
+        target: section.take_size_for("target", default.target, 256..=LONGEST_URI, " (no longer URI can be read)"),
         token: section.take_size("token", default.token, 256..=MIB),
         connections: section.take_integer("connections", default.connections, 0..=10_000_000),
+        streams: section.take_integer("streams", default.streams, 1..=1000),
+        response_head: section.take_size("response_head", default.response_head, KIB..=MIB),
+        response_headers: section.take_integer("response_headers", default.response_headers, 1..=1000),
         cached_tokens: section.take_integer("cached_tokens", default.cached_tokens, 0..=100_000_000),
     }
 }

@@ -67,8 +67,19 @@ impl Section<'_> {
         default: usize,
         range: RangeInclusive<usize>,
     ) -> usize {
+        self.take_size_for(key, default, range, "")
+    }
+
+    /// A size in bytes; `why` follows the range in a fault.
+    pub(in crate::config) fn take_size_for(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        range: RangeInclusive<usize>,
+        why: &str,
+    ) -> usize {
         let shown = |bytes: &usize| ByteSize(u64::try_from(*bytes).unwrap_or(u64::MAX));
-        let allowed = format!("a size from \"{}\" to \"{}\"", shown(range.start()), shown(range.end()));
+        let allowed = format!("a size from \"{}\" to \"{}\"{why}", shown(range.start()), shown(range.end()));
         let read = self.maybe_with(key, &allowed, |text| {
             let ByteSize(bytes) = text.parse()?;
             usize::try_from(bytes).ok().filter(|bytes| range.contains(bytes)).ok_or_else(String::new)

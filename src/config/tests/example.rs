@@ -10,7 +10,7 @@ use crate::config::{Config, parse, resolve};
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 19] = [
+const ABSENT_BY_DEFAULT: [&str; 22] = [
     "issuer.ca_file",
     "issuer.required_claims",
     "issuer.required_claims.typ",
@@ -30,6 +30,9 @@ const ABSENT_BY_DEFAULT: [&str; 19] = [
     "store.ca_file",
     "store.sentinel_username",
     "store.username",
+    "upstream.tls",
+    "upstream.tls.ca_file",
+    "upstream.tls.server_name",
 ];
 
 /// Keys that exclude others which are in [`whole`].
@@ -126,6 +129,9 @@ pub(super) fn whole(folder: &std::path::Path) -> Table {
         ("store.password_file", &password),
         ("store.sentinel_password_file", &password),
         ("store.kind", &"redis".into()),
+        ("upstream.tls.ca_file", &certificate),
+        ("upstream.tls.certificate", &certificate),
+        ("upstream.tls.key", &key),
     ];
     for path in EXCLUDED {
         change(&mut tree, path, &mut |_| false);
@@ -221,6 +227,8 @@ fn the_values_in_the_example_are_the_defaults() {
             "upstream",
             "upstream.endpoints",
             "upstream.name",
+            "upstream.tls.certificate",
+            "upstream.tls.key",
         ]
     );
 }

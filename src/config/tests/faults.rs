@@ -29,11 +29,11 @@ fn unknown_keys_are_named_with_what_was_probably_meant() {
         "[[listener]]\nadress = '127.0.0.1:1'\n[server]\nfoo = 1\nPin = true\n[sever]\n[[routes]]\n[server.tls]\n",
         &[
             "2:1: unknown key \"adress\"; did you mean \"address\"?",
-            "4:1: unknown key \"foo\" in [server]; known are workers, pin, shutdown_delay, shutdown_grace",
+            "4:1: unknown key \"foo\" in [server]; known are workers, pin, shutdown_delay, shutdown_grace, tunnel_grace",
             "5:1: unknown key \"Pin\"; did you mean \"pin\"?",
             "6:2: unknown key \"sever\"; did you mean \"server\"?",
             "7:3: unknown key \"routes\"; did you mean \"route\"?",
-            "8:9: unknown key \"tls\" in [server]; known are workers, pin, shutdown_delay, shutdown_grace",
+            "8:9: unknown key \"tls\" in [server]; known are workers, pin, shutdown_delay, shutdown_grace, tunnel_grace",
         ],
     );
     expect("require = { roles = ['a'] }\n", &["1:13: unknown key \"roles\"; did you mean \"role\"?"]);
@@ -95,7 +95,7 @@ fn durations_and_sizes_say_what_is_wrong() {
             "5:11: \"connect\" must be a duration from \"10ms\" to \"1h\", found \"9ms\"",
             "7:8: \"head\" must be a size from \"1KiB\" to \"1MiB\", found \"2MiB\"",
             "8:9: \"token\" must be a size from \"256B\" to \"1MiB\", found \"8KB\": \"KB\" is no unit (B, KiB, MiB or GiB)",
-            "9:10: \"target\" must be a size from \"256B\" to \"1MiB\", found \"-1B\": it must start with a digit",
+            "9:10: \"target\" must be a size from \"256B\" to \"65534B\" (no longer URI can be read), found \"-1B\": it must start with a digit",
         ],
     );
 }
@@ -227,7 +227,7 @@ fn the_environment_is_put_into_strings_and_missed_where_undefined() {
         "[[upstream]]\nname = 'b'\nendpoints = ['http://a', '${NONE}']\nnew = '${NONE}'\n",
         &[
             "3:26: the environment variable NONE is not defined; \"${NONE:-default}\" gives it a default",
-            "4:1: unknown key \"new\" in [[upstream]]; known are name, endpoints, preserve_host, idle_connections, idle_timeout",
+            "4:1: unknown key \"new\" in [[upstream]]; known are name, endpoints, protocol, tls, preserve_host, idle_connections, idle_timeout",
             "4:7: the environment variable NONE is not defined; \"${NONE:-default}\" gives it a default",
         ],
     );

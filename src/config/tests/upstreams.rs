@@ -1,0 +1,130 @@
+//! Upstreams: their endpoints, the protocol, TLS, and the limits of their responses.
+
+use std::path::Path;
+
+use super::files::certificate;
+use super::{SMALL, faults, small_with};
+use crate::config::{Config, UpstreamTls};
+use crate::tls::{CertificateFiles, Trust};
+use crate::upstream::{EndpointAddress, Protocol};
+
+fn with_upstream(more: &str) -> String {
+    format!("[[upstream]]\nname = 'b'\n{more}\n")
+}
+
+/// The faults of an upstream; its keys begin on line 16.
+fn of_upstream(more: &str) -> Vec<String> {
+    faults(&format!("{SMALL}{}", with_upstream(more)))
+}
+
+fn tls_of(config: &Config) -> &UpstreamTls {
+    &config.upstreams.last().unwrap().tls
+}
+
+#[test]
+fn endpoints_and_protocol_arrive() {
+    let config = small_with(&with_upstream(
+        "endpoints = ['http://a:1', 'https://b', 'https://a:1', 'unix:/run/c.sock']\nprotocol = 'auto'",
+    ));
+    let upstream = config.upstreams.last().unwrap();
+    assert_eq!(upstream.protocol, Protocol::Auto);
+    assert_eq!(config.upstreams.first().unwrap().protocol, Protocol::Http1);
+    let secure: Vec<_> = upstream.endpoints.iter().map(|endpoint| endpoint.is_tls).collect();
+    assert_eq!(secure, [false, true, true, false]);
+    assert_eq!(upstream.endpoints[3].address, EndpointAddress::Unix("/run/c.sock".into()));
+    assert_eq!(*tls_of(&config), UpstreamTls::default());
+}
+
+#[test]
+fn tls_towards_an_upstream_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pem, key) = certificate(folder.path());
+    let config = small_with(&with_upstream(&format!(
+        "endpoints = ['https://10.0.0.1', 'http://b']\n\
+         tls = {{ ca_file = {pem:?}, server_name = 'app.internal', certificate = {pem:?}, key = {key:?} }}"
+    )));
+    let tls = tls_of(&config);
+    assert_eq!(tls.trust, Trust::File(pem.clone()));
+    assert_eq!(tls.server_name.as_ref().map(|name| name.to_str().into_owned()).as_deref(), Some("app.internal"));
+    assert_eq!(tls.identity, Some(CertificateFiles { certificate: pem, key }));
+}
+
+#[test]
+fn the_files_of_tls_are_looked_into_and_go_in_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pem, key) = certificate(folder.path());
+    let tls = |keys: &str| of_upstream(&format!("endpoints = ['https://b']\ntls = {{ {keys} }}"));
+    let file = |key: &str, path: &Path| format!("{key} = {path:?}");
+    assert_eq!(
+        tls(&file("certificate", &pem)),
+        ["k.toml:17:7: missing key \"key\" in tls of [[upstream]]: \"certificate\" is of no use without it"]
+    );
+    assert_eq!(
+        tls(&file("key", &key)),
+        ["k.toml:17:7: missing key \"certificate\" in tls of [[upstream]]: \"key\" is of no use without it"]
+    );
+    let swapped = tls(&[file("ca_file", &key), file("certificate", &key), file("key", &pem)].join(", "));
+    assert_eq!(swapped.len(), 3, "{swapped:?}");
+    assert!(swapped[0].contains("\"ca_file\": ") && swapped[0].contains("holds no certificate"), "{swapped:?}");
+    assert!(swapped[1].contains("\"certificate\": ") && swapped[2].contains("holds no private key"), "{swapped:?}");
+    let missing = tls(&file("ca_file", &folder.path().join("none.pem")));
+    assert!(missing[0].contains("none.pem\" cannot be read: No such file"), "{missing:?}");
+    assert_eq!(
+        tls("server_name = 'a b'"),
+        ["k.toml:17:23: \"server_name\" must be a host name or an IP address, found \"a b\""]
+    );
+    assert_eq!(tls("ca_fiel = 'x'"), ["k.toml:17:9: unknown key \"ca_fiel\"; did you mean \"ca_file\"?"]);
+}
+
+#[test]
+fn tls_without_an_endpoint_that_has_it_is_a_fault() {
+    assert_eq!(
+        of_upstream("endpoints = ['http://b', 'unix:/run/b.sock']\ntls = { server_name = 'b' }"),
+        ["k.toml:17:7: \"tls\" is of no use: no endpoint begins with \"https://\""]
+    );
+}
+
+#[test]
+fn wrong_endpoints_and_protocols_are_faults_with_their_place() {
+    assert_eq!(
+        of_upstream(
+            "endpoints = ['http://b', 'unix:b.sock', 'http://unix:/b.sock', 'unix:///b.sock']\nprotocol = 'htp2'"
+        ),
+        [
+            "k.toml:16:26: each item of \"endpoints\" must be a server as in \"http://127.0.0.1:3000\", found \"unix:b.sock\": \
+             the path of a Unix socket is absolute, as in \"unix:/run/app.sock\"",
+            "k.toml:16:64: \"endpoints\" lists \"unix:/b.sock\" twice",
+            "k.toml:17:12: \"protocol\" must be \"http1\" or \"http2\" or \"auto\", found \"htp2\": did you mean \"http2\"?",
+        ]
+    );
+}
+
+#[test]
+fn limits_of_responses_and_streams_have_their_ranges() {
+    let config =
+        small_with("[limits]\ntarget = '65534B'\nresponse_head = '1MiB'\nresponse_headers = 1000\nstreams = 1\n");
+    assert_eq!((config.limits.target, config.limits.response_head), (65_534, 1 << 20));
+    assert_eq!((config.limits.response_headers, config.limits.streams), (1000, 1));
+    let found = faults(&format!(
+        "{SMALL}[limits]\ntarget = '64KiB'\nresponse_head = '1023B'\nresponse_headers = 1001\nstreams = 0\n\
+         [server]\ntunnel_grace = '2h'\n"
+    ));
+    assert_eq!(
+        found,
+        [
+            "k.toml:15:10: \"target\" must be a size from \"256B\" to \"65534B\" (no longer URI can be read), found \"64KiB\"",
+            "k.toml:16:17: \"response_head\" must be a size from \"1KiB\" to \"1MiB\", found \"1023B\"",
+            "k.toml:17:20: \"response_headers\" must be an integer from 1 to 1000, found the integer 1001",
+            "k.toml:18:11: \"streams\" must be an integer from 1 to 1000, found the integer 0",
+            "k.toml:20:16: \"tunnel_grace\" must be a duration from \"0s\" to \"1h\", found \"2h\"",
+        ]
+    );
+}
+
+#[test]
+fn the_longest_target_that_can_be_configured_is_what_a_uri_holds() {
+    let longest = small_with("[limits]\ntarget = '65534B'\n").limits.target;
+    let target = |length: usize| format!("/{}", "a".repeat(length - 1)).parse::<http::Uri>();
+    assert!(target(longest).is_ok());
+    assert!(target(longest + 1).is_err());
+}

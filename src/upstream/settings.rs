@@ -1,0 +1,43 @@
+//! What is configured of one upstream.
+
+use std::time::Duration;
+
+use super::connect::{ConnectSettings, UpstreamTls};
+use super::{Endpoint, Protocol};
+
+/// One upstream, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Its servers, at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Which version of HTTP is spoken with them.
+    pub protocol: Protocol,
+    /// TLS; there, if an endpoint has it.
+    pub tls: Option<UpstreamTls>,
+    /// How long connecting may take, per endpoint: the name, all of its addresses and TLS together.
+    pub connect_timeout: Duration,
+    /// How many idle connections each worker keeps to each endpoint.
+    pub idle_connections: usize,
+    /// How long a connection is kept idle: less than the server keeps it.
+    pub idle_timeout: Duration,
+    /// How large the head of a response may be.
+    pub response_head: ResponseHeadLimits,
+}
+
+/// How large the head of a response may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHeadLimits {
+    /// Status line and fields together, in bytes; for HTTP/2, the size of the field section (RFC
+    /// 9113, section 6.5.2).
+    pub bytes: usize,
+    /// Fields.
+    pub fields: usize,
+}
+
+impl UpstreamSettings {
+    /// How its endpoints are connected to.
+    #[must_use]
+    pub fn connect(&self) -> ConnectSettings {
+        ConnectSettings { timeout: self.connect_timeout, protocol: self.protocol, tls: self.tls.clone() }
+    }
+}
