@@ -1,7 +1,6 @@
 //! Validates `[[token_api]]` and `[[upstream]]`: what routes name.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -36,13 +36,13 @@ async fn byte_order_marks_and_line_ends_of_other_systems_are_understood() {
         let server = Server::load(plain(files.clone())).unwrap_or_else(|fault| panic!("{at}: {fault}"));
         let met = meet(&server, &client(&ca_file), "a.example").await.unwrap_or_else(|fault| panic!("{at}: {fault}"));
         assert!(met.leaf == issued.der, "{at}");
-        let found = certificates(&files.certificate, &files::Contents::read(&[files.certificate.clone()]));
+        let found = certificates(&files.certificate, &files::Contents::read(std::slice::from_ref(&files.certificate)));
         assert_eq!(found.expect("certificates").len(), 2, "{at}: none is lost");
     }
     // Files with marks, one appended to the other.
     let folder = Folder::new();
     let path = folder.write("a.pem", format!("\u{feff}{}\u{feff}{}", chain[0], chain[1]));
-    let found = certificates(&path, &files::Contents::read(&[path.clone()])).expect("certificates");
+    let found = certificates(&path, &files::Contents::read(std::slice::from_ref(&path))).expect("certificates");
     assert_eq!(found.len(), 2);
 }
 

@@ -87,7 +87,7 @@ impl Scene {
             .with_protocol_versions(&[version])
             .expect("versions")
             .with_root_certificates(
-                roots::of_file(&self.ca_file, &files::Contents::read(&[self.ca_file.clone()])).unwrap(),
+                roots::of_file(&self.ca_file, &files::Contents::read(std::slice::from_ref(&self.ca_file))).unwrap(),
             );
         Arc::new(match identity {
             None => builder.with_no_client_auth(),
