@@ -13,8 +13,7 @@ use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::{
-    HeadLimits,
-    Callers, ExchangeTimeouts, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
+    Callers, ExchangeTimeouts, HeadLimits, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
     RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
 };
 use crate::server::{ConnectionSettings, ListenerSettings, ProxyProtocol};
@@ -425,9 +424,16 @@ pub(super) fn token_apis(config: &Config) -> Vec<TokenApiSettings> {
 }
 
 /// Compiles what a reload may change.
-pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSet>) -> Result<Plan, String> {
+///
+/// The files of the upstreams' TLS are watched by `watcher` from now on.
+pub(super) fn plan(
+    config: &Config,
+    signed: &SignedTokens,
+    issuers: Arc<IssuerSet>,
+    watcher: &tls::Watcher,
+) -> Result<Plan, String> {
     let upstreams =
-        config.upstreams.iter().map(|upstream| upstream_plan(config, upstream)).collect::<Result<_, _>>()?;
+        config.upstreams.iter().map(|upstream| upstream_plan(config, upstream, watcher)).collect::<Result<_, _>>()?;
     let routes = config.routes.iter().map(|route| route_settings(config, route)).collect::<Result<_, _>>()?;
     let names = &config.identity_headers;
     Plan::new(PlanSettings {
@@ -443,6 +449,8 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
             token_id: names.token_id.clone(),
             credential: names.credential.clone(),
             request_id: names.request_id.clone(),
+            client_certificate_subject: names.client_certificate_subject.clone(),
+            client_certificate_names: names.client_certificate_names.clone(),
         },
         token_limit: config.limits.token,
         timeouts: ExchangeTimeouts { body: config.timeouts.body, response_head: config.timeouts.response_head },
@@ -454,16 +462,18 @@ pub(super) fn plan(config: &Config, signed: &SignedTokens, issuers: Arc<IssuerSe
 
 /// The faults in the files of upstreams that only show when they are loaded.
 pub(super) fn upstream_faults(config: &Config) -> Vec<String> {
-    config.upstreams.iter().filter_map(|upstream| upstream_plan(config, upstream).err()).collect()
+    let watcher = tls::Watcher::default();
+    config.upstreams.iter().filter_map(|upstream| upstream_plan(config, upstream, &watcher).err()).collect()
 }
 
 /// One upstream, with the files of its TLS loaded.
-fn upstream_plan(config: &Config, upstream: &config::Upstream) -> Result<UpstreamPlan, String> {
+fn upstream_plan(config: &Config, upstream: &config::Upstream, watcher: &tls::Watcher) -> Result<UpstreamPlan, String> {
     let tls = if upstream.endpoints.iter().any(|endpoint| endpoint.is_tls) {
         let config::UpstreamTls { trust, server_name, identity } = upstream.tls.clone();
         // What is offered by ALPN depends on the connection, not on the files.
         let client = tls::Client::load(tls::ClientSettings { trust, identity, alpn: Vec::new() })
             .map_err(|fault| format!("[[upstream]] {:?}: {}", upstream.name, with_sources(&fault)))?;
+        watcher.register(&client);
         Some(UpstreamTls { client, server_name })
     } else {
         None
@@ -581,7 +591,7 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
 }
 
 /// What clients may choose by ALPN, best first; `http/1.0` is what some old clients offer alone.
-const ALPN: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
 /// The files of its certificates are watched by `watcher` from now on.
 pub(super) fn listener(configured: &config::Listener, watcher: &tls::Watcher) -> Result<ListenerSettings, String> {
@@ -621,7 +631,7 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
         idle: config.timeouts.idle,
         body: config.timeouts.body,
         handshake: config.timeouts.tls_handshake,
-        streams: 100,
+        streams: u32::try_from(config.limits.streams).unwrap_or(u32::MAX),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_sock
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::Shared;
-use crate::server::{Acceptor, ConnectionLimit, WorkerPool, WorkerPoolSettings};
+use crate::server::{Acceptor, ConnectionLimit, Grace, WorkerPool, WorkerPoolSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
 use crate::tls::Watcher;
@@ -157,7 +157,7 @@ impl Process {
         let keys = Keys::open(&config)?;
         let mut issuers = Issuers::new(watcher.clone());
         let prepared = issuers.prepare(&config, &keys.peppers)?;
-        let plan = assemble::plan(&config, &keys.signed, prepared.set())?;
+        let plan = assemble::plan(&config, &keys.signed, prepared.set(), &watcher)?;
         let socket = AdminSocket::bind(&config.admin.socket).map_err(|fault| fault.to_string())?;
         let access_log = assemble::access_log_target(&config.log.access)
             .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
@@ -201,8 +201,13 @@ impl Process {
         parts.store.watch(&watcher);
         issuers.replace(prepared);
         let connection_limit = Arc::new(ConnectionLimit::new(connection_limit(config.limits.connections)));
-        let status =
-            Arc::new(OwnStatus::new(Arc::clone(&shared), &parts, pool.counters(), Arc::clone(&connection_limit)));
+        let status = Arc::new(OwnStatus::new(
+            Arc::clone(&shared),
+            &parts,
+            pool.counters(),
+            Arc::clone(&connection_limit),
+            watcher.clone(),
+        ));
         let administration = Arc::new(OwnAdministration::new(parts.clone(), &config));
         let (stop, stopped) = watch::channel(false);
         if let Some(probes) = probes {
@@ -279,9 +284,12 @@ impl Process {
     async fn drain(&mut self, terminate: &mut Signal, interrupt: &mut Signal) {
         tracing::info!("stopping: draining connections");
         self.status.is_draining.store(true, Ordering::Release);
-        let (delay, grace) = (self.config.server.shutdown_delay, self.config.server.shutdown_grace);
+        let server = &self.config.server;
+        let delay = server.shutdown_delay;
+        let grace = Grace { requests: server.shutdown_grace, tunnels: server.tunnel_grace };
         let acceptors = std::mem::take(&mut self.acceptors);
         let pool = self.pool.take();
+        let stopper = pool.as_ref().map(WorkerPool::stopper);
         let drained = async move {
             tokio::time::sleep(delay).await;
             for acceptor in acceptors.into_values() {
@@ -291,6 +299,7 @@ impl Process {
                 let _ = tokio::task::spawn_blocking(move || pool.drain(grace)).await;
             }
         };
+        let mut drained = std::pin::pin!(drained);
         let second_signal = async {
             let begun = tokio::time::Instant::now();
             loop {
@@ -304,8 +313,13 @@ impl Process {
             }
         };
         tokio::select! {
-            () = drained => {}
+            () = &mut drained => return,
             () = second_signal => tracing::warn!("stopping at once: told to a second time"),
+        }
+        // What was answered is in the log before the end.
+        if let Some(stopper) = stopper {
+            stopper.stop_now();
+            let _ = tokio::time::timeout(LAST_LINES, drained).await;
         }
     }
 

@@ -10,6 +10,7 @@ use crate::gateway::Shared;
 use crate::server::ConnectionLimit;
 use crate::store::redis::LinkState;
 use crate::telemetry::metrics::{Gauges, Timings, WorkerCounters, render};
+use crate::tls::Watcher;
 use crate::tokens::issuer::RingHealth;
 use crate::tokens::store::StoreError;
 
@@ -18,6 +19,8 @@ pub(super) struct OwnStatus {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
     pub(super) connection_limit: Arc<ConnectionLimit>,
+    /// Watches the files of certificates.
+    watcher: Watcher,
     pub(super) is_started: AtomicBool,
     pub(super) is_draining: AtomicBool,
     pub(super) reloads_done: AtomicU64,
@@ -39,6 +42,7 @@ impl OwnStatus {
         parts: &Parts,
         counters: Vec<Arc<WorkerCounters>>,
         connection_limit: Arc<ConnectionLimit>,
+        watcher: Watcher,
     ) -> Self {
         Self {
             shared,
@@ -46,6 +50,7 @@ impl OwnStatus {
             link: parts.store.link(),
             counters,
             connection_limit,
+            watcher,
             is_started: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
             reloads_done: AtomicU64::new(0),
@@ -138,6 +143,8 @@ impl Status for OwnStatus {
             connections_refused: self.connection_limit.refused(),
             reloads_done: self.reloads_done.load(Ordering::Relaxed),
             reloads_refused: self.reloads_refused.load(Ordering::Relaxed),
+            certificate_reloads_done: self.watcher.reloads_done(),
+            certificate_reloads_failed: self.watcher.reloads_failed(),
             is_ready: self.was_ready.load(Ordering::Acquire),
             revocations: Arc::clone(&self.revocations),
             issuers: self.shared.issuers().gauges(Instant::now()),

@@ -21,6 +21,12 @@ pub struct IdentityHeaders {
     pub credential: Option<String>,
     /// The id of the request. Default `x-request-id`.
     pub request_id: Option<String>,
+    /// The subject of the client's certificate (RFC 4514). Default `x-keyward-client-cert-subject`, with every
+    /// preset.
+    pub client_certificate_subject: Option<String>,
+    /// The subject alternative names of the client's certificate. Default `x-keyward-client-cert-names`, with
+    /// every preset.
+    pub client_certificate_names: Option<String>,
 }
 
 /// A set of header names that upstreams may know already.
@@ -65,6 +71,8 @@ impl IdentityHeaders {
             token_id: None,
             credential: None,
             request_id: name("x-request-id"),
+            client_certificate_subject: name("x-keyward-client-cert-subject"),
+            client_certificate_names: name("x-keyward-client-cert-names"),
         };
         match preset {
             Preset::Keyward => Self {
@@ -101,7 +109,7 @@ impl IdentityHeaders {
     }
 
     /// Each part of the identity by its word in the configuration, with its header.
-    pub fn fields(&self) -> [(&'static str, Option<&str>); 8] {
+    pub fn fields(&self) -> [(&'static str, Option<&str>); 10] {
         [
             ("subject", self.subject.as_deref()),
             ("username", self.username.as_deref()),
@@ -111,6 +119,8 @@ impl IdentityHeaders {
             ("token_id", self.token_id.as_deref()),
             ("credential", self.credential.as_deref()),
             ("request_id", self.request_id.as_deref()),
+            ("client_certificate_subject", self.client_certificate_subject.as_deref()),
+            ("client_certificate_names", self.client_certificate_names.as_deref()),
         ]
     }
 }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use http::header::{HeaderName, HeaderValue};
 use http::Uri;
+use http::header::{HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 
 use super::authenticate::{Admitted, Door};

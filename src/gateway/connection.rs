@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::TokenDigest;
 use crate::tokens::keyring::CredentialSort;
+use crate::wire::fields::visible;
 
 /// The scheme that the client used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +45,36 @@ pub struct ClientOrigin {
     pub is_trusted_proxy: bool,
 }
 
+/// What an upstream is told of a client's certificate, which was verified in the handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Its subject; nothing, if it is empty.
+    pub(super) subject: Option<HeaderValue>,
+    /// Its names as a list; nothing, if there is none.
+    pub(super) names: Option<HeaderValue>,
+}
+
+impl ClientCertificate {
+    /// Of a certificate with this subject (RFC 4514) and these subject alternative names.
+    #[must_use]
+    pub fn new(subject: &str, names: &[String]) -> Self {
+        let encoded = |text: &str| Some(visible(text)).filter(|value| !value.is_empty());
+        // A comma within a name is encoded: it separates names.
+        let names: Vec<_> =
+            names.iter().map(|name| visible(name).to_str().unwrap_or_default().replace(',', "%2C")).collect();
+        Self {
+            subject: encoded(subject),
+            names: HeaderValue::try_from(names.join(", ")).ok().filter(|value| !value.is_empty()),
+        }
+    }
+}
+
 /// One client connection.
 pub struct ClientConnection {
     /// Where it comes from.
     pub origin: ClientOrigin,
+    /// The certificate that the client showed, if it did.
+    pub(super) certificate: Option<ClientCertificate>,
     /// The client's address: `X-Forwarded-For`.
     pub(super) forwarded_for: HeaderValue,
     /// The last host that was asked for, and the `Forwarded` that goes with it: clients seldom change it.
@@ -84,10 +111,11 @@ impl Credential {
 impl ClientConnection {
     /// A connection that has just been accepted.
     #[must_use]
-    pub fn new(origin: ClientOrigin) -> Self {
+    pub fn new(origin: ClientOrigin, certificate: Option<ClientCertificate>) -> Self {
         let address = canonical(origin.address.ip()).to_string();
         Self {
             origin,
+            certificate,
             forwarded_for: HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             forwarded: RefCell::default(),
             credential: RefCell::default(),

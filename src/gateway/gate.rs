@@ -159,12 +159,7 @@ struct Seen {
 }
 
 /// One pass over the fields.
-fn look(
-    head: &Parts,
-    limits: HeadLimits,
-    ours: &FoldedNames,
-    passed: &mut Passed,
-) -> Result<Seen, HeadFault> {
+fn look(head: &Parts, limits: HeadLimits, ours: &FoldedNames, passed: &mut Passed) -> Result<Seen, HeadFault> {
     if head.headers.len() > limits.lines {
         return Err(HeadFault::TooLarge);
     }
@@ -227,10 +222,7 @@ fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<Web
         return Ok(None);
     }
     let is_alone = upgrades == 1
-        && head
-            .headers
-            .get(header::UPGRADE)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        && head.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let is_handshake = is_alone && head.method == Method::GET && head.version == Version::HTTP_11 && !has_body;
     if is_handshake { Ok(Some(WebSocketForm::Upgrade)) } else { Err(Refusal::Upgrade) }
 }
@@ -298,4 +290,3 @@ fn join_cookies(head: &mut Parts) {
         head.headers.insert(header::COOKIE, whole);
     }
 }
-

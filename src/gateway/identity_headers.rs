@@ -25,6 +25,10 @@ pub struct IdentityNames {
     pub credential: Option<String>,
     /// The request's id: also where there is no caller.
     pub request_id: Option<String>,
+    /// The subject of the client's certificate: also where there is no caller.
+    pub client_certificate_subject: Option<String>,
+    /// The names of the client's certificate.
+    pub client_certificate_names: Option<String>,
 }
 
 /// The names, ready for use.
@@ -37,6 +41,8 @@ pub(super) struct IdentityRules {
     token_id: Option<HeaderName>,
     credential: Option<HeaderName>,
     pub(super) request_id: Option<HeaderName>,
+    pub(super) client_certificate_subject: Option<HeaderName>,
+    pub(super) client_certificate_names: Option<HeaderName>,
     /// Ours, and those that say where a request came from, in all spellings.
     ours: FoldedNames,
 }
@@ -63,6 +69,8 @@ impl IdentityRules {
             &names.token_id,
             &names.credential,
             &names.request_id,
+            &names.client_certificate_subject,
+            &names.client_certificate_names,
         ];
         let configured = all.into_iter().filter_map(Option::as_deref);
         Ok(Self {
@@ -74,6 +82,8 @@ impl IdentityRules {
             token_id: name(&names.token_id)?,
             credential: name(&names.credential)?,
             request_id: name(&names.request_id)?,
+            client_certificate_subject: name(&names.client_certificate_subject)?,
+            client_certificate_names: name(&names.client_certificate_names)?,
             ours: FoldedNames::new(
                 configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"]),
                 [OUR_PREFIX, "x-forwarded-"],
@@ -107,8 +117,7 @@ impl IdentityRules {
 
     /// Removes every field that only keyward may set.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        let ours: Vec<HeaderName> =
-            headers.keys().filter(|name| self.ours.matches(name.as_str())).cloned().collect();
+        let ours: Vec<HeaderName> = headers.keys().filter(|name| self.ours.matches(name.as_str())).cloned().collect();
         for name in ours {
             headers.remove(name);
         }

@@ -34,15 +34,15 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-pub use connection::{ClientConnection, ClientOrigin, Scheme};
+pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, Scheme};
 pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
 pub use exchange::RequestId;
 pub use forward::{Tunnel, carry};
 pub use gate::{HeadFault, HeadLimits};
 pub use identity_headers::IdentityNames;
 pub use plan::{
-    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings,
-    TenantRule, TokenApiSettings, UpstreamPlan, mounted,
+    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TenantRule,
+    TokenApiSettings, UpstreamPlan, mounted,
 };
 pub use refusal::{Refusal, UpstreamFailure};
 pub use respond::ResponseBody;

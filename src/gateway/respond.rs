@@ -26,10 +26,17 @@ pub(super) enum Source {
     Empty,
     Bytes(Bytes),
     /// An upstream. `silence`: how long it may send nothing, and the client take nothing; `None`: for ever.
-    Upstream { body: ReplyBody, silence: Option<Duration> },
+    Upstream {
+        body: ReplyBody,
+        silence: Option<Duration>,
+    },
     /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection itself.
     /// `closing`: the time that one side has to close after the other.
-    Tunnel { upstream: UpstreamTunnel, stream: Option<OnUpgrade>, closing: Duration },
+    Tunnel {
+        upstream: UpstreamTunnel,
+        stream: Option<OnUpgrade>,
+        closing: Duration,
+    },
 }
 
 /// The body of a response, and the exchange that ends with it.
@@ -236,10 +243,7 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
         let (body, silence) = match &mut this.source {
             Source::Empty | Source::Tunnel { .. } => return Poll::Ready(None),

@@ -125,12 +125,7 @@ impl RouteTable {
     }
 }
 
-pub(super) fn find(
-    plan: &Plan,
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-) -> Result<Destination, Refusal> {
+pub(super) fn find(plan: &Plan, method: &Method, path: &str, headers: &HeaderMap) -> Result<Destination, Refusal> {
     let table = plan.table();
     match table.own.find(path) {
         Some(Some(Own::TokenApi { token_api, call, pattern })) => {

@@ -286,6 +286,13 @@ impl WorkerGateway {
     }
 }
 
+/// What ends only with the worker leaves its lines all the same.
+impl Drop for WorkerGateway {
+    fn drop(&mut self) {
+        self.flush_log();
+    }
+}
+
 impl Local {
     /// Keeps the pools of upstreams that are as they were.
     fn of(shared: &Shared, before: &[Rc<Upstream>]) -> Self {

@@ -8,7 +8,7 @@ use super::socket::{Patience, Socket};
 use super::stream::ClientStream;
 use super::worker::Worker;
 use super::{http1, http2};
-use crate::gateway::{ClientConnection, ClientOrigin, Control, HeadLimits};
+use crate::gateway::{ClientCertificate, ClientConnection, ClientOrigin, Control, HeadLimits};
 
 /// A connection while it is served.
 pub(super) struct Connection {
@@ -28,7 +28,7 @@ pub(super) struct Connection {
 pub(super) async fn serve(
     worker: &Rc<Worker>,
     stream: ClientStream,
-    origin: ClientOrigin,
+    (origin, certificate): (ClientOrigin, Option<ClientCertificate>),
     is_surplus: bool,
 ) {
     let settings = worker.settings();
@@ -38,7 +38,7 @@ pub(super) async fn serve(
     let patience = Patience { head: settings.head, body: settings.body };
     let connection = Connection {
         worker: Rc::clone(worker),
-        client: Rc::new(ClientConnection::new(origin)),
+        client: Rc::new(ClientConnection::new(origin, certificate)),
         socket: Socket::new(stream, Rc::clone(&control), settings.head_limits, patience),
         control,
         limits: settings.head_limits,

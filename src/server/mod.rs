@@ -27,4 +27,4 @@ mod worker;
 
 pub use accept::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
 pub use limit::ConnectionLimit;
-pub use worker::{ConnectionSettings, WorkerPool, WorkerPoolSettings};
+pub use worker::{ConnectionSettings, Grace, Stopper, WorkerPool, WorkerPoolSettings};

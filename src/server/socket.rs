@@ -74,12 +74,7 @@ const LOOK_FOR_RESET_EVERY: Duration = Duration::from_millis(10);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Socket {
-    pub(super) fn new(
-        stream: ClientStream,
-        control: Rc<Control>,
-        limits: HeadLimits,
-        patience: Patience,
-    ) -> Self {
+    pub(super) fn new(stream: ClientStream, control: Rc<Control>, limits: HeadLimits, patience: Patience) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             stream,
             control,
@@ -341,21 +336,13 @@ impl Inner {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let inner = &mut *self.0.borrow_mut();
         if inner.swallows(buf) {
             return Poll::Ready(Ok(buf.len()));

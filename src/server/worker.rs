@@ -19,7 +19,7 @@ use super::connection;
 use super::limit::SURPLUS_LIFE;
 use super::proxy_protocol;
 use super::stream::ClientStream;
-use crate::gateway::{ClientOrigin, HeadLimits, Scheme, Shared, WorkerGateway};
+use crate::gateway::{ClientCertificate, ClientOrigin, HeadLimits, Scheme, Shared, WorkerGateway};
 use crate::telemetry::metrics::WorkerCounters;
 use crate::tls::PeerCertificate;
 use crate::upstream::SWEEP_EVERY;
@@ -73,7 +73,7 @@ pub(super) struct WorkerHandle {
 enum Message {
     Arrival(Arrival),
     /// Finish what is under way, for no longer than this; then end.
-    Drain(Duration),
+    Drain(Grace),
 }
 
 /// A worker, on its own thread.
@@ -140,8 +140,14 @@ impl WorkerPool {
         self.handles.iter().map(|handle| Arc::clone(&handle.counters)).collect()
     }
 
+    /// The way to tell the workers to end at once, while [`drain`](Self::drain) waits for them.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.handles())
+    }
+
     /// Lets the workers finish what is under way, for no longer than `grace`, and waits for their end. Blocks.
-    pub fn drain(self, grace: Duration) {
+    pub fn drain(self, grace: Grace) {
         for handle in self.handles.iter() {
             let _ = handle.mailbox.send(Message::Drain(grace));
         }
@@ -149,6 +155,27 @@ impl WorkerPool {
             if thread.join().is_err() {
                 tracing::error!("a worker ended in a panic");
             }
+        }
+    }
+}
+
+/// How long what is under way may go on when keyward stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// Requests.
+    pub requests: Duration,
+    /// Tunnels and event streams, which do not end by themselves.
+    pub tunnels: Duration,
+}
+
+/// Tells workers to end at once.
+pub struct Stopper(Arc<[WorkerHandle]>);
+
+impl Stopper {
+    /// Tells them. What is under way is cut.
+    pub fn stop_now(&self) {
+        for handle in self.0.iter() {
+            let _ = handle.mailbox.send(Message::Drain(Grace { requests: Duration::ZERO, tunnels: Duration::ZERO }));
         }
     }
 }
@@ -192,6 +219,7 @@ impl Worker {
 
     fn begin_draining(&self) {
         self.draining.set(true);
+        self.gateway.begin_stopping();
         self.deadlines.wake_all();
     }
 }
@@ -211,20 +239,28 @@ async fn work(
         draining: Cell::new(false),
     });
     let clockwork = tokio::task::spawn_local(tick(Rc::clone(&worker)));
-    let mut drain_until = None;
-    while drain_until.is_none() {
+    let grace = loop {
         match letters.recv().await {
             Some(Message::Arrival(arrival)) => worker.take(arrival, &connections),
-            Some(Message::Drain(grace)) => drain_until = Some(Instant::now() + grace),
-            None => drain_until = Some(Instant::now()),
+            Some(Message::Drain(grace)) => break grace,
+            None => break Grace { requests: Duration::ZERO, tunnels: Duration::ZERO },
         }
-    }
+    };
+    let begun = Instant::now();
+    let (mut end, mut end_of_tunnels) = (begun + grace.requests, begun + grace.tunnels);
     worker.begin_draining();
-    while connections.load(Ordering::Relaxed) > 0 && drain_until.is_some_and(|end| Instant::now() < end) {
+    while connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+        if Instant::now() >= end_of_tunnels {
+            worker.gateway.end_endless();
+        }
         // A connection that was on its way when the listener stopped is served like the others.
         match tokio::time::timeout(TICK, letters.recv()).await {
             Ok(Some(Message::Arrival(arrival))) => worker.take(arrival, &connections),
-            Ok(Some(Message::Drain(_))) | Err(_) => {}
+            Ok(Some(Message::Drain(sooner))) => {
+                end = end.min(Instant::now() + sooner.requests);
+                end_of_tunnels = end_of_tunnels.min(Instant::now() + sooner.tunnels);
+            }
+            Err(_) => {}
             Ok(None) => tokio::time::sleep(TICK).await,
         }
     }
@@ -291,10 +327,13 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
     } else {
         let is_trusted_proxy = listener.trusts(peer.ip());
-        Ok((ClientStream::Plain(stream), ClientOrigin { address: peer, scheme: Scheme::Http, is_trusted_proxy }))
+        let origin = ClientOrigin { address: peer, scheme: Scheme::Http, is_trusted_proxy };
+        Ok((ClientStream::Plain(stream), origin, None))
     };
     match prepared {
-        Ok((stream, origin)) => connection::serve(worker, stream, origin, surplus.is_some()).await,
+        Ok((stream, origin, certificate)) => {
+            connection::serve(worker, stream, (origin, certificate), surplus.is_some()).await;
+        }
         Err(fault) => tracing::debug!(%peer, %fault, "a connection was refused before its first request"),
     }
 }
@@ -304,8 +343,8 @@ async fn shake_hands(
     mut stream: TcpStream,
     peer: SocketAddr,
     listener: &ListenerFacts,
-) -> io::Result<(ClientStream, ClientOrigin)> {
-    let mut address = peer;
+) -> io::Result<(ClientStream, ClientOrigin, Option<ClientCertificate>)> {
+    let (mut address, mut certificate) = (peer, None);
     if listener.requires_proxy_header() {
         if !listener.trusts(peer.ip()) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
@@ -319,11 +358,12 @@ async fn shake_hands(
         Some(tls) => {
             let accepted = tokio_rustls::TlsAcceptor::from(tls.config()).accept(stream).await?;
             // A session that is resumed may have outlasted the certificate that it was begun with.
-            PeerCertificate::of(accepted.get_ref().1, SystemTime::now()).map_err(io::Error::other)?;
+            let shown = PeerCertificate::of(accepted.get_ref().1, SystemTime::now()).map_err(io::Error::other)?;
+            certificate = shown.map(|shown| ClientCertificate::new(&shown.subject, &shown.names));
             (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
         }
     };
-    Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }))
+    Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }, certificate))
 }
 
 /// The cores that this process may use.

@@ -169,6 +169,10 @@ pub struct Gauges {
     pub reloads_done: u64,
     /// Reloads that were refused.
     pub reloads_refused: u64,
+    /// Files of certificates that changed and were put in force.
+    pub certificate_reloads_done: u64,
+    /// Files of certificates that changed and could not be used.
+    pub certificate_reloads_failed: u64,
     /// Whether the instance is ready.
     pub is_ready: bool,
     /// From the order to revoke to the moment at which no instance accepts the token.
@@ -266,6 +270,10 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
     family(&mut out, "keyward_config_reloads_total", "counter", "Reloads of the configuration, by outcome.");
     let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"done\"}} {}", gauges.reloads_done);
     let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"refused\"}} {}", gauges.reloads_refused);
+    let name = "keyward_certificate_reloads_total";
+    family(&mut out, name, "counter", "Changes of the files of certificates, by outcome.");
+    let _ = writeln!(out, "{name}{{outcome=\"done\"}} {}", gauges.certificate_reloads_done);
+    let _ = writeln!(out, "{name}{{outcome=\"failed\"}} {}", gauges.certificate_reloads_failed);
     family(&mut out, "keyward_build_info", "gauge", "The version that runs.");
     let _ = writeln!(out, "keyward_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     out

@@ -53,10 +53,7 @@ pub(super) struct Failed {
 }
 
 impl Http1 {
-    pub(super) async fn open(
-        stream: UpstreamStream,
-        limits: ResponseHeadLimits,
-    ) -> Result<Box<Self>, ExchangeFault> {
+    pub(super) async fn open(stream: UpstreamStream, limits: ResponseHeadLimits) -> Result<Box<Self>, ExchangeFault> {
         let (socket, seen) = Socket::new(stream);
         let mut builder = Builder::new();
         builder.max_headers(limits.fields).max_header_size(limits.bytes);
@@ -96,10 +93,7 @@ impl Http1 {
     }
 
     /// Sends a request and waits for the head of its response.
-    pub(super) async fn exchange(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Failed> {
+    pub(super) async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
         self.seen.has_received.set(false);
         let mut sent = pin!(self.sender.try_send_request(request));
         let wire = &mut self.wire;
@@ -233,9 +227,8 @@ mod tests {
 
     #[test]
     fn a_connection_is_idle_for_less_than_the_server_announces() {
-        let read = |text: &'static str| {
-            announced_limit(&HeaderMap::from_iter([(KEEP_ALIVE, HeaderValue::from_static(text))]))
-        };
+        let read =
+            |text: &'static str| announced_limit(&HeaderMap::from_iter([(KEEP_ALIVE, HeaderValue::from_static(text))]));
         for (text, seconds) in
             [("timeout=5", 4), ("timeout=5, max=100", 4), ("max=3, Timeout = 2", 1), ("timeout=1", 0), ("timeout=0", 0)]
         {

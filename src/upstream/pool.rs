@@ -118,11 +118,7 @@ impl Upstream {
     ///
     /// Dropping it closes the connection or resets the stream, so the server may notice that the answer is no
     /// longer wanted.
-    pub async fn send(
-        &self,
-        mut request: Request<RequestBody>,
-        purpose: Purpose,
-    ) -> Result<Reply, UpstreamError> {
+    pub async fn send(&self, mut request: Request<RequestBody>, purpose: Purpose) -> Result<Reply, UpstreamError> {
         let mut is_fresh = purpose == Purpose::Switch;
         let mut has_repeated = false;
         loop {

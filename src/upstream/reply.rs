@@ -35,7 +35,9 @@ enum Channel {
     Http1(Box<Http1>, Rc<Pool>),
     /// The request is still being sent.
     Uploading(Upload, Rc<Pool>),
-    Http2 { _stream: Stream },
+    Http2 {
+        _stream: Stream,
+    },
     /// Given back.
     None,
 }
@@ -90,10 +92,7 @@ impl Body for ReplyBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         if let Channel::Uploading(upload, pool) = &mut this.channel
             && let Some(connection) = upload.take_back(cx)

@@ -131,9 +131,8 @@ impl Wheel {
 impl Deadline {
     /// Sets it, in place of what was set before.
     pub fn set(&self, span: Duration) {
-        let ticks = u32::try_from(span.as_millis().div_ceil(TICK.as_millis()))
-            .unwrap_or(u32::MAX / 4)
-            .min(u32::MAX / 4);
+        let ticks =
+            u32::try_from(span.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX / 4).min(u32::MAX / 4);
         // One more: the current tick is already under way. Never 0, which means that none is set.
         let due = self.wheel.now.get().wrapping_add(ticks + 1).max(1);
         self.due.set(due);

@@ -10,8 +10,7 @@ const PROBES: u32 = 4;
 
 /// Has the system probe a connection.
 pub fn probe(stream: &tokio::net::TcpStream) {
-    let probes =
-        socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(BETWEEN_PROBES).with_retries(PROBES);
+    let probes = socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(BETWEEN_PROBES).with_retries(PROBES);
     if let Err(fault) = socket2::SockRef::from(stream).set_tcp_keepalive(&probes) {
         tracing::debug!(%fault, "a tunnel is not probed by the system");
     }

@@ -60,7 +60,7 @@ impl Process {
         let store = self.parts.store.prepare(&config)?;
         let issuers = self.issuers.prepare(&config, &self.parts.peppers)?;
         let keys = self.parts.reread_keys(&config)?;
-        let plan = assemble::plan(&config, &keys.signed, issuers.set())?;
+        let plan = assemble::plan(&config, &keys.signed, issuers.set(), &self.watcher)?;
         let access_log = self.shared.access_log.as_ref().map(|log| log.open_again()).transpose();
         let access_log = access_log.map_err(|fault| assemble::access_log_fault(&config, &fault))?;
         let listeners = listen_all(bound)?;

@@ -18,6 +18,8 @@ pub(super) fn headers(mut section: Section<'_>) -> IdentityHeaders {
         token_id: take("token_id", names.token_id),
         credential: take("credential", names.credential),
         request_id: take("request_id", names.request_id),
+        client_certificate_subject: take("client_certificate_subject", names.client_certificate_subject),
+        client_certificate_names: take("client_certificate_names", names.client_certificate_names),
     };
     report_shared_names(&headers, &section);
     headers

@@ -267,11 +267,7 @@ fn upstream_tls(section: &mut Section<'_>, endpoints: &[Placed<Endpoint>]) -> Up
     if let Some(files) = &identity {
         check_identity(&tls, ["certificate", "key"], files);
     }
-    UpstreamTls {
-        trust: ca_file.map_or(Trust::System, Trust::File),
-        server_name,
-        identity,
-    }
+    UpstreamTls { trust: ca_file.map_or(Trust::System, Trust::File), server_name, identity }
 }
 
 /// Reports items that stand in a list more than once.

@@ -30,11 +30,7 @@ pub(in crate::gateway) struct ClientBody {
 struct BodyBroken;
 
 impl ClientBody {
-    pub(in crate::gateway) fn new(
-        incoming: Incoming,
-        control: Rc<Control>,
-        timeouts: ExchangeTimeouts,
-    ) -> Self {
+    pub(in crate::gateway) fn new(incoming: Incoming, control: Rc<Control>, timeouts: ExchangeTimeouts) -> Self {
         Self { incoming: Some(incoming), control, timeouts }
     }
 
@@ -85,10 +81,7 @@ impl Body for ClientBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let body = self.get_mut();
         let Some(incoming) = &mut body.incoming else { return Poll::Ready(None) };
         match Pin::new(&mut *incoming).poll_frame(cx) {

@@ -49,11 +49,7 @@ pub(super) async fn forward(
     request::prepare(plan, exchange, &permit, passed, &mut head, &body);
 
     let control = Rc::clone(exchange.control());
-    let body = if has_body {
-        RequestBody::Streamed(StreamedBody::new(body))
-    } else {
-        RequestBody::Empty
-    };
+    let body = if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
     let patience = response_patience(passed, &head, timeouts.response_head);
     match patience {
         _ if has_body => control.enter(Phase::Exchange, timeouts.body),

@@ -50,6 +50,17 @@ pub(super) fn prepare(
     if let Some(name) = &plan.identity.request_id {
         headers.insert(name.clone(), exchange.id.value());
     }
+    if let Some(certificate) = &client.certificate {
+        let names = &plan.identity;
+        for (name, value) in [
+            (&names.client_certificate_subject, &certificate.subject),
+            (&names.client_certificate_names, &certificate.names),
+        ] {
+            if let (Some(name), Some(value)) = (name, value) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    }
     forwarding.set(client, headers);
     set_host(plan, permit, headers);
     if accepts_trailers {
@@ -95,9 +106,7 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap)
         return;
     }
     headers.remove(header::AUTHORIZATION);
-    let looks_like_ours = |value: &HeaderValue| {
-        matches!(plan.opaque.form_of(value.as_bytes()), Form::Opaque(api) if api.takes_api_key_field)
-    };
+    let looks_like_ours = |value: &HeaderValue| matches!(plan.opaque.form_of(value.as_bytes()), Form::Opaque(api) if api.takes_api_key_field);
     if permit.door() == Door::BearerOrApiKey {
         headers.remove(X_API_KEY);
     } else if headers.get_all(X_API_KEY).iter().any(looks_like_ours) {

@@ -47,9 +47,7 @@ pub(super) fn prepare(reply: Reply, is_head: bool) -> Result<(Parts, ReplyBody),
     if let Some(trailer) = trailer {
         headers.insert(header::TRAILER, trailer);
     }
-    let has_content = !is_head
-        && head.status != StatusCode::NO_CONTENT
-        && head.status != StatusCode::NOT_MODIFIED;
+    let has_content = !is_head && head.status != StatusCode::NO_CONTENT && head.status != StatusCode::NOT_MODIFIED;
     if seen.lengths > 0 && has_content && body.is_end_stream() {
         // hyper says the length of what there is.
         headers.remove(header::CONTENT_LENGTH);

@@ -32,7 +32,10 @@ pub(super) struct Handshake(Form);
 enum Form {
     Upgrade,
     /// The stream to be, and what the upstream must answer to the key that keyward made.
-    Connect { stream: OnUpgrade, accept: String },
+    Connect {
+        stream: OnUpgrade,
+        accept: String,
+    },
 }
 
 impl Handshake {
@@ -41,10 +44,8 @@ impl Handshake {
         if form == WebSocketForm::Upgrade {
             return Ok(Self(Form::Upgrade));
         }
-        let stream = head
-            .extensions
-            .remove::<OnUpgrade>()
-            .ok_or(Refusal::Internal("an extended CONNECT has no stream"))?;
+        let stream =
+            head.extensions.remove::<OnUpgrade>().ok_or(Refusal::Internal("an extended CONNECT has no stream"))?;
         let mut nonce = [0; 16];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Refusal::Internal("no randomness for a handshake"))?;
         let key = BASE64.encode(nonce);
@@ -91,10 +92,8 @@ impl Handshake {
 /// `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2).
 fn accept_for(key: &str) -> String {
     const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    let digest = aws_lc_rs::digest::digest(
-        &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
-        format!("{key}{GUID}").as_bytes(),
-    );
+    let digest =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
     BASE64.encode(digest.as_ref())
 }
 
@@ -186,11 +185,7 @@ struct Counted<'a, R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut *this.from).poll_read(cx, buf))?;

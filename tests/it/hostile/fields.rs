@@ -88,7 +88,11 @@ pub(super) fn cases() -> Vec<Case> {
         either("two user agents", &[400], get("User-Agent: a\r\nUser-Agent: b\r\n"), [Target("/public/x")]),
         forwarded("two cookies", get("Cookie: a=b\r\nCookie: c=d\r\n"), [Target("/public/x")]),
         cut("a TLS hello on a plain port", &[400], TLS_HELLO),
-        cut("a request that begins as the preface of HTTP/2 does", &[400, 505], "PRI * HTTP/2.0\r\nHost: a.example\r\n\r\n"),
+        cut(
+            "a request that begins as the preface of HTTP/2 does",
+            &[400, 505],
+            "PRI * HTTP/2.0\r\nHost: a.example\r\n\r\n",
+        ),
         cut("HTTP/0.9", &[400, 505], "GET /public/x\r\n"),
         cut("HTTP/0.9 with an empty line", &[400, 505], "GET /public/x\r\n\r\n"),
         cut("a PROXY line that nobody allowed", &[400], {
