@@ -7,7 +7,9 @@
 
 use std::borrow::Cow;
 
-use http::header::{self, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
@@ -212,7 +214,11 @@ fn look(head: &Parts, limits: HeadLimits, ours: &FoldedNames, passed: &mut Passe
 fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<WebSocketForm>, Refusal> {
     if let Some(protocol) = head.extensions.get::<Protocol>() {
         let is_websocket = head.method == Method::CONNECT && protocol.as_str() == "websocket";
-        return if is_websocket { Ok(Some(WebSocketForm::Connect)) } else { Err(HeadFault::Method.into()) };
+        return match is_websocket {
+            false => Err(HeadFault::Method.into()),
+            true if is_version_13(head) => Ok(Some(WebSocketForm::Connect)),
+            true => Err(Refusal::Upgrade),
+        };
     }
     if upgrades == 0 || head.version == Version::HTTP_2 {
         return Ok(None);
@@ -223,8 +229,31 @@ fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<Web
     }
     let is_alone = upgrades == 1
         && head.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let is_handshake = is_alone && head.method == Method::GET && head.version == Version::HTTP_11 && !has_body;
+    let is_handshake = is_alone
+        && head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && !has_body
+        && only(head, &header::SEC_WEBSOCKET_VERSION).is_some()
+        && has_key(head);
     if is_handshake { Ok(Some(WebSocketForm::Upgrade)) } else { Err(Refusal::Upgrade) }
+}
+
+/// The one version of the protocol (RFC 6455, section 4.2.1). A handshake of HTTP/1.1 with another one is the
+/// upstream's to decline; one of HTTP/2 is turned into keyward's own, so keyward declines it.
+fn is_version_13(head: &Parts) -> bool {
+    only(head, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+}
+
+/// A key of 16 bytes in base64 (RFC 6455, section 4.2.1).
+fn has_key(head: &Parts) -> bool {
+    let decoded = only(head, &header::SEC_WEBSOCKET_KEY).map(|key| BASE64.decode(key.as_bytes()));
+    matches!(decoded, Some(Ok(key)) if key.len() == 16)
+}
+
+/// The value of a field that comes once.
+fn only<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = head.headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// What the target says wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1): from here on

@@ -19,7 +19,7 @@ pub enum Refusal {
     Head(HeadFault),
     /// Its path has no normal form.
     Path(PathFault),
-    /// It asks for another protocol than WebSocket, or asks wrongly.
+    /// It asks for WebSocket, and its handshake is malformed.
     Upgrade,
     /// Its body is broken, or its framing is.
     BodyBroken,
@@ -121,7 +121,7 @@ impl Refusal {
         match self {
             Self::Head(fault) => fault.to_string(),
             Self::Path(fault) => fault.to_string(),
-            Self::Upgrade => "only an upgrade to websocket is supported".into(),
+            Self::Upgrade => "malformed WebSocket handshake".into(),
             Self::BodyBroken => "the request body is broken".into(),
             Self::BodyTooSlow => "the request body took too long to arrive".into(),
             Self::NoRoute => "no route matches this request".into(),

@@ -124,6 +124,10 @@ pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<So
     {
         response.headers_mut().insert(header::ALLOW, allow);
     }
+    if matches!(refusal, Refusal::Upgrade) {
+        // RFC 6455, section 4.4.
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     note(exchange, refusal, &mut response);
     response
 }

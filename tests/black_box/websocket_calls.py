@@ -530,7 +530,6 @@ class Checks:
                 "Sec_WebSocket_Key": ["dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA=="]
             },
             "no version": {"Sec_WebSocket_Version": None},
-            "version 12": {"Sec_WebSocket_Version": "12"},
             "two versions": {"Sec_WebSocket_Version": ["13", "12"]},
         }
         for way, connect in list(self.ways())[:2]:
