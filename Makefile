@@ -3,7 +3,8 @@
 # make black-box  of that: the OpenAPI document and Swagger UI, from outside
 # make audit   licences, bans and sources of the dependencies, and known advisories
 # make release  the binary to deploy: built twice, the second time with what the first one learned under load
-# make bench   of that binary: what a request costs, next to nginx; what a fleet costs; what a flood of logins costs
+# make bench   of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1, HTTP/2, TLS, bodies, system calls, memory);
+#              what a fleet costs; what a flood of logins costs
 # make demo    keyward with a temporary store and an echo upstream
 
 SHELL := /bin/bash
@@ -171,6 +172,9 @@ bench:
 	@say() { echo "make bench: $$*" >&2; }
 	needed=
 	for program in strace haproxy redis-server; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
+	[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || needed="$$needed libnginx-mod-http-lua"
+	[ -e /usr/share/lua/5.1/nginx/redis.lua ] || needed="$$needed lua-nginx-redis"
 	if [ -n "$$needed" ]; then
 	    $(install)
 	fi
