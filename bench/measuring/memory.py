@@ -9,6 +9,7 @@ from .process import CannotRun, Refused, say
 from .setting import most_files
 
 SPARE_FILES = 256  # what a proxy opens besides
+OPENED_PER_SECOND = 1000  # not all at once, as clients of a proxy come
 SETTLED_SECONDS = 3  # the memory is read when it has not fallen for so long, …
 MOST_SECONDS = 20  # … or after this
 
@@ -38,14 +39,17 @@ def exchange(connection, request):
         received += more
 
 
-def settled(child):
-    """Resident bytes, once they do not fall any more: idle memory may be given back later."""
+def settled(child, request_once):
+    """Resident bytes, once they do not fall any more: idle memory may be given back later. A request
+    now and then is traffic as a proxy always has it; allocators give memory back upon activity."""
     began = fell = time.monotonic()
     least = child.resident_bytes()
     while time.monotonic() - fell < SETTLED_SECONDS and time.monotonic() - began < MOST_SECONDS:
-        time.sleep(0.25)
+        for _ in range(10):
+            time.sleep(0.05)
+            request_once()
         now = child.resident_bytes()
-        if now < least:
+        if now < least * 0.995:
             least, fell = now, time.monotonic()
     return child.resident_bytes()
 
@@ -53,22 +57,26 @@ def settled(child):
 def idle_connection_bytes(setting, proxy, count):
     """Resident bytes per idle connection, of `count` that each had one request."""
     generate(setting, proxy, seconds=1)  # pools, caches, allocators
-    before = settled(proxy.child)
     head = (
         f"GET /bench HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {setting.token}\r\n\r\n"
     )
     request = head.encode()
     with contextlib.ExitStack() as stack:
+
+        def connect():
+            return stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), 10))
+
+        busy = connect()
+        before = settled(proxy.child, lambda: exchange(busy, request))
         kept = []
-        for _ in range(count):
-            connection = stack.enter_context(
-                socket.create_connection(("127.0.0.1", proxy.port), 10)
-            )
+        began = time.monotonic()
+        for number in range(count):
+            time.sleep(max(0.0, began + number / OPENED_PER_SECOND - time.monotonic()))
+            connection = connect()
             exchange(connection, request)
             kept.append(connection)
-        after = settled(proxy.child)
-        # Those that the proxy has closed meanwhile need no memory.
-        for connection in kept:
+        after = settled(proxy.child, lambda: exchange(busy, request))
+        for connection in kept:  # a connection that was closed needs no memory
             exchange(connection, request)
     say(
         f"memory: {proxy.name}, {count} idle connections: "
