@@ -160,6 +160,7 @@ release:
 	[ -x "$$profdata" ] || profdata=llvm-profdata-$$llvm
 	command -v "$$profdata" >/dev/null || needed="llvm-$$llvm"
 	for program in nginx wrk openssl; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
 	if [ -n "$$needed" ]; then
 	    $(install)
 	fi
