@@ -1,7 +1,7 @@
 # make test    everything that must hold: tools, format, lints, documentation, tests
 # make instructions  of that: what a request costs, in instructions, against the bounds of bench/bounds.toml
 # make soak    the long forms of the fleet's tests: minutes of faults under load, a million forged tokens
-# make black-box  of that: the OpenAPI document and Swagger UI, from outside
+# make black-box  of that: from outside: the OpenAPI document, Swagger UI, and HTTP, gRPC, WebSocket and TLS of other makers
 # make audit   licences, bans and sources of the dependencies, and known advisories
 # make release  the binary to deploy: built twice, the second time with what the first one learned under load
 # make bench   of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1, HTTP/2, TLS, bodies, system calls, memory);
@@ -46,8 +46,8 @@ test:
 
 # SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need. The tests
 # need curl and redis-server besides: they start servers of their own, sentinels and Clusters among them. Those of the OpenAPI
-# document need Python with its venv, and a Chromium that follows a person's clicks. Instructions are counted by valgrind, between
-# h2load and nginx.
+# document need Python with its venv, and a Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on
+# both sides of keyward: nginx, nghttp and h2load, Node, openssl. Java is used if it is there. Instructions are counted by valgrind.
 tools:
 	@say() { echo "make test: $$*" >&2; }
 	if ! command -v $(CARGO) >/dev/null; then
@@ -81,8 +81,10 @@ tools:
 	python3 -c 'import ensurepip, venv' 2>/dev/null || needed="$$needed python3 python3-venv"
 	command -v chromium >/dev/null || needed="$$needed chromium"
 	command -v chromedriver >/dev/null || needed="$$needed chromium-driver"
-	for program in nginx openssl valgrind; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	for program in openssl valgrind; do command -v $$program >/dev/null || needed="$$needed $$program"; done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
+	command -v node >/dev/null || needed="$$needed nodejs"
+	PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || needed="$$needed nginx"
 	if [ -n "$$needed" ]; then
 	    $(install)
 	    compiles || { say "a C compiler was installed, but still compiles nothing: is CC set to another one?"; exit 1; }
@@ -108,8 +110,8 @@ instructions:
 	$(CARGO) build --locked --release --bin keyward
 	bench/instructions --check "$${CARGO_TARGET_DIR:-target}/release/keyward"
 
-# From outside: schemathesis holds keyward to its OpenAPI document on both stores, and a browser makes a token in Swagger UI. PyPI is asked once,
-# for the versions in requirements.txt.
+# From outside: schemathesis holds keyward to its OpenAPI document on both stores, a browser makes a token in Swagger UI, and clients and
+# servers of other makers speak through keyward. PyPI is asked once, for the versions in requirements.txt.
 black-box:
 	$(CARGO) build --locked
 	built=$${CARGO_TARGET_DIR:-target}
@@ -118,13 +120,15 @@ black-box:
 	    rm -rf "$$room"
 	    python3 -m venv "$$room/venv"
 	    "$$room/venv/bin/pip" install -q --disable-pip-version-check -r tests/black_box/requirements.txt \
-	        || { echo "make black-box: schemathesis could not be installed" >&2; exit 1; }
+	        || { echo "make black-box: what requirements.txt lists could not be installed" >&2; exit 1; }
 	    cp tests/black_box/requirements.txt "$$room/installed"
 	fi
 	export PYTHONDONTWRITEBYTECODE=1
-	"$$room/venv/bin/python" tests/black_box/seeds.py "$$built/debug/keyward"
-	"$$room/venv/bin/python" tests/black_box/openapi.py "$$built/debug/keyward"
-	"$$room/venv/bin/python" tests/black_box/walk_through.py "$$built/debug/keyward"
+	# Debian's nginx is where only root's PATH leads.
+	export PATH=$$PATH:/usr/sbin
+	for test in seeds openapi walk_through tls_checks clients servers grpc_calls websocket_calls; do
+	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
+	done
 
 # Runs of 60 s on one server, under sentinels and in a Cluster in turn, with other seeds (printed; KEYWARD_SEED plays them again),
 # until 10,000 revocations were answered: six or seven minutes. KEYWARD_SOAK_REVOCATIONS and KEYWARD_SOAK_RUNS say otherwise. With
