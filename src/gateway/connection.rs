@@ -6,8 +6,8 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{HeaderName, HeaderValue};
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::domain::TokenDigest;
@@ -140,7 +140,7 @@ impl ClientConnection {
         if let Some(known) = last.as_ref()
             && known.sort == sort
             && known.version == version
-            && bool::from(known.token.as_slice().ct_eq(token))
+            && verify_slices_are_equal(&known.token, token).is_ok()
         {
             return Rc::clone(known);
         }

@@ -105,7 +105,8 @@ impl Upstream {
         &self.settings
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Sends a request and waits for the head of its response. `set_ours` adds the fields that are keyward's own;
+    /// it is called each time that the request is sent.
     ///
     /// A request is sent a second time only if none of it was sent; or if it was sent on a connection that had
     /// served before, nothing at all came back, it is idempotent and has no body.
@@ -118,13 +119,20 @@ impl Upstream {
     ///
     /// Dropping it closes the connection or resets the stream, so the server may notice that the answer is no
     /// longer wanted.
-    pub async fn send(&self, mut request: Request<RequestBody>, purpose: Purpose) -> Result<Reply, UpstreamError> {
+    pub async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        purpose: Purpose,
+        set_ours: &dyn Fn(&mut HeaderMap),
+    ) -> Result<Reply, UpstreamError> {
         let mut is_fresh = purpose == Purpose::Switch;
         let mut has_repeated = false;
         loop {
             let (channel, pool) = self.channel(purpose, is_fresh).await?;
             let is_reused = channel.is_reused();
             let again = if is_reused && !has_repeated { Again::of(&request, purpose) } else { None };
+            // What is kept for another time is the client's: the copy is small.
+            set_ours(request.headers_mut());
             let failed = match pool.exchange(channel, request, purpose).await {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,

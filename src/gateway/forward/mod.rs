@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http::header::HeaderMap;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
@@ -46,7 +47,7 @@ pub(super) async fn forward(
         Some(form) => Some(tunnel::Handshake::begin(form, &mut head)?),
         None => None,
     };
-    request::prepare(plan, exchange, &permit, passed, &mut head, &body);
+    let forwarding = request::prepare(plan, exchange, &permit, passed, &mut head, &body);
 
     let control = Rc::clone(exchange.control());
     let body = if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
@@ -58,7 +59,11 @@ pub(super) async fn forward(
     }
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
-    let outcome = until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose)).await;
+    let outcome = {
+        let set_ours =
+            |headers: &mut HeaderMap| request::set_ours(plan, exchange, &permit, &forwarding, headers);
+        until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &set_ours)).await
+    };
     exchange.upstream_took(sent);
     let reply = match outcome {
         Ok(Ok(reply)) => reply,

@@ -19,7 +19,7 @@ use crate::tokens::opaque::Form;
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// Makes a request fit to be passed on. What depends on the version of HTTP that the upstream speaks is
+/// Makes a request fit to be passed on, but for [`set_ours`]. What depends on the version of HTTP that the upstream speaks is
 /// added by `upstream`.
 pub(super) fn prepare(
     plan: &Plan,
@@ -28,10 +28,9 @@ pub(super) fn prepare(
     passed: Passed,
     head: &mut http::request::Parts,
     body: &ClientBody,
-) {
-    let client = exchange.client();
+) -> Forwarding {
     let headers = &mut head.headers;
-    let forwarding = Forwarding::of(exchange, headers);
+    let forwarding = Forwarding::of(exchange.client(), headers);
     let accepts_trailers = passed.hops.strip(headers);
     if passed.has_ours {
         plan.identity.strip(headers);
@@ -44,24 +43,6 @@ pub(super) fn prepare(
     if passed.has_length {
         set_length(headers, body.size_hint().exact());
     }
-    for (name, value) in permit.identity() {
-        headers.insert(name.clone(), value.clone());
-    }
-    if let Some(name) = &plan.identity.request_id {
-        headers.insert(name.clone(), exchange.id.value());
-    }
-    if let Some(certificate) = &client.certificate {
-        let names = &plan.identity;
-        for (name, value) in [
-            (&names.client_certificate_subject, &certificate.subject),
-            (&names.client_certificate_names, &certificate.names),
-        ] {
-            if let (Some(name), Some(value)) = (name, value) {
-                headers.insert(name.clone(), value.clone());
-            }
-        }
-    }
-    forwarding.set(client, headers);
     set_host(plan, permit, headers);
     if accepts_trailers {
         headers.insert(header::TE, TRAILERS);
@@ -74,7 +55,42 @@ pub(super) fn prepare(
     if !head.extensions.is_empty() {
         head.extensions.clear();
     }
+    forwarding
 }
+
+/// Sets keyward's own fields, which are added to a request each time that it is sent: nothing of the client's
+/// is under their names any more.
+pub(super) fn set_ours(
+    plan: &Plan,
+    exchange: &Exchange,
+    permit: &Permit<'_>,
+    forwarding: &Forwarding,
+    headers: &mut HeaderMap,
+) {
+    let identity = permit.identity();
+    headers.reserve(identity.len() + OURS_BESIDE_IDENTITY);
+    for (name, value) in identity {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some(name) = &plan.identity.request_id {
+        headers.insert(name.clone(), exchange.id.value());
+    }
+    if let Some(certificate) = &exchange.client().certificate {
+        let names = &plan.identity;
+        for (name, value) in [
+            (&names.client_certificate_subject, &certificate.subject),
+            (&names.client_certificate_names, &certificate.names),
+        ] {
+            if let (Some(name), Some(value)) = (name, value) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    forwarding.set(headers);
+}
+
+/// The fields that say where a request came from, its id, and those that the hop adds.
+const OURS_BESIDE_IDENTITY: usize = 8;
 
 /// `Content-Length` goes on as the number that hyper goes by, in its shortest form.
 fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
@@ -131,59 +147,50 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
 
 /// The fields that say where a request came from. From an untrusted peer everything is replaced; what a
 /// trusted one said stays, and its own address is added. Only the real names are read: an alias is nobody's.
-struct Forwarding {
+pub(super) struct Forwarding {
+    proto: HeaderValue,
     host: Option<HeaderValue>,
-    /// What a trusted proxy said.
-    said: Option<Box<Said>>,
-}
-
-struct Said {
-    proto: Option<HeaderValue>,
-    host: Option<HeaderValue>,
-    forwarded_for: Vec<HeaderValue>,
-    forwarded: Vec<HeaderValue>,
+    forwarded_for: HeaderValue,
+    forwarded: HeaderValue,
 }
 
 impl Forwarding {
-    fn of(exchange: &Exchange, headers: &HeaderMap) -> Self {
+    fn of(client: &ClientConnection, headers: &HeaderMap) -> Self {
         let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
-        let all = |name| headers.get_all(name).iter().filter(|value| !value.is_empty()).cloned().collect();
-        let said = exchange.client().origin.is_trusted_proxy.then(|| {
-            Box::new(Said {
-                proto: headers.get(X_FORWARDED_PROTO).cloned(),
-                host: headers.get(X_FORWARDED_HOST).cloned(),
-                forwarded_for: all(X_FORWARDED_FOR),
-                forwarded: all(header::FORWARDED),
-            })
-        });
-        Self { host, said }
+        let no_host = HeaderValue::from_static("");
+        let ours = Self {
+            proto: HeaderValue::from_static(client.origin.scheme.name()),
+            forwarded: client.forwarded(host.as_ref().unwrap_or(&no_host)),
+            host,
+            forwarded_for: client.forwarded_for.clone(),
+        };
+        if client.origin.is_trusted_proxy { ours.behind(headers) } else { ours }
     }
 
-    fn set(self, client: &ClientConnection, headers: &mut HeaderMap) {
-        let scheme = HeaderValue::from_static(client.origin.scheme.name());
-        let no_host = HeaderValue::from_static("");
-        let forwarded = client.forwarded(self.host.as_ref().unwrap_or(&no_host));
-        let (proto, host, forwarded_for, forwarded) = match self.said {
-            None => (scheme, self.host, client.forwarded_for.clone(), forwarded),
-            Some(said) => (
-                said.proto.unwrap_or(scheme),
-                said.host.or(self.host),
-                joined(&said.forwarded_for, &client.forwarded_for),
-                joined(&said.forwarded, &forwarded),
-            ),
-        };
-        headers.insert(X_FORWARDED_FOR, forwarded_for);
-        headers.insert(X_FORWARDED_PROTO, proto);
-        if let Some(host) = host {
-            headers.insert(X_FORWARDED_HOST, host);
+    /// Behind what a trusted proxy said.
+    fn behind(self, headers: &HeaderMap) -> Self {
+        Self {
+            proto: headers.get(X_FORWARDED_PROTO).cloned().unwrap_or(self.proto),
+            host: headers.get(X_FORWARDED_HOST).cloned().or(self.host),
+            forwarded_for: joined(headers, &X_FORWARDED_FOR, &self.forwarded_for),
+            forwarded: joined(headers, &header::FORWARDED, &self.forwarded),
         }
-        headers.insert(header::FORWARDED, forwarded);
+    }
+
+    fn set(&self, headers: &mut HeaderMap) {
+        headers.insert(X_FORWARDED_FOR, self.forwarded_for.clone());
+        headers.insert(X_FORWARDED_PROTO, self.proto.clone());
+        if let Some(host) = &self.host {
+            headers.insert(X_FORWARDED_HOST, host.clone());
+        }
+        headers.insert(header::FORWARDED, self.forwarded.clone());
     }
 }
 
 /// One value for many: `a, b, ours`.
-fn joined(said: &[HeaderValue], ours: &HeaderValue) -> HeaderValue {
-    let all: Vec<&[u8]> = said.iter().chain([ours]).map(HeaderValue::as_bytes).collect();
+fn joined(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> HeaderValue {
+    let said = headers.get_all(name).iter().filter(|value| !value.is_empty());
+    let all: Vec<&[u8]> = said.chain([ours]).map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| ours.clone())
 }
 
