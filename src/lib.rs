@@ -6,12 +6,17 @@
 //!
 //! # The map
 //!
-//! A request goes through the house in one line: accept → TLS → parse → route → authenticate → authorize → forward →
-//! respond. [`server`] has the sockets: it accepts, does TLS, judges each head before hyper sees it, and gives a connection to
-//! one worker, a thread per core, where it stays. [`gateway`] has the rest of the line; [`gateway::run`] is that line, and
-//! each stage is a file with the verb as its name. What is forwarded leaves through [`upstream`], the worker's own pool of
-//! connections, where HTTP/1.1 is spoken by keyward itself, in the task of the request. What HTTP means to all three, its
-//! fields, paths, chunks and deadlines, is in [`wire`].
+//! A request passes these stages: accept → TLS → hyper → gate → route → authenticate → authorize → forward → respond.
+//!
+//! * hyper speaks HTTP/1.1 and HTTP/2, to clients and to upstreams. keyward parses and writes no message itself.
+//! * [`server`] has the sockets. It accepts, does TLS, and gives a connection to one worker, a thread per core, where it
+//!   stays. `server::http1` and `server::http2` drive hyper, with deadlines and drain; `server::socket` tells what hyper does
+//!   not, such as when a head begins and that a client has gone.
+//! * [`gateway`] has the rest: [`gateway::run`] calls the stages in order, and each is a file with the verb as its name.
+//!   `gateway::gate` judges the head of every request, of both versions, and brings it into one normal form.
+//! * [`upstream`] connects to endpoints (names, TLS, Unix sockets) and has the worker's own pool of connections, of HTTP/1.1
+//!   and HTTP/2.
+//! * [`wire`] has what HTTP means to all three: authorities, fields, paths, deadlines, problem details.
 //!
 //! A call of a token API takes the same line up to authenticate, and then goes to a face in [`api`], which turns the request
 //! into a command and the outcome into a response, and decides nothing. The commands are carried out in [`tokens`]: there
@@ -20,7 +25,8 @@
 //! keys beside them. JWTs of outside issuers are judged there too ([`tokens::issuer`]); their keys are fetched by
 //! [`upstream::document`], on the control thread. The rules that need neither a clock nor I/O are in [`domain`].
 //!
-//! TLS is set up in [`tls`] for listeners, upstreams, issuers and Redis alike; its certificates and keys are watched.
+//! TLS is set up in [`tls`] for listeners, upstreams, issuers and Redis alike; the files of its certificates and keys are
+//! watched. It reads the names in a client's certificate, too.
 //!
 //! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`] has the probes and the
 //! socket on which the command line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
@@ -41,7 +47,7 @@
 //! | bootstrap token | a token from an administrator that makes a stated number of API keys, and opens nothing |
 //! | account, user | somebody who registered with a username and a password; what an administrator calls a user |
 //! | session | a login: it makes the calls of token APIs, and opens no route |
-//! | hint | how an opaque token begins, as far as lists show it |
+//! | hint | the first characters of an opaque token, which lists show so that its owner knows it again |
 //! | origin | whose credential made a token, where that was not the token API's own: subjects are unique only within one |
 //! | owner | whose an API key is: one subject of one origin within one token API |
 //! | voucher | who answers for a change of the records: the caller's own record, or nobody whom the store knows |
@@ -50,7 +56,6 @@
 //! | issuer | an outside party whose JWTs are accepted |
 //! | form | what a credential claims to be, by its first characters: a JWT, or a key with the prefix of a token API |
 //! | opaque | of a token: random characters with a MAC, which say nothing of their holder |
-//! | hint | the first characters of an opaque token, by which its owner knows it again |
 //! | tenant | the organization that a request is about, where its path names one |
 //! | sole key | the one key that an owner has at a token API of style `agent-tokens` |
 //! | digest | what a token is known by where it is checked: an HMAC of it under a pepper |
@@ -66,7 +71,11 @@
 //! | permit | the leave to forward one request; only the stage that authorizes can make one |
 //! | refusal | a "no" that keyward itself answers |
 //! | plan | a configuration, compiled; a reload makes a new one, and each request sees exactly one |
-//! | exchange | one request and its response |
+//! | head | request line or status line and header fields; in HTTP/2 the field section |
+//! | gate | the check that the head of every request passes before anything else reads it |
+//! | exchange | one request and its response; it leaves one line in the access log, however it ends |
+//! | control | the deadline and the cut-off of an exchange: of a connection (HTTP/1.1) or of a stream (HTTP/2) |
+//! | tunnel | an exchange that was switched to WebSocket and carries bytes both ways |
 //! | worker | one thread with a runtime, connections, pools and counters of its own |
 //! | fence | what is taken before a record is read, so that a revocation meanwhile is noticed |
 //! | instance | one keyward process |
