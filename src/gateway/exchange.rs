@@ -13,7 +13,6 @@ use http::{Method, StatusCode, Version};
 use super::authenticate::Admitted;
 use super::connection::ClientConnection;
 use super::control::{Control, Ending};
-use super::gate::Passed;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
 use crate::telemetry::Reason;
@@ -163,11 +162,15 @@ impl Exchange {
         self.begun
     }
 
+    /// Whether refusals are worded for gRPC.
+    pub(super) fn set_grpc(&mut self, is_grpc: bool) {
+        self.is_grpc = is_grpc;
+    }
+
     /// The head has passed the gate.
-    pub(super) fn judged(&mut self, head: &http::request::Parts, passed: Passed) {
+    pub(super) fn judged(&mut self, head: &http::request::Parts) {
         self.target = head.uri.path_and_query().cloned();
         self.method = Some(head.method.clone());
-        self.is_grpc = passed.is_grpc;
     }
 
     pub(super) fn is_grpc(&self) -> bool {

@@ -146,7 +146,7 @@ pub(super) fn judge(
 }
 
 /// Whether a refusal must be worded for gRPC: `application/grpc`, `application/grpc+proto` and the like.
-fn is_grpc(head: &Parts) -> bool {
+pub(super) fn is_grpc(head: &Parts) -> bool {
     head.version == Version::HTTP_2
         && head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
             let rest = value.as_bytes().strip_prefix(b"application/grpc");

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap};
-use http::{Method, Request, Response};
+use http::request::Parts;
+use http::{Method, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -33,11 +34,12 @@ pub(super) async fn call(
     token_api: usize,
     path: &'static str,
     parameters: &[(String, String)],
-    request: Request<ClientBody>,
+    head: Parts,
+    body: ClientBody,
 ) -> Result<Response<Source>, Refusal> {
     let token_api = local.plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
-    let method = request.method().clone();
-    let answered = answer(local, exchange, token_api, path, parameters, request).await;
+    let method = head.method.clone();
+    let answered = answer(local, exchange, token_api, path, parameters, head, body).await;
     Ok(answered.unwrap_or_else(|refusal| {
         let answer = token_api.face.refuse(&method, path, &face_error(&refusal));
         respond::face_refused(exchange, &refusal, answer)
@@ -50,10 +52,10 @@ async fn answer(
     token_api: &TokenApiSettings,
     path: &'static str,
     parameters: &[(String, String)],
-    request: Request<ClientBody>,
+    head: Parts,
+    body: ClientBody,
 ) -> Result<Response<Source>, Refusal> {
     let face = &token_api.face;
-    let (head, body) = request.into_parts();
     let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
     if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
         return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));

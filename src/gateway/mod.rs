@@ -30,6 +30,7 @@ mod worker;
 use std::convert::Infallible;
 use std::rc::Rc;
 
+use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -77,10 +78,11 @@ pub async fn run(
     let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
     let local = exchange.local();
     let body = ClientBody::new(body, control, local.plan.timeouts);
+    exchange.set_grpc(gate::is_grpc(&head));
     let answered = match gate::judge(&mut head, has_body, limits, local.plan.identity.ours()) {
         Ok(passed) => {
-            exchange.judged(&head, passed);
-            answer(&local, &mut exchange, passed, Request::from_parts(head, body)).await
+            exchange.judged(&head);
+            answer(&local, &mut exchange, passed, head, body).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -127,23 +129,24 @@ async fn answer(
     local: &Rc<worker::Local>,
     exchange: &mut Exchange,
     passed: Passed,
-    request: Request<ClientBody>,
+    head: Parts,
+    body: ClientBody,
 ) -> Result<Response<respond::Source>, Refusal> {
     let plan = &local.plan;
-    match route::find(plan, request.method(), request.uri().path(), request.headers())? {
+    match route::find(plan, &head.method, head.uri.path(), &head.headers)? {
         Destination::PublicKeys => Ok(respond::public_keys(plan)),
-        Destination::Document(at) => respond::document(plan, at, request.headers()),
+        Destination::Document(at) => respond::document(plan, at, &head.headers),
         Destination::TokenApi { token_api, call, parameters } => {
             // Boxed, as it is rare and large: every connection holds room for what its requests may await.
-            Box::pin(manage::call(local, exchange, token_api, call, &parameters, request)).await
+            Box::pin(manage::call(local, exchange, token_api, call, &parameters, head, body)).await
         }
         Destination::Route(at) => {
             let route = plan.route(at)?;
             exchange.routed(at);
             let door = plan.door(at);
-            let caller = authenticate::caller(local, exchange, route, door, request.headers()).await?;
-            let permit = authorize::permit(plan, route, door, caller, request.uri())?;
-            forward::forward(local, exchange, permit, passed, request).await
+            let caller = authenticate::caller(local, exchange, route, door, &head.headers).await?;
+            let permit = authorize::permit(plan, route, door, caller, &head.uri)?;
+            forward::forward(local, exchange, permit, passed, head, body).await
         }
     }
 }

@@ -192,6 +192,7 @@ impl Refusal {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
+            Self::Head(_) | Self::Path(_) | Self::Upgrade => Some(self.detail()),
             Self::BadCredential(refused) => Some(refused.to_string()),
             Self::KeysMissing(fault) => Some(fault.to_string()),
             Self::Store(fault) => Some(fault.to_string()),

@@ -158,6 +158,9 @@ pub enum ExchangeFault {
     /// The server closed the connection instead of answering.
     #[error("the connection was closed before a response came")]
     Closed,
+    /// The response has more fields than are taken.
+    #[error("the response has too many header fields")]
+    TooManyFields,
     /// hyper could not carry it out.
     #[error("{}", with_cause(.0))]
     Failed(#[from] hyper::Error),

@@ -13,7 +13,8 @@ use super::connect::{Connected, Connector};
 use super::http1::{self, Failed, Http1};
 use super::http2::{self, Session, Sessions};
 use super::{
-    Endpoint, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseHeadLimits, UpstreamError, UpstreamSettings,
+    Endpoint, ExchangeFault, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseHeadLimits, UpstreamError,
+    UpstreamSettings,
 };
 
 /// One upstream of one worker.
@@ -290,6 +291,9 @@ impl Pool {
                 let host = request.headers().get(header::HOST).cloned();
                 http2::finish_head(&mut request, host.as_ref(), self.endpoint.is_tls);
                 match session.exchange(request).await {
+                    Ok((response, _)) if response.headers().len() > self.limits.fields => {
+                        Err((Failed { fault: ExchangeFault::TooManyFields, unsent: None }, false))
+                    }
                     Ok((response, stream)) => {
                         let (head, incoming) = response.into_parts();
                         Ok(Reply { head, body: ReplyBody::of_http2(incoming, stream) })

@@ -135,8 +135,50 @@ fn the_first_request_of_a_connection_is_answered_though_the_end_has_begun() {
     assert_eq!(world.ended().code(), Some(0));
 }
 
+/// FIELD.md, F17: what does not end by itself ends soon; a request has its grace.
 #[test]
-fn a_second_sigterm_ends_at_once() {
+fn a_tunnel_and_an_event_stream_end_with_their_own_grace_and_a_request_is_finished() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    upstream.answer("/public/slow", slow(&gate));
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nwelcome";
+    upstream.answer("/public/ws", Reply::bytes(switching).then(Act::Echo));
+    let events = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let never = Gate::default();
+    upstream.answer("/public/events", Reply::bytes(events).then(Act::Wait(never.clone())));
+    let mut world = Plan::usual(&upstream)
+        .set("server", "shutdown_grace", "\"5m\"")
+        .set("server", "tunnel_grace", "\"300ms\"")
+        .start();
+    let mut tunnel = world.client();
+    tunnel.send(
+        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let (switched, _) = tunnel.final_response("GET").expect("an answer");
+    assert_eq!(switched.status, 101, "{switched}");
+    let mut listener = world.client();
+    listener.send("GET /public/events HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut client = world.client();
+    client.send(SLOW);
+    assert!(upstream.wait_until(|log| log.requests.len() == 3), "all are under way");
+    world.signal(Signal::TERM);
+    tunnel.rest().expect("the tunnel ends");
+    assert!(listener.final_response("GET").is_err(), "the event stream is cut");
+    gate.open();
+    let (response, _) = client.final_response("GET").expect("an answer");
+    assert_eq!(response.status, 200, "{response}");
+    assert_eq!(world.ended().code(), Some(0));
+    never.open();
+    for path in ["/public/ws", "/public/events"] {
+        let output = world.output();
+        let line = output.lines().find(|line| line.contains(path)).expect("a line in the access log");
+        assert!(line.contains("\"complete\":false") && line.contains("keyward stopped"), "{line}");
+    }
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once_and_loses_no_line_of_the_log() {
     let upstream = Upstream::start();
     let gate = Gate::default();
     upstream.answer("/public/slow", slow(&gate));
@@ -144,6 +186,8 @@ fn a_second_sigterm_ends_at_once() {
     let mut client = world.client();
     client.send(SLOW);
     assert!(upstream.wait_until(|log| log.requests.len() == 1), "it is under way");
+    let answered = world.client().ask("GET /public/answered HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(answered.status, 200);
     world.signal(Signal::TERM);
     assert!(eventually(|| world.output().contains("draining")), "the first is being followed");
     // Two within a few milliseconds are one, sent to the process and to its group; somebody who means it sends another.
@@ -153,6 +197,11 @@ fn a_second_sigterm_ends_at_once() {
     }));
     assert_eq!(world.ended().code(), Some(0));
     gate.open();
+    let output = world.output();
+    let line =
+        |path: &str| output.lines().find(|line| line.contains(path) && line.contains("\"status\"")).map(str::to_owned);
+    assert!(line("/public/answered").is_some_and(|line| line.contains("\"status\":200")), "{output}");
+    assert!(line("/public/slow").is_some_and(|line| line.contains("keyward stopped")), "{output}");
 }
 
 /// Whoever was to read the access log has stopped reading, as a pager does: keyward serves on, and can be stopped.

@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::HeaderMap;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
@@ -34,13 +35,13 @@ pub(super) async fn forward(
     exchange: &mut Exchange,
     permit: Permit<'_>,
     passed: Passed,
-    request: Request<ClientBody>,
+    mut head: Parts,
+    body: ClientBody,
 ) -> Result<Response<Source>, Refusal> {
     let plan = &local.plan;
     let at = permit.route().upstream;
     let upstream = local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
     let timeouts = plan.timeouts;
-    let (mut head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
     let has_body = !body.is_over();
     let websocket = match passed.websocket {
@@ -60,8 +61,7 @@ pub(super) async fn forward(
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
     let outcome = {
-        let set_ours =
-            |headers: &mut HeaderMap| request::set_ours(plan, exchange, &permit, &forwarding, headers);
+        let set_ours = |headers: &mut HeaderMap| request::set_ours(plan, exchange, &permit, &forwarding, headers);
         until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &set_ours)).await
     };
     exchange.upstream_took(sent);
@@ -106,7 +106,7 @@ pub(super) async fn forward(
 
 /// How long the head of the response may take; `None`: as long as the client waits. A gRPC call has its own
 /// deadline, or none.
-fn response_patience(passed: Passed, head: &http::request::Parts, usual: Duration) -> Option<Duration> {
+fn response_patience(passed: Passed, head: &Parts, usual: Duration) -> Option<Duration> {
     if passed.is_grpc {
         return request::grpc_timeout(&head.headers).map(|timeout| timeout + GRPC_SLACK);
     }
