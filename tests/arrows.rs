@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("tls", &[]),
     ("telemetry", &["domain"]),
-    ("config", &["domain", "tls", "upstream"]),
+    ("config", &["domain", "tls", "upstream", "server"]),
     ("wire", &["domain", "telemetry"]),
     ("tokens", &["domain", "telemetry"]),
     ("store", &["domain", "tokens", "tls", "telemetry"]),

@@ -206,7 +206,10 @@ fn the_first_configuration_works_by_copy_and_paste_and_prints_what_is_shown() {
         line.as_object().expect("an object").keys().cloned().collect::<Vec<_>>()
     };
     let log = fs::read_to_string(room.folder.path().join("stdout")).expect("an access log");
-    let logged = log.lines().find(|line| line.contains(r#""path":"/members.txt""#) && line.contains(r#""status":200"#)).expect("a line");
+    let logged = log
+        .lines()
+        .find(|line| line.contains(r#""path":"/members.txt""#) && line.contains(r#""status":200"#))
+        .expect("a line");
     let (_, shown) = blocks(section("Operation")).into_iter().find(|(kind, _)| *kind == "json").expect("an example");
     assert_eq!(keys(shown), keys(logged));
 }

@@ -1,164 +1,48 @@
-//! The socket file: never open to others, never taken from a living keyward, never left in the way of the next one.
+//! The admin socket: a Unix socket for one user.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+pub use crate::wire::socket_file::SocketError;
+use crate::wire::socket_file::{self, BoundSocketFile, SocketFile};
 
 /// The admin socket, bound and listening. Removes its file when it is dropped.
 #[derive(Debug)]
 pub struct AdminSocket {
     pub(super) listener: UnixListener,
-    path: PathBuf,
-    /// Held for as long as the socket lives. The file itself stays: removing it would let two processes hold a lock each.
-    _lock: File,
+    file: SocketFile,
 }
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 128;
 
 impl AdminSocket {
     /// Binds the socket at `path` with mode 0600. A missing directory is made with mode 0700. A file that a dead keyward
     /// left behind is replaced.
     ///
-    /// The socket is bound in a directory that only this user can enter and moved to `path` once its mode is set: at no
-    /// moment could anybody else have connected. `PATH.lock` decides between two keywards that start at the same time.
-    ///
     /// # Errors
     ///
-    /// Somebody listens there already, something else than a socket is in the way, or the file system refuses: the
-    /// administrator's to solve.
+    /// When another process listens there, when something else than a socket is at the path, or when the
+    /// operating system refuses: for the administrator to solve.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
-        let failed = |action| move |cause| SocketError::Io { action, path: path.to_owned(), cause };
-        // Too long a path could still be put in place, and then nobody could connect.
-        SocketAddr::from_pathname(path).map_err(failed("use"))?;
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("make the directory of"))?;
-        let lock = lock(path)?;
-        refuse_what_lives(path)?;
-
-        let staging = Staging::create(directory).map_err(failed("make a private directory beside"))?;
-        let listener = staging.bind().map_err(failed("bind"))?;
-        fs::set_permissions(staging.socket(), Permissions::from_mode(0o600)).map_err(failed("set the mode of"))?;
-        listener.set_nonblocking(true).map_err(failed("configure"))?;
-        fs::rename(staging.socket(), path).map_err(failed("put in place"))?;
-        Ok(Self { listener, path: path.to_owned(), _lock: lock })
+        socket_file::make_directory_of(path)?;
+        let (listener, file) = BoundSocketFile::bind(path, 0o600)?.listen(BACKLOG)?;
+        Ok(Self { listener, file })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
-}
-
-impl Drop for AdminSocket {
-    fn drop(&mut self) {
-        // A file that cannot be removed is stale from now on, and the next start replaces it.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-fn lock(path: &Path) -> Result<File, SocketError> {
-    let failed = |cause| SocketError::Io { action: "lock", path: path.to_owned(), cause };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
-    }
-}
-
-fn refuse_what_lives(path: &Path) -> Result<(), SocketError> {
-    let failed = |cause| SocketError::Io { action: "look at", path: path.to_owned(), cause };
-    let metadata = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(failed)?,
-    };
-    if !metadata.file_type().is_socket() {
-        return Err(SocketError::NotASocket { path: path.to_owned() });
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::InUse { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(cause) => Err(failed(cause)),
-    }
-}
-
-/// A directory that only this user can enter; removed with what is left in it.
-struct Staging(PathBuf);
-
-impl Staging {
-    fn create(beside: &Path) -> io::Result<Self> {
-        let pid = std::process::id();
-        // A taken name belongs to another bind that is under way, or to one that was killed.
-        for attempt in 0..100 {
-            let path = beside.join(format!(".k{pid}-{attempt}"));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                created => return created.map(|()| Self(path)),
-            }
-        }
-        Err(io::Error::from(io::ErrorKind::AlreadyExists))
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("s")
-    }
-
-    fn bind(&self) -> io::Result<UnixListener> {
-        let path = self.socket();
-        if SocketAddr::from_pathname(&path).is_ok() {
-            return UnixListener::bind(path);
-        }
-        // The path of a socket has room for some hundred bytes. The final one fits, this one does not: go through the
-        // open directory.
-        let directory = File::open(&self.0)?;
-        UnixListener::bind(format!("/proc/self/fd/{}/s", directory.as_raw_fd()))
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.socket());
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-/// Why the admin socket could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// Another process listens there.
-    #[error("{} is in use: another keyward is running with the same admin socket", path.display())]
-    InUse {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// What is there is not ours to replace.
-    #[error("{} is not a socket, so it is left alone: move it away or choose another path", path.display())]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The operating system refused.
-    #[error("cannot {action} {}: {cause}", path.display())]
-    Io {
-        /// What was being done to the socket.
-        action: &'static str,
-        /// The socket.
-        path: PathBuf,
-        /// What the operating system said.
-        cause: io::Error,
-    },
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {

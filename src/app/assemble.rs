@@ -13,8 +13,8 @@ use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::{
-    Callers, ExchangeTimeouts, HeadLimits, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
-    RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
+    Callers, ExchangeTimeouts, HeadLimits, HostRule, IdentityNames, PeerAddress, Plan, PlanSettings, Requirement,
+    RequirementField, RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
 };
 use crate::server::{ConnectionSettings, ListenerSettings, ProxyProtocol};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
@@ -609,13 +609,14 @@ pub(super) fn listener(configured: &config::Listener, watcher: &tls::Watcher) ->
     };
     let trusted = configured.trusted_proxies.clone();
     Ok(ListenerSettings {
-        address: configured.address,
+        address: configured.address.clone(),
+        socket_mode: configured.mode,
         tls,
         proxy_protocol: match configured.proxy_protocol {
             config::ProxyProtocol::Off => ProxyProtocol::Off,
             config::ProxyProtocol::Required => ProxyProtocol::Required,
         },
-        trusts: Arc::new(move |peer| trusted.iter().any(|network| network.contains(peer))),
+        trusts: Arc::new(move |peer: &PeerAddress| trusted.iter().any(|proxy| proxy.is(peer.ip()))),
     })
 }
 

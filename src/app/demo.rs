@@ -16,6 +16,7 @@ use super::run::{Process, Signals, complain, on_control_runtime};
 use crate::admin::BootstrapRequest;
 use crate::config::{self, Config};
 use crate::domain::{Identity, Timestamp};
+use crate::server::ListenAddress;
 use crate::telemetry::log;
 
 /// How many keys the printed bootstrap token can make: enough to repeat the lines.
@@ -61,7 +62,11 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
             })
             .await
             .map_err(|fault| fault.to_string())?;
-        let listening = process.addresses().next().unwrap_or(address);
+        let listening = process.addresses().find_map(|listening| match listening {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
+        });
+        let listening = listening.unwrap_or(address);
         let guide = guide(listening, wanted, issued.token.expose(), &access);
         // Who cannot read the guide can still stop the demo.
         let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());

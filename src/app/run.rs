@@ -4,7 +4,6 @@ mod reload;
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_sock
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::Shared;
-use crate::server::{Acceptor, ConnectionLimit, Grace, WorkerPool, WorkerPoolSettings};
+use crate::server::{Acceptor, ConnectionLimit, Grace, ListenAddress, WorkerPool, WorkerPoolSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
 use crate::tls::Watcher;
@@ -113,7 +112,7 @@ pub(super) struct Process {
     watcher: Watcher,
     shared: Arc<Shared>,
     pool: Option<WorkerPool>,
-    acceptors: HashMap<SocketAddr, Acceptor>,
+    acceptors: HashMap<ListenAddress, Acceptor>,
     connection_limit: Arc<ConnectionLimit>,
     status: Arc<OwnStatus>,
     administration: Arc<OwnAdministration>,
@@ -255,7 +254,7 @@ impl Process {
     }
 
     /// The addresses that are listened on.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.acceptors.values().map(Acceptor::address)
     }
 

@@ -1,8 +1,6 @@
 //! Reads where a server of an upstream listens.
 
-use std::path::PathBuf;
-
-use super::net::split_port;
+use super::net::{socket_path, split_port};
 use crate::upstream::connect::server_name;
 use crate::upstream::{Endpoint, EndpointAddress};
 
@@ -61,16 +59,8 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
 
 /// A socket at an absolute path.
 fn socket(path: &str) -> Result<Endpoint, String> {
-    // sun_path holds 108 bytes on Linux, the last of them zero (unix(7)).
-    match path {
-        _ if !path.starts_with('/') => {
-            Err("the path of a Unix socket is absolute, as in \"unix:/run/app.sock\"".to_owned())
-        }
-        _ if path.ends_with('/') => Err("the path of a Unix socket does not end with \"/\"".to_owned()),
-        _ if path.chars().any(char::is_control) => Err("it holds a control character".to_owned()),
-        _ if path.len() > 107 => Err("the path of a Unix socket has at most 107 bytes".to_owned()),
-        _ => Ok(Endpoint { address: EndpointAddress::Unix(PathBuf::from(path)), is_tls: false }),
-    }
+    let path = socket_path(path)?;
+    Ok(Endpoint { address: EndpointAddress::Unix(path), is_tls: false })
 }
 
 /// What follows a prefix, whose case does not matter.
@@ -81,6 +71,8 @@ fn without_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

@@ -48,7 +48,7 @@ use std::path::Path;
 pub use fault::{Fault, Faults, Place};
 pub use identity_headers::{IdentityHeaders, Preset};
 pub use issuer::{Issuer, IssuerKeys, KeysUrl};
-pub use listener::{Listener, ProxyProtocol};
+pub use listener::{Listener, ProxyProtocol, TrustedProxy};
 pub use net::IpNet;
 pub use pattern::{HostPattern, PathPattern, Segment};
 pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream, UpstreamTls};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// An IP network such as `10.0.0.0/8`, or a single address.
@@ -84,6 +85,20 @@ fn mask_v4(prefix: u8) -> u32 {
 
 fn mask_v6(prefix: u8) -> u128 {
     u128::MAX.checked_shl(128_u32.saturating_sub(prefix.into())).unwrap_or(0)
+}
+
+/// Reads the absolute path of a Unix socket.
+pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
+    // sun_path holds 108 bytes on Linux, the last of them zero (unix(7)).
+    match path {
+        _ if !path.starts_with('/') => {
+            Err("the path of a Unix socket is absolute, as in \"unix:/run/app.sock\"".to_owned())
+        }
+        _ if path.ends_with('/') => Err("the path of a Unix socket does not end with \"/\"".to_owned()),
+        _ if path.chars().any(char::is_control) => Err("it holds a control character".to_owned()),
+        _ if path.len() > 107 => Err("the path of a Unix socket has at most 107 bytes".to_owned()),
+        _ => Ok(PathBuf::from(path)),
+    }
 }
 
 /// Cuts `host:port`, `[v6]:port` or `host`, and checks the host.

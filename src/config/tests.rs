@@ -64,7 +64,7 @@ fn what_is_absent_has_its_default() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.identity_headers, IdentityHeaders::default());
-    assert_eq!(config.listeners, [Listener::new("127.0.0.1:8080".parse().unwrap())]);
+    assert_eq!(config.listeners, [Listener::new("127.0.0.1:8080".parse::<std::net::SocketAddr>().unwrap())]);
     assert_eq!(config.token_apis, [TokenApi::new("api", Style::AllowlistJwt, "/api".parse().unwrap())]);
     let endpoint = endpoint::endpoint("http://127.0.0.1:3000").unwrap();
     assert_eq!(config.upstreams, [Upstream::new("app", vec![endpoint])]);

@@ -3,8 +3,11 @@
 //! [`Control`](super::control::Control).
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{HeaderName, HeaderValue};
@@ -34,11 +37,43 @@ impl Scheme {
     }
 }
 
+/// The other end of a client's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// An IP address with its port.
+    Ip(SocketAddr),
+    /// A process of the same machine, which has no address: it connected to the listener at this path.
+    Unix(Arc<Path>),
+}
+
+impl PeerAddress {
+    /// The IP address, if there is one. An IPv4 address that came over an IPv6 socket is an IPv4 address.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(_) => f.write_str(UNIX_PEER),
+        }
+    }
+}
+
+/// What a peer without an address is called in the logs.
+const UNIX_PEER: &str = "unix";
+
 /// Where a connection comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientOrigin {
     /// The client's address: of the socket, or as a trusted PROXY header said.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// How it speaks to us.
     pub scheme: Scheme,
     /// Whether its forwarding headers are believed.
@@ -75,8 +110,8 @@ pub struct ClientConnection {
     pub origin: ClientOrigin,
     /// The certificate that the client showed, if it did.
     pub(super) certificate: Option<ClientCertificate>,
-    /// The client's address: `X-Forwarded-For`.
-    pub(super) forwarded_for: HeaderValue,
+    /// The client's address: `X-Forwarded-For`. None: it has no address.
+    pub(super) forwarded_for: Option<HeaderValue>,
     /// The last host that was asked for, and the `Forwarded` that goes with it: clients seldom change it.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// The last credential: clients seldom change that either.
@@ -112,19 +147,13 @@ impl ClientConnection {
     /// A connection that has just been accepted.
     #[must_use]
     pub fn new(origin: ClientOrigin, certificate: Option<ClientCertificate>) -> Self {
-        let address = canonical(origin.address.ip()).to_string();
-        Self {
-            origin,
-            certificate,
-            forwarded_for: HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            forwarded: RefCell::default(),
-            credential: RefCell::default(),
-        }
+        let forwarded_for = origin.address.ip().and_then(|ip| HeaderValue::try_from(ip.to_string()).ok());
+        Self { origin, certificate, forwarded_for, forwarded: RefCell::default(), credential: RefCell::default() }
     }
 
-    /// The client's address, as text.
+    /// The client's address, as text; `unix` for one that has none.
     pub(super) fn address_text(&self) -> &str {
-        self.forwarded_for.to_str().unwrap_or_default()
+        self.forwarded_for.as_ref().and_then(|address| address.to_str().ok()).unwrap_or(UNIX_PEER)
     }
 
     /// `token` of this sort with its digest: remembered from the request before, if the peppers have the
@@ -167,9 +196,11 @@ impl ClientConnection {
     }
 
     fn forwarded_anew(&self, host: &HeaderValue) -> HeaderValue {
-        let node = match canonical(self.origin.address.ip()) {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("\"[{address}]\""),
+        let node = match self.origin.address.ip() {
+            Some(IpAddr::V4(address)) => address.to_string(),
+            Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
+            // RFC 7239, section 6.2.
+            None => "unknown".to_owned(),
         };
         let scheme = self.origin.scheme.name();
         // A host was checked against a grammar that has no quote and no backslash.
@@ -188,8 +219,3 @@ impl ClientConnection {
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// An IPv4 address that came over an IPv6 socket is an IPv4 address.
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::authenticate::{Admitted, Door, admit};
-use super::connection::{ClientConnection, X_FORWARDED_FOR};
+use super::connection::{ClientConnection, PeerAddress, X_FORWARDED_FOR};
 use super::control::{Control, Phase};
 use super::exchange::Exchange;
 use super::forward::{ClientBody, until};
@@ -81,7 +81,7 @@ async fn answer(
     let caller = caller.as_deref().map(|admitted| &admitted.caller);
     let outcome = match (command, &token_api.accounts, caller) {
         (Command::Account(command), Some(terms), caller) => {
-            let from = ClientGroup::from(client_address(exchange.client(), &head.headers));
+            let from = client_group(exchange.client(), &head.headers);
             let outcome = exchange.gateway().shared.accounts.execute(terms, from, caller, command, now).await;
             Outcome::Account(outcome.map_err(account_refused)?)
         }
@@ -95,14 +95,20 @@ async fn answer(
 }
 
 /// Where a call comes from, as far as attempts are counted: behind a trusted proxy, the address that this one saw.
-fn client_address(client: &ClientConnection, headers: &HeaderMap) -> IpAddr {
-    let own = client.origin.address.ip();
-    if !client.origin.is_trusted_proxy {
-        return own;
+fn client_group(client: &ClientConnection, headers: &HeaderMap) -> ClientGroup {
+    let nearest = || -> Option<IpAddr> {
+        let nearest = headers.get_all(X_FORWARDED_FOR).iter().next_back()?;
+        nearest.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+    };
+    if client.origin.is_trusted_proxy
+        && let Some(nearest) = nearest()
+    {
+        return nearest.into();
     }
-    let nearest = headers.get_all(X_FORWARDED_FOR).iter().next_back();
-    let nearest = nearest.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    nearest.unwrap_or(own)
+    match &client.origin.address {
+        PeerAddress::Ip(address) => address.ip().into(),
+        PeerAddress::Unix(listener) => ClientGroup::of_unix_listener(listener),
+    }
 }
 
 fn account_refused(fault: AccountError) -> Refusal {

@@ -35,7 +35,7 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, Scheme};
+pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme};
 pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
 pub use exchange::RequestId;
 pub use forward::{Tunnel, carry};

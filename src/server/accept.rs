@@ -1,31 +1,62 @@
 //! Accept: from a listening socket to the worker with the fewest connections.
 
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::limit::{ConnectionLimit, SurplusSlot};
 use super::worker::{WorkerHandle, WorkerPool};
+use crate::gateway::PeerAddress;
 use crate::tls;
+use crate::wire::socket_file::{self, BoundSocketFile, SocketFile};
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// An IP address and a port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket at this absolute path of at most 107 bytes (unix(7)).
+    Unix(Arc<Path>),
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    /// As in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 /// One listening address.
 #[derive(Clone)]
 pub struct ListenerSettings {
     /// Where.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// The permissions of the file of a Unix socket, 0 to `0o777`.
+    pub socket_mode: u32,
     /// With TLS, or in the clear.
     pub tls: Option<Arc<tls::Server>>,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
     /// Whose forwarding headers and PROXY headers are believed.
-    pub trusts: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    pub trusts: Arc<dyn Fn(&PeerAddress) -> bool + Send + Sync>,
 }
 
 /// Whether connections begin with a PROXY header.
@@ -41,8 +72,8 @@ pub enum ProxyProtocol {
 pub(super) struct ListenerFacts(ListenerSettings);
 
 impl ListenerFacts {
-    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
-        (self.0.trusts)(peer.to_canonical())
+    pub(super) fn trusts(&self, peer: &PeerAddress) -> bool {
+        (self.0.trusts)(peer)
     }
 
     pub(super) fn requires_proxy_header(&self) -> bool {
@@ -60,20 +91,36 @@ impl ListenerFacts {
 
 /// A connection on its way to a worker.
 pub(super) struct Arrival {
-    pub(super) stream: std::net::TcpStream,
-    pub(super) peer: SocketAddr,
+    pub(super) stream: AcceptedStream,
+    pub(super) peer: PeerAddress,
     pub(super) listener: Arc<ListenerFacts>,
     /// Of a connection beyond the limit, which is only told so.
     pub(super) surplus: Option<SurplusSlot>,
 }
 
+/// A connection that belongs to no runtime.
+pub(super) enum AcceptedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
 /// An address that is bound and not listened on yet: connections to it are still refused.
-pub struct BoundAddress(socket2::Socket);
+pub struct BoundAddress(Bound);
+
+enum Bound {
+    Tcp(socket2::Socket),
+    Unix(Arc<Path>, BoundSocketFile),
+}
 
 /// A socket that is listened on, on the current runtime. Nothing is accepted from it yet.
 pub struct ListeningSocket {
-    address: SocketAddr,
-    listener: TcpListener,
+    address: ListenAddress,
+    listener: Listener,
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: Arc<Path>, file: SocketFile },
 }
 
 impl BoundAddress {
@@ -83,15 +130,49 @@ impl BoundAddress {
     ///
     /// When another process has listened on the address since it was bound, or the runtime does not take the socket.
     pub fn listen(self) -> io::Result<ListeningSocket> {
-        self.0.listen(BACKLOG)?;
-        let listener = TcpListener::from_std(self.0.into())?;
-        Ok(ListeningSocket { address: listener.local_addr()?, listener })
+        match self.0 {
+            Bound::Tcp(socket) => {
+                socket.listen(BACKLOG)?;
+                let listener = TcpListener::from_std(socket.into())?;
+                let address = ListenAddress::Tcp(listener.local_addr()?);
+                Ok(ListeningSocket { address, listener: Listener::Tcp(listener) })
+            }
+            Bound::Unix(path, bound) => {
+                let (listener, file) = bound.listen(BACKLOG).map_err(io::Error::other)?;
+                let listener = UnixListener::from_std(listener)?;
+                let address = ListenAddress::Unix(Arc::clone(&path));
+                Ok(ListeningSocket { address, listener: Listener::Unix { listener, path, file } })
+            }
+        }
+    }
+}
+
+impl Listener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(AcceptedStream, PeerAddress)>> {
+        match self {
+            Self::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
+                let (stream, peer) = accepted?;
+                Ok((AcceptedStream::Tcp(stream.into_std()?), PeerAddress::Ip(peer)))
+            }),
+            Self::Unix { listener, path, .. } => listener.poll_accept(cx).map(|accepted| {
+                let (stream, _) = accepted?;
+                Ok((AcceptedStream::Unix(stream.into_std()?), PeerAddress::Unix(Arc::clone(path))))
+            }),
+        }
+    }
+
+    /// From now on, a client that looks for the socket finds none.
+    fn remove_file(&mut self) {
+        match self {
+            Self::Tcp(_) => {}
+            Self::Unix { file, .. } => file.remove(),
+        }
     }
 }
 
 /// One listening socket, being accepted from.
 pub struct Acceptor {
-    address: SocketAddr,
+    address: ListenAddress,
     facts: Arc<ArcSwap<ListenerFacts>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -108,13 +189,20 @@ impl Acceptor {
     /// # Errors
     ///
     /// When it cannot be bound, because another socket listens on it, say; the operator's to mend.
-    pub fn bind(address: SocketAddr) -> io::Result<BoundAddress> {
+    pub fn bind(settings: &ListenerSettings) -> io::Result<BoundAddress> {
+        let address = match &settings.address {
+            ListenAddress::Tcp(address) => *address,
+            ListenAddress::Unix(path) => {
+                let bound = BoundSocketFile::bind(path, settings.socket_mode).map_err(io::Error::other)?;
+                return Ok(BoundAddress(Bound::Unix(Arc::clone(path), bound)));
+            }
+        };
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         // A restart must not wait for the connections of the process before.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        Ok(BoundAddress(socket))
+        Ok(BoundAddress(Bound::Tcp(socket)))
     }
 
     /// Accepts on the current runtime, and hands over to the workers of `pool`, within `limit`. A connection beyond it is told
@@ -135,12 +223,18 @@ impl Acceptor {
 
     /// The address that is listened on: with the port that the system chose, if it was to choose.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// From now on, connections are taken by these settings; the address stays.
     pub fn replace(&self, settings: ListenerSettings) {
+        if let ListenAddress::Unix(path) = &self.address
+            && self.facts.load().0.socket_mode != settings.socket_mode
+            && let Err(fault) = socket_file::set_mode(path, settings.socket_mode)
+        {
+            tracing::error!(%fault, "a listener keeps the mode that its socket had");
+        }
         self.facts.store(Arc::new(ListenerFacts(settings)));
     }
 
@@ -157,7 +251,7 @@ impl Acceptor {
 }
 
 async fn accept_all(
-    socket: TcpListener,
+    mut socket: Listener,
     facts: Arc<ArcSwap<ListenerFacts>>,
     workers: Arc<[WorkerHandle]>,
     limit: Arc<ConnectionLimit>,
@@ -167,8 +261,9 @@ async fn accept_all(
     loop {
         let accepted = match &mut left_to_take {
             None => tokio::select! {
-                accepted = socket.accept() => accepted,
+                accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
                 _ = stopped.wait_for(|stopped| *stopped) => {
+                    socket.remove_file();
                     left_to_take = Some(BACKLOG);
                     continue;
                 }
@@ -201,14 +296,14 @@ async fn accept_all(
             None
         };
         let least = workers.iter().min_by_key(|worker| worker.connections());
-        if let (Some(worker), Ok(stream)) = (least, stream.into_std()) {
+        if let Some(worker) = least {
             worker.hand_over(Arrival { stream, peer, listener: facts.load_full(), surplus });
         }
     }
 }
 
 /// A connection that waits to be accepted, if there is one now.
-async fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+async fn waiting(listener: &Listener) -> Option<(AcceptedStream, PeerAddress)> {
     let now = std::future::poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
     match tokio::task::unconstrained(now).await {
         Poll::Ready(accepted) => accepted.ok(),

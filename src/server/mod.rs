@@ -25,6 +25,6 @@ mod socket;
 mod stream;
 mod worker;
 
-pub use accept::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
+pub use accept::{Acceptor, BoundAddress, ListenAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
 pub use limit::ConnectionLimit;
 pub use worker::{ConnectionSettings, Grace, Stopper, WorkerPool, WorkerPoolSettings};

@@ -168,7 +168,7 @@ impl Socket {
         if inner.has_ended {
             // It may only have closed its sending side. If it has gone altogether, it says so when it is sent
             // something, or by a reset.
-            if inner.stream.tcp().take_error().ok().flatten().is_some() {
+            if inner.stream.take_error().is_some() {
                 inner.control.cut(Ending::ClientGone);
             }
             return;
@@ -224,7 +224,7 @@ impl Socket {
     pub(super) async fn is_reset_within(&self, span: Duration) -> bool {
         let until = Instant::now() + span;
         loop {
-            if self.0.borrow().stream.tcp().take_error().ok().flatten().is_some() {
+            if self.0.borrow().stream.take_error().is_some() {
                 return true;
             }
             if Instant::now() >= until {
@@ -238,7 +238,7 @@ impl Socket {
     /// The system is to notice when the other end of a tunnel is no longer there: neither end need ever say
     /// anything.
     pub(super) fn probe_when_silent(&self) {
-        crate::wire::keep_alive::probe(self.0.borrow().stream.tcp());
+        self.0.borrow().stream.probe_when_silent();
     }
 }
 

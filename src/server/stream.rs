@@ -1,31 +1,46 @@
-//! A client's byte stream, in the clear or over TLS.
+//! A client's byte stream: over TCP, in the clear or with TLS, or over a Unix socket.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+use crate::wire::keep_alive;
 
 pub(super) enum ClientStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
 }
 
 impl ClientStream {
-    /// The connection beneath.
-    pub(super) fn tcp(&self) -> &TcpStream {
+    /// The error that the system has noted for the connection since it was last asked, if any.
+    pub(super) fn take_error(&self) -> Option<io::Error> {
+        let noted = match self {
+            Self::Plain(stream) => stream.take_error(),
+            Self::Tls(stream) => stream.get_ref().0.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        };
+        noted.ok().flatten()
+    }
+
+    /// The system is to notice when the other end is no longer there, even if neither end ever sends anything.
+    pub(super) fn probe_when_silent(&self) {
         match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(stream) => keep_alive::probe(stream),
+            Self::Tls(stream) => keep_alive::probe(stream.get_ref().0),
+            // The system ends a Unix socket with the process at its other end.
+            Self::Unix(_) => {}
         }
     }
 
     /// Whether HTTP/2 was agreed on in the TLS handshake (RFC 7301).
     pub(super) fn has_agreed_on_http2(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Unix(_) => false,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -36,6 +51,7 @@ impl AsyncRead for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -45,6 +61,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -56,6 +73,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -63,6 +81,7 @@ impl AsyncWrite for ClientStream {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -70,6 +89,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -77,6 +97,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,16 +9,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::accept::{Arrival, ListenerFacts};
+use super::accept::{AcceptedStream, Arrival, ListenerFacts};
 use super::connection;
 use super::limit::SURPLUS_LIFE;
 use super::proxy_protocol;
 use super::stream::ClientStream;
-use crate::gateway::{ClientCertificate, ClientOrigin, HeadLimits, Scheme, Shared, WorkerGateway};
+use crate::gateway::{ClientCertificate, ClientOrigin, HeadLimits, PeerAddress, Scheme, Shared, WorkerGateway};
 use crate::telemetry::metrics::WorkerCounters;
 use crate::tls::PeerCertificate;
 use crate::upstream::SWEEP_EVERY;
@@ -313,7 +312,7 @@ async fn tick(worker: Rc<Worker>) {
 async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
     worker.gateway.counters.connections_opened.add(1);
     let Arrival { stream, peer, listener, surplus } = arrival;
-    let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+    let stream = match on_this_runtime(stream) {
         Ok(stream) => stream,
         Err(fault) => {
             tracing::debug!(%peer, %fault, "a connection was over before it began");
@@ -322,13 +321,13 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
     };
     let prepared = if listener.has_handshake() {
         // On the heap, and gone when it is over: it is larger than all that the connection needs afterwards.
-        Box::pin(tokio::time::timeout(worker.settings().handshake, shake_hands(stream, peer, &listener)))
+        Box::pin(tokio::time::timeout(worker.settings().handshake, shake_hands(stream, peer.clone(), &listener)))
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
     } else {
-        let is_trusted_proxy = listener.trusts(peer.ip());
-        let origin = ClientOrigin { address: peer, scheme: Scheme::Http, is_trusted_proxy };
-        Ok((ClientStream::Plain(stream), origin, None))
+        let is_trusted_proxy = listener.trusts(&peer);
+        let origin = ClientOrigin { address: peer.clone(), scheme: Scheme::Http, is_trusted_proxy };
+        Ok((stream, origin, None))
     };
     match prepared {
         Ok((stream, origin, certificate)) => {
@@ -338,30 +337,44 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
     }
 }
 
+fn on_this_runtime(stream: AcceptedStream) -> io::Result<ClientStream> {
+    Ok(match stream {
+        AcceptedStream::Tcp(stream) => {
+            stream.set_nodelay(true)?;
+            ClientStream::Plain(TcpStream::from_std(stream)?)
+        }
+        AcceptedStream::Unix(stream) => ClientStream::Unix(UnixStream::from_std(stream)?),
+    })
+}
+
 /// The PROXY header and the TLS handshake, where the listener has them.
 async fn shake_hands(
-    mut stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: ClientStream,
+    mut address: PeerAddress,
     listener: &ListenerFacts,
 ) -> io::Result<(ClientStream, ClientOrigin, Option<ClientCertificate>)> {
-    let (mut address, mut certificate) = (peer, None);
+    let mut certificate = None;
     if listener.requires_proxy_header() {
-        if !listener.trusts(peer.ip()) {
+        if !listener.trusts(&address) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
         }
-        address = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
+        if let Some(named) = proxy_protocol::read(&mut stream).await? {
+            address = PeerAddress::Ip(named);
+        }
     }
     // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of whom it names.
-    let is_trusted_proxy = listener.trusts(address.ip());
-    let (stream, scheme) = match listener.tls() {
-        None => (ClientStream::Plain(stream), Scheme::Http),
-        Some(tls) => {
+    let is_trusted_proxy = listener.trusts(&address);
+    let (stream, scheme) = match (stream, listener.tls()) {
+        (stream, None) => (stream, Scheme::Http),
+        (ClientStream::Plain(stream), Some(tls)) => {
             let accepted = tokio_rustls::TlsAcceptor::from(tls.config()).accept(stream).await?;
             // A session that is resumed may have outlasted the certificate that it was begun with.
             let shown = PeerCertificate::of(accepted.get_ref().1, SystemTime::now()).map_err(io::Error::other)?;
             certificate = shown.map(|shown| ClientCertificate::new(&shown.subject, &shown.names));
             (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
         }
+        // The configuration has no TLS for Unix sockets.
+        (_, Some(_)) => return Err(io::ErrorKind::Unsupported.into()),
     };
     Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }, certificate))
 }

@@ -1,4 +1,5 @@
-//! The words of HTTP that all parts share: pure functions and small types, without sockets.
+//! The words of HTTP that all parts share, as pure functions and small types; and what the sockets of several
+//! parts have in common.
 
 pub mod authority;
 pub mod deadline;
@@ -7,5 +8,6 @@ pub mod keep_alive;
 pub mod local_exec;
 pub mod path;
 pub mod problem;
+pub mod socket_file;
 
 pub use crate::domain::json;

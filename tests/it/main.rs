@@ -36,3 +36,4 @@ mod signals;
 mod support;
 mod timeouts;
 mod tls;
+mod unix;

@@ -3,7 +3,6 @@
 //! Two steps: `prepare` does everything that can fail and puts nothing in force; `commit` puts everything in force and cannot fail.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +11,7 @@ use crate::app::assemble::{self, PreparedStore, TokenKeys};
 use crate::app::issuers;
 use crate::config::{self, Config};
 use crate::gateway::Plan;
-use crate::server::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket};
+use crate::server::{Acceptor, BoundAddress, ListenAddress, ListenerSettings, ListeningSocket};
 use crate::telemetry::access_log::ReopenedLog;
 use crate::tls::Watcher;
 
@@ -104,7 +103,7 @@ impl Process {
         // There are workers until the end has begun, and no reload afterwards.
         let Some(pool) = &self.pool else { return };
         for ReadyListener { settings, socket } in listeners {
-            let configured = settings.address;
+            let configured = settings.address.clone();
             match (socket, self.acceptors.get(&configured)) {
                 (None, Some(acceptor)) => acceptor.replace(settings),
                 (None, None) => {}
@@ -134,13 +133,13 @@ pub(super) struct ReadyListener {
 /// Reads the files of all listeners and binds those addresses that are not in `known`.
 pub(super) fn bind_all(
     config: &Config,
-    known: &HashMap<SocketAddr, Acceptor>,
+    known: &HashMap<ListenAddress, Acceptor>,
     watcher: &Watcher,
 ) -> Result<Vec<BoundListener>, String> {
     let bind = |configured: &config::Listener| {
         let settings = assemble::listener(configured, watcher)?;
         let is_new = !known.contains_key(&configured.address);
-        let address = is_new.then(|| Acceptor::bind(configured.address)).transpose();
+        let address = is_new.then(|| Acceptor::bind(&settings)).transpose();
         let address =
             address.map_err(|fault| format!("the address {} cannot be bound: {fault}", configured.address))?;
         Ok(BoundListener { settings, address })

@@ -1,13 +1,15 @@
 //! Validates `[[listener]]`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::settings::{ADDRESS, address, path};
 use crate::config::fault::Findings;
-use crate::config::listener::{Listener, ProxyProtocol};
-use crate::config::net::IpNet;
+use crate::config::listener::{Listener, ProxyProtocol, TrustedProxy};
+use crate::config::net::socket_path;
 use crate::config::section::{Placed, Section};
 use crate::config::tls_files::{check_authorities, check_identity};
+use crate::server::ListenAddress;
 use crate::tls::{CertificateFiles, ClientAuth, ClientAuthMode};
 
 /// Reads all listeners, at least one; the places are those of their addresses.
@@ -21,8 +23,8 @@ pub(super) fn read_all(root: &mut Section<'_>, findings: &Findings<'_>) -> Vec<P
         let Some(listener) = read(section, findings) else {
             continue;
         };
-        let address = listener.value.address;
-        if let Some(other) = listeners.iter().find(|other| clash(other.value.address, address)) {
+        let address = &listener.value.address;
+        if let Some(other) = listeners.iter().find(|other| clash(&other.value.address, address)) {
             let line = findings.line(other.at);
             findings.fault(
                 Some(listener.at),
@@ -35,14 +37,32 @@ pub(super) fn read_all(root: &mut Section<'_>, findings: &Findings<'_>) -> Vec<P
 }
 
 /// Whether two sockets would listen for the same connections. Port 0 is a new port each time.
-pub(super) fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => tcp_clash(*one, *other),
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+        (ListenAddress::Tcp(_), ListenAddress::Unix(_)) | (ListenAddress::Unix(_), ListenAddress::Tcp(_)) => false,
+    }
+}
+
+fn tcp_clash(one: SocketAddr, other: SocketAddr) -> bool {
     let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same_ip
 }
 
 fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<Listener>> {
-    let address = section.need_parsed("address", ADDRESS, address);
+    let what = format!("{ADDRESS}, or a Unix socket, as in \"unix:/run/keyward.sock\"");
+    let address = section.need_parsed("address", &what, listen_address);
+    let is_unix = matches!(address, Some(ListenAddress::Unix(_)));
+    let is_tcp = matches!(address, Some(ListenAddress::Tcp(_)));
+    let mode = section.take_parsed("mode", Listener::SOCKET_MODE, "three octal digits, as in \"0660\"", file_mode);
+    if is_tcp && section.is_given("mode") {
+        section.fault("mode", "\"mode\" is for the file of a Unix socket: \"address\" is none");
+    }
     let tls = tls(&mut section);
+    if is_unix && section.is_given("tls") {
+        section.fault("tls", "TLS is not spoken on Unix sockets: nothing that is sent there leaves the machine");
+    }
     let client_certificates = client_certificates(&mut section);
     if section.is_given("client_certificates") && !section.is_given("tls") {
         section.fault(
@@ -50,13 +70,23 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
             "\"client_certificates\" needs \"tls\": a client shows its certificate in the TLS handshake",
         );
     }
-    let networks =
-        section.take_list("trusted_proxies", "an IP address or a network, as in \"10.0.0.0/8\"", str::parse::<IpNet>);
-    for network in networks.iter().filter(|network| network.value.prefix() == 0) {
-        findings.warn(
-            Some(network.at),
-            format!("\"trusted_proxies\" holds {}: any client can say whom it speaks for", network.value),
-        );
+    let trusted_proxies = section.take_list(
+        "trusted_proxies",
+        "an IP address, a network, as in \"10.0.0.0/8\", or \"unix\"",
+        str::parse::<TrustedProxy>,
+    );
+    for proxy in &trusted_proxies {
+        match proxy.value {
+            TrustedProxy::Network(network) if network.prefix() == 0 => findings.warn(
+                Some(proxy.at),
+                format!("\"trusted_proxies\" holds {network}: any client can say whom it speaks for"),
+            ),
+            TrustedProxy::UnixPeer if is_tcp => findings.fault(
+                Some(proxy.at),
+                "\"unix\" is for a [[listener]] on a Unix socket: peers of this one have addresses".to_owned(),
+            ),
+            TrustedProxy::Network(_) | TrustedProxy::UnixPeer => {}
+        }
     }
     let modes = [("off", ProxyProtocol::Off), ("required", ProxyProtocol::Required)];
     let proxy_protocol = section.take_choice("proxy_protocol", ProxyProtocol::Off, &modes);
@@ -66,9 +96,24 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
             "\"proxy_protocol\" \"required\" needs \"trusted_proxies\": otherwise nobody could connect",
         );
     }
+    let trusts_unix_peers = trusted_proxies.iter().any(|proxy| proxy.value == TrustedProxy::UnixPeer);
+    if proxy_protocol == ProxyProtocol::Required
+        && is_unix
+        && !trusts_unix_peers
+        && !section.is_silent("trusted_proxies")
+    {
+        section.fault(
+            "trusted_proxies",
+            "\"proxy_protocol\" \"required\" on a Unix socket needs \"unix\" in \"trusted_proxies\": otherwise nobody \
+             could connect",
+        );
+    }
     let address = address?;
     let at = section.place("address")?;
-    if !section.is_given("tls") && !address.ip().to_canonical().is_loopback() {
+    if let ListenAddress::Tcp(address) = address
+        && !section.is_given("tls")
+        && !address.ip().to_canonical().is_loopback()
+    {
         findings.warn(
             Some(at),
             format!("[[listener]] {address} is not loopback and has no \"tls\": tokens cross the network in clear"),
@@ -78,12 +123,37 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
         at,
         value: Listener {
             address,
+            mode,
             tls,
             client_certificates,
-            trusted_proxies: networks.into_iter().map(|network| network.value).collect(),
+            trusted_proxies: trusted_proxies.into_iter().map(|proxy| proxy.value).collect(),
             proxy_protocol,
         },
     })
+}
+
+/// Reads `IP:port` or `unix:/path`.
+fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    let Some(path) = text.strip_prefix("unix:") else {
+        if text.starts_with('/') {
+            return Err(match socket_path(text) {
+                Ok(_) => format!("for a Unix socket write \"unix:{text}\""),
+                Err(reason) => reason,
+            });
+        }
+        return address(text).map(ListenAddress::Tcp);
+    };
+    let path = socket_path(path.strip_prefix("//").unwrap_or(path))?;
+    Ok(ListenAddress::Unix(Arc::from(path)))
+}
+
+/// Reads the permissions of a file: octal digits.
+fn file_mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix('0').unwrap_or(text);
+    if digits.len() != 3 || !digits.bytes().all(|byte| matches!(byte, b'0'..=b'7')) {
+        return Err(String::new());
+    }
+    u32::from_str_radix(digits, 8).map_err(|_| String::new())
 }
 
 fn tls(section: &mut Section<'_>) -> Vec<CertificateFiles> {

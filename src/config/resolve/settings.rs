@@ -10,6 +10,7 @@ use crate::config::Listener;
 use crate::config::fault::Findings;
 use crate::config::section::{Placed, Section};
 use crate::config::settings::{AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, Server, Timeouts};
+use crate::server::ListenAddress;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -45,7 +46,7 @@ pub(super) fn admin(mut section: Section<'_>, listeners: &[Placed<Listener>], fi
                 format!("[admin] address {address} is not loopback: whoever reaches it reads health and metrics"),
             );
         }
-        if let Some(listener) = listeners.iter().find(|listener| clash(listener.value.address, address)) {
+        if let Some(listener) = listeners.iter().find(|listener| clash(&listener.value.address, &address.into())) {
             let at = section.place("address").unwrap_or(listener.at);
             let line = findings.line(listener.at);
             findings.fault(
@@ -54,13 +55,22 @@ pub(super) fn admin(mut section: Section<'_>, listeners: &[Placed<Listener>], fi
             );
         }
     }
-    Admin {
-        address,
-        socket: section.take_parsed("socket", default.socket, "the path of a Unix socket", |text| {
-            // sun_path holds 108 bytes on Linux, the last of them zero (unix(7)).
-            if text.len() > 107 { Err("it is longer than 107 bytes".to_owned()) } else { path(text) }
-        }),
+    let socket = section.take_parsed("socket", default.socket, "the path of a Unix socket", |text| {
+        // sun_path holds 108 bytes on Linux, the last of them zero (unix(7)).
+        if text.len() > 107 { Err("it is longer than 107 bytes".to_owned()) } else { path(text) }
+    });
+    let is_socket = |listener: &&Placed<Listener>| matches!(&listener.value.address, ListenAddress::Unix(path) if **path == *socket);
+    if let Some(listener) = listeners.iter().find(is_socket) {
+        let at = section.place("socket").unwrap_or(listener.at);
+        let line = findings.line(listener.at);
+        findings.fault(
+            Some(at),
+            format!(
+                "[admin] socket is that of the [[listener]] on line {line}: whoever reaches it administers keyward"
+            ),
+        );
     }
+    Admin { address, socket }
 }
 
 pub(super) fn keys(mut section: Section<'_>) -> Keys {

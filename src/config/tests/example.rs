@@ -10,11 +10,12 @@ use crate::config::{Config, parse, resolve};
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 22] = [
+const ABSENT_BY_DEFAULT: [&str; 23] = [
     "issuer.ca_file",
     "issuer.required_claims",
     "issuer.required_claims.typ",
     "listener.client_certificates",
+    "listener.trusted_proxies",
     "route.host",
     "route.methods",
     "route.require",

@@ -150,8 +150,9 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
 pub(super) struct Forwarding {
     proto: HeaderValue,
     host: Option<HeaderValue>,
-    forwarded_for: HeaderValue,
-    forwarded: HeaderValue,
+    /// None: the client has no address, and nothing was said of another.
+    forwarded_for: Option<HeaderValue>,
+    forwarded: Option<HeaderValue>,
 }
 
 impl Forwarding {
@@ -160,7 +161,7 @@ impl Forwarding {
         let no_host = HeaderValue::from_static("");
         let ours = Self {
             proto: HeaderValue::from_static(client.origin.scheme.name()),
-            forwarded: client.forwarded(host.as_ref().unwrap_or(&no_host)),
+            forwarded: Some(client.forwarded(host.as_ref().unwrap_or(&no_host))),
             host,
             forwarded_for: client.forwarded_for.clone(),
         };
@@ -172,26 +173,33 @@ impl Forwarding {
         Self {
             proto: headers.get(X_FORWARDED_PROTO).cloned().unwrap_or(self.proto),
             host: headers.get(X_FORWARDED_HOST).cloned().or(self.host),
-            forwarded_for: joined(headers, &X_FORWARDED_FOR, &self.forwarded_for),
-            forwarded: joined(headers, &header::FORWARDED, &self.forwarded),
+            forwarded_for: joined(headers, &X_FORWARDED_FOR, self.forwarded_for),
+            forwarded: joined(headers, &header::FORWARDED, self.forwarded),
         }
     }
 
     fn set(&self, headers: &mut HeaderMap) {
-        headers.insert(X_FORWARDED_FOR, self.forwarded_for.clone());
-        headers.insert(X_FORWARDED_PROTO, self.proto.clone());
-        if let Some(host) = &self.host {
-            headers.insert(X_FORWARDED_HOST, host.clone());
+        for (name, value) in [
+            (X_FORWARDED_FOR, &self.forwarded_for),
+            (X_FORWARDED_HOST, &self.host),
+            (header::FORWARDED, &self.forwarded),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
         }
-        headers.insert(header::FORWARDED, self.forwarded.clone());
+        headers.insert(X_FORWARDED_PROTO, self.proto.clone());
     }
 }
 
-/// One value for many: `a, b, ours`.
-fn joined(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> HeaderValue {
+/// One value for many: `a, b, ours`. None, if there is none.
+fn joined(headers: &HeaderMap, name: &HeaderName, ours: Option<HeaderValue>) -> Option<HeaderValue> {
     let said = headers.get_all(name).iter().filter(|value| !value.is_empty());
-    let all: Vec<&[u8]> = said.chain([ours]).map(HeaderValue::as_bytes).collect();
-    HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| ours.clone())
+    let all: Vec<&[u8]> = said.chain(ours.as_ref()).map(HeaderValue::as_bytes).collect();
+    if all.is_empty() {
+        return None;
+    }
+    HeaderValue::from_bytes(&all.join(&b", "[..])).ok().or(ours)
 }
 
 /// The deadline of a gRPC call, counted from now: `grpc-timeout`, at most eight digits and a unit.

@@ -9,17 +9,20 @@
 //! | one account from everywhere | none; from 50 on, an address that has never logged in to it may fail once instead of 5 times | guessing from many addresses |
 //!
 //! Nothing locks an account: whoever fails elsewhere, its owner's own address keeps its five attempts, and an address that is
-//! new keeps one. An address is that of the connection, an IPv6 one its /64, which is what one household or host has. A success
+//! new keeps one. An address is that of the connection, an IPv6 one its /64, which is what one household or host has; all
+//! peers of a listener on a Unix socket are one address, unless a trusted proxy names another. A success
 //! clears the account's counter of that address, and has the address remembered.
 //!
 //! Accounts are counted by the name that is typed, folded: every spelling of one shares a counter (cf. CVE-2025-24806), and
 //! one that is not there is counted like one that is, so that nothing tells the two apart.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 
 use super::counters::{Allowance, CounterKey, Counters, Reservation, Settlement};
 use crate::domain::Timestamp;
@@ -63,16 +66,33 @@ impl Default for ThrottleLimits {
     }
 }
 
-/// Where a call comes from, as far as it is counted: an IPv4 address, or the /64 of an IPv6 address.
+/// Where a call comes from, as far as it is counted: an IPv4 address, the /64 of an IPv6 address, or a listener on a
+/// Unix socket, whose peers have no addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientGroup(IpAddr);
+pub struct ClientGroup(Group);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Group {
+    Address(IpAddr),
+    /// The SHA-256 of the listener's path.
+    UnixListener([u8; 32]),
+}
+
+impl ClientGroup {
+    /// All peers of the listener on the Unix socket at this path.
+    #[must_use]
+    pub fn of_unix_listener(path: &Path) -> Self {
+        let digest = digest::digest(&digest::SHA256, path.as_os_str().as_bytes());
+        Self(Group::UnixListener(digest.as_ref().first_chunk().copied().unwrap_or_default()))
+    }
+}
 
 impl From<IpAddr> for ClientGroup {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
+        Self(Group::Address(match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
             v4 => v4,
-        })
+        }))
     }
 }
 
@@ -200,8 +220,10 @@ impl Throttle {
 }
 
 fn octets(client: ClientGroup) -> Vec<u8> {
+    // Of different lengths, so that no group is taken for one of another kind.
     match client.0 {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
+        Group::Address(IpAddr::V4(address)) => address.octets().to_vec(),
+        Group::Address(IpAddr::V6(address)) => address.octets().to_vec(),
+        Group::UnixListener(digest) => digest.to_vec(),
     }
 }

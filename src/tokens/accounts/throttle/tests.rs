@@ -41,6 +41,20 @@ impl Throttle {
 }
 
 #[tokio::test]
+async fn all_peers_of_a_unix_listener_are_one_client_and_those_of_another_listener_are_not() {
+    let throttle = throttle();
+    let front = || ClientGroup::of_unix_listener(Path::new("/run/front.sock"));
+    for _ in 0..5 {
+        let attempt = throttle.admit("accounts", "alice", front(), at(0)).await.unwrap().unwrap();
+        throttle.settle(attempt, Try::Failed, at(0)).await.unwrap();
+    }
+    assert!(throttle.admit("accounts", "alice", front(), at(0)).await.unwrap().is_err());
+    let other = ClientGroup::of_unix_listener(Path::new("/run/other.sock"));
+    assert!(throttle.admit("accounts", "alice", other, at(0)).await.unwrap().is_ok());
+    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Ok(()));
+}
+
+#[tokio::test]
 async fn five_failures_and_then_the_end_of_the_window_whatever_the_spelling() {
     let throttle = throttle();
     for spelling in ["alice", "Alice", "ALICE", "aLiCe", "alicE"] {

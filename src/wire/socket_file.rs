@@ -1,0 +1,305 @@
+//! The file of a Unix socket that is listened on: it has its mode before a client can connect, it is never taken
+//! from a process that lives, and one that a dead process left behind does not stand in the way.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// A Unix socket that is bound and not listened on yet. Nothing is at its path so far.
+#[derive(Debug)]
+pub struct BoundSocketFile {
+    socket: socket2::Socket,
+    staging: Staging,
+    path: PathBuf,
+    lock: File,
+}
+
+/// The file of a socket that is listened on. It is removed when this is dropped.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: a file that has been put in its place since is not removed.
+    identity: (u64, u64),
+    is_removed: bool,
+    /// Held for as long as the socket lives. The lock file stays: if it were removed, two processes could hold a
+    /// lock each.
+    _lock: File,
+}
+
+impl BoundSocketFile {
+    /// Binds a socket for `path` whose file is to have the permissions `mode`, `0o600` for instance.
+    ///
+    /// It is bound in a directory that only this user can enter, and moved to `path` when it is listened on:
+    /// no client can connect before. The lock on `PATH.lock` decides between two processes that start at the same
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// When another process listens there, when something else than a socket is at the path, or when the
+    /// operating system refuses: for the administrator to solve.
+    pub fn bind(path: &Path, mode: u32) -> Result<Self, SocketError> {
+        let failed = |action| move |cause| SocketError::Io { action, path: path.to_owned(), cause };
+        check_length(path)?;
+        let lock = lock(path)?;
+        refuse_what_lives(path)?;
+        let directory = directory_of(path);
+        let staging = Staging::create(directory).map_err(failed("make a private directory beside"))?;
+        let socket = staging.bind().map_err(failed("bind"))?;
+        let permissions = Permissions::from_mode(mode);
+        fs::set_permissions(staging.socket(), permissions).map_err(failed("set the mode of"))?;
+        socket.set_nonblocking(true).map_err(failed("configure"))?;
+        Ok(Self { socket, staging, path: path.to_owned(), lock })
+    }
+
+    /// Listens, for `backlog` connections that wait to be accepted, and puts the file in its place. The listener
+    /// does not block.
+    ///
+    /// # Errors
+    ///
+    /// As [`BoundSocketFile::bind`], for what has happened since.
+    pub fn listen(self, backlog: i32) -> Result<(UnixListener, SocketFile), SocketError> {
+        let Self { socket, staging, path, lock } = self;
+        let failed = |action| {
+            let path = path.clone();
+            move |cause| SocketError::Io { action, path, cause }
+        };
+        socket.listen(backlog).map_err(failed("listen on"))?;
+        refuse_what_lives(&path)?;
+        let metadata = fs::symlink_metadata(staging.socket()).map_err(failed("look at"))?;
+        fs::rename(staging.socket(), &path).map_err(failed("put in place"))?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok((socket.into(), SocketFile { path, identity, is_removed: false, _lock: lock }))
+    }
+}
+
+impl SocketFile {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the file: from now on, clients find no socket there. Those that have connected are not affected.
+    pub fn remove(&mut self) {
+        if self.is_removed {
+            return;
+        }
+        self.is_removed = true;
+        let is_ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        if is_ours {
+            // A file that cannot be removed is stale from now on, and the next start replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Changes the permissions of a socket that is listened on.
+///
+/// # Errors
+///
+/// When the operating system refuses, because the file is gone, for instance.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), SocketError> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|cause| SocketError::Io {
+        action: "set the mode of",
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+/// Makes the directory of a socket, which only this user can enter, if it is not there.
+///
+/// # Errors
+///
+/// When the path is too long for a socket, or the operating system refuses.
+pub fn make_directory_of(path: &Path) -> Result<(), SocketError> {
+    check_length(path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory_of(path)).map_err(|cause| SocketError::Io {
+        action: "make the directory of",
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+/// A path that is too long could still be put in place, and then no client could connect.
+fn check_length(path: &Path) -> Result<(), SocketError> {
+    match SocketAddr::from_pathname(path) {
+        Ok(_) => Ok(()),
+        Err(cause) => Err(SocketError::Io { action: "use", path: path.to_owned(), cause }),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, SocketError> {
+    let failed = |cause| SocketError::Io { action: "lock", path: path.to_owned(), cause };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+    }
+}
+
+fn refuse_what_lives(path: &Path) -> Result<(), SocketError> {
+    let failed = |cause| SocketError::Io { action: "look at", path: path.to_owned(), cause };
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(SocketError::NotASocket { path: path.to_owned() });
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(SocketError::InUse { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(failed(cause)),
+    }
+}
+
+/// A directory that only this user can enter; removed with what is left in it.
+#[derive(Debug)]
+struct Staging(PathBuf);
+
+impl Staging {
+    fn create(beside: &Path) -> io::Result<Self> {
+        let pid = std::process::id();
+        // A taken name belongs to another bind that is under way, or to one that was killed.
+        for attempt in 0..100 {
+            let path = beside.join(format!(".k{pid}-{attempt}"));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created.map(|()| Self(path)),
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::AlreadyExists))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("s")
+    }
+
+    fn bind(&self) -> io::Result<socket2::Socket> {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        let path = self.socket();
+        if SocketAddr::from_pathname(&path).is_ok() {
+            socket.bind(&socket2::SockAddr::unix(path)?)?;
+        } else {
+            // The path of a socket has at most 107 bytes. The final one fits, this one does not: it is
+            // reached through the open directory.
+            let directory = File::open(&self.0)?;
+            let path = format!("/proc/self/fd/{}/s", directory.as_raw_fd());
+            socket.bind(&socket2::SockAddr::unix(path)?)?;
+        }
+        Ok(socket)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.socket());
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Why a socket could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Another process listens there.
+    #[error("{} is in use: another keyward is running with the same socket, or another program listens on it", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// What is there is not keyward's to replace.
+    #[error("{} is not a socket, so it is left alone: move it away or choose another path", path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io {
+        /// What was being done to the socket.
+        action: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
+        BoundSocketFile::bind(path, 0o660)?.listen(16)
+    }
+
+    #[test]
+    fn nothing_is_at_the_path_before_it_is_listened_on_and_then_a_socket_of_that_mode() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s.sock");
+        let bound = BoundSocketFile::bind(&path, 0o660).expect("bound");
+        assert!(!path.exists());
+        let (_listener, file) = bound.listen(16).expect("listening");
+        assert_eq!(fs::symlink_metadata(&path).expect("there").permissions().mode() & 0o777, 0o660);
+        UnixStream::connect(&path).expect("it listens");
+        set_mode(&path, 0o600).expect("changed");
+        assert_eq!(fs::symlink_metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_that_was_bound_and_dropped_leaves_what_was_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s.sock");
+        drop(UnixListener::bind(&path).expect("a process that died leaves its file"));
+        drop(BoundSocketFile::bind(&path, 0o660).expect("bound"));
+        assert!(path.exists());
+        let left = fs::read_dir(dir.path()).expect("list").count();
+        assert_eq!(left, 2, "the file and the lock");
+        listen(&path).expect("the stale file is replaced");
+    }
+
+    #[test]
+    fn a_program_that_took_the_path_meanwhile_keeps_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s.sock");
+        let bound = BoundSocketFile::bind(&path, 0o660).expect("bound");
+        let _other = UnixListener::bind(&path).expect("bound by another program");
+        assert!(matches!(bound.listen(16), Err(SocketError::InUse { .. })));
+        UnixStream::connect(&path).expect("the other program still listens");
+    }
+
+    #[test]
+    fn a_file_that_was_put_in_its_place_is_not_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s.sock");
+        let (_listener, file) = listen(&path).expect("listening");
+        let other = dir.path().join("other");
+        fs::write(&other, "precious").expect("written");
+        fs::rename(&other, &path).expect("moved");
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).expect("read"), "precious");
+    }
+}
