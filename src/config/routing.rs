@@ -97,7 +97,7 @@ pub struct Upstream {
     /// Idle connections kept per worker, 0 to 10000; 0: none is kept. Default 256.
     pub idle_connections: usize,
     /// How long a connection is kept idle, 10ms to 1h; less than the upstream's own patience, or requests run into
-    /// connections that it is closing. Default 55s, for the usual 60s.
+    /// connections that it is closing. Default 4s: Node, uvicorn and Apache close after 5s.
     pub idle_timeout: Duration,
 }
 
@@ -231,7 +231,7 @@ impl Upstream {
             tls: UpstreamTls::default(),
             preserve_host: true,
             idle_connections: 256,
-            idle_timeout: Duration::from_secs(55),
+            idle_timeout: Duration::from_secs(4),
         }
     }
 }

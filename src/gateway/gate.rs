@@ -16,7 +16,7 @@ use http::{Method, StatusCode, Uri, Version};
 use hyper::ext::Protocol;
 
 use super::refusal::Refusal;
-use crate::wire::authority::host_in;
+use crate::wire::authority::{self, host_in};
 use crate::wire::fields::{FoldedNames, HopByHop, lists};
 use crate::wire::path;
 
@@ -270,12 +270,20 @@ fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
                 return Err(HeadFault::Target);
             }
             host_in(authority.as_str().as_bytes()).ok_or(HeadFault::Host)?;
-            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| HeadFault::Host)?;
+            let authority = authority::normal_form(authority.as_str().as_bytes());
+            let host = HeaderValue::from_bytes(authority).map_err(|_| HeadFault::Host)?;
             head.headers.insert(header::HOST, host);
         }
         // HTTP/1.0 may leave it out.
         None if hosts == 0 && head.version == Version::HTTP_2 => return Err(HeadFault::Host),
-        None => {}
+        None => {
+            if let Some(host) = head.headers.get_mut(header::HOST)
+                && host.as_bytes().ends_with(b":")
+            {
+                let normal = HeaderValue::from_bytes(authority::normal_form(host.as_bytes()));
+                *host = normal.map_err(|_| HeadFault::Host)?;
+            }
+        }
     }
     Ok(())
 }

@@ -4,9 +4,14 @@ use std::net::Ipv6Addr;
 
 /// The host part of a valid authority, as written; or nothing, if it is no authority that keyward would route by.
 ///
-/// Valid is `host` or `host:port`: a registered name or an IPv4 address of letters, digits, `-`, `.` and `_`, or an IPv6
-/// address in brackets; a port of up to five digits. No user information, no percent-encoding, no empty host: what two
-/// servers could read in two ways is refused (cf. CVE-2025-47912).
+/// Valid is `host`, `host:` or `host:port`: a registered name or an IPv4 address of letters, digits, `-`, `.`, `_`
+/// and `~`, or an IPv6 address in brackets; a port of up to five digits. No user information, no percent-encoding, no
+/// empty host: what two servers could read in two ways is refused (cf. CVE-2025-47912).
+///
+/// The grammar also allows `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `;` and `=` in a name. They are refused: no
+/// host that can be reached has one of them, `,` and `;` separate the elements of `Forwarded` and `X-Forwarded-Host`,
+/// into which the host is copied, and the others have a meaning where an upstream puts its host into a pattern, a
+/// shell or a page.
 #[must_use]
 pub fn host_of(authority: &[u8]) -> Option<&str> {
     std::str::from_utf8(host_in(authority)?).ok()
@@ -26,13 +31,21 @@ pub fn host_in(authority: &[u8]) -> Option<&[u8]> {
     let (host, port) = authority.split_at_checked(host_length)?;
     let has_good_port = match port {
         [] => true,
+        // An empty port is the default one (RFC 3986, section 3.2.3).
+        [b':'] => true,
         [b':', digits @ ..] => is_port(digits),
         _ => false,
     };
     has_good_port.then_some(host)
 }
 
-/// Labels of letters, digits, `-` and `_`, none of them empty; one trailing dot is the root.
+/// The normal form of a valid authority: without the colon of an empty port (RFC 3986, section 6.2.3).
+#[must_use]
+pub fn normal_form(authority: &[u8]) -> &[u8] {
+    authority.strip_suffix(b":").unwrap_or(authority)
+}
+
+/// Labels of letters, digits, `-`, `_` and `~`, none of them empty; one trailing dot is the root.
 fn is_name(host: &[u8]) -> bool {
     let labels = host.strip_suffix(b".").unwrap_or(host);
     let mut before = LabelByte::Dot;
@@ -61,7 +74,7 @@ static LABEL_BYTES: [LabelByte; 256] = {
     loop {
         #[expect(clippy::indexing_slicing, reason = "a byte indexes a table of 256, and at compile time")]
         let entry = &mut table[byte as usize];
-        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
             *entry = LabelByte::Good;
         } else if byte == b'.' {
             *entry = LabelByte::Dot;
@@ -105,8 +118,20 @@ mod tests {
             ("[::1]", "[::1]"),
             ("[2001:db8::1]:65535", "[2001:db8::1]"),
             ("my_service", "my_service"),
+            ("~x", "~x"),
+            ("localhost:", "localhost"),
+            ("[::1]:", "[::1]"),
         ] {
             assert_eq!(host_of(authority.as_bytes()), Some(host), "{authority}");
+        }
+    }
+
+    #[test]
+    fn an_empty_port_is_no_part_of_the_normal_form() {
+        for (authority, normal) in
+            [("a:", "a"), ("a.:", "a."), ("[::1]:", "[::1]"), ("a", "a"), ("a:80", "a:80"), ("[::1]", "[::1]")]
+        {
+            assert_eq!(normal_form(authority.as_bytes()), normal.as_bytes());
         }
     }
 
@@ -116,7 +141,7 @@ mod tests {
             "",
             ":",
             ":80",
-            "a:",
+            "a::",
             "a:0",
             "a:65536",
             "a:80808080808080808080",
@@ -132,11 +157,20 @@ mod tests {
             "[::1",
             "::1",
             "[::1]evil",
-            "[::1]:",
+            "[::1]::",
             "[::1]:x",
             "[evil]",
             "[]",
             "a,b",
+            "a;b",
+            "a!b",
+            "a=b",
+            "a$b",
+            "a&b",
+            "a'b",
+            "(a)",
+            "*.a",
+            "a+b",
             "a..b",
             ".",
             "..",

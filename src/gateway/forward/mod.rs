@@ -49,6 +49,7 @@ pub(super) async fn forward(
         None => None,
     };
     let forwarding = request::prepare(plan, exchange, &permit, passed, &mut head, &body);
+    let takes_trailers = request::takes_trailers(&head);
 
     let control = Rc::clone(exchange.control());
     let body = if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
@@ -83,7 +84,7 @@ pub(super) async fn forward(
         // To a client of HTTP/2 that would say that it has been switched.
         return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it did not switch protocols")));
     }
-    let (head, body) = response::prepare(reply, is_head)?;
+    let (head, body) = response::prepare(reply, is_head, takes_trailers)?;
     let silence = if response::may_be_silent(&head, passed) {
         control.set_endless();
         None

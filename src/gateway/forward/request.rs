@@ -58,6 +58,13 @@ pub(super) fn prepare(
     forwarding
 }
 
+/// Whether a client takes trailers of the response, by its prepared request. HTTP/2 carries them whether or not
+/// they were asked for; on HTTP/1.1 hyper sends them only to a client that has asked for them.
+pub(super) fn takes_trailers(head: &http::request::Parts) -> bool {
+    head.version == Version::HTTP_2
+        || head.version == Version::HTTP_11 && head.headers.contains_key(header::TE)
+}
+
 /// Sets keyward's own fields, which are added to a request each time that it is sent: nothing of the client's
 /// is under their names any more.
 pub(super) fn set_ours(

@@ -21,12 +21,16 @@ struct Seen {
     hops: HopByHop,
 }
 
-/// Judges a response and makes it fit to be passed on.
+/// Judges a response and makes it fit to be passed on, to a client that takes trailers or does not.
 ///
 /// # Errors
 ///
 /// When two readers could frame it in two ways.
-pub(super) fn prepare(reply: Reply, is_head: bool) -> Result<(Parts, ReplyBody), Refusal> {
+pub(super) fn prepare(
+    reply: Reply,
+    is_head: bool,
+    takes_trailers: bool,
+) -> Result<(Parts, ReplyBody), Refusal> {
     let Reply { mut head, body } = reply;
     let seen = look(&head.headers);
     if seen.is_odd || seen.lengths + seen.encodings > 1 {
@@ -42,7 +46,8 @@ pub(super) fn prepare(reply: Reply, is_head: bool) -> Result<(Parts, ReplyBody),
         headers.remove(header::PROXY_AUTHENTICATE);
     }
     // The announcement of trailers goes on with them; everything else that ends at this hop ends.
-    let trailer = if seen.encodings > 0 { headers.remove(header::TRAILER) } else { None };
+    let trailer =
+        if takes_trailers && seen.encodings > 0 { headers.remove(header::TRAILER) } else { None };
     seen.hops.strip(headers);
     if let Some(trailer) = trailer {
         headers.insert(header::TRAILER, trailer);

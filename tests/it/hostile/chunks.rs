@@ -45,9 +45,11 @@ pub(super) fn cases() -> Vec<Case> {
         either("a chunk extension of 300 bytes", &[400], breaking(long_extension), [Body(b"hello")]),
         broken("a chunk extension of a mebibyte (CVE-2023-39326)", &[400, 413], breaking(huge_extension)),
         broken("chunk extensions without end", &[400, 413], breaking(many_extensions)),
-        either("a space behind the size", &[400], breaking("5 \r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
-        either("a tab behind the size", &[400], breaking("5\t\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
-        either("space around an extension", &[400], breaking("5 ; a = b\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
+        // As nginx: it skips what follows the size up to the end of the line.
+        forwarded("a space behind the size", chunked("5 \r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
+        forwarded("a tab behind the size", chunked("5\t\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
+        forwarded("a space before an extension", chunked("5 ;a=b\r\nhello\r\n0 ;c\r\n\r\n"), [Body(b"hello")]),
+        forwarded("space around an extension", chunked("5 ; a = b\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
         either("an empty extension", &[400], breaking("5;\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
         forwarded(
             "a trailer",

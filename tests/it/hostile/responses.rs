@@ -41,6 +41,7 @@ const CASES: &[Case] = &[
     open("a length of zero", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Passed(200, "")),
     open("chunks", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n", Passed(200, "ok")),
     open("chunks with extensions", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\n\r\n", Passed(200, "ok")),
+    open("a space before a chunk extension", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 ;a=b\r\nok\r\n0 \r\n\r\n", Passed(200, "ok")),
     open("chunked in odd case", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: ChunkeD\r\n\r\n2\r\nok\r\n0\r\n\r\n", Passed(200, "ok")),
     closed("until close", b"HTTP/1.1 200 OK\r\n\r\nok", Passed(200, "ok")),
     closed("until close, HTTP/1.0", b"HTTP/1.0 200 OK\r\n\r\nok", Passed(200, "ok")),
@@ -357,12 +358,47 @@ fn trailers_of_a_response_pass() {
     let response =
         range.client().ask("GET /public/grpc HTTP/1.1\r\nHost: a.example\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
     assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+    assert_eq!(response.fields.all("trailer"), ["Grpc-Status"]);
     assert_eq!(response.trailers.all("grpc-status"), ["0"], "{:?}", response.trailers);
     assert!(
         !response.trailers.has("content-length") && !response.trailers.has("connection"),
         "{:?}",
         response.trailers
     );
+}
+
+/// A client of HTTP/1.1 that does not ask for trailers gets none, and none are announced to it.
+#[test]
+fn trailers_that_are_dropped_are_not_announced() {
+    let range = Range::open();
+    let reply = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n";
+    range.upstream.answer("/public/sum", Reply::bytes(reply));
+    for te in ["", "TE: gzip\r\nConnection: TE\r\n"] {
+        let response =
+            range.client().ask(format!("GET /public/sum HTTP/1.1\r\nHost: a.example\r\n{te}\r\n"));
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+        assert!(!response.fields.has("trailer"), "{response}");
+        assert!(response.trailers.0.is_empty(), "{:?}", response.trailers);
+    }
+    let old = range.client().ask("GET /public/sum HTTP/1.0\r\nHost: a.example\r\nTE: trailers\r\n\r\n");
+    assert_eq!((old.status, old.text().as_str()), (200, "ok"));
+    assert!(!old.fields.has("trailer"), "{old}");
+}
+
+/// As nginx, which limits the bytes of a head and not its lines.
+#[test]
+fn a_response_of_110_fields_passes_whole() {
+    let range = Range::open();
+    let lines: String = (0..110).map(|n| format!("X-Line-{n}: {n}\r\n")).collect();
+    range.upstream.answer(
+        "/public/many",
+        Reply::bytes(format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 2\r\n\r\nok")),
+    );
+    let response = range.client().ask("GET /public/many HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+    for n in 0..110 {
+        assert_eq!(response.fields.all(&format!("x-line-{n}")), [n.to_string()]);
+    }
 }
 
 #[test]
