@@ -189,6 +189,12 @@ mod tests {
             ("/...", "/..."),
             ("/.well-known/x", "/.well-known/x"),
             ("/a..b", "/a..b"),
+            ("/a|b^c", "/a%7Cb%5Ec"),
+            ("/a%7cb%5ec", "/a%7Cb%5Ec"),
+            ("/{\"a\":1}", "/%7B%22a%22:1%7D"),
+            ("/`<>", "/%60%3C%3E"),
+            ("/%60%3c%3e", "/%60%3C%3E"),
+            ("/..|/a", "/..%7C/a"),
         ] {
             let found = normal_form(path).expect(path);
             assert_eq!(found, normal, "{path}");

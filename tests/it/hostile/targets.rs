@@ -119,7 +119,7 @@ impl std::fmt::Display for Pair {
 }
 
 /// What has one meaning, and its normal form.
-const NORMALISED: [(&str, Pair); 22] = [
+const NORMALISED: [(&str, Pair); 35] = [
     ("an encoded letter is decoded", Pair("/public/%78", "/public/x")),
     ("an encoded upper-case letter", Pair("/public/%41b", "/public/Ab")),
     ("an encoded digit", Pair("/public/%30", "/public/0")),
@@ -134,6 +134,20 @@ const NORMALISED: [(&str, Pair); 22] = [
     ("an encoded number sign stays encoded", Pair("/public/a%23b", "/public/a%23b")),
     ("an encoded percent sign stays encoded", Pair("/public/a%25b", "/public/a%25b")),
     ("an encoded percent sign before 2f stays one (no second decoding)", Pair("/public/a%252fb", "/public/a%252fb")),
+    // What the WHATWG URL standard leaves as it is in a path, and clients hence send.
+    ("a bar", Pair("/public/a|b", "/public/a%7Cb")),
+    ("an encoded bar", Pair("/public/a%7Cb", "/public/a%7Cb")),
+    ("an encoded bar in lower-case hex", Pair("/public/a%7cb", "/public/a%7Cb")),
+    ("a caret", Pair("/public/a^b", "/public/a%5Eb")),
+    ("an encoded caret", Pair("/public/a%5eb", "/public/a%5Eb")),
+    ("JSON", Pair("/public/{\"a\":1}", "/public/%7B%22a%22:1%7D")),
+    ("encoded JSON", Pair("/public/%7b%22a%22%3a1%7d", "/public/%7B%22a%22%3A1%7D")),
+    ("an encoded backtick", Pair("/public/a%60b", "/public/a%60b")),
+    ("encoded angle brackets", Pair("/public/%3cb%3e", "/public/%3Cb%3E")),
+    ("a bar behind a route's name that comes back", Pair("/private/|/../../public/x", "/public/x")),
+    ("a bar that is removed", Pair("/public/|/../x", "/public/x")),
+    ("two dots and a bar are a name", Pair("/public/..|/x", "/public/..%7C/x")),
+    ("brackets", Pair("/public/a[0]", "/public/a[0]")),
     ("a dot segment", Pair("/public/./x", "/public/x")),
     ("two dots inside the route", Pair("/public/a/../x", "/public/x")),
     ("two dots that come back", Pair("/private/../public/x", "/public/x")),
@@ -174,7 +188,7 @@ const AMBIGUOUS: [(&str, &str); 25] = [
 ];
 
 /// What leads to the guarded route, by whatever detour, without a token.
-const GUARDED: [(&str, &str); 22] = [
+const GUARDED: [(&str, &str); 26] = [
     ("the guarded route", "/private/x"),
     ("two dots (CVE-2026-33494)", "/public/../private/x"),
     ("two dots twice", "/public/a/../../private/x"),
@@ -196,6 +210,10 @@ const GUARDED: [(&str, &str); 22] = [
     ("a parameter", "/private/x;/public/y"),
     ("an asterisk (CVE-2025-46821)", "/private/*"),
     ("a token in the query", "/private/x?access_token=@TOKEN@"),
+    ("a bar below it", "/private/a|b"),
+    ("JSON below it", "/private/{\"a\":1}"),
+    ("dots behind a bar", "/public/|/../../private/x"),
+    ("dots behind a caret and braces", "/public/^{}/../../private/x"),
     ("every mark", "/private/!$&'()+,:=@"),
 ];
 
@@ -240,11 +258,15 @@ const EITHER: [(&str, &str, &str); 17] = [
 ];
 
 /// Bytes that have no place in a target.
-const BAD_BYTES: [(&str, &[u8]); 18] = [
+const BAD_BYTES: [(&str, &[u8]); 21] = [
     ("a fragment (CVE-2021-32779)", b"/public/x#y"),
     ("a fragment behind a query", b"/public/x?a=b#y"),
     ("a fragment that climbs", b"/public/#/../private/x"),
     ("a fragment at once", b"#"),
+    // The WHATWG URL standard has them encoded, and hyper takes them in no version.
+    ("a backtick in the path", b"/public/a`b"),
+    ("a less-than sign in the path", b"/public/a<b"),
+    ("a greater-than sign in the path", b"/public/a>b"),
     ("a NUL in the path", b"/public/\0x"),
     ("a bell in the path", b"/public/\x07x"),
     ("an escape in the path", b"/public/\x1bx"),
@@ -264,4 +286,31 @@ const BAD_BYTES: [(&str, &[u8]); 18] = [
 #[test]
 fn one_normal_form_of_a_path_decides_and_is_forwarded() {
     run("targets", &cases());
+}
+
+/// A route is chosen by the form that is forwarded, in whichever spelling a path comes.
+#[test]
+fn a_route_is_found_by_each_spelling_of_its_path_and_the_upstream_sees_one() {
+    let upstream = crate::support::Upstream::start();
+    let route = |path: &str, access: &str| format!("path = \"{path}\"\nupstream = \"app\"\n{access}");
+    let world = crate::support::Plan::bare()
+        .upstream("app", upstream.address())
+        .route(&route("/{*rest}", "accept = [\"jarvispy\"]"))
+        .route(&route("/a%7Cb/{*rest}", "public = true"))
+        .route(&route("/%7B%22a%22:1%7D", "public = true"))
+        .start();
+    for (targets, normal) in [
+        (&["/a|b/x|y", "/a%7Cb/x%7Cy", "/a%7cb/x%7cy", "/%61|b/x|y", "/c|d/../a|b/x|y"][..], "/a%7Cb/x%7Cy"),
+        (&["/{\"a\":1}", "/%7b%22a%22:1%7d", "/{%22a\":1%7D"][..], "/%7B%22a%22:1%7D"),
+    ] {
+        for target in targets {
+            assert_eq!(world.client().ask(get_target(target)).status, 200, "{target}");
+            let request = upstream.take().requests.pop().expect("it was forwarded");
+            assert_eq!(request.target, normal, "{target}");
+        }
+    }
+    for target in ["/a^b/x", "/a|c/x", "/a|b/../x", "/a%257Cb/x", "/{\"a\":2}", "/{*rest}", "/{\"a\":1}/x"] {
+        assert_eq!(world.client().ask(get_target(target)).status, 401, "{target}");
+    }
+    assert_eq!(upstream.take().requests.len(), 0);
 }

@@ -51,7 +51,7 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
 }
 
 /// A path as it is sent, and its normal form.
-const NORMALISED: [(&str, &str); 13] = [
+const NORMALISED: [(&str, &str); 20] = [
     ("/public/%78", "/public/x"),
     ("/public/%7euser", "/public/~user"),
     ("/%70ublic/x", "/public/x"),
@@ -60,6 +60,14 @@ const NORMALISED: [(&str, &str); 13] = [
     ("/public/a%3fb", "/public/a%3Fb"),
     ("/public/a%23b", "/public/a%23b"),
     ("/public/a%252fb", "/public/a%252fb"),
+    // What the WHATWG URL standard leaves as it is in a path.
+    ("/public/a|b", "/public/a%7Cb"),
+    ("/public/a%7cb", "/public/a%7Cb"),
+    ("/public/a^b", "/public/a%5Eb"),
+    ("/public/{\"a\":1}", "/public/%7B%22a%22:1%7D"),
+    ("/public/%7b%22a%22:1%7d", "/public/%7B%22a%22:1%7D"),
+    ("/public/a%60b%3c%3e", "/public/a%60b%3C%3E"),
+    ("/private/|/../../public/x", "/public/x"),
     ("/public/./x", "/public/x"),
     ("/public/a/../x", "/public/x"),
     ("/private/../public/x", "/public/x"),
@@ -88,7 +96,7 @@ const AMBIGUOUS: [&str; 16] = [
 ];
 
 /// What leads to the guarded route, by whatever detour, without a token.
-const GUARDED: [&str; 14] = [
+const GUARDED: [&str; 17] = [
     "/private/x",
     "/public/../private/x",
     "/public/%2e%2e/private/x",
@@ -103,6 +111,9 @@ const GUARDED: [&str; 14] = [
     "/private/public/x",
     "/private/x;/public/y",
     "/private/*",
+    "/private/a|b",
+    "/private/{\"a\":1}",
+    "/public/|/../../private/x",
 ];
 
 /// What leads to no route at all.
@@ -123,10 +134,14 @@ const EITHER: [(&str, &str); 9] = [
 ];
 
 /// Bytes that have no place in a path.
-const BAD_BYTES: [(&str, &[u8]); 10] = [
+const BAD_BYTES: [(&str, &[u8]); 13] = [
     ("a NUL in the path", b"/public/\0x"),
     ("a bell in the path", b"/public/\x07x"),
     ("a DEL in the path", b"/public/\x7fx"),
+    // The WHATWG URL standard has them encoded.
+    ("a backtick in the path", b"/public/a`b"),
+    ("a less-than sign in the path", b"/public/a<b"),
+    ("a greater-than sign in the path", b"/public/a>b"),
     ("a space in the path", b"/public/a b"),
     ("a tab in the path", b"/public/a\tb"),
     ("CR and LF in the path", b"/public/a\r\nb"),
