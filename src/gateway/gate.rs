@@ -213,12 +213,10 @@ fn look(head: &Parts, limits: HeadLimits, ours: &FoldedNames, passed: &mut Passe
 /// 9110, section 7.8; Java's HTTP client offers h2c with every request without TLS): it ends at this hop.
 fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<WebSocketForm>, Refusal> {
     if let Some(protocol) = head.extensions.get::<Protocol>() {
-        let is_websocket = head.method == Method::CONNECT && protocol.as_str() == "websocket";
-        return match is_websocket {
-            false => Err(HeadFault::Method.into()),
-            true if is_version_13(head) => Ok(Some(WebSocketForm::Connect)),
-            true => Err(Refusal::Upgrade),
-        };
+        if head.method != Method::CONNECT || protocol.as_str() != "websocket" {
+            return Err(HeadFault::Method.into());
+        }
+        return if is_version_13(head) { Ok(Some(WebSocketForm::Connect)) } else { Err(Refusal::Upgrade) };
     }
     if upgrades == 0 || head.version == Version::HTTP_2 {
         return Ok(None);
@@ -327,3 +325,6 @@ fn join_cookies(head: &mut Parts) {
         head.headers.insert(header::COOKIE, whole);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,7 +137,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         forwarded("90 fields", many(90, "y").whole(1), [Field("x-89", "y")]),
         too_large("1000 fields", in_pieces(&many(1000, "y"))),
         too_large("200 fields", many(200, "y").whole(1)),
-        too_large("2000 crumbs", { in_pieces(&(0..2000).fold(public(), |head, _| head.with("cookie", "a=b"))) }),
+        too_large("2000 crumbs", in_pieces(&(0..2000).fold(public(), |head, _| head.with("cookie", "a=b")))),
         too_large("a value of 40 KiB", in_pieces(&public().with("x-a", "a".repeat(40 << 10)))),
         too_large("a name of 40 KiB", in_pieces(&public().with("a".repeat(40 << 10), "b"))),
         too_large("fields of 40 KiB in all", in_pieces(&many(50, &"a".repeat(800)))),
@@ -146,7 +146,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             .or(End::Answer(&[414])),
         answered("a path of 17 KiB", &[414], in_pieces(&Head::get(format!("/public/{}", "a".repeat(17 << 10)))))
             .or(End::Answer(&[431])),
-        answered("a query of 17 KiB", &[414], { in_pieces(&Head::get(format!("/public/x?{}", "a".repeat(17 << 10)))) })
+        answered("a query of 17 KiB", &[414], in_pieces(&Head::get(format!("/public/x?{}", "a".repeat(17 << 10)))))
             .or(End::Answer(&[431])),
     ];
     for (name, field) in BAD_NAMES {

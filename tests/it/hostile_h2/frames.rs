@@ -88,7 +88,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             [open(), reset(1, 8), public().whole(1)].concat()
         })
         .or(End::Reset(CLOSED)),
-        ignored("WINDOW_UPDATE on a stream that was reset", { [open(), reset(1, 8), window_update(1, 5)].concat() }),
+        ignored("WINDOW_UPDATE on a stream that was reset", [open(), reset(1, 8), window_update(1, 5)].concat()),
         ignored("RST_STREAM on a stream that was reset", [open(), reset(1, 8), reset(1, 8)].concat())
             .or(End::GoAway(CLOSED)),
         ignored("RST_STREAM with an unknown code", [open(), reset(1, 0xbeef)].concat()),
@@ -146,7 +146,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         forwarded("HEADERS with a priority", frame(kind::HEADERS, depends, 1, depending(0)), [Target("/public/x")]),
         forwarded(
             "HEADERS that depends on an idle stream",
-            { frame(kind::HEADERS, depends, 1, depending(1 << 31 | 99)) },
+            frame(kind::HEADERS, depends, 1, depending(1 << 31 | 99)),
             [Target("/public/x")],
         ),
         malformed_or(
@@ -167,7 +167,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         connection_error("WINDOW_UPDATE of the connection by nothing", PROTOCOL, window_update(0, 0)),
         stream_error("WINDOW_UPDATE of a stream by nothing", PROTOCOL, [open(), window_update(1, 0)].concat())
             .or(End::GoAway(PROTOCOL)),
-        connection_error("a window of the connection beyond 2^31 - 1", FLOW, { window_update(0, i32::MAX as u32) }),
+        connection_error("a window of the connection beyond 2^31 - 1", FLOW, window_update(0, i32::MAX as u32)),
         stream_error("a window of a stream beyond 2^31 - 1", FLOW, {
             [open(), window_update(1, i32::MAX as u32)].concat()
         }),
@@ -239,7 +239,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         forwarded("HEADERS with unknown flags", public().frame(1, flag::WHOLE | 0xd2), [Target("/public/x")]),
         forwarded(
             "GOAWAY of the client's, and its request",
-            { [public().whole(1), frame(kind::GOAWAY, 0, 0, [0_u8; 8])].concat() },
+            [public().whole(1), frame(kind::GOAWAY, 0, 0, [0_u8; 8])].concat(),
             [Target("/public/x")],
         ),
     ]);

@@ -68,7 +68,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         forwarded("empty trailers", with_trailers(&Head::empty()), [Body(b"hello")]),
         forwarded(
             "trailers in place of a body",
-            { [Head::post("/public/x").frame(1, flag::END_HEADERS), one("x-a", "b").whole(1)].concat() },
+            [Head::post("/public/x").frame(1, flag::END_HEADERS), one("x-a", "b").whole(1)].concat(),
             [Body(b"")],
         ),
         malformed_or("a length in trailers", with_trailers(&one("content-length", "0")), [Body(b"hello")]),
@@ -122,20 +122,25 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             extended("websocket").set(":path", "/private/x").with("sec-websocket-version", "13").frame(1, 4)
         })
         .or(End::Reset(&[PROTOCOL_ERROR])),
+        // The upstream is asked in HTTP/1.1, and this one does not switch.
         answered("a WebSocket that ends at once", no_tunnel, {
             extended("websocket").with("sec-websocket-version", "13").whole(1)
         })
         .or(End::Reset(&[PROTOCOL_ERROR, CANCEL]))
-        .or(End::Answer(&[502])),
-        answered("a WebSocket of another version", &[400, 426, 501], {
+        .or(End::Failed(&[502])),
+        answered("a WebSocket of another version", &[400], {
             extended("websocket").with("sec-websocket-version", "777").frame(1, flag::END_HEADERS)
-        })
-        .or(End::Reset(&[PROTOCOL_ERROR])),
+        }),
+        answered("a WebSocket of no version", &[400], extended("websocket").frame(1, flag::END_HEADERS)),
+        answered("a WebSocket of two versions", &[400], {
+            let head = extended("websocket").with("sec-websocket-version", "13");
+            head.with("sec-websocket-version", "8").frame(1, flag::END_HEADERS)
+        }),
         answered("a protocol with CR and LF", &[400, 501], extended("websocket\r\nx: y").frame(1, flag::END_HEADERS))
             .or(End::Reset(&[PROTOCOL_ERROR])),
         forwarded(
             "sec-websocket fields without CONNECT are fields",
-            { public().with("sec-websocket-version", "13").whole(1) },
+            public().with("sec-websocket-version", "13").whole(1),
             [Target("/public/x"), Without("upgrade")],
         ),
     ];

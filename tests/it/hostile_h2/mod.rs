@@ -35,6 +35,8 @@ enum End {
     Closed,
     /// Exactly one request at the upstream, its answer at the client.
     Forwarded(Vec<Want>),
+    /// Exactly one request at the upstream, whose answer is of no use: one of these statuses at the client.
+    Failed(&'static [u16]),
 }
 
 struct Case {
@@ -235,7 +237,14 @@ fn judge(
             range.normal(request)?;
             wants.iter().try_for_each(|want| want.check(request))
         }
-        (End::Answer(statuses), _) => Err(format!("not answered with one of {statuses:?}")),
+        (End::Failed(statuses), Seen::Answer(status)) if statuses.contains(status) => {
+            is_refusal(&state.stream(stream).response().ok_or("no response")?)?;
+            match at_upstream {
+                [request] => range.normal(request),
+                _ => Err(format!("the upstream received {} requests", at_upstream.len())),
+            }
+        }
+        (End::Answer(statuses) | End::Failed(statuses), _) => Err(format!("not answered with one of {statuses:?}")),
         (End::Reset(codes), _) => Err(format!("not reset with one of {codes:?}")),
         (End::GoAway(codes), _) => Err(format!("no GOAWAY with one of {codes:?}")),
         (End::Closed, _) => Err("not closed without a word".into()),

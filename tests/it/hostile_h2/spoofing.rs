@@ -40,7 +40,7 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
         ),
         forwarded(
             "a method override changes nothing",
-            { public().with("x-http-method-override", "DELETE").whole(1) },
+            public().with("x-http-method-override", "DELETE").whole(1),
             [Method("GET")],
         ),
         answered("an identity does not open a route", &[401], {
