@@ -3,7 +3,8 @@
 //! Each file is a table of literal bytes with what must come of them. [`run`] plays a table against one keyward and
 //! one upstream, case after case, so that what a case leaves behind shows in the next; after each of them a *sentinel*
 //! (a harmless request on a connection of its own) must arrive and get its own answer. Where RFC 9110 and RFC 9112
-//! leave a choice, the table names every answer that is safe, never one that is not.
+//! leave a choice, the table names every answer that is safe, never one that is not. Which of them it is, is in
+//! [`snapshot`].
 
 mod authorization;
 mod chunks;
@@ -14,11 +15,14 @@ mod framing;
 mod host;
 mod pipelining;
 mod responses;
+pub(crate) mod snapshot;
 mod spoofing;
 mod targets;
 mod upgrade;
 
 use std::time::Duration;
+
+use snapshot::{Outcome, Suite};
 
 use crate::support::{Client, Fault, Issued, Person, Plan, Request, Response, Upstream, World, json};
 
@@ -169,7 +173,7 @@ impl Range {
         }
     }
 
-    fn play(&self, case: &Case) -> Result<(), String> {
+    fn play(&self, case: &Case) -> Result<Outcome, String> {
         self.upstream.take();
         let send = replace(&case.send, b"@TOKEN@", self.issued.token.as_bytes());
         let method = send.split(|&b| b == b' ').next().unwrap_or_default();
@@ -186,7 +190,7 @@ impl Range {
         .map_err(|what| format!("{what}\n    the client read: {:?}", shown(client.seen())))
     }
 
-    fn play_one(&self, client: &mut Client, method: &str, finish: bool, expect: &Expect) -> Result<(), String> {
+    fn play_one(&self, client: &mut Client, method: &str, finish: bool, expect: &Expect) -> Result<Outcome, String> {
         let answer = match client.final_response(method) {
             Ok((response, interim)) => {
                 if let Some(odd) = interim.iter().find(|one| !matches!(one.status, 100 | 103)) {
@@ -197,11 +201,11 @@ impl Range {
             Err(Fault::Closed) => None,
             Err(fault) => return Err(format!("no answer: {fault:?}")),
         };
-        match &answer {
+        let is_kept = match &answer {
             Some(response) => self.go_on(client, response, expect, finish)?,
-            None if matches!(expect, Expect::Cut(_)) || (finish && matches!(expect, Expect::Broken(_))) => {}
+            None if matches!(expect, Expect::Cut(_)) || (finish && matches!(expect, Expect::Broken(_))) => false,
             None => return Err("closed without an answer".into()),
-        }
+        };
         self.sentinel()?;
         let status = answer.as_ref().map(|response| response.status);
         let at_upstream = self.at_upstream()?;
@@ -232,23 +236,26 @@ impl Range {
                 wants.iter().try_for_each(|want| want.check(request))
             }
             Expect::Answers(..) => Err("a sequence is played elsewhere".into()),
-        }
+        }?;
+        let answer = status.map_or("none".to_owned(), |status| status.to_string());
+        Ok(Outcome { answer, is_kept, forwarded: at_upstream.len() })
     }
 
-    /// After the answer: the connection is closed if it must be, else it is closed or still in step.
-    fn go_on(&self, client: &mut Client, response: &Response, expect: &Expect, finish: bool) -> Result<(), String> {
+    /// After the answer: the connection is closed if it must be, else it is closed or still in step. Says whether it
+    /// is kept.
+    fn go_on(&self, client: &mut Client, response: &Response, expect: &Expect, finish: bool) -> Result<bool, String> {
         let must_close = matches!(expect, Expect::Refused(_) | Expect::Cut(_) | Expect::Broken(_));
         if must_close || finish || response.until_close {
             return match client.rest() {
-                Ok(rest) if rest.is_empty() => Ok(()),
+                Ok(rest) if rest.is_empty() => Ok(false),
                 Ok(rest) => Err(format!("more bytes after the answer: {:?}", shown(&rest))),
                 Err(_) => Err(format!("answered {}, but the connection stays open", response.status)),
             };
         }
         client.send("GET /public/after HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
         match client.final_response("GET") {
-            Err(Fault::Closed) => Ok(()),
-            Ok((response, _)) => echoes(&response, "/public/after"),
+            Err(Fault::Closed) => Ok(false),
+            Ok((response, _)) => echoes(&response, "/public/after").map(|()| true),
             Err(fault) => Err(format!("the connection is out of step: {fault:?}")),
         }
     }
@@ -264,7 +271,8 @@ impl Range {
         Ok(requests.filter(|request| request.target == BROKEN || !others.contains(&request.target.as_str())).collect())
     }
 
-    fn play_answers(&self, client: &mut Client, statuses: &[&[u16]], targets: &[&str]) -> Result<(), String> {
+    fn play_answers(&self, client: &mut Client, statuses: &[&[u16]], targets: &[&str]) -> Result<Outcome, String> {
+        let mut seen = Vec::new();
         for (nth, allowed) in statuses.iter().enumerate() {
             let (response, _) = match client.final_response("GET") {
                 Ok(answer) => answer,
@@ -276,6 +284,7 @@ impl Range {
             if response.status != 200 {
                 is_refusal(&response)?;
             }
+            seen.push(response.status.to_string());
         }
         client.finish();
         match client.rest() {
@@ -286,7 +295,10 @@ impl Range {
         let got = self.at_upstream()?;
         got.iter().try_for_each(|request| self.normal(request))?;
         let got: Vec<_> = got.iter().map(|request| request.target.as_str()).collect();
-        if got == targets { Ok(()) } else { Err(format!("the upstream received {got:?}, not {targets:?}")) }
+        if got != targets {
+            return Err(format!("the upstream received {got:?}, not {targets:?}"));
+        }
+        Ok(Outcome { answer: seen.join(" "), is_kept: false, forwarded: got.len() })
     }
 
     /// The one form in which keyward forwards: RELIABILITY's checklist, seen from the upstream.
@@ -422,16 +434,24 @@ pub(crate) fn is_refusal(response: &Response) -> Result<(), String> {
     Ok(())
 }
 
-/// Plays a table; reports every case that goes wrong, not only the first.
+/// Plays a table; reports every case that goes wrong or differs from the snapshot, not only the first.
 fn run(theme: &str, cases: &[Case]) {
     let range = Range::open();
+    let mut suite = Suite::new("http1", theme);
     let mut wrong = Vec::new();
     for case in cases {
-        if let Err(what) = range.play(case) {
-            wrong.push(format!("- {}: {what}\n    sent: {:?}", case.name, shown(&case.send)));
+        match range.play(case) {
+            Ok(outcome) => suite.note(&case.name, &outcome),
+            Err(what) => {
+                suite.note_wrong(&case.name);
+                wrong.push(format!("- {}: {what}\n    sent: {:?}", case.name, shown(&case.send)));
+            }
         }
     }
-    assert!(wrong.is_empty(), "{theme}: {} of {} cases are wrong\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    let (wrongs, total) = (wrong.len(), cases.len());
+    let differences = suite.check();
+    assert!(wrong.is_empty(), "{theme}: {wrongs} of {total} cases are wrong\n{}\n{differences:?}", wrong.join("\n"));
+    differences.unwrap_or_else(|what| panic!("{what}"));
 }
 
 pub(crate) fn shown(bytes: &[u8]) -> String {
@@ -451,8 +471,8 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     result
 }
 
-#[test]
-fn the_corpus_has_at_least_371_cases_and_no_name_twice() {
+/// The suite and the name of every case.
+fn names() -> Vec<(String, String)> {
     let tables = [
         ("authorization", authorization::cases()),
         ("chunks", chunks::cases()),
@@ -466,11 +486,17 @@ fn the_corpus_has_at_least_371_cases_and_no_name_twice() {
         ("targets", targets::cases()),
         ("upgrade", upgrade::cases()),
     ];
-    let of = |(theme, cases): &(&str, Vec<Case>)| -> Vec<String> {
-        cases.iter().map(|case| format!("{theme}: {}", case.name)).collect()
+    let of = |(theme, cases): (&str, Vec<Case>)| -> Vec<(String, String)> {
+        cases.into_iter().map(|case| (format!("http1 {theme}"), case.name)).collect()
     };
-    let mut names: Vec<String> = tables.iter().flat_map(of).collect();
-    names.extend(responses::names());
+    let mut names: Vec<_> = tables.into_iter().flat_map(of).collect();
+    names.extend(responses::names().map(|name| ("http1 responses".to_owned(), name)));
+    names
+}
+
+#[test]
+fn the_corpus_has_at_least_371_cases_and_no_name_twice() {
+    let mut names = names();
     eprintln!("the corpus has {} cases", names.len());
     names.sort();
     let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();

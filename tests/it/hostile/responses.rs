@@ -1,6 +1,7 @@
 //! Upstreams that misbehave (RFC 9112, 6.3, 8): what is no response becomes 502, what breaks off is cut at the client
 //! too, and nothing that one upstream sends too much is ever shown to another request.
 
+use super::snapshot::{Outcome, Suite};
 use super::{Range, echoes, is_refusal};
 use crate::support::{Act, Fault, Reply, Response};
 
@@ -125,7 +126,7 @@ const CASES: &[Case] = &[
 ];
 
 pub(super) fn names() -> impl Iterator<Item = String> {
-    CASES.iter().map(|case| format!("response: {}", case.name))
+    CASES.iter().map(|case| case.name.to_owned())
 }
 
 /// What no client may see of any answer in the table.
@@ -141,7 +142,7 @@ fn is_clean(response: &Response) -> Result<(), String> {
     Ok(())
 }
 
-fn play(range: &Range, case: &Case) -> Result<(), String> {
+fn play(range: &Range, case: &Case) -> Result<Outcome, String> {
     let mut reply = Reply::bytes(case.reply);
     if case.close {
         reply = reply.then(Act::Close);
@@ -153,7 +154,7 @@ fn play(range: &Range, case: &Case) -> Result<(), String> {
     let bad = |response: &Response| {
         if response.status == 502 { is_refusal(response) } else { Err(format!("not 502 but {response}")) }
     };
-    match (client.final_response("GET"), case.expect) {
+    let (answer, is_kept) = match (client.final_response("GET"), case.expect) {
         (Ok((response, interim)), expect) => {
             if let Some(odd) = interim.iter().find(|one| !matches!(one.status, 100 | 103)) {
                 return Err(format!("{} came through", odd.status));
@@ -171,22 +172,28 @@ fn play(range: &Range, case: &Case) -> Result<(), String> {
                 BadGateway | PassedOrBad(..) | CutOrBad => bad(&response)?,
                 Passed(..) => return Err(format!("not passed: {response}")),
             }
+            let mut is_kept = false;
             if !response.until_close {
                 client.send("GET /public/after HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
                 match client.final_response("GET") {
                     Err(Fault::Closed) => {}
-                    Ok((response, _)) => echoes(&response, "/public/after")?,
+                    Ok((response, _)) => {
+                        echoes(&response, "/public/after")?;
+                        is_kept = true;
+                    }
                     Err(fault) => return Err(format!("the connection is out of step: {fault:?}")),
                 }
             }
+            (response.status.to_string(), is_kept)
         }
         (Err(Fault::Closed | Fault::Truncated(_)), CutOrBad) => {
             if String::from_utf8_lossy(client.seen()).contains("evil") {
                 return Err("bytes behind the fault came through".into());
             }
+            ("cut".to_owned(), false)
         }
         (Err(fault), _) => return Err(format!("no answer: {fault:?}")),
-    }
+    };
     // More sentinels than pooled connections: whatever the upstream sent too much must show in none of them.
     for _ in 0..4 {
         range.sentinel()?;
@@ -203,20 +210,29 @@ fn play(range: &Range, case: &Case) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    // A GET that nothing answered on a reused connection may be sent again, so it is not counted.
+    Ok(Outcome { answer, is_kept, forwarded: 1 })
 }
 
 #[test]
 fn what_an_upstream_does_wrong_is_never_the_clients_to_see() {
     let range = Range::open();
+    let mut suite = Suite::new("http1", "responses");
     let mut wrong = Vec::new();
     for case in CASES {
-        if let Err(what) = play(&range, case) {
-            let sent = String::from_utf8_lossy(case.reply);
-            wrong.push(format!("- {}: {what}\n    the upstream sent: {sent:?}", case.name));
+        match play(&range, case) {
+            Ok(outcome) => suite.note(case.name, &outcome),
+            Err(what) => {
+                suite.note_wrong(case.name);
+                let sent = String::from_utf8_lossy(case.reply);
+                wrong.push(format!("- {}: {what}\n    the upstream sent: {sent:?}", case.name));
+            }
         }
     }
-    assert!(wrong.is_empty(), "{} of {} cases are wrong\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+    let differences = suite.check();
+    let (wrongs, total) = (wrong.len(), CASES.len());
+    assert!(wrong.is_empty(), "{wrongs} of {total} cases are wrong\n{}\n{differences:?}", wrong.join("\n"));
+    differences.unwrap_or_else(|what| panic!("{what}"));
 }
 
 #[test]

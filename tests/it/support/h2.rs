@@ -51,6 +51,24 @@ pub(crate) mod code {
     pub(crate) const CANCEL: u32 = 8;
     pub(crate) const COMPRESSION_ERROR: u32 = 9;
     pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
+
+    /// The name of a code.
+    pub(crate) fn name(code: u32) -> String {
+        let names = [
+            (NO_ERROR, "NO_ERROR"),
+            (PROTOCOL_ERROR, "PROTOCOL_ERROR"),
+            (INTERNAL_ERROR, "INTERNAL_ERROR"),
+            (FLOW_CONTROL_ERROR, "FLOW_CONTROL_ERROR"),
+            (STREAM_CLOSED, "STREAM_CLOSED"),
+            (FRAME_SIZE_ERROR, "FRAME_SIZE_ERROR"),
+            (REFUSED_STREAM, "REFUSED_STREAM"),
+            (CANCEL, "CANCEL"),
+            (COMPRESSION_ERROR, "COMPRESSION_ERROR"),
+            (ENHANCE_YOUR_CALM, "ENHANCE_YOUR_CALM"),
+        ];
+        let found = names.iter().find(|(known, _)| *known == code);
+        found.map_or_else(|| format!("{code:#x}"), |(_, name)| (*name).to_owned())
+    }
 }
 
 /// Settings (section 6.5.2; RFC 8441, section 3).
