@@ -2,6 +2,7 @@
 # make instructions  of that: what a request costs, in instructions, against the bounds of bench/bounds.toml
 # make soak    the long forms of the fleet's tests: minutes of faults under load, a million forged tokens
 # make black-box  of that: from outside: the OpenAPI document, Swagger UI, and HTTP, gRPC, WebSocket and TLS of other makers
+# make fuzz    libFuzzer on every target of src/fuzzing, FUZZ_SECONDS (60) each; FUZZ_TARGETS says which. Their corpora run in make test
 # make audit   licences, bans and sources of the dependencies, and known advisories
 # make release  the binary to deploy: built twice, the second time with what the first one learned under load
 # make bench   of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1, HTTP/2, TLS, bodies, system calls, memory);
@@ -12,7 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := test
-.PHONY: test tools format lint doc check instructions black-box soak audit release bench demo
+.PHONY: test tools format lint doc check instructions black-box soak fuzz audit release bench demo
 
 CARGO ?= cargo
 # Where Debian puts servers; not every user's PATH has it.
@@ -92,6 +93,7 @@ tools:
 
 format:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -136,6 +138,40 @@ black-box:
 soak:
 	@$(MAKE) --no-print-directory tools
 	KEYWARD_LONG=1 KEYWARD_ROUNDS=1000 $(CARGO) test --locked --test it fleet:: -- --include-ignored --nocapture --test-threads 1
+
+# The instrumentation is that of cargo-fuzz, by flags that are stable. Its sanitizers are not, and are left out: there is no unsafe
+# code of ours for them to watch. What is found is kept in target/fuzz/found until it is a file in fuzz/corpus; corpora that have
+# grown are kept in target/fuzz/corpus.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@say() { echo "make fuzz: $$*" >&2; }
+	needed=
+	command -v "$${CXX:-c++}" >/dev/null || needed=g++
+	if [ -n "$$needed" ]; then
+	    $(install)
+	fi
+	host=$$(rustc -vV | sed -n 's/^host: //p')
+	room=$$(realpath -m "$${CARGO_TARGET_DIR:-target}")/fuzz
+	coverage="-Cpasses=sancov-module"
+	for setting in level=4 inline-8bit-counters pc-table trace-compares; do
+	    coverage="$$coverage -Cllvm-args=-sanitizer-coverage-$$setting"
+	done
+	# The same versions as everywhere, and libFuzzer.
+	cp Cargo.lock fuzz/Cargo.lock
+	RUSTFLAGS="$${RUSTFLAGS:-} $$coverage" $(CARGO) build --manifest-path fuzz/Cargo.toml --release --target "$$host" --target-dir "$$room"
+	failed=
+	for target in $${FUZZ_TARGETS:-$$(ls fuzz/corpus)}; do
+	    say "$$target, $(FUZZ_SECONDS) s"
+	    mkdir -p "$$room/corpus/$$target" "$$room/found/$$target"
+	    KEYWARD_FUZZ_TARGET=$$target "$$room/$$host/release/keyward-fuzz" -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
+	        -dict=fuzz/words.dict -artifact_prefix="$$room/found/$$target/" "$$room/corpus/$$target" "fuzz/corpus/$$target" \
+	        || failed="$$failed $$target"
+	done
+	if [ -n "$$failed" ]; then
+	    say "broken:$$failed. The inputs are in $$room/found; each becomes a file in fuzz/corpus"
+	    exit 1
+	fi
+	say "nothing found"
 
 audit:
 	@say() { echo "make audit: $$*" >&2; }

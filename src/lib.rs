@@ -32,6 +32,8 @@
 //! socket on which the command line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
 //! [`app`] knows every part: it puts them together, runs them, reloads them and stops them.
 //!
+//! The fuzz targets are in `fuzzing`, which tests have, and `make fuzz` by a feature.
+//!
 //! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; `tls` ←
 //! `config`, `store`, `upstream`, `server`; nobody but `cli` and `app` imports `config`. A test reads the sources and keeps the arrows.
 //!
@@ -93,6 +95,9 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod server;
 pub mod store;

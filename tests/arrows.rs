@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admin", &["domain", "tokens", "wire", "telemetry"]),
     ("cli", &["domain", "tokens", "admin", "config", "telemetry"]),
     ("app", EVERY_LAYER),
+    ("fuzzing", EVERY_LAYER),
     ("main", &["cli", "app"]),
     ("lib", EVERY_LAYER),
 ];

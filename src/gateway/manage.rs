@@ -94,21 +94,23 @@ async fn answer(
     Ok(respond::face_answer(face.encode(&outcome)))
 }
 
-/// Where a call comes from, as far as attempts are counted: behind a trusted proxy, the address that this one saw.
+/// Where a call comes from, as far as attempts are counted.
 fn client_group(client: &ClientConnection, headers: &HeaderMap) -> ClientGroup {
+    match (client_address(client, headers), &client.origin.address) {
+        (Some(address), _) => address.into(),
+        (None, PeerAddress::Unix(listener)) => ClientGroup::of_unix_listener(listener),
+        (None, PeerAddress::Ip(address)) => address.ip().into(),
+    }
+}
+
+/// The client's address: behind a trusted proxy, the one that this one saw. None: on a Unix socket.
+pub(super) fn client_address(client: &ClientConnection, headers: &HeaderMap) -> Option<IpAddr> {
     let nearest = || -> Option<IpAddr> {
         let nearest = headers.get_all(X_FORWARDED_FOR).iter().next_back()?;
         nearest.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
     };
-    if client.origin.is_trusted_proxy
-        && let Some(nearest) = nearest()
-    {
-        return nearest.into();
-    }
-    match &client.origin.address {
-        PeerAddress::Ip(address) => address.ip().into(),
-        PeerAddress::Unix(listener) => ClientGroup::of_unix_listener(listener),
-    }
+    let named = if client.origin.is_trusted_proxy { nearest() } else { None };
+    named.or(client.origin.address.ip())
 }
 
 fn account_refused(fault: AccountError) -> Refusal {

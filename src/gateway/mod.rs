@@ -17,6 +17,8 @@ mod connection;
 mod control;
 mod exchange;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gate;
 mod identity_headers;
 mod manage;

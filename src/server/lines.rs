@@ -12,7 +12,7 @@ use crate::gateway::{HeadFault, HeadLimits};
 const BESIDE_THE_TARGET: usize = 64;
 
 /// Looks at one head after the other.
-pub(super) struct LineGuard {
+pub(crate) struct LineGuard {
     limits: HeadLimits,
     /// The line that has begun.
     line: Vec<u8>,
@@ -22,18 +22,18 @@ pub(super) struct LineGuard {
 }
 
 impl LineGuard {
-    pub(super) fn new(limits: HeadLimits) -> Self {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
         Self { limits, line: Vec::new(), bytes: 0, framings: 0, is_first: true }
     }
 
     /// A head begins.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.line = Vec::new();
         (self.bytes, self.framings, self.is_first) = (0, 0, true);
     }
 
     /// Looks at the next bytes of the head. Says where in them the head ends, if it does.
-    pub(super) fn look(&mut self, input: &[u8]) -> Result<Option<usize>, HeadFault> {
+    pub(crate) fn look(&mut self, input: &[u8]) -> Result<Option<usize>, HeadFault> {
         let mut start = 0;
         for end in memchr_iter(b'\n', input) {
             let new = input.get(start..end).unwrap_or_default();

@@ -25,6 +25,9 @@ mod socket;
 mod stream;
 mod worker;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use lines::LineGuard;
+
 pub use accept::{Acceptor, BoundAddress, ListenAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
 pub use limit::ConnectionLimit;
 pub use worker::{ConnectionSettings, Grace, Stopper, WorkerPool, WorkerPoolSettings};

@@ -206,7 +206,7 @@ fn announced_limit(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Adds to a head what HTTP/1.1 needs at this hop.
-pub(super) fn finish_head(request: &mut Request<RequestBody>, purpose: Purpose) {
+pub(crate) fn finish_head(request: &mut Request<RequestBody>, purpose: Purpose) {
     *request.version_mut() = Version::HTTP_11;
     let has_unknown_length = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
     let headers = request.headers_mut();

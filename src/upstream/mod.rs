@@ -34,6 +34,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use http1::finish_head;
+
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
 pub use pool::{SWEEP_EVERY, Upstream};
 pub use reply::{Reply, ReplyBody};

@@ -16,6 +16,8 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
+const CLOSE: HeaderName = HeaderName::from_static("close");
+
 /// Which fields of the fixed set a message has: one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopByHop(u16);
@@ -94,7 +96,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 fn names_fields(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
         let value = value.as_bytes();
-        !value.eq_ignore_ascii_case(b"keep-alive") && !value.eq_ignore_ascii_case(b"close")
+        // `Keep-Alive` is of the fixed set; a field called `Close` is of neither (RFC 9110, section 18.4).
+        !value.eq_ignore_ascii_case(b"keep-alive")
+            && (!value.eq_ignore_ascii_case(b"close") || headers.contains_key(CLOSE))
     })
 }
 
@@ -205,6 +209,13 @@ mod tests {
         }
         assert!(hops.strip(&mut fields));
         assert_eq!(fields, headers(&[("x-three", "3")]));
+    }
+
+    #[test]
+    fn connection_close_names_a_field_of_that_name() {
+        let mut fields = headers(&[("connection", "close"), ("close", "1"), ("closed", "2")]);
+        strip_hop_by_hop(&mut fields);
+        assert_eq!(fields, headers(&[("closed", "2")]));
     }
 
     #[test]

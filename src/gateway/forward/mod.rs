@@ -1,7 +1,7 @@
 //! Forward: with a permit, along its route, to the upstream, and the response on its way back.
 
 mod body;
-mod request;
+pub(super) mod request;
 mod response;
 mod tunnel;
 

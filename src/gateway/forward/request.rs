@@ -13,6 +13,7 @@ use crate::gateway::authorize::Permit;
 use crate::gateway::connection::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::gate::Passed;
+use crate::gateway::identity_headers::IdentityRules;
 use crate::gateway::plan::Plan;
 use crate::tokens::opaque::Form;
 
@@ -31,24 +32,10 @@ pub(super) fn prepare(
 ) -> Forwarding {
     let headers = &mut head.headers;
     let forwarding = Forwarding::of(exchange.client(), headers);
-    let accepts_trailers = passed.hops.strip(headers);
-    if passed.has_ours {
-        plan.identity.strip(headers);
-    }
-    if passed.expects {
-        // The expectation is met when the body is asked for.
-        headers.remove(header::EXPECT);
-    }
+    let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
     remove_credentials(plan, permit, headers);
-    if passed.has_length {
-        set_length(headers, body.size_hint().exact());
-    }
     set_host(plan, permit, headers);
-    if accepts_trailers {
-        headers.insert(header::TE, TRAILERS);
-    }
-    // Behind those that were there before: the order tells the way.
-    headers.append(header::VIA, via(head.version));
+    add_hop(headers, head.version, accepts_trailers);
     if let Some(target) = permit.target() {
         head.uri = http::Uri::from(target.clone());
     }
@@ -58,11 +45,41 @@ pub(super) fn prepare(
     forwarding
 }
 
+/// Removes what ends at this hop and what only keyward may set. `length`: of the body, if it is known. Says
+/// whether the client takes trailers.
+pub(in crate::gateway) fn clean(
+    rules: &IdentityRules,
+    passed: Passed,
+    headers: &mut HeaderMap,
+    length: Option<u64>,
+) -> bool {
+    let accepts_trailers = passed.hops.strip(headers);
+    if passed.has_ours {
+        rules.strip(headers);
+    }
+    if passed.expects {
+        // The expectation is met when the body is asked for.
+        headers.remove(header::EXPECT);
+    }
+    if passed.has_length {
+        set_length(headers, length);
+    }
+    accepts_trailers
+}
+
+/// Adds what is said to the next hop of a message that came in this version.
+pub(in crate::gateway) fn add_hop(headers: &mut HeaderMap, version: Version, accepts_trailers: bool) {
+    if accepts_trailers {
+        headers.insert(header::TE, TRAILERS);
+    }
+    // Behind those that were there before: the order tells the way.
+    headers.append(header::VIA, via(version));
+}
+
 /// Whether a client takes trailers of the response, by its prepared request. HTTP/2 carries them whether or not
 /// they were asked for; on HTTP/1.1 hyper sends them only to a client that has asked for them.
 pub(super) fn takes_trailers(head: &http::request::Parts) -> bool {
-    head.version == Version::HTTP_2
-        || head.version == Version::HTTP_11 && head.headers.contains_key(header::TE)
+    head.version == Version::HTTP_2 || head.version == Version::HTTP_11 && head.headers.contains_key(header::TE)
 }
 
 /// Sets keyward's own fields, which are added to a request each time that it is sent: nothing of the client's
@@ -154,7 +171,7 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
 
 /// The fields that say where a request came from. From an untrusted peer everything is replaced; what a
 /// trusted one said stays, and its own address is added. Only the real names are read: an alias is nobody's.
-pub(super) struct Forwarding {
+pub(in crate::gateway) struct Forwarding {
     proto: HeaderValue,
     host: Option<HeaderValue>,
     /// None: the client has no address, and nothing was said of another.
@@ -163,7 +180,7 @@ pub(super) struct Forwarding {
 }
 
 impl Forwarding {
-    fn of(client: &ClientConnection, headers: &HeaderMap) -> Self {
+    pub(in crate::gateway) fn of(client: &ClientConnection, headers: &HeaderMap) -> Self {
         let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
         let no_host = HeaderValue::from_static("");
         let ours = Self {
@@ -185,7 +202,7 @@ impl Forwarding {
         }
     }
 
-    fn set(&self, headers: &mut HeaderMap) {
+    pub(in crate::gateway) fn set(&self, headers: &mut HeaderMap) {
         for (name, value) in [
             (X_FORWARDED_FOR, &self.forwarded_for),
             (X_FORWARDED_HOST, &self.host),

@@ -26,11 +26,7 @@ struct Seen {
 /// # Errors
 ///
 /// When two readers could frame it in two ways.
-pub(super) fn prepare(
-    reply: Reply,
-    is_head: bool,
-    takes_trailers: bool,
-) -> Result<(Parts, ReplyBody), Refusal> {
+pub(super) fn prepare(reply: Reply, is_head: bool, takes_trailers: bool) -> Result<(Parts, ReplyBody), Refusal> {
     let Reply { mut head, body } = reply;
     let seen = look(&head.headers);
     if seen.is_odd || seen.lengths + seen.encodings > 1 {
@@ -46,8 +42,7 @@ pub(super) fn prepare(
         headers.remove(header::PROXY_AUTHENTICATE);
     }
     // The announcement of trailers goes on with them; everything else that ends at this hop ends.
-    let trailer =
-        if takes_trailers && seen.encodings > 0 { headers.remove(header::TRAILER) } else { None };
+    let trailer = if takes_trailers && seen.encodings > 0 { headers.remove(header::TRAILER) } else { None };
     seen.hops.strip(headers);
     if let Some(trailer) = trailer {
         headers.insert(header::TRAILER, trailer);

@@ -41,15 +41,17 @@ pub(super) fn cases() -> Vec<Case> {
             bare("Host: localhost:\r\n"),
             [Host("localhost"), Field("x-forwarded-host", "localhost")],
         ),
-        forwarded("an IPv6 address with an empty port", bare("Host: [::1]:\r\n"), [
-            Host("[::1]"),
-            Field("x-forwarded-host", "[::1]"),
-        ]),
+        forwarded(
+            "an IPv6 address with an empty port",
+            bare("Host: [::1]:\r\n"),
+            [Host("[::1]"), Field("x-forwarded-host", "[::1]")],
+        ),
         refused("a Host with two colons", &[400], bare("Host: localhost::\r\n")),
-        forwarded("a Host with a tilde", bare("Host: ~x\r\n"), [
-            Host("~x"),
-            Field("forwarded", "for=127.0.0.1;host=~x;proto=http"),
-        ]),
+        forwarded(
+            "a Host with a tilde",
+            bare("Host: ~x\r\n"),
+            [Host("~x"), Field("forwarded", "for=127.0.0.1;host=~x;proto=http")],
+        ),
         either("a Host with an underscore", &[400], bare("Host: a_b.example\r\n"), [Host("a_b.example")]),
         either("a Host with two dots", &[400], bare("Host: a..example\r\n"), [Host("a..example")]),
         either("a Host with an encoded byte", &[400], bare("Host: a%41.example\r\n"), [Target("/public/x")]),

@@ -387,11 +387,11 @@ fn trailers_of_a_response_pass() {
 #[test]
 fn trailers_that_are_dropped_are_not_announced() {
     let range = Range::open();
-    let reply = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n";
+    let reply =
+        "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n";
     range.upstream.answer("/public/sum", Reply::bytes(reply));
     for te in ["", "TE: gzip\r\nConnection: TE\r\n"] {
-        let response =
-            range.client().ask(format!("GET /public/sum HTTP/1.1\r\nHost: a.example\r\n{te}\r\n"));
+        let response = range.client().ask(format!("GET /public/sum HTTP/1.1\r\nHost: a.example\r\n{te}\r\n"));
         assert_eq!((response.status, response.text().as_str()), (200, "ok"));
         assert!(!response.fields.has("trailer"), "{response}");
         assert!(response.trailers.0.is_empty(), "{:?}", response.trailers);
@@ -406,10 +406,9 @@ fn trailers_that_are_dropped_are_not_announced() {
 fn a_response_of_110_fields_passes_whole() {
     let range = Range::open();
     let lines: String = (0..110).map(|n| format!("X-Line-{n}: {n}\r\n")).collect();
-    range.upstream.answer(
-        "/public/many",
-        Reply::bytes(format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 2\r\n\r\nok")),
-    );
+    range
+        .upstream
+        .answer("/public/many", Reply::bytes(format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 2\r\n\r\nok")));
     let response = range.client().ask("GET /public/many HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert_eq!((response.status, response.text().as_str()), (200, "ok"));
     for n in 0..110 {

@@ -1,0 +1,140 @@
+//! What a request says of where it came from is keyward's word, or that of a proxy which it trusts.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{HeaderMap, HeaderValue};
+
+use super::{field_lines, is_ours};
+use crate::gateway::fuzzing::Gateway;
+use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme};
+
+/// Where the connections of this target come from: one that could be forged, one that needs brackets.
+const PEERS: [(IpAddr, &str); 2] = [
+    (IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), "192.0.2.7"),
+    (IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7)), "2001:db8::7"),
+];
+
+pub(super) fn run(input: &[u8]) {
+    let Ok(gateway) = Gateway::new() else { return };
+    let mut said = field_lines(input);
+    // What the gate lets through has one host of this grammar, or none.
+    said.insert(http::header::HOST, HeaderValue::from_static("a.example:8080"));
+    for (peer, text) in PEERS {
+        from_a_stranger(&gateway, &said, peer, text);
+        from_a_trusted_proxy(&gateway, &said, peer, text);
+    }
+}
+
+fn client(peer: IpAddr, is_trusted_proxy: bool) -> ClientConnection {
+    let address = SocketAddr::new(peer, 4711);
+    ClientConnection::new(
+        ClientOrigin { address: PeerAddress::Ip(address), scheme: Scheme::Https, is_trusted_proxy },
+        None,
+    )
+}
+
+/// `Forwarded` of one hop (RFC 7239, section 4).
+fn element(peer: IpAddr, text: &str) -> String {
+    let node = if peer.is_ipv6() { format!("\"[{text}]\"") } else { text.to_owned() };
+    format!("for={node};host=\"a.example:8080\";proto=https")
+}
+
+/// Not a byte of what a client says of itself goes on.
+fn from_a_stranger(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text: &str) {
+    let client = client(peer, false);
+    let mut headers = said.clone();
+    gateway.set_forwarding(&client, &mut headers);
+    let ours = [
+        ("x-forwarded-for", text.to_owned()),
+        ("x-forwarded-proto", "https".to_owned()),
+        ("x-forwarded-host", "a.example:8080".to_owned()),
+        ("forwarded", element(peer, text)),
+    ];
+    for (name, value) in &ours {
+        let found: Vec<&HeaderValue> = headers.get_all(*name).iter().collect();
+        assert_eq!(found, [value.as_str()], "{name}");
+    }
+    for name in headers.keys().map(http::HeaderName::as_str) {
+        let is_known = ours.iter().any(|(ours, _)| *ours == name);
+        assert!(is_known || !is_ours(name), "{name} is the client's own, and reads as one of keyward's");
+    }
+    assert_eq!(gateway.client_address(&client, said), Some(peer), "the client chose its own address");
+}
+
+/// What the proxy said stays, and its own address is the last word.
+fn from_a_trusted_proxy(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text: &str) {
+    let client = client(peer, true);
+    let mut headers = said.clone();
+    gateway.set_forwarding(&client, &mut headers);
+    for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"] {
+        assert_eq!(headers.get_all(name).iter().count(), 1, "{name} stands there more than once, or not at all");
+    }
+    for (name, ours) in [("x-forwarded-for", text.to_owned()), ("forwarded", element(peer, text))] {
+        let joined = headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+        assert!(joined.ends_with(ours.as_bytes()), "{name}: {joined:?} does not end with {ours:?}");
+        let before = joined.get(..joined.len() - ours.len()).unwrap_or_default();
+        let were: Vec<&[u8]> =
+            said.get_all(name).iter().map(HeaderValue::as_bytes).filter(|value| !value.is_empty()).collect();
+        let expected: Vec<u8> = were.iter().flat_map(|value| [*value, b", "].concat()).collect();
+        assert_eq!(before, expected, "{name} is not what the proxy said");
+    }
+    let forwarded = headers.get("forwarded").map(HeaderValue::as_bytes).unwrap_or_default();
+    if said.get_all("forwarded").iter().all(|value| quotes_end(value.as_bytes())) {
+        let last = elements(forwarded).pop().unwrap_or_default();
+        assert_eq!(last, element(peer, text).as_bytes(), "the last element is not keyward's");
+    }
+    let address = gateway.client_address(&client, said).expect("an address");
+    let was_said = said.get_all("x-forwarded-for").iter().any(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        text.split(',').any(|element| names(element.trim(), address))
+    });
+    assert!(address == peer || was_said, "{address} came out of nothing");
+}
+
+/// Whether an element of a list is this address, with or without a port (RFC 7239, section 6).
+fn names(element: &str, address: IpAddr) -> bool {
+    let bare = element.trim_matches('"');
+    let inner = bare.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    let without_port = bare.rsplit_once(':').map(|(host, _)| host);
+    [Some(bare), inner, without_port]
+        .into_iter()
+        .flatten()
+        .filter_map(|text| text.parse::<IpAddr>().ok())
+        .any(|found| found == address || found.to_canonical() == address)
+}
+
+/// The elements of a list, quoted strings taken for what they are (RFC 9110, section 5.6.4).
+fn elements(list: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![Vec::new()];
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for &byte in list {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b',' if !is_quoted => {
+                all.push(Vec::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(last) = all.last_mut() {
+            last.push(byte);
+        }
+    }
+    all.iter().map(|element| element.trim_ascii().to_vec()).collect()
+}
+
+/// Whether every quoted string in a value ends.
+fn quotes_end(value: &[u8]) -> bool {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for &byte in value {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+    }
+    !is_quoted
+}

@@ -1,0 +1,80 @@
+//! The fuzz targets: one function of bytes each, which asserts what must hold for every input.
+//!
+//! They are in the library, behind `cfg(any(test, feature = "fuzzing"))`, because what they try is private to
+//! it: `cargo test` runs them over `fuzz/corpus/` and over seeded mutations of it (see `tests`), and `make
+//! fuzz` runs libFuzzer on them (see `fuzz/`). An input that breaks a target is a file in its corpus from then
+//! on.
+//!
+//! | target | input |
+//! |---|---|
+//! | `path` | a request's path |
+//! | `fields` | field lines, `Name: value` each, ended by a line feed |
+//! | `forwarding` | as `fields`: what a client says of where its request came from |
+//! | `gate` | an HTTP/1 request as a client sends it |
+//! | `round_trip` | the same |
+//! | `opaque_token` | a credential |
+//! | `signed_token` | a credential; or a JWT's header, a line feed and its claims, to be signed |
+//! | `config` | a configuration |
+
+mod config;
+mod exchange;
+mod fields;
+mod forwarding;
+mod gate;
+mod path;
+mod round_trip;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// A fuzz target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// What it is called here, in `fuzz/corpus/` and in `KEYWARD_FUZZ_TARGET`.
+    pub name: &'static str,
+    /// Panics if the input breaks what must hold.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "path", run: path::run },
+    Target { name: "fields", run: fields::run },
+    Target { name: "forwarding", run: forwarding::run },
+    Target { name: "gate", run: gate::run },
+    Target { name: "round_trip", run: round_trip::run },
+    Target { name: "opaque_token", run: tokens::opaque },
+    Target { name: "signed_token", run: tokens::signed },
+    Target { name: "config", run: config::run },
+];
+
+/// Reads field lines. What is no field line is left out: the targets that use this are about what follows.
+fn field_lines(input: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in input.split(|&byte| byte == b'\n').take(64) {
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// A name as CGI, WSGI and PHP pass it on: upper-case letters and digits stay, anything else becomes `_`.
+fn cgi_name(name: &str) -> String {
+    let fold = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
+    name.chars().map(fold).collect()
+}
+
+/// Whether a name is one that only keyward may set, by a reading of its own.
+fn is_ours(name: &str) -> bool {
+    let name = cgi_name(name);
+    name.starts_with("X_KEYWARD_")
+        || name.starts_with("X_FORWARDED_")
+        || ["REMOTE_USER", "X_REQUEST_ID", "FORWARDED", "X_REAL_IP", "X_FORWARDED"].contains(&&*name)
+}

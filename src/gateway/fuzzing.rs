@@ -1,0 +1,90 @@
+//! What the fuzz targets need of the gateway's inner parts, as functions of plain HTTP types.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::request::Parts;
+
+use super::connection::ClientConnection;
+use super::forward::request::{Forwarding, add_hop, clean};
+use super::gate::{HeadLimits, Passed, WebSocketForm, judge};
+use super::identity_headers::{IdentityNames, IdentityRules};
+use super::manage::client_address;
+use super::refusal::Refusal;
+use crate::wire::fields::FoldedNames;
+
+/// The inner parts, with identity headers of two kinds: of keyward's own prefix, and of another.
+pub(crate) struct Gateway {
+    rules: IdentityRules,
+}
+
+/// What the gate says of a head that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict(Passed);
+
+impl Gateway {
+    pub(crate) fn new() -> Result<Self, String> {
+        let names = IdentityNames {
+            subject: Some("x-keyward-subject".to_owned()),
+            username: Some("Remote-User".to_owned()),
+            request_id: Some("x-request-id".to_owned()),
+            ..IdentityNames::default()
+        };
+        Ok(Self { rules: IdentityRules::new(&names)? })
+    }
+
+    /// The names that only keyward may set.
+    pub(crate) fn ours(&self) -> &FoldedNames {
+        self.rules.ours()
+    }
+
+    /// The gate.
+    pub(crate) fn judge(&self, head: &mut Parts, has_body: bool, limits: HeadLimits) -> Result<Verdict, Refusal> {
+        judge(head, has_body, limits, self.rules.ours()).map(Verdict)
+    }
+
+    /// What `forward` does to a head that passed, on a public route to an upstream that keeps the host.
+    pub(crate) fn prepare(&self, verdict: Verdict, client: &ClientConnection, head: &mut Parts, length: Option<u64>) {
+        let forwarding = Forwarding::of(client, &head.headers);
+        let accepts_trailers = clean(&self.rules, verdict.0, &mut head.headers, length);
+        forwarding.set(&mut head.headers);
+        add_hop(&mut head.headers, head.version, accepts_trailers);
+        head.extensions.clear();
+    }
+
+    /// What `forward` does to the fields that say where a request came from.
+    pub(crate) fn set_forwarding(&self, client: &ClientConnection, headers: &mut HeaderMap) {
+        let forwarding = Forwarding::of(client, headers);
+        self.rules.strip(headers);
+        forwarding.set(headers);
+    }
+
+    /// Where a call of a token API comes from.
+    pub(crate) fn client_address(&self, client: &ClientConnection, headers: &HeaderMap) -> Option<IpAddr> {
+        client_address(client, headers)
+    }
+}
+
+impl Verdict {
+    /// Whether it asks for WebSocket by `Upgrade`.
+    pub(crate) fn is_upgrade(self) -> bool {
+        self.0.websocket == Some(WebSocketForm::Upgrade)
+    }
+
+    /// Whether there are fields that only keyward may set.
+    pub(crate) fn has_ours(self) -> bool {
+        self.0.has_ours
+    }
+
+    pub(crate) fn has_length(self) -> bool {
+        self.0.has_length
+    }
+
+    pub(crate) fn expects(self) -> bool {
+        self.0.expects
+    }
+
+    pub(crate) fn is_grpc(self) -> bool {
+        self.0.is_grpc
+    }
+}
