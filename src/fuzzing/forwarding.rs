@@ -83,7 +83,9 @@ fn from_a_trusted_proxy(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text:
         let last = elements(forwarded).pop().unwrap_or_default();
         assert_eq!(last, element(peer, text).as_bytes(), "the last element is not keyward's");
     }
-    let address = gateway.client_address(&client, said).expect("an address");
+    let found = gateway.client_address(&client, said);
+    assert!(found.is_some(), "a client of TCP has an address");
+    let address = found.unwrap_or(peer);
     let was_said = said.get_all("x-forwarded-for").iter().any(|value| {
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
         text.split(',').any(|element| names(element.trim(), address))

@@ -315,7 +315,7 @@ fn methods_pass_but_for_connect_and_trace_and_very_long_ones() {
 }
 
 /// The fields of a handshake (RFC 6455, section 4.1), with this `Upgrade`.
-fn handshake<'a>(upgrade: &'a str) -> [(&'a str, &'a str); 5] {
+fn handshake(upgrade: &str) -> [(&str, &str); 5] {
     [
         ("host", "a.example"),
         ("connection", "keep-alive, Upgrade"),

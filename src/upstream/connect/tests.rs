@@ -311,7 +311,9 @@ fn load(trust: tls::Trust) -> Arc<tls::Client> {
 
 #[tokio::test]
 async fn over_tls_the_protocol_is_what_both_sides_speak() {
-    let (both, h1, h2, none): (&[&[u8]], &[&[u8]], &[&[u8]], &[&[u8]]) = (&[HTTP2, HTTP1], &[HTTP1], &[HTTP2], &[]);
+    type Protocols = &'static [&'static [u8]];
+    let (both, none): (Protocols, Protocols) = (&[HTTP2, HTTP1], &[]);
+    let (h1, h2): (Protocols, Protocols) = (&[HTTP1], &[HTTP2]);
     for (protocol, spoken, is_http2) in [
         (Protocol::Auto, both, Some(true)),
         (Protocol::Auto, h1, Some(false)),
