@@ -129,6 +129,37 @@ fn a_proxy_header_on_a_unix_socket_names_the_client() {
     assert_eq!(upstream.take().requests.len(), 0);
 }
 
+/// They cannot be told apart; those of another listener, and those that a trusted proxy names, can.
+#[test]
+fn for_the_limits_of_logins_the_clients_of_one_unix_listener_are_one() {
+    let (dir, upstream) = (folder(), Upstream::start());
+    let (plain, trusted) = (dir.path().join("plain.sock"), dir.path().join("trusted.sock"));
+    let accounts = "name = \"accounts\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"";
+    let plan = Plan::usual(&upstream).table("token_api", accounts).set("logins", "failures", "2");
+    let plan = listening(plan, &plain, "");
+    let _world = listening(plan, &trusted, "trusted_proxies = [\"unix\"]").start();
+    let login = |path: &Path, fields: &str| {
+        let body = r#"{"username":"hershel","password":"a wrong one"}"#;
+        let answer = exchange(
+            &connect(path),
+            &format!(
+                "POST /v1/auth/login HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        );
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    // What an untrusted client says of others makes no difference.
+    let statuses = ["", "X-Forwarded-For: 192.0.2.1\r\n", ""].map(|fields| login(&plain, fields));
+    assert_eq!(statuses, ["401", "401", "429"]);
+    assert_eq!([""; 3].map(|fields| login(&trusted, fields)), ["401", "401", "429"]);
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        let fields = format!("X-Forwarded-For: 6.6.6.6, {address}\r\n");
+        assert_eq!([(); 3].map(|()| login(&trusted, &fields)), ["401", "401", "429"], "{address}");
+    }
+}
+
 #[test]
 fn a_file_that_a_dead_process_left_is_replaced() {
     let (dir, upstream) = (folder(), Upstream::start());

@@ -25,7 +25,12 @@ fn head(version: Version, method: &str, target: &str, fields: Fields<'_>) -> Par
     *request.version_mut() = version;
     for (name, value) in fields {
         let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value that hyper takes");
-        request.headers_mut().append(HeaderName::try_from(*name).expect("a name"), value);
+        // What hyper reads names by in each version.
+        let name = match version {
+            HTTP_2 => HeaderName::from_lowercase(name.as_bytes()),
+            _ => HeaderName::from_bytes(name.as_bytes()),
+        };
+        request.headers_mut().append(name.expect("a name"), value);
     }
     request.into_parts().0
 }
