@@ -21,4 +21,6 @@ fn chosen() -> Target {
     })
 }
 
-fuzz_target!(|input: &[u8]| (CHOSEN.get_or_init(chosen).run)(input));
+fuzz_target!(|input: &[u8]| {
+    (CHOSEN.get_or_init(chosen).run)(input);
+});

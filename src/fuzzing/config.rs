@@ -5,21 +5,22 @@ use std::collections::BTreeSet;
 
 use crate::config::{Config, Faults, parse};
 
-pub(super) fn run(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
+pub(super) fn run(input: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(input) else { return false };
     // The files that it names are read, and what is in these is not of this text.
     if ["/dev", "/proc", "/sys", "fifo"].iter().any(|place| text.contains(place)) {
-        return;
+        return false;
     }
     let read = parse(text, ORIGIN, &env);
     assert_eq!(read, parse(text, ORIGIN, &env), "a second reading is another");
-    match read {
+    match &read {
         Ok(config) => {
-            is_whole(&config);
-            means_the_same_respelled(text, &config);
+            is_whole(config);
+            means_the_same_respelled(text, config);
         }
-        Err(faults) => have_their_places(text, &faults),
+        Err(faults) => have_their_places(text, faults),
     }
+    read.is_ok()
 }
 
 const ORIGIN: &str = "k.toml";

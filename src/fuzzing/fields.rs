@@ -6,7 +6,7 @@ use super::{cgi_name, field_lines, is_ours};
 use crate::gateway::fuzzing::Gateway;
 use crate::wire::fields::{FoldedNames, HopByHop, lists, strip_hop_by_hop, visible};
 
-pub(super) fn run(input: &[u8]) {
+pub(super) fn run(input: &[u8]) -> bool {
     let headers = field_lines(input);
     names_fold(&headers);
     hops_are_stripped(&headers);
@@ -15,6 +15,7 @@ pub(super) fn run(input: &[u8]) {
             a_value_is_one_line(text);
         }
     }
+    !headers.is_empty()
 }
 
 /// Every spelling of a name is that name, to the folding as to a CGI program; and no other is.

@@ -11,17 +11,20 @@ use crate::gateway::fuzzing::{Gateway, Verdict};
 use crate::wire::authority::host_in;
 use crate::wire::path;
 
-pub(super) fn run(input: &[u8]) {
-    let Ok(gateway) = Gateway::new() else { return };
-    let Some(received) = from_client(input) else { return };
+pub(super) fn run(input: &[u8]) -> bool {
+    let Ok(gateway) = Gateway::new() else { return false };
+    let Some(received) = from_client(input) else { return false };
     let mut head = received.head.clone();
-    if let Ok(verdict) = gateway.judge(&mut head, received.has_body, LIMITS) {
+    let judged = gateway.judge(&mut head, received.has_body, LIMITS);
+    let passes = judged.is_ok();
+    if let Ok(verdict) = judged {
         assert!(matches!(head.version, Version::HTTP_10 | Version::HTTP_11), "{:?}", head.version);
         has_one_reading(&gateway, &head, verdict);
         has_one_framing(&head, &received, verdict);
         is_what_was_sent(input, &received, &head);
     }
     over_http2(&gateway, &received.head, received.has_body);
+    passes
 }
 
 fn has_one_reading(gateway: &Gateway, head: &Parts, verdict: Verdict) {

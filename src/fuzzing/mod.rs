@@ -35,8 +35,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub struct Target {
     /// What it is called here, in `fuzz/corpus/` and in `KEYWARD_FUZZ_TARGET`.
     pub name: &'static str,
-    /// Panics if the input breaks what must hold.
-    pub run: fn(&[u8]),
+    /// Panics if the input breaks what must hold. Says whether it is one that passes, and so was looked at to
+    /// the end.
+    pub run: fn(&[u8]) -> bool,
 }
 
 /// All of them.

@@ -2,10 +2,10 @@
 
 use crate::wire::path::{decode_segment, encode_segment, normal_form};
 
-pub(super) fn run(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
+pub(super) fn run(input: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(input) else { return false };
     segments_are_what_they_were(text);
-    let Ok(normal) = normal_form(text) else { return };
+    let Ok(normal) = normal_form(text) else { return false };
     has_one_reading(&normal);
     assert_eq!(normal_form(&normal).as_deref(), Ok(&*normal), "the normal form of {text:?} is not stable");
     assert_eq!(by_hand(text), meaning(&normal), "{text:?} became another path: {normal:?}");
@@ -16,6 +16,7 @@ pub(super) fn run(input: &[u8]) {
             "{text:?} and {respelled:?} are one path in two spellings"
         );
     }
+    true
 }
 
 /// Nothing that a server, a file system or a second decoding could read in another way.

@@ -17,11 +17,11 @@ use crate::gateway::fuzzing::Gateway;
 use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme};
 use crate::upstream::{BoxError, Purpose, RequestBody, StreamedBody, finish_head};
 
-pub(super) fn run(input: &[u8]) {
-    let Ok(gateway) = Gateway::new() else { return };
-    let Some(received) = from_client(input) else { return };
-    let Received { head: mut judged, has_body, length, body: Some(body) } = received else { return };
-    let Ok(verdict) = gateway.judge(&mut judged, has_body, LIMITS) else { return };
+pub(super) fn run(input: &[u8]) -> bool {
+    let Ok(gateway) = Gateway::new() else { return false };
+    let Some(received) = from_client(input) else { return false };
+    let Received { head: mut judged, has_body, length, body: Some(body) } = received else { return false };
+    let Ok(verdict) = gateway.judge(&mut judged, has_body, LIMITS) else { return false };
     let mut head = judged.clone();
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 4711);
     let origin = ClientOrigin { address: PeerAddress::Ip(address), scheme: Scheme::Http, is_trusted_proxy: false };
@@ -40,6 +40,7 @@ pub(super) fn run(input: &[u8]) {
     let sent = sent.unwrap_or_default();
     reads_as_sent(&sent, &judged, &fields, &body);
     carries_what_was_judged(&judged, &fields);
+    true
 }
 
 /// One request, with the head and the body that were sent, to hyper's server and by the letter.

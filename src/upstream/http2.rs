@@ -40,7 +40,6 @@ struct Facts {
     /// How many the server allows at a time.
     limit: Cell<usize>,
     is_over: Cell<bool>,
-    has_served: Cell<bool>,
     idle_since: Cell<Instant>,
 }
 
@@ -93,7 +92,6 @@ impl Sessions {
             open: Cell::new(0),
             limit: Cell::new(INITIAL_STREAMS),
             is_over: Cell::new(false),
-            has_served: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
         });
         let seen = Rc::clone(&facts);
@@ -127,11 +125,6 @@ impl Sessions {
 const INITIAL_STREAMS: usize = 100;
 
 impl Session {
-    /// Whether it has served a request before.
-    pub(super) fn is_reused(&self) -> bool {
-        self.facts.has_served.get()
-    }
-
     /// Opens a stream for a request, and waits for the head of its response. Dropping it resets the stream.
     pub(super) async fn exchange(
         &mut self,
@@ -148,10 +141,7 @@ impl Session {
             ready => ready,
         });
         match outcome.await {
-            Ok(response) => {
-                self.facts.has_served.set(true);
-                Ok((response, stream))
-            }
+            Ok(response) => Ok((response, stream)),
             Err(mut failed) => {
                 let unsent = failed.take_message();
                 Err(Failed { fault: failed.into_error().into(), unsent })

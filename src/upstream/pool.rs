@@ -44,6 +44,9 @@ pub(super) struct Pool {
 /// How long an endpoint that refused a connection is asked last.
 const REST: Duration = Duration::from_secs(1);
 
+/// How often a request is given to a connection, if none of it is sent.
+const MOST_ATTEMPTS: u32 = 3;
+
 /// How often [`Upstream::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,10 +57,12 @@ enum Channel {
 }
 
 impl Channel {
-    fn is_reused(&self) -> bool {
+    /// Whether a request that fails on it may have failed because of what became of others: the server closed
+    /// the connection while it was idle, or ends it for all streams (GOAWAY).
+    fn is_shared(&self) -> bool {
         match self {
             Self::Http1(connection) => connection.is_reused(),
-            Self::Http2(session) => session.is_reused(),
+            Self::Http2(_) => true,
         }
     }
 }
@@ -110,7 +115,7 @@ impl Upstream {
     /// it is called each time that the request is sent.
     ///
     /// A request is sent a second time only if none of it was sent; or if it was sent on a connection that had
-    /// served before, nothing at all came back, it is idempotent and has no body.
+    /// served before or is shared, nothing at all came back, it is idempotent and has no body.
     ///
     /// # Errors
     ///
@@ -127,11 +132,12 @@ impl Upstream {
         set_ours: &dyn Fn(&mut HeaderMap),
     ) -> Result<Reply, UpstreamError> {
         let mut is_fresh = purpose == Purpose::Switch;
-        let mut has_repeated = false;
+        let (mut has_repeated, mut attempts) = (false, 0);
         loop {
             let (channel, pool) = self.channel(purpose, is_fresh).await?;
-            let is_reused = channel.is_reused();
-            let again = if is_reused && !has_repeated { Again::of(&request, purpose) } else { None };
+            let is_shared = channel.is_shared() && attempts < MOST_ATTEMPTS;
+            attempts += 1;
+            let again = if is_shared && !has_repeated { Again::of(&request, purpose) } else { None };
             // What is kept for another time is the client's: the copy is small.
             set_ours(request.headers_mut());
             let failed = match pool.exchange(channel, request, purpose).await {
@@ -140,7 +146,7 @@ impl Upstream {
             };
             let (Failed { fault, unsent }, is_unanswered) = failed;
             request = match (unsent, again) {
-                (Some(unsent), _) if is_reused => unsent,
+                (Some(unsent), _) if is_shared => unsent,
                 (None, Some(again)) if is_unanswered => {
                     has_repeated = true;
                     again.into_request()
