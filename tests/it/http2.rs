@@ -299,27 +299,10 @@ fn a_reset_stream_ends_its_request_at_the_upstream_and_leaves_the_others_alone()
     let streams = [0; 2].map(|_| connection.request(&Head::get("/public/slow")));
     begun(&mut connection, &streams);
     connection.send(reset(streams[0], code::CANCEL));
-    let access = || lines(&world).into_iter().filter(|line| line["path"] == "/public/slow").count();
+    let access = || world.access_lines().into_iter().filter(|line| line["path"] == "/public/slow").count();
     assert!(eventually(|| access() == 1), "the record of the one that ended");
     gate.open();
     assert_eq!(connection.answer(streams[1]).text(), "firstmore");
-}
-
-/// The lines of the access log so far.
-fn lines(world: &World) -> Vec<Value> {
-    let output = world.output();
-    let parsed = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    parsed.filter(|line| line["path"].is_string() && line["status"].is_number()).collect()
-}
-
-/// The one line of a path, when it is written.
-#[track_caller]
-fn line_of(world: &World, path: &str) -> Value {
-    let of_path = || lines(world).into_iter().filter(|line| line["path"] == path).collect::<Vec<_>>();
-    assert!(eventually(|| !of_path().is_empty()), "{path} has a line");
-    let mut found = of_path();
-    assert_eq!(found.len(), 1, "{path} has one line: {found:?}");
-    found.remove(0)
 }
 
 #[test]
@@ -340,20 +323,20 @@ fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
     connection.send(reset(reset_by_client, code::CANCEL));
     assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
     assert!(connection.read_until(|state| state.stream(revoked).reset.is_some()), "{:?}", connection.state);
-    let line = line_of(&world, "/public/reset");
+    let line = world.access_line("/public/reset");
     assert_eq!((&line["status"], &line["complete"]), (&Value::from(200), &Value::from(false)), "{line}");
     assert_eq!(line["cause"], "the client left", "{line}");
-    let line = line_of(&world, "/private/revoked");
+    let line = world.access_line("/private/revoked");
     assert_eq!(line["complete"], false, "{line}");
     gate.open();
     assert_eq!(connection.answer(whole).text(), "firstmore");
-    let line = line_of(&world, "/private/whole");
+    let line = world.access_line("/private/whole");
     assert_eq!((&line["status"], &line["complete"]), (&Value::from(200), &Value::Null), "{line}");
     assert!(line.to_string().contains(Person::ALICE.subject), "{line}");
-    let line = line_of(&world, "/private/refused");
+    let line = world.access_line("/private/refused");
     assert_eq!(line["status"], 401, "{line}");
-    let ids: std::collections::BTreeSet<_> = lines(&world).iter().map(|line| line["request_id"].to_string()).collect();
-    assert_eq!(ids.len(), lines(&world).len(), "each has an id of its own");
+    let ids: std::collections::BTreeSet<_> = world.access_lines().iter().map(|line| line["request_id"].to_string()).collect();
+    assert_eq!(ids.len(), world.access_lines().len(), "each has an id of its own");
 }
 
 /// A gRPC call of this path.

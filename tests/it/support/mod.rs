@@ -4,6 +4,7 @@ mod client;
 #[allow(dead_code, reason = "the frames of a protocol are a whole, whichever of them a test sends")]
 pub(crate) mod h2;
 pub(crate) mod hpack;
+pub(crate) mod http2_upstream;
 mod keys;
 pub(crate) mod lateness;
 mod login;

@@ -83,7 +83,6 @@ pub(crate) struct Log {
     pub(crate) broken: Vec<String>,
 }
 
-#[derive(Default)]
 struct State {
     log: Mutex<Log>,
     changed: Condvar,
@@ -91,6 +90,8 @@ struct State {
     /// A handle on each connection ever accepted, to end those that are open; nothing once they are over.
     streams: Mutex<Vec<Option<TcpStream>>>,
     stopped: AtomicBool,
+    /// How long a connection may wait for the next request, or for the rest of one.
+    patience: Duration,
 }
 
 /// The running upstream. It stops when it is dropped.
@@ -103,9 +104,21 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Starts an upstream that answers every request with an echo of its head, until told otherwise.
     pub(crate) fn start() -> Self {
+        Self::closing_after(UPSTREAM_PATIENCE)
+    }
+
+    /// The same, which closes a connection that has been idle for so long.
+    pub(crate) fn closing_after(patience: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let state = Arc::new(State::default());
+        let state = Arc::new(State {
+            log: Mutex::default(),
+            changed: Condvar::new(),
+            replies: Mutex::default(),
+            streams: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            patience,
+        });
         let shared = Arc::clone(&state);
         let acceptor = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -171,7 +184,7 @@ impl Drop for Upstream {
 }
 
 fn serve(stream: TcpStream, number: usize, state: &State) {
-    let mut wire = Wire::new(stream, UPSTREAM_PATIENCE);
+    let mut wire = Wire::new(stream, state.patience);
     converse(&mut wire, number, state);
     // A reset is sent when the last handle goes, so a shutdown must not come first.
     state.streams.lock().unwrap()[number] = None;

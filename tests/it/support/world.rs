@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::{TempDir, tempfile};
 
 use super::client::Client;
@@ -354,6 +355,23 @@ impl World {
     /// What keyward said on stdout and stderr since the first start.
     pub(crate) fn output(&self) -> String {
         ["stdout", "stderr"].iter().map(|name| self.file(name)).collect()
+    }
+
+    /// The lines of the access log so far.
+    pub(crate) fn access_lines(&self) -> Vec<Value> {
+        let output = self.output();
+        let parsed = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        parsed.filter(|line| line["path"].is_string() && line["status"].is_number()).collect()
+    }
+
+    /// The one line of a path, when it is written.
+    #[track_caller]
+    pub(crate) fn access_line(&self, path: &str) -> Value {
+        let of_path = || self.access_lines().into_iter().filter(|line| line["path"] == path).collect::<Vec<_>>();
+        assert!(eventually(|| !of_path().is_empty()), "{path} has a line");
+        let mut found = of_path();
+        assert_eq!(found.len(), 1, "{path} has one line: {found:?}");
+        found.remove(0)
     }
 
     fn file(&self, name: &str) -> String {
