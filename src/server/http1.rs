@@ -91,6 +91,8 @@ async fn serve_awake(connection: &Connection) -> Ended {
     let mut is_closing = false;
     let outcome = std::future::poll_fn(|cx| {
         control.deadline.wake_by(cx);
+        // First, so that a client that left before its answer came is not taken for one that got it.
+        socket.watch(cx, &mut worker.scratch.borrow_mut());
         if control.is_to_end() {
             return Poll::Ready(None);
         }

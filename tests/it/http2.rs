@@ -335,7 +335,8 @@ fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
     assert!(line.to_string().contains(Person::ALICE.subject), "{line}");
     let line = world.access_line("/private/refused");
     assert_eq!(line["status"], 401, "{line}");
-    let ids: std::collections::BTreeSet<_> = world.access_lines().iter().map(|line| line["request_id"].to_string()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        world.access_lines().iter().map(|line| line["request_id"].to_string()).collect();
     assert_eq!(ids.len(), world.access_lines().len(), "each has an id of its own");
 }
 

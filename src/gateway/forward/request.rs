@@ -218,12 +218,27 @@ impl Forwarding {
 
 /// One value for many: `a, b, ours`. None, if there is none.
 fn joined(headers: &HeaderMap, name: &HeaderName, ours: Option<HeaderValue>) -> Option<HeaderValue> {
-    let said = headers.get_all(name).iter().filter(|value| !value.is_empty());
+    let is_whole = |value: &&HeaderValue| !value.is_empty() && closes_its_quotes(value.as_bytes());
+    let said = headers.get_all(name).iter().filter(is_whole);
     let all: Vec<&[u8]> = said.chain(ours.as_ref()).map(HeaderValue::as_bytes).collect();
     if all.is_empty() {
         return None;
     }
     HeaderValue::from_bytes(&all.join(&b", "[..])).ok().or(ours)
+}
+
+/// Whether a value ends outside of a quoted string: otherwise what is added to it would be within it.
+fn closes_its_quotes(value: &[u8]) -> bool {
+    let mut is_open = false;
+    let mut bytes = value.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => is_open = !is_open,
+            b'\\' if is_open => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    !is_open
 }
 
 /// The deadline of a gRPC call, counted from now: `grpc-timeout`, at most eight digits and a unit.

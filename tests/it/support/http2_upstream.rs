@@ -27,8 +27,6 @@ use tokio_rustls::TlsAcceptor;
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
-    /// Which connection it came on, counted from 0.
-    pub(crate) connection: usize,
     pub(crate) version: Version,
     pub(crate) target: String,
     /// `:authority`, or `Host`.
@@ -178,7 +176,7 @@ async fn answer(
     let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let field = head.headers.get(http::header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     let host = head.uri.authority().map(ToString::to_string).or(field).unwrap_or_default();
-    let arrival = Arrival { connection, version: head.version, target, host, progress: Progress::Underway };
+    let arrival = Arrival { version: head.version, target, host, progress: Progress::Underway };
     let underway = Underway::begin(state, arrival.clone());
     let _ = body.collect().await;
     let path = head.uri.path();
