@@ -210,6 +210,11 @@ impl Control {
         self.deadline.set(span);
     }
 
+    /// The next request is awaited from now on.
+    pub fn enter_idle(&self) {
+        self.enter(Phase::Idle, self.idle.get());
+    }
+
     /// Whether this is one of many streams, and not a connection of its own.
     #[must_use]
     pub fn is_stream(&self) -> bool {
@@ -242,7 +247,7 @@ impl Control {
         if self.is_stream() {
             self.deadline.lift();
         } else {
-            self.enter(Phase::Idle, self.idle.get());
+            self.enter_idle();
         }
         // What the client has sent ahead may be read now.
         self.deadline.wake();

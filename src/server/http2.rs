@@ -35,7 +35,7 @@ const MOST_ERRORS: usize = 256;
 /// How much of its responses a stream holds that the client has not taken yet, in bytes.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// How long a connection may take to end once it has been told to.
+/// How long a connection may take nothing once it has been told to end.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a connection until it ends.
@@ -83,7 +83,11 @@ pub(super) async fn serve(connection: &Connection) {
         let is_idle = streams.count() == 0;
         let is_overdue = is_idle && control.deadline.is_over();
         if is_overdue && is_closing {
-            return Poll::Ready(None);
+            // The end of a response may still be on its way to a slow client.
+            if !socket.take_progress() {
+                return Poll::Ready(None);
+            }
+            control.deadline.set(GOODBYE);
         }
         if (is_overdue || worker.is_draining()) && !is_closing {
             is_closing = true;

@@ -50,6 +50,10 @@ struct Inner {
     has_ended: bool,
     /// hyper has a response of keyward's, and may not have written all of it.
     owes_response: bool,
+    /// The client takes nothing of the end of a response.
+    is_blocked: bool,
+    /// Something has been written since this was last asked.
+    has_progress: bool,
     /// What is wrong with the head that has begun.
     fault: Option<HeadFault>,
     /// The status of an answer of hyper's own, which was swallowed.
@@ -85,6 +89,8 @@ impl Socket {
             held: BytesMut::new(),
             has_ended: false,
             owes_response: false,
+            is_blocked: false,
+            has_progress: false,
             fault: None,
             swallowed: None,
         })))
@@ -201,6 +207,11 @@ impl Socket {
     /// Whether all that hyper had to write has been written.
     pub(super) fn is_flushed(&self) -> bool {
         !self.0.borrow().owes_response
+    }
+
+    /// Whether the client has taken anything since this was last asked.
+    pub(super) fn take_progress(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().has_progress)
     }
 
     /// What is wrong with the head that ended the connection, as far as it was seen here.
@@ -323,14 +334,25 @@ impl Inner {
         is_hypers
     }
 
-    /// The client has taken a piece of what it is sent, or takes nothing at the moment.
-    fn note_written(&self, written: &Poll<io::Result<usize>>) {
-        if self.mode == Mode::Http1 && self.control.phase() == Phase::Streaming {
-            match written {
-                Poll::Ready(Ok(1..)) => self.control.note_read_by_client(self.patience.body),
-                Poll::Ready(_) => {}
-                Poll::Pending => self.control.note_blocked_by_client(self.patience.body),
+    /// The client has taken a piece of what it is sent, or takes nothing at the moment. hyper may have the end of
+    /// a response for longer than the exchange lasts: it is still being sent then, and the client has its time.
+    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
+        self.has_progress |= matches!(written, Poll::Ready(Ok(1..)));
+        if self.mode != Mode::Http1 {
+            return;
+        }
+        match (written, self.control.phase()) {
+            (Poll::Ready(Ok(1..)), Phase::Streaming) => self.control.note_read_by_client(self.patience.body),
+            (Poll::Pending, Phase::Streaming) => self.control.note_blocked_by_client(self.patience.body),
+            (Poll::Ready(Ok(1..)), Phase::Idle) => {
+                self.is_blocked = false;
+                self.control.deadline.set(self.patience.body);
             }
+            (Poll::Pending, Phase::Idle) if !self.is_blocked => {
+                self.is_blocked = true;
+                self.control.deadline.set(self.patience.body);
+            }
+            _ => {}
         }
     }
 }
@@ -374,8 +396,10 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let inner = &mut *self.0.borrow_mut();
         ready!(Pin::new(&mut inner.stream).poll_flush(cx))?;
-        if inner.control.phase() == Phase::Idle {
-            inner.owes_response = false;
+        if inner.control.phase() == Phase::Idle && inner.owes_response {
+            (inner.owes_response, inner.is_blocked) = (false, false);
+            // The wait for the next request begins now.
+            inner.control.enter_idle();
         }
         Poll::Ready(Ok(()))
     }

@@ -135,6 +135,42 @@ fn a_response_that_stops_half_way_is_cut_and_never_looks_complete() {
     gate.open();
 }
 
+/// The end of a response may wait in keyward's buffers after the exchange has ended: it is not idleness.
+#[test]
+fn a_client_that_pauses_before_the_end_of_a_response_gets_all_of_it() {
+    const LENGTH: usize = 4 << 20;
+    let upstream = Upstream::start();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+    upstream.answer("/public/long", Reply::acts([Act::Send(head.into_bytes()), Act::Send(vec![b'x'; LENGTH])]));
+    let world = Plan::usual(&upstream).start();
+    // With a small window, so that the system holds little of it.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(8 << 10).expect("an option can be set");
+    socket.connect(&world.address().into()).expect("a connection");
+    let mut client = TcpStream::from(socket);
+    client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+    client.write_all(b"GET /public/long HTTP/1.1\r\nHost: a.example\r\n\r\n").expect("sent");
+    let (mut received, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+    // Until all of it has been handed over, and the exchange has been counted.
+    while world.metric("keyward_requests_total", "status=\"200\"") < 1.0 {
+        let read = client.read(&mut piece).expect("a piece");
+        received.extend_from_slice(&piece[..read]);
+    }
+    // Longer than a connection has to be idle to be taken down.
+    std::thread::sleep(Duration::from_millis(2500));
+    while let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")
+        && received.len() < end + 4 + LENGTH
+    {
+        let read = client.read(&mut piece).expect("a piece");
+        assert!(read > 0, "cut after {} bytes", received.len());
+        received.extend_from_slice(&piece[..read]);
+    }
+    // And the connection serves on.
+    client.write_all(b"GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").expect("sent");
+    let read = client.read(&mut piece).expect("an answer");
+    assert!(piece[..read].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&piece[..read]));
+}
+
 /// When the client is gone, the upstream is not kept busy.
 #[test]
 fn a_client_that_goes_takes_its_request_along() {
