@@ -50,7 +50,8 @@ pub(super) async fn serve(
         return Box::pin(http1::turn_away(&connection)).await;
     }
     match connection.speaks_http2().await {
-        Some(true) => http2::serve(&connection).await,
+        // Boxed: every connection has room for its future, and most are of HTTP/1.
+        Some(true) => Box::pin(http2::serve(&connection)).await,
         Some(false) => http1::serve(&connection).await,
         None => {}
     }

@@ -25,28 +25,29 @@ use crate::gateway::{self, Ending, HeadFault, Phase, ResponseBody};
 /// After so much idleness a connection holds no buffer any more.
 pub(super) const DOZE_AFTER: Duration = Duration::from_secs(1);
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. What is not awaited by an idle connection is boxed, so that it has no room
+/// in each.
 pub(super) async fn serve(connection: &Connection) {
     connection.worker.gateway.register(&connection.control);
     loop {
         match Box::pin(serve_awake(connection)).await {
             Ended::Dozes => {
                 if !next_byte(connection).await {
-                    return close(connection).await;
+                    return Box::pin(close(connection)).await;
                 }
             }
             Ended::Refused(fault, cause) => {
                 Box::pin(refuse(connection, fault, cause)).await;
-                return close(connection).await;
+                return Box::pin(close(connection)).await;
             }
             Ended::Switched(tunnel, early) => {
                 connection.socket.probe_when_silent();
                 connection.socket.set_mode(Mode::Raw);
-                return gateway::carry(*tunnel, connection.socket.clone(), early).await;
+                return Box::pin(gateway::carry(*tunnel, connection.socket.clone(), early)).await;
             }
             Ended::Over => {
-                confirm(connection).await;
-                return close(connection).await;
+                Box::pin(confirm(connection)).await;
+                return Box::pin(close(connection)).await;
             }
             Ended::Broken => {
                 connection.control.confirm(false);
