@@ -37,6 +37,8 @@ pub(super) async fn serve(connection: &Connection) {
                 }
             }
             Ended::Refused(fault, cause) => {
+                // What was answered before it: the client was still there to send more.
+                connection.control.confirm(true);
                 Box::pin(refuse(connection, fault, cause)).await;
                 return Box::pin(close(connection)).await;
             }
@@ -220,6 +222,7 @@ async fn answer_unasked(connection: &Connection, response: Response<ResponseBody
         serving.poll_without_shutdown(cx).map(|_| ())
     })
     .await;
+    confirm(connection).await;
 }
 
 /// How long the client of an unconfirmed response has to reset the connection: as long as a round trip takes.

@@ -111,3 +111,17 @@ fn a_websocket_leaves_its_line_at_its_end_with_the_bytes_of_both_directions() {
     assert_eq!([&line["refusal"], &line["complete"]], [&Value::Null; 2], "{line}");
     assert!(eventually(|| counted(&world, 101) == 1.0));
 }
+
+/// A client that has finished sending, and whose second request is none, leaves a line for each.
+#[test]
+fn a_request_before_a_malformed_one_leaves_its_own_line() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let mut client = world.client();
+    client.send("GET /public/first HTTP/1.1\r\nHost: a.example\r\n\r\nnonsense\r\n\r\n");
+    client.finish();
+    assert_eq!(client.response().expect("an answer").status, 200);
+    assert_eq!(client.response().expect("another").status, 400);
+    assert_eq!(world.access_line("/public/first")["status"], 200);
+    assert!(eventually(|| counted(&world, 400) == 1.0));
+}
