@@ -493,14 +493,19 @@ fn tunnel(connection: &mut Connection, path: &str, token: &str) -> u32 {
     id
 }
 
+/// keyward with the WebSocket server behind `/sockets/`.
+fn world_with_sockets(upstream: &Upstream, server: &WebSocketServer) -> World {
+    Plan::usual(upstream)
+        .upstream("sockets", server.address)
+        .route("path = \"/sockets/{*rest}\"\nupstream = \"sockets\"\naccept = [\"jarvispy\"]")
+        .start()
+}
+
 #[test]
 fn a_websocket_over_http2_is_one_of_http1_at_the_upstream_and_carries_bytes_both_ways() {
     let server = WebSocketServer::start();
     let upstream = Upstream::start();
-    let world = Plan::usual(&upstream)
-        .upstream("sockets", server.address)
-        .route("path = \"/sockets/{*rest}\"\nupstream = \"sockets\"\naccept = [\"jarvispy\"]")
-        .start();
+    let world = world_with_sockets(&upstream, &server);
     let issued = world.key(Person::ALICE);
     let mut connection = connect(&world);
     let offered = connection.read_until(|state| state.settings.get(&setting::ENABLE_CONNECT_PROTOCOL) == Some(&1));
@@ -538,10 +543,7 @@ fn a_websocket_over_http2_is_one_of_http1_at_the_upstream_and_carries_bytes_both
 fn a_websocket_over_http2_ends_with_its_token_and_leaves_another_on_the_connection_alone() {
     let server = WebSocketServer::start();
     let upstream = Upstream::start();
-    let world = Plan::usual(&upstream)
-        .upstream("sockets", server.address)
-        .route("path = \"/sockets/{*rest}\"\nupstream = \"sockets\"\naccept = [\"jarvispy\"]")
-        .start();
+    let world = world_with_sockets(&upstream, &server);
     let (victim, other) = (world.key(Person::ALICE), world.key(Person::ALICE));
     let mut connection = connect(&world);
     let ended = tunnel(&mut connection, "/sockets/victim", &victim.token);
