@@ -57,6 +57,32 @@ impl Suite {
         Self { name: format!("{protocol} {theme}"), outcomes: BTreeMap::new(), wrong: BTreeSet::new() }
     }
 
+    /// Notes every case, by its name, what was sent and what came of it.
+    ///
+    /// # Panics
+    ///
+    /// When a case is wrong or differs from the file: with all of them, not only the first.
+    #[track_caller]
+    pub(crate) fn settle<'a>(mut self, played: impl Iterator<Item = (&'a str, &'a [u8], Result<Outcome, String>)>) {
+        let theme = self.name.clone();
+        let mut wrong = Vec::new();
+        let mut total = 0;
+        for (name, sent, result) in played {
+            total += 1;
+            match result {
+                Ok(outcome) => self.note(name, &outcome),
+                Err(what) => {
+                    self.note_wrong(name);
+                    wrong.push(format!("- {name}: {what}\n    sent: {:?}", super::shown(sent)));
+                }
+            }
+        }
+        let differences = self.check();
+        let (wrongs, list) = (wrong.len(), wrong.join("\n"));
+        assert!(wrong.is_empty(), "{theme}: {wrongs} of {total} cases are wrong\n{list}\n{differences:?}");
+        differences.unwrap_or_else(|what| panic!("{what}"));
+    }
+
     /// Notes what came of a case.
     #[track_caller]
     pub(crate) fn note(&mut self, case: &str, outcome: &Outcome) {
