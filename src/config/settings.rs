@@ -228,7 +228,8 @@ pub struct Limits {
     /// The status line and headers of an upstream's response together, in bytes, 1KiB to 1MiB.
     /// Default 64KiB.
     pub response_head: usize,
-    /// Header fields of an upstream's response, 1 to 1000. Default 200.
+    /// Header fields of an upstream's response, 1 to 1000. Default 256: some servers send more than a hundred
+    /// (FIELD.md, F28), and of this number hyper's tables have a size that is quick to allocate.
     pub response_headers: usize,
     /// Verified tokens kept in memory, 0 to 100000000; 0: none. Default 1000000.
     pub cached_tokens: usize,
@@ -352,7 +353,7 @@ impl Default for Limits {
             connections: 0,
             streams: 100,
             response_head: 64 * 1024,
-            response_headers: 200,
+            response_headers: 256,
             cached_tokens: 1_000_000,
         }
     }

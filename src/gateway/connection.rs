@@ -35,6 +35,16 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// As a header field's value.
+    pub(super) const fn value(self) -> HeaderValue {
+        const HTTP: HeaderValue = HeaderValue::from_static("http");
+        const HTTPS: HeaderValue = HeaderValue::from_static("https");
+        match self {
+            Self::Http => HTTP,
+            Self::Https => HTTPS,
+        }
+    }
 }
 
 /// The other end of a client's connection.

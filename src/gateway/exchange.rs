@@ -20,18 +20,18 @@ use crate::tokens::clock;
 
 /// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64 random bits of the worker,
 /// and a counter that is spread by an odd multiplier so that neighbours do not look alike.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestId([u8; 32]);
+#[derive(Clone, Debug)]
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        self.0.to_str().unwrap_or_default()
     }
 
-    pub(super) fn value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    pub(super) fn value(&self) -> &HeaderValue {
+        &self.0
     }
 }
 
@@ -58,7 +58,7 @@ impl RequestIds {
         let (first, second) = text.split_at_mut(16);
         first.copy_from_slice(&self.worker);
         second.copy_from_slice(&hex(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        RequestId(text)
+        RequestId(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown")))
     }
 }
 
@@ -115,9 +115,9 @@ impl Exchange {
         control: &Rc<Control>,
         version: Version,
         has_body: bool,
-    ) -> Self {
+    ) -> Box<Self> {
         control.begin(has_body);
-        Self {
+        Box::new(Self {
             id: gateway.ids.next(),
             begun: clock::read(),
             gateway: Rc::clone(gateway),
@@ -137,7 +137,7 @@ impl Exchange {
             bytes_received: None,
             is_complete: false,
             fault: None,
-        }
+        })
     }
 
     /// The plan that the whole exchange goes by.
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn no_two_ids_of_a_worker_are_alike() {
         let ids = RequestIds::new();
-        let mut seen: Vec<_> = (0..1000).map(|_| ids.next().0).collect();
+        let mut seen: Vec<_> = (0..1000).map(|_| ids.next().as_str().to_owned()).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 1000);

@@ -47,7 +47,7 @@ impl Gateway {
     pub(crate) fn prepare(&self, verdict: Verdict, client: &ClientConnection, head: &mut Parts, length: Option<u64>) {
         let forwarding = Forwarding::of(client, &head.headers);
         let accepts_trailers = clean(&self.rules, verdict.0, &mut head.headers, length);
-        forwarding.set(&mut head.headers);
+        set(&forwarding, &mut head.headers);
         add_hop(&mut head.headers, head.version, accepts_trailers);
         head.extensions.clear();
     }
@@ -56,13 +56,20 @@ impl Gateway {
     pub(crate) fn set_forwarding(&self, client: &ClientConnection, headers: &mut HeaderMap) {
         let forwarding = Forwarding::of(client, headers);
         self.rules.strip(headers);
-        forwarding.set(headers);
+        set(&forwarding, headers);
     }
 
     /// Where a call of a token API comes from.
     pub(crate) fn client_address(&self, client: &ClientConnection, headers: &HeaderMap) -> Option<IpAddr> {
         client_address(client, headers)
     }
+}
+
+/// As `upstream` does it for HTTP/2; for HTTP/1.1 they are lines.
+fn set(forwarding: &Forwarding, headers: &mut HeaderMap) {
+    forwarding.each(&mut |name, value| {
+        headers.insert(name.clone(), value.clone());
+    });
 }
 
 impl Verdict {

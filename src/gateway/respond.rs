@@ -68,9 +68,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Puts the last touches to a response, whoever made it.
-pub(super) fn finish(mut exchange: Exchange, mut response: Response<Source>) -> Response<ResponseBody> {
+pub(super) fn finish(mut exchange: Box<Exchange>, mut response: Response<Source>) -> Response<ResponseBody> {
     exchange.answered(response.status());
-    response.headers_mut().insert(X_REQUEST_ID, exchange.id.value());
+    response.headers_mut().insert(X_REQUEST_ID, exchange.id.value().clone());
     let control = Rc::clone(exchange.control());
     let (head, source) = response.into_parts();
     let (source, exchange) = match source {
@@ -78,7 +78,7 @@ pub(super) fn finish(mut exchange: Exchange, mut response: Response<Source>) -> 
             control.enter(Phase::Streaming, closing);
             control.deadline.lift();
             control.set_endless();
-            begin_tunnel(Tunnel { upstream, exchange: Box::new(exchange), closing }, stream);
+            begin_tunnel(Tunnel { upstream, exchange, closing }, stream);
             (Source::Empty, None)
         }
         source => {
@@ -87,7 +87,7 @@ pub(super) fn finish(mut exchange: Exchange, mut response: Response<Source>) -> 
                 control.enter(Phase::Streaming, exchange.local().plan.timeouts.body);
             }
             exchange.set_complete(source.is_end_stream());
-            (source, Some(Box::new(exchange)))
+            (source, Some(exchange))
         }
     };
     Response::from_parts(head, ResponseBody { source, exchange })

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::connection::Connection;
 use super::socket::Mode;
 use crate::gateway::{self, Ending, HeadFault, Phase, ResponseBody};
+use crate::wire::fields::HYPERS_LINES;
 
 /// After so much idleness a connection holds no buffer any more.
 pub(super) const DOZE_AFTER: Duration = Duration::from_secs(1);
@@ -142,9 +143,6 @@ async fn serve_awake(connection: &Connection) -> Ended {
         (None, _) => Ended::Broken,
     }
 }
-
-/// The number of header lines that hyper takes without being told: telling it costs.
-const HYPERS_LINES: usize = 100;
 
 /// Whether the driver, and not the exchange, is to judge the deadline.
 const fn is_between_requests(phase: Phase) -> bool {

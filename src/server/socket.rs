@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::lines::LineGuard;
 use super::stream::ClientStream;
 use crate::gateway::{Control, Ending, HeadFault, HeadLimits, Phase};
+use crate::wire::gather::poll_write_gathered;
 
 /// How long a client may take within a head, and between two pieces of a response that it reads.
 #[derive(Clone, Copy, Debug)]
@@ -383,7 +384,7 @@ impl AsyncWrite for Socket {
         if inner.swallows(bufs.first().map(|buf| &**buf).unwrap_or_default()) {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        let written = Pin::new(&mut inner.stream).poll_write_vectored(cx, bufs);
+        let written = poll_write_gathered(&mut inner.stream, cx, bufs);
         inner.note_written(&written);
         written
     }

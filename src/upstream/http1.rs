@@ -17,14 +17,15 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::UpstreamStream;
-use super::socket::{Seen, Socket};
-use super::{ExchangeFault, Purpose, RequestBody, ResponseHeadLimits, UpstreamTunnel};
+use super::socket::{Shared, Socket};
+use super::{ExchangeFault, OwnFields, Purpose, RequestBody, ResponseHeadLimits, UpstreamTunnel};
+use crate::wire::fields::HYPERS_LINES;
 
 /// See the module.
 pub(super) struct Http1 {
     sender: SendRequest<RequestBody>,
     wire: Wire,
-    seen: Rc<Seen>,
+    shared: Rc<Shared>,
     is_reused: bool,
     idle_since: Instant,
     /// How long it may be idle, if the server said so (FIELD.md, F18).
@@ -54,14 +55,17 @@ pub(super) struct Failed {
 
 impl Http1 {
     pub(super) async fn open(stream: UpstreamStream, limits: ResponseHeadLimits) -> Result<Box<Self>, ExchangeFault> {
-        let (socket, seen) = Socket::new(stream);
+        let (socket, shared) = Socket::new(stream);
         let mut builder = Builder::new();
-        builder.max_headers(limits.fields).max_header_size(limits.bytes);
+        builder.max_header_size(limits.bytes);
+        if limits.fields != HYPERS_LINES {
+            builder.max_headers(limits.fields);
+        }
         let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
         Ok(Box::new(Self {
             sender,
             wire: Wire { connection, is_over: false },
-            seen,
+            shared,
             is_reused: false,
             idle_since: Instant::now(),
             idle_limit: None,
@@ -75,7 +79,7 @@ impl Http1 {
 
     /// Whether nothing at all has come since the last request was sent.
     pub(super) fn is_unanswered(&self) -> bool {
-        !self.seen.has_received.get()
+        !self.shared.has_received.get()
     }
 
     /// Whether it may carry another request: the server has not closed it, and it has not been idle for too
@@ -89,12 +93,23 @@ impl Http1 {
     fn is_ready(&mut self) -> bool {
         !self.wire.drive(&mut Context::from_waker(Waker::noop()))
             && self.sender.is_ready()
-            && !self.seen.has_failed.get()
+            && self.shared.is_between_requests()
     }
 
-    /// Sends a request and waits for the head of its response.
-    pub(super) async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
-        self.seen.has_received.set(false);
+    /// Sends a request with keyward's own fields and waits for the head of its response.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        own: &dyn OwnFields,
+    ) -> Result<Response<Incoming>, Failed> {
+        self.shared.begin_request(|lines| {
+            own.each(&mut |name, value| {
+                lines.extend_from_slice(name.as_str().as_bytes());
+                lines.extend_from_slice(b": ");
+                lines.extend_from_slice(value.as_bytes());
+                lines.extend_from_slice(b"\r\n");
+            });
+        });
         let mut sent = pin!(self.sender.try_send_request(request));
         let wire = &mut self.wire;
         let mut is_first = true;
@@ -149,14 +164,18 @@ impl Http1 {
         self.wire.drive(cx)
     }
 
-    /// Its response has been read to its end. Gives the connection to `keep` when it can carry another
-    /// request: at once, or when the rest of the request has been sent, if the server takes that.
-    pub(super) fn finish(mut self: Box<Self>, keep: impl FnOnce(Box<Self>) + 'static) {
-        if self.is_ready() {
+    /// Its response has been read to its end. Gives the connection to `keep` when the request has been sent to
+    /// its end, too: at once, or later, if the server takes the rest. Whether it can carry another request is
+    /// seen when it is taken.
+    pub(super) fn finish(mut self: Box<Self>, has_upload: bool, keep: impl FnOnce(Box<Self>) + 'static) {
+        if self.wire.is_over || self.shared.has_failed.get() {
+            return;
+        }
+        if !has_upload || self.is_ready() {
             self.rest(keep);
             return;
         }
-        if self.wire.is_over || self.sender.is_closed() || self.seen.has_failed.get() {
+        if self.wire.is_over || self.sender.is_closed() || self.shared.has_failed.get() {
             return;
         }
         tokio::task::spawn_local(async move {

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::UpstreamStream;
 use super::http1::Failed;
-use super::{ExchangeFault, RequestBody, ResponseHeadLimits};
+use super::{ExchangeFault, OwnFields, RequestBody, ResponseHeadLimits};
 use crate::wire::local_exec::LocalExec;
 
 /// The connections to one endpoint.
@@ -150,10 +150,22 @@ impl Session {
     }
 }
 
-/// Adds to a head what HTTP/2 needs at this hop: `Host` becomes `:authority`.
-pub(super) fn finish_head(request: &mut Request<RequestBody>, host: Option<&HeaderValue>, is_tls: bool) {
+/// So many of keyward's own fields there are most often.
+const OWN_FIELDS: usize = 12;
+
+/// Adds to a head what HTTP/2 needs at this hop, where `Host` is `:authority`, and keyward's own fields.
+pub(super) fn finish_head(
+    request: &mut Request<RequestBody>,
+    host: Option<&HeaderValue>,
+    is_tls: bool,
+    own: &dyn OwnFields,
+) {
     *request.version_mut() = Version::HTTP_2;
     let headers = request.headers_mut();
+    headers.reserve(OWN_FIELDS);
+    own.each(&mut |name, value| {
+        headers.insert(name.clone(), value.clone());
+    });
     headers.remove(header::HOST);
     headers.remove(header::CONNECTION);
     headers.remove(header::TRANSFER_ENCODING);

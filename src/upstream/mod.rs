@@ -32,6 +32,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -51,6 +52,13 @@ pub enum Purpose {
     /// A switch to WebSocket. It is sent on a new HTTP/1.1 connection, and never again; if the response is
     /// 101, the connection comes with it.
     Switch,
+}
+
+/// keyward's own fields of a request. Nothing of the client's is under their names, and they stand beside the
+/// client's: they are set anew each time that the request is sent.
+pub trait OwnFields {
+    /// Gives each to `field`.
+    fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue));
 }
 
 /// What a request carries.

@@ -13,8 +13,8 @@ use super::connect::{Connected, Connector};
 use super::http1::{self, Failed, Http1};
 use super::http2::{self, Session, Sessions};
 use super::{
-    Endpoint, ExchangeFault, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseHeadLimits, UpstreamError,
-    UpstreamSettings,
+    Endpoint, ExchangeFault, OwnFields, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseHeadLimits,
+    UpstreamError, UpstreamSettings,
 };
 
 /// One upstream of one worker.
@@ -111,8 +111,7 @@ impl Upstream {
         &self.settings
     }
 
-    /// Sends a request and waits for the head of its response. `set_ours` adds the fields that are keyward's own;
-    /// it is called each time that the request is sent.
+    /// Sends a request, with `own` beside the client's fields, and waits for the head of its response.
     ///
     /// A request is sent a second time only if none of it was sent; or if it was sent on a connection that had
     /// served before or is shared, nothing at all came back, it is idempotent and has no body.
@@ -129,7 +128,7 @@ impl Upstream {
         &self,
         mut request: Request<RequestBody>,
         purpose: Purpose,
-        set_ours: &dyn Fn(&mut HeaderMap),
+        own: &dyn OwnFields,
     ) -> Result<Reply, UpstreamError> {
         let mut is_fresh = purpose == Purpose::Switch;
         let (mut has_repeated, mut attempts) = (false, 0);
@@ -138,9 +137,7 @@ impl Upstream {
             let is_shared = channel.is_shared() && attempts < MOST_ATTEMPTS;
             attempts += 1;
             let again = if is_shared && !has_repeated { Again::of(&request, purpose) } else { None };
-            // What is kept for another time is the client's: the copy is small.
-            set_ours(request.headers_mut());
-            let failed = match pool.exchange(channel, request, purpose).await {
+            let failed = match pool.exchange(channel, request, purpose, own).await {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
@@ -279,12 +276,13 @@ impl Pool {
         channel: Channel,
         mut request: Request<RequestBody>,
         purpose: Purpose,
+        own: &dyn OwnFields,
     ) -> Result<Reply, (Failed, bool)> {
         match channel {
             Channel::Http1(mut connection) => {
                 http1::finish_head(&mut request, purpose);
                 let upload_end = request.body().end();
-                match connection.exchange(request).await {
+                match connection.exchange(request, own).await {
                     Ok(response) => {
                         let (head, incoming) = response.into_parts();
                         let body = ReplyBody::of_http1(incoming, head.status, connection, upload_end, Rc::clone(self));
@@ -295,7 +293,7 @@ impl Pool {
             }
             Channel::Http2(mut session) => {
                 let host = request.headers().get(header::HOST).cloned();
-                http2::finish_head(&mut request, host.as_ref(), self.endpoint.is_tls);
+                http2::finish_head(&mut request, host.as_ref(), self.endpoint.is_tls, own);
                 match session.exchange(request).await {
                     Ok((response, _)) if response.headers().len() > self.limits.fields => {
                         Err((Failed { fault: ExchangeFault::TooManyFields, unsent: None }, false))
@@ -305,7 +303,7 @@ impl Pool {
                         Ok(Reply { head, body: ReplyBody::of_http2(incoming, stream) })
                     }
                     Err(Failed { fault, unsent }) => {
-                        let unsent = unsent.map(|unsent| with_host(unsent, host));
+                        let unsent = unsent.map(|unsent| as_it_came(unsent, host, own));
                         Err((Failed { fault, unsent }, true))
                     }
                 }
@@ -334,9 +332,17 @@ impl Pool {
 }
 
 /// A request that was made ready for HTTP/2, in the form in which it came.
-fn with_host(mut request: Request<RequestBody>, host: Option<HeaderValue>) -> Request<RequestBody> {
+fn as_it_came(
+    mut request: Request<RequestBody>,
+    host: Option<HeaderValue>,
+    own: &dyn OwnFields,
+) -> Request<RequestBody> {
+    let headers = request.headers_mut();
+    own.each(&mut |name, _| {
+        headers.remove(name);
+    });
     if let Some(host) = host {
-        request.headers_mut().insert(header::HOST, host);
+        headers.insert(header::HOST, host);
     }
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map(Uri::from).unwrap_or_default();

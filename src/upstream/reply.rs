@@ -29,6 +29,8 @@ pub struct Reply {
 pub struct ReplyBody {
     incoming: Incoming,
     channel: Channel,
+    /// Whether the request had a body.
+    had_upload: bool,
 }
 
 enum Channel {
@@ -52,11 +54,12 @@ impl ReplyBody {
         pool: Rc<Pool>,
     ) -> Self {
         let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+        let had_upload = upload_end.is_some();
         let channel = match upload_end.filter(|is_over| !is_over.get() && !is_switch) {
             Some(is_over) => Channel::Uploading(Upload::begin(connection, is_over), pool),
             None => Channel::Http1(connection, pool),
         };
-        let mut body = Self { incoming, channel };
+        let mut body = Self { incoming, channel, had_upload };
         if body.incoming.is_end_stream() && !is_switch {
             body.give_back();
         }
@@ -65,7 +68,7 @@ impl ReplyBody {
 
     /// The body of a response over HTTP/2.
     pub(super) fn of_http2(incoming: Incoming, stream: Stream) -> Self {
-        Self { incoming, channel: Channel::Http2 { _stream: stream } }
+        Self { incoming, channel: Channel::Http2 { _stream: stream }, had_upload: false }
     }
 
     /// After a 101, the connection itself; nothing, if the request was still being sent.
@@ -79,9 +82,11 @@ impl ReplyBody {
 
     fn give_back(&mut self) {
         match std::mem::replace(&mut self.channel, Channel::None) {
-            Channel::Http1(connection, pool) => connection.finish(move |connection| pool.keep(connection)),
+            Channel::Http1(connection, pool) => {
+                connection.finish(self.had_upload, move |connection| pool.keep(connection));
+            }
             Channel::Uploading(upload, pool) => {
-                upload.outlive(move |connection| connection.finish(move |connection| pool.keep(connection)));
+                upload.outlive(move |connection| connection.finish(true, move |connection| pool.keep(connection)));
             }
             Channel::Http2 { .. } | Channel::None => {}
         }

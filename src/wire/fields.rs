@@ -2,6 +2,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// The number of header lines of HTTP/1 that hyper takes without being told. Told any number, it makes room for
+/// so many on the heap for each head.
+pub const HYPERS_LINES: usize = 100;
+
 /// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section 7.6.1).
 static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,

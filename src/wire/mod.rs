@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod deadline;
 pub mod fields;
+pub mod gather;
 pub mod keep_alive;
 pub mod local_exec;
 pub mod path;

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -62,8 +61,8 @@ pub(super) async fn forward(
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
     let outcome = {
-        let set_ours = |headers: &mut HeaderMap| request::set_ours(plan, exchange, &permit, &forwarding, headers);
-        until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &set_ours)).await
+        let own = request::Own { names: &plan.identity, exchange, permit: &permit, forwarding: &forwarding };
+        until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &own)).await
     };
     exchange.upstream_took(sent);
     let reply = match outcome {

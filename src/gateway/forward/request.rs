@@ -1,5 +1,5 @@
 //! The head of the upstream's request: what ends at this hop is removed, then what only keyward may set,
-//! then keyward's own fields are set. Last, so that nothing that a client wrote can take them away.
+//! and keyward's own fields stand beside what is left, where nothing that a client wrote can take them away.
 
 use std::time::Duration;
 
@@ -16,11 +16,12 @@ use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
 use crate::gateway::plan::Plan;
 use crate::tokens::opaque::Form;
+use crate::upstream::OwnFields;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// Makes a request fit to be passed on, but for [`set_ours`]. What depends on the version of HTTP that the upstream speaks is
+/// Makes a request fit to be passed on, but for [`Own`]. What depends on the version of HTTP that the upstream speaks is
 /// added by `upstream`.
 pub(super) fn prepare(
     plan: &Plan,
@@ -82,39 +83,35 @@ pub(super) fn takes_trailers(head: &http::request::Parts) -> bool {
     head.version == Version::HTTP_2 || head.version == Version::HTTP_11 && head.headers.contains_key(header::TE)
 }
 
-/// Sets keyward's own fields, which are added to a request each time that it is sent: nothing of the client's
-/// is under their names any more.
-pub(super) fn set_ours(
-    plan: &Plan,
-    exchange: &Exchange,
-    permit: &Permit<'_>,
-    forwarding: &Forwarding,
-    headers: &mut HeaderMap,
-) {
-    let identity = permit.identity();
-    headers.reserve(identity.len() + OURS_BESIDE_IDENTITY);
-    for (name, value) in identity {
-        headers.insert(name.clone(), value.clone());
-    }
-    if let Some(name) = &plan.identity.request_id {
-        headers.insert(name.clone(), exchange.id.value());
-    }
-    if let Some(certificate) = &exchange.client().certificate {
-        let names = &plan.identity;
-        for (name, value) in [
-            (&names.client_certificate_subject, &certificate.subject),
-            (&names.client_certificate_names, &certificate.names),
-        ] {
-            if let (Some(name), Some(value)) = (name, value) {
-                headers.insert(name.clone(), value.clone());
-            }
-        }
-    }
-    forwarding.set(headers);
+/// keyward's own fields of one request.
+pub(super) struct Own<'a> {
+    pub(super) names: &'a IdentityRules,
+    pub(super) exchange: &'a Exchange,
+    pub(super) permit: &'a Permit<'a>,
+    pub(super) forwarding: &'a Forwarding,
 }
 
-/// The fields that say where a request came from, its id, and those that the hop adds.
-const OURS_BESIDE_IDENTITY: usize = 8;
+impl OwnFields for Own<'_> {
+    fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
+        for (name, value) in self.permit.identity() {
+            field(name, value);
+        }
+        if let Some(name) = &self.names.request_id {
+            field(name, self.exchange.id.value());
+        }
+        if let Some(certificate) = &self.exchange.client().certificate {
+            for (name, value) in [
+                (&self.names.client_certificate_subject, &certificate.subject),
+                (&self.names.client_certificate_names, &certificate.names),
+            ] {
+                if let (Some(name), Some(value)) = (name, value) {
+                    field(name, value);
+                }
+            }
+        }
+        self.forwarding.each(field);
+    }
+}
 
 /// `Content-Length` goes on as the number that hyper goes by, in its shortest form.
 fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
@@ -131,11 +128,14 @@ fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
 
 /// `Via` (RFC 9110, section 7.6.3) for a message that came in this version.
 pub(super) fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_10 => "1.0 keyward",
-        Version::HTTP_2 => "2.0 keyward",
-        _ => "1.1 keyward",
-    })
+    const HTTP_10: HeaderValue = HeaderValue::from_static("1.0 keyward");
+    const HTTP_11: HeaderValue = HeaderValue::from_static("1.1 keyward");
+    const HTTP_2: HeaderValue = HeaderValue::from_static("2.0 keyward");
+    match version {
+        Version::HTTP_10 => HTTP_10,
+        Version::HTTP_2 => HTTP_2,
+        _ => HTTP_11,
+    }
 }
 
 /// The fields in which a credential could have come do not go on, unless the route says so. On a route that
@@ -182,10 +182,10 @@ pub(in crate::gateway) struct Forwarding {
 impl Forwarding {
     pub(in crate::gateway) fn of(client: &ClientConnection, headers: &HeaderMap) -> Self {
         let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
-        let no_host = HeaderValue::from_static("");
+        const NO_HOST: HeaderValue = HeaderValue::from_static("");
         let ours = Self {
-            proto: HeaderValue::from_static(client.origin.scheme.name()),
-            forwarded: Some(client.forwarded(host.as_ref().unwrap_or(&no_host))),
+            proto: client.origin.scheme.value(),
+            forwarded: Some(client.forwarded(host.as_ref().unwrap_or(&NO_HOST))),
             host,
             forwarded_for: client.forwarded_for.clone(),
         };
@@ -202,17 +202,17 @@ impl Forwarding {
         }
     }
 
-    pub(in crate::gateway) fn set(&self, headers: &mut HeaderMap) {
+    pub(in crate::gateway) fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
         for (name, value) in [
-            (X_FORWARDED_FOR, &self.forwarded_for),
-            (X_FORWARDED_HOST, &self.host),
-            (header::FORWARDED, &self.forwarded),
+            (&X_FORWARDED_FOR, &self.forwarded_for),
+            (&X_FORWARDED_HOST, &self.host),
+            (&header::FORWARDED, &self.forwarded),
         ] {
             if let Some(value) = value {
-                headers.insert(name, value.clone());
+                field(name, value);
             }
         }
-        headers.insert(X_FORWARDED_PROTO, self.proto.clone());
+        field(&X_FORWARDED_PROTO, &self.proto);
     }
 }
 
