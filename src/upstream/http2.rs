@@ -13,9 +13,11 @@ use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
 
 use super::UpstreamStream;
 use super::http1::Failed;
+use super::socket::{Arrivals, Http2Socket};
 use super::{ExchangeFault, OwnFields, RequestBody, ResponseHeadLimits};
 use crate::wire::local_exec::LocalExec;
 
@@ -72,7 +74,8 @@ impl Sessions {
         all.iter().find(|session| session.facts.open.get() < session.facts.limit.get()).cloned()
     }
 
-    /// Adds a connection over `stream`, driven by a task of its own.
+    /// Adds a connection over `stream`, driven by a task of its own, once the server has said how many streams it
+    /// allows: what is beyond that it refuses.
     pub(super) async fn open(
         &self,
         stream: UpstreamStream,
@@ -85,28 +88,19 @@ impl Sessions {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(PROBE_AFTER)
             .keep_alive_timeout(PROBE_TIMEOUT)
+            .initial_max_send_streams(0)
             .max_header_list_size(u32::try_from(limits.bytes).unwrap_or(u32::MAX));
-        let (sender, mut connection): (_, Connection<_, _, LocalExec>) =
-            builder.handshake(TokioIo::new(stream)).await?;
+        let (socket, arrivals) = Http2Socket::new(stream);
+        let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
         let facts = Rc::new(Facts {
             open: Cell::new(0),
-            limit: Cell::new(INITIAL_STREAMS),
+            limit: Cell::new(0),
             is_over: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
         });
-        let seen = Rc::clone(&facts);
-        tokio::task::spawn_local(async move {
-            let ended = std::future::poll_fn(|cx| {
-                let ended = Pin::new(&mut connection).poll(cx);
-                // At least one: a server that allows none is found out by the request that waits for it.
-                seen.limit.set(connection.current_max_send_streams().max(1));
-                ended
-            });
-            if let Err(fault) = ended.await {
-                tracing::debug!(%fault, "an HTTP/2 connection to an upstream broke");
-            }
-            seen.is_over.set(true);
-        });
+        let (settled, has_settled) = oneshot::channel();
+        tokio::task::spawn_local(drive(connection, arrivals, Rc::clone(&facts), settled));
+        has_settled.await.map_err(|_| ExchangeFault::Closed)??;
         let session = Session { sender, facts };
         self.all.borrow_mut().push(session.clone());
         Ok(session)
@@ -121,8 +115,33 @@ impl Sessions {
     }
 }
 
-/// Until the server has said how many it allows.
-const INITIAL_STREAMS: usize = 100;
+/// Drives a connection to its end. `settled` is told when the server has allowed streams, or why it never will.
+async fn drive(
+    mut connection: Connection<TokioIo<Http2Socket>, RequestBody, LocalExec>,
+    arrivals: Rc<Arrivals>,
+    facts: Rc<Facts>,
+    settled: oneshot::Sender<Result<(), hyper::Error>>,
+) {
+    let mut settled = Some(settled);
+    let ended = std::future::poll_fn(|cx| {
+        let ended = Pin::new(&mut connection).poll(cx);
+        facts.limit.set(connection.current_max_send_streams());
+        if let Some(settled) = settled.take_if(|_| facts.limit.get() > 0) {
+            let _ = settled.send(Ok(()));
+        }
+        if settled.is_some() {
+            arrivals.wake(cx);
+        }
+        ended
+    })
+    .await;
+    facts.is_over.set(true);
+    let Err(fault) = ended else { return };
+    tracing::debug!(%fault, "an HTTP/2 connection to an upstream broke");
+    if let Some(settled) = settled {
+        let _ = settled.send(Err(fault));
+    }
+}
 
 impl Session {
     /// Opens a stream for a request, and waits for the head of its response. Dropping it resets the stream.

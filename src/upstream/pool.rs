@@ -30,6 +30,7 @@ pub(super) struct Pool {
     endpoint: Endpoint,
     connector: Connector,
     limits: ResponseHeadLimits,
+    connect_timeout: Duration,
     #[expect(clippy::vec_box, reason = "they are moved about as boxes: into the pool and out of it")]
     idle: RefCell<Vec<Box<Http1>>>,
     most_idle: usize,
@@ -216,6 +217,7 @@ impl Pool {
             endpoint: endpoint.clone(),
             connector: Connector::new(endpoint.clone(), settings.connect()),
             limits: settings.response_head,
+            connect_timeout: settings.connect_timeout,
             idle: RefCell::default(),
             most_idle: settings.idle_connections,
             idle_timeout: settings.idle_timeout,
@@ -263,7 +265,10 @@ impl Pool {
         let Connected { stream, is_http2 } = connected;
         let begun = if is_http2 {
             self.speaks_http2.set(true);
-            self.sessions.open(stream, self.limits).await.map(Channel::Http2)
+            // A server that says nothing has not been connected to.
+            let opened = tokio::time::timeout(self.connect_timeout, self.sessions.open(stream, self.limits)).await;
+            let nothing_came = |_| UpstreamError::ConnectTimeout { endpoint: self.endpoint.to_string() };
+            opened.map_err(nothing_came)?.map(Channel::Http2)
         } else {
             Http1::open(stream, self.limits).await.map(Channel::Http1)
         };

@@ -1,4 +1,4 @@
-//! An upstream's socket as hyper's client sees it. It does three things that hyper does not:
+//! An upstream's socket as hyper's client sees it. Over HTTP/1.1 it does three things that hyper does not:
 //!
 //! * A server may answer before it has read the request, and close (RFC 9112, section 9.6). hyper gives the
 //!   exchange up when writing fails, before it reads what has come. So a failed write is passed over here:
@@ -8,12 +8,15 @@
 //! * It writes keyward's own fields, as lines behind the request line that hyper writes. In hyper's header map
 //!   each of them costs a hash, an insertion, a copy and a release: together a twelfth of what a request costs
 //!   outside the kernel. Here nothing that a client says can meet them in a map, either.
+//!
+//! Over HTTP/2 it tells when something has come: hyper tells nobody when a server has said how many streams it
+//! allows.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -170,6 +173,66 @@ impl AsyncWrite for Socket {
         }
         self.shared.is_writing.set(false);
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// What has come over a connection of HTTP/2, for whoever waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals(RefCell<Option<Waker>>);
+
+impl Arrivals {
+    /// Has `cx` woken when something comes, once.
+    pub(super) fn wake(&self, cx: &Context<'_>) {
+        *self.0.borrow_mut() = Some(cx.waker().clone());
+    }
+}
+
+/// See the module.
+pub(super) struct Http2Socket {
+    stream: UpstreamStream,
+    arrivals: Rc<Arrivals>,
+}
+
+impl Http2Socket {
+    pub(super) fn new(stream: UpstreamStream) -> (Self, Rc<Arrivals>) {
+        let arrivals = Rc::<Arrivals>::default();
+        (Self { stream, arrivals: Rc::clone(&arrivals) }, arrivals)
+    }
+}
+
+impl AsyncRead for Http2Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some(waker) = self.arrivals.0.borrow_mut().take() {
+            waker.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Http2Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        poll_write_gathered(&mut self.stream, cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,12 +17,15 @@ use crate::support::http2_upstream::{Http2Upstream, Progress};
 use crate::support::{Plan, World, eventually, hpack, json};
 
 /// A public route to an upstream of these lines. One worker, as each has connections of its own.
-fn world(endpoint: &str, lines: &str) -> World {
+fn plan(endpoint: &str, lines: &str) -> Plan {
     Plan::bare()
         .set("server", "workers", "1")
         .table("upstream", &format!("name = \"app\"\nendpoints = [{endpoint:?}]\n{lines}"))
         .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
-        .start()
+}
+
+fn world(endpoint: &str, lines: &str) -> World {
+    plan(endpoint, lines).start()
 }
 
 fn world_of(upstream: &Http2Upstream) -> World {
@@ -97,6 +100,34 @@ fn trailers_of_an_upstream_of_http2_pass() {
     let plain = "GET /public/trailers HTTP/1.1\r\nHost: a.example\r\nConnection: TE\r\nTE: trailers\r\n\r\n";
     let response = world.client().ask(plain);
     assert_eq!(response.status, 200, "{response}");
+    let response = world.client().ask(plain.replace("/trailers", "/announced-trailers"));
+    assert_eq!(response.fields.one("trailer").as_deref(), Some("grpc-status"), "{response}");
+    assert_eq!(response.trailers.all("grpc-status"), ["0"], "{response:?}");
+}
+
+#[test]
+fn a_server_of_http2_that_says_nothing_is_given_up_in_the_time_for_connecting() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    let world =
+        plan(&format!("http://{address}"), "protocol = \"http2\"").set("timeouts", "connect", "\"300ms\"").start();
+    let response = world.ask("POST", "/public/x", "", "");
+    assert_eq!(response.status, 502, "{response}");
+    assert_eq!(world.access_line("/public/x")["cause"], format!("connecting to {address} took too long"));
+}
+
+/// An upstream refuses streams beyond the number that it allows, and says that number in its first frame.
+#[test]
+fn a_burst_to_an_upstream_without_a_connection_yet_waits_for_its_number_of_streams() {
+    let upstream = Http2Upstream::start(4);
+    let world = world_of(&upstream);
+    let mut client = Connection::open(world.address());
+    let ids: Vec<_> = (0..80).map(|_| client.request(&Head::post("/public/x"))).collect();
+    for id in ids {
+        let response = client.answer(id);
+        assert_eq!(response.status, 200, "{response}");
+    }
+    assert!(upstream.arrivals().iter().all(|arrival| arrival.progress == Progress::Answered));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -47,8 +48,8 @@ pub(super) async fn forward(
         Some(form) => Some(tunnel::Handshake::begin(form, &mut head)?),
         None => None,
     };
-    let forwarding = request::prepare(plan, exchange, &permit, passed, &mut head, &body);
-    let takes_trailers = request::takes_trailers(&head);
+    let request::Prepared { forwarding, takes_trailers } =
+        request::prepare(plan, exchange, &permit, passed, &mut head, &body);
 
     let control = Rc::clone(exchange.control());
     let body = if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
@@ -83,7 +84,12 @@ pub(super) async fn forward(
         // To a client of HTTP/2 that would say that it has been switched.
         return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it did not switch protocols")));
     }
-    let (head, body) = response::prepare(reply, is_head, takes_trailers)?;
+    let (mut head, body) = response::prepare(reply, is_head, takes_trailers)?;
+    if !control.request_is_over() && !control.is_stream() {
+        // The upstream may never read the rest of the request. A client that is not told so would send its next
+        // request on a connection that is about to be closed.
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let silence = if response::may_be_silent(&head, passed) {
         control.set_endless();
         None

@@ -21,6 +21,13 @@ use crate::upstream::OwnFields;
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
+/// What is known of a request whose head has been prepared.
+pub(super) struct Prepared {
+    pub(super) forwarding: Forwarding,
+    /// Whether its client takes trailers of the response.
+    pub(super) takes_trailers: bool,
+}
+
 /// Makes a request fit to be passed on, but for [`Own`]. What depends on the version of HTTP that the upstream speaks is
 /// added by `upstream`.
 pub(super) fn prepare(
@@ -30,7 +37,7 @@ pub(super) fn prepare(
     passed: Passed,
     head: &mut http::request::Parts,
     body: &ClientBody,
-) -> Forwarding {
+) -> Prepared {
     let headers = &mut head.headers;
     let forwarding = Forwarding::of(exchange.client(), headers);
     let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
@@ -43,7 +50,10 @@ pub(super) fn prepare(
     if !head.extensions.is_empty() {
         head.extensions.clear();
     }
-    forwarding
+    // HTTP/2 carries trailers of the response whether or not they were asked for; on HTTP/1.1 hyper sends them only
+    // to a client that has asked for them.
+    let takes_trailers = head.version == Version::HTTP_2 || head.version == Version::HTTP_11 && accepts_trailers;
+    Prepared { forwarding, takes_trailers }
 }
 
 /// Removes what ends at this hop and what only keyward may set. `length`: of the body, if it is known. Says
@@ -75,12 +85,6 @@ pub(in crate::gateway) fn add_hop(headers: &mut HeaderMap, version: Version, acc
     }
     // Behind those that were there before: the order tells the way.
     headers.append(header::VIA, via(version));
-}
-
-/// Whether a client takes trailers of the response, by its prepared request. HTTP/2 carries them whether or not
-/// they were asked for; on HTTP/1.1 hyper sends them only to a client that has asked for them.
-pub(super) fn takes_trailers(head: &http::request::Parts) -> bool {
-    head.version == Version::HTTP_2 || head.version == Version::HTTP_11 && head.headers.contains_key(header::TE)
 }
 
 /// keyward's own fields of one request.
@@ -163,8 +167,10 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap)
 fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
     let at = permit.route().upstream;
     let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
-    let has_host = headers.get(header::HOST).is_some_and(|host| !host.is_empty());
-    if let Some(own) = plan.upstream_hosts.get(at).filter(|_| !keeps_host || !has_host) {
+    if keeps_host && headers.get(header::HOST).is_some_and(|host| !host.is_empty()) {
+        return;
+    }
+    if let Some(own) = plan.upstream_hosts.get(at) {
         headers.insert(header::HOST, own.clone());
     }
 }

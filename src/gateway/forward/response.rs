@@ -42,7 +42,8 @@ pub(super) fn prepare(reply: Reply, is_head: bool, takes_trailers: bool) -> Resu
         headers.remove(header::PROXY_AUTHENTICATE);
     }
     // The announcement of trailers goes on with them; everything else that ends at this hop ends.
-    let trailer = if takes_trailers && seen.encodings > 0 { headers.remove(header::TRAILER) } else { None };
+    let may_have_trailers = seen.encodings > 0 || head.version == Version::HTTP_2 && seen.lengths == 0;
+    let trailer = if takes_trailers && may_have_trailers { headers.remove(header::TRAILER) } else { None };
     seen.hops.strip(headers);
     if let Some(trailer) = trailer {
         headers.insert(header::TRAILER, trailer);

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use http::header::TRAILER;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, BodyStream, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -55,7 +56,7 @@ struct State {
 /// The running upstream. It stops when it is dropped.
 ///
 /// A request whose path ends in `held` is answered when [`release`](Self::release) is called, one in
-/// `trailers` with trailers, one in `last` is the last one that its connection takes: GOAWAY follows.
+/// `trailers` with trailers, which one in `announced-trailers` has announced (and is of unknown length), one in `last` is the last one that its connection takes: GOAWAY follows.
 pub(crate) struct Http2Upstream {
     address: SocketAddr,
     state: Arc<State>,
@@ -195,8 +196,13 @@ async fn answer(
     } else {
         body.boxed_unsync()
     };
+    let mut response = Response::new(body);
+    if path.ends_with("announced-trailers") {
+        response = response.map(|body| StreamBody::new(BodyStream::new(body)).boxed_unsync());
+        response.headers_mut().insert(TRAILER, HeaderValue::from_static("grpc-status"));
+    }
     underway.end(Progress::Answered);
-    Ok(Response::new(body))
+    Ok(response)
 }
 
 /// A request that is being answered; given up, unless it comes to its end.
