@@ -48,7 +48,7 @@ test:
 # SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need. The tests
 # need curl and redis-server besides: they start servers of their own, sentinels and Clusters among them. Those of the OpenAPI
 # document need Python with its venv, and a Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on
-# both sides of keyward: nginx, nghttp and h2load, Node, openssl. Java is used if it is there. Instructions are counted by valgrind.
+# both sides of keyward: nginx, nghttp and h2load, Node, Go, openssl. Java is used if it is there. Instructions are counted by valgrind.
 tools:
 	@say() { echo "make test: $$*" >&2; }
 	if ! command -v $(CARGO) >/dev/null; then
@@ -85,6 +85,8 @@ tools:
 	for program in openssl valgrind; do command -v $$program >/dev/null || needed="$$needed $$program"; done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
 	command -v node >/dev/null || needed="$$needed nodejs"
+	command -v go >/dev/null && [ -d /usr/share/gocode/src/golang.org/x/net/http2 ] \
+	    || needed="$$needed golang-go golang-golang-x-net-dev"
 	PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || needed="$$needed nginx"
 	if [ -n "$$needed" ]; then
 	    $(install)
@@ -128,7 +130,7 @@ black-box:
 	export PYTHONDONTWRITEBYTECODE=1
 	# Debian's nginx is where only root's PATH leads.
 	export PATH=$$PATH:/usr/sbin
-	for test in seeds openapi walk_through tls_checks clients servers grpc_calls websocket_calls; do
+	for test in seeds openapi walk_through tls_checks clients servers go_calls grpc_calls websocket_calls; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 
