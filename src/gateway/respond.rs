@@ -42,6 +42,8 @@ pub(super) enum Source {
 /// The body of a response, and the exchange that ends with it.
 pub struct ResponseBody {
     source: Source,
+    /// Why it breaks off, as soon as what came before has been sent on: hyper would drop that.
+    fault: Option<hyper::Error>,
     /// None, if it goes on in a tunnel.
     exchange: Option<Box<Exchange>>,
 }
@@ -49,7 +51,7 @@ pub struct ResponseBody {
 impl ResponseBody {
     /// No body, of no exchange.
     pub(super) fn none() -> Self {
-        Self { source: Source::Empty, exchange: None }
+        Self { source: Source::Empty, fault: None, exchange: None }
     }
 }
 
@@ -90,7 +92,7 @@ pub(super) fn finish(mut exchange: Box<Exchange>, mut response: Response<Source>
             (source, Some(exchange))
         }
     };
-    Response::from_parts(head, ResponseBody { source, exchange })
+    Response::from_parts(head, ResponseBody { source, fault: None, exchange })
 }
 
 /// On HTTP/1 the driver of the connection carries the tunnel; on HTTP/2 the stream gets a task of its own.
@@ -249,6 +251,9 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
+        if let Some(fault) = this.fault.take() {
+            return Poll::Ready(Some(Err(fault)));
+        }
         let (body, silence) = match &mut this.source {
             Source::Empty | Source::Tunnel { .. } => return Poll::Ready(None),
             Source::Bytes(bytes) if bytes.is_empty() => return Poll::Ready(None),
@@ -285,7 +290,9 @@ impl Body for ResponseBody {
                 if !is_uploads {
                     exchange.broke(format!("the upstream broke off the response: {}", with_cause(&fault)));
                 }
-                Poll::Ready(Some(Err(fault)))
+                this.fault = Some(fault);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Pending => Poll::Pending,
         }

@@ -112,6 +112,32 @@ fn a_websocket_leaves_its_line_at_its_end_with_the_bytes_of_both_directions() {
     assert!(eventually(|| counted(&world, 101) == 1.0));
 }
 
+/// hyper drops what it has not written yet when a body fails: the client would see a closed connection where the
+/// log says 200.
+#[test]
+fn what_came_before_an_upstream_broke_off_reaches_the_client() {
+    let upstream = Upstream::start();
+    let three_of_ten = Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    for round in 0..10 {
+        upstream.answer(&format!("/public/closed/{round}"), three_of_ten.clone().then(Act::Close));
+    }
+    upstream.answer("/public/reset", three_of_ten.then(Act::Reset));
+    let world = Plan::usual(&upstream).start();
+    for round in 0..10 {
+        let mut client = world.client();
+        client.send(format!("GET /public/closed/{round} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+        let came = String::from_utf8(client.rest().expect("all that came")).expect("text");
+        assert!(came.starts_with("HTTP/1.1 200 OK\r\n") && came.ends_with("\r\n\r\nabc"), "{came}");
+    }
+    let line = world.access_line("/public/closed/0");
+    assert_eq!((&line["status"], &line["bytes"], &line["complete"]), (&200.into(), &3.into(), &false.into()), "{line}");
+    // A reset may overtake what was sent before it: then it is 502.
+    let mut client = world.client();
+    client.send("GET /public/reset HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let came = String::from_utf8(client.rest().expect("all that came")).expect("text");
+    assert!(came.starts_with("HTTP/1.1 200 OK\r\n") || came.starts_with("HTTP/1.1 502 "), "{came}");
+}
+
 /// A client that has finished sending, and whose second request is none, leaves a line for each.
 #[test]
 fn a_request_before_a_malformed_one_leaves_its_own_line() {
