@@ -86,7 +86,10 @@ impl Http1 {
     /// long.
     pub(super) fn is_usable(&mut self, idle_timeout: Duration) -> bool {
         let limit = self.idle_limit.map_or(idle_timeout, |limit| limit.min(idle_timeout));
-        self.idle_since.elapsed() < limit && self.is_ready()
+        // Most often hyper was ready before, and nothing has come since: then it need not be asked.
+        self.idle_since.elapsed() < limit
+            && (self.sender.is_ready() && self.shared.is_between_requests() && !self.shared.has_news()
+                || self.is_ready())
     }
 
     /// Looks whether it can take a request. Replaces the wakers of its last user.
@@ -205,7 +208,8 @@ impl Http1 {
             return None;
         }
         let parts = self.wire.connection.into_parts();
-        let stream = parts.io.into_inner().into_stream();
+        drop(parts.io);
+        let stream = Rc::into_inner(self.shared)?.into_stream();
         Some(UpstreamTunnel { stream, early: parts.read_buf })
     }
 }

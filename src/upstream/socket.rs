@@ -23,9 +23,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::UpstreamStream;
 use crate::wire::gather::poll_write_gathered;
 
-/// What an exchange and its socket tell each other.
-#[derive(Debug, Default)]
+/// What an exchange and its socket have in common.
+#[derive(Debug)]
 pub(super) struct Shared {
+    stream: RefCell<UpstreamStream>,
     /// Something has come since this was last cleared.
     pub(super) has_received: Cell<bool>,
     /// A write failed: the connection serves no other request.
@@ -37,6 +38,25 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    fn new(stream: UpstreamStream) -> Self {
+        Self {
+            stream: RefCell::new(stream),
+            has_received: Cell::new(false),
+            has_failed: Cell::new(false),
+            is_writing: Cell::new(false),
+            own_lines: RefCell::default(),
+        }
+    }
+
+    pub(super) fn into_stream(self) -> UpstreamStream {
+        self.stream.into_inner()
+    }
+
+    /// Whether there is something to read, as far as the system has told: on an idle connection, its end.
+    pub(super) fn has_news(&self) -> bool {
+        self.stream.borrow().poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     /// Whether the next that hyper writes would be a new head, from its start.
     pub(super) fn is_between_requests(&self) -> bool {
         !self.is_writing.get() && !self.has_failed.get()
@@ -53,7 +73,6 @@ impl Shared {
 
 /// See the module.
 pub(super) struct Socket {
-    stream: UpstreamStream,
     shared: Rc<Shared>,
     /// A head with keyward's lines in it, which hyper takes for written, and how much of it has been.
     head: Vec<u8>,
@@ -65,12 +84,8 @@ const MOST_WITH_HEAD: usize = 4096;
 
 impl Socket {
     pub(super) fn new(stream: UpstreamStream) -> (Self, Rc<Shared>) {
-        let shared = Rc::<Shared>::default();
-        (Self { stream, shared: Rc::clone(&shared), head: Vec::new(), written: 0 }, shared)
-    }
-
-    pub(super) fn into_stream(self) -> UpstreamStream {
-        self.stream
+        let shared = Rc::new(Shared::new(stream));
+        (Self { shared: Rc::clone(&shared), head: Vec::new(), written: 0 }, shared)
     }
 
     /// Takes a head, and of what follows it what is small, and puts keyward's lines into it. Says how much of
@@ -104,7 +119,7 @@ impl Socket {
     /// Writes what is left of the head.
     fn poll_write_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(rest) = self.head.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+            match ready!(Pin::new(&mut *self.shared.stream.borrow_mut()).poll_write(cx, rest)) {
                 Ok(written @ 1..) => self.written += written,
                 Ok(0) | Err(_) => {
                     self.shared.has_failed.set(true);
@@ -129,7 +144,7 @@ impl Socket {
             let _ = self.poll_write_head(cx);
             return Poll::Ready(Ok(taken));
         }
-        let written = ready!(poll_write_gathered(&mut self.stream, cx, bufs));
+        let written = ready!(poll_write_gathered(&mut *self.shared.stream.borrow_mut(), cx, bufs));
         Poll::Ready(Ok(written.unwrap_or_else(|_| {
             self.shared.has_failed.set(true);
             bufs.iter().map(|buf| buf.len()).sum()
@@ -138,9 +153,9 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut *self.shared.stream.borrow_mut()).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.shared.has_received.set(true);
         }
@@ -162,21 +177,23 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.shared.stream.borrow().is_write_vectored()
     }
 
     /// hyper flushes when it has written all that it had.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_head(cx));
-        if !self.shared.has_failed.get() && ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
+        if !self.shared.has_failed.get()
+            && ready!(Pin::new(&mut *self.shared.stream.borrow_mut()).poll_flush(cx)).is_err()
+        {
             self.shared.has_failed.set(true);
         }
         self.shared.is_writing.set(false);
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.shared.stream.borrow_mut()).poll_shutdown(cx)
     }
 }
 
