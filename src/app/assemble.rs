@@ -13,8 +13,8 @@ use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::{
-    Callers, ExchangeTimeouts, HeadLimits, HostRule, IdentityNames, PeerAddress, Plan, PlanSettings, Requirement,
-    RequirementField, RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan,
+    Callers, ExchangeTimeouts, HeadLimits, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
+    RouteSettings, TenantRule, TokenApiSettings, TrustedProxies, UpstreamPlan,
 };
 use crate::server::{ConnectionSettings, ListenerSettings, ProxyProtocol};
 use crate::store::key_directory::{KeyDirectory, KeyDirectoryError};
@@ -616,7 +616,7 @@ pub(super) fn listener(configured: &config::Listener, watcher: &tls::Watcher) ->
             config::ProxyProtocol::Off => ProxyProtocol::Off,
             config::ProxyProtocol::Required => ProxyProtocol::Required,
         },
-        trusts: Arc::new(move |peer: &PeerAddress| trusted.iter().any(|proxy| proxy.is(peer.ip()))),
+        trusted_proxies: TrustedProxies::new(move |peer| trusted.iter().any(|proxy| proxy.is(peer))),
     })
 }
 

@@ -153,6 +153,7 @@ const TAKEN: &[&str] = &[
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-real-ip",
 ];
 
 /// Reads the name of an identity header: a token of RFC 9110 §5.6.2 that is free; empty: not sent.
@@ -207,6 +208,7 @@ mod tests {
             ("Authorization", "meaning of its own"),
             ("transfer_encoding", "meaning of its own"),
             ("X-Forwarded-For", "meaning of its own"),
+            ("X_Real_IP", "meaning of its own"),
             ("Via", "meaning of its own"),
         ] {
             let reason = parse_name(name).unwrap_err();

@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderValue};
 
 use super::{field_lines, is_ours};
 use crate::gateway::fuzzing::Gateway;
-use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme};
+use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies};
 
 /// Where the connections of this target come from: one that could be forged, one that needs brackets.
 const PEERS: [(IpAddr, &str); 2] = [
@@ -26,12 +26,25 @@ pub(super) fn run(input: &[u8]) -> bool {
     said.len() > 1
 }
 
-fn client(peer: IpAddr, is_trusted_proxy: bool) -> ClientConnection {
-    let address = SocketAddr::new(peer, 4711);
-    ClientConnection::new(
-        ClientOrigin { address: PeerAddress::Ip(address), scheme: Scheme::Https, is_trusted_proxy },
-        None,
-    )
+/// A connection from `peer`. `Trust::Proxies`: it and `10.0.0.0/8` are trusted.
+fn client(peer: IpAddr, trust: Trust) -> ClientConnection {
+    let address = PeerAddress::Ip(SocketAddr::new(peer, 4711));
+    let trusted_proxies = match trust {
+        Trust::Nobody => None,
+        Trust::Proxies => Some(TrustedProxies::new(move |address| address.is_some_and(|it| is_trusted(it, peer)))),
+    };
+    let origin = ClientOrigin { address: address.clone(), peer: address, scheme: Scheme::Https, trusted_proxies };
+    ClientConnection::new(origin, None)
+}
+
+#[derive(Clone, Copy)]
+enum Trust {
+    Nobody,
+    Proxies,
+}
+
+fn is_trusted(address: IpAddr, peer: IpAddr) -> bool {
+    address == peer || matches!(address, IpAddr::V4(v4) if v4.octets().first() == Some(&10))
 }
 
 /// `Forwarded` of one hop (RFC 7239, section 4).
@@ -42,11 +55,12 @@ fn element(peer: IpAddr, text: &str) -> String {
 
 /// Not a byte of what a client says of itself goes on.
 fn from_a_stranger(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text: &str) {
-    let client = client(peer, false);
+    let client = client(peer, Trust::Nobody);
     let mut headers = said.clone();
     gateway.set_forwarding(&client, &mut headers);
     let ours = [
         ("x-forwarded-for", text.to_owned()),
+        ("x-real-ip", text.to_owned()),
         ("x-forwarded-proto", "https".to_owned()),
         ("x-forwarded-host", "a.example:8080".to_owned()),
         ("forwarded", element(peer, text)),
@@ -62,48 +76,36 @@ fn from_a_stranger(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text: &str
     assert_eq!(gateway.client_address(&client, said), Some(peer), "the client chose its own address");
 }
 
-/// Whether a value of the proxy's is kept: it says something, and leaves no quoted string open.
-fn is_kept(value: &[u8]) -> bool {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    for &byte in value {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_quoted => is_escaped = true,
-            b'"' => is_quoted = !is_quoted,
-            _ => {}
-        }
-    }
-    !is_quoted && !value.is_empty()
-}
-
-/// What the proxy said stays, and its own address is the last word.
+/// The client is the peer or was named, the proxy's own address is the last word, and all fields name the same client.
 fn from_a_trusted_proxy(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text: &str) {
-    let client = client(peer, true);
+    let client = client(peer, Trust::Proxies);
     let mut headers = said.clone();
     gateway.set_forwarding(&client, &mut headers);
-    for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"] {
+    for name in ["x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "forwarded"] {
         assert_eq!(headers.get_all(name).iter().count(), 1, "{name} stands there more than once, or not at all");
     }
-    for (name, ours) in [("x-forwarded-for", text.to_owned()), ("forwarded", element(peer, text))] {
-        let joined = headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
-        assert!(joined.ends_with(ours.as_bytes()), "{name}: {joined:?} does not end with {ours:?}");
-        let before = joined.get(..joined.len() - ours.len()).unwrap_or_default();
-        let were: Vec<&[u8]> =
-            said.get_all(name).iter().map(HeaderValue::as_bytes).filter(|value| is_kept(value)).collect();
-        let expected: Vec<u8> = were.iter().flat_map(|value| [*value, b", "].concat()).collect();
-        assert_eq!(before, expected, "{name} is not what the proxy said");
-    }
-    let forwarded = headers.get("forwarded").map(HeaderValue::as_bytes).unwrap_or_default();
-    let last = elements(forwarded).pop().unwrap_or_default();
+    let list = |name: &str| elements(headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default());
+    assert_eq!(list("x-forwarded-for").pop().unwrap_or_default(), text.as_bytes(), "the last address is not keyward's");
+    let last = list("forwarded").pop().unwrap_or_default();
     assert_eq!(last, element(peer, text).as_bytes(), "the last element is not keyward's");
     let found = gateway.client_address(&client, said);
     assert!(found.is_some(), "a client of TCP has an address");
     let address = found.unwrap_or(peer);
-    let was_said = said.get_all("x-forwarded-for").iter().any(|value| {
+    let says =
+        |name: &str| said.get_all(name).iter().any(|value| value.as_bytes().iter().any(|byte| !b", \t".contains(byte)));
+    let source = if says("x-forwarded-for") { "x-forwarded-for" } else { "forwarded" };
+    let was_said = said.get_all(source).iter().any(|value| {
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        text.split(',').any(|element| names(element.trim(), address))
+        text.split([',', ';', '=']).any(|part| names(part.trim(), address))
     });
     assert!(address == peer || was_said, "{address} came out of nothing");
+    assert_eq!(headers.get("x-real-ip"), HeaderValue::try_from(address.to_string()).ok().as_ref());
+    // Whoever reads one of the fields, behind keyward, finds the same client in it.
+    for name in [http::HeaderName::from_static("x-forwarded-for"), http::header::FORWARDED] {
+        let alone = headers.get(&name).cloned().map(|value| HeaderMap::from_iter([(name.clone(), value)]));
+        let read = alone.and_then(|alone| gateway.client_address(&client, &alone));
+        assert_eq!(read, Some(address), "{name} names another client: {:?}", headers.get(&name));
+    }
 }
 
 /// Whether an element of a list is this address, with or without a port (RFC 7239, section 6).

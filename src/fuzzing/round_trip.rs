@@ -24,7 +24,8 @@ pub(super) fn run(input: &[u8]) -> bool {
     let Ok(verdict) = gateway.judge(&mut judged, has_body, LIMITS) else { return false };
     let mut head = judged.clone();
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 4711);
-    let origin = ClientOrigin { address: PeerAddress::Ip(address), scheme: Scheme::Http, is_trusted_proxy: false };
+    let peer = PeerAddress::Ip(address);
+    let origin = ClientOrigin { address: peer.clone(), peer, scheme: Scheme::Http, trusted_proxies: None };
     gateway.prepare(verdict, &ClientConnection::new(origin, None), &mut head, length);
     let sent_body = if has_body {
         RequestBody::Streamed(StreamedBody::new(Pieces::new(&body, length)))
@@ -107,7 +108,7 @@ fn carries_what_was_judged(judged: &Parts, fields: &HeaderMap) {
     for name in fields.keys().map(header::HeaderName::as_str) {
         let is_new = !judged.headers.contains_key(name);
         let may_be_new = ["via", "transfer-encoding", "connection", "upgrade", "te"].contains(&name)
-            || ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"].contains(&name);
+            || ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-real-ip"].contains(&name);
         assert!(!is_new || may_be_new, "{name} came out of nothing");
         assert!(!is_ours(name) || fields.get_all(name).iter().count() == 1, "{name} is not keyward's alone");
     }
@@ -117,7 +118,7 @@ fn carries_what_was_judged(judged: &Parts, fields: &HeaderMap) {
 fn ours(name: &str, judged: &Parts) -> String {
     let host = judged.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     match name {
-        "x-forwarded-for" => "192.0.2.7".to_owned(),
+        "x-forwarded-for" | "x-real-ip" => "192.0.2.7".to_owned(),
         "x-forwarded-proto" => "http".to_owned(),
         "x-forwarded-host" => host.to_owned(),
         "forwarded" if host.is_empty() => "for=192.0.2.7;proto=http".to_owned(),

@@ -13,6 +13,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::client_address::{TrustedProxies, host_and_proto, node};
 use crate::domain::TokenDigest;
 use crate::tokens::keyring::CredentialSort;
 use crate::wire::fields::visible;
@@ -84,10 +85,12 @@ const UNIX_PEER: &str = "unix";
 pub struct ClientOrigin {
     /// The client's address: of the socket, or as a trusted PROXY header said.
     pub address: PeerAddress,
+    /// The socket's own address.
+    pub peer: PeerAddress,
     /// How it speaks to us.
     pub scheme: Scheme,
-    /// Whether its forwarding headers are believed.
-    pub is_trusted_proxy: bool,
+    /// The proxies of the listener, if this client is one: its forwarding fields are then believed. None: they are not.
+    pub trusted_proxies: Option<TrustedProxies>,
 }
 
 /// What an upstream is told of a client's certificate, which was verified in the handshake.
@@ -122,6 +125,8 @@ pub struct ClientConnection {
     pub(super) certificate: Option<ClientCertificate>,
     /// The client's address: `X-Forwarded-For`. None: it has no address.
     pub(super) forwarded_for: Option<HeaderValue>,
+    /// The socket's address, as text.
+    peer: Box<str>,
     /// The last host that was asked for, and the `Forwarded` that goes with it: clients seldom change it.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// The last credential: clients seldom change that either.
@@ -158,12 +163,19 @@ impl ClientConnection {
     #[must_use]
     pub fn new(origin: ClientOrigin, certificate: Option<ClientCertificate>) -> Self {
         let forwarded_for = origin.address.ip().and_then(|ip| HeaderValue::try_from(ip.to_string()).ok());
-        Self { origin, certificate, forwarded_for, forwarded: RefCell::default(), credential: RefCell::default() }
+        let peer = origin.peer.ip().map_or_else(|| UNIX_PEER.into(), |ip| ip.to_string().into());
+        let (forwarded, credential) = Default::default();
+        Self { origin, certificate, forwarded_for, peer, forwarded, credential }
     }
 
     /// The client's address, as text; `unix` for one that has none.
     pub(super) fn address_text(&self) -> &str {
         self.forwarded_for.as_ref().and_then(|address| address.to_str().ok()).unwrap_or(UNIX_PEER)
+    }
+
+    /// The socket's address, as text; `unix` for one that has none.
+    pub(super) fn peer_text(&self) -> &str {
+        &self.peer
     }
 
     /// `token` of this sort with its digest: remembered from the request before, if the peppers have the
@@ -206,22 +218,10 @@ impl ClientConnection {
     }
 
     fn forwarded_anew(&self, host: &HeaderValue) -> HeaderValue {
-        let node = match self.origin.address.ip() {
-            Some(IpAddr::V4(address)) => address.to_string(),
-            Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
-            // RFC 7239, section 6.2.
-            None => "unknown".to_owned(),
-        };
-        let scheme = self.origin.scheme.name();
         // A host was checked against a grammar that has no quote and no backslash.
-        let host = host.to_str().unwrap_or_default();
-        let forwarded = if host.is_empty() {
-            format!("for={node};proto={scheme}")
-        } else if host.contains([':', '[']) {
-            format!("for={node};host=\"{host}\";proto={scheme}")
-        } else {
-            format!("for={node};host={host};proto={scheme}")
-        };
+        let host = host.to_str().ok().filter(|host| !host.is_empty());
+        let rest = host_and_proto(host, Some(self.origin.scheme.name()));
+        let forwarded = format!("for={}{rest}", node(self.origin.address.ip()));
         HeaderValue::try_from(forwarded).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
     }
 }
@@ -229,3 +229,4 @@ impl ClientConnection {
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");

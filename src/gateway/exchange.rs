@@ -3,14 +3,16 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
 use super::authenticate::Admitted;
+use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
 use super::control::{Control, Ending};
 use super::worker::{Local, WorkerGateway};
@@ -86,6 +88,8 @@ pub(super) struct Exchange {
     begun: Moment,
     gateway: Rc<WorkerGateway>,
     client: Rc<ClientConnection>,
+    /// What trusted proxies say of the request's way.
+    chain: Option<Box<ForwardedChain>>,
     control: Rc<Control>,
     /// Only of a head that passed the gate.
     method: Option<Method>,
@@ -122,6 +126,7 @@ impl Exchange {
             begun: clock::read(),
             gateway: Rc::clone(gateway),
             client: Rc::clone(client),
+            chain: None,
             control: Rc::clone(control),
             method: None,
             version,
@@ -151,6 +156,28 @@ impl Exchange {
 
     pub(super) fn client(&self) -> &Rc<ClientConnection> {
         &self.client
+    }
+
+    /// The head has come, with these fields. Whose it is is known from now on, whatever is said of it.
+    pub(super) fn arrived(&mut self, headers: &HeaderMap) {
+        self.chain = ForwardedChain::read(&self.client, headers).map(Box::new);
+    }
+
+    /// What trusted proxies say of the request's way.
+    pub(super) fn chain(&self) -> Option<&ForwardedChain> {
+        self.chain.as_deref()
+    }
+
+    /// The client's address: as trusted proxies say, or of the connection. None: it has none.
+    pub(super) fn client_address(&self) -> Option<IpAddr> {
+        let said = self.chain().and_then(ForwardedChain::client_address);
+        said.or_else(|| self.client.origin.address.ip())
+    }
+
+    /// [`Self::client_address`] as text; `unix` for a client that has none.
+    fn client_text(&self) -> &str {
+        let said = self.chain().and_then(ForwardedChain::client_value);
+        said.and_then(|value| value.to_str().ok()).unwrap_or_else(|| self.client.address_text())
     }
 
     pub(super) fn control(&self) -> &Rc<Control> {
@@ -265,7 +292,9 @@ impl Exchange {
                     r#","request_id":""#,
                     self.id.as_str(),
                     r#"","client":""#,
-                    self.client.address_text(),
+                    self.client_text(),
+                    r#"","peer":""#,
+                    self.client.peer_text(),
                     r#"","method":""#,
                     method,
                     r#"","path":""#,

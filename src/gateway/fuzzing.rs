@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::request::Parts;
 
+use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
 use super::forward::request::{Forwarding, add_hop, clean};
 use super::gate::{HeadLimits, Passed, WebSocketForm, judge};
 use super::identity_headers::{IdentityNames, IdentityRules};
-use super::manage::client_address;
 use super::refusal::Refusal;
 use crate::wire::fields::FoldedNames;
 
@@ -45,7 +45,8 @@ impl Gateway {
 
     /// What `forward` does to a head that passed, on a public route to an upstream that keeps the host.
     pub(crate) fn prepare(&self, verdict: Verdict, client: &ClientConnection, head: &mut Parts, length: Option<u64>) {
-        let forwarding = Forwarding::of(client, &head.headers);
+        let chain = ForwardedChain::read(client, &head.headers);
+        let forwarding = Forwarding::of(client, chain.as_ref(), &head.headers);
         let accepts_trailers = clean(&self.rules, verdict.0, &mut head.headers, length);
         set(&forwarding, &mut head.headers);
         add_hop(&mut head.headers, head.version, accepts_trailers);
@@ -54,14 +55,16 @@ impl Gateway {
 
     /// What `forward` does to the fields that say where a request came from.
     pub(crate) fn set_forwarding(&self, client: &ClientConnection, headers: &mut HeaderMap) {
-        let forwarding = Forwarding::of(client, headers);
+        let chain = ForwardedChain::read(client, headers);
+        let forwarding = Forwarding::of(client, chain.as_ref(), headers);
         self.rules.strip(headers);
         set(&forwarding, headers);
     }
 
-    /// Where a call of a token API comes from.
+    /// Whose request this is, for the access log and the limits.
     pub(crate) fn client_address(&self, client: &ClientConnection, headers: &HeaderMap) -> Option<IpAddr> {
-        client_address(client, headers)
+        let said = ForwardedChain::read(client, headers).and_then(|chain| chain.client_address());
+        said.or(client.origin.address.ip())
     }
 }
 

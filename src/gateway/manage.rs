@@ -1,16 +1,14 @@
 //! Manage: a call of a token API. Authenticate, check the mount, read the body, let the face decode, execute, let the face
 //! encode. Every "no" is worded by the face.
 
-use std::net::IpAddr;
-
-use http::header::{self, HeaderMap};
+use http::header;
 use http::request::Parts;
 use http::{Method, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::authenticate::{Admitted, Door, admit};
-use super::connection::{ClientConnection, PeerAddress, X_FORWARDED_FOR};
+use super::connection::PeerAddress;
 use super::control::{Control, Phase};
 use super::exchange::Exchange;
 use super::forward::{ClientBody, until};
@@ -81,7 +79,7 @@ async fn answer(
     let caller = caller.as_deref().map(|admitted| &admitted.caller);
     let outcome = match (command, &token_api.accounts, caller) {
         (Command::Account(command), Some(terms), caller) => {
-            let from = client_group(exchange.client(), &head.headers);
+            let from = client_group(exchange);
             let outcome = exchange.gateway().shared.accounts.execute(terms, from, caller, command, now).await;
             Outcome::Account(outcome.map_err(account_refused)?)
         }
@@ -95,22 +93,12 @@ async fn answer(
 }
 
 /// Where a call comes from, as far as attempts are counted.
-fn client_group(client: &ClientConnection, headers: &HeaderMap) -> ClientGroup {
-    match (client_address(client, headers), &client.origin.address) {
+fn client_group(exchange: &Exchange) -> ClientGroup {
+    match (exchange.client_address(), &exchange.client().origin.address) {
         (Some(address), _) => address.into(),
         (None, PeerAddress::Unix(listener)) => ClientGroup::of_unix_listener(listener),
         (None, PeerAddress::Ip(address)) => address.ip().into(),
     }
-}
-
-/// The client's address: behind a trusted proxy, the one that this one saw. None: on a Unix socket.
-pub(super) fn client_address(client: &ClientConnection, headers: &HeaderMap) -> Option<IpAddr> {
-    let nearest = || -> Option<IpAddr> {
-        let nearest = headers.get_all(X_FORWARDED_FOR).iter().next_back()?;
-        nearest.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
-    };
-    let named = if client.origin.is_trusted_proxy { nearest() } else { None };
-    named.or(client.origin.address.ip())
 }
 
 fn account_refused(fault: AccountError) -> Refusal {

@@ -13,6 +13,7 @@
 
 mod authenticate;
 mod authorize;
+mod client_address;
 mod connection;
 mod control;
 mod exchange;
@@ -37,6 +38,7 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+pub use client_address::TrustedProxies;
 pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme};
 pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
 pub use exchange::RequestId;
@@ -78,6 +80,7 @@ pub async fn run(
     let (mut head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
     let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
+    exchange.arrived(&head.headers);
     let local = exchange.local();
     let body = ClientBody::new(body, control, local.plan.timeouts);
     exchange.set_grpc(gate::is_grpc(&head));

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::limit::{ConnectionLimit, SurplusSlot};
 use super::worker::{WorkerHandle, WorkerPool};
-use crate::gateway::PeerAddress;
+use crate::gateway::{PeerAddress, TrustedProxies};
 use crate::tls;
 use crate::wire::socket_file::{self, BoundSocketFile, SocketFile};
 
@@ -56,7 +56,7 @@ pub struct ListenerSettings {
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
     /// Whose forwarding headers and PROXY headers are believed.
-    pub trusts: Arc<dyn Fn(&PeerAddress) -> bool + Send + Sync>,
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Whether connections begin with a PROXY header.
@@ -72,8 +72,10 @@ pub enum ProxyProtocol {
 pub(super) struct ListenerFacts(ListenerSettings);
 
 impl ListenerFacts {
-    pub(super) fn trusts(&self, peer: &PeerAddress) -> bool {
-        (self.0.trusts)(peer)
+    /// The trusted proxies of the listener, if `address` is one of them.
+    pub(super) fn proxies_if_trusted(&self, address: &PeerAddress) -> Option<TrustedProxies> {
+        let proxies = &self.0.trusted_proxies;
+        proxies.trusts(address.ip()).then(|| proxies.clone())
     }
 
     pub(super) fn requires_proxy_header(&self) -> bool {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::accept::{AcceptedStream, Arrival, ListenerFacts};
 use super::connection;
 use super::limit::SURPLUS_LIFE;
-use super::proxy_protocol;
+use super::proxy_protocol::{self, Source};
 use super::stream::ClientStream;
 use crate::gateway::{ClientCertificate, ClientOrigin, HeadLimits, PeerAddress, Scheme, Shared, WorkerGateway};
 use crate::telemetry::metrics::WorkerCounters;
@@ -325,8 +325,9 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
     } else {
-        let is_trusted_proxy = listener.trusts(&peer);
-        let origin = ClientOrigin { address: peer.clone(), scheme: Scheme::Http, is_trusted_proxy };
+        let trusted_proxies = listener.proxies_if_trusted(&peer);
+        let (address, scheme) = (peer.clone(), Scheme::Http);
+        let origin = ClientOrigin { address, peer: peer.clone(), scheme, trusted_proxies };
         Ok((stream, origin, None))
     };
     match prepared {
@@ -350,20 +351,28 @@ fn on_this_runtime(stream: AcceptedStream) -> io::Result<ClientStream> {
 /// The PROXY header and the TLS handshake, where the listener has them.
 async fn shake_hands(
     mut stream: ClientStream,
-    mut address: PeerAddress,
+    peer: PeerAddress,
     listener: &ListenerFacts,
 ) -> io::Result<(ClientStream, ClientOrigin, Option<ClientCertificate>)> {
     let mut certificate = None;
-    if listener.requires_proxy_header() {
-        if !listener.trusts(&address) {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
+    let by_itself = listener.proxies_if_trusted(&peer);
+    // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of the client that it names, or
+    // of one that it does not know.
+    let (address, trusted_proxies) = if !listener.requires_proxy_header() {
+        (peer.clone(), by_itself)
+    } else if by_itself.is_none() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a trusted proxy"));
+    } else {
+        match proxy_protocol::read(&mut stream).await? {
+            Source::Address(named) => {
+                let named = PeerAddress::Ip(named);
+                let trusted_proxies = listener.proxies_if_trusted(&named);
+                (named, trusted_proxies)
+            }
+            Source::Sender => (peer.clone(), by_itself),
+            Source::Unknown => (peer.clone(), None),
         }
-        if let Some(named) = proxy_protocol::read(&mut stream).await? {
-            address = PeerAddress::Ip(named);
-        }
-    }
-    // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of whom it names.
-    let is_trusted_proxy = listener.trusts(&address);
+    };
     let (stream, scheme) = match (stream, listener.tls()) {
         (stream, None) => (stream, Scheme::Http),
         (ClientStream::Plain(stream), Some(tls)) => {
@@ -376,7 +385,7 @@ async fn shake_hands(
         // The configuration has no TLS for Unix sockets.
         (_, Some(_)) => return Err(io::ErrorKind::Unsupported.into()),
     };
-    Ok((stream, ClientOrigin { address, scheme, is_trusted_proxy }, certificate))
+    Ok((stream, ClientOrigin { address, peer, scheme, trusted_proxies }, certificate))
 }
 
 /// The cores that this process may use.

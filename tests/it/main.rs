@@ -17,6 +17,7 @@
 mod api;
 mod canary;
 mod cli;
+mod client_address;
 mod concurrency;
 mod connection_limit;
 mod drain;

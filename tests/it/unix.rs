@@ -82,11 +82,12 @@ fn a_client_on_a_unix_socket_has_no_address_and_cannot_make_one_up() {
         let request = received(&upstream);
         assert!(!request.fields.has("x-forwarded-for"), "{:?}", request.fields);
         assert!(!request.fields.has("x_forwarded_for"), "{:?}", request.fields);
+        assert!(!request.fields.has("x-real-ip"), "{:?}", request.fields);
         assert_eq!(request.fields.all("forwarded"), ["for=unknown;host=a.example;proto=http"]);
         assert_eq!(request.fields.all("x-forwarded-proto"), ["http"]);
         assert_eq!(request.fields.all("x-forwarded-host"), ["a.example"]);
     }
-    assert!(logged(&world, "\"client\":\"unix\""), "{}", world.output());
+    assert!(logged(&world, "\"client\":\"unix\",\"peer\":\"unix\""), "{}", world.output());
     let answer = exchange(&connect(&path), &get("").replace("/public/", "/private/"));
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     world.stop();
@@ -104,7 +105,10 @@ fn what_a_trusted_client_on_a_unix_socket_says_of_others_stays() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let request = received(&upstream);
     assert_eq!(request.fields.all("x-forwarded-for"), ["192.0.2.7, 10.0.0.5"]);
-    assert_eq!(request.fields.all("forwarded"), ["for=192.0.2.7, for=unknown;host=a.example;proto=http"]);
+    // X-Forwarded-For is what counts; Forwarded is made from it.
+    let forwarded = "for=10.0.0.5;host=shop.example;proto=https, for=unknown;host=a.example;proto=http";
+    assert_eq!(request.fields.all("forwarded"), [forwarded]);
+    assert_eq!(request.fields.all("x-real-ip"), ["10.0.0.5"]);
     assert_eq!(request.fields.all("x-forwarded-proto"), ["https"]);
     assert_eq!(request.fields.all("x-forwarded-host"), ["shop.example"]);
     // One that says nothing has no address either.
@@ -124,7 +128,7 @@ fn a_proxy_header_on_a_unix_socket_names_the_client() {
     let request = received(&upstream);
     assert_eq!(request.fields.all("x-forwarded-for"), ["192.0.2.7"]);
     assert_eq!(request.fields.all("forwarded"), ["for=192.0.2.7;host=a.example;proto=http"]);
-    assert!(logged(&world, "\"client\":\"192.0.2.7\""), "{}", world.output());
+    assert!(logged(&world, "\"client\":\"192.0.2.7\",\"peer\":\"unix\""), "{}", world.output());
     assert_eq!(exchange(&connect(&path), &get("")), "", "a connection without the header is closed");
     assert_eq!(upstream.take().requests.len(), 0);
 }

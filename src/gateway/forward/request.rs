@@ -10,7 +10,8 @@ use http_body::Body as _;
 use super::ClientBody;
 use crate::gateway::authenticate::{Door, X_API_KEY};
 use crate::gateway::authorize::Permit;
-use crate::gateway::connection::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::gateway::client_address::ForwardedChain;
+use crate::gateway::connection::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
@@ -39,7 +40,7 @@ pub(super) fn prepare(
     body: &ClientBody,
 ) -> Prepared {
     let headers = &mut head.headers;
-    let forwarding = Forwarding::of(exchange.client(), headers);
+    let forwarding = Forwarding::of(exchange.client(), exchange.chain(), headers);
     let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
     remove_credentials(plan, permit, headers);
     set_host(plan, permit, headers);
@@ -178,73 +179,60 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
 /// The fields that say where a request came from. From an untrusted peer everything is replaced; what a
 /// trusted one said stays, and its own address is added. Only the real names are read: an alias is nobody's.
 pub(in crate::gateway) struct Forwarding {
+    /// The client's address, as keyward itself goes by it. None: it has none.
+    client: Option<HeaderValue>,
     proto: HeaderValue,
     host: Option<HeaderValue>,
     /// None: the client has no address, and nothing was said of another.
     forwarded_for: Option<HeaderValue>,
-    forwarded: Option<HeaderValue>,
+    forwarded: HeaderValue,
 }
 
 impl Forwarding {
-    pub(in crate::gateway) fn of(client: &ClientConnection, headers: &HeaderMap) -> Self {
-        let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
+    /// `chain`: what trusted proxies say of the request's way, read from these `headers`.
+    pub(in crate::gateway) fn of(
+        client: &ClientConnection,
+        chain: Option<&ForwardedChain>,
+        headers: &HeaderMap,
+    ) -> Self {
         const NO_HOST: HeaderValue = HeaderValue::from_static("");
+        let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
         let ours = Self {
+            client: client.forwarded_for.clone(),
             proto: client.origin.scheme.value(),
-            forwarded: Some(client.forwarded(host.as_ref().unwrap_or(&NO_HOST))),
+            forwarded: client.forwarded(host.as_ref().unwrap_or(&NO_HOST)),
             host,
             forwarded_for: client.forwarded_for.clone(),
         };
-        if client.origin.is_trusted_proxy { ours.behind(headers) } else { ours }
+        if client.origin.trusted_proxies.is_some() { ours.behind(chain, headers) } else { ours }
     }
 
     /// Behind what a trusted proxy said.
-    fn behind(self, headers: &HeaderMap) -> Self {
+    fn behind(self, chain: Option<&ForwardedChain>, headers: &HeaderMap) -> Self {
+        let said = |name: &HeaderName, chain: Option<&HeaderValue>| headers.get(name).or(chain).cloned();
+        let proto = said(&X_FORWARDED_PROTO, chain.and_then(ForwardedChain::proto)).unwrap_or(self.proto);
+        let host = said(&X_FORWARDED_HOST, chain.and_then(ForwardedChain::host)).or(self.host);
+        let Some(chain) = chain else { return Self { proto, host, ..self } };
         Self {
-            proto: headers.get(X_FORWARDED_PROTO).cloned().unwrap_or(self.proto),
-            host: headers.get(X_FORWARDED_HOST).cloned().or(self.host),
-            forwarded_for: joined(headers, &X_FORWARDED_FOR, self.forwarded_for),
-            forwarded: joined(headers, &header::FORWARDED, self.forwarded),
+            client: chain.client_value().cloned().or(self.client),
+            forwarded_for: chain.forwarded_for(headers, self.forwarded_for.as_ref()),
+            forwarded: chain.forwarded(headers, host.as_ref(), &proto, &self.forwarded),
+            proto,
+            host,
         }
     }
 
     pub(in crate::gateway) fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
-        for (name, value) in [
-            (&X_FORWARDED_FOR, &self.forwarded_for),
-            (&X_FORWARDED_HOST, &self.host),
-            (&header::FORWARDED, &self.forwarded),
-        ] {
+        for (name, value) in
+            [(&X_FORWARDED_FOR, &self.forwarded_for), (&X_REAL_IP, &self.client), (&X_FORWARDED_HOST, &self.host)]
+        {
             if let Some(value) = value {
                 field(name, value);
             }
         }
+        field(&header::FORWARDED, &self.forwarded);
         field(&X_FORWARDED_PROTO, &self.proto);
     }
-}
-
-/// One value for many: `a, b, ours`. None, if there is none.
-fn joined(headers: &HeaderMap, name: &HeaderName, ours: Option<HeaderValue>) -> Option<HeaderValue> {
-    let is_whole = |value: &&HeaderValue| !value.is_empty() && closes_its_quotes(value.as_bytes());
-    let said = headers.get_all(name).iter().filter(is_whole);
-    let all: Vec<&[u8]> = said.chain(ours.as_ref()).map(HeaderValue::as_bytes).collect();
-    if all.is_empty() {
-        return None;
-    }
-    HeaderValue::from_bytes(&all.join(&b", "[..])).ok().or(ours)
-}
-
-/// Whether a value ends outside of a quoted string: otherwise what is added to it would be within it.
-fn closes_its_quotes(value: &[u8]) -> bool {
-    let mut is_open = false;
-    let mut bytes = value.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => is_open = !is_open,
-            b'\\' if is_open => drop(bytes.next()),
-            _ => {}
-        }
-    }
-    !is_open
 }
 
 /// The deadline of a gRPC call, counted from now: `grpc-timeout`, at most eight digits and a unit.
