@@ -209,6 +209,8 @@ fn registration() -> Schema {
     let mut password = bounded(NewPassword::LEAST, NewPassword::MOST);
     if let Some(schema) = password.as_object_mut() {
         schema.insert("format".into(), "password".into());
+        schema.insert("pattern".into(), NO_CONTROLS.into());
+        schema.insert("description".into(), "Counted in Unicode's normal form C.".into());
     }
     Schema {
         name: "Registration",
@@ -220,6 +222,9 @@ fn registration() -> Schema {
         ]),
     }
 }
+
+/// No control characters and no separators of lines: [`Password::prepared`], as a pattern.
+const NO_CONTROLS: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$";
 
 /// No control characters, and one character at least that is no white space: [`FullName::new`], as a pattern.
 const FULL_NAME: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000][^\\u0000-\\u001f\\u007f-\\u009f]*$";

@@ -15,8 +15,8 @@ use super::{Context, door, table};
 use crate::admin::{UserAction, UserChange, UserOutcome, UserRequest, claim_text};
 use crate::domain::{Email, FullName, NewPassword, Password, Username};
 
-/// What is read of a password at most: four bytes for each character that it may have, and the end of the line.
-const PASSWORD_BYTES: u64 = 4 * NewPassword::MOST as u64 + 2;
+/// What is read of a password at most, in bytes: the longest that may be typed, and the end of the line.
+const PASSWORD_BYTES: u64 = NewPassword::MOST_BYTES as u64 + 2;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -129,7 +129,7 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 
 /// One line, with or without its end. What is wrong with it does not repeat it.
 fn read_password(source: impl Read) -> io::Result<Result<NewPassword, String>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(1024));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(NewPassword::MOST_BYTES + 64));
     source.take(PASSWORD_BYTES + 1).read_to_end(&mut bytes)?;
     let line = bytes.strip_suffix(b"\n").map_or(&bytes[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
     Ok(match std::str::from_utf8(line) {

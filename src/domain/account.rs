@@ -1,12 +1,11 @@
-//! Accounts: people who register with a username and a password, and what each of those may be.
+//! Accounts: people who register with a username and a password ([`super::password`]), and what may be known of them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
+use super::password::NFC;
 use super::{Identity, Timestamp, TokenId};
 
 #[cfg(test)]
@@ -102,7 +101,7 @@ pub enum FieldFault {
 }
 
 /// How long a text is, in characters (Unicode scalar values), not bytes.
-fn check_length(text: &str, least: usize, most: usize) -> Result<(), FieldFault> {
+pub(super) fn check_length(text: &str, least: usize, most: usize) -> Result<(), FieldFault> {
     // Bytes bound characters from above: a text of a megabyte is not counted through.
     let length = if text.len() > most * 4 { most + 1 } else { text.chars().count() };
     if length < least {
@@ -151,10 +150,13 @@ impl Username {
 }
 
 /// What usernames are compared by, of a text that need not be one: the spellings of one account share one counter of
-/// failures (cf. CVE-2025-24806), and so do those of an account that is not there.
+/// failures (cf. CVE-2025-24806), and so do those of an account that is not there, in whichever Unicode form they are
+/// typed. (A username is ASCII, and ASCII is in normal form.)
 #[must_use]
 pub fn fold(username: &str) -> String {
-    username.to_ascii_lowercase()
+    let mut folded = if username.is_ascii() { username.to_owned() } else { NFC.normalize(username).into_owned() };
+    folded.make_ascii_lowercase();
+    folded
 }
 
 /// An email address as registration takes it: `local@domain` in ASCII, where the local part is a dot-atom (RFC 5322,
@@ -252,67 +254,6 @@ impl FullName {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A password as somebody presents it, right or wrong. There is no `Display`, `Debug` is redacted, and the memory is wiped on
-/// drop. Compared byte for byte: no normal form is made of it.
-#[derive(Clone)]
-pub struct Password(Zeroizing<String>);
-
-impl Password {
-    /// Takes it over.
-    #[must_use]
-    pub fn presented(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// The bytes, for who hashes them.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl PartialEq for Password {
-    fn eq(&self, other: &Self) -> bool {
-        self.expose().ct_eq(other.expose()).into()
-    }
-}
-
-impl Eq for Password {}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password([secret])")
-    }
-}
-
-/// A password that an account may have: 8 to 128 characters, of any kind (NIST SP 800-63B, section 3.1.1.2: no rules of
-/// composition).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewPassword(Password);
-
-impl NewPassword {
-    /// The shortest, in characters.
-    pub const LEAST: usize = 8;
-    /// The longest, in characters.
-    pub const MOST: usize = 128;
-
-    /// Takes a password that somebody chose.
-    ///
-    /// # Errors
-    ///
-    /// It is too short or too long.
-    pub fn new(password: Password) -> Result<Self, FieldFault> {
-        check_length(&password.0, Self::LEAST, Self::MOST)?;
-        Ok(Self(password))
-    }
-
-    /// What is hashed.
-    #[must_use]
-    pub const fn password(&self) -> &Password {
         &self.0
     }
 }

@@ -6,15 +6,17 @@ pub mod algorithm;
 pub mod claim;
 pub mod identity;
 pub mod json;
+pub mod password;
 pub mod record;
 pub mod time;
 pub mod token;
 
 pub use access::RevokeVerdict;
-pub use account::{Account, AccountId, Email, FieldFault, FullName, NewPassword, Password, Username};
+pub use account::{Account, AccountId, Email, FieldFault, FullName, Username};
 pub use algorithm::OutsideAlgorithm;
 pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue};
 pub use identity::Identity;
+pub use password::{NewPassword, Password};
 pub use record::{Owner, Record, RecordKind, RecordSort};
 pub use time::{DateFault, Moment, Timestamp, Uptime};
 pub use token::{RawToken, TokenDigest, TokenId};

@@ -15,7 +15,7 @@ pub mod throttle;
 pub use command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
 pub use counters::{Counters, MemoryCounters};
 pub use hashing::HashingPool;
-pub use password_hash::{HashingCost, PasswordHash};
+pub use password_hash::{HashingCost, PasswordHash, Verdict};
 pub use service::{AccountParts, AccountTerms, AccountsService, Enrolment};
 pub use store::AccountStore;
 pub use throttle::{ClientGroup, ThrottleLimits};

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
 use tokio::sync::oneshot;
 
-use super::password_hash::{Arena, HashFault, HashingCost, PasswordHash};
+use super::password_hash::{Arena, HashFault, HashingCost, PasswordHash, Verdict};
 use crate::domain::{NewPassword, Password};
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ pub enum HashingError {
 #[derive(Clone)]
 enum Work {
     Hash(NewPassword, Reply<PasswordHash>),
-    Verify(Password, PasswordHash, Reply<bool>),
+    Verify(Password, PasswordHash, Reply<Verdict>),
 }
 
 /// Where an outcome goes; the first one goes there, should two threads have been at the same work.
@@ -148,13 +148,13 @@ impl HashingPool {
     /// # Cancel safety
     ///
     /// As for [`Self::hash`].
-    pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<bool, HashingError> {
+    pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<Verdict, HashingError> {
         let (sender, receiver) = oneshot::channel();
         let is_known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
         self.submit(Work::Verify(password, hash, Reply::new(sender)))?;
-        let matches = receiver.await.map_err(|_| HashingError::Busy)??;
-        Ok(matches && is_known)
+        let verdict = receiver.await.map_err(|_| HashingError::Busy)??;
+        Ok(if is_known { verdict } else { Verdict::Wrong })
     }
 
     /// Whether a new hash of the same password would cost something else.

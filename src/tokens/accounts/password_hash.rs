@@ -57,6 +57,18 @@ pub struct HashFault;
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
+/// What a hash says of a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is not its hash.
+    Wrong,
+    /// It is its hash.
+    Right,
+    /// It is the hash of the bytes that were typed, made before passwords were [prepared](Password::prepared): it is to be
+    /// made anew.
+    RightAsTyped,
+}
+
 /// The memory of a computation, kept for the next one.
 #[derive(Default)]
 pub(super) struct Arena(Vec<Block>);
@@ -109,10 +121,21 @@ impl PasswordHash {
         Ok(Self::spell(cost, &salt, &hash))
     }
 
-    /// Whether this is the hash of `password`. Takes its time, the same for each of the same cost.
-    pub(super) fn verify(&self, password: &Password, arena: &mut Arena) -> Result<bool, HashFault> {
+    /// Whether this is the hash of `password`. Takes its time: for a wrong password the same for each hash of the same
+    /// cost, twice that if it was typed in another form than the one that is hashed.
+    pub(super) fn verify(&self, password: &Password, arena: &mut Arena) -> Result<Verdict, HashFault> {
         let (cost, salt, hash) = self.parts()?;
-        Ok(compute(password, cost, &salt, arena)?.ct_eq(&hash).into())
+        let mut is_of = |form: &Password| Ok(bool::from(compute(form, cost, &salt, arena)?.ct_eq(&hash)));
+        let prepared = password.prepared().ok();
+        if let Some(prepared) = &prepared
+            && is_of(prepared)?
+        {
+            return Ok(Verdict::Right);
+        }
+        if prepared.as_ref() != Some(password) && is_of(password)? {
+            return Ok(Verdict::RightAsTyped);
+        }
+        Ok(Verdict::Wrong)
     }
 
     fn spell(cost: HashingCost, salt: &[u8; SALT], hash: &[u8; HASH]) -> Self {
@@ -190,13 +213,33 @@ mod tests {
         assert_ne!(one, two);
         for hash in [&one, &two] {
             let hash = PasswordHash::parse(hash.expose().to_owned()).expect("ours");
-            assert_eq!(hash.verify(password("correct horse").password(), &mut arena), Ok(true));
-            assert_eq!(hash.verify(password("correct horsf").password(), &mut arena), Ok(false));
+            assert_eq!(hash.verify(password("correct horse").password(), &mut arena), Ok(Verdict::Right));
+            assert_eq!(hash.verify(password("correct horsf").password(), &mut arena), Ok(Verdict::Wrong));
             assert!(hash.costs(CHEAP) && !hash.costs(HashingCost::OWASP));
         }
         let nobody = PasswordHash::of_nobody(CHEAP).expect("random bytes");
-        assert_eq!(nobody.verify(password("correct horse").password(), &mut arena), Ok(false));
+        assert_eq!(nobody.verify(password("correct horse").password(), &mut arena), Ok(Verdict::Wrong));
         assert_eq!(format!("{one:?}"), "PasswordHash([secret])");
+    }
+
+    #[test]
+    fn a_hash_is_that_of_every_form_of_its_password_and_one_from_before_of_the_form_that_was_typed() {
+        let mut arena = Arena::default();
+        let (composed, decomposed) = ("caf\u{e9}\u{a0}au lait", "cafe\u{301} au\u{3000}lait");
+        let mut verify = |hash: &PasswordHash, typed: &str| hash.verify(&Password::presented(typed.into()), &mut arena);
+        let new = PasswordHash::make(&password(decomposed), CHEAP, &mut Arena::default()).expect("made");
+        for typed in [composed, decomposed, "caf\u{e9} au lait"] {
+            assert_eq!(verify(&new, typed), Ok(Verdict::Right), "{typed:?}");
+        }
+        assert_eq!(verify(&new, "cafe au lait"), Ok(Verdict::Wrong));
+        // As they were made before.
+        for typed in [decomposed, "tab\tulated", "\u{a0}"] {
+            let raw = Password::presented(typed.into());
+            let hash = compute(&raw, CHEAP, &[1; SALT], &mut Arena::default()).expect("computed");
+            let old = PasswordHash::spell(CHEAP, &[1; SALT], &hash);
+            assert_eq!(verify(&old, typed), Ok(Verdict::RightAsTyped), "{typed:?}");
+            assert_eq!(verify(&old, "caf\u{e9} au lait"), Ok(Verdict::Wrong));
+        }
     }
 
     #[test]

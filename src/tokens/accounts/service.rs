@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
 use super::counters::Counters;
 use super::hashing::HashingPool;
-use super::password_hash::PasswordHash;
+use super::password_hash::{PasswordHash, Verdict};
 use super::store::{AccountStore, Credentials, Registered, SessionOpening};
 use super::throttle::{ClientGroup, Throttle, ThrottleLimits, TooMany, Try};
 use crate::domain::{
@@ -209,8 +209,9 @@ impl AccountsService {
             Err(_) => None,
         };
         let hash = found.as_ref().map(|found| found.hash.clone());
-        let matches = self.hashing(self.parts.hashing.verify(password.clone(), hash)).await?;
-        let Some(Credentials { account, hash }) = found.filter(|found| matches && !found.account.is_disabled) else {
+        let verdict = self.hashing(self.parts.hashing.verify(password.clone(), hash)).await?;
+        let is_right = verdict != Verdict::Wrong;
+        let Some(Credentials { account, hash }) = found.filter(|found| is_right && !found.account.is_disabled) else {
             return Err(AccountError::WrongLogin);
         };
         let (token, record) = self.session(terms, &account, now)?;
@@ -229,7 +230,7 @@ impl AccountsService {
             // Disabled, or given another password, since it was looked up.
             SessionOpening::Stale => return Err(AccountError::WrongLogin),
         }
-        if self.parts.hashing.is_outdated(&hash) {
+        if verdict == Verdict::RightAsTyped || self.parts.hashing.is_outdated(&hash) {
             self.renew_hash(&account, password).await;
         }
         Ok(token)

@@ -152,6 +152,39 @@ fn keys_do_not_manage_keys_and_sessions_open_no_routes() {
 }
 
 #[test]
+fn a_password_is_the_same_in_every_form_in_which_it_is_typed() {
+    let house = House::open();
+    let register = |username: &str, password: &str| {
+        let body = json!({
+            "username": username, "email": format!("{username}@example.com"), "password": password,
+            "full_name": "A Person",
+        });
+        house.post("/v1/auth/register", "", &body.to_string())
+    };
+    let login = |username: &str, password: &str| {
+        let body = json!({ "username": username, "password": password }).to_string();
+        house.post("/v1/auth/login", "", &body).status
+    };
+    let forms = ["cr\u{e8}me\u{a0}br\u{fb}l\u{e9}e", "cre\u{300}me bru\u{302}le\u{301}e"];
+    for (username, chosen, other) in [("composed", forms[0], forms[1]), ("decomposed", forms[1], forms[0])] {
+        answered(&register(username, chosen), 200);
+        assert_eq!([login(username, chosen), login(username, other)], [200, 200], "{username}");
+        assert_eq!(login(username, "creme brulee"), 401, "{username}");
+    }
+    // Counted in the form that is hashed.
+    assert_eq!(register("short", &"e\u{301}".repeat(7)).status, 422);
+    assert_eq!(register("longest", &"e\u{301}".repeat(128)).status, 200);
+    assert_eq!(login("longest", &"\u{e9}".repeat(128)), 200);
+    assert_eq!(register("toolong", &"\u{e9}".repeat(129)).status, 422);
+    for wrong in ["tab\tulated", "null\0byte", "line\nbreak", "delete\u{7f}d", "next\u{85}line"] {
+        let refused = register("control", wrong);
+        assert_eq!(refused.status, 422, "{wrong:?}");
+        assert!(refused.text().contains("control characters"), "{refused}");
+    }
+    assert_eq!(login("composed", "tab\tulated"), 401);
+}
+
+#[test]
 fn a_login_of_ours_is_good_for_agent_tokens_whose_owner_is_nobody_elses_namesake() {
     let house = House::open();
     let session = house.session("hershel");

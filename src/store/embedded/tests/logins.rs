@@ -6,6 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -15,7 +17,7 @@ use crate::domain::{
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::tokens::accounts::{
     AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService, ClientGroup, Enrolment,
-    HashingCost, HashingPool, KeyCommand, MemoryCounters, Registration, ThrottleLimits,
+    HashingCost, HashingPool, KeyCommand, MemoryCounters, PasswordHash, Registration, ThrottleLimits,
 };
 use crate::tokens::authenticator::{Authenticator, Verdict};
 use crate::tokens::cache::TokenCache;
@@ -401,6 +403,54 @@ async fn an_old_hash_is_made_anew_at_the_next_login() {
     assert!(now.hash.costs(dearer) && now.account == account);
     // The same password: nobody is thrown out.
     assert!(desk.caller(&token).await.is_some() && desk.login("ann", "correct horse").await.is_ok());
+}
+
+/// As hashes were made before passwords had one form: of the bytes that were typed.
+fn hash_as_typed(password: &str) -> PasswordHash {
+    let params = argon2::Params::new(CHEAP.memory_kib, CHEAP.passes, CHEAP.lanes, Some(32)).unwrap();
+    let mut memory = vec![argon2::Block::default(); params.block_count()];
+    let (salt, mut hash) = ([7; 16], [0; 32]);
+    let context = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    context.hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, &mut memory).unwrap();
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+    PasswordHash::parse(format!("$argon2id$v=19$m=64,t=1,p=1${salt}${hash}")).unwrap()
+}
+
+#[tokio::test]
+async fn a_hash_of_what_was_typed_is_good_as_it_was_typed_and_from_then_on_in_every_form() {
+    let desk = desk();
+    let account = desk.register("ann").await;
+    let (typed, other) = ("cafe\u{301}\u{a0}au lait", "caf\u{e9} au lait");
+    let old = hash_as_typed(typed);
+    let accounts = &desk.parts.accounts;
+    let changed = accounts.rehash("accounts".into(), account.id, account.revision, old.clone()).await;
+    changed.unwrap();
+    assert!(matches!(desk.login("ann", other).await, Err(AccountError::WrongLogin)));
+    let token = desk.login("ann", typed).await.unwrap();
+    let now = accounts.account_by_username("accounts".into(), "ann".into()).await.unwrap().unwrap();
+    assert!(now.hash != old && now.account == account);
+    for form in [other, typed] {
+        assert!(desk.login("ann", form).await.is_ok(), "{form:?}");
+    }
+    assert!(desk.caller(&token).await.is_some(), "nobody is thrown out");
+    // One that can be chosen no more still lets in.
+    let with_control = "tab\tulated";
+    accounts.rehash("accounts".into(), account.id, account.revision, hash_as_typed(with_control)).await.unwrap();
+    for _ in 0..2 {
+        assert!(desk.login("ann", with_control).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_name_is_counted_as_one() {
+    let desk = desk();
+    let forms = ["jos\u{e9}", "jose\u{301}", "JOS\u{e9}", "JOSe\u{301}"];
+    let mut refused = 0;
+    for round in 0..6 {
+        let outcome = desk.login(forms[round % forms.len()], "wrong horse").await;
+        refused += usize::from(matches!(outcome, Err(AccountError::TooMany { .. })));
+    }
+    assert_eq!(refused, 1, "five failures of one name from one address, then none");
 }
 
 #[tokio::test]

@@ -19,15 +19,15 @@ async fn a_password_is_verified_and_an_unknown_user_has_none() {
     let pool = pool(2, 8, CHEAP);
     let hash = pool.hash(password("correct horse")).await.unwrap();
     let verify = |text: &str, hash: Option<&PasswordHash>| pool.verify(Password::presented(text.into()), hash.cloned());
-    assert_eq!(verify("correct horse", Some(&hash)).await, Ok(true));
-    assert_eq!(verify("correct horsE", Some(&hash)).await, Ok(false));
-    assert_eq!(verify("", Some(&hash)).await, Ok(false));
-    assert_eq!(verify(&"x".repeat(65_536), Some(&hash)).await, Ok(false));
-    assert_eq!(verify("correct horse", None).await, Ok(false));
+    assert_eq!(verify("correct horse", Some(&hash)).await, Ok(Verdict::Right));
+    assert_eq!(verify("correct horsE", Some(&hash)).await, Ok(Verdict::Wrong));
+    assert_eq!(verify("", Some(&hash)).await, Ok(Verdict::Wrong));
+    assert_eq!(verify(&"x".repeat(65_536), Some(&hash)).await, Ok(Verdict::Wrong));
+    assert_eq!(verify("correct horse", None).await, Ok(Verdict::Wrong));
     assert!(!pool.is_outdated(&hash));
     let dearer = self::pool(2, 8, HashingCost { passes: 2, ..CHEAP });
     assert!(dearer.is_outdated(&hash));
-    assert_eq!(dearer.verify(Password::presented("correct horse".into()), Some(hash)).await, Ok(true));
+    assert_eq!(dearer.verify(Password::presented("correct horse".into()), Some(hash)).await, Ok(Verdict::Right));
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn a_full_queue_is_said_at_once_and_what_nobody_waits_for_is_passed_over()
     let begun = Instant::now();
     loop {
         match pool.verify(Password::presented("x".into()), None).await {
-            Ok(matches) => break assert!(!matches),
+            Ok(verdict) => break assert_eq!(verdict, Verdict::Wrong),
             Err(HashingError::Busy) => assert!(begun.elapsed() < Duration::from_secs(10)),
             Err(other) => panic!("{other}"),
         }
@@ -70,7 +70,7 @@ async fn an_unknown_user_takes_as_long_as_a_known_one() {
     for round in 0..200 {
         for (shortest, hash) in [(&mut known, Some(hash.clone())), (&mut unknown, None)] {
             let begun = Instant::now();
-            assert_eq!(pool.verify(Password::presented("wrong horse".into()), hash).await, Ok(false));
+            assert_eq!(pool.verify(Password::presented("wrong horse".into()), hash).await, Ok(Verdict::Wrong));
             *shortest = begun.elapsed().min(*shortest);
         }
         ratio = known.as_secs_f64() / unknown.as_secs_f64();
@@ -129,7 +129,7 @@ async fn while_a_thread_is_starved_its_reserve_does_the_work() {
         answer
     };
     // The first is handed over and done all the same; the second is not even handed over.
-    assert_eq!((verify().await, verify().await), (Ok(Ok(false)), Ok(Ok(false))));
+    assert_eq!((verify().await, verify().await), (Ok(Ok(Verdict::Wrong)), Ok(Ok(Verdict::Wrong))));
     // It runs at last, to no use, and is handed work again.
     shared.compute(handed_over.try_recv().unwrap(), CHEAP);
     assert!(handed_over.try_recv().is_err());
@@ -137,7 +137,7 @@ async fn while_a_thread_is_starved_its_reserve_does_the_work() {
     let third = verify();
     shared.compute(handed_over.recv().unwrap(), CHEAP);
     done.send(()).unwrap();
-    assert_eq!(third.await, Ok(Ok(false)));
+    assert_eq!(third.await, Ok(Ok(Verdict::Wrong)));
     drop((queue, handed_over, done));
     serving.join().unwrap();
 }
