@@ -34,7 +34,10 @@
 //!
 //! The fuzz targets are in `fuzzing`, which tests have, and `make fuzz` by a feature.
 //!
-//! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; `tls` ←
+//! What operators hand over as files is read by [`files`]: who else could change it, and what its bytes say, whatever
+//! editor wrote them.
+//!
+//! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; `files` ← `tls` ←
 //! `config`, `store`, `upstream`, `server`; nobody but `cli` and `app` imports `config`. A test reads the sources and keeps the arrows.
 //!
 //! # The glossary
@@ -95,6 +98,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

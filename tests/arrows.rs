@@ -1,6 +1,6 @@
 //! Reads the sources and keeps the arrows of the house one way:
 //!
-//! domain ← tokens ← {store, api} · wire ← {upstream, api} ← gateway ← server · tls ← {store, upstream, server}. Nobody imports config but app, cli and
+//! domain ← tokens ← {store, api} · wire ← {upstream, api} ← gateway ← server · files ← tls ← {store, upstream, server}. Nobody imports config but app, cli and
 //! main; only app knows every part. Each outside library that the core must not know is named in one place.
 //!
 //! The sources are read as text: paths that begin at the crate (`crate::`, or `super::` up to it) are followed, comments
@@ -14,18 +14,19 @@ use std::path::Path;
 /// A layer, and the layers that it may import from.
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("tls", &[]),
+    ("files", &[]),
+    ("tls", &["files"]),
     ("telemetry", &["domain"]),
-    ("config", &["domain", "tls", "upstream", "server"]),
+    ("config", &["domain", "files", "tls", "upstream", "server"]),
     ("wire", &["domain", "telemetry"]),
     ("tokens", &["domain", "telemetry"]),
-    ("store", &["domain", "tokens", "tls", "telemetry"]),
+    ("store", &["domain", "files", "tokens", "tls", "telemetry"]),
     ("upstream", &["domain", "wire", "tls", "telemetry"]),
     ("api", &["domain", "tokens", "wire", "telemetry"]),
     ("gateway", &["domain", "tokens", "wire", "api", "upstream", "telemetry"]),
     ("server", &["domain", "tokens", "wire", "gateway", "upstream", "tls", "telemetry"]),
     ("admin", &["domain", "tokens", "wire", "telemetry"]),
-    ("cli", &["domain", "tokens", "admin", "config", "telemetry"]),
+    ("cli", &["domain", "files", "tokens", "admin", "config", "telemetry"]),
     ("app", EVERY_LAYER),
     ("fuzzing", EVERY_LAYER),
     ("main", &["cli", "app"]),
@@ -35,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// What `app` may import: it puts the parts together.
 const EVERY_LAYER: &[&str] = &[
     "domain",
+    "files",
     "tls",
     "telemetry",
     "config",

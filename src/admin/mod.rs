@@ -28,6 +28,6 @@ pub use connection::Stop;
 pub use listing::Listing;
 pub use operations::serve_socket;
 pub use probes::serve_probes;
-pub use socket::{AdminSocket, SocketError};
+pub use socket::{AdminSocket, BoundAdminSocket, SocketError};
 pub use status::{Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport};
 pub use users::{UserAction, UserChange, UserListing, UserOutcome, UserRequest};

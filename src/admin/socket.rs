@@ -16,8 +16,36 @@ pub struct AdminSocket {
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
 
+/// The admin socket, bound and not listened on yet: nothing is at its path so far.
+#[derive(Debug)]
+pub struct BoundAdminSocket(BoundSocketFile);
+
+impl BoundAdminSocket {
+    /// Listens, and puts the socket's file in its place.
+    ///
+    /// # Errors
+    ///
+    /// As [`AdminSocket::reserve`], for what has happened since.
+    pub fn listen(self) -> Result<AdminSocket, SocketError> {
+        let (listener, file) = self.0.listen(BACKLOG)?;
+        Ok(AdminSocket { listener, file })
+    }
+}
+
 impl AdminSocket {
-    /// Binds the socket at `path` with mode 0600. A missing directory is made with mode 0700. A file that a dead keyward
+    /// Binds the socket for `path` with mode 0600, without listening: until somebody answers, no client finds it. A missing
+    /// directory is made with mode 0700. A file that a dead keyward left behind will be replaced.
+    ///
+    /// # Errors
+    ///
+    /// When another process listens there, when something else than a socket is at the path, or when the
+    /// operating system refuses: for the administrator to solve.
+    pub fn reserve(path: &Path) -> Result<BoundAdminSocket, SocketError> {
+        socket_file::make_directory_of(path)?;
+        BoundSocketFile::bind(path, 0o600).map(BoundAdminSocket)
+    }
+
+    /// Binds the socket at `path` with mode 0600, and listens. A missing directory is made with mode 0700. A file that a dead keyward
     /// left behind is replaced.
     ///
     /// # Errors
@@ -25,9 +53,7 @@ impl AdminSocket {
     /// When another process listens there, when something else than a socket is at the path, or when the
     /// operating system refuses: for the administrator to solve.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
-        socket_file::make_directory_of(path)?;
-        let (listener, file) = BoundSocketFile::bind(path, 0o600)?.listen(BACKLOG)?;
-        Ok(Self { listener, file })
+        Self::reserve(path)?.listen()
     }
 
     /// Where it is.

@@ -22,7 +22,7 @@ use crate::store::redis::data::Acks;
 use crate::store::redis::node::Means;
 use crate::store::redis::settings::{NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers};
 use crate::store::redis::{LinkState, RedisOptions, RedisStore};
-use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
+use crate::store::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, RecordKey};
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::telemetry::metrics::Timings;
@@ -103,22 +103,62 @@ pub(super) enum OpenStore {
     Redis(RedisStore),
 }
 
+/// Why what is configured was not opened, in words.
+#[derive(Debug)]
+pub(super) enum OpenFault {
+    /// Another process has the store: later, it may have not.
+    InUse(String),
+    /// The operator's to mend.
+    Other(String),
+}
+
+impl From<String> for OpenFault {
+    fn from(words: String) -> Self {
+        Self::Other(words)
+    }
+}
+
+impl From<OpenFault> for String {
+    fn from(fault: OpenFault) -> Self {
+        match fault {
+            OpenFault::InUse(words) | OpenFault::Other(words) => words,
+        }
+    }
+}
+
+impl From<OpenError> for OpenFault {
+    fn from(fault: OpenError) -> Self {
+        let words = with_sources(&fault);
+        if matches!(fault, OpenError::Locked { .. }) { Self::InUse(words) } else { Self::Other(words) }
+    }
+}
+
+/// How a command opens an embedded store.
+pub(super) fn command() -> EmbeddedOptions {
+    EmbeddedOptions { opener: Opener::Command, ..EmbeddedOptions::default() }
+}
+
 impl OpenStore {
-    /// Opens what is configured, for these keys.
-    pub(super) fn open(config: &Config, keys: &StoreKey, cache: &Arc<TokenCache>) -> Result<Self, String> {
+    /// Opens what is configured, for these keys; an embedded store with `options`.
+    pub(super) fn open(
+        config: &Config,
+        keys: &StoreKey,
+        cache: &Arc<TokenCache>,
+        options: EmbeddedOptions,
+    ) -> Result<Self, OpenFault> {
         let key = RecordKey::new(keys.record_key().expose());
         let fingerprint = keys.fingerprint();
         let Some(redis) = &config.store.redis else {
-            let store = EmbeddedStore::open(&config.store.path, key, EmbeddedOptions::default())
+            let store = EmbeddedStore::open(&config.store.path, key, options)
                 .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store));
-            return store.map(Self::Embedded).map_err(|fault| with_sources(&fault));
+            return Ok(Self::Embedded(store?));
         };
         let acks =
             (redis.revoke_acks > 0).then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
         let settings = redis_settings(config)?;
         let options = RedisOptions { settings, acks, allow_volatile: redis.allow_volatile };
         let store = RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(cache));
-        store.map(Self::Redis).map_err(|fault| with_sources(&fault))
+        store.map(Self::Redis).map_err(|fault| with_sources(&fault).into())
     }
 
     pub(super) fn port(&self) -> Arc<dyn Store> {
@@ -218,25 +258,31 @@ fn lease(config: &Config) -> Lease {
 }
 
 impl Parts {
-    /// Opens the keys and the store.
-    pub(super) fn open(config: &Config) -> Result<Self, String> {
-        Self::open_with(config, Keys::open(config)?)
+    /// Opens the keys and the store for a command, without waiting for another process to be done with them.
+    pub(super) fn open_for_command(config: &Config) -> Result<Self, OpenFault> {
+        // Looked at first: to read the keys and to start threads for nothing, again and again, would hold up who has the store.
+        if config.store.redis.is_none() {
+            EmbeddedStore::check_free(&config.store.path)?;
+        }
+        let at_once =
+            EmbeddedOptions { wait_for_command: Duration::ZERO, wait_for_server: Duration::ZERO, ..command() };
+        Self::open_with(config, Keys::open(config)?, at_once)
     }
 
-    /// As [`Parts::open`], with keys that must be there.
-    pub(super) fn reopen(config: &Config) -> Result<Self, String> {
-        Self::open_with(config, Keys::open_with(config, KeyDirectory::reopen)?)
+    /// Opens the keys, which must be there, and the store for a command.
+    pub(super) fn reopen(config: &Config) -> Result<Self, OpenFault> {
+        Self::open_with(config, Keys::open_with(config, KeyDirectory::reopen)?, command())
     }
 
-    /// Opens the store with these keys. Blocks, with Redis for as long as connecting may take, twice. The store is the last that
+    /// Opens the store with these keys, an embedded one with `options`. Blocks, with Redis for as long as connecting may take, twice. The store is the last that
     /// is opened: an instance that joins a fleet and then does not start is one for which the fleet waits in vain.
-    pub(super) fn open_with(config: &Config, keys: Keys) -> Result<Self, String> {
+    pub(super) fn open_with(config: &Config, keys: Keys, options: EmbeddedOptions) -> Result<Self, OpenFault> {
         let cache = cache(config);
         let threads = NonZeroUsize::new(config.logins.hashing_threads).unwrap_or_else(hashing::default_threads);
         let queue = NonZeroUsize::new(config.logins.hashing_queue).unwrap_or(NonZeroUsize::MIN);
         let hashing = HashingPool::start(threads, queue, HashingCost::OWASP)
             .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
-        let store = OpenStore::open(config, &keys.store, &cache)?;
+        let store = OpenStore::open(config, &keys.store, &cache, options)?;
         let (look_up, change) = match &config.store.redis {
             None => (config.store.timeout, config.store.timeout),
             // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
@@ -376,11 +422,21 @@ type OpenKeys = fn(&Path, &[SigningAlgorithm], Timestamp) -> Result<KeyDirectory
 
 fn open_keys(config: &Config, open: OpenKeys) -> Result<KeyDirectory, String> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
+    let keys = open(&config.keys.directory, &signing_algorithms(config), now)
+        .map_err(|fault| format!("[keys] directory: {fault}"))?;
+    for warning in &keys.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(keys)
+}
+
+/// What the token APIs sign with: a key of each must be there.
+pub(super) fn signing_algorithms(config: &Config) -> Vec<SigningAlgorithm> {
     let signed = config.token_apis.iter().filter(|api| api.style.signs());
     let mut algorithms: Vec<_> = signed.map(|api| algorithm(api.algorithm)).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
-    open(&config.keys.directory, &algorithms, now).map_err(|fault| format!("[keys] directory: {fault}"))
+    algorithms
 }
 
 fn signed_tokens(config: &Config, keys: Vec<(String, SigningAlgorithm, KeyMaterial)>) -> Result<SignedTokens, String> {

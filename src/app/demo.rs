@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -86,7 +86,8 @@ fn login(room: &Path) -> std::io::Result<String> {
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| std::io::Error::other("no randomness"))?;
     // Hexadecimal digits, as in a file that somebody edits.
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(room.join(LOGIN_SECRET), &secret)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(room.join(LOGIN_SECRET))?;
+    file.write_all(secret.as_bytes())?;
     let now = Timestamp::from_system(std::time::SystemTime::now()).unix_seconds();
     let claims = serde_json::json!({
         "iss": LOGIN, "sub": "demo|alice", "aud": "account", "typ": "Bearer", "iat": now, "exp": now + LOGIN_SECONDS,

@@ -3,7 +3,6 @@
 //! The tasks run on the control thread, so no request waits for a handshake with an issuer. A reload takes over what did not
 //! change: keys stay, even where their issuer is away just then.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, Config, IssuerKeys};
 use crate::domain::ClaimPath;
+use crate::files::{self, FileError};
 use crate::tls::{Trust, Watcher};
 use crate::tokens::issuer::jwk::MOST_BYTES;
 use crate::tokens::issuer::{
@@ -190,10 +190,12 @@ fn wrong(configured: &config::Issuer, words: &dyn std::fmt::Display) -> String {
 fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, String> {
     let (IssuerKeys::File(path) | IssuerKeys::Secret(path)) = &configured.keys else { return Ok(None) };
     let at = |words: &dyn std::fmt::Display| wrong(configured, &format_args!("{}: {words}", path.display()));
-    let text = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
     if matches!(configured.keys, IssuerKeys::Secret(_)) {
-        return KeySet::secret(without_line_end(&text)).map(Some).map_err(|fault| at(&fault));
+        let found = files::read_secret(path, MOST_BYTES as u64).map_err(|fault| at(&fault))?;
+        let secret = files::shared_secret(&found.content).map_err(|fault| at(&fault))?;
+        return KeySet::secret(&secret).map(Some).map_err(|fault| at(&fault));
     }
+    let text = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
     let set = KeySet::read(&text, &configured.algorithms).map_err(|fault| at(&fault))?;
     if set.is_empty() {
         return Err(at(&format_args!("it holds no key that can be used. {}", set.passed_over().join("; "))));
@@ -213,7 +215,7 @@ impl KeySource for Fetched {
     fn fetch(&self) -> KeyFetch<'_> {
         Box::pin(async move {
             let body = self.0.fetch().await.map_err(|fault| KeySourceFault(fault.to_string()))?;
-            Ok(Vec::from(body))
+            Ok(files::text_of(&body).into_owned())
         })
     }
 }
@@ -236,15 +238,8 @@ impl KeySource for File {
     }
 }
 
-/// Reads a file, and of one that is too large only enough to notice.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    std::fs::File::open(path)?.take(MOST_BYTES as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-/// Editors end a file with a line end, which is in no secret.
-fn without_line_end(secret: &[u8]) -> &[u8] {
-    let secret = secret.strip_suffix(b"\n").unwrap_or(secret);
-    secret.strip_suffix(b"\r").unwrap_or(secret)
+/// Reads a set of keys.
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let found = files::read_trusted(path, MOST_BYTES as u64)?;
+    Ok(files::text_of(&found.content).into_owned())
 }

@@ -7,21 +7,27 @@ mod echo;
 mod issuers;
 mod run;
 mod status;
+mod store_backup;
 mod store_check;
 mod store_migrate;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::admin::Administration;
 use crate::api::openapi;
-use crate::cli::{Runtime, Settings};
+use crate::cli::{BackupReport, OpenRefusal, Replace, RestoreReport, Runtime, Settings};
 use crate::config;
+use crate::domain::Timestamp;
 use crate::gateway::mounted;
+use crate::store::embedded::backup::Existing;
+use crate::store::key_directory;
 use crate::tokens::finding::Finding;
 use crate::tokens::migration::{Migration, Step};
+use crate::tokens::signed::SigningAlgorithm;
+use assemble::OpenFault;
 
 /// The program, as the command line sees it.
 pub struct App;
@@ -53,15 +59,52 @@ impl Runtime for App {
         store_check::check(&config)
     }
 
+    fn create_keys(
+        &self,
+        path: &Path,
+        directory: &Path,
+        algorithms: &[SigningAlgorithm],
+    ) -> Result<Vec<PathBuf>, String> {
+        let algorithms = match (algorithms, path.try_exists()) {
+            ([], Ok(true)) => {
+                let config = config::load(path).map_err(|faults| {
+                    format!("{faults}\nto make keys without this configuration, name what is signed with --algorithm")
+                })?;
+                assemble::signing_algorithms(&config)
+            }
+            ([], _) => vec![SigningAlgorithm::Hs256],
+            (named, _) => named.to_vec(),
+        };
+        let now = Timestamp::from_system(std::time::SystemTime::now());
+        key_directory::create(directory, &algorithms, now).map_err(|fault| fault.to_string())
+    }
+
+    fn back_up_store(&self, path: &Path, file: &Path, replace: Replace) -> Result<BackupReport, String> {
+        let config = config::load(path).map_err(|faults| faults.to_string())?;
+        let existing = match replace {
+            Replace::Nothing => Existing::Refuse,
+            Replace::EarlierBackup => Existing::Replace,
+        };
+        store_backup::back_up(&config, file, existing)
+    }
+
+    fn restore_store(&self, path: &Path, file: &Path) -> Result<RestoreReport, String> {
+        let config = config::load(path).map_err(|faults| faults.to_string())?;
+        store_backup::restore(&config, file)
+    }
+
     fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
         let load = |path| config::load(path).map_err(|faults| faults.to_string());
         store_migrate::migrate(&load(from)?, &load(to)?, step)
     }
 
-    fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, String> {
-        let config = config::load(path).map_err(|faults| faults.to_string())?;
+    fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, OpenRefusal> {
+        let config = config::load(path).map_err(|faults| OpenRefusal::Other(faults.to_string()))?;
         let is_new = config.store.redis.is_none() && !config.store.path.exists();
-        let parts = assemble::Parts::open(&config)?;
+        let parts = assemble::Parts::open_for_command(&config).map_err(|fault| match fault {
+            OpenFault::InUse(words) => OpenRefusal::InUse(words),
+            OpenFault::Other(words) => OpenRefusal::Other(words),
+        })?;
         let made = if is_new { ", which was made just now" } else { "" };
         // Said so that nobody works on a store that they did not mean; if it cannot be said, the work is done all the same.
         let _ = writeln!(

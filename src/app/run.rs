@@ -4,12 +4,14 @@ mod reload;
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +26,7 @@ use crate::config::{self, Config};
 use crate::domain::Timestamp;
 use crate::gateway::Shared;
 use crate::server::{Acceptor, ConnectionLimit, Grace, ListenAddress, WorkerPool, WorkerPoolSettings};
+use crate::store::EmbeddedOptions;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
 use crate::tls::Watcher;
@@ -133,7 +136,7 @@ const SPARE_DESCRIPTORS: u64 = 64;
 
 impl Process {
     /// Opens, binds and starts everything. What can fail without the store comes before the store is opened, and everything that
-    /// can fail comes before the addresses are listened on.
+    /// can fail comes before the addresses are listened on: a port is open once it is served.
     ///
     /// # Cancel safety
     ///
@@ -146,18 +149,14 @@ impl Process {
         let watcher = Watcher::default();
         let bound = bind_all(&config, &HashMap::new(), &watcher)?;
         let probes = match config.admin.address {
-            Some(address) => Some(
-                tokio::net::TcpListener::bind(address)
-                    .await
-                    .map_err(|fault| format!("the admin address {address} cannot be bound: {fault}"))?,
-            ),
+            Some(address) => Some(bind_probes(address).map_err(|fault| probes_fault(address, &fault))?),
             None => None,
         };
         let keys = Keys::open(&config)?;
         let mut issuers = Issuers::new(watcher.clone());
         let prepared = issuers.prepare(&config, &keys.peppers)?;
         let plan = assemble::plan(&config, &keys.signed, prepared.set(), &watcher)?;
-        let socket = AdminSocket::bind(&config.admin.socket).map_err(|fault| fault.to_string())?;
+        let socket = AdminSocket::reserve(&config.admin.socket).map_err(|fault| fault.to_string())?;
         let access_log = assemble::access_log_target(&config.log.access)
             .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
             .transpose()
@@ -165,7 +164,7 @@ impl Process {
         // It blocks for as long as a Redis that does not answer may take: on a thread of its own, so that signals are followed.
         let opening = tokio::task::spawn_blocking({
             let config = config.clone();
-            move || Parts::open_with(&config, keys)
+            move || Parts::open_with(&config, keys, EmbeddedOptions::default())
         });
         let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())??;
         let shared = Arc::new(Shared::new(
@@ -186,8 +185,13 @@ impl Process {
             &shared,
         )
         .map_err(|fault| format!("the workers cannot be started: {fault}"))
-        .and_then(|pool| Ok((pool, listen_all(bound)?)));
-        let (pool, listeners) = match started {
+        .and_then(|pool| {
+            // The clients' addresses last: whoever finds one open finds everything else, too.
+            let socket = socket.listen().map_err(|fault| fault.to_string())?;
+            let probes = probes.map(listen_for_probes).transpose()?;
+            Ok((pool, socket, probes, listen_all(bound)?))
+        });
+        let (pool, socket, probes, listeners) = match started {
             Ok(started) => started,
             Err(words) => {
                 // An instance that has joined a fleet leaves it in order, or the fleet waits for it.
@@ -383,6 +387,30 @@ async fn purge(store: &dyn Store) {
             }
         }
     }
+}
+
+/// How many probes may wait to be accepted.
+const PROBES_BACKLOG: u32 = 128;
+
+/// Binds the admin address, without listening on it.
+fn bind_probes(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn listen_for_probes(socket: TcpSocket) -> Result<TcpListener, String> {
+    let address = socket.local_addr();
+    socket.listen(PROBES_BACKLOG).map_err(|fault| match address {
+        Ok(address) => probes_fault(address, &fault),
+        Err(_) => format!("the admin address cannot be listened on: {fault}"),
+    })
+}
+
+fn probes_fault(address: SocketAddr, fault: &std::io::Error) -> String {
+    format!("the admin address {address} cannot be bound: {fault}")
 }
 
 /// Closes the store in order, on a thread of its own, because that blocks.

@@ -70,7 +70,9 @@ fn embedded(config: &Config) -> Result<Vec<Finding>, String> {
         Ok(_) => findings.extend(
             ["layout", "pages and indexes", "records"].map(|subject| Finding::fine(subject, "checked: as written")),
         ),
-        Err(words) => findings.push(Finding::of(Severity::Fault, "content", "not usable", "as written", words)),
+        Err(fault) => {
+            findings.push(Finding::of(Severity::Fault, "content", "not usable", "as written", String::from(fault)))
+        }
     }
     Ok(findings)
 }

@@ -119,7 +119,7 @@ struct Opened(OpenStore);
 impl Opened {
     fn open(config: &Config, keys: &KeyDirectory) -> Result<Self, String> {
         let cache = assemble::cache(config);
-        OpenStore::open(config, &keys.store, &cache).map(Self)
+        Ok(Self(OpenStore::open(config, &keys.store, &cache, assemble::command())?))
     }
 
     fn ports(&self) -> Ports {

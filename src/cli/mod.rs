@@ -4,11 +4,13 @@
 //! an argument: the argument list of a process is there for everybody to read. Commands that manage tokens talk to a
 //! running keyward over its admin socket, and to the store itself when none runs.
 
+mod backup;
 mod bootstrap;
 mod completions;
 mod demo;
 mod door;
 mod health;
+mod keys;
 mod openapi;
 mod run;
 mod settings;
@@ -27,13 +29,16 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::admin::Administration;
 use crate::tokens::finding::Finding;
 use crate::tokens::migration::{Migration, Step};
+use crate::tokens::signed::SigningAlgorithm;
 
+pub use backup::{BackupReport, Replace, RestoreReport};
 pub use settings::Settings;
 
 /// Done.
@@ -87,6 +92,35 @@ pub trait Runtime {
     /// Why that cannot be done, in words. A store that is not fit for its work is no error: the findings say so.
     fn check_store(&self, config: &Path) -> Result<Vec<Finding>, String>;
 
+    /// Makes a directory with every key that a start would make, and names the files: a signing key for each of
+    /// `algorithms`; where none is named, for each that the configuration's token APIs sign with, or, without a
+    /// configuration, for HS256.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not made, in words; among others, that there is something in it.
+    fn create_keys(
+        &self,
+        config: &Path,
+        directory: &Path,
+        algorithms: &[SigningAlgorithm],
+    ) -> Result<Vec<PathBuf>, String>;
+
+    /// Copies the configured store into a file that is whole in itself, while a keyward may run on it, and verifies the copy.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not done, in words.
+    fn back_up_store(&self, config: &Path, file: &Path, replace: Replace) -> Result<BackupReport, String>;
+
+    /// Verifies a backup and puts it in the place of the configured store, on which no keyward may run. What was there is kept
+    /// beside it.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not done, in words.
+    fn restore_store(&self, config: &Path, file: &Path) -> Result<RestoreReport, String>;
+
     /// Copies everything from the store of one configuration into that of another, and compares. `step` hears how far it is.
     ///
     /// # Errors
@@ -100,8 +134,23 @@ pub trait Runtime {
     /// # Errors
     ///
     /// Why it cannot be opened, in words; among others, that a running keyward has it open: what it remembers of verified
-    /// tokens would not learn of a revocation made behind its back.
-    fn open_administration(&self, config: &Path) -> Result<Box<dyn Administration>, String>;
+    /// tokens would not learn of a revocation made behind its back. Does not wait for it.
+    fn open_administration(&self, config: &Path) -> Result<Box<dyn Administration>, OpenRefusal>;
+
+    /// How long a command waits for a keyward that is starting or stopping, or for another command that has the store. A start
+    /// takes well below a second, unless the machine is busy or the store is large.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+/// Why the store was not opened for the command line, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenRefusal {
+    /// Another process has it: a keyward that starts, or another command. It may be asked for again soon.
+    InUse(String),
+    /// Asking again will not help.
+    Other(String),
 }
 
 /// An authenticating reverse proxy: checks every bearer token against a server-side allowlist.
@@ -129,6 +178,9 @@ enum Command {
     /// List and revoke the API keys of all users.
     #[command(subcommand)]
     Token(token::Command),
+    /// Make a directory of keys to mount.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Look after the store.
     #[command(subcommand)]
     Store(store::Command),
@@ -220,6 +272,7 @@ fn execute(
         Command::Validate(arguments) => arguments.execute(&mut context),
         Command::Bootstrap(command) => command.execute(&mut context),
         Command::Token(command) => command.execute(&mut context),
+        Command::Keys(command) => command.execute(&mut context),
         Command::Store(command) => command.execute(&mut context),
         Command::User(command) => command.execute(&mut context),
         Command::Health(arguments) => arguments.execute(&mut context),

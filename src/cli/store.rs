@@ -1,5 +1,5 @@
 //! `keyward store check`: is the configured store fit for its work? Changes nothing in a Redis. `keyward store migrate`: everything
-//! that one store holds, copied into another and compared.
+//! that one store holds, copied into another and compared. `backup` and `restore` are in [`super::backup`].
 
 use std::io;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
+use super::backup::{Backup, Restore};
 use super::{Context, DONE, REFUSED, table};
 use crate::tokens::finding::{Finding, Severity};
 use crate::tokens::migration::{Side, Step};
@@ -24,6 +25,13 @@ pub(super) enum Command {
     /// Nothing is changed at the source. The target must be empty, or hold nothing else than the source: a run that was broken
     /// off is completed by another. No keyward may run on either meanwhile. Exit code 1 if anything differs at the end.
     Migrate(Migrate),
+    /// Copy the embedded store into one file and verify the copy. keyward may run meanwhile.
+    Backup(Backup),
+    /// Put a backup in the place of the embedded store, verified first. keyward must not run meanwhile.
+    ///
+    /// The store that was there is moved aside, and its name is said. Tokens that were revoked after the backup was made are
+    /// accepted again; those that were made after it are refused.
+    Restore(Restore),
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +59,8 @@ impl Command {
         match self {
             Self::Check(arguments) => arguments.execute(context),
             Self::Migrate(arguments) => arguments.execute(context),
+            Self::Backup(arguments) => arguments.execute(context),
+            Self::Restore(arguments) => arguments.execute(context),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The commands as they are typed, in front of a program that only remembers what it was asked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::*;
 use crate::admin::{
@@ -145,6 +146,8 @@ struct Program {
     faults: Vec<String>,
     tokens: Tokens,
     locked: bool,
+    /// How often the store is still in use.
+    busy: Cell<u32>,
     calls: RefCell<Vec<String>>,
 }
 
@@ -180,6 +183,36 @@ impl Runtime for Program {
             .collect())
     }
 
+    fn create_keys(
+        &self,
+        config: &Path,
+        directory: &Path,
+        algorithms: &[SigningAlgorithm],
+    ) -> Result<Vec<PathBuf>, String> {
+        if self.locked {
+            return Err(format!("{}: is not empty", directory.display()));
+        }
+        let names: Vec<_> = algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        self.tokens.write(format!("keys {} {names:?}", config.display()));
+        Ok(vec![directory.join("mac-1.key"), directory.join("store.key")])
+    }
+
+    fn back_up_store(&self, _: &Path, file: &Path, replace: Replace) -> Result<BackupReport, String> {
+        if self.locked {
+            return Err("b is there already".into());
+        }
+        self.tokens.write(format!("backup {} {replace:?}", file.display()));
+        Ok(BackupReport { tokens: 3, revoked: 1, users: 2, bytes: 4096 })
+    }
+
+    fn restore_store(&self, _: &Path, file: &Path) -> Result<RestoreReport, String> {
+        if self.locked {
+            return Err("a keyward is running".into());
+        }
+        self.tokens.write(format!("restore {}", file.display()));
+        Ok(RestoreReport { holds: BackupReport { tokens: 3, ..BackupReport::default() }, before: Some("old".into()) })
+    }
+
     fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
         if self.locked {
             return Err("the source: a keyward is running".into());
@@ -193,11 +226,19 @@ impl Runtime for Program {
         Ok(Migration { counts: vec![count], differing: differences.len(), differences })
     }
 
-    fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
+    fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, OpenRefusal> {
         if self.locked {
-            return Err("the store is open in another process".into());
+            return Err(OpenRefusal::Other("the store is open in another process".into()));
+        }
+        if self.busy.get() > 0 {
+            self.busy.set(self.busy.get() - 1);
+            return Err(OpenRefusal::InUse("another keyward is using the store".into()));
         }
         Ok(Box::new(self.tokens.clone()))
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(200)
     }
 }
 
@@ -319,12 +360,24 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
             Err("nothing to look at".into())
         }
 
+        fn create_keys(&self, _: &Path, _: &Path, _: &[SigningAlgorithm]) -> Result<Vec<PathBuf>, String> {
+            Err("nothing to make".into())
+        }
+
+        fn back_up_store(&self, _: &Path, _: &Path, _: Replace) -> Result<BackupReport, String> {
+            Err("nothing to back up".into())
+        }
+
+        fn restore_store(&self, _: &Path, _: &Path) -> Result<RestoreReport, String> {
+            Err("nothing to restore".into())
+        }
+
         fn migrate_store(&self, _: &Path, _: &Path, _: &mut dyn FnMut(Step)) -> Result<Migration, String> {
             Err("nothing to move".into())
         }
 
-        fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
-            Err("nothing to open".into())
+        fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, OpenRefusal> {
+            Err(OpenRefusal::Other("nothing to open".into()))
         }
     }
     let room = tempfile::tempdir().expect("a directory");
@@ -346,6 +399,55 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
     let (code, out, err) = validate();
     assert_eq!((code, out.as_str(), err.lines().count()), (REFUSED, "", 2), "{err}");
     assert!(err.contains(":10:1: unknown key") && err.contains(":11:"), "{err}");
+}
+
+#[test]
+fn a_command_waits_for_a_store_that_another_process_is_about_to_leave() {
+    let program = Program { busy: Cell::new(3), ..Program::default() };
+    let (code, out, _) = program.type_in(&CREATE);
+    assert_eq!((code, program.busy.get()), (DONE, 0), "{out}");
+    let program = Program { busy: Cell::new(u32::MAX), ..Program::default() };
+    let (code, out, err) = program.type_in(&CREATE);
+    assert_eq!((code, out.as_str()), (REFUSED, ""));
+    assert!(err.contains("using the store") && err.contains("may be starting"), "{err}");
+    assert!(program.busy.get() < u32::MAX - 2, "it tried again");
+}
+
+#[test]
+fn keys_create_names_the_files_and_says_what_they_are_for() {
+    let program = Program::default();
+    let (code, out, err) = program.type_in(&["keys", "create", "made", "--algorithm", "es256", "--algorithm", "HS256"]);
+    assert_eq!((code, out.as_str()), (DONE, "made/mac-1.key\nmade/store.key\n"));
+    assert!(err.contains("[keys]") && err.contains("Keep a copy"), "{err}");
+    assert_eq!(program.tokens.diary.lock().expect("lock").as_slice(), [r#"keys keyward.toml ["HS256", "ES256"]"#]);
+    let wrong = program.type_in(&["keys", "create", "made", "--algorithm", "none"]);
+    assert!(wrong.0 == ExitCode::from(WRONG_USAGE) && wrong.2.contains("there are HS256, EdDSA"), "{}", wrong.2);
+    let locked = Program { locked: true, ..Program::default() };
+    let (code, out, err) = locked.type_in(&["keys", "create", "made"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (REFUSED, "", "keyward: made: is not empty\n"));
+}
+
+#[test]
+fn store_backup_and_restore_say_what_they_hold_and_what_it_means() {
+    let program = Program::default();
+    let (code, out, err) = program.type_in(&["store", "backup", "b"]);
+    assert_eq!(code, DONE);
+    assert!(out.starts_with("backed up to b: 3 tokens, 1 revoked") && out.contains("4096 bytes"), "{out}");
+    assert!(err.contains("the keys are not in it"), "{err}");
+    let (_, out, _) = program.type_in(&["store", "backup", "b", "--replace", "--json"]);
+    assert_eq!(out, "{\"tokens\":3,\"revoked\":1,\"users\":2,\"bytes\":4096}\n");
+    let (code, out, err) = program.type_in(&["store", "restore", "b"]);
+    assert!(code == DONE && out.starts_with("restored from b: 3 tokens"), "{out}");
+    assert!(err.contains("kept at old") && err.contains("accepted again"), "{err}");
+    let (_, out, _) = program.type_in(&["store", "restore", "b", "--json"]);
+    assert!(out.ends_with("\"before\":\"old\"}\n"), "{out}");
+    let diary = program.tokens.diary.lock().expect("lock");
+    assert_eq!(diary.as_slice(), ["backup b Nothing", "backup b EarlierBackup", "restore b", "restore b"]);
+    let locked = Program { locked: true, ..Program::default() };
+    for command in ["backup", "restore"] {
+        assert_eq!(locked.type_in(&["store", command, "b"]).0, REFUSED);
+        assert_eq!(locked.type_in(&["store", command]).0, ExitCode::from(WRONG_USAGE));
+    }
 }
 
 #[test]
@@ -562,11 +664,23 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
             Ok(Vec::new())
         }
 
+        fn create_keys(&self, _: &Path, _: &Path, _: &[SigningAlgorithm]) -> Result<Vec<PathBuf>, String> {
+            Err("nothing to make".into())
+        }
+
+        fn back_up_store(&self, _: &Path, _: &Path, _: Replace) -> Result<BackupReport, String> {
+            Err("nothing to back up".into())
+        }
+
+        fn restore_store(&self, _: &Path, _: &Path) -> Result<RestoreReport, String> {
+            Err("nothing to restore".into())
+        }
+
         fn migrate_store(&self, _: &Path, _: &Path, _: &mut dyn FnMut(Step)) -> Result<Migration, String> {
             Err("nothing to move".into())
         }
 
-        fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, String> {
+        fn open_administration(&self, _: &Path) -> Result<Box<dyn Administration>, OpenRefusal> {
             Ok(Box::new(Failing))
         }
     }

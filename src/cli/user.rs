@@ -14,9 +14,11 @@ use super::token::limit;
 use super::{Context, door, table};
 use crate::admin::{UserAction, UserChange, UserOutcome, UserRequest, claim_text};
 use crate::domain::{Email, FullName, NewPassword, Password, Username};
+use crate::files::text_of;
 
-/// What is read of a password at most, in bytes: the longest that may be typed, and the end of the line.
-const PASSWORD_BYTES: u64 = NewPassword::MOST_BYTES as u64 + 2;
+/// What is read of a password at most, in bytes: the longest that may be typed, in UTF-16 if it must be, a byte order
+/// mark, and the end of the line.
+const PASSWORD_BYTES: u64 = 2 * NewPassword::MOST_BYTES as u64 + 3 + 4;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -131,7 +133,9 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 fn read_password(source: impl Read) -> io::Result<Result<NewPassword, String>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(NewPassword::MOST_BYTES + 64));
     source.take(PASSWORD_BYTES + 1).read_to_end(&mut bytes)?;
-    let line = bytes.strip_suffix(b"\n").map_or(&bytes[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
+    // What an editor or a shell of another system put around it is no part of a password.
+    let text = Zeroizing::new(text_of(&bytes).into_owned());
+    let line = text.strip_suffix(b"\n").map_or(&text[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
     Ok(match std::str::from_utf8(line) {
         Ok(text) if text.contains(['\n', '\r']) => Err("the password must be one line".to_owned()),
         Ok(text) => NewPassword::new(Password::presented(text.to_owned()))

@@ -5,7 +5,12 @@
 /// Looks a variable up; `None`: not defined.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// The folder of a service's credentials (systemd.exec(5)), which units and scripts write without braces.
+const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+
 /// Puts variables into `text`; `Ok(None)` where there is nothing to put in.
+///
+/// A path that begins with `$CREDENTIALS_DIRECTORY/` is understood without the braces: no folder is called so.
 ///
 /// `${VAR}` must be defined, `${VAR:-default}` falls back where it is undefined or empty, `${VAR:?message}`
 /// is refused with the message in that case, and `$${` stands for a literal `${`. It does not nest, and what
@@ -14,6 +19,9 @@ pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// # Errors
 /// Every fault of this string, in words.
 pub(super) fn expand(text: &str, env: Environment<'_>) -> Result<Option<String>, Vec<String>> {
+    if let Some(rest) = text.strip_prefix(CREDENTIALS).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return expand(&format!("${{CREDENTIALS_DIRECTORY}}{rest}"), env);
+    }
     if !text.contains("${") {
         return Ok(None);
     }
@@ -59,7 +67,14 @@ fn value_of(reference: &str, env: Environment<'_>) -> Result<String, String> {
     let value = env(name);
     if modifier.is_empty() {
         return value.ok_or_else(|| {
-            format!("the environment variable {name} is not defined; \"${{{name}:-default}}\" gives it a default")
+            let whose = if name == "CREDENTIALS_DIRECTORY" {
+                " (systemd defines it for a service with LoadCredential= or SetCredential=)"
+            } else {
+                ""
+            };
+            format!(
+                "the environment variable {name} is not defined{whose}; \"${{{name}:-default}}\" gives it a default"
+            )
         });
     }
     // As in a shell: with a colon, empty counts as undefined.
@@ -120,6 +135,20 @@ mod tests {
         assert_eq!(expanded("$${HOST}"), "${HOST}");
         assert_eq!(expanded("$$${HOST}"), "$${HOST}");
         assert_eq!(expanded("$${${HOST}"), "${db");
+    }
+
+    #[test]
+    fn the_folder_of_credentials_needs_no_braces_at_the_beginning_of_a_path() {
+        let credentials = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| "/run/credentials/keyward".to_owned());
+        let expanded = |text: &str| expand(text, &credentials).unwrap();
+        for text in ["$CREDENTIALS_DIRECTORY/redis", "${CREDENTIALS_DIRECTORY}/redis"] {
+            assert_eq!(expanded(text).as_deref(), Some("/run/credentials/keyward/redis"));
+        }
+        assert_eq!(expanded("$CREDENTIALS_DIRECTORY").as_deref(), Some("/run/credentials/keyward"));
+        for text in ["$CREDENTIALS_DIRECTORYS/redis", "x$CREDENTIALS_DIRECTORY", "$CREDENTIALS_DIRECTORY-x"] {
+            assert_eq!(expanded(text), None);
+        }
+        assert!(fault("$CREDENTIALS_DIRECTORY/redis").contains("systemd defines it"));
     }
 
     #[test]

@@ -42,7 +42,6 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
 use std::path::Path;
 
 pub use fault::{Fault, Faults, Place};
@@ -58,6 +57,7 @@ pub use settings::{
 };
 pub use units::{ByteSize, TimeSpan};
 
+use crate::files::{self, FileError};
 use fault::Findings;
 
 /// The largest configuration that is read: far more than anybody types, far less than hurts.
@@ -134,13 +134,12 @@ fn read_text(path: &Path) -> Result<String, String> {
         std::io::ErrorKind::IsADirectory => format!("this is a directory, not a file; {hint}"),
         _ => format!("cannot be read: {error}"),
     };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST_FILE) {
-        return Err(format!("is larger than {}: not a configuration", ByteSize(LONGEST_FILE)));
-    }
-    String::from_utf8(bytes).map_err(|error| {
+    let content = files::read(path, LONGEST_FILE).map_err(|fault| match fault {
+        FileError::Unreadable(error) => unreadable(error),
+        FileError::TooLarge { most } => format!("is larger than {}: not a configuration", ByteSize(most)),
+        other => other.to_string(),
+    })?;
+    String::from_utf8(files::text_of(&content).into_owned()).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
         format!("is not UTF-8 text: line {line} holds a byte that cannot stand there")

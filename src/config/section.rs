@@ -82,6 +82,11 @@ impl<'a> Section<'a> {
         self.findings.fault(self.place(key), message.into());
     }
 
+    /// Records, at the value of a key that was asked for, what is allowed and yet probably not meant.
+    pub(super) fn warn(&self, key: &str, message: impl Into<String>) {
+        self.findings.warn(self.place(key), message.into());
+    }
+
     /// Records that a key is missing, unless an unknown key was probably meant to be it.
     pub(super) fn miss(&mut self, key: &'static str, message: String) {
         self.missing.push((key, message));

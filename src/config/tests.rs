@@ -135,6 +135,7 @@ fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     std::fs::write(&secret, [b'x'; 32]).unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let text = SMALL.replace("accept = [\"api\"]", "accept = [\"api\", \"id\"]");
     let config = read(&format!(
         "{text}[[issuer]]\nname = 'id'\nissuer = 'https://id.example.com'\njwks_url = 'https://id.example.com/k'\naudience = ['a']\n\

@@ -1,13 +1,12 @@
-//! Looks into the files of certificates and keys before anything starts, with the code that loads them: a file that cannot
+//! Looks into the files of certificates, keys and secrets before anything starts, with the code that loads them: a file that cannot
 //! be used is a fault of the configuration, at the key that names it.
 //!
 //! It does not check how long a certificate is good.
 
 use std::path::Path;
 
-use zeroize::Zeroize as _;
-
 use super::section::Section;
+use crate::files::{self, FileKind, Found};
 use crate::tls::{CertificateFiles, check_roots, faults_of_identity};
 
 /// Checks that a file holds certificates of authorities.
@@ -21,20 +20,33 @@ pub(super) fn check_identity(section: &Section<'_>, [certificate, key]: [&str; 2
         let at = if fault.path() == Some(files.certificate.as_path()) { certificate } else { key };
         section.fault(at, format!("{at:?}: {fault}"));
     }
+    if let Ok(Some(warning)) = files::judge(&files.key, FileKind::Secret) {
+        section.warn(key, format!("{key:?}: {:?} {warning}", files.key));
+    }
 }
 
-/// Checks that a file can be read, holds something, and is not too large to be what it should be.
-pub(super) fn check_readable(path: &Path, most: u64) -> Result<(), String> {
-    use std::io::Read as _;
-    let unreadable = |error| format!("{path:?} cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    bytes.zeroize();
-    match length {
-        0 => Err(format!("{path:?} is empty")),
-        length if length > most => Err(format!("{path:?} has more than {most} bytes")),
-        _ => Ok(()),
+/// What a file that decides who is let in is for, and the most that it may have, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Expected {
+    pub(super) kind: FileKind,
+    pub(super) most: u64,
+}
+
+/// Reads a secret or a key set that the configuration names: it must hold something, and nobody else may be able to write
+/// it. A warning is reported at the key that names it.
+pub(super) fn read_secret(
+    section: &Section<'_>,
+    key: &'static str,
+    path: &Path,
+    expected: Expected,
+) -> Result<Found, String> {
+    let read = match expected.kind {
+        FileKind::Secret => files::read_secret(path, expected.most),
+        FileKind::Trusted => files::read_trusted(path, expected.most),
+    };
+    let found = read.map_err(|fault| format!("{path:?} {fault}"))?;
+    if let Some(warning) = &found.warning {
+        section.warn(key, format!("{key:?}: {path:?} {warning}"));
     }
+    if found.content.is_empty() { Err(format!("{path:?} is empty")) } else { Ok(found) }
 }

@@ -1,4 +1,8 @@
-//! The directory of the fleet's secrets: made on first start, readable by its owner only.
+//! The directory of the fleet's secrets: made on first start, readable by its owner only, or made by `keyward keys create`
+//! and mounted.
+//!
+//! A mount of Kubernetes, Docker or systemd may be read by others; nobody else may write to it, see [`crate::files`]. Where
+//! all keys are there, nothing is written: a directory that is read-only will do.
 //!
 //! * `store.key`: 64 hexadecimal digits with which the store is sealed and by which it knows its fleet. It is not rotated.
 //! * `pepper.key`, `pepper-<name>.key`: 64 hexadecimal digits under which tokens are known. The one whose name sorts last is that
@@ -13,17 +17,28 @@
 //!
 //! A key is rotated by adding one, and retired by removing it once its tokens are gone.
 
+mod create;
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::domain::Timestamp;
+use crate::files::{self, FileError};
 use crate::tokens::keyring::{SecretBytes, StoreKey};
 use crate::tokens::signed::{KeyMaterial, SigningAlgorithm};
+
+pub use create::create;
+
+/// The most that the file of one key may have, in bytes: RSA keys of 16384 bits take some 13 KiB.
+const LARGEST_KEY: u64 = 64 * 1024;
 
 /// What the directory holds.
 pub struct KeyDirectory {
@@ -35,6 +50,8 @@ pub struct KeyDirectory {
     pub macs: Vec<SecretBytes>,
     /// The signing keys by `kid`.
     pub signing: Vec<(String, SigningAlgorithm, KeyMaterial)>,
+    /// What is allowed and yet probably not meant: keys that everybody can read.
+    pub warnings: Vec<String>,
 }
 
 /// The directory cannot be used: the operator's to mend. Says nothing of a key's contents.
@@ -44,6 +61,17 @@ pub enum KeyDirectoryError {
     #[error("{path}: {source}")]
     Files {
         /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key is missing, and the directory cannot be written to.
+    #[error(
+        "{path}: is missing and cannot be made: {source}; make a whole directory with \"keyward keys create DIR\" and mount \
+         that, or let keyward write to this one"
+    )]
+    Unmade {
+        /// The key.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -71,24 +99,23 @@ impl KeyDirectory {
             let path = path.to_owned();
             move |source| KeyDirectoryError::Files { path, source }
         };
+        let mut reader = Reader::default();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(files(directory))?;
-        let mode = fs::metadata(directory).map_err(files(directory))?.permissions().mode();
-        if mode & 0o022 != 0 {
-            // Who can write here can put a key of their own in.
-            let fault = format!("can be written by others (mode {:03o}); chmod 700 it", mode & 0o777);
-            return Err(KeyDirectoryError::Malformed { path: directory.to_owned(), fault });
-        }
+        // Who can write here can put a key of their own in.
+        files::check_folder(directory).map_err(|fault| file_fault(directory, fault))?;
+        // Where nothing is to be made, nobody is waited for.
+        let _turn = if is_complete(directory, algorithms) { None } else { turn(directory) };
         let (mut signing, mut peppers, mut macs) = (Vec::new(), Vec::new(), Vec::new());
         for entry in fs::read_dir(directory).map_err(files(directory))? {
             let path = entry.map_err(files(directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let named = |sort: &str| name.strip_prefix(sort).and_then(|name| name.strip_suffix(".key"));
             if let Some(kid) = named("jwt-") {
-                signing.push(read_signing(&path, kid)?);
+                signing.push(reader.signing(&path, kid)?);
             } else if let Some(name) = named("mac-") {
-                macs.push((name.to_owned(), read_secret(&path)?));
+                macs.push((name.to_owned(), reader.secret(&path)?));
             } else if let Some(name) = named("pepper-") {
-                peppers.push((name.to_owned(), read_secret(&path)?));
+                peppers.push((name.to_owned(), reader.secret(&path)?));
             }
         }
         // Looked for after the listing, and what was just made is read back: of two that start at once, one made it and both use it.
@@ -101,38 +128,39 @@ impl KeyDirectory {
         };
         if !store_path.exists() {
             let secret = match pepper_path.exists() {
-                true => SecretText::hex(read_secret(&pepper_path)?.expose()),
+                true => SecretText::hex(reader.secret(&pepper_path)?.expose()),
                 false if is_new => SecretText::random().map_err(files(&store_path))?,
                 false => return Err(missing(&store_path)),
             };
-            write_new(&store_path, &secret.0).map_err(files(&store_path))?;
+            write_new(&store_path, &secret.0).map_err(unmade(&store_path))?;
         }
-        let store = StoreKey::new(read_secret(&store_path)?);
+        let store = StoreKey::new(reader.secret(&store_path)?);
         if !pepper_path.exists() && peppers.is_empty() {
             if !is_new {
                 return Err(missing(&pepper_path));
             }
             let secret = SecretText::random().map_err(files(&pepper_path))?;
-            write_new(&pepper_path, &secret.0).map_err(files(&pepper_path))?;
+            write_new(&pepper_path, &secret.0).map_err(unmade(&pepper_path))?;
         }
         if pepper_path.exists() {
-            peppers.push(("1".to_owned(), read_secret(&pepper_path)?));
+            peppers.push(("1".to_owned(), reader.secret(&pepper_path)?));
         }
         if macs.is_empty() {
             let path = directory.join("mac-1.key");
             let text = SecretText::hex(store.opaque_key().expose());
-            write_new(&path, &text.0).map_err(files(&path))?;
-            macs.push((String::new(), read_secret(&path)?));
+            write_new(&path, &text.0).map_err(unmade(&path))?;
+            macs.push((String::new(), reader.secret(&path)?));
         }
         for algorithm in algorithms {
             if !signing.iter().any(|(_, known, _)| known == algorithm) {
                 let path = directory.join(format!("jwt-{}.key", new_kid(*algorithm, now).map_err(files(directory))?));
                 make_signing(&path, *algorithm)?;
                 let kid = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.strip_prefix("jwt-"));
-                signing.push(read_signing(&path, kid.unwrap_or_default())?);
+                signing.push(reader.signing(&path, kid.unwrap_or_default())?);
             }
         }
-        Ok(Self { store, peppers: newest_first(peppers), macs: newest_first(macs), signing })
+        let warnings = reader.warnings;
+        Ok(Self { store, peppers: newest_first(peppers), macs: newest_first(macs), signing, warnings })
     }
 }
 
@@ -152,6 +180,36 @@ impl KeyDirectory {
         match fs::metadata(&path) {
             Err(source) if !directory.join("pepper.key").exists() => Err(KeyDirectoryError::Files { path, source }),
             _ => Self::open(directory, algorithms, now),
+        }
+    }
+}
+
+/// How long a start waits while another process makes keys: several of RSA take a second.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Whether everything is there that [`KeyDirectory::open`] would make.
+fn is_complete(directory: &Path, algorithms: &[SigningAlgorithm]) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else { return false };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let has = |sort: &str| names.iter().any(|name| name.starts_with(sort) && name.ends_with(".key"));
+    has("store.key")
+        && has("pepper")
+        && has("mac-")
+        && algorithms.iter().all(|algorithm| has(&format!("jwt-{}-", algorithm.name().to_lowercase())))
+}
+
+/// One process after the other: of two that start on an empty directory, the second finds what the first has made, and does
+/// not sign with a key that the first never hears of. Where the file system has no locks, none is held.
+fn turn(directory: &Path) -> Option<fs::File> {
+    let lock = fs::File::open(directory).ok()?;
+    let began = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Some(lock),
+            Err(fs::TryLockError::WouldBlock) if began.elapsed() < TURN => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(_) => return None,
         }
     }
 }
@@ -200,7 +258,7 @@ fn make_signing(path: &Path, algorithm: SigningAlgorithm) -> Result<(), KeyDirec
             SecretText(zeroize::Zeroizing::new(material.to_pem().as_bytes().to_vec()))
         }
     };
-    write_new(path, &text.0).map_err(|source| KeyDirectoryError::Files { path: path.to_owned(), source })
+    write_new(path, &text.0).map_err(unmade(path))
 }
 
 /// Writes a file that appears whole or not at all, for its owner only. If somebody else has made it meanwhile, theirs stays.
@@ -220,21 +278,23 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     }
 }
 
-fn read_text(path: &Path) -> Result<zeroize::Zeroizing<String>, KeyDirectoryError> {
-    let files = |source| KeyDirectoryError::Files { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(files)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let fault = format!("is open to others (mode {:03o}); chmod 600 it", mode & 0o777);
-        return Err(KeyDirectoryError::Malformed { path: path.to_owned(), fault });
+/// Why a key is missing that could not be made.
+fn unmade(path: &Path) -> impl FnOnce(io::Error) -> KeyDirectoryError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            KeyDirectoryError::Unmade { path, source }
+        }
+        _ => KeyDirectoryError::Files { path, source },
     }
-    fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(files)
 }
 
-fn read_secret(path: &Path) -> Result<SecretBytes, KeyDirectoryError> {
-    let text = read_text(path)?;
-    from_hex(text.trim()).and_then(|bytes| bytes.as_slice().try_into().ok()).map(SecretBytes::new).ok_or_else(|| {
-        KeyDirectoryError::Malformed { path: path.to_owned(), fault: "is not 64 hexadecimal digits".into() }
-    })
+fn file_fault(path: &Path, fault: FileError) -> KeyDirectoryError {
+    let path = path.to_owned();
+    match fault {
+        FileError::Unreadable(source) => KeyDirectoryError::Files { path, source },
+        other => KeyDirectoryError::Malformed { path, fault: other.to_string() },
+    }
 }
 
 fn from_hex(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
@@ -249,155 +309,56 @@ fn from_hex(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
-fn read_signing(path: &Path, kid: &str) -> Result<(String, SigningAlgorithm, KeyMaterial), KeyDirectoryError> {
-    let malformed = |fault: &str| KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.into() };
-    let named = kid.split('-').next().unwrap_or_default();
-    let algorithm =
-        SigningAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(named)).ok_or_else(
-            || malformed("names no algorithm: it should begin with jwt-hs256-, jwt-eddsa-, jwt-es256- or jwt-rs256-"),
-        )?;
-    let text = read_text(path)?;
-    let bytes = match algorithm {
-        SigningAlgorithm::Hs256 => from_hex(text.trim()).ok_or_else(|| malformed("is not hexadecimal"))?.to_vec(),
-        SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
-            let body = text
-                .trim()
-                .strip_prefix("-----BEGIN PRIVATE KEY-----")
-                .and_then(|text| text.strip_suffix("-----END PRIVATE KEY-----"))
-                .ok_or_else(|| malformed("is not a PKCS#8 private key in PEM"))?;
-            let body = zeroize::Zeroizing::new(body.split_whitespace().collect::<String>());
-            STANDARD.decode(body.as_bytes()).map_err(|_| malformed("is not a PKCS#8 private key in PEM"))?
-        }
-    };
-    Ok((kid.to_owned(), algorithm, KeyMaterial::new(bytes)))
+/// Reads keys, and keeps what is worth a warning.
+#[derive(Default)]
+struct Reader {
+    warnings: Vec<String>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
-
-    fn open(directory: &Path, algorithms: &[SigningAlgorithm]) -> Result<KeyDirectory, String> {
-        KeyDirectory::open(directory, algorithms, NOW).map_err(|fault| fault.to_string())
+impl Reader {
+    fn text(&mut self, path: &Path) -> Result<zeroize::Zeroizing<String>, KeyDirectoryError> {
+        let found = files::read_secret(path, LARGEST_KEY).map_err(|fault| file_fault(path, fault))?;
+        self.warnings.extend(found.warning.map(|words| format!("[keys] directory: {} {words}", path.display())));
+        let text = zeroize::Zeroizing::new(files::text_of(&found.content).into_owned());
+        let text = std::str::from_utf8(&text).map_err(|_| KeyDirectoryError::Malformed {
+            path: path.to_owned(),
+            fault: "is not text: keys are hexadecimal digits or PEM".into(),
+        })?;
+        Ok(zeroize::Zeroizing::new(text.trim().to_owned()))
     }
 
-    #[test]
-    fn what_was_made_is_found_again_and_is_the_owners_alone() {
-        let room = tempfile::tempdir().expect("a directory");
-        let directory = room.path().join("a/keys");
-        let first = open(&directory, &SigningAlgorithm::ALL).expect("made");
-        let again = open(&directory, &SigningAlgorithm::ALL).expect("found");
-        assert_eq!(first.store.fingerprint().expose(), again.store.fingerprint().expose());
-        assert_eq!(exposed(&first.peppers), exposed(&again.peppers));
-        assert_eq!(exposed(&first.macs), exposed(&again.macs));
-        let kids = |keys: &KeyDirectory| {
-            let mut kids: Vec<_> = keys.signing.iter().map(|(kid, _, _)| kid.clone()).collect();
-            kids.sort();
-            kids
+    fn secret(&mut self, path: &Path) -> Result<SecretBytes, KeyDirectoryError> {
+        let text = self.text(path)?;
+        from_hex(&text).and_then(|bytes| bytes.as_slice().try_into().ok()).map(SecretBytes::new).ok_or_else(|| {
+            KeyDirectoryError::Malformed { path: path.to_owned(), fault: "is not 64 hexadecimal digits".into() }
+        })
+    }
+
+    fn signing(
+        &mut self,
+        path: &Path,
+        kid: &str,
+    ) -> Result<(String, SigningAlgorithm, KeyMaterial), KeyDirectoryError> {
+        let malformed = |fault: &str| KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.into() };
+        let named = kid.split('-').next().unwrap_or_default();
+        let algorithm = SigningAlgorithm::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(named))
+            .ok_or_else(|| {
+                malformed("names no algorithm: it should begin with jwt-hs256-, jwt-eddsa-, jwt-es256- or jwt-rs256-")
+            })?;
+        let text = self.text(path)?;
+        let bytes = match algorithm {
+            SigningAlgorithm::Hs256 => from_hex(&text).ok_or_else(|| malformed("is not hexadecimal"))?.to_vec(),
+            SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
+                let body = text
+                    .strip_prefix("-----BEGIN PRIVATE KEY-----")
+                    .and_then(|text| text.strip_suffix("-----END PRIVATE KEY-----"))
+                    .ok_or_else(|| malformed("is not a PKCS#8 private key in PEM"))?;
+                let body = zeroize::Zeroizing::new(body.split_whitespace().collect::<String>());
+                STANDARD.decode(body.as_bytes()).map_err(|_| malformed("is not a PKCS#8 private key in PEM"))?
+            }
         };
-        assert_eq!(kids(&first), kids(&again));
-        assert_eq!(kids(&first).len(), 4);
-        for entry in fs::read_dir(&directory).expect("a directory") {
-            let mode = entry.expect("an entry").metadata().expect("metadata").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
-        assert_eq!(fs::metadata(&directory).expect("metadata").permissions().mode() & 0o777, 0o700);
-    }
-
-    fn exposed(keys: &[SecretBytes]) -> Vec<[u8; 32]> {
-        keys.iter().map(|key| *key.expose()).collect()
-    }
-
-    /// Puts a key of one digit there, as its operator would.
-    fn add(directory: &Path, name: &str, digit: &str) {
-        let path = directory.join(name);
-        fs::write(&path, format!("{}\n", digit.repeat(64))).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
-    }
-
-    #[test]
-    fn of_peppers_and_of_macs_the_one_that_sorts_last_is_the_first_and_what_was_removed_stays_away() {
-        type Ring = fn(&KeyDirectory) -> &[SecretBytes];
-        let rings: [(&str, &str, Ring); 2] =
-            [("pepper", "pepper.key", |keys| &keys.peppers), ("mac", "mac-1.key", |keys| &keys.macs)];
-        for (sort, made, ring) in rings {
-            let room = tempfile::tempdir().expect("a directory");
-            let ring = || exposed(ring(&open(room.path(), &[SigningAlgorithm::Hs256]).expect("opened")));
-            let first = ring();
-            assert_eq!(first.len(), 1);
-            add(room.path(), &format!("{sort}-20270625T100000Z.key"), "2");
-            assert_eq!(ring(), [[0x22; 32], first[0]]);
-            // One that verifies before it makes.
-            add(room.path(), &format!("{sort}-0-next.key"), "3");
-            assert_eq!(ring(), [[0x22; 32], first[0], [0x33; 32]]);
-            fs::remove_file(room.path().join(made)).expect("removed");
-            assert_eq!(ring(), [[0x22; 32], [0x33; 32]], "what was retired is not made anew");
-            fs::write(room.path().join(format!("{sort}-0-next.key")), "canary").expect("written");
-            let fault = open(room.path(), &[]).err().expect("refused");
-            assert!(
-                fault.contains("-0-next.key: is not 64 hexadecimal digits") && !fault.contains("canary"),
-                "{fault}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_directory_from_before_there_was_a_key_of_the_store_has_its_pepper_for_one() {
-        let room = tempfile::tempdir().expect("a directory");
-        add(room.path(), "pepper.key", "7");
-        let keys = open(room.path(), &[]).expect("opened");
-        let before = StoreKey::new(SecretBytes::new([0x77; 32]));
-        assert_eq!(exposed(&keys.peppers), [[0x77; 32]]);
-        assert_eq!(keys.store.fingerprint().expose(), before.fingerprint().expose());
-        assert_eq!(exposed(&keys.macs), [*before.opaque_key().expose()]);
-        // The pepper is rotated away, and the store is still known.
-        add(room.path(), "pepper-2.key", "8");
-        fs::remove_file(room.path().join("pepper.key")).expect("removed");
-        let keys = KeyDirectory::reopen(room.path(), &[], NOW).expect("opened");
-        assert_eq!(exposed(&keys.peppers), [[0x88; 32]]);
-        assert_eq!(keys.store.fingerprint().expose(), before.fingerprint().expose());
-    }
-
-    #[test]
-    fn a_directory_without_its_keys_is_not_filled_up_with_others() {
-        let room = tempfile::tempdir().expect("a directory");
-        let reopened = || KeyDirectory::reopen(room.path(), &[], NOW).map_err(|fault| fault.to_string());
-        assert!(reopened().err().expect("refused").contains("store.key: No such file"));
-        open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
-        fs::remove_file(room.path().join("pepper.key")).expect("removed");
-        assert!(reopened().err().expect("refused").contains("pepper.key: is missing, although"));
-        add(room.path(), "pepper-2.key", "8");
-        reopened().expect("there is another one");
-        fs::remove_file(room.path().join("store.key")).expect("removed");
-        assert!(open(room.path(), &[]).err().expect("refused").contains("store.key: is missing, although"));
-    }
-
-    #[test]
-    fn faults_are_said_in_words_and_without_the_key() {
-        let room = tempfile::tempdir().expect("a directory");
-        open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
-        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
-        assert!(open(room.path(), &[]).err().expect("refused").contains("chmod 700"));
-        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
-        let pepper = room.path().join("pepper.key");
-        let secret = fs::read_to_string(&pepper).expect("text");
-
-        fs::set_permissions(&pepper, fs::Permissions::from_mode(0o644)).expect("chmod");
-        assert!(open(room.path(), &[]).err().expect("refused").contains("chmod 600"));
-        fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("chmod");
-
-        fs::write(&pepper, "12").expect("written");
-        assert!(open(room.path(), &[]).err().expect("refused").contains("64 hexadecimal digits"));
-
-        fs::remove_file(&pepper).expect("removed");
-        assert!(open(room.path(), &[]).err().expect("refused").contains("restore it"));
-
-        fs::write(&pepper, secret).expect("written");
-        fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("chmod");
-        let odd = room.path().join("jwt-rot13-x.key");
-        fs::write(&odd, "canary").expect("written");
-        let fault = open(room.path(), &[]).err().expect("refused");
-        assert!(fault.contains("names no algorithm") && !fault.contains("canary"), "{fault}");
+        Ok((kid.to_owned(), algorithm, KeyMaterial::new(bytes)))
     }
 }

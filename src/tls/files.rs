@@ -1,7 +1,7 @@
 //! Files: their contents, read once per load, and the stamps by which a change of them is noticed.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
 use super::TlsError;
+use crate::files::{self, FileError, FileKind};
 
 /// The most that a file may hold, in bytes: the certificates of all public authorities take some
 /// 250 KiB.
@@ -20,17 +21,33 @@ const LARGEST: u64 = 8 * 1024 * 1024;
 const CLOCK_STEP: Duration = Duration::from_secs(2);
 
 /// The contents of files, as they were at one time.
-pub(super) struct Contents(Vec<(PathBuf, io::Result<Zeroizing<Vec<u8>>>)>);
+pub(super) struct Contents(Vec<Content>);
+
+struct Content {
+    path: PathBuf,
+    bytes: io::Result<Zeroizing<Vec<u8>>>,
+    /// Why it is not used as a secret.
+    exposure: Option<String>,
+}
 
 impl Contents {
     /// Reads every file. One that cannot be read is a fault only when its content is asked for.
     pub(super) fn read(paths: &[PathBuf]) -> Self {
-        Self(paths.iter().map(|path| (path.clone(), read(path))).collect())
+        let content = |path: &PathBuf| Content {
+            path: path.clone(),
+            bytes: read(path),
+            exposure: match files::judge(path, FileKind::Secret) {
+                Err(FileError::Writable(words)) => Some(words),
+                // What cannot be looked at cannot be read, and that is said.
+                _ => None,
+            },
+        };
+        Self(paths.iter().map(content).collect())
     }
 
     /// The content of one of the files.
     pub(super) fn of(&self, path: &Path) -> Result<&[u8], TlsError> {
-        let found = self.0.iter().find(|(known, _)| known == path).map(|(_, content)| content);
+        let found = self.0.iter().find(|known| known.path == path).map(|known| &known.bytes);
         let source = match found {
             Some(Ok(content)) => return Ok(content),
             // An error of the system is copied by its number; it has no other content.
@@ -43,11 +60,19 @@ impl Contents {
         Err(TlsError::Unreadable { path: path.to_owned(), source })
     }
 
+    /// The content of one of the files, which is a key.
+    pub(super) fn of_secret(&self, path: &Path) -> Result<&[u8], TlsError> {
+        match self.0.iter().find(|known| known.path == path).and_then(|known| known.exposure.as_ref()) {
+            Some(words) => Err(TlsError::unusable(path, words.clone())),
+            None => self.of(path),
+        }
+    }
+
     /// Equal for equal contents and equal errors. SHA-256, since the contents include keys.
     pub(super) fn digest(&self) -> Vec<u8> {
         let mut context = Context::new(&SHA256);
-        for (_, content) in &self.0 {
-            match content {
+        for Content { bytes, .. } in &self.0 {
+            match bytes {
                 Ok(content) => {
                     context.update(&content.len().to_be_bytes());
                     context.update(content);
@@ -68,13 +93,10 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         // A pipe blocks the reader, and cannot be read again.
         return Err(io::Error::other("it is not a regular file"));
     }
-    if found.len() > LARGEST {
-        return Err(io::Error::other(format!("it has more than {LARGEST} bytes")));
-    }
-    // With room for all of it: a vector that grows leaves copies of a key behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or_default() + 1));
-    File::open(path)?.take(LARGEST).read_to_end(&mut content)?;
-    Ok(content)
+    files::read(path, LARGEST).map_err(|fault| match fault {
+        FileError::Unreadable(source) => source,
+        other => io::Error::other(format!("it {other}")),
+    })
 }
 
 /// By what a change of a file is noticed without reading it; symbolic links are followed to their

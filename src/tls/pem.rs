@@ -1,6 +1,5 @@
 //! PEM: certificates and keys from the contents of files (RFC 7468).
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use rustls::crypto::CryptoProvider;
@@ -12,12 +11,11 @@ use zeroize::Zeroizing;
 
 use super::files::Contents;
 use super::{CertificateFiles, TlsError, provider};
-
-const UTF_8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+use crate::files::text_of;
 
 /// All certificates of a file, at least one.
 pub(super) fn certificates(path: &Path, contents: &Contents) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = without_marks(contents.of(path)?);
+    let text = text_of(contents.of(path)?);
     let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|fault| unusable(path, "certificate", &fault))?;
@@ -29,7 +27,7 @@ pub(super) fn certificates(path: &Path, contents: &Contents) -> Result<Vec<Certi
 
 /// The first private key of a file.
 fn key(path: &Path, contents: &Contents) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = Zeroizing::new(without_marks(contents.of(path)?).into_owned());
+    let text = Zeroizing::new(text_of(contents.of_secret(path)?).into_owned());
     PrivateKeyDer::from_pem_slice(&text).map_err(|fault| {
         let is_encrypted = memchr::memmem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
         if is_encrypted && matches!(fault, pem::Error::NoItemsFound) {
@@ -108,31 +106,4 @@ fn unusable(path: &Path, what: &str, fault: &pem::Error) -> TlsError {
             _ => "is broken: its PEM form cannot be read".to_owned(),
         },
     )
-}
-
-/// The text without byte order marks: at its start, and where another file was appended, at the
-/// start of a line. What has the mark of UTF-16 (as PowerShell writes it) is recoded.
-fn without_marks(content: &[u8]) -> Cow<'_, [u8]> {
-    let unit: Option<fn([u8; 2]) -> u16> = match content {
-        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
-        _ => None,
-    };
-    if let Some(unit) = unit {
-        let (units, _) = content.as_chunks::<2>();
-        let text = char::decode_utf16(units.iter().skip(1).map(|&pair| unit(pair)));
-        // With room for all of it: a vector that grows leaves copies of a key behind.
-        let mut bytes = Vec::with_capacity(content.len());
-        // PEM is ASCII: any other character becomes a byte that no section may hold.
-        bytes.extend(text.map(|found| found.ok().and_then(|found| u8::try_from(found).ok()).unwrap_or(0xff)));
-        return Cow::Owned(bytes);
-    }
-    if memchr::memmem::find(content, UTF_8_MARK).is_none() {
-        return Cow::Borrowed(content);
-    }
-    let mut lines = Vec::with_capacity(content.len());
-    for line in content.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
-        lines.extend_from_slice(line.strip_prefix(UTF_8_MARK).unwrap_or(line));
-    }
-    Cow::Owned(lines)
 }

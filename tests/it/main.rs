@@ -15,6 +15,7 @@
 )]
 
 mod api;
+mod backup;
 mod canary;
 mod cli;
 mod client_address;
@@ -31,12 +32,14 @@ mod http2_upstreams;
 mod idle_upstreams;
 mod issuers;
 mod migrate;
+mod mounts;
 mod outside_jwts;
 mod proxy;
 mod records;
 mod reload;
 mod revocation;
 mod signals;
+mod starting;
 mod support;
 mod timeouts;
 mod tls;

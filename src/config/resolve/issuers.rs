@@ -10,15 +10,15 @@ use crate::config::file::{Entry, Node, Value};
 use crate::config::issuer::{Issuer, IssuerKeys, KeysUrl};
 use crate::config::section::{Placed, Section};
 use crate::config::settings::Keys;
-use crate::config::tls_files::{check_authorities, check_readable};
+use crate::config::tls_files::{Expected, check_authorities, read_secret};
 use crate::domain::{ClaimNames, ClaimPath, ClaimRule, ClaimValue, OutsideAlgorithm};
+use crate::files::FileKind;
 
 /// What has a claim in it that names itself.
 const CLAIM: &str = "the name of a claim, with dots for claims in claims, as in \"realm_access.roles\"";
 const SOURCES: [&str; 3] = ["jwks_url", "jwks_file", "secret_file"];
-/// In bytes, of a JWK set and of a secret.
-const LARGEST_SET: u64 = 1024 * 1024;
-const LARGEST_SECRET: u64 = 64 * 1024;
+const SET: Expected = Expected { kind: FileKind::Trusted, most: 1024 * 1024 };
+const SECRET: Expected = Expected { kind: FileKind::Secret, most: 64 * 1024 };
 
 pub(super) fn read_all(sections: Vec<Section<'_>>, own: &Keys, findings: &Findings<'_>) -> Named<Issuer> {
     let mut named = Named::new();
@@ -86,8 +86,9 @@ fn keys(section: &mut Section<'_>, findings: &Findings<'_>) -> Option<IssuerKeys
             section.fault(key, format!("{key:?}: {reason}"));
         }
     };
-    check("jwks_file", file.as_deref().map(|path| check_readable(path, LARGEST_SET)));
-    check("secret_file", secret.as_deref().map(|path| check_readable(path, LARGEST_SECRET)));
+    let read = |key, path: &Path, expected| read_secret(section, key, path, expected).map(drop);
+    check("jwks_file", file.as_deref().map(|path| read("jwks_file", path, SET)));
+    check("secret_file", secret.as_deref().map(|path| read("secret_file", path, SECRET)));
     check("ca_file", ca_file.as_deref().map(|path: &Path| check_authorities(path)));
     let given: Vec<_> = SOURCES.into_iter().filter(|key| section.is_given(key)).collect();
     match given.as_slice() {

@@ -1,6 +1,6 @@
 //! Validates `[store]`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::settings::{PATH, path};
@@ -8,7 +8,8 @@ use crate::config::fault::Findings;
 use crate::config::redis_url::RedisUrl;
 use crate::config::section::{Section, Typed};
 use crate::config::settings::{OnOutage, RedisStore, Secret, Store, StoreKind, Topology};
-use crate::config::tls_files::{check_authorities, check_identity};
+use crate::config::tls_files::{Expected, check_authorities, check_identity, read_secret};
+use crate::files::{self, FileKind};
 use crate::tls::CertificateFiles;
 
 const MILLIS_50: Duration = Duration::from_millis(50);
@@ -261,28 +262,16 @@ fn password(section: &mut Section<'_>, key: &'static str, file_key: &'static str
     if section.is_given(key) && section.is_given(file_key) {
         section.fault(file_key, format!("either {key:?} or {file_key:?}, not both"));
     }
-    let read = file.map(|file| read_password(&file));
+    let read = file.map(|file| {
+        let expected = Expected { kind: FileKind::Secret, most: LONGEST_PASSWORD };
+        let found = read_secret(section, file_key, &file, expected)?;
+        let line = files::one_line(&found.content).map_err(|fault| format!("{file:?} {fault}"))?;
+        Ok::<_, String>(Secret::new(line.to_string()))
+    });
     if let Some(Err(reason)) = &read {
         section.fault(file_key, format!("{file_key:?}: {reason}"));
     }
     typed.or(read.and_then(Result::ok))
-}
-
-/// The first line of a file.
-fn read_password(path: &Path) -> Result<Secret, String> {
-    use std::io::Read as _;
-    let unreadable = |error: std::io::Error| format!("{path:?} cannot be read: {error}");
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut text = zeroize::Zeroizing::new(String::new());
-    let length = file.take(LONGEST_PASSWORD + 1).read_to_string(&mut text).map_err(unreadable)?;
-    let line = text.trim_end_matches(['\r', '\n']);
-    if line.is_empty() {
-        Err(format!("{path:?} is empty"))
-    } else if u64::try_from(length).is_ok_and(|length| length > LONGEST_PASSWORD) || line.contains('\n') {
-        Err(format!("{path:?} is no password: it has more than one line, or more than {LONGEST_PASSWORD} bytes"))
-    } else {
-        Ok(Secret::new(line.to_owned()))
-    }
 }
 
 fn authorities(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {

@@ -1,5 +1,6 @@
 //! Files: the configuration itself, and those it names.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{SMALL, faults, load};
@@ -124,4 +125,75 @@ fn certificates_of_clients_need_an_authority_and_tls() {
         let faults = faults(&lines);
         assert!(faults.len() == 1 && faults[0].contains(words), "{words}: {faults:?}");
     }
+}
+
+/// The configuration as PowerShell's `>` and Notepad write it.
+#[test]
+fn a_configuration_from_another_system_is_the_same_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("k.toml");
+    std::fs::write(&path, SMALL).unwrap();
+    let plain = load(&path).unwrap();
+    let lines = SMALL.replace('\n', "\r\n");
+    let marked = format!("\u{feff}{lines}");
+    for bytes in [
+        lines.clone().into_bytes(),
+        marked.clone().into_bytes(),
+        marked.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        marked.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(load(&path).unwrap(), plain);
+    }
+}
+
+/// FIELD F6: one rule for every secret that is named.
+#[test]
+fn a_secret_that_others_could_write_is_refused_and_one_that_all_can_read_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    // Others can enter it, so what they may read there counts.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (certificate, key) = certificate(folder.path());
+    let [password, secret, set] = ["password", "secret", "set.json"].map(|name| folder.path().join(name));
+    std::fs::write(&password, "hunter2\n").unwrap();
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::write(&set, "{\"keys\": []}").unwrap();
+    let redis = format!("{SMALL}[store]\nkind = 'redis'\nurl = 'rediss://a'\n");
+    let issuer =
+        |line: &str| format!("{SMALL}[[issuer]]\nname = 'i'\nissuer = 'https://i.test'\naudience = ['a']\n{line}\n");
+    let pair = format!("{{ certificate = {certificate:?}, key = {key:?} }}");
+    for (name, file, text) in [
+        ("password_file", &password, format!("{redis}password_file = {password:?}\n")),
+        (
+            "client_key_file",
+            &key,
+            format!("{redis}client_certificate_file = {certificate:?}\nclient_key_file = {key:?}\n"),
+        ),
+        ("key", &key, format!("{SMALL}[[listener]]\naddress = '127.0.0.1:1'\ntls = {pair}\n")),
+        ("secret_file", &secret, issuer(&format!("secret_file = {secret:?}"))),
+        ("jwks_file", &set, issuer(&format!("jwks_file = {set:?}"))),
+    ] {
+        for (mode, is_warned) in [(0o600, false), (0o640, false), (0o644, true), (0o444, true), (0o440, false)] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let config = super::read(&text).unwrap_or_else(|faults| panic!("{name} {mode:o}: {faults}"));
+            let about = |warning: &&String| warning.contains(&format!("\"{name}\"")) && warning.contains("everybody");
+            let is_public = name == "jwks_file";
+            assert_eq!(config.warnings.iter().any(|w| about(&w)), is_warned && !is_public, "{name} {mode:o}");
+        }
+        for mode in [0o602, 0o666] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let found = faults(&text);
+            assert!(found.len() == 1 && found[0].starts_with("k.toml:"), "{name}: {found:?}");
+            assert!(
+                found[0].contains(&format!("\"{name}\"")) && found[0].contains("written by everybody"),
+                "{found:?}"
+            );
+        }
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let text = format!("{redis}password_file = {password:?}\n");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(faults(&text).join("\n").contains("can be replaced by everybody: the folder"));
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    assert_eq!(faults(&text), Vec::<String>::new(), "sticky: nobody else can replace it");
 }

@@ -32,8 +32,11 @@ fn a_password_comes_from_the_environment_or_a_file() {
     let file = folder.path().join("password");
     let with_file = format!("url = 'redis://localhost'\npassword_file = {file:?}");
     assert!(redis(&with_file).unwrap_err().contains("\"password_file\": "));
-    std::fs::write(&file, "hunter2\n").unwrap();
-    assert_eq!(redis(&with_file).unwrap().password.unwrap().expose(), "hunter2");
+    let utf_16 = "\u{feff}hunter2\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    for content in [&b"hunter2"[..], b"hunter2\n", b"hunter2\r\n", b"\xef\xbb\xbfhunter2\r\n", &utf_16] {
+        std::fs::write(&file, content).unwrap();
+        assert_eq!(redis(&with_file).unwrap().password.unwrap().expose(), "hunter2", "{content:?}");
+    }
     for content in ["", "\n", "one\ntwo\n"] {
         std::fs::write(&file, content).unwrap();
         assert!(redis(&with_file).unwrap_err().contains("\"password_file\": "), "{content:?}");

@@ -51,7 +51,7 @@ pub enum OpenError {
     },
     /// Some of what was acknowledged is not there any more.
     #[error(
-        "the store {} is damaged: {what}; restore it from a backup, or move it and the files beside it away to begin with \
+        "the store {} is damaged: {what}; restore it from a backup (keyward store restore), or move it and the files beside it away to begin with \
          an empty one, which refuses every token that was issued until now",
         path.display()
     )]
@@ -60,6 +60,19 @@ pub enum OpenError {
         path: PathBuf,
         /// What was found.
         what: String,
+    },
+    /// The log beside the database is not its own.
+    #[error(
+        "{}-wal is not the log of the store {}: {why}. It was left there by another database, or by this one before a copy was \
+         put in its place, and would undo or damage the copy. To use the copy, move {}-wal and {}-shm away, or put it there \
+         with \"keyward store restore\", which does so; to go on as before, put the database back that the log belongs to",
+        path.display(), path.display(), path.display(), path.display()
+    )]
+    ForeignLog {
+        /// The database.
+        path: PathBuf,
+        /// How that was seen.
+        why: String,
     },
     /// A newer keyward has changed the layout.
     #[error("the store {} was written by a newer keyward: it has layout {found}, and this one knows up to {known}", path.display())]
@@ -101,6 +114,8 @@ pub(super) enum Fault {
     AccountDisagreement(&'static str),
     /// The digest or the id is that of a retired key.
     Taken,
+    /// The system refuses something else than a file.
+    System(io::Error),
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -132,6 +147,7 @@ impl Fault {
                 return StoreError::Corrupt(format!("an account's {column} was altered"));
             }
             Self::Taken => return StoreError::Conflict,
+            Self::System(error) => return StoreError::Unavailable(error.to_string()),
             Self::Sqlite(error) => error,
         };
         let words = error.to_string();

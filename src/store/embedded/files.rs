@@ -4,19 +4,20 @@
 //! unreadable was never an interrupted first start: something has been lost, and that is said.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fault::{Fault, OpenError};
 use super::schema::{self, APPLICATION_ID, Access, STEPS};
+use super::tie::{Beginning, Tie};
 use super::wal::{self, WalState};
 use crate::store::record_codec::RecordKey;
 
 /// What is wrong with which file.
-fn files(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn files(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Files { doing, path: path.to_owned(), source }
 }
 
@@ -25,40 +26,10 @@ fn damaged(path: &Path, what: &str) -> OpenError {
 }
 
 /// `path` with `ending` after it.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
-}
-
-/// Takes the lock of the one process that may use the store at `path`. It is the kernel's and goes with the process,
-/// however that ends; the file stays. Makes the directory if need be.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(files("make", directory))?;
-    }
-    let name = beside(path, ".lock");
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&name)
-        .map_err(files("open", &name))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut process = String::new();
-            let read = lock.read_to_string(&mut process);
-            let process = read.ok().and_then(|_| process.trim().parse().ok());
-            return Err(OpenError::Locked { path: path.to_owned(), process });
-        }
-        Err(TryLockError::Error(error)) => return Err(files("lock", &name)(error)),
-    }
-    // For the words of whoever is refused; the lock does not depend on it, not even on room on the disk.
-    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-    Ok(lock)
 }
 
 /// Makes sure that there is a database at `path` and that SQLite can be trusted with it. SQLite must not have it open yet:
@@ -82,14 +53,39 @@ pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<()
     for name in [path, &log, &beside(path, "-shm")] {
         keep_private(name).map_err(files("restrict", name))?;
     }
-    match wal::inspect(&log).map_err(files("read", &log))? {
-        WalState::Empty | WalState::Sound => Ok(()),
-        WalState::Damaged => Err(damaged(path, "its -wal file has lost changes that were acknowledged")),
+    check_log(path)
+}
+
+/// Makes sure that SQLite may replay the log beside the database at `path`, if there is one: that it is whole, and its own.
+pub(super) fn check_log(path: &Path) -> Result<(), OpenError> {
+    let log = beside(path, "-wal");
+    let found = wal::inspect(&log).map_err(files("read", &log))?;
+    if found.state == WalState::Empty {
+        return Ok(());
+    }
+    let foreign = |why: &str| Err(OpenError::ForeignLog { path: path.to_owned(), why: why.into() });
+    let Some(database) = Beginning::read(path).map_err(files("read", path))? else {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    };
+    if !database.has_logs {
+        return foreign("this is a copy that has no log, as a backup is");
+    }
+    if found.state == WalState::Damaged {
+        return Err(damaged(path, "its -wal file has lost changes that were acknowledged"));
+    }
+    if found.page_size != database.page_size {
+        return foreign("the two have pages of different sizes");
+    }
+    match (database.tie, found.ties) {
+        (Some(tie), Some((first, last))) if !tie.has_log(first, last) => {
+            foreign("the changes in the log do not follow on the last one in the database")
+        }
+        _ => Ok(()),
     }
 }
 
 /// Whether the file begins as our databases do (<https://sqlite.org/fileformat2.html#the_database_header>).
-fn is_ours(path: &Path) -> io::Result<bool> {
+pub(super) fn is_ours(path: &Path) -> io::Result<bool> {
     let mut beginning = Vec::with_capacity(72);
     File::open(path)?.take(72).read_to_end(&mut beginning)?;
     Ok(beginning.starts_with(b"SQLite format 3\0") && beginning.get(68..) == Some(&APPLICATION_ID.to_be_bytes()))
@@ -122,6 +118,7 @@ fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError>
             .map_err(|error| explain(error.into()))?;
         schema::migrate(&mut connection, path, STEPS)?;
         schema::set_meta(&connection, "seal", &key.seal()).map_err(explain)?;
+        Tie::new().map_err(files("name", &new))?.write(&connection).map_err(explain)?;
         // Closing writes the log back and removes it.
         connection.close().map_err(|(_, error)| explain(error.into()))
     };
@@ -141,7 +138,7 @@ fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError>
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(files("sync", directory))
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

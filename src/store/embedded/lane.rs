@@ -187,6 +187,7 @@ fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), Lost> {
 
 /// The worst that an operation of `batch` had to say.
 fn transaction(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<Effect, Lost> {
+    let unchanged = tables.connection.total_changes();
     execute(tables, "BEGIN IMMEDIATE").map_err(|fault| Lost::Begin(tables.explain(&fault)))?;
     let within = |fault: Fault| Lost::Within(Some(tables.explain(&fault)));
     let mut worst = Effect::Keep;
@@ -204,7 +205,14 @@ fn transaction(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<Effect, Lo
             worst = Effect::Fail;
         }
     }
+    let has_changed = tables.connection.total_changes() != unchanged;
+    if has_changed {
+        tables.count_transaction().map_err(within)?;
+    }
     execute(tables, "COMMIT").map_err(|fault| Lost::Commit(tables.explain(&fault)))?;
+    if has_changed {
+        tables.transaction_counted();
+    }
     Ok(worst)
 }
 

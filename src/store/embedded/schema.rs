@@ -1,8 +1,10 @@
 //! Connections and the layout of the database.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -115,17 +117,25 @@ pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
     Ok(connection)
 }
 
+/// A connection that reads the database at `path` and no log: as it was when it was last written back. Nobody may change the
+/// file meanwhile.
+pub(super) fn connect_without_log(path: &Path) -> Result<Connection, Fault> {
+    // The characters that mean something in SQLite's URLs, <https://sqlite.org/uri.html>.
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+    let name = percent_encode(path.as_os_str().as_bytes(), KEPT);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
 /// Brings the layout up to `steps`, all or nothing.
 pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), OpenError> {
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     let explain = |fault: Fault| fault.explain_opening(path);
-    let found = version(connection).map_err(explain)?;
-    if found > known {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known });
-    }
-    let Ok(done) = usize::try_from(found) else {
-        return Err(OpenError::Damaged { path: path.to_owned(), what: format!("it says that it has layout {found}") });
-    };
+    let done = steps_done(connection, path, steps)?;
     let missing = steps.get(done..).unwrap_or_default();
     if missing.is_empty() {
         return Ok(());
@@ -139,6 +149,22 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) 
         Ok(transaction.commit()?)
     };
     apply().map_err(explain)
+}
+
+/// Whether the layout is the present one; an older one can be brought up to it.
+pub(super) fn check_version(connection: &Connection, path: &Path, steps: &[&str]) -> Result<bool, OpenError> {
+    Ok(steps_done(connection, path, steps)? == steps.len())
+}
+
+/// How many of the `steps` were made.
+fn steps_done(connection: &Connection, path: &Path, steps: &[&str]) -> Result<usize, OpenError> {
+    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    let found = version(connection).map_err(|fault| fault.explain_opening(path))?;
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    usize::try_from(found)
+        .map_err(|_| OpenError::Damaged { path: path.to_owned(), what: format!("it says that it has layout {found}") })
 }
 
 fn version(connection: &Connection) -> Result<i64, Fault> {

@@ -9,6 +9,7 @@ use rusqlite::{CachedStatement, Connection, Params, Row};
 
 use super::fault::Fault;
 use super::schema;
+use super::tie::Tie;
 use crate::domain::{Owner, Record, RecordKind, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::{RecordKey, RecordState};
 use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, StoreError, Voucher};
@@ -27,6 +28,8 @@ pub(super) struct Tables {
     pub(super) failed: Cell<bool>,
     /// Whether the log is to be written back and cut once the transaction is over.
     pub(super) log_due: Cell<bool>,
+    /// What ties the database to its log, as of the last transaction; only of the connection that writes.
+    tie: Cell<Option<Tie>>,
     /// The lock of this instance. Last, so that it is given up after the connection is closed.
     _lock: Option<File>,
 }
@@ -45,7 +48,8 @@ impl Tables {
         busy: Duration,
         lock: Option<File>,
     ) -> Self {
-        Self { connection, path, key, busy, failed: Cell::new(false), log_due: Cell::new(false), _lock: lock }
+        let (failed, log_due, tie) = (Cell::new(false), Cell::new(false), Cell::new(None));
+        Self { connection, path, key, busy, failed, log_due, tie, _lock: lock }
     }
 
     pub(super) fn explain(&self, fault: &Fault) -> StoreError {
@@ -212,6 +216,33 @@ impl Tables {
         }
         self.statement("SELECT seq FROM record LIMIT 1")?.query([])?.next()?;
         Ok(())
+    }
+
+    /// Reads what ties the database to its log, and makes it for a database from before there was such a thing.
+    pub(super) fn tie_log(&self) -> Result<(), Fault> {
+        let tie = match Tie::read(&self.connection)? {
+            Some(tie) => tie,
+            None => {
+                let tie = Tie::new().map_err(Fault::System)?;
+                tie.write(&self.connection)?;
+                tie
+            }
+        };
+        self.tie.set(Some(tie));
+        Ok(())
+    }
+
+    /// Counts the open transaction, which has changed something; see [`super::tie`].
+    pub(super) fn count_transaction(&self) -> Result<(), Fault> {
+        match self.tie.get() {
+            Some(tie) => tie.next().write(&self.connection),
+            None => Ok(()),
+        }
+    }
+
+    /// The transaction that was counted is in the database.
+    pub(super) fn transaction_counted(&self) {
+        self.tie.set(self.tie.get().map(Tie::next));
     }
 
     /// Stores the fingerprint at first use; afterwards, says whether it is the same.

@@ -15,6 +15,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use super::tie::{self, Tie};
+
 #[cfg(test)]
 mod tests;
 
@@ -29,14 +31,27 @@ pub(super) enum WalState {
     Damaged,
 }
 
+/// A log, and what it says of its database.
+pub(super) struct Found {
+    pub(super) state: WalState,
+    /// Of the database that it was written for, in bytes; zero for an empty log.
+    pub(super) page_size: u64,
+    /// The ties in the first and the last of the frames that SQLite would replay, where these have any.
+    pub(super) ties: Option<(Tie, Tie)>,
+}
+
+impl Found {
+    const EMPTY: Self = Self { state: WalState::Empty, page_size: 0, ties: None };
+}
+
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
 /// Reads the log at `path`. SQLite must not have the file open: closing it here would drop SQLite's locks on it.
-pub(super) fn inspect(path: &Path) -> io::Result<WalState> {
+pub(super) fn inspect(path: &Path) -> io::Result<Found> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(WalState::Empty),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::EMPTY),
         Err(error) => return Err(error),
     };
     let length = file.metadata()?.len();
@@ -44,10 +59,13 @@ pub(super) fn inspect(path: &Path) -> io::Result<WalState> {
     let mut header = [0; HEADER];
     // The header is synced before the first frame is written: without a frame, it may be half a header.
     if length <= HEADER as u64 || !filled(&mut reader, &mut header)? {
-        return Ok(WalState::Empty);
+        return Ok(Found::EMPTY);
     }
-    let Some(log) = Log::from_header(&header) else { return Ok(WalState::Damaged) };
-    log.walk(&mut reader)
+    let Some(mut log) = Log::from_header(&header) else {
+        return Ok(Found { state: WalState::Damaged, ..Found::EMPTY });
+    };
+    let state = log.walk(&mut reader)?;
+    Ok(Found { state, page_size: u64::try_from(log.page_size).unwrap_or_default(), ties: log.ties })
 }
 
 /// Whether there was enough to fill `buffer`.
@@ -63,6 +81,7 @@ struct Log {
     page_size: usize,
     salts: (u32, u32),
     sum: Checksum,
+    ties: Option<(Tie, Tie)>,
 }
 
 /// The running checksum over header and frames.
@@ -95,10 +114,15 @@ impl Log {
         let start = Checksum { big_endian: magic & 1 == 1, first: 0, second: 0 };
         let (summed, _) = header.split_at_checked(24)?;
         let sum = start.over(summed);
-        ((sum.first, sum.second) == (first, second)).then_some(Self { page_size, salts: (salt1, salt2), sum })
+        ((sum.first, sum.second) == (first, second)).then_some(Self {
+            page_size,
+            salts: (salt1, salt2),
+            sum,
+            ties: None,
+        })
     }
 
-    fn walk(mut self, reader: &mut impl Read) -> io::Result<WalState> {
+    fn walk(&mut self, reader: &mut impl Read) -> io::Result<WalState> {
         let mut header = [0; FRAME_HEADER];
         let mut page = vec![0; self.page_size];
         let mut broken = false;
@@ -110,6 +134,11 @@ impl Log {
                 let sum = self.sum.over(summed).over(&page);
                 if number != 0 && (salt1, salt2) == self.salts && (sum.first, sum.second) == (first, second) {
                     self.sum = sum;
+                    if number == tie::PAGE
+                        && let Some(tie) = Tie::on_page(&page)
+                    {
+                        self.ties = Some((self.ties.map_or(tie, |(first, _)| first), tie));
+                    }
                     continue;
                 }
                 broken = true;

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::record_codec::RecordState;
 
 /// Closes `place`'s store in the first layout, with `records` in it as it wrote them.
-fn in_the_first_layout(records: &[Record]) -> Place {
+pub(super) fn in_the_first_layout(records: &[Record]) -> Place {
     let place = Place::new();
     drop(place.open());
     let connection = rusqlite::Connection::open(place.path()).unwrap();

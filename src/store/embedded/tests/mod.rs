@@ -12,6 +12,7 @@ use crate::domain::{RecordKind, RecordSort};
 use crate::store::conformance::{NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
 
 mod accounts;
+mod backup;
 mod conformance;
 mod damage;
 mod kill;

@@ -32,7 +32,7 @@ fn crashed() -> Crashed {
 impl Crashed {
     fn inspect(&self, bytes: &[u8]) -> WalState {
         fs::write(&self.path, bytes).unwrap();
-        inspect(&self.path).unwrap()
+        inspect(&self.path).unwrap().state
     }
 }
 
@@ -42,7 +42,7 @@ fn a_whole_log_is_sound_and_none_is_empty() {
     assert_eq!(log.inspect(&log.bytes), WalState::Sound);
     assert_eq!(log.inspect(b""), WalState::Empty);
     assert_eq!(log.inspect(&[0; HEADER]), WalState::Empty);
-    assert_eq!(inspect(&log.path.with_extension("missing")).unwrap(), WalState::Empty);
+    assert_eq!(inspect(&log.path.with_extension("missing")).unwrap().state, WalState::Empty);
 }
 
 #[test]

@@ -1,0 +1,248 @@
+//! Who could change a file: the rule for secrets, keys and key sets.
+//!
+//! Root, keyward's user and keyward's groups may write; anybody else may not. That is asked of
+//! the file, of each symbolic link on the way to it, and of the folders that these are in:
+//! who can write to a folder can put another file in the place of one, unless the folder is sticky
+//! and then belongs to root or to keyward's user. Folders further up are not asked: in a container
+//! they belong to whoever made the mount.
+//!
+//! A file that is mounted by itself, as Compose mounts a secret from a file of the host, keeps its
+//! owner on the host. Only root can mount, and has chosen this file: its owner and group may write,
+//! with a warning.
+//!
+//! Root works for others: a command under `sudo` reads what belongs to the service's user. So for
+//! root, the owner of a folder that nobody else may write to counts as keyward's user, with a
+//! warning.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::FileError;
+use super::access_list::{self, Named};
+
+const STICKY: u32 = 0o1000;
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_ENTER: u32 = 0o001;
+const GROUP_READ: u32 = 0o040;
+const GROUP_WRITE: u32 = 0o020;
+/// As Linux follows them at most.
+const MOST_LINKS: usize = 40;
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// Nobody else should see it.
+    Secret,
+    /// Everybody may see it.
+    Trusted,
+}
+
+/// Who this process is.
+pub(super) struct Identity {
+    pub(super) user: u32,
+    pub(super) groups: Vec<u32>,
+}
+
+impl Identity {
+    fn of_process() -> Self {
+        let mut groups = vec![rustix::process::getegid().as_raw()];
+        // Without the list, fewer groups are ours: the stricter answer.
+        groups.extend(rustix::process::getgroups().unwrap_or_default().iter().map(|group| group.as_raw()));
+        Self { user: rustix::process::geteuid().as_raw(), groups }
+    }
+
+    fn is_trusted_user(&self, user: u32) -> bool {
+        user == 0 || user == self.user
+    }
+
+    fn is_trusted_group(&self, group: u32) -> bool {
+        group == 0 || self.groups.contains(&group)
+    }
+}
+
+/// The owner, the group and the mode of a file, link or folder.
+#[derive(Clone, Debug)]
+pub(super) struct Rights {
+    pub(super) path: PathBuf,
+    pub(super) user: u32,
+    pub(super) group: u32,
+    pub(super) mode: u32,
+    /// Whom an access list lets write.
+    pub(super) listed: Vec<Named>,
+}
+
+impl Rights {
+    fn of(path: &Path, found: &Metadata) -> Self {
+        let mode = found.mode() & 0o7777;
+        Self { path: path.to_owned(), user: found.uid(), group: found.gid(), mode, listed: access_list::writers(path) }
+    }
+
+    /// A link has an owner, and no rights that matter.
+    fn of_link(path: &Path, found: &Metadata) -> Self {
+        Self { path: path.to_owned(), user: found.uid(), group: found.gid(), mode: 0, listed: Vec::new() }
+    }
+
+    /// Who beside its owner can write, in words.
+    fn other_writer(&self, identity: &Identity) -> Option<String> {
+        if self.mode & OTHERS_WRITE != 0 {
+            Some("everybody".to_owned())
+        } else if self.mode & GROUP_WRITE != 0 && !identity.is_trusted_group(self.group) {
+            Some(format!("group {}", self.group))
+        } else {
+            self.listed.iter().find_map(|named| match named {
+                Named::User(user) if !identity.is_trusted_user(*user) => Some(format!("user {user} (see getfacl)")),
+                Named::Group(group) if !identity.is_trusted_group(*group) => {
+                    Some(format!("group {group} (see getfacl)"))
+                }
+                _ => None,
+            })
+        }
+    }
+}
+
+/// What was found on the way to a file.
+pub(super) struct Access {
+    pub(super) identity: Identity,
+    pub(super) file: Rights,
+    /// Each link, with the folder that it is in.
+    pub(super) links: Vec<(Rights, Rights)>,
+    /// The folder that the file itself is in.
+    pub(super) folder: Rights,
+    /// Whether the file, not a folder above it, is mounted.
+    pub(super) is_mounted: bool,
+}
+
+impl Access {
+    /// Looks at the way to the file at `path`, which was found to be `found`.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let us look.
+    pub(super) fn of(path: &Path, found: &Metadata) -> io::Result<Self> {
+        let mut at = std::path::absolute(path)?;
+        let mut links = Vec::new();
+        let folder = loop {
+            let parent = at.parent().unwrap_or(Path::new("/")).to_owned();
+            let folder = Rights::of(&parent, &fs::metadata(&parent)?);
+            let here = fs::symlink_metadata(&at)?;
+            if !here.is_symlink() {
+                break folder;
+            }
+            if links.len() == MOST_LINKS {
+                return Err(io::Error::other("there are too many symbolic links on the way to it"));
+            }
+            links.push((Rights::of_link(&at, &here), folder));
+            at = parent.join(fs::read_link(&at)?);
+        };
+        let is_mounted = is_mounted(&at);
+        Ok(Self { identity: Identity::of_process(), file: Rights::of(&at, found), links, folder, is_mounted })
+    }
+
+    /// Who else could write it is an error, who else can read it may be worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Writable`], in words that name what to change.
+    pub(super) fn judge(&self, kind: FileKind) -> Result<Option<String>, FileError> {
+        let refused = |words| Err(FileError::Writable(words));
+        let mut works_for = None;
+        for (rights, folder) in self.links.iter().chain([&(self.file.clone(), self.folder.clone())]) {
+            let words = judge_folder(folder, &self.identity)?;
+            works_for = works_for.or(words);
+            let is_of_folder =
+                self.identity.user == 0 && rights.user == folder.user && folder.other_writer(&self.identity).is_none();
+            let is_file = rights.path == self.file.path;
+            if !self.identity.is_trusted_user(rights.user) && is_file && self.is_mounted {
+                works_for = works_for.or_else(|| {
+                    Some(format!("is mounted from a file that belongs to user {}, who can change it", rights.user))
+                });
+            } else if !self.identity.is_trusted_user(rights.user) && !is_of_folder {
+                return refused(format!(
+                    "can be changed by user {}, to whom {} belongs: it should belong to root or to the user that \
+                     keyward runs as ({})",
+                    rights.user,
+                    named(&rights.path, &self.file.path),
+                    self.identity.user
+                ));
+            }
+        }
+        let writer = self.file.other_writer(&self.identity);
+        let is_of_mount = self.is_mounted && self.file.mode & OTHERS_WRITE == 0 && self.file.listed.is_empty();
+        if let Some(writer) = writer
+            && !is_of_mount
+        {
+            return refused(format!(
+                "can be written by {writer} (mode {:03o}), who could put another secret or key there; chmod go-w it, \
+                 or chmod 600",
+                self.file.mode & 0o777
+            ));
+        }
+        Ok(match kind {
+            FileKind::Trusted => works_for,
+            FileKind::Secret => self.reader().or(works_for),
+        })
+    }
+
+    /// Who else can read it, in words.
+    fn reader(&self) -> Option<String> {
+        let can_enter = self.folder.mode & OTHERS_ENTER != 0;
+        let mode = self.file.mode & 0o777;
+        if self.file.mode & OTHERS_READ != 0 && can_enter {
+            Some(format!("can be read by everybody (mode {mode:03o}); chmod 600 it, or 440 in a mount of secrets"))
+        } else if self.file.mode & GROUP_READ != 0 && !self.identity.is_trusted_group(self.file.group) {
+            let group = self.file.group;
+            Some(format!("can be read by group {group}, which is not keyward's (mode {mode:03o}); chmod 600 it"))
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether something is mounted at this path. Where the system cannot tell, nothing is.
+pub(super) fn is_mounted(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::empty())
+        .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+fn named(path: &Path, file: &Path) -> String {
+    if path == file { "it".to_owned() } else { format!("the symbolic link {}", path.display()) }
+}
+
+/// Looks whether somebody else could put files in the place of those in `folder`.
+///
+/// # Errors
+///
+/// It cannot be looked at, or somebody else could.
+pub fn check_folder(folder: &Path) -> Result<(), FileError> {
+    judge_folder(&Rights::of(folder, &fs::metadata(folder)?), &Identity::of_process()).map(drop)
+}
+
+/// A warning, if it is of somebody for whom root works.
+fn judge_folder(folder: &Rights, identity: &Identity) -> Result<Option<String>, FileError> {
+    let name = folder.path.display();
+    let mode = folder.mode & 0o7777;
+    let writer = folder.other_writer(identity);
+    let belongs = if identity.is_trusted_user(folder.user) {
+        None
+    } else {
+        Some(format!(
+            "the folder {name} belongs to user {}, who is neither root nor the user that keyward runs as ({})",
+            folder.user, identity.user
+        ))
+    };
+    match (writer, belongs) {
+        (None, None) => Ok(None),
+        (None, Some(words)) if identity.user == 0 => Ok(Some(words)),
+        // In a sticky folder only its owner and the owner of a file can remove or rename that file.
+        (Some(_), None) if folder.mode & STICKY != 0 => Ok(None),
+        (Some(writer), None) => Err(FileError::Writable(format!(
+            "can be replaced by {writer}: the folder {name} can be written by others (mode {mode:03o}); chmod 700 it, \
+             or make it sticky (chmod +t)"
+        ))),
+        (_, Some(words)) => Err(FileError::Writable(format!("can be replaced: {words}; chown it"))),
+    }
+}

@@ -1,0 +1,123 @@
+//! Files that an operator hands to keyward: who else could change them, and what their bytes say.
+//!
+//! [`read`] is for every file, [`read_trusted`] for one whose content decides who is let in (a key
+//! set), [`read_secret`] for one that nobody else should see. [`text_of`] takes away what an
+//! editor on another system leaves in a text: byte order marks, and the encoding UTF-16. Line ends
+//! of both kinds are the readers' own to understand; [`one_line`] and [`shared_secret`] do so for
+//! secrets.
+//!
+//! A file may come from a mount: a Secret volume of Kubernetes (symbolic links in a sticky folder
+//! that everybody may write to), a Docker secret, a credential of systemd. What decides is who
+//! could *write* it, see [`judge`].
+
+mod access;
+mod access_list;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use access::Access;
+pub use access::{FileKind, check_folder};
+pub use text::{one_line, shared_secret, text_of};
+
+/// Why a file is not used: the operator's to mend. The words are to be read after the file's name,
+/// and say nothing of what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system does not let us read it.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It is too large to be what it should be.
+    #[error("has more than {most} bytes")]
+    TooLarge {
+        /// What it may have, in bytes.
+        most: u64,
+    },
+    /// Somebody else than root, keyward's user and its groups could change it.
+    #[error("{0}")]
+    Writable(String),
+    /// Its content is not what it should be.
+    #[error("{0}")]
+    Content(String),
+}
+
+/// The content of a file, and what is worth a warning about who can read it.
+pub struct Found {
+    /// All of it, as it is; wiped when dropped.
+    pub content: Zeroizing<Vec<u8>>,
+    /// What is allowed and yet probably not meant, to be read after the file's name.
+    pub warning: Option<String>,
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+///
+/// It cannot be read, or has more than `most` bytes.
+pub fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    read_open(&File::open(path)?, most)
+}
+
+/// Reads a file that holds nothing secret and decides who is let in, such as a set of public keys.
+///
+/// # Errors
+///
+/// As [`read`], and when somebody else could write it.
+pub fn read_trusted(path: &Path, most: u64) -> Result<Found, FileError> {
+    read_checked(path, most, FileKind::Trusted)
+}
+
+/// Reads a file that holds a secret. That everybody can read it is a warning, not an error: it is
+/// what mounts of secrets do by default.
+///
+/// # Errors
+///
+/// As [`read`], and when somebody else could write it.
+pub fn read_secret(path: &Path, most: u64) -> Result<Found, FileError> {
+    read_checked(path, most, FileKind::Secret)
+}
+
+/// Looks who else could change or see a file, as [`read_trusted`] and [`read_secret`] do. What is
+/// returned is worth a warning.
+///
+/// # Errors
+///
+/// Somebody else could write it, or it cannot be looked at.
+pub fn judge(path: &Path, kind: FileKind) -> Result<Option<String>, FileError> {
+    let found = std::fs::metadata(path)?;
+    if found.is_file() { Access::of(path, &found)?.judge(kind) } else { Ok(None) }
+}
+
+fn read_checked(path: &Path, most: u64, kind: FileKind) -> Result<Found, FileError> {
+    // The file that is looked at is the file that is read, whatever happens to its name meanwhile.
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    // A pipe is in no folder: whoever started us made it.
+    let warning = if found.is_file() { Access::of(path, &found)?.judge(kind)? } else { None };
+    Ok(Found { content: read_open(&file, most)?, warning })
+}
+
+fn read_open(file: &File, most: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    }
+    if found.is_file() && found.len() > most {
+        return Err(FileError::TooLarge { most });
+    }
+    // With room for all of it: a vector that grows leaves copies of a secret behind.
+    let room = usize::try_from(found.len()).unwrap_or_default().saturating_add(1);
+    let mut content = Zeroizing::new(Vec::with_capacity(room));
+    file.take(most.saturating_add(1)).read_to_end(&mut content)?;
+    if u64::try_from(content.len()).is_ok_and(|length| length > most) {
+        return Err(FileError::TooLarge { most });
+    }
+    Ok(content)
+}

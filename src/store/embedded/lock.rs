@@ -1,0 +1,99 @@
+//! The lock of the one process that may use a store: `<path>.lock`, held by the kernel for as long as the process lives, however
+//! that ends. The file stays, and says who holds it.
+//!
+//! A server that starts while a command has the store waits for the command, which ends by itself. So no command keeps a server
+//! from starting.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::fault::OpenError;
+use super::files::{beside, files};
+use super::{EmbeddedOptions, Opener};
+
+/// How often the lock is tried.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// What the lock file says of a command, after the number of its process.
+const COMMAND: &str = "command";
+
+/// Takes the lock of the store at `path`; waits for it as long as `options` say. Makes the directory if need be.
+pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenError> {
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(files("make", directory))?;
+    }
+    let name = beside(path, ".lock");
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(files("open", &name))?;
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(files("lock", &name)(error)),
+        }
+        let holder = Holder::read(&mut lock);
+        let patience = if holder.is_command { options.wait_for_command } else { options.wait_for_server };
+        if began.elapsed() >= patience {
+            return Err(OpenError::Locked { path: path.to_owned(), process: holder.process });
+        }
+        if !is_told {
+            tracing::info!(path = %path.display(), process = holder.process, "waiting for another process to be done with the store");
+            is_told = true;
+        }
+        thread::sleep(EVERY);
+    }
+    // For the words of whoever is refused; the lock does not depend on it, not even on room on the disk.
+    let said = match options.opener {
+        Opener::Server => std::process::id().to_string(),
+        Opener::Command => format!("{} {COMMAND}", std::process::id()),
+    };
+    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{said}"));
+    Ok(lock)
+}
+
+/// Looks whether the lock of the store at `path` is free. Nothing is made.
+pub(super) fn look(path: &Path) -> Result<(), OpenError> {
+    let name = beside(path, ".lock");
+    let mut lock = match File::open(&name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(files("open", &name))?,
+    };
+    // Shared: two that look are not in each other's way, and one that takes it tries again.
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let process = Holder::read(&mut lock).process;
+            Err(OpenError::Locked { path: path.to_owned(), process })
+        }
+        Err(TryLockError::Error(error)) => Err(files("lock", &name)(error)),
+    }
+}
+
+/// Who holds a lock, as far as its file says: what it says may be of the one before, for a moment.
+struct Holder {
+    process: Option<u32>,
+    is_command: bool,
+}
+
+impl Holder {
+    fn read(lock: &mut File) -> Self {
+        let mut said = String::new();
+        // What cannot be read says nothing.
+        let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut said));
+        let mut words = said.split_whitespace();
+        let process = words.next().and_then(|id| id.parse().ok());
+        Self { process, is_command: words.next() == Some(COMMAND) }
+    }
+}

@@ -1,0 +1,140 @@
+//! Ties a database to its write-ahead log.
+//!
+//! SQLite replays any log that lies beside a database and is whole in itself. Where an operator has put a copy in the place of
+//! the database and left the log there, the copy is undone in silence, or mixed with other pages. So the table `meta` has a row
+//! that names the database, by random bytes, and counts its transactions: each one that changes anything counts on. The file
+//! then has the count of a transaction that was written back, and the log has the counts from the one after it. Where the two do
+//! not meet, or the names differ, the log is that of another database, or of this one at another time. A copy has another name
+//! from the start: [`super::backup`] sees to it.
+//!
+//! The row is found without SQLite, which would replay the log: `meta` is the first table of the layout, so it has page 2, and
+//! its few rows have room on that one page. Format: <https://sqlite.org/fileformat2.html#b_tree_pages>.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::fault::Fault;
+use super::schema;
+
+#[cfg(test)]
+mod tests;
+
+/// The page of the table `meta`.
+pub(super) const PAGE: u32 = 2;
+
+/// What the row is called.
+const NAME: &str = "log";
+
+/// What its value begins with.
+const MARK: &[u8; 8] = b"kw-tie1:";
+
+/// A database by name, at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tie {
+    lineage: [u8; 8],
+    count: u64,
+}
+
+impl Tie {
+    /// The tie of a database that is new, or a copy that goes its own way from now on.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut lineage = [0; 8];
+        aws_lc_rs::rand::fill(&mut lineage).map_err(|_| io::Error::other("no randomness"))?;
+        Ok(Self { lineage, count: 0 })
+    }
+
+    /// After one more transaction.
+    pub(super) fn next(self) -> Self {
+        Self { count: self.count.wrapping_add(1), ..self }
+    }
+
+    /// The tie of a database, if it has one: those of older versions have none.
+    pub(super) fn read(connection: &Connection) -> Result<Option<Self>, Fault> {
+        Ok(schema::meta(connection, NAME)?.and_then(|value| Self::from_bytes(&value)))
+    }
+
+    /// Makes it that of the database.
+    pub(super) fn write(self, connection: &Connection) -> Result<(), Fault> {
+        schema::set_meta(connection, NAME, &self.to_bytes())
+    }
+
+    fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let parts = MARK.iter().chain(&self.lineage).copied().chain(self.count.to_be_bytes());
+        for (byte, part) in bytes.iter_mut().zip(parts) {
+            *byte = part;
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(MARK)?;
+        let (lineage, rest) = rest.split_first_chunk::<8>()?;
+        let count = u64::from_be_bytes(*rest.first_chunk::<8>()?);
+        Some(Self { lineage: *lineage, count })
+    }
+
+    /// The tie on page [`PAGE`], if there is one.
+    pub(super) fn on_page(page: &[u8]) -> Option<Self> {
+        /// A leaf of an index, as a table without row ids has them.
+        const LEAF: u8 = 10;
+        const HEADER: usize = 8;
+        let number = |at: usize| Some(usize::from(u16::from_be_bytes(*page.get(at..)?.first_chunk()?)));
+        if *page.first()? != LEAF {
+            return None;
+        }
+        (0..number(3)?).find_map(|cell| {
+            let at = number(HEADER + 2 * cell)?;
+            // A cell of this row begins with its length, in one byte: what is behind it belongs to others.
+            let length = usize::from(*page.get(at)?);
+            let payload = page.get(at + 1..)?.get(..length)?;
+            let value = memchr::memmem::find(payload, MARK)?;
+            Self::from_bytes(payload.get(value..)?)
+        })
+    }
+
+    /// Whether a log with the counts from `first` to `last` is that of the database whose file has `self`.
+    pub(super) fn has_log(self, first: Self, last: Self) -> bool {
+        let lineages = [first.lineage, last.lineage];
+        lineages == [self.lineage; 2] && first.count <= self.count.saturating_add(1) && self.count <= last.count
+    }
+}
+
+/// What the beginning of a database says, read without SQLite.
+pub(super) struct Beginning {
+    /// In bytes.
+    pub(super) page_size: u64,
+    /// How many pages there are, unless there is a log.
+    pub(super) pages: u32,
+    /// Whether it was made to be used with a log.
+    pub(super) has_logs: bool,
+    /// As of what was written back.
+    pub(super) tie: Option<Tie>,
+}
+
+impl Beginning {
+    /// `None`: it does not begin as a database does. SQLite must not have the file open: closing it here would drop SQLite's
+    /// locks on it.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        let mut file = File::open(path)?;
+        let mut header = Vec::with_capacity(100);
+        (&mut file).take(100).read_to_end(&mut header)?;
+        let Some(header) = header.first_chunk::<100>().filter(|header| header.starts_with(b"SQLite format 3\0")) else {
+            return Ok(None);
+        };
+        let [.., size_high, size_low, _, log_version] = header.first_chunk::<20>().copied().unwrap_or([0; 20]);
+        let page_size = match u16::from_be_bytes([size_high, size_low]) {
+            1 => 65_536,
+            size => u64::from(size),
+        };
+        let pages =
+            header.get(28..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let mut page = Vec::new();
+        file.seek(SeekFrom::Start(page_size))?;
+        file.take(page_size).read_to_end(&mut page)?;
+        Ok(Some(Self { page_size, pages, has_logs: log_version == 2, tie: Tie::on_page(&page) }))
+    }
+}
