@@ -34,8 +34,8 @@
 //!
 //! The fuzz targets are in `fuzzing`, which tests have, and `make fuzz` by a feature.
 //!
-//! What operators hand over as files is read by [`files`]: who else could change it, and what its bytes say, whatever
-//! editor wrote them.
+//! What operators hand over as files is read by [`files`]: its access rights, and the text in its bytes,
+//! whatever editor wrote them.
 //!
 //! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; `files` ← `tls` ←
 //! `config`, `store`, `upstream`, `server`; nobody but `cli` and `app` imports `config`. A test reads the sources and keeps the arrows.

@@ -33,7 +33,7 @@ impl BoundAdminSocket {
 }
 
 impl AdminSocket {
-    /// Binds the socket for `path` with mode 0600, without listening: until somebody answers, no client finds it. A missing
+    /// Binds the socket for `path` with mode 0600, without listening: until it is served, no client finds it. A missing
     /// directory is made with mode 0700. A file that a dead keyward left behind will be replaced.
     ///
     /// # Errors

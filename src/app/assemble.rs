@@ -133,9 +133,10 @@ impl From<OpenError> for OpenFault {
     }
 }
 
-/// How a command opens an embedded store.
+/// How a command opens an embedded store. It waits a few seconds for another command.
 pub(super) fn command() -> EmbeddedOptions {
-    EmbeddedOptions { opener: Opener::Command, ..EmbeddedOptions::default() }
+    let wait_for_command = Duration::from_secs(10);
+    EmbeddedOptions { opener: Opener::Command, wait_for_command, ..EmbeddedOptions::default() }
 }
 
 impl OpenStore {
@@ -260,7 +261,7 @@ fn lease(config: &Config) -> Lease {
 impl Parts {
     /// Opens the keys and the store for a command, without waiting for another process to be done with them.
     pub(super) fn open_for_command(config: &Config) -> Result<Self, OpenFault> {
-        // Looked at first: to read the keys and to start threads for nothing, again and again, would hold up who has the store.
+        // Looked at first: reading keys and starting threads at each try would hold up the process that has the store.
         if config.store.redis.is_none() {
             EmbeddedStore::check_free(&config.store.path)?;
         }

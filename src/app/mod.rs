@@ -23,7 +23,7 @@ use crate::config;
 use crate::domain::Timestamp;
 use crate::gateway::mounted;
 use crate::store::embedded::backup::Existing;
-use crate::store::key_directory;
+use crate::store::key_directory::{self, KeyDirectory};
 use crate::tokens::finding::Finding;
 use crate::tokens::migration::{Migration, Step};
 use crate::tokens::signed::SigningAlgorithm;
@@ -45,7 +45,12 @@ impl Runtime for App {
         let config = config::load(path).map_err(|faults| faults.to_string())?;
         let mut faults = issuers::file_faults(&config);
         faults.extend(assemble::upstream_faults(&config));
-        if faults.is_empty() { Ok(Settings::from(&config)) } else { Err(faults.join("\n")) }
+        let mut settings = Settings::from(&config);
+        match KeyDirectory::inspect(&config.keys.directory) {
+            Ok(warnings) => settings.warnings.extend(warnings),
+            Err(fault) => faults.push(format!("[keys] directory: {fault}")),
+        }
+        if faults.is_empty() { Ok(settings) } else { Err(faults.join("\n")) }
     }
 
     fn openapi(&self, path: &Path) -> Result<String, String> {

@@ -186,7 +186,7 @@ impl Process {
         )
         .map_err(|fault| format!("the workers cannot be started: {fault}"))
         .and_then(|pool| {
-            // The clients' addresses last: whoever finds one open finds everything else, too.
+            // The clients' addresses last: once one is open, everything else is.
             let socket = socket.listen().map_err(|fault| fault.to_string())?;
             let probes = probes.map(listen_for_probes).transpose()?;
             Ok((pool, socket, probes, listen_all(bound)?))

@@ -22,7 +22,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
 /// How often a command looks while it waits.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// Does `work` with whoever is in charge of the tokens. On failure the reason has been said, and the exit code is
+/// Does `work` with the running keyward, or with the store. On failure the reason has been said, and the exit code is
 /// returned.
 pub(super) fn administer<T>(
     context: &mut Context<'_>,

@@ -746,6 +746,13 @@ fn a_user_is_added_with_a_password_from_a_file() {
         let fixed = ["user", "add", "--username", "ann", "--email", "ann@example.com", "--full-name", "Ann X"];
         program.type_in(&[&fixed[..], &["--password-file", path], more].concat())
     };
+    // As Notepad and PowerShell write it.
+    let marked = "\u{feff}correct horse\r\n";
+    for bytes in [marked.as_bytes().to_vec(), marked.encode_utf16().flat_map(u16::to_le_bytes).collect()] {
+        fs::write(&file, bytes).expect("written");
+        assert_eq!(add(&[]).0, DONE);
+        assert_eq!(program.diary().pop().as_deref(), Some("add ann None correct horse"));
+    }
     fs::write(&file, "correct horse\r\n").expect("written");
     let (code, out, err) = add(&[]);
     assert_eq!((code, out, err), (DONE, format!("{ID}\n"), String::new()));

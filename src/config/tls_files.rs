@@ -25,14 +25,14 @@ pub(super) fn check_identity(section: &Section<'_>, [certificate, key]: [&str; 2
     }
 }
 
-/// What a file that decides who is let in is for, and the most that it may have, in bytes.
+/// What a file that decides on access is for, and the most that it may have, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Expected {
     pub(super) kind: FileKind,
     pub(super) most: u64,
 }
 
-/// Reads a secret or a key set that the configuration names: it must hold something, and nobody else may be able to write
+/// Reads a secret or a key set that the configuration names: it must hold something, and no other user may be able to write
 /// it. A warning is reported at the key that names it.
 pub(super) fn read_secret(
     section: &Section<'_>,

@@ -1,17 +1,17 @@
-//! Who could change a file: the rule for secrets, keys and key sets.
+//! The rule for secrets, keys and key sets: which users could change the file.
 //!
-//! Root, keyward's user and keyward's groups may write; anybody else may not. That is asked of
+//! Root, keyward's user and keyward's groups may write; other users may not. That is checked for
 //! the file, of each symbolic link on the way to it, and of the folders that these are in:
-//! who can write to a folder can put another file in the place of one, unless the folder is sticky
+//! a user with write access to a folder can replace the files in it, unless the folder is sticky
 //! and then belongs to root or to keyward's user. Folders further up are not asked: in a container
-//! they belong to whoever made the mount.
+//! they belong to the container's runtime.
 //!
 //! A file that is mounted by itself, as Compose mounts a secret from a file of the host, keeps its
 //! owner on the host. Only root can mount, and has chosen this file: its owner and group may write,
 //! with a warning.
 //!
 //! Root works for others: a command under `sudo` reads what belongs to the service's user. So for
-//! root, the owner of a folder that nobody else may write to counts as keyward's user, with a
+//! root, the owner of a folder that no other user may write to counts as keyward's user, with a
 //! warning.
 
 use std::fs::{self, Metadata};
@@ -40,7 +40,7 @@ pub enum FileKind {
     Trusted,
 }
 
-/// Who this process is.
+/// The user and the groups of this process.
 pub(super) struct Identity {
     pub(super) user: u32,
     pub(super) groups: Vec<u32>,
@@ -85,10 +85,10 @@ impl Rights {
         Self { path: path.to_owned(), user: found.uid(), group: found.gid(), mode: 0, listed: Vec::new() }
     }
 
-    /// Who beside its owner can write, in words.
+    /// A user or group beside the owner that can write, in words.
     fn other_writer(&self, identity: &Identity) -> Option<String> {
         if self.mode & OTHERS_WRITE != 0 {
-            Some("everybody".to_owned())
+            Some("every user".to_owned())
         } else if self.mode & GROUP_WRITE != 0 && !identity.is_trusted_group(self.group) {
             Some(format!("group {}", self.group))
         } else {
@@ -141,7 +141,7 @@ impl Access {
         Ok(Self { identity: Identity::of_process(), file: Rights::of(&at, found), links, folder, is_mounted })
     }
 
-    /// Who else could write it is an error, who else can read it may be worth a warning.
+    /// Another writer is an error, another reader may be worth a warning.
     ///
     /// # Errors
     ///
@@ -157,7 +157,10 @@ impl Access {
             let is_file = rights.path == self.file.path;
             if !self.identity.is_trusted_user(rights.user) && is_file && self.is_mounted {
                 works_for = works_for.or_else(|| {
-                    Some(format!("is mounted from a file that belongs to user {}, who can change it", rights.user))
+                    Some(format!(
+                        "is mounted from a file that belongs to user {}: that user can change it",
+                        rights.user
+                    ))
                 });
             } else if !self.identity.is_trusted_user(rights.user) && !is_of_folder {
                 return refused(format!(
@@ -175,7 +178,7 @@ impl Access {
             && !is_of_mount
         {
             return refused(format!(
-                "can be written by {writer} (mode {:03o}), who could put another secret or key there; chmod go-w it, \
+                "can be written by {writer} (mode {:03o}), and so be another secret or key; chmod go-w it, \
                  or chmod 600",
                 self.file.mode & 0o777
             ));
@@ -186,12 +189,12 @@ impl Access {
         })
     }
 
-    /// Who else can read it, in words.
+    /// Another user or group that can read it, in words.
     fn reader(&self) -> Option<String> {
         let can_enter = self.folder.mode & OTHERS_ENTER != 0;
         let mode = self.file.mode & 0o777;
         if self.file.mode & OTHERS_READ != 0 && can_enter {
-            Some(format!("can be read by everybody (mode {mode:03o}); chmod 600 it, or 440 in a mount of secrets"))
+            Some(format!("can be read by every user (mode {mode:03o}); chmod 600 it, or 440 in a mount of secrets"))
         } else if self.file.mode & GROUP_READ != 0 && !self.identity.is_trusted_group(self.file.group) {
             let group = self.file.group;
             Some(format!("can be read by group {group}, which is not keyward's (mode {mode:03o}); chmod 600 it"))
@@ -212,16 +215,16 @@ fn named(path: &Path, file: &Path) -> String {
     if path == file { "it".to_owned() } else { format!("the symbolic link {}", path.display()) }
 }
 
-/// Looks whether somebody else could put files in the place of those in `folder`.
+/// Checks that no other user could replace the files in `folder`.
 ///
 /// # Errors
 ///
-/// It cannot be looked at, or somebody else could.
+/// It cannot be looked at, or another user could.
 pub fn check_folder(folder: &Path) -> Result<(), FileError> {
     judge_folder(&Rights::of(folder, &fs::metadata(folder)?), &Identity::of_process()).map(drop)
 }
 
-/// A warning, if it is of somebody for whom root works.
+/// A warning, if it belongs to a user for whom root works.
 fn judge_folder(folder: &Rights, identity: &Identity) -> Result<Option<String>, FileError> {
     let name = folder.path.display();
     let mode = folder.mode & 0o7777;
@@ -230,7 +233,7 @@ fn judge_folder(folder: &Rights, identity: &Identity) -> Result<Option<String>, 
         None
     } else {
         Some(format!(
-            "the folder {name} belongs to user {}, who is neither root nor the user that keyward runs as ({})",
+            "the folder {name} belongs to user {}, neither root nor the user that keyward runs as ({})",
             folder.user, identity.user
         ))
     };

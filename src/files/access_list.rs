@@ -13,14 +13,14 @@ const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const WRITE: u16 = 0o2;
 
-/// Somebody whom a list names.
+/// A user or group that a list names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     User(u32),
     Group(u32),
 }
 
-/// Whom the list of a file lets write by name; nobody, if it has none.
+/// The users and groups that the list of a file lets write; empty if it has none.
 pub(super) fn writers(path: &Path) -> Vec<Named> {
     let mut list = vec![0; LONGEST];
     match rustix::fs::getxattr(path, ATTRIBUTE, list.as_mut_slice()) {

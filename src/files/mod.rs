@@ -1,17 +1,18 @@
-//! Files that an operator hands to keyward: who else could change them, and what their bytes say.
+//! Files that an operator hands to keyward: their access rights, and the text in their bytes.
 //!
-//! [`read`] is for every file, [`read_trusted`] for one whose content decides who is let in (a key
-//! set), [`read_secret`] for one that nobody else should see. [`text_of`] takes away what an
+//! [`read`] is for every file, [`read_trusted`] for one whose content decides on access (a key
+//! set), [`read_secret`] for one that no other user should see. [`text_of`] takes away what an
 //! editor on another system leaves in a text: byte order marks, and the encoding UTF-16. Line ends
 //! of both kinds are the readers' own to understand; [`one_line`] and [`shared_secret`] do so for
 //! secrets.
 //!
 //! A file may come from a mount: a Secret volume of Kubernetes (symbolic links in a sticky folder
-//! that everybody may write to), a Docker secret, a credential of systemd. What decides is who
-//! could *write* it, see [`judge`].
+//! that every user may write to), a Docker secret, a credential of systemd. What decides is which
+//! users could *write* it, see [`judge`].
 
 mod access;
 mod access_list;
+mod made;
 mod text;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use access::Access;
 pub use access::{FileKind, check_folder};
+pub use made::{give_to_owner_of_folder, make_folder};
 pub use text::{one_line, shared_secret, text_of};
 
 /// Why a file is not used: the operator's to mend. The words are to be read after the file's name,
@@ -40,7 +42,7 @@ pub enum FileError {
         /// What it may have, in bytes.
         most: u64,
     },
-    /// Somebody else than root, keyward's user and its groups could change it.
+    /// A user other than root, keyward's and its groups' could change it.
     #[error("{0}")]
     Writable(String),
     /// Its content is not what it should be.
@@ -48,7 +50,7 @@ pub enum FileError {
     Content(String),
 }
 
-/// The content of a file, and what is worth a warning about who can read it.
+/// The content of a file, and what is worth a warning about its readers.
 pub struct Found {
     /// All of it, as it is; wiped when dropped.
     pub content: Zeroizing<Vec<u8>>,
@@ -65,31 +67,31 @@ pub fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read_open(&File::open(path)?, most)
 }
 
-/// Reads a file that holds nothing secret and decides who is let in, such as a set of public keys.
+/// Reads a file that holds nothing secret and decides on access, such as a set of public keys.
 ///
 /// # Errors
 ///
-/// As [`read`], and when somebody else could write it.
+/// As [`read`], and when another user could write it.
 pub fn read_trusted(path: &Path, most: u64) -> Result<Found, FileError> {
     read_checked(path, most, FileKind::Trusted)
 }
 
-/// Reads a file that holds a secret. That everybody can read it is a warning, not an error: it is
+/// Reads a file that holds a secret. That every user can read it is a warning, not an error: it is
 /// what mounts of secrets do by default.
 ///
 /// # Errors
 ///
-/// As [`read`], and when somebody else could write it.
+/// As [`read`], and when another user could write it.
 pub fn read_secret(path: &Path, most: u64) -> Result<Found, FileError> {
     read_checked(path, most, FileKind::Secret)
 }
 
-/// Looks who else could change or see a file, as [`read_trusted`] and [`read_secret`] do. What is
+/// Checks which other users could change or see a file, as [`read_trusted`] and [`read_secret`] do. What is
 /// returned is worth a warning.
 ///
 /// # Errors
 ///
-/// Somebody else could write it, or it cannot be looked at.
+/// Another user could write it, or it cannot be looked at.
 pub fn judge(path: &Path, kind: FileKind) -> Result<Option<String>, FileError> {
     let found = std::fs::metadata(path)?;
     if found.is_file() { Access::of(path, &found)?.judge(kind) } else { Ok(None) }
@@ -99,7 +101,7 @@ fn read_checked(path: &Path, most: u64, kind: FileKind) -> Result<Found, FileErr
     // The file that is looked at is the file that is read, whatever happens to its name meanwhile.
     let file = File::open(path)?;
     let found = file.metadata()?;
-    // A pipe is in no folder: whoever started us made it.
+    // A pipe is in no folder: it was made by the process that started us.
     let warning = if found.is_file() { Access::of(path, &found)?.judge(kind)? } else { None };
     Ok(Found { content: read_open(&file, most)?, warning })
 }

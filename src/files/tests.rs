@@ -14,9 +14,9 @@ fn rights(path: &str, user: u32, group: u32, mode: u32) -> Rights {
 }
 
 /// A file in a folder, both given as user, group and mode.
-fn judged(who: Identity, folder: (u32, u32, u32), file: (u32, u32, u32)) -> Result<Option<String>, String> {
+fn judged(identity: Identity, folder: (u32, u32, u32), file: (u32, u32, u32)) -> Result<Option<String>, String> {
     let access = Access {
-        identity: who,
+        identity,
         file: rights("/m/key", file.0, file.1, file.2),
         links: Vec::new(),
         folder: rights("/m", folder.0, folder.1, folder.2),
@@ -31,9 +31,9 @@ fn the_mounts_of_kubernetes_docker_and_systemd_are_fine_in_their_default_modes()
     for (what, folder, file, warns) in [
         ("our own", (10001, 10001, 0o700), (10001, 10001, 0o600), None),
         ("Kubernetes, fsGroup", (0, 10001, 0o3777), (0, 10001, 0o440), None),
-        ("Kubernetes, defaultMode", (0, 0, 0o1777), (0, 0, 0o644), Some("everybody (mode 644)")),
+        ("Kubernetes, defaultMode", (0, 0, 0o1777), (0, 0, 0o644), Some("every user (mode 644)")),
         ("Kubernetes, fsGroup and 0640", (0, 10001, 0o2755), (0, 10001, 0o640), None),
-        ("Docker", (0, 0, 0o755), (0, 0, 0o444), Some("everybody (mode 444)")),
+        ("Docker", (0, 0, 0o755), (0, 0, 0o444), Some("every user (mode 444)")),
         ("systemd, our user's", (10001, 10001, 0o500), (10001, 10001, 0o400), None),
         ("systemd, by an access list", (0, 0, 0o550), (0, 0, 0o440), None),
         ("a folder that others cannot enter", (10001, 10001, 0o750), (10001, 10001, 0o644), None),
@@ -53,8 +53,8 @@ fn the_mounts_of_kubernetes_docker_and_systemd_are_fine_in_their_default_modes()
 fn whoever_else_could_write_is_named_with_what_to_do() {
     let us = || identity(10001, &[10001]);
     for (what, folder, file, part) in [
-        ("everybody writes the file", (0, 0, 0o1777), (0, 0, 0o646), "written by everybody (mode 646)"),
-        ("everybody writes the folder", (0, 0, 0o777), (0, 0, 0o600), "folder /m can be written by others (mode 777)"),
+        ("every user writes the file", (0, 0, 0o1777), (0, 0, 0o646), "written by every user (mode 646)"),
+        ("every user writes the folder", (0, 0, 0o777), (0, 0, 0o600), "folder /m can be written by others (mode 777)"),
         ("a group writes the file", (0, 0, 0o755), (0, 44, 0o664), "written by group 44"),
         ("a group writes the folder", (0, 44, 0o775), (0, 0, 0o600), "replaced by group 44"),
         ("the file is another user's", (0, 0, 0o755), (12345, 0, 0o600), "user 12345, to whom it belongs"),
@@ -102,10 +102,10 @@ fn a_file_that_is_mounted_by_itself_may_belong_to_a_user_of_the_host() {
     };
     for mode in [0o644, 0o664] {
         let warning = judged(mode, true).expect("fine").expect("a warning");
-        assert!(warning.contains("belongs to user 1000, who can change it"), "{warning}");
+        assert!(warning.contains("belongs to user 1000: that user can change it"), "{warning}");
         judged(mode, false).expect_err("not mounted");
     }
-    judged(0o666, true).expect_err("everybody writes");
+    judged(0o666, true).expect_err("every user writes");
     // Where the kernel tells: a folder that is mounted everywhere, and a file that is mounted nowhere.
     let file = tempfile::NamedTempFile::new().expect("a file");
     assert!(!super::access::is_mounted(file.path()));
@@ -118,7 +118,7 @@ fn root_works_for_the_owner_of_a_folder_that_nobody_else_writes_to() {
     let warning = judged(root(), (998, 998, 0o700), (998, 998, 0o600)).expect("fine").expect("a warning");
     assert!(warning.contains("/m belongs to user 998"), "{warning}");
     assert_eq!(judged(root(), (0, 0, 0o700), (0, 0, 0o600)), Ok(None));
-    // In a folder of root's, and in one that everybody writes to, another user's file stays another user's.
+    // In a folder of root's, and in one that every user writes to, another user's file stays another user's.
     for folder in [(0, 0, 0o755), (0, 0, 0o1777), (998, 998, 0o1777)] {
         judged(root(), folder, (998, 998, 0o600)).expect_err("another user could write");
     }
@@ -148,7 +148,7 @@ fn a_link_that_somebody_else_put_there_is_refused_and_the_links_of_a_mount_are_f
     fs::set_permissions(&mount, fs::Permissions::from_mode(0o3777)).expect("chmod");
     let found = read_secret(&mount.join("key"), 100).expect("read");
     assert_eq!(found.content.as_slice(), b"secret\n");
-    assert!(found.warning.is_some_and(|words| words.contains("can be read by everybody")));
+    assert!(found.warning.is_some_and(|words| words.contains("can be read by every user")));
     fs::set_permissions(&version, fs::Permissions::from_mode(0o777)).expect("chmod");
     let Err(fault) = read_secret(&mount.join("key"), 100) else { panic!("the folder behind the links counts") };
     assert!(fault.to_string().contains("..data can be written by others"), "{fault}");
@@ -183,7 +183,10 @@ fn marks_and_utf_16_are_no_part_of_a_text() {
     }
     // Two files in one, each with its mark; within a line it is a character.
     assert_eq!(&*text_of("\u{feff}a\r\n\u{feff}b\u{feff}\n".as_bytes()), "a\r\nb\u{feff}\n".as_bytes());
-    assert_eq!(&*text_of(&[0xff, 0xfe, 0x00, 0xd8]), "\u{fffd}".as_bytes(), "half a pair");
+    for (broken, what) in [(&[0xff, 0xfe, 0x00, 0xd8][..], "half a pair"), (&[0xff, 0xfe, 0x41], "half a unit")] {
+        assert!(std::str::from_utf8(&text_of(broken)).is_err(), "{what}");
+        assert!(one_line(broken).is_err_and(|fault| fault.to_string().contains("is not text")), "{what}");
+    }
 }
 
 #[test]

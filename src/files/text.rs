@@ -8,10 +8,12 @@ use zeroize::Zeroizing;
 use super::FileError;
 
 const UTF_8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+/// A byte that no text in UTF-8 has (RFC 3629, section 1).
+const NO_UTF_8: u8 = 0xff;
 
 /// The text without byte order marks: at its start, and where another file was appended, at the
 /// start of a line. What has the mark of UTF-16 (as PowerShell's `>` writes it) is recoded as
-/// UTF-8; what cannot be is U+FFFD.
+/// UTF-8; what cannot be is a byte that UTF-8 does not have, so that its reader refuses it.
 #[must_use]
 pub fn text_of(content: &[u8]) -> Cow<'_, [u8]> {
     if let Some(text) = from_utf_16(content) {
@@ -34,13 +36,18 @@ fn from_utf_16(content: &[u8]) -> Option<Vec<u8>> {
         [0xfe, 0xff, ..] => u16::from_be_bytes,
         _ => return None,
     };
-    let (units, _) = content.as_chunks::<2>();
+    let (units, rest) = content.as_chunks::<2>();
     // With room for all of it, a unit is three bytes at most: a vector that grows leaves copies of a
     // secret behind.
-    let mut text = Vec::with_capacity(units.len() * 3);
+    let mut text = Vec::with_capacity(units.len() * 3 + 1);
     for found in char::decode_utf16(units.iter().skip(1).map(|&pair| unit(pair))) {
-        let character = found.unwrap_or(char::REPLACEMENT_CHARACTER);
-        text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        match found {
+            Ok(character) => text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            Err(_) => text.push(NO_UTF_8),
+        }
+    }
+    if !rest.is_empty() {
+        text.push(NO_UTF_8);
     }
     Some(text)
 }

@@ -23,7 +23,7 @@ mod tests;
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,7 @@ impl KeyDirectory {
             move |source| KeyDirectoryError::Files { path, source }
         };
         let mut reader = Reader::default();
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(files(directory))?;
+        files::make_folder(directory).map_err(files(directory))?;
         // Who can write here can put a key of their own in.
         files::check_folder(directory).map_err(|fault| file_fault(directory, fault))?;
         // Where nothing is to be made, nobody is waited for.
@@ -165,6 +165,33 @@ impl KeyDirectory {
 }
 
 impl KeyDirectory {
+    /// Reads what is there and makes nothing: what a start would warn of. Of a directory that is not there, nothing is said: a
+    /// start makes it.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyDirectoryError`]. That a key is missing is none.
+    pub fn inspect(directory: &Path) -> Result<Vec<String>, KeyDirectoryError> {
+        let files = |source| KeyDirectoryError::Files { path: directory.to_owned(), source };
+        let mut reader = Reader::default();
+        let entries = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(files)?,
+        };
+        files::check_folder(directory).map_err(|fault| file_fault(directory, fault))?;
+        for entry in entries {
+            let path = entry.map_err(files)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some(name) = name.strip_suffix(".key") else { continue };
+            if let Some(kid) = name.strip_prefix("jwt-") {
+                reader.signing(&path, kid)?;
+            } else if ["store", "pepper"].contains(&name) || name.starts_with("pepper-") || name.starts_with("mac-") {
+                reader.secret(&path)?;
+            }
+        }
+        Ok(reader.warnings)
+    }
+
     /// Reads the directory of a keyward that runs already: as [`open`](Self::open), but a store's key that is missing is refused,
     /// not made anew. It is a folder that was moved or not mounted, and a new one would stand in the way of the right one.
     ///
@@ -265,7 +292,8 @@ fn make_signing(path: &Path, algorithm: SigningAlgorithm) -> Result<(), KeyDirec
 fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     let draft = path.with_extension(format!("draft-{}", std::process::id()));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    let written = file.write_all(text).and_then(|()| file.sync_all());
+    let given = files::give_to_owner_of_folder(&file, &draft);
+    let written = given.and_then(|()| file.write_all(text)).and_then(|()| file.sync_all());
     let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
         Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,

@@ -40,13 +40,16 @@ fn keys_in_a_mount_are_used_as_they_are_and_nothing_is_written_to_it() {
     {
         let mut world = mounted(&upstream, folder, file);
         let before = fs::read_dir(world.keys()).expect("keys").count();
+        let validated = world.run(&["validate"]);
+        let words = String::from_utf8_lossy(&validated.stderr).into_owned();
+        assert!(validated.status.success() && words.contains("can be read by every user") == warns, "{words}");
         world.restart();
         let key = world.key(Person::ALICE);
         assert_eq!(world.status_with(&key.token), 200);
         world.reload();
         assert_eq!(world.status_with(&key.token), 200);
         assert_eq!(fs::read_dir(world.keys()).expect("keys").count(), before);
-        assert_eq!(world.output().contains("can be read by everybody"), warns, "{folder:o} {file:o}");
+        assert_eq!(world.output().contains("can be read by every user"), warns, "{folder:o} {file:o}");
         world.stop();
     }
 }
@@ -55,13 +58,15 @@ fn keys_in_a_mount_are_used_as_they_are_and_nothing_is_written_to_it() {
 fn keys_that_somebody_else_could_write_keep_it_from_starting() {
     let upstream = Upstream::start();
     for (folder, file, part) in
-        [(0o1777, 0o646, "can be written by everybody (mode 646)"), (0o777, 0o600, "can be replaced by everybody")]
+        [(0o1777, 0o646, "can be written by every user (mode 646)"), (0o777, 0o600, "can be replaced by every user")]
     {
         let world = mounted(&upstream, folder, file);
-        let output = world.run(&["run"]);
-        let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1));
-        assert!(words.contains(part) && words.contains("chmod"), "{words}");
+        for command in ["validate", "run"] {
+            let output = world.run(&[command]);
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{command}");
+            assert!(words.contains(part) && words.contains("chmod"), "{command}: {words}");
+        }
     }
 }
 

@@ -69,7 +69,7 @@ fn a_start_waits_for_a_command_that_has_the_store() {
     let lock = hold(&world, "1 command");
     world.launch();
     assert!(eventually(|| world.output().contains("waiting for another process")), "{}", world.output());
-    assert!(TcpStream::connect(world.address()).is_err(), "no port is open that nobody serves");
+    assert!(TcpStream::connect(world.address()).is_err(), "no port is open before it is served");
     assert!(TcpStream::connect(world.admin_address()).is_err(), "nor is that of the probes");
     assert!(!world.folder().join("admin.sock").exists(), "nor the socket");
     drop(lock);

@@ -176,7 +176,7 @@ fn a_secret_that_others_could_write_is_refused_and_one_that_all_can_read_is_a_wa
         for (mode, is_warned) in [(0o600, false), (0o640, false), (0o644, true), (0o444, true), (0o440, false)] {
             std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
             let config = super::read(&text).unwrap_or_else(|faults| panic!("{name} {mode:o}: {faults}"));
-            let about = |warning: &&String| warning.contains(&format!("\"{name}\"")) && warning.contains("everybody");
+            let about = |warning: &&String| warning.contains(&format!("\"{name}\"")) && warning.contains("every user");
             let is_public = name == "jwks_file";
             assert_eq!(config.warnings.iter().any(|w| about(&w)), is_warned && !is_public, "{name} {mode:o}");
         }
@@ -185,7 +185,7 @@ fn a_secret_that_others_could_write_is_refused_and_one_that_all_can_read_is_a_wa
             let found = faults(&text);
             assert!(found.len() == 1 && found[0].starts_with("k.toml:"), "{name}: {found:?}");
             assert!(
-                found[0].contains(&format!("\"{name}\"")) && found[0].contains("written by everybody"),
+                found[0].contains(&format!("\"{name}\"")) && found[0].contains("written by every user"),
                 "{found:?}"
             );
         }
@@ -193,7 +193,7 @@ fn a_secret_that_others_could_write_is_refused_and_one_that_all_can_read_is_a_wa
     }
     let text = format!("{redis}password_file = {password:?}\n");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(faults(&text).join("\n").contains("can be replaced by everybody: the folder"));
+    assert!(faults(&text).join("\n").contains("can be replaced by every user: the folder"));
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
-    assert_eq!(faults(&text), Vec::<String>::new(), "sticky: nobody else can replace it");
+    assert_eq!(faults(&text), Vec::<String>::new(), "sticky: no other user can replace it");
 }

@@ -23,6 +23,7 @@ use super::tables::Tables;
 use super::tie::{Beginning, Tie};
 use super::{EmbeddedOptions, check_structure, lock};
 use crate::domain::Timestamp;
+use crate::files::give_to_owner_of_folder;
 use crate::store::record_codec::RecordKey;
 
 /// What a store is sealed with and known by.
@@ -144,7 +145,7 @@ pub fn back_up(
 
 /// A connection with an open transaction on the state that was acknowledged last.
 fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connection, BackupError> {
-    // Without a running keyward, nobody has looked at the files. With one, they are in use and were looked at.
+    // Without a running keyward, the files are unchecked. With one, they are in use and were checked at its start.
     let at_once = EmbeddedOptions { wait_for_server: Duration::ZERO, ..options };
     let alone = match lock::take(store, at_once) {
         Ok(lock) => Some(lock),
@@ -202,7 +203,7 @@ fn is_of_store(store: &Path, path: &Path) -> Result<bool, BackupError> {
     Ok(false)
 }
 
-/// A copy that has no name yet under which anybody looks for it. Removed when dropped, unless it was published.
+/// A copy under a temporary name. Removed when dropped, unless it was published.
 struct Draft {
     path: PathBuf,
     is_published: bool,
@@ -213,7 +214,8 @@ impl Draft {
         let draft = Self { path, is_published: false };
         draft.remove();
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.path);
-        made.map_err(failed("make", &draft.path))?;
+        let made = made.map_err(failed("make", &draft.path))?;
+        give_to_owner_of_folder(&made, &draft.path).map_err(failed("give away", &draft.path))?;
         Ok(draft)
     }
 
@@ -260,7 +262,7 @@ impl Draft {
 
     fn remove(&self) {
         for ending in ["", "-wal", "-shm", "-journal"] {
-            // One that is left is in nobody's way.
+            // One that is left does no harm.
             let _ = files::remove(&beside(&self.path, ending));
         }
     }
@@ -295,7 +297,7 @@ fn sync_directory_of(path: &Path) -> Result<(), BackupError> {
 }
 
 fn copy_all(source: &Connection, target: &mut Connection) -> Result<(), Fault> {
-    /// Between two tries, while somebody else has a lock.
+    /// Between two tries, while another program has a lock.
     const PAUSE: Duration = Duration::from_millis(10);
     const TRIES: usize = 500;
     let backup = Backup::new(source, target)?;
@@ -329,7 +331,7 @@ enum Layout {
     Older,
 }
 
-/// Checks a database that nobody uses as a start would.
+/// Checks a database that is not in use, as a start would.
 fn verify(path: &Path, identity: &StoreIdentity<'_>, options: EmbeddedOptions) -> Result<Layout, OpenError> {
     let explain = |fault: Fault| fault.explain_opening(path);
     let connection = schema::connect_without_log(path).map_err(explain)?;

@@ -14,6 +14,7 @@ use super::fault::{Fault, OpenError};
 use super::schema::{self, APPLICATION_ID, Access, STEPS};
 use super::tie::{Beginning, Tie};
 use super::wal::{self, WalState};
+use crate::files::give_to_owner_of_folder;
 use crate::store::record_codec::RecordKey;
 
 /// What is wrong with which file.
@@ -108,7 +109,9 @@ fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError>
         remove(leftover).map_err(files("remove", leftover))?;
     }
     // SQLite gives its other files the mode of this one.
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(files("make", &new))?;
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(files("make", &new))?;
+    give_to_owner_of_folder(&made, &new).map_err(files("give away", &new))?;
+    drop(made);
     let fill = || -> Result<(), OpenError> {
         let explain = |fault: Fault| fault.explain_opening(path);
         let mut connection = schema::connect(&new, Access::Write, busy).map_err(explain)?;

@@ -1,12 +1,12 @@
 //! The lock of the one process that may use a store: `<path>.lock`, held by the kernel for as long as the process lives, however
-//! that ends. The file stays, and says who holds it.
+//! that ends. The file stays, and names the holder.
 //!
 //! A server that starts while a command has the store waits for the command, which ends by itself. So no command keeps a server
 //! from starting.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::fault::OpenError;
 use super::files::{beside, files};
 use super::{EmbeddedOptions, Opener};
+use crate::files::{give_to_owner_of_folder, make_folder};
 
 /// How often the lock is tried.
 const EVERY: Duration = Duration::from_millis(10);
@@ -24,7 +25,7 @@ const COMMAND: &str = "command";
 /// Takes the lock of the store at `path`; waits for it as long as `options` say. Makes the directory if need be.
 pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenError> {
     if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(files("make", directory))?;
+        make_folder(directory).map_err(files("make", directory))?;
     }
     let name = beside(path, ".lock");
     let mut lock = OpenOptions::new()
@@ -35,6 +36,7 @@ pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenEr
         .mode(0o600)
         .open(&name)
         .map_err(files("open", &name))?;
+    give_to_owner_of_folder(&lock, &name).map_err(files("give away", &name))?;
     let began = Instant::now();
     let mut is_told = false;
     loop {
@@ -54,7 +56,7 @@ pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenEr
         }
         thread::sleep(EVERY);
     }
-    // For the words of whoever is refused; the lock does not depend on it, not even on room on the disk.
+    // For the words of a refusal; the lock does not depend on it, not even on room on the disk.
     let said = match options.opener {
         Opener::Server => std::process::id().to_string(),
         Opener::Command => format!("{} {COMMAND}", std::process::id()),
@@ -81,7 +83,7 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Who holds a lock, as far as its file says: what it says may be of the one before, for a moment.
+/// The holder of a lock, as its file names it: for a moment, that may be the holder before.
 struct Holder {
     process: Option<u32>,
     is_command: bool,

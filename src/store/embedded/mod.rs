@@ -59,8 +59,8 @@ pub struct EmbeddedOptions {
     pub busy: Duration,
     /// What opens it: said in the lock file, to whoever comes meanwhile. Default: a server.
     pub opener: Opener,
-    /// How long to wait for a command to be done with the store. Default 10 s: a command takes as long as opening takes, some
-    /// 0.7 s for 100,000 records.
+    /// How long to wait for a command to be done with the store. Default 5 min: a command ends by itself, and one that reads or
+    /// copies everything takes some 0.7 s for 100,000 records.
     pub wait_for_command: Duration,
     /// How long to wait for a server to be done with the store: one that is stopping. Default 1 s.
     pub wait_for_server: Duration,
@@ -81,7 +81,7 @@ impl Default for EmbeddedOptions {
             queue: NonZeroUsize::MIN.saturating_add(4095),
             busy: Duration::from_secs(1),
             opener: Opener::Server,
-            wait_for_command: Duration::from_secs(10),
+            wait_for_command: Duration::from_secs(300),
             wait_for_server: Duration::from_secs(1),
         }
     }

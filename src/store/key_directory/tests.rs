@@ -102,14 +102,14 @@ fn faults_are_said_in_words_and_without_the_key() {
     open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
     let fault = open(room.path(), &[]).err().expect("refused");
-    assert!(fault.contains("can be replaced by everybody") && fault.contains("chmod 700"), "{fault}");
+    assert!(fault.contains("can be replaced by every user") && fault.contains("chmod 700"), "{fault}");
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
     let pepper = room.path().join("pepper.key");
     let secret = fs::read_to_string(&pepper).expect("text");
 
     fs::set_permissions(&pepper, fs::Permissions::from_mode(0o646)).expect("chmod");
     let fault = open(room.path(), &[]).err().expect("refused");
-    assert!(fault.contains("can be written by everybody") && fault.contains("chmod 600"), "{fault}");
+    assert!(fault.contains("can be written by every user") && fault.contains("chmod 600"), "{fault}");
     fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("chmod");
 
     fs::write(&pepper, "12").expect("written");
@@ -154,8 +154,33 @@ fn a_volume_of_kubernetes_works_in_its_modes_and_is_not_written_to() {
         assert_eq!(keys.store.fingerprint().expose(), first.store.fingerprint().expose());
         assert_eq!(keys.signing.len(), 2);
         assert_eq!(keys.warnings.len(), warned, "{modes:?}: {:?}", keys.warnings);
+        assert_eq!(KeyDirectory::inspect(&mount).expect("all are fine").len(), warned);
         assert_eq!(fs::read_dir(&mount).expect("a directory").count(), before, "nothing was written");
     }
+}
+
+#[test]
+fn looking_makes_nothing_and_finds_what_a_start_would_refuse() {
+    let room = tempfile::tempdir().expect("a directory");
+    let directory = room.path().join("keys");
+    assert_eq!(KeyDirectory::inspect(&directory).expect("made at the start"), Vec::<String>::new());
+    assert!(!directory.exists());
+    open(&directory, &[SigningAlgorithm::Hs256]).expect("made");
+    fs::remove_file(directory.join("mac-1.key")).expect("removed");
+    KeyDirectory::inspect(&directory).expect("made at the start");
+    assert!(!directory.join("mac-1.key").exists());
+    for name in ["store.key", "pepper-2.key", "mac-2.key", "jwt-hs256-2.key"] {
+        let before = fs::read(directory.join(name)).ok();
+        add(&directory, name, "x");
+        let fault = KeyDirectory::inspect(&directory).expect_err("no key").to_string();
+        assert!(fault.contains(name) && fault.contains("hexadecimal"), "{fault}");
+        match before {
+            Some(before) => fs::write(directory.join(name), before).expect("written"),
+            None => fs::remove_file(directory.join(name)).expect("removed"),
+        }
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("chmod");
+    assert!(KeyDirectory::inspect(&directory).expect_err("refused").to_string().contains("chmod 700"));
 }
 
 #[test]
