@@ -624,6 +624,7 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
         .filter(|(_, values)| !values.is_empty())
         .map(|(field, values)| Requirement::Field { field, one_of: values.clone() });
     let claims = require.claims.iter().cloned().map(Requirement::Claim);
+    let scope = (!require.scope.is_empty()).then(|| Requirement::Scope(require.scope.clone()));
     // A route that is neither public nor open to anybody would be public by having nobody to accept.
     if route.accept.is_empty() != route.public {
         return Err(format!("route {}: either public or with something to accept", route.path));
@@ -639,7 +640,7 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
         upstream,
         accept: route.accept.clone(),
         forward_credential: route.forward_credential,
-        require: fields.chain(claims).collect(),
+        require: fields.chain(claims).chain(scope).collect(),
         tenant: route
             .tenant_param
             .clone()

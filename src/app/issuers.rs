@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, IssuerKeys};
-use crate::domain::ClaimPath;
+use crate::config::{self, Config, IssuerKeys, KeysUrl, Proxy, ProxyEnvironment};
+use crate::domain::{ClaimPath, OutsideAlgorithm};
 use crate::files::{self, FileError};
 use crate::tls::{Trust, Watcher};
 use crate::tokens::issuer::jwk::MOST_BYTES;
+use crate::tokens::issuer::metadata::jwks_uri;
 use crate::tokens::issuer::{
-    Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault, Rhythm,
+    Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault, Rhythm, Tenancy,
 };
 use crate::tokens::keyring::Peppers;
-use crate::upstream::document::{Document, DocumentAddress, DocumentLimits};
+use crate::upstream::document::{Document, DocumentAddress, DocumentLimits, HttpProxy};
 
 /// What one fetch of keys may take.
 const FETCH: DocumentLimits = DocumentLimits {
@@ -28,25 +30,40 @@ const FETCH: DocumentLimits = DocumentLimits {
     whole: Duration::from_secs(5),
     bytes: MOST_BYTES,
 };
+/// How many documents of one `[[issuer]]` are fetched at the same time: a template may have a thousand tenants.
+const FETCHES_AT_A_TIME: usize = 16;
 /// Outside tokens that are remembered, at most: each has its claims with it, and costs one signature check when forgotten.
 const MOST_REMEMBERED: usize = 100_000;
 
 /// The issuers in force. Dropped, their keys are fetched no more.
 pub(super) struct Issuers {
-    all: Vec<(config::Issuer, Arc<Issuer>)>,
+    all: Vec<Configured>,
     set: Option<Arc<IssuerSet>>,
     tasks: Vec<JoinHandle<()>>,
     /// Watches the certificates with which the issuers' servers are verified.
     watcher: Watcher,
 }
 
+/// What one `[[issuer]]` has become: one issuer, or one for each tenant of a template.
+struct Configured {
+    settings: config::Issuer,
+    issuers: Vec<Arc<Issuer>>,
+}
+
 /// Issuers that could be put in force: everything that can fail has been done.
 pub(super) struct Prepared {
-    all: Vec<(config::Issuer, Arc<Issuer>)>,
+    all: Vec<Configured>,
     set: Arc<IssuerSet>,
     /// Keys that were read from files, for rings that may be in use already.
     keys: Vec<(Arc<KeyRing>, KeySet)>,
-    sources: Vec<(Arc<Issuer>, Arc<dyn KeySource>)>,
+    fetched: Vec<FetchedRing>,
+}
+
+/// A ring, and where its keys come from.
+struct FetchedRing {
+    ring: Arc<KeyRing>,
+    accepted: Arc<[OutsideAlgorithm]>,
+    source: Arc<dyn KeySource>,
 }
 
 impl Prepared {
@@ -64,59 +81,116 @@ impl Issuers {
 
     /// Makes the issuers of a configuration, with all files read now. No network.
     pub(super) fn prepare(&self, config: &Config, peppers: &Arc<Peppers>) -> Result<Prepared, String> {
-        let (mut all, mut keys, mut sources) = (Vec::new(), Vec::new(), Vec::<(_, Arc<dyn KeySource>)>::new());
+        let (mut all, mut keys, mut fetched) = (Vec::new(), Vec::new(), Vec::new());
         let kept_claims = kept_claims(config);
         for configured in &config.issuers {
-            let issuer = self.issuer(configured, &kept_claims);
-            match &configured.keys {
-                IssuerKeys::Url { url, ca_file } => {
-                    let address = DocumentAddress {
-                        is_https: url.is_https,
-                        host: url.host.clone(),
-                        port: url.port,
-                        target: url.target.clone(),
-                    };
-                    let trust = ca_file.clone().map_or(Trust::System, Trust::File);
-                    let document = Document::new(address, trust, FETCH).map_err(|fault| wrong(configured, &fault))?;
-                    if let Some(client) = document.tls() {
-                        self.watcher.register(client);
-                    }
-                    sources.push((Arc::clone(&issuer), Arc::new(Fetched(document))));
-                }
-                IssuerKeys::File(path) => sources.push((Arc::clone(&issuer), Arc::new(File(path.clone())))),
-                IssuerKeys::Secret(_) => {}
+            let issuers = self.issuers(configured, &kept_claims);
+            let mut rings: Vec<Arc<KeyRing>> = issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
+            rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
+            for (ring, source) in rings.iter().zip(self.sources(configured)?) {
+                let accepted = configured.algorithms.as_slice().into();
+                fetched.push(FetchedRing { ring: Arc::clone(ring), accepted, source });
             }
-            if let Some(set) = keys_of_file(configured)? {
-                keys.push((Arc::clone(issuer.ring()), set));
+            if let (Some(ring), Some(set)) = (rings.first(), keys_of_file(configured)?) {
+                keys.push((Arc::clone(ring), set));
             }
-            all.push((configured.clone(), issuer));
+            all.push(Configured { settings: configured.clone(), issuers });
         }
-        let issuers = all.iter().map(|(_, issuer)| Arc::clone(issuer)).collect();
+        let issuers = all.iter().flat_map(|configured| configured.issuers.iter().map(Arc::clone)).collect();
         let capacity = config.limits.cached_tokens.min(MOST_REMEMBERED);
         let set = Arc::new(IssuerSet::new(issuers, Arc::clone(peppers), capacity, config.limits.token));
-        Ok(Prepared { all, set, keys, sources })
+        Ok(Prepared { all, set, keys, fetched })
     }
 
-    /// The issuer that is in force already if it is the same, or a new one, with the keys that are here if it has the same.
-    fn issuer(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Arc<Issuer> {
-        let is_same = |(known, issuer): &&(config::Issuer, Arc<Issuer>)| {
-            known == configured && issuer.settings().kept_claims == kept_claims
+    /// The issuers that are in force already if they are the same, or new ones, with the keys that are here where those are.
+    fn issuers(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Vec<Arc<Issuer>> {
+        let is_same = |known: &&Configured| {
+            known.settings == *configured
+                && known.issuers.iter().all(|issuer| issuer.settings().kept_claims == kept_claims)
         };
-        if let Some((_, same)) = self.all.iter().find(is_same) {
-            return Arc::clone(same);
+        if let Some(same) = self.all.iter().find(is_same) {
+            return same.issuers.clone();
         }
-        let has_same_keys = |known: &config::Issuer| {
+        let mut shared: Option<Arc<KeyRing>> = None;
+        let template: Arc<str> = configured.issuer.as_str().into();
+        let each = configured.each().enumerate().map(|(at, (tenant, iss))| {
+            let tenancy = tenant.map(|tenant| Tenancy::new(&configured.name, Arc::clone(&template), tenant));
+            let ring = match (&shared, &tenancy) {
+                (Some(ring), _) => Arc::clone(ring),
+                (None, Some(tenancy)) if has_keys_of_its_own(configured) => self.ring(configured, at, &tenancy.origin),
+                (None, _) => Arc::clone(shared.insert(self.ring(configured, 0, &configured.name))),
+            };
+            Arc::new(Issuer::new(settings(configured, iss, tenancy, kept_claims), ring))
+        });
+        each.collect()
+    }
+
+    /// The ring of the keys at this place, with the keys that are here already if they were fetched in the same way.
+    fn ring(&self, configured: &config::Issuer, at: usize, name: &str) -> Arc<KeyRing> {
+        let is_alike = |known: &&Configured| {
+            let known = &known.settings;
             known.name == configured.name
-                && known.keys == configured.keys
                 && known.algorithms == configured.algorithms
                 && known.refresh == configured.refresh
                 && known.stale_if_error == configured.stale_if_error
         };
-        let ring = match self.all.iter().find(|(known, _)| has_same_keys(known)) {
-            Some((_, other)) => Arc::clone(other.ring()),
-            None => Arc::new(ring(configured)),
+        let before = self.all.iter().find(is_alike).and_then(|known| {
+            let place = match (&known.settings.keys, &configured.keys) {
+                (
+                    IssuerKeys::Url { urls: before, fetching: fetched },
+                    IssuerKeys::Url { urls, fetching },
+                )
+                | (
+                    IssuerKeys::Discovery { urls: before, fetching: fetched },
+                    IssuerKeys::Discovery { urls, fetching },
+                ) if fetched == fetching => before.iter().position(|url| urls.get(at) == Some(url)),
+                (before, now) => (before == now).then_some(0),
+            };
+            known.issuers.get(place?)
+        });
+        match before {
+            Some(issuer) if **issuer.ring().name() == *name => Arc::clone(issuer.ring()),
+            _ => Arc::new(ring(configured, name.into())),
+        }
+    }
+
+    /// Where the keys come from that are fetched, in the order of the rings. No network.
+    fn sources(&self, configured: &config::Issuer) -> Result<Vec<Arc<dyn KeySource>>, String> {
+        let (urls, fetching, is_metadata) = match &configured.keys {
+            IssuerKeys::Url { urls, fetching } => (urls, fetching, false),
+            IssuerKeys::Discovery { urls, fetching } => (urls, fetching, true),
+            IssuerKeys::File(path) => return Ok(vec![Arc::new(File(path.clone()))]),
+            IssuerKeys::Secret(_) => return Ok(Vec::new()),
         };
-        Arc::new(Issuer::new(settings(configured, kept_claims), ring))
+        let proxies = Proxies::of(&fetching.proxy).map_err(|fault| wrong(configured, &fault))?;
+        let turns = Arc::new(Semaphore::new(FETCHES_AT_A_TIME));
+        let mut documents: Vec<Document> = Vec::new();
+        for url in urls {
+            let (address, proxy) = (address(url), proxies.proxy_for(url));
+            // Certificates are read once for all tenants.
+            let document = match documents.first() {
+                Some(first) if first.is_https() == url.is_https => first.elsewhere(address, proxy),
+                _ => {
+                    let trust = fetching.ca_file.clone().map_or(Trust::System, Trust::File);
+                    Document::new(address, trust, proxy, FETCH)
+                }
+            };
+            documents.push(document.map_err(|fault| wrong(configured, &fault))?);
+        }
+        if let Some(client) = documents.first().and_then(Document::tls) {
+            self.watcher.register(client);
+        }
+        let sources = documents.into_iter().zip(urls).zip(configured.each()).map(|((document, url), (_, issuer))| {
+            let turns = Arc::clone(&turns);
+            let source: Arc<dyn KeySource> = if is_metadata {
+                let (url, proxies) = (url.clone(), proxies.clone());
+                Arc::new(Discovered { metadata: document, url, issuer, proxies, turns })
+            } else {
+                Arc::new(Fetched { document, turns })
+            };
+            source
+        });
+        Ok(sources.collect())
     }
 
     /// Puts them in force. Must run on the control runtime.
@@ -132,11 +206,8 @@ impl Issuers {
             prepared.set.succeed(&before);
         }
         self.all = prepared.all;
-        for (issuer, source) in prepared.sources {
-            self.tasks.push(tokio::spawn(async move {
-                let accepted: Arc<[_]> = issuer.settings().algorithms.as_slice().into();
-                issuer.ring().keep(source, accepted).await;
-            }));
+        for FetchedRing { ring, accepted, source } in prepared.fetched {
+            self.tasks.push(tokio::spawn(async move { ring.keep(source, accepted).await }));
         }
     }
 }
@@ -149,11 +220,19 @@ impl Drop for Issuers {
     }
 }
 
-fn ring(configured: &config::Issuer) -> KeyRing {
-    let name = Arc::clone(&configured.name);
+/// Whether each tenant has its own keys, and not all the same.
+fn has_keys_of_its_own(configured: &config::Issuer) -> bool {
+    match &configured.keys {
+        IssuerKeys::Discovery { .. } => true,
+        IssuerKeys::Url { urls, .. } => urls.len() > 1,
+        IssuerKeys::File(_) | IssuerKeys::Secret(_) => false,
+    }
+}
+
+fn ring(configured: &config::Issuer, name: Arc<str>) -> KeyRing {
     match configured.keys {
         IssuerKeys::Secret(_) => KeyRing::fixed(name, KeySet::default()),
-        IssuerKeys::Url { .. } | IssuerKeys::File(_) => {
+        IssuerKeys::Url { .. } | IssuerKeys::Discovery { .. } | IssuerKeys::File(_) => {
             KeyRing::empty(name, Rhythm { refresh: configured.refresh, stale_if_error: configured.stale_if_error })
         }
     }
@@ -168,10 +247,16 @@ fn kept_claims(config: &Config) -> Vec<ClaimPath> {
     paths
 }
 
-fn settings(configured: &config::Issuer, kept_claims: &[ClaimPath]) -> IssuerSettings {
+fn settings(
+    configured: &config::Issuer,
+    issuer: String,
+    tenancy: Option<Tenancy>,
+    kept_claims: &[ClaimPath],
+) -> IssuerSettings {
     IssuerSettings {
         name: Arc::clone(&configured.name),
-        issuer: configured.issuer.clone(),
+        issuer,
+        tenancy,
         audience: configured.audience.clone(),
         algorithms: configured.algorithms.clone(),
         required_claims: configured.required_claims.clone(),
@@ -203,20 +288,111 @@ fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, String> {
     Ok(Some(set))
 }
 
-/// What is wrong with files of keys, a line each: what a start would find.
+/// What is wrong with files of keys and proxies of the environment, a line each: what a start would find.
 pub(super) fn file_faults(config: &Config) -> Vec<String> {
-    config.issuers.iter().filter_map(|configured| keys_of_file(configured).err()).collect()
+    let of = |configured: &config::Issuer| match &configured.keys {
+        IssuerKeys::Url { fetching, .. } | IssuerKeys::Discovery { fetching, .. } => {
+            Proxies::of(&fetching.proxy).err().map(|fault| wrong(configured, &fault))
+        }
+        IssuerKeys::File(_) | IssuerKeys::Secret(_) => keys_of_file(configured).err(),
+    };
+    config.issuers.iter().filter_map(of).collect()
+}
+
+/// Through what an issuer's documents are fetched.
+#[derive(Clone)]
+enum Proxies {
+    Always(Option<HttpProxy>),
+    Environment(Arc<ProxyEnvironment>),
+}
+
+impl Proxies {
+    /// Reads the environment if the configuration says so.
+    fn of(configured: &Proxy) -> Result<Self, String> {
+        Ok(match configured {
+            Proxy::Direct => Self::Always(None),
+            Proxy::Address(proxy) => Self::Always(Some(proxy.clone())),
+            Proxy::Environment => {
+                Self::Environment(Arc::new(ProxyEnvironment::read(|name| std::env::var(name).ok())?))
+            }
+        })
+    }
+
+    fn proxy_for(&self, url: &KeysUrl) -> Option<HttpProxy> {
+        match self {
+            Self::Always(proxy) => proxy.clone(),
+            Self::Environment(environment) => environment.proxy_for(url).cloned(),
+        }
+    }
+}
+
+fn address(url: &KeysUrl) -> DocumentAddress {
+    DocumentAddress { is_https: url.is_https, host: url.host.clone(), port: url.port, target: url.target.clone() }
+}
+
+async fn fetch(document: &Document) -> Result<Vec<u8>, KeySourceFault> {
+    let body = document.fetch().await.map_err(|fault| KeySourceFault(fault.to_string()))?;
+    Ok(files::text_of(&body).into_owned())
+}
+
+/// Waits until not too many others of the same `[[issuer]]` fetch.
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, KeySourceFault> {
+    turns.acquire().await.map_err(|_| KeySourceFault("the fetch was given up".to_owned()))
 }
 
 /// A set from an address.
-struct Fetched(Document);
+struct Fetched {
+    document: Document,
+    turns: Arc<Semaphore>,
+}
 
 impl KeySource for Fetched {
     fn fetch(&self) -> KeyFetch<'_> {
         Box::pin(async move {
-            let body = self.0.fetch().await.map_err(|fault| KeySourceFault(fault.to_string()))?;
-            Ok(files::text_of(&body).into_owned())
+            let _turn = turn(&self.turns).await?;
+            fetch(&self.document).await
         })
+    }
+}
+
+/// A set from where the issuer's metadata say that it is. They are asked each time, as the place may change.
+struct Discovered {
+    metadata: Document,
+    /// Where those are.
+    url: KeysUrl,
+    issuer: String,
+    proxies: Proxies,
+    turns: Arc<Semaphore>,
+}
+
+impl KeySource for Discovered {
+    fn fetch(&self) -> KeyFetch<'_> {
+        Box::pin(async move {
+            let _turn = turn(&self.turns).await?;
+            let metadata = fetch(&self.metadata)
+                .await
+                .map_err(|KeySourceFault(fault)| KeySourceFault(format!("the metadata of the issuer: {fault}")))?;
+            let keys = self.keys(&metadata).map_err(|fault| {
+                KeySourceFault(format!("the metadata of the issuer: {fault} (\"jwks_url\" says where the keys are without them)"))
+            })?;
+            fetch(&keys).await
+        })
+    }
+}
+
+impl Discovered {
+    /// Where the keys are by these metadata. What came over TLS leads to nothing without.
+    fn keys(&self, metadata: &[u8]) -> Result<Document, String> {
+        let text = jwks_uri(metadata, &self.issuer).map_err(|fault| fault.to_string())?;
+        let wrong = |reason: String| format!("\"jwks_uri\" {text:?}: {reason}");
+        let url: KeysUrl = text.parse().map_err(wrong)?;
+        if url.is_https != self.url.is_https {
+            return Err(wrong("it has another scheme than \"issuer\"".to_owned()));
+        }
+        if !url.is_https && url.host != self.url.host && !url.is_loopback() {
+            return Err(wrong("it would be fetched in clear from another host than \"issuer\"".to_owned()));
+        }
+        self.metadata.elsewhere(address(&url), self.proxies.proxy_for(&url)).map_err(|fault| wrong(fault.to_string()))
     }
 }
 

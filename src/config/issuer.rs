@@ -7,18 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::net::split_port;
-use crate::domain::{ClaimNames, ClaimRule, OutsideAlgorithm};
+use crate::domain::{ClaimNames, ClaimRule, OutsideAlgorithm, TENANT};
+use crate::upstream::document::HttpProxy;
 
-/// `[[issuer]]`: an outside party whose JWTs are accepted.
+/// `[[issuer]]`: an outside party whose JWTs are accepted, or several by a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     /// What routes, logs and metrics call it; unique among token APIs and issuers.
     pub name: Arc<str>,
-    /// The `iss` claim of its tokens, to the letter.
+    /// The `iss` claim of its tokens, to the letter; with `{tenant}` in it, a template for each of `tenants`.
     pub issuer: String,
+    /// The tenants of the template, each once, at most 1000; empty: `issuer` is none.
+    pub tenants: Vec<String>,
     /// Where its keys are.
     pub keys: IssuerKeys,
-    /// One of these must be in the `aud` claim; at least one.
+    /// One of these must be in the `aud` claim; empty: `aud` is not looked at, and there are required claims.
     pub audience: Vec<String>,
     /// What its tokens may be signed with. Default: HS256 with a shared secret, and otherwise all that are understood.
     pub algorithms: Vec<OutsideAlgorithm>,
@@ -26,7 +29,7 @@ pub struct Issuer {
     pub required_claims: Vec<ClaimRule>,
     /// Which claims say who it is.
     pub claims: ClaimNames,
-    /// How far its clock may be off, 0s to 10m. Default 0s.
+    /// How far its clock may be off, 0s to 10m. Default 30s.
     pub leeway: Duration,
     /// How old its keys may become before they are fetched again, 10s to 1d. Default 5m.
     pub refresh: Duration,
@@ -34,21 +37,61 @@ pub struct Issuer {
     pub stale_if_error: Duration,
 }
 
+impl Issuer {
+    /// The `iss` of each, with the tenant where there are tenants.
+    pub fn each(&self) -> impl Iterator<Item = (Option<&str>, String)> {
+        let single = self.tenants.is_empty().then(|| (None, self.issuer.clone()));
+        let tenants = self.tenants.iter().map(|tenant| (Some(tenant.as_str()), self.issuer.replace(TENANT, tenant)));
+        single.into_iter().chain(tenants)
+    }
+}
+
 /// Where the keys of an issuer are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IssuerKeys {
     /// `jwks_url`: fetched.
     Url {
-        /// Where.
-        url: KeysUrl,
-        /// PEM: whose certificates are believed. Default those that the system believes.
-        ca_file: Option<PathBuf>,
+        /// Where: one for all, or one for each of the tenants in their order.
+        urls: Vec<KeysUrl>,
+        /// How.
+        fetching: Fetching,
+    },
+    /// None of the others: where they are, the metadata of the issuer says (OpenID Connect Discovery 1.0, section 4).
+    Discovery {
+        /// Where the metadata are: one for the issuer, or one for each of the tenants in their order.
+        urls: Vec<KeysUrl>,
+        /// How they and the keys are fetched.
+        fetching: Fetching,
     },
     /// `jwks_file`: a JWK set.
     File(PathBuf),
     /// `secret_file`: a secret of at least 32 bytes that is shared with the issuer.
     Secret(PathBuf),
 }
+
+/// How keys are fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetching {
+    /// PEM: whose certificates are believed. Default those that the system believes.
+    pub ca_file: Option<PathBuf>,
+    /// Through what. Default nothing.
+    pub proxy: Proxy,
+}
+
+/// Through what keys are fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// Nothing: from their server itself (the default).
+    #[default]
+    Direct,
+    /// This proxy.
+    Address(HttpProxy),
+    /// What the environment says when the configuration is read: see [`ProxyEnvironment`](super::ProxyEnvironment).
+    Environment,
+}
+
+/// Where the metadata of an issuer are, below it (OpenID Connect Discovery 1.0, section 4; RFC 8414, section 5).
+pub(super) const METADATA: &str = "/.well-known/openid-configuration";
 
 /// An address of keys: `https://host[:port]/path[?query]`, or `http://`.
 #[derive(Clone, Debug, PartialEq, Eq)]

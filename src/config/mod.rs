@@ -31,6 +31,7 @@ mod issuer;
 mod listener;
 mod net;
 mod pattern;
+mod proxy;
 mod redis_url;
 mod resolve;
 mod routing;
@@ -46,10 +47,11 @@ use std::path::Path;
 
 pub use fault::{Fault, Faults, Place};
 pub use identity_headers::{IdentityHeaders, Preset};
-pub use issuer::{Issuer, IssuerKeys, KeysUrl};
+pub use issuer::{Fetching, Issuer, IssuerKeys, KeysUrl, Proxy};
 pub use listener::{Listener, ProxyProtocol, TrustedProxy};
 pub use net::IpNet;
 pub use pattern::{HostPattern, PathPattern, Segment};
+pub use proxy::ProxyEnvironment;
 pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream, UpstreamTls};
 pub use settings::{
     AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, OnOutage, RedisStore, Secret, Server, Store,

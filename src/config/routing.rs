@@ -159,6 +159,8 @@ pub struct Require {
     pub email: Vec<String>,
     /// Allowed tenants; empty: any.
     pub tenant: Vec<String>,
+    /// What an issuer's token must be good for, one of these; empty: anything. Each is a `scope-token` (RFC 6749, section 3.3).
+    pub scope: Vec<String>,
     /// What the claims of an issuer's token must be; empty: anything.
     pub claims: Vec<ClaimRule>,
 }
@@ -258,8 +260,16 @@ impl Require {
     /// Whether anybody fits.
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty()
-            && [&self.role, &self.organization, &self.username, &self.subject, &self.email, &self.tenant]
-                .into_iter()
-                .all(|allowed| allowed.is_empty())
+            && [
+                &self.role,
+                &self.organization,
+                &self.username,
+                &self.subject,
+                &self.email,
+                &self.tenant,
+                &self.scope,
+            ]
+            .into_iter()
+            .all(|allowed| allowed.is_empty())
     }
 }

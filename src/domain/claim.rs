@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimPath(Vec<String>);
 
+/// What stands for the tenant in the `iss` of issuers by template, and in the addresses of their keys.
+pub const TENANT: &str = "{tenant}";
+
 /// More names than this lead nowhere that anybody means.
 const MOST_NAMES: usize = 16;
 /// In bytes, of the whole text.
@@ -37,10 +40,11 @@ pub enum ClaimValue {
     Boolean(bool),
 }
 
-/// Which claims say who it is; `None`: none does. Each is a string; `role`, `organization` and `tenants` may be lists.
+/// Which claims say who it is; `None`: none does. Each is a string; `role`, `organization` and `tenants` may be lists, or objects
+/// of objects, of which the names count. What cannot be used is left out, but for the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
-    /// Must be there. Default `sub`.
+    /// Must be there: a string, or an integer, which is its decimal digits. Default `sub`.
     pub subject: ClaimPath,
     /// Default `preferred_username`.
     pub username: Option<ClaimPath>,
@@ -159,6 +163,16 @@ impl ClaimRule {
             (ClaimValue::Boolean(allowed), Value::Bool(boolean)) => allowed == boolean,
             _ => false,
         })
+    }
+}
+
+impl fmt::Display for ClaimValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Integer(integer) => write!(f, "{integer}"),
+            Self::Boolean(boolean) => write!(f, "{boolean}"),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub mod token;
 pub use access::RevokeVerdict;
 pub use account::{Account, AccountId, Email, FieldFault, FullName, Username};
 pub use algorithm::OutsideAlgorithm;
-pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue};
+pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue, TENANT};
 pub use identity::Identity;
 pub use password::{NewPassword, Password};
 pub use record::{Owner, Record, RecordKind, RecordSort};

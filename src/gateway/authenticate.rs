@@ -202,7 +202,13 @@ async fn check(
             OutsideVerdict::Foreign => {}
         }
     }
-    Ok(gateway.shared.authenticator.check(form, token, digest, now).await?)
+    let verdict = gateway.shared.authenticator.check(form, token, digest, now).await?;
+    if let Verdict::Refused(Refused::Signature(SignedTokenFault::Foreign | SignedTokenFault::UnknownKey)) = verdict
+        && let Some(whose) = issuers.stranger(token, gateway.shared.authenticator.own_issuer())
+    {
+        return Ok(Verdict::Refused(Refused::OtherIssuer(whose)));
+    }
+    Ok(verdict)
 }
 
 fn passed(verdict: Verdict) -> Result<Caller, Refusal> {

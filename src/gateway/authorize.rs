@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use super::authenticate::{Admitted, Door};
 use super::identity_headers::IdentityFields;
 use super::paths::parameters;
-use super::plan::{Plan, RouteSettings, TenantRule};
+use super::plan::{Plan, Requirement, RouteSettings, TenantRule};
 use super::refusal::Refusal;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
@@ -71,8 +71,8 @@ pub(super) fn permit<'a>(
                 Some(rule) => Some(tenant(route, rule, caller, target.path())?),
                 None => None,
             };
-            if !route.require.iter().all(|requirement| requirement.is_met_by(caller, tenant)) {
-                return Err(Refusal::Forbidden);
+            if let Some(unmet) = route.require.iter().find(|requirement| !requirement.is_met_by(caller, tenant)) {
+                return Err(forbidden(unmet, caller));
             }
             if let (Some(rule), Some(tenant)) = (&route.tenant, tenant) {
                 if caller.token.organization() != Some(tenant) {
@@ -85,6 +85,13 @@ pub(super) fn permit<'a>(
         }
     }
     Ok(permit)
+}
+
+/// Why a caller may not pass who does not meet this.
+fn forbidden(unmet: &Requirement, caller: &Caller) -> Refusal {
+    let Requirement::Scope(scopes) = unmet else { return Refusal::Forbidden };
+    let found: Vec<_> = caller.outside.iter().flat_map(|outside| outside.scopes()).collect();
+    Refusal::MissingScope { wanted: scopes.join(" "), found: found.join(" ") }
 }
 
 /// The tenant that the path names, if it is the caller's.

@@ -148,6 +148,9 @@ pub enum Requirement {
     },
     /// It must be of an outside issuer whose token says this.
     Claim(ClaimRule),
+    /// It must be of an outside issuer whose token has one of these scopes; at least one, each a `scope-token` (RFC 6749,
+    /// section 3.3).
+    Scope(Vec<String>),
 }
 
 /// The fields of an identity that a route can ask for.
@@ -174,6 +177,10 @@ impl Requirement {
         let (field, one_of) = match self {
             Self::Field { field, one_of } => (field, one_of),
             Self::Claim(rule) => return caller.outside.as_ref().is_some_and(|outside| outside.meets(rule)),
+            Self::Scope(scopes) => {
+                let mut own = caller.outside.iter().flat_map(|outside| outside.scopes());
+                return own.any(|own| scopes.iter().any(|scope| scope == own));
+            }
         };
         let allows = |value: &str| one_of.iter().any(|allowed| allowed == value);
         let token = &caller.token;

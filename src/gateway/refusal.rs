@@ -1,12 +1,14 @@
 //! Every "no" of the gateway: one closed list, grouped by whose fault it is. [`super::respond`] turns it into bytes.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use super::gate::HeadFault;
 use crate::api::FaceError;
 use crate::telemetry::Reason;
 use crate::tokens::authenticator::Refused;
-use crate::tokens::issuer::{IssuerUnavailable, OutsideFault};
+use crate::tokens::issuer::{IssuerUnavailable, OutsideFault, OutsideRefusal};
 use crate::tokens::store::StoreError;
 use crate::upstream::UpstreamError;
 use crate::wire::path::PathFault;
@@ -47,6 +49,13 @@ pub enum Refusal {
     NotAccepted,
     /// Its credential is good, but its holder may not do this.
     Forbidden,
+    /// Its credential is good, but has none of the scopes of which the route asks for one.
+    MissingScope {
+        /// Those of the route, with spaces between them; each is a `scope-token` (RFC 6749, section 3.3).
+        wanted: String,
+        /// Those of the credential, for the log.
+        found: String,
+    },
     /// A token API says no, in its own shape.
     Face(FaceError),
 
@@ -90,7 +99,7 @@ impl Refusal {
             | Self::KeysMissing(_)
             | Self::CredentialTooLong
             | Self::NotAccepted => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::MissingScope { .. } => StatusCode::FORBIDDEN,
             Self::Face(error) => error.status(),
             Self::Store(_) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(UpstreamFailure::TooSlow) => StatusCode::GATEWAY_TIMEOUT,
@@ -131,7 +140,7 @@ impl Refusal {
             Self::BadCredential(_) | Self::KeysMissing(_) | Self::CredentialTooLong | Self::NotAccepted => {
                 "the token is not accepted".into()
             }
-            Self::Forbidden => "the token does not allow this".into(),
+            Self::Forbidden | Self::MissingScope { .. } => "the token does not allow this".into(),
             Self::Face(error) => error.to_string(),
             Self::Overloaded => "too many open connections".into(),
             Self::Store(_) => "the service is temporarily unavailable".into(),
@@ -143,8 +152,12 @@ impl Refusal {
 
     /// The value of `WWW-Authenticate`, where RFC 6750, section 3, asks for one.
     #[must_use]
-    pub fn challenge(&self) -> Option<&'static str> {
-        Some(match (self, self.status()) {
+    pub fn challenge(&self) -> Option<Cow<'static, str>> {
+        if let Self::MissingScope { wanted, .. } = self {
+            let challenge = format!(r#"Bearer realm="keyward", error="insufficient_scope", scope="{wanted}""#);
+            return Some(challenge.into());
+        }
+        let challenge = match (self, self.status()) {
             (Self::NoCredential | Self::Face(FaceError::NoCredential | FaceError::WrongLogin), _) => {
                 r#"Bearer realm="keyward""#
             }
@@ -155,7 +168,8 @@ impl Refusal {
             (_, StatusCode::UNAUTHORIZED) => r#"Bearer realm="keyward", error="invalid_token""#,
             (_, StatusCode::FORBIDDEN) => r#"Bearer realm="keyward", error="insufficient_scope""#,
             _ => return None,
-        })
+        };
+        Some(challenge.into())
     }
 
     /// Its name in the access log and in the metrics.
@@ -170,12 +184,16 @@ impl Refusal {
             Self::NoCredential => Reason::NoCredential,
             Self::AmbiguousCredential => Reason::AmbiguousCredential,
             Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => Reason::NoRecord,
-            Self::BadCredential(Refused::Expired | Refused::Outside(OutsideFault::Expired)) => Reason::Expired,
-            Self::BadCredential(Refused::Signature(_) | Refused::MadeUp | Refused::Outside(_))
+            Self::BadCredential(
+                Refused::Expired | Refused::Outside(OutsideRefusal { fault: OutsideFault::Expired, .. }),
+            ) => Reason::Expired,
+            Self::BadCredential(
+                Refused::Signature(_) | Refused::MadeUp | Refused::Outside(_) | Refused::OtherIssuer(_),
+            )
             | Self::CredentialTooLong => Reason::BadCredential,
             Self::KeysMissing(_) => Reason::IssuerUnavailable,
             Self::NotAccepted => Reason::NotAccepted,
-            Self::Forbidden => Reason::Forbidden,
+            Self::Forbidden | Self::MissingScope { .. } => Reason::Forbidden,
             Self::Face(_) => Reason::TokenApi,
             Self::Overloaded => Reason::Overloaded,
             Self::Store(_) => Reason::StoreUnavailable,
@@ -195,6 +213,12 @@ impl Refusal {
             Self::Head(_) | Self::Path(_) | Self::Upgrade => Some(self.detail()),
             Self::BadCredential(refused) => Some(refused.to_string()),
             Self::KeysMissing(fault) => Some(fault.to_string()),
+            Self::MissingScope { wanted, found } if found.is_empty() => {
+                Some(format!("the route asks for one of the scopes \"{wanted}\", the token has none"))
+            }
+            Self::MissingScope { wanted, found } => {
+                Some(format!("the route asks for one of the scopes \"{wanted}\", the token has \"{found}\""))
+            }
             Self::Store(fault) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Exchange(fault)) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => Some((*what).to_owned()),

@@ -1,5 +1,6 @@
 //! Respond: the one place that turns answers and refusals into bytes, and notices when the last of them has gone.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -231,8 +232,12 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Sour
     // A token API may have another status for it.
     let status = response.status();
     let headers = response.headers_mut();
-    if let Some(challenge) = refusal.challenge() {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    let challenge = refusal.challenge().map(|challenge| match challenge {
+        Cow::Borrowed(text) => Ok(HeaderValue::from_static(text)),
+        Cow::Owned(text) => HeaderValue::try_from(text),
+    });
+    if let Some(Ok(challenge)) = challenge {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cache::{Answer, FlightOutcome, Join, Leader, TokenCache};
 use super::clock;
-use super::issuer::OutsideFault;
+use super::issuer::OutsideRefusal;
 use super::keyring::{CredentialSort, Peppers};
 use super::opaque::{Form, OpaqueTokens};
 use super::signed::{SignedClaims, SignedTokenFault, SignedTokens};
@@ -33,22 +33,25 @@ pub enum Verdict {
 }
 
 /// Why not. For the log: a client learns only that the token is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Refused by its form or its signature; the store was not asked.
     #[error(transparent)]
     Signature(#[from] SignedTokenFault),
     /// It has the prefix of one of our token APIs, and was not made here; the store was not asked.
-    #[error("it is made up")]
+    #[error("it is unknown: it begins as tokens of this keyward do, and none of its keys has made it")]
     MadeUp,
     /// It is of an outside issuer, who would not stand by it.
     #[error(transparent)]
-    Outside(#[from] OutsideFault),
+    Outside(#[from] OutsideRefusal),
+    /// It is a JWT of an issuer that the configuration does not know; whose, in words.
+    #[error("its issuer is another: {0}")]
+    OtherIssuer(String),
     /// Its record is of another token API than its prefix says.
     #[error("it was made for another token API")]
     OtherTokenApi,
-    /// It has no record: revoked, or never recorded here.
-    #[error("it has no record")]
+    /// It was made here, and has no record: revoked, or recorded in another store or under a pepper that is not here.
+    #[error("it is revoked: it was made with a key of this keyward and has no record (unless the store is another, or its pepper is gone)")]
     NoRecord,
     /// It is over.
     #[error("it has expired")]
@@ -82,6 +85,12 @@ impl Authenticator {
     #[must_use]
     pub fn digests_version(&self) -> u64 {
         self.peppers.version()
+    }
+
+    /// The `iss` of the tokens that are signed here.
+    #[must_use]
+    pub fn own_issuer(&self) -> &str {
+        self.signed.issuer()
     }
 
     /// The cache, for who keeps copies of its answers behind its fences.

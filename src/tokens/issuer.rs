@@ -3,7 +3,8 @@
 //! A token is judged by what the configuration says of its issuer, and by keys that are here already. The order is: its form,
 //! its header, its key, its signature, and only then its claims, so that nothing is believed that nobody signed. The algorithm is
 //! pinned to the key ([`jwk`]); the key comes from the issuer's set, which is kept fresh beside the requests ([`ring`]), and
-//! never from the token. What passed is remembered until it expires or its key is gone ([`set`]).
+//! never from the token. A token that names no key, or one whose name several bear, is tried with those that fit. What passed is
+//! remembered until it expires or its key is gone ([`set`]).
 //!
 //! A "no" is a value; "cannot tell", because the issuer's keys are not here, is an error. How keys are fetched is no business of
 //! this module: see [`KeySource`].
@@ -14,6 +15,7 @@
 mod claims;
 mod compact;
 pub mod jwk;
+pub mod metadata;
 mod outside;
 pub mod ring;
 pub mod set;
@@ -29,16 +31,18 @@ pub use set::IssuerSet;
 
 use crate::domain::{ClaimNames, ClaimPath, ClaimRule, Moment, OutsideAlgorithm};
 use compact::Compact;
-use jwk::Mismatch;
+use jwk::Selection;
 
 /// What the configuration says of an issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSettings {
-    /// What routes, logs and metrics call it.
+    /// What routes, logs and metrics call it. Those of one template have the same name.
     pub name: Arc<str>,
     /// The `iss` of its tokens, to the letter; no other issuer has the same.
     pub issuer: String,
-    /// One of these must be in a token's `aud`; at least one.
+    /// Which of the tenants of a template it is; none: it is no template's.
+    pub tenancy: Option<Tenancy>,
+    /// One of these must be in a token's `aud`; none: `aud` is not looked at, and what a token is for, `required_claims` say.
     pub audience: Vec<String>,
     /// The algorithms that are accepted, at least one; each key narrows them further.
     pub algorithms: Vec<OutsideAlgorithm>,
@@ -46,10 +50,30 @@ pub struct IssuerSettings {
     pub required_claims: Vec<ClaimRule>,
     /// Which claims say who it is.
     pub claims: ClaimNames,
-    /// How far the issuer's clock may be off, for `exp` and `nbf`. Default 0.
+    /// How far the issuer's clock may be off, for `exp` and `nbf`.
     pub leeway: Duration,
     /// The claims that [`Outside::meets`] will be asked for.
     pub kept_claims: Vec<ClaimPath>,
+}
+
+/// One tenant of an issuer by template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenancy {
+    /// The `iss` of all of them, with `{tenant}` where they differ.
+    pub template: Arc<str>,
+    /// What stands there.
+    pub tenant: Box<str>,
+    /// What its subjects are of, and no other tenant's: the issuer's name and the tenant.
+    pub origin: Box<str>,
+}
+
+impl Tenancy {
+    /// The tenant of the issuer of this name.
+    #[must_use]
+    pub fn new(name: &str, template: Arc<str>, tenant: &str) -> Self {
+        // No name of an issuer holds a slash.
+        Self { template, tenant: tenant.into(), origin: format!("{name}/{tenant}").into() }
+    }
 }
 
 /// Why a token is refused. For the log; a client learns only that it is.
@@ -65,12 +89,12 @@ pub enum OutsideFault {
     #[error("its algorithm is not accepted")]
     Algorithm,
     /// Its key is not among those of its issuer.
-    #[error("it names a key that its issuer does not publish")]
+    #[error("its key is not published")]
     UnknownKey,
     /// The signature does not match.
     #[error("its signature is wrong")]
     Signature,
-    /// A claim is missing, has the wrong type, is out of range or holds a control character.
+    /// A claim that must be there is missing, has the wrong type, is out of range or holds a control character.
     #[error("its claim {0:?} is missing or malformed")]
     Claim(&'static str),
     /// It is for somebody else.
@@ -80,11 +104,42 @@ pub enum OutsideFault {
     #[error("a required claim is not as it must be")]
     RequiredClaim,
     /// Its time has not come.
-    #[error("it is not good yet")]
+    #[error("it is not valid yet")]
     NotYet,
     /// Its time is over.
     #[error("it has expired")]
     Expired,
+}
+
+/// A fault of a token with what an operator needs to know of it. Quotes claims and the names of keys, cut at 100 characters;
+/// never a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct OutsideRefusal {
+    /// What is wrong.
+    pub fault: OutsideFault,
+    /// What was found, and what would be right.
+    detail: Option<Box<str>>,
+}
+
+impl OutsideFault {
+    fn with(self, detail: String) -> OutsideRefusal {
+        OutsideRefusal { fault: self, detail: Some(detail.into()) }
+    }
+}
+
+impl std::fmt::Display for OutsideRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "{}: {detail}", self.fault),
+            None => self.fault.fmt(f),
+        }
+    }
+}
+
+impl From<OutsideFault> for OutsideRefusal {
+    fn from(fault: OutsideFault) -> Self {
+        Self { fault, detail: None }
+    }
 }
 
 /// A token cannot be judged: no key of its issuer is here, or they are too old. Nobody's fault who sent one.
@@ -109,9 +164,9 @@ pub struct Issuer {
 /// What can be said of a token with the keys that are here.
 enum Judgement {
     Passed(Arc<Outside>),
-    Refused(OutsideFault),
-    /// Its key is not here: perhaps it is new.
-    KeyMissing,
+    Refused(OutsideRefusal),
+    /// Its key is not here: perhaps it is new. If it is not, this is why the token is refused.
+    KeyMissing(OutsideRefusal),
     /// No key is.
     Unavailable,
 }
@@ -156,22 +211,53 @@ impl Issuer {
     fn judge(self: &Arc<Self>, token: &Compact<'_>, now: Moment) -> Judgement {
         let algorithm = match token.header.check() {
             Ok(algorithm) if self.settings.algorithms.contains(&algorithm) => algorithm,
-            Ok(_) => return Judgement::Refused(OutsideFault::Algorithm),
-            Err(fault) => return Judgement::Refused(fault),
+            Ok(_) | Err(OutsideFault::Algorithm) => return Judgement::Refused(self.other_algorithm(token)),
+            Err(fault) => return Judgement::Refused(fault.into()),
         };
         if !self.ring.are_usable(ring::now()) {
             return Judgement::Unavailable;
         }
-        let Some(key) = self.ring.select(token.header.kid.as_deref()) else { return Judgement::KeyMissing };
-        match key.verify(algorithm, token.signed.as_bytes(), &token.signature) {
-            Ok(()) => {}
-            Err(Mismatch::Algorithm) => return Judgement::Refused(OutsideFault::Algorithm),
-            Err(Mismatch::Signature) => return Judgement::Refused(OutsideFault::Signature),
-        }
+        let kid = token.header.kid.as_deref();
+        let keys = match self.ring.select(kid, algorithm) {
+            Selection::Keys(keys) => keys,
+            Selection::OtherAlgorithm => return Judgement::Refused(self.other_algorithm(token)),
+            Selection::Missing => return Judgement::KeyMissing(self.unknown_key(kid, algorithm)),
+        };
+        let Some(key) = keys.into_iter().find(|key| key.verifies(algorithm, &token.signed)) else {
+            let refusal = token.header.signature_fault();
+            // A key without a name cannot be told from the one that takes its place.
+            return if kid.is_none() { Judgement::KeyMissing(refusal) } else { Judgement::Refused(refusal) };
+        };
         match claims::check(&token.claims, &self.settings, now.wall) {
             Ok(checked) => Judgement::Passed(Arc::new(Outside { issuer: Arc::clone(self), key, checked })),
-            Err(fault) => Judgement::Refused(fault),
+            Err(refusal) => Judgement::Refused(refusal),
         }
+    }
+
+    fn other_algorithm(&self, token: &Compact<'_>) -> OutsideRefusal {
+        let names: Vec<_> = self.settings.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        let found = token.header.algorithm_name.as_deref().unwrap_or("none that can be read");
+        OutsideFault::Algorithm.with(format!(
+            "it is {}; accepted are {}, as far as its key is good for them",
+            quoted(found),
+            names.join(", ")
+        ))
+    }
+
+    fn unknown_key(&self, kid: Option<&str>, algorithm: OutsideAlgorithm) -> OutsideRefusal {
+        let name = &self.settings.name;
+        OutsideFault::UnknownKey.with(match kid {
+            Some(kid) => format!("issuer {name} publishes no key called {}", quoted(kid)),
+            None => format!("it names none, and issuer {name} publishes none for {algorithm}"),
+        })
+    }
+}
+
+/// A text as the log shows it: in quotes, cut at 100 characters.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(100) {
+        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
     }
 }
 

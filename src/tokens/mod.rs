@@ -7,6 +7,7 @@ pub mod clock;
 pub mod command;
 pub mod finding;
 pub mod issuer;
+mod jwt;
 pub mod keyring;
 pub mod lease;
 pub mod migration;

@@ -1,4 +1,4 @@
-//! Tokens that are signed JWTs: made and checked here, and nowhere else (the only module that knows `jsonwebtoken`).
+//! Our own tokens that are signed JWTs: made and checked here, and nowhere else. What is common to all JWTs is in [`super::jwt`].
 //!
 //! A signature only says that keyward once made the token. Whether it is still good, its record says: see
 //! [`super::authenticator`].
@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::domain::{Identity, RawToken, Record, Timestamp, TokenId};
+use super::jwt::{Compact, VerifyingKey};
+use crate::domain::{Identity, OutsideAlgorithm, RawToken, Record, Timestamp, TokenId};
 
 /// How a token API signs. One closed list: what is not in it cannot be configured, and no token can ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -129,8 +130,7 @@ pub struct KeyError(String);
 struct SigningKey {
     algorithm: SigningAlgorithm,
     sign: EncodingKey,
-    verify: DecodingKey,
-    validation: Validation,
+    verify: VerifyingKey,
     /// The public half as a JWK (RFC 7517); none for a shared secret.
     jwk: Option<serde_json::Value>,
 }
@@ -145,10 +145,10 @@ pub struct SignedTokens {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedTokenFault {
     /// Not three parts of canonical base64url, or a header with anything in it that ours have not.
-    #[error("it is not a token of this keyward")]
+    #[error("it is unknown: it is not a token of this keyward")]
     Foreign,
     /// No such key, or the key is for another algorithm.
-    #[error("it names a key that is not here")]
+    #[error("its key is unknown: the key directory has none of that name for that algorithm")]
     UnknownKey,
     /// The signature does not match.
     #[error("its signature is wrong")]
@@ -224,6 +224,12 @@ impl SignedTokens {
         Ok(Self { issuer, keys: ArcSwap::from_pointee(all) })
     }
 
+    /// The `iss` of the tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// Takes the keys of `other` from now on.
     pub fn replace(&self, other: Self) {
         self.keys.store(other.keys.into_inner());
@@ -265,31 +271,18 @@ impl SignedTokens {
     ///
     /// Why not. The signature is judged before any claim (cf. CVE-2024-51744).
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<SignedClaims, SignedTokenFault> {
-        let mut parts = token.split('.');
-        let (Some(header), Some(claims), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(SignedTokenFault::Foreign);
-        };
-        // Canonical only: no padding, no stray bits in the last character, or one token would have several spellings.
-        let canonical = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| SignedTokenFault::Foreign);
-        let header = canonical(header)?;
-        canonical(claims)?;
-        canonical(signature)?;
-        let header: JoseHeader = serde_json::from_slice(&header).map_err(|_| SignedTokenFault::Foreign)?;
+        let token = Compact::read(token).map_err(|_| SignedTokenFault::Foreign)?;
+        let header: JoseHeader = serde_json::from_slice(&token.header).map_err(|_| SignedTokenFault::Foreign)?;
         let keys = self.keys.load();
         let key = keys.get(&header.kid).ok_or(SignedTokenFault::UnknownKey)?;
         if header.alg != key.algorithm.name() || header.typ != "JWT" {
             return Err(SignedTokenFault::UnknownKey);
         }
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &key.verify, &key.validation).map_err(|fault| {
-                match fault.kind() {
-                    jsonwebtoken::errors::ErrorKind::Json(_) => SignedTokenFault::BadClaims,
-                    _ => SignedTokenFault::BadSignature,
-                }
-            })?;
-        self.check(claims.claims, now)
+        if !key.verify.verifies(&token) {
+            return Err(SignedTokenFault::BadSignature);
+        }
+        let claims: Claims = serde_json::from_slice(&token.claims).map_err(|_| SignedTokenFault::BadClaims)?;
+        self.check(claims, now)
     }
 
     fn check(&self, claims: Claims, now: Timestamp) -> Result<SignedClaims, SignedTokenFault> {
@@ -332,42 +325,40 @@ impl SigningKey {
                 if bytes.len() < 32 {
                     return Err(format!("it has {} bytes; RFC 7518, section 3.2, asks for 32", bytes.len()));
                 }
-                (EncodingKey::from_secret(bytes), DecodingKey::from_secret(bytes), None)
+                (EncodingKey::from_secret(bytes), VerifyingKey::secret(bytes), None)
             }
             SigningAlgorithm::EdDsa => {
                 let pair = signature::Ed25519KeyPair::from_pkcs8(bytes).map_err(wrong)?;
-                let x = b64(pair.public_key().as_ref());
-                let verify = DecodingKey::from_ed_components(&x).map_err(|fault| fault.to_string())?;
+                let public = pair.public_key().as_ref();
                 (
                     EncodingKey::from_ed_der(bytes),
-                    verify,
-                    Some(serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": x})),
+                    VerifyingKey::ed25519(public),
+                    Some(serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": b64(public)})),
                 )
             }
             SigningAlgorithm::Es256 => {
                 let pair = signature::EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, bytes)
                     .map_err(wrong)?;
                 // An uncompressed point: 0x04 ‖ x ‖ y, 32 bytes each (SEC 1, section 2.3.3).
-                let (x, y) = match pair.public_key().as_ref() {
+                let public = pair.public_key().as_ref();
+                let (x, y) = match public {
                     [0x04, point @ ..] if point.len() == 64 => point.split_at(32),
                     _ => return Err("its public point is not uncompressed".into()),
                 };
-                let (x, y) = (b64(x), b64(y));
-                let verify = DecodingKey::from_ec_components(&x, &y).map_err(|fault| fault.to_string())?;
                 (
                     EncodingKey::from_ec_der(bytes),
-                    verify,
-                    Some(serde_json::json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})),
+                    VerifyingKey::ec(OutsideAlgorithm::Es256, public),
+                    Some(serde_json::json!({"kty": "EC", "crv": "P-256", "x": b64(x), "y": b64(y)})),
                 )
             }
             SigningAlgorithm::Rs256 => {
                 let pair = rsa::KeyPair::from_pkcs8(bytes).map_err(wrong)?;
-                let n = b64(pair.public_key().modulus().big_endian_without_leading_zero());
-                let e = b64(pair.public_key().exponent().big_endian_without_leading_zero());
-                let verify = DecodingKey::from_rsa_components(&n, &e).map_err(|fault| fault.to_string())?;
+                let n = pair.public_key().modulus().big_endian_without_leading_zero();
+                let e = pair.public_key().exponent().big_endian_without_leading_zero();
+                let verify = VerifyingKey::rsa(OutsideAlgorithm::Rs256, n, e);
                 let pem = material.to_pem();
                 let sign = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|fault| fault.to_string())?;
-                (sign, verify, Some(serde_json::json!({"kty": "RSA", "n": n, "e": e})))
+                (sign, verify, Some(serde_json::json!({"kty": "RSA", "n": b64(n), "e": b64(e)})))
             }
         };
         let jwk = public.map(|mut jwk| {
@@ -378,12 +369,7 @@ impl SigningKey {
             }
             jwk
         });
-        // The claims are judged by `check`, against the caller's clock and without leeway.
-        let mut validation = Validation::new(algorithm.algorithm());
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        Ok(Self { algorithm, sign, verify, validation, jwk })
+        Ok(Self { algorithm, sign, verify, jwk })
     }
 }
 

@@ -231,7 +231,11 @@ impl Caller {
     #[must_use]
     pub fn owner_at(&self, token_api: &str) -> Owner {
         let own = &**self.token.token_api();
-        let origin = if own == token_api { self.token.origin() } else { Some(own) };
+        let origin = match &self.outside {
+            Some(outside) => Some(outside.origin()),
+            None if own == token_api => self.token.origin(),
+            None => Some(own),
+        };
         Owner {
             token_api: token_api.to_owned(),
             origin: origin.map(str::to_owned),

@@ -1,7 +1,8 @@
 //! Fetching one document, such as the keys of an issuer, from an address that the configuration names.
 //!
-//! One GET on a connection of its own, over HTTPS or plain HTTP/1.1. A redirect is a failure and is not followed, so nobody but
-//! the configuration says where we connect (cf. CVE-2026-41413); proxies of the environment are not used. The media type is not
+//! One GET on a connection of its own, over HTTPS or plain HTTP/1.1, through a forward proxy if there is one: by `CONNECT` for
+//! HTTPS (RFC 9110, section 9.3.6), so that TLS reaches to the server, and otherwise in absolute form. A redirect is a failure
+//! and is not followed, so nobody but the configuration says where we connect (cf. CVE-2026-41413). The media type is not
 //! looked at, the length is bounded, and every step has a deadline. It knows nothing of what it fetches, and unlike
 //! [`Upstream`](super::Upstream) it keeps no connection.
 
@@ -13,6 +14,7 @@ use http::{HeaderValue, Request, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,6 +36,17 @@ pub struct DocumentAddress {
     pub target: String,
 }
 
+/// A forward proxy for HTTP, which is spoken to in clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProxy {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// `Proxy-Authorization`, where the proxy asks for one; marked as sensitive, so that `Debug` does not show it.
+    pub authorization: Option<HeaderValue>,
+}
+
 /// How long the steps may take, and how much is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DocumentLimits {
@@ -51,11 +64,13 @@ pub struct DocumentLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// Name look-up, connection or TLS failed.
-    #[error("cannot connect to {address}: {reason}")]
+    #[error("cannot connect to {address}{through}: {reason}")]
     Connect {
         /// Where to.
         address: String,
-        /// What the system said.
+        /// Through which proxy, in words; empty: through none.
+        through: String,
+        /// What the system, or the proxy, said.
         reason: String,
     },
     /// A step was not done in time.
@@ -84,6 +99,9 @@ pub enum DocumentSetupError {
     /// The host is neither a DNS name nor an IP address, and no certificate is for anything else.
     #[error("{0:?} is no name that a certificate can be for")]
     ServerName(String),
+    /// A document with TLS was asked for beside one without: no certificates are here.
+    #[error("it is https, and what names it came over http")]
+    Scheme,
     /// The certificates of the authorities cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -93,6 +111,8 @@ pub enum DocumentSetupError {
 pub struct Document {
     address: DocumentAddress,
     limits: DocumentLimits,
+    proxy: Option<HttpProxy>,
+    /// Host, and the port where it is not the usual one.
     host: HeaderValue,
     tls: Option<(Arc<tls::Client>, ServerName<'static>)>,
 }
@@ -106,26 +126,60 @@ impl Document {
     /// # Errors
     ///
     /// When the certificates cannot be used, or the host is no name.
-    pub fn new(address: DocumentAddress, trust: Trust, limits: DocumentLimits) -> Result<Self, DocumentSetupError> {
-        let named = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
+    pub fn new(
+        address: DocumentAddress,
+        trust: Trust,
+        proxy: Option<HttpProxy>,
+        limits: DocumentLimits,
+    ) -> Result<Self, DocumentSetupError> {
+        let client = if address.is_https {
+            let settings = tls::ClientSettings { trust, identity: None, alpn: vec![b"http/1.1".as_slice()] };
+            Some(tls::Client::load(settings)?)
+        } else {
+            None
+        };
+        Self::with(address, client, proxy, limits)
+    }
+
+    /// A document elsewhere, with the same certificates and limits.
+    ///
+    /// # Errors
+    ///
+    /// When it is over HTTPS and this one is not, or the host is no name.
+    pub fn elsewhere(&self, address: DocumentAddress, proxy: Option<HttpProxy>) -> Result<Self, DocumentSetupError> {
+        Self::with(address, self.tls().cloned(), proxy, self.limits)
+    }
+
+    fn with(
+        address: DocumentAddress,
+        client: Option<Arc<tls::Client>>,
+        proxy: Option<HttpProxy>,
+        limits: DocumentLimits,
+    ) -> Result<Self, DocumentSetupError> {
+        let named = bracketed(&address.host);
         let is_usual = address.port == if address.is_https { 443 } else { 80 };
         let host = if is_usual { named } else { format!("{named}:{}", address.port) };
         let host = HeaderValue::try_from(host).map_err(|_| DocumentSetupError::Host(address.host.clone()))?;
         let tls = if address.is_https {
             let name = ServerName::try_from(address.host.trim_end_matches('.').to_owned())
                 .map_err(|_| DocumentSetupError::ServerName(address.host.clone()))?;
-            let settings = tls::ClientSettings { trust, identity: None, alpn: vec![b"http/1.1".as_slice()] };
-            Some((tls::Client::load(settings)?, name))
+            Some((client.ok_or(DocumentSetupError::Scheme)?, name))
         } else {
             None
         };
-        Ok(Self { address, limits, host, tls })
+        Ok(Self { address, limits, proxy, host, tls })
     }
 
     /// The client side of TLS, whose files can be watched; none without HTTPS.
     #[must_use]
     pub fn tls(&self) -> Option<&Arc<tls::Client>> {
         self.tls.as_ref().map(|(client, _)| client)
+    }
+
+    /// Whether it comes over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.address.is_https
     }
 
     /// Fetches it. Must run within a tokio runtime with time and I/O.
@@ -144,27 +198,43 @@ impl Document {
     }
 
     async fn exchange(&self) -> Result<Bytes, DocumentError> {
-        let connecting = async {
-            let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(match &self.tls {
-                Some((tls, name)) => {
-                    let connector = TlsConnector::from(tls.config());
-                    Transport::Tls(Box::new(connector.connect(name.clone(), stream).await?))
-                }
-                None => Transport::Plain(stream),
-            })
-        };
-        let connected = tokio::time::timeout(self.limits.connect, connecting)
+        let connected = tokio::time::timeout(self.limits.connect, self.connect())
             .await
             .map_err(|_| DocumentError::TimedOut("connecting"))?;
-        let refused = |fault: std::io::Error| DocumentError::Connect {
-            address: format!("{}:{}", self.address.host, self.address.port),
-            reason: fault.to_string(),
-        };
-        match connected.map_err(refused)? {
+        match connected? {
             Transport::Plain(stream) => self.ask(stream).await,
             Transport::Tls(stream) => self.ask(stream).await,
+            Transport::TlsThroughProxy(stream) => self.ask(stream).await,
+        }
+    }
+
+    async fn connect(&self) -> Result<Transport, DocumentError> {
+        let address = format!("{}:{}", bracketed(&self.address.host), self.address.port);
+        let failed =
+            |reason: String| DocumentError::Connect { address: address.clone(), through: self.through(), reason };
+        let (host, port) = match &self.proxy {
+            Some(proxy) => (proxy.host.as_str(), proxy.port),
+            None => (self.address.host.as_str(), self.address.port),
+        };
+        let stream = TcpStream::connect((host, port)).await.map_err(|fault| failed(fault.to_string()))?;
+        stream.set_nodelay(true).map_err(|fault| failed(fault.to_string()))?;
+        let Some((tls, name)) = &self.tls else { return Ok(Transport::Plain(stream)) };
+        let connector = TlsConnector::from(tls.config());
+        let connected = match &self.proxy {
+            None => connector.connect(name.clone(), stream).await.map(|stream| Transport::Tls(Box::new(stream))),
+            Some(proxy) => {
+                let tunnel = tunnel(proxy, &address, stream).await.map_err(&failed)?;
+                let stream = connector.connect(name.clone(), TokioIo::new(tunnel)).await;
+                stream.map(|stream| Transport::TlsThroughProxy(Box::new(stream)))
+            }
+        };
+        connected.map_err(|fault| failed(fault.to_string()))
+    }
+
+    fn through(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => format!(" through the proxy {}:{}", bracketed(&proxy.host), proxy.port),
+            None => String::new(),
         }
     }
 
@@ -179,7 +249,19 @@ impl Document {
             // An error of it is told to who waits for the response.
             let _ = connection.await;
         }));
-        let request = Request::get(self.address.target.as_str())
+        let (target, authorization) = match &self.proxy {
+            // RFC 9112, section 3.2.2.
+            Some(proxy) if self.tls.is_none() => {
+                let host = self.host.to_str().unwrap_or_default();
+                (format!("http://{host}{}", self.address.target), proxy.authorization.as_ref())
+            }
+            _ => (self.address.target.clone(), None),
+        };
+        let mut request = Request::get(target);
+        if let Some(authorization) = authorization {
+            request = request.header(header::PROXY_AUTHORIZATION, authorization);
+        }
+        let request = request
             .header(header::HOST, &self.host)
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
             .header(header::ACCEPT_ENCODING, "identity")
@@ -209,9 +291,38 @@ impl Document {
     }
 }
 
+/// Has a proxy connect to `address`.
+async fn tunnel(proxy: &HttpProxy, address: &str, stream: TcpStream) -> Result<Upgraded, String> {
+    let said = |fault: hyper::Error| with_cause(&fault);
+    let (mut sender, connection) =
+        http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await.map_err(said)?;
+    let _driven = AbortOnDrop(tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    }));
+    let mut request = Request::connect(address).header(header::HOST, address);
+    if let Some(authorization) = &proxy.authorization {
+        request = request.header(header::PROXY_AUTHORIZATION, authorization);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|fault| fault.to_string())?;
+    let response = sender.send_request(request).await.map_err(said)?;
+    match response.status() {
+        status if status.is_success() => hyper::upgrade::on(response).await.map_err(said),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED if proxy.authorization.is_none() => {
+            Err("it asks for a user and a password, which go into its address".to_owned())
+        }
+        status => Err(format!("it answers {status}")),
+    }
+}
+
+/// A host as it stands in an address with a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
 enum Transport {
     Plain(TcpStream),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    TlsThroughProxy(Box<tokio_rustls::client::TlsStream<TokioIo<Upgraded>>>),
 }
 
 /// A task that ends with who started it.

@@ -29,6 +29,7 @@ mod hostile;
 mod hostile_h2;
 mod http2;
 mod http2_upstreams;
+mod identity_providers;
 mod idle_upstreams;
 mod issuers;
 mod migrate;

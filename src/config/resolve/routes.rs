@@ -84,6 +84,8 @@ fn route(
     }
     let forward_credential = section.take_bool("forward_credential", false);
     let mut requirement = section.table("require");
+    let scope = requirement.maybe_list("scope", "one scope, as in \"read:reports\"", scope).unwrap_or_default();
+    report_twice("scope", &scope, findings);
     let mut take = |key| {
         let list = requirement.maybe_list(key, "a value that the identity may have", text);
         list.unwrap_or_default().into_iter().map(|item| item.value).collect()
@@ -95,6 +97,7 @@ fn route(
         subject: take("subject"),
         email: take("email"),
         tenant: take("tenant"),
+        scope: scope.into_iter().map(|item| item.value).collect(),
         claims: claim_rules("claims", &mut requirement, findings),
     };
     let tenant_param = section.maybe_parsed("tenant_param", "the name of a parameter of the path, or \"\"", |text| {
@@ -168,6 +171,18 @@ fn reference(text: &str) -> Result<Arc<str>, String> {
 
 fn text(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Reads a `scope-token` (RFC 6749, section 3.3): it can stand in a challenge as it is.
+fn scope(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty".to_owned()),
+        _ if text.contains(' ') => Err("a scope holds no space: list each by itself".to_owned()),
+        _ if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\')) => {
+            Err("a scope holds visible ASCII characters other than \" and \\".to_owned())
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn method(text: &str) -> Result<Method, String> {

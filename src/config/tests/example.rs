@@ -10,10 +10,15 @@ use crate::config::{Config, parse, resolve};
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 23] = [
+const ABSENT_BY_DEFAULT: [&str; 28] = [
     "issuer.ca_file",
+    // Without these three, the issuer's metadata say where its keys are.
+    "issuer.jwks_file",
+    "issuer.jwks_url",
+    "issuer.proxy",
     "issuer.required_claims",
     "issuer.required_claims.typ",
+    "issuer.secret_file",
     "listener.client_certificates",
     "listener.trusted_proxies",
     "route.host",
@@ -24,6 +29,7 @@ const ABSENT_BY_DEFAULT: [&str; 23] = [
     "route.require.email",
     "route.require.organization",
     "route.require.role",
+    "route.require.scope",
     "route.require.subject",
     "route.require.tenant",
     "route.require.username",
@@ -196,10 +202,8 @@ fn the_values_in_the_example_are_the_defaults() {
             "issuer",
             "issuer.audience",
             "issuer.issuer",
-            "issuer.jwks_file",
-            "issuer.jwks_url",
             "issuer.name",
-            "issuer.secret_file",
+            "issuer.tenants",
             "listener",
             "listener.address",
             "listener.client_certificates.ca_file",

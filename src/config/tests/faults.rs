@@ -272,8 +272,7 @@ fn an_issuer_has_keys_from_one_place_and_says_for_whom_its_tokens_are() {
         &[
             "1:1: missing key \"name\" in [[issuer]]: it must be a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
             "1:1: missing key \"issuer\" in [[issuer]]: it must be the \"iss\" claim of its tokens, as in \"https://id.example.com\"",
-            "1:1: this [[issuer]] has no keys: give it \"jwks_url\", \"jwks_file\" or \"secret_file\"",
-            "1:1: missing key \"audience\" in [[issuer]]: it must be an array, each item a value of the \"aud\" claim",
+            "1:1: missing key \"audience\" in [[issuer]]: it must be an array, each item a value of the \"aud\" claim. For an issuer whose tokens have none, leave it out and say in \"required_claims\" what they have instead, as in { client_id = \"...\", token_use = \"access\" }",
             "4:10: \"issuer\" \"keyward\" is our own: see \"issuer\" in [keys]",
             "5:12: \"jwks_url\" is not https: whoever is on the way could put keys of their own in; if nobody is, say \"allow_insecure = true\"",
             "6:12: \"audience\" must not be empty: list at least one item, each a value of the \"aud\" claim",
@@ -300,6 +299,57 @@ fn an_issuer_has_keys_from_one_place_and_says_for_whom_its_tokens_are() {
             "35:11: \"ca_file\" must be the path of a PEM file, found \"\": it is empty",
         ],
     );
+}
+
+#[test]
+fn a_template_has_tenants_and_metadata_have_an_address() {
+    let issuer = |name: &str, lines: &str| format!("[[issuer]]\nname = '{name}'\naudience = ['a']\n{lines}\n");
+    let template = "issuer = 'https://l/{tenant}/v2'";
+    for (lines, why) in [
+        (template.to_owned(), "\"issuer\" holds \"{tenant}\": list those whose tokens are accepted in \"tenants\""),
+        ("issuer = 'https://{tenant}/{tenant}'\ntenants = ['a']".to_owned(), "\"issuer\" holds \"{tenant}\" more than once"),
+        ("issuer = 'https://l'\ntenants = ['a']".to_owned(), "\"tenants\" is of no use: \"issuer\" holds no \"{tenant}\""),
+        (format!("{template}\ntenants = []"), "\"tenants\" must not be empty"),
+        (format!("{template}\ntenants = ['a', 'a']"), "\"tenants\" lists \"a\" twice"),
+        (format!("{template}\ntenants = ['../a']"), "each item of \"tenants\" must be a tenant"),
+        (format!("{template}\ntenants = ['.']"), "each item of \"tenants\" must be a tenant"),
+        (
+            format!("{template}\ntenants = ['a']\nclaims.tenants = 't'"),
+            "\"tenants\" is of no use: of an issuer by template the tenant is that of its \"iss\"",
+        ),
+        (
+            "issuer = 'https://l'\njwks_url = 'https://l/{tenant}'".to_owned(),
+            "\"jwks_url\" holds \"{tenant}\", and there are no \"tenants\"",
+        ),
+        ("issuer = 'supabase'".to_owned(), "this [[issuer]] has no keys: give it \"jwks_url\", \"jwks_file\" or \"secret_file\""),
+        ("issuer = 'https://l?a=b'".to_owned(), "is no address for that: it has a query"),
+        ("issuer = 'http://id.example'".to_owned(), "\"issuer\" is not https: whoever is on the way"),
+        (
+            "issuer = 'i'\nsecret_file = '/nowhere'\nproxy = 'environment'".to_owned(),
+            "\"proxy\" says how \"jwks_url\" is fetched, and there is none",
+        ),
+    ] {
+        let faults = faults(&format!("{SMALL}{}", issuer("i", &lines)));
+        assert!(faults.iter().any(|fault| fault.contains(why)), "{lines}: {faults:?}");
+    }
+    let two = issuer("i", &format!("{template}\ntenants = ['a', 'b']")) + &issuer("j", "issuer = 'https://l/b/v2'");
+    let faults = faults(&format!("{SMALL}{two}"));
+    assert!(faults.iter().any(|fault| fault.contains("\"https://l/b/v2\" is taken on line")), "{faults:?}");
+}
+
+#[test]
+fn a_scope_is_one_word() {
+    for (scope, why) in [
+        ("['openid email']", "a scope holds no space: list each by itself"),
+        ("['']", "it is empty"),
+        ("['a\"b']", "visible ASCII characters other than"),
+        ("['ä']", "visible ASCII characters other than"),
+        ("['a', 'a']", "\"scope\" lists \"a\" twice"),
+        ("[]", "\"scope\" must not be empty"),
+    ] {
+        let faults = faults(&SMALL.replace("accept = [\"api\"]", &format!("accept = [\"api\"]\nrequire.scope = {scope}")));
+        assert!(faults.iter().any(|fault| fault.contains(why)), "{scope}: {faults:?}");
+    }
 }
 
 #[test]

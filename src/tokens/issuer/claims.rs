@@ -1,20 +1,28 @@
 //! What the claims of a signed token must say, and what is taken from them.
+//!
+//! Strict about what decides (`iss`, `aud`, the dates, the subject), generous about what only describes: an optional claim
+//! that cannot be used is left out, and the token passes without it (FIELD.md, F19).
+
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{IssuerSettings, OutsideFault};
-use crate::domain::{ClaimNames, ClaimPath, Identity, Timestamp};
+use super::{IssuerSettings, OutsideFault, OutsideRefusal};
+use crate::domain::{ClaimPath, ClaimRule, Identity, Timestamp};
 
 /// The last second of the year 9999: a date beyond it is a mistake, or an attack on who multiplies it.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 /// In bytes; a `jti` of more names nothing.
 const LONGEST_ID: usize = 255;
+/// In characters, of a value that the log shows.
+const LONGEST_SHOWN: usize = 100;
 
 /// What a token says, all of it checked.
 #[derive(Debug, PartialEq)]
 pub(super) struct Checked {
     pub(super) identity: Identity,
     pub(super) roles: Vec<Box<str>>,
+    pub(super) scopes: Vec<Box<str>>,
     pub(super) tenants: Vec<Box<str>>,
     pub(super) active_tenant: Option<Box<str>>,
     pub(super) token_id: Option<Box<str>>,
@@ -31,67 +39,52 @@ pub(super) fn check(
     claims: &Map<String, Value>,
     settings: &IssuerSettings,
     now: Timestamp,
-) -> Result<Checked, OutsideFault> {
+) -> Result<Checked, OutsideRefusal> {
     if claims.get("iss").and_then(Value::as_str) != Some(settings.issuer.as_str()) {
-        return Err(OutsideFault::Claim("iss"));
+        return Err(OutsideFault::Claim("iss").into());
     }
-    check_audience(claims, &settings.audience)?;
-    let leeway = settings.leeway;
-    let expiry = date(claims, "exp")?.ok_or(OutsideFault::Claim("exp"))?;
-    // Rounded so that a fraction of a millisecond never makes a token live longer.
-    #[expect(clippy::cast_possible_truncation, reason = "within the range of `date`")]
-    let expires_at = Timestamp::from_unix_millis((expiry * 1000.0).floor() as i64).after(leeway);
-    if now >= expires_at {
-        return Err(OutsideFault::Expired);
+    if !settings.audience.is_empty() {
+        check_audience(claims, &settings.audience)?;
     }
-    if let Some(start) = date(claims, "nbf")? {
-        #[expect(clippy::cast_possible_truncation, reason = "within the range of `date`")]
-        let start = Timestamp::from_unix_millis((start * 1000.0).ceil() as i64);
-        if now.after(leeway) < start {
-            return Err(OutsideFault::NotYet);
-        }
+    let expires_at = check_dates(claims, settings.leeway, now)?;
+    if let Some(rule) = settings.required_claims.iter().find(|rule| !rule.is_met_by(claims)) {
+        return Err(OutsideFault::RequiredClaim.with(unmet(rule, claims)));
     }
-    // Its form only: a clock that is a little ahead is no crime, and nothing here depends on it.
-    date(claims, "iat")?;
-    if !settings.required_claims.iter().all(|rule| rule.is_met_by(claims)) {
-        return Err(OutsideFault::RequiredClaim);
-    }
-    let token_id = match claims.get("jti") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(id)) if is_clean(id) && id.len() <= LONGEST_ID => Some(id.as_str().into()),
-        Some(_) => return Err(OutsideFault::Claim("jti")),
-    };
     let names = &settings.claims;
-    let (tenants, active_tenant) = (many(claims, names.tenants.as_ref(), "tenants")?, active_tenant(claims, names)?);
-    let roles = many(claims, names.role.as_ref(), "role")?;
-    let subject = one(claims, Some(&names.subject), "subject")?.filter(|subject| !subject.is_empty());
-    let organization = many(claims, names.organization.as_ref(), "organization")?.into_iter().next();
+    let (tenants, active_tenant): (Vec<_>, Option<Box<str>>) = match &settings.tenancy {
+        // Whose keys have signed it says which tenant it is of; no claim of one tenant's makes it another's.
+        Some(tenancy) => (vec![tenancy.tenant.clone()], Some(tenancy.tenant.clone())),
+        None => (many(claims, names.tenants.as_ref()), one(claims, names.active_tenant.as_ref()).map(Into::into)),
+    };
+    let roles = many(claims, names.role.as_ref());
+    let organization = many(claims, names.organization.as_ref()).into_iter().next();
     Ok(Checked {
         identity: Identity {
-            subject: subject.ok_or(OutsideFault::Claim("subject"))?,
-            username: one(claims, names.username.as_ref(), "username")?,
-            // The tenant is the organization, where that is the word.
+            subject: subject(claims, &names.subject).ok_or(OutsideFault::Claim("subject"))?,
+            username: one(claims, names.username.as_ref()),
+            // The tenant is the organization, where there is no claim for it.
             organization: organization.or_else(|| active_tenant.clone()).map(String::from),
             role: roles.first().map(|role| String::from(role.clone())),
-            email: one(claims, names.email.as_ref(), "email")?,
+            email: one(claims, names.email.as_ref()),
         },
         roles,
+        scopes: scopes(claims),
         tenants,
         active_tenant,
-        token_id,
+        token_id: one(claims, Some(&ClaimPath::name("jti"))).filter(|id| id.len() <= LONGEST_ID).map(Into::into),
         kept: settings.kept_claims.iter().map(|path| path.find(claims).cloned()).collect(),
         expires_at,
     })
 }
 
-fn active_tenant(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Option<Box<str>>, OutsideFault> {
-    Ok(one(claims, names.active_tenant.as_ref(), "active_tenant")?.map(Into::into))
-}
-
 /// RFC 7519, section 4.1.3: a string or a list of strings; one of them must be ours, to the letter.
-fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), OutsideFault> {
+fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), OutsideRefusal> {
     let is_ours = |audience: &str| ours.iter().any(|our| our == audience);
     let found = match claims.get("aud") {
+        None | Some(Value::Null) => {
+            let why = "it has no audience; an issuer that gives none needs \"required_claims\" instead of \"audience\"";
+            return Err(OutsideFault::Claim("aud").with(with_hint(why.to_owned(), claims)));
+        }
         Some(Value::String(audience)) => is_ours(audience),
         Some(Value::Array(audiences)) => {
             let mut found = false;
@@ -100,16 +93,53 @@ fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), Ou
             }
             found
         }
-        _ => return Err(OutsideFault::Claim("aud")),
+        Some(_) => return Err(OutsideFault::Claim("aud").into()),
     };
-    if found { Ok(()) } else { Err(OutsideFault::Audience) }
+    if found {
+        return Ok(());
+    }
+    let accepted: Vec<_> = ours.iter().map(|our| format!("{our:?}")).collect();
+    let words = format!("it is for {}, accepted is {}", shown(claims.get("aud")), accepted.join(" or "));
+    Err(OutsideFault::Audience.with(with_hint(words, claims)))
 }
 
-/// A NumericDate (RFC 7519, section 2): a number of seconds, which may have a fraction. Anything else is malformed, not absent
-/// (cf. CVE-2026-25537).
+/// `exp`, which must be there, and `nbf`; returns the moment at which it is over, leeway included.
+fn check_dates(claims: &Map<String, Value>, leeway: Duration, now: Timestamp) -> Result<Timestamp, OutsideRefusal> {
+    let expiry = date(claims, "exp")?.ok_or_else(|| OutsideFault::Claim("exp").with("it never expires".to_owned()))?;
+    // Rounded so that a fraction of a millisecond never makes a token live longer.
+    #[expect(clippy::cast_possible_truncation, reason = "within the range of `date`")]
+    let expires_at = Timestamp::from_unix_millis((expiry * 1000.0).floor() as i64).after(leeway);
+    if now >= expires_at {
+        let since = seconds(expires_at, now).saturating_add_unsigned(leeway.as_secs());
+        return Err(OutsideFault::Expired.with(format!("{since} seconds ago")));
+    }
+    if let Some(start) = date(claims, "nbf")? {
+        #[expect(clippy::cast_possible_truncation, reason = "within the range of `date`")]
+        let start = Timestamp::from_unix_millis((start * 1000.0).ceil() as i64);
+        if now.after(leeway) < start {
+            let ahead = seconds(now, start);
+            return Err(OutsideFault::NotYet.with(format!(
+                "its \"nbf\" is {ahead} seconds ahead of the clock of this machine, and \"leeway\" is {} seconds: is the \
+                 issuer's clock ahead, or this one behind?",
+                leeway.as_secs()
+            )));
+        }
+    }
+    // Its form only: a clock that is a little ahead is no fault, and no decision depends on it.
+    date(claims, "iat")?;
+    Ok(expires_at)
+}
+
+/// Whole seconds from one moment to a later one.
+fn seconds(from: Timestamp, to: Timestamp) -> i64 {
+    to.unix_millis().saturating_sub(from.unix_millis()) / 1000
+}
+
+/// A NumericDate (RFC 7519, section 2): a number of seconds, which may have a fraction. Null is absent. Anything else is
+/// malformed, not absent (cf. CVE-2026-25537).
 fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, OutsideFault> {
     match claims.get(name) {
-        None => Ok(None),
+        None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => match number.as_f64() {
             Some(seconds) if (0.0..=LAST_SECOND).contains(&seconds) => Ok(Some(seconds)),
             _ => Err(OutsideFault::Claim(name)),
@@ -118,39 +148,94 @@ fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, 
     }
 }
 
-/// One string, where there is one. `what` says for the log which it would be.
-fn one(
-    claims: &Map<String, Value>,
-    path: Option<&ClaimPath>,
-    what: &'static str,
-) -> Result<Option<String>, OutsideFault> {
-    match path.and_then(|path| path.find(claims)) {
-        None => Ok(None),
-        Some(Value::String(text)) if is_clean(text) => Ok(Some(text.clone())),
-        Some(_) => Err(OutsideFault::Claim(what)),
+/// What a claim comes to where one value is wanted: a list of one is that one. Null is absent: see [`ClaimPath::find`].
+fn single<'c>(claims: &'c Map<String, Value>, path: Option<&ClaimPath>) -> Option<&'c Value> {
+    match path?.find(claims)? {
+        Value::Array(items) => match items.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        },
+        value => Some(value),
     }
 }
 
-/// Strings: one, a list of them, or the names of an object's members (the form in which Keycloak has organizations with
-/// attributes).
-fn many(
-    claims: &Map<String, Value>,
-    path: Option<&ClaimPath>,
-    what: &'static str,
-) -> Result<Vec<Box<str>>, OutsideFault> {
-    let clean = |text: &str| if is_clean(text) { Ok(text.into()) } else { Err(OutsideFault::Claim(what)) };
-    match path.and_then(|path| path.find(claims)) {
-        None => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![clean(text)?]),
-        Some(Value::Array(items)) => {
-            items.iter().map(|item| clean(item.as_str().ok_or(OutsideFault::Claim(what))?)).collect()
-        }
-        Some(Value::Object(members)) if what == "organization" => members.keys().map(|name| clean(name)).collect(),
-        Some(_) => Err(OutsideFault::Claim(what)),
+/// One string; none where there is none, or none that can be used.
+fn one(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Option<String> {
+    single(claims, path)?.as_str().filter(|text| is_clean(text)).map(str::to_owned)
+}
+
+/// The subject, which must be there: a string that is not empty, or an integer, which is its decimal digits.
+fn subject(claims: &Map<String, Value>, path: &ClaimPath) -> Option<String> {
+    match single(claims, Some(path))? {
+        Value::String(text) if is_clean(text) && !text.is_empty() => Some(text.clone()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        _ => None,
     }
+}
+
+/// Strings: one, a list of them, or the names of an object's members where each member is an object itself: the form in
+/// which Keycloak has organizations with attributes, and Zitadel has roles. What cannot be used is left out.
+fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> {
+    let clean = |text: &str| is_clean(text).then(|| Box::<str>::from(text));
+    match path.and_then(|path| path.find(claims)) {
+        Some(Value::String(text)) => clean(text).into_iter().collect(),
+        Some(Value::Array(items)) => items.iter().filter_map(|item| clean(item.as_str()?)).collect(),
+        // An object such as {"admin": false} says something else.
+        Some(Value::Object(members)) if members.values().all(Value::is_object) => {
+            members.keys().filter_map(|name| clean(name)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What the token is good for: `scope` (RFC 8693, section 4.2) and `scp` (Okta, Entra ID), each a string with spaces
+/// between the scopes, or a list.
+fn scopes(claims: &Map<String, Value>) -> Vec<Box<str>> {
+    let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(Box::from).collect::<Vec<_>>();
+    let found = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| match value {
+        Value::String(text) => words(text),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).flat_map(words).collect(),
+        _ => Vec::new(),
+    });
+    let mut scopes: Vec<Box<str>> = Vec::new();
+    for scope in found {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
 }
 
 /// What goes into headers and logs holds no control character.
 fn is_clean(text: &str) -> bool {
     !text.chars().any(char::is_control)
+}
+
+/// A required claim that is not as it must be, in words.
+fn unmet(rule: &ClaimRule, claims: &Map<String, Value>) -> String {
+    let allowed: Vec<_> = rule.one_of.iter().map(ToString::to_string).collect();
+    let found = match rule.path.find(claims) {
+        None => "missing".to_owned(),
+        found => shown(found),
+    };
+    with_hint(format!("\"{}\" is {found}, it must be {}", rule.path, allowed.join(" or ")), claims)
+}
+
+/// The commonest reason for a token with another audience or another use: it is the id token of a login.
+fn with_hint(words: String, claims: &Map<String, Value>) -> String {
+    let is = |name: &str, value: &str| claims.get(name).and_then(Value::as_str) == Some(value);
+    // OpenID Connect Core, section 3.1.3.6; "typ" is Keycloak's, "token_use" Cognito's.
+    let is_id_token = is("typ", "ID")
+        || is("token_use", "id")
+        || ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name));
+    if is_id_token { format!("{words}; it looks like an id token, not an access token") } else { words }
+}
+
+/// A claim as the log shows it.
+fn shown(value: Option<&Value>) -> String {
+    let text = value.map(ToString::to_string).unwrap_or_default();
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
 }

@@ -1,26 +1,27 @@
-//! A signed JWT in its compact form (RFC 7515, section 7.1), taken apart. Nothing in it is to be believed yet.
+//! A token of an outside issuer, taken apart. Nothing in it is to be believed yet.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::OutsideFault;
+use super::{OutsideFault, OutsideRefusal};
 use crate::domain::{OutsideAlgorithm, json};
+use crate::tokens::jwt;
 
-/// A token's parts, decoded.
+/// A token's parts, read.
 pub(super) struct Compact<'t> {
-    /// What the signature is over.
-    pub(super) signed: &'t str,
+    /// As it came, for the check of its signature.
+    pub(super) signed: jwt::Compact<'t>,
     pub(super) header: Header,
     pub(super) claims: Map<String, Value>,
-    pub(super) signature: Vec<u8>,
 }
 
 /// What counts of a header. Whatever points at a key (`jku`, `jwk`, `x5u`, `x5c`) does not: keys come from the configuration
 /// (RFC 8725, section 3.10).
 pub(super) struct Header {
     pub(super) algorithm: Result<OutsideAlgorithm, OutsideFault>,
+    /// Its `alg` as it stands, for the log.
+    pub(super) algorithm_name: Option<String>,
     pub(super) kid: Option<String>,
+    has_nonce: bool,
     /// What else is wrong with it.
     fault: Option<OutsideFault>,
 }
@@ -33,29 +34,32 @@ impl Header {
             None => self.algorithm,
         }
     }
+
+    /// Why no key fits, where there are keys.
+    pub(super) fn signature_fault(&self) -> OutsideRefusal {
+        if self.has_nonce {
+            // Entra ID signs a token for Microsoft Graph over another header than it sends.
+            let words = "its header has a \"nonce\", as tokens for Microsoft Graph have, which only Graph can verify: is the \
+                         scope of this API asked for?";
+            return OutsideFault::Signature.with(words.to_owned());
+        }
+        OutsideFault::Signature.into()
+    }
 }
 
 /// Takes a token apart.
 ///
 /// # Errors
 ///
-/// When it is not three parts of canonical base64url with a JSON object each in the first two, no name twice in either.
+/// When it is not in compact form with a JSON object each in the first two parts, no name twice in either.
 pub(super) fn read(token: &str) -> Result<Compact<'_>, OutsideFault> {
-    let mut parts = token.split('.');
-    let (Some(header), Some(claims), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(OutsideFault::Malformed("it has not three parts"));
-    };
-    // Canonical only: no padding, no stray bits in the last character, or one token would have several spellings.
-    let decode =
-        |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| OutsideFault::Malformed("it is not canonical base64url"));
+    let signed = jwt::Compact::read(token).map_err(|jwt::NotCompact(why)| OutsideFault::Malformed(why))?;
     let object = |bytes: &[u8]| match json::parse(bytes) {
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(OutsideFault::Malformed("a part of it is no JSON object, or has a name twice")),
     };
-    let signed = token.get(..header.len() + 1 + claims.len()).unwrap_or_default();
-    let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
-    Ok(Compact { signed, header: read_header(&object(&header)?), claims: object(&claims)?, signature })
+    let header = read_header(&object(&signed.header)?);
+    Ok(Compact { claims: object(&signed.claims)?, header, signed })
 }
 
 fn read_header(members: &Map<String, Value>) -> Header {
@@ -83,7 +87,8 @@ fn read_header(members: &Map<String, Value>) -> Header {
         Some(Value::String(name)) => OutsideAlgorithm::named(name).ok_or(OutsideFault::Algorithm),
         _ => Err(OutsideFault::Algorithm),
     };
-    Header { algorithm, kid, fault }
+    let algorithm_name = members.get("alg").and_then(Value::as_str).map(str::to_owned);
+    Header { algorithm, algorithm_name, kid, has_nonce: members.contains_key("nonce"), fault }
 }
 
 /// `JWT` (RFC 7519, section 5.1) or `at+jwt` (RFC 9068, section 2.1), as media types: without regard to case, with or without

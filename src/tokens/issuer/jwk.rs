@@ -3,12 +3,11 @@
 //! A set is judged key by key: one that cannot be used is passed over, with the reason, and spoils no other. What the set as a
 //! whole promises wrongly (its form, its size) makes it no set, and whoever has an older one keeps that.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
-use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -16,6 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::domain::{OutsideAlgorithm, json};
+use crate::tokens::jwt::{self, VerifyingKey};
 
 /// The largest set that is read, in bytes. Those of the large providers have some 10 KiB.
 pub const MOST_BYTES: usize = 1024 * 1024;
@@ -29,6 +29,8 @@ const LONGEST_EXPONENT: usize = 4;
 const LONGEST_KID: usize = 512;
 /// RFC 7518, section 3.2: as long as the hash.
 const SHORTEST_SECRET: usize = 32;
+/// How many keys are tried for one token at most: what a token that names none may cost.
+pub const MOST_TRIED: usize = 8;
 
 /// The second coordinates of the points of edwards25519 whose order is 1, 2, 4 or 8, as RFC 8032, section 5.1.2, encodes them, and
 /// p and p + 1, which some take for 0 and 1: the upper and the lower half. With such a key, signatures exist that fit many messages,
@@ -47,31 +49,27 @@ const SMALL_ORDER: [(u128, u128); 7] = [
 pub struct Key {
     kid: Option<Box<str>>,
     /// What it verifies with, for each algorithm that it is good for.
-    means: Vec<(OutsideAlgorithm, Means)>,
+    means: Vec<VerifyingKey>,
     /// SHA-256 over all that makes it this key: whether two are the same without comparing secrets.
     mark: [u8; 32],
     /// Its issuer has it no longer. Never goes back.
     is_retired: AtomicBool,
 }
 
-enum Means {
-    Public(ParsedPublicKey),
-    /// Boxed, as it is twenty times as large, and rare.
-    Secret(Box<hmac::Key>),
-}
-
 impl Key {
-    /// The algorithm must be one that this key is good for, whatever the token says.
-    ///
-    /// # Errors
-    ///
-    /// Which of the two is wrong.
-    pub(super) fn verify(&self, algorithm: OutsideAlgorithm, message: &[u8], signature: &[u8]) -> Result<(), Mismatch> {
-        let (_, means) = self.means.iter().find(|(own, _)| *own == algorithm).ok_or(Mismatch::Algorithm)?;
-        match means {
-            Means::Public(key) => key.verify_sig(message, signature).map_err(|_| Mismatch::Signature),
-            Means::Secret(key) => hmac::verify(key, message, signature).map_err(|_| Mismatch::Signature),
-        }
+    /// Whether the signature of a token is this key's. Never, with an algorithm that this key is not good for, whatever the token
+    /// says.
+    pub(super) fn verifies(&self, algorithm: OutsideAlgorithm, token: &jwt::Compact<'_>) -> bool {
+        self.means.iter().find(|key| key.algorithm() == algorithm).is_some_and(|key| key.verifies(token))
+    }
+
+    /// Whether it is the same key under the same name.
+    fn is_same(&self, other: &Self) -> bool {
+        self.mark == other.mark && self.kid == other.kid
+    }
+
+    fn is_good_for(&self, algorithm: OutsideAlgorithm) -> bool {
+        self.means.iter().any(|key| key.algorithm() == algorithm)
     }
 
     /// Whether its issuer has it no longer.
@@ -80,11 +78,15 @@ impl Key {
     }
 }
 
-/// Why a key does not fit a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mismatch {
-    Algorithm,
-    Signature,
+/// The keys of a set that a token may have been signed with.
+#[derive(Debug)]
+pub(super) enum Selection {
+    /// These, at least one and at most [`MOST_TRIED`].
+    Keys(Vec<Arc<Key>>),
+    /// There are keys of the name, and none is good for the algorithm.
+    OtherAlgorithm,
+    /// There is no key of the name; or the token names none, and no key is good for its algorithm.
+    Missing,
 }
 
 impl std::fmt::Debug for Key {
@@ -96,7 +98,7 @@ impl std::fmt::Debug for Key {
 /// The keys that an issuer has at one time.
 #[derive(Debug, Default)]
 pub struct KeySet {
-    by_kid: BTreeMap<Box<str>, Arc<Key>>,
+    /// In the order of the set, each once; several may have one name.
     all: Vec<Arc<Key>>,
     /// A shared secret has no name, and whatever name a token gives means it.
     is_secret: bool,
@@ -131,7 +133,6 @@ impl KeySet {
             return no_set(format!("it has {} keys, more than {MOST_KEYS}", keys.len()));
         }
         let mut set = Self::default();
-        let mut ambiguous = Vec::new();
         for (at, jwk) in keys.iter().enumerate() {
             let jwk = match json::parse(jwk.get().as_bytes()) {
                 Ok(jwk) => jwk,
@@ -141,15 +142,9 @@ impl KeySet {
                 }
             };
             match read_key(&jwk, accepted) {
-                Ok(key) => set.add(key, &mut ambiguous),
+                Ok(key) => set.add(key),
                 Err(reason) => set.passed_over.push(format!("key {}: {reason}", label(at, &jwk))),
             }
-        }
-        for kid in ambiguous {
-            // Which of them a token means cannot be told, so it means none.
-            set.by_kid.remove(&kid);
-            set.all.retain(|key| key.kid.as_ref() != Some(&kid));
-            set.passed_over.push(format!("several keys are called {kid:?}"));
         }
         Ok(set)
     }
@@ -172,7 +167,7 @@ impl KeySet {
         }
         let key = Key {
             kid: None,
-            means: vec![(OutsideAlgorithm::Hs256, Means::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret))))],
+            means: vec![VerifyingKey::secret(secret)],
             mark: mark(&[b"secret", secret]),
             is_retired: AtomicBool::new(false),
         };
@@ -197,56 +192,47 @@ impl KeySet {
         &self.passed_over
     }
 
-    /// The key that a token names. One that names none means the only one there is.
-    pub(super) fn select(&self, kid: Option<&str>) -> Option<&Arc<Key>> {
-        match kid {
-            Some(kid) if !self.is_secret => self.by_kid.get(kid),
-            _ => match self.all.as_slice() {
-                [only] => Some(only),
-                _ => None,
-            },
+    /// The keys to try for a token of this algorithm that names `kid`: those of this name, or, where it names none, all,
+    /// those without a name first. Of them only those that are good for the algorithm.
+    pub(super) fn select(&self, kid: Option<&str>, algorithm: OutsideAlgorithm) -> Selection {
+        // A shared secret has no name: whatever name a token gives means it.
+        let kid = kid.filter(|_| !self.is_secret);
+        let is_meant = |key: &&Arc<Key>| kid.is_none_or(|kid| key.kid.as_deref() == Some(kid));
+        let fits = |key: &&Arc<Key>| is_meant(key) && key.is_good_for(algorithm);
+        let (named, unnamed): (Vec<_>, Vec<_>) =
+            self.all.iter().filter(fits).map(Arc::clone).partition(|key| key.kid.is_some());
+        let keys: Vec<_> = unnamed.into_iter().chain(named).take(MOST_TRIED).collect();
+        if !keys.is_empty() {
+            Selection::Keys(keys)
+        } else if (kid.is_some() || self.is_secret) && self.all.iter().any(|key| is_meant(&key)) {
+            Selection::OtherAlgorithm
+        } else {
+            Selection::Missing
         }
     }
 
     /// Keeps the keys that stay as they are, retires those that are gone, and says how many came and went.
     pub(super) fn succeed(&mut self, before: &Self) -> (usize, usize) {
-        let same = |key: &Arc<Key>| before.all.iter().find(|old| old.mark == key.mark && old.kid == key.kid).cloned();
-        let mut kept = Vec::new();
-        for key in self.all.iter_mut().chain(self.by_kid.values_mut()) {
-            if let Some(old) = same(key) {
-                kept.push(old.mark);
-                *key = old;
+        let mut added = 0;
+        for key in &mut self.all {
+            match before.all.iter().find(|old| old.is_same(key)) {
+                Some(old) => *key = Arc::clone(old),
+                None => added += 1,
             }
         }
-        let added = self.all.iter().filter(|key| !kept.contains(&key.mark)).count();
         let mut removed = 0;
-        for old in before.all.iter().filter(|old| !kept.contains(&old.mark)) {
+        for old in before.all.iter().filter(|old| !self.all.iter().any(|key| Arc::ptr_eq(key, old))) {
             old.is_retired.store(true, Ordering::Release);
             removed += 1;
         }
         (added, removed)
     }
 
-    fn add(&mut self, key: Key, ambiguous: &mut Vec<Box<str>>) {
-        let key = Arc::new(key);
-        if let Some(kid) = &key.kid {
-            match self.by_kid.get(kid) {
-                // The same key twice is one key.
-                Some(other) if other.mark == key.mark => return,
-                Some(_) => {
-                    if !ambiguous.contains(kid) {
-                        ambiguous.push(kid.clone());
-                    }
-                    return;
-                }
-                None => {
-                    self.by_kid.insert(kid.clone(), Arc::clone(&key));
-                }
-            }
-        } else if self.all.iter().any(|other| other.kid.is_none() && other.mark == key.mark) {
-            return;
+    /// The same key twice is one key.
+    fn add(&mut self, key: Key) {
+        if !self.all.iter().any(|other| other.is_same(&key)) {
+            self.all.push(Arc::new(key));
         }
-        self.all.push(key);
     }
 }
 
@@ -340,9 +326,9 @@ fn read_key(jwk: &Value, accepted: &[OutsideAlgorithm]) -> Result<Key, String> {
     }
     let mut means = Vec::with_capacity(algorithms.len());
     for algorithm in algorithms {
-        means.push((algorithm, Means::Public(material.parse(algorithm)?)));
+        means.push(material.verifying_key(algorithm)?);
     }
-    let names: String = means.iter().map(|(algorithm, _)| algorithm.name()).collect();
+    let names: String = means.iter().map(|key| key.algorithm().name()).collect();
     let (first, second) = material.parts();
     Ok(Key {
         kid: kid.map(Into::into),
@@ -410,18 +396,25 @@ impl Material {
         Ok(Self::Plain(bytes))
     }
 
-    fn parse(&self, algorithm: OutsideAlgorithm) -> Result<ParsedPublicKey, String> {
+    /// The key for one algorithm; an error where the bytes are no key for it.
+    fn verifying_key(&self, algorithm: OutsideAlgorithm) -> Result<VerifyingKey, String> {
         let rejected = |_| "it is no point of its curve, or not a key at all".to_owned();
+        let misfit = "its algorithm does not fit its type";
         match self {
             Self::Rsa { modulus, exponent } => {
-                let parameters = rsa_parameters(algorithm).ok_or("its algorithm does not fit its type")?;
-                RsaPublicKeyComponents { n: modulus, e: exponent }.to_parsed_public_key(parameters).map_err(rejected)
+                let parameters = rsa_parameters(algorithm).ok_or(misfit)?;
+                RsaPublicKeyComponents { n: modulus, e: exponent }.to_parsed_public_key(parameters).map_err(rejected)?;
+                Ok(VerifyingKey::rsa(algorithm, modulus, exponent))
             }
             Self::Plain(bytes) => match algorithm {
-                OutsideAlgorithm::Es256 => ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, bytes),
-                OutsideAlgorithm::Es384 => ParsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, bytes),
-                OutsideAlgorithm::EdDsa => ParsedPublicKey::new(&signature::ED25519, bytes),
-                _ => return Err("its algorithm does not fit its type".into()),
+                OutsideAlgorithm::Es256 => ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, bytes)
+                    .map(|_| VerifyingKey::ec(algorithm, bytes)),
+                OutsideAlgorithm::Es384 => ParsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, bytes)
+                    .map(|_| VerifyingKey::ec(algorithm, bytes)),
+                OutsideAlgorithm::EdDsa => {
+                    ParsedPublicKey::new(&signature::ED25519, bytes).map(|_| VerifyingKey::ed25519(bytes))
+                }
+                _ => return Err(misfit.into()),
             }
             .map_err(rejected),
         }

@@ -22,6 +22,13 @@ impl Outside {
         self.issuer.name()
     }
 
+    /// What its subject is of: no two holders of tokens have both this and the subject in common. The issuer's name, and of
+    /// an issuer by template the tenant too.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.issuer.settings().tenancy.as_ref().map_or(self.issuer.name(), |tenancy| &tenancy.origin)
+    }
+
     /// Who it is. The organization is the active tenant where there is no claim for it; the role is the first of
     /// [`roles`](Self::roles).
     #[must_use]
@@ -32,6 +39,11 @@ impl Outside {
     /// All roles, in the order of the claim.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         self.checked.roles.iter().map(AsRef::as_ref)
+    }
+
+    /// What it is good for, from `scope` and `scp`.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.checked.scopes.iter().map(AsRef::as_ref)
     }
 
     /// The tenants of the holder, in the order of the claim.

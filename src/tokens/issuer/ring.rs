@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
-use super::jwk::{Key, KeySet};
+use super::jwk::{KeySet, Selection};
 use crate::domain::OutsideAlgorithm;
 use crate::telemetry::metrics::IssuerGauges;
 
@@ -128,6 +128,12 @@ impl KeyRing {
         }
     }
 
+    /// What logs and metrics call it: the issuer's name, and of a template whose tenants have keys of their own, the tenant.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Whether the keys that are here may be used at `now`.
     pub(super) fn are_usable(&self, now: Instant) -> bool {
         self.is_usable(&self.held.load(), now)
@@ -141,9 +147,9 @@ impl KeyRing {
             })
     }
 
-    /// The key that a token names, among those that are here.
-    pub(super) fn select(&self, kid: Option<&str>) -> Option<Arc<Key>> {
-        self.held.load().keys.select(kid).cloned()
+    /// The keys to try for a token, among those that are here: see [`KeySet::select`].
+    pub(super) fn select(&self, kid: Option<&str>, algorithm: OutsideAlgorithm) -> Selection {
+        self.held.load().keys.select(kid, algorithm)
     }
 
     /// Takes a set from now on. A key that stays is the same key; one that is gone is dead at once, in every copy.

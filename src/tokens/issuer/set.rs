@@ -11,8 +11,11 @@ use std::time::Instant;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 
-use super::{Issuer, IssuerUnavailable, Judgement, Outside, OutsideFault, RingHealth, compact, ring};
-use crate::domain::{Moment, TokenDigest};
+use super::{
+    Issuer, IssuerUnavailable, Judgement, KeyRing, Outside, OutsideFault, OutsideRefusal, RingHealth, compact,
+    quoted, ring,
+};
+use crate::domain::{Moment, TENANT, TokenDigest};
 use crate::telemetry::metrics::IssuerGauges;
 use crate::tokens::cache::DigestHasher;
 use crate::tokens::keyring::{CredentialSort, Peppers};
@@ -23,7 +26,7 @@ pub enum OutsideVerdict {
     /// Yes, and this is who holds it.
     Passed(Arc<Outside>),
     /// No.
-    Refused(OutsideFault),
+    Refused(OutsideRefusal),
     /// It is a JWT of nobody whom the configuration knows. To be refused, unless it is one of our own.
     Foreign,
 }
@@ -69,15 +72,60 @@ impl IssuerSet {
         &self.issuers
     }
 
-    /// How the keys of each issuer are at `now`, by its name.
+    /// The keys of all issuers, each once: those of one template may share them.
+    fn rings(&self) -> impl Iterator<Item = &Arc<KeyRing>> {
+        let is_first = |at: usize, ring: &Arc<KeyRing>| {
+            !self.issuers.iter().take(at).any(|earlier| Arc::ptr_eq(earlier.ring(), ring))
+        };
+        self.issuers.iter().map(|issuer| issuer.ring()).enumerate().filter_map(move |(at, ring)| {
+            is_first(at, ring).then_some(ring)
+        })
+    }
+
+    /// How the keys of each issuer are at `now`, by the name of its [`KeyRing`].
     pub fn health(&self, now: Instant) -> impl Iterator<Item = (&Arc<str>, RingHealth)> {
-        self.issuers.iter().map(move |issuer| (issuer.name(), issuer.ring().health(now)))
+        self.rings().map(move |ring| (ring.name(), ring.health(now)))
     }
 
     /// What is to be seen of each issuer's keys at `now`.
     #[must_use]
     pub fn gauges(&self, now: Instant) -> Vec<IssuerGauges> {
-        self.issuers.iter().map(|issuer| issuer.ring().gauges(now)).collect()
+        self.rings().map(|ring| ring.gauges(now)).collect()
+    }
+
+    /// Whose a JWT says that it is, in words for the log, if that is neither an issuer of this set nor `own`, the `iss` of our
+    /// own tokens; nothing, of what is no JWT. Nothing of it is verified.
+    #[must_use]
+    pub fn stranger(&self, token: &[u8], own: &str) -> Option<String> {
+        let token = std::str::from_utf8(token).ok().filter(|token| token.len() <= self.longest_token)?;
+        let token = compact::read(token).ok()?;
+        let Some(iss) = token.claims.get("iss").and_then(serde_json::Value::as_str) else {
+            return Some("it has no \"iss\"".to_owned());
+        };
+        if iss == own {
+            return None;
+        }
+        let found = quoted(iss);
+        let all = || self.issuers.iter().map(|issuer| issuer.settings());
+        if let Some(near) = all().find(|settings| settings.issuer.trim_end_matches('/') == iss.trim_end_matches('/')) {
+            return Some(format!(
+                "it is {found}, and [[issuer]] {} has {:?}: they differ in the slash at the end",
+                near.name, near.issuer
+            ));
+        }
+        let is_other_tenant = |template: &str| {
+            template.split_once(TENANT).is_some_and(|(before, after)| {
+                let middle = iss.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                middle.is_some_and(|tenant| !tenant.is_empty() && !tenant.contains('/'))
+            })
+        };
+        let of_template = all().find(|settings| {
+            settings.tenancy.as_ref().is_some_and(|tenancy| is_other_tenant(&tenancy.template))
+        });
+        Some(match of_template {
+            Some(settings) => format!("it is {found}, whose tenant is not in \"tenants\" of [[issuer]] {}", settings.name),
+            None => format!("it is {found}, which is that of no [[issuer]]"),
+        })
     }
 
     /// What a token is known by: as any JWT, of whomever.
@@ -116,7 +164,7 @@ impl IssuerSet {
         digest: TokenDigest,
         now: Moment,
     ) -> Result<OutsideVerdict, IssuerUnavailable> {
-        let refused = |fault| Ok(OutsideVerdict::Refused(fault));
+        let refused = |fault: OutsideFault| Ok(OutsideVerdict::Refused(fault.into()));
         if token.len() > self.longest_token {
             return refused(OutsideFault::Malformed("it is too long"));
         }
@@ -134,7 +182,7 @@ impl IssuerSet {
             return Ok(OutsideVerdict::Foreign);
         };
         let mut judgement = issuer.judge(&token, now);
-        if matches!(judgement, Judgement::KeyMissing | Judgement::Unavailable) {
+        if matches!(judgement, Judgement::KeyMissing(_) | Judgement::Unavailable) {
             issuer.ring().missed(ring::now()).await;
             // The keys may be younger than `now`; the calendar is still read once per exchange.
             judgement = issuer.judge(&token, now);
@@ -144,8 +192,7 @@ impl IssuerSet {
                 self.memory.insert(digest, Arc::clone(&outside));
                 Ok(OutsideVerdict::Passed(outside))
             }
-            Judgement::Refused(fault) => refused(fault),
-            Judgement::KeyMissing => refused(OutsideFault::UnknownKey),
+            Judgement::Refused(refusal) | Judgement::KeyMissing(refusal) => Ok(OutsideVerdict::Refused(refusal)),
             Judgement::Unavailable => Err(issuer.unavailable(ring::now())),
         }
     }

@@ -6,6 +6,7 @@ mod hostile;
 mod hostile_table;
 mod key_sets;
 mod keycloak;
+mod shapes;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,6 +32,7 @@ pub(super) fn settings() -> IssuerSettings {
     IssuerSettings {
         name: "main".into(),
         issuer: ISS.into(),
+        tenancy: None,
         audience: vec!["account".into(), "api".into()],
         algorithms: OutsideAlgorithm::PUBLIC.to_vec(),
         required_claims: vec![ClaimRule {
@@ -95,9 +97,18 @@ pub(super) fn passed(verdict: OutsideVerdict) -> Arc<Outside> {
     }
 }
 
+/// Why it is refused, as the log says it.
+#[track_caller]
+pub(super) fn cause(verdict: &OutsideVerdict) -> String {
+    match verdict {
+        OutsideVerdict::Refused(refusal) => refusal.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
 pub(super) fn refused(verdict: &OutsideVerdict) -> Option<OutsideFault> {
     match verdict {
-        OutsideVerdict::Refused(fault) => Some(*fault),
+        OutsideVerdict::Refused(refusal) => Some(refusal.fault),
         _ => None,
     }
 }

@@ -112,7 +112,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn fetch_plain(answer: impl AsRef<[u8]>, then: Then, limits: DocumentLimits) -> Result<Bytes, DocumentError> {
     let server = serve(Script { answer: answer.as_ref().to_vec(), then }, None).await;
-    let document = Document::new(address(server.address, false), Trust::System, limits).expect("a document");
+    let document = Document::new(address(server.address, false), Trust::System, None, limits).expect("a document");
     let fetched = document.fetch().await;
     assert!(server.requests.load(Ordering::SeqCst) <= 1, "asked once");
     fetched
@@ -206,7 +206,7 @@ fn nobody_waits_longer_than_was_said() {
         let folder = tempfile::tempdir().expect("a folder");
         let (_, ca_file) = acceptor(folder.path(), "localhost");
         let limits = DocumentLimits { connect: short, ..LIMITS };
-        let document = Document::new(address, Trust::File(ca_file), limits).expect("a document");
+        let document = Document::new(address, Trust::File(ca_file), None, limits).expect("a document");
         assert_eq!(document.fetch().await.expect_err("silent").to_string(), "connecting took too long");
     });
 }
@@ -216,7 +216,7 @@ fn a_server_that_is_down_is_a_failure_with_its_address() {
     runtime().block_on(async {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address(port.expect("an address"), false);
-        let fault = Document::new(address.clone(), Trust::System, LIMITS).expect("a document").fetch().await;
+        let fault = Document::new(address.clone(), Trust::System, None, LIMITS).expect("a document").fetch().await;
         let fault = fault.expect_err("down").to_string();
         assert!(fault.starts_with(&format!("cannot connect to 127.0.0.1:{}", address.port)), "{fault}");
     });
@@ -247,7 +247,7 @@ fn over_tls_only_believed_certificates_for_the_right_name_will_do() {
         let script = Script { answer: ok("{\"a\":1}", ""), then: Then::Close };
         let server = serve(script.clone(), Some(tls)).await;
         let fetch = |server: SocketAddr, trust: Trust| async move {
-            Document::new(address(server, true), trust, LIMITS).expect("a document").fetch().await
+            Document::new(address(server, true), trust, None, LIMITS).expect("a document").fetch().await
         };
         let fetched = fetch(server.address, Trust::File(ca_file.clone())).await.expect("fetched");
         assert_eq!(&fetched[..], b"{\"a\":1}");
@@ -273,7 +273,115 @@ fn a_certificate_file_that_cannot_be_used_is_said_before_anything_is_fetched() {
     let address = DocumentAddress { is_https: true, host: "localhost".into(), port: 443, target: "/".into() };
     for file in [missing, empty, broken] {
         let trust = Trust::File(file.clone());
-        let fault = Document::new(address.clone(), trust, LIMITS).err().expect("refused").to_string();
+        let fault = Document::new(address.clone(), trust, None, LIMITS).err().expect("refused").to_string();
         assert!(fault.starts_with(&format!("{file:?} ")), "{fault}");
     }
+}
+
+/// A forward proxy that answers each request with this status: on 200 it connects to where it was told, or, asked for a
+/// document in clear, sends it. Returns its address, and the heads that it read.
+async fn proxy(status: &'static str) -> (HttpProxy, Arc<std::sync::Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let heads = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let noted = Arc::clone(&heads);
+    tokio::spawn(async move {
+        loop {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            let noted = Arc::clone(&noted);
+            tokio::spawn(async move {
+                let (mut seen, mut byte) = (Vec::new(), [0; 1]);
+                while !seen.ends_with(b"\r\n\r\n") {
+                    if stream.read_exact(&mut byte).await.is_err() {
+                        return;
+                    }
+                    seen.push(byte[0]);
+                }
+                let head = String::from_utf8(seen).expect("ASCII");
+                noted.lock().expect("not poisoned").push(head.clone());
+                let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let answer = match (status, head.starts_with("CONNECT ")) {
+                    ("200 OK", false) => String::from_utf8(ok("{\"a\":1}", "")).expect("ASCII"),
+                    ("200 OK", true) => "HTTP/1.1 200 Connection established\r\n\r\n".to_owned(),
+                    _ => format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"),
+                };
+                let _ = stream.write_all(answer.as_bytes()).await;
+                if status == "200 OK" && head.starts_with("CONNECT ") {
+                    let Ok(mut server) = tokio::net::TcpStream::connect(&target).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+                }
+            });
+        }
+    });
+    (HttpProxy { host: "127.0.0.1".into(), port, authorization: None }, heads)
+}
+
+#[test]
+fn through_a_proxy_tls_reaches_to_the_server_and_what_is_in_clear_is_asked_for_in_absolute_form() {
+    runtime().block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tls, ca_file) = acceptor(folder.path(), "localhost");
+        let server = serve(Script { answer: ok("{\"a\":1}", ""), then: Then::Close }, Some(tls)).await;
+        let (mut proxy, heads) = proxy("200 OK").await;
+        let mut secret = HeaderValue::from_static("Basic bWU6aHVudGVyMg==");
+        secret.set_sensitive(true);
+        proxy.authorization = Some(secret);
+        let secure = address(server.address, true);
+        let document = Document::new(secure.clone(), Trust::File(ca_file), Some(proxy.clone()), LIMITS);
+        assert_eq!(&document.expect("a document").fetch().await.expect("fetched")[..], b"{\"a\":1}");
+        let clear = DocumentAddress { is_https: false, host: "id.example".into(), port: 80, target: "/keys?v=1".into() };
+        let document = Document::new(clear, Trust::System, Some(proxy), LIMITS).expect("a document");
+        assert_eq!(&document.fetch().await.expect("fetched")[..], b"{\"a\":1}");
+        let heads = heads.lock().expect("not poisoned");
+        let [connect, get] = heads.as_slice() else { panic!("{heads:?}") };
+        let target = format!("{}:{}", secure.host, secure.port);
+        assert!(connect.starts_with(&format!("CONNECT {target} HTTP/1.1\r\n")), "{connect}");
+        assert!(get.starts_with("GET http://id.example/keys?v=1 HTTP/1.1\r\n"), "{get}");
+        for head in [connect, get] {
+            assert!(head.to_ascii_lowercase().contains("\r\nproxy-authorization: basic bwu6ahvudgvymg==\r\n"), "{head}");
+        }
+        assert!(!connect.contains("/keys"), "the proxy does not see what is asked for");
+    });
+}
+
+#[test]
+fn a_proxy_that_refuses_is_a_failure_that_names_it() {
+    runtime().block_on(async {
+        let target = DocumentAddress { is_https: true, host: "id.example".into(), port: 443, target: "/".into() };
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, ca_file) = acceptor(folder.path(), "localhost");
+        for (status, why) in [
+            ("407 Proxy Authentication Required", "it asks for a user and a password, which go into its address"),
+            ("403 Forbidden", "it answers 403 Forbidden"),
+            ("302 Found", "it answers 302 Found"),
+            ("502 Bad Gateway", "it answers 502 Bad Gateway"),
+        ] {
+            let (proxy, _) = proxy(status).await;
+            let through = format!("through the proxy 127.0.0.1:{}", proxy.port);
+            let trust = Trust::File(ca_file.clone());
+            let document = Document::new(target.clone(), trust, Some(proxy), LIMITS).expect("a document");
+            let fault = document.fetch().await.expect_err(status).to_string();
+            assert_eq!(fault, format!("cannot connect to id.example:443 {through}: {why}"));
+        }
+        let clear = DocumentAddress { is_https: false, port: 80, ..target };
+        let (proxy, _) = proxy("403 Forbidden").await;
+        let fault = Document::new(clear, Trust::System, Some(proxy), LIMITS).expect("a document").fetch().await;
+        assert_eq!(fault.expect_err("refused").to_string(), "the answer is 403 Forbidden");
+    });
+}
+
+#[test]
+fn a_document_elsewhere_is_fetched_with_the_same_certificates_and_needs_them() {
+    runtime().block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tls, ca_file) = acceptor(folder.path(), "localhost");
+        let server = serve(Script { answer: ok("{\"a\":1}", ""), then: Then::Close }, Some(tls)).await;
+        let first = DocumentAddress { is_https: true, host: "id.example".into(), port: 443, target: "/".into() };
+        let first = Document::new(first, Trust::File(ca_file), None, LIMITS).expect("a document");
+        let second = first.elsewhere(address(server.address, true), None).expect("a document");
+        assert_eq!(&second.fetch().await.expect("fetched")[..], b"{\"a\":1}");
+        let clear = first.elsewhere(address(server.address, false), None).expect("a document");
+        let fault = clear.elsewhere(address(server.address, true), None).err().expect("no certificates");
+        assert!(fault.to_string().contains("came over http"), "{fault}");
+    });
 }

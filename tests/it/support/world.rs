@@ -103,6 +103,13 @@ impl Plan {
         world
     }
 
+    /// The same, with these variables in its environment.
+    pub(crate) fn launch_with(self, variables: &[(&str, &str)]) -> World {
+        let world = self.prepare();
+        world.spawn_with(variables);
+        world
+    }
+
     fn render(&self, folder: &Path, listen: SocketAddr, admin: SocketAddr) -> String {
         let mut tables = self.tables.clone();
         let mut add = |table, key, value: String| {
@@ -187,6 +194,10 @@ impl World {
     }
 
     fn spawn(&self) {
+        self.spawn_with(&[]);
+    }
+
+    fn spawn_with(&self, variables: &[(&str, &str)]) {
         let mut running = self.child();
         assert!(running.is_none(), "it is running already");
         let file = |name: &str| {
@@ -198,6 +209,7 @@ impl World {
             .arg("-c")
             .arg(self.config())
             .current_dir(self.folder.path())
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file("stdout"))
             .stderr(file("stderr"))
@@ -320,12 +332,22 @@ impl World {
 
     /// Runs a subcommand on a configuration of this name in this world's folder. It has to end by itself.
     pub(crate) fn run_on(&self, config: &str, arguments: &[&str]) -> Output {
+        self.run_on_with(config, arguments, &[])
+    }
+
+    /// As [`run`](Self::run), with these variables in its environment.
+    pub(crate) fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        self.run_on_with("keyward.toml", arguments, variables)
+    }
+
+    fn run_on_with(&self, config: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let (mut stdout, mut stderr) = (tempfile().expect("a file"), tempfile().expect("a file"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyward"))
             .args(arguments)
             .arg("-c")
             .arg(self.folder.path().join(config))
             .current_dir(self.folder.path())
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout.try_clone().expect("a handle"))
             .stderr(stderr.try_clone().expect("a handle"))

@@ -39,19 +39,6 @@ fn harmless_headers_pass_and_what_points_at_keys_is_not_looked_at() {
 }
 
 #[test]
-fn one_key_needs_no_name_and_several_do() {
-    let unnamed = json!({"alg": "ES256", "typ": "JWT"});
-    let token = token("ES256", &unnamed, &claims());
-    passed(verify(&set_of(vec![issuer(settings(), &key_set()[1..2])]), &token));
-    assert_eq!(refused(&verify(&usual(), &token)), Some(OutsideFault::UnknownKey));
-    let mut nameless = ec_jwk("x", "P-256", &KEYS.p256);
-    nameless.as_object_mut().expect("an object").remove("kid");
-    let set = set_of(vec![issuer(settings(), &[nameless])]);
-    passed(verify(&set, &token));
-    assert_eq!(refused(&verify(&set, with_claims(json!({})))), Some(OutsideFault::UnknownKey), "a name means a name");
-}
-
-#[test]
 fn dates_may_have_fractions_and_count_to_the_millisecond() {
     let (set, token) = (usual(), with_claims(json!({"exp": 1_800_000_000.5, "nbf": 1_799_999_999.25, "iat": 1.5})));
     let at = Timestamp::from_unix_millis;

@@ -13,11 +13,10 @@ fn no_hostile_token_passes_and_each_is_refused_for_its_own_reason() {
         // The second time is no other than the first.
         for _ in 0..2 {
             let verdict = verify(&set, token);
-            let is_expected = match (&verdict, expected) {
-                (OutsideVerdict::Refused(OutsideFault::Malformed(_)), Malformed)
-                | (OutsideVerdict::Refused(OutsideFault::Header(_)), Header)
-                | (OutsideVerdict::Foreign, Foreign) => true,
-                (OutsideVerdict::Refused(fault), Fault(expected)) => fault == expected,
+            let is_expected = match (refused(&verdict), expected) {
+                (Some(OutsideFault::Malformed(_)), Malformed) | (Some(OutsideFault::Header(_)), Header) => true,
+                (None, Foreign) => matches!(verdict, OutsideVerdict::Foreign),
+                (Some(fault), Fault(expected)) => fault == *expected,
                 _ => false,
             };
             assert!(is_expected, "{name}: {verdict:?} instead of {expected:?}");

@@ -6,11 +6,16 @@ use super::*;
 
 const ALL: &[OutsideAlgorithm] = &OutsideAlgorithm::PUBLIC;
 
+/// Whether a set has the Ed25519 key under this name.
+fn has(set: &KeySet, kid: &str) -> bool {
+    matches!(set.select(Some(kid), OutsideAlgorithm::EdDsa), jwk::Selection::Keys(keys) if keys.len() == 1)
+}
+
 /// Whether a key is used when it stands beside a good one, which must always be used.
 fn is_used(jwk: &Value) -> (bool, String) {
     let good = ed_jwk("good");
     let set = KeySet::read(&document(&[jwk.clone(), good]), ALL).expect("a key set");
-    assert!(set.select(Some("good")).is_some(), "{jwk}");
+    assert!(has(&set, "good"), "{jwk}");
     (set.len() == 2, set.passed_over().join("; "))
 }
 
@@ -154,7 +159,7 @@ fn a_key_that_cannot_even_be_read_spoils_no_other() {
         deep,
     ] {
         let set = KeySet::read(format!(r#"{{"keys":[{key},{good}],"keys2":[]}}"#).as_bytes(), ALL).expect("a key set");
-        assert!(set.len() == 1 && set.select(Some("good")).is_some(), "{key}");
+        assert!(set.len() == 1 && has(&set, "good"), "{key}");
         assert_eq!(set.passed_over().len(), 1, "{:?}", set.passed_over());
         assert!(set.passed_over()[0].starts_with("key number 1: not valid JSON"), "{:?}", set.passed_over());
     }
@@ -191,21 +196,78 @@ fn what_is_no_key_set_is_none_as_a_whole() {
     assert!(KeySet::read(b"{\"keys\":[]}", ALL).is_ok_and(|set| set.is_empty()), "an empty set is a set");
 }
 
+/// FIELD.md, F3.
 #[test]
-fn two_keys_of_one_name_are_neither_and_the_same_key_twice_is_one() {
-    let (one, other) = (rsa_jwk("k", &KEYS.rsa), rsa_jwk("k", &KEYS.other_rsa));
-    let good = ed_jwk("good");
-    let set = KeySet::read(&document(&[one.clone(), other.clone(), one.clone(), good.clone()]), ALL).expect("a set");
-    assert!(set.select(Some("k")).is_none() && set.select(Some("good")).is_some());
-    assert_eq!(set.passed_over(), ["several keys are called \"k\""]);
-    let token = token("RS256", &json!({"alg": "RS256", "kid": "k"}), &claims());
-    let set = set_of(vec![issuer(settings(), &[one.clone(), other, good.clone()])]);
-    assert_eq!(refused(&verify(&set, &token)), Some(OutsideFault::UnknownKey));
-    let set = set_of(vec![issuer(settings(), &[one.clone(), one.clone(), good.clone()])]);
-    passed(verify(&set, &token));
-    // A name that a key for encryption has too is still that of the one for signatures.
-    let encryption = merged(rsa_jwk("k", &KEYS.other_rsa), json!({"use": "enc"}));
-    passed(verify(&set_of(vec![issuer(settings(), &[encryption, one, good])]), &token));
+fn of_keys_with_one_name_that_which_fits_the_algorithm_and_the_signature_counts() {
+    let (rsa, other_rsa) = (rsa_jwk("k", &KEYS.rsa), rsa_jwk("k", &KEYS.other_rsa));
+    let ec = ec_jwk("k", "P-256", &KEYS.p256);
+    let named = |algorithm: &str| json!({"alg": algorithm, "kid": "k"});
+    let good = |algorithm: &str| token(algorithm, &named(algorithm), &claims());
+    // An RSA and an EC key under one name.
+    let set = set_of(vec![issuer(settings(), &[rsa.clone(), ec.clone()])]);
+    passed(verify(&set, good("RS256")));
+    passed(verify(&set, good("ES256")));
+    assert_eq!(refused(&verify(&set, good("ES384"))), Some(OutsideFault::Algorithm));
+    // Two RSA keys under one name.
+    let set = set_of(vec![issuer(settings(), &[other_rsa.clone(), rsa.clone(), ec.clone()])]);
+    passed(verify(&set, good("RS256")));
+    passed(verify(&set, token("another RSA key", &named("RS256"), &claims())));
+    let forged = raw(named("RS256").to_string(), claims().to_string(), |_| vec![7; 256]);
+    assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::Signature));
+    // The same key twice is one, and a key for encryption is none.
+    let read = |keys: &[Value]| KeySet::read(&document(keys), ALL).expect("a set");
+    let set = read(&[rsa.clone(), other_rsa.clone(), rsa.clone(), ec.clone()]);
+    assert_eq!((set.len(), set.passed_over()), (3, &[][..]));
+    let encryption = merged(other_rsa, json!({"use": "enc"}));
+    passed(verify(&set_of(vec![issuer(settings(), &[encryption, rsa])]), good("RS256")));
+}
+
+/// FIELD.md, F3.
+#[test]
+fn a_token_that_names_no_key_is_tried_with_those_that_fit_and_one_that_names_an_unknown_key_is_refused() {
+    let unnamed = |algorithm: &str| token(algorithm, &json!({"alg": algorithm}), &claims());
+    let nameless = |mut jwk: Value| {
+        jwk.as_object_mut().expect("an object").remove("kid");
+        jwk
+    };
+    for keys in [
+        key_set(),
+        key_set().into_iter().map(nameless).collect(),
+        vec![nameless(rsa_jwk("", &KEYS.other_rsa)), nameless(rsa_jwk("", &KEYS.rsa)), key_set()[1].clone()],
+    ] {
+        let set = set_of(vec![issuer(settings(), &keys)]);
+        passed(verify(&set, unnamed("RS256")));
+        passed(verify(&set, unnamed("ES256")));
+        let forged = raw(json!({"alg": "ES256"}).to_string(), claims().to_string(), |_| vec![7; 64]);
+        assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::Signature));
+        let stranger = with_header(json!({"kid": "nobody's"}));
+        assert_eq!(refused(&verify(&set, stranger)), Some(OutsideFault::UnknownKey), "a name means a name");
+    }
+    let set = set_of(vec![issuer(settings(), &key_set()[..1])]);
+    assert_eq!(refused(&verify(&set, unnamed("ES256"))), Some(OutsideFault::UnknownKey), "none fits");
+    assert_eq!(cause(&verify(&set, unnamed("ES256"))), "its key is not published: it names none, and issuer main publishes none for ES256");
+}
+
+/// What a token that names no key may cost.
+#[test]
+fn at_most_eight_keys_are_tried_for_one_token_and_those_without_a_name_first() {
+    let select = |keys: &[Value], kid| match KeySet::read(&document(keys), ALL).expect("a set").select(kid, OutsideAlgorithm::Rs256) {
+        jwk::Selection::Keys(keys) => keys.len(),
+        other => panic!("{other:?}"),
+    };
+    // Ten keys by ten exponents.
+    let key = |at: usize, name: Option<&str>| {
+        let changed = json!({"e": b64([1, 0, u8::try_from(2 * at + 1).expect("small")]), "kid": name});
+        merged(rsa_jwk("x", &KEYS.rsa), changed)
+    };
+    let ten: Vec<_> = (0..10).map(|at| key(at, None)).collect();
+    assert_eq!((select(&ten, None), select(&ten[..8], None), select(&ten[..3], None)), (8, 8, 3));
+    let of_one_name: Vec<_> = (1..11).map(|at| key(at, Some("k"))).collect();
+    assert_eq!(select(&of_one_name, Some("k")), 8);
+    let mut mixed = of_one_name;
+    mixed.push(merged(rsa_jwk("x", &KEYS.rsa), json!({"kid": null})));
+    let set = set_of(vec![issuer(settings(), &mixed)]);
+    passed(verify(&set, token("RS256", &json!({"alg": "RS256"}), &claims())));
 }
 
 #[test]
