@@ -65,10 +65,16 @@ impl OwnStatus {
         self.reasons().await;
     }
 
-    /// Whether the store can be used. One that answers is not enough: without a lease, nothing that it says lets anybody through.
-    async fn check_store(&self) -> Result<(), StoreError> {
-        self.shared.store.check().await?;
-        self.shared.authenticator.cache().lease().held().await
+    /// Whether tokens can be judged, and why the store takes no changes, if it does not. One that answers is not enough: without
+    /// a lease, nothing that it says lets anybody through.
+    async fn check_store(&self) -> Result<Option<StoreError>, StoreError> {
+        let refusal = match self.shared.store.check().await {
+            Ok(()) => None,
+            Err(fault @ StoreError::RefusesChanges(_)) => Some(fault),
+            Err(fault) => return Err(fault),
+        };
+        self.shared.authenticator.cache().lease().held().await?;
+        Ok(refusal)
     }
 
     async fn reasons(&self) -> Vec<NotReady> {
@@ -81,7 +87,8 @@ impl OwnStatus {
         }
         let checked = tokio::time::timeout(CHECK_DEADLINE, self.check_store()).await;
         let fault = match checked {
-            Ok(Ok(())) => None,
+            // The link says it when the store takes no changes. Requests are served: to be taken out of service would help none.
+            Ok(Ok(_)) => None,
             Ok(Err(fault)) => Some(fault.to_string()),
             Err(_) => Some(StoreError::TimedOut.to_string()),
         };
@@ -114,7 +121,8 @@ impl Status for OwnStatus {
     fn components(&self) -> StatusFuture<'_, Vec<Component>> {
         Box::pin(async move {
             let store = match self.check_store().await {
-                Ok(()) => Component::well("store"),
+                Ok(None) => Component::well("store"),
+                Ok(Some(refusal)) => Component::degraded("store", refusal.to_string()),
                 Err(fault) => Component::failed("store", fault.to_string()),
             };
             let log = match self.shared.access_log.as_ref().map_or(0, |log| log.dropped()) {

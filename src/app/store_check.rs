@@ -7,6 +7,7 @@ use super::assemble;
 use crate::config::{Config, StoreKind};
 use crate::store::redis::inspect::{Expectations, inspect};
 use crate::store::redis::node::Nodes;
+use crate::store::redis::site_fault::SiteFault;
 use crate::tokens::finding::{Finding, Severity};
 
 /// What is found.
@@ -35,6 +36,13 @@ async fn redis(config: &Config) -> Result<Vec<Finding>, String> {
     };
     let (address, (mut connection, facts)) = match found {
         Ok(found) => found,
+        Err(fault @ SiteFault::NotMaster { .. }) => {
+            let words = format!(
+                "{fault}: it refuses changes (READONLY), and where replica-serve-stale-data is no and its master is down, \
+                 look-ups too (MASTERDOWN); name the master in \"url\", or make this one the master (replicaof no one)"
+            );
+            return Ok(vec![Finding::of(Severity::Fault, "master", "a replica", "the master", words)]);
+        }
         Err(fault) => {
             let words = fault.to_string();
             return Ok(vec![Finding::of(Severity::Fault, "master", "not usable", "reachable", words)]);

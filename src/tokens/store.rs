@@ -173,6 +173,9 @@ pub enum StoreError {
     /// It has no room left to write; nothing was changed.
     #[error("the store has no room left: {0}")]
     Full(String),
+    /// It can tell, and takes no changes; nothing was changed.
+    #[error("the store takes no changes: {0}")]
+    RefusesChanges(String),
     /// It cannot be reached or has failed.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

@@ -15,6 +15,10 @@
 //!   never there before. When it has been answered, a proof (`PING`) is sent; when that is answered, the lease runs until
 //!   `s` + `coherence_lease`. By then all has been received that was invalidated before the heartbeat was executed. A lease
 //!   is good for the link on which it was won.
+//! * *Look*: where a server refuses changes, and no other can be the master, B may look in place of a heartbeat: is it in the
+//!   registry? It is proved like a heartbeat, and brings a lease if it is, on the same generation, and if nothing was
+//!   announced since the latest heartbeat that was answered. That one may have been waited for in vain, and is then about
+//!   to be forgotten; a look changes nothing, so whoever forgets cannot tell.
 //! * *Fill*: take the fence, send the read, use the answer if fence and lease hold.
 //! * *Drop*: an invalidation or an announcement drops the token and breaks its fence; a new link, a null invalidation or
 //!   another generation of the store drops everything and breaks all fences.
@@ -157,6 +161,37 @@ fn partition() -> Setting {
 
 fn back_to_isolated() -> Setting {
     Setting::of(&[Key], 1).beside_isolated().faults(Faults { user_cuts: 2, ..Faults::NONE })
+}
+
+/// What may happen while B looks in place of heartbeats, or after.
+fn looks() -> [Setting; 7] {
+    [
+        Setting::of(&[Key], 1),
+        dead_instance(),
+        removals().without_reads(),
+        Setting::of(&[Key], 1).faults(Faults { user_cuts: 1, ..Faults::NONE }).without_reads(),
+        Setting::of(&[Key], 1).faults(Faults { restarts: 1, ..Faults::NONE }).without_reads(),
+        flush().without_reads(),
+        swap().without_reads(),
+    ]
+    .map(Setting::looking)
+}
+
+#[test]
+fn kept_when_looks_take_the_place_of_heartbeats() {
+    looks().iter().for_each(holds);
+}
+
+/// B was waited for in vain, and looks before it is forgotten. The next revocation does not wait for it.
+#[test]
+fn broken_if_a_look_brings_a_lease_to_who_is_about_to_be_forgotten() {
+    breaks(&dead_instance().looking(), &[Rule::LookWhileQuiet]);
+}
+
+/// An isolated master answers looks for ever, as it would heartbeats that do not write.
+#[test]
+fn broken_if_a_master_that_may_be_isolated_is_looked_at() {
+    breaks(&partition().looking(), &[]);
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(crate) enum Step {
     UserReceives,
     /// B sends a heartbeat.
     UserBeats,
+    /// B looks at the registry in place of a heartbeat.
+    UserLooks,
     /// B misses K and sends a read.
     UserReads,
     /// B gets the answer, uses it and remembers it, or throws it away.
@@ -183,6 +185,7 @@ impl Fleet {
                 heartbeat: None,
                 lease_age: long_ago,
                 generation: 0,
+                quiet: false,
                 cached: false,
                 flight: None,
                 owes_drop: false,
@@ -193,8 +196,9 @@ impl Fleet {
 
     /// A state that the first one leads to: B has registered and has filled its cache, and was then stopped for long.
     /// To begin with it as well makes counterexamples short.
-    fn after_a_pause(mut self) -> Self {
+    fn after_a_pause(mut self, setting: &Setting) -> Self {
         self.redis.registered = Some(1);
+        self.user.quiet = setting.looks;
         self.user.cached = true;
         self
     }
@@ -229,7 +233,7 @@ impl Model for Setting {
     type Action = Step;
 
     fn init_states(&self) -> Vec<Fleet> {
-        let mut begins = vec![Fleet::begin(self).after_a_pause()];
+        let mut begins = vec![Fleet::begin(self).after_a_pause(self)];
         if self.reads {
             begins.push(Fleet::begin(self));
         }
@@ -249,6 +253,7 @@ impl Model for Setting {
         let sent = !redis.owes_invalidation || user.on_isolated;
         may(Step::UserReceives, sent && !user.to_user.is_empty());
         may(Step::UserBeats, user.may_beat(self, redis));
+        may(Step::UserLooks, user.may_look(self));
         may(Step::UserReads, user.may_read(self));
         may(Step::UserLands, user.flight.as_ref().is_some_and(|flight| flight.found));
         may(Step::UserNotices, user.link != Link::Down && !user.wire);
@@ -318,6 +323,7 @@ impl Model for Setting {
             Step::RedisForgets(index) => fleet.forget(self, index),
             Step::UserReceives => fleet.user.receive(self)?,
             Step::UserBeats => fleet.user_beats(self),
+            Step::UserLooks => fleet.user.look(),
             Step::UserReads => fleet.user.read(),
             Step::UserLands => fleet.user.land(self),
             Step::UserNotices => fleet.user.lose_link(self),

@@ -29,6 +29,7 @@ impl Fleet {
                 self.redis.registered = Some(if own { beat } else { counted });
                 Push::Beaten(self.generation())
             }
+            Command::Look => Push::Looked(self.redis.generation.filter(|_| self.redis.registered.is_some())),
             Command::Prove => Push::Proven,
             Command::Ping(number) => Push::Pong(number),
             Command::Confirm(number) => {
@@ -49,6 +50,7 @@ impl Fleet {
             Command::Track => Push::Tracked,
             Command::Beat(_) if refuses => Push::Refused,
             Command::Beat(_) => Push::Beaten(self.user.generation),
+            Command::Look => Push::Looked(Some(self.user.generation)),
             Command::Prove => Push::Proven,
             Command::Ping(number) => Push::Pong(number),
             Command::Confirm(_) => return,

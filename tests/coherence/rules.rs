@@ -47,6 +47,8 @@ pub(crate) enum Rule {
     ReadsBoundToLink,
     /// A heartbeat is a write, which a master without its replicas refuses.
     HeartbeatWrites,
+    /// A look brings a lease only if nothing was announced since the latest heartbeat that was answered.
+    LookWhileQuiet,
     /// An instance is forgotten only if it has not registered again meanwhile.
     CompareBeforeForgetting,
     /// No beat is ever written twice. Without: the beat is counted up in the registry, and begins anew with 1 for an
@@ -127,6 +129,9 @@ pub(crate) struct Setting {
     pub(crate) highest_beat: u8,
     /// There is an isolated master from the beginning, for long, and B has already left it.
     pub(crate) beside_isolated: bool,
+    /// B may look at the registry in place of a heartbeat, at any time: of what a server that refuses changes may be asked, the
+    /// most.
+    pub(crate) looks: bool,
     /// Whether B reads the store. Without, it has what it begins with: that keeps a run small.
     pub(crate) reads: bool,
     /// The rules that are left out.
@@ -145,6 +150,7 @@ impl Setting {
             faults: Faults::NONE,
             highest_beat: 1,
             beside_isolated: false,
+            looks: false,
             reads: true,
             without: Vec::new(),
         }
@@ -171,6 +177,12 @@ impl Setting {
     /// The same, and A waits out the lag of an isolated master.
     pub(crate) fn outwaiting_lag(mut self) -> Self {
         self.outwaits_lag = true;
+        self
+    }
+
+    /// The same, in which B may look in place of a heartbeat.
+    pub(crate) fn looking(mut self) -> Self {
+        self.looks = true;
         self
     }
 

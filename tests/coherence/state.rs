@@ -176,12 +176,14 @@ pub(crate) struct User {
     pub(crate) late_beat: Option<Beat>,
     /// Under way on the link, in order.
     pub(crate) to_user: VecDeque<Push>,
-    /// The heartbeat that is outstanding.
+    /// The heartbeat or look that is outstanding.
     pub(crate) heartbeat: Option<Heartbeat>,
     /// Ticks since the start of the latest lease, up to the longest use. The lease holds while this is below its length.
     pub(crate) lease_age: Ticks,
     /// The generation that it knows.
     pub(crate) generation: Generation,
+    /// Nothing was announced since the latest heartbeat that was answered on this link (only where there are looks).
+    pub(crate) quiet: bool,
     /// K is in the cache.
     pub(crate) cached: bool,
     /// The read of K that is under way.
@@ -215,7 +217,9 @@ pub(crate) enum Command {
     Track,
     /// The heartbeat script.
     Beat(Beat),
-    /// `PING` after an answered heartbeat.
+    /// A heartbeat that writes nothing: is B registered?
+    Look,
+    /// `PING` after an answered heartbeat, `ECHO` after an answered look.
     Prove,
     /// `PING` before a bare announcement is confirmed.
     Ping(Number),
@@ -232,6 +236,8 @@ pub(crate) enum Push {
     Beaten(Generation),
     /// The other answer to `Beat`: `NOREPLICAS`.
     Refused,
+    /// The answer to `Look`: the generation, if B is registered.
+    Looked(Option<Generation>),
     /// The answer to `Prove`.
     Proven,
     /// The answer to `Ping`.

@@ -10,6 +10,17 @@ impl User {
         self.link == Link::Up && self.heartbeat.is_none() && countable
     }
 
+    /// A look takes the place of a heartbeat.
+    pub(crate) fn may_look(&self, setting: &Setting) -> bool {
+        setting.looks && self.link == Link::Up && self.heartbeat.is_none()
+    }
+
+    /// B asks whether it is registered.
+    pub(crate) fn look(&mut self) {
+        self.heartbeat = Some(Heartbeat { age: 0 });
+        self.send(Command::Look);
+    }
+
     /// A miss reads, over a data connection of this term; all who miss share one read.
     pub(crate) fn may_read(&self, setting: &Setting) -> bool {
         let in_term = self.link == Link::Up || !setting.has(Rule::ReadsBoundToLink);
@@ -40,6 +51,7 @@ impl User {
         match self.to_user.pop_front()? {
             Push::Tracked => {
                 self.link = Link::Up;
+                self.quiet = false;
                 if setting.has(Rule::DropOnNewLink) {
                     self.drop_everything();
                 }
@@ -48,6 +60,7 @@ impl User {
                 }
             }
             Push::Beaten(generation) => {
+                self.quiet = setting.looks;
                 if generation != self.generation {
                     self.generation = generation;
                     if setting.has(Rule::DropOnNewGeneration) {
@@ -64,6 +77,14 @@ impl User {
                 }
             }
             Push::Refused => self.lose_link(setting),
+            Push::Looked(found) => {
+                let quiet = self.quiet || !setting.has(Rule::LookWhileQuiet);
+                if quiet && found == Some(self.generation) {
+                    self.send(Command::Prove);
+                } else {
+                    self.heartbeat = None;
+                }
+            }
             Push::Proven => {
                 if !setting.has(Rule::LeaseNotFromProof) {
                     self.heartbeat = Some(Heartbeat { age: 0 });
@@ -71,6 +92,7 @@ impl User {
                 self.renew_lease();
             }
             Push::Revoked(number, target) => {
+                self.quiet = false;
                 if target == Target::Key {
                     if setting.has(Rule::DropBeforeConfirming) {
                         self.drop_token();
@@ -81,9 +103,13 @@ impl User {
                 self.send(Command::Confirm(number));
             }
             Push::Removed(number) if setting.has(Rule::PingBeforeConfirmingBare) => {
+                self.quiet = false;
                 self.send(Command::Ping(number));
             }
-            Push::Removed(number) | Push::Pong(number) => self.send(Command::Confirm(number)),
+            Push::Removed(number) | Push::Pong(number) => {
+                self.quiet = false;
+                self.send(Command::Confirm(number));
+            }
             Push::Invalidate => self.drop_token(),
             Push::InvalidateAll => {
                 if setting.has(Rule::DropOnNull) {

@@ -36,6 +36,7 @@ scripts! {
     OWNED = [ANNOUNCE, RECORDS, include_str!("scripts/owned.lua")];
     PURGE = [ANNOUNCE, RECORDS, include_str!("scripts/purge.lua")];
     RECORDS_OF = [ANNOUNCE, RECORDS, include_str!("scripts/records_of.lua")];
+    REGISTERED = [include_str!("scripts/registered.lua")];
     REGISTER = [ANNOUNCE, RECORDS, include_str!("scripts/register.lua")];
     REMEMBER = [include_str!("scripts/remember.lua")];
     REMOVE = [ANNOUNCE, RECORDS, include_str!("scripts/remove.lua")];

@@ -2,6 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerError};
 
+use super::refusal::ChangeRefusal;
 use crate::store::record_codec::BodyFault;
 use crate::tokens::store::StoreError;
 
@@ -51,31 +52,45 @@ pub(super) fn judge_answer(error: &ServerError) -> Fault {
 
 fn judge_code(code: &str, detail: &str) -> Fault {
     let whole = format!("{code} {detail}");
-    let (means, remedy) = match effective_code(code, detail) {
-        "OOM" => {
-            let words = format!("Redis has reached its maxmemory ({})", shortened(&whole));
-            return Fault { error: StoreError::Full(words), remedy: Remedy::Nothing };
-        }
+    let code = effective_code(code, detail);
+    if let Some(refusal) = ChangeRefusal::of(code, detail) {
+        return refused(refusal, &whole);
+    }
+    let (means, remedy) = match code {
         "WRONGTYPE" => {
             let words = format!("a key of ours holds something else ({})", shortened(&whole));
             return Fault { error: StoreError::Corrupt(words), remedy: Remedy::Nothing };
         }
         "MOVED" => ("the keys are at another node of the Redis Cluster", Remedy::Rediscover),
-        "READONLY" => ("this Redis is a replica", Remedy::Rediscover),
-        "MASTERDOWN" => ("this Redis is a replica, and its master is down", Remedy::Rediscover),
         "ASK" | "TRYAGAIN" => ("the keys are being moved to another node of the Redis Cluster", Remedy::Retry),
         "CLUSTERDOWN" => ("the Redis Cluster is down", Remedy::Rediscover),
-        "LOADING" => ("Redis is loading its data", Remedy::Retry),
         "BUSY" => ("Redis is busy with somebody's script", Remedy::Retry),
         "NOSCRIPT" => ("Redis does not know a script", Remedy::Retry),
         // A user without rights after a change of the ACL, too: the next connection may have them.
         "NOAUTH" | "WRONGPASS" => ("Redis wants another user or password", Remedy::Rediscover),
-        "NOPERM" => ("the Redis user lacks a permission", Remedy::Nothing),
-        "MISCONF" => ("Redis cannot write to its disk and refuses changes", Remedy::Nothing),
-        "NOREPLICAS" => ("Redis has too few replicas and refuses changes", Remedy::Nothing),
         _ => ("Redis refuses", Remedy::Nothing),
     };
     unavailable(means, &whole, remedy)
+}
+
+fn refused(refusal: ChangeRefusal, whole: &str) -> Fault {
+    let words = format!("{}: {} ({})", refusal.state(), refusal.remedy(), shortened(whole));
+    let (error, remedy) = match refusal {
+        ChangeRefusal::Full => (StoreError::Full(words), Remedy::Nothing),
+        ChangeRefusal::SnapshotFailed | ChangeRefusal::AppendFailed | ChangeRefusal::TooFewReplicas => {
+            (StoreError::RefusesChanges(words), Remedy::Nothing)
+        }
+        ChangeRefusal::Replica | ChangeRefusal::MasterDown => (StoreError::Unavailable(words), Remedy::Rediscover),
+        ChangeRefusal::Loading => (StoreError::Unavailable(words), Remedy::Retry),
+        ChangeRefusal::NotPermitted => (StoreError::Unavailable(words), Remedy::Nothing),
+    };
+    Fault { error, remedy }
+}
+
+/// Why a server refuses a change; `None`: for no reason that a setting of its own gives.
+pub(super) fn change_refusal(error: &RedisError) -> Option<ChangeRefusal> {
+    let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    ChangeRefusal::of(effective_code(code, detail), detail)
 }
 
 fn unavailable(means: &str, words: &str, remedy: Remedy) -> Fault {
@@ -159,14 +174,37 @@ mod tests {
             ("NOAUTH Authentication required.", "Unavailable", Remedy::Rediscover),
             ("WRONGPASS invalid username-password pair", "Unavailable", Remedy::Rediscover),
             ("NOPERM this user has no permissions to run the 'evalsha' command", "Unavailable", Remedy::Nothing),
-            ("MISCONF Redis is configured to save RDB snapshots", "Unavailable", Remedy::Nothing),
-            ("NOREPLICAS Not enough good replicas to write.", "Unavailable", Remedy::Nothing),
+            ("MISCONF Redis is configured to save RDB snapshots", "RefusesChanges", Remedy::Nothing),
+            ("MISCONF Errors writing to the AOF file: No space left on device", "RefusesChanges", Remedy::Nothing),
+            (
+                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: -MISCONF Redis is configured",
+                "RefusesChanges",
+                Remedy::Nothing,
+            ),
+            ("NOREPLICAS Not enough good replicas to write.", "RefusesChanges", Remedy::Nothing),
             ("ERR something new: -LOADING", "Unavailable", Remedy::Nothing),
             ("NEWCODE something", "Unavailable", Remedy::Nothing),
         ] {
             let fault = judge(&error(line));
             assert_eq!(fault.remedy, remedy, "{line}");
             assert!(format!("{:?}", fault.error).starts_with(kind), "{line}: {:?}", fault.error);
+        }
+    }
+
+    #[test]
+    fn a_refused_change_is_said_with_the_setting_that_it_is_about() {
+        for (line, setting) in [
+            ("MISCONF Redis is configured to save RDB snapshots, but", "stop-writes-on-bgsave-error"),
+            ("MISCONF Errors writing to the AOF file: No space left on device", "append-only file"),
+            ("NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
+            ("READONLY You can't write against a read only replica.", "replicaof"),
+            ("MASTERDOWN Link with MASTER is down", "replicaof"),
+            ("OOM command not allowed when used memory > 'maxmemory'.", "maxmemory-policy noeviction"),
+            ("LOADING Redis is loading the dataset in memory", "read its data"),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", "ACL"),
+        ] {
+            let words = judge(&error(line)).error.to_string();
+            assert!(words.contains(setting) && words.contains(line), "{words}");
         }
     }
 

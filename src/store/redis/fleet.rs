@@ -34,6 +34,10 @@ pub(super) struct Fleet {
     beats: AtomicU64,
     /// The latest beat that was answered.
     beaten: AtomicU64,
+    /// How many announcements have come.
+    announcements: AtomicU64,
+    /// How many of them had come when the latest beat that was answered was sent.
+    announcements_at_beat: AtomicU64,
     ledger: Mutex<Ledger>,
     /// The ledger has a new entry.
     entered: Notify,
@@ -90,6 +94,8 @@ impl Fleet {
             longest: AtomicU64::new(0),
             beats: AtomicU64::new(0),
             beaten: AtomicU64::new(0),
+            announcements: AtomicU64::new(0),
+            announcements_at_beat: AtomicU64::new(0),
             ledger: Mutex::default(),
             entered: Notify::new(),
         }
@@ -121,6 +127,27 @@ impl Fleet {
     /// A heartbeat has been answered.
     pub(super) fn beaten(&self, beat: u64) {
         self.beaten.fetch_max(beat, Ordering::AcqRel);
+    }
+
+    /// An announcement has come, whoever made it.
+    pub(super) fn note_announcement(&self) {
+        self.announcements.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many announcements have come.
+    pub(super) fn announcements(&self) -> u64 {
+        self.announcements.load(Ordering::Acquire)
+    }
+
+    /// A heartbeat has been answered that was sent when so many announcements had come.
+    pub(super) fn quiet_since(&self, announcements: u64) {
+        self.announcements_at_beat.store(announcements, Ordering::Release);
+    }
+
+    /// Whether nothing was announced since the latest heartbeat that was answered. Then nobody is about to take this instance
+    /// off the register: who would must have announced something, and found it registered as it is now.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.announcements() == self.announcements_at_beat.load(Ordering::Acquire)
     }
 
     /// The link is up on data of this generation, and everything from before has been dropped.

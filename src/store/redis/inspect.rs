@@ -1,14 +1,17 @@
 //! Looks at the Redis that keyward is to trust: can it lose records, does it do what keyward needs, may keyward do it?
 //!
-//! Nothing is changed: rights are tried with commands that find nothing to change, on keys that nobody has. What a managed
-//! Redis does not let us see (`CONFIG`) is looked up in `INFO`, as far as that goes, and otherwise reported as not checked.
+//! Nothing is changed: rights are tried with commands that find nothing to change, on keys that nobody has, and one change is
+//! made and undone in one step. What a managed Redis does not let us see (`CONFIG`) is looked up in `INFO`, as far as that
+//! goes, and otherwise reported as not checked.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Connection;
+use super::fault::change_refusal;
 use super::node::{Facts, field};
 use super::settings::{NodeAddress, RedisSettings, Servers};
+use super::site_fault::words_of;
 use crate::tokens::finding::{Finding, Severity};
 
 mod rights;
@@ -66,7 +69,13 @@ pub async fn inspect(connection: &mut Connection, facts: &Facts, wanted: &Expect
     found.extend(seen.replicas(facts, wanted));
     found.push(acknowledgements(facts, wanted));
     found.push(clock(connection).await);
-    found.extend(rights::check(connection, wanted).await);
+    let rights = rights::check(connection, wanted).await;
+    let has_rights = rights.iter().all(|finding| finding.severity == Severity::Fine);
+    found.extend(rights);
+    // Without a right, what is made could not be undone.
+    if has_rights {
+        found.push(changes(connection, wanted).await);
+    }
     found
 }
 
@@ -93,6 +102,8 @@ struct Seen {
     append_only: Option<bool>,
     append_fsync: Option<String>,
     save: Option<String>,
+    /// `stop-writes-on-bgsave-error`.
+    stops_writes: Option<bool>,
     /// `min-replicas-to-write` and `min-replicas-max-lag` in seconds.
     min_replicas: Option<(usize, u64)>,
     /// In cluster mode: `cluster-node-timeout` in milliseconds.
@@ -105,6 +116,7 @@ impl Seen {
         self.append_only = config(connection, "appendonly").await.map(|value| value == "yes");
         self.append_fsync = config(connection, "appendfsync").await;
         self.save = config(connection, "save").await;
+        self.stops_writes = config(connection, "stop-writes-on-bgsave-error").await.map(|value| value == "yes");
         self.node_timeout = config(connection, "cluster-node-timeout").await.and_then(|value| value.parse().ok());
         let count = config(connection, "min-replicas-to-write").await.and_then(|value| value.parse().ok());
         let lag = config(connection, "min-replicas-max-lag").await.and_then(|value| value.parse().ok());
@@ -173,6 +185,15 @@ impl Seen {
             (None, _) => vec![unseen(SUBJECT, "appendonly yes")],
         };
         if self.append_only == Some(true) {
+            if saves == Some(true) && self.stops_writes == Some(true) {
+                found.push(Finding {
+                    words:
+                        "a snapshot that fails, on a full disk say, makes Redis refuse every change (MISCONF): with an \
+                        append-only file none is needed (save \"\")"
+                            .to_owned(),
+                    ..Finding::fine("stop-writes-on-bgsave-error", "yes")
+                });
+            }
             found.extend(self.append_fsync.as_deref().map(|fsync| {
                 match fsync {
                     "always" => Finding::fine("appendfsync", "always"),
@@ -232,6 +253,27 @@ impl Seen {
             ),
             None => unseen(SUBJECT, "1 or more, and min-replicas-max-lag"),
         })
+    }
+}
+
+/// The subject of [`changes`]: what passes by itself, and is no reason not to start.
+pub(super) const CHANGES: &str = "changes";
+
+/// Whether it takes changes now: one is made and undone.
+async fn changes(connection: &mut Connection, wanted: &Expectations) -> Finding {
+    const TRY: &str = "redis.call('HSET', KEYS[1], 'probe', '1') redis.call('DEL', KEYS[1]) return 1";
+    let tried = redis::cmd("EVAL").arg(TRY).arg(1).arg(rights::probe_key(wanted)).exec_async(connection).await;
+    let Err(fault) = tried else { return Finding::fine(CHANGES, "taken") };
+    let said = words_of(&fault);
+    match change_refusal(&fault) {
+        Some(refusal) => Finding::of(
+            Severity::Fault,
+            CHANGES,
+            format!("refused: {}", fault.code().unwrap_or("ERR")),
+            "taken",
+            format!("{}: {} ({said})", refusal.state(), refusal.remedy()),
+        ),
+        None => Finding::of(Severity::Fault, CHANGES, "refused", "taken", format!("Redis refuses changes ({said})")),
     }
 }
 

@@ -15,6 +15,19 @@
 //! answered, everything that was removed before the heartbeat was executed has been dropped, and the lease counts from the
 //! moment before the heartbeat was sent.
 //!
+//! A server whose background save has failed refuses every change (`MISCONF`), so it refuses heartbeats, although nothing is
+//! wrong with what it says. There, a heartbeat may be replaced by a **look**: it asks whether this instance is registered, and
+//! is proved as a heartbeat is. It brings a lease only where
+//!
+//! * the instance is registered, on the same data: whoever removes something afterwards waits for it;
+//! * nothing was announced since the latest heartbeat that was answered: otherwise the one that announced it may have waited
+//!   in vain for a confirmation, and may take the instance off the register without knowing of the look (unless somebody
+//!   deletes the register by hand, this implies that the instance is registered);
+//! * the topology is a single server, and the server itself says that it is a master that no replica follows and that
+//!   needs none (`min-replicas-to-write`): a look would prove nothing about a master that is cut off.
+//!
+//! `tests/coherence` has looks in it, with a counterexample without the second rule and one without the third.
+//!
 //! What comes over the link is acted upon where it is read, before anything that comes behind it: no queue, no other task.
 
 use std::future::Future;
@@ -34,9 +47,10 @@ use super::fault::{self, Remedy};
 use super::fleet::{Announcement, Dropped, Fleet, read_confirmation};
 use super::layout::Layout;
 use super::membership::{self, Binding};
-use super::node::Nodes;
+use super::node::{Nodes, field};
 use super::pace::back_off;
-use super::settings::NodeAddress;
+use super::refusal::ChangeRefusal;
+use super::settings::{NodeAddress, Servers};
 use super::site::Site;
 use super::site_fault::{SiteFault, words_of};
 use crate::domain::TokenDigest;
@@ -191,12 +205,23 @@ impl Link {
             }
             next = Instant::now() + interval;
             let sent = clock::uptime();
-            let beat = pin!(beat(&self.layout, &self.fleet, connection.clone()));
+            let beat = pin!(self.beat_or_look(connection.clone()));
             match self.attend_beat(&connection, &mut confirmations, beat).await? {
-                Ok(generation) => {
+                Ok(Beaten { generation, refused: None }) => {
                     self.compare(&generation);
                     self.fleet.cache().lease().grant(sent);
-                    refused.clear();
+                    if !refused.is_empty() {
+                        tracing::info!("the store takes changes again");
+                        refused.clear();
+                    }
+                }
+                Ok(Beaten { refused: Some(words), .. }) => {
+                    self.fleet.cache().lease().grant(sent);
+                    if words != refused {
+                        tracing::error!(reason = %words,
+                            "the store refuses changes: tokens are judged as before, and none is issued or revoked");
+                        refused = words;
+                    }
                 }
                 Err(fault) if fault.is_moved => return Err(End::Abandoned),
                 // The server answers, and does not take it: it lacks its replicas, or we a right. The lease runs out meanwhile.
@@ -212,6 +237,21 @@ impl Link {
                     }
                 }
             }
+        }
+    }
+
+    /// A heartbeat, or what stands in for one where it is refused (see the module).
+    async fn beat_or_look(&self, connection: Connection) -> Result<Beaten, BeatFault> {
+        match beat(&self.layout, &self.fleet, connection.clone()).await {
+            Ok(generation) => Ok(Beaten { generation, refused: None }),
+            Err(fault) if fault.allows_look && matches!(self.nodes.settings().servers, Servers::Single(_)) => {
+                match look_at_register(&self.layout, &self.fleet, connection).await {
+                    Ok(generation) => Ok(Beaten { generation, refused: Some(fault.words) }),
+                    // Why there is no lease; why there is no heartbeat comes first.
+                    Err(why) => Err(BeatFault { words: format!("{}; {why}", fault.words), ..fault }),
+                }
+            }
+            Err(fault) => Err(fault),
         }
     }
 
@@ -341,25 +381,79 @@ impl Link {
     }
 }
 
+/// What a heartbeat brought.
+struct Beaten {
+    generation: String,
+    /// The heartbeat was refused with these words, and a look stood in for it.
+    refused: Option<String>,
+}
+
 /// A heartbeat that was answered with a refusal, or not at all.
 struct BeatFault {
     is_moved: bool,
+    /// It was refused for a reason that says nothing against what the server answers.
+    allows_look: bool,
     words: String,
+}
+
+impl BeatFault {
+    fn of(fault: &redis::RedisError) -> Self {
+        let refusal = fault::change_refusal(fault);
+        let said = words_of(fault);
+        Self {
+            is_moved: fault::judge(fault).remedy == Remedy::Rediscover,
+            allows_look: matches!(refusal, Some(ChangeRefusal::SnapshotFailed | ChangeRefusal::AppendFailed)),
+            words: match refusal {
+                Some(refusal) => format!("{}: {} ({said})", refusal.state(), refusal.remedy()),
+                None => said,
+            },
+        }
+    }
 }
 
 /// A heartbeat and its proof. Returns the generation of the data.
 async fn beat(layout: &Layout, fleet: &Fleet, mut connection: Connection) -> Result<String, BeatFault> {
-    let explain = |fault: redis::RedisError| BeatFault {
-        is_moved: fault::judge(&fault).remedy == Remedy::Rediscover,
-        words: words_of(&fault),
-    };
+    let explain = |fault: redis::RedisError| BeatFault::of(&fault);
     let next = fleet.next_beat();
+    let announcements = fleet.announcements();
     let answer = run(&mut connection, &membership::heartbeat(layout, &next)).await.map_err(explain)?;
-    let unreadable = |fault: StoreError| BeatFault { is_moved: false, words: fault.to_string() };
+    let unreadable = |fault: StoreError| BeatFault { is_moved: false, allows_look: false, words: fault.to_string() };
     let heard = membership::heard(answer).map_err(unreadable)?;
     fleet.beaten(next.beat);
+    fleet.quiet_since(announcements);
     redis::cmd("PING").exec_async(&mut connection).await.map_err(explain)?;
     Ok(heard.generation)
+}
+
+/// Whether the register still has this instance, without a change, and its proof. Returns the generation of the data, or why this
+/// brings no lease.
+async fn look_at_register(layout: &Layout, fleet: &Fleet, mut connection: Connection) -> Result<String, String> {
+    let explain = |fault: redis::RedisError| words_of(&fault);
+    let replication: String =
+        redis::cmd("INFO").arg("replication").query_async(&mut connection).await.map_err(explain)?;
+    if !is_alone(&replication) {
+        return Err("and it has replicas, or needs some: another may be the master".to_owned());
+    }
+    let answer = run(&mut connection, &membership::registered(layout, fleet.me())).await.map_err(explain)?;
+    let found = membership::registered_in(answer).map_err(|fault| fault.to_string())?;
+    let generation = found.ok_or("and this instance is not registered")?;
+    // PING is refused where changes are (`MISCONF`).
+    redis::cmd("ECHO").arg("").exec_async(&mut connection).await.map_err(explain)?;
+    if !fleet.is_known(&generation) {
+        return Err("and its data is other data than before".to_owned());
+    }
+    if !fleet.is_quiet() {
+        return Err("and something was revoked since the latest heartbeat".to_owned());
+    }
+    Ok(generation)
+}
+
+/// Whether a server says in `INFO replication` that it is a master that no replica follows, and that needs none for a change.
+fn is_alone(replication: &str) -> bool {
+    field(replication, "role") == Some("master")
+        && field(replication, "connected_slaves") == Some("0")
+        // Only there where min-replicas-to-write and min-replicas-max-lag are set.
+        && field(replication, "min_slaves_good_slaves").is_none()
 }
 
 /// Runs a script on the link itself.
@@ -440,6 +534,7 @@ impl Pushes {
     fn message(&self, data: &[Value]) {
         let [Value::BulkString(channel), Value::BulkString(payload)] = data else { return };
         if channel == self.revoked.as_bytes() {
+            self.fleet.note_announcement();
             let Some(announcement) = Announcement::read(payload) else { return self.drop_everything() };
             self.fleet.drop_named(&announcement.dropped);
             if announcement.dropped == Dropped::Everything {

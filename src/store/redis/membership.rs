@@ -45,6 +45,18 @@ pub(super) fn heard(value: Value) -> Result<Heard, StoreError> {
     Ok(Heard { generation: reply::text(generation)?, is_new_generation: reply::number(is_new)? == 1 })
 }
 
+/// Asks whether `instance` is registered, without changing anything.
+pub(super) fn registered(layout: &Layout, instance: &str) -> Call {
+    Call::new(&calls::REGISTERED, vec![layout.meta(), layout.instances()]).argument(instance)
+}
+
+/// The generation, if [`registered`] has found the instance.
+pub(super) fn registered_in(value: Value) -> Result<Option<String>, StoreError> {
+    let [generation, entry] = reply::parts::<2>(value)?;
+    let (generation, entry) = (reply::text(generation)?, reply::text(entry)?);
+    Ok((!generation.is_empty() && !entry.is_empty()).then_some(generation))
+}
+
 /// Takes the instances off the register for which it still says the same.
 pub(super) fn forget_instances(layout: &Layout, silent: &[Registered]) -> Call {
     let call = Call::new(&calls::FORGET_INSTANCES, vec![layout.instances()]);

@@ -59,6 +59,7 @@ mod opening;
 mod operations;
 mod pace;
 pub mod presence;
+mod refusal;
 mod reply;
 mod script;
 pub mod settings;

@@ -187,6 +187,29 @@ impl RedisServer {
         read_reply(&mut BufReader::new(stream))
     }
 
+    /// From now on its background saves fail, and so it refuses changes (MISCONF): the file that they write is a folder.
+    pub(crate) fn fail_saves(&self) {
+        fs::create_dir(self.room.path().join("dump.rdb")).expect("a folder");
+        self.command(&["CONFIG", "SET", "save", "3600 1"]);
+        self.save("err");
+    }
+
+    /// They succeed again.
+    pub(crate) fn mend_saves(&self) {
+        fs::remove_dir(self.room.path().join("dump.rdb")).expect("removed");
+        self.save("ok");
+    }
+
+    fn save(&self, status: &str) {
+        let status = format!("rdb_last_bgsave_status:{status}");
+        wait_until("a background save has come to its end", || {
+            // One may be under way already.
+            self.command(&["BGSAVE"]);
+            let info = self.command(&["INFO", "persistence"]).text();
+            info.contains("rdb_bgsave_in_progress:0") && info.contains(&status)
+        });
+    }
+
     /// How often each command was called since the server started (`INFO commandstats`), all of them together for `""`.
     pub(crate) fn calls(&self, name: &str) -> u64 {
         let stats = self.command(&["INFO", "commandstats"]).text();

@@ -43,11 +43,15 @@ const TRY: &str = "local args = {} \
     if ARGV[1] == 'INCR' and type(answer) == 'number' then redis.pcall('DEL', KEYS[1]) end \
     return type(answer) == 'table' and answer.err or ''";
 
+/// A name that no key has: of this moment.
+pub(super) fn probe_key(wanted: &Expectations) -> String {
+    let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{{{}}}:probe:{moment}", wanted.prefix)
+}
+
 /// Tries every right, and names those that are missing.
 pub(super) async fn check(connection: &mut Connection, wanted: &Expectations) -> Vec<Finding> {
-    // A name that nobody has: of this moment.
-    let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let key = format!("{{{}}}:probe:{moment}", wanted.prefix);
+    let key = probe_key(wanted);
     let mut missing = Vec::new();
 
     let mut eval = redis::cmd("EVAL");

@@ -72,6 +72,60 @@ async fn replicas_need_bounds_and_acknowledgements() {
     assert_eq!(complaints(&findings), [(Severity::Fault, "replicas")]);
 }
 
+/// What is said of changes: how it is, and why.
+fn of_changes(findings: &[Finding]) -> (&str, &str) {
+    let found = findings.iter().find(|finding| finding.subject == CHANGES).expect("changes are tried");
+    (&found.found, &found.words)
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_changes_is_named_with_the_setting_that_it_is_about() {
+    let server = RedisServer::start();
+    assert_eq!(of_changes(&look(single(&server), |_| {}).await), ("taken", ""));
+    server.fail_saves();
+    let findings = look(single(&server), |_| {}).await;
+    assert_eq!(complaints(&findings), [(Severity::Fault, CHANGES)], "{findings:#?}");
+    let (found, words) = of_changes(&findings);
+    assert_eq!(found, "refused: MISCONF");
+    assert!(words.contains("save \"\"") && words.contains("stop-writes-on-bgsave-error"), "{words}");
+    server.mend_saves();
+    assert_eq!(of_changes(&look(single(&server), |_| {}).await), ("taken", ""));
+    for (setting, value, usual, code, word) in [
+        ("min-replicas-to-write", "1", "0", "refused: NOREPLICAS", "min-replicas-to-write"),
+        ("maxmemory", "1", "0", "refused: OOM", "maxmemory"),
+    ] {
+        server.command(&["CONFIG", "SET", setting, value]);
+        let findings = look(single(&server), |_| {}).await;
+        assert_eq!(complaints(&findings), [(Severity::Fault, CHANGES)], "{findings:#?}");
+        let (found, words) = of_changes(&findings);
+        assert!(found == code && words.contains(word), "{found}: {words}");
+        server.command(&["CONFIG", "SET", setting, usual]);
+    }
+    assert_eq!(of_changes(&look(single(&server), |_| {}).await), ("taken", ""));
+    assert_eq!(server.command(&["DBSIZE"]).integer(), 0, "what was tried is undone");
+}
+
+#[tokio::test]
+async fn a_server_that_is_still_loading_is_named_as_that() {
+    // 2 ms for each key, and a look at its clients after each kilobyte.
+    let slowly = "rdbcompression no\nkey-load-delay 2000\nloading-process-events-interval-bytes 1024";
+    let mut server = RedisServer::start_with(slowly);
+    server.command(&["EVAL", "for n = 1, 6000 do redis.call('SET', n, string.rep('x', 100)) end", "0"]);
+    server.command(&["BGREWRITEAOF"]);
+    wait_until("it is written", || {
+        let info = server.command(&["INFO", "persistence"]).text();
+        info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0")
+    });
+    server.restart();
+    assert!(server.command(&["PING"]).text().starts_with("LOADING"), "it takes its time");
+    let (found, words) = {
+        let findings = look(single(&server), |_| {}).await;
+        let (found, words) = of_changes(&findings);
+        (found.to_owned(), words.to_owned())
+    };
+    assert!(found == "refused: LOADING" && words.contains("loading its data"), "{found}: {words}");
+}
+
 /// The rights that the documentation names, and one that is taken away.
 async fn with_rule(rule: &str, revoke_acks: usize) -> Vec<Finding> {
     let server = RedisServer::start_with(&format!("user app on >secret {rule}"));

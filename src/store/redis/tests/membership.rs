@@ -29,6 +29,21 @@ async fn the_generation_stays_as_long_as_the_data() {
 }
 
 #[tokio::test]
+async fn who_only_looks_finds_whether_it_is_registered_and_changes_nothing() {
+    let world = World::new().await;
+    let look = async |instance: &str| {
+        membership::registered_in(run(&world, membership::registered(world.layout(), instance)).await).unwrap()
+    };
+    assert_eq!(look("one").await, None);
+    assert_eq!(world.command::<i64>("DBSIZE", &[]).await, 0);
+    let heard = beat(&world, "one", 1).await;
+    assert_eq!(look("one").await, Some(heard.generation));
+    assert_eq!(look("two").await, None);
+    run(&world, membership::goodbye(world.layout(), "one")).await;
+    assert_eq!(look("one").await, None);
+}
+
+#[tokio::test]
 async fn only_who_has_not_beaten_since_is_forgotten() {
     let world = World::new().await;
     for (instance, number) in [("one", 1), ("two", 1), ("two", 2), ("three", 1)] {

@@ -85,3 +85,15 @@ async fn a_replica_is_no_place_to_write_and_says_so() {
     let removal = world.store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await;
     assert!(matches!(removal, Err(StoreError::Unavailable(_))), "{removal:?}");
 }
+
+#[tokio::test]
+async fn a_server_that_lacks_its_replicas_still_tells_and_takes_no_changes() {
+    let world = World::with([api_key(1, "ann")]).await;
+    let _: () = world.command("CONFIG", &[&"SET", &"min-replicas-to-write", &"1"]).await;
+    assert!(matches!(world.store.check().await, Err(StoreError::RefusesChanges(_))));
+    let removal = world.store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await;
+    assert!(matches!(removal, Err(StoreError::RefusesChanges(_))), "{removal:?}");
+    assert!(world.store.find(digest(1)).await.unwrap().is_some());
+    let _: () = world.command("CONFIG", &[&"SET", &"min-replicas-to-write", &"0"]).await;
+    world.store.check().await.unwrap();
+}

@@ -9,7 +9,7 @@ use super::super::line::{Heard, get};
 use super::super::{Fleet, LEASE};
 use super::{AFTERWARDS, ALICE, RECOVERY, Scene, connections, pass};
 use crate::support::redis::{RedisServer, free_port, wait_until};
-use crate::support::{Client, Issued, Reply, Upstream, Way, eventually, lateness};
+use crate::support::{Client, Issued, Reply, Upstream, Way, World, eventually, lateness};
 
 #[test]
 fn r5_garbage_in_place_of_answers_makes_nobody_somebody_else() {
@@ -119,6 +119,110 @@ fn r9_a_full_redis_still_tells_and_revokes_and_refuses_only_what_needs_room() {
     let samples = scene.recover(mix, None, over);
     assert_eq!(samples.between(full, over).not_served(), Vec::<String>::new());
     scene.fleet.mint(0, &scene.root);
+}
+
+/// What `store check` says, which must find a fault: on both streams.
+fn found_faulty(world: &World) -> String {
+    let output = world.run(&["store", "check"]);
+    assert!(!output.status.success());
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
+}
+
+/// How often a line of the log holds these words.
+fn said(world: &World, words: &str) -> usize {
+    world.output().lines().filter(|line| line.contains(words)).count()
+}
+
+const REFUSES: &str = "the store refuses changes";
+
+/// redis#9913. The server itself has all that it was ever told, and no other can be the master: while it takes no revocation,
+/// none can be missed.
+#[test]
+fn r9c_a_redis_whose_saves_fail_still_judges_and_says_why_it_changes_nothing() {
+    let redis = RedisServer::start();
+    let mut fleet = Fleet::start_with(&[&redis.url(), &redis.url()], |plan| plan);
+    let root = fleet.root();
+    let [known, unknown, victim, gone] = [(); 4].map(|()| fleet.mint(0, &root));
+    fleet.warm(&known);
+    fleet.revoke(0, &gone.token);
+    // Heartbeats after the revocation.
+    pass(LEASE);
+    redis.fail_saves();
+    let failed = Instant::now();
+    for world in &fleet.worlds {
+        assert!(eventually(|| said(world, REFUSES) == 1), "{}", world.output());
+        assert!(world.output().contains("stop-writes-on-bgsave-error"), "{}", world.output());
+    }
+    for _ in 0..3 {
+        assert_eq!(fleet.worlds[0].api(ALICE).revoke(&victim.token).status, 503);
+        assert_eq!(fleet.worlds[1].api(ALICE).issue(&root, "").status, 503);
+        for (token, statuses) in [(&known, [200, 200]), (&victim, [200, 200]), (&gone, [401, 401])] {
+            assert_eq!(fleet.statuses(&token.token), statuses);
+        }
+        pass(LEASE);
+    }
+    assert!(failed.elapsed() > 3 * LEASE, "long after the last lease of a heartbeat");
+    assert_eq!(fleet.statuses(&unknown.token), [200, 200], "read now for the first time");
+    assert!(fleet.are_ready(), "it serves");
+    let found = found_faulty(&fleet.worlds[0]);
+    assert!(found.contains("refused: MISCONF") && found.contains("save \"\""), "{found}");
+    for world in &fleet.worlds {
+        assert_eq!(said(world, REFUSES), 1, "once: {}", world.output());
+    }
+    // One that comes now is not registered: a revocation would not wait for it.
+    fleet.worlds[1].kill();
+    fleet.worlds[1].launch();
+    assert!(eventually(|| fleet.worlds[1].ready() == Some(503)), "{}", fleet.worlds[1].output());
+    assert_eq!(fleet.statuses(&known.token), [200, 503]);
+    redis.mend_saves();
+    wait_until("it is ready by itself", || fleet.are_ready());
+    assert!(eventually(|| said(&fleet.worlds[0], "the store takes changes again") == 1));
+    fleet.revoke(0, &victim.token);
+    assert_eq!(fleet.statuses(&victim.token), [401, 401]);
+    assert_eq!(fleet.statuses(&known.token), [200, 200]);
+}
+
+#[test]
+fn r9d_a_redis_that_lacks_its_replicas_may_be_cut_off_and_judges_nothing() {
+    let redis = RedisServer::start();
+    let fleet = Fleet::start_with(&[&redis.url()], |plan| plan);
+    let root = fleet.root();
+    let good = fleet.mint(0, &root);
+    fleet.warm(&good);
+    redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let world = &fleet.worlds[0];
+    assert!(eventually(|| fleet.status(0, &good.token) == 503), "nobody can tell");
+    assert!(eventually(|| world.ready() == Some(503)), "it says so");
+    assert!(eventually(|| said(world, "the store refuses heartbeats") == 1), "and why: {}", world.output());
+    assert!(world.output().contains("NOREPLICAS") && world.output().contains("min-replicas-max-lag"));
+    let found = found_faulty(world);
+    assert!(found.contains("refused: NOREPLICAS") && found.contains("min-replicas-to-write"), "{found}");
+    // A save that fails as well is said first by Redis, and is no reason to believe it.
+    redis.fail_saves();
+    assert!(eventually(|| world.output().contains("MISCONF")), "{}", world.output());
+    assert_eq!(fleet.status(0, &good.token), 503);
+    redis.mend_saves();
+    redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    wait_until("it is ready by itself", || fleet.are_ready());
+    assert_eq!(fleet.status(0, &good.token), 200);
+}
+
+#[test]
+fn r9e_store_check_names_a_full_redis_and_one_that_is_a_replica() {
+    let redis = RedisServer::start();
+    let fleet = Fleet::start_with(&[&redis.url()], |plan| plan);
+    let world = &fleet.worlds[0];
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let found = found_faulty(world);
+    assert!(found.contains("refused: OOM") && found.contains("maxmemory"), "{found}");
+    assert!(eventually(|| world.output().contains("maxmemory")), "the log names it: {}", world.output());
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let found = found_faulty(world);
+    assert!(found.contains("a replica") && found.contains("READONLY"), "{found}");
+    redis.command(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
+    let found = found_faulty(world);
+    assert!(found.contains("MASTERDOWN"), "{found}");
 }
 
 #[test]
