@@ -136,10 +136,7 @@ impl Issuers {
         };
         let before = self.all.iter().find(is_alike).and_then(|known| {
             let place = match (&known.settings.keys, &configured.keys) {
-                (
-                    IssuerKeys::Url { urls: before, fetching: fetched },
-                    IssuerKeys::Url { urls, fetching },
-                )
+                (IssuerKeys::Url { urls: before, fetching: fetched }, IssuerKeys::Url { urls, fetching })
                 | (
                     IssuerKeys::Discovery { urls: before, fetching: fetched },
                     IssuerKeys::Discovery { urls, fetching },
@@ -312,9 +309,7 @@ impl Proxies {
         Ok(match configured {
             Proxy::Direct => Self::Always(None),
             Proxy::Address(proxy) => Self::Always(Some(proxy.clone())),
-            Proxy::Environment => {
-                Self::Environment(Arc::new(ProxyEnvironment::read(|name| std::env::var(name).ok())?))
-            }
+            Proxy::Environment => Self::Environment(Arc::new(ProxyEnvironment::read(|name| std::env::var(name).ok())?)),
         })
     }
 
@@ -373,7 +368,9 @@ impl KeySource for Discovered {
                 .await
                 .map_err(|KeySourceFault(fault)| KeySourceFault(format!("the metadata of the issuer: {fault}")))?;
             let keys = self.keys(&metadata).map_err(|fault| {
-                KeySourceFault(format!("the metadata of the issuer: {fault} (\"jwks_url\" says where the keys are without them)"))
+                KeySourceFault(format!(
+                    "the metadata of the issuer: {fault} (\"jwks_url\" says where the keys are without them)"
+                ))
             })?;
             fetch(&keys).await
         })

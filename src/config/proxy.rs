@@ -25,9 +25,11 @@ impl ProxyUrl {
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("it must begin with \"http://\"")?;
         if !scheme.eq_ignore_ascii_case("http") {
-            return Err("a proxy is spoken to in clear: its only scheme is http. What is fetched over https is encrypted \
+            return Err(
+                "a proxy is spoken to in clear: its only scheme is http. What is fetched over https is encrypted \
                         all the way to its server"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let (user_info, rest) = match rest.rsplit_once('@') {
             Some((user_info, rest)) => (Some(user_info), rest),

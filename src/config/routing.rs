@@ -260,16 +260,8 @@ impl Require {
     /// Whether anybody fits.
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty()
-            && [
-                &self.role,
-                &self.organization,
-                &self.username,
-                &self.subject,
-                &self.email,
-                &self.tenant,
-                &self.scope,
-            ]
-            .into_iter()
-            .all(|allowed| allowed.is_empty())
+            && [&self.role, &self.organization, &self.username, &self.subject, &self.email, &self.tenant, &self.scope]
+                .into_iter()
+                .all(|allowed| allowed.is_empty())
     }
 }

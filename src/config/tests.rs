@@ -232,7 +232,10 @@ fn without_an_audience_validate_says_what_that_means() {
     let config = config.unwrap_or_else(|faults| panic!("{faults}"));
     assert!(config.issuers[0].audience.is_empty());
     let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
-    assert!(warning.starts_with("k.toml:14:1: without \"audience\", every token of this [[issuer]] passes"), "{warning}");
+    assert!(
+        warning.starts_with("k.toml:14:1: without \"audience\", every token of this [[issuer]] passes"),
+        "{warning}"
+    );
 }
 
 #[test]

@@ -99,8 +99,8 @@ pub(super) async fn caller(
     }
     let admitted = admit(local, exchange, door, headers).await?;
     if !admitted.caller.token.power().opens_routes() {
-        // A session or a bootstrap token is for token APIs.
-        return Err(Refusal::Forbidden);
+        let cause = "it is a login or a bootstrap token, which makes calls of token APIs and opens no route".to_owned();
+        return Err(Refusal::Forbidden { cause, scope: None });
     }
     Ok(Some(admitted))
 }

@@ -65,7 +65,10 @@ pub(super) fn permit<'a>(
         Some(admitted) => {
             let caller = &admitted.caller;
             if !route.accept.iter().any(|accepted| accepted == caller.token.token_api()) {
-                return Err(Refusal::NotAccepted);
+                let accepted: Vec<_> = route.accept.iter().map(|name| format!("{name:?}")).collect();
+                let of = caller.token.token_api();
+                let cause = format!("it is of {of:?}, and the route accepts {}", accepted.join(", "));
+                return Err(Refusal::NotAccepted { cause });
             }
             let tenant = match &route.tenant {
                 Some(rule) => Some(tenant(route, rule, caller, target.path())?),
@@ -89,16 +92,23 @@ pub(super) fn permit<'a>(
 
 /// Why a caller may not pass who does not meet this.
 fn forbidden(unmet: &Requirement, caller: &Caller) -> Refusal {
-    let Requirement::Scope(scopes) = unmet else { return Refusal::Forbidden };
-    let found: Vec<_> = caller.outside.iter().flat_map(|outside| outside.scopes()).collect();
-    Refusal::MissingScope { wanted: scopes.join(" "), found: found.join(" ") }
+    let scope = match unmet {
+        Requirement::Scope(scopes) => Some(scopes.join(" ")),
+        Requirement::Field { .. } | Requirement::Claim(_) => None,
+    };
+    let found = unmet.found(caller);
+    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    Refusal::Forbidden { cause: format!("the route asks for {unmet}, the token has {found}"), scope }
 }
 
 /// The tenant that the path names, if it is the caller's.
 fn tenant<'c>(route: &RouteSettings, rule: &TenantRule, caller: &'c Caller, path: &str) -> Result<&'c str, Refusal> {
     let named = parameters(&route.path, path).find(|(name, _)| *name == rule.parameter);
-    let named = named.and_then(|(_, value)| path::decode_segment(value)).ok_or(Refusal::Forbidden)?;
-    caller.tenant(&named).ok_or(Refusal::Forbidden)
+    let named = named.and_then(|(_, value)| path::decode_segment(value)).unwrap_or_default();
+    caller.tenant(&named).ok_or_else(|| Refusal::Forbidden {
+        cause: format!("the path names the tenant {named:?}, which is none that the caller acts for"),
+        scope: None,
+    })
 }
 
 /// The target with the tenant's own name in its place. A name that would make the path mean something else is refused.
@@ -118,12 +128,16 @@ fn rewritten(route: &RouteSettings, rule: &TenantRule, tenant: &str, target: &Ur
             rewritten.push_str(segment);
         }
     }
+    let unfit = || Refusal::Forbidden {
+        cause: format!("the tenant {tenant:?} cannot stand in the path: it would mean something else"),
+        scope: None,
+    };
     if path::normal_form(&rewritten).ok().as_deref() != Some(&rewritten) {
-        return Err(Refusal::Forbidden);
+        return Err(unfit());
     }
     if let Some(query) = target.query() {
         rewritten.push('?');
         rewritten.push_str(query);
     }
-    PathAndQuery::try_from(rewritten).map_err(|_| Refusal::Forbidden)
+    PathAndQuery::try_from(rewritten).map_err(|_| unfit())
 }

@@ -63,7 +63,9 @@ async fn answer(
         CredentialNeed::Own | CredentialNeed::Session => {
             let admitted = admit(local, exchange, Door::Bearer, &head.headers).await?;
             if !token_api.callers.take(&admitted.caller, &token_api.name) {
-                return Err(Refusal::NotAccepted);
+                let of = admitted.caller.token.token_api();
+                let cause = format!("a token of {of:?} such as this makes no calls of {:?}", token_api.name);
+                return Err(Refusal::NotAccepted { cause });
             }
             if !owns_mount(&admitted, parameters) {
                 return Err(Refusal::Face(FaceError::ForeignMount));
@@ -181,10 +183,11 @@ fn face_error(refusal: &Refusal) -> FaceError {
         Refusal::Face(error) => error.clone(),
         Refusal::NoCredential => FaceError::NoCredential,
         Refusal::AmbiguousCredential => FaceError::AmbiguousCredential,
-        Refusal::BadCredential(_) | Refusal::KeysMissing(_) | Refusal::CredentialTooLong | Refusal::NotAccepted => {
-            FaceError::BadCredential
-        }
-        Refusal::Forbidden => FaceError::ForeignMount,
+        Refusal::BadCredential(_)
+        | Refusal::KeysMissing(_)
+        | Refusal::CredentialTooLong
+        | Refusal::NotAccepted { .. } => FaceError::BadCredential,
+        Refusal::Forbidden { .. } => FaceError::ForeignMount,
         Refusal::Store(_) => FaceError::Unavailable,
         _ => FaceError::Internal,
     }

@@ -1,6 +1,7 @@
 //! The plan: one configuration, compiled. Immutable, shared by all workers; a reload makes a new one, and every request sees
 //! exactly one.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,6 +196,60 @@ impl Requirement {
             },
             RequirementField::Email => token.email().is_some_and(allows),
             RequirementField::Tenant => tenant.or_else(|| caller.tenant(ACTIVE_TENANT)).is_some_and(allows),
+        }
+    }
+}
+
+impl Requirement {
+    /// What the caller has instead, each in quotes, for the log: nothing of other claims, and of what is personal only that it
+    /// is another.
+    pub(super) fn found(&self, caller: &Caller) -> Vec<String> {
+        let quoted = |value: &str| format!("{value:?}");
+        let (token, outside) = (&caller.token, &caller.outside);
+        match self {
+            Self::Scope(_) => outside.iter().flat_map(|outside| outside.scopes()).map(quoted).collect(),
+            Self::Claim(_) => vec!["another, or none".to_owned()],
+            Self::Field { field: RequirementField::Role, .. } => match outside {
+                Some(outside) => outside.roles().map(quoted).collect(),
+                None => token.role().map(quoted).into_iter().collect(),
+            },
+            Self::Field { field: RequirementField::Organization, .. } => {
+                token.organization().map(quoted).into_iter().collect()
+            }
+            Self::Field { field: RequirementField::Tenant, .. } => {
+                caller.tenant(ACTIVE_TENANT).map(quoted).into_iter().collect()
+            }
+            Self::Field { .. } => vec!["another, or none".to_owned()],
+        }
+    }
+}
+
+/// As the log says it: `role "admin" or "editor"`.
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one_of =
+            |values: &[String]| values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(" or ");
+        match self {
+            Self::Field { field, one_of: values } => write!(f, "{} {}", field.name(), one_of(values)),
+            Self::Claim(rule) => {
+                let values: Vec<_> = rule.one_of.iter().map(ToString::to_string).collect();
+                write!(f, "the claim \"{}\" with {}", rule.path, values.join(" or "))
+            }
+            Self::Scope(scopes) => write!(f, "scope {}", one_of(scopes)),
+        }
+    }
+}
+
+impl RequirementField {
+    /// Its key in the configuration.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Username => "username",
+            Self::Organization => "organization",
+            Self::Role => "role",
+            Self::Email => "email",
+            Self::Tenant => "tenant",
         }
     }
 }

@@ -45,16 +45,18 @@ pub enum Refusal {
     KeysMissing(IssuerUnavailable),
     /// Its credential is too long.
     CredentialTooLong,
-    /// Its credential is good, but not of a token API that the route accepts.
-    NotAccepted,
+    /// Its credential is good, but not of a token API or an issuer that the route accepts.
+    NotAccepted {
+        /// Of which it is, and which are accepted, for the log.
+        cause: String,
+    },
     /// Its credential is good, but its holder may not do this.
-    Forbidden,
-    /// Its credential is good, but has none of the scopes of which the route asks for one.
-    MissingScope {
-        /// Those of the route, with spaces between them; each is a `scope-token` (RFC 6749, section 3.3).
-        wanted: String,
-        /// Those of the credential, for the log.
-        found: String,
+    Forbidden {
+        /// What is asked for, and what was found, for the log.
+        cause: String,
+        /// The scopes of which the route asks for one, where none of them was found: with spaces between them, each a
+        /// `scope-token` (RFC 6749, section 3.3).
+        scope: Option<String>,
     },
     /// A token API says no, in its own shape.
     Face(FaceError),
@@ -98,8 +100,8 @@ impl Refusal {
             | Self::BadCredential(_)
             | Self::KeysMissing(_)
             | Self::CredentialTooLong
-            | Self::NotAccepted => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::MissingScope { .. } => StatusCode::FORBIDDEN,
+            | Self::NotAccepted { .. } => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::Face(error) => error.status(),
             Self::Store(_) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(UpstreamFailure::TooSlow) => StatusCode::GATEWAY_TIMEOUT,
@@ -137,10 +139,10 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => "the method is not allowed here".into(),
             Self::NoCredential => "a bearer token is required".into(),
             Self::AmbiguousCredential => "the credential is ambiguous".into(),
-            Self::BadCredential(_) | Self::KeysMissing(_) | Self::CredentialTooLong | Self::NotAccepted => {
+            Self::BadCredential(_) | Self::KeysMissing(_) | Self::CredentialTooLong | Self::NotAccepted { .. } => {
                 "the token is not accepted".into()
             }
-            Self::Forbidden | Self::MissingScope { .. } => "the token does not allow this".into(),
+            Self::Forbidden { .. } => "the token does not allow this".into(),
             Self::Face(error) => error.to_string(),
             Self::Overloaded => "too many open connections".into(),
             Self::Store(_) => "the service is temporarily unavailable".into(),
@@ -153,8 +155,8 @@ impl Refusal {
     /// The value of `WWW-Authenticate`, where RFC 6750, section 3, asks for one.
     #[must_use]
     pub fn challenge(&self) -> Option<Cow<'static, str>> {
-        if let Self::MissingScope { wanted, .. } = self {
-            let challenge = format!(r#"Bearer realm="keyward", error="insufficient_scope", scope="{wanted}""#);
+        if let Self::Forbidden { scope: Some(scope), .. } = self {
+            let challenge = format!(r#"Bearer realm="keyward", error="insufficient_scope", scope="{scope}""#);
             return Some(challenge.into());
         }
         let challenge = match (self, self.status()) {
@@ -192,8 +194,8 @@ impl Refusal {
             )
             | Self::CredentialTooLong => Reason::BadCredential,
             Self::KeysMissing(_) => Reason::IssuerUnavailable,
-            Self::NotAccepted => Reason::NotAccepted,
-            Self::Forbidden | Self::MissingScope { .. } => Reason::Forbidden,
+            Self::NotAccepted { .. } => Reason::NotAccepted,
+            Self::Forbidden { .. } => Reason::Forbidden,
             Self::Face(_) => Reason::TokenApi,
             Self::Overloaded => Reason::Overloaded,
             Self::Store(_) => Reason::StoreUnavailable,
@@ -213,12 +215,7 @@ impl Refusal {
             Self::Head(_) | Self::Path(_) | Self::Upgrade => Some(self.detail()),
             Self::BadCredential(refused) => Some(refused.to_string()),
             Self::KeysMissing(fault) => Some(fault.to_string()),
-            Self::MissingScope { wanted, found } if found.is_empty() => {
-                Some(format!("the route asks for one of the scopes \"{wanted}\", the token has none"))
-            }
-            Self::MissingScope { wanted, found } => {
-                Some(format!("the route asks for one of the scopes \"{wanted}\", the token has \"{found}\""))
-            }
+            Self::NotAccepted { cause } | Self::Forbidden { cause, .. } => Some(cause.clone()),
             Self::Store(fault) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Exchange(fault)) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => Some((*what).to_owned()),

@@ -51,7 +51,9 @@ pub enum Refused {
     #[error("it was made for another token API")]
     OtherTokenApi,
     /// It was made here, and has no record: revoked, or recorded in another store or under a pepper that is not here.
-    #[error("it is revoked: it was made with a key of this keyward and has no record (unless the store is another, or its pepper is gone)")]
+    #[error(
+        "it is revoked: it was made with a key of this keyward and has no record (unless the store is another, or its pepper is gone)"
+    )]
     NoRecord,
     /// It is over.
     #[error("it has expired")]

@@ -41,8 +41,7 @@ impl<'t> Compact<'t> {
         else {
             return Err(NotCompact("it has not three parts"));
         };
-        let decode =
-            |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| NotCompact("it is not canonical base64url"));
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| NotCompact("it is not canonical base64url"));
         let signed = token.get(..header.len() + 1 + claims.len()).unwrap_or_default();
         // Only its form: it is decoded again when it is verified.
         decode(signature)?;

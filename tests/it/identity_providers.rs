@@ -135,7 +135,10 @@ fn the_commonest_mistake_with_each_provider_is_refused_and_named_in_the_log_and_
                 .expect("it is on the page");
             let (_, said) = prose.split_once("Commonest mistake: ").expect("the page names the mistake");
             let quoted: Vec<_> = said.split('`').skip(1).step_by(2).collect();
-            assert!(quoted.iter().any(|words| shows(words, cause)), "{path}: the page says {quoted:?}, the log {cause:?}");
+            assert!(
+                quoted.iter().any(|words| shows(words, cause)),
+                "{path}: the page says {quoted:?}, the log {cause:?}"
+            );
         }
     }
     assert_eq!(named.len(), sections().len(), "{named:?}");

@@ -342,7 +342,10 @@ fn claims(mut section: Section<'_>, by_template: bool) -> ClaimNames {
     };
     for (key, name) in [("tenants", &names.tenants), ("active_tenant", &names.active_tenant)] {
         if by_template && name.is_some() {
-            section.fault(key, format!("{key:?} is of no use: of an issuer by template the tenant is that of its \"iss\""));
+            section.fault(
+                key,
+                format!("{key:?} is of no use: of an issuer by template the tenant is that of its \"iss\""),
+            );
         }
     }
     names

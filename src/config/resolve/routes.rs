@@ -84,7 +84,7 @@ fn route(
     }
     let forward_credential = section.take_bool("forward_credential", false);
     let mut requirement = section.table("require");
-    let scope = requirement.maybe_list("scope", "one scope, as in \"read:reports\"", scope).unwrap_or_default();
+    let scope = requirement.maybe_one_or_list("scope", "a scope as in \"read:reports\"", scope).unwrap_or_default();
     report_twice("scope", &scope, findings);
     let mut take = |key| {
         let list = requirement.maybe_list(key, "a value that the identity may have", text);

@@ -307,8 +307,14 @@ fn a_template_has_tenants_and_metadata_have_an_address() {
     let template = "issuer = 'https://l/{tenant}/v2'";
     for (lines, why) in [
         (template.to_owned(), "\"issuer\" holds \"{tenant}\": list those whose tokens are accepted in \"tenants\""),
-        ("issuer = 'https://{tenant}/{tenant}'\ntenants = ['a']".to_owned(), "\"issuer\" holds \"{tenant}\" more than once"),
-        ("issuer = 'https://l'\ntenants = ['a']".to_owned(), "\"tenants\" is of no use: \"issuer\" holds no \"{tenant}\""),
+        (
+            "issuer = 'https://{tenant}/{tenant}'\ntenants = ['a']".to_owned(),
+            "\"issuer\" holds \"{tenant}\" more than once",
+        ),
+        (
+            "issuer = 'https://l'\ntenants = ['a']".to_owned(),
+            "\"tenants\" is of no use: \"issuer\" holds no \"{tenant}\"",
+        ),
         (format!("{template}\ntenants = []"), "\"tenants\" must not be empty"),
         (format!("{template}\ntenants = ['a', 'a']"), "\"tenants\" lists \"a\" twice"),
         (format!("{template}\ntenants = ['../a']"), "each item of \"tenants\" must be a tenant"),
@@ -321,7 +327,10 @@ fn a_template_has_tenants_and_metadata_have_an_address() {
             "issuer = 'https://l'\njwks_url = 'https://l/{tenant}'".to_owned(),
             "\"jwks_url\" holds \"{tenant}\", and there are no \"tenants\"",
         ),
-        ("issuer = 'supabase'".to_owned(), "this [[issuer]] has no keys: give it \"jwks_url\", \"jwks_file\" or \"secret_file\""),
+        (
+            "issuer = 'supabase'".to_owned(),
+            "this [[issuer]] has no keys: give it \"jwks_url\", \"jwks_file\" or \"secret_file\"",
+        ),
         ("issuer = 'https://l?a=b'".to_owned(), "is no address for that: it has a query"),
         ("issuer = 'http://id.example'".to_owned(), "\"issuer\" is not https: whoever is on the way"),
         (
@@ -341,13 +350,15 @@ fn a_template_has_tenants_and_metadata_have_an_address() {
 fn a_scope_is_one_word() {
     for (scope, why) in [
         ("['openid email']", "a scope holds no space: list each by itself"),
+        ("'openid email'", "a scope holds no space: list each by itself"),
         ("['']", "it is empty"),
         ("['a\"b']", "visible ASCII characters other than"),
         ("['ä']", "visible ASCII characters other than"),
         ("['a', 'a']", "\"scope\" lists \"a\" twice"),
         ("[]", "\"scope\" must not be empty"),
     ] {
-        let faults = faults(&SMALL.replace("accept = [\"api\"]", &format!("accept = [\"api\"]\nrequire.scope = {scope}")));
+        let faults =
+            faults(&SMALL.replace("accept = [\"api\"]", &format!("accept = [\"api\"]\nrequire.scope = {scope}")));
         assert!(faults.iter().any(|fault| fault.contains(why)), "{scope}: {faults:?}");
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn check(
     }
     let names = &settings.claims;
     let (tenants, active_tenant): (Vec<_>, Option<Box<str>>) = match &settings.tenancy {
-        // Whose keys have signed it says which tenant it is of; no claim of one tenant's makes it another's.
+        // The `iss` says which tenant it is of, and no other claim of one tenant's makes it another's.
         Some(tenancy) => (vec![tenancy.tenant.clone()], Some(tenancy.tenant.clone())),
         None => (many(claims, names.tenants.as_ref()), one(claims, names.active_tenant.as_ref()).map(Into::into)),
     };

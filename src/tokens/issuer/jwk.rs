@@ -403,7 +403,9 @@ impl Material {
         match self {
             Self::Rsa { modulus, exponent } => {
                 let parameters = rsa_parameters(algorithm).ok_or(misfit)?;
-                RsaPublicKeyComponents { n: modulus, e: exponent }.to_parsed_public_key(parameters).map_err(rejected)?;
+                RsaPublicKeyComponents { n: modulus, e: exponent }
+                    .to_parsed_public_key(parameters)
+                    .map_err(rejected)?;
                 Ok(VerifyingKey::rsa(algorithm, modulus, exponent))
             }
             Self::Plain(bytes) => match algorithm {

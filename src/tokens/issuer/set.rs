@@ -12,8 +12,8 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 
 use super::{
-    Issuer, IssuerUnavailable, Judgement, KeyRing, Outside, OutsideFault, OutsideRefusal, RingHealth, compact,
-    quoted, ring,
+    Issuer, IssuerUnavailable, Judgement, KeyRing, Outside, OutsideFault, OutsideRefusal, RingHealth, compact, quoted,
+    ring,
 };
 use crate::domain::{Moment, TENANT, TokenDigest};
 use crate::telemetry::metrics::IssuerGauges;
@@ -77,9 +77,11 @@ impl IssuerSet {
         let is_first = |at: usize, ring: &Arc<KeyRing>| {
             !self.issuers.iter().take(at).any(|earlier| Arc::ptr_eq(earlier.ring(), ring))
         };
-        self.issuers.iter().map(|issuer| issuer.ring()).enumerate().filter_map(move |(at, ring)| {
-            is_first(at, ring).then_some(ring)
-        })
+        self.issuers
+            .iter()
+            .map(|issuer| issuer.ring())
+            .enumerate()
+            .filter_map(move |(at, ring)| is_first(at, ring).then_some(ring))
     }
 
     /// How the keys of each issuer are at `now`, by the name of its [`KeyRing`].
@@ -119,11 +121,12 @@ impl IssuerSet {
                 middle.is_some_and(|tenant| !tenant.is_empty() && !tenant.contains('/'))
             })
         };
-        let of_template = all().find(|settings| {
-            settings.tenancy.as_ref().is_some_and(|tenancy| is_other_tenant(&tenancy.template))
-        });
+        let of_template =
+            all().find(|settings| settings.tenancy.as_ref().is_some_and(|tenancy| is_other_tenant(&tenancy.template)));
         Some(match of_template {
-            Some(settings) => format!("it is {found}, whose tenant is not in \"tenants\" of [[issuer]] {}", settings.name),
+            Some(settings) => {
+                format!("it is {found}, whose tenant is not in \"tenants\" of [[issuer]] {}", settings.name)
+            }
             None => format!("it is {found}, which is that of no [[issuer]]"),
         })
     }

@@ -329,7 +329,8 @@ fn through_a_proxy_tls_reaches_to_the_server_and_what_is_in_clear_is_asked_for_i
         let secure = address(server.address, true);
         let document = Document::new(secure.clone(), Trust::File(ca_file), Some(proxy.clone()), LIMITS);
         assert_eq!(&document.expect("a document").fetch().await.expect("fetched")[..], b"{\"a\":1}");
-        let clear = DocumentAddress { is_https: false, host: "id.example".into(), port: 80, target: "/keys?v=1".into() };
+        let clear =
+            DocumentAddress { is_https: false, host: "id.example".into(), port: 80, target: "/keys?v=1".into() };
         let document = Document::new(clear, Trust::System, Some(proxy), LIMITS).expect("a document");
         assert_eq!(&document.fetch().await.expect("fetched")[..], b"{\"a\":1}");
         let heads = heads.lock().expect("not poisoned");
@@ -338,7 +339,10 @@ fn through_a_proxy_tls_reaches_to_the_server_and_what_is_in_clear_is_asked_for_i
         assert!(connect.starts_with(&format!("CONNECT {target} HTTP/1.1\r\n")), "{connect}");
         assert!(get.starts_with("GET http://id.example/keys?v=1 HTTP/1.1\r\n"), "{get}");
         for head in [connect, get] {
-            assert!(head.to_ascii_lowercase().contains("\r\nproxy-authorization: basic bwu6ahvudgvymg==\r\n"), "{head}");
+            assert!(
+                head.to_ascii_lowercase().contains("\r\nproxy-authorization: basic bwu6ahvudgvymg==\r\n"),
+                "{head}"
+            );
         }
         assert!(!connect.contains("/keys"), "the proxy does not see what is asked for");
     });

@@ -94,11 +94,7 @@ fn first_line(stream: &mut impl Read) -> std::io::Result<String> {
 }
 
 /// One tunnel, and one document through it.
-fn serve(
-    mut stream: TcpStream,
-    config: Arc<ServerConfig>,
-    documents: &HashMap<String, String>,
-) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, config: Arc<ServerConfig>, documents: &HashMap<String, String>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let line = first_line(&mut stream)?;
     let host = line.strip_prefix("CONNECT ").and_then(|rest| rest.strip_suffix(":443 HTTP/1.1"));

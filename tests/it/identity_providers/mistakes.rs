@@ -42,7 +42,12 @@ pub(super) fn all() -> Vec<Mistake> {
             json!({"aud": "portal", "typ": "ID", "at_hash": "n0t", "realm_access": null}),
             id_token,
         )),
-        with("keycloak", "id token for us", json!({"typ": "ID", "at_hash": "n0t"}), "\"typ\" is \"ID\", it must be \"Bearer\""),
+        with(
+            "keycloak",
+            "id token for us",
+            json!({"typ": "ID", "at_hash": "n0t"}),
+            "\"typ\" is \"ID\", it must be \"Bearer\"",
+        ),
         with("keycloak", "other realm", json!({"iss": "https://id.example.com/realms/staging"}), other_issuer),
         with("keycloak", "other audience", json!({"aud": "account"}), other_audience),
         with("keycloak", "clock ahead", json!({"nbf": now() + 90}), "it is not valid yet: its \"nbf\" is "),
@@ -80,7 +85,12 @@ pub(super) fn all() -> Vec<Mistake> {
             "\"client_id\" is missing, it must be \"3n4b5urk1ft4fl3mg5e62d9ado\"; it looks like an id token",
         )),
         with("cognito", "other client", json!({"client_id": "4other"}), "\"client_id\" is \"4other\", it must be "),
-        with("b2c", "other user flow", json!({"tfp": "B2C_1_reset"}), "\"tfp\" is \"B2C_1_reset\", it must be \"B2C_1_signin\""),
+        with(
+            "b2c",
+            "other user flow",
+            json!({"tfp": "B2C_1_reset"}),
+            "\"tfp\" is \"B2C_1_reset\", it must be \"B2C_1_signin\"",
+        ),
         with("google", "other client", json!({"aud": "999-other.apps.googleusercontent.com"}), other_audience),
         with("google", "other domain", json!({"hd": null}), "\"hd\" is missing, it must be \"example.com\""),
         commonest(with(

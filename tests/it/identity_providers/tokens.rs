@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-pub(super) use crate::outside_jwts::forge::{SECRET, merged, token};
 use crate::outside_jwts::forge::{KEYS, ec_jwk, rsa_jwk};
+pub(super) use crate::outside_jwts::forge::{SECRET, merged, token};
 
 pub(super) const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 pub(super) const APPLICATION: &str = "6e74172b-be56-4843-9ff4-e66a39bb12e3";
@@ -114,7 +114,13 @@ pub(super) fn providers() -> Vec<Provider> {
                 "roles": ["Reports.Read"], "scp": "access_as_user", "sub": "l3_roISQU222bULS9yi2k0XpqpOiMz5H3ZACo1GeXA",
                 "tid": TENANT, "unique_name": "ann@example.com", "upn": "ann@example.com", "uti": "fqiBqXLPj0eQ", "ver": "1.0",
             }),
-            identity: ["690222be-ff1a-4d56-abd1-7e4f7d38e474", "ann@example.com", TENANT, "Reports.Read", "ann@example.com"],
+            identity: [
+                "690222be-ff1a-4d56-abd1-7e4f7d38e474",
+                "ann@example.com",
+                TENANT,
+                "Reports.Read",
+                "ann@example.com",
+            ],
         },
         Provider {
             name: "entra",
@@ -264,7 +270,11 @@ pub(super) fn documents() -> HashMap<String, String> {
     let rsa = |kid: &str| json!({"keys": [rsa_jwk(kid, &KEYS.rsa)]});
     // What the metadata of an issuer say, and the keys behind them.
     let discovered = [
-        ("https://id.example.com/realms/main", "https://id.example.com/realms/main/protocol/openid-connect/certs", "kc-sig"),
+        (
+            "https://id.example.com/realms/main",
+            "https://id.example.com/realms/main/protocol/openid-connect/certs",
+            "kc-sig",
+        ),
         ("https://example.eu.auth0.com/", "https://example.eu.auth0.com/.well-known/jwks.json", "auth0-1"),
         ("https://example.okta.com/oauth2/default", "https://example.okta.com/oauth2/default/v1/keys", "okta-1"),
         (
@@ -294,10 +304,7 @@ pub(super) fn documents() -> HashMap<String, String> {
     let mut encryption = merged(rsa_jwk("kc-enc", &KEYS.other_rsa), json!({"use": "enc", "alg": "RSA-OAEP"}));
     encryption["x5c"] = json!(["MIIB"]);
     let signing = merged(rsa_jwk("kc-sig", &KEYS.rsa), json!({"alg": "RS256", "x5c": ["MIIB"], "x5t": "abc"}));
-    publish(
-        "https://id.example.com/realms/main/protocol/openid-connect/certs",
-        json!({"keys": [encryption, signing]}),
-    );
+    publish("https://id.example.com/realms/main/protocol/openid-connect/certs", json!({"keys": [encryption, signing]}));
     publish(
         "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI/.well-known/jwks.json",
         json!({"keys": [rsa_jwk("cognito-id", &KEYS.rsa), rsa_jwk("cognito-access", &KEYS.rsa)]}),

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::tokens::issuer::jwk::Key;
 use crate::tokens::issuer::set::OutsideVerdict;
 use crate::tokens::issuer::tests::{
     NOW, at, claims, document, ed_jwk, header, key_set, merged, set_of, settings, token, with_header,
 };
-use crate::tokens::issuer::jwk::Key;
 use crate::tokens::issuer::{Issuer, IssuerSet, OutsideFault, OutsideRefusal};
 
 const ALL: &[OutsideAlgorithm] = &OutsideAlgorithm::PUBLIC;
@@ -109,9 +109,7 @@ fn keys_are_used_while_their_issuer_is_away_and_given_up_at_the_stated_end() {
         assert_eq!(ring.health(now), RingHealth::Stale("down".into()));
         let key = named(&ring, "rsa").expect("still here");
         fetched(&ring, 4).await;
-        assert!(
-            ring.are_usable(now) && Arc::ptr_eq(&key, &named(&ring, "rsa").expect("here")) && !key.is_retired()
-        );
+        assert!(ring.are_usable(now) && Arc::ptr_eq(&key, &named(&ring, "rsa").expect("here")) && !key.is_retired());
         // 60 s and one refresh after the last that came.
         assert!(ring.are_usable(now + Duration::from_secs(59)));
         assert!(!ring.are_usable(now + Duration::from_secs(61)));
@@ -288,7 +286,10 @@ fn a_flood_of_unknown_keys_costs_the_issuer_nothing_and_known_ones_pass_meanwhil
         }
         for task in flood {
             let verdict = task.await.expect("no panic");
-            assert!(matches!(verdict, Ok(OutsideVerdict::Refused(OutsideRefusal { fault: OutsideFault::UnknownKey, .. }))), "{verdict:?}");
+            assert!(
+                matches!(verdict, Ok(OutsideVerdict::Refused(OutsideRefusal { fault: OutsideFault::UnknownKey, .. }))),
+                "{verdict:?}"
+            );
         }
         assert_eq!(source.asked(), 1);
     });

@@ -245,13 +245,19 @@ fn a_token_that_names_no_key_is_tried_with_those_that_fit_and_one_that_names_an_
     }
     let set = set_of(vec![issuer(settings(), &key_set()[..1])]);
     assert_eq!(refused(&verify(&set, unnamed("ES256"))), Some(OutsideFault::UnknownKey), "none fits");
-    assert_eq!(cause(&verify(&set, unnamed("ES256"))), "its key is not published: it names none, and issuer main publishes none for ES256");
+    assert_eq!(
+        cause(&verify(&set, unnamed("ES256"))),
+        "its key is not published: it names none, and issuer main publishes none for ES256"
+    );
 }
 
 /// What a token that names no key may cost.
 #[test]
 fn at_most_eight_keys_are_tried_for_one_token_and_those_without_a_name_first() {
-    let select = |keys: &[Value], kid| match KeySet::read(&document(keys), ALL).expect("a set").select(kid, OutsideAlgorithm::Rs256) {
+    let select = |keys: &[Value], kid| match KeySet::read(&document(keys), ALL)
+        .expect("a set")
+        .select(kid, OutsideAlgorithm::Rs256)
+    {
         jwk::Selection::Keys(keys) => keys.len(),
         other => panic!("{other:?}"),
     };

@@ -80,7 +80,8 @@ fn null_is_absent_and_dates_are_strict_otherwise() {
         passed(verify(&set, with_null(name)));
     }
     for name in ["exp", "sub", "aud"] {
-        let name_of = |fault: Option<OutsideFault>| matches!(fault, Some(OutsideFault::Claim(claim)) if claim.starts_with(name));
+        let name_of =
+            |fault: Option<OutsideFault>| matches!(fault, Some(OutsideFault::Claim(claim)) if claim.starts_with(name));
         assert!(name_of(refused(&verify(&set, with_null(name)))), "{name}");
     }
     for name in ["exp", "nbf", "iat"] {
@@ -163,9 +164,18 @@ fn the_log_says_what_was_found_and_what_would_be_right() {
     assert!(long.chars().count() < 200, "{long}");
     let header = |changed: Value| cause(&verify(&set, with_header(changed)));
     assert_eq!(header(json!({"kid": "new"})), "its key is not published: issuer main publishes no key called \"new\"");
-    assert!(header(json!({"alg": "HS256"})).starts_with("its algorithm is not accepted: it is \"HS256\"; accepted are RS256,"));
-    let graph = cause(&verify(&set, raw(json!({"alg": "ES256", "kid": "p256", "nonce": "n"}).to_string(), claims().to_string(), |_| vec![7; 64])));
-    assert!(graph.starts_with("its signature is wrong: its header has a \"nonce\", as tokens for Microsoft Graph"), "{graph}");
+    assert!(
+        header(json!({"alg": "HS256"}))
+            .starts_with("its algorithm is not accepted: it is \"HS256\"; accepted are RS256,")
+    );
+    let graph = cause(&verify(
+        &set,
+        raw(json!({"alg": "ES256", "kid": "p256", "nonce": "n"}).to_string(), claims().to_string(), |_| vec![7; 64]),
+    ));
+    assert!(
+        graph.starts_with("its signature is wrong: its header has a \"nonce\", as tokens for Microsoft Graph"),
+        "{graph}"
+    );
 }
 
 #[test]
@@ -181,7 +191,8 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
         issuer(settings, keys)
     };
     let set = set_of(vec![of("one", &key_set()[..1]), of("two", &key_set()[1..2])]);
-    let iss = |tenant: &str| json!({"iss": template.replace("{tenant}", tenant), "tenants": ["two"], "active_tenant": "two"});
+    let iss =
+        |tenant: &str| json!({"iss": template.replace("{tenant}", tenant), "tenants": ["two"], "active_tenant": "two"});
     let one = passed(verify(&set, token("RS256", &header("RS256"), &merged(claims(), iss("one")))));
     assert_eq!((&**one.issuer(), one.origin()), ("main", "main/one"));
     assert_eq!((one.tenants().collect::<Vec<_>>(), one.active_tenant()), (vec!["one"], Some("one")));
@@ -198,7 +209,10 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
         stranger(&other),
         "it is \"https://id.example.com/three/v2.0\", whose tenant is not in \"tenants\" of [[issuer]] main"
     );
-    assert_eq!(stranger(&with_claims(json!({"iss": "https://x"}))), "it is \"https://x\", which is that of no [[issuer]]");
+    assert_eq!(
+        stranger(&with_claims(json!({"iss": "https://x"}))),
+        "it is \"https://x\", which is that of no [[issuer]]"
+    );
     assert_eq!(stranger(&with_claims(json!({"iss": null}))), "it has no \"iss\"");
     let slash = with_claims(json!({"iss": format!("{ISS}/")}));
     assert_eq!(
