@@ -271,8 +271,8 @@ mod tests {
     }
 
     /// What arrives until the socket is closed.
-    async fn arrived(socket: Socket, mut server: UnixStream) -> String {
-        drop(socket);
+    async fn arrived(socket: Socket, shared: Rc<Shared>, mut server: UnixStream) -> String {
+        drop((socket, shared));
         let mut all = String::new();
         server.read_to_string(&mut all).await.expect("to read");
         all
@@ -291,7 +291,7 @@ mod tests {
         assert!(shared.is_between_requests());
         socket.write_all(b"GET /c HTTP/1.1\r\n\r\n").await.expect("to write");
         assert_eq!(
-            arrived(socket, server).await,
+            arrived(socket, shared, server).await,
             "POST /a HTTP/1.1\r\nx-own: 1\r\nx-more: 2\r\nhost: b\r\n\r\nbody and moreGET /c HTTP/1.1\r\n\r\n"
         );
     }
@@ -302,7 +302,7 @@ mod tests {
             let (mut socket, shared, server) = socket();
             shared.begin_request(|lines| lines.extend_from_slice(b"x-own: 1\r\n"));
             assert!(socket.write_all(rest.as_bytes()).await.is_err(), "{rest:?}");
-            assert_eq!(arrived(socket, server).await, "", "{rest:?}");
+            assert_eq!(arrived(socket, shared, server).await, "", "{rest:?}");
         }
     }
 
@@ -317,6 +317,7 @@ mod tests {
             socket.write_all(head).await.expect("to write");
             socket.write_all(b"body").await.expect("to write");
             socket.flush().await.expect("to flush");
+            drop((socket, shared));
         };
         let mut all = String::new();
         let (_, read) = tokio::join!(write, server.read_to_string(&mut all));
