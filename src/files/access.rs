@@ -239,7 +239,10 @@ fn judge_folder(folder: &Rights, identity: &Identity) -> Result<Option<String>, 
     };
     match (writer, belongs) {
         (None, None) => Ok(None),
-        (None, Some(words)) if identity.user == 0 => Ok(Some(words)),
+        (None, Some(_)) if identity.user == 0 => Ok(Some(format!(
+            "can be changed by user {}, to whom the folder {name} belongs; run keyward as that user, or chown it to root",
+            folder.user
+        ))),
         // In a sticky folder only its owner and the owner of a file can remove or rename that file.
         (Some(_), None) if folder.mode & STICKY != 0 => Ok(None),
         (Some(writer), None) => Err(FileError::Writable(format!(

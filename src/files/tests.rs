@@ -116,7 +116,7 @@ fn a_file_that_is_mounted_by_itself_may_belong_to_a_user_of_the_host() {
 fn root_works_for_the_owner_of_a_folder_that_nobody_else_writes_to() {
     let root = || identity(0, &[0]);
     let warning = judged(root(), (998, 998, 0o700), (998, 998, 0o600)).expect("fine").expect("a warning");
-    assert!(warning.contains("/m belongs to user 998"), "{warning}");
+    assert!(warning.contains("changed by user 998, to whom the folder /m belongs"), "{warning}");
     assert_eq!(judged(root(), (0, 0, 0o700), (0, 0, 0o600)), Ok(None));
     // In a folder of root's, and in one that every user writes to, another user's file stays another user's.
     for folder in [(0, 0, 0o755), (0, 0, 0o1777), (998, 998, 0o1777)] {

@@ -155,6 +155,7 @@ fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connection, Backup
     if !files::is_ours(store).map_err(failed("read", store))? {
         return Err(OpenError::Foreign { path: store.to_owned() }.into());
     }
+    files::check_journal(store)?;
     if alone.is_some() {
         files::check_log(store)?;
     }
@@ -195,7 +196,7 @@ fn is_of_store(store: &Path, path: &Path) -> Result<bool, BackupError> {
         Err(error) => Err(failed("look at", path)(error)),
     };
     let Some(found) = identity(path)? else { return Ok(false) };
-    for ending in ["", "-wal", "-shm", ".lock"] {
+    for ending in ["", "-wal", "-shm", "-journal", ".lock"] {
         if identity(&beside(store, ending))? == Some(found) {
             return Ok(true);
         }
@@ -446,6 +447,7 @@ fn open_backup(store: &Path, backup: &Path) -> Result<Connection, BackupError> {
         return Err(foreign());
     }
     let explain = |fault: Fault| unusable(words_for_backup(&fault.explain_opening(backup)));
+    files::check_journal(backup).map_err(|fault| unusable(words_for_backup(&fault)))?;
     let log = fs::metadata(beside(backup, "-wal")).map_or(0, |log| log.len());
     if log > 0 {
         files::check_log(backup).map_err(|fault| unusable(words_for_backup(&fault)))?;
@@ -471,6 +473,9 @@ fn words_for_backup(fault: &OpenError) -> String {
             "the -wal file beside it is not its log: {why}. Move the -wal and -shm files away and try again, or use the ones \
              that belong to it"
         ),
+        OpenError::Journal { .. } => {
+            "a -journal file lies beside it: another program was interrupted while it changed it".to_owned()
+        }
         OpenError::Foreign { .. } => "it is not a store of keyward".to_owned(),
         other => {
             let mut words = other.to_string();
@@ -503,7 +508,7 @@ fn set_journal_mode(connection: &Connection, mode: &str) -> Result<(), Fault> {
 /// Puts the store back that was moved away, the log first, see [`move_aside`].
 fn move_back(aside: Option<&Path>, store: &Path) -> Result<(), BackupError> {
     let Some(aside) = aside else { return Ok(()) };
-    for ending in ["-wal", ""] {
+    for ending in ["-journal", "-wal", ""] {
         let (from, to) = (beside(aside, ending), beside(store, ending));
         if fs::symlink_metadata(&from).is_ok() {
             rename_to_free(&from, &to).map_err(failed("move back", &from))?;
@@ -521,12 +526,12 @@ fn move_aside(store: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupErr
         0 => beside(store, &format!(".before-restore-{stamp}")),
         more => beside(store, &format!(".before-restore-{stamp}-{more}")),
     });
-    let free = |name: &PathBuf| !is_there(name) && !is_there(&beside(name, "-wal"));
+    let free = |name: &PathBuf| ["", "-wal", "-journal"].iter().all(|ending| !is_there(&beside(name, ending)));
     let Some(aside) = names.take(1000).find(free) else {
         return Err(failed("name a place for", store)(ErrorKind::AlreadyExists.into()));
     };
     let mut moved = None;
-    for ending in ["", "-wal"] {
+    for ending in ["", "-wal", "-journal"] {
         let (from, to) = (beside(store, ending), beside(&aside, ending));
         if is_there(&from) {
             fs::rename(&from, &to).map_err(failed("move", &from))?;

@@ -74,6 +74,17 @@ pub enum OpenError {
         /// How that was seen.
         why: String,
     },
+    /// A rollback journal lies beside the database.
+    #[error(
+        "{}-journal lies beside the store {}: keyward makes no such file, and SQLite would write it back into the store. \
+         Another program was interrupted while it changed the store, or the file belongs to another database: move it away, \
+         or put a backup in place with \"keyward store restore\", which does so",
+        path.display(), path.display()
+    )]
+    Journal {
+        /// The database.
+        path: PathBuf,
+    },
     /// A newer keyward has changed the layout.
     #[error("the store {} was written by a newer keyward: it has layout {found}, and this one knows up to {known}", path.display())]
     Newer {

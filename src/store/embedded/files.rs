@@ -42,6 +42,7 @@ pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<()
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(files("look at", path)(error)),
     };
+    check_journal(path)?;
     match (length(path)?, length(&log)?) {
         (None, None | Some(0)) => return create(path, key, busy),
         (None, Some(_)) => return Err(damaged(path, "it is missing, and its -wal file is there")),
@@ -55,6 +56,17 @@ pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<()
         keep_private(name).map_err(files("restrict", name))?;
     }
     check_log(path)
+}
+
+/// Makes sure that there is no rollback journal beside `path`: keyward makes none, and SQLite would write it back, into
+/// whatever database is there.
+pub(super) fn check_journal(path: &Path) -> Result<(), OpenError> {
+    let journal = beside(path, "-journal");
+    match fs::metadata(&journal) {
+        Ok(found) if found.len() > 0 => Err(OpenError::Journal { path: path.to_owned() }),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(files("look at", &journal)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes sure that SQLite may replay the log beside the database at `path`, if there is one: that it is whole, and its own.

@@ -286,6 +286,41 @@ fn what_a_crash_left_at_any_time_has_its_own_log() {
     }
 }
 
+/// SQLite would write it back into whatever database lies beside it.
+#[test]
+fn a_rollback_journal_is_named_and_never_written_back() {
+    let place = Place::of(0..10);
+    // A journal as a program leaves it that is killed while it changes the store in this mode.
+    let journal = {
+        let other = Place::of(0..3);
+        let connection = rusqlite::Connection::open(other.path()).unwrap();
+        connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(())).unwrap();
+        connection.execute_batch("PRAGMA cache_spill = 1; BEGIN; DELETE FROM record; PRAGMA cache_size = 1").unwrap();
+        connection.execute_batch("INSERT INTO meta VALUES ('x', randomblob(100000))").unwrap();
+        fs::read(other.beside("-journal")).unwrap()
+    };
+    assert!(!journal.is_empty());
+    place.back_up(Existing::Refuse).unwrap();
+    fs::write(place.beside("-journal"), &journal).unwrap();
+    let before = fs::read(place.path()).unwrap();
+    let words = place.try_open().map(drop).expect_err("refused").to_string();
+    assert!(words.contains("keyward.db-journal lies beside the store"), "{words}");
+    assert!(matches!(place.back_up(Existing::Replace), Err(BackupError::Store(OpenError::Journal { .. }))));
+    assert_eq!(fs::read(place.path()).unwrap(), before, "nothing was written back");
+    let beside_backup = place.directory.path().join("backup.db-journal");
+    fs::write(&beside_backup, &journal).unwrap();
+    let words = place.restore_from(&place.backup()).unwrap_err().to_string();
+    assert!(words.contains("a -journal file lies beside it"), "{words}");
+    fs::remove_file(beside_backup).unwrap();
+    place.restore_from(&place.backup()).unwrap();
+    assert!(!place.beside("-journal").exists());
+    assert_eq!(digests(&place.open()), expected(0..10));
+    // Nor into a store that is made anew.
+    let empty = Place::new();
+    fs::write(empty.beside("-journal"), &journal).unwrap();
+    assert!(matches!(empty.try_open(), Err(OpenError::Journal { .. })));
+}
+
 /// As a start finds it before [`crate::store::embedded::tie`]: no row, and a log without counts.
 #[test]
 fn a_store_from_before_there_were_ties_is_opened_and_gets_one() {

@@ -265,9 +265,9 @@ fn r10_a_changed_password_is_said_without_it_and_taken_by_a_reload() {
 #[test]
 fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
     let redis = RedisServer::start();
-    redis.command(&["ACL", "SETUSER", "fleet", "on", ">secret", "~*", "&*", "+@all"]);
+    redis.command(&["ACL", "SETUSER", "fleet", "on", ">open-sesame", "~*", "&*", "+@all"]);
     let fleet = Fleet::start_with(&[&redis.url(), &redis.url()], |plan| {
-        plan.set("store", "username", "\"fleet\"").set("store", "password", "\"secret\"")
+        plan.set("store", "username", "\"fleet\"").set("store", "password", "\"open-sesame\"")
     });
     let root = fleet.root();
     let (good, victim) = (fleet.mint(0, &root), fleet.mint(0, &root));
@@ -288,7 +288,7 @@ fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
     assert_eq!((fleet.statuses(&good.token), fleet.statuses(&victim.token)), (vec![200, 200], vec![200, 200]));
     fleet.revoke(0, &victim.token);
     assert_eq!(fleet.statuses(&victim.token), [401, 401]);
-    assert!(!fleet.worlds[0].output().contains("secret"));
+    assert!(!fleet.worlds[0].output().contains("open-sesame"));
 }
 
 #[test]
