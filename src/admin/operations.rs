@@ -10,7 +10,7 @@
 //! | `POST /v1/users` | 201 `id token_api username email full_name created_at is_disabled` |
 //! | `GET /v1/users?token_api&limit` | 200 `users`, oldest first |
 //! | `POST /v1/users/disable`, `…/enable`, `…/password` | 200 `status`: `done` or `not_found` |
-//! | `GET /v1/status` | 200 `version pid ready reasons components` |
+//! | `GET /v1/status` | 200 `version pid ready reasons components listening` |
 //!
 //! Errors: 400 for what is not JSON or no such query, 422 for a value that cannot be, 503 when the store fails, in words.
 

@@ -56,6 +56,16 @@ impl AdminSocket {
         Self::reserve(path)?.listen()
     }
 
+    /// Looks whether [`bind`](Self::bind) would succeed, without a trace. That a directory can be made
+    /// or written is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn check(path: &Path) -> Result<(), SocketError> {
+        socket_file::check(path)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -25,6 +25,9 @@ pub trait Status: Send + Sync + 'static {
     /// Every part that can fail by itself; answered within 3 seconds or taken as failed.
     fn components(&self) -> StatusFuture<'_, Vec<Component>>;
 
+    /// The addresses that are listened on, as in a configuration; `[admin] address` is among them.
+    fn listening(&self) -> Vec<String>;
+
     /// All metrics in the Prometheus text format, version 0.0.4.
     fn metrics(&self) -> String;
 }
@@ -142,6 +145,9 @@ pub struct StatusReport {
     pub reasons: Vec<String>,
     /// Its parts.
     pub components: Vec<Component>,
+    /// The addresses that it listens on, as in a configuration.
+    #[serde(default)]
+    pub listening: Vec<String>,
 }
 
 /// Asks for the readiness; no answer in time is a no.
@@ -167,5 +173,6 @@ pub(super) async fn report(status: &dyn Status) -> StatusReport {
         ready: readiness.is_ready(),
         reasons: readiness.words(),
         components,
+        listening: status.listening(),
     }
 }

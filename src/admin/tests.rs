@@ -156,6 +156,10 @@ impl Status for Said {
         Box::pin(async { self.components.lock().expect("lock").clone() })
     }
 
+    fn listening(&self) -> Vec<String> {
+        vec!["127.0.0.1:8080".into()]
+    }
+
     fn metrics(&self) -> String {
         "# HELP keyward_up 1\n# TYPE keyward_up gauge\nkeyward_up 1\n".into()
     }

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use super::assemble::{self, Parts};
+use super::assemble;
+use super::parts::Parts;
 use crate::admin::{
     AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, Listing, Revocation, TokenKind,
     UserAction, UserChange, UserListing, UserOutcome, UserRequest,

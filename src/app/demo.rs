@@ -71,12 +71,12 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         // Who cannot read the guide can still stop the demo.
         let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
         process.follow(signals).await;
-        process.stop().await
+        Ok(process.stop().await?)
     });
     drop(room);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(words) => complain(&format!("keyward: {words}")),
+        Err(failure) => complain(&failure.to_string()),
     }
 }
 

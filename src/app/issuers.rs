@@ -44,6 +44,19 @@ pub(super) struct Issuers {
     watcher: Watcher,
 }
 
+/// What is wrong with one `[[issuer]]`: the operator's to mend.
+pub(super) struct IssuerFault {
+    /// Which, from 0 on.
+    pub(super) number: usize,
+    /// At which of its keys.
+    pub(super) key: &'static str,
+    /// What, in words.
+    pub(super) words: String,
+}
+
+/// A key of an issuer's table, and what is wrong there.
+type Wrong = (&'static str, String);
+
 /// What one `[[issuer]]` has become: one issuer, or one for each tenant of a template.
 struct Configured {
     settings: config::Issuer,
@@ -80,21 +93,32 @@ impl Issuers {
     }
 
     /// Makes the issuers of a configuration, with all files read now. No network.
-    pub(super) fn prepare(&self, config: &Config, peppers: &Arc<Peppers>) -> Result<Prepared, String> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with files and with proxies of the environment.
+    pub(super) fn prepare(&self, config: &Config, peppers: &Arc<Peppers>) -> Result<Prepared, Vec<IssuerFault>> {
+        let mut faults = Vec::new();
         let (mut all, mut keys, mut fetched) = (Vec::new(), Vec::new(), Vec::new());
         let kept_claims = kept_claims(config);
-        for configured in &config.issuers {
+        for (number, configured) in config.issuers.iter().enumerate() {
+            let fault = |(key, words)| IssuerFault { number, key, words };
             let issuers = self.issuers(configured, &kept_claims);
             let mut rings: Vec<Arc<KeyRing>> = issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
             rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
-            for (ring, source) in rings.iter().zip(self.sources(configured)?) {
+            let sources = self.sources(configured).map_err(|wrong| faults.push(fault(wrong)));
+            for (ring, source) in rings.iter().zip(sources.unwrap_or_default()) {
                 let accepted = configured.algorithms.as_slice().into();
                 fetched.push(FetchedRing { ring: Arc::clone(ring), accepted, source });
             }
-            if let (Some(ring), Some(set)) = (rings.first(), keys_of_file(configured)?) {
-                keys.push((Arc::clone(ring), set));
+            match keys_of_file(configured) {
+                Ok(set) => keys.extend(rings.first().map(Arc::clone).zip(set)),
+                Err(wrong) => faults.push(fault(wrong)),
             }
             all.push(Configured { settings: configured.clone(), issuers });
+        }
+        if !faults.is_empty() {
+            return Err(faults);
         }
         let issuers = all.iter().flat_map(|configured| configured.issuers.iter().map(Arc::clone)).collect();
         let capacity = config.limits.cached_tokens.min(MOST_REMEMBERED);
@@ -152,14 +176,14 @@ impl Issuers {
     }
 
     /// Where the keys come from that are fetched, in the order of the rings. No network.
-    fn sources(&self, configured: &config::Issuer) -> Result<Vec<Arc<dyn KeySource>>, String> {
+    fn sources(&self, configured: &config::Issuer) -> Result<Vec<Arc<dyn KeySource>>, Wrong> {
         let (urls, fetching, is_metadata) = match &configured.keys {
             IssuerKeys::Url { urls, fetching } => (urls, fetching, false),
             IssuerKeys::Discovery { urls, fetching } => (urls, fetching, true),
             IssuerKeys::File(path) => return Ok(vec![Arc::new(File(path.clone()))]),
             IssuerKeys::Secret(_) => return Ok(Vec::new()),
         };
-        let proxies = Proxies::of(&fetching.proxy).map_err(|fault| wrong(configured, &fault))?;
+        let proxies = Proxies::of(&fetching.proxy).map_err(|fault| ("proxy", wrong(configured, &fault)))?;
         let turns = Arc::new(Semaphore::new(FETCHES_AT_A_TIME));
         let mut documents: Vec<Document> = Vec::new();
         for url in urls {
@@ -172,7 +196,12 @@ impl Issuers {
                     Document::new(address, trust, proxy, FETCH)
                 }
             };
-            documents.push(document.map_err(|fault| wrong(configured, &fault))?);
+            let key = match (&fetching.ca_file, is_metadata) {
+                (Some(_), _) => "ca_file",
+                (None, true) => "issuer",
+                (None, false) => "jwks_url",
+            };
+            documents.push(document.map_err(|fault| (key, wrong(configured, &fault)))?);
         }
         if let Some(client) = documents.first().and_then(Document::tls) {
             self.watcher.register(client);
@@ -269,9 +298,13 @@ fn wrong(configured: &config::Issuer, words: &dyn std::fmt::Display) -> String {
 }
 
 /// The keys of an issuer that has them in a file; `None`: it has an address.
-fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, String> {
-    let (IssuerKeys::File(path) | IssuerKeys::Secret(path)) = &configured.keys else { return Ok(None) };
-    let at = |words: &dyn std::fmt::Display| wrong(configured, &format_args!("{}: {words}", path.display()));
+fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, Wrong> {
+    let (key, path) = match &configured.keys {
+        IssuerKeys::File(path) => ("jwks_file", path),
+        IssuerKeys::Secret(path) => ("secret_file", path),
+        IssuerKeys::Url { .. } | IssuerKeys::Discovery { .. } => return Ok(None),
+    };
+    let at = |words: &dyn std::fmt::Display| (key, wrong(configured, &format_args!("{}: {words}", path.display())));
     if matches!(configured.keys, IssuerKeys::Secret(_)) {
         let found = files::read_secret(path, MOST_BYTES as u64).map_err(|fault| at(&fault))?;
         let secret = files::shared_secret(&found.content).map_err(|fault| at(&fault))?;
@@ -283,17 +316,6 @@ fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, String> {
         return Err(at(&format_args!("it holds no key that can be used. {}", set.passed_over().join("; "))));
     }
     Ok(Some(set))
-}
-
-/// What is wrong with files of keys and proxies of the environment, a line each: what a start would find.
-pub(super) fn file_faults(config: &Config) -> Vec<String> {
-    let of = |configured: &config::Issuer| match &configured.keys {
-        IssuerKeys::Url { fetching, .. } | IssuerKeys::Discovery { fetching, .. } => {
-            Proxies::of(&fetching.proxy).err().map(|fault| wrong(configured, &fault))
-        }
-        IssuerKeys::File(_) | IssuerKeys::Secret(_) => keys_of_file(configured).err(),
-    };
-    config.issuers.iter().filter_map(of).collect()
 }
 
 /// Through what an issuer's documents are fetched.

@@ -5,11 +5,16 @@ mod assemble;
 mod demo;
 mod echo;
 mod issuers;
+mod keys;
+mod neighbour;
+mod open_store;
+mod parts;
 mod run;
 mod status;
 mod store_backup;
 mod store_check;
 mod store_migrate;
+mod validate;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -23,11 +28,11 @@ use crate::config;
 use crate::domain::Timestamp;
 use crate::gateway::mounted;
 use crate::store::embedded::backup::Existing;
-use crate::store::key_directory::{self, KeyDirectory};
+use crate::store::key_directory;
 use crate::tokens::finding::Finding;
 use crate::tokens::migration::{Migration, Step};
 use crate::tokens::signed::SigningAlgorithm;
-use assemble::OpenFault;
+use parts::Parts;
 
 /// The program, as the command line sees it.
 pub struct App;
@@ -42,15 +47,7 @@ impl Runtime for App {
     }
 
     fn validate(&self, path: &Path) -> Result<Settings, String> {
-        let config = config::load(path).map_err(|faults| faults.to_string())?;
-        let mut faults = issuers::file_faults(&config);
-        faults.extend(assemble::upstream_faults(&config));
-        let mut settings = Settings::from(&config);
-        match KeyDirectory::inspect(&config.keys.directory) {
-            Ok(warnings) => settings.warnings.extend(warnings),
-            Err(fault) => faults.push(format!("[keys] directory: {fault}")),
-        }
-        if faults.is_empty() { Ok(settings) } else { Err(faults.join("\n")) }
+        validate::validate(path)
     }
 
     fn openapi(&self, path: &Path) -> Result<String, String> {
@@ -75,7 +72,7 @@ impl Runtime for App {
                 let config = config::load(path).map_err(|faults| {
                     format!("{faults}\nto make keys without this configuration, name what is signed with --algorithm")
                 })?;
-                assemble::signing_algorithms(&config)
+                keys::signing_algorithms(&config)
             }
             ([], _) => vec![SigningAlgorithm::Hs256],
             (named, _) => named.to_vec(),
@@ -106,9 +103,9 @@ impl Runtime for App {
     fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, OpenRefusal> {
         let config = config::load(path).map_err(|faults| OpenRefusal::Other(faults.to_string()))?;
         let is_new = config.store.redis.is_none() && !config.store.path.exists();
-        let parts = assemble::Parts::open_for_command(&config).map_err(|fault| match fault {
-            OpenFault::InUse(words) => OpenRefusal::InUse(words),
-            OpenFault::Other(words) => OpenRefusal::Other(words),
+        let parts = Parts::open_for_command(&config).map_err(|fault| match fault {
+            fault if fault.is_in_use() => OpenRefusal::InUse(fault.to_string()),
+            fault => OpenRefusal::Other(fault.to_string()),
         })?;
         let made = if is_new { ", which was made just now" } else { "" };
         // Said so that nobody works on a store that they did not mean; if it cannot be said, the work is done all the same.
@@ -140,9 +137,13 @@ mod tests {
         };
         let ((pem, key), (_, other_key)) = (pair("a"), pair("b"));
         let path = folder.path().join("keyward.toml");
+        let [socket, store, keys] = ["admin.sock", "keyward.db", "keys"].map(|name| folder.path().join(name));
         let validate = |key: &Path| {
             let text = format!(
-                "listener = [{{ address = '127.0.0.1:8080' }}]\n\
+                "listener = [{{ address = '127.0.0.1:0' }}]\n\
+                 admin = {{ address = 'off', socket = {socket:?} }}\n\
+                 store = {{ path = {store:?} }}\n\
+                 keys = {{ directory = {keys:?} }}\n\
                  route = [{{ path = '/', upstream = 'app', public = true }}]\n\
                  [[upstream]]\nname = 'app'\nendpoints = ['https://app.test']\n\
                  tls = {{ ca_file = {pem:?}, certificate = {pem:?}, key = {key:?} }}\n"
@@ -153,5 +154,6 @@ mod tests {
         assert_eq!(validate(&key), Ok(()));
         let fault = validate(&other_key).expect_err("the key is another certificate's");
         assert!(fault.contains("b.key"), "{fault}");
+        assert!(!socket.exists() && !store.exists() && !keys.exists(), "nothing is made");
     }
 }

@@ -1,37 +1,46 @@
 //! `keyward run`: start, serve, follow signals, stop.
 
+pub(super) mod prepare;
 mod reload;
+mod writable;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::administration::OwnAdministration;
-use super::assemble::{self, Keys, OpenStore, Parts};
+use super::assemble;
 use super::issuers::Issuers;
+use super::keys::{MissingKeys, ReadKeys};
+use super::open_store::OpenStore;
+use super::parts::Parts;
 use super::status::OwnStatus;
-use crate::admin::{AdminSocket, Administration, Status, serve_probes, serve_socket};
-use crate::config::{self, Config};
+use crate::admin::{AdminSocket, Administration, SocketError, Status, serve_probes, serve_socket};
+use crate::config::{self, Config, Faults};
 use crate::domain::Timestamp;
 use crate::gateway::Shared;
-use crate::server::{Acceptor, ConnectionLimit, Grace, ListenAddress, WorkerPool, WorkerPoolSettings};
+use crate::server::{
+    Acceptor, BoundAddress, ConnectionLimit, Grace, ListenAddress, ListeningSocket, WorkerPool, WorkerPoolSettings,
+    listen_all,
+};
 use crate::store::EmbeddedOptions;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::{self, Log};
 use crate::tls::Watcher;
 use crate::tokens::store::Store;
-use reload::{bind_all, listen_all};
+use prepare::{Occasion, Prepared, PreparedKeys, prepare};
+use reload::listen;
 
 /// Runs until a signal ends it.
 pub(super) fn run(path: &Path) -> ExitCode {
@@ -50,15 +59,45 @@ pub(super) fn run(path: &Path) -> ExitCode {
         let Some(started) = signals.unless_told_to_end(start).await else { return Ok(()) };
         let mut process = started?;
         process.follow(signals).await;
-        process.stop().await
+        Ok(process.stop().await?)
     }) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(words) => complain(&format!("keyward: {words}")),
+        Err(failure) => complain(&failure.to_string()),
+    }
+}
+
+/// Why a keyward does not run, as it is said on standard error.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// What is wrong with its configuration, a line each.
+    Faults(Faults),
+    /// Anything else, in words.
+    Words(String),
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::Faults(faults)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(words: String) -> Self {
+        Self::Words(words)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Faults(faults) => write!(f, "{faults}"),
+            Self::Words(words) => write!(f, "keyward: {words}"),
+        }
     }
 }
 
 /// Runs on the control thread: everything that is not the data plane.
-pub(super) fn on_control_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+pub(super) fn on_control_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?;
     let outcome = runtime.block_on(work);
@@ -142,31 +181,39 @@ impl Process {
     ///
     /// It waits for nothing but the store to be opened. When it is dropped meanwhile, the store is opened all the same and closed
     /// by the end of the process.
-    pub(super) async fn start(config: Config, path: Option<PathBuf>, log: Option<Log>) -> Result<Self, String> {
+    pub(super) async fn start(config: Config, path: Option<PathBuf>, log: Option<Log>) -> Result<Self, Failure> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let watcher = Watcher::default();
-        let bound = bind_all(&config, &HashMap::new(), &watcher)?;
-        let probes = match config.admin.address {
-            Some(address) => Some(bind_probes(address).map_err(|fault| probes_fault(address, &fault))?),
-            None => None,
-        };
-        let keys = Keys::open(&config)?;
         let mut issuers = Issuers::new(watcher.clone());
-        let prepared = issuers.prepare(&config, &keys.peppers)?;
-        let plan = assemble::plan(&config, &keys.signed, prepared.set(), &watcher)?;
-        let socket = AdminSocket::reserve(&config.admin.socket).map_err(|fault| fault.to_string())?;
-        let access_log = assemble::access_log_target(&config.log.access)
-            .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
-            .transpose()
-            .map_err(|fault| assemble::access_log_fault(&config, &fault))?;
+        let prepared = prepare_to_start(&config, &issuers, &watcher).await?;
+        let Prepared { keys, issuers: prepared_issuers, plan, listeners, probes, warnings, .. } = prepared;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        // Preparing for a start makes first keys.
+        let PreparedKeys::First(keys) = keys else { return Err("the keys were not read".to_owned().into()) };
+        let fault = |key: &str, words: String| config.places.one(key, words);
+        let socket_fault = |error: SocketError| fault("admin.socket", format!("[admin] socket: {error}"));
+        let socket = AdminSocket::reserve(&config.admin.socket).map_err(socket_fault)?;
         // It blocks for as long as a Redis that does not answer may take: on a thread of its own, so that signals are followed.
         let opening = tokio::task::spawn_blocking({
             let config = config.clone();
             move || Parts::open_with(&config, keys, EmbeddedOptions::default())
         });
-        let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())??;
+        let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())?;
+        let parts = parts.map_err(|words| fault(OpenStore::key(&config), words.to_string()))?;
+        let access_log = assemble::access_log_target(&config.log.access)
+            .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
+            .transpose();
+        let access_log = match access_log {
+            Ok(access_log) => access_log,
+            Err(error) => {
+                let _ = close(parts.store).await;
+                return Err(fault("log.access", assemble::access_log_fault(&config, &error)).into());
+            }
+        };
         let shared = Arc::new(Shared::new(
             parts.authenticator(),
             parts.service(),
@@ -184,25 +231,24 @@ impl Process {
             },
             &shared,
         )
-        .map_err(|fault| format!("the workers cannot be started: {fault}"))
+        .map_err(|error| Failure::from(format!("the workers cannot be started: {error}")))
         .and_then(|pool| {
             // The clients' addresses last: once one is open, everything else is.
-            let socket = socket.listen().map_err(|fault| fault.to_string())?;
-            let probes = probes.map(listen_for_probes).transpose()?;
-            Ok((pool, socket, probes, listen_all(bound)?))
+            let socket = socket.listen().map_err(socket_fault)?;
+            Ok((pool, socket, listen_on_probes(&config, probes)?, listen(&config, listeners, [])?))
         });
         let (pool, socket, probes, listeners) = match started {
             Ok(started) => started,
-            Err(words) => {
+            Err(failure) => {
                 // An instance that has joined a fleet leaves it in order, or the fleet waits for it.
                 let _ = close(parts.store).await;
-                return Err(words);
+                return Err(failure);
             }
         };
 
         // From here on, nothing can fail.
         parts.store.watch(&watcher);
-        issuers.replace(prepared);
+        issuers.replace(prepared_issuers);
         let connection_limit = Arc::new(ConnectionLimit::new(connection_limit(config.limits.connections)));
         let status = Arc::new(OwnStatus::new(
             Arc::clone(&shared),
@@ -241,6 +287,7 @@ impl Process {
             stop,
         };
         process.accept(listeners);
+        process.note_listening();
         tokio::spawn(watcher.run());
         process.status.is_started.store(true, Ordering::Release);
         for acceptor in process.acceptors.values() {
@@ -367,6 +414,44 @@ impl Process {
     }
 }
 
+/// Prepares, and makes the keys that are missing once there is no other fault. A store that is tied to keys is one: its keys
+/// are elsewhere, and others would stand in their way.
+async fn prepare_to_start(config: &Config, issuers: &Issuers, watcher: &Watcher) -> Result<Prepared, Faults> {
+    let occasion = Occasion::Start(issuers, watcher);
+    // What else was prepared is given up before it is prepared again.
+    let keys = {
+        let prepared = prepare(config, occasion)?;
+        if prepared.lacking.is_empty() {
+            return Ok(prepared);
+        }
+        prepared.keys
+    };
+    if let PreparedKeys::First(keys) = keys {
+        let checking = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || OpenStore::check(&config, &keys.store, EmbeddedOptions::default())
+        });
+        match checking.await {
+            Ok(Err(fault)) if !fault.may_pass() => {
+                return Err(config.places.one(OpenStore::key(config), fault.to_string()));
+            }
+            // Opening it says what else there is to say.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    ReadKeys::open(config, MissingKeys::Make).map_err(|words| config.places.one("keys.directory", words))?;
+    let prepared = prepare(config, occasion)?;
+    prepared.check_complete(config)?;
+    Ok(prepared)
+}
+
+/// Listens on the admin address.
+fn listen_on_probes(config: &Config, probes: Option<BoundAddress>) -> Result<Option<TcpListener>, Faults> {
+    let sockets = listen_all(probes.into_iter().collect(), [])
+        .map_err(|fault| config.places.one("admin.address", format!("[admin] address {fault}")))?;
+    Ok(sockets.into_iter().find_map(ListeningSocket::into_tcp))
+}
+
 /// Ticks now, and then at this distance. After a tick that was missed, the distance counts from the late one.
 fn every(distance: Duration) -> Interval {
     let mut ticks = tokio::time::interval(distance);
@@ -387,30 +472,6 @@ async fn purge(store: &dyn Store) {
             }
         }
     }
-}
-
-/// How many probes may wait to be accepted.
-const PROBES_BACKLOG: u32 = 128;
-
-/// Binds the admin address, without listening on it.
-fn bind_probes(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for the connections of the process before.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-fn listen_for_probes(socket: TcpSocket) -> Result<TcpListener, String> {
-    let address = socket.local_addr();
-    socket.listen(PROBES_BACKLOG).map_err(|fault| match address {
-        Ok(address) => probes_fault(address, &fault),
-        Err(_) => format!("the admin address cannot be listened on: {fault}"),
-    })
-}
-
-fn probes_fault(address: SocketAddr, fault: &std::io::Error) -> String {
-    format!("the admin address {address} cannot be bound: {fault}")
 }
 
 /// Closes the store in order, on a thread of its own, because that blocks.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::assemble::Parts;
+use arc_swap::ArcSwap;
+
+use super::parts::Parts;
 use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
 use crate::gateway::Shared;
 use crate::server::ConnectionLimit;
@@ -26,6 +28,8 @@ pub(super) struct OwnStatus {
     pub(super) reloads_done: AtomicU64,
     pub(super) reloads_refused: AtomicU64,
     pub(super) revocations: Arc<Timings>,
+    /// The addresses that are listened on.
+    pub(super) listening: ArcSwap<Vec<String>>,
     /// The link to the rest of the fleet, if there is one.
     pub(super) link: Option<Arc<LinkState>>,
     /// As of the last look: a scrape does not ask the store.
@@ -55,6 +59,7 @@ impl OwnStatus {
             is_draining: AtomicBool::new(false),
             reloads_done: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
+            listening: ArcSwap::default(),
             was_ready: AtomicBool::new(false),
             store_is_well: AtomicBool::new(true),
         }
@@ -140,6 +145,10 @@ impl Status for OwnStatus {
             }
             components
         })
+    }
+
+    fn listening(&self) -> Vec<String> {
+        self.listening.load().to_vec()
     }
 
     fn metrics(&self) -> String {

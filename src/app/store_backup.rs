@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::assemble;
+use super::open_store::command;
 use crate::cli::{BackupReport, RestoreReport};
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::store::RecordKey;
-use crate::store::embedded::backup::{self, Copied, Existing, StoreIdentity};
+use crate::store::embedded::backup::{self, Copied, Existing};
 use crate::store::key_directory::KeyDirectory;
+use crate::store::{RecordKey, StoreIdentity};
 
 /// Copies the store into a file.
 ///
@@ -18,7 +19,7 @@ use crate::store::key_directory::KeyDirectory;
 pub(super) fn back_up(config: &Config, file: &Path, existing: Existing) -> Result<BackupReport, String> {
     is_embedded(config, "backed up")?;
     let copied = with_identity(config, |identity| {
-        backup::back_up(&config.store.path, identity, file, existing, assemble::command())
+        backup::back_up(&config.store.path, identity, file, existing, command())
             .map_err(|fault| assemble::with_sources(&fault))
     })?;
     Ok(report(&copied))
@@ -33,7 +34,7 @@ pub(super) fn restore(config: &Config, file: &Path) -> Result<RestoreReport, Str
     is_embedded(config, "restored")?;
     let now = Timestamp::from_system(std::time::SystemTime::now());
     let restored = with_identity(config, |identity| {
-        backup::restore(file, identity, &config.store.path, now, assemble::command())
+        backup::restore(file, identity, &config.store.path, now, command())
             .map_err(|fault| assemble::with_sources(&fault))
     })?;
     Ok(RestoreReport { holds: report(&restored.copied), before: restored.before })

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::assemble;
+use super::open_store;
+use super::parts::Parts;
 use crate::config::{Config, StoreKind};
 use crate::store::redis::inspect::{Expectations, inspect};
 use crate::store::redis::node::Nodes;
@@ -27,7 +28,7 @@ pub(super) fn check(config: &Config) -> Result<Vec<Finding>, String> {
 }
 
 async fn redis(config: &Config) -> Result<Vec<Finding>, String> {
-    let settings = assemble::redis_settings(config)?;
+    let settings = open_store::redis_settings(config)?;
     let Some(wanted) = &config.store.redis else { return Ok(Vec::new()) };
     let nodes = Nodes::new(settings.clone()).map_err(|fault| fault.to_string())?;
     let found = match nodes.discover().await {
@@ -74,7 +75,7 @@ fn embedded(config: &Config) -> Result<Vec<Finding>, String> {
         Finding::fine("file", format!("{}, {size} bytes", path.display())),
         Finding::fine("write-ahead log", format!("{waiting} bytes before the check")),
     ];
-    match assemble::Parts::reopen(config) {
+    match Parts::reopen(config) {
         Ok(_) => findings.extend(
             ["layout", "pages and indexes", "records"].map(|subject| Finding::fine(subject, "checked: as written")),
         ),

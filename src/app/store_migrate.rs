@@ -1,6 +1,8 @@
 //! `keyward store migrate`: both stores opened for nobody else, and everything copied from one into the other.
 
-use super::assemble::{self, OpenStore};
+use super::assemble;
+use super::open_store::{self, OpenStore};
+use super::parts;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::store::key_directory::KeyDirectory;
@@ -98,7 +100,7 @@ async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
             Err(error) => Err(format!("the {side}: {}: {error}", path.display())),
         };
     }
-    let settings = assemble::redis_settings(config)?;
+    let settings = open_store::redis_settings(config)?;
     let prefix = &settings.prefix;
     let found = presence(&settings).await.map_err(|fault| format!("the {side}: {}", assemble::with_sources(&fault)))?;
     if found.is_served {
@@ -118,8 +120,8 @@ struct Opened(OpenStore);
 
 impl Opened {
     fn open(config: &Config, keys: &KeyDirectory) -> Result<Self, String> {
-        let cache = assemble::cache(config);
-        Ok(Self(OpenStore::open(config, &keys.store, &cache, assemble::command())?))
+        let cache = parts::cache(config);
+        Ok(Self(OpenStore::open(config, &keys.store, &cache, open_store::command())?))
     }
 
     fn ports(&self) -> Ports {

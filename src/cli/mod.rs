@@ -69,11 +69,11 @@ pub trait Runtime {
         crate::config::load(config).map(|config| Settings::from(&config)).map_err(|faults| faults.to_string())
     }
 
-    /// As [`settings`](Self::settings), with a look into every file whose contents a start would refuse.
+    /// As [`settings`](Self::settings), with everything done that a start does before it takes effect.
     ///
     /// # Errors
     ///
-    /// Every fault, a line each.
+    /// Every fault, a line each, in the words of a start.
     fn validate(&self, config: &Path) -> Result<Settings, String> {
         self.settings(config)
     }

@@ -14,6 +14,8 @@ pub struct Settings {
     pub admin_socket: Option<PathBuf>,
     /// What is configured: `1 listener, 2 routes, 1 upstream, 1 token API`.
     pub summary: String,
+    /// What a running keyward of this configuration holds, one line each.
+    pub notes: Vec<String>,
     /// What is valid and yet probably not meant, one line each.
     pub warnings: Vec<String>,
 }
@@ -30,6 +32,7 @@ impl From<&Config> for Settings {
             admin_address: config.admin.address,
             admin_socket: Some(config.admin.socket.clone()),
             summary: parts.join(", "),
+            notes: Vec::new(),
             warnings: config.warnings.clone(),
         }
     }

@@ -135,6 +135,10 @@ impl Status for Tokens {
         Box::pin(async { Vec::new() })
     }
 
+    fn listening(&self) -> Vec<String> {
+        vec!["127.0.0.1:8080".into()]
+    }
+
     fn metrics(&self) -> String {
         String::new()
     }

@@ -14,6 +14,9 @@ impl Arguments {
             Ok(settings) => settings,
             Err(refused) => return refused,
         };
+        for note in &settings.notes {
+            context.note(note);
+        }
         for warning in &settings.warnings {
             context.note(format_args!("warning: {warning}"));
         }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 #[cfg(test)]
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::fmt;
 
 /// Everything that is wrong with one configuration; never empty.
@@ -31,6 +32,53 @@ pub struct Place {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
+}
+
+/// Where the keys of a configuration stand, for faults that show only when it is used.
+///
+/// A key is named by its path, with the number of each table of an array, from 0:
+/// `listener[0].address`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    origin: String,
+    known: HashMap<String, Place>,
+}
+
+impl Places {
+    /// A fault at a key. Where the key is not given, it is at the table that the key would be in.
+    #[must_use]
+    pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
+        // A fault is one line, whatever a system or a library says.
+        let message = message.into().replace(['\n', '\r'], " ");
+        Fault { place: self.place(key), message }
+    }
+
+    /// A single fault at a key.
+    #[must_use]
+    pub fn one(&self, key: &str, message: impl Into<String>) -> Faults {
+        Faults { origin: self.origin.clone(), list: vec![self.fault(key, message)] }
+    }
+
+    /// These faults together, in the order of the file.
+    ///
+    /// # Errors
+    ///
+    /// The faults, if there is one.
+    pub fn conclude(&self, mut list: Vec<Fault>) -> Result<(), Faults> {
+        list.sort_by_key(|fault| fault.place);
+        list.dedup();
+        if list.is_empty() { Ok(()) } else { Err(Faults { origin: self.origin.clone(), list }) }
+    }
+
+    fn place(&self, key: &str) -> Option<Place> {
+        let mut key = key;
+        loop {
+            if let Some(place) = self.known.get(key) {
+                return Some(*place);
+            }
+            key = key.get(..key.rfind(['.', '['])?)?;
+        }
+    }
 }
 
 impl Faults {
@@ -72,6 +120,8 @@ pub(super) struct Findings<'a> {
     text: &'a str,
     faults: RefCell<Vec<Fault>>,
     warnings: RefCell<Vec<Fault>>,
+    /// Every key that was read, by its path with numbers, and where its value stands.
+    places: RefCell<Vec<(String, usize)>>,
     /// Every key that the reader asked for, as `listener.tls.key`: the example file is held against it.
     #[cfg(test)]
     pub(super) asked: RefCell<BTreeSet<String>>,
@@ -83,6 +133,7 @@ impl<'a> Findings<'a> {
             text,
             faults: RefCell::default(),
             warnings: RefCell::default(),
+            places: RefCell::default(),
             #[cfg(test)]
             asked: RefCell::default(),
         }
@@ -98,6 +149,28 @@ impl<'a> Findings<'a> {
     pub(super) fn warn(&self, at: Option<usize>, message: String) {
         let place = at.map(|at| self.place(at));
         self.warnings.borrow_mut().push(Fault { place, message });
+    }
+
+    /// Notes where the value of a key stands.
+    pub(super) fn note_place(&self, key: String, at: usize) {
+        self.places.borrow_mut().push((key, at));
+    }
+
+    /// Where all keys stand that were read.
+    pub(super) fn places(&self, origin: &str) -> Places {
+        let mut noted = self.places.take();
+        noted.sort_by_key(|(_, at)| *at);
+        // One walk through the text, however many keys there are.
+        let (mut line, mut line_start) = (1, 0);
+        let mut known = HashMap::with_capacity(noted.len());
+        for (key, at) in noted {
+            let passed = self.text.get(line_start..at).unwrap_or_default();
+            line += passed.matches('\n').count();
+            line_start += passed.rfind('\n').map_or(0, |newline| newline + 1);
+            let column = self.text.get(line_start..at).unwrap_or_default().chars().count() + 1;
+            known.insert(key, Place { line, column });
+        }
+        Places { origin: origin.to_owned(), known }
     }
 
     /// The line at a byte offset, for a fault that names another place.
@@ -129,6 +202,8 @@ impl<'a> Findings<'a> {
 
 fn located(origin: &str, place: Option<Place>, message: &str) -> String {
     match place {
+        // A configuration that was not read from a text.
+        _ if origin.is_empty() => message.to_owned(),
         Some(place) => format!("{origin}:{place}: {message}"),
         None => format!("{origin}: {message}"),
     }

@@ -45,7 +45,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use fault::{Fault, Faults, Place};
+pub use fault::{Fault, Faults, Place, Places};
 pub use identity_headers::{IdentityHeaders, Preset};
 pub use issuer::{Fetching, Issuer, IssuerKeys, KeysUrl, Proxy};
 pub use listener::{Listener, ProxyProtocol, TrustedProxy};
@@ -101,6 +101,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What is allowed and yet probably not meant, each with its place, for the log at start.
     pub warnings: Vec<String>,
+    /// Where its keys stand in the file, for faults that show only when it is used.
+    pub places: Places,
 }
 
 /// Reads and checks a configuration file, with the environment of the process.
@@ -124,8 +126,9 @@ pub fn parse(text: &str, origin: &str, env: &dyn Fn(&str) -> Option<String>) -> 
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let findings = Findings::new(text);
     let config = file::read(text, env, &findings).map(|tree| resolve::resolve(tree, &findings));
+    let places = findings.places(origin);
     let warnings = findings.conclude(origin)?;
-    Ok(Config { warnings, ..config.unwrap_or_default() })
+    Ok(Config { warnings, places, ..config.unwrap_or_default() })
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

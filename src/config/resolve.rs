@@ -12,7 +12,7 @@ mod settings;
 mod store;
 
 use super::Config;
-use super::fault::Findings;
+use super::fault::{Findings, Places};
 use super::file::Table;
 use super::section::Section;
 
@@ -45,5 +45,6 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
         upstreams: upstreams.objects,
         routes,
         warnings: Vec::new(),
+        places: Places::default(),
     }
 }

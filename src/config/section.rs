@@ -14,6 +14,8 @@ pub(super) struct Section<'a> {
     findings: &'a Findings<'a>,
     /// The path of the table without indexes, as in `route.require`; empty at the top.
     path: String,
+    /// The same with the number of each table in its array, as in `route[0].require`.
+    numbered_path: String,
     /// What a message calls it, as in `[[route]]`.
     label: String,
     at: Option<usize>,
@@ -50,11 +52,16 @@ pub(super) struct Typed {
 impl<'a> Section<'a> {
     /// The whole file.
     pub(super) fn root(findings: &'a Findings<'a>, table: Table) -> Self {
-        Self::new(findings, String::new(), "the file".to_owned(), None, table)
-    }
-
-    fn new(findings: &'a Findings<'a>, path: String, label: String, at: Option<usize>, table: Table) -> Self {
-        Self { findings, path, label, at, table, asked: Vec::new(), missing: Vec::new() }
+        Self {
+            findings,
+            path: String::new(),
+            numbered_path: String::new(),
+            label: "the file".to_owned(),
+            at: None,
+            table,
+            asked: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// Where this table begins; none for the file and for a table that is not there.
@@ -95,21 +102,21 @@ impl<'a> Section<'a> {
     /// A table of this table; where it is absent, an empty one, so that each of its keys takes its default.
     pub(super) fn table(&mut self, key: &'static str) -> Section<'a> {
         match self.pull(key) {
-            Some(Node { at, value: Value::Table(table) }) => self.child(key, self.table_label(key), Some(at), table),
+            Some(Node { at, value: Value::Table(table) }) => {
+                self.child(key, None, self.table_label(key), Some(at), table)
+            }
             Some(node) => {
                 self.mismatch(key, &format!("a table ({})", self.table_label(key)), &node);
-                self.child(key, self.table_label(key), None, Table::default())
+                self.child(key, None, self.table_label(key), None, Table::default())
             }
-            None => self.child(key, self.table_label(key), None, Table::default()),
+            None => self.child(key, None, self.table_label(key), None, Table::default()),
         }
     }
 
     /// A list of tables, written as `[[key]]`.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
         match self.pull(key) {
-            Some(Node { value: Value::Array(items), .. }) => {
-                items.into_iter().filter_map(|item| self.table_item(key, item)).collect()
-            }
+            Some(Node { value: Value::Array(items), .. }) => self.table_items(key, items),
             Some(node) => {
                 self.mismatch(key, &format!("a list of tables (each begins with [[{key}]])"), &node);
                 Vec::new()
@@ -122,11 +129,9 @@ impl<'a> Section<'a> {
     pub(super) fn table_or_tables(&mut self, key: &'static str, what: &str) -> Vec<Section<'a>> {
         match self.pull(key) {
             Some(Node { at, value: Value::Table(table) }) => {
-                vec![self.child(key, self.table_label(key), Some(at), table)]
+                vec![self.child(key, None, self.table_label(key), Some(at), table)]
             }
-            Some(Node { value: Value::Array(items), .. }) if !items.is_empty() => {
-                items.into_iter().filter_map(|item| self.table_item(key, item)).collect()
-            }
+            Some(Node { value: Value::Array(items), .. }) if !items.is_empty() => self.table_items(key, items),
             Some(node) => {
                 let found =
                     if matches!(node.value, Value::Array(_)) { "an empty array" } else { &node.value.describe() };
@@ -139,10 +144,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn table_item(&self, key: &'static str, item: Node) -> Option<Section<'a>> {
+    fn table_items(&self, key: &'static str, items: Vec<Node>) -> Vec<Section<'a>> {
+        items.into_iter().enumerate().filter_map(|(number, item)| self.table_item(key, number, item)).collect()
+    }
+
+    fn table_item(&self, key: &'static str, number: usize, item: Node) -> Option<Section<'a>> {
         let label = if self.path.is_empty() { format!("[[{key}]]") } else { self.table_label(key) };
         match item.value {
-            Value::Table(table) => Some(self.child(key, label, Some(item.at), table)),
+            Value::Table(table) => Some(self.child(key, Some(number), label, Some(item.at), table)),
             Value::Broken => None,
             other => {
                 let found = other.describe();
@@ -156,9 +165,30 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { format!("[{key}]") } else { format!("{key} of {}", self.label) }
     }
 
-    fn child(&self, key: &str, label: String, at: Option<usize>, table: Table) -> Section<'a> {
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
-        Section::new(self.findings, path, label, at, table)
+    /// `number`: of the table in the array `key`; none: it is no array.
+    fn child(&self, key: &str, number: Option<usize>, label: String, at: Option<usize>, table: Table) -> Section<'a> {
+        let mut numbered_path = self.numbered(key);
+        if let Some(number) = number {
+            numbered_path.push_str(&format!("[{number}]"));
+            if let Some(at) = at {
+                self.findings.note_place(numbered_path.clone(), at);
+            }
+        }
+        Section {
+            findings: self.findings,
+            path: if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) },
+            numbered_path,
+            label,
+            at,
+            table,
+            asked: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// The path of a key with the numbers of tables.
+    fn numbered(&self, key: &str) -> String {
+        if self.numbered_path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.numbered_path) }
     }
 
     fn value_place(&self, key: &str) -> Option<usize> {
@@ -174,6 +204,9 @@ impl<'a> Section<'a> {
         }
         let found = self.table.entries.iter().position(|entry| entry.key == key);
         let node = found.map(|index| self.table.entries.remove(index).node);
+        if let Some(node) = &node {
+            self.findings.note_place(self.numbered(key), node.at);
+        }
         self.asked.push(Asked {
             key,
             at: node.as_ref().map(|node| node.at),

@@ -59,8 +59,9 @@ fn is_whole(config: &Config) {
 fn means_the_same_respelled(text: &str, config: &Config) {
     let same = |respelled: &str, what: &str| {
         let again = parse(respelled, ORIGIN, &env);
-        // The places in warnings move.
-        let again = again.map(|again| Config { warnings: config.warnings.clone(), ..again });
+        // The places move.
+        let moved = |again| Config { warnings: config.warnings.clone(), places: config.places.clone(), ..again };
+        let again = again.map(moved);
         assert_eq!(again.as_ref(), Ok(config), "{what} makes it another");
     };
     same(&format!("{text}\n# the end"), "a comment at its end");

@@ -1,48 +1,24 @@
 //! Accept: from a listening socket to the worker with the fewest connections.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::address::ListenAddress;
 use super::limit::{ConnectionLimit, SurplusSlot};
+use super::listen::{BACKLOG, Listener, ListeningSocket};
 use super::worker::{WorkerHandle, WorkerPool};
 use crate::gateway::{PeerAddress, TrustedProxies};
 use crate::tls;
-use crate::wire::socket_file::{self, BoundSocketFile, SocketFile};
-
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ListenAddress {
-    /// An IP address and a port; port 0 lets the system choose.
-    Tcp(SocketAddr),
-    /// A Unix socket at this absolute path of at most 107 bytes (unix(7)).
-    Unix(Arc<Path>),
-}
-
-impl From<SocketAddr> for ListenAddress {
-    fn from(address: SocketAddr) -> Self {
-        Self::Tcp(address)
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    /// As in a configuration.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
+use crate::wire::socket_file;
 
 /// One listening address.
 #[derive(Clone)]
@@ -106,68 +82,12 @@ pub(super) enum AcceptedStream {
     Unix(std::os::unix::net::UnixStream),
 }
 
-/// An address that is bound and not listened on yet: connections to it are still refused.
-pub struct BoundAddress(Bound);
-
-enum Bound {
-    Tcp(socket2::Socket),
-    Unix(Arc<Path>, BoundSocketFile),
-}
-
-/// A socket that is listened on, on the current runtime. Nothing is accepted from it yet.
-pub struct ListeningSocket {
-    address: ListenAddress,
-    listener: Listener,
-}
-
-enum Listener {
-    Tcp(TcpListener),
-    Unix { listener: UnixListener, path: Arc<Path>, file: SocketFile },
-}
-
-impl BoundAddress {
-    /// Listens. Must be called on the runtime that is to accept.
-    ///
-    /// # Errors
-    ///
-    /// When another process has listened on the address since it was bound, or the runtime does not take the socket.
-    pub fn listen(self) -> io::Result<ListeningSocket> {
-        match self.0 {
-            Bound::Tcp(socket) => {
-                socket.listen(BACKLOG)?;
-                let listener = TcpListener::from_std(socket.into())?;
-                let address = ListenAddress::Tcp(listener.local_addr()?);
-                Ok(ListeningSocket { address, listener: Listener::Tcp(listener) })
-            }
-            Bound::Unix(path, bound) => {
-                let (listener, file) = bound.listen(BACKLOG).map_err(io::Error::other)?;
-                let listener = UnixListener::from_std(listener)?;
-                let address = ListenAddress::Unix(Arc::clone(&path));
-                Ok(ListeningSocket { address, listener: Listener::Unix { listener, path, file } })
-            }
-        }
-    }
-}
-
-impl Listener {
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(AcceptedStream, PeerAddress)>> {
+impl AcceptedStream {
+    /// The address that the client connected to; none for one that is gone, and on a Unix socket.
+    fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
-                let (stream, peer) = accepted?;
-                Ok((AcceptedStream::Tcp(stream.into_std()?), PeerAddress::Ip(peer)))
-            }),
-            Self::Unix { listener, path, .. } => listener.poll_accept(cx).map(|accepted| {
-                let (stream, _) = accepted?;
-                Ok((AcceptedStream::Unix(stream.into_std()?), PeerAddress::Unix(Arc::clone(path))))
-            }),
-        }
-    }
-
-    /// From now on, a client that looks for the socket finds none.
-    fn remove_file(&mut self) {
-        match self {
-            Self::Tcp(_) => {}
-            Self::Unix { file, .. } => file.remove(),
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 }
@@ -175,38 +95,31 @@ impl Listener {
 /// One listening socket, being accepted from.
 pub struct Acceptor {
     address: ListenAddress,
+    /// The socket, while it is listened on; none of a Unix socket.
+    socket: Option<Weak<TcpListener>>,
     facts: Arc<ArcSwap<ListenerFacts>>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Stop>>,
     task: JoinHandle<()>,
 }
 
-/// How many connections may wait to be accepted; the system may allow fewer.
-const BACKLOG: i32 = 4096;
+/// How a listener stops.
+#[derive(Clone)]
+struct Stop(Vec<Heir>);
+
+/// A listener with a more specific address than one that stops. A client may have begun to connect
+/// before it listened.
+#[derive(Clone)]
+struct Heir {
+    address: ListenAddress,
+    facts: Arc<ArcSwap<ListenerFacts>>,
+}
+
 /// After an error of `accept` (no file descriptors left, say), so that it does not spin.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long the handshake of TCP may take that had begun when a more specific listener took over.
+const HANDSHAKES: Duration = Duration::from_secs(1);
 
 impl Acceptor {
-    /// Binds the address, without listening on it.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be bound, because another socket listens on it, say; the operator's to mend.
-    pub fn bind(settings: &ListenerSettings) -> io::Result<BoundAddress> {
-        let address = match &settings.address {
-            ListenAddress::Tcp(address) => *address,
-            ListenAddress::Unix(path) => {
-                let bound = BoundSocketFile::bind(path, settings.socket_mode).map_err(io::Error::other)?;
-                return Ok(BoundAddress(Bound::Unix(Arc::clone(path), bound)));
-            }
-        };
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        // A restart must not wait for the connections of the process before.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        Ok(BoundAddress(Bound::Tcp(socket)))
-    }
-
     /// Accepts on the current runtime, and hands over to the workers of `pool`, within `limit`. A connection beyond it is told
     /// 503: on a listener without TLS at once, on one with TLS by a worker, after the handshake.
     #[must_use]
@@ -218,9 +131,13 @@ impl Acceptor {
     ) -> Self {
         let ListeningSocket { address, listener } = socket;
         let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts(settings)));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
+        let socket = match &listener {
+            Listener::Tcp(listener) => Some(Arc::downgrade(listener)),
+            Listener::Unix { .. } => None,
+        };
         let task = tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, stopped));
-        Self { address, facts, stop, task }
+        Self { address, socket, facts, stop, task }
     }
 
     /// The address that is listened on: with the port that the system chose, if it was to choose.
@@ -240,9 +157,30 @@ impl Acceptor {
         self.facts.store(Arc::new(ListenerFacts(settings)));
     }
 
+    /// From now on, connections are taken by the settings of `other`, which covers this address.
+    ///
+    /// The socket stays: were it closed, connections would be cut off that the system has taken in
+    /// for it, and to a client it makes no difference which socket it comes through.
+    pub fn serve_for(&self, other: &Self) {
+        self.facts.store(other.facts.load_full());
+    }
+
+    /// The socket, while it is listened on.
+    pub(super) fn tcp_listener(&self) -> Option<Arc<TcpListener>> {
+        self.socket.as_ref().and_then(Weak::upgrade)
+    }
+
     /// Stops listening, once those who have connected already are taken in.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.send_replace(Some(Stop(Vec::new())));
+    }
+
+    /// Stops listening, as `heirs` have taken over. For a second, who began to connect before is
+    /// taken in by the heir of their address, and everyone else is refused.
+    pub fn yield_to<'a>(&self, heirs: impl IntoIterator<Item = &'a Self>) {
+        let heirs = heirs.into_iter().filter(|heir| self.address.covers(&heir.address));
+        let heir = |heir: &Self| Heir { address: heir.address.clone(), facts: Arc::clone(&heir.facts) };
+        self.stop.send_replace(Some(Stop(heirs.map(heir).collect())));
     }
 
     /// Stops listening, and returns when everybody who had connected is with a worker.
@@ -257,50 +195,79 @@ async fn accept_all(
     facts: Arc<ArcSwap<ListenerFacts>>,
     workers: Arc<[WorkerHandle]>,
     limit: Arc<ConnectionLimit>,
-    mut stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<Option<Stop>>,
 ) {
-    let mut left_to_take: Option<i32> = None;
-    loop {
-        let accepted = match &mut left_to_take {
-            None => tokio::select! {
-                accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
-                _ = stopped.wait_for(|stopped| *stopped) => {
-                    socket.remove_file();
-                    left_to_take = Some(BACKLOG);
-                    continue;
-                }
-            },
-            // Stopped: whoever has connected already would be cut off with the listener.
-            Some(left) => match waiting(&socket).await {
-                Some(accepted) if *left > 0 => {
-                    *left -= 1;
-                    Ok(accepted)
-                }
-                _ => return,
-            },
+    let stop = loop {
+        let accepted = tokio::select! {
+            accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
+            stop = stopped.wait_for(Option::is_some) => break stop.ok().and_then(|stop| stop.clone()),
         };
+        match accepted {
+            Ok((stream, peer)) => hand_over(stream, peer, facts.load_full(), &workers, &limit),
+            Err(fault) => rest_after(&fault).await,
+        }
+    };
+    socket.remove_file();
+    // Who has connected already would be cut off with the listener.
+    for _ in 0..BACKLOG {
+        let Some((stream, peer)) = waiting(&socket).await else { break };
+        hand_over(stream, peer, facts.load_full(), &workers, &limit);
+    }
+    let heirs = stop.map(|Stop(heirs)| heirs).unwrap_or_default();
+    if heirs.is_empty() {
+        return;
+    }
+    let end = Instant::now() + HANDSHAKES;
+    let accept = async || std::future::poll_fn(|cx| socket.poll_accept(cx)).await;
+    while let Ok(accepted) = tokio::time::timeout_at(end, accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            Err(fault) if is_of_one_connection(&fault) => continue,
             Err(fault) => {
-                tracing::error!(%fault, "connections cannot be accepted; trying again");
-                tokio::time::sleep(PAUSE).await;
+                rest_after(&fault).await;
                 continue;
             }
         };
-        let total: usize = workers.iter().map(WorkerHandle::connections).sum();
-        let surplus = if limit.is_reached(total) {
-            limit.count_refused();
-            // Without a slot, the connection is closed without a byte.
-            let Some(slot) = limit.surplus_slot() else { continue };
-            Some(slot)
-        } else {
-            None
-        };
-        let least = workers.iter().min_by_key(|worker| worker.connections());
-        if let Some(worker) = least {
-            worker.hand_over(Arrival { stream, peer, listener: facts.load_full(), surplus });
+        let wanted = stream.local_address().map(ListenAddress::Tcp);
+        if let Some(heir) = wanted.and_then(|wanted| most_specific(&heirs, &wanted)) {
+            hand_over(stream, peer, heir.facts.load_full(), &workers, &limit);
         }
+    }
+}
+
+/// The heir that the system would give a connection to this address.
+fn most_specific<'a>(heirs: &'a [Heir], wanted: &ListenAddress) -> Option<&'a Heir> {
+    let fitting = heirs.iter().filter(|heir| heir.address.covers(wanted));
+    fitting.reduce(|one, other| if one.address.covers(&other.address) { other } else { one })
+}
+
+/// Gives a connection to the worker with the fewest.
+fn hand_over(
+    stream: AcceptedStream,
+    peer: PeerAddress,
+    listener: Arc<ListenerFacts>,
+    workers: &[WorkerHandle],
+    limit: &ConnectionLimit,
+) {
+    let total: usize = workers.iter().map(WorkerHandle::connections).sum();
+    let surplus = if limit.is_reached(total) {
+        limit.count_refused();
+        // Without a slot, the connection is closed without a byte.
+        let Some(slot) = limit.surplus_slot() else { return };
+        Some(slot)
+    } else {
+        None
+    };
+    let least = workers.iter().min_by_key(|worker| worker.connections());
+    if let Some(worker) = least {
+        worker.hand_over(Arrival { stream, peer, listener, surplus });
+    }
+}
+
+/// After an error of `accept`: one of the listener is said, and waited for to pass.
+async fn rest_after(fault: &io::Error) {
+    if !is_of_one_connection(fault) {
+        tracing::error!(%fault, "connections cannot be accepted; trying again");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -15,11 +15,13 @@
 //! `http2` drive it: deadlines, drain, and the end.
 
 mod accept;
+mod address;
 mod connection;
 mod http1;
 mod http2;
 mod limit;
 mod lines;
+mod listen;
 mod proxy_protocol;
 mod socket;
 mod stream;
@@ -28,6 +30,8 @@ mod worker;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use lines::LineGuard;
 
-pub use accept::{Acceptor, BoundAddress, ListenAddress, ListenerSettings, ListeningSocket, ProxyProtocol};
+pub use accept::{Acceptor, ListenerSettings, ProxyProtocol};
+pub use address::ListenAddress;
 pub use limit::ConnectionLimit;
+pub use listen::{BoundAddress, ListenError, ListeningSocket, listen_all};
 pub use worker::{ConnectionSettings, Grace, Stopper, WorkerPool, WorkerPoolSettings};

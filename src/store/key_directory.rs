@@ -95,18 +95,50 @@ impl KeyDirectory {
     /// See [`KeyDirectoryError`]. Signing keys without a store's key or without a pepper are refused: it would be another fleet's
     /// directory, or half of one, and every token would seem revoked.
     pub fn open(directory: &Path, algorithms: &[SigningAlgorithm], now: Timestamp) -> Result<Self, KeyDirectoryError> {
+        files::make_folder(directory)
+            .map_err(|source| KeyDirectoryError::Files { path: directory.to_owned(), source })?;
+        // Where nothing is to be made, nobody is waited for.
+        let _turn = if is_complete(directory, algorithms) { None } else { turn(directory) };
+        Self::read(directory, algorithms, now, &mut Missing::Make)
+    }
+
+    /// As [`open`](Self::open), without a trace: what is missing is made up in memory and good for
+    /// nothing but a check. Returns the files that [`open`](Self::open) would make, too.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeyDirectoryError`].
+    pub fn look(
+        directory: &Path,
+        algorithms: &[SigningAlgorithm],
+        now: Timestamp,
+    ) -> Result<(Self, Vec<PathBuf>), KeyDirectoryError> {
+        let mut missing = Missing::Note(Vec::new());
+        let keys = Self::read(directory, algorithms, now, &mut missing)?;
+        Ok((keys, if let Missing::Note(paths) = missing { paths } else { Vec::new() }))
+    }
+
+    fn read(
+        directory: &Path,
+        algorithms: &[SigningAlgorithm],
+        now: Timestamp,
+        missing_keys: &mut Missing,
+    ) -> Result<Self, KeyDirectoryError> {
         let files = |path: &Path| {
             let path = path.to_owned();
             move |source| KeyDirectoryError::Files { path, source }
         };
         let mut reader = Reader::default();
-        files::make_folder(directory).map_err(files(directory))?;
-        // Who can write here can put a key of their own in.
-        files::check_folder(directory).map_err(|fault| file_fault(directory, fault))?;
-        // Where nothing is to be made, nobody is waited for.
-        let _turn = if is_complete(directory, algorithms) { None } else { turn(directory) };
         let (mut signing, mut peppers, mut macs) = (Vec::new(), Vec::new(), Vec::new());
-        for entry in fs::read_dir(directory).map_err(files(directory))? {
+        let entries = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(files(directory))?),
+        };
+        if entries.is_some() {
+            // Who can write here can put a key of their own in.
+            files::check_folder(directory).map_err(|fault| file_fault(directory, fault))?;
+        }
+        for entry in entries.into_iter().flatten() {
             let path = entry.map_err(files(directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let named = |sort: &str| name.strip_prefix(sort).and_then(|name| name.strip_suffix(".key"));
@@ -126,70 +158,51 @@ impl KeyDirectory {
             let fault = "is missing, although there are other keys beside it; restore it from where they came from";
             KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.into() }
         };
-        if !store_path.exists() {
+        let store = if store_path.exists() {
+            reader.secret(&store_path)?
+        } else {
             let secret = match pepper_path.exists() {
                 true => SecretText::hex(reader.secret(&pepper_path)?.expose()),
                 false if is_new => SecretText::random().map_err(files(&store_path))?,
                 false => return Err(missing(&store_path)),
             };
-            write_new(&store_path, &secret.0).map_err(unmade(&store_path))?;
-        }
-        let store = StoreKey::new(reader.secret(&store_path)?);
+            missing_keys.obtain(&mut reader, &store_path, &secret)?
+        };
+        let store = StoreKey::new(store);
         if !pepper_path.exists() && peppers.is_empty() {
             if !is_new {
                 return Err(missing(&pepper_path));
             }
             let secret = SecretText::random().map_err(files(&pepper_path))?;
-            write_new(&pepper_path, &secret.0).map_err(unmade(&pepper_path))?;
-        }
-        if pepper_path.exists() {
+            peppers.push(("1".to_owned(), missing_keys.obtain(&mut reader, &pepper_path, &secret)?));
+        } else if pepper_path.exists() {
             peppers.push(("1".to_owned(), reader.secret(&pepper_path)?));
         }
         if macs.is_empty() {
             let path = directory.join("mac-1.key");
             let text = SecretText::hex(store.opaque_key().expose());
-            write_new(&path, &text.0).map_err(unmade(&path))?;
-            macs.push((String::new(), reader.secret(&path)?));
+            macs.push((String::new(), missing_keys.obtain(&mut reader, &path, &text)?));
         }
         for algorithm in algorithms {
             if !signing.iter().any(|(_, known, _)| known == algorithm) {
                 let path = directory.join(format!("jwt-{}.key", new_kid(*algorithm, now).map_err(files(directory))?));
-                make_signing(&path, *algorithm)?;
                 let kid = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.strip_prefix("jwt-"));
-                signing.push(reader.signing(&path, kid.unwrap_or_default())?);
+                let kid = kid.unwrap_or_default();
+                let material = generate(&path, *algorithm)?;
+                signing.push(match missing_keys {
+                    Missing::Note(paths) => {
+                        paths.push(path.clone());
+                        (kid.to_owned(), *algorithm, material)
+                    }
+                    Missing::Make => {
+                        write_signing(&path, *algorithm, &material)?;
+                        reader.signing(&path, kid)?
+                    }
+                });
             }
         }
         let warnings = reader.warnings;
         Ok(Self { store, peppers: newest_first(peppers), macs: newest_first(macs), signing, warnings })
-    }
-}
-
-impl KeyDirectory {
-    /// Reads what is there and makes nothing: what a start would warn of. Of a directory that is not there, nothing is said: a
-    /// start makes it.
-    ///
-    /// # Errors
-    ///
-    /// See [`KeyDirectoryError`]. That a key is missing is none.
-    pub fn inspect(directory: &Path) -> Result<Vec<String>, KeyDirectoryError> {
-        let files = |source| KeyDirectoryError::Files { path: directory.to_owned(), source };
-        let mut reader = Reader::default();
-        let entries = match fs::read_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(files)?,
-        };
-        files::check_folder(directory).map_err(|fault| file_fault(directory, fault))?;
-        for entry in entries {
-            let path = entry.map_err(files)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let Some(name) = name.strip_suffix(".key") else { continue };
-            if let Some(kid) = name.strip_prefix("jwt-") {
-                reader.signing(&path, kid)?;
-            } else if ["store", "pepper"].contains(&name) || name.starts_with("pepper-") || name.starts_with("mac-") {
-                reader.secret(&path)?;
-            }
-        }
-        Ok(reader.warnings)
     }
 
     /// Reads the directory of a keyward that runs already: as [`open`](Self::open), but a store's key that is missing is refused,
@@ -203,10 +216,50 @@ impl KeyDirectory {
         algorithms: &[SigningAlgorithm],
         now: Timestamp,
     ) -> Result<Self, KeyDirectoryError> {
+        Self::require(directory)?;
+        Self::open(directory, algorithms, now)
+    }
+
+    /// Looks for the store's key, or the pepper that it is made of.
+    ///
+    /// # Errors
+    ///
+    /// When neither is there.
+    pub fn require(directory: &Path) -> Result<(), KeyDirectoryError> {
         let path = directory.join("store.key");
         match fs::metadata(&path) {
             Err(source) if !directory.join("pepper.key").exists() => Err(KeyDirectoryError::Files { path, source }),
-            _ => Self::open(directory, algorithms, now),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What becomes of keys that are missing.
+enum Missing {
+    /// They are made.
+    Make,
+    /// They are only noted.
+    Note(Vec<PathBuf>),
+}
+
+impl Missing {
+    /// A secret whose file is missing, with this text. What is made is read back: another process may
+    /// have made it at the same time.
+    fn obtain(
+        &mut self,
+        reader: &mut Reader,
+        path: &Path,
+        text: &SecretText,
+    ) -> Result<SecretBytes, KeyDirectoryError> {
+        match self {
+            Self::Make => {
+                write_new(path, &text.0).map_err(unmade(path))?;
+                reader.secret(path)
+            }
+            Self::Note(paths) => {
+                paths.push(path.to_owned());
+                secret_of(path, &String::from_utf8_lossy(&text.0))
+            }
         }
     }
 }
@@ -276,9 +329,12 @@ fn new_kid(algorithm: SigningAlgorithm, now: Timestamp) -> io::Result<String> {
     Ok(format!("{}-{stamp}-{:08x}", algorithm.name().to_lowercase(), u32::from_be_bytes(random)))
 }
 
-fn make_signing(path: &Path, algorithm: SigningAlgorithm) -> Result<(), KeyDirectoryError> {
-    let material = KeyMaterial::generate(algorithm)
-        .map_err(|fault| KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.to_string() })?;
+fn generate(path: &Path, algorithm: SigningAlgorithm) -> Result<KeyMaterial, KeyDirectoryError> {
+    KeyMaterial::generate(algorithm)
+        .map_err(|fault| KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.to_string() })
+}
+
+fn write_signing(path: &Path, algorithm: SigningAlgorithm, material: &KeyMaterial) -> Result<(), KeyDirectoryError> {
     let text = match algorithm {
         SigningAlgorithm::Hs256 => SecretText::hex(material.expose()),
         SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
@@ -337,6 +393,13 @@ fn from_hex(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
+/// The secret that is written in the file at `path`.
+fn secret_of(path: &Path, text: &str) -> Result<SecretBytes, KeyDirectoryError> {
+    from_hex(text.trim()).and_then(|bytes| bytes.as_slice().try_into().ok()).map(SecretBytes::new).ok_or_else(|| {
+        KeyDirectoryError::Malformed { path: path.to_owned(), fault: "is not 64 hexadecimal digits".into() }
+    })
+}
+
 /// Reads keys, and keeps what is worth a warning.
 #[derive(Default)]
 struct Reader {
@@ -356,10 +419,7 @@ impl Reader {
     }
 
     fn secret(&mut self, path: &Path) -> Result<SecretBytes, KeyDirectoryError> {
-        let text = self.text(path)?;
-        from_hex(&text).and_then(|bytes| bytes.as_slice().try_into().ok()).map(SecretBytes::new).ok_or_else(|| {
-            KeyDirectoryError::Malformed { path: path.to_owned(), fault: "is not 64 hexadecimal digits".into() }
-        })
+        secret_of(path, &self.text(path)?)
     }
 
     fn signing(

@@ -10,5 +10,5 @@ pub mod key_directory;
 pub mod record_codec;
 pub mod redis;
 
-pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError, Opener};
+pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, StoreIdentity};
 pub use record_codec::RecordKey;

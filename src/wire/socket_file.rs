@@ -103,6 +103,22 @@ impl Drop for SocketFile {
     }
 }
 
+/// Looks whether a socket could be bound at `path`, without a trace. That its directory can be
+/// written is not looked at.
+///
+/// # Errors
+///
+/// As [`BoundSocketFile::bind`].
+pub fn check(path: &Path) -> Result<(), SocketError> {
+    check_length(path)?;
+    match File::open(lock_path(path)) {
+        Ok(file) => held(path, &file)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(cause) => return Err(SocketError::Io { action: "lock", path: path.to_owned(), cause }),
+    }
+    refuse_what_lives(path)
+}
+
 /// Changes the permissions of a socket that is listened on.
 ///
 /// # Errors
@@ -147,13 +163,24 @@ fn directory_of(path: &Path) -> &Path {
 
 fn lock(path: &Path) -> Result<File, SocketError> {
     let failed = |cause| SocketError::Io { action: "lock", path: path.to_owned(), cause };
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(lock_path(path)).map_err(failed)?;
+    held(path, &file)?;
+    Ok(file)
+}
+
+fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
+    name.into()
+}
+
+/// Takes the lock, for as long as the file is open.
+fn held(path: &Path, file: &File) -> Result<(), SocketError> {
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+        Err(TryLockError::Error(cause)) => Err(SocketError::Io { action: "lock", path: path.to_owned(), cause }),
     }
 }
 
@@ -267,6 +294,21 @@ mod tests {
         assert_eq!(fs::symlink_metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_look_leaves_no_trace_and_finds_what_a_bind_would() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s.sock");
+        check(&path).expect("nothing is there");
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
+        let (_listener, file) = listen(&path).expect("listening");
+        assert!(matches!(check(&path), Err(SocketError::InUse { .. })));
+        drop(file);
+        check(&path).expect("it is gone");
+        fs::write(&path, "precious").expect("written");
+        assert!(matches!(check(&path), Err(SocketError::NotASocket { .. })));
+        assert!(matches!(check(Path::new(&"s".repeat(108))), Err(SocketError::Io { .. })));
     }
 
     #[test]

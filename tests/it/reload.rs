@@ -152,7 +152,7 @@ fn a_reload_whose_port_is_taken_leaves_the_settings_of_the_store_as_they_were() 
     world.configure(&plan("wrong").table("listener", &format!("address = \"{address}\"")));
     world.reload();
     assert_eq!(world.metric(RELOADS, REFUSED), 1.0);
-    assert!(world.output().contains("cannot be bound"), "{}", world.output());
+    assert!(world.output().contains("another program has port"), "{}", world.output());
     // All connections to the store are made anew, with the settings that are in force.
     let links = || world.metric("keyward_coherence_links_total", "");
     let before = links();

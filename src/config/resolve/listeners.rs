@@ -1,6 +1,5 @@
 //! Validates `[[listener]]`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::settings::{ADDRESS, address, path};
@@ -24,7 +23,7 @@ pub(super) fn read_all(root: &mut Section<'_>, findings: &Findings<'_>) -> Vec<P
             continue;
         };
         let address = &listener.value.address;
-        if let Some(other) = listeners.iter().find(|other| clash(&other.value.address, address)) {
+        if let Some(other) = listeners.iter().find(|other| other.value.address.is_same(address)) {
             let line = findings.line(other.at);
             findings.fault(
                 Some(listener.at),
@@ -34,20 +33,6 @@ pub(super) fn read_all(root: &mut Section<'_>, findings: &Findings<'_>) -> Vec<P
         listeners.push(listener);
     }
     listeners
-}
-
-/// Whether two sockets would listen for the same connections. Port 0 is a new port each time.
-pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
-    match (one, other) {
-        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => tcp_clash(*one, *other),
-        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
-        (ListenAddress::Tcp(_), ListenAddress::Unix(_)) | (ListenAddress::Unix(_), ListenAddress::Tcp(_)) => false,
-    }
-}
-
-fn tcp_clash(one: SocketAddr, other: SocketAddr) -> bool {
-    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same_ip
 }
 
 fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<Listener>> {

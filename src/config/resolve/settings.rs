@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::listeners::clash;
 use crate::config::Listener;
 use crate::config::fault::Findings;
 use crate::config::section::{Placed, Section};
@@ -46,12 +45,16 @@ pub(super) fn admin(mut section: Section<'_>, listeners: &[Placed<Listener>], fi
                 format!("[admin] address {address} is not loopback: whoever reaches it reads health and metrics"),
             );
         }
-        if let Some(listener) = listeners.iter().find(|listener| clash(&listener.value.address, &address.into())) {
+        if let Some(listener) = listeners.iter().find(|listener| listener.value.address.overlaps(&address.into())) {
             let at = section.place("address").unwrap_or(listener.at);
             let line = findings.line(listener.at);
             findings.fault(
                 Some(at),
-                format!("[admin] address {address} is that of the [[listener]] on line {line}: health and metrics are not public"),
+                format!(
+                    "[admin] address {address} is that of the [[listener]] on line {line} ({}): health and metrics are \
+                     not public; give them another port",
+                    listener.value.address
+                ),
             );
         }
     }

@@ -481,16 +481,29 @@ fn identity_headers_are_free_and_differ() {
 fn addresses_are_whole_and_taken_once() {
     expect(
         "[[listener]]\naddress = ':8080'\n[[listener]]\naddress = '127.0.0.1'\n[[listener]]\naddress = 'localhost:80'\n\
-         [[listener]]\naddress = '0.0.0.0:8080'\n[[listener]]\naddress = '[::1]:8080'\n[admin]\naddress = '127.0.0.1:8080'\nsocket = ''\n",
+         [[listener]]\naddress = '[::ffff:127.0.0.1]:8080'\n[[listener]]\naddress = '[::1]:8080'\n[admin]\naddress = '127.0.0.1:8080'\nsocket = ''\n",
         &[
             "2:11: \"address\" must be an IP address with a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket, as in \"unix:/run/keyward.sock\", found \":8080\": for all addresses write \"0.0.0.0:8080\" or \"[::]:8080\"",
             "4:11: \"address\" must be an IP address with a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket, as in \"unix:/run/keyward.sock\", found \"127.0.0.1\": it has no port",
             "6:11: \"address\" must be an IP address with a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket, as in \"unix:/run/keyward.sock\", found \"localhost:80\"",
-            "8:11: \"address\" 0.0.0.0:8080 is taken by the [[listener]] on line 2 (127.0.0.1:8080)",
-            "12:11: [admin] address 127.0.0.1:8080 is that of the [[listener]] on line 2: health and metrics are not public",
+            "8:11: \"address\" [::ffff:127.0.0.1]:8080 is taken by the [[listener]] on line 2 (127.0.0.1:8080)",
+            "12:11: [admin] address 127.0.0.1:8080 is that of the [[listener]] on line 2 (127.0.0.1:8080): health and metrics are not public; give them another port",
             "13:10: \"socket\" must be the path of a Unix socket, found \"\": it is empty",
         ],
     );
+    // A connection belongs to the most specific address; health and metrics are beside none of them.
+    let listener = |ip: &str| format!("[[listener]]\naddress = '{ip}:8080'\n");
+    expect(&[listener("0.0.0.0"), listener("[::]"), listener("10.0.0.1")].concat(), &[]);
+    let line = SMALL.lines().count() + 2;
+    for wild in ["0.0.0.0", "[::]"] {
+        expect(
+            &format!("[[listener]]\naddress = '{wild}:9090'\n"),
+            &[&format!(
+                "2:11: [admin] address 127.0.0.1:9090 is that of the [[listener]] on line {line} ({wild}:9090): health and \
+                 metrics are not public; give them another port"
+            )],
+        );
+    }
     let long = "s".repeat(108);
     expect(
         &format!("[admin]\nsocket = '{long}'\n"),

@@ -21,18 +21,9 @@ use super::files::{self, beside};
 use super::schema::{self, Access, STEPS};
 use super::tables::Tables;
 use super::tie::{Beginning, Tie};
-use super::{EmbeddedOptions, check_structure, lock};
+use super::{EmbeddedOptions, Layout, StoreIdentity, check_structure, lock, verify as verify_all};
 use crate::domain::Timestamp;
 use crate::files::give_to_owner_of_folder;
-use crate::store::record_codec::RecordKey;
-
-/// What a store is sealed with and known by.
-pub struct StoreIdentity<'a> {
-    /// What records are sealed with.
-    pub key: &'a RecordKey,
-    /// What the store is tied to, see [`super::EmbeddedStore::bind_keys`].
-    pub fingerprint: &'a [u8],
-}
 
 /// What may be at the place of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,35 +316,10 @@ fn count(connection: &Connection) -> Result<Copied, Fault> {
     Ok(Copied { records: rows("record")?, retired: rows("retired")?, accounts: rows("account")?, bytes: 0 })
 }
 
-/// The layout of a database.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    Current,
-    Older,
-}
-
 /// Checks a database that is not in use, as a start would.
 fn verify(path: &Path, identity: &StoreIdentity<'_>, options: EmbeddedOptions) -> Result<Layout, OpenError> {
     let explain = |fault: Fault| fault.explain_opening(path);
-    let connection = schema::connect_without_log(path).map_err(explain)?;
-    check_structure(&connection, path)?;
-    let is_current = schema::check_version(&connection, path, STEPS)?;
-    match schema::meta(&connection, "seal").map_err(explain)? {
-        None => return Err(OpenError::Damaged { path: path.to_owned(), what: "its seal is missing".into() }),
-        Some(seal) if seal != identity.key.seal() => return Err(OpenError::OtherKeys { path: path.to_owned() }),
-        Some(_) => {}
-    }
-    match schema::meta(&connection, "keys").map_err(explain)? {
-        Some(bound) if bound != identity.fingerprint => return Err(OpenError::OtherKeys { path: path.to_owned() }),
-        _ => {}
-    }
-    // One of an older layout has other columns; it is read to its end once it has been brought up to date.
-    if is_current {
-        let tables = Tables::new(connection, path.to_owned(), identity.key.clone(), options.busy, None);
-        tables.verify().map_err(explain)?;
-        return Ok(Layout::Current);
-    }
-    Ok(Layout::Older)
+    verify_all(schema::connect_without_log(path).map_err(explain)?, path, identity, options.busy)
 }
 
 /// What was found in a copy of the store is found in the store.

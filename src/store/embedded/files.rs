@@ -33,10 +33,32 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// The write-ahead log of the database at `path`.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+/// Whether the log of the database at `path` holds anything.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+}
+
 /// Makes sure that there is a database at `path` and that SQLite can be trusted with it. SQLite must not have it open yet:
 /// closing a file here would drop the locks that SQLite has on it.
 pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError> {
-    let log = beside(path, "-wal");
+    if !is_there(path)? {
+        return create(path, key, busy);
+    }
+    for name in [path, &log_of(path), &beside(path, "-shm")] {
+        keep_private(name).map_err(files("restrict", name))?;
+    }
+    check_log(path)
+}
+
+/// Whether there is a database at `path`; what is none of ours, or what is left of one, is an error. SQLite must not have it
+/// open. What is in the log is for [`check_log`] to say.
+pub(super) fn is_there(path: &Path) -> Result<bool, OpenError> {
+    let log = log_of(path);
     let length = |path: &Path| match fs::metadata(path) {
         Ok(found) => Ok(Some(found.len())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -44,7 +66,7 @@ pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<()
     };
     check_journal(path)?;
     match (length(path)?, length(&log)?) {
-        (None, None | Some(0)) => return create(path, key, busy),
+        (None, None | Some(0)) => return Ok(false),
         (None, Some(_)) => return Err(damaged(path, "it is missing, and its -wal file is there")),
         (Some(0), _) => return Err(damaged(path, "it is empty")),
         (Some(_), _) => {}
@@ -52,10 +74,7 @@ pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<()
     if !is_ours(path).map_err(files("read", path))? {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    for name in [path, &log, &beside(path, "-shm")] {
-        keep_private(name).map_err(files("restrict", name))?;
-    }
-    check_log(path)
+    Ok(true)
 }
 
 /// Makes sure that there is no rollback journal beside `path`: keyward makes none, and SQLite would write it back, into
@@ -71,7 +90,7 @@ pub(super) fn check_journal(path: &Path) -> Result<(), OpenError> {
 
 /// Makes sure that SQLite may replay the log beside the database at `path`, if there is one: that it is whole, and its own.
 pub(super) fn check_log(path: &Path) -> Result<(), OpenError> {
-    let log = beside(path, "-wal");
+    let log = log_of(path);
     let found = wal::inspect(&log).map_err(files("read", &log))?;
     if found.state == WalState::Empty {
         return Ok(());

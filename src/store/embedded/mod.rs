@@ -11,7 +11,6 @@
 //! long as what it lists, some 5 µs a record; a request that waits for a look-up must not wait for that.
 
 use std::fmt;
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -48,6 +47,14 @@ use tables::Tables;
 
 /// How many uses are noted in one operation, so that a long list lets others in between.
 const TOUCHES: usize = 256;
+
+/// What a store is sealed with and known by.
+pub struct StoreIdentity<'a> {
+    /// What records are sealed with.
+    pub key: &'a RecordKey,
+    /// What the store is tied to, see [`EmbeddedStore::bind_keys`].
+    pub fingerprint: &'a [u8],
+}
 
 /// The bounds of an embedded store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,16 +120,12 @@ impl EmbeddedStore {
         })?;
         let lock = lock::take(&path, options)?;
         files::prepare(&path, &integrity, options.busy)?;
-        let had_log = fs::metadata(files::beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
+        let had_log = files::has_log(&path);
         let explain = |fault: Fault| fault.explain_opening(&path);
         let mut connection = schema::connect(&path, Access::Write, options.busy).map_err(explain)?;
         check_structure(&connection, &path).map_err(|fault| blame_log(fault, &path, had_log))?;
         schema::migrate(&mut connection, &path, schema::STEPS)?;
-        match schema::meta(&connection, "seal").map_err(explain)? {
-            None => return Err(OpenError::Damaged { path, what: "its seal is missing".into() }),
-            Some(seal) if seal != integrity.seal() => return Err(OpenError::OtherKeys { path }),
-            Some(_) => {}
-        }
+        check_seal(&path, schema::meta(&connection, "seal").map_err(explain)?.as_deref(), &integrity)?;
         let writing = Tables::new(connection, path.clone(), integrity.clone(), options.busy, Some(lock));
         writing.verify().map_err(explain).map_err(|fault| blame_log(fault, &path, had_log))?;
         writing.tie_log().map_err(explain)?;
@@ -144,6 +147,40 @@ impl EmbeddedStore {
     /// [`OpenError::Locked`] if another process has it, [`OpenError::Files`] if that cannot be told.
     pub fn check_free(path: &Path) -> Result<(), OpenError> {
         lock::look(path)
+    }
+
+    /// Whether anything is at `path`: a database, or the log of one.
+    #[must_use]
+    pub fn is_there(path: &Path) -> bool {
+        path.exists() || files::log_of(path).exists()
+    }
+
+    /// Finds what [`open`](Self::open) and [`bind_keys`](Self::bind_keys) would refuse at `path`, where
+    /// something is, and changes nothing. The records of an older layout are not read: opening changes
+    /// them. As long as it looks, it has the lock, which it waits for as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open) and [`bind_keys`](Self::bind_keys).
+    pub fn check(path: &Path, identity: &StoreIdentity<'_>, options: EmbeddedOptions) -> Result<(), OpenError> {
+        let path = std::path::absolute(path).map_err(|source| OpenError::Files {
+            doing: "find",
+            path: path.to_owned(),
+            source,
+        })?;
+        let _lock = lock::take(&path, options)?;
+        if !files::is_there(&path)? {
+            return Ok(());
+        }
+        files::check_log(&path)?;
+        let explain = |fault: Fault| fault.explain_opening(&path);
+        let had_log = files::has_log(&path);
+        let connection = match had_log {
+            true => schema::connect_to_look(&path, options.busy),
+            false => schema::connect_without_log(&path),
+        };
+        let verified = verify(connection.map_err(explain)?, &path, identity, options.busy);
+        verified.map(drop).map_err(|fault| blame_log(fault, &path, had_log))
     }
 
     /// Ties the store to the keys with this fingerprint at first use, and holds it to them ever after. Blocks until that is
@@ -209,6 +246,46 @@ fn ask<T: Send + 'static>(
         submitted?;
         receiver.await.unwrap_or_else(|_| Err(lane::closed()))
     })
+}
+
+/// The layout of a database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Current,
+    Older,
+}
+
+/// Checks a database as a start would: pages and indexes, layout, seal, keys, and every record. Changes nothing.
+fn verify(
+    connection: rusqlite::Connection,
+    path: &Path,
+    identity: &StoreIdentity<'_>,
+    busy: Duration,
+) -> Result<Layout, OpenError> {
+    let explain = |fault: Fault| fault.explain_opening(path);
+    check_structure(&connection, path)?;
+    let is_current = schema::check_version(&connection, path, schema::STEPS)?;
+    check_seal(path, schema::meta(&connection, "seal").map_err(explain)?.as_deref(), identity.key)?;
+    match schema::meta(&connection, "keys").map_err(explain)? {
+        Some(bound) if bound != identity.fingerprint => return Err(OpenError::OtherKeys { path: path.to_owned() }),
+        _ => {}
+    }
+    // One of an older layout has other columns; it is read to its end once it has been brought up to date.
+    if is_current {
+        let tables = Tables::new(connection, path.to_owned(), identity.key.clone(), busy, None);
+        tables.verify().map_err(explain)?;
+        return Ok(Layout::Current);
+    }
+    Ok(Layout::Older)
+}
+
+/// Whether the store was sealed with these keys.
+fn check_seal(path: &Path, seal: Option<&[u8]>, integrity: &RecordKey) -> Result<(), OpenError> {
+    match seal {
+        None => Err(OpenError::Damaged { path: path.to_owned(), what: "its seal is missing".into() }),
+        Some(seal) if seal != integrity.seal() => Err(OpenError::OtherKeys { path: path.to_owned() }),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Looks for damage to the tree of pages and to the indexes: a record that an index has lost could live on unlisted.

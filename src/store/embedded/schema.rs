@@ -117,6 +117,16 @@ pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
     Ok(connection)
 }
 
+/// A connection that reads the database at `path` with its log, and leaves both as they are: what is in the log is not written
+/// back at the end.
+pub(super) fn connect_to_look(path: &Path, busy: Duration) -> Result<Connection, Fault> {
+    // Whoever only reads cannot use a log whose index is missing, as after a crash of the machine.
+    let connection = connect(path, Access::Write, busy)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
 /// A connection that reads the database at `path` and no log: as it was when it was last written back. Nobody may change the
 /// file meanwhile.
 pub(super) fn connect_without_log(path: &Path) -> Result<Connection, Fault> {

@@ -11,10 +11,11 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::announced::Announced;
 use super::calls::{Call, Endurance};
+use super::connection::Connection;
 use super::data::{self, Acks};
 use super::fleet::{Fleet, Settled};
 use super::inspect::{CHANGES, Expectations, inspect};
-use super::layout::Layout;
+use super::layout::{LAYOUT, Layout};
 use super::link::{self, Link, LinkState};
 use super::membership::{self, Binding};
 use super::node::{Means, Nodes};
@@ -159,6 +160,31 @@ impl RedisStore {
         Ok(Self { link: Some(Arc::new(link)), ..store })
     }
 
+    /// Finds what [`open`](Self::open) would refuse, and a server that cannot be reached. Joins no fleet
+    /// and changes nothing. Returns what is not as it should be and no reason to refuse. `bound` is
+    /// for how long an instance that is cut off may use what it remembers. Blocks as long as
+    /// connecting may take, twice.
+    ///
+    /// # Errors
+    ///
+    /// What an operator has to mend: see [`RedisOpenError`].
+    pub fn check(options: &RedisOptions, fingerprint: &[u8], bound: Duration) -> Result<Vec<Finding>, RedisOpenError> {
+        let nodes = Nodes::new(options.settings.clone())?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RedisOpenError::Thread)?;
+        let checked = runtime.block_on(async {
+            let (mut connection, warnings) = examine(&nodes, options, bound).await?;
+            let layout = Layout::new(&options.settings.prefix);
+            if let Some(binding) = found_binding(&mut connection, &layout, fingerprint).await {
+                binding.accepted()?;
+            }
+            Ok(warnings)
+        });
+        // A name that is being looked up blocks a thread for as long as the resolver takes.
+        runtime.shutdown_background();
+        checked
+    }
+
     /// Leaves the fleet and ends the link. Blocks until then; what is asked afterwards is unavailable.
     pub fn close(&self) {
         let Some(link) = &self.link else { return };
@@ -191,45 +217,81 @@ impl RedisStore {
 
 /// Looks at the server before anything is built on it. That it cannot be reached now is no fault.
 async fn look(link: &Link, options: &RedisOptions) -> Result<(), RedisOpenError> {
-    let seen = async {
-        let address = link.nodes.discover().await?;
-        let (mut connection, facts) = link.nodes.connect(&address, None).await?;
-        let wanted = Expectations {
-            revoke_acks: options.acks.map_or(0, |acks| acks.count),
-            allow_volatile: options.allow_volatile,
-            lease: link.fleet.cache().lease().bound(),
-            ..Expectations::of(&options.settings, address)
-        };
-        let findings = inspect(&mut connection, &facts, &wanted).await;
-        for finding in findings.iter().filter(|finding| finding.severity == Severity::Warning) {
+    let looked = async {
+        let (mut connection, warnings) = examine(&link.nodes, options, link.fleet.cache().lease().bound()).await?;
+        for finding in warnings {
+            if finding.subject == CHANGES {
+                tracing::error!(reason = %finding.words, "the store takes no changes yet");
+                continue;
+            }
             tracing::warn!(subject = %finding.subject, found = %finding.found, wanted = %finding.wanted,
                 reason = %finding.words, "the store is not as it should be");
         }
-        let (now, faults): (Vec<_>, Vec<_>) = findings
-            .into_iter()
-            .filter(|finding| finding.severity == Severity::Fault)
-            .partition(|finding| finding.subject == CHANGES);
-        // It may pass, as an outage does.
-        for finding in now {
-            tracing::error!(reason = %finding.words, "the store takes no changes yet");
-        }
-        if !faults.is_empty() {
-            return Ok(Err(RedisOpenError::Unfit(faults)));
-        }
         // The link says it again, with every term; here it is a reason not to start.
         let bound = membership::bind_keys(&link.layout, &link.fingerprint);
-        Ok::<_, SiteFault>(match link::run(&mut connection, &bound).await.ok().map(membership::binding) {
-            Some(Ok(Binding::OtherKeys)) => Err(RedisOpenError::OtherKeys),
-            Some(Ok(Binding::Newer(layout))) => Err(RedisOpenError::Newer(layout)),
-            Some(Ok(Binding::Bound) | Err(_)) | None => Ok(()),
-        })
+        match link::run(&mut connection, &bound).await.ok().map(membership::binding) {
+            Some(Ok(binding)) => binding.accepted(),
+            Some(Err(_)) | None => Ok(()),
+        }
     };
-    match seen.await {
-        Ok(outcome) => outcome,
-        Err(fault) if fault.is_definitive() => Err(fault.into()),
-        Err(fault) => {
+    match looked.await {
+        Err(RedisOpenError::Site(fault)) if !fault.is_definitive() => {
             tracing::error!(reason = %fault, "the store cannot be reached yet");
             Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Connects and inspects the server. Returns the connection, and what is no reason to refuse it.
+async fn examine(
+    nodes: &Nodes,
+    options: &RedisOptions,
+    bound: Duration,
+) -> Result<(Connection, Vec<Finding>), RedisOpenError> {
+    let address = nodes.discover().await?;
+    let (mut connection, facts) = nodes.connect(&address, None).await?;
+    let wanted = Expectations {
+        revoke_acks: options.acks.map_or(0, |acks| acks.count),
+        allow_volatile: options.allow_volatile,
+        lease: bound,
+        ..Expectations::of(&options.settings, address)
+    };
+    let findings = inspect(&mut connection, &facts, &wanted).await;
+    // That it takes no changes may pass, as an outage does.
+    let may_pass = |finding: &Finding| finding.subject == CHANGES;
+    let is_fault = |finding: &Finding| finding.severity == Severity::Fault && !may_pass(finding);
+    let (faults, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_fault);
+    if !faults.is_empty() {
+        return Err(RedisOpenError::Unfit(faults));
+    }
+    let matters = |finding: &Finding| matches!(finding.severity, Severity::Fault | Severity::Warning);
+    Ok((connection, others.into_iter().filter(matters).collect()))
+}
+
+/// Whether the store is tied to the keys with this fingerprint, or to none yet, without tying it; none: the server did
+/// not say.
+async fn found_binding(connection: &mut Connection, layout: &Layout, fingerprint: &[u8]) -> Option<Binding> {
+    let mut question = redis::cmd("HMGET");
+    question.arg(layout.meta()).arg("layout").arg("keys");
+    let (written, bound): (Option<String>, Option<Vec<u8>>) = question.query_async(connection).await.ok()?;
+    let is_newer = |written: &String| written.parse::<u32>().map_or(true, |written| written > LAYOUT);
+    Some(match (written.filter(is_newer), bound) {
+        (Some(newer), _) => Binding::Newer(newer),
+        (None, Some(bound)) if bound != fingerprint => Binding::OtherKeys,
+        (None, _) => Binding::Bound,
+    })
+}
+
+impl Binding {
+    /// # Errors
+    ///
+    /// The store is not for our keys.
+    fn accepted(self) -> Result<(), RedisOpenError> {
+        match self {
+            Self::Bound => Ok(()),
+            Self::OtherKeys => Err(RedisOpenError::OtherKeys),
+            Self::Newer(layout) => Err(RedisOpenError::Newer(layout)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Copies of a store, and logs that were left beside the place of one.
 
 use super::*;
-use crate::store::embedded::backup::{BackupError, Copied, Existing, Restored, StoreIdentity, back_up, restore};
+use crate::store::embedded::backup::{BackupError, Copied, Existing, Restored, back_up, restore};
 
 const FINGERPRINT: &[u8] = &[9; 32];
 

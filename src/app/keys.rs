@@ -1,0 +1,113 @@
+//! The keys of the configured directory, and what is made of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::assemble;
+use crate::config::Config;
+use crate::domain::Timestamp;
+use crate::store::key_directory::KeyDirectory;
+use crate::tokens::keyring::{Peppers, StoreKey};
+use crate::tokens::opaque::OpaqueTokens;
+use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
+
+/// The keys as they were read.
+pub(super) struct ReadKeys {
+    pub(super) signed: SignedTokens,
+    pub(super) opaque: OpaqueTokens,
+    pub(super) peppers: Peppers,
+    pub(super) store: StoreKey,
+    /// What is allowed and yet probably not meant: keys that everybody can read.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What becomes of keys that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MissingKeys {
+    /// They are made.
+    Make,
+    /// Signing keys are made; without a key of the store it is another directory, which is refused.
+    MakeBesideOthers,
+}
+
+impl ReadKeys {
+    /// Reads the key directory, and makes what is missing in it.
+    ///
+    /// # Errors
+    ///
+    /// What the operator has to mend, in words.
+    pub(super) fn open(config: &Config, missing: MissingKeys) -> Result<Self, String> {
+        let open = match missing {
+            MissingKeys::Make => KeyDirectory::open,
+            MissingKeys::MakeBesideOthers => KeyDirectory::reopen,
+        };
+        let keys = open(&config.keys.directory, &signing_algorithms(config), now()).map_err(|fault| words(&fault))?;
+        Self::of(config, keys)
+    }
+
+    /// Reads the key directory without a trace. Returns the files, too, that [`open`](Self::open)
+    /// would make; with those, the keys are good for nothing but a check.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(super) fn look(config: &Config, missing: MissingKeys) -> Result<(Self, Vec<PathBuf>), String> {
+        let directory = &config.keys.directory;
+        if missing == MissingKeys::MakeBesideOthers {
+            KeyDirectory::require(directory).map_err(|fault| words(&fault))?;
+        }
+        let (keys, lacking) =
+            KeyDirectory::look(directory, &signing_algorithms(config), now()).map_err(|fault| words(&fault))?;
+        Ok((Self::of(config, keys)?, lacking))
+    }
+
+    fn of(config: &Config, keys: KeyDirectory) -> Result<Self, String> {
+        let (first, others) = keys.peppers.split_first().ok_or("[keys] directory: it holds no pepper; restore it")?;
+        let signed = SignedTokens::new(config.keys.issuer.clone(), keys.signing)
+            .map_err(|fault| format!("[keys] directory: {}: {fault}", config.keys.directory.display()))?;
+        Ok(Self {
+            signed,
+            opaque: OpaqueTokens::new(&keys.macs),
+            peppers: Peppers::new(first, others),
+            store: keys.store,
+            warnings: keys.warnings,
+        })
+    }
+}
+
+/// The keys in use: shared by all that make tokens and know them.
+pub(super) struct Keys {
+    pub(super) signed: Arc<SignedTokens>,
+    pub(super) opaque: Arc<OpaqueTokens>,
+    pub(super) peppers: Arc<Peppers>,
+    pub(super) store: Arc<StoreKey>,
+}
+
+impl From<ReadKeys> for Keys {
+    fn from(read: ReadKeys) -> Self {
+        Self {
+            signed: Arc::new(read.signed),
+            opaque: Arc::new(read.opaque),
+            peppers: Arc::new(read.peppers),
+            store: Arc::new(read.store),
+        }
+    }
+}
+
+/// What the token APIs sign with: a key of each must be there.
+pub(super) fn signing_algorithms(config: &Config) -> Vec<SigningAlgorithm> {
+    let signed = config.token_apis.iter().filter(|api| api.style.signs());
+    let mut algorithms: Vec<_> = signed.map(|api| assemble::algorithm(api.algorithm)).collect();
+    algorithms.sort_unstable();
+    algorithms.dedup();
+    algorithms
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
+
+fn words(fault: &dyn std::fmt::Display) -> String {
+    format!("[keys] directory: {fault}")
+}

@@ -1,0 +1,50 @@
+//! A keyward that runs on the configuration that is looked at: what it holds is no fault of it.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use crate::admin::{SocketClient, StatusReport};
+use crate::config::Config;
+use crate::server::ListenAddress;
+
+/// A running keyward that answers on the admin socket of a configuration.
+pub(super) struct Neighbour {
+    pid: u32,
+    listening: Vec<ListenAddress>,
+}
+
+impl Neighbour {
+    /// Asks on the admin socket; none: nobody answers. Blocks for as long as the status of a keyward
+    /// may take.
+    pub(super) fn find(config: &Config) -> Option<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let asked = async {
+            let client = SocketClient::find(&config.admin.socket).await.ok()??;
+            client.status().await.ok()
+        };
+        let StatusReport { pid, listening, .. } = runtime.block_on(asked)?;
+        Some(Self { pid, listening: listening.iter().filter_map(|text| address(text)).collect() })
+    }
+
+    /// Whether it listens on an address that keeps others from this one.
+    pub(super) fn listens_on(&self, address: &ListenAddress) -> bool {
+        self.listening.iter().any(|theirs| theirs.overlaps(address))
+    }
+
+    /// Whether it is this process.
+    pub(super) fn is(&self, process: u32) -> bool {
+        self.pid == process
+    }
+
+    /// That it has something that this configuration names.
+    pub(super) fn has(&self, what: &dyn Display) -> String {
+        format!("{what} is in use by a running keyward of this configuration (process {})", self.pid)
+    }
+}
+
+fn address(text: &str) -> Option<ListenAddress> {
+    match text.strip_prefix("unix:") {
+        Some(path) => Some(ListenAddress::Unix(Path::new(path).into())),
+        None => text.parse().ok().map(ListenAddress::Tcp),
+    }
+}

@@ -1,0 +1,288 @@
+//! The configured store: opened, looked at, and given new passwords and certificates.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::assemble::with_sources;
+use super::parts;
+use crate::config::{self, Config};
+use crate::store::redis::data::Acks;
+use crate::store::redis::node::Means;
+use crate::store::redis::settings::{NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers};
+use crate::store::redis::site_fault::SiteFault;
+use crate::store::redis::{LinkState, RedisOpenError, RedisOptions, RedisStore};
+use crate::store::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, RecordKey, StoreIdentity};
+use crate::tls::{self, CertificateFiles, ClientSettings, Trust};
+use crate::tokens::accounts::{AccountStore, Counters, MemoryCounters};
+use crate::tokens::cache::TokenCache;
+use crate::tokens::finding::Finding;
+use crate::tokens::keyring::StoreKey;
+use crate::tokens::store::Store;
+
+/// The store that is configured.
+#[derive(Clone)]
+pub(super) enum OpenStore {
+    Embedded(Arc<EmbeddedStore>),
+    Redis(RedisStore),
+}
+
+/// How a command opens an embedded store. It waits a few seconds for another command.
+pub(super) fn command() -> EmbeddedOptions {
+    let wait_for_command = Duration::from_secs(10);
+    EmbeddedOptions { opener: Opener::Command, wait_for_command, ..EmbeddedOptions::default() }
+}
+
+impl OpenStore {
+    /// The key of the configuration at which a fault of the store is said.
+    pub(super) fn key(config: &Config) -> &'static str {
+        if config.store.redis.is_some() { "store.url" } else { "store.path" }
+    }
+
+    /// Opens what is configured, for these keys; an embedded store with `options`.
+    pub(super) fn open(
+        config: &Config,
+        keys: &StoreKey,
+        cache: &Arc<TokenCache>,
+        options: EmbeddedOptions,
+    ) -> Result<Self, StoreFault> {
+        let key = RecordKey::new(keys.record_key().expose());
+        let fingerprint = keys.fingerprint();
+        let Some(redis) = &config.store.redis else {
+            let store = EmbeddedStore::open(&config.store.path, key, options)
+                .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store));
+            return Ok(Self::Embedded(store?));
+        };
+        let options = redis_options(config, redis)?;
+        let store = RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(cache))?;
+        Ok(Self::Redis(store))
+    }
+
+    /// Finds what [`open`](Self::open) would refuse for these keys, and a Redis that cannot be
+    /// reached. Changes nothing, joins no fleet, and makes no database. Returns what is probably not
+    /// meant. Blocks; `options` say for how long another process is waited for.
+    pub(super) fn check(config: &Config, keys: &StoreKey, options: EmbeddedOptions) -> Result<Vec<String>, StoreFault> {
+        let fingerprint = keys.fingerprint();
+        if let Some(redis) = &config.store.redis {
+            let options = redis_options(config, redis)?;
+            let findings = RedisStore::check(&options, fingerprint.expose(), parts::lease(config).bound())?;
+            return Ok(findings.iter().map(sentence).collect());
+        }
+        if EmbeddedStore::is_there(&config.store.path) {
+            let key = RecordKey::new(keys.record_key().expose());
+            let identity = StoreIdentity { key: &key, fingerprint: fingerprint.expose() };
+            EmbeddedStore::check(&config.store.path, &identity, options)?;
+        }
+        Ok(Vec::new())
+    }
+
+    pub(super) fn port(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Embedded(store) => Arc::clone(store) as _,
+            Self::Redis(store) => Arc::new(store.clone()),
+        }
+    }
+
+    pub(super) fn accounts(&self) -> Arc<dyn AccountStore> {
+        match self {
+            Self::Embedded(store) => Arc::clone(store) as _,
+            Self::Redis(store) => Arc::new(store.clone()),
+        }
+    }
+
+    /// Shared by the fleet, if it is one; otherwise new ones, which begin with nothing.
+    pub(super) fn counters(&self) -> Arc<dyn Counters> {
+        match self {
+            Self::Embedded(_) => Arc::new(MemoryCounters::default()),
+            Self::Redis(store) => Arc::new(store.clone()),
+        }
+    }
+
+    /// Blocks until everything that was begun is done.
+    pub(super) fn close(&self) {
+        match self {
+            Self::Embedded(store) => store.close(),
+            Self::Redis(store) => store.close(),
+        }
+    }
+
+    /// Reads what may change without a restart, passwords and certificates, and uses nothing of it yet.
+    pub(super) fn prepare(&self, config: &Config) -> Result<PreparedStore, String> {
+        Ok(PreparedStore(match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => {
+                let means = Means::of(&redis_settings(config)?).map_err(|fault| fault.to_string())?;
+                Some((store.clone(), means))
+            }
+        }))
+    }
+
+    /// The files of TLS towards the store are watched by `watcher` from now on. To be called again after a reload.
+    pub(super) fn watch(&self, watcher: &tls::Watcher) {
+        if let Self::Redis(store) = self
+            && let Some(client) = store.tls()
+        {
+            watcher.register(&client);
+        }
+    }
+
+    /// What can be seen of the link to a fleet.
+    pub(super) fn link(&self) -> Option<Arc<LinkState>> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => store.link_state(),
+        }
+    }
+}
+
+/// What of the store's settings may change without a restart, read and not in use yet.
+pub(super) struct PreparedStore(Option<(RedisStore, Means)>);
+
+impl PreparedStore {
+    /// Puts it in use.
+    pub(super) fn commit(self) {
+        if let Some((store, means)) = self.0 {
+            store.replace(means);
+        }
+    }
+}
+
+/// Why the store cannot be used, in words that say what to do.
+#[derive(Debug)]
+pub(super) enum StoreFault {
+    Embedded(OpenError),
+    Redis(RedisOpenError),
+    /// Something else, with the part of the configuration that it is about.
+    Words(String),
+}
+
+impl StoreFault {
+    /// Whether it may pass by itself, so that a start waits for that.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Redis(RedisOpenError::Site(site)) if !site.is_definitive())
+    }
+
+    /// Whether another process has the store: later, it may have not.
+    pub(super) fn is_in_use(&self) -> bool {
+        matches!(self, Self::Embedded(OpenError::Locked { .. }))
+    }
+
+    /// The process that has the embedded store open, if that is why.
+    pub(super) fn holder(&self) -> Option<u32> {
+        match self {
+            Self::Embedded(OpenError::Locked { process, .. }) => *process,
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (words, advice) = match self {
+            Self::Embedded(fault) => (with_sources(fault), ""),
+            Self::Redis(fault) => (with_sources(fault), advice(fault)),
+            Self::Words(words) => return f.write_str(words),
+        };
+        let colon = if advice.is_empty() { "" } else { ": " };
+        write!(f, "[store] {words}{colon}{advice}")
+    }
+}
+
+/// What to do about a Redis that cannot be used; empty where its own words say it.
+fn advice(fault: &RedisOpenError) -> &'static str {
+    let site = match fault {
+        RedisOpenError::Site(site) => site,
+        RedisOpenError::OtherKeys => return "give every instance the same key directory, or another \"prefix\"",
+        RedisOpenError::Newer(_) => return "run a keyward of the version that wrote it, or a later one",
+        RedisOpenError::Unfit(_) | RedisOpenError::Thread(_) => return "",
+    };
+    match site {
+        SiteFault::Unreachable { .. } | SiteFault::TimedOut { .. } | SiteFault::MasterUnknown { .. } => {
+            "start it, or correct \"url\""
+        }
+        SiteFault::NotMaster { .. } => "name the master in \"url\", or set \"topology\"",
+        SiteFault::Refused { .. } => "correct \"username\" and \"password\" or \"password_file\"",
+        SiteFault::NotPermitted { .. } => "give the user this right: the README has the whole ACL rule",
+        SiteFault::TooOld { .. } => "upgrade it",
+        SiteFault::Tls { .. } => "correct \"ca_file\", the client certificate, or \"url\"",
+        SiteFault::NotNow { .. }
+        | SiteFault::OtherServer { .. }
+        | SiteFault::Crowded
+        | SiteFault::Unsuitable { .. }
+        | SiteFault::Settings(_) => "",
+    }
+}
+
+/// A finding on one line.
+fn sentence(finding: &Finding) -> String {
+    let Finding { subject, found, wanted, words, .. } = finding;
+    format!("[store] {subject} is {found}, wanted is {wanted} ({words})")
+}
+
+impl From<OpenError> for StoreFault {
+    fn from(fault: OpenError) -> Self {
+        Self::Embedded(fault)
+    }
+}
+
+impl From<RedisOpenError> for StoreFault {
+    fn from(fault: RedisOpenError) -> Self {
+        Self::Redis(fault)
+    }
+}
+
+impl From<String> for StoreFault {
+    fn from(words: String) -> Self {
+        Self::Words(words)
+    }
+}
+
+impl From<StoreFault> for String {
+    fn from(fault: StoreFault) -> Self {
+        fault.to_string()
+    }
+}
+
+fn redis_options(config: &Config, redis: &config::RedisStore) -> Result<RedisOptions, String> {
+    let acks =
+        (redis.revoke_acks > 0).then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
+    Ok(RedisOptions { settings: redis_settings(config)?, acks, allow_volatile: redis.allow_volatile })
+}
+
+/// What is needed to reach the configured Redis.
+pub(super) fn redis_settings(config: &Config) -> Result<RedisSettings, String> {
+    let store = config.store.redis.as_ref().ok_or("[store] is of another kind than \"redis\"")?;
+    let secret = |secret: &config::Secret| Secret::new(secret.expose().to_owned());
+    let mut addresses: Vec<_> =
+        store.servers.iter().map(|(host, port)| NodeAddress::new(host.as_str(), *port)).collect();
+    let servers = match store.topology {
+        config::Topology::Single => Servers::Single(addresses.pop().ok_or("[store] has no \"url\"")?),
+        config::Topology::Cluster => Servers::Cluster(addresses),
+        config::Topology::Sentinel => Servers::Sentinel {
+            sentinels: addresses,
+            master: store.sentinel_master.clone().ok_or("[store] has no \"sentinel_master\"")?,
+            username: store.sentinel_username.clone(),
+            password: store.sentinel_password.as_ref().map(secret),
+        },
+    };
+    let certificate = store.client_certificate_file.clone().zip(store.client_key_file.clone());
+    let tls = ClientSettings {
+        trust: store.ca_file.clone().map_or(Trust::System, Trust::File),
+        identity: certificate.map(|(certificate, key)| CertificateFiles { certificate, key }),
+        // Redis has no protocol to negotiate.
+        alpn: Vec::new(),
+    };
+    Ok(RedisSettings {
+        servers,
+        tls: store.tls.then_some(tls),
+        username: store.username.clone(),
+        password: store.password.as_ref().map(secret),
+        database: store.database,
+        prefix: store.prefix.clone(),
+        timeouts: RedisTimeouts {
+            connect: config.store.timeout,
+            read: store.read_timeout,
+            change: config.store.timeout,
+        },
+    })
+}

@@ -1,0 +1,183 @@
+//! What lives as long as the process: the keys, the store, the cache.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::keys::{Keys, MissingKeys, ReadKeys};
+use super::open_store::{OpenStore, StoreFault, command};
+use crate::config::{self, Config};
+use crate::store::{EmbeddedOptions, EmbeddedStore};
+use crate::telemetry::metrics::Timings;
+use crate::tokens::accounts::{
+    AccountParts, AccountsService, Counters, HashingCost, HashingPool, ThrottleLimits, hashing,
+};
+use crate::tokens::authenticator::Authenticator;
+use crate::tokens::cache::TokenCache;
+use crate::tokens::keyring::{Peppers, StoreKey};
+use crate::tokens::lease::{Lease, LeaseTerms};
+use crate::tokens::opaque::OpaqueTokens;
+use crate::tokens::service::TokenService;
+use crate::tokens::signed::SignedTokens;
+
+/// The parts, put together.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) store: OpenStore,
+    pub(super) cache: Arc<TokenCache>,
+    pub(super) signed: Arc<SignedTokens>,
+    opaque: Arc<OpaqueTokens>,
+    hashing: Arc<HashingPool>,
+    limits: ThrottleLimits,
+    counters: Arc<dyn Counters>,
+    pub(super) peppers: Arc<Peppers>,
+    store_key: Arc<StoreKey>,
+    /// How long one look-up may take.
+    look_up: Duration,
+    /// How long one change may take, until the whole fleet has heeded it.
+    change: Duration,
+    /// How long revocations took.
+    pub(super) revocations: Arc<Timings>,
+}
+
+/// Beyond the time that a fleet may take to confirm a removal.
+const FLEET_SLACK: Duration = Duration::from_secs(1);
+
+/// How long what is open may go on without a word from the store: WebSockets, event streams, long transfers.
+const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
+
+/// What remembers verified tokens, under the lease that is configured.
+pub(super) fn cache(config: &Config) -> Arc<TokenCache> {
+    Arc::new(TokenCache::new(config.limits.cached_tokens, lease(config)))
+}
+
+/// For how long an instance that is cut off may use what it remembers, and from when on.
+pub(super) fn lease(config: &Config) -> Lease {
+    let Some(redis) = &config.store.redis else { return Lease::endless() };
+    let staleness = match redis.on_outage {
+        config::OnOutage::Deny => Duration::ZERO,
+        config::OnOutage::ServeCached => redis.max_staleness,
+    };
+    Lease::pending(LeaseTerms {
+        span: redis.coherence_lease,
+        staleness,
+        open: OPEN_WITHOUT_STORE.max(staleness),
+        patience: redis.read_timeout,
+    })
+}
+
+impl Parts {
+    /// Opens the keys and the store for a command, without waiting for another process to be done with them.
+    pub(super) fn open_for_command(config: &Config) -> Result<Self, StoreFault> {
+        // Looked at first: reading keys and starting threads at each try would hold up the process that has the store.
+        if config.store.redis.is_none() {
+            EmbeddedStore::check_free(&config.store.path)?;
+        }
+        let at_once =
+            EmbeddedOptions { wait_for_command: Duration::ZERO, wait_for_server: Duration::ZERO, ..command() };
+        Self::open_with(config, ReadKeys::open(config, MissingKeys::Make)?.into(), at_once)
+    }
+
+    /// Opens the keys, which must be there, and the store for a command.
+    pub(super) fn reopen(config: &Config) -> Result<Self, StoreFault> {
+        Self::open_with(config, ReadKeys::open(config, MissingKeys::MakeBesideOthers)?.into(), command())
+    }
+
+    /// Opens the store with these keys, an embedded one with `options`. Blocks, with Redis for as long as connecting may take, twice. The store is the last that
+    /// is opened: an instance that joins a fleet and then does not start is one for which the fleet waits in vain.
+    pub(super) fn open_with(config: &Config, keys: Keys, options: EmbeddedOptions) -> Result<Self, StoreFault> {
+        let cache = cache(config);
+        let threads = NonZeroUsize::new(config.logins.hashing_threads).unwrap_or_else(hashing::default_threads);
+        let queue = NonZeroUsize::new(config.logins.hashing_queue).unwrap_or(NonZeroUsize::MIN);
+        let hashing = HashingPool::start(threads, queue, HashingCost::OWASP)
+            .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
+        let store = OpenStore::open(config, &keys.store, &cache, options)?;
+        let (look_up, change) = match &config.store.redis {
+            None => (config.store.timeout, config.store.timeout),
+            // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
+            Some(redis) => (redis.read_timeout, config.store.timeout + cache.lease().bound() + FLEET_SLACK),
+        };
+        Ok(Self {
+            counters: store.counters(),
+            store,
+            hashing: Arc::new(hashing),
+            limits: throttle_limits(&config.logins),
+            cache,
+            signed: keys.signed,
+            opaque: keys.opaque,
+            peppers: keys.peppers,
+            store_key: keys.store,
+            look_up,
+            change,
+            revocations: Arc::default(),
+        })
+    }
+
+    /// Checks that keys that were read anew are of the store that is open.
+    pub(super) fn check_store_key(&self, keys: &ReadKeys) -> Result<(), String> {
+        if keys.store.fingerprint().expose() == self.store_key.fingerprint().expose() {
+            return Ok(());
+        }
+        Err("[keys] directory: store.key has changed; put the old one back: another one takes a new store".to_owned())
+    }
+
+    /// A key that was added makes tokens from now on; those of one that was removed are no longer accepted.
+    pub(super) fn replace_keys(&self, keys: ReadKeys) {
+        self.signed.replace(keys.signed);
+        self.opaque.replace(keys.opaque);
+        self.peppers.replace(keys.peppers);
+        // What an absent key once made may still be remembered.
+        self.cache.invalidate_all();
+    }
+
+    pub(super) fn authenticator(&self) -> Authenticator {
+        Authenticator::new(
+            Arc::clone(&self.cache),
+            self.store.port(),
+            Arc::clone(&self.signed),
+            Arc::clone(&self.opaque),
+            Arc::clone(&self.peppers),
+            self.look_up,
+        )
+    }
+
+    pub(super) fn accounts(&self) -> AccountsService {
+        AccountsService::new(AccountParts {
+            store: self.store.port(),
+            accounts: self.store.accounts(),
+            counters: Arc::clone(&self.counters),
+            cache: Arc::clone(&self.cache),
+            signed: Arc::clone(&self.signed),
+            opaque: Arc::clone(&self.opaque),
+            peppers: Arc::clone(&self.peppers),
+            counter_key: Arc::new(self.store_key.counter_key()),
+            hashing: Arc::clone(&self.hashing),
+            limits: self.limits,
+            deadline: self.change,
+        })
+    }
+
+    pub(super) fn service(&self) -> TokenService {
+        TokenService::new(
+            self.store.port(),
+            Arc::clone(&self.cache),
+            Arc::clone(&self.signed),
+            Arc::clone(&self.opaque),
+            Arc::clone(&self.peppers),
+            self.change,
+            Arc::clone(&self.revocations),
+        )
+    }
+}
+
+fn throttle_limits(logins: &config::Logins) -> ThrottleLimits {
+    ThrottleLimits {
+        window: logins.window,
+        of_pair: logins.failures,
+        of_address: logins.failures_per_address,
+        suspect_from: logins.suspect_from,
+        of_stranger: logins.failures_of_strangers,
+        registration_window: logins.registration_window,
+        registrations: logins.registrations_per_address,
+    }
+}

@@ -1,0 +1,416 @@
+//! Preparation: everything of a configuration that can fail is done before anything takes effect.
+//!
+//! A start, `keyward validate` and a reload all come through [`prepare`], so that they judge alike
+//! and say the same. It leaves no trace: files are read and not made, addresses are bound and not
+//! listened on. Every fault is found in one go, with its place in the file.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::{Process, writable};
+use crate::admin::{AdminSocket, SocketError};
+use crate::app::assemble;
+use crate::app::issuers::{self, IssuerFault, Issuers};
+use crate::app::keys::{Keys, MissingKeys, ReadKeys};
+use crate::app::neighbour::Neighbour;
+use crate::app::open_store::PreparedStore;
+use crate::config::{AccessLog, Config, Fault, Faults, Listener, Upstream};
+use crate::gateway::{Plan, UpstreamPlan};
+use crate::server::{Acceptor, BoundAddress, ListenAddress, ListenerSettings};
+use crate::store::key_directory::KeyDirectoryError;
+use crate::tls::Watcher;
+use crate::wire::socket_file;
+
+/// What a configuration is prepared for.
+#[derive(Clone, Copy)]
+pub(in crate::app) enum Occasion<'a> {
+    /// A keyward is to run on it. Issuers as of [`Issuers::new`], with the watcher of the process.
+    Start(&'a Issuers, &'a Watcher),
+    /// It is only to be judged; beside a keyward that runs on the same configuration, or not.
+    Validation(Option<&'a Neighbour>),
+    /// This keyward is to change over to it.
+    Reload(&'a Process),
+}
+
+/// A configuration of which everything that can fail has been done, and nothing is in force.
+pub(in crate::app) struct Prepared {
+    pub(in crate::app) keys: PreparedKeys,
+    /// Files of keys that are to be made. While there are any, the keys and the plan are good for
+    /// nothing but a check.
+    pub(super) lacking: Vec<PathBuf>,
+    pub(super) issuers: issuers::Prepared,
+    pub(super) plan: Plan,
+    pub(super) listeners: Vec<PreparedListener>,
+    /// The admin address; none: it is off, or listened on already.
+    pub(super) probes: Option<BoundAddress>,
+    /// What of the store is taken over by a reload.
+    pub(super) store: Option<PreparedStore>,
+    /// What is held by a running keyward of this configuration, in words.
+    pub(in crate::app) notes: Vec<String>,
+    /// What of the files is allowed and yet probably not meant, in words.
+    pub(in crate::app) warnings: Vec<String>,
+}
+
+impl Prepared {
+    /// Checks that there is nothing left to be made: keys that are made up would be in use.
+    ///
+    /// # Errors
+    ///
+    /// A key has vanished that was just made.
+    pub(super) fn check_complete(&self, config: &Config) -> Result<(), Faults> {
+        let Some(path) = self.lacking.first() else { return Ok(()) };
+        let words = format!("[keys] directory: {} has vanished: something else removes keys there", path.display());
+        Err(config.places.one("keys.directory", words))
+    }
+}
+
+/// The keys, for what they are prepared for.
+pub(in crate::app) enum PreparedKeys {
+    /// To begin with.
+    First(Keys),
+    /// To take the place of those in use.
+    Next(ReadKeys),
+}
+
+/// A listener whose files are read and whose address is bound.
+pub(super) struct PreparedListener {
+    pub(super) settings: ListenerSettings,
+    /// None: it is listened on already, or only validated.
+    pub(super) bound: Option<BoundAddress>,
+}
+
+/// Prepares.
+///
+/// # Errors
+///
+/// Everything that is wrong, the operator's to mend.
+pub(in crate::app) fn prepare(config: &Config, occasion: Occasion<'_>) -> Result<Prepared, Faults> {
+    let mut preparation = Preparation { config, occasion, faults: Vec::new(), notes: Vec::new(), warnings: Vec::new() };
+    let prepared = preparation.run();
+    let Preparation { faults, notes, warnings, .. } = preparation;
+    config.places.conclude(faults)?;
+    // Without a fault, nothing is missing.
+    let nothing = || config.places.one("", "the configuration could not be prepared");
+    prepared.map(|prepared| Prepared { notes, warnings, ..prepared }).ok_or_else(nothing)
+}
+
+struct Preparation<'a> {
+    config: &'a Config,
+    occasion: Occasion<'a>,
+    faults: Vec<Fault>,
+    notes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Preparation<'_> {
+    /// Every step is taken, whatever the others find. `None`: one of them has found a fault.
+    fn run(&mut self) -> Option<Prepared> {
+        if let Occasion::Reload(process) = self.occasion {
+            for (key, name) in needs_restart(&process.config, self.config) {
+                self.fault(key, format!("{name} cannot change while keyward runs: restart it"));
+            }
+        }
+        let own_watcher = Watcher::default();
+        let watcher = match self.occasion {
+            Occasion::Start(_, watcher) => watcher,
+            Occasion::Validation(_) => &own_watcher,
+            Occasion::Reload(process) => &process.watcher,
+        };
+        let config = self.config;
+        let listeners: Vec<_> =
+            config.listeners.iter().enumerate().map(|(at, one)| self.listener(at, one, watcher)).collect();
+        let probes = self.probes();
+        self.files();
+        let store = self.store();
+        let upstreams: Vec<_> =
+            config.upstreams.iter().enumerate().map(|(at, one)| self.upstream(at, one, watcher)).collect();
+        let (keys, lacking) = self.keys()?;
+        let issuers = self.issuers(&keys, watcher)?;
+        let signed = match &keys {
+            PreparedKeys::First(keys) => &*keys.signed,
+            PreparedKeys::Next(keys) => &keys.signed,
+        };
+        let upstreams = upstreams.into_iter().collect::<Option<Vec<_>>>()?;
+        let plan = assemble::plan(config, signed, issuers.set(), upstreams);
+        let plan = self.found("route", plan)?;
+        Some(Prepared {
+            keys,
+            lacking,
+            issuers,
+            plan,
+            listeners: listeners.into_iter().collect::<Option<Vec<_>>>()?,
+            probes: probes?,
+            store: store?,
+            notes: Vec::new(),
+            warnings: Vec::new(),
+        })
+    }
+
+    fn fault(&mut self, key: &str, message: impl Into<String>) {
+        self.faults.push(self.config.places.fault(key, message));
+    }
+
+    /// What was found, or none, and a fault at this key.
+    fn found<T>(&mut self, key: &str, outcome: Result<T, String>) -> Option<T> {
+        outcome.map_err(|words| self.fault(key, words)).ok()
+    }
+
+    fn listener(&mut self, at: usize, configured: &Listener, watcher: &Watcher) -> Option<PreparedListener> {
+        let settings = assemble::listener(configured, watcher);
+        let settings =
+            self.found(&format!("listener[{at}].tls"), settings.map_err(|words| format!("\"tls\": {words}")));
+        let bound = self.address(&format!("listener[{at}].address"), configured);
+        Some(PreparedListener { settings: settings?, bound: bound? })
+    }
+
+    /// Binds the address of a listener that is not listened on. The outer `None`: it cannot be bound.
+    fn address(&mut self, key: &str, configured: &Listener) -> Option<Option<BoundAddress>> {
+        let address = &configured.address;
+        if let Occasion::Reload(process) = self.occasion
+            && process.acceptors.contains_key(address)
+        {
+            return Some(None);
+        }
+        if let ListenAddress::Unix(path) = address {
+            self.found(key, writable::folder_of(path))?;
+            if let Err(fault) = socket_file::check(path) {
+                self.unless_of_neighbour(key, &fault, address)?;
+            }
+            if matches!(self.occasion, Occasion::Validation(_)) {
+                return Some(None);
+            }
+        }
+        let beside: Vec<&Acceptor> = match self.occasion {
+            Occasion::Reload(process) => process.acceptors.values().collect(),
+            Occasion::Start(..) | Occasion::Validation(_) => Vec::new(),
+        };
+        match BoundAddress::bind(address, configured.mode, beside) {
+            Ok(bound) => Some(Some(bound)),
+            Err(fault) => {
+                self.not_bound(key, "\"address\"", address, &fault)?;
+                Some(None)
+            }
+        }
+    }
+
+    /// Binds the admin address. The outer `None`: it cannot be bound.
+    fn probes(&mut self) -> Option<Option<BoundAddress>> {
+        let Some(address) = self.config.admin.address.map(ListenAddress::Tcp) else { return Some(None) };
+        if matches!(self.occasion, Occasion::Reload(_)) {
+            return Some(None);
+        }
+        match BoundAddress::bind(&address, 0, []) {
+            Ok(bound) => Some(Some(bound)),
+            Err(fault) => {
+                self.not_bound("admin.address", "[admin] address", &address, &fault)?;
+                Some(None)
+            }
+        }
+    }
+
+    /// Says why an address cannot be bound, unless a running keyward of this configuration has it.
+    fn not_bound(&mut self, key: &str, name: &str, address: &ListenAddress, fault: &io::Error) -> Option<()> {
+        if fault.kind() == ErrorKind::AddrInUse && self.is_of_neighbour(address) {
+            return Some(());
+        }
+        self.fault(key, format!("{name} {address} cannot be listened on: {}", why_not_bound(address, fault)));
+        None
+    }
+
+    /// Says why a Unix socket cannot be made, unless a running keyward of this configuration has it.
+    fn unless_of_neighbour(&mut self, key: &str, fault: &SocketError, address: &ListenAddress) -> Option<()> {
+        if matches!(fault, SocketError::InUse { .. }) && self.is_of_neighbour(address) {
+            return Some(());
+        }
+        self.fault(key, format!("{address} cannot be listened on: {fault}"));
+        None
+    }
+
+    /// Whether a running keyward of this configuration listens there; if so, it is noted.
+    fn is_of_neighbour(&mut self, address: &ListenAddress) -> bool {
+        let Occasion::Validation(Some(neighbour)) = self.occasion else { return false };
+        let is_theirs = neighbour.listens_on(address);
+        if is_theirs {
+            self.notes.push(neighbour.has(address));
+        }
+        is_theirs
+    }
+
+    /// Looks at the files that will be made or written.
+    fn files(&mut self) {
+        let config = self.config;
+        if let AccessLog::File(path) = &config.log.access {
+            let outcome = writable::file(path);
+            self.found("log.access", outcome.map_err(|words| assemble::access_log_fault(config, &words)));
+        }
+        if matches!(self.occasion, Occasion::Reload(_)) {
+            return;
+        }
+        if config.store.redis.is_none() {
+            let outcome = if config.store.path.exists() {
+                writable::file(&config.store.path)
+            } else {
+                writable::folder(config.store.path.parent().unwrap_or(Path::new(".")))
+            };
+            self.found("store.path", outcome.map_err(|words| format!("[store] path: {words}")));
+        }
+        let socket = &config.admin.socket;
+        let folder = match socket.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        self.found("admin.socket", writable::folder(folder).map_err(|words| format!("[admin] socket: {words}")));
+        match (AdminSocket::check(socket), self.occasion) {
+            (Ok(()), _) => {}
+            // It is the one that was asked over this very socket.
+            (Err(SocketError::InUse { .. }), Occasion::Validation(Some(neighbour))) => {
+                self.notes.push(neighbour.has(&socket.display()));
+            }
+            (Err(fault), _) => self.fault("admin.socket", format!("[admin] socket: {fault}")),
+        }
+    }
+
+    /// What of the store a reload changes. The outer `None`: it cannot be used.
+    fn store(&mut self) -> Option<Option<PreparedStore>> {
+        let Occasion::Reload(process) = self.occasion else { return Some(None) };
+        let prepared = process.parts.store.prepare(self.config);
+        self.found("store", prepared.map_err(|words| format!("[store] {words}"))).map(Some)
+    }
+
+    fn upstream(&mut self, at: usize, configured: &Upstream, watcher: &Watcher) -> Option<UpstreamPlan> {
+        let plan = assemble::upstream(self.config, configured, watcher);
+        let words = |words| format!("[[upstream]] {:?}: {words}", configured.name);
+        self.found(&format!("upstream[{at}].tls"), plan.map_err(words))
+    }
+
+    fn keys(&mut self) -> Option<(PreparedKeys, Vec<PathBuf>)> {
+        let is_reload = matches!(self.occasion, Occasion::Reload(_));
+        let missing = if is_reload { MissingKeys::MakeBesideOthers } else { MissingKeys::Make };
+        let (mut keys, lacking) = self.found("keys.directory", ReadKeys::look(self.config, missing))?;
+        self.warnings.append(&mut keys.warnings);
+        if let Some(path) = lacking.first() {
+            let outcome = writable::folder(&self.config.keys.directory).map_err(|words| {
+                let fault = KeyDirectoryError::Unmade { path: path.clone(), source: io::Error::other(words) };
+                format!("[keys] directory: {fault}")
+            });
+            self.found("keys.directory", outcome)?;
+        }
+        if let Occasion::Reload(process) = self.occasion {
+            self.found("keys.directory", process.parts.check_store_key(&keys))?;
+            return Some((PreparedKeys::Next(keys), lacking));
+        }
+        Some((PreparedKeys::First(keys.into()), lacking))
+    }
+
+    fn issuers(&mut self, keys: &PreparedKeys, watcher: &Watcher) -> Option<issuers::Prepared> {
+        let prepared = match (keys, self.occasion) {
+            (PreparedKeys::First(keys), Occasion::Start(issuers, _)) => issuers.prepare(self.config, &keys.peppers),
+            (PreparedKeys::First(keys), _) => Issuers::new(watcher.clone()).prepare(self.config, &keys.peppers),
+            (PreparedKeys::Next(_), Occasion::Reload(process)) => {
+                process.issuers.prepare(self.config, &process.parts.peppers)
+            }
+            (PreparedKeys::Next(_), Occasion::Start(..) | Occasion::Validation(_)) => return None,
+        };
+        let faults = match prepared {
+            Ok(prepared) => return Some(prepared),
+            Err(faults) => faults,
+        };
+        for IssuerFault { number, key, words } in faults {
+            self.fault(&format!("issuer[{number}].{key}"), words);
+        }
+        None
+    }
+}
+
+/// Why an address cannot be bound, and what to do.
+fn why_not_bound(address: &ListenAddress, fault: &io::Error) -> String {
+    let port = match address {
+        ListenAddress::Tcp(address) => address.port(),
+        ListenAddress::Unix(_) => return fault.to_string(),
+    };
+    match fault.kind() {
+        ErrorKind::AddrInUse => format!("another program has port {port} ({fault}): stop it, or take another port"),
+        ErrorKind::PermissionDenied => format!(
+            "the system keeps port {port} from this user ({fault}): take a port from 1024 up, or give keyward \
+             CAP_NET_BIND_SERVICE"
+        ),
+        ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address ({fault}): take one of its own, or 0.0.0.0 or [::] for all")
+        }
+        _ if address_family_is_missing(fault) => format!("this machine has no IPv6 ({fault}): take an IPv4 address"),
+        _ => fault.to_string(),
+    }
+}
+
+fn address_family_is_missing(fault: &io::Error) -> bool {
+    fault.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// What of the store is fixed for the life of a process.
+fn without_secrets(store: &crate::config::Store) -> crate::config::Store {
+    let mut store = store.clone();
+    if let Some(redis) = &mut store.redis {
+        redis.username = None;
+        redis.password = None;
+        redis.sentinel_username = None;
+        redis.sentinel_password = None;
+        redis.ca_file = None;
+        redis.client_certificate_file = None;
+        redis.client_key_file = None;
+    }
+    store
+}
+
+/// What is fixed for the life of a process, and differs: the key at which that is said, and its name.
+fn needs_restart(old: &Config, new: &Config) -> Vec<(&'static str, &'static str)> {
+    let logs = |config: &Config| (config.log.format, config.log.access.clone());
+    let cores = |config: &Config| (config.server.workers, config.server.pin);
+    [
+        (
+            "store",
+            "[store], but for passwords and certificates,",
+            without_secrets(&old.store) != without_secrets(&new.store),
+        ),
+        ("keys", "[keys]", old.keys != new.keys),
+        ("logins", "[logins]", old.logins != new.logins),
+        ("admin", "[admin]", old.admin != new.admin),
+        ("server", "[server] workers and pin", cores(old) != cores(new)),
+        ("limits.connections", "[limits] connections", old.limits.connections != new.limits.connections),
+        ("limits.cached_tokens", "[limits] cached_tokens", old.limits.cached_tokens != new.limits.cached_tokens),
+        ("log", "[log] format and access", logs(old) != logs(new)),
+    ]
+    .into_iter()
+    .filter_map(|(key, name, differs)| differs.then_some((key, name)))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_an_address_cannot_be_bound_comes_with_what_to_do() {
+        let address = ListenAddress::Tcp(([0, 0, 0, 0], 80).into());
+        let no_family = io::Error::from(rustix::io::Errno::AFNOSUPPORT);
+        for (fault, words) in [
+            (ErrorKind::AddrInUse.into(), "another program has port 80"),
+            (ErrorKind::PermissionDenied.into(), "take a port from 1024 up, or give keyward CAP_NET_BIND_SERVICE"),
+            (ErrorKind::AddrNotAvailable.into(), "this machine has no such address"),
+            (no_family, "this machine has no IPv6"),
+        ] {
+            let said = why_not_bound(&address, &fault);
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_a_reload_cannot_change_is_named_at_its_table() {
+        let old = Config::default();
+        let mut new = old.clone();
+        assert_eq!(needs_restart(&old, &new), []);
+        new.keys.issuer = "another".to_owned();
+        new.limits.connections += 1;
+        let keys: Vec<_> = needs_restart(&old, &new).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["keys", "limits.connections"]);
+    }
+}

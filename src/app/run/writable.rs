@@ -1,0 +1,111 @@
+//! Whether files and folders could be made or written, found out without a trace.
+
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+/// Looks whether a file could be opened for writing, be it made or not.
+///
+/// # Errors
+///
+/// Why not, and what to do.
+pub(super) fn file(path: &Path) -> Result<(), String> {
+    match look(path)? {
+        Some(found) if found.is_dir() => Err(format!("{} is a folder: name a file in it", path.display())),
+        Some(_) => may_write(path, Access::WRITE_OK),
+        None => match look(&parent(path))? {
+            Some(found) if found.is_dir() => may_write(&parent(path), Access::WRITE_OK | Access::EXEC_OK),
+            Some(_) => Err(no_folder(&parent(path))),
+            None => Err(format!("the folder {} is not there: make it, or name another file", parent(path).display())),
+        },
+    }
+}
+
+/// Looks whether files could be made in a folder, be it there or to be made with those above it.
+///
+/// # Errors
+///
+/// Why not, and what to do.
+pub(super) fn folder(path: &Path) -> Result<(), String> {
+    // Beside a bare name.
+    let mut at = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
+    loop {
+        match look(&at)? {
+            Some(found) if found.is_dir() => return may_write(&at, Access::WRITE_OK | Access::EXEC_OK),
+            Some(_) => return Err(no_folder(&at)),
+            None => at = parent(&at),
+        }
+    }
+}
+
+/// Looks whether files could be made beside this one, in a folder that is there.
+///
+/// # Errors
+///
+/// Why not, and what to do.
+pub(super) fn folder_of(path: &Path) -> Result<(), String> {
+    match look(&parent(path))? {
+        Some(_) => folder(&parent(path)),
+        None => Err(format!("the folder {} is not there: make it, or name another one", parent(path).display())),
+    }
+}
+
+fn look(path: &Path) -> Result<Option<Metadata>, String> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(no_folder(&parent(path))),
+        Err(error) => Err(format!("{} cannot be looked at: {error}", path.display())),
+    }
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        // Of a relative name; the root has no other folder above it.
+        Some(_) => PathBuf::from("."),
+        None => PathBuf::from("/"),
+    }
+}
+
+fn no_folder(path: &Path) -> String {
+    format!("{} is not a folder: move it away, or name another one", path.display())
+}
+
+fn may_write(path: &Path, access: Access) -> Result<(), String> {
+    rustix::fs::access(path, access).map_err(|error| {
+        let user = rustix::process::geteuid().as_raw();
+        format!("{} cannot be written by user {user} ({error}): change its rights, or name another one", path.display())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_is_named_and_nothing_is_made() {
+        let room = tempfile::tempdir().expect("a folder");
+        let inside = |name: &str| room.path().join(name);
+        fs::write(inside("a"), "").expect("written");
+        let left = || fs::read_dir(room.path()).expect("a list").count();
+        file(&inside("a")).expect("it is there");
+        file(&inside("new")).expect("it can be made");
+        folder(&inside("b/c/d")).expect("they can be made");
+        folder_of(&inside("new")).expect("it is there");
+        for (outcome, words) in [
+            (file(room.path()), "is a folder: name a file in it"),
+            (file(&inside("b/c")), "the folder"),
+            (file(&inside("a/b")), "a is not a folder"),
+            (folder(&inside("a/b/c")), "a is not a folder"),
+            (folder_of(&inside("b/c")), "is not there: make it"),
+        ] {
+            let said = outcome.expect_err(words);
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert_eq!(left(), 1);
+        file(Path::new("relative")).expect("the working directory");
+    }
+}

@@ -1,0 +1,39 @@
+//! `keyward validate`: a start without serving.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::neighbour::Neighbour;
+use super::open_store::{OpenStore, command};
+use super::run::prepare::{Occasion, PreparedKeys, prepare};
+use crate::cli::Settings;
+use crate::config;
+use crate::store::EmbeddedOptions;
+
+/// Does everything that a start does up to the point at which it would take effect.
+///
+/// # Errors
+///
+/// Everything that is wrong, a line each, in the words of a start.
+pub(super) fn validate(path: &Path) -> Result<Settings, String> {
+    let config = config::load(path).map_err(|faults| faults.to_string())?;
+    let neighbour = Neighbour::find(&config);
+    let prepared = prepare(&config, Occasion::Validation(neighbour.as_ref())).map_err(|faults| faults.to_string())?;
+    let mut settings = Settings::from(&config);
+    settings.notes.extend(prepared.notes);
+    settings.warnings.extend(prepared.warnings);
+    let PreparedKeys::First(keys) = prepared.keys else { return Ok(settings) };
+    // A keyward that runs is not waited for; one that is stopping is, as by a start.
+    let wait_for_server = if neighbour.is_some() { Duration::ZERO } else { command().wait_for_server };
+    let options = EmbeddedOptions { wait_for_server, ..command() };
+    match OpenStore::check(&config, &keys.store, options) {
+        Ok(warnings) => settings.warnings.extend(warnings),
+        Err(fault) => match (&neighbour, fault.holder()) {
+            (Some(neighbour), Some(holder)) if neighbour.is(holder) => {
+                settings.notes.push(neighbour.has(&config.store.path.display()));
+            }
+            _ => return Err(config.places.one(OpenStore::key(&config), fault.to_string()).to_string()),
+        },
+    }
+    Ok(settings)
+}
