@@ -103,9 +103,9 @@ impl Runtime for App {
     fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, OpenRefusal> {
         let config = config::load(path).map_err(|faults| OpenRefusal::Other(faults.to_string()))?;
         let is_new = config.store.redis.is_none() && !config.store.path.exists();
-        let parts = Parts::open_for_command(&config).map_err(|fault| match fault {
-            fault if fault.is_in_use() => OpenRefusal::InUse(fault.to_string()),
-            fault => OpenRefusal::Other(fault.to_string()),
+        let parts = Parts::open_for_command(&config).map_err(|fault| {
+            let words = fault.to_string();
+            if fault.is_in_use() { OpenRefusal::InUse(words) } else { OpenRefusal::Other(words) }
         })?;
         let made = if is_new { ", which was made just now" } else { "" };
         // Said so that nobody works on a store that they did not mean; if it cannot be said, the work is done all the same.

@@ -83,8 +83,9 @@ impl Parts {
         Self::open_with(config, ReadKeys::open(config, MissingKeys::MakeBesideOthers)?.into(), command())
     }
 
-    /// Opens the store with these keys, an embedded one with `options`. Blocks, with Redis for as long as connecting may take, twice. The store is the last that
-    /// is opened: an instance that joins a fleet and then does not start is one for which the fleet waits in vain.
+    /// Opens the store with these keys, an embedded one with `options`. Blocks, with Redis for as long as connecting may take,
+    /// twice. The store is the last that is opened: an instance that joins a fleet and then does not start is one for which the
+    /// fleet waits in vain.
     pub(super) fn open_with(config: &Config, keys: Keys, options: EmbeddedOptions) -> Result<Self, StoreFault> {
         let cache = cache(config);
         let threads = NonZeroUsize::new(config.logins.hashing_threads).unwrap_or_else(hashing::default_threads);

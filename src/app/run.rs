@@ -155,6 +155,8 @@ pub(super) struct Process {
     shared: Arc<Shared>,
     pool: Option<WorkerPool>,
     acceptors: HashMap<ListenAddress, Acceptor>,
+    /// Those that stop: for a moment, they are still listened on.
+    retiring: HashMap<ListenAddress, Acceptor>,
     connection_limit: Arc<ConnectionLimit>,
     status: Arc<OwnStatus>,
     administration: Arc<OwnAdministration>,
@@ -281,6 +283,7 @@ impl Process {
             shared,
             pool: Some(pool),
             acceptors: HashMap::new(),
+            retiring: HashMap::new(),
             connection_limit,
             status,
             administration,
@@ -307,6 +310,11 @@ impl Process {
     /// The addresses that are listened on.
     pub(super) fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.acceptors.values().map(Acceptor::address)
+    }
+
+    /// The sockets that are listened on, those of listeners that stop included.
+    fn sockets(&self) -> impl Iterator<Item = &Acceptor> + Clone {
+        self.acceptors.values().chain(self.retiring.values())
     }
 
     /// The administrator's operations.

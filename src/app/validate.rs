@@ -9,6 +9,7 @@ use super::run::prepare::{Occasion, PreparedKeys, prepare};
 use crate::cli::Settings;
 use crate::config;
 use crate::store::EmbeddedOptions;
+use crate::telemetry::log;
 
 /// Does everything that a start does up to the point at which it would take effect.
 ///
@@ -17,6 +18,7 @@ use crate::store::EmbeddedOptions;
 /// Everything that is wrong, a line each, in the words of a start.
 pub(super) fn validate(path: &Path) -> Result<Settings, String> {
     let config = config::load(path).map_err(|faults| faults.to_string())?;
+    log::check().map_err(|fault| format!("keyward: {fault}"))?;
     let neighbour = Neighbour::find(&config);
     let prepared = prepare(&config, Occasion::Validation(neighbour.as_ref())).map_err(|faults| faults.to_string())?;
     let mut settings = Settings::from(&config);

@@ -183,6 +183,19 @@ impl Acceptor {
         self.stop.send_replace(Some(Stop(heirs.map(heir).collect())));
     }
 
+    /// Goes on after all, by these settings: the reverse of [`stop`](Self::stop) and
+    /// [`yield_to`](Self::yield_to), while [`is_listening`](Self::is_listening).
+    pub fn resume(&self, settings: ListenerSettings) {
+        self.replace(settings);
+        self.stop.send_replace(None);
+    }
+
+    /// Whether the socket is listened on, be it only for those who had begun to connect.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        !self.task.is_finished() && self.socket.as_ref().is_some_and(|socket| socket.strong_count() > 0)
+    }
+
     /// Stops listening, and returns when everybody who had connected is with a worker.
     pub async fn finish(self) {
         self.stop();
@@ -197,39 +210,43 @@ async fn accept_all(
     limit: Arc<ConnectionLimit>,
     mut stopped: watch::Receiver<Option<Stop>>,
 ) {
-    let stop = loop {
-        let accepted = tokio::select! {
-            accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
-            stop = stopped.wait_for(Option::is_some) => break stop.ok().and_then(|stop| stop.clone()),
-        };
-        match accepted {
-            Ok((stream, peer)) => hand_over(stream, peer, facts.load_full(), &workers, &limit),
-            Err(fault) => rest_after(&fault).await,
-        }
-    };
-    socket.remove_file();
-    // Who has connected already would be cut off with the listener.
-    for _ in 0..BACKLOG {
-        let Some((stream, peer)) = waiting(&socket).await else { break };
-        hand_over(stream, peer, facts.load_full(), &workers, &limit);
-    }
-    let heirs = stop.map(|Stop(heirs)| heirs).unwrap_or_default();
-    if heirs.is_empty() {
-        return;
-    }
-    let end = Instant::now() + HANDSHAKES;
-    let accept = async || std::future::poll_fn(|cx| socket.poll_accept(cx)).await;
-    while let Ok(accepted) = tokio::time::timeout_at(end, accept()).await {
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(fault) => {
-                rest_after(&fault).await;
-                continue;
+    loop {
+        let stop = loop {
+            let accepted = tokio::select! {
+                accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
+                stop = stopped.wait_for(Option::is_some) => break stop.ok().and_then(|stop| stop.clone()),
+            };
+            match accepted {
+                Ok((stream, peer)) => hand_over(stream, peer, facts.load_full(), &workers, &limit),
+                Err(fault) => rest_after(&fault).await,
             }
         };
-        let wanted = stream.local_address().map(ListenAddress::Tcp);
-        if let Some(heir) = wanted.and_then(|wanted| most_specific(&heirs, &wanted)) {
-            hand_over(stream, peer, heir.facts.load_full(), &workers, &limit);
+        socket.remove_file();
+        // Who has connected already would be cut off with the listener.
+        for _ in 0..BACKLOG {
+            let Some((stream, peer)) = waiting(&socket).await else { break };
+            hand_over(stream, peer, facts.load_full(), &workers, &limit);
+        }
+        let heirs = stop.map(|Stop(heirs)| heirs).unwrap_or_default();
+        let end = Instant::now() + HANDSHAKES;
+        while !heirs.is_empty() && Instant::now() < end {
+            let accepted = tokio::select! {
+                accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
+                Ok(_) = stopped.wait_for(Option::is_none) => break,
+                () = tokio::time::sleep_until(end) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let wanted = stream.local_address().map(ListenAddress::Tcp);
+                    if let Some(heir) = wanted.and_then(|wanted| most_specific(&heirs, &wanted)) {
+                        hand_over(stream, peer, heir.facts.load_full(), &workers, &limit);
+                    }
+                }
+                Err(fault) => rest_after(&fault).await,
+            }
+        }
+        if stopped.borrow().is_some() || stopped.has_changed().is_err() {
+            return;
         }
     }
 }

@@ -85,15 +85,29 @@ impl Log {
 /// [`FILTER_VARIABLE`] holds no directives (the user's fault), or the process has a log already (ours).
 pub fn init(format: LogFormat, level: LogLevel) -> Result<Log, LogError> {
     let coloured = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let directives = match env::var(FILTER_VARIABLE) {
-        Ok(directives) if directives.is_empty() => None,
-        Ok(directives) => Some(directives),
-        Err(VarError::NotPresent) => None,
-        Err(VarError::NotUnicode(_)) => return Err(LogError::Directives("not UTF-8".to_owned())),
-    };
+    let directives = directives()?;
     let (subscriber, log) = subscriber(format, level, directives.as_deref(), coloured, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(log)
+}
+
+/// Looks whether [`init`] would understand [`FILTER_VARIABLE`].
+///
+/// # Errors
+///
+/// What it holds are no directives.
+pub fn check() -> Result<(), LogError> {
+    subscriber(LogFormat::Json, LogLevel::Info, directives()?.as_deref(), false, io::sink).map(drop)
+}
+
+/// What [`FILTER_VARIABLE`] holds; none: nothing.
+fn directives() -> Result<Option<String>, LogError> {
+    match env::var(FILTER_VARIABLE) {
+        Ok(directives) if directives.is_empty() => Ok(None),
+        Ok(directives) => Ok(Some(directives)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(LogError::Directives("not UTF-8".to_owned())),
+    }
 }
 
 /// The log on any writer, for those who install it themselves: `directives` are what [`FILTER_VARIABLE`] would hold.

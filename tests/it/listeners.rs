@@ -150,6 +150,32 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// The first move is not over for a second, as who had begun to connect is waited for.
+#[test]
+fn a_listener_moves_back_before_its_first_move_is_over() {
+    let upstream = Upstream::start();
+    let plan = Plan::usual(&upstream);
+    let mut world = plan.clone().prepare();
+    let all: &[&str] = &["\"0.0.0.0:PORT\"", "\"[::]:PORT\""];
+    listen(&world, &plan, all);
+    world.restart();
+    let other = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    for _ in 0..10 {
+        for listeners in [&["\"127.0.0.1:PORT\""][..], all] {
+            listen(&world, &plan, listeners);
+            world.reload();
+        }
+        for ip in [V4, V6, other] {
+            assert!(is_served(&world, ip), "{ip}: {}", world.output());
+        }
+    }
+    assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 0.0, "{}", world.output());
+    listen(&world, &plan, &["\"127.0.0.1:PORT\""]);
+    world.reload();
+    assert!(eventually(|| !is_served(&world, other) && !is_served(&world, V6)), "{}", world.output());
+    assert!(is_served(&world, V4));
+}
+
 /// The settings are those of the listener that is configured, through whichever socket a connection comes.
 #[test]
 fn a_listener_that_moved_is_served_by_its_new_settings_at_once() {

@@ -35,11 +35,13 @@ upstream = "app"
 public = true
 "#;
 
+/// Breaks things in a folder, and returns the configuration, and what lives until the case is over.
+type Breaks = Box<dyn Fn(&Path) -> (String, Held)>;
+
 /// Something that is wrong.
 struct Case {
     name: &'static str,
-    /// Breaks things in the folder, and returns the configuration. What it returns besides lives until the case is over.
-    breaks: Box<dyn Fn(&Path) -> (String, Held)>,
+    breaks: Breaks,
     /// Where the fault is said; empty: about the whole file.
     place: &'static str,
     /// What is said, among other words.
@@ -362,7 +364,7 @@ fn of_files() -> Vec<Case> {
                 GOOD.to_owned()
             },
         ),
-        case("keys that all could change", "9:13", &["can be written by others", "chmod 700"], |folder| {
+        case("keys that all could change", "9:13", &["can be replaced by every user", "chmod 700"], |folder| {
             keys(folder);
             fs::set_permissions(folder.join("keys"), fs::Permissions::from_mode(0o777)).expect("chmod");
             GOOD.to_owned()

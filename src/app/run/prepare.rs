@@ -167,7 +167,7 @@ impl Preparation<'_> {
     fn address(&mut self, key: &str, configured: &Listener) -> Option<Option<BoundAddress>> {
         let address = &configured.address;
         if let Occasion::Reload(process) = self.occasion
-            && process.acceptors.contains_key(address)
+            && (process.acceptors.contains_key(address) || process.retiring.contains_key(address))
         {
             return Some(None);
         }
@@ -181,7 +181,7 @@ impl Preparation<'_> {
             }
         }
         let beside: Vec<&Acceptor> = match self.occasion {
-            Occasion::Reload(process) => process.acceptors.values().collect(),
+            Occasion::Reload(process) => process.sockets().collect(),
             Occasion::Start(..) | Occasion::Validation(_) => Vec::new(),
         };
         match BoundAddress::bind(address, configured.mode, beside) {
@@ -255,11 +255,10 @@ impl Preparation<'_> {
             self.found("store.path", outcome.map_err(|words| format!("[store] path: {words}")));
         }
         let socket = &config.admin.socket;
-        let folder = match socket.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        self.found("admin.socket", writable::folder(folder).map_err(|words| format!("[admin] socket: {words}")));
+        if let Err(words) = writable::folder(socket.parent().unwrap_or(Path::new("."))) {
+            self.fault("admin.socket", format!("[admin] socket: {words}"));
+            return;
+        }
         match (AdminSocket::check(socket), self.occasion) {
             (Ok(()), _) => {}
             // It is the one that was asked over this very socket.

@@ -51,9 +51,10 @@ impl Process {
     /// What leaves a trace comes last, when nothing else can fail: keys that are made, a log file that
     /// is made, and, last of all, sockets that are listened on, because a connection to one of those
     /// would be cut off.
-    fn ready(&self) -> Result<Option<Ready>, Faults> {
+    fn ready(&mut self) -> Result<Option<Ready>, Faults> {
         let Some(path) = &self.path else { return Ok(None) };
         let config = config::load(path)?;
+        self.retiring.retain(|_, acceptor| acceptor.is_listening());
         let mut prepared = prepare(&config, Occasion::Reload(self))?;
         if !prepared.lacking.is_empty() {
             drop(prepared);
@@ -65,7 +66,7 @@ impl Process {
         let access_log = self.shared.access_log.as_ref().map(|log| log.open_again()).transpose();
         let access_log =
             access_log.map_err(|fault| config.places.one("log.access", assemble::access_log_fault(&config, &fault)))?;
-        let listeners = listen(&config, std::mem::take(&mut prepared.listeners), self.acceptors.values())?;
+        let listeners = listen(&config, std::mem::take(&mut prepared.listeners), self.sockets())?;
         Ok(Some(Ready { config, prepared, access_log, listeners }))
     }
 
@@ -108,7 +109,12 @@ impl Process {
             let configured = settings.address.clone();
             match (socket, self.acceptors.get(&configured)) {
                 (None, Some(acceptor)) => acceptor.replace(settings),
-                (None, None) => {}
+                (None, None) => {
+                    if let Some(acceptor) = self.retiring.remove(&configured) {
+                        acceptor.resume(settings);
+                        self.acceptors.insert(configured, acceptor);
+                    }
+                }
                 (Some(socket), _) => {
                     let acceptor = Acceptor::start(socket, settings, pool, Arc::clone(&self.connection_limit));
                     self.acceptors.insert(configured, acceptor);
@@ -146,7 +152,9 @@ impl Process {
             }
         }
         for key in gone {
-            self.acceptors.remove(&key);
+            if let Some(acceptor) = self.acceptors.remove(&key) {
+                self.retiring.insert(key, acceptor);
+            }
         }
     }
 

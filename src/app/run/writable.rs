@@ -56,7 +56,10 @@ fn look(path: &Path) -> Result<Option<Metadata>, String> {
     match fs::metadata(path) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(no_folder(&parent(path))),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            let is_in_the_way = |above: &&Path| fs::metadata(above).is_ok_and(|found| !found.is_dir());
+            Err(no_folder(path.ancestors().find(is_in_the_way).unwrap_or(path)))
+        }
         Err(error) => Err(format!("{} cannot be looked at: {error}", path.display())),
     }
 }

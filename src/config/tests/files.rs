@@ -39,6 +39,29 @@ fn a_file_that_is_no_text_or_no_end_is_refused() {
     assert!(load(&path).is_ok());
 }
 
+/// For faults that show only when the configuration is used.
+#[test]
+fn every_key_has_its_place_and_a_missing_one_that_of_its_table() {
+    let text = format!("{SMALL}[[listener]]\naddress = '127.0.0.1:1'\n[log]\nlevel = 'info' # ü\naccess = 'off'\n");
+    let places = super::read(&text).unwrap().places;
+    let said = |key: &str| places.one(key, "a\nb").to_string();
+    for (key, expected) in [
+        ("listener[0].address", "k.toml:2:11: a b"),
+        ("listener[1].address", "k.toml:14:11: a b"),
+        ("listener[1].tls", "k.toml:13:1: a b"),
+        ("log.access", "k.toml:17:10: a b"),
+        ("log.format", "k.toml:15:1: a b"),
+        ("upstream[0].endpoints", "k.toml:8:13: a b"),
+        ("store.path", "k.toml: a b"),
+    ] {
+        assert_eq!(said(key), expected, "{key}");
+    }
+    let [last, first] = ["log.access", "listener[0].address"].map(|key| places.fault(key, "a"));
+    let faults = places.conclude(vec![last.clone(), first.clone(), last.clone()]).unwrap_err();
+    assert_eq!(faults.iter().collect::<Vec<_>>(), [&first, &last]);
+    assert_eq!(places.conclude(Vec::new()), Ok(()));
+}
+
 #[test]
 fn certificates_are_looked_into() {
     let folder = tempfile::tempdir().unwrap();

@@ -19,9 +19,8 @@ use rusqlite::backup::{Backup, StepResult};
 use super::fault::{Fault, OpenError};
 use super::files::{self, beside};
 use super::schema::{self, Access, STEPS};
-use super::tables::Tables;
 use super::tie::{Beginning, Tie};
-use super::{EmbeddedOptions, Layout, StoreIdentity, check_structure, lock, verify as verify_all};
+use super::{EmbeddedOptions, Layout, StoreIdentity, lock, verify as verify_all};
 use crate::domain::Timestamp;
 use crate::files::give_to_owner_of_folder;
 

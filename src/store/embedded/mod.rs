@@ -175,10 +175,8 @@ impl EmbeddedStore {
         files::check_log(&path)?;
         let explain = |fault: Fault| fault.explain_opening(&path);
         let had_log = files::has_log(&path);
-        let connection = match had_log {
-            true => schema::connect_to_look(&path, options.busy),
-            false => schema::connect_without_log(&path),
-        };
+        let connection =
+            if had_log { schema::connect_to_look(&path, options.busy) } else { schema::connect_without_log(&path) };
         let verified = verify(connection.map_err(explain)?, &path, identity, options.busy);
         verified.map(drop).map_err(|fault| blame_log(fault, &path, had_log))
     }

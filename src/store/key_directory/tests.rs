@@ -8,6 +8,10 @@ fn open(directory: &Path, algorithms: &[SigningAlgorithm]) -> Result<KeyDirector
     KeyDirectory::open(directory, algorithms, NOW).map_err(|fault| fault.to_string())
 }
 
+fn look(directory: &Path, algorithms: &[SigningAlgorithm]) -> Result<(KeyDirectory, Vec<PathBuf>), String> {
+    KeyDirectory::look(directory, algorithms, NOW).map_err(|fault| fault.to_string())
+}
+
 #[test]
 fn what_was_made_is_found_again_and_is_the_owners_alone() {
     let room = tempfile::tempdir().expect("a directory");
@@ -29,6 +33,34 @@ fn what_was_made_is_found_again_and_is_the_owners_alone() {
         assert_eq!(mode & 0o777, 0o600);
     }
     assert_eq!(fs::metadata(&directory).expect("metadata").permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_look_reads_what_is_there_and_makes_nothing() {
+    let room = tempfile::tempdir().expect("a directory");
+    let directory = room.path().join("keys");
+    let look = |algorithms: &[SigningAlgorithm]| KeyDirectory::look(&directory, algorithms, NOW);
+    let (keys, lacking) = look(&[SigningAlgorithm::EdDsa]).expect("made up");
+    assert_eq!((keys.peppers.len(), keys.macs.len(), keys.signing.len()), (1, 1, 1));
+    assert!(!directory.exists());
+    let names = |paths: &[PathBuf]| -> Vec<String> {
+        paths.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
+    };
+    let lacking = names(&lacking);
+    assert_eq!(lacking.get(..3), Some(&["store.key", "pepper.key", "mac-1.key"].map(str::to_owned)[..]));
+    assert!(lacking.len() == 4 && lacking[3].starts_with("jwt-eddsa-"), "{lacking:?}");
+
+    let made = open(&directory, &[SigningAlgorithm::EdDsa]).expect("made");
+    let (found, lacking) = look(&[SigningAlgorithm::EdDsa]).expect("found");
+    assert_eq!(exposed(&found.peppers), exposed(&made.peppers));
+    assert_eq!(found.store.fingerprint().expose(), made.store.fingerprint().expose());
+    assert_eq!(names(&lacking), Vec::<String>::new());
+    let (_, lacking) = look(&SigningAlgorithm::ALL).expect("found");
+    assert_eq!(lacking.len(), 3, "the other algorithms");
+    let whole = fs::read_dir(&directory).expect("a directory").count();
+    fs::remove_file(directory.join("pepper.key")).expect("removed");
+    assert!(look(&[]).err().expect("refused").to_string().contains("restore it"));
+    assert_eq!(fs::read_dir(&directory).expect("a directory").count(), whole - 1);
 }
 
 fn exposed(keys: &[SecretBytes]) -> Vec<[u8; 32]> {
@@ -154,7 +186,8 @@ fn a_volume_of_kubernetes_works_in_its_modes_and_is_not_written_to() {
         assert_eq!(keys.store.fingerprint().expose(), first.store.fingerprint().expose());
         assert_eq!(keys.signing.len(), 2);
         assert_eq!(keys.warnings.len(), warned, "{modes:?}: {:?}", keys.warnings);
-        assert_eq!(KeyDirectory::inspect(&mount).expect("all are fine").len(), warned);
+        let (looked, lacking) = look(&mount, &[SigningAlgorithm::Hs256]).expect("all are fine");
+        assert_eq!((looked.warnings.len(), lacking.len()), (warned, 0));
         assert_eq!(fs::read_dir(&mount).expect("a directory").count(), before, "nothing was written");
     }
 }
@@ -163,16 +196,15 @@ fn a_volume_of_kubernetes_works_in_its_modes_and_is_not_written_to() {
 fn looking_makes_nothing_and_finds_what_a_start_would_refuse() {
     let room = tempfile::tempdir().expect("a directory");
     let directory = room.path().join("keys");
-    assert_eq!(KeyDirectory::inspect(&directory).expect("made at the start"), Vec::<String>::new());
-    assert!(!directory.exists());
     open(&directory, &[SigningAlgorithm::Hs256]).expect("made");
     fs::remove_file(directory.join("mac-1.key")).expect("removed");
-    KeyDirectory::inspect(&directory).expect("made at the start");
+    let (_, lacking) = look(&directory, &[]).expect("made at the start");
+    assert_eq!(lacking, [directory.join("mac-1.key")]);
     assert!(!directory.join("mac-1.key").exists());
     for name in ["store.key", "pepper-2.key", "mac-2.key", "jwt-hs256-2.key"] {
         let before = fs::read(directory.join(name)).ok();
         add(&directory, name, "x");
-        let fault = KeyDirectory::inspect(&directory).expect_err("no key").to_string();
+        let fault = look(&directory, &[]).err().expect("no key");
         assert!(fault.contains(name) && fault.contains("hexadecimal"), "{fault}");
         match before {
             Some(before) => fs::write(directory.join(name), before).expect("written"),
@@ -180,7 +212,7 @@ fn looking_makes_nothing_and_finds_what_a_start_would_refuse() {
         }
     }
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("chmod");
-    assert!(KeyDirectory::inspect(&directory).expect_err("refused").to_string().contains("chmod 700"));
+    assert!(look(&directory, &[]).err().expect("refused").contains("chmod 700"));
 }
 
 #[test]

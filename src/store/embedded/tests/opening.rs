@@ -15,6 +15,11 @@ fn words(place: &Place, result: Result<Arc<EmbeddedStore>, OpenError>) -> String
     words
 }
 
+/// Without waiting for another process.
+fn at_once() -> EmbeddedOptions {
+    EmbeddedOptions { wait_for_server: Duration::ZERO, ..EmbeddedOptions::default() }
+}
+
 fn filled() -> Place {
     let place = Place::new();
     let store = place.open();
@@ -102,6 +107,45 @@ fn another_integrity_key_is_told_from_damage() {
     let other = RecordKey::new(&[8; 32]);
     let result = EmbeddedStore::open(&place.path(), other, EmbeddedOptions::default());
     assert!(matches!(result, Err(OpenError::OtherKeys { .. })));
+    assert_eq!(all(&place.open()).len(), 20);
+}
+
+#[test]
+fn a_check_finds_what_opening_would_refuse_and_changes_nothing() {
+    let place = filled();
+    let store = place.open();
+    store.bind_keys(b"fingerprint one").unwrap();
+    let check = |key: &RecordKey, fingerprint: &[u8]| {
+        EmbeddedStore::check(&place.path(), &StoreIdentity { key, fingerprint }, at_once())
+    };
+    assert!(matches!(check(&key(), b"fingerprint one"), Err(OpenError::Locked { .. })));
+    drop(store);
+    check(&key(), b"fingerprint one").unwrap();
+    assert!(matches!(check(&key(), b"fingerprint two"), Err(OpenError::OtherKeys { .. })));
+    assert!(matches!(check(&RecordKey::new(&[8; 32]), b"fingerprint one"), Err(OpenError::OtherKeys { .. })));
+    assert_eq!(all(&place.open()).len(), 20, "and the lock is given up");
+
+    let missing = place.path().with_file_name("missing.db");
+    assert!(!EmbeddedStore::is_there(&missing));
+    EmbeddedStore::check(&missing, &StoreIdentity { key: &key(), fingerprint: b"fingerprint one" }, at_once()).unwrap();
+    assert!(!missing.exists());
+}
+
+#[test]
+fn a_check_reads_the_log_that_a_crash_has_left_and_leaves_it_there() {
+    let before = filled();
+    let store = before.open();
+    store.bind_keys(b"one").unwrap();
+    let place = before.crash();
+    let content = |ending: &str| fs::read(place.beside(ending)).unwrap();
+    let (database, log) = (content(""), content("-wal"));
+    assert!(!log.is_empty());
+    let check = |fingerprint: &[u8]| {
+        EmbeddedStore::check(&place.path(), &StoreIdentity { key: &key(), fingerprint }, at_once())
+    };
+    check(b"one").unwrap();
+    assert!(matches!(check(b"two"), Err(OpenError::OtherKeys { .. })), "they are bound in the log alone");
+    assert!(content("") == database && content("-wal") == log);
     assert_eq!(all(&place.open()).len(), 20);
 }
 
