@@ -47,11 +47,11 @@ fn every_key_has_its_place_and_a_missing_one_that_of_its_table() {
     let said = |key: &str| places.one(key, "a\nb").to_string();
     for (key, expected) in [
         ("listener[0].address", "k.toml:2:11: a b"),
-        ("listener[1].address", "k.toml:14:11: a b"),
-        ("listener[1].tls", "k.toml:13:1: a b"),
-        ("log.access", "k.toml:17:10: a b"),
-        ("log.format", "k.toml:15:1: a b"),
-        ("upstream[0].endpoints", "k.toml:8:13: a b"),
+        ("listener[1].address", "k.toml:15:11: a b"),
+        ("listener[1].tls", "k.toml:14:1: a b"),
+        ("log.access", "k.toml:18:10: a b"),
+        ("log.format", "k.toml:16:1: a b"),
+        ("upstream[0].endpoints", "k.toml:9:13: a b"),
         ("store.path", "k.toml: a b"),
     ] {
         assert_eq!(said(key), expected, "{key}");
