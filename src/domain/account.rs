@@ -2,14 +2,17 @@
 
 use std::fmt;
 
+use icu_normalizer::{ComposingNormalizer, ComposingNormalizerBorrowed};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::password::NFC;
 use super::{Identity, Timestamp, TokenId};
 
 #[cfg(test)]
 mod tests;
+
+/// The normal form C of Unicode (UAX #15).
+pub(super) const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizer::new_nfc();
 
 /// Somebody who can log in to one token API. The password's hash is not in here: only who verifies it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,17 +10,13 @@
 
 use std::fmt;
 
-use icu_normalizer::{ComposingNormalizer, ComposingNormalizerBorrowed};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::account::{FieldFault, check_length};
+use super::account::{FieldFault, NFC, check_length};
 
 #[cfg(test)]
 mod tests;
-
-/// The normal form C of Unicode (UAX #15).
-pub(super) const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizer::new_nfc();
 
 /// A password as somebody presents it, right or wrong. There is no `Display`, `Debug` is redacted, and the memory is
 /// wiped on drop. Compared byte for byte.

@@ -15,42 +15,15 @@
 //!   that was.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::connection::{ClientConnection, X_FORWARDED_FOR};
+use super::connection::{ClientConnection, TrustedProxies, X_FORWARDED_FOR, host_and_proto, node};
 use crate::wire::authority::host_of;
 
 #[cfg(test)]
 mod tests;
-
-/// The peers of a listener that are trusted to say whom they speak for.
-#[derive(Clone)]
-pub struct TrustedProxies(Arc<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>);
-
-impl TrustedProxies {
-    /// Those of whom `trusts` says so. It is asked for an address in its canonical form (an IPv4-mapped IPv6 address
-    /// is the IPv4 address), or for none: a peer on a Unix socket.
-    #[must_use]
-    pub fn new(trusts: impl Fn(Option<IpAddr>) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(trusts))
-    }
-
-    /// Whether a peer with this address is trusted; none: one on a Unix socket.
-    #[must_use]
-    pub fn trusts(&self, address: Option<IpAddr>) -> bool {
-        (self.0)(address)
-    }
-}
-
-impl fmt::Debug for TrustedProxies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TrustedProxies")
-    }
-}
 
 /// What trusted proxies say of a request's way.
 pub(super) struct ForwardedChain {
@@ -159,26 +132,6 @@ impl ForwardedChain {
         let lines = || headers.get_all(name).iter().map(HeaderValue::as_bytes).filter(|line| !line.is_empty());
         (self.source == *name && lines().all(closes_its_quotes)).then(|| lines().map(<[u8]>::to_vec).collect())
     }
-}
-
-/// `for=` of an element of `Forwarded` (RFC 7239, section 6).
-pub(super) fn node(address: Option<IpAddr>) -> Cow<'static, str> {
-    match address {
-        Some(IpAddr::V4(address)) => address.to_string().into(),
-        Some(IpAddr::V6(address)) => format!("\"[{address}]\"").into(),
-        None => "unknown".into(),
-    }
-}
-
-/// The other parameters of an element of `Forwarded`. `host` is an authority, without a quote and a backslash.
-pub(super) fn host_and_proto(host: Option<&str>, proto: Option<&str>) -> String {
-    let host = match host {
-        Some(host) if host.contains([':', '[']) => format!(";host=\"{host}\""),
-        Some(host) => format!(";host={host}"),
-        None => String::new(),
-    };
-    let proto = proto.map(|proto| format!(";proto={proto}")).unwrap_or_default();
-    host + &proto
 }
 
 /// One value for many: `a, b, ours`. None, if there is none.

@@ -2,6 +2,7 @@
 //! HTTP/2 there are many at a time, so nothing of a single request is kept here: that is
 //! [`Control`](super::control::Control).
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,6 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::client_address::{TrustedProxies, host_and_proto, node};
 use crate::domain::TokenDigest;
 use crate::tokens::keyring::CredentialSort;
 use crate::wire::fields::visible;
@@ -79,6 +79,31 @@ impl fmt::Display for PeerAddress {
 
 /// What a peer without an address is called in the logs.
 const UNIX_PEER: &str = "unix";
+
+/// The peers of a listener that are trusted to say whom they speak for.
+#[derive(Clone)]
+pub struct TrustedProxies(Arc<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>);
+
+impl TrustedProxies {
+    /// Those of whom `trusts` says so. It is asked for an address in its canonical form (an IPv4-mapped IPv6 address
+    /// is the IPv4 address), or for none: a peer on a Unix socket.
+    #[must_use]
+    pub fn new(trusts: impl Fn(Option<IpAddr>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(trusts))
+    }
+
+    /// Whether a peer with this address is trusted; none: one on a Unix socket.
+    #[must_use]
+    pub fn trusts(&self, address: Option<IpAddr>) -> bool {
+        (self.0)(address)
+    }
+}
+
+impl fmt::Debug for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustedProxies")
+    }
+}
 
 /// Where a connection comes from.
 #[derive(Clone, Debug)]
@@ -224,6 +249,26 @@ impl ClientConnection {
         let forwarded = format!("for={}{rest}", node(self.origin.address.ip()));
         HeaderValue::try_from(forwarded).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
     }
+}
+
+/// `for=` of an element of `Forwarded` (RFC 7239, section 6).
+pub(super) fn node(address: Option<IpAddr>) -> Cow<'static, str> {
+    match address {
+        Some(IpAddr::V4(address)) => address.to_string().into(),
+        Some(IpAddr::V6(address)) => format!("\"[{address}]\"").into(),
+        None => "unknown".into(),
+    }
+}
+
+/// The other parameters of an element of `Forwarded`. `host` is an authority, without a quote and a backslash.
+pub(super) fn host_and_proto(host: Option<&str>, proto: Option<&str>) -> String {
+    let host = match host {
+        Some(host) if host.contains([':', '[']) => format!(";host=\"{host}\""),
+        Some(host) => format!(";host={host}"),
+        None => String::new(),
+    };
+    let proto = proto.map(|proto| format!(";proto={proto}")).unwrap_or_default();
+    host + &proto
 }
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -38,8 +38,7 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-pub use client_address::TrustedProxies;
-pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme};
+pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies};
 pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
 pub use exchange::RequestId;
 pub use forward::{Tunnel, carry};

@@ -25,8 +25,9 @@
 //!
 //! When the link is cut, the lease ends, and with it the use of everything that was remembered: the bound of the promise is
 //! the lease, and where a master may be cut off from its replicas, the time after which it refuses the heartbeat, which is
-//! a write (`min-replicas-max-lag`; in a Cluster `cluster-node-timeout`). `tests/coherence` is a model of all this, with a
-//! counterexample for each rule that is left out, or for two that guard the same place.
+//! a write (`min-replicas-max-lag`; in a Cluster `cluster-node-timeout`). Only where a single server refuses all changes because
+//! it cannot save, and no other can be the master, a look takes the place of one (`link.rs`). `tests/coherence` is a model of all
+//! this, with a counterexample for each rule that is left out, or for two that guard the same place.
 
 use std::fmt;
 use std::future::Future;

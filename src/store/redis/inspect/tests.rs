@@ -65,6 +65,9 @@ async fn replicas_need_bounds_and_acknowledgements() {
         "{findings:#?}"
     );
     master.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    wait_until("the replica has acknowledged what it has", || {
+        master.command(&["INFO", "replication"]).text().contains("min_slaves_good_slaves:1")
+    });
     let findings = look(single(&master), |wanted| wanted.revoke_acks = 1).await;
     assert_eq!(complaints(&findings), [], "{findings:#?}");
     assert!(findings.iter().any(|finding| finding.words.contains("longer than 11.0 s")), "{findings:#?}");
