@@ -1,4 +1,4 @@
-//! `keyward store check`: is the configured store fit for its work? Changes nothing in a Redis. `keyward store migrate`: everything
+//! `keyward store check`: is the configured store fit for its work? Leaves nothing in a Redis. `keyward store migrate`: everything
 //! that one store holds, copied into another and compared. `backup` and `restore` are in [`super::backup`].
 
 use std::io;
