@@ -104,6 +104,11 @@ pub(super) fn signing_algorithms(config: &Config) -> Vec<SigningAlgorithm> {
     algorithms
 }
 
+/// Whether some of the keys are there that were lacking: another process has made them meanwhile.
+pub(super) fn have_come(config: &Config, lacking: &[PathBuf]) -> bool {
+    ReadKeys::look(config, MissingKeys::Make).is_ok_and(|(_, lacking_now)| lacking_now.len() < lacking.len())
+}
+
 fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
 }

@@ -22,7 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::administration::OwnAdministration;
 use super::assemble;
 use super::issuers::Issuers;
-use super::keys::{MissingKeys, ReadKeys};
+use super::keys::{self, MissingKeys, ReadKeys};
 use super::open_store::OpenStore;
 use super::parts::Parts;
 use super::status::OwnStatus;
@@ -426,25 +426,28 @@ impl Process {
 /// are elsewhere, and others would stand in their way.
 async fn prepare_to_start(config: &Config, issuers: &Issuers, watcher: &Watcher) -> Result<Prepared, Faults> {
     let occasion = Occasion::Start(issuers, watcher);
-    // What else was prepared is given up before it is prepared again.
-    let keys = {
-        let prepared = prepare(config, occasion)?;
-        if prepared.lacking.is_empty() {
-            return Ok(prepared);
-        }
-        prepared.keys
-    };
-    if let PreparedKeys::First(keys) = keys {
+    loop {
+        // What else was prepared is given up before it is prepared again.
+        let (keys, lacking) = {
+            let prepared = prepare(config, occasion)?;
+            if prepared.lacking.is_empty() {
+                return Ok(prepared);
+            }
+            (prepared.keys, prepared.lacking)
+        };
+        let PreparedKeys::First(keys) = keys else { break };
         let checking = tokio::task::spawn_blocking({
             let config = config.clone();
             move || OpenStore::check(&config, &keys.store, EmbeddedOptions::default())
         });
         match checking.await {
+            // Another process has made the keys that the store is tied to.
+            Ok(Err(_)) if keys::have_come(config, &lacking) => {}
             Ok(Err(fault)) if !fault.may_pass() => {
                 return Err(config.places.one(OpenStore::key(config), fault.to_string()));
             }
             // Opening it says what else there is to say.
-            Ok(_) | Err(_) => {}
+            Ok(_) | Err(_) => break,
         }
     }
     ReadKeys::open(config, MissingKeys::Make).map_err(|words| config.places.one("keys.directory", words))?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::keys;
 use super::neighbour::Neighbour;
 use super::open_store::{OpenStore, command};
 use super::run::prepare::{Occasion, PreparedKeys, prepare};
@@ -24,16 +25,18 @@ pub(super) fn validate(path: &Path) -> Result<Settings, String> {
     let mut settings = Settings::from(&config);
     settings.notes.extend(prepared.notes);
     settings.warnings.extend(prepared.warnings);
-    let PreparedKeys::First(keys) = prepared.keys else { return Ok(settings) };
+    let PreparedKeys::First(store_keys) = prepared.keys else { return Ok(settings) };
     // A keyward that runs is not waited for; one that is stopping is, as by a start.
     let wait_for_server = if neighbour.is_some() { Duration::ZERO } else { command().wait_for_server };
     let options = EmbeddedOptions { wait_for_server, ..command() };
-    match OpenStore::check(&config, &keys.store, options) {
+    match OpenStore::check(&config, &store_keys.store, options) {
         Ok(warnings) => settings.warnings.extend(warnings),
         Err(fault) => match (&neighbour, fault.holder()) {
             (Some(neighbour), Some(holder)) if neighbour.is(holder) => {
                 settings.notes.push(neighbour.has(&config.store.path.display()));
             }
+            // Another process has made the keys that the store is tied to.
+            _ if keys::have_come(&config, &prepared.lacking) => return validate(path),
             _ => return Err(config.places.one(OpenStore::key(&config), fault.to_string()).to_string()),
         },
     }

@@ -37,7 +37,7 @@ pub(in crate::app) struct Prepared {
     pub(in crate::app) keys: PreparedKeys,
     /// Files of keys that are to be made. While there are any, the keys and the plan are good for
     /// nothing but a check.
-    pub(super) lacking: Vec<PathBuf>,
+    pub(in crate::app) lacking: Vec<PathBuf>,
     pub(super) issuers: issuers::Prepared,
     pub(super) plan: Plan,
     pub(super) listeners: Vec<PreparedListener>,
