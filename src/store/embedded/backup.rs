@@ -2,7 +2,7 @@
 //!
 //! A backup is a snapshot: SQLite reads a state of the database that was acknowledged, whatever a running keyward writes
 //! meanwhile, from another process. Both directions verify the copy as a start would, before it gets its name: pages and
-//! indexes, layout, seal, keys, and every record. A backup has no log, and another tie ([`super::tie`]): a log that was left
+//! indexes, layout, seal, keys, and every record. A backup has no log, and another tie (`tie`): a log that was left
 //! beside the place where it is put is not taken for its own.
 //!
 //! The keys are not in a backup.
