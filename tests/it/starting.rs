@@ -87,3 +87,22 @@ fn a_command_says_after_a_while_that_the_store_is_in_use() {
     assert!(words.contains("another keyward is using the store") && words.contains("admin.sock"), "{words}");
     assert!(fs::metadata(world.folder().join("keyward.db")).is_err(), "nothing was made");
 }
+
+/// Of two that begin at the same time, the other makes the keys that the store is then tied to.
+#[test]
+fn a_start_takes_the_keys_that_come_while_it_waits_for_the_store() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let key = world.key(Person::ALICE);
+    let (keys, away) = (world.keys(), world.folder().join("away"));
+    let mut lock = None;
+    world.replace(|| {
+        fs::rename(&keys, &away).expect("moved");
+        lock = Some(hold(&world, "1 command"));
+    });
+    assert!(eventually(|| world.output().contains("waiting for another process")), "{}", world.output());
+    fs::rename(&away, &keys).expect("moved back");
+    drop(lock);
+    assert!(eventually(|| world.ready() == Some(200)), "{}", world.output());
+    assert_eq!(world.status_with(&key.token), 200);
+}

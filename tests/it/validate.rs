@@ -347,6 +347,10 @@ fn of_files() -> Vec<Case> {
             write(folder, "keyward.db-wal", "changes");
             GOOD.to_owned()
         }),
+        case("the journal of another program", "7:8", &["keyward.db-journal lies beside the store"], |folder| {
+            write(folder, "keyward.db-journal", "changes");
+            GOOD.to_owned()
+        }),
         case("a store that was cut", "7:8", &["is damaged"], |folder| {
             store(folder);
             let path = folder.join("keyward.db");

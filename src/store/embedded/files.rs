@@ -38,6 +38,11 @@ pub(super) fn log_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
+/// The rollback journal that another program may have left beside the database at `path`.
+pub(super) fn journal_of(path: &Path) -> PathBuf {
+    beside(path, "-journal")
+}
+
 /// Whether the log of the database at `path` holds anything.
 pub(super) fn has_log(path: &Path) -> bool {
     fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
@@ -80,7 +85,7 @@ pub(super) fn is_there(path: &Path) -> Result<bool, OpenError> {
 /// Makes sure that there is no rollback journal beside `path`: keyward makes none, and SQLite would write it back, into
 /// whatever database is there.
 pub(super) fn check_journal(path: &Path) -> Result<(), OpenError> {
-    let journal = beside(path, "-journal");
+    let journal = journal_of(path);
     match fs::metadata(&journal) {
         Ok(found) if found.len() > 0 => Err(OpenError::Journal { path: path.to_owned() }),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(files("look at", &journal)(error)),

@@ -149,10 +149,10 @@ impl EmbeddedStore {
         lock::look(path)
     }
 
-    /// Whether anything is at `path`: a database, or the log of one.
+    /// Whether anything is at `path`: a database, or the log or journal of one.
     #[must_use]
     pub fn is_there(path: &Path) -> bool {
-        path.exists() || files::log_of(path).exists()
+        path.exists() || files::log_of(path).exists() || files::journal_of(path).exists()
     }
 
     /// Finds what [`open`](Self::open) and [`bind_keys`](Self::bind_keys) would refuse at `path`, where

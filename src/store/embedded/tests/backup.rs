@@ -319,6 +319,10 @@ fn a_rollback_journal_is_named_and_never_written_back() {
     let empty = Place::new();
     fs::write(empty.beside("-journal"), &journal).unwrap();
     assert!(matches!(empty.try_open(), Err(OpenError::Journal { .. })));
+    assert!(EmbeddedStore::is_there(&empty.path()));
+    let identity = StoreIdentity { key: &key(), fingerprint: FINGERPRINT };
+    let checked = EmbeddedStore::check(&empty.path(), &identity, EmbeddedOptions::default());
+    assert!(matches!(checked, Err(OpenError::Journal { .. })));
 }
 
 /// As a start finds it before [`crate::store::embedded::tie`]: no row, and a log without counts.
