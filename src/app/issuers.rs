@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, IssuerKeys, KeysUrl, Proxy, ProxyEnvironment};
+use crate::config::{self, Config, IssuerKeys, KeysUrl, METADATA, Proxy, ProxyEnvironment};
 use crate::domain::{ClaimPath, OutsideAlgorithm};
 use crate::files::{self, FileError};
 use crate::tls::{Trust, Watcher};
@@ -21,7 +23,7 @@ use crate::tokens::issuer::{
     Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault, Rhythm, Tenancy,
 };
 use crate::tokens::keyring::Peppers;
-use crate::upstream::document::{Document, DocumentAddress, DocumentLimits, HttpProxy};
+use crate::upstream::document::{Document, DocumentAddress, DocumentError, DocumentLimits, HttpProxy};
 
 /// What one fetch of keys may take.
 const FETCH: DocumentLimits = DocumentLimits {
@@ -30,7 +32,8 @@ const FETCH: DocumentLimits = DocumentLimits {
     whole: Duration::from_secs(5),
     bytes: MOST_BYTES,
 };
-/// How many documents of one `[[issuer]]` are fetched at the same time: a template may have a thousand tenants.
+/// How many documents of one `[[issuer]]` are fetched at the same time: a template may have a
+/// thousand tenants.
 const FETCHES_AT_A_TIME: usize = 16;
 /// Outside tokens that are remembered, at most: each has its claims with it, and costs one signature check when forgotten.
 const MOST_REMEMBERED: usize = 100_000;
@@ -72,6 +75,13 @@ pub(super) struct Prepared {
     fetched: Vec<FetchedRing>,
 }
 
+/// One `[[issuer]]` of them.
+struct PreparedOne {
+    configured: Configured,
+    keys: Option<(Arc<KeyRing>, KeySet)>,
+    fetched: Vec<FetchedRing>,
+}
+
 /// A ring, and where its keys come from.
 struct FetchedRing {
     ring: Arc<KeyRing>,
@@ -102,20 +112,14 @@ impl Issuers {
         let (mut all, mut keys, mut fetched) = (Vec::new(), Vec::new(), Vec::new());
         let kept_claims = kept_claims(config);
         for (number, configured) in config.issuers.iter().enumerate() {
-            let fault = |(key, words)| IssuerFault { number, key, words };
-            let issuers = self.issuers(configured, &kept_claims);
-            let mut rings: Vec<Arc<KeyRing>> = issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
-            rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
-            let sources = self.sources(configured).map_err(|wrong| faults.push(fault(wrong)));
-            for (ring, source) in rings.iter().zip(sources.unwrap_or_default()) {
-                let accepted = configured.algorithms.as_slice().into();
-                fetched.push(FetchedRing { ring: Arc::clone(ring), accepted, source });
+            match self.prepare_one(configured, &kept_claims) {
+                Ok(one) => {
+                    keys.extend(one.keys);
+                    fetched.extend(one.fetched);
+                    all.push(one.configured);
+                }
+                Err((key, words)) => faults.push(IssuerFault { number, key, words }),
             }
-            match keys_of_file(configured) {
-                Ok(set) => keys.extend(rings.first().map(Arc::clone).zip(set)),
-                Err(wrong) => faults.push(fault(wrong)),
-            }
-            all.push(Configured { settings: configured.clone(), issuers });
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -126,7 +130,26 @@ impl Issuers {
         Ok(Prepared { all, set, keys, fetched })
     }
 
-    /// The issuers that are in force already if they are the same, or new ones, with the keys that are here where those are.
+    fn prepare_one(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Result<PreparedOne, Wrong> {
+        let issuers = self.issuers(configured, kept_claims);
+        let mut rings: Vec<Arc<KeyRing>> = issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
+        rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let accepted: Arc<[OutsideAlgorithm]> = configured.algorithms.as_slice().into();
+        let sources = self.sources(configured)?.into_iter();
+        let fetched = rings.iter().zip(sources).map(|(ring, source)| FetchedRing {
+            ring: Arc::clone(ring),
+            accepted: Arc::clone(&accepted),
+            source,
+        });
+        Ok(PreparedOne {
+            fetched: fetched.collect(),
+            keys: rings.first().map(Arc::clone).zip(keys_of_file(configured)?),
+            configured: Configured { settings: configured.clone(), issuers },
+        })
+    }
+
+    /// The issuers that are in force already if they are the same, or new ones, with the keys that
+    /// are here where those are.
     fn issuers(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Vec<Arc<Issuer>> {
         let is_same = |known: &&Configured| {
             known.settings == *configured
@@ -149,7 +172,8 @@ impl Issuers {
         each.collect()
     }
 
-    /// The ring of the keys at this place, with the keys that are here already if they were fetched in the same way.
+    /// The ring of the keys at this place, with the keys that are here already if they were fetched
+    /// in the same way.
     fn ring(&self, configured: &config::Issuer, at: usize, name: &str) -> Arc<KeyRing> {
         let is_alike = |known: &&Configured| {
             let known = &known.settings;
@@ -372,7 +396,8 @@ impl KeySource for Fetched {
     }
 }
 
-/// A set from where the issuer's metadata say that it is. They are asked each time, as the place may change.
+/// A set from where the issuer's metadata say that it is. They are asked each time, as the place
+/// may change.
 struct Discovered {
     metadata: Document,
     /// Where those are.
@@ -386,20 +411,33 @@ impl KeySource for Discovered {
     fn fetch(&self) -> KeyFetch<'_> {
         Box::pin(async move {
             let _turn = turn(&self.turns).await?;
-            let metadata = fetch(&self.metadata)
-                .await
-                .map_err(|KeySourceFault(fault)| KeySourceFault(format!("the metadata of the issuer: {fault}")))?;
-            let keys = self.keys(&metadata).map_err(|fault| {
-                KeySourceFault(format!(
-                    "the metadata of the issuer: {fault} (\"jwks_url\" says where the keys are without them)"
-                ))
-            })?;
+            let of_metadata = |fault: String| KeySourceFault(format!("the metadata of the issuer: {fault}"));
+            let metadata = self.fetch_metadata().await.map_err(|fault| of_metadata(fault.to_string()))?;
+            let keys = self
+                .keys(&metadata)
+                .map_err(|fault| of_metadata(format!("{fault} (\"jwks_url\" says where the keys are without them)")))?;
             fetch(&keys).await
         })
     }
 }
 
 impl Discovered {
+    /// Those of OpenID Connect, or, of a server that has none, those of OAuth 2.0 (RFC 8414,
+    /// section 3.1), whose place is in front of the path of the issuer.
+    async fn fetch_metadata(&self) -> Result<Bytes, DocumentError> {
+        let not_found = match self.metadata.fetch().await {
+            Err(DocumentError::Status(status)) if status == StatusCode::NOT_FOUND => DocumentError::Status(status),
+            answer => return answer,
+        };
+        let path = self.url.target.strip_suffix(METADATA).unwrap_or_default();
+        let url = KeysUrl { target: format!("/.well-known/oauth-authorization-server{path}"), ..self.url.clone() };
+        match self.metadata.elsewhere(address(&url), self.proxies.proxy_for(&url)) {
+            // What is said is what was asked for first.
+            Ok(document) => document.fetch().await.map_err(|_| not_found),
+            Err(_) => Err(not_found),
+        }
+    }
+
     /// Where the keys are by these metadata. What came over TLS leads to nothing without.
     fn keys(&self, metadata: &[u8]) -> Result<Document, String> {
         let text = jwks_uri(metadata, &self.issuer).map_err(|fault| fault.to_string())?;

@@ -15,13 +15,15 @@ use crate::upstream::document::HttpProxy;
 pub struct Issuer {
     /// What routes, logs and metrics call it; unique among token APIs and issuers.
     pub name: Arc<str>,
-    /// The `iss` claim of its tokens, to the letter; with `{tenant}` in it, a template for each of `tenants`.
+    /// The `iss` claim of its tokens, to the letter; with `{tenant}` in it, a template for each of
+    /// `tenants`.
     pub issuer: String,
     /// The tenants of the template, each once, at most 1000; empty: `issuer` is none.
     pub tenants: Vec<String>,
     /// Where its keys are.
     pub keys: IssuerKeys,
-    /// One of these must be in the `aud` claim; empty: `aud` is not looked at, and there are required claims.
+    /// One of these must be in the `aud` claim; empty: `aud` is not looked at, and there are
+    /// required claims.
     pub audience: Vec<String>,
     /// What its tokens may be signed with. Default: HS256 with a shared secret, and otherwise all that are understood.
     pub algorithms: Vec<OutsideAlgorithm>,
@@ -56,9 +58,11 @@ pub enum IssuerKeys {
         /// How.
         fetching: Fetching,
     },
-    /// None of the others: where they are, the metadata of the issuer says (OpenID Connect Discovery 1.0, section 4).
+    /// None of the others: where they are, the metadata of the issuer says (OpenID Connect
+    /// Discovery 1.0, section 4).
     Discovery {
-        /// Where the metadata are: one for the issuer, or one for each of the tenants in their order.
+        /// Where the metadata are: one for the issuer, or one for each of the tenants in their
+        /// order.
         urls: Vec<KeysUrl>,
         /// How they and the keys are fetched.
         fetching: Fetching,
@@ -86,12 +90,14 @@ pub enum Proxy {
     Direct,
     /// This proxy.
     Address(HttpProxy),
-    /// What the environment says when the configuration is read: see [`ProxyEnvironment`](super::ProxyEnvironment).
+    /// What the environment says when the configuration is read: see
+    /// [`ProxyEnvironment`](super::ProxyEnvironment).
     Environment,
 }
 
-/// Where the metadata of an issuer are, below it (OpenID Connect Discovery 1.0, section 4; RFC 8414, section 5).
-pub(super) const METADATA: &str = "/.well-known/openid-configuration";
+/// Where the metadata of an issuer are, below it (OpenID Connect Discovery 1.0, section 4; RFC
+/// 8414, section 5).
+pub const METADATA: &str = "/.well-known/openid-configuration";
 
 /// An address of keys: `https://host[:port]/path[?query]`, or `http://`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -47,7 +47,7 @@ use std::path::Path;
 
 pub use fault::{Fault, Faults, Place, Places};
 pub use identity_headers::{IdentityHeaders, Preset};
-pub use issuer::{Fetching, Issuer, IssuerKeys, KeysUrl, Proxy};
+pub use issuer::{Fetching, Issuer, IssuerKeys, KeysUrl, METADATA, Proxy};
 pub use listener::{Listener, ProxyProtocol, TrustedProxy};
 pub use net::IpNet;
 pub use pattern::{HostPattern, PathPattern, Segment};

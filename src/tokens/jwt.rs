@@ -1,8 +1,9 @@
-//! Signed JWTs in their compact form (RFC 7515, section 7.1): the strict reading in front, and the one check of a signature, for
-//! our own tokens and for those of outside issuers.
+//! Signed JWTs in their compact form (RFC 7515, section 7.1): the strict reading in front, and the
+//! one check of a signature, for our own tokens and for those of outside issuers.
 //!
-//! `jsonwebtoken` verifies signatures and decides nothing else: which key and which algorithm, what a header may hold and what
-//! claims must say is up to [`super::signed`] and [`super::issuer`], which read the same parts that were signed.
+//! `jsonwebtoken` verifies signatures and decides nothing else: which key and which algorithm, what
+//! a header may hold and what claims must say is up to [`super::signed`] and [`super::issuer`],
+//! which read the same parts that were signed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,8 +33,8 @@ impl<'t> Compact<'t> {
     ///
     /// # Errors
     ///
-    /// When it is not three parts of canonical base64url: no padding, no stray bits in the last character, as otherwise one token
-    /// would have several spellings.
+    /// When it is not three parts of canonical base64url: no padding, no stray bits in the last
+    /// character, as otherwise one token would have several spellings.
     pub(super) fn read(token: &'t str) -> Result<Self, NotCompact> {
         let mut parts = token.split('.');
         let (Some(header), Some(claims), Some(signature), None) =
@@ -83,7 +84,8 @@ impl VerifyingKey {
         self.algorithm
     }
 
-    /// Whether the signature of a token is this key's. Never, where key and algorithm do not go together.
+    /// Whether the signature of a token is this key's. Never, where key and algorithm do not go
+    /// together.
     pub(super) fn verifies(&self, token: &Compact<'_>) -> bool {
         let verified =
             jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), &self.key, of(self.algorithm));
@@ -103,5 +105,59 @@ const fn of(algorithm: OutsideAlgorithm) -> Algorithm {
         OutsideAlgorithm::Es256 => Algorithm::ES256,
         OutsideAlgorithm::Es384 => Algorithm::ES384,
         OutsideAlgorithm::EdDsa => Algorithm::EdDSA,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+
+    use super::*;
+
+    #[test]
+    fn a_token_has_three_canonical_parts_and_its_signature_is_over_the_first_two() {
+        let token = Compact::read("eyJ9.e30.AAAA").expect("three parts");
+        assert_eq!((token.header.as_slice(), token.claims.as_slice()), (&b"{\"}"[..], &b"{}"[..]));
+        assert_eq!((token.signed, token.signature), ("eyJ9.e30", "AAAA"));
+        for (text, why) in [
+            ("", "it has not three parts"),
+            ("e30.e30", "it has not three parts"),
+            ("e30.e30.AA.AA", "it has not three parts"),
+            ("e30=.e30.AA", "it is not canonical base64url"),
+            ("e30.e31.AA", "it is not canonical base64url"),
+            ("e30.e30.AB", "it is not canonical base64url"),
+            ("e30.e30.+/", "it is not canonical base64url"),
+            (" e30.e30.AA", "it is not canonical base64url"),
+        ] {
+            assert_eq!(Compact::read(text).err(), Some(NotCompact(why)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_verifies_what_it_signed_and_a_key_of_another_type_or_algorithm_verifies_nothing() {
+        let ed = Ed25519KeyPair::generate().expect("a key");
+        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+        let signed = |signature: &[u8]| format!("e30.e30.{}", URL_SAFE_NO_PAD.encode(signature));
+        let by_ed = signed(ed.sign(b"e30.e30").as_ref());
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let by_ec = signed(ec.sign(&random, b"e30.e30").expect("signed").as_ref());
+        let (ed, ec) = (ed.public_key().as_ref(), ec.public_key().as_ref());
+        let verifies = |key: &VerifyingKey, token: &str| key.verifies(&Compact::read(token).expect("three parts"));
+        assert!(verifies(&VerifyingKey::ed25519(ed), &by_ed));
+        assert!(verifies(&VerifyingKey::ec(OutsideAlgorithm::Es256, ec), &by_ec));
+        assert!(!verifies(&VerifyingKey::ed25519(ed), &by_ed.replacen("e30.", "eyJ9.", 1)));
+        for key in [
+            VerifyingKey::ed25519(ec),
+            VerifyingKey::ec(OutsideAlgorithm::Es384, ec),
+            VerifyingKey::ec(OutsideAlgorithm::EdDsa, ed),
+            VerifyingKey::ec(OutsideAlgorithm::Es256, ed),
+            VerifyingKey::rsa(OutsideAlgorithm::Rs256, ec, &[1, 0, 1]),
+            VerifyingKey::rsa(OutsideAlgorithm::Es256, ec, &[1, 0, 1]),
+            VerifyingKey::rsa(OutsideAlgorithm::Hs256, ec, &[1, 0, 1]),
+            VerifyingKey::secret(ed),
+            VerifyingKey::secret(b""),
+        ] {
+            assert!(!verifies(&key, &by_ed) && !verifies(&key, &by_ec), "{:?}", key.algorithm());
+        }
     }
 }

@@ -195,7 +195,8 @@ fn a_route_asks_for_one_of_several_scopes_and_says_which_when_the_token_has_none
     assert_eq!(ask(&world, "/outside/x", &with(json!({}))).status, 200, "other routes ask for nothing");
 }
 
-/// FIELD.md, F3: also for a set that has always been there, and one that is fetched because a key is missing.
+/// FIELD.md, F3: also for a set that has always been there, and one that is fetched because a key
+/// is missing.
 #[test]
 fn keys_without_names_or_with_one_name_are_told_apart_by_their_type_and_their_signature() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
@@ -257,7 +258,8 @@ fn clocks_may_be_off_by_half_a_minute_and_claims_have_the_shapes_that_issuers_gi
     assert_eq!(status(json!({"exp": (now() + 300).to_string()})), 401, "dates are strict");
 }
 
-/// FIELD.md, F27: revoked, unknown, of another issuer, for another audience, expired, not valid yet.
+/// FIELD.md, F27: revoked, unknown, of another issuer, for another audience, expired, not valid
+/// yet.
 #[test]
 fn the_access_log_says_why_a_token_is_refused() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
@@ -356,9 +358,11 @@ fn metadata_say_where_the_keys_are_and_those_of_another_issuer_are_not_believed(
     let metadata =
         |issuer: &str, keys: &str| answer("200 OK", &json!({"issuer": issuer, "jwks_uri": keys}).to_string());
     let path = "/login/.well-known/openid-configuration";
+    let of_oauth = "/.well-known/oauth-authorization-server/login";
+    id.answer(of_oauth, answer("404 Not Found", ""));
     let keys = format!("http://{}/keys", id.address());
     id.answer("/keys", keys_of(&key_set()));
-    let world = Plan::usual(&upstream)
+    let plan = Plan::usual(&upstream)
         .table("issuer", &format!("name = \"id\"\nissuer = {issuer:?}\naudience = [\"api\"]"))
         .route("path = \"/outside/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]");
     for (reply, why) in [
@@ -372,7 +376,7 @@ fn metadata_say_where_the_keys_are_and_those_of_another_issuer_are_not_believed(
         (answer("200 OK", &json!({"issuer": issuer}).to_string()), "they have no"),
     ] {
         id.answer(path, reply);
-        let world = world.clone().launch();
+        let world = plan.clone().launch();
         assert!(
             eventually(|| said(&world, "/readyz").replace('\\', "").contains(why)),
             "{why}: {}",
@@ -381,12 +385,18 @@ fn metadata_say_where_the_keys_are_and_those_of_another_issuer_are_not_believed(
         assert_eq!(ask(&world, "/outside/x", &with(json!({"iss": issuer}))).status, 401, "{why}");
     }
     id.answer(path, metadata(&issuer, &keys));
-    let world = world.start();
+    let world = plan.clone().start();
     assert_eq!(ask(&world, "/outside/x", &with(json!({"iss": issuer}))).status, 200);
     assert_eq!(ask(&world, "/outside/x", &with(json!({"iss": format!("{issuer}/")}))).status, 401);
+    // A server of OAuth 2.0 that is none of OpenID Connect: RFC 8414, section 3.1.
+    id.answer(path, answer("404 Not Found", ""));
+    id.answer(of_oauth, metadata(&issuer, &keys));
+    let world = plan.start();
+    assert_eq!(ask(&world, "/outside/x", &with(json!({"iss": issuer}))).status, 200);
 }
 
-/// Each tenant has keys of its own, and is somebody else than a subject of the same name in another one.
+/// Each tenant has keys of its own, and is somebody else than a subject of the same name in another
+/// one.
 #[test]
 fn an_issuer_by_template_lets_its_tenants_in_each_by_its_own_keys_and_keeps_them_apart() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
@@ -442,7 +452,8 @@ fn an_issuer_by_template_lets_its_tenants_in_each_by_its_own_keys_and_keeps_them
     assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("whose tenant is not in \"tenants\"")), "{line}");
 }
 
-/// The connection goes through the proxy that is named, and through that of the environment where the configuration says so.
+/// The connection goes through the proxy that is named, and through that of the environment where
+/// the configuration says so.
 #[test]
 fn keys_are_fetched_through_a_proxy_that_the_configuration_or_at_its_word_the_environment_names() {
     let upstream = Upstream::start();
