@@ -65,8 +65,9 @@ fn basic(user_info: &str) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// The proxies of the environment: `HTTPS_PROXY` for https, `http_proxy` for http, and what `NO_PROXY` leaves out. The names in
-/// lower case count as well, and first; `HTTP_PROXY` in upper case does not, as for curl: a CGI script's client can set it.
+/// The proxies of the environment: `HTTPS_PROXY` for https, `http_proxy` for http, and what
+/// `NO_PROXY` leaves out. The names in lower case count as well, and first; `HTTP_PROXY` in upper
+/// case does not, as for curl: a CGI script's client can set it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyEnvironment {
     https: Option<HttpProxy>,

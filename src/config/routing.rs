@@ -159,7 +159,8 @@ pub struct Require {
     pub email: Vec<String>,
     /// Allowed tenants; empty: any.
     pub tenant: Vec<String>,
-    /// What an issuer's token must be good for, one of these; empty: anything. Each is a `scope-token` (RFC 6749, section 3.3).
+    /// What an issuer's token must be good for, one of these; empty: anything. Each is a
+    /// `scope-token` (RFC 6749, section 3.3).
     pub scope: Vec<String>,
     /// What the claims of an issuer's token must be; empty: anything.
     pub claims: Vec<ClaimRule>,

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimPath(Vec<String>);
 
-/// What stands for the tenant in the `iss` of issuers by template, and in the addresses of their keys.
+/// What stands for the tenant in the `iss` of issuers by template, and in the addresses of their
+/// keys.
 pub const TENANT: &str = "{tenant}";
 
 /// More names than this lead nowhere that anybody means.
@@ -40,8 +41,9 @@ pub enum ClaimValue {
     Boolean(bool),
 }
 
-/// Which claims say who it is; `None`: none does. Each is a string; `role`, `organization` and `tenants` may be lists, or objects
-/// of objects, of which the names count. What cannot be used is left out, but for the subject.
+/// Which claims say who it is; `None`: none does. Each is a string; `role`, `organization` and
+/// `tenants` may be lists, or objects of objects, of which the names count. What cannot be used is
+/// left out, but for the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
     /// Must be there: a string, or an integer, which is its decimal digits. Default `sub`.

@@ -149,8 +149,8 @@ pub enum Requirement {
     },
     /// It must be of an outside issuer whose token says this.
     Claim(ClaimRule),
-    /// It must be of an outside issuer whose token has one of these scopes; at least one, each a `scope-token` (RFC 6749,
-    /// section 3.3).
+    /// It must be of an outside issuer whose token has one of these scopes; at least one, each a
+    /// `scope-token` (RFC 6749, section 3.3).
     Scope(Vec<String>),
 }
 
@@ -201,8 +201,8 @@ impl Requirement {
 }
 
 impl Requirement {
-    /// What the caller has instead, each in quotes, for the log: nothing of other claims, and of what is personal only that it
-    /// is another.
+    /// What the caller has instead, each in quotes, for the log: nothing of other claims, and of
+    /// what is personal only that it is another.
     pub(super) fn found(&self, caller: &Caller) -> Vec<String> {
         let quoted = |value: &str| format!("{value:?}");
         let (token, outside) = (&caller.token, &caller.outside);

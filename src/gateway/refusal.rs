@@ -54,8 +54,8 @@ pub enum Refusal {
     Forbidden {
         /// What is asked for, and what was found, for the log.
         cause: String,
-        /// The scopes of which the route asks for one, where none of them was found: with spaces between them, each a
-        /// `scope-token` (RFC 6749, section 3.3).
+        /// The scopes of which the route asks for one, where none of them was found: with spaces
+        /// between them, each a `scope-token` (RFC 6749, section 3.3).
         scope: Option<String>,
     },
     /// A token API says no, in its own shape.

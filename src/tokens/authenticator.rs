@@ -50,7 +50,8 @@ pub enum Refused {
     /// Its record is of another token API than its prefix says.
     #[error("it was made for another token API")]
     OtherTokenApi,
-    /// It was made here, and has no record: revoked, or recorded in another store or under a pepper that is not here.
+    /// It was made here, and has no record: revoked, or recorded in another store or under a pepper
+    /// that is not here.
     #[error(
         "it is revoked: it was made with a key of this keyward and has no record (unless the store is another, or its pepper is gone)"
     )]

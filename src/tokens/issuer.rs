@@ -1,16 +1,17 @@
 //! Outside issuers: the JWTs of an OIDC provider, or of a site's own login, as credentials.
 //!
-//! A token is judged by what the configuration says of its issuer, and by keys that are here already. The order is: its form,
-//! its header, its key, its signature, and only then its claims, so that nothing is believed that nobody signed. The algorithm is
-//! pinned to the key ([`jwk`]); the key comes from the issuer's set, which is kept fresh beside the requests ([`ring`]), and
-//! never from the token. A token that names no key, or one whose name several bear, is tried with those that fit. What passed is
-//! remembered until it expires or its key is gone ([`set`]).
+//! A token is judged by what the configuration says of its issuer, and by keys that are here
+//! already. The order is: its form, its header, its key, its signature, and only then its claims,
+//! so that nothing is believed that nobody signed. The algorithm is pinned to the key ([`jwk`]);
+//! the key comes from the issuer's set, which is kept fresh beside the requests ([`ring`]), and
+//! never from the token. A token that names no key, or one whose name several bear, is tried with
+//! those that fit. What passed is remembered until it expires or its key is gone ([`set`]).
 //!
-//! A "no" is a value; "cannot tell", because the issuer's keys are not here, is an error. How keys are fetched is no business of
-//! this module: see [`KeySource`].
+//! A "no" is a value; "cannot tell", because the issuer's keys are not here, is an error. How keys
+//! are fetched is no business of this module: see [`KeySource`].
 //!
-//! How it differs from [`super::signed`]: those are our own tokens, which have a record each. An outside token has none: it is
-//! good until it expires, and cannot be revoked here.
+//! How it differs from [`super::signed`]: those are our own tokens, which have a record each. An
+//! outside token has none: it is good until it expires, and cannot be revoked here.
 
 mod claims;
 mod compact;
@@ -42,7 +43,8 @@ pub struct IssuerSettings {
     pub issuer: String,
     /// Which of the tenants of a template it is; none: it is no template's.
     pub tenancy: Option<Tenancy>,
-    /// One of these must be in a token's `aud`; none: `aud` is not looked at, and what a token is for, `required_claims` say.
+    /// One of these must be in a token's `aud`; none: `aud` is not looked at, and what a token is
+    /// for, `required_claims` say.
     pub audience: Vec<String>,
     /// The algorithms that are accepted, at least one; each key narrows them further.
     pub algorithms: Vec<OutsideAlgorithm>,
@@ -94,7 +96,8 @@ pub enum OutsideFault {
     /// The signature does not match.
     #[error("its signature is wrong")]
     Signature,
-    /// A claim that must be there is missing, has the wrong type, is out of range or holds a control character.
+    /// A claim that must be there is missing, has the wrong type, is out of range or holds a
+    /// control character.
     #[error("its claim {0:?} is missing or malformed")]
     Claim(&'static str),
     /// It is for somebody else.
@@ -111,8 +114,8 @@ pub enum OutsideFault {
     Expired,
 }
 
-/// A fault of a token with what an operator needs to know of it. Quotes claims and the names of keys, cut at 100 characters;
-/// never a token.
+/// A fault of a token with what an operator needs to know of it. Quotes claims and the names of
+/// keys, cut at 100 characters; never a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct OutsideRefusal {
     /// What is wrong.

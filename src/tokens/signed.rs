@@ -1,7 +1,8 @@
-//! Our own tokens that are signed JWTs: made and checked here, and nowhere else. What is common to all JWTs is in `jwt`.
+//! Our own tokens that are signed JWTs: made and checked here, and nowhere else. What is common to
+//! all JWTs is in `jwt`.
 //!
-//! A signature only says that keyward once made the token. Whether it is still good, its record says: see
-//! [`super::authenticator`].
+//! A signature only says that keyward once made the token. Whether it is still good, its record
+//! says: see [`super::authenticator`].
 
 use std::collections::BTreeMap;
 

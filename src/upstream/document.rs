@@ -1,10 +1,12 @@
-//! Fetching one document, such as the keys of an issuer, from an address that the configuration names.
+//! Fetching one document, such as the keys of an issuer, from an address that the configuration
+//! names.
 //!
-//! One GET on a connection of its own, over HTTPS or plain HTTP/1.1, through a forward proxy if there is one: by `CONNECT` for
-//! HTTPS (RFC 9110, section 9.3.6), so that TLS reaches to the server, and otherwise in absolute form. A redirect is a failure
-//! and is not followed, so nobody but the configuration says where we connect (cf. CVE-2026-41413). The media type is not
-//! looked at, the length is bounded, and every step has a deadline. It knows nothing of what it fetches, and unlike
-//! [`Upstream`](super::Upstream) it keeps no connection.
+//! One GET on a connection of its own, over HTTPS or plain HTTP/1.1, through a forward proxy if
+//! there is one: by `CONNECT` for HTTPS (RFC 9110, section 9.3.6), so that TLS reaches to the
+//! server, and otherwise in absolute form. A redirect is a failure and is not followed, so nobody
+//! but the configuration says where we connect (cf. CVE-2026-41413). The media type is not looked
+//! at, the length is bounded, and every step has a deadline. It knows nothing of what it fetches,
+//! and unlike [`Upstream`](super::Upstream) it keeps no connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +45,8 @@ pub struct HttpProxy {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// `Proxy-Authorization`, where the proxy asks for one; marked as sensitive, so that `Debug` does not show it.
+    /// `Proxy-Authorization`, where the proxy asks for one; marked as sensitive, so that `Debug`
+    /// does not show it.
     pub authorization: Option<HeaderValue>,
 }
 

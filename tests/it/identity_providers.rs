@@ -1,7 +1,9 @@
-//! The identity providers of docs/identity-providers.md: each configuration is read from that page, and keyward fetches the
-//! provider's metadata and keys from the address that stands there, through a proxy that plays the provider.
+//! The identity providers of docs/identity-providers.md: each configuration is read from that page,
+//! and keyward fetches the provider's metadata and keys from the address that stands there, through
+//! a proxy that plays the provider.
 //!
-//! Tokens have the header and the claims that the provider writes, and are signed with keys of our own.
+//! Tokens have the header and the claims that the provider writes, and are signed with keys of our
+//! own.
 
 mod internet;
 mod mistakes;

@@ -318,7 +318,8 @@ fn algorithms(section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<Outside
     list.into_iter().map(|algorithm| algorithm.value).collect()
 }
 
-/// `by_template`: each tenant signs with keys of its own and is what its `iss` says, so no claim says it by default.
+/// `by_template`: each tenant signs with keys of its own and is what its `iss` says, so no claim
+/// says it by default.
 fn claims(mut section: Section<'_>, by_template: bool) -> ClaimNames {
     let mut default = ClaimNames::default();
     if by_template {

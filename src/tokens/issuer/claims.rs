@@ -1,7 +1,8 @@
 //! What the claims of a signed token must say, and what is taken from them.
 //!
-//! Strict about what decides (`iss`, `aud`, the dates, the subject), generous about what only describes: an optional claim
-//! that cannot be used is left out, and the token passes without it (FIELD.md, F19).
+//! Strict about what decides (`iss`, `aud`, the dates, the subject), generous about what only
+//! describes: an optional claim that cannot be used is left out, and the token passes without it
+//! (FIELD.md, F19).
 
 use std::time::Duration;
 
@@ -52,7 +53,8 @@ pub(super) fn check(
     }
     let names = &settings.claims;
     let (tenants, active_tenant): (Vec<_>, Option<Box<str>>) = match &settings.tenancy {
-        // The `iss` says which tenant it is of, and no other claim of one tenant's makes it another's.
+        // The `iss` says which tenant it is of, and no other claim of one tenant's makes it
+        // another's.
         Some(tenancy) => (vec![tenancy.tenant.clone()], Some(tenancy.tenant.clone())),
         None => (many(claims, names.tenants.as_ref()), one(claims, names.active_tenant.as_ref()).map(Into::into)),
     };
@@ -135,8 +137,8 @@ fn seconds(from: Timestamp, to: Timestamp) -> i64 {
     to.unix_millis().saturating_sub(from.unix_millis()) / 1000
 }
 
-/// A NumericDate (RFC 7519, section 2): a number of seconds, which may have a fraction. Null is absent. Anything else is
-/// malformed, not absent (cf. CVE-2026-25537).
+/// A NumericDate (RFC 7519, section 2): a number of seconds, which may have a fraction. Null is
+/// absent. Anything else is malformed, not absent (cf. CVE-2026-25537).
 fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, OutsideFault> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -148,7 +150,8 @@ fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, 
     }
 }
 
-/// What a claim comes to where one value is wanted: a list of one is that one. Null is absent: see [`ClaimPath::find`].
+/// What a claim comes to where one value is wanted: a list of one is that one. Null is absent: see
+/// [`ClaimPath::find`].
 fn single<'c>(claims: &'c Map<String, Value>, path: Option<&ClaimPath>) -> Option<&'c Value> {
     match path?.find(claims)? {
         Value::Array(items) => match items.as_slice() {
@@ -164,7 +167,8 @@ fn one(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Option<String> 
     single(claims, path)?.as_str().filter(|text| is_clean(text)).map(str::to_owned)
 }
 
-/// The subject, which must be there: a string that is not empty, or an integer, which is its decimal digits.
+/// The subject, which must be there: a string that is not empty, or an integer, which is its
+/// decimal digits.
 fn subject(claims: &Map<String, Value>, path: &ClaimPath) -> Option<String> {
     match single(claims, Some(path))? {
         Value::String(text) if is_clean(text) && !text.is_empty() => Some(text.clone()),
@@ -173,8 +177,9 @@ fn subject(claims: &Map<String, Value>, path: &ClaimPath) -> Option<String> {
     }
 }
 
-/// Strings: one, a list of them, or the names of an object's members where each member is an object itself: the form in
-/// which Keycloak has organizations with attributes, and Zitadel has roles. What cannot be used is left out.
+/// Strings: one, a list of them, or the names of an object's members where each member is an object
+/// itself: the form in which Keycloak has organizations with attributes, and Zitadel has roles.
+/// What cannot be used is left out.
 fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> {
     let clean = |text: &str| is_clean(text).then(|| Box::<str>::from(text));
     match path.and_then(|path| path.find(claims)) {
@@ -188,8 +193,8 @@ fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> 
     }
 }
 
-/// What the token is good for: `scope` (RFC 8693, section 4.2) and `scp` (Okta, Entra ID), each a string with spaces
-/// between the scopes, or a list.
+/// What the token is good for: `scope` (RFC 8693, section 4.2) and `scp` (Okta, Entra ID), each a
+/// string with spaces between the scopes, or a list.
 fn scopes(claims: &Map<String, Value>) -> Vec<Box<str>> {
     let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(Box::from).collect::<Vec<_>>();
     let found = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| match value {
@@ -221,7 +226,8 @@ fn unmet(rule: &ClaimRule, claims: &Map<String, Value>) -> String {
     with_hint(format!("\"{}\" is {found}, it must be {}", rule.path, allowed.join(" or ")), claims)
 }
 
-/// The commonest reason for a token with another audience or another use: it is the id token of a login.
+/// The commonest reason for a token with another audience or another use: it is the id token of a
+/// login.
 fn with_hint(words: String, claims: &Map<String, Value>) -> String {
     let is = |name: &str, value: &str| claims.get(name).and_then(Value::as_str) == Some(value);
     // OpenID Connect Core, section 3.1.3.6; "typ" is Keycloak's, "token_use" Cognito's.

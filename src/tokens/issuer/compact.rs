@@ -51,7 +51,8 @@ impl Header {
 ///
 /// # Errors
 ///
-/// When it is not in compact form with a JSON object each in the first two parts, no name twice in either.
+/// When it is not in compact form with a JSON object each in the first two parts, no name twice in
+/// either.
 pub(super) fn read(token: &str) -> Result<Compact<'_>, OutsideFault> {
     let signed = jwt::Compact::read(token).map_err(|jwt::NotCompact(why)| OutsideFault::Malformed(why))?;
     let object = |bytes: &[u8]| match json::parse(bytes) {

@@ -57,8 +57,8 @@ pub struct Key {
 }
 
 impl Key {
-    /// Whether the signature of a token is this key's. Never, with an algorithm that this key is not good for, whatever the token
-    /// says.
+    /// Whether the signature of a token is this key's. Never, with an algorithm that this key is
+    /// not good for, whatever the token says.
     pub(super) fn verifies(&self, algorithm: OutsideAlgorithm, token: &jwt::Compact<'_>) -> bool {
         self.means.iter().find(|key| key.algorithm() == algorithm).is_some_and(|key| key.verifies(token))
     }
@@ -192,8 +192,9 @@ impl KeySet {
         &self.passed_over
     }
 
-    /// The keys to try for a token of this algorithm that names `kid`: those of this name, or, where it names none, all,
-    /// those without a name first. Of them only those that are good for the algorithm.
+    /// The keys to try for a token of this algorithm that names `kid`: those of this name, or,
+    /// where it names none, all, those without a name first. Of them only those that are good for
+    /// the algorithm.
     pub(super) fn select(&self, kid: Option<&str>, algorithm: OutsideAlgorithm) -> Selection {
         // A shared secret has no name: whatever name a token gives means it.
         let kid = kid.filter(|_| !self.is_secret);

@@ -1,5 +1,5 @@
-//! The metadata of an issuer (OpenID Connect Discovery 1.0, section 4.3; RFC 8414, section 3.3), as far as they count: where its
-//! keys are.
+//! The metadata of an issuer (OpenID Connect Discovery 1.0, section 4.3; RFC 8414, section 3.3), as
+//! far as they count: where its keys are.
 
 use serde_json::Value;
 
@@ -28,7 +28,8 @@ pub enum MetadataFault {
 ///
 /// # Errors
 ///
-/// When `document` is no metadata, or those of another issuer: the two must be the same to the letter.
+/// When `document` is no metadata, or those of another issuer: the two must be the same to the
+/// letter.
 pub fn jwks_uri(document: &[u8], issuer: &str) -> Result<String, MetadataFault> {
     let Ok(Value::Object(members)) = json::parse(document) else { return Err(MetadataFault::NoObject) };
     let text = |name: &str| members.get(name).and_then(Value::as_str);

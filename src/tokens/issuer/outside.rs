@@ -22,8 +22,8 @@ impl Outside {
         self.issuer.name()
     }
 
-    /// What its subject is of: no two holders of tokens have both this and the subject in common. The issuer's name, and of
-    /// an issuer by template the tenant too.
+    /// What its subject is of: no two holders of tokens have both this and the subject in common.
+    /// The issuer's name, and of an issuer by template the tenant too.
     #[must_use]
     pub fn origin(&self) -> &str {
         self.issuer.settings().tenancy.as_ref().map_or(self.issuer.name(), |tenancy| &tenancy.origin)

@@ -128,7 +128,8 @@ impl KeyRing {
         }
     }
 
-    /// What logs and metrics call it: the issuer's name, and of a template whose tenants have keys of their own, the tenant.
+    /// What logs and metrics call it: the issuer's name, and of a template whose tenants have keys
+    /// of their own, the tenant.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name

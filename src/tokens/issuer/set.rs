@@ -95,8 +95,9 @@ impl IssuerSet {
         self.rings().map(|ring| ring.gauges(now)).collect()
     }
 
-    /// Whose a JWT says that it is, in words for the log, if that is neither an issuer of this set nor `own`, the `iss` of our
-    /// own tokens; nothing, of what is no JWT. Nothing of it is verified.
+    /// Whose a JWT says that it is, in words for the log, if that is neither an issuer of this set
+    /// nor `own`, the `iss` of our own tokens; nothing, of what is no JWT. Nothing of it is
+    /// verified.
     #[must_use]
     pub fn stranger(&self, token: &[u8], own: &str) -> Option<String> {
         let token = std::str::from_utf8(token).ok().filter(|token| token.len() <= self.longest_token)?;

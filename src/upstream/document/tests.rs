@@ -278,8 +278,9 @@ fn a_certificate_file_that_cannot_be_used_is_said_before_anything_is_fetched() {
     }
 }
 
-/// A forward proxy that answers each request with this status: on 200 it connects to where it was told, or, asked for a
-/// document in clear, sends it. Returns its address, and the heads that it read.
+/// A forward proxy that answers each request with this status: on 200 it connects to where it was
+/// told, or, asked for a document in clear, sends it. Returns its address, and the heads that it
+/// read.
 async fn proxy(status: &'static str) -> (HttpProxy, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();

@@ -1,4 +1,5 @@
-//! What keyward sees of the internet: a forward proxy behind which every provider is, over TLS, with a certificate for all.
+//! What keyward sees of the internet: a forward proxy behind which every provider is, over TLS,
+//! with a certificate for all.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

@@ -23,7 +23,8 @@ pub(super) struct Provider {
     pub(super) algorithm: &'static str,
     pub(super) header: Value,
     pub(super) claims: Value,
-    /// Subject, username, organization, role and email that the upstream is told; empty: it is told none.
+    /// Subject, username, organization, role and email that the upstream is told; empty: it is told
+    /// none.
     pub(super) identity: [&'static str; 5],
 }
 

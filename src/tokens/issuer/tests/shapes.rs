@@ -1,4 +1,5 @@
-//! Claims in the shapes that issuers give them (FIELD.md, F19), and what the log says of tokens that are refused.
+//! Claims in the shapes that issuers give them (FIELD.md, F19), and what the log says of tokens
+//! that are refused.
 
 use super::*;
 
