@@ -131,7 +131,8 @@ fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
     let rounds = std::env::var("KEYWARD_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let mut random = Random::seeded("durability");
     let upstream = Upstream::start();
-    let mut world = Plan::usual(&upstream).start();
+    // A disk that pauses for longer than the usual time is no subject of this test.
+    let mut world = Plan::usual(&upstream).set("store", "timeout", "\"30s\"").start();
     let mut books: Vec<Book> = PEOPLE
         .iter()
         .map(|&person| Book {
