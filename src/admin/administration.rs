@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Listing, UserChange, UserListing, UserOutcome, UserRequest};
+use super::{ExplainRequest, Listing, UserChange, UserListing, UserOutcome, UserRequest};
 use crate::domain::{Identity, RawToken, RecordSort, TokenId};
+use crate::telemetry::Explanation;
 use crate::tokens::store::{Filter, StoreError};
 
 /// What every operation returns.
@@ -47,6 +48,9 @@ pub trait Administration: Send + Sync + 'static {
 
     /// Changes an account. When [`UserOutcome::Done`] is answered, no worker accepts any more what the change ends.
     fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome>;
+
+    /// Says what would become of a request, by the configuration in force. It is not made, logged or counted.
+    fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation>;
 }
 
 /// The two kinds of token that an administrator manages.

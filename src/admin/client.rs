@@ -20,10 +20,11 @@ use tokio::net::{TcpStream, UnixStream};
 use super::operations::users::{AddBody, ChangeBody, ChangedBody, UsersBody};
 use super::operations::{CreateBody, DEFAULT_LISTED, RevokedBody, TokensBody};
 use super::{
-    AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, Listing, Revocation, StatusReport,
-    TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
+    AdminError, AdminFuture, Administration, BootstrapRequest, ExplainRequest, IssuedBootstrap, Listing, Revocation,
+    StatusReport, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
 };
 use crate::domain::{NewPassword, RawToken, RecordSort, TokenId};
+use crate::telemetry::Explanation;
 use crate::tokens::store::Filter;
 
 /// For one exchange, connecting included: longer than the server's own deadline, whose words are better than ours.
@@ -173,6 +174,10 @@ impl Administration for SocketClient {
             let body: ChangedBody = self.call(Method::POST, target, written(&body)?).await?;
             Ok(body.status)
         })
+    }
+
+    fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation> {
+        Box::pin(async move { self.call(Method::POST, "/v1/explain", written(&request)?).await })
     }
 
     fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation> {

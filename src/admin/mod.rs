@@ -10,6 +10,7 @@ mod administration;
 mod answer;
 mod client;
 mod connection;
+mod explain;
 mod listing;
 mod operations;
 mod probes;
@@ -25,6 +26,7 @@ pub use administration::{
 };
 pub use client::{SocketClient, probe_readiness};
 pub use connection::Stop;
+pub use explain::ExplainRequest;
 pub use listing::Listing;
 pub use operations::serve_socket;
 pub use probes::serve_probes;

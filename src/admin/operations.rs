@@ -10,6 +10,7 @@
 //! | `POST /v1/users` | 201 `id token_api username email full_name created_at is_disabled` |
 //! | `GET /v1/users?token_api&limit` | 200 `users`, oldest first |
 //! | `POST /v1/users/disable`, `…/enable`, `…/password` | 200 `status`: `done` or `not_found` |
+//! | `POST /v1/explain` | 200 what would become of a request: see [`Explanation`](crate::telemetry::Explanation) |
 //! | `GET /v1/status` | 200 `version pid ready reasons components listening` |
 //!
 //! Errors: 400 for what is not JSON or no such query, 422 for a value that cannot be, 503 when the store fails, in words.
@@ -20,6 +21,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -29,13 +31,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tracing::info;
+use zeroize::Zeroizing;
 
 use super::answer::{self, Answer, and_close, problem};
 use super::connection::{Desk, Stop, serve};
 use super::status::report;
 use super::{
-    AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, Listing, MAX_LISTED, Revocation, Status,
-    TokenKind,
+    AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest, Listing, MAX_LISTED,
+    Revocation, Status, TokenKind,
 };
 use crate::domain::{Identity, TokenId};
 use crate::tokens::store::Filter;
@@ -45,6 +48,9 @@ pub(super) const DEFAULT_LISTED: usize = 1000;
 
 /// The longest request body: a bootstrap request is a few hundred bytes.
 const BODY_BYTES: usize = 64 * 1024;
+
+/// The longest request body of `/v1/explain`: the 64 KiB that the command takes, each character escaped, as JSON.
+const EXPLAIN_BODY_BYTES: usize = 256 * 1024;
 
 /// For a request body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,6 +127,9 @@ impl Desk for Operations {
         if path == "/v1/bootstrap-tokens" && request.method() == Method::POST {
             return self.create(request).await.unwrap_or_else(|refusal| refusal);
         }
+        if path == "/v1/explain" && request.method() == Method::POST {
+            return self.explain(request).await.unwrap_or_else(|refusal| refusal);
+        }
         if let Some(rest) = path.strip_prefix("/v1/users")
             && (rest.is_empty() || rest.starts_with('/'))
             && (request.method() == Method::POST || request.body().is_end_stream())
@@ -137,6 +146,7 @@ impl Desk for Operations {
                 Method::GET => Ok(answer::json(StatusCode::OK, &report(self.status.as_ref()).await)),
                 _ => Err(answer::method_not_allowed("GET")),
             },
+            Some(("explain", "")) => Err(answer::method_not_allowed("POST")),
             Some(("bootstrap-tokens", "")) => match *request.method() {
                 Method::GET => self.list(TokenKind::Bootstrap, query).await,
                 _ => Err(answer::method_not_allowed("GET, POST")),
@@ -187,6 +197,18 @@ impl Operations {
         Ok(answer::secret_json(StatusCode::CREATED, &Issued { id: issued.id, token: issued.token.expose() }))
     }
 
+    /// Leaves nothing in the log: what is asked may hold a token where none is expected.
+    async fn explain(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
+        let body = Zeroizing::new(read_body(request, EXPLAIN_BODY_BYTES).await?.to_vec());
+        let asked: ExplainRequest = serde_json::from_slice(&body).map_err(|error| {
+            // Its words may repeat what is wrong.
+            let words = format!("the request body is wrong at column {}", error.column());
+            problem(StatusCode::UNPROCESSABLE_ENTITY, &words)
+        })?;
+        let explanation = in_time(self.administration.explain(asked)).await?;
+        Ok(answer::json(StatusCode::OK, &explanation))
+    }
+
     async fn list(&self, kind: TokenKind, query: Option<&str>) -> Result<Answer, Answer> {
         let mut filter = filter(query.unwrap_or_default()).map_err(|fault| problem(StatusCode::BAD_REQUEST, &fault))?;
         filter.sort = Some(kind.into());
@@ -205,25 +227,31 @@ impl Operations {
 
 /// Reads a request's body, which must be JSON.
 async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
+    let body = read_body(request, BODY_BYTES).await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        problem(status, &error.to_string())
+    })
+}
+
+/// Reads a request's body of at most so many bytes, which is said to be JSON.
+async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer> {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         let words = "the request body must be application/json";
         return Err(and_close(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, words)));
     }
-    let body = Limited::new(request.into_body(), BODY_BYTES).collect();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
+    let body = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(and_close(problem(StatusCode::PAYLOAD_TOO_LARGE, "the request body is longer than 64 KiB")));
+            let words = format!("the request body is longer than {} KiB", limit / 1024);
+            Err(and_close(problem(StatusCode::PAYLOAD_TOO_LARGE, &words)))
         }
-        Ok(Err(_)) => return Err(and_close(problem(StatusCode::BAD_REQUEST, "the request body ended early"))),
-        Err(_) => return Err(and_close(problem(StatusCode::REQUEST_TIMEOUT, "the request body took too long"))),
-    };
-    serde_json::from_slice(&body).map_err(|error| {
-        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        problem(status, &error.to_string())
-    })
+        Ok(Err(_)) => Err(and_close(problem(StatusCode::BAD_REQUEST, "the request body ended early"))),
+        Err(_) => Err(and_close(problem(StatusCode::REQUEST_TIMEOUT, "the request body took too long"))),
+    }
 }
 
 async fn in_time<T>(operation: AdminFuture<'_, T>) -> Result<T, Answer> {

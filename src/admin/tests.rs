@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::domain::{Identity, RawToken, RecordSort, Timestamp, TokenId};
+use crate::telemetry::Explanation;
 use crate::tokens::store::Filter;
 
 /// Tokens in a vector; fails all calls while `outage` is set.
@@ -35,6 +36,13 @@ impl Memory {
 }
 
 impl Administration for Memory {
+    fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation> {
+        Box::pin(async move {
+            self.check()?;
+            Err(AdminError::Refused(request.to_http().err().unwrap_or_else(|| "there is no gateway".to_owned())))
+        })
+    }
+
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
         Box::pin(async move {
             self.check()?;
@@ -553,4 +561,24 @@ async fn a_user_that_cannot_be_is_refused_by_the_socket_without_repeating_the_pa
         assert!(!answer.contains("canary"), "{answer}");
     }
     assert!(world.administration.users.lock().expect("lock").is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_a_request_to_explain_is_said_without_repeating_it() {
+    let world = World::start();
+    let explain = |body: &str| world.operate(&post(body).replacen("/v1/bootstrap-tokens", "/v1/explain", 1));
+    for (body, words) in [
+        (r#"{"method":"GET","url":"/canary","headers":[],"from":"127.0.0.1"}"#, "the URL must be whole"),
+        (r#"{"method":"GET","url":"http://a.example/","headers":[["x","a\ncanary"]],"from":"::1"}"#, "header 1 "),
+        (r#"{"method":"GET","url":"http://a.example/","headers":[["x","canary"]],"from":"::1"}"#, "no gateway"),
+        (r#"{"method":"GET","url":"http://a.example/","headers":"canary","from":"::1"}"#, "wrong at column"),
+        (r#"{"canary":1}"#, "wrong at column"),
+        ("canary", "wrong at column"),
+    ] {
+        let answer = explain(body);
+        assert_eq!(status_of(&answer), "422", "{answer}");
+        assert!(answer.contains(words) && !answer.contains("canary"), "{words}: {answer}");
+    }
+    assert_eq!(status_of(&explain(&" ".repeat(256 * 1024 + 1))), "413");
+    assert_eq!(status_of(&world.operate(&get("/v1/explain"))), "405");
 }

@@ -6,13 +6,16 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use super::assemble;
+use super::explain::explain;
 use super::parts::Parts;
 use crate::admin::{
-    AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, Listing, Revocation, TokenKind,
-    UserAction, UserChange, UserListing, UserOutcome, UserRequest,
+    AdminError, AdminFuture, Administration, BootstrapRequest, ExplainRequest, IssuedBootstrap, Listing, Revocation,
+    TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
 };
 use crate::config::{Config, Style, TokenApi};
 use crate::domain::{Timestamp, TokenId};
+use crate::gateway::Shared;
+use crate::telemetry::Explanation;
 use crate::tokens::accounts::{AccountError, AccountsService, Registration};
 use crate::tokens::command::CommandError;
 use crate::tokens::service::{BootstrapOrder, TokenService};
@@ -29,18 +32,24 @@ pub(super) struct OwnAdministration {
     token_apis: ArcSwap<TokenApis>,
     /// The names of those of the style `accounts`.
     account_apis: ArcSwap<Vec<Arc<str>>>,
+    /// What the workers share; `None`: there are none.
+    shared: Option<Arc<Shared>>,
+    config: ArcSwap<Config>,
     /// Held so that the store stays open, and is closed in order when this goes.
-    _parts: Parts,
+    parts: Parts,
 }
 
 impl OwnAdministration {
-    pub(super) fn new(parts: Parts, config: &Config) -> Self {
+    /// `shared`: what the workers share, where there are any.
+    pub(super) fn new(parts: Parts, config: &Config, shared: Option<Arc<Shared>>) -> Self {
         Self {
             service: parts.service(),
             accounts: parts.accounts(),
             token_apis: ArcSwap::from_pointee(names(config)),
             account_apis: ArcSwap::from_pointee(account_names(config)),
-            _parts: parts,
+            shared,
+            config: ArcSwap::from_pointee(config.clone()),
+            parts,
         }
     }
 
@@ -48,6 +57,7 @@ impl OwnAdministration {
     pub(super) fn replace(&self, config: &Config) {
         self.token_apis.store(Arc::new(names(config)));
         self.account_apis.store(Arc::new(account_names(config)));
+        self.config.store(Arc::new(config.clone()));
     }
 
     /// The token API that an account is of: the one that is named, or the only one there is.
@@ -124,6 +134,18 @@ impl Administration for OwnAdministration {
             let names: Vec<_> = self.token_apis.load().iter().map(|(name, _)| Arc::clone(name)).collect();
             let revoked = self.service.revoke_as_administrator(&names, id, kind.into(), now()).await?;
             Ok(if revoked { Revocation::Revoked } else { Revocation::NotFound })
+        })
+    }
+
+    fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation> {
+        Box::pin(async move {
+            let asked = request.to_http().map_err(AdminError::Refused)?;
+            let (config, parts, shared) = (self.config.load_full(), self.parts.clone(), self.shared.clone());
+            let from = request.from;
+            // What a worker keeps for itself does not leave its thread: it gets one of its own.
+            let explained = tokio::task::spawn_blocking(move || explain(&config, &parts, shared, from, asked));
+            let given_up = |_| AdminError::Unavailable("the explanation was given up".to_owned());
+            explained.await.map_err(given_up)?
         })
     }
 

@@ -238,7 +238,6 @@ pub(super) fn listener(configured: &config::Listener, watcher: &tls::Watcher) ->
         watcher.register(&tls);
         Some(tls)
     };
-    let trusted = configured.trusted_proxies.clone();
     Ok(ListenerSettings {
         address: configured.address.clone(),
         socket_mode: configured.mode,
@@ -247,8 +246,14 @@ pub(super) fn listener(configured: &config::Listener, watcher: &tls::Watcher) ->
             config::ProxyProtocol::Off => ProxyProtocol::Off,
             config::ProxyProtocol::Required => ProxyProtocol::Required,
         },
-        trusted_proxies: TrustedProxies::new(move |peer| trusted.iter().any(|proxy| proxy.is(peer))),
+        trusted_proxies: trusted_proxies(configured),
     })
+}
+
+/// The peers of a listener that are believed whom they speak for.
+pub(super) fn trusted_proxies(configured: &config::Listener) -> TrustedProxies {
+    let trusted = configured.trusted_proxies.clone();
+    TrustedProxies::new(move |peer| trusted.iter().any(|proxy| proxy.is(peer)))
 }
 
 pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {

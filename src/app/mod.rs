@@ -4,6 +4,7 @@ mod administration;
 mod assemble;
 mod demo;
 mod echo;
+mod explain;
 mod issuers;
 mod keys;
 mod neighbour;
@@ -117,7 +118,7 @@ impl Runtime for App {
                 Some(redis) => format!("of the fleet {:?} in Redis", redis.prefix),
             }
         );
-        Ok(Box::new(administration::OwnAdministration::new(parts, &config)))
+        Ok(Box::new(administration::OwnAdministration::new(parts, &config, None)))
     }
 }
 

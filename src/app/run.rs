@@ -259,7 +259,7 @@ impl Process {
             Arc::clone(&connection_limit),
             watcher.clone(),
         ));
-        let administration = Arc::new(OwnAdministration::new(parts.clone(), &config));
+        let administration = Arc::new(OwnAdministration::new(parts.clone(), &config, Some(Arc::clone(&shared))));
         let (stop, stopped) = watch::channel(false);
         if let Some(probes) = probes {
             tokio::spawn(serve_probes(probes, Arc::clone(&status) as Arc<dyn Status>, stopped.clone()));

@@ -9,6 +9,7 @@ mod bootstrap;
 mod completions;
 mod demo;
 mod door;
+mod explain;
 mod health;
 mod keys;
 mod openapi;
@@ -187,6 +188,8 @@ enum Command {
     /// Add, list, disable and enable the users of a token API of the style accounts, and set their passwords.
     #[command(subcommand)]
     User(user::Command),
+    /// Say what would become of a request, and why; its headers, or a token, come on standard input.
+    Explain(explain::Arguments),
     /// Ask a running keyward whether it is ready: exit code 0 if it is.
     Health(health::Arguments),
     /// Print the OpenAPI document of the token APIs.
@@ -275,6 +278,7 @@ fn execute(
         Command::Keys(command) => command.execute(&mut context),
         Command::Store(command) => command.execute(&mut context),
         Command::User(command) => command.execute(&mut context),
+        Command::Explain(arguments) => arguments.execute(&mut context),
         Command::Health(arguments) => arguments.execute(&mut context),
         Command::Openapi(arguments) => arguments.execute(&mut context),
         Command::Version(arguments) => arguments.execute(&mut context),

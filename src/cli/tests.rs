@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::admin::{
-    AdminError, AdminFuture, AdminSocket, BootstrapRequest, IssuedBootstrap, Listing, Readiness, Revocation, Status,
+    AdminError, AdminFuture, AdminSocket, BootstrapRequest, ExplainRequest, IssuedBootstrap, Listing, Readiness, Revocation, Status,
     StatusFuture, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest, serve_probes, serve_socket,
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
+use crate::telemetry::Explanation;
 use crate::tokens::finding::Severity;
 use crate::tokens::migration::{Count, Side, Sort};
 use crate::tokens::store::Filter;
@@ -63,6 +64,11 @@ impl Tokens {
 }
 
 impl Administration for Tokens {
+    fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation> {
+        self.write(format!("explain {} {}", request.method, request.url));
+        Box::pin(async { Err(AdminError::Refused("there is no gateway".into())) })
+    }
+
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
         self.write(format!("create {} {} {:?}", request.identity.subject, request.mints, request.expires_in));
         Box::pin(async { Ok(IssuedBootstrap { id: Self::id(), token: RawToken::new("header.payload.mac".into()) }) })
@@ -622,6 +628,10 @@ fn a_keyward_that_may_run_but_cannot_be_asked_is_not_passed_by() {
 fn a_failing_store_is_exit_code_1_with_its_words() {
     struct Failing;
     impl Administration for Failing {
+        fn explain(&self, _: ExplainRequest) -> AdminFuture<'_, Explanation> {
+            Box::pin(async { Err(AdminError::Unavailable("the store is damaged: page 5".into())) })
+        }
+
         fn bootstrap_create(&self, _: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
             Box::pin(async { Err(AdminError::Refused("there is no token API named \"jarvispy\"".into())) })
         }

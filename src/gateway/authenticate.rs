@@ -22,7 +22,7 @@ use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
 use crate::tokens::issuer::set::OutsideVerdict;
-use crate::tokens::opaque::Form;
+use crate::tokens::opaque::{Form, JWT_BEGINS};
 use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::Caller;
 
@@ -226,7 +226,7 @@ fn admit_known(
     fence: Fence,
 ) -> Rc<Admitted> {
     let now = exchange.now().wall;
-    if admitted.caller.token.note_use(now) {
+    if !gateway.is_silent() && admitted.caller.token.note_use(now) {
         gateway.note_use(admitted.caller.digest, now);
     }
     exchange.control().hold(Holder { admitted: Rc::clone(&admitted), credential, fence });
@@ -239,6 +239,21 @@ fn admit_known(
 enum Source {
     Bearer,
     ApiKeyField,
+}
+
+/// Where the credential of a request came from and what it claims to be, in words; `None`: there is no one credential.
+pub(super) fn described(local: &Local, door: Door, headers: &HeaderMap) -> Option<(&'static str, String)> {
+    let (token, source) = presented(headers, door).ok()?;
+    let source = match source {
+        Source::Bearer => "Authorization: Bearer",
+        Source::ApiKeyField => "X-API-Key",
+    };
+    let form = match local.plan.opaque.form_of(token) {
+        Form::Opaque(api) => format!("a key with the prefix of {:?}", api.token_api),
+        Form::Signed if token.starts_with(JWT_BEGINS.as_bytes()) => "a JWT".to_owned(),
+        Form::Signed => "neither a JWT nor a key with a configured prefix".to_owned(),
+    };
+    Some((source, form))
 }
 
 /// The one credential of a request. Two that could count are none: who would say which of them the upstream, or the next

@@ -4,13 +4,16 @@ use std::rc::Rc;
 
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 
-use super::authenticate::{Admitted, Door};
+use super::authenticate::{self, Admitted, Door};
+use super::exchange::Exchange;
 use super::identity_headers::IdentityFields;
 use super::paths::parameters;
 use super::plan::{Plan, Requirement, RouteSettings, TenantRule};
 use super::refusal::Refusal;
+use super::worker::Local;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
 
@@ -50,8 +53,24 @@ impl Permit<'_> {
     }
 }
 
+/// Whether a request may go along the route at this place in the plan: authenticates its caller, and asks what the route
+/// requires.
+pub(super) async fn permitted<'a>(
+    local: &'a Local,
+    exchange: &mut Exchange,
+    at: usize,
+    head: &Parts,
+) -> Result<Permit<'a>, Refusal> {
+    let plan = &local.plan;
+    let route = plan.route(at)?;
+    exchange.routed(at);
+    let door = plan.door(at);
+    let caller = authenticate::caller(local, exchange, route, door, &head.headers).await?;
+    permit(plan, route, door, caller, &head.uri)
+}
+
 /// Judged anew for each request: a decision for one route is none for another (cf. CVE-2021-32701).
-pub(super) fn permit<'a>(
+fn permit<'a>(
     plan: &Plan,
     route: &'a RouteSettings,
     door: Door,

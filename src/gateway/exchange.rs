@@ -175,7 +175,7 @@ impl Exchange {
     }
 
     /// [`Self::client_address`] as text; `unix` for a client that has none.
-    fn client_text(&self) -> &str {
+    pub(super) fn client_text(&self) -> &str {
         let said = self.chain().and_then(ForwardedChain::client_value);
         said.and_then(|value| value.to_str().ok()).unwrap_or_else(|| self.client.address_text())
     }
@@ -210,6 +210,11 @@ impl Exchange {
 
     pub(super) fn admitted(&mut self, admitted: &Rc<Admitted>) {
         self.admitted = Some(Rc::clone(admitted));
+    }
+
+    /// Whose credential was found good.
+    pub(super) fn caller(&self) -> Option<&Rc<Admitted>> {
+        self.admitted.as_ref()
     }
 
     pub(super) fn upstream_took(&mut self, since: Instant) {

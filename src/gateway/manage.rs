@@ -1,6 +1,8 @@
 //! Manage: a call of a token API. Authenticate, check the mount, read the body, let the face decode, execute, let the face
 //! encode. Every "no" is worded by the face.
 
+use std::rc::Rc;
+
 use http::header;
 use http::request::Parts;
 use http::{Method, Response};
@@ -17,7 +19,7 @@ use super::refusal::Refusal;
 use super::respond::{self, Source};
 use super::worker::Local;
 use crate::api::accounts::refusal_of;
-use crate::api::{Call, CredentialNeed, FaceError};
+use crate::api::{Answer, Call, CredentialNeed, FaceError};
 use crate::tokens::accounts::{AccountError, ClientGroup};
 use crate::tokens::authenticator::Refused;
 use crate::tokens::command::{Command, CommandError, Outcome};
@@ -39,7 +41,7 @@ pub(super) async fn call(
     let method = head.method.clone();
     let answered = answer(local, exchange, token_api, path, parameters, head, body).await;
     Ok(answered.unwrap_or_else(|refusal| {
-        let answer = token_api.face.refuse(&method, path, &face_error(&refusal));
+        let answer = refused(token_api, &method, path, &refusal);
         respond::face_refused(exchange, &refusal, answer)
     }))
 }
@@ -54,25 +56,8 @@ async fn answer(
     body: ClientBody,
 ) -> Result<Response<Source>, Refusal> {
     let face = &token_api.face;
-    let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
-    if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
-        return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));
-    }
-    let caller = match face.credential(path) {
-        CredentialNeed::None => None,
-        CredentialNeed::Own | CredentialNeed::Session => {
-            let admitted = admit(local, exchange, Door::Bearer, &head.headers).await?;
-            if !token_api.callers.take(&admitted.caller, &token_api.name) {
-                let of = admitted.caller.token.token_api();
-                let cause = format!("a token of {of:?} such as this makes no calls of {:?}", token_api.name);
-                return Err(Refusal::NotAccepted { cause });
-            }
-            if !owns_mount(&admitted, parameters) {
-                return Err(Refusal::Face(FaceError::ForeignMount));
-            }
-            Some(admitted)
-        }
-    };
+    let caller = permitted(local, exchange, token_api, path, parameters, &head).await?;
+    let method = asked(&head.method);
     let body = read_body(local, exchange.control(), body).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let now = exchange.now().wall;
@@ -92,6 +77,47 @@ async fn answer(
         (_, _, None) => return Err(Refusal::Internal("a command came without a caller")),
     };
     Ok(respond::face_answer(face.encode(&outcome)))
+}
+
+/// Who makes a call, if it may be made; nobody, if the call is for everybody. Its body is not looked at.
+pub(super) async fn permitted(
+    local: &Local,
+    exchange: &mut Exchange,
+    token_api: &TokenApiSettings,
+    path: &'static str,
+    parameters: &[(String, String)],
+    head: &Parts,
+) -> Result<Option<Rc<Admitted>>, Refusal> {
+    let face = &token_api.face;
+    let method = asked(&head.method);
+    if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
+        return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));
+    }
+    match face.credential(path) {
+        CredentialNeed::None => Ok(None),
+        CredentialNeed::Own | CredentialNeed::Session => {
+            let admitted = admit(local, exchange, Door::Bearer, &head.headers).await?;
+            if !token_api.callers.take(&admitted.caller, &token_api.name) {
+                let of = admitted.caller.token.token_api();
+                let cause = format!("a token of {of:?} such as this makes no calls of {:?}", token_api.name);
+                return Err(Refusal::NotAccepted { cause });
+            }
+            if !owns_mount(&admitted, parameters) {
+                return Err(Refusal::Face(FaceError::ForeignMount));
+            }
+            Ok(Some(admitted))
+        }
+    }
+}
+
+/// The method whose call is made: a HEAD is answered as a GET.
+fn asked(method: &Method) -> &Method {
+    if *method == Method::HEAD { &Method::GET } else { method }
+}
+
+/// A refusal in the shape of the token API.
+pub(super) fn refused(token_api: &TokenApiSettings, method: &Method, path: &'static str, refusal: &Refusal) -> Answer {
+    token_api.face.refuse(method, path, &face_error(refusal))
 }
 
 /// Where a call comes from, as far as attempts are counted.

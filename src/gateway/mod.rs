@@ -17,6 +17,7 @@ mod client_address;
 mod connection;
 mod control;
 mod exchange;
+mod explain;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -41,6 +42,7 @@ use hyper::body::Incoming;
 pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies};
 pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
 pub use exchange::RequestId;
+pub use explain::explain;
 pub use forward::{Tunnel, carry};
 pub use gate::{HeadFault, HeadLimits};
 pub use identity_headers::IdentityNames;
@@ -145,11 +147,7 @@ async fn answer(
             Box::pin(manage::call(local, exchange, token_api, call, &parameters, head, body)).await
         }
         Destination::Route(at) => {
-            let route = plan.route(at)?;
-            exchange.routed(at);
-            let door = plan.door(at);
-            let caller = authenticate::caller(local, exchange, route, door, &head.headers).await?;
-            let permit = authorize::permit(plan, route, door, caller, &head.uri)?;
+            let permit = authorize::permitted(local, exchange, at, &head).await?;
             forward::forward(local, exchange, permit, passed, head, body).await
         }
     }

@@ -86,6 +86,8 @@ pub struct WorkerGateway {
     uses: RefCell<Vec<(TokenDigest, Timestamp)>>,
     controls: RefCell<Vec<Weak<Control>>>,
     is_stopping: Cell<bool>,
+    /// Whether it leaves no trace: no line in the access log and no note of a use.
+    is_silent: bool,
     log: RefCell<LogBuffer>,
 }
 
@@ -113,6 +115,10 @@ impl WorkerGateway {
     /// A worker that has not served yet.
     #[must_use]
     pub fn new(shared: Arc<Shared>, counters: Arc<WorkerCounters>) -> Self {
+        Self::make(shared, counters, false)
+    }
+
+    fn make(shared: Arc<Shared>, counters: Arc<WorkerCounters>, is_silent: bool) -> Self {
         let local = Local::of(&shared, &[]);
         Self {
             shared,
@@ -123,8 +129,20 @@ impl WorkerGateway {
             uses: RefCell::default(),
             controls: RefCell::default(),
             is_stopping: Cell::new(false),
+            is_silent,
             log: RefCell::default(),
         }
+    }
+
+    /// One that only judges: its exchanges leave no line in the access log and no note of a use, and are counted where
+    /// nobody adds them up.
+    pub(super) fn silent(shared: Arc<Shared>) -> Self {
+        Self::make(shared, Arc::default(), true)
+    }
+
+    /// Whether it leaves no trace.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// The plan that is in force, with this worker's pools.
@@ -258,7 +276,7 @@ impl WorkerGateway {
 
     /// Adds a line; `write` adds what follows the time.
     pub(super) fn log_line(&self, at: Timestamp, write: impl FnOnce(&mut String, bool)) {
-        let Some(access_log) = &self.shared.access_log else { return };
+        let Some(access_log) = self.shared.access_log.as_ref().filter(|_| !self.is_silent) else { return };
         let is_json = access_log.format() == LogFormat::Json;
         {
             let mut log = self.log.borrow_mut();

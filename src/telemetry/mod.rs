@@ -1,8 +1,12 @@
 //! What keyward tells its operators: logs, metrics and the access log. Never a token.
 
 pub mod access_log;
+mod explanation;
 pub mod log;
 pub mod metrics;
 mod reason;
 
+pub use explanation::{
+    Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
+};
 pub use reason::Reason;

@@ -136,6 +136,12 @@ impl Verified {
         now.unix_millis() >= self.expires_at
     }
 
+    /// The first moment at which it is no longer accepted; `None`: it does not expire.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        (self.expires_at != NEVER).then(|| Timestamp::from_unix_millis(self.expires_at))
+    }
+
     /// Where the subject is from, if not from the token API itself ([`Record::origin`]).
     #[must_use]
     pub fn origin(&self) -> Option<&str> {

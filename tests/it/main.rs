@@ -24,6 +24,7 @@ mod connection_limit;
 mod drain;
 mod durability;
 mod early_answers;
+mod explain;
 mod fleet;
 mod hostile;
 mod hostile_h2;

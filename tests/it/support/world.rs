@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -332,15 +332,22 @@ impl World {
 
     /// Runs a subcommand on a configuration of this name in this world's folder. It has to end by itself.
     pub(crate) fn run_on(&self, config: &str, arguments: &[&str]) -> Output {
-        self.run_on_with(config, arguments, &[])
+        self.run_on_with(config, arguments, &[], Stdio::null())
     }
 
     /// As [`run`](Self::run), with these variables in its environment.
     pub(crate) fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        self.run_on_with("keyward.toml", arguments, variables)
+        self.run_on_with("keyward.toml", arguments, variables, Stdio::null())
     }
 
-    fn run_on_with(&self, config: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    /// As [`run`](Self::run), with these bytes on its standard input.
+    pub(crate) fn run_reading(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+        let mut file = tempfile().expect("a file");
+        file.write_all(input.as_ref()).and_then(|()| file.rewind()).expect("what is to be read can be written");
+        self.run_on_with("keyward.toml", arguments, &[], file.into())
+    }
+
+    fn run_on_with(&self, config: &str, arguments: &[&str], variables: &[(&str, &str)], input: Stdio) -> Output {
         let (mut stdout, mut stderr) = (tempfile().expect("a file"), tempfile().expect("a file"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyward"))
             .args(arguments)
@@ -348,7 +355,7 @@ impl World {
             .arg(self.folder.path().join(config))
             .current_dir(self.folder.path())
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(stdout.try_clone().expect("a handle"))
             .stderr(stderr.try_clone().expect("a handle"))
             .spawn()
