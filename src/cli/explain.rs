@@ -139,7 +139,7 @@ impl fmt::Display for Lines<'_> {
         }
         match &explanation.credential {
             Some(credential) => write_credential(credential, &mut line)?,
-            None => line("credential", "none was looked at")?,
+            None => line("credential", missing_credential(explanation))?,
         }
         for header in &explanation.identity_headers {
             line("identity header", &format!("{}: {}", header.name, header.value))?;
@@ -148,6 +148,16 @@ impl fmt::Display for Lines<'_> {
             Some(path) => line("path for the upstream", path),
             None => Ok(()),
         }
+    }
+}
+
+/// Why there is no credential to tell of.
+fn missing_credential(explanation: &Explanation) -> &'static str {
+    match (&explanation.route, explanation.reason.as_deref()) {
+        (_, Some("no_credential")) => "none",
+        (_, Some("ambiguous_credential")) => "several, or one that can be read in two ways",
+        (Some(route), _) if !route.accept.is_empty() => "none that is a token",
+        _ => "not looked at",
     }
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::admin::{
-    AdminError, AdminFuture, AdminSocket, BootstrapRequest, ExplainRequest, IssuedBootstrap, Listing, Readiness, Revocation, Status,
-    StatusFuture, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest, serve_probes, serve_socket,
+    AdminError, AdminFuture, AdminSocket, BootstrapRequest, ExplainRequest, IssuedBootstrap, Listing, Readiness,
+    Revocation, Status, StatusFuture, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
+    serve_probes, serve_socket,
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
 use crate::telemetry::Explanation;

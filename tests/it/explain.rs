@@ -122,6 +122,11 @@ fn a_refusal_is_explained_with_the_words_of_the_access_log() {
     assert_eq!(made_up["reason"], "bad_credential", "{made_up}");
     let none = is_refused_as_logged(&world, "GET", "/private/none", None);
     assert_eq!((&none["reason"], &none["credential"]), (&"no_credential".into(), &Value::Null));
+    let lines = |fields: &str| text(&world.run_reading(&["explain", "GET", URL], fields).stdout);
+    assert!(lines("").contains("\ncredential: none\n"), "{}", lines(""));
+    let twice = format!("Authorization: Bearer {0}\nAuthorization: Bearer {0}\n", alice.token);
+    assert!(lines(&twice).contains("\nreason: ambiguous_credential\n"), "{}", lines(&twice));
+    assert!(lines(&twice).contains("\ncredential: several, or"), "{}", lines(&twice));
     let unknown = is_refused_as_logged(&world, "GET", "/nowhere", Some(&alice.token));
     assert_eq!((&unknown["reason"], &unknown["route"]), (&"no_route".into(), &Value::Null));
     let method = is_refused_as_logged(&world, "GET", "/narrow", Some(&alice.token));
