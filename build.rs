@@ -1,5 +1,4 @@
-//! Takes Swagger UI out of the archive in which its crate carries it, so that the binary holds the files as they
-//! are served; and tells the linker how to lay out the binary.
+//! Takes Swagger UI out of the archive in which its crate carries it, so that the binary holds the files as they are served.
 
 use std::error::Error;
 use std::path::Path;
@@ -16,10 +15,6 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
-        // What a profile says is hot (`make release`) lies together in the binary: lld sees to that if it is told.
-        println!("cargo::rustc-link-arg-bins=-Wl,-z,keep-text-section-prefix");
-    }
     let folder = Path::new(&env::var_os("OUT_DIR").ok_or("no OUT_DIR")?).join("swagger-ui");
     fs::create_dir_all(&folder)?;
     let mut taken = 0;

@@ -171,10 +171,8 @@ impl Http1 {
     /// its end, too: at once, or later, if the server takes the rest. Whether it can carry another request is
     /// seen when it is taken.
     pub(super) fn finish(mut self: Box<Self>, has_upload: bool, keep: impl FnOnce(Box<Self>) + 'static) {
-        if self.wire.is_over || self.shared.has_failed.get() {
-            return;
-        }
-        if !has_upload || self.is_ready() {
+        let is_sent = !has_upload && !self.wire.is_over && !self.shared.has_failed.get();
+        if is_sent || self.is_ready() {
             self.rest(keep);
             return;
         }
