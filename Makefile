@@ -1,13 +1,18 @@
-# make test    everything that must hold: tools, format, lints, documentation, tests
-# make instructions  of that: what a request costs, in instructions, against the bounds of bench/bounds.toml
-# make soak    the long forms of the fleet's tests: minutes of faults under load, a million forged tokens
-# make black-box  of that: from outside: the OpenAPI document, Swagger UI, and HTTP, gRPC, WebSocket and TLS of other makers
-# make fuzz    libFuzzer on every target of src/fuzzing, FUZZ_SECONDS (60) each; FUZZ_TARGETS says which. Their corpora run in make test
-# make audit   licences, bans and sources of the dependencies, and known advisories
-# make release  the binary to deploy: built twice, the second time with what the first one learned under load
-# make bench   of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1, HTTP/2, TLS, bodies, system calls, memory);
-#              what a fleet costs; what a flood of logins costs
-# make demo    keyward with a temporary store and an echo upstream
+# make test          everything that must hold: tools, format, lints, documentation, tests
+# make instructions  of that: what a request costs, in instructions, against bench/bounds.toml
+# make black-box     of that: from outside: the OpenAPI document, Swagger UI, and HTTP, gRPC,
+#                    WebSocket and TLS of other makers
+# make soak          the long forms of the fleet's tests: minutes of faults under load, a million
+#                    forged tokens
+# make fuzz          libFuzzer on every target of src/fuzzing, FUZZ_SECONDS (60) each; FUZZ_TARGETS
+#                    says which. Their corpora run in make test
+# make audit         licences, bans and sources of the dependencies, and known advisories
+# make release       the binary to deploy: built twice, the second time with what the first one
+#                    learned under load
+# make bench         of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1,
+#                    HTTP/2, TLS, bodies, system calls, memory); what a fleet costs; what a flood of
+#                    logins costs
+# make demo          keyward with a temporary store and an echo upstream
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +24,8 @@ CARGO ?= cargo
 # Where Debian puts servers; not every user's PATH has it.
 export PATH := $(PATH):/usr/sbin
 
-# Installs the Debian packages that are $$needed. Says with $$say what it does, and what it cannot do.
+# Installs the Debian packages that are $$needed. Says with $$say what it does, and what it cannot
+# do.
 define install
 by=
 	    if [ "$$(id -u)" = 0 ]; then by=env
@@ -45,10 +51,12 @@ test:
 	$(MAKE) --no-print-directory check
 	echo "make test: everything holds"
 
-# SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all that they need. The tests
-# need curl and redis-server besides: they start servers of their own, sentinels and Clusters among them. Those of the OpenAPI
-# document need Python with its venv, and a Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on
-# both sides of keyward: nginx, nghttp and h2load, Node, Go, openssl. Java is used if it is there. Instructions are counted by valgrind.
+# SQLite, aws-lc and mimalloc are C, compiled by the build: a C compiler and its headers are all
+# that they need. The tests need curl and redis-server besides: they start servers of their own,
+# sentinels and Clusters among them. Those of the OpenAPI document need Python with its venv, and a
+# Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on both
+# sides of keyward: nginx, nghttp and h2load, Node, Go, openssl. Java is used if it is there.
+# Instructions are counted by valgrind.
 tools:
 	@say() { echo "make test: $$*" >&2; }
 	if ! command -v $(CARGO) >/dev/null; then
@@ -108,14 +116,16 @@ check:
 	$(MAKE) --no-print-directory black-box
 	$(MAKE) --no-print-directory instructions
 
-# Of the release build, which takes five minutes on two cores from nothing. A profile of its own without LTO and with sixteen code
-# generation units would take as long: 5.9 minutes of processor time, not 5.8.
+# Of the release build, which takes five minutes on two cores from nothing. A profile of its own
+# without LTO and with sixteen code generation units would take as long: 5.9 minutes of processor
+# time, not 5.8.
 instructions:
 	$(CARGO) build --locked --release --bin keyward
 	bench/instructions --check "$${CARGO_TARGET_DIR:-target}/release/keyward"
 
-# From outside: schemathesis holds keyward to its OpenAPI document on both stores, a browser makes a token in Swagger UI, and clients and
-# servers of other makers speak through keyward. PyPI is asked once, for the versions in requirements.txt.
+# From outside: schemathesis holds keyward to its OpenAPI document on both stores, a browser makes a
+# token in Swagger UI, and clients and servers of other makers speak through keyward. PyPI is asked
+# once, for the versions in requirements.txt.
 black-box:
 	$(CARGO) build --locked
 	built=$${CARGO_TARGET_DIR:-target}
@@ -134,16 +144,18 @@ black-box:
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 
-# Runs of 60 s on one server, under sentinels and in a Cluster in turn, with other seeds (printed; KEYWARD_SEED plays them again),
-# until 10,000 revocations were answered: six or seven minutes. KEYWARD_SOAK_REVOCATIONS and KEYWARD_SOAK_RUNS say otherwise. With
-# all the rest, a million forged tokens and the faults in their full length, some eighteen minutes on two busy cores.
+# Runs of 60 s on one server, under sentinels and in a Cluster in turn, with other seeds (printed;
+# KEYWARD_SEED plays them again), until 10,000 revocations were answered: six or seven minutes.
+# KEYWARD_SOAK_REVOCATIONS and KEYWARD_SOAK_RUNS say otherwise. With all the rest, a million forged
+# tokens and the faults in their full length, some eighteen minutes on two busy cores.
 soak:
 	@$(MAKE) --no-print-directory tools
 	KEYWARD_LONG=1 KEYWARD_ROUNDS=1000 $(CARGO) test --locked --test it fleet:: -- --include-ignored --nocapture --test-threads 1
 
-# The instrumentation is that of cargo-fuzz, by flags that are stable. Its sanitizers are not, and are left out: there is no unsafe
-# code of ours for them to watch. What is found is kept in target/fuzz/found until it is a file in fuzz/corpus; corpora that have
-# grown are kept in target/fuzz/corpus.
+# The instrumentation is that of cargo-fuzz, by flags that are stable. Its sanitizers are not, and
+# are left out: there is no unsafe code of ours for them to watch. What is found is kept in
+# target/fuzz/found until it is a file in fuzz/corpus; corpora that have grown are kept in
+# target/fuzz/corpus.
 FUZZ_SECONDS ?= 60
 fuzz:
 	@say() { echo "make fuzz: $$*" >&2; }
@@ -190,9 +202,10 @@ audit:
 	    say "licences, bans and sources hold"
 	fi
 
-# Profile-guided optimisation: an instrumented keyward goes through bench/train, and keyward is built again with what was counted.
-# llvm-profdata must be of rustc's LLVM. The two builds differ in that flag alone: all else goes into the names under which the counts
-# are found again. What has been learned is used again as long as the instrumented binary stays the same.
+# Profile-guided optimisation: an instrumented keyward goes through bench/train, and keyward is
+# built again with what was counted. llvm-profdata must be of rustc's LLVM. The two builds differ in
+# that flag alone: all else goes into the names under which the counts are found again. What has
+# been learned is used again as long as the instrumented binary stays the same.
 release:
 	@say() { echo "make release: $$*" >&2; }
 	host=$$(rustc -vV | sed -n 's/^host: //p')

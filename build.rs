@@ -1,4 +1,5 @@
-//! Takes Swagger UI out of the archive in which its crate carries it, so that the binary holds the files as they are served.
+//! Takes Swagger UI out of the archive in which its crate carries it, so that the binary holds the
+//! files as they are served.
 
 use std::error::Error;
 use std::path::Path;
@@ -7,9 +8,15 @@ use std::{env, fs};
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED as ARCHIVE;
 
-/// What is taken, by the end of its path in the archive, after the folder that has the version's name.
-const TAKEN: [&str; 5] =
-    ["dist/swagger-ui.css", "dist/swagger-ui-bundle.js", "dist/favicon-32x32.png", "LICENSE", "NOTICE"];
+/// What is taken, by the end of its path in the archive, after the folder that has the version's
+/// name.
+const TAKEN: [&str; 5] = [
+    "dist/swagger-ui.css",
+    "dist/swagger-ui-bundle.js",
+    "dist/favicon-32x32.png",
+    "LICENSE",
+    "NOTICE",
+];
 /// No file of it is larger.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
@@ -22,11 +29,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         let Some((_, path)) = entry.name.split_once('/') else { continue };
         if TAKEN.contains(&path) {
             let name = path.rsplit('/').next().unwrap_or(path);
-            fs::write(folder.join(name), entry.content().ok_or_else(|| format!("{path} cannot be unpacked"))?)?;
+            fs::write(
+                folder.join(name),
+                entry.content().ok_or_else(|| format!("{path} cannot be unpacked"))?,
+            )?;
             taken += 1;
         }
     }
-    if taken == TAKEN.len() { Ok(()) } else { Err(format!("the archive has {taken} of {TAKEN:?}").into()) }
+    if taken == TAKEN.len() {
+        Ok(())
+    } else {
+        Err(format!("the archive has {taken} of {TAKEN:?}").into())
+    }
 }
 
 /// One file in the archive.
@@ -41,12 +55,16 @@ struct Entry {
 
 /// The central directory (PKWARE's APPNOTE.TXT, sections 4.3.12 and 4.3.16).
 fn entries() -> Result<Vec<Entry>, Box<dyn Error>> {
-    let end = ARCHIVE.windows(4).rposition(|window| window == b"PK\x05\x06").ok_or("no end of a central directory")?;
+    let end = ARCHIVE
+        .windows(4)
+        .rposition(|window| window == b"PK\x05\x06")
+        .ok_or("no end of a central directory")?;
     let (mut at, mut entries) = (long(end + 16).ok_or("cut off")?, Vec::new());
     for _ in 0..short(end + 10).ok_or("cut off")? {
         let read = || {
             let lengths = [short(at + 28)?, short(at + 30)?, short(at + 32)?];
-            let name = String::from_utf8(ARCHIVE.get(at + 46..at + 46 + lengths[0])?.to_vec()).ok()?;
+            let name =
+                String::from_utf8(ARCHIVE.get(at + 46..at + 46 + lengths[0])?.to_vec()).ok()?;
             let entry = Entry {
                 name,
                 is_deflated: short(at + 10)? == 8,
@@ -68,8 +86,11 @@ impl Entry {
     fn content(&self) -> Option<Vec<u8>> {
         let begin = self.at + 30 + short(self.at + 26)? + short(self.at + 28)?;
         let packed = ARCHIVE.get(begin..begin + self.packed)?;
-        let content =
-            if self.is_deflated { decompress_to_vec_with_limit(packed, MOST_BYTES).ok()? } else { packed.to_vec() };
+        let content = if self.is_deflated {
+            decompress_to_vec_with_limit(packed, MOST_BYTES).ok()?
+        } else {
+            packed.to_vec()
+        };
         (content.len() == self.unpacked).then_some(content)
     }
 }

@@ -1,44 +1,54 @@
 //! keyward: an authenticating reverse proxy.
 //!
-//! It stands in front of upstream services, checks the token on every request against a server-side allowlist, serves the
-//! API that manages those tokens, and forwards what passes with identity headers that the upstream can trust. This crate is
-//! the program; its interface is the command line, the configuration and HTTP, and what is `pub` here is so for the tests.
+//! It stands in front of upstream services, checks the token on every request against a server-side
+//! allowlist, serves the API that manages those tokens, and forwards what passes with identity
+//! headers that the upstream can trust. This crate is the program; its interface is the command
+//! line, the configuration and HTTP, and what is `pub` here is so for the tests.
 //!
 //! # The map
 //!
-//! A request passes these stages: accept → TLS → hyper → gate → route → authenticate → authorize → forward → respond.
+//! A request passes these stages: accept → TLS → hyper → gate → route → authenticate → authorize →
+//! forward → respond.
 //!
-//! * hyper speaks HTTP/1.1 and HTTP/2, to clients and to upstreams. keyward parses and writes no message itself.
-//! * [`server`] has the sockets. It accepts, does TLS, and gives a connection to one worker, a thread per core, where it
-//!   stays. `server::http1` and `server::http2` drive hyper, with deadlines and drain; `server::socket` tells what hyper does
-//!   not, such as when a head begins and that a client has gone.
-//! * [`gateway`] has the rest: [`gateway::run`] calls the stages in order, and each is a file with the verb as its name.
-//!   `gateway::gate` judges the head of every request, of both versions, and brings it into one normal form.
-//! * [`upstream`] connects to endpoints (names, TLS, Unix sockets) and has the worker's own pool of connections, of HTTP/1.1
-//!   and HTTP/2.
-//! * [`wire`] has what HTTP means to all three: authorities, fields, paths, deadlines, problem details.
+//! * hyper speaks HTTP/1.1 and HTTP/2, to clients and to upstreams. keyward parses and writes no
+//!   message itself.
+//! * [`server`] has the sockets. It accepts, does TLS, and gives a connection to one worker, a
+//!   thread per core, where it stays. `server::http1` and `server::http2` drive hyper, with
+//!   deadlines and drain; `server::socket` tells what hyper does not, such as when a head begins
+//!   and that a client has gone.
+//! * [`gateway`] has the rest: [`gateway::run`] calls the stages in order, and each is a file with
+//!   the verb as its name. `gateway::gate` judges the head of every request, of both versions, and
+//!   brings it into one normal form.
+//! * [`upstream`] connects to endpoints (names, TLS, Unix sockets) and has the worker's own pool of
+//!   connections, of HTTP/1.1 and HTTP/2.
+//! * [`wire`] has what HTTP means to all three: authorities, fields, paths, deadlines, problem
+//!   details.
 //!
-//! A call of a token API takes the same line up to authenticate, and then goes to a face in [`api`], which turns the request
-//! into a command and the outcome into a response, and decides nothing. The commands are carried out in [`tokens`]: there
-//! tokens are signed and verified, remembered by the cache, issued and revoked. It knows neither HTTP nor a database: it asks
-//! for a [`tokens::store::Store`], and [`store`] has two: SQLite for one instance, Redis for a fleet, with the directory of
-//! keys beside them. JWTs of outside issuers are judged there too ([`tokens::issuer`]); their keys are fetched by
-//! [`upstream::document`], on the control thread. The rules that need neither a clock nor I/O are in [`domain`].
+//! A call of a token API takes the same line up to authenticate, and then goes to a face in
+//! [`api`], which turns the request into a command and the outcome into a response, and decides
+//! nothing. The commands are carried out in [`tokens`]: there tokens are signed and verified,
+//! remembered by the cache, issued and revoked. It knows neither HTTP nor a database: it asks for a
+//! [`tokens::store::Store`], and [`store`] has two: SQLite for one instance, Redis for a fleet,
+//! with the directory of keys beside them. JWTs of outside issuers are judged there too
+//! ([`tokens::issuer`]); their keys are fetched by [`upstream::document`], on the control thread.
+//! The rules that need neither a clock nor I/O are in [`domain`].
 //!
-//! TLS is set up in [`tls`] for listeners, upstreams, issuers and Redis alike; the files of its certificates and keys are
-//! watched. It reads the names in a client's certificate, too.
+//! TLS is set up in [`tls`] for listeners, upstreams, issuers and Redis alike; the files of its
+//! certificates and keys are watched. It reads the names in a client's certificate, too.
 //!
-//! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`] has the probes and the
-//! socket on which the command line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
-//! [`app`] knows every part: it puts them together, runs them, reloads them and stops them.
+//! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`]
+//! has the probes and the socket on which the command line talks to a running keyward,
+//! [`telemetry`] the log, the access log and the metrics. Only [`app`] knows every part: it puts
+//! them together, runs them, reloads them and stops them.
 //!
 //! The fuzz targets are in `fuzzing`, which tests have, and `make fuzz` by a feature.
 //!
-//! What operators hand over as files is read by [`files`]: its access rights, and the text in its bytes,
-//! whatever editor wrote them.
+//! What operators hand over as files is read by [`files`]: its access rights, and the text in its
+//! bytes, whatever editor wrote them.
 //!
-//! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway` ← `server`; `files` ← `tls` ←
-//! `config`, `store`, `upstream`, `server`; nobody but `cli` and `app` imports `config`. A test reads the sources and keeps the arrows.
+//! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway`
+//! ← `server`; `files` ← `tls` ← `config`, `store`, `upstream`, `server`; nobody but `cli` and
+//! `app` imports `config`. A test reads the sources and keeps the arrows.
 //!
 //! # The glossary
 //!

@@ -1,10 +1,11 @@
 //! Reads the sources and keeps the arrows of the house one way:
 //!
-//! domain ← tokens ← {store, api} · wire ← {upstream, api} ← gateway ← server · files ← tls ← {store, upstream, server}. Nobody imports config but app, cli and
-//! main; only app knows every part. Each outside library that the core must not know is named in one place.
+//! domain ← tokens ← {store, api} · wire ← {upstream, api} ← gateway ← server · files ← tls ←
+//! {store, upstream, server}. Nobody imports config but app, cli and main; only app knows every
+//! part. Each outside library that the core must not know is named in one place.
 //!
-//! The sources are read as text: paths that begin at the crate (`crate::`, or `super::` up to it) are followed, comments
-//! and literals are not. It is a guard against slips, not a compiler.
+//! The sources are read as text: paths that begin at the crate (`crate::`, or `super::` up to it)
+//! are followed, comments and literals are not. It is a guard against slips, not a compiler.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +52,8 @@ const EVERY_LAYER: &[&str] = &[
     "cli",
 ];
 
-/// An outside crate, and the only places whose files may name it: a place is a module, as a file or as a directory.
+/// An outside crate, and the only places whose files may name it: a place is a module, as a file or
+/// as a directory.
 const KEPT_CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["src/tokens/jwt", "src/tokens/signed"]),
     ("redis", &["src/store/redis"]),
@@ -59,7 +61,8 @@ const KEPT_CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Outside crates that the core must not know, and the core.
-const FOREIGN_TO_THE_CORE: &[&str] = &["http", "http_body", "http_body_util", "httparse", "hyper", "hyper_util"];
+const FOREIGN_TO_THE_CORE: &[&str] =
+    &["http", "http_body", "http_body_util", "httparse", "hyper", "hyper_util"];
 const CORE: &[&str] = &["domain", "tokens", "store"];
 
 /// One piece of source text that matters for paths.
@@ -139,7 +142,12 @@ fn pieces(source: &str) -> Vec<Placed> {
             }
             index += 1;
         }
-        line += text.iter().skip(start).take(index - start).filter(|&&character| character == '\n').count();
+        line += text
+            .iter()
+            .skip(start)
+            .take(index - start)
+            .filter(|&&character| character == '\n')
+            .count();
     }
     pieces
 }
@@ -160,7 +168,9 @@ fn end_of_raw_string(text: &[char], content: usize, hashes: usize) -> usize {
     let mut index = content;
     while let Some(&here) = text.get(index) {
         index += 1;
-        if here == '"' && text.iter().skip(index).take(hashes).filter(|&&sign| sign == '#').count() == hashes {
+        if here == '"'
+            && text.iter().skip(index).take(hashes).filter(|&&sign| sign == '#').count() == hashes
+        {
             return index + hashes;
         }
     }
@@ -191,8 +201,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Follows the path at `index` from a module `depth` levels below the root, and notes every module at the root that
-    /// it goes through.
+    /// Follows the path at `index` from a module `depth` levels below the root, and notes every
+    /// module at the root that it goes through.
     fn follow(&mut self, index: usize, depth: usize) {
         match self.piece(index).cloned() {
             Some(Piece::Word(word)) => {
@@ -237,12 +247,14 @@ impl Reader<'_> {
         // The braces at which modules written within the file were opened.
         let (mut braces, mut modules) = (0_usize, Vec::new());
         for index in 0..self.pieces.len() {
-            let continues = index.checked_sub(1).is_some_and(|before| self.piece(before) == Some(&Piece::Path));
+            let continues =
+                index.checked_sub(1).is_some_and(|before| self.piece(before) == Some(&Piece::Path));
             let leads = self.piece(index + 1) == Some(&Piece::Path);
             match self.piece(index).cloned() {
                 Some(Piece::Sign('{')) => {
                     braces += 1;
-                    let opens_module = index.checked_sub(2).is_some_and(|mod_at| self.word(mod_at) == Some("mod"));
+                    let opens_module =
+                        index.checked_sub(2).is_some_and(|mod_at| self.word(mod_at) == Some("mod"));
                     if opens_module {
                         modules.push(braces);
                     }
@@ -253,14 +265,16 @@ impl Reader<'_> {
                     }
                     braces = braces.saturating_sub(1);
                 }
-                Some(Piece::Word(word)) if !continues && (leads || self.imported_whole(index)) => match word.as_str() {
-                    "crate" | "super" => self.follow(index, file_depth + modules.len()),
-                    "keyward" if is_main => self.follow(index + 2, 0),
-                    _ => {
-                        let line = self.pieces.get(index).map_or(0, |(_, line)| *line);
-                        self.imports.crates.insert((word, line));
+                Some(Piece::Word(word)) if !continues && (leads || self.imported_whole(index)) => {
+                    match word.as_str() {
+                        "crate" | "super" => self.follow(index, file_depth + modules.len()),
+                        "keyward" if is_main => self.follow(index + 2, 0),
+                        _ => {
+                            let line = self.pieces.get(index).map_or(0, |(_, line)| *line);
+                            self.imports.crates.insert((word, line));
+                        }
                     }
-                },
+                }
                 _ => {}
             }
         }
@@ -287,10 +301,13 @@ fn place(path: &str) -> (String, usize) {
 fn violations(path: &str, source: &str) -> Vec<String> {
     let (layer, depth) = place(path);
     let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
-        return vec![format!("{path}: there is no layer named {layer}: give it a place among the arrows")];
+        return vec![format!(
+            "{path}: there is no layer named {layer}: give it a place among the arrows"
+        )];
     };
     let pieces = pieces(source);
-    let imports = Reader { pieces: &pieces, imports: Imports::default() }.read(depth, layer == "main");
+    let imports =
+        Reader { pieces: &pieces, imports: Imports::default() }.read(depth, layer == "main");
     let mut found = Vec::new();
     for (import, line) in imports.layers {
         let is_layer = LAYERS.iter().any(|(name, _)| *name == import);
@@ -300,7 +317,8 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     }
     for (name, line) in imports.crates {
         let kept = KEPT_CRATES.iter().find(|(kept, _)| *kept == name);
-        let is_at_home = |place: &&str| path == format!("{place}.rs") || path.starts_with(&format!("{place}/"));
+        let is_at_home =
+            |place: &&str| path == format!("{place}.rs") || path.starts_with(&format!("{place}/"));
         if kept.is_some_and(|(_, places)| !places.iter().any(is_at_home)) {
             found.push(format!(
                 "{path}:{line}: {name} is for {} alone",
@@ -333,8 +351,12 @@ fn the_arrows_between_the_layers_hold() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     sources(root, &root.join("src"), &mut files).expect("the sources can be read");
-    assert!(files.iter().any(|(path, _)| path == "src/domain/record.rs"), "the sources were found: {files:?}");
-    let found: Vec<String> = files.iter().flat_map(|(path, source)| violations(path, source)).collect();
+    assert!(
+        files.iter().any(|(path, _)| path == "src/domain/record.rs"),
+        "the sources were found: {files:?}"
+    );
+    let found: Vec<String> =
+        files.iter().flat_map(|(path, source)| violations(path, source)).collect();
     assert!(found.is_empty(), "against the arrows:\n{}", found.join("\n"));
 }
 
@@ -346,7 +368,10 @@ fn every_way_to_write_a_wrong_import_is_caught() {
         ("src/domain/record.rs", "use super::super::tokens::Store;"),
         ("src/domain/mod.rs", "use super::tokens;"),
         ("src/domain/mod.rs", "mod tests { use super::super::tokens; }"),
-        ("src/domain/record.rs", "mod tests { mod deeper { fn f() {} } use super::super::super::tokens; }"),
+        (
+            "src/domain/record.rs",
+            "mod tests { mod deeper { fn f() {} } use super::super::super::tokens; }",
+        ),
         ("src/tokens/service.rs", "use crate::{domain::Record, store::embedded::Embedded};"),
         ("src/tokens/service.rs", "use crate::{\n    domain::{Record, time},\n    store,\n};"),
         ("src/tokens/service.rs", "use super::{store, super::api::Face};"),
@@ -369,14 +394,23 @@ fn every_way_to_write_a_wrong_import_is_caught() {
         ("src/misc.rs", ""),
         ("src/util/mod.rs", ""),
     ] {
-        assert_eq!(violations(path, source).len(), 1, "{path}: {source}: {:?}", violations(path, source));
+        assert_eq!(
+            violations(path, source).len(),
+            1,
+            "{path}: {source}: {:?}",
+            violations(path, source)
+        );
     }
 }
 
 #[test]
 fn a_violation_is_named_by_file_and_line() {
-    let source = "//! A file.\n\n/* over\ntwo lines */\nuse crate::domain::Record;\nuse crate::store::embedded;\n";
-    assert_eq!(violations("src/gateway/run.rs", source), ["src/gateway/run.rs:6: gateway must not import from store"]);
+    let source = "//! A file.\n\n/* over\ntwo lines */\nuse crate::domain::Record;\n\
+                  use crate::store::embedded;\n";
+    assert_eq!(
+        violations("src/gateway/run.rs", source),
+        ["src/gateway/run.rs:6: gateway must not import from store"]
+    );
 }
 
 #[test]
@@ -387,11 +421,17 @@ fn what_is_no_import_is_not_taken_for_one() {
         ("src/domain/record.rs", "/* a /* nested */ crate::tokens::Store */"),
         ("src/domain/record.rs", "const A: &str = \"\\\" crate::tokens::Store\";"),
         ("src/domain/record.rs", "const A: &str = r#\"\" crate::tokens::Store\"#;"),
-        ("src/domain/record.rs", "const A: char = '\"'; const B: char = '\\''; // crate::tokens::Store \""),
+        (
+            "src/domain/record.rs",
+            "const A: char = '\"'; const B: char = '\\''; // crate::tokens::Store \"",
+        ),
         ("src/domain/record.rs", "fn f<'a>(x: &'a str) {} use crate::domain::{Record, tokens};"),
         ("src/domain/record.rs", "use super::tokens::Mine;"),
         ("src/tokens/mod.rs", "mod tests { use super::store::Store; use super::*; }"),
-        ("src/tokens/mod.rs", "pub mod store; pub use store::Store; use self::store::Filter; pub(crate) fn f() {}"),
+        (
+            "src/tokens/mod.rs",
+            "pub mod store; pub use store::Store; use self::store::Filter; pub(crate) fn f() {}",
+        ),
         ("src/tokens/signed.rs", "use jsonwebtoken::decode;"),
         ("src/tokens/signed/hs256.rs", "use jsonwebtoken::decode;"),
         ("src/store/embedded/mod.rs", "use rusqlite::Connection; use crate::tokens::store::Store;"),

@@ -1,7 +1,7 @@
 //! Runs libFuzzer on one of keyward's fuzz targets: the one that `KEYWARD_FUZZ_TARGET` names.
 //!
-//! The targets are in `keyward::fuzzing`, where `cargo test` runs them too. One program for all of them, as
-//! linking keyward takes longer than choosing among them.
+//! The targets are in `keyward::fuzzing`, where `cargo test` runs them too. One program for all of
+//! them, as linking keyward takes longer than choosing among them.
 
 #![no_main]
 

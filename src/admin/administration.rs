@@ -1,4 +1,5 @@
-//! What an administrator may do with tokens and accounts, whoever carries it out: a running keyward, or the store alone.
+//! What an administrator may do with tokens and accounts, whoever carries it out: a running
+//! keyward, or the store alone.
 
 use std::fmt;
 use std::future::Future;
@@ -18,38 +19,46 @@ pub type AdminFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, AdminError>>
 /// The most keys that one bootstrap token can be good for.
 pub const MAX_MINTS: u32 = 1_000_000;
 
-/// The most tokens that one list shows: a list is built in memory, and a longer one is narrowed by a filter.
+/// The most tokens that one list shows: a list is built in memory, and a longer one is narrowed by
+/// a filter.
 pub const MAX_LISTED: usize = 100_000;
 
-/// The most characters of one claim: longer ones would not fit beside the others into a header of a request.
+/// The most characters of one claim: longer ones would not fit beside the others into a header of a
+/// request.
 const MAX_CLAIM_CHARACTERS: usize = 255;
 
 /// The administrator's operations on tokens and accounts.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future does not undo what has been handed to the store: who drops one knows nothing of its outcome.
+/// Dropping a future does not undo what has been handed to the store: who drops one knows nothing
+/// of its outcome.
 pub trait Administration: Send + Sync + 'static {
     /// Makes a bootstrap token. The token is in the answer and nowhere else.
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap>;
 
-    /// The tokens that match, oldest first. The caller sets `sort` to that of a [`TokenKind`], and a `limit` of at most [`MAX_LISTED`].
+    /// The tokens that match, oldest first. The caller sets `sort` to that of a [`TokenKind`], and
+    /// a `limit` of at most [`MAX_LISTED`].
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>>;
 
-    /// Revokes the token of this kind with this public id. An id of the other kind is [`Revocation::NotFound`]. When
-    /// [`Revocation::Revoked`] is answered, no worker accepts the token any more.
+    /// Revokes the token of this kind with this public id. An id of the other kind is
+    /// [`Revocation::NotFound`]. When [`Revocation::Revoked`] is answered, no worker accepts the
+    /// token any more.
     fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation>;
 
     /// Makes an account.
     fn user_add(&self, request: UserRequest) -> AdminFuture<'_, UserListing>;
 
-    /// At most `limit` accounts of this token API or of each, oldest first; `limit` is at most [`MAX_LISTED`].
+    /// At most `limit` accounts of this token API or of each, oldest first; `limit` is at most
+    /// [`MAX_LISTED`].
     fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>>;
 
-    /// Changes an account. When [`UserOutcome::Done`] is answered, no worker accepts any more what the change ends.
+    /// Changes an account. When [`UserOutcome::Done`] is answered, no worker accepts any more what
+    /// the change ends.
     fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome>;
 
-    /// Says what would become of a request, by the configuration in force. It is not made, logged or counted.
+    /// Says what would become of a request, by the configuration in force. It is not made, logged
+    /// or counted.
     fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation>;
 }
 
@@ -112,7 +121,8 @@ impl BootstrapRequest {
         ];
         for (field, text) in fields {
             if let Some(text) = text {
-                claim_text(text).map_err(|fault| AdminError::Refused(format!("{field}: {fault}")))?;
+                claim_text(text)
+                    .map_err(|fault| AdminError::Refused(format!("{field}: {fault}")))?;
             }
         }
         if !(1..=MAX_MINTS).contains(&self.mints) {
@@ -161,7 +171,8 @@ pub enum Revocation {
     NotFound,
 }
 
-/// Why an operation was not carried out. The words are for the administrator: they may name the store, never a token.
+/// Why an operation was not carried out. The words are for the administrator: they may name the
+/// store, never a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
     /// What was asked for cannot be; asking again will not help.
@@ -205,10 +216,16 @@ mod tests {
         assert_eq!(wrong.check(), Err(AdminError::Refused("subject: must not be empty".into())));
         wrong = request();
         wrong.identity.role = Some("a\nb".into());
-        assert_eq!(wrong.check(), Err(AdminError::Refused("role: must not hold control characters".into())));
+        assert_eq!(
+            wrong.check(),
+            Err(AdminError::Refused("role: must not hold control characters".into()))
+        );
         wrong = request();
         wrong.identity.email = Some("é".repeat(256));
-        assert_eq!(wrong.check(), Err(AdminError::Refused("email: must be at most 255 characters".into())));
+        assert_eq!(
+            wrong.check(),
+            Err(AdminError::Refused("email: must be at most 255 characters".into()))
+        );
         wrong.identity.email = Some("é".repeat(255));
         assert_eq!(wrong.check(), Ok(()));
         for mints in [0, MAX_MINTS + 1] {

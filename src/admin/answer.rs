@@ -1,7 +1,11 @@
-//! The bytes of the administrator's answers: JSON, plain text, and errors as `application/problem+json` (RFC 9457).
+//! The bytes of the administrator's answers: JSON, plain text, and errors as
+//! `application/problem+json` (RFC 9457).
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -10,7 +14,8 @@ use zeroize::Zeroizing;
 /// An answer: always whole, so hyper frames it by its length.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Room for any answer that holds a token, so that the buffer never moves and leaves no copy behind.
+/// Room for any answer that holds a token, so that the buffer never moves and leaves no copy
+/// behind.
 const SECRET_ROOM_BYTES: usize = 16 * 1024;
 
 fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
@@ -27,7 +32,9 @@ fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     match serde_json::to_vec(value) {
         Ok(body) => answer(status, "application/json", body.into()),
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written as JSON"),
+        Err(_) => {
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written as JSON")
+        }
     }
 }
 
@@ -36,7 +43,9 @@ pub(super) fn secret_json(status: StatusCode, value: &impl Serialize) -> Answer 
     let mut body = Zeroizing::new(Vec::with_capacity(SECRET_ROOM_BYTES));
     match serde_json::to_writer(&mut *body, value) {
         Ok(()) => answer(status, "application/json", Bytes::from_owner(body)),
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written as JSON"),
+        Err(_) => {
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written as JSON")
+        }
     }
 }
 
@@ -53,7 +62,11 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
         status: u16,
         detail: &'a str,
     }
-    let problem = Problem { title: status.canonical_reason().unwrap_or_default(), status: status.as_u16(), detail };
+    let problem = Problem {
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        detail,
+    };
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut answer = answer(status, "application/problem+json", body.into());
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -69,7 +82,8 @@ pub(super) fn not_found() -> Answer {
 
 /// The path is there, the method is not.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not answer to this method");
+    let mut answer =
+        problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not answer to this method");
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }

@@ -1,4 +1,5 @@
-//! The connections of both doors: accepted, bounded in number, size and time, and ended when keyward stops.
+//! The connections of both doors: accepted, bounded in number, size and time, and ended when
+//! keyward stops.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -24,10 +25,12 @@ use super::answer::Answer;
 /// The signal to stop: `true`, or the loss of its sender.
 pub type Stop = watch::Receiver<bool>;
 
-/// Connections at a time and door; more wait in the backlog. Probes, a scraper and an administrator need a handful.
+/// Connections at a time and door; more wait in the backlog. Probes, a scraper and an administrator
+/// need a handful.
 const MAX_CONNECTIONS: usize = 64;
 
-/// From the readiness to read a head to its last byte; so this is also how long an idle connection is kept.
+/// From the readiness to read a head to its last byte; so this is also how long an idle connection
+/// is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection is reused. Bounds a client that reads its answers slowly or not at all.
@@ -39,7 +42,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(35);
 /// How long exchanges may go on after the signal to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// The pause after a failed accept: without file descriptors to spare, the next one would fail as well.
+/// The pause after a failed accept: without file descriptors to spare, the next one would fail as
+/// well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of a head, and of what is buffered of an answer.

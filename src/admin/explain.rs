@@ -9,7 +9,8 @@ use http::{Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
-/// What a client would ask, and from where. Its fields hold credentials: it is wiped when it is dropped, and is not shown.
+/// What a client would ask, and from where. Its fields hold credentials: it is wiped when it is
+/// dropped, and is not shown.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainRequest {
@@ -28,15 +29,20 @@ impl ExplainRequest {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, the caller's fault. The words repeat nothing of it but a field's number: it may hold a token in a
-    /// place where none is expected.
+    /// What is wrong with it, the caller's fault. The words repeat nothing of it but a field's
+    /// number: it may hold a token in a place where none is expected.
     pub fn to_http(&self) -> Result<Request<()>, String> {
-        let method = Method::from_bytes(self.method.as_bytes()).map_err(|_| "the method is none of HTTP".to_owned())?;
+        let method = Method::from_bytes(self.method.as_bytes())
+            .map_err(|_| "the method is none of HTTP".to_owned())?;
         let url: Uri = self.url.parse().map_err(|_| not_a_url())?;
-        let authority = url.authority().filter(|_| matches!(url.scheme_str(), Some("http" | "https")));
+        let authority =
+            url.authority().filter(|_| matches!(url.scheme_str(), Some("http" | "https")));
         let authority = authority.ok_or_else(not_a_url)?.as_str();
         if authority.contains('@') {
-            return Err("the URL has a user name or a password: give the credential on standard input".to_owned());
+            return Err(
+                "the URL has a user name or a password: give the credential on standard input"
+                    .to_owned(),
+            );
         }
         let host = HeaderValue::from_str(authority).map_err(|_| not_a_url())?;
         let target = url.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
@@ -62,12 +68,15 @@ impl ExplainRequest {
 }
 
 fn not_a_url() -> String {
-    "the URL must be whole and begin with http:// or https://, as in https://api.example.com/path".to_owned()
+    "the URL must be whole and begin with http:// or https://, as in https://api.example.com/path"
+        .to_owned()
 }
 
 impl fmt::Debug for ExplainRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExplainRequest").field("headers", &self.headers.len()).finish_non_exhaustive()
+        f.debug_struct("ExplainRequest")
+            .field("headers", &self.headers.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,22 +98,28 @@ mod tests {
         ExplainRequest {
             method: method.to_owned(),
             url: url.to_owned(),
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             from: Ipv4Addr::LOCALHOST.into(),
         }
     }
 
     #[test]
     fn a_url_becomes_a_target_and_a_host_unless_a_host_is_given() {
-        let read =
-            request("GET", "https://a.example:8443/x%2f?q=1#part", &[("Accept", "*/*")]).to_http().expect("read");
+        let read = request("GET", "https://a.example:8443/x%2f?q=1#part", &[("Accept", "*/*")])
+            .to_http()
+            .expect("read");
         assert_eq!(read.uri().to_string(), "/x%2f?q=1");
         assert_eq!(read.headers()[HOST], "a.example:8443");
-        let read = request("GET", "http://127.0.0.1", &[("host", "b.example")]).to_http().expect("read");
+        let read =
+            request("GET", "http://127.0.0.1", &[("host", "b.example")]).to_http().expect("read");
         assert_eq!(read.uri().path(), "/");
         assert_eq!(read.headers()[HOST], "b.example");
         let twice = [("Host", "b.example"), ("Host", "c.example")];
-        let read = request("GET", "http://a.example/", &twice).to_http().expect("the gate judges it");
+        let read =
+            request("GET", "http://a.example/", &twice).to_http().expect("the gate judges it");
         assert_eq!(read.headers().get_all(HOST).iter().count(), 2);
     }
 

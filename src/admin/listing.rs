@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::TokenKind;
 use crate::domain::{Record, RecordKind, Timestamp, TokenId};
 
-/// One token in a list. As JSON every key is always there, and times are RFC 3339 in UTC, to the second.
+/// One token in a list. As JSON every key is always there, and times are RFC 3339 in UTC, to the
+/// second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The public id: what revokes it.
@@ -77,11 +78,16 @@ pub(super) mod rfc3339 {
 
     use crate::domain::Timestamp;
 
-    pub(in crate::admin) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::admin) fn serialize<S: Serializer>(
+        time: &Timestamp,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&time.to_rfc3339_zulu())
     }
 
-    pub(in crate::admin) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    pub(in crate::admin) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Timestamp, D::Error> {
         super::parse(&String::deserialize(deserializer)?)
     }
 }
@@ -91,14 +97,19 @@ mod rfc3339_or_null {
 
     use crate::domain::Timestamp;
 
-    pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => serializer.serialize_str(&time.to_rfc3339_zulu()),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
         Option::<String>::deserialize(deserializer)?.map(|text| super::parse(&text)).transpose()
     }
 }

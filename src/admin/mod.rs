@@ -1,10 +1,10 @@
-//! The administrator's two doors: a TCP listener that answers probes and metrics and changes nothing, and a Unix socket
-//! over which the command line manages the tokens of a running keyward.
+//! The administrator's two doors: a TCP listener that answers probes and metrics and changes
+//! nothing, and a Unix socket over which the command line manages the tokens of a running keyward.
 //!
-//! Neither is the data plane: they run on the control thread, know no route and no upstream, and are never bound to a
-//! public listener. What they show and do comes through two traits, [`Status`] and [`Administration`], so this module
-//! knows no store. The socket has no login of its own: its file belongs to keyward's user with mode 0600, and who can
-//! open it can read the store as well.
+//! Neither is the data plane: they run on the control thread, know no route and no upstream, and
+//! are never bound to a public listener. What they show and do comes through two traits, [`Status`]
+//! and [`Administration`], so this module knows no store. The socket has no login of its own: its
+//! file belongs to keyward's user with mode 0600, and who can open it can read the store as well.
 
 mod administration;
 mod answer;
@@ -21,8 +21,8 @@ mod tests;
 mod users;
 
 pub use administration::{
-    AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, MAX_LISTED, MAX_MINTS, Revocation,
-    TokenKind, claim_text,
+    AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, MAX_LISTED,
+    MAX_MINTS, Revocation, TokenKind, claim_text,
 };
 pub use client::{SocketClient, probe_readiness};
 pub use connection::Stop;
@@ -31,5 +31,7 @@ pub use listing::Listing;
 pub use operations::serve_socket;
 pub use probes::serve_probes;
 pub use socket::{AdminSocket, BoundAdminSocket, SocketError};
-pub use status::{Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport};
+pub use status::{
+    Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport,
+};
 pub use users::{UserAction, UserChange, UserListing, UserOutcome, UserRequest};

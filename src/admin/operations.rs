@@ -13,7 +13,8 @@
 //! | `POST /v1/explain` | 200 what would become of a request: see [`Explanation`](crate::telemetry::Explanation) |
 //! | `GET /v1/status` | 200 `version pid ready reasons components listening` |
 //!
-//! Errors: 400 for what is not JSON or no such query, 422 for a value that cannot be, 503 when the store fails, in words.
+//! Errors: 400 for what is not JSON or no such query, 422 for a value that cannot be, 503 when the
+//! store fails, in words.
 
 pub(super) mod users;
 
@@ -37,8 +38,8 @@ use super::answer::{self, Answer, and_close, problem};
 use super::connection::{Desk, Stop, serve};
 use super::status::report;
 use super::{
-    AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest, Listing, MAX_LISTED,
-    Revocation, Status, TokenKind,
+    AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest,
+    Listing, MAX_LISTED, Revocation, Status, TokenKind,
 };
 use crate::domain::{Identity, TokenId};
 use crate::tokens::store::Filter;
@@ -49,7 +50,8 @@ pub(super) const DEFAULT_LISTED: usize = 1000;
 /// The longest request body: a bootstrap request is a few hundred bytes.
 const BODY_BYTES: usize = 64 * 1024;
 
-/// The longest request body of `/v1/explain`: the 64 KiB that the command takes, each character escaped, as JSON.
+/// The longest request body of `/v1/explain`: the 64 KiB that the command takes, each character
+/// escaped, as JSON.
 const EXPLAIN_BODY_BYTES: usize = 256 * 1024;
 
 /// For a request body to arrive.
@@ -58,8 +60,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one operation: longer than the longest deadline of a store.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(31);
 
-/// Serves `administration` on `socket` until the signal to stop, then lets running exchanges end, for 5 seconds at most,
-/// and removes the socket's file. Must run within a tokio runtime with time and I/O.
+/// Serves `administration` on `socket` until the signal to stop, then lets running exchanges end,
+/// for 5 seconds at most, and removes the socket's file. Must run within a tokio runtime with time
+/// and I/O.
 ///
 /// # Errors
 ///
@@ -67,7 +70,8 @@ const OPERATION_DEADLINE: Duration = Duration::from_secs(31);
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes the socket and all its connections at once; operations that were handed over go on.
+/// Dropping the future closes the socket and all its connections at once; operations that were
+/// handed over go on.
 pub async fn serve_socket(
     socket: AdminSocket,
     administration: Arc<dyn Administration>,
@@ -138,12 +142,20 @@ impl Desk for Operations {
             return self.users(request, action).await.unwrap_or_else(|refusal| refusal);
         }
         if !request.body().is_end_stream() {
-            return and_close(problem(StatusCode::PAYLOAD_TOO_LARGE, "this call takes no request body"));
+            return and_close(problem(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "this call takes no request body",
+            ));
         }
         let query = request.uri().query();
-        let handled = match path.strip_prefix("/v1/").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+        let handled = match path
+            .strip_prefix("/v1/")
+            .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+        {
             Some(("status", "")) => match *request.method() {
-                Method::GET => Ok(answer::json(StatusCode::OK, &report(self.status.as_ref()).await)),
+                Method::GET => {
+                    Ok(answer::json(StatusCode::OK, &report(self.status.as_ref()).await))
+                }
                 _ => Err(answer::method_not_allowed("GET")),
             },
             Some(("explain", "")) => Err(answer::method_not_allowed("POST")),
@@ -187,14 +199,18 @@ impl Operations {
         request.check().map_err(|error| refusal(&error))?;
         let (token_api, subject) = (request.token_api.clone(), request.identity.subject.clone());
         let issued = in_time(self.administration.bootstrap_create(request)).await?;
-        info!(id = %issued.id, token_api, subject, "a bootstrap token was made at the command line");
+        info!(id = %issued.id, token_api, subject, "a bootstrap token was made at the command \
+         line");
 
         #[derive(Serialize)]
         struct Issued<'a> {
             id: TokenId,
             token: &'a str,
         }
-        Ok(answer::secret_json(StatusCode::CREATED, &Issued { id: issued.id, token: issued.token.expose() }))
+        Ok(answer::secret_json(
+            StatusCode::CREATED,
+            &Issued { id: issued.id, token: issued.token.expose() },
+        ))
     }
 
     /// Leaves nothing in the log: what is asked may hold a token where none is expected.
@@ -210,15 +226,17 @@ impl Operations {
     }
 
     async fn list(&self, kind: TokenKind, query: Option<&str>) -> Result<Answer, Answer> {
-        let mut filter = filter(query.unwrap_or_default()).map_err(|fault| problem(StatusCode::BAD_REQUEST, &fault))?;
+        let mut filter = filter(query.unwrap_or_default())
+            .map_err(|fault| problem(StatusCode::BAD_REQUEST, &fault))?;
         filter.sort = Some(kind.into());
         let tokens = in_time(self.administration.list(filter)).await?;
         Ok(answer::json(StatusCode::OK, &TokensBody { tokens }))
     }
 
     async fn revoke(&self, kind: TokenKind, id: &str) -> Result<Answer, Answer> {
-        let id = TokenId::parse(id)
-            .ok_or_else(|| problem(StatusCode::UNPROCESSABLE_ENTITY, "a token id is a UUID: 8-4-4-4-12 digits"))?;
+        let id = TokenId::parse(id).ok_or_else(|| {
+            problem(StatusCode::UNPROCESSABLE_ENTITY, "a token id is a UUID: 8-4-4-4-12 digits")
+        })?;
         let status = in_time(self.administration.revoke(kind, id)).await?;
         info!(%id, %kind, ?status, "a revocation at the command line");
         Ok(answer::json(StatusCode::OK, &RevokedBody { id, status }))
@@ -229,14 +247,22 @@ impl Operations {
 async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
     let body = read_body(request, BODY_BYTES).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        let status = if error.is_data() {
+            StatusCode::UNPROCESSABLE_ENTITY
+        } else {
+            StatusCode::BAD_REQUEST
+        };
         problem(status, &error.to_string())
     })
 }
 
 /// Reads a request's body of at most so many bytes, which is said to be JSON.
 async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer> {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         let words = "the request body must be application/json";
@@ -249,8 +275,12 @@ async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Bytes, An
             let words = format!("the request body is longer than {} KiB", limit / 1024);
             Err(and_close(problem(StatusCode::PAYLOAD_TOO_LARGE, &words)))
         }
-        Ok(Err(_)) => Err(and_close(problem(StatusCode::BAD_REQUEST, "the request body ended early"))),
-        Err(_) => Err(and_close(problem(StatusCode::REQUEST_TIMEOUT, "the request body took too long"))),
+        Ok(Err(_)) => {
+            Err(and_close(problem(StatusCode::BAD_REQUEST, "the request body ended early")))
+        }
+        Err(_) => {
+            Err(and_close(problem(StatusCode::REQUEST_TIMEOUT, "the request body took too long")))
+        }
     }
 }
 
@@ -258,7 +288,8 @@ async fn in_time<T>(operation: AdminFuture<'_, T>) -> Result<T, Answer> {
     match tokio::time::timeout(OPERATION_DEADLINE, operation).await {
         Ok(outcome) => outcome.map_err(|error| refusal(&error)),
         Err(_) => {
-            let words = "the operation did not end in time and may still take effect: list, and try again";
+            let words =
+                "the operation did not end in time and may still take effect: list, and try again";
             Err(problem(StatusCode::SERVICE_UNAVAILABLE, words))
         }
     }
@@ -271,20 +302,25 @@ fn refusal(error: &AdminError) -> Answer {
     }
 }
 
-/// Reads `token_api`, `subject` and `limit`, each at most once, in the form of HTML forms (`+` is a space).
+/// Reads `token_api`, `subject` and `limit`, each at most once, in the form of HTML forms (`+` is a
+/// space).
 fn filter(query: &str) -> Result<Filter, String> {
     let mut filter = Filter::default();
     let mut limit = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = value.replace('+', " ");
-        let value = percent_decode_str(&value).decode_utf8().map_err(|_| format!("{key}: not UTF-8"))?.into_owned();
+        let value = percent_decode_str(&value)
+            .decode_utf8()
+            .map_err(|_| format!("{key}: not UTF-8"))?
+            .into_owned();
         let taken = match key {
             "token_api" => filter.token_api.replace(value).is_some(),
             "subject" => filter.subject.replace(value).is_some(),
             "limit" => {
                 let number = value.parse().ok().filter(|number| (1..=MAX_LISTED).contains(number));
-                let number = number.ok_or_else(|| format!("limit: must be between 1 and {MAX_LISTED}"))?;
+                let number =
+                    number.ok_or_else(|| format!("limit: must be between 1 and {MAX_LISTED}"))?;
                 limit.replace(number).is_some()
             }
             _ => return Err(format!("unknown query parameter: {key}")),
@@ -308,9 +344,16 @@ mod tests {
         assert_eq!(read.subject.as_deref(), Some("u 1+"));
         assert_eq!(read.limit, 7);
         assert_eq!(filter("").expect("nothing asked for").limit, DEFAULT_LISTED);
-        for wrong in
-            ["limit=0", "limit=100001", "limit=-1", "limit=x", "limit=1&limit=1", "sub=1", "subject=%ff", "subject"]
-        {
+        for wrong in [
+            "limit=0",
+            "limit=100001",
+            "limit=-1",
+            "limit=x",
+            "limit=1&limit=1",
+            "sub=1",
+            "subject=%ff",
+            "subject",
+        ] {
             let outcome = filter(wrong);
             // A key without a value is an empty value: it matches nothing, and is no fault.
             assert_eq!(outcome.is_err(), wrong != "subject", "{wrong}");

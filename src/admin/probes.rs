@@ -1,4 +1,5 @@
-//! The TCP door: `/livez`, `/readyz`, `/startupz`, `/healthz`, `/metrics`. It shows, and changes nothing.
+//! The TCP door: `/livez`, `/readyz`, `/startupz`, `/healthz`, `/metrics`. It shows, and changes
+//! nothing.
 
 use std::sync::Arc;
 
@@ -12,8 +13,9 @@ use super::connection::{Desk, Stop, serve};
 use super::status::{components_in_time, readiness_in_time};
 use super::{Component, ComponentState, Status};
 
-/// Serves the probes on `listener` until the signal to stop, then lets running exchanges end, for 5 seconds at most.
-/// Must run within a tokio runtime with time and I/O. Keep it up while draining: `/readyz` is what says so.
+/// Serves the probes on `listener` until the signal to stop, then lets running exchanges end, for 5
+/// seconds at most. Must run within a tokio runtime with time and I/O. Keep it up while draining:
+/// `/readyz` is what says so.
 ///
 /// # Cancel safety
 ///
@@ -28,7 +30,10 @@ struct Probes {
 
 impl Desk for Probes {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let known = matches!(request.uri().path(), "/livez" | "/readyz" | "/startupz" | "/healthz" | "/metrics");
+        let known = matches!(
+            request.uri().path(),
+            "/livez" | "/readyz" | "/startupz" | "/healthz" | "/metrics"
+        );
         let answer = if !known {
             answer::not_found()
         } else if request.method() != Method::GET && request.method() != Method::HEAD {

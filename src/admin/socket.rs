@@ -33,31 +33,32 @@ impl BoundAdminSocket {
 }
 
 impl AdminSocket {
-    /// Binds the socket for `path` with mode 0600, without listening: until it is served, no client finds it. A missing
-    /// directory is made with mode 0700. A file that a dead keyward left behind will be replaced.
+    /// Binds the socket for `path` with mode 0600, without listening: until it is served, no client
+    /// finds it. A missing directory is made with mode 0700. A file that a dead keyward left behind
+    /// will be replaced.
     ///
     /// # Errors
     ///
-    /// When another process listens there, when something else than a socket is at the path, or when the
-    /// operating system refuses: for the administrator to solve.
+    /// When another process listens there, when something else than a socket is at the path, or
+    /// when the operating system refuses: for the administrator to solve.
     pub fn reserve(path: &Path) -> Result<BoundAdminSocket, SocketError> {
         socket_file::make_directory_of(path)?;
         BoundSocketFile::bind(path, 0o600).map(BoundAdminSocket)
     }
 
-    /// Binds the socket at `path` with mode 0600, and listens. A missing directory is made with mode 0700. A file that a dead keyward
-    /// left behind is replaced.
+    /// Binds the socket at `path` with mode 0600, and listens. A missing directory is made with
+    /// mode 0700. A file that a dead keyward left behind is replaced.
     ///
     /// # Errors
     ///
-    /// When another process listens there, when something else than a socket is at the path, or when the
-    /// operating system refuses: for the administrator to solve.
+    /// When another process listens there, when something else than a socket is at the path, or
+    /// when the operating system refuses: for the administrator to solve.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         Self::reserve(path)?.listen()
     }
 
-    /// Looks whether [`bind`](Self::bind) would succeed, without a trace. That a directory can be made
-    /// or written is not looked at.
+    /// Looks whether [`bind`](Self::bind) would succeed, without a trace. That a directory can be
+    /// made or written is not looked at.
     ///
     /// # Errors
     ///
@@ -94,7 +95,8 @@ mod tests {
         assert_eq!(mode(&room.path().join("data/deep")), 0o700);
         UnixStream::connect(&path).expect("it listens");
         drop(socket);
-        let left: Vec<_> = fs::read_dir(path.parent().expect("parent")).expect("list").flatten().collect();
+        let left: Vec<_> =
+            fs::read_dir(path.parent().expect("parent")).expect("list").flatten().collect();
         assert_eq!(left.len(), 1, "only the lock file: {left:?}");
     }
 
@@ -132,7 +134,8 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
         UnixStream::connect(&path).expect("it listens");
         drop(socket);
-        let refused = AdminSocket::bind(&directory.join("ab")).expect_err("nobody could connect to it");
+        let refused =
+            AdminSocket::bind(&directory.join("ab")).expect_err("nobody could connect to it");
         assert!(refused.to_string().contains("cannot use"), "{refused}");
     }
 

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 /// What the questions that ask other threads return.
 pub type StatusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The deadline of one question: shorter than the second that orchestrators usually give a probe times a few tries, and
-/// longer than any answer of a store that is to be called available.
+/// The deadline of one question: shorter than the second that orchestrators usually give a probe
+/// times a few tries, and longer than any answer of a store that is to be called available.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The state of a running keyward, as the probes ask for it.
 pub trait Status: Send + Sync + 'static {
-    /// Whether new requests should be sent here. Depends on the store; answered within 3 seconds or taken as a no.
+    /// Whether new requests should be sent here. Depends on the store; answered within 3 seconds or
+    /// taken as a no.
     fn readiness(&self) -> StatusFuture<'_, Readiness>;
 
     /// Whether the start is over. Never goes back.
@@ -82,7 +83,9 @@ impl fmt::Display for NotReady {
             Self::Starting => f.write_str("starting"),
             Self::Draining => f.write_str("draining"),
             Self::StoreUnavailable(why) => write!(f, "store unavailable: {why}"),
-            Self::IssuerWithoutKeys { issuer, why } => write!(f, "issuer {issuer} has no keys yet: {why}"),
+            Self::IssuerWithoutKeys { issuer, why } => {
+                write!(f, "issuer {issuer} has no keys yet: {why}")
+            }
             Self::NoAnswer => write!(f, "no answer within {} s", ANSWER_DEADLINE.as_secs()),
         }
     }
@@ -166,7 +169,8 @@ pub(super) async fn components_in_time(status: &dyn Status) -> Vec<Component> {
 
 /// The whole report.
 pub(super) async fn report(status: &dyn Status) -> StatusReport {
-    let (readiness, components) = tokio::join!(readiness_in_time(status), components_in_time(status));
+    let (readiness, components) =
+        tokio::join!(readiness_in_time(status), components_in_time(status));
     StatusReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),

@@ -1,4 +1,5 @@
-//! Both doors through real sockets, in front of an administration and a status that are kept in memory.
+//! Both doors through real sockets, in front of an administration and a status that are kept in
+//! memory.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -39,7 +40,9 @@ impl Administration for Memory {
     fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation> {
         Box::pin(async move {
             self.check()?;
-            Err(AdminError::Refused(request.to_http().err().unwrap_or_else(|| "there is no gateway".to_owned())))
+            Err(AdminError::Refused(
+                request.to_http().err().unwrap_or_else(|| "there is no gateway".to_owned()),
+            ))
         })
     }
 
@@ -47,7 +50,10 @@ impl Administration for Memory {
         Box::pin(async move {
             self.check()?;
             if request.token_api != "jarvispy" {
-                return Err(AdminError::Refused(format!("there is no token API named {:?}", request.token_api)));
+                return Err(AdminError::Refused(format!(
+                    "there is no token API named {:?}",
+                    request.token_api
+                )));
             }
             let id = TokenId::from_uuid(uuid::Uuid::new_v4());
             let Identity { subject, username, organization, role, email } = request.identity;
@@ -74,10 +80,18 @@ impl Administration for Memory {
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
         Box::pin(async move {
             self.check()?;
-            let wanted =
-                if filter.sort == Some(RecordSort::Bootstrap) { TokenKind::Bootstrap } else { TokenKind::ApiKey };
+            let wanted = if filter.sort == Some(RecordSort::Bootstrap) {
+                TokenKind::Bootstrap
+            } else {
+                TokenKind::ApiKey
+            };
             let tokens = self.tokens.lock().expect("lock");
-            let found = tokens.iter().filter(|token| token.kind == wanted).take(filter.limit).cloned().collect();
+            let found = tokens
+                .iter()
+                .filter(|token| token.kind == wanted)
+                .take(filter.limit)
+                .cloned()
+                .collect();
             self.filters.lock().expect("lock").push(filter);
             Ok(found)
         })
@@ -114,7 +128,8 @@ impl Administration for Memory {
         Box::pin(async move {
             self.check()?;
             let users = self.users.lock().expect("lock");
-            let matches = |user: &&UserListing| token_api.as_ref().is_none_or(|name| *name == user.token_api);
+            let matches =
+                |user: &&UserListing| token_api.as_ref().is_none_or(|name| *name == user.token_api);
             Ok(users.iter().filter(matches).take(limit).cloned().collect())
         })
     }
@@ -123,14 +138,17 @@ impl Administration for Memory {
         Box::pin(async move {
             self.check()?;
             let mut users = self.users.lock().expect("lock");
-            let Some(user) = users.iter_mut().find(|user| user.username == change.username.as_str()) else {
+            let Some(user) =
+                users.iter_mut().find(|user| user.username == change.username.as_str())
+            else {
                 return Ok(UserOutcome::NotFound);
             };
             match change.action {
                 UserAction::Disable => user.is_disabled = true,
                 UserAction::Enable => user.is_disabled = false,
                 UserAction::SetPassword(password) => {
-                    user.full_name = String::from_utf8(password.password().expose().to_vec()).expect("text");
+                    user.full_name =
+                        String::from_utf8(password.password().expose().to_vec()).expect("text");
                 }
             }
             Ok(UserOutcome::Done)
@@ -253,7 +271,8 @@ fn get(path: &str) -> String {
 
 fn post(body: &str) -> String {
     format!(
-        "POST /v1/bootstrap-tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+        "POST /v1/bootstrap-tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -337,7 +356,10 @@ fn startupz_healthz_and_metrics_say_what_the_status_says() {
     assert_eq!(status_of(&world.probe(&get("/healthz"))), "503");
 
     let answer = world.probe(&get("/metrics"));
-    assert!(answer.to_ascii_lowercase().contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("content-type: text/plain; version=0.0.4\r\n"),
+        "{answer}"
+    );
     assert!(body_of(&answer).ends_with("keyward_up 1\n"));
 }
 
@@ -345,7 +367,8 @@ fn startupz_healthz_and_metrics_say_what_the_status_says() {
 fn the_probe_door_takes_only_get_and_head_and_no_body() {
     let world = World::start();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
-        let answer = world.probe(&format!("{method} /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let answer = world
+            .probe(&format!("{method} /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         assert_eq!(status_of(&answer), "405", "{method}");
         assert!(answer.to_ascii_lowercase().contains("\r\nallow: get, head\r\n"), "{answer}");
         assert!(answer.contains("application/problem+json"), "{answer}");
@@ -387,12 +410,23 @@ fn a_bootstrap_token_is_made_listed_and_revoked_over_the_socket() {
         };
         let listed = client.list(filter.clone()).await.expect("listed");
         assert_eq!(listed, *world.administration.tokens.lock().expect("lock"));
-        assert_eq!(world.administration.filters.lock().expect("lock").pop(), Some(filter), "carried to the letter");
         assert_eq!(
-            client.list(Filter { sort: Some(RecordSort::ApiKey), ..Filter::default() }).await.expect("listed"),
+            world.administration.filters.lock().expect("lock").pop(),
+            Some(filter),
+            "carried to the letter"
+        );
+        assert_eq!(
+            client
+                .list(Filter { sort: Some(RecordSort::ApiKey), ..Filter::default() })
+                .await
+                .expect("listed"),
             []
         );
-        assert_eq!(client.revoke(TokenKind::ApiKey, issued.id).await, Ok(Revocation::NotFound), "the other kind");
+        assert_eq!(
+            client.revoke(TokenKind::ApiKey, issued.id).await,
+            Ok(Revocation::NotFound),
+            "the other kind"
+        );
         assert_eq!(client.revoke(TokenKind::Bootstrap, issued.id).await, Ok(Revocation::Revoked));
         assert_eq!(client.revoke(TokenKind::Bootstrap, issued.id).await, Ok(Revocation::NotFound));
     });
@@ -440,7 +474,10 @@ fn what_is_sent_to_the_socket_is_checked_before_anything_is_done() {
         assert!(answer.contains("application/problem+json"), "{answer}");
     }
     assert_eq!(status_of(&world.operate(&post(&format!("\"{}\"", "x".repeat(64 * 1024))))), "413");
-    assert_eq!(status_of(&world.operate(&post(good).replace("application/json", "text/plain"))), "415");
+    assert_eq!(
+        status_of(&world.operate(&post(good).replace("application/json", "text/plain"))),
+        "415"
+    );
     for (status, method, path) in [
         ("405", "PUT", "/v1/bootstrap-tokens"),
         ("405", "POST", "/v1/tokens"),
@@ -452,10 +489,15 @@ fn what_is_sent_to_the_socket_is_checked_before_anything_is_done() {
         ("400", "GET", "/v1/tokens?limit=0"),
         ("200", "GET", "/v1/tokens"),
     ] {
-        let answer = world.operate(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let answer = world
+            .operate(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         assert_eq!(status_of(&answer), status, "{method} {path}");
     }
-    assert_eq!(world.administration.tokens.lock().expect("lock").len(), 1, "only the good one was made");
+    assert_eq!(
+        world.administration.tokens.lock().expect("lock").len(),
+        1,
+        "only the good one was made"
+    );
 }
 
 #[test]
@@ -503,7 +545,8 @@ fn person(username: &str, password: &str) -> UserRequest {
 }
 
 fn new_password(text: &str) -> crate::domain::NewPassword {
-    crate::domain::NewPassword::new(crate::domain::Password::presented(text.into())).expect("long enough")
+    crate::domain::NewPassword::new(crate::domain::Password::presented(text.into()))
+        .expect("long enough")
 }
 
 #[tokio::test]
@@ -530,34 +573,50 @@ async fn users_are_added_listed_and_changed_over_the_socket() {
     assert_eq!(change("Ann", UserAction::Disable).await, UserOutcome::Done);
     assert_eq!(change("bob", UserAction::Enable).await, UserOutcome::Done);
     assert_eq!(change("eve", UserAction::Disable).await, UserOutcome::NotFound);
-    assert_eq!(change("bob", UserAction::SetPassword(new_password("é battery \\ staple"))).await, UserOutcome::Done);
+    assert_eq!(
+        change("bob", UserAction::SetPassword(new_password("é battery \\ staple"))).await,
+        UserOutcome::Done
+    );
     assert_eq!(names(None, 0).await, [("Ann".to_owned(), true), ("bob".to_owned(), false)]);
-    assert_eq!(world.administration.users.lock().expect("lock")[1].full_name, "é battery \\ staple");
+    assert_eq!(
+        world.administration.users.lock().expect("lock")[1].full_name,
+        "é battery \\ staple"
+    );
 }
 
 #[tokio::test]
 async fn a_user_that_cannot_be_is_refused_by_the_socket_without_repeating_the_password() {
     let world = World::start();
-    let add = r#"{"username":"ann","email":"a@example.com","full_name":"A","password":"correct horse"}"#;
+    let add =
+        r#"{"username":"ann","email":"a@example.com","full_name":"A","password":"correct horse"}"#;
     for (path, body, status, field) in [
         ("/v1/users", add.replace("ann", "a"), 422, "username"),
         ("/v1/users", add.replace("a@", "a"), 422, "email"),
         ("/v1/users", add.replace("correct horse", "canary"), 422, "password"),
         ("/v1/users", add.replace("}", ",\"role\":\"admin\"}"), 422, "role"),
         ("/v1/users/password", r#"{"username":"ann"}"#.to_owned(), 422, "password"),
-        ("/v1/users/disable", r#"{"username":"ann","password":"canary canary"}"#.to_owned(), 422, "password"),
+        (
+            "/v1/users/disable",
+            r#"{"username":"ann","password":"canary canary"}"#.to_owned(),
+            422,
+            "password",
+        ),
         ("/v1/users/rename", r#"{"username":"ann"}"#.to_owned(), 404, "nothing"),
         ("/v1/usersx", r#"{"username":"ann"}"#.to_owned(), 413, "body"),
     ] {
         let mut stream = UnixStream::connect(&world.socket).expect("connected");
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: k\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: k\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(field), "{path} {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(field),
+            "{path} {answer}"
+        );
         assert!(!answer.contains("canary"), "{answer}");
     }
     assert!(world.administration.users.lock().expect("lock").is_empty());
@@ -566,12 +625,25 @@ async fn a_user_that_cannot_be_is_refused_by_the_socket_without_repeating_the_pa
 #[test]
 fn what_is_wrong_with_a_request_to_explain_is_said_without_repeating_it() {
     let world = World::start();
-    let explain = |body: &str| world.operate(&post(body).replacen("/v1/bootstrap-tokens", "/v1/explain", 1));
+    let explain =
+        |body: &str| world.operate(&post(body).replacen("/v1/bootstrap-tokens", "/v1/explain", 1));
     for (body, words) in [
-        (r#"{"method":"GET","url":"/canary","headers":[],"from":"127.0.0.1"}"#, "the URL must be whole"),
-        (r#"{"method":"GET","url":"http://a.example/","headers":[["x","a\ncanary"]],"from":"::1"}"#, "header 1 "),
-        (r#"{"method":"GET","url":"http://a.example/","headers":[["x","canary"]],"from":"::1"}"#, "no gateway"),
-        (r#"{"method":"GET","url":"http://a.example/","headers":"canary","from":"::1"}"#, "wrong at column"),
+        (
+            r#"{"method":"GET","url":"/canary","headers":[],"from":"127.0.0.1"}"#,
+            "the URL must be whole",
+        ),
+        (
+            r#"{"method":"GET","url":"http://a.example/","headers":[["x","a\ncanary"]],"from":"::1"}"#,
+            "header 1 ",
+        ),
+        (
+            r#"{"method":"GET","url":"http://a.example/","headers":[["x","canary"]],"from":"::1"}"#,
+            "no gateway",
+        ),
+        (
+            r#"{"method":"GET","url":"http://a.example/","headers":"canary","from":"::1"}"#,
+            "wrong at column",
+        ),
         (r#"{"canary":1}"#, "wrong at column"),
         ("canary", "wrong at column"),
     ] {

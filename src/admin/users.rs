@@ -1,4 +1,5 @@
-//! What an administrator may do with accounts, in the words between the command line and whoever carries it out.
+//! What an administrator may do with accounts, in the words between the command line and whoever
+//! carries it out.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,8 @@ pub enum UserOutcome {
     NotFound,
 }
 
-/// One account in a list. As JSON every key is always there, and the time is RFC 3339 in UTC, to the second.
+/// One account in a list. As JSON every key is always there, and the time is RFC 3339 in UTC, to
+/// the second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserListing {
     /// The subject of its tokens.

@@ -1,4 +1,5 @@
-//! The `accounts` contract: register, log in, and manage API keys (seed 003, "Authentication Endpoints").
+//! The `accounts` contract: register, log in, and manage API keys (seed 003, "Authentication
+//! Endpoints").
 
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
@@ -6,9 +7,13 @@ use serde_json::{Value, json};
 use super::face::{Answer, Call, CredentialNeed, Face, FaceError, is_json};
 use super::field_report::{FieldReport, Fields};
 use super::openapi::{self, Operation, Parameter, RequestBody, Schema, Success};
-use crate::domain::{Email, FieldFault, FullName, NewPassword, Password, Record, TokenId, Username};
+use crate::domain::{
+    Email, FieldFault, FullName, NewPassword, Password, Record, TokenId, Username,
+};
 use crate::tokens::accounts::command::KEY_NAME_MAX_CHARS;
-use crate::tokens::accounts::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
+use crate::tokens::accounts::{
+    AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration,
+};
 use crate::tokens::command::{Command, Outcome};
 use crate::wire::json;
 
@@ -48,11 +53,14 @@ impl Face for Accounts {
         let command = match (call.method, call.path) {
             (&Method::POST, REGISTER) => register(call)?,
             (&Method::POST, LOGIN) => login(call)?,
-            (&Method::POST, KEYS) => AccountCommand::Keys(KeyCommand::Issue { name: key_name(call)? }),
+            (&Method::POST, KEYS) => {
+                AccountCommand::Keys(KeyCommand::Issue { name: key_name(call)? })
+            }
             (&Method::GET, KEYS) => AccountCommand::Keys(KeyCommand::List),
             (&Method::DELETE, KEY) => {
                 let id = call.parameter("key_id").and_then(TokenId::parse);
-                let id = id.ok_or_else(|| FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")]))?;
+                let id = id
+                    .ok_or_else(|| FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")]))?;
                 AccountCommand::Keys(KeyCommand::Revoke(id))
             }
             (_, path) => return Err(FaceError::MethodNotAllowed(self.allowed(path))),
@@ -70,7 +78,9 @@ impl Face for Accounts {
                 "email": account.email.as_str(),
                 "full_name": account.full_name.as_str(),
             }),
-            AccountOutcome::LoggedIn { token } => json!({ "access_token": token.expose(), "token_type": "bearer" }),
+            AccountOutcome::LoggedIn { token } => {
+                json!({ "access_token": token.expose(), "token_type": "bearer" })
+            }
             AccountOutcome::KeyIssued { key, record } => json!({
                 "id": record.id.to_string(),
                 "name": record.name,
@@ -83,7 +93,12 @@ impl Face for Accounts {
                 keys.iter().map(|key| listed(&key.record, key.retired_at.is_none())).collect()
             }
             AccountOutcome::KeyRevoked => {
-                return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None };
+                return Answer {
+                    status: StatusCode::NO_CONTENT,
+                    body: None,
+                    allow: None,
+                    retry_after: None,
+                };
             }
         };
         answer(StatusCode::OK, &body)
@@ -106,7 +121,9 @@ impl Face for Accounts {
 fn calls() -> Vec<Operation> {
     let success = |status, description, schema| Success { status, description, schema };
     let body = |schema| Some(RequestBody { is_optional: false, schema });
-    let missing = |field| FaceError::BadFields(vec![FieldReport::of_body(Some(field), "missing", "Field required")]);
+    let missing = |field| {
+        FaceError::BadFields(vec![FieldReport::of_body(Some(field), "missing", "Field required")])
+    };
     let no_json = || FaceError::BadJson(json::NotJson { line: 1, column: 2 });
     let too_many = || FaceError::TooMany { retry_after_seconds: 60 };
     vec![
@@ -115,7 +132,8 @@ fn calls() -> Vec<Operation> {
             method: Method::POST,
             path: REGISTER,
             summary: "Register",
-            description: "Adds an account. Usernames and email addresses are unique without regard to case.",
+            description: "Adds an account. Usernames and email addresses are unique without regard \
+                          to case.",
             parameters: Vec::new(),
             body: body(registration()),
             success: success(StatusCode::OK, "The account", Some(account())),
@@ -138,24 +156,37 @@ fn calls() -> Vec<Operation> {
             parameters: Vec::new(),
             body: body(Schema {
                 name: "Login",
-                schema: openapi::object([("username", openapi::text()), ("password", openapi::text())]),
+                schema: openapi::object([
+                    ("username", openapi::text()),
+                    ("password", openapi::text()),
+                ]),
             }),
             success: success(
                 StatusCode::OK,
                 "The session",
                 Some(Schema::exactly(
                     "Session",
-                    [("access_token", openapi::text()), ("token_type", json!({ "const": "bearer" }))],
+                    [
+                        ("access_token", openapi::text()),
+                        ("token_type", json!({ "const": "bearer" })),
+                    ],
                 )),
             ),
-            errors: vec![no_json(), FaceError::WrongLogin, FaceError::NotDeclaredJson, missing("username"), too_many()],
+            errors: vec![
+                no_json(),
+                FaceError::WrongLogin,
+                FaceError::NotDeclaredJson,
+                missing("username"),
+                too_many(),
+            ],
         },
         Operation {
             id: "create_key",
             method: Method::POST,
             path: KEYS,
             summary: "Create API Key",
-            description: "Makes a key. It is shown once, in this answer, and travels in `X-API-Key`.",
+            description: "Makes a key. It is shown once, in this answer, and travels in \
+                          `X-API-Key`.",
             parameters: Vec::new(),
             body: body(Schema {
                 name: "NewApiKey",
@@ -164,7 +195,11 @@ fn calls() -> Vec<Operation> {
                     json!({ "type": "string", "minLength": 1, "maxLength": KEY_NAME_MAX_CHARS }),
                 )]),
             }),
-            success: success(StatusCode::OK, "The key and what is known of it", Some(created_key())),
+            success: success(
+                StatusCode::OK,
+                "The key and what is known of it",
+                Some(created_key()),
+            ),
             errors: vec![no_json(), FaceError::NotDeclaredJson, missing("name")],
         },
         Operation {
@@ -183,7 +218,8 @@ fn calls() -> Vec<Operation> {
             method: Method::DELETE,
             path: KEY,
             summary: "Revoke API Key",
-            description: "When this has answered, the key opens nothing any more. It can be repeated.",
+            description: "When this has answered, the key opens nothing any more. It can be \
+                          repeated.",
             parameters: vec![Parameter {
                 name: "key_id",
                 description: "The `id` of the key.",
@@ -191,7 +227,10 @@ fn calls() -> Vec<Operation> {
             }],
             body: None,
             success: success(StatusCode::NO_CONTENT, "It is revoked", None),
-            errors: vec![FaceError::NoSuchKey, FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")])],
+            errors: vec![
+                FaceError::NoSuchKey,
+                FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")]),
+            ],
         },
     ]
 }
@@ -226,7 +265,8 @@ fn registration() -> Schema {
 /// No control characters and no separators of lines: [`Password::prepared`], as a pattern.
 const NO_CONTROLS: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$";
 
-/// No control characters, and one character at least that is no white space: [`FullName::new`], as a pattern.
+/// No control characters, and one character at least that is no white space: [`FullName::new`], as
+/// a pattern.
 const FULL_NAME: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000][^\\u0000-\\u001f\\u007f-\\u009f]*$";
 
 fn account() -> Schema {
@@ -253,7 +293,10 @@ fn known_of_key() -> [(&'static str, Value); 5] {
 
 fn created_key() -> Schema {
     let [id, name, prefix, is_active, created_at] = known_of_key();
-    Schema::exactly("CreatedApiKey", [id, name, ("raw_key", openapi::text()), prefix, is_active, created_at])
+    Schema::exactly(
+        "CreatedApiKey",
+        [id, name, ("raw_key", openapi::text()), prefix, is_active, created_at],
+    )
 }
 
 fn keys() -> Schema {
@@ -271,7 +314,9 @@ fn error(error: &FaceError) -> Answer {
     };
     let mut answer = answer(error.status(), &json!({ "detail": detail }));
     match error {
-        FaceError::MethodNotAllowed(methods) => answer.allow = Some(HeaderValue::from_static(methods)),
+        FaceError::MethodNotAllowed(methods) => {
+            answer.allow = Some(HeaderValue::from_static(methods))
+        }
         FaceError::TooMany { retry_after_seconds } => {
             answer.retry_after = Some(HeaderValue::from(*retry_after_seconds));
         }
@@ -280,8 +325,8 @@ fn error(error: &FaceError) -> Answer {
     answer
 }
 
-/// What an error is in the words of this face. The gateway asks for the others itself: a session that is not good is a
-/// credential that is not good, and the store's errors and ours are logged.
+/// What an error is in the words of this face. The gateway asks for the others itself: a session
+/// that is not good is a credential that is not good, and the store's errors and ours are logged.
 #[must_use]
 pub fn refusal_of(error: &AccountError) -> FaceError {
     match error {
@@ -319,12 +364,17 @@ fn listed(record: &Record, is_active: bool) -> Value {
 fn fields(call: &Call<'_>) -> Result<Fields, FaceError> {
     let body = call.body.trim_ascii();
     if body.is_empty() {
-        return Err(FaceError::BadFields(vec![FieldReport::of_body(None, "missing", "Field required")]));
+        return Err(FaceError::BadFields(vec![FieldReport::of_body(
+            None,
+            "missing",
+            "Field required",
+        )]));
     }
     if !call.content_type.is_some_and(is_json) {
         return Err(FaceError::NotDeclaredJson);
     }
-    Fields::of(json::parse(body).map_err(FaceError::BadJson)?).map_err(|report| FaceError::BadFields(vec![report]))
+    Fields::of(json::parse(body).map_err(FaceError::BadJson)?)
+        .map_err(|report| FaceError::BadFields(vec![report]))
 }
 
 fn register(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
@@ -341,7 +391,8 @@ fn register(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
     }
 }
 
-/// Any two strings: what cannot be right is wrong, in the same words and the same time as what could be.
+/// Any two strings: what cannot be right is wrong, in the same words and the same time as what
+/// could be.
 fn login(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
     let mut fields = fields(call)?;
     let username = fields.take("username", Ok);

@@ -1,6 +1,8 @@
-//! The `agent-tokens` contract: one opaque key per user, for the user's agents (seed 002, "Token management (user JWT)").
+//! The `agent-tokens` contract: one opaque key per user, for the user's agents (seed 002, "Token
+//! management (user JWT)").
 //!
-//! No call has a body: whatever comes as one is not looked at. The page that tells agents of it all is served to everybody.
+//! No call has a body: whatever comes as one is not looked at. The page that tells agents of it all
+//! is served to everybody.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
@@ -61,7 +63,12 @@ impl Face for AgentTokens {
                 },
             }),
             Outcome::SoleRevoked => {
-                return Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None };
+                return Answer {
+                    status: StatusCode::NO_CONTENT,
+                    body: None,
+                    allow: None,
+                    retry_after: None,
+                };
             }
             // No command of this face has these outcomes.
             Outcome::Issued { .. }
@@ -69,14 +76,18 @@ impl Face for AgentTokens {
             | Outcome::Revoked(_)
             | Outcome::NotFound(_)
             | Outcome::AllRevoked { .. }
-            | Outcome::Account(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+            | Outcome::Account(_) => {
+                return error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
+            }
         };
         answer(StatusCode::OK, &body)
     }
 
     fn refuse(&self, method: &Method, path: &'static str, fault: &FaceError) -> Answer {
         match fault {
-            FaceError::NoCredential | FaceError::BadCredential => error(fault.status(), "Missing or invalid JWT."),
+            FaceError::NoCredential | FaceError::BadCredential => {
+                error(fault.status(), "Missing or invalid JWT.")
+            }
             // The seed knows no 503: what failed is said by call.
             FaceError::Unavailable | FaceError::Internal => {
                 let words = match (method, path) {
@@ -145,7 +156,8 @@ impl Face for AgentTokens {
                 Method::POST,
                 ME,
                 "Create or Rotate Agent Token",
-                "Makes the caller's one key in the place of any other, which opens nothing any more.",
+                "Makes the caller's one key in the place of any other, which opens nothing any \
+                 more.",
                 StatusCode::OK,
                 Some(renewed),
             ),
@@ -154,7 +166,8 @@ impl Face for AgentTokens {
                 Method::POST,
                 GET_OR_CREATE,
                 "Get or Create Agent Token",
-                "Makes the caller's one key, if there is none. Of an old one only its beginning is said.",
+                "Makes the caller's one key, if there is none. Of an old one only its beginning is \
+                 said.",
                 StatusCode::OK,
                 Some(ensured),
             ),
@@ -211,7 +224,13 @@ mod tests {
             token_api: "agents".into(),
             kind: RecordKind::ApiKey,
             origin: Some("idp".into()),
-            identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
+            identity: Identity {
+                subject: "s".into(),
+                username: None,
+                organization: None,
+                role: None,
+                email: None,
+            },
             name: None,
             hint: Some("sk_agt_1a2b3c4d".into()),
             issued_at: NOW,
@@ -234,12 +253,29 @@ mod tests {
         ] {
             for body in ["", "{", r#"{"subject":"root"}"#, "\0"] {
                 let body = body.as_bytes();
-                let call = Call { method: &method, path, parameters: &[], content_type: None, body, now: NOW };
+                let call = Call {
+                    method: &method,
+                    path,
+                    parameters: &[],
+                    content_type: None,
+                    body,
+                    now: NOW,
+                };
                 assert_eq!(AgentTokens.decode(&call), Ok(command.clone()), "{method} {path}");
             }
         }
-        let put = Call { method: &Method::PUT, path: ME, parameters: &[], content_type: None, body: b"", now: NOW };
-        assert_eq!(AgentTokens.decode(&put), Err(FaceError::MethodNotAllowed("GET, HEAD, POST, DELETE")));
+        let put = Call {
+            method: &Method::PUT,
+            path: ME,
+            parameters: &[],
+            content_type: None,
+            body: b"",
+            now: NOW,
+        };
+        assert_eq!(
+            AgentTokens.decode(&put),
+            Err(FaceError::MethodNotAllowed("GET, HEAD, POST, DELETE"))
+        );
     }
 
     #[test]
@@ -247,7 +283,11 @@ mod tests {
         let token = || RawToken::new("sk_agt_1a2b3c4d5e".into());
         for (outcome, status, body) in [
             (Outcome::SoleShown(None), 200, r#"{"has_token":false,"token_prefix":null}"#),
-            (Outcome::SoleShown(Some(record())), 200, r#"{"has_token":true,"token_prefix":"sk_agt_1a2b3c4d..."}"#),
+            (
+                Outcome::SoleShown(Some(record())),
+                200,
+                r#"{"has_token":true,"token_prefix":"sk_agt_1a2b3c4d..."}"#,
+            ),
             (
                 Outcome::SoleRenewed { token: token(), record: record() },
                 200,
@@ -292,9 +332,13 @@ mod tests {
         let [page] = pages.as_slice() else { panic!("one page") };
         assert_eq!((page.path.as_str(), page.media_type), (PAGE, "text/markdown; charset=utf-8"));
         let body = std::str::from_utf8(&page.body).expect("text");
-        for call in ["GET /x/agent-tokens/me", "POST /x/agent-tokens/me", "DELETE /x/agent-tokens/me"] {
+        for call in
+            ["GET /x/agent-tokens/me", "POST /x/agent-tokens/me", "DELETE /x/agent-tokens/me"]
+        {
             assert!(body.contains(call), "{call}");
         }
-        assert!(body.contains("POST /x/agent-tokens/me/get-or-create") && !body.contains("{mount}"));
+        assert!(
+            body.contains("POST /x/agent-tokens/me/get-or-create") && !body.contains("{mount}")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The `allowlist-jwt` contract: signed keys that inherit their maker's identity (seed 000, "Every request to the Prometheux
-//! platform API must carry a bearer token").
+//! The `allowlist-jwt` contract: signed keys that inherit their maker's identity (seed 000, "Every
+//! request to the Prometheux platform API must carry a bearer token").
 
 use http::{HeaderValue, Method};
 use serde_json::{Map, Value, json};
@@ -62,16 +62,19 @@ impl Face for AllowlistJwt {
                 let tokens: Vec<_> = live.map(|key| listed(&key.record)).collect();
                 ("Tokens listed successfully", json!({ "tokens": tokens }))
             }
-            Outcome::Revoked(id) => {
-                ("Token revoked successfully", json!({ "jti": id.to_string(), "status": "revoked" }))
-            }
-            Outcome::NotFound(id) => {
-                ("Token not found or already revoked", json!({ "jti": id.to_string(), "status": "not_found" }))
-            }
+            Outcome::Revoked(id) => (
+                "Token revoked successfully",
+                json!({ "jti": id.to_string(), "status": "revoked" }),
+            ),
+            Outcome::NotFound(id) => (
+                "Token not found or already revoked",
+                json!({ "jti": id.to_string(), "status": "not_found" }),
+            ),
             // This face asks for none.
-            Outcome::AllRevoked { subject } => {
-                ("All tokens for this user have been revoked", json!({ "sub": subject, "status": "all_revoked" }))
-            }
+            Outcome::AllRevoked { subject } => (
+                "All tokens for this user have been revoked",
+                json!({ "sub": subject, "status": "all_revoked" }),
+            ),
             // No command of this face has these outcomes.
             Outcome::SoleShown(_)
             | Outcome::SoleRenewed { .. }
@@ -110,10 +113,16 @@ fn calls() -> Vec<Operation> {
         description,
         parameters: Vec::new(),
         body: None,
-        success: Success { status: http::StatusCode::OK, description: "Done", schema: Some(schema) },
+        success: Success {
+            status: http::StatusCode::OK,
+            description: "Done",
+            schema: Some(schema),
+        },
         errors,
     };
-    let states = |words: &[&str]| openapi::object([("jti", openapi::uuid()), ("status", json!({ "enum": words }))]);
+    let states = |words: &[&str]| {
+        openapi::object([("jti", openapi::uuid()), ("status", json!({ "enum": words }))])
+    };
     let bad_field = |field, expected| FaceError::BadField { field, expected };
     vec![
         Operation {
@@ -154,7 +163,11 @@ fn calls() -> Vec<Operation> {
             vec![FaceError::Protected],
         ),
         Operation {
-            parameters: vec![Parameter { name: "jti", description: "The id of a key.", schema: openapi::uuid() }],
+            parameters: vec![Parameter {
+                name: "jti",
+                description: "The id of a key.",
+                schema: openapi::uuid(),
+            }],
             ..call(
                 "revoke",
                 Method::POST,
@@ -173,7 +186,10 @@ fn calls() -> Vec<Operation> {
             "Revokes all keys of the caller's subject.",
             enveloped(
                 "RevokedTokens",
-                openapi::object([("sub", openapi::text()), ("status", json!({ "const": "all_revoked" }))]),
+                openapi::object([
+                    ("sub", openapi::text()),
+                    ("status", json!({ "const": "all_revoked" })),
+                ]),
             ),
             Vec::new(),
         ),
@@ -182,7 +198,10 @@ fn calls() -> Vec<Operation> {
 
 /// The schema of an answer that holds this.
 fn enveloped(name: &'static str, data: Value) -> Schema {
-    Schema::exactly(name, [("status", json!({ "const": "success" })), ("message", openapi::text()), ("data", data)])
+    Schema::exactly(
+        name,
+        [("status", json!({ "const": "success" })), ("message", openapi::text()), ("data", data)],
+    )
 }
 
 fn new_key() -> Schema {
@@ -193,7 +212,10 @@ fn new_key() -> Schema {
             "description": "0 and null: it does not expire.",
         },
     });
-    Schema { name: "NewToken", schema: json!({ "type": ["object", "null"], "properties": properties }) }
+    Schema {
+        name: "NewToken",
+        schema: json!({ "type": ["object", "null"], "properties": properties }),
+    }
 }
 
 fn named() -> Value {
@@ -210,7 +232,10 @@ fn issued() -> Value {
         ("jti", openapi::uuid()),
         ("name", named()),
         ("expires_at", moment_or_null()),
-        ("expires_in_minutes", json!({ "type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MAX_MINUTES })),
+        (
+            "expires_in_minutes",
+            json!({ "type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MAX_MINUTES }),
+        ),
     ])
 }
 
@@ -256,7 +281,12 @@ fn issue(call: &Call<'_>) -> Result<Command, FaceError> {
             match json::parse(body).map_err(FaceError::BadJson)? {
                 Value::Object(fields) => fields,
                 Value::Null => Map::new(),
-                _ => return Err(FaceError::BadField { field: "body", expected: "must be a JSON object" }),
+                _ => {
+                    return Err(FaceError::BadField {
+                        field: "body",
+                        expected: "must be a JSON object",
+                    });
+                }
             }
         }
     };
@@ -267,11 +297,15 @@ fn issue(call: &Call<'_>) -> Result<Command, FaceError> {
 }
 
 fn name(value: Option<&Value>) -> Result<Option<String>, FaceError> {
-    let wrong =
-        || FaceError::BadField { field: "name", expected: "must be a string of at most 120 characters, or null" };
+    let wrong = || FaceError::BadField {
+        field: "name",
+        expected: "must be a string of at most 120 characters, or null",
+    };
     match value {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(name)) if name.chars().count() <= NAME_MAX_CHARS => Ok(Some(name.clone())),
+        Some(Value::String(name)) if name.chars().count() <= NAME_MAX_CHARS => {
+            Ok(Some(name.clone()))
+        }
         Some(_) => Err(wrong()),
     }
 }
@@ -318,7 +352,10 @@ mod tests {
         assert_eq!(decode("{}"), issue(None, None));
         assert_eq!(decode(r#"{"name":null,"expires_in_minutes":null}"#), issue(None, None));
         assert_eq!(decode(r#"{"expires_in_minutes":0}"#), issue(None, None));
-        assert_eq!(decode(r#"{"expires_in_minutes":525600,"role":"admin"}"#), issue(None, Some(525_600)));
+        assert_eq!(
+            decode(r#"{"expires_in_minutes":525600,"role":"admin"}"#),
+            issue(None, Some(525_600))
+        );
         for character in ["a", "é", "\u{1f600}"] {
             let longest = character.repeat(120);
             assert_eq!(decode(&format!(r#"{{"name":"{longest}"}}"#)), issue(Some(&longest), None));
@@ -329,18 +366,40 @@ mod tests {
 
     #[test]
     fn wrong_types_name_their_field() {
-        for value in
-            ["1.0", "-1", "525601", "\"60\"", "true", "false", "[]", "{}", "1e3", "99999999999999999999", "4294967296"]
-        {
+        for value in [
+            "1.0",
+            "-1",
+            "525601",
+            "\"60\"",
+            "true",
+            "false",
+            "[]",
+            "{}",
+            "1e3",
+            "99999999999999999999",
+            "4294967296",
+        ] {
             let body = format!(r#"{{"expires_in_minutes":{value}}}"#);
-            assert!(matches!(decode(&body), Err(FaceError::BadField { field: "expires_in_minutes", .. })), "{body}");
+            assert!(
+                matches!(
+                    decode(&body),
+                    Err(FaceError::BadField { field: "expires_in_minutes", .. })
+                ),
+                "{body}"
+            );
         }
         for value in ["1", "true", "[]", "{}"] {
             let body = format!(r#"{{"name":{value}}}"#);
-            assert!(matches!(decode(&body), Err(FaceError::BadField { field: "name", .. })), "{body}");
+            assert!(
+                matches!(decode(&body), Err(FaceError::BadField { field: "name", .. })),
+                "{body}"
+            );
         }
         for body in ["[]", "\"x\"", "1", "true"] {
-            assert!(matches!(decode(body), Err(FaceError::BadField { field: "body", .. })), "{body}");
+            assert!(
+                matches!(decode(body), Err(FaceError::BadField { field: "body", .. })),
+                "{body}"
+            );
         }
         for body in ["{", "{\"name\":\"a\",\"name\":\"b\"}", "nul"] {
             assert!(matches!(decode(body), Err(FaceError::BadJson(_))), "{body}");

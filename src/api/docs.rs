@@ -1,15 +1,16 @@
-//! Swagger UI, from the binary: a page on which a person makes a token. It asks no other host for anything, and its policy has
-//! the browser see to that.
+//! Swagger UI, from the binary: a page on which a person makes a token. It asks no other host for
+//! anything, and its policy has the browser see to that.
 //!
-//! Whatever it needs is named relative to itself: the page works under any mount, behind a proxy that cuts off a prefix, and
-//! with or without the slash at its end.
+//! Whatever it needs is named relative to itself: the page works under any mount, behind a proxy
+//! that cuts off a prefix, and with or without the slash at its end.
 
 use bytes::Bytes;
 
 use super::face::Document;
 
 /// What the page may do: run and show what comes from here, and ask nobody else (CSP Level 3).
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' \
+                      data:; connect-src 'self'; \
                       font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -21,13 +22,21 @@ const PAGE: &str = include_str!("docs/index.html");
 /// What the page loads, and under which terms it may be passed on.
 const ASSETS: [(&str, &str, &[u8]); 6] = [
     ("swagger-initializer.js", SCRIPT, include_bytes!("docs/swagger-initializer.js")),
-    ("swagger-ui-bundle.js", SCRIPT, include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/swagger-ui-bundle.js"))),
+    (
+        "swagger-ui-bundle.js",
+        SCRIPT,
+        include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/swagger-ui-bundle.js")),
+    ),
     (
         "swagger-ui.css",
         "text/css; charset=utf-8",
         include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/swagger-ui.css")),
     ),
-    ("favicon-32x32.png", "image/png", include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/favicon-32x32.png"))),
+    (
+        "favicon-32x32.png",
+        "image/png",
+        include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/favicon-32x32.png")),
+    ),
     ("LICENSE", TEXT, include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/LICENSE"))),
     ("NOTICE", TEXT, include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/NOTICE"))),
 ];
@@ -60,7 +69,9 @@ mod tests {
         let paths: Vec<_> = documents.iter().map(|document| document.path.as_str()).collect();
         for (at, base) in [(1, "/{organization}/x/"), (2, "/{organization}/x/docs/")] {
             let body = String::from_utf8(documents[at].body.to_vec()).expect("text");
-            let named = ["src=\"", "href=\""].map(|mark| body.split(mark).skip(1).collect::<Vec<_>>()).concat();
+            let named = ["src=\"", "href=\""]
+                .map(|mark| body.split(mark).skip(1).collect::<Vec<_>>())
+                .concat();
             let named: Vec<_> = named.iter().filter_map(|rest| rest.split('"').next()).collect();
             assert_eq!(named.len(), 4, "{body}");
             for name in named {
@@ -75,7 +86,8 @@ mod tests {
         for (name, _, body) in ASSETS {
             assert!(body.len() > 50, "{name}");
         }
-        let script = ASSETS.iter().find(|(name, ..)| *name == "swagger-ui-bundle.js").expect("it is there");
+        let script =
+            ASSETS.iter().find(|(name, ..)| *name == "swagger-ui-bundle.js").expect("it is there");
         assert!(script.2.windows(15).any(|window| window == b"SwaggerUIBundle"));
     }
 }

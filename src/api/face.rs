@@ -11,7 +11,8 @@ use crate::tokens::command::{Command, Outcome};
 
 /// One of the contracts that a token API can speak.
 pub trait Face: Send + Sync {
-    /// The paths of its calls below the mount, as route patterns. Each is there with and without a slash at its end.
+    /// The paths of its calls below the mount, as route patterns. Each is there with and without a
+    /// slash at its end.
     fn paths(&self) -> &'static [&'static str];
 
     /// The methods that a path of [`paths`](Self::paths) takes, as the value of `Allow`.
@@ -33,7 +34,8 @@ pub trait Face: Send + Sync {
     /// The answer to a command that was done.
     fn encode(&self, outcome: &Outcome) -> Answer;
 
-    /// The answer to a call that was refused or failed, in the face's own shape. `path` is one of [`paths`](Self::paths).
+    /// The answer to a call that was refused or failed, in the face's own shape. `path` is one of
+    /// [`paths`](Self::paths).
     fn refuse(&self, method: &Method, path: &'static str, error: &FaceError) -> Answer;
 
     /// What its calls are, for the OpenAPI document.
@@ -42,8 +44,8 @@ pub trait Face: Send + Sync {
     /// What its errors look like.
     fn error_schema(&self) -> Schema;
 
-    /// What it serves to everybody beside its calls, for a token API that is mounted at `mount`. `openapi` is the document of
-    /// all token APIs.
+    /// What it serves to everybody beside its calls, for a token API that is mounted at `mount`.
+    /// `openapi` is the document of all token APIs.
     fn documents(&self, mount: &str, openapi: &Bytes) -> Vec<Document> {
         let _ = (mount, openapi);
         Vec::new()
@@ -70,7 +72,8 @@ impl Document {
     pub(super) fn new(path: String, media_type: &'static str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let digest = digest::digest(&digest::SHA256, &body);
-        let tag = digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let tag =
+            digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
         Self { path, media_type, body, policy: None, tag: format!("\"{tag}\"") }
     }
 }
@@ -93,7 +96,8 @@ pub struct Call<'a> {
     pub method: &'a Method,
     /// The path below the mount, as the pattern that it matched.
     pub path: &'static str,
-    /// The parameters of the mount and of the pattern, in order, with their values, percent-decoded.
+    /// The parameters of the mount and of the pattern, in order, with their values,
+    /// percent-decoded.
     pub parameters: &'a [(String, String)],
     /// `Content-Type`, if there is one; one that is no text is empty.
     pub content_type: Option<&'a str>,
@@ -108,7 +112,11 @@ impl Call<'_> {
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         // The mount's come first.
-        self.parameters.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -215,11 +223,14 @@ impl FaceError {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::NoCredential | Self::BadCredential | Self::WrongLogin => StatusCode::UNAUTHORIZED,
-            Self::ForeignMount | Self::NotOwner | Self::ForeignTenant | Self::RegistrationClosed => {
-                StatusCode::FORBIDDEN
+            Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => {
+                StatusCode::BAD_REQUEST
             }
+            Self::NoCredential | Self::BadCredential | Self::WrongLogin => StatusCode::UNAUTHORIZED,
+            Self::ForeignMount
+            | Self::NotOwner
+            | Self::ForeignTenant
+            | Self::RegistrationClosed => StatusCode::FORBIDDEN,
             Self::NoSuchToken => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -235,8 +246,8 @@ impl FaceError {
     }
 }
 
-/// Whether a `Content-Type` is JSON: `application/json` or a `+json` type, with any parameters (RFC 9110, section 8.3.1;
-/// RFC 6839, section 3.1).
+/// Whether a `Content-Type` is JSON: `application/json` or a `+json` type, with any parameters (RFC
+/// 9110, section 8.3.1; RFC 6839, section 3.1).
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -245,7 +256,8 @@ pub fn is_json(content_type: &str) -> bool {
         _ => return false,
     };
     let suffix = subtype.len().checked_sub("+json".len()).and_then(|at| subtype.get(at..));
-    subtype.eq_ignore_ascii_case("json") || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+    subtype.eq_ignore_ascii_case("json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
 }
 
 #[cfg(test)]
@@ -254,11 +266,20 @@ mod tests {
 
     #[test]
     fn json_is_known_by_its_media_type() {
-        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
+        for yes in
+            ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"]
+        {
             assert!(is_json(yes), "{yes}");
         }
-        for no in ["", "text/json", "application/x-www-form-urlencoded", "application/jsonp", "json", "+json", "é+jsom"]
-        {
+        for no in [
+            "",
+            "text/json",
+            "application/x-www-form-urlencoded",
+            "application/jsonp",
+            "json",
+            "+json",
+            "é+jsom",
+        ] {
             assert!(!is_json(no), "{no}");
         }
     }

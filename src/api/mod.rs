@@ -1,5 +1,6 @@
-//! The token APIs as HTTP: each face turns a call into a [`Command`](crate::tokens::command::Command) and an
-//! [`Outcome`](crate::tokens::command::Outcome) into an answer. No I/O and no policy in here.
+//! The token APIs as HTTP: each face turns a call into a
+//! [`Command`](crate::tokens::command::Command) and an [`Outcome`](crate::tokens::command::Outcome)
+//! into an answer. No I/O and no policy in here.
 
 pub mod accounts;
 pub mod agent_tokens;

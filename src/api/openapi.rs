@@ -1,5 +1,6 @@
-//! The OpenAPI 3.1 document of all mounted token APIs, made from the faces: each says what its calls are, and which of the
-//! errors it can answer. How an error looks is asked of the face itself, so the document shows the very bytes.
+//! The OpenAPI 3.1 document of all mounted token APIs, made from the faces: each says what its
+//! calls are, and which of the errors it can answer. How an error looks is asked of the face
+//! itself, so the document shows the very bytes.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,8 @@ pub struct Operation {
     pub body: Option<RequestBody>,
     /// What is answered when it is done.
     pub success: Success,
-    /// The errors that are this call's own, one of each kind. Those that every call of a token API has are not here.
+    /// The errors that are this call's own, one of each kind. Those that every call of a token API
+    /// has are not here.
     pub errors: Vec<FaceError>,
 }
 
@@ -87,7 +89,10 @@ pub struct Success {
 
 impl Schema {
     /// An object with exactly these members, each of which is there.
-    pub(super) fn exactly<const N: usize>(name: &'static str, members: [(&'static str, Value); N]) -> Self {
+    pub(super) fn exactly<const N: usize>(
+        name: &'static str,
+        members: [(&'static str, Value); N],
+    ) -> Self {
         let mut schema = object(members);
         if let Some(schema) = schema.as_object_mut() {
             schema.insert("additionalProperties".into(), false.into());
@@ -99,7 +104,8 @@ impl Schema {
 /// The schema of an object with these members, each of which must be there; others may be.
 pub(super) fn object<const N: usize>(members: [(&'static str, Value); N]) -> Value {
     let required: Vec<_> = members.iter().map(|(name, _)| *name).collect();
-    let properties: Map<String, Value> = members.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    let properties: Map<String, Value> =
+        members.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
     json!({ "type": "object", "required": required, "properties": properties })
 }
 
@@ -120,8 +126,11 @@ pub(super) fn text() -> Value {
 
 /// The schema of [`FieldReport`](super::field_report::FieldReport)s, or of words in their place.
 pub(super) fn detail() -> Value {
-    let report =
-        object([("loc", json!({ "type": "array", "items": { "type": "string" } })), ("msg", text()), ("type", text())]);
+    let report = object([
+        ("loc", json!({ "type": "array", "items": { "type": "string" } })),
+        ("msg", text()),
+        ("type", text()),
+    ]);
     object([("detail", json!({ "oneOf": [text(), { "type": "array", "items": report }] }))])
 }
 
@@ -150,7 +159,8 @@ pub fn document(token_apis: &[Mounted<'_>]) -> Value {
         "info": {
             "title": "keyward",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The token APIs: they issue, list and revoke the tokens that open the routes behind this proxy.",
+            "description": "The token APIs: they issue, list and revoke the tokens that open the \
+                            routes behind this proxy.",
         },
         "servers": [{ "url": "/" }],
         "tags": token_apis.iter().map(|api| json!({ "name": api.name })).collect::<Vec<_>>(),
@@ -158,7 +168,8 @@ pub fn document(token_apis: &[Mounted<'_>]) -> Value {
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                SCHEME: { "type": "http", "scheme": "bearer", "description": "The token only, without `Bearer` before it." },
+                SCHEME: { "type": "http", "scheme": "bearer", "description": "The token only, \
+                 without `Bearer` before it." },
             },
         },
     })
@@ -175,7 +186,12 @@ fn problem() -> Value {
     })
 }
 
-fn describe(api: &Mounted<'_>, error: &str, operation: Operation, schemas: &mut Map<String, Value>) -> Value {
+fn describe(
+    api: &Mounted<'_>,
+    error: &str,
+    operation: Operation,
+    schemas: &mut Map<String, Value>,
+) -> Value {
     let needs_credential = api.face.credential(operation.path) != CredentialNeed::None;
     let mut described = json!({
         "tags": [api.name],
@@ -191,7 +207,10 @@ fn describe(api: &Mounted<'_>, error: &str, operation: Operation, schemas: &mut 
             json!({ "type": "string", "minLength": 1 }),
         )
     });
-    let own = operation.parameters.iter().map(|own| parameter(own.name, own.description, own.schema.clone()));
+    let own = operation
+        .parameters
+        .iter()
+        .map(|own| parameter(own.name, own.description, own.schema.clone()));
     let parameters: Vec<_> = mount.chain(own).collect();
     if !parameters.is_empty() {
         members.insert("parameters".into(), parameters.into());
@@ -199,7 +218,10 @@ fn describe(api: &Mounted<'_>, error: &str, operation: Operation, schemas: &mut 
     let responses = responses(api, error, &operation, needs_credential, schemas);
     if let Some(body) = operation.body {
         let content = json!({ "application/json": { "schema": reference(body.schema.name) } });
-        members.insert("requestBody".into(), json!({ "required": !body.is_optional, "content": content }));
+        members.insert(
+            "requestBody".into(),
+            json!({ "required": !body.is_optional, "content": content }),
+        );
         schemas.insert(body.schema.name.into(), body.schema.schema);
     }
     members.insert("responses".into(), responses);
@@ -229,9 +251,14 @@ fn responses(
     needs_credential: bool,
     schemas: &mut Map<String, Value>,
 ) -> Value {
-    let mut errors = vec![FaceError::BodyBroken, FaceError::BodyTooSlow, FaceError::BodyTooLarge(64 * 1024)];
+    let mut errors =
+        vec![FaceError::BodyBroken, FaceError::BodyTooSlow, FaceError::BodyTooLarge(64 * 1024)];
     if needs_credential {
-        errors.extend([FaceError::AmbiguousCredential, FaceError::NoCredential, FaceError::BadCredential]);
+        errors.extend([
+            FaceError::AmbiguousCredential,
+            FaceError::NoCredential,
+            FaceError::BadCredential,
+        ]);
         if mount_parameters(api.mount).next().is_some() {
             errors.push(FaceError::ForeignMount);
         }
@@ -242,21 +269,29 @@ fn responses(
     let mut refused: BTreeMap<u16, Refused> = BTreeMap::new();
     for fault in &errors {
         let answer = api.face.refuse(&operation.method, operation.path, fault);
-        let example = answer.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+        let example = answer
+            .body
+            .as_deref()
+            .and_then(|body| serde_json::from_slice(body).ok())
+            .unwrap_or_default();
         let refused = refused.entry(answer.status.as_u16()).or_default();
         refused.is_of_face = true;
         if !refused.examples.contains(&example) {
             refused.examples.push(example);
         }
     }
-    // What is wrong with the request line or the head is refused before anybody asks whose call it is.
+    // What is wrong with the request line or the head is refused before anybody asks whose call it
+    // is.
     for status in [400, 404, 408, 414, 417, 431] {
         refused.entry(status).or_default().is_of_gateway = true;
     }
     let mut responses = Map::new();
     let mut success = json!({ "description": operation.success.description });
     if let (Some(schema), Some(success)) = (&operation.success.schema, success.as_object_mut()) {
-        success.insert("content".into(), json!({ "application/json": { "schema": reference(schema.name) } }));
+        success.insert(
+            "content".into(),
+            json!({ "application/json": { "schema": reference(schema.name) } }),
+        );
         schemas.insert(schema.name.into(), schema.schema.clone());
     }
     responses.insert(operation.success.status.as_str().into(), success);
@@ -279,22 +314,29 @@ impl Refused {
         let mut content = Map::new();
         if self.is_of_face {
             let examples = self.examples.into_iter().enumerate();
-            let examples: Map<_, _> =
-                examples.map(|(at, value)| ((at + 1).to_string(), json!({ "value": value }))).collect();
-            content.insert("application/json".into(), json!({ "schema": reference(error), "examples": examples }));
+            let examples: Map<_, _> = examples
+                .map(|(at, value)| ((at + 1).to_string(), json!({ "value": value })))
+                .collect();
+            content.insert(
+                "application/json".into(),
+                json!({ "schema": reference(error), "examples": examples }),
+            );
         }
         if self.is_of_gateway {
-            content.insert("application/problem+json".into(), json!({ "schema": reference(PROBLEM) }));
+            content
+                .insert("application/problem+json".into(), json!({ "schema": reference(PROBLEM) }));
         }
         let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        let mut described = json!({ "description": reason.unwrap_or_default(), "content": content });
+        let mut described =
+            json!({ "description": reason.unwrap_or_default(), "content": content });
         let header = match status {
             401 => Some(("WWW-Authenticate", text())),
             429 | 503 => Some(("Retry-After", json!({ "type": "integer", "minimum": 1 }))),
             _ => None,
         };
         if let (Some((name, schema)), Some(described)) = (header, described.as_object_mut()) {
-            described.insert("headers".into(), json!({ name: { "required": true, "schema": schema } }));
+            described
+                .insert("headers".into(), json!({ name: { "required": true, "schema": schema } }));
         }
         described
     }

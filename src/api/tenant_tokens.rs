@@ -1,9 +1,10 @@
-//! The `tenant-tokens` contract: opaque keys that speak for their owner in one tenant until a stated date (seed 001, "API
-//! Tokens").
+//! The `tenant-tokens` contract: opaque keys that speak for their owner in one tenant until a
+//! stated date (seed 001, "API Tokens").
 //!
-//! What is wrong with a body is said as FastAPI says it, from which the seed is: always 422, also for what is no JSON or not
-//! declared as JSON, with a list of all faults. Unlike there, the input is not repeated. A date may be written in all the ways
-//! that [`Timestamp::parse_with_offset`] knows; a number is none. An id that is no UUID is unknown, and so a 404.
+//! What is wrong with a body is said as FastAPI says it, from which the seed is: always 422, also
+//! for what is no JSON or not declared as JSON, with a list of all faults. Unlike there, the input
+//! is not repeated. A date may be written in all the ways that [`Timestamp::parse_with_offset`]
+//! knows; a number is none. An id that is no UUID is unknown, and so a 404.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
@@ -41,9 +42,10 @@ impl Face for TenantTokens {
                 Ok(Command::IssueInTenant { tenant, name, expires_at })
             }
             (&Method::GET, TOKENS) => Ok(Command::ListInTenant { tenant }),
-            (&Method::DELETE, TOKEN) => {
-                Ok(Command::RevokeInTenant { tenant, id: call.parameter("token_id").and_then(TokenId::parse) })
-            }
+            (&Method::DELETE, TOKEN) => Ok(Command::RevokeInTenant {
+                tenant,
+                id: call.parameter("token_id").and_then(TokenId::parse),
+            }),
             (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
         }
     }
@@ -59,9 +61,12 @@ impl Face for TenantTokens {
                 let keys = keys.iter().map(|key| Value::Object(listed(&key.record))).collect();
                 answer(StatusCode::OK, &Value::Array(keys))
             }
-            Outcome::Revoked(_) => {
-                Answer { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None }
-            }
+            Outcome::Revoked(_) => Answer {
+                status: StatusCode::NO_CONTENT,
+                body: None,
+                allow: None,
+                retry_after: None,
+            },
             // No command of this face has these outcomes.
             Outcome::NotFound(_)
             | Outcome::AllRevoked { .. }
@@ -85,15 +90,24 @@ impl Face for TenantTokens {
                 method: Method::POST,
                 path: TOKENS,
                 summary: "Create API Token",
-                description: "Makes a key that speaks for the caller in this tenant. It is shown once, in this answer.",
+                description: "Makes a key that speaks for the caller in this tenant. It is shown \
+                              once, in this answer.",
                 parameters: vec![tenant()],
                 body: Some(RequestBody { is_optional: false, schema: new_key() }),
-                success: success(StatusCode::CREATED, "The key and what is known of it", Some(created())),
+                success: success(
+                    StatusCode::CREATED,
+                    "The key and what is known of it",
+                    Some(created()),
+                ),
                 errors: vec![
                     FaceError::ForeignTenant,
                     of_body(MISSING),
                     of_body(NO_OBJECT),
-                    FaceError::BadFields(vec![FieldReport::of_body(Some("name"), MISSING.0, MISSING.1)]),
+                    FaceError::BadFields(vec![FieldReport::of_body(
+                        Some("name"),
+                        MISSING.0,
+                        MISSING.1,
+                    )]),
                 ],
             },
             Operation {
@@ -101,7 +115,8 @@ impl Face for TenantTokens {
                 method: Method::GET,
                 path: TOKENS,
                 summary: "List API Tokens",
-                description: "Names the caller's keys in this tenant, oldest first. The keys themselves are not shown again.",
+                description: "Names the caller's keys in this tenant, oldest first. The keys \
+                              themselves are not shown again.",
                 parameters: vec![tenant()],
                 body: None,
                 success: success(StatusCode::OK, "The caller's keys", Some(list())),
@@ -115,7 +130,11 @@ impl Face for TenantTokens {
                 description: "When this has answered, the key opens nothing any more.",
                 parameters: vec![
                     tenant(),
-                    Parameter { name: "token_id", description: "The `id` of the key.", schema: openapi::uuid() },
+                    Parameter {
+                        name: "token_id",
+                        description: "The `id` of the key.",
+                        schema: openapi::uuid(),
+                    },
                 ],
                 body: None,
                 success: success(StatusCode::NO_CONTENT, "It is revoked", None),
@@ -149,7 +168,10 @@ fn new_key() -> Schema {
         "type": "string", "format": "date-time", "examples": ["2099-12-31T23:59:59Z"],
         "description": "When the key ends: in the future, with an offset.",
     });
-    Schema { name: "NewTenantToken", schema: openapi::object([("name", name), ("expiry_date", expiry_date)]) }
+    Schema {
+        name: "NewTenantToken",
+        schema: openapi::object([("name", name), ("expiry_date", expiry_date)]),
+    }
 }
 
 fn known() -> [(&'static str, Value); 3] {
@@ -223,8 +245,10 @@ fn key(call: &Call<'_>) -> Result<(String, Timestamp), FaceError> {
 type Wrong = (&'static str, &'static str);
 
 const MISSING: Wrong = ("missing", "Field required");
-const NO_OBJECT: Wrong =
-    ("model_attributes_type", "Input should be a valid dictionary or object to extract fields from");
+const NO_OBJECT: Wrong = (
+    "model_attributes_type",
+    "Input should be a valid dictionary or object to extract fields from",
+);
 
 fn of_body((kind, message): Wrong) -> FaceError {
     FaceError::BadFields(vec![FieldReport::of_body(None, kind, message)])

@@ -9,8 +9,8 @@ use super::assemble;
 use super::explain::explain;
 use super::parts::Parts;
 use crate::admin::{
-    AdminError, AdminFuture, Administration, BootstrapRequest, ExplainRequest, IssuedBootstrap, Listing, Revocation,
-    TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
+    AdminError, AdminFuture, Administration, BootstrapRequest, ExplainRequest, IssuedBootstrap,
+    Listing, Revocation, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
 };
 use crate::config::{Config, Style, TokenApi};
 use crate::domain::{Timestamp, TokenId};
@@ -67,11 +67,15 @@ impl OwnAdministration {
         match (named, known.as_slice()) {
             (Some(named), known) => match known.iter().find(|name| ***name == *named) {
                 Some(name) => Ok(name.to_string()),
-                None => refused(format!("there is no token API of the style accounts named {named:?}")),
+                None => {
+                    refused(format!("there is no token API of the style accounts named {named:?}"))
+                }
             },
             (None, [only]) => Ok(only.to_string()),
             (None, []) => refused("there is no token API of the style accounts".to_owned()),
-            (None, several) => refused(format!("say which token API is meant: {}", several.join(", "))),
+            (None, several) => {
+                refused(format!("say which token API is meant: {}", several.join(", ")))
+            }
         }
     }
 }
@@ -81,17 +85,21 @@ fn account_names(config: &Config) -> Vec<Arc<str>> {
     apis.map(|api| Arc::clone(&api.name)).collect()
 }
 
-/// In the administrator's words: what is taken or wrong is refused, everything else may be tried again.
+/// In the administrator's words: what is taken or wrong is refused, everything else may be tried
+/// again.
 fn account_error(error: AccountError) -> AdminError {
     match error {
-        AccountError::UsernameTaken | AccountError::EmailTaken => AdminError::Refused(error.to_string()),
+        AccountError::UsernameTaken | AccountError::EmailTaken => {
+            AdminError::Refused(error.to_string())
+        }
         AccountError::Store(fault) => fault.into(),
         other => AdminError::Unavailable(other.to_string()),
     }
 }
 
 fn names(config: &Config) -> TokenApis {
-    let algorithm = |api: &TokenApi| api.style.takes_bootstrap().then(|| assemble::algorithm(api.algorithm));
+    let algorithm =
+        |api: &TokenApi| api.style.takes_bootstrap().then(|| assemble::algorithm(api.algorithm));
     config.token_apis.iter().map(|api| (Arc::clone(&api.name), algorithm(api))).collect()
 }
 
@@ -104,11 +112,18 @@ impl Administration for OwnAdministration {
         Box::pin(async move {
             request.check()?;
             let known = self.token_apis.load();
-            let Some((name, algorithm)) = known.iter().find(|(name, _)| **name == *request.token_api) else {
-                return Err(AdminError::Refused(format!("there is no token API named {:?}", request.token_api)));
+            let Some((name, algorithm)) =
+                known.iter().find(|(name, _)| **name == *request.token_api)
+            else {
+                return Err(AdminError::Refused(format!(
+                    "there is no token API named {:?}",
+                    request.token_api
+                )));
             };
             let Some(algorithm) = algorithm else {
-                return Err(AdminError::Refused(format!("the token API {name:?} takes no bootstrap tokens")));
+                return Err(AdminError::Refused(format!(
+                    "the token API {name:?} takes no bootstrap tokens"
+                )));
             };
             let order = BootstrapOrder {
                 token_api: name.to_string(),
@@ -117,22 +132,27 @@ impl Administration for OwnAdministration {
                 mints: request.mints,
                 lifetime: request.expires_in,
             };
-            let (token, record) = self.service.bootstrap(order, now()).await.map_err(|fault| match fault {
-                CommandError::Store(fault) => AdminError::from(fault),
-                other => AdminError::Unavailable(other.to_string()),
-            })?;
+            let (token, record) =
+                self.service.bootstrap(order, now()).await.map_err(|fault| match fault {
+                    CommandError::Store(fault) => AdminError::from(fault),
+                    other => AdminError::Unavailable(other.to_string()),
+                })?;
             Ok(IssuedBootstrap { id: record.id, token })
         })
     }
 
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
-        Box::pin(async move { Ok(self.service.browse(filter).await?.iter().filter_map(Listing::of).collect()) })
+        Box::pin(async move {
+            Ok(self.service.browse(filter).await?.iter().filter_map(Listing::of).collect())
+        })
     }
 
     fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation> {
         Box::pin(async move {
-            let names: Vec<_> = self.token_apis.load().iter().map(|(name, _)| Arc::clone(name)).collect();
-            let revoked = self.service.revoke_as_administrator(&names, id, kind.into(), now()).await?;
+            let names: Vec<_> =
+                self.token_apis.load().iter().map(|(name, _)| Arc::clone(name)).collect();
+            let revoked =
+                self.service.revoke_as_administrator(&names, id, kind.into(), now()).await?;
             Ok(if revoked { Revocation::Revoked } else { Revocation::NotFound })
         })
     }
@@ -140,10 +160,12 @@ impl Administration for OwnAdministration {
     fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation> {
         Box::pin(async move {
             let asked = request.to_http().map_err(AdminError::Refused)?;
-            let (config, parts, shared) = (self.config.load_full(), self.parts.clone(), self.shared.clone());
+            let (config, parts, shared) =
+                (self.config.load_full(), self.parts.clone(), self.shared.clone());
             let from = request.from;
             // What a worker keeps for itself does not leave its thread: it gets one of its own.
-            let explained = tokio::task::spawn_blocking(move || explain(&config, &parts, shared, from, asked));
+            let explained =
+                tokio::task::spawn_blocking(move || explain(&config, &parts, shared, from, asked));
             let given_up = |_| AdminError::Unavailable("the explanation was given up".to_owned());
             explained.await.map_err(given_up)?
         })
@@ -158,13 +180,16 @@ impl Administration for OwnAdministration {
                 password: request.password,
                 full_name: request.full_name,
             };
-            let account = self.accounts.add(token_api, registration, now()).await.map_err(account_error)?;
+            let account =
+                self.accounts.add(token_api, registration, now()).await.map_err(account_error)?;
             Ok(UserListing::from(&account))
         })
     }
 
     fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>> {
-        Box::pin(async move { Ok(self.accounts.list(token_api, limit).await?.iter().map(UserListing::from).collect()) })
+        Box::pin(async move {
+            Ok(self.accounts.list(token_api, limit).await?.iter().map(UserListing::from).collect())
+        })
     }
 
     fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome> {
@@ -174,9 +199,15 @@ impl Administration for OwnAdministration {
             let found = match change.action {
                 UserAction::Disable => self.accounts.disable(&token_api, username, now()).await,
                 UserAction::Enable => self.accounts.enable(&token_api, username).await,
-                UserAction::SetPassword(password) => self.accounts.set_password(&token_api, username, password).await,
+                UserAction::SetPassword(password) => {
+                    self.accounts.set_password(&token_api, username, password).await
+                }
             };
-            Ok(if found.map_err(account_error)?.is_some() { UserOutcome::Done } else { UserOutcome::NotFound })
+            Ok(if found.map_err(account_error)?.is_some() {
+                UserOutcome::Done
+            } else {
+                UserOutcome::NotFound
+            })
         })
     }
 }

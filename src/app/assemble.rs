@@ -1,4 +1,5 @@
-//! From a configuration to parts: every translation from what was configured to what a part takes is here.
+//! From a configuration to parts: every translation from what was configured to what a part takes
+//! is here.
 
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use crate::api::allowlist_jwt::AllowlistJwt;
 use crate::api::tenant_tokens::TenantTokens;
 use crate::config::{self, Config};
 use crate::gateway::{
-    Callers, ExchangeTimeouts, HeadLimits, HostRule, IdentityNames, Plan, PlanSettings, Requirement, RequirementField,
-    RouteSettings, TenantRule, TokenApiSettings, TrustedProxies, UpstreamPlan,
+    Callers, ExchangeTimeouts, HeadLimits, HostRule, IdentityNames, Plan, PlanSettings,
+    Requirement, RequirementField, RouteSettings, TenantRule, TokenApiSettings, TrustedProxies,
+    UpstreamPlan,
 };
 use crate::server::{ConnectionSettings, ListenerSettings, ProxyProtocol};
 use crate::telemetry::access_log::AccessLogTarget;
@@ -66,7 +68,11 @@ pub(super) fn plan(
     issuers: Arc<IssuerSet>,
     upstreams: Vec<UpstreamPlan>,
 ) -> Result<Plan, String> {
-    let routes = config.routes.iter().map(|route| route_settings(config, route)).collect::<Result<_, _>>()?;
+    let routes = config
+        .routes
+        .iter()
+        .map(|route| route_settings(config, route))
+        .collect::<Result<_, _>>()?;
     let names = &config.identity_headers;
     Plan::new(PlanSettings {
         token_apis: token_apis(config),
@@ -85,7 +91,10 @@ pub(super) fn plan(
             client_certificate_names: names.client_certificate_names.clone(),
         },
         token_limit: config.limits.token,
-        timeouts: ExchangeTimeouts { body: config.timeouts.body, response_head: config.timeouts.response_head },
+        timeouts: ExchangeTimeouts {
+            body: config.timeouts.body,
+            response_head: config.timeouts.response_head,
+        },
         public_keys: signed.public_keys(),
         issuers,
     })
@@ -198,7 +207,8 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
         .map(|(field, values)| Requirement::Field { field, one_of: values.clone() });
     let claims = require.claims.iter().cloned().map(Requirement::Claim);
     let scope = (!require.scope.is_empty()).then(|| Requirement::Scope(require.scope.clone()));
-    // A route that is neither public nor open to anybody would be public by having nobody to accept.
+    // A route that is neither public nor open to anybody would be public by having nobody to
+    // accept.
     if route.accept.is_empty() != route.public {
         return Err(format!("route {}: either public or with something to accept", route.path));
     }
@@ -225,7 +235,10 @@ fn route_settings(config: &Config, route: &config::Route) -> Result<RouteSetting
 const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
 /// The files of its certificates are watched by `watcher` from now on.
-pub(super) fn listener(configured: &config::Listener, watcher: &tls::Watcher) -> Result<ListenerSettings, String> {
+pub(super) fn listener(
+    configured: &config::Listener,
+    watcher: &tls::Watcher,
+) -> Result<ListenerSettings, String> {
     let tls = if configured.tls.is_empty() {
         None
     } else {
@@ -292,7 +305,9 @@ pub(super) fn log_level(configured: config::LogLevel) -> LogLevel {
 /// Why the access log cannot be opened, in the operator's words.
 pub(super) fn access_log_fault(config: &Config, fault: &dyn std::fmt::Display) -> String {
     match &config.log.access {
-        config::AccessLog::File(path) => format!("[log] access: {path:?} cannot be opened: {fault}"),
+        config::AccessLog::File(path) => {
+            format!("[log] access: {path:?} cannot be opened: {fault}")
+        }
         other => format!("[log] access: {other:?} cannot be opened: {fault}"),
     }
 }

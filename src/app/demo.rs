@@ -1,4 +1,5 @@
-//! `keyward demo`: a whole keyward in a temporary folder, an echo upstream behind it, and the lines to try it with.
+//! `keyward demo`: a whole keyward in a temporary folder, an echo upstream behind it, and the lines
+//! to try it with.
 
 use std::fs;
 use std::io::Write as _;
@@ -34,13 +35,18 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
     };
     let room = match Room::make() {
         Ok(room) => room,
-        Err(fault) => return complain(&format!("keyward: a temporary folder cannot be made: {fault}")),
+        Err(fault) => {
+            return complain(&format!("keyward: a temporary folder cannot be made: {fault}"));
+        }
     };
     let wanted = address;
     let address = free(wanted);
     let outcome = on_control_runtime(async {
-        let upstream = echo::start().await.map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
-        let access = login(&room.0).map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
+        let upstream = echo::start()
+            .await
+            .map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
+        let access =
+            login(&room.0).map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
         let config = configuration(address, upstream, &room.0)?;
         let mut signals = Signals::listen()?;
         let start = Process::start(config, None, Some(log));
@@ -69,7 +75,8 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
         let listening = listening.unwrap_or(address);
         let guide = guide(listening, wanted, issued.token.expose(), &access);
         // Who cannot read the guide can still stop the demo.
-        let _ = std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
+        let _ =
+            std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
         process.follow(signals).await;
         Ok(process.stop().await?)
     });
@@ -80,13 +87,18 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
     }
 }
 
-/// Makes a site's own login: a secret that keyward shares with it, in the room, and what it signs for its one user.
+/// Makes a site's own login: a secret that keyward shares with it, in the room, and what it signs
+/// for its one user.
 fn login(room: &Path) -> std::io::Result<String> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| std::io::Error::other("no randomness"))?;
     // Hexadecimal digits, as in a file that somebody edits.
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(room.join(LOGIN_SECRET))?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(room.join(LOGIN_SECRET))?;
     file.write_all(secret.as_bytes())?;
     let now = Timestamp::from_system(std::time::SystemTime::now()).unix_seconds();
     let claims = serde_json::json!({
@@ -95,15 +107,22 @@ fn login(room: &Path) -> std::io::Result<String> {
     });
     // RFC 7515, section 3.1.
     let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
-    let signed = format!("{}.{}", encode(br#"{"alg":"HS256","typ":"JWT"}"#), encode(claims.to_string().as_bytes()));
-    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
+    let signed = format!(
+        "{}.{}",
+        encode(br#"{"alg":"HS256","typ":"JWT"}"#),
+        encode(claims.to_string().as_bytes())
+    );
+    let signature =
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
     Ok(format!("{signed}.{}", encode(signature.as_ref())))
 }
 
 /// The address, or, if somebody has it already, any free port beside it.
 fn free(address: SocketAddr) -> SocketAddr {
     match TcpListener::bind(address) {
-        Err(fault) if fault.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(address.ip(), 0),
+        Err(fault) if fault.kind() == std::io::ErrorKind::AddrInUse => {
+            SocketAddr::new(address.ip(), 0)
+        }
         // Any other fault is said when it is bound for good.
         Ok(_) | Err(_) => address,
     }
@@ -126,7 +145,11 @@ fn guide(listening: SocketAddr, wanted: SocketAddr, bootstrap: &str, access: &st
     let moved = if listening == wanted || wanted.port() == 0 {
         String::new()
     } else {
-        format!("# Port {} is taken, so this demo listens on port {}.\n", wanted.port(), listening.port())
+        format!(
+            "# Port {} is taken, so this demo listens on port {}.\n",
+            wanted.port(),
+            listening.port()
+        )
     };
     let api = format!("http://{listening}/jarvispy/demo-org/demo-user/api/v1");
     let app = format!("http://{listening}");
@@ -197,7 +220,8 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         if let Err(fault) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(folder = %self.0.display(), %fault, "the temporary folder could not be removed");
+            tracing::warn!(folder = %self.0.display(), %fault, "the temporary folder could not be \
+             removed");
         }
     }
 }

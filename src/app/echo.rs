@@ -1,4 +1,5 @@
-//! The demo's upstream: answers with what it received, as JSON, so that one sees what keyward makes of a request.
+//! The demo's upstream: answers with what it received, as JSON, so that one sees what keyward makes
+//! of a request.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use tokio::net::TcpListener;
 /// How much of a body is echoed.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// Serves on a free port of the loopback address, on the current runtime, for as long as that lives.
+/// Serves on a free port of the loopback address, on the current runtime, for as long as that
+/// lives.
 pub(super) async fn start() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
@@ -65,6 +67,8 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
     let mut text = serde_json::to_string_pretty(&answer).unwrap_or_default();
     text.push('\n');
     let mut response = Response::new(Full::new(Bytes::from(text)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -1,4 +1,5 @@
-//! What `keyward explain` is told: by the plan of a running keyward, or by one that is made for the question.
+//! What `keyward explain` is told: by the plan of a running keyward, or by one that is made for the
+//! question.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,13 +17,15 @@ use crate::telemetry::Explanation;
 use crate::tls::Watcher;
 use crate::tokens::issuer::IssuerSet;
 
-/// How long the keys of issuers are waited for that have to be fetched: longer than one fetch may take.
+/// How long the keys of issuers are waited for that have to be fetched: longer than one fetch may
+/// take.
 const KEYS_WITHIN: Duration = Duration::from_secs(6);
 /// How often it is looked whether they have come.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Explains a request from a client at this address. `running`: what the workers share, where there are any. Blocks, for as
-/// long as the store and issuers may take: to be called on a thread where that is allowed.
+/// Explains a request from a client at this address. `running`: what the workers share, where there
+/// are any. Blocks, for as long as the store and issuers may take: to be called on a thread where
+/// that is allowed.
 ///
 /// # Errors
 ///
@@ -35,41 +38,54 @@ pub(super) fn explain(
     request: Request<()>,
 ) -> Result<Explanation, AdminError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|fault| AdminError::Unavailable(format!("the system has no resources to work with: {fault}")))?;
+    let runtime = runtime.map_err(|fault| {
+        AdminError::Unavailable(format!("the system has no resources to work with: {fault}"))
+    })?;
     let address = PeerAddress::Ip(SocketAddr::new(from, 0));
     // The listener is not known: that of the configuration, or the first of several.
     let trusted_proxies = config.listeners.first().map(assemble::trusted_proxies);
     let trusted_proxies = trusted_proxies.filter(|proxies| proxies.trusts(address.ip()));
-    let origin = ClientOrigin { peer: address.clone(), address, scheme: Scheme::Http, trusted_proxies };
+    let origin =
+        ClientOrigin { peer: address.clone(), address, scheme: Scheme::Http, trusted_proxies };
     let limits = assemble::connection_settings(config).head_limits;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut issuers = Issuers::new(Watcher::default());
         let shared = match running {
             Some(shared) => shared,
-            None => {
-                alone(config, parts, &mut issuers).await.map_err(|faults| AdminError::Refused(faults.to_string()))?
-            }
+            None => alone(config, parts, &mut issuers)
+                .await
+                .map_err(|faults| AdminError::Refused(faults.to_string()))?,
         };
         Ok(gateway::explain(&shared, limits, origin, request).await)
     })
 }
 
 /// What workers would share if there were any. Issuers' keys are fetched, as by a start.
-async fn alone(config: &Config, parts: &Parts, issuers: &mut Issuers) -> Result<Arc<Shared>, Faults> {
+async fn alone(
+    config: &Config,
+    parts: &Parts,
+    issuers: &mut Issuers,
+) -> Result<Arc<Shared>, Faults> {
     let fault = |key: &str, words: String| config.places.one(key, words);
     let watcher = Watcher::default();
     let upstreams = config.upstreams.iter().enumerate().map(|(at, upstream)| {
         assemble::upstream(config, upstream, &watcher).map_err(|words| {
-            fault(&format!("upstream[{at}].tls"), format!("[[upstream]] {:?}: {words}", upstream.name))
+            fault(
+                &format!("upstream[{at}].tls"),
+                format!("[[upstream]] {:?}: {words}", upstream.name),
+            )
         })
     });
     let upstreams = upstreams.collect::<Result<Vec<_>, _>>()?;
     let prepared = issuers.prepare(config, &parts.peppers).map_err(|faults| {
-        let faults = faults
-            .into_iter()
-            .map(|one| config.places.fault(&format!("issuer[{}].{}", one.number, one.key), one.words));
-        config.places.conclude(faults.collect()).err().unwrap_or_else(|| fault("issuer", "is wrong".to_owned()))
+        let faults = faults.into_iter().map(|one| {
+            config.places.fault(&format!("issuer[{}].{}", one.number, one.key), one.words)
+        });
+        config
+            .places
+            .conclude(faults.collect())
+            .err()
+            .unwrap_or_else(|| fault("issuer", "is wrong".to_owned()))
     })?;
     let set = prepared.set();
     let plan = assemble::plan(config, &parts.signed, Arc::clone(&set), upstreams);

@@ -1,7 +1,8 @@
-//! The outside issuers of the configuration: from settings to a set, and the tasks that keep their keys fresh.
+//! The outside issuers of the configuration: from settings to a set, and the tasks that keep their
+//! keys fresh.
 //!
-//! The tasks run on the control thread, so no request waits for a handshake with an issuer. A reload takes over what did not
-//! change: keys stay, even where their issuer is away just then.
+//! The tasks run on the control thread, so no request waits for a handshake with an issuer. A
+//! reload takes over what did not change: keys stay, even where their issuer is away just then.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +21,13 @@ use crate::tls::{Trust, Watcher};
 use crate::tokens::issuer::jwk::MOST_BYTES;
 use crate::tokens::issuer::metadata::jwks_uri;
 use crate::tokens::issuer::{
-    Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault, Rhythm, Tenancy,
+    Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault,
+    Rhythm, Tenancy,
 };
 use crate::tokens::keyring::Peppers;
-use crate::upstream::document::{Document, DocumentAddress, DocumentError, DocumentLimits, HttpProxy};
+use crate::upstream::document::{
+    Document, DocumentAddress, DocumentError, DocumentLimits, HttpProxy,
+};
 
 /// What one fetch of keys may take.
 const FETCH: DocumentLimits = DocumentLimits {
@@ -35,7 +39,8 @@ const FETCH: DocumentLimits = DocumentLimits {
 /// How many documents of one `[[issuer]]` are fetched at the same time: a template may have a
 /// thousand tenants.
 const FETCHES_AT_A_TIME: usize = 16;
-/// Outside tokens that are remembered, at most: each has its claims with it, and costs one signature check when forgotten.
+/// Outside tokens that are remembered, at most: each has its claims with it, and costs one
+/// signature check when forgotten.
 const MOST_REMEMBERED: usize = 100_000;
 
 /// The issuers in force. Dropped, their keys are fetched no more.
@@ -107,7 +112,11 @@ impl Issuers {
     /// # Errors
     ///
     /// What is wrong with files and with proxies of the environment.
-    pub(super) fn prepare(&self, config: &Config, peppers: &Arc<Peppers>) -> Result<Prepared, Vec<IssuerFault>> {
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        peppers: &Arc<Peppers>,
+    ) -> Result<Prepared, Vec<IssuerFault>> {
         let mut faults = Vec::new();
         let (mut all, mut keys, mut fetched) = (Vec::new(), Vec::new(), Vec::new());
         let kept_claims = kept_claims(config);
@@ -124,15 +133,22 @@ impl Issuers {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let issuers = all.iter().flat_map(|configured| configured.issuers.iter().map(Arc::clone)).collect();
+        let issuers =
+            all.iter().flat_map(|configured| configured.issuers.iter().map(Arc::clone)).collect();
         let capacity = config.limits.cached_tokens.min(MOST_REMEMBERED);
-        let set = Arc::new(IssuerSet::new(issuers, Arc::clone(peppers), capacity, config.limits.token));
+        let set =
+            Arc::new(IssuerSet::new(issuers, Arc::clone(peppers), capacity, config.limits.token));
         Ok(Prepared { all, set, keys, fetched })
     }
 
-    fn prepare_one(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Result<PreparedOne, Wrong> {
+    fn prepare_one(
+        &self,
+        configured: &config::Issuer,
+        kept_claims: &[ClaimPath],
+    ) -> Result<PreparedOne, Wrong> {
         let issuers = self.issuers(configured, kept_claims);
-        let mut rings: Vec<Arc<KeyRing>> = issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
+        let mut rings: Vec<Arc<KeyRing>> =
+            issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
         rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let accepted: Arc<[OutsideAlgorithm]> = configured.algorithms.as_slice().into();
         let sources = self.sources(configured)?.into_iter();
@@ -161,10 +177,13 @@ impl Issuers {
         let mut shared: Option<Arc<KeyRing>> = None;
         let template: Arc<str> = configured.issuer.as_str().into();
         let each = configured.each().enumerate().map(|(at, (tenant, iss))| {
-            let tenancy = tenant.map(|tenant| Tenancy::new(&configured.name, Arc::clone(&template), tenant));
+            let tenancy =
+                tenant.map(|tenant| Tenancy::new(&configured.name, Arc::clone(&template), tenant));
             let ring = match (&shared, &tenancy) {
                 (Some(ring), _) => Arc::clone(ring),
-                (None, Some(tenancy)) if has_keys_of_its_own(configured) => self.ring(configured, at, &tenancy.origin),
+                (None, Some(tenancy)) if has_keys_of_its_own(configured) => {
+                    self.ring(configured, at, &tenancy.origin)
+                }
                 (None, _) => Arc::clone(shared.insert(self.ring(configured, 0, &configured.name))),
             };
             Arc::new(Issuer::new(settings(configured, iss, tenancy, kept_claims), ring))
@@ -184,7 +203,10 @@ impl Issuers {
         };
         let before = self.all.iter().find(is_alike).and_then(|known| {
             let place = match (&known.settings.keys, &configured.keys) {
-                (IssuerKeys::Url { urls: before, fetching: fetched }, IssuerKeys::Url { urls, fetching })
+                (
+                    IssuerKeys::Url { urls: before, fetching: fetched },
+                    IssuerKeys::Url { urls, fetching },
+                )
                 | (
                     IssuerKeys::Discovery { urls: before, fetching: fetched },
                     IssuerKeys::Discovery { urls, fetching },
@@ -207,7 +229,8 @@ impl Issuers {
             IssuerKeys::File(path) => return Ok(vec![Arc::new(File(path.clone()))]),
             IssuerKeys::Secret(_) => return Ok(Vec::new()),
         };
-        let proxies = Proxies::of(&fetching.proxy).map_err(|fault| ("proxy", wrong(configured, &fault)))?;
+        let proxies =
+            Proxies::of(&fetching.proxy).map_err(|fault| ("proxy", wrong(configured, &fault)))?;
         let turns = Arc::new(Semaphore::new(FETCHES_AT_A_TIME));
         let mut documents: Vec<Document> = Vec::new();
         for url in urls {
@@ -230,16 +253,18 @@ impl Issuers {
         if let Some(client) = documents.first().and_then(Document::tls) {
             self.watcher.register(client);
         }
-        let sources = documents.into_iter().zip(urls).zip(configured.each()).map(|((document, url), (_, issuer))| {
-            let turns = Arc::clone(&turns);
-            let source: Arc<dyn KeySource> = if is_metadata {
-                let (url, proxies) = (url.clone(), proxies.clone());
-                Arc::new(Discovered { metadata: document, url, issuer, proxies, turns })
-            } else {
-                Arc::new(Fetched { document, turns })
-            };
-            source
-        });
+        let sources = documents.into_iter().zip(urls).zip(configured.each()).map(
+            |((document, url), (_, issuer))| {
+                let turns = Arc::clone(&turns);
+                let source: Arc<dyn KeySource> = if is_metadata {
+                    let (url, proxies) = (url.clone(), proxies.clone());
+                    Arc::new(Discovered { metadata: document, url, issuer, proxies, turns })
+                } else {
+                    Arc::new(Fetched { document, turns })
+                };
+                source
+            },
+        );
         Ok(sources.collect())
     }
 
@@ -283,7 +308,10 @@ fn ring(configured: &config::Issuer, name: Arc<str>) -> KeyRing {
     match configured.keys {
         IssuerKeys::Secret(_) => KeyRing::fixed(name, KeySet::default()),
         IssuerKeys::Url { .. } | IssuerKeys::Discovery { .. } | IssuerKeys::File(_) => {
-            KeyRing::empty(name, Rhythm { refresh: configured.refresh, stale_if_error: configured.stale_if_error })
+            KeyRing::empty(
+                name,
+                Rhythm { refresh: configured.refresh, stale_if_error: configured.stale_if_error },
+            )
         }
     }
 }
@@ -328,7 +356,9 @@ fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, Wrong> {
         IssuerKeys::Secret(path) => ("secret_file", path),
         IssuerKeys::Url { .. } | IssuerKeys::Discovery { .. } => return Ok(None),
     };
-    let at = |words: &dyn std::fmt::Display| (key, wrong(configured, &format_args!("{}: {words}", path.display())));
+    let at = |words: &dyn std::fmt::Display| {
+        (key, wrong(configured, &format_args!("{}: {words}", path.display())))
+    };
     if matches!(configured.keys, IssuerKeys::Secret(_)) {
         let found = files::read_secret(path, MOST_BYTES as u64).map_err(|fault| at(&fault))?;
         let secret = files::shared_secret(&found.content).map_err(|fault| at(&fault))?;
@@ -337,7 +367,10 @@ fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, Wrong> {
     let text = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
     let set = KeySet::read(&text, &configured.algorithms).map_err(|fault| at(&fault))?;
     if set.is_empty() {
-        return Err(at(&format_args!("it holds no key that can be used. {}", set.passed_over().join("; "))));
+        return Err(at(&format_args!(
+            "it holds no key that can be used. {}",
+            set.passed_over().join("; ")
+        )));
     }
     Ok(Some(set))
 }
@@ -355,7 +388,9 @@ impl Proxies {
         Ok(match configured {
             Proxy::Direct => Self::Always(None),
             Proxy::Address(proxy) => Self::Always(Some(proxy.clone())),
-            Proxy::Environment => Self::Environment(Arc::new(ProxyEnvironment::read(|name| std::env::var(name).ok())?)),
+            Proxy::Environment => Self::Environment(Arc::new(ProxyEnvironment::read(|name| {
+                std::env::var(name).ok()
+            })?)),
         })
     }
 
@@ -368,7 +403,12 @@ impl Proxies {
 }
 
 fn address(url: &KeysUrl) -> DocumentAddress {
-    DocumentAddress { is_https: url.is_https, host: url.host.clone(), port: url.port, target: url.target.clone() }
+    DocumentAddress {
+        is_https: url.is_https,
+        host: url.host.clone(),
+        port: url.port,
+        target: url.target.clone(),
+    }
 }
 
 async fn fetch(document: &Document) -> Result<Vec<u8>, KeySourceFault> {
@@ -411,11 +451,13 @@ impl KeySource for Discovered {
     fn fetch(&self) -> KeyFetch<'_> {
         Box::pin(async move {
             let _turn = turn(&self.turns).await?;
-            let of_metadata = |fault: String| KeySourceFault(format!("the metadata of the issuer: {fault}"));
-            let metadata = self.fetch_metadata().await.map_err(|fault| of_metadata(fault.to_string()))?;
-            let keys = self
-                .keys(&metadata)
-                .map_err(|fault| of_metadata(format!("{fault} (\"jwks_url\" says where the keys are without them)")))?;
+            let of_metadata =
+                |fault: String| KeySourceFault(format!("the metadata of the issuer: {fault}"));
+            let metadata =
+                self.fetch_metadata().await.map_err(|fault| of_metadata(fault.to_string()))?;
+            let keys = self.keys(&metadata).map_err(|fault| {
+                of_metadata(format!("{fault} (\"jwks_url\" says where the keys are without them)"))
+            })?;
             fetch(&keys).await
         })
     }
@@ -426,11 +468,16 @@ impl Discovered {
     /// section 3.1), whose place is in front of the path of the issuer.
     async fn fetch_metadata(&self) -> Result<Bytes, DocumentError> {
         let not_found = match self.metadata.fetch().await {
-            Err(DocumentError::Status(status)) if status == StatusCode::NOT_FOUND => DocumentError::Status(status),
+            Err(DocumentError::Status(status)) if status == StatusCode::NOT_FOUND => {
+                DocumentError::Status(status)
+            }
             answer => return answer,
         };
         let path = self.url.target.strip_suffix(METADATA).unwrap_or_default();
-        let url = KeysUrl { target: format!("/.well-known/oauth-authorization-server{path}"), ..self.url.clone() };
+        let url = KeysUrl {
+            target: format!("/.well-known/oauth-authorization-server{path}"),
+            ..self.url.clone()
+        };
         match self.metadata.elsewhere(address(&url), self.proxies.proxy_for(&url)) {
             // What is said is what was asked for first.
             Ok(document) => document.fetch().await.map_err(|_| not_found),
@@ -447,9 +494,13 @@ impl Discovered {
             return Err(wrong("it has another scheme than \"issuer\"".to_owned()));
         }
         if !url.is_https && url.host != self.url.host && !url.is_loopback() {
-            return Err(wrong("it would be fetched in clear from another host than \"issuer\"".to_owned()));
+            return Err(wrong(
+                "it would be fetched in clear from another host than \"issuer\"".to_owned(),
+            ));
         }
-        self.metadata.elsewhere(address(&url), self.proxies.proxy_for(&url)).map_err(|fault| wrong(fault.to_string()))
+        self.metadata
+            .elsewhere(address(&url), self.proxies.proxy_for(&url))
+            .map_err(|fault| wrong(fault.to_string()))
     }
 }
 

@@ -42,7 +42,8 @@ impl ReadKeys {
             MissingKeys::Make => KeyDirectory::open,
             MissingKeys::MakeBesideOthers => KeyDirectory::reopen,
         };
-        let keys = open(&config.keys.directory, &signing_algorithms(config), now()).map_err(|fault| words(&fault))?;
+        let keys = open(&config.keys.directory, &signing_algorithms(config), now())
+            .map_err(|fault| words(&fault))?;
         Self::of(config, keys)
     }
 
@@ -52,20 +53,26 @@ impl ReadKeys {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub(super) fn look(config: &Config, missing: MissingKeys) -> Result<(Self, Vec<PathBuf>), String> {
+    pub(super) fn look(
+        config: &Config,
+        missing: MissingKeys,
+    ) -> Result<(Self, Vec<PathBuf>), String> {
         let directory = &config.keys.directory;
         if missing == MissingKeys::MakeBesideOthers {
             KeyDirectory::require(directory).map_err(|fault| words(&fault))?;
         }
-        let (keys, lacking) =
-            KeyDirectory::look(directory, &signing_algorithms(config), now()).map_err(|fault| words(&fault))?;
+        let (keys, lacking) = KeyDirectory::look(directory, &signing_algorithms(config), now())
+            .map_err(|fault| words(&fault))?;
         Ok((Self::of(config, keys)?, lacking))
     }
 
     fn of(config: &Config, keys: KeyDirectory) -> Result<Self, String> {
-        let (first, others) = keys.peppers.split_first().ok_or("[keys] directory: it holds no pepper; restore it")?;
-        let signed = SignedTokens::new(config.keys.issuer.clone(), keys.signing)
-            .map_err(|fault| format!("[keys] directory: {}: {fault}", config.keys.directory.display()))?;
+        let (first, others) =
+            keys.peppers.split_first().ok_or("[keys] directory: it holds no pepper; restore it")?;
+        let signed =
+            SignedTokens::new(config.keys.issuer.clone(), keys.signing).map_err(|fault| {
+                format!("[keys] directory: {}: {fault}", config.keys.directory.display())
+            })?;
         Ok(Self {
             signed,
             opaque: OpaqueTokens::new(&keys.macs),
@@ -106,7 +113,8 @@ pub(super) fn signing_algorithms(config: &Config) -> Vec<SigningAlgorithm> {
 
 /// Whether some of the keys are there that were lacking: another process has made them meanwhile.
 pub(super) fn have_come(config: &Config, lacking: &[PathBuf]) -> bool {
-    ReadKeys::look(config, MissingKeys::Make).is_ok_and(|(_, lacking_now)| lacking_now.len() < lacking.len())
+    ReadKeys::look(config, MissingKeys::Make)
+        .is_ok_and(|(_, lacking_now)| lacking_now.len() < lacking.len())
 }
 
 fn now() -> Timestamp {

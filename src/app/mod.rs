@@ -1,4 +1,5 @@
-//! The only place that knows every part: puts them together from a configuration, runs them, reloads and stops them.
+//! The only place that knows every part: puts them together from a configuration, runs them,
+//! reloads and stops them.
 
 mod administration;
 mod assemble;
@@ -71,7 +72,10 @@ impl Runtime for App {
         let algorithms = match (algorithms, path.try_exists()) {
             ([], Ok(true)) => {
                 let config = config::load(path).map_err(|faults| {
-                    format!("{faults}\nto make keys without this configuration, name what is signed with --algorithm")
+                    format!(
+                        "{faults}\nto make keys without this configuration, name what is \
+                             signed with --algorithm"
+                    )
                 })?;
                 keys::signing_algorithms(&config)
             }
@@ -82,7 +86,12 @@ impl Runtime for App {
         key_directory::create(directory, &algorithms, now).map_err(|fault| fault.to_string())
     }
 
-    fn back_up_store(&self, path: &Path, file: &Path, replace: Replace) -> Result<BackupReport, String> {
+    fn back_up_store(
+        &self,
+        path: &Path,
+        file: &Path,
+        replace: Replace,
+    ) -> Result<BackupReport, String> {
         let config = config::load(path).map_err(|faults| faults.to_string())?;
         let existing = match replace {
             Replace::Nothing => Existing::Refuse,
@@ -96,7 +105,12 @@ impl Runtime for App {
         store_backup::restore(&config, file)
     }
 
-    fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+    fn migrate_store(
+        &self,
+        from: &Path,
+        to: &Path,
+        step: &mut dyn FnMut(Step),
+    ) -> Result<Migration, String> {
         let load = |path| config::load(path).map_err(|faults| faults.to_string());
         store_migrate::migrate(&load(from)?, &load(to)?, step)
     }
@@ -109,7 +123,8 @@ impl Runtime for App {
             if fault.is_in_use() { OpenRefusal::InUse(words) } else { OpenRefusal::Other(words) }
         })?;
         let made = if is_new { ", which was made just now" } else { "" };
-        // Said so that nobody works on a store that they did not mean; if it cannot be said, the work is done all the same.
+        // Said so that nobody works on a store that they did not mean; if it cannot be said, the
+        // work is done all the same.
         let _ = writeln!(
             std::io::stderr(),
             "keyward: no keyward is running; using the store {}{made}",
@@ -130,15 +145,20 @@ mod tests {
     fn validate_loads_the_files_of_upstreams_as_run_does() {
         let folder = tempfile::tempdir().expect("a folder");
         let pair = |name: &str| {
-            let made = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
-            let (pem, key) = (folder.path().join(format!("{name}.pem")), folder.path().join(format!("{name}.key")));
+            let made =
+                rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+            let (pem, key) = (
+                folder.path().join(format!("{name}.pem")),
+                folder.path().join(format!("{name}.key")),
+            );
             std::fs::write(&pem, made.cert.pem()).expect("written");
             std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
             (pem, key)
         };
         let ((pem, key), (_, other_key)) = (pair("a"), pair("b"));
         let path = folder.path().join("keyward.toml");
-        let [socket, store, keys] = ["admin.sock", "keyward.db", "keys"].map(|name| folder.path().join(name));
+        let [socket, store, keys] =
+            ["admin.sock", "keyward.db", "keys"].map(|name| folder.path().join(name));
         let validate = |key: &Path| {
             let text = format!(
                 "listener = [{{ address = '127.0.0.1:0' }}]\n\

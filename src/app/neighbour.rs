@@ -14,8 +14,8 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    /// Asks on the admin socket; none: nobody answers. Blocks for as long as the status of a keyward
-    /// may take.
+    /// Asks on the admin socket; none: nobody answers. Blocks for as long as the status of a
+    /// keyward may take.
     pub(super) fn find(config: &Config) -> Option<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let asked = async {
@@ -38,7 +38,10 @@ impl Neighbour {
 
     /// That it has something that this configuration names.
     pub(super) fn has(&self, what: &dyn Display) -> String {
-        format!("{what} is in use by a running keyward of this configuration (process {})", self.pid)
+        format!(
+            "{what} is in use by a running keyward of this configuration (process {})",
+            self.pid
+        )
     }
 }
 

@@ -54,18 +54,24 @@ impl OpenStore {
             return Ok(Self::Embedded(store?));
         };
         let options = redis_options(config, redis)?;
-        let store = RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(cache))?;
+        let store =
+            RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(cache))?;
         Ok(Self::Redis(store))
     }
 
     /// Finds what [`open`](Self::open) would refuse for these keys, and a Redis that cannot be
-    /// reached. Changes nothing, joins no fleet, and makes no database. Returns what is probably not
-    /// meant. Blocks; `options` say for how long another process is waited for.
-    pub(super) fn check(config: &Config, keys: &StoreKey, options: EmbeddedOptions) -> Result<Vec<String>, StoreFault> {
+    /// reached. Changes nothing, joins no fleet, and makes no database. Returns what is probably
+    /// not meant. Blocks; `options` say for how long another process is waited for.
+    pub(super) fn check(
+        config: &Config,
+        keys: &StoreKey,
+        options: EmbeddedOptions,
+    ) -> Result<Vec<String>, StoreFault> {
         let fingerprint = keys.fingerprint();
         if let Some(redis) = &config.store.redis {
             let options = redis_options(config, redis)?;
-            let findings = RedisStore::check(&options, fingerprint.expose(), parts::lease(config).bound())?;
+            let findings =
+                RedisStore::check(&options, fingerprint.expose(), parts::lease(config).bound())?;
             return Ok(findings.iter().map(sentence).collect());
         }
         if EmbeddedStore::is_there(&config.store.path) {
@@ -106,18 +112,21 @@ impl OpenStore {
         }
     }
 
-    /// Reads what may change without a restart, passwords and certificates, and uses nothing of it yet.
+    /// Reads what may change without a restart, passwords and certificates, and uses nothing of it
+    /// yet.
     pub(super) fn prepare(&self, config: &Config) -> Result<PreparedStore, String> {
         Ok(PreparedStore(match self {
             Self::Embedded(_) => None,
             Self::Redis(store) => {
-                let means = Means::of(&redis_settings(config)?).map_err(|fault| fault.to_string())?;
+                let means =
+                    Means::of(&redis_settings(config)?).map_err(|fault| fault.to_string())?;
                 Some((store.clone(), means))
             }
         }))
     }
 
-    /// The files of TLS towards the store are watched by `watcher` from now on. To be called again after a reload.
+    /// The files of TLS towards the store are watched by `watcher` from now on. To be called again
+    /// after a reload.
     pub(super) fn watch(&self, watcher: &tls::Watcher) {
         if let Self::Redis(store) = self
             && let Some(client) = store.tls()
@@ -192,17 +201,23 @@ impl fmt::Display for StoreFault {
 fn advice(fault: &RedisOpenError) -> &'static str {
     let site = match fault {
         RedisOpenError::Site(site) => site,
-        RedisOpenError::OtherKeys => return "give every instance the same key directory, or another \"prefix\"",
-        RedisOpenError::Newer(_) => return "run a keyward of the version that wrote it, or a later one",
+        RedisOpenError::OtherKeys => {
+            return "give every instance the same key directory, or another \"prefix\"";
+        }
+        RedisOpenError::Newer(_) => {
+            return "run a keyward of the version that wrote it, or a later one";
+        }
         RedisOpenError::Unfit(_) | RedisOpenError::Thread(_) => return "",
     };
     match site {
-        SiteFault::Unreachable { .. } | SiteFault::TimedOut { .. } | SiteFault::MasterUnknown { .. } => {
-            "start it, or correct \"url\""
-        }
+        SiteFault::Unreachable { .. }
+        | SiteFault::TimedOut { .. }
+        | SiteFault::MasterUnknown { .. } => "start it, or correct \"url\"",
         SiteFault::NotMaster { .. } => "name the master in \"url\", or set \"topology\"",
         SiteFault::Refused { .. } => "correct \"username\" and \"password\" or \"password_file\"",
-        SiteFault::NotPermitted { .. } => "give the user this right: the README has the whole ACL rule",
+        SiteFault::NotPermitted { .. } => {
+            "give the user this right: the README has the whole ACL rule"
+        }
         SiteFault::TooOld { .. } => "upgrade it",
         SiteFault::Tls { .. } => "correct \"ca_file\", the client certificate, or \"url\"",
         SiteFault::NotNow { .. }
@@ -244,9 +259,13 @@ impl From<StoreFault> for String {
 }
 
 fn redis_options(config: &Config, redis: &config::RedisStore) -> Result<RedisOptions, String> {
-    let acks =
-        (redis.revoke_acks > 0).then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
-    Ok(RedisOptions { settings: redis_settings(config)?, acks, allow_volatile: redis.allow_volatile })
+    let acks = (redis.revoke_acks > 0)
+        .then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
+    Ok(RedisOptions {
+        settings: redis_settings(config)?,
+        acks,
+        allow_volatile: redis.allow_volatile,
+    })
 }
 
 /// What is needed to reach the configured Redis.
@@ -256,7 +275,9 @@ pub(super) fn redis_settings(config: &Config) -> Result<RedisSettings, String> {
     let mut addresses: Vec<_> =
         store.servers.iter().map(|(host, port)| NodeAddress::new(host.as_str(), *port)).collect();
     let servers = match store.topology {
-        config::Topology::Single => Servers::Single(addresses.pop().ok_or("[store] has no \"url\"")?),
+        config::Topology::Single => {
+            Servers::Single(addresses.pop().ok_or("[store] has no \"url\"")?)
+        }
         config::Topology::Cluster => Servers::Cluster(addresses),
         config::Topology::Sentinel => Servers::Sentinel {
             sentinels: addresses,

@@ -43,7 +43,8 @@ pub(super) struct Parts {
 /// Beyond the time that a fleet may take to confirm a removal.
 const FLEET_SLACK: Duration = Duration::from_secs(1);
 
-/// How long what is open may go on without a word from the store: WebSockets, event streams, long transfers.
+/// How long what is open may go on without a word from the store: WebSockets, event streams, long
+/// transfers.
 const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
 
 /// What remembers verified tokens, under the lease that is configured.
@@ -67,28 +68,42 @@ pub(super) fn lease(config: &Config) -> Lease {
 }
 
 impl Parts {
-    /// Opens the keys and the store for a command, without waiting for another process to be done with them.
+    /// Opens the keys and the store for a command, without waiting for another process to be done
+    /// with them.
     pub(super) fn open_for_command(config: &Config) -> Result<Self, StoreFault> {
-        // Looked at first: reading keys and starting threads at each try would hold up the process that has the store.
+        // Looked at first: reading keys and starting threads at each try would hold up the process
+        // that has the store.
         if config.store.redis.is_none() {
             EmbeddedStore::check_free(&config.store.path)?;
         }
-        let at_once =
-            EmbeddedOptions { wait_for_command: Duration::ZERO, wait_for_server: Duration::ZERO, ..command() };
+        let at_once = EmbeddedOptions {
+            wait_for_command: Duration::ZERO,
+            wait_for_server: Duration::ZERO,
+            ..command()
+        };
         Self::open_with(config, ReadKeys::open(config, MissingKeys::Make)?.into(), at_once)
     }
 
     /// Opens the keys, which must be there, and the store for a command.
     pub(super) fn reopen(config: &Config) -> Result<Self, StoreFault> {
-        Self::open_with(config, ReadKeys::open(config, MissingKeys::MakeBesideOthers)?.into(), command())
+        Self::open_with(
+            config,
+            ReadKeys::open(config, MissingKeys::MakeBesideOthers)?.into(),
+            command(),
+        )
     }
 
-    /// Opens the store with these keys, an embedded one with `options`. Blocks, with Redis for as long as connecting may take,
-    /// twice. The store is the last that is opened: an instance that joins a fleet and then does not start is one for which the
-    /// fleet waits in vain.
-    pub(super) fn open_with(config: &Config, keys: Keys, options: EmbeddedOptions) -> Result<Self, StoreFault> {
+    /// Opens the store with these keys, an embedded one with `options`. Blocks, with Redis for as
+    /// long as connecting may take, twice. The store is the last that is opened: an instance that
+    /// joins a fleet and then does not start is one for which the fleet waits in vain.
+    pub(super) fn open_with(
+        config: &Config,
+        keys: Keys,
+        options: EmbeddedOptions,
+    ) -> Result<Self, StoreFault> {
         let cache = cache(config);
-        let threads = NonZeroUsize::new(config.logins.hashing_threads).unwrap_or_else(hashing::default_threads);
+        let threads = NonZeroUsize::new(config.logins.hashing_threads)
+            .unwrap_or_else(hashing::default_threads);
         let queue = NonZeroUsize::new(config.logins.hashing_queue).unwrap_or(NonZeroUsize::MIN);
         let hashing = HashingPool::start(threads, queue, HashingCost::OWASP)
             .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
@@ -96,7 +111,9 @@ impl Parts {
         let (look_up, change) = match &config.store.redis {
             None => (config.store.timeout, config.store.timeout),
             // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
-            Some(redis) => (redis.read_timeout, config.store.timeout + cache.lease().bound() + FLEET_SLACK),
+            Some(redis) => {
+                (redis.read_timeout, config.store.timeout + cache.lease().bound() + FLEET_SLACK)
+            }
         };
         Ok(Self {
             counters: store.counters(),
@@ -119,10 +136,13 @@ impl Parts {
         if keys.store.fingerprint().expose() == self.store_key.fingerprint().expose() {
             return Ok(());
         }
-        Err("[keys] directory: store.key has changed; put the old one back: another one takes a new store".to_owned())
+        Err("[keys] directory: store.key has changed; put the old one back: another one takes a \
+             new store"
+            .to_owned())
     }
 
-    /// A key that was added makes tokens from now on; those of one that was removed are no longer accepted.
+    /// A key that was added makes tokens from now on; those of one that was removed are no longer
+    /// accepted.
     pub(super) fn replace_keys(&self, keys: ReadKeys) {
         self.signed.replace(keys.signed);
         self.opaque.replace(keys.opaque);

@@ -31,8 +31,8 @@ use crate::config::{self, Config, Faults};
 use crate::domain::Timestamp;
 use crate::gateway::Shared;
 use crate::server::{
-    Acceptor, BoundAddress, ConnectionLimit, Grace, ListenAddress, ListeningSocket, WorkerPool, WorkerPoolSettings,
-    listen_all,
+    Acceptor, BoundAddress, ConnectionLimit, Grace, ListenAddress, ListeningSocket, WorkerPool,
+    WorkerPoolSettings, listen_all,
 };
 use crate::store::EmbeddedOptions;
 use crate::telemetry::access_log::AccessLog;
@@ -48,7 +48,10 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(faults) => return complain(&faults.to_string()),
     };
-    let log = match log::init(assemble::log_format(config.log.format), assemble::log_level(config.log.level)) {
+    let log = match log::init(
+        assemble::log_format(config.log.format),
+        assemble::log_level(config.log.level),
+    ) {
         Ok(log) => log,
         Err(fault) => return complain(&format!("keyward: {fault}")),
     };
@@ -97,9 +100,12 @@ impl fmt::Display for Failure {
 }
 
 /// Runs on the control thread: everything that is not the data plane.
-pub(super) fn on_control_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn on_control_runtime(
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?;
+    let runtime =
+        runtime.map_err(|fault| format!("the system has no resources to work with: {fault}"))?;
     let outcome = runtime.block_on(work);
     // Without waiting for what still blocks: told to stop at once, we do.
     runtime.shutdown_background();
@@ -122,7 +128,8 @@ pub(super) struct Signals {
 impl Signals {
     /// From now on they are received, not obeyed by the system.
     pub(super) fn listen() -> Result<Self, String> {
-        let listen = |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
+        let listen =
+            |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -130,8 +137,12 @@ impl Signals {
         })
     }
 
-    /// The outcome of `work`; `None`: a signal to end came first, and `work` was dropped where it stood.
-    pub(super) async fn unless_told_to_end<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    /// The outcome of `work`; `None`: a signal to end came first, and `work` was dropped where it
+    /// stood.
+    pub(super) async fn unless_told_to_end<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::select! {
             outcome = work => return Some(outcome),
             _ = self.terminate.recv() => {}
@@ -166,40 +177,52 @@ pub(super) struct Process {
 /// How often expired records are removed, and how many in one step.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 const PURGE_AT_ONCE: usize = 1000;
-/// How often the process looks at itself, so that a fault of the store is in the log and in a metric without anybody asking.
+/// How often the process looks at itself, so that a fault of the store is in the log and in a
+/// metric without anybody asking.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A second signal within this time is the first one, sent twice: to the process and to its group.
 const ONE_SIGNAL: Duration = Duration::from_millis(20);
 /// How long the last lines of the access log may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
-/// How many file descriptors are kept for what is no connection: the store, the logs, the admin listener.
+/// How many file descriptors are kept for what is no connection: the store, the logs, the admin
+/// listener.
 const SPARE_DESCRIPTORS: u64 = 64;
 
 impl Process {
-    /// Opens, binds and starts everything. What can fail without the store comes before the store is opened, and everything that
-    /// can fail comes before the addresses are listened on: a port is open once it is served.
+    /// Opens, binds and starts everything. What can fail without the store comes before the store
+    /// is opened, and everything that can fail comes before the addresses are listened on: a port
+    /// is open once it is served.
     ///
     /// # Cancel safety
     ///
-    /// It waits for nothing but the store to be opened. When it is dropped meanwhile, the store is opened all the same and closed
-    /// by the end of the process.
-    pub(super) async fn start(config: Config, path: Option<PathBuf>, log: Option<Log>) -> Result<Self, Failure> {
+    /// It waits for nothing but the store to be opened. When it is dropped meanwhile, the store is
+    /// opened all the same and closed by the end of the process.
+    pub(super) async fn start(
+        config: Config,
+        path: Option<PathBuf>,
+        log: Option<Log>,
+    ) -> Result<Self, Failure> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let watcher = Watcher::default();
         let mut issuers = Issuers::new(watcher.clone());
         let prepared = prepare_to_start(&config, &issuers, &watcher).await?;
-        let Prepared { keys, issuers: prepared_issuers, plan, listeners, probes, warnings, .. } = prepared;
+        let Prepared { keys, issuers: prepared_issuers, plan, listeners, probes, warnings, .. } =
+            prepared;
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
         // Preparing for a start makes first keys.
-        let PreparedKeys::First(keys) = keys else { return Err("the keys were not read".to_owned().into()) };
+        let PreparedKeys::First(keys) = keys else {
+            return Err("the keys were not read".to_owned().into());
+        };
         let fault = |key: &str, words: String| config.places.one(key, words);
-        let socket_fault = |error: SocketError| fault("admin.socket", format!("[admin] socket: {error}"));
+        let socket_fault =
+            |error: SocketError| fault("admin.socket", format!("[admin] socket: {error}"));
         let socket = AdminSocket::reserve(&config.admin.socket).map_err(socket_fault)?;
-        // It blocks for as long as a Redis that does not answer may take: on a thread of its own, so that signals are followed.
+        // It blocks for as long as a Redis that does not answer may take: on a thread of its own,
+        // so that signals are followed.
         let opening = tokio::task::spawn_blocking({
             let config = config.clone();
             move || Parts::open_with(&config, keys, EmbeddedOptions::default())
@@ -242,7 +265,8 @@ impl Process {
         let (pool, socket, probes, listeners) = match started {
             Ok(started) => started,
             Err(failure) => {
-                // An instance that has joined a fleet leaves it in order, or the fleet waits for it.
+                // An instance that has joined a fleet leaves it in order, or the fleet waits for
+                // it.
                 let _ = close(parts.store).await;
                 return Err(failure);
             }
@@ -251,7 +275,8 @@ impl Process {
         // From here on, nothing can fail.
         parts.store.watch(&watcher);
         issuers.replace(prepared_issuers);
-        let connection_limit = Arc::new(ConnectionLimit::new(connection_limit(config.limits.connections)));
+        let connection_limit =
+            Arc::new(ConnectionLimit::new(connection_limit(config.limits.connections)));
         let status = Arc::new(OwnStatus::new(
             Arc::clone(&shared),
             &parts,
@@ -259,14 +284,21 @@ impl Process {
             Arc::clone(&connection_limit),
             watcher.clone(),
         ));
-        let administration = Arc::new(OwnAdministration::new(parts.clone(), &config, Some(Arc::clone(&shared))));
+        let administration =
+            Arc::new(OwnAdministration::new(parts.clone(), &config, Some(Arc::clone(&shared))));
         let (stop, stopped) = watch::channel(false);
         if let Some(probes) = probes {
-            tokio::spawn(serve_probes(probes, Arc::clone(&status) as Arc<dyn Status>, stopped.clone()));
+            tokio::spawn(serve_probes(
+                probes,
+                Arc::clone(&status) as Arc<dyn Status>,
+                stopped.clone(),
+            ));
         }
         tokio::spawn({
-            let (administration, status) =
-                (Arc::clone(&administration) as Arc<dyn Administration>, Arc::clone(&status) as Arc<dyn Status>);
+            let (administration, status) = (
+                Arc::clone(&administration) as Arc<dyn Administration>,
+                Arc::clone(&status) as Arc<dyn Status>,
+            );
             async move {
                 if let Err(fault) = serve_socket(socket, administration, status, stopped).await {
                     tracing::error!(%fault, "the admin socket failed");
@@ -298,8 +330,13 @@ impl Process {
         }
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            configuration = process.path.as_deref().map_or("built in".into(), Path::to_string_lossy).as_ref(),
-            admin = process.config.admin.address.map_or("off".to_owned(), |address| address.to_string()),
+            configuration =
+                process.path.as_deref().map_or("built in".into(), Path::to_string_lossy).as_ref(),
+            admin = process
+                .config
+                .admin
+                .address
+                .map_or("off".to_owned(), |address| address.to_string()),
             workers = process.status.counters.len(),
             connections = process.connection_limit.most(),
             "started"
@@ -326,7 +363,8 @@ impl Process {
     pub(super) async fn follow(&mut self, signals: Signals) {
         let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
         let recurring = self.start_recurring();
-        // No branch waits for anything but its signal: what waits for the store does so in a task of its own.
+        // No branch waits for anything but its signal: what waits for the store does so in a task
+        // of its own.
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -338,7 +376,8 @@ impl Process {
         self.drain(&mut terminate, &mut interrupt).await;
     }
 
-    /// Not ready first, so that whoever balances load notices; then no new connections; then what is under way is finished.
+    /// Not ready first, so that whoever balances load notices; then no new connections; then what
+    /// is under way is finished.
     async fn drain(&mut self, terminate: &mut Signal, interrupt: &mut Signal) {
         tracing::info!("stopping: draining connections");
         self.status.is_draining.store(true, Ordering::Release);
@@ -399,8 +438,9 @@ impl Process {
         closed
     }
 
-    /// Starts what is done again and again, each in a task of its own, so that none is done twice at a time. All of them end,
-    /// wherever they stand, when the set is dropped: a change that the store was asked for is carried out all the same.
+    /// Starts what is done again and again, each in a task of its own, so that none is done twice
+    /// at a time. All of them end, wherever they stand, when the set is dropped: a change that the
+    /// store was asked for is carried out all the same.
     fn start_recurring(&self) -> JoinSet<()> {
         let (store, status) = (self.parts.store.port(), Arc::clone(&self.status));
         let mut tasks = JoinSet::new();
@@ -422,9 +462,13 @@ impl Process {
     }
 }
 
-/// Prepares, and makes the keys that are missing once there is no other fault. A store that is tied to keys is one: its keys
-/// are elsewhere, and others would stand in their way.
-async fn prepare_to_start(config: &Config, issuers: &Issuers, watcher: &Watcher) -> Result<Prepared, Faults> {
+/// Prepares, and makes the keys that are missing once there is no other fault. A store that is tied
+/// to keys is one: its keys are elsewhere, and others would stand in their way.
+async fn prepare_to_start(
+    config: &Config,
+    issuers: &Issuers,
+    watcher: &Watcher,
+) -> Result<Prepared, Faults> {
     let occasion = Occasion::Start(issuers, watcher);
     loop {
         // What else was prepared is given up before it is prepared again.
@@ -450,20 +494,25 @@ async fn prepare_to_start(config: &Config, issuers: &Issuers, watcher: &Watcher)
             Ok(_) | Err(_) => break,
         }
     }
-    ReadKeys::open(config, MissingKeys::Make).map_err(|words| config.places.one("keys.directory", words))?;
+    ReadKeys::open(config, MissingKeys::Make)
+        .map_err(|words| config.places.one("keys.directory", words))?;
     let prepared = prepare(config, occasion)?;
     prepared.check_complete(config)?;
     Ok(prepared)
 }
 
 /// Listens on the admin address.
-fn listen_on_probes(config: &Config, probes: Option<BoundAddress>) -> Result<Option<TcpListener>, Faults> {
+fn listen_on_probes(
+    config: &Config,
+    probes: Option<BoundAddress>,
+) -> Result<Option<TcpListener>, Faults> {
     let sockets = listen_all(probes.into_iter().collect(), [])
         .map_err(|fault| config.places.one("admin.address", format!("[admin] address {fault}")))?;
     Ok(sockets.into_iter().find_map(ListeningSocket::into_tcp))
 }
 
-/// Ticks now, and then at this distance. After a tick that was missed, the distance counts from the late one.
+/// Ticks now, and then at this distance. After a tick that was missed, the distance counts from the
+/// late one.
 fn every(distance: Duration) -> Interval {
     let mut ticks = tokio::time::interval(distance);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -498,15 +547,18 @@ fn workers(configured: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Raises the limit of file descriptors as far as the system lets us, and says how many connections it is good for: each may
-/// need a second one, to its upstream.
+/// Raises the limit of file descriptors as far as the system lets us, and says how many connections
+/// it is good for: each may need a second one, to its upstream.
 fn connection_limit(configured: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let available = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let available =
+        if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let affordable = available
-        .map_or(usize::MAX, |all| usize::try_from(all.saturating_sub(SPARE_DESCRIPTORS) / 2).unwrap_or(usize::MAX))
+        .map_or(usize::MAX, |all| {
+            usize::try_from(all.saturating_sub(SPARE_DESCRIPTORS) / 2).unwrap_or(usize::MAX)
+        })
         .max(1);
     match configured {
         0 => affordable,

@@ -70,8 +70,8 @@ impl OwnStatus {
         self.reasons().await;
     }
 
-    /// Whether tokens can be judged, and why the store takes no changes, if it does not. One that answers is not enough: without
-    /// a lease, nothing that it says lets anybody through.
+    /// Whether tokens can be judged, and why the store takes no changes, if it does not. One that
+    /// answers is not enough: without a lease, nothing that it says lets anybody through.
     async fn check_store(&self) -> Result<Option<StoreError>, StoreError> {
         let refusal = match self.shared.store.check().await {
             Ok(()) => None,
@@ -92,7 +92,8 @@ impl OwnStatus {
         }
         let checked = tokio::time::timeout(CHECK_DEADLINE, self.check_store()).await;
         let fault = match checked {
-            // The link says it when the store takes no changes. Requests are served: to be taken out of service would help none.
+            // The link says it when the store takes no changes. Requests are served: to be taken
+            // out of service would help none.
             Ok(Ok(_)) => None,
             Ok(Err(fault)) => Some(fault.to_string()),
             Err(_) => Some(StoreError::TimedOut.to_string()),
@@ -104,7 +105,8 @@ impl OwnStatus {
         }
         reasons.extend(fault.map(NotReady::StoreUnavailable));
         for (name, health) in self.shared.issuers().health(Instant::now()) {
-            // One whose keys have become too old is no reason: what others vouch for still passes here.
+            // One whose keys have become too old is no reason: what others vouch for still passes
+            // here.
             if let RingHealth::Never(why) = health {
                 reasons.push(NotReady::IssuerWithoutKeys { issuer: name.to_string(), why });
             }
@@ -140,7 +142,9 @@ impl Status for OwnStatus {
                 components.push(match health {
                     RingHealth::Well => Component::well(name),
                     RingHealth::Stale(why) => Component::degraded(name, why),
-                    RingHealth::Never(why) | RingHealth::Unusable(why) => Component::failed(name, why),
+                    RingHealth::Never(why) | RingHealth::Unusable(why) => {
+                        Component::failed(name, why)
+                    }
                 });
             }
             components

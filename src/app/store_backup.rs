@@ -1,4 +1,5 @@
-//! `keyward store backup` and `keyward store restore`: the embedded store as a file, and from a file.
+//! `keyward store backup` and `keyward store restore`: the embedded store as a file, and from a
+//! file.
 
 use std::path::Path;
 
@@ -16,7 +17,11 @@ use crate::store::{RecordKey, StoreIdentity};
 /// # Errors
 ///
 /// Why it was not done, in words.
-pub(super) fn back_up(config: &Config, file: &Path, existing: Existing) -> Result<BackupReport, String> {
+pub(super) fn back_up(
+    config: &Config,
+    file: &Path,
+    existing: Existing,
+) -> Result<BackupReport, String> {
     is_embedded(config, "backed up")?;
     let copied = with_identity(config, |identity| {
         backup::back_up(&config.store.path, identity, file, existing, command())
@@ -41,11 +46,14 @@ pub(super) fn restore(config: &Config, file: &Path) -> Result<RestoreReport, Str
 }
 
 /// The keys must be there: what is sealed with others is of no use.
-fn with_identity<T>(config: &Config, work: impl FnOnce(&StoreIdentity<'_>) -> Result<T, String>) -> Result<T, String> {
+fn with_identity<T>(
+    config: &Config,
+    work: impl FnOnce(&StoreIdentity<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
     // No algorithms: no signing key is to be made here.
-    let keys =
-        KeyDirectory::reopen(&config.keys.directory, &[], now).map_err(|fault| format!("[keys] directory: {fault}"))?;
+    let keys = KeyDirectory::reopen(&config.keys.directory, &[], now)
+        .map_err(|fault| format!("[keys] directory: {fault}"))?;
     let key = RecordKey::new(keys.store.record_key().expose());
     let fingerprint = keys.store.fingerprint();
     work(&StoreIdentity { key: &key, fingerprint: fingerprint.expose() })
@@ -55,14 +63,22 @@ fn is_embedded(config: &Config, done: &str) -> Result<(), String> {
     match &config.store.redis {
         None => Ok(()),
         Some(redis) => Err(format!(
-            "the store is the fleet {:?} in Redis, which is not {done} by keyward: use Redis's own means, a snapshot \
-             (\"redis-cli --rdb FILE\", or BGSAVE) or its append-only files, with all instances stopped while one is put \
-             back. \"keyward store migrate\" copies the fleet's records into an embedded store and back",
+            "the store is the fleet {:?} in Redis, which is not {done} by keyward: use Redis's own \
+             means, a snapshot \
+             (\"redis-cli --rdb FILE\", or BGSAVE) or its append-only files, with all instances \
+             stopped while one is put \
+             back. \"keyward store migrate\" copies the fleet's records into an embedded store and \
+             back",
             redis.prefix
         )),
     }
 }
 
 fn report(copied: &Copied) -> BackupReport {
-    BackupReport { tokens: copied.records, revoked: copied.retired, users: copied.accounts, bytes: copied.bytes }
+    BackupReport {
+        tokens: copied.records,
+        revoked: copied.retired,
+        users: copied.accounts,
+        bytes: copied.bytes,
+    }
 }

@@ -21,7 +21,8 @@ pub(super) fn check(config: &Config) -> Result<Vec<Finding>, String> {
         StoreKind::Embedded => embedded(config),
         StoreKind::Redis => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| format!("the system has no resources to work with: {error}"))?;
+            let runtime = runtime
+                .map_err(|error| format!("the system has no resources to work with: {error}"))?;
             runtime.block_on(redis(config))
         }
     }
@@ -39,14 +40,28 @@ async fn redis(config: &Config) -> Result<Vec<Finding>, String> {
         Ok(found) => found,
         Err(fault @ SiteFault::NotMaster { .. }) => {
             let words = format!(
-                "{fault}: it refuses changes (READONLY), and where replica-serve-stale-data is no and its master is down, \
-                 look-ups too (MASTERDOWN); name the master in \"url\", or make this one the master (replicaof no one)"
+                "{fault}: it refuses changes (READONLY), and where replica-serve-stale-data is no \
+                 and its master is down, \
+                 look-ups too (MASTERDOWN); name the master in \"url\", or make this one the \
+                 master (replicaof no one)"
             );
-            return Ok(vec![Finding::of(Severity::Fault, "master", "a replica", "the master", words)]);
+            return Ok(vec![Finding::of(
+                Severity::Fault,
+                "master",
+                "a replica",
+                "the master",
+                words,
+            )]);
         }
         Err(fault) => {
             let words = fault.to_string();
-            return Ok(vec![Finding::of(Severity::Fault, "master", "not usable", "reachable", words)]);
+            return Ok(vec![Finding::of(
+                Severity::Fault,
+                "master",
+                "not usable",
+                "reachable",
+                words,
+            )]);
         }
     };
     let mut findings = vec![Finding::fine("master", address.to_string())];
@@ -77,11 +92,16 @@ fn embedded(config: &Config) -> Result<Vec<Finding>, String> {
     ];
     match Parts::reopen(config) {
         Ok(_) => findings.extend(
-            ["layout", "pages and indexes", "records"].map(|subject| Finding::fine(subject, "checked: as written")),
+            ["layout", "pages and indexes", "records"]
+                .map(|subject| Finding::fine(subject, "checked: as written")),
         ),
-        Err(fault) => {
-            findings.push(Finding::of(Severity::Fault, "content", "not usable", "as written", String::from(fault)))
-        }
+        Err(fault) => findings.push(Finding::of(
+            Severity::Fault,
+            "content",
+            "not usable",
+            "as written",
+            String::from(fault),
+        )),
     }
     Ok(findings)
 }

@@ -1,4 +1,5 @@
-//! `keyward store migrate`: both stores opened for nobody else, and everything copied from one into the other.
+//! `keyward store migrate`: both stores opened for nobody else, and everything copied from one into
+//! the other.
 
 use super::assemble;
 use super::open_store::{self, OpenStore};
@@ -15,13 +16,18 @@ use crate::tokens::migration::{self, Migration, Ports, Side, Step};
 /// # Errors
 ///
 /// Why it was not done, or was broken off, in words.
-pub(super) fn migrate(from: &Config, to: &Config, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+pub(super) fn migrate(
+    from: &Config,
+    to: &Config,
+    step: &mut dyn FnMut(Step),
+) -> Result<Migration, String> {
     let keys = same_keys(from, to)?;
     if is_same_place(from, to) {
         return Err("the two configurations name the same store".to_owned());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("the system has no resources to work with: {error}"))?;
+    let runtime =
+        runtime.map_err(|error| format!("the system has no resources to work with: {error}"))?;
     runtime.block_on(at_rest(from, Side::Source))?;
     runtime.block_on(at_rest(to, Side::Target))?;
     let source = Opened::open(from, &keys).map_err(|words| format!("the source: {words}"))?;
@@ -43,11 +49,15 @@ fn same_keys(from: &Config, to: &Config) -> Result<KeyDirectory, String> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
     // No algorithms: no signing key is to be made here.
     let open = |config: &Config| {
-        KeyDirectory::reopen(&config.keys.directory, &[], now).map_err(|fault| format!("[keys] directory: {fault}"))
+        KeyDirectory::reopen(&config.keys.directory, &[], now)
+            .map_err(|fault| format!("[keys] directory: {fault}"))
     };
     let (ours, theirs) = (open(from)?, open(to)?);
     if ours.store.fingerprint().expose() != theirs.store.fingerprint().expose() {
-        return Err("the two configurations have different [keys]: no token would be found in the target".to_owned());
+        return Err(
+            "the two configurations have different [keys]: no token would be found in the target"
+                .to_owned(),
+        );
     }
     let has_all = |theirs: &[SecretBytes], ours: &[SecretBytes]| {
         ours.iter().all(|key| theirs.iter().any(|other| other.expose() == key.expose()))
@@ -58,7 +68,9 @@ fn same_keys(from: &Config, to: &Config) -> Result<KeyDirectory, String> {
     ] {
         if !are_there {
             let target = to.keys.directory.display();
-            return Err(format!("{target}: a {sort} of the source is missing: {lost} would be refused"));
+            return Err(format!(
+                "{target}: a {sort} of the source is missing: {lost} would be refused"
+            ));
         }
     }
     let is_there = |kid: &str, material: &[u8]| {
@@ -66,7 +78,8 @@ fn same_keys(from: &Config, to: &Config) -> Result<KeyDirectory, String> {
     };
     match ours.signing.iter().find(|(kid, _, material)| !is_there(kid, material.expose())) {
         Some((kid, ..)) => Err(format!(
-            "{}: the signing key {kid} of the source is missing: tokens that it has signed would be refused",
+            "{}: the signing key {kid} of the source is missing: tokens that it has signed would \
+             be refused",
             to.keys.directory.display()
         )),
         None => Ok(ours),
@@ -86,7 +99,8 @@ fn is_same_place(from: &Config, to: &Config) -> bool {
     }
 }
 
-/// Nobody may serve what is being copied: the embedded store has its lock for that, and in Redis nobody may beat.
+/// Nobody may serve what is being copied: the embedded store has its lock for that, and in Redis
+/// nobody may beat.
 async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
     let side = match side {
         Side::Source => "source",
@@ -95,17 +109,22 @@ async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
     if config.store.redis.is_none() {
         let path = &config.store.path;
         return match path.try_exists() {
-            Ok(false) if side == "source" => Err(format!("the source: there is no store at {}", path.display())),
+            Ok(false) if side == "source" => {
+                Err(format!("the source: there is no store at {}", path.display()))
+            }
             Ok(_) => Ok(()),
             Err(error) => Err(format!("the {side}: {}: {error}", path.display())),
         };
     }
     let settings = open_store::redis_settings(config)?;
     let prefix = &settings.prefix;
-    let found = presence(&settings).await.map_err(|fault| format!("the {side}: {}", assemble::with_sources(&fault)))?;
+    let found = presence(&settings)
+        .await
+        .map_err(|fault| format!("the {side}: {}", assemble::with_sources(&fault)))?;
     if found.is_served {
         return Err(format!(
-            "the {side}: a keyward is running on the fleet {prefix:?} in Redis; stop all of its instances, or what changes \
+            "the {side}: a keyward is running on the fleet {prefix:?} in Redis; stop all of its \
+             instances, or what changes \
              meanwhile is lost"
         ));
     }

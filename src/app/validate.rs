@@ -21,13 +21,15 @@ pub(super) fn validate(path: &Path) -> Result<Settings, String> {
     let config = config::load(path).map_err(|faults| faults.to_string())?;
     log::check().map_err(|fault| format!("keyward: {fault}"))?;
     let neighbour = Neighbour::find(&config);
-    let prepared = prepare(&config, Occasion::Validation(neighbour.as_ref())).map_err(|faults| faults.to_string())?;
+    let prepared = prepare(&config, Occasion::Validation(neighbour.as_ref()))
+        .map_err(|faults| faults.to_string())?;
     let mut settings = Settings::from(&config);
     settings.notes.extend(prepared.notes);
     settings.warnings.extend(prepared.warnings);
     let PreparedKeys::First(store_keys) = prepared.keys else { return Ok(settings) };
     // A keyward that runs is not waited for; one that is stopping is, as by a start.
-    let wait_for_server = if neighbour.is_some() { Duration::ZERO } else { command().wait_for_server };
+    let wait_for_server =
+        if neighbour.is_some() { Duration::ZERO } else { command().wait_for_server };
     let options = EmbeddedOptions { wait_for_server, ..command() };
     match OpenStore::check(&config, &store_keys.store, options) {
         Ok(warnings) => settings.warnings.extend(warnings),
@@ -37,7 +39,12 @@ pub(super) fn validate(path: &Path) -> Result<Settings, String> {
             }
             // Another process has made the keys that the store is tied to.
             _ if keys::have_come(&config, &prepared.lacking) => return validate(path),
-            _ => return Err(config.places.one(OpenStore::key(&config), fault.to_string()).to_string()),
+            _ => {
+                return Err(config
+                    .places
+                    .one(OpenStore::key(&config), fault.to_string())
+                    .to_string());
+            }
         },
     }
     Ok(settings)

@@ -66,7 +66,10 @@ pub(super) struct Restore {
 impl BackupReport {
     fn words(&self) -> String {
         let Self { tokens, revoked, users, bytes } = self;
-        format!("{tokens} tokens, {revoked} revoked keys that are still listed, {users} users, {bytes} bytes")
+        format!(
+            "{tokens} tokens, {revoked} revoked keys that are still listed, {users} users, {bytes} \
+             bytes"
+        )
     }
 }
 
@@ -80,11 +83,13 @@ impl Backup {
         let shown = if self.json {
             show_json(context, &report)
         } else {
-            let written = writeln!(context.out, "backed up to {}: {}", self.file.display(), report.words());
+            let written =
+                writeln!(context.out, "backed up to {}: {}", self.file.display(), report.words());
             context.shown(written)
         };
         if shown == DONE {
-            context.note("the keys are not in it: it is of no use without a copy of [keys] directory");
+            context
+                .note("the keys are not in it: it is of no use without a copy of [keys] directory");
         }
         shown
     }
@@ -99,7 +104,12 @@ impl Restore {
         let shown = if self.json {
             show_json(context, &report)
         } else {
-            let written = writeln!(context.out, "restored from {}: {}", self.file.display(), report.holds.words());
+            let written = writeln!(
+                context.out,
+                "restored from {}: {}",
+                self.file.display(),
+                report.holds.words()
+            );
             context.shown(written)
         };
         if shown == DONE {
@@ -107,7 +117,8 @@ impl Restore {
                 context.note(format_args!("the store of before is kept at {}", before.display()));
             }
             context.note(
-                "the records are as they were when the backup was made: tokens that were revoked since are accepted again, \
+                "the records are as they were when the backup was made: tokens that were revoked \
+                 since are accepted again, \
                  so revoke those anew; tokens that were made since are refused",
             );
         }

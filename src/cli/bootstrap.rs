@@ -1,4 +1,5 @@
-//! `keyward bootstrap create | list | revoke`: the credentials from which users make their API keys.
+//! `keyward bootstrap create | list | revoke`: the credentials from which users make their API
+//! keys.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,7 +68,9 @@ pub(super) struct Revoke {
 
 /// Takes a public id as an argument.
 pub(super) fn token_id(text: &str) -> Result<TokenId, String> {
-    TokenId::parse(text).ok_or_else(|| "expected the id of a token: a UUID of 8-4-4-4-12 hexadecimal digits".to_owned())
+    TokenId::parse(text).ok_or_else(|| {
+        "expected the id of a token: a UUID of 8-4-4-4-12 hexadecimal digits".to_owned()
+    })
 }
 
 impl Command {
@@ -108,8 +111,12 @@ impl Create {
 
 impl List {
     fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let filter =
-            Filter { token_api: self.token_api, subject: None, sort: Some(RecordSort::Bootstrap), limit: MAX_LISTED };
+        let filter = Filter {
+            token_api: self.token_api,
+            subject: None,
+            sort: Some(RecordSort::Bootstrap),
+            limit: MAX_LISTED,
+        };
         let listings = match door::administer(context, async |tokens| tokens.list(filter).await) {
             Ok(listings) => listings,
             Err(refused) => return refused,
@@ -128,7 +135,9 @@ impl List {
                         table::maybe(listing.organization.as_deref()),
                         table::maybe(listing.role.as_deref()),
                         table::maybe(listing.email.as_deref()),
-                        listing.mints_left.map_or_else(|| "-".to_owned(), |mints| mints.to_string()),
+                        listing
+                            .mints_left
+                            .map_or_else(|| "-".to_owned(), |mints| mints.to_string()),
                         table::time(Some(listing.issued_at), "-"),
                         table::time(listing.expires_at, "never"),
                     ]
@@ -168,7 +177,9 @@ pub(super) fn revoke(context: &mut Context<'_>, kind: TokenKind, id: TokenId) ->
             let written = writeln!(context.out, "revoked {kind} {id}");
             context.shown(written)
         }
-        Ok(Revocation::NotFound) => context.refuse(format_args!("there is no {kind} with the id {id}")),
+        Ok(Revocation::NotFound) => {
+            context.refuse(format_args!("there is no {kind} with the id {id}"))
+        }
         Err(refused) => refused,
     }
 }

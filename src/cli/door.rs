@@ -15,15 +15,16 @@ use crate::admin::{AdminError, Administration, SocketClient};
 /// The system has no resources for one.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error: io::Error| format!("the system has no resources to work with: {error}"))?;
+    let runtime = runtime
+        .map_err(|error: io::Error| format!("the system has no resources to work with: {error}"))?;
     Ok(runtime.block_on(work))
 }
 
 /// How often a command looks while it waits.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// Does `work` with the running keyward, or with the store. On failure the reason has been said, and the exit code is
-/// returned.
+/// Does `work` with the running keyward, or with the store. On failure the reason has been said,
+/// and the exit code is returned.
 pub(super) fn administer<T>(
     context: &mut Context<'_>,
     work: impl AsyncFnOnce(&dyn Administration) -> Result<T, AdminError>,
@@ -36,9 +37,12 @@ pub(super) fn administer<T>(
     }
 }
 
-/// A running keyward, or the store. A keyward that is starting has the store already and answers a little later: it is waited
-/// for.
-fn in_charge(context: &Context<'_>, settings: &Settings) -> Result<Box<dyn Administration>, String> {
+/// A running keyward, or the store. A keyward that is starting has the store already and answers a
+/// little later: it is waited for.
+fn in_charge(
+    context: &Context<'_>,
+    settings: &Settings,
+) -> Result<Box<dyn Administration>, String> {
     let (began, patience) = (Instant::now(), context.runtime.patience());
     loop {
         let running = match &settings.admin_socket {
@@ -52,9 +56,11 @@ fn in_charge(context: &Context<'_>, settings: &Settings) -> Result<Box<dyn Admin
             Ok(administration) => return Ok(administration),
             Err(OpenRefusal::InUse(_)) if began.elapsed() < patience => std::thread::sleep(EVERY),
             Err(OpenRefusal::InUse(words)) => {
-                let socket = settings.admin_socket.as_deref().map(|path| format!(" {}", path.display()));
+                let socket =
+                    settings.admin_socket.as_deref().map(|path| format!(" {}", path.display()));
                 return Err(format!(
-                    "{words}. It does not answer on the admin socket{} either: it may be starting or stopping, so try \
+                    "{words}. It does not answer on the admin socket{} either: it may be starting \
+                     or stopping, so try \
                      again, or it runs with another configuration, so name that one with --config",
                     socket.unwrap_or_default()
                 ));

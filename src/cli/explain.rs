@@ -34,16 +34,21 @@ impl Arguments {
             Ok(headers) => headers,
             Err(words) => return wrong_usage(context, &words),
         };
-        let request = ExplainRequest { method: self.method, url: self.url, headers, from: self.from };
+        let request =
+            ExplainRequest { method: self.method, url: self.url, headers, from: self.from };
         if let Err(words) = request.to_http() {
             return wrong_usage(context, &words);
         }
-        let explanation = match door::administer(context, async |keyward| keyward.explain(request).await) {
-            Ok(explanation) => explanation,
-            Err(refused) => return refused,
+        let explanation =
+            match door::administer(context, async |keyward| keyward.explain(request).await) {
+                Ok(explanation) => explanation,
+                Err(refused) => return refused,
+            };
+        let written = if self.json {
+            json(context, &explanation)
+        } else {
+            write!(context.out, "{}", Lines(&explanation))
         };
-        let written =
-            if self.json { json(context, &explanation) } else { write!(context.out, "{}", Lines(&explanation)) };
         let shown = context.shown(written);
         let is_refused = explanation.decision == Decision::Refused;
         if shown == DONE && is_refused { REFUSED } else { shown }
@@ -78,7 +83,8 @@ fn input() -> Result<Zeroizing<String>, String> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Header fields, one a line; or one line without a colon, which is a token. The words repeat nothing of them.
+/// Header fields, one a line; or one line without a colon, which is a token. The words repeat
+/// nothing of them.
 fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -93,7 +99,8 @@ fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
     let Some((number, token)) = token else { return Ok(headers) };
-    let is_alone = headers.is_empty() && text.lines().filter(|line| !line.trim().is_empty()).count() == 1;
+    let is_alone =
+        headers.is_empty() && text.lines().filter(|line| !line.trim().is_empty()).count() == 1;
     // What is copied from a header field comes with its scheme.
     let scheme = token.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
     let bare = token.get(scheme.map_or(0, str::len)..).unwrap_or_default().trim();
@@ -103,7 +110,10 @@ fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
     for (_, value) in &mut headers {
         value.zeroize();
     }
-    Err(format!("standard input, line {number}, is no header (\"Name: value\"), and a token must stand alone"))
+    Err(format!(
+        "standard input, line {number}, is no header (\"Name: value\"), and a token must stand \
+         alone"
+    ))
 }
 
 /// An explanation as lines of `what: value`.
@@ -161,18 +171,28 @@ fn missing_credential(explanation: &Explanation) -> &'static str {
     }
 }
 
-fn write_route(route: &ExplainedRoute, line: &mut impl FnMut(&str, &str) -> fmt::Result) -> fmt::Result {
-    let or_any = |values: &[String]| if values.is_empty() { "any".to_owned() } else { values.join(", ") };
+fn write_route(
+    route: &ExplainedRoute,
+    line: &mut impl FnMut(&str, &str) -> fmt::Result,
+) -> fmt::Result {
+    let or_any =
+        |values: &[String]| if values.is_empty() { "any".to_owned() } else { values.join(", ") };
     line("route", &route.path)?;
     line("route's host", route.host.as_deref().unwrap_or("any"))?;
     line("route's methods", &or_any(&route.methods))?;
     line("route's upstream", &route.upstream)?;
     let is_public = route.accept.is_empty();
-    line("route accepts", &if is_public { "everybody".to_owned() } else { route.accept.join(", ") })?;
+    line(
+        "route accepts",
+        &if is_public { "everybody".to_owned() } else { route.accept.join(", ") },
+    )?;
     route.require.iter().try_for_each(|rule| line("route requires", rule))
 }
 
-fn write_credential(credential: &ExplainedCredential, line: &mut impl FnMut(&str, &str) -> fmt::Result) -> fmt::Result {
+fn write_credential(
+    credential: &ExplainedCredential,
+    line: &mut impl FnMut(&str, &str) -> fmt::Result,
+) -> fmt::Result {
     line("credential", &format!("{}, {}", credential.source, credential.form))?;
     let Some(holder) = &credential.holder else { return Ok(()) };
     line("credential is", &format!("{} of {}", holder.kind, holder.issued_by))?;
@@ -196,7 +216,14 @@ mod tests {
     #[test]
     fn one_line_without_a_colon_is_a_token_and_lines_with_one_are_headers() {
         let token = |token: &str| Ok(vec![pair("Authorization", &format!("Bearer {token}"))]);
-        for text in ["sk-abc", "sk-abc\n", "\r\n  sk-abc \r\n", "Bearer sk-abc\n", "bearer  sk-abc", "\u{feff}sk-abc"] {
+        for text in [
+            "sk-abc",
+            "sk-abc\n",
+            "\r\n  sk-abc \r\n",
+            "Bearer sk-abc\n",
+            "bearer  sk-abc",
+            "\u{feff}sk-abc",
+        ] {
             assert_eq!(read(text), token("sk-abc"), "{text:?}");
         }
         let both = vec![pair("Authorization", "Bearer x:y"), pair("X-API-Key", "k")];
@@ -206,9 +233,14 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_refused_with_its_line_and_without_its_text() {
-        for (text, line) in [("canary\ncanary2", 1), ("Accept: */*\ncanary", 2), ("Basic canary", 1)] {
+        for (text, line) in
+            [("canary\ncanary2", 1), ("Accept: */*\ncanary", 2), ("Basic canary", 1)]
+        {
             let words = read(text).expect_err("refused");
-            assert!(words.contains(&format!("line {line},")) && !words.contains("canary"), "{words}");
+            assert!(
+                words.contains(&format!("line {line},")) && !words.contains("canary"),
+                "{words}"
+            );
         }
     }
 }

@@ -32,16 +32,21 @@ async fn reasons(settings: &Settings) -> Result<Vec<String>, AdminError> {
         return probe_readiness(reachable(address)).await;
     }
     let Some(socket) = &settings.admin_socket else {
-        let words = "neither an admin address nor an admin socket is configured: there is nobody to ask";
+        let words =
+            "neither an admin address nor an admin socket is configured: there is nobody to ask";
         return Err(AdminError::Refused(words.to_owned()));
     };
     match SocketClient::find(socket).await? {
         Some(client) => client.status().await.map(|report| report.reasons),
-        None => Err(AdminError::Unavailable(format!("no keyward runs at the admin socket {}", socket.display()))),
+        None => Err(AdminError::Unavailable(format!(
+            "no keyward runs at the admin socket {}",
+            socket.display()
+        ))),
     }
 }
 
-/// Where a listener can be reached from the same machine: one on all addresses, at the loopback address.
+/// Where a listener can be reached from the same machine: one on all addresses, at the loopback
+/// address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

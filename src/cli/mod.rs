@@ -1,8 +1,9 @@
 //! The command line: one file per command, each with its arguments and what it does.
 //!
-//! Standard output carries the result and nothing else, standard error the words about it. A token or password is never
-//! an argument: the argument list of a process is there for everybody to read. Commands that manage tokens talk to a
-//! running keyward over its admin socket, and to the store itself when none runs.
+//! Standard output carries the result and nothing else, standard error the words about it. A token
+//! or password is never an argument: the argument list of a process is there for everybody to read.
+//! Commands that manage tokens talk to a running keyward over its admin socket, and to the store
+//! itself when none runs.
 
 mod backup;
 mod bootstrap;
@@ -53,12 +54,13 @@ const WRONG_USAGE: u8 = 2;
 
 /// The rest of the program, as the command line needs it: the parts are put together elsewhere.
 pub trait Runtime {
-    /// Runs keyward in the foreground until it is told to stop. All faults of the configuration, and whatever else keeps
-    /// it from starting, have been written to standard error when this returns [`ExitCode::FAILURE`].
+    /// Runs keyward in the foreground until it is told to stop. All faults of the configuration,
+    /// and whatever else keeps it from starting, have been written to standard error when this
+    /// returns [`ExitCode::FAILURE`].
     fn run(&self, config: &Path) -> ExitCode;
 
-    /// Runs the demonstration on `address` until it is told to stop: a temporary store, a built-in echo upstream, and the
-    /// calls to try on standard output. Touches no file of the user's.
+    /// Runs the demonstration on `address` until it is told to stop: a temporary store, a built-in
+    /// echo upstream, and the calls to try on standard output. Touches no file of the user's.
     fn demo(&self, address: SocketAddr) -> ExitCode;
 
     /// Loads the configuration as [`Runtime::run`] would, without starting anything.
@@ -67,10 +69,13 @@ pub trait Runtime {
     ///
     /// Every fault, one line each, in the order of the file: `keyward.toml:12:7: message`.
     fn settings(&self, config: &Path) -> Result<Settings, String> {
-        crate::config::load(config).map(|config| Settings::from(&config)).map_err(|faults| faults.to_string())
+        crate::config::load(config)
+            .map(|config| Settings::from(&config))
+            .map_err(|faults| faults.to_string())
     }
 
-    /// As [`settings`](Self::settings), with everything done that a start does before it takes effect.
+    /// As [`settings`](Self::settings), with everything done that a start does before it takes
+    /// effect.
     ///
     /// # Errors
     ///
@@ -90,12 +95,13 @@ pub trait Runtime {
     ///
     /// # Errors
     ///
-    /// Why that cannot be done, in words. A store that is not fit for its work is no error: the findings say so.
+    /// Why that cannot be done, in words. A store that is not fit for its work is no error: the
+    /// findings say so.
     fn check_store(&self, config: &Path) -> Result<Vec<Finding>, String>;
 
-    /// Makes a directory with every key that a start would make, and names the files: a signing key for each of
-    /// `algorithms`; where none is named, for each that the configuration's token APIs sign with, or, without a
-    /// configuration, for HS256.
+    /// Makes a directory with every key that a start would make, and names the files: a signing key
+    /// for each of `algorithms`; where none is named, for each that the configuration's token APIs
+    /// sign with, or, without a configuration, for HS256.
     ///
     /// # Errors
     ///
@@ -107,39 +113,54 @@ pub trait Runtime {
         algorithms: &[SigningAlgorithm],
     ) -> Result<Vec<PathBuf>, String>;
 
-    /// Copies the configured store into a file that is whole in itself, while a keyward may run on it, and verifies the copy.
+    /// Copies the configured store into a file that is whole in itself, while a keyward may run on
+    /// it, and verifies the copy.
     ///
     /// # Errors
     ///
     /// Why it was not done, in words.
-    fn back_up_store(&self, config: &Path, file: &Path, replace: Replace) -> Result<BackupReport, String>;
+    fn back_up_store(
+        &self,
+        config: &Path,
+        file: &Path,
+        replace: Replace,
+    ) -> Result<BackupReport, String>;
 
-    /// Verifies a backup and puts it in the place of the configured store, on which no keyward may run. What was there is kept
-    /// beside it.
+    /// Verifies a backup and puts it in the place of the configured store, on which no keyward may
+    /// run. What was there is kept beside it.
     ///
     /// # Errors
     ///
     /// Why it was not done, in words.
     fn restore_store(&self, config: &Path, file: &Path) -> Result<RestoreReport, String>;
 
-    /// Copies everything from the store of one configuration into that of another, and compares. `step` hears how far it is.
+    /// Copies everything from the store of one configuration into that of another, and compares.
+    /// `step` hears how far it is.
     ///
     /// # Errors
     ///
-    /// Why it could not be done, or was broken off, in words. That the stores differ is no error: the migration says so.
-    fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String>;
+    /// Why it could not be done, or was broken off, in words. That the stores differ is no error:
+    /// the migration says so.
+    fn migrate_store(
+        &self,
+        from: &Path,
+        to: &Path,
+        step: &mut dyn FnMut(Step),
+    ) -> Result<Migration, String>;
 
-    /// Opens the store for the command line alone, when no keyward runs. The answer's futures are awaited on a tokio
-    /// runtime with time and I/O that was made after this call.
+    /// Opens the store for the command line alone, when no keyward runs. The answer's futures are
+    /// awaited on a tokio runtime with time and I/O that was made after this call.
     ///
     /// # Errors
     ///
-    /// Why it cannot be opened, in words; among others, that a running keyward has it open: what it remembers of verified
-    /// tokens would not learn of a revocation made behind its back. Does not wait for it.
+    /// Why it cannot be opened, in words; among others, that a running keyward has it open: what it
+    /// remembers of verified tokens would not learn of a revocation made behind its back. Does not
+    /// wait for it.
     fn open_administration(&self, config: &Path) -> Result<Box<dyn Administration>, OpenRefusal>;
 
-    /// How long a command waits for a keyward that is starting or stopping, or for another command that has the store. A start
-    /// takes well below a second, unless the machine is busy or the store is large.
+    /// How long a command waits for a keyward that is starting or stopping, or for another command
+    /// that has the store. A start takes well below a second, unless the machine is busy or the
+    /// store is large.
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -148,7 +169,8 @@ pub trait Runtime {
 /// Why the store was not opened for the command line, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenRefusal {
-    /// Another process has it: a keyward that starts, or another command. It may be asked for again soon.
+    /// Another process has it: a keyward that starts, or another command. It may be asked for again
+    /// soon.
     InUse(String),
     /// Asking again will not help.
     Other(String),
@@ -185,10 +207,12 @@ enum Command {
     /// Look after the store.
     #[command(subcommand)]
     Store(store::Command),
-    /// Add, list, disable and enable the users of a token API of the style accounts, and set their passwords.
+    /// Add, list, disable and enable the users of a token API of the style accounts, and set their
+    /// passwords.
     #[command(subcommand)]
     User(user::Command),
-    /// Say what would become of a request, and why; its headers, or a token, come on standard input.
+    /// Say what would become of a request, and why; its headers, or a token, come on standard
+    /// input.
     Explain(explain::Arguments),
     /// Ask a running keyward whether it is ready: exit code 0 if it is.
     Health(health::Arguments),
@@ -243,8 +267,8 @@ impl Context<'_> {
     }
 }
 
-/// The program: reads the process's arguments, does what they say, and returns the exit code. 0: done; 1: refused or
-/// failed; 2: wrong usage.
+/// The program: reads the process's arguments, does what they say, and returns the exit code. 0:
+/// done; 1: refused or failed; 2: wrong usage.
 #[must_use]
 pub fn main(runtime: &dyn Runtime) -> ExitCode {
     execute(std::env::args_os(), runtime, &mut io::stdout(), &mut io::stderr())

@@ -1,5 +1,6 @@
-//! `keyward store check`: is the configured store fit for its work? Leaves nothing in a Redis. `keyward store migrate`: everything
-//! that one store holds, copied into another and compared. `backup` and `restore` are in [`super::backup`].
+//! `keyward store check`: is the configured store fit for its work? Leaves nothing in a Redis.
+//! `keyward store migrate`: everything that one store holds, copied into another and compared.
+//! `backup` and `restore` are in [`super::backup`].
 
 use std::io;
 use std::path::PathBuf;
@@ -18,19 +19,23 @@ const NEWS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Look at the store: what could lose records, what keyward lacks. Exit code 1 if there is a fault.
+    /// Look at the store: what could lose records, what keyward lacks. Exit code 1 if there is a
+    /// fault.
     Check(Check),
-    /// Copy everything from the store of one configuration into that of another, and compare: SQLite to Redis or back.
+    /// Copy everything from the store of one configuration into that of another, and compare:
+    /// SQLite to Redis or back.
     ///
-    /// Nothing is changed at the source. The target must be empty, or hold nothing else than the source: a run that was broken
-    /// off is completed by another. No keyward may run on either meanwhile. Exit code 1 if anything differs at the end.
+    /// Nothing is changed at the source. The target must be empty, or hold nothing else than the
+    /// source: a run that was broken off is completed by another. No keyward may run on either
+    /// meanwhile. Exit code 1 if anything differs at the end.
     Migrate(Migrate),
     /// Copy the embedded store into one file and verify the copy. keyward may run meanwhile.
     Backup(Backup),
-    /// Put a backup in the place of the embedded store, verified first. keyward must not run meanwhile.
+    /// Put a backup in the place of the embedded store, verified first. keyward must not run
+    /// meanwhile.
     ///
-    /// The store that was there is moved aside, and its name is said. Tokens that were revoked after the backup was made are
-    /// accepted again; those that were made after it are refused.
+    /// The store that was there is moved aside, and its name is said. Tokens that were revoked
+    /// after the backup was made are accepted again; those that were made after it are refused.
     Restore(Restore),
 }
 
@@ -80,7 +85,8 @@ impl Check {
             let rows: Vec<_> = findings
                 .iter()
                 .map(|finding| {
-                    let wanted = if finding.severity == Severity::Fine { "-" } else { &finding.wanted };
+                    let wanted =
+                        if finding.severity == Severity::Fine { "-" } else { &finding.wanted };
                     [
                         finding.severity.word().to_owned(),
                         table::text(&finding.subject),
@@ -97,7 +103,11 @@ impl Check {
         }
         if !self.json {
             for finding in findings.iter().filter(|finding| !finding.words.is_empty()) {
-                context.note(format_args!("{}: {}", table::text(&finding.subject), table::text(&finding.words)));
+                context.note(format_args!(
+                    "{}: {}",
+                    table::text(&finding.subject),
+                    table::text(&finding.words)
+                ));
             }
         }
         let is_faulty = |finding: &Finding| finding.severity == Severity::Fault;
@@ -143,7 +153,11 @@ impl Migrate {
                     [count.sort.words().to_owned(), found, expired, there, copied, verified]
                 })
                 .collect();
-            table::write(context.out, ["SORT", "FOUND", "EXPIRED", "THERE", "COPIED", "VERIFIED"], &rows)
+            table::write(
+                context.out,
+                ["SORT", "FOUND", "EXPIRED", "THERE", "COPIED", "VERIFIED"],
+                &rows,
+            )
         };
         let shown = context.shown(written);
         if migration.differing == 0 {
@@ -155,7 +169,11 @@ impl Migrate {
         context.refuse(format_args!(
             "the two stores are not the same: {} differ{}",
             migration.differing,
-            if migration.differing > migration.differences.len() { ", of which the first are named" } else { "" }
+            if migration.differing > migration.differences.len() {
+                ", of which the first are named"
+            } else {
+                ""
+            }
         ))
     }
 }

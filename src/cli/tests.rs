@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::admin::{
-    AdminError, AdminFuture, AdminSocket, BootstrapRequest, ExplainRequest, IssuedBootstrap, Listing, Readiness,
-    Revocation, Status, StatusFuture, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
-    serve_probes, serve_socket,
+    AdminError, AdminFuture, AdminSocket, BootstrapRequest, ExplainRequest, IssuedBootstrap,
+    Listing, Readiness, Revocation, Status, StatusFuture, TokenKind, UserAction, UserChange,
+    UserListing, UserOutcome, UserRequest, serve_probes, serve_socket,
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
 use crate::telemetry::Explanation;
@@ -71,8 +71,16 @@ impl Administration for Tokens {
     }
 
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
-        self.write(format!("create {} {} {:?}", request.identity.subject, request.mints, request.expires_in));
-        Box::pin(async { Ok(IssuedBootstrap { id: Self::id(), token: RawToken::new("header.payload.mac".into()) }) })
+        self.write(format!(
+            "create {} {} {:?}",
+            request.identity.subject, request.mints, request.expires_in
+        ));
+        Box::pin(async {
+            Ok(IssuedBootstrap {
+                id: Self::id(),
+                token: RawToken::new("header.payload.mac".into()),
+            })
+        })
     }
 
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
@@ -121,11 +129,15 @@ impl Administration for Tokens {
         let action = match &change.action {
             UserAction::Disable => "disable".to_owned(),
             UserAction::Enable => "enable".to_owned(),
-            UserAction::SetPassword(password) => password.password().expose().escape_ascii().to_string(),
+            UserAction::SetPassword(password) => {
+                password.password().expose().escape_ascii().to_string()
+            }
         };
         self.write(format!("change {} {action}", change.username.as_str()));
         let is_known = change.username.as_str() != "nobody";
-        Box::pin(async move { Ok(if is_known { UserOutcome::Done } else { UserOutcome::NotFound }) })
+        Box::pin(
+            async move { Ok(if is_known { UserOutcome::Done } else { UserOutcome::NotFound }) },
+        )
     }
 }
 
@@ -187,7 +199,8 @@ impl Runtime for Program {
             return Err("the store is open in another process".into());
         }
         let (found, wanted) = ("all\u{1b}keys-lru", "noeviction");
-        let finding = Finding::of(Severity::Fault, "maxmemory-policy", found, wanted, "records would vanish");
+        let finding =
+            Finding::of(Severity::Fault, "maxmemory-policy", found, wanted, "records would vanish");
         Ok([Finding::fine("version", "7.0.15")]
             .into_iter()
             .chain((!self.faults.is_empty()).then_some(finding))
@@ -208,7 +221,12 @@ impl Runtime for Program {
         Ok(vec![directory.join("mac-1.key"), directory.join("store.key")])
     }
 
-    fn back_up_store(&self, _: &Path, file: &Path, replace: Replace) -> Result<BackupReport, String> {
+    fn back_up_store(
+        &self,
+        _: &Path,
+        file: &Path,
+        replace: Replace,
+    ) -> Result<BackupReport, String> {
         if self.locked {
             return Err("b is there already".into());
         }
@@ -221,10 +239,18 @@ impl Runtime for Program {
             return Err("a keyward is running".into());
         }
         self.tokens.write(format!("restore {}", file.display()));
-        Ok(RestoreReport { holds: BackupReport { tokens: 3, ..BackupReport::default() }, before: Some("old".into()) })
+        Ok(RestoreReport {
+            holds: BackupReport { tokens: 3, ..BackupReport::default() },
+            before: Some("old".into()),
+        })
     }
 
-    fn migrate_store(&self, from: &Path, to: &Path, step: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+    fn migrate_store(
+        &self,
+        from: &Path,
+        to: &Path,
+        step: &mut dyn FnMut(Step),
+    ) -> Result<Migration, String> {
         if self.locked {
             return Err("the source: a keyward is running".into());
         }
@@ -233,7 +259,8 @@ impl Runtime for Program {
         self.tokens.write(format!("migrate {} {}", from.display(), to.display()));
         let differences: Vec<_> =
             self.faults.iter().map(|_| format!("API key {ID} of \"a\" differs: \u{1b}")).collect();
-        let count = Count { sort: Sort::ApiKeys, found: 3, expired: 1, there: 0, copied: 2, verified: 2 };
+        let count =
+            Count { sort: Sort::ApiKeys, found: 3, expired: 1, there: 0, copied: 2, verified: 2 };
         Ok(Migration { counts: vec![count], differing: differences.len(), differences })
     }
 
@@ -282,7 +309,10 @@ fn run_and_demo_are_handed_on_with_their_exit_code() {
     assert_eq!(program.type_in(&["demo"]).0, DONE);
     assert_eq!(program.type_in(&["demo", "--address", "[::1]:0"]).0, DONE);
     let calls = program.calls.borrow();
-    assert_eq!(*calls, ["run a.toml", "run b.toml", "run keyward.toml", "demo 127.0.0.1:8080", "demo [::1]:0"]);
+    assert_eq!(
+        *calls,
+        ["run a.toml", "run b.toml", "run keyward.toml", "demo 127.0.0.1:8080", "demo [::1]:0"]
+    );
 }
 
 #[test]
@@ -327,7 +357,10 @@ fn help_version_and_completions_go_to_standard_output() {
     assert_eq!(program.type_in(&["version"]).1, line);
     assert_eq!(program.type_in(&["--version"]).1, line);
     let (_, out, _) = program.type_in(&["version", "--json"]);
-    assert_eq!(out, format!("{{\"name\":\"keyward\",\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        out,
+        format!("{{\"name\":\"keyward\",\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION"))
+    );
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let (code, out, _) = program.type_in(&["completions", shell]);
         assert_eq!(code, DONE);
@@ -346,7 +379,10 @@ fn validate_says_one_line_or_every_fault() {
 
     program.faults = vec!["keyward.toml:1:1: one".into(), "keyward.toml:2:1: two".into()];
     let (code, out, err) = program.type_in(&["validate"]);
-    assert_eq!((code, out.as_str(), err.as_str()), (REFUSED, "", "keyward.toml:1:1: one\nkeyward.toml:2:1: two\n"));
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (REFUSED, "", "keyward.toml:1:1: one\nkeyward.toml:2:1: two\n")
+    );
     assert_eq!(program.type_in(&CREATE).0, REFUSED, "nothing is done on a bad configuration");
     assert!(program.diary().is_empty());
 }
@@ -371,7 +407,12 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
             Err("nothing to look at".into())
         }
 
-        fn create_keys(&self, _: &Path, _: &Path, _: &[SigningAlgorithm]) -> Result<Vec<PathBuf>, String> {
+        fn create_keys(
+            &self,
+            _: &Path,
+            _: &Path,
+            _: &[SigningAlgorithm],
+        ) -> Result<Vec<PathBuf>, String> {
             Err("nothing to make".into())
         }
 
@@ -383,7 +424,12 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
             Err("nothing to restore".into())
         }
 
-        fn migrate_store(&self, _: &Path, _: &Path, _: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+        fn migrate_store(
+            &self,
+            _: &Path,
+            _: &Path,
+            _: &mut dyn FnMut(Step),
+        ) -> Result<Migration, String> {
             Err("nothing to move".into())
         }
 
@@ -402,10 +448,14 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
     let (code, _, err) = validate();
     assert!(code == REFUSED && err.contains("no such file"), "{err}");
     let good = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"app\"\n\
-                endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\npath = \"/\"\nupstream = \"app\"\npublic = true\n";
+                endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\npath = \"/\"\n\
+                upstream = \"app\"\npublic = true\n";
     fs::write(&path, good).expect("written");
     let (code, out, _) = validate();
-    assert_eq!((code, out), (DONE, format!("{name} is valid: 1 listener, 1 route, 1 upstream, 0 token APIs\n")));
+    assert_eq!(
+        (code, out),
+        (DONE, format!("{name} is valid: 1 listener, 1 route, 1 upstream, 0 token APIs\n"))
+    );
     fs::write(&path, format!("{good}pubic = 1\n[sever]\n")).expect("written");
     let (code, out, err) = validate();
     assert_eq!((code, out.as_str(), err.lines().count()), (REFUSED, "", 2), "{err}");
@@ -427,12 +477,27 @@ fn a_command_waits_for_a_store_that_another_process_is_about_to_leave() {
 #[test]
 fn keys_create_names_the_files_and_says_what_they_are_for() {
     let program = Program::default();
-    let (code, out, err) = program.type_in(&["keys", "create", "made", "--algorithm", "es256", "--algorithm", "HS256"]);
+    let (code, out, err) = program.type_in(&[
+        "keys",
+        "create",
+        "made",
+        "--algorithm",
+        "es256",
+        "--algorithm",
+        "HS256",
+    ]);
     assert_eq!((code, out.as_str()), (DONE, "made/mac-1.key\nmade/store.key\n"));
     assert!(err.contains("[keys]") && err.contains("Keep a copy"), "{err}");
-    assert_eq!(program.tokens.diary.lock().expect("lock").as_slice(), [r#"keys keyward.toml ["HS256", "ES256"]"#]);
+    assert_eq!(
+        program.tokens.diary.lock().expect("lock").as_slice(),
+        [r#"keys keyward.toml ["HS256", "ES256"]"#]
+    );
     let wrong = program.type_in(&["keys", "create", "made", "--algorithm", "none"]);
-    assert!(wrong.0 == ExitCode::from(WRONG_USAGE) && wrong.2.contains("there are HS256, EdDSA"), "{}", wrong.2);
+    assert!(
+        wrong.0 == ExitCode::from(WRONG_USAGE) && wrong.2.contains("there are HS256, EdDSA"),
+        "{}",
+        wrong.2
+    );
     let locked = Program { locked: true, ..Program::default() };
     let (code, out, err) = locked.type_in(&["keys", "create", "made"]);
     assert_eq!((code, out.as_str(), err.as_str()), (REFUSED, "", "keyward: made: is not empty\n"));
@@ -443,7 +508,10 @@ fn store_backup_and_restore_say_what_they_hold_and_what_it_means() {
     let program = Program::default();
     let (code, out, err) = program.type_in(&["store", "backup", "b"]);
     assert_eq!(code, DONE);
-    assert!(out.starts_with("backed up to b: 3 tokens, 1 revoked") && out.contains("4096 bytes"), "{out}");
+    assert!(
+        out.starts_with("backed up to b: 3 tokens, 1 revoked") && out.contains("4096 bytes"),
+        "{out}"
+    );
     assert!(err.contains("the keys are not in it"), "{err}");
     let (_, out, _) = program.type_in(&["store", "backup", "b", "--replace", "--json"]);
     assert_eq!(out, "{\"tokens\":3,\"revoked\":1,\"users\":2,\"bytes\":4096}\n");
@@ -453,7 +521,10 @@ fn store_backup_and_restore_say_what_they_hold_and_what_it_means() {
     let (_, out, _) = program.type_in(&["store", "restore", "b", "--json"]);
     assert!(out.ends_with("\"before\":\"old\"}\n"), "{out}");
     let diary = program.tokens.diary.lock().expect("lock");
-    assert_eq!(diary.as_slice(), ["backup b Nothing", "backup b EarlierBackup", "restore b", "restore b"]);
+    assert_eq!(
+        diary.as_slice(),
+        ["backup b Nothing", "backup b EarlierBackup", "restore b", "restore b"]
+    );
     let locked = Program { locked: true, ..Program::default() };
     for command in ["backup", "restore"] {
         assert_eq!(locked.type_in(&["store", command, "b"]).0, REFUSED);
@@ -466,7 +537,8 @@ fn store_migrate_is_a_table_or_json_and_fails_on_a_difference() {
     let mut program = Program::default();
     let arguments = ["store", "migrate", "--from", "a.toml", "--to", "b.toml"];
     let (code, out, err) = program.type_in(&arguments);
-    let table = "SORT      FOUND  EXPIRED  THERE  COPIED  VERIFIED\nAPI keys  3      1        0      2       2\n";
+    let table = "SORT      FOUND  EXPIRED  THERE  COPIED  VERIFIED\n\
+                 API keys  3      1        0      2       2\n";
     assert_eq!((code, out.as_str()), (DONE, table));
     assert_eq!(err, "keyward: reading the source\nkeyward: copied 2 of 2\n");
     assert_eq!(program.tokens.diary.lock().expect("lock").as_slice(), ["migrate a.toml b.toml"]);
@@ -479,7 +551,10 @@ fn store_migrate_is_a_table_or_json_and_fails_on_a_difference() {
     program.locked = true;
     let (code, out, err) = program.type_in(&arguments);
     assert!(code == REFUSED && out.is_empty() && err.contains("a keyward is running"), "{err}");
-    assert_eq!(program.type_in(&["store", "migrate", "--from", "a.toml"]).0, ExitCode::from(WRONG_USAGE));
+    assert_eq!(
+        program.type_in(&["store", "migrate", "--from", "a.toml"]).0,
+        ExitCode::from(WRONG_USAGE)
+    );
 }
 
 #[test]
@@ -505,7 +580,8 @@ fn store_check_is_a_table_or_json_and_fails_on_a_fault() {
 #[test]
 fn bootstrap_create_prints_the_token_alone() {
     let program = Program::default();
-    let (code, out, err) = program.type_in(&[CREATE.as_slice(), &["--mints", "5", "--expires-in", "24h"]].concat());
+    let (code, out, err) =
+        program.type_in(&[CREATE.as_slice(), &["--mints", "5", "--expires-in", "24h"]].concat());
     assert_eq!((code, out.as_str()), (DONE, "header.payload.mac\n"));
     assert_eq!(err, format!("keyward: made bootstrap token {ID}\n"));
     assert_eq!(program.diary(), ["create u1 5 Some(86400s)"]);
@@ -522,7 +598,9 @@ fn lists_are_a_table_or_one_json_array() {
     assert_eq!(lines.len(), 2, "{out}");
     assert!(lines[0].starts_with("ID ") && lines[0].ends_with("LAST USED"), "{out}");
     assert!(
-        lines[1].starts_with(ID) && lines[1].contains("2027-06-25T10:00:00Z") && lines[1].contains("never"),
+        lines[1].starts_with(ID)
+            && lines[1].contains("2027-06-25T10:00:00Z")
+            && lines[1].contains("never"),
         "{out}"
     );
     assert!(!out.contains('\u{1b}'), "a name cannot steer the terminal");
@@ -532,7 +610,10 @@ fn lists_are_a_table_or_one_json_array() {
     assert_eq!(parsed.len(), 1);
     let diary = program.diary();
     assert!(diary[0].contains("sort: Some(ApiKey)") && diary[0].contains("limit: 5"), "{diary:?}");
-    assert!(diary[1].contains("sort: Some(Bootstrap)") && diary[1].contains("jarvispy"), "{diary:?}");
+    assert!(
+        diary[1].contains("sort: Some(Bootstrap)") && diary[1].contains("jarvispy"),
+        "{diary:?}"
+    );
     let (_, _, err) = program.type_in(&["token", "list", "--limit", "1"]);
     assert!(err.contains("only the first 1"), "{err}");
 }
@@ -570,11 +651,19 @@ fn a_token_that_could_not_be_printed_is_no_success_and_its_id_is_said() {
     assert!(err.contains("cannot be written") && err.contains(ID), "{err}");
     for command in [["version"].as_slice(), &["completions", "bash"], &["validate"]] {
         let arguments = std::iter::once(&"keyward").chain(command);
-        assert_eq!(execute(arguments, &program, &mut ClosedPipe, &mut Vec::new()), REFUSED, "{command:?}");
+        assert_eq!(
+            execute(arguments, &program, &mut ClosedPipe, &mut Vec::new()),
+            REFUSED,
+            "{command:?}"
+        );
     }
     let mut err = Vec::new();
     let code = execute(["keyward", "token", "list"], &program, &mut ClosedPipe, &mut err);
-    assert_eq!((code, err.as_slice()), (DONE, b"".as_slice()), "a list that is cut short was read as far as wanted");
+    assert_eq!(
+        (code, err.as_slice()),
+        (DONE, b"".as_slice()),
+        "a list that is cut short was read as far as wanted"
+    );
 }
 
 #[test]
@@ -593,7 +682,11 @@ fn a_running_keyward_is_asked_first_and_the_store_only_when_none_runs() {
         [format!("running: revoke token {ID}"), "running: create u1 1 Some(90s)".into()]
     );
     let (code, out, _) = program.type_in(&["health"]);
-    assert_eq!((code, out.as_str()), (DONE, "ready\n"), "without an admin address, the socket says it");
+    assert_eq!(
+        (code, out.as_str()),
+        (DONE, "ready\n"),
+        "without an admin address, the socket says it"
+    );
     program.settings.admin_address = Some(served.probes);
     assert_eq!(program.type_in(&["health"]).0, DONE);
     drop(served);
@@ -634,7 +727,9 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
         }
 
         fn bootstrap_create(&self, _: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
-            Box::pin(async { Err(AdminError::Refused("there is no token API named \"jarvispy\"".into())) })
+            Box::pin(async {
+                Err(AdminError::Refused("there is no token API named \"jarvispy\"".into()))
+            })
         }
 
         fn list(&self, _: Filter) -> AdminFuture<'_, Vec<Listing>> {
@@ -642,7 +737,9 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
         }
 
         fn revoke(&self, _: TokenKind, _: TokenId) -> AdminFuture<'_, Revocation> {
-            Box::pin(async { Err(AdminError::Unavailable("the store has no room left: disk".into())) })
+            Box::pin(async {
+                Err(AdminError::Unavailable("the store has no room left: disk".into()))
+            })
         }
 
         fn user_add(&self, _: UserRequest) -> AdminFuture<'_, UserListing> {
@@ -654,7 +751,9 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
         }
 
         fn user_change(&self, _: UserChange) -> AdminFuture<'_, UserOutcome> {
-            Box::pin(async { Err(AdminError::Unavailable("too many passwords wait to be hashed".into())) })
+            Box::pin(async {
+                Err(AdminError::Unavailable("too many passwords wait to be hashed".into()))
+            })
         }
     }
     struct Broken;
@@ -679,7 +778,12 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
             Ok(Vec::new())
         }
 
-        fn create_keys(&self, _: &Path, _: &Path, _: &[SigningAlgorithm]) -> Result<Vec<PathBuf>, String> {
+        fn create_keys(
+            &self,
+            _: &Path,
+            _: &Path,
+            _: &[SigningAlgorithm],
+        ) -> Result<Vec<PathBuf>, String> {
             Err("nothing to make".into())
         }
 
@@ -691,7 +795,12 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
             Err("nothing to restore".into())
         }
 
-        fn migrate_store(&self, _: &Path, _: &Path, _: &mut dyn FnMut(Step)) -> Result<Migration, String> {
+        fn migrate_store(
+            &self,
+            _: &Path,
+            _: &Path,
+            _: &mut dyn FnMut(Step),
+        ) -> Result<Migration, String> {
             Err("nothing to move".into())
         }
 
@@ -707,7 +816,8 @@ fn a_failing_store_is_exit_code_1_with_its_words() {
         (&["user", "disable", "ann"], "keyward: too many passwords wait to be hashed\n"),
     ] {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = execute(std::iter::once(&"keyward").chain(arguments), &Broken, &mut out, &mut err);
+        let code =
+            execute(std::iter::once(&"keyward").chain(arguments), &Broken, &mut out, &mut err);
         assert_eq!((code, out.as_slice()), (REFUSED, b"".as_slice()));
         assert_eq!(String::from_utf8(err).expect("text"), words);
     }
@@ -758,12 +868,23 @@ fn a_user_is_added_with_a_password_from_a_file() {
     let program = Program::default();
     let add = |more: &[&str]| {
         let path = file.to_str().expect("text");
-        let fixed = ["user", "add", "--username", "ann", "--email", "ann@example.com", "--full-name", "Ann X"];
+        let fixed = [
+            "user",
+            "add",
+            "--username",
+            "ann",
+            "--email",
+            "ann@example.com",
+            "--full-name",
+            "Ann X",
+        ];
         program.type_in(&[&fixed[..], &["--password-file", path], more].concat())
     };
     // As Notepad and PowerShell write it.
     let marked = "\u{feff}correct horse\r\n";
-    for bytes in [marked.as_bytes().to_vec(), marked.encode_utf16().flat_map(u16::to_le_bytes).collect()] {
+    for bytes in
+        [marked.as_bytes().to_vec(), marked.encode_utf16().flat_map(u16::to_le_bytes).collect()]
+    {
         fs::write(&file, bytes).expect("written");
         assert_eq!(add(&[]).0, DONE);
         assert_eq!(program.diary().pop().as_deref(), Some("add ann None correct horse"));
@@ -775,7 +896,10 @@ fn a_user_is_added_with_a_password_from_a_file() {
     assert_eq!(add(&["--token-api", "x"]).0, DONE);
     assert_eq!(
         program.diary(),
-        ["add ann None correct horse".to_owned(), format!("add ann Some(\"x\") {}", "\\xc3\\xbc".repeat(8))]
+        [
+            "add ann None correct horse".to_owned(),
+            format!("add ann Some(\"x\") {}", "\\xc3\\xbc".repeat(8))
+        ]
     );
     for (content, words) in [
         (&b"canary"[..], "8"),
@@ -806,17 +930,26 @@ fn users_are_listed_disabled_enabled_and_given_passwords() {
     let program = Program::default();
     let (code, out, _) = program.type_in(&["user", "list"]);
     let table = format!(
-        "ID                                    TOKEN API  USERNAME  EMAIL            FULL NAME     REGISTERED            STATE\n\
-         {ID}  accounts   ann       ann@example.com  Ann\\u{{1b}}[2J  2027-06-25T10:00:00Z  disabled\n"
+        "ID                                    TOKEN API  USERNAME  EMAIL            FULL NAME     \
+         REGISTERED            STATE\n\
+         {ID}  accounts   ann       ann@example.com  Ann\\u{{1b}}[2J  2027-06-25T10:00:00Z  \
+         disabled\n"
     );
     assert_eq!((code, out), (DONE, table));
-    let (_, out, _) = program.type_in(&["user", "list", "--json", "--limit", "7", "--token-api", "accounts"]);
-    assert!(out.starts_with(&format!(r#"[{{"id":"{ID}","token_api":"accounts","username":"ann","#)), "{out}");
+    let (_, out, _) =
+        program.type_in(&["user", "list", "--json", "--limit", "7", "--token-api", "accounts"]);
+    assert!(
+        out.starts_with(&format!(r#"[{{"id":"{ID}","token_api":"accounts","username":"ann","#)),
+        "{out}"
+    );
     for (command, words) in [("disable", "disabled user ann\n"), ("enable", "enabled user ann\n")] {
         let (code, out, _) = program.type_in(&["user", command, "ann"]);
         assert_eq!((code, out.as_str()), (DONE, words));
         let (code, out, err) = program.type_in(&["user", command, "nobody"]);
-        assert_eq!((code, out.as_str(), err.as_str()), (REFUSED, "", "keyward: there is no user nobody\n"));
+        assert_eq!(
+            (code, out.as_str(), err.as_str()),
+            (REFUSED, "", "keyward: there is no user nobody\n")
+        );
     }
     let path = file.to_str().expect("text");
     let (code, out, _) = program.type_in(&["user", "passwd", "ann", "--password-file", path]);

@@ -59,8 +59,12 @@ impl Command {
 
 impl List {
     fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let filter =
-            Filter { token_api: self.token_api, subject: self.sub, sort: Some(RecordSort::ApiKey), limit: self.limit };
+        let filter = Filter {
+            token_api: self.token_api,
+            subject: self.sub,
+            sort: Some(RecordSort::ApiKey),
+            limit: self.limit,
+        };
         let listings = match door::administer(context, async |tokens| tokens.list(filter).await) {
             Ok(listings) => listings,
             Err(refused) => return refused,

@@ -1,5 +1,5 @@
-//! `keyward user add | list | disable | enable | passwd`: the accounts of a token API of that style. A password comes from a
-//! file or from standard input, and is never an argument.
+//! `keyward user add | list | disable | enable | passwd`: the accounts of a token API of that
+//! style. A password comes from a file or from standard input, and is never an argument.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
@@ -16,8 +16,8 @@ use crate::admin::{UserAction, UserChange, UserOutcome, UserRequest, claim_text}
 use crate::domain::{Email, FullName, NewPassword, Password, Username};
 use crate::files::text_of;
 
-/// What is read of a password at most, in bytes: the longest that may be typed, in UTF-16 if it must be, a byte order
-/// mark, and the end of the line.
+/// What is read of a password at most, in bytes: the longest that may be typed, in UTF-16 if it
+/// must be, a byte order mark, and the end of the line.
 const PASSWORD_BYTES: u64 = 2 * NewPassword::MOST_BYTES as u64 + 3 + 4;
 
 #[derive(Debug, Subcommand)]
@@ -26,7 +26,8 @@ pub(super) enum Command {
     Add(Add),
     /// List accounts, oldest first.
     List(List),
-    /// Shut a user out. When this has succeeded, nothing accepts the user's sessions and API keys any more.
+    /// Shut a user out. When this has succeeded, nothing accepts the user's sessions and API keys
+    /// any more.
     Disable(Which),
     /// Let a user in again. The sessions and API keys of before do not come back.
     Enable(Which),
@@ -115,7 +116,8 @@ impl Secret {
                 read_password(file).map_err(|error| unreadable(path, &error))?
             }
             None if io::stdin().is_terminal() => {
-                Err("pipe the password in, or name a file that holds it with --password-file".to_owned())
+                Err("pipe the password in, or name a file that holds it with --password-file"
+                    .to_owned())
             }
             None => {
                 let read = read_password(io::stdin().lock());
@@ -135,15 +137,17 @@ fn read_password(source: impl Read) -> io::Result<Result<NewPassword, String>> {
     source.take(PASSWORD_BYTES + 1).read_to_end(&mut bytes)?;
     // What an editor or a shell of another system put around it is no part of a password.
     let text = Zeroizing::new(text_of(&bytes).into_owned());
-    let line = text.strip_suffix(b"\n").map_or(&text[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
+    let line =
+        text.strip_suffix(b"\n").map_or(&text[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
     Ok(match std::str::from_utf8(line) {
         Ok(text) if text.contains(['\n', '\r']) => Err("the password must be one line".to_owned()),
         Ok(text) => NewPassword::new(Password::presented(text.to_owned()))
             .map_err(|fault| format!("the password cannot be that: {fault}")),
         // A long one may have been cut within a character.
-        Err(_) if bytes.len() as u64 > PASSWORD_BYTES => {
-            Err(format!("the password cannot be that: it must have at most {} characters", NewPassword::MOST))
-        }
+        Err(_) if bytes.len() as u64 > PASSWORD_BYTES => Err(format!(
+            "the password cannot be that: it must have at most {} characters",
+            NewPassword::MOST
+        )),
         Err(_) => Err("the password is not UTF-8".to_owned()),
     })
 }
@@ -156,7 +160,11 @@ impl Command {
             Self::Disable(which) => which.change(context, UserAction::Disable, "disabled user"),
             Self::Enable(which) => which.change(context, UserAction::Enable, "enabled user"),
             Self::Passwd(Passwd { which, secret }) => match secret.read() {
-                Ok(password) => which.change(context, UserAction::SetPassword(password), "set the password of user"),
+                Ok(password) => which.change(
+                    context,
+                    UserAction::SetPassword(password),
+                    "set the password of user",
+                ),
                 Err(words) => context.refuse(words),
             },
         }
@@ -189,7 +197,9 @@ impl Add {
 impl List {
     fn execute(self, context: &mut Context<'_>) -> ExitCode {
         let token_api = self.token_api.token_api;
-        let users = match door::administer(context, async |accounts| accounts.users(token_api, self.limit).await) {
+        let users = match door::administer(context, async |accounts| {
+            accounts.users(token_api, self.limit).await
+        }) {
             Ok(users) => users,
             Err(refused) => return refused,
         };
@@ -210,7 +220,8 @@ impl List {
                     ]
                 })
                 .collect();
-            let header = ["ID", "TOKEN API", "USERNAME", "EMAIL", "FULL NAME", "REGISTERED", "STATE"];
+            let header =
+                ["ID", "TOKEN API", "USERNAME", "EMAIL", "FULL NAME", "REGISTERED", "STATE"];
             table::write(context.out, header, &rows)
         };
         let shown = context.shown(written);
@@ -223,13 +234,16 @@ impl Which {
     /// Changes one account. Nobody there with that name: refused.
     fn change(self, context: &mut Context<'_>, action: UserAction, done: &str) -> ExitCode {
         let Self { username, token_api } = self;
-        let change = UserChange { token_api: token_api.token_api, username: username.clone(), action };
+        let change =
+            UserChange { token_api: token_api.token_api, username: username.clone(), action };
         match door::administer(context, async |accounts| accounts.user_change(change).await) {
             Ok(UserOutcome::Done) => {
                 let written = writeln!(context.out, "{done} {}", username.as_str());
                 context.shown(written)
             }
-            Ok(UserOutcome::NotFound) => context.refuse(format_args!("there is no user {}", username.as_str())),
+            Ok(UserOutcome::NotFound) => {
+                context.refuse(format_args!("there is no user {}", username.as_str()))
+            }
             Err(refused) => refused,
         }
     }

@@ -20,7 +20,8 @@ impl Arguments {
         for warning in &settings.warnings {
             context.note(format_args!("warning: {warning}"));
         }
-        let written = writeln!(context.out, "{} is valid: {}", context.config.display(), settings.summary);
+        let written =
+            writeln!(context.out, "{} is valid: {}", context.config.display(), settings.summary);
         context.shown(written)
     }
 }

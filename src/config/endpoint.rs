@@ -15,9 +15,13 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
         return socket(path.strip_prefix("//").unwrap_or(path));
     }
     let Some((scheme, authority)) = text.split_once("://") else {
-        let meant = if text.starts_with('/') { format!("unix:{text}") } else { format!("http://{text}") };
-        let example = if endpoint(&meant).is_ok() { meant.as_str() } else { "http://127.0.0.1:3000" };
-        return Err(format!("it must begin with \"http://\", \"https://\" or \"unix:\", as in \"{example}\""));
+        let meant =
+            if text.starts_with('/') { format!("unix:{text}") } else { format!("http://{text}") };
+        let example =
+            if endpoint(&meant).is_ok() { meant.as_str() } else { "http://127.0.0.1:3000" };
+        return Err(format!(
+            "it must begin with \"http://\", \"https://\" or \"unix:\", as in \"{example}\""
+        ));
     };
     let (is_tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
         "http" => (false, 80),
@@ -25,18 +29,22 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
         _ => return Err("the schemes are http, https and unix".to_owned()),
     };
     if let Some(path) = without_prefix(authority, "unix:").filter(|path| path.starts_with('/')) {
-        let (path, behind) = path.split_once(':').map_or((path, None), |(path, behind)| (path, Some(behind)));
+        let (path, behind) =
+            path.split_once(':').map_or((path, None), |(path, behind)| (path, Some(behind)));
         let endpoint = socket(path)?;
         return match behind {
             _ if is_tls => Err(format!("TLS is not spoken on Unix sockets: write \"unix:{path}\"")),
-            Some(_) => Err(format!("nothing can stand behind the path of a Unix socket: write \"unix:{path}\"")),
+            Some(_) => Err(format!(
+                "nothing can stand behind the path of a Unix socket: write \"unix:{path}\""
+            )),
             None => Ok(endpoint),
         };
     }
     if authority.contains('@') {
         return Err("it must not hold a user or a password".to_owned());
     }
-    let (authority, path) = authority.find(['/', '?', '#']).map_or((authority, ""), |at| authority.split_at(at));
+    let (authority, path) =
+        authority.find(['/', '?', '#']).map_or((authority, ""), |at| authority.split_at(at));
     let (host, port) = split_port(authority)?;
     let port = match port {
         None => default_port,
@@ -96,9 +104,14 @@ mod tests {
             let endpoint = endpoint(text).unwrap();
             assert_eq!((endpoint.to_string().as_str(), endpoint.is_tls), (shown, is_tls), "{text}");
         }
-        let EndpointAddress::Tcp { host, port } = endpoint("http://[::1]:1").unwrap().address else { panic!() };
+        let EndpointAddress::Tcp { host, port } = endpoint("http://[::1]:1").unwrap().address
+        else {
+            panic!()
+        };
         assert_eq!((host.as_str(), port), ("::1", 1));
-        let EndpointAddress::Unix(path) = endpoint("unix:/run/app.sock").unwrap().address else { panic!() };
+        let EndpointAddress::Unix(path) = endpoint("unix:/run/app.sock").unwrap().address else {
+            panic!()
+        };
         assert_eq!(path, PathBuf::from("/run/app.sock"));
     }
 

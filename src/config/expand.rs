@@ -1,25 +1,30 @@
 //! `${VAR}` in a string value: the environment, put in after the TOML has been parsed.
 //!
-//! After, so that nothing in a variable can become syntax: a quote or a newline stays a character of the value.
+//! After, so that nothing in a variable can become syntax: a quote or a newline stays a character
+//! of the value.
 
 /// Looks a variable up; `None`: not defined.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The folder of a service's credentials (systemd.exec(5)), which units and scripts write without braces.
+/// The folder of a service's credentials (systemd.exec(5)), which units and scripts write without
+/// braces.
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 
 /// Puts variables into `text`; `Ok(None)` where there is nothing to put in.
 ///
-/// A path that begins with `$CREDENTIALS_DIRECTORY/` is understood without the braces: no folder is called so.
+/// A path that begins with `$CREDENTIALS_DIRECTORY/` is understood without the braces: no folder is
+/// called so.
 ///
-/// `${VAR}` must be defined, `${VAR:-default}` falls back where it is undefined or empty, `${VAR:?message}`
-/// is refused with the message in that case, and `$${` stands for a literal `${`. It does not nest, and what
-/// comes out of a variable is not expanded again.
+/// `${VAR}` must be defined, `${VAR:-default}` falls back where it is undefined or empty,
+/// `${VAR:?message}` is refused with the message in that case, and `$${` stands for a literal `${`.
+/// It does not nest, and what comes out of a variable is not expanded again.
 ///
 /// # Errors
 /// Every fault of this string, in words.
 pub(super) fn expand(text: &str, env: Environment<'_>) -> Result<Option<String>, Vec<String>> {
-    if let Some(rest) = text.strip_prefix(CREDENTIALS).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+    if let Some(rest) =
+        text.strip_prefix(CREDENTIALS).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
         return expand(&format!("${{CREDENTIALS_DIRECTORY}}{rest}"), env);
     }
     if !text.contains("${") {
@@ -56,11 +61,14 @@ fn value_of(reference: &str, env: Environment<'_>) -> Result<String, String> {
     if reference.contains("${") {
         return Err(format!("\"${{{reference}\": one variable inside another is not understood"));
     }
-    let end = reference.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(reference.len());
+    let end = reference
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(reference.len());
     let (name, modifier) = reference.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(format!(
-            "\"${{{reference}}}\" does not begin with the name of a variable (letters, digits, \"_\"); \
+            "\"${{{reference}}}\" does not begin with the name of a variable (letters, \
+             digits, \"_\"); \
              a literal \"${{\" is written \"$${{\""
         ));
     }
@@ -73,7 +81,8 @@ fn value_of(reference: &str, env: Environment<'_>) -> Result<String, String> {
                 ""
             };
             format!(
-                "the environment variable {name} is not defined{whose}; \"${{{name}:-default}}\" gives it a default"
+                "the environment variable {name} is not defined{whose}; \"${{{name}:-default}}\" \
+                 gives it a default"
             )
         });
     }
@@ -88,7 +97,8 @@ fn value_of(reference: &str, env: Environment<'_>) -> Result<String, String> {
         })
     } else {
         Err(format!(
-            "\"${{{reference}}}\" is not understood; allowed are \"${{{name}}}\", \"${{{name}:-default}}\" and \
+            "\"${{{reference}}}\" is not understood; allowed \
+             are \"${{{name}}}\", \"${{{name}:-default}}\" and \
              \"${{{name}:?message}}\""
         ))
     }
@@ -139,13 +149,17 @@ mod tests {
 
     #[test]
     fn the_folder_of_credentials_needs_no_braces_at_the_beginning_of_a_path() {
-        let credentials = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| "/run/credentials/keyward".to_owned());
+        let credentials = |name: &str| {
+            (name == "CREDENTIALS_DIRECTORY").then(|| "/run/credentials/keyward".to_owned())
+        };
         let expanded = |text: &str| expand(text, &credentials).unwrap();
         for text in ["$CREDENTIALS_DIRECTORY/redis", "${CREDENTIALS_DIRECTORY}/redis"] {
             assert_eq!(expanded(text).as_deref(), Some("/run/credentials/keyward/redis"));
         }
         assert_eq!(expanded("$CREDENTIALS_DIRECTORY").as_deref(), Some("/run/credentials/keyward"));
-        for text in ["$CREDENTIALS_DIRECTORYS/redis", "x$CREDENTIALS_DIRECTORY", "$CREDENTIALS_DIRECTORY-x"] {
+        for text in
+            ["$CREDENTIALS_DIRECTORYS/redis", "x$CREDENTIALS_DIRECTORY", "$CREDENTIALS_DIRECTORY-x"]
+        {
             assert_eq!(expanded(text), None);
         }
         assert!(fault("$CREDENTIALS_DIRECTORY/redis").contains("systemd defines it"));

@@ -8,8 +8,8 @@ use std::fmt;
 
 /// Everything that is wrong with one configuration; never empty.
 ///
-/// `Display` writes one fault per line, `keyward.toml:12:7: what is wrong`, sorted by place; those without
-/// a place (a missing file, a missing table) come first.
+/// `Display` writes one fault per line, `keyward.toml:12:7: what is wrong`, sorted by place; those
+/// without a place (a missing file, a missing table) come first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
     origin: String,
@@ -122,7 +122,8 @@ pub(super) struct Findings<'a> {
     warnings: RefCell<Vec<Fault>>,
     /// Every key that was read, by its path with numbers, and where its value stands.
     places: RefCell<Vec<(String, usize)>>,
-    /// Every key that the reader asked for, as `listener.tls.key`: the example file is held against it.
+    /// Every key that the reader asked for, as `listener.tls.key`: the example file is held against
+    /// it.
     #[cfg(test)]
     pub(super) asked: RefCell<BTreeSet<String>>,
 }
@@ -184,7 +185,10 @@ impl<'a> Findings<'a> {
         if list.is_empty() {
             let mut warnings = self.warnings.into_inner();
             warnings.sort_by_key(|warning| warning.place);
-            return Ok(warnings.iter().map(|warning| located(origin, warning.place, &warning.message)).collect());
+            return Ok(warnings
+                .iter()
+                .map(|warning| located(origin, warning.place, &warning.message))
+                .collect());
         }
         list.sort_by_key(|fault| fault.place);
         Err(Faults { origin: origin.to_owned(), list })
@@ -210,8 +214,12 @@ fn located(origin: &str, place: Option<Place>, message: &str) -> String {
 }
 
 /// The candidate that was probably meant; none where a guess would be far-fetched.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    // One slip in a short word, one in three characters in a long one: beyond that a guess confuses.
+pub(super) fn nearest<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    // One slip in a short word, one in three characters in a long one: beyond that a guess
+    // confuses.
     let allowed = (word.chars().count() / 3).max(1);
     // Case and dashes are slips of style, not of spelling.
     let plain = word.to_ascii_lowercase().replace('-', "_");

@@ -1,5 +1,5 @@
-//! The first step of configuration: what was typed. TOML text becomes a tree in which every key and value knows
-//! where it stands.
+//! The first step of configuration: what was typed. TOML text becomes a tree in which every key and
+//! value knows where it stands.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -98,7 +98,9 @@ fn convert(value: Spanned<DeValue<'_>>, env: Environment<'_>, findings: &Finding
         DeValue::Float(float) => Value::Float(float.as_str().to_owned()),
         DeValue::Boolean(boolean) => Value::Boolean(boolean),
         DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
-        DeValue::Array(array) => Value::Array(array.into_iter().map(|item| convert(item, env, findings)).collect()),
+        DeValue::Array(array) => {
+            Value::Array(array.into_iter().map(|item| convert(item, env, findings)).collect())
+        }
         DeValue::Table(table) => Value::Table(convert_table(table, env, findings)),
     };
     Node { at, value }

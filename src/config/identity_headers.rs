@@ -1,8 +1,10 @@
 //! The names of the headers that tell the upstream who a request is.
 
-/// `[identity_headers]`: for each part of the identity the header that carries it, in lower case; `None`: not sent.
+/// `[identity_headers]`: for each part of the identity the header that carries it, in lower case;
+/// `None`: not sent.
 ///
-/// No two are the same, and none means something to HTTP itself. The default is the preset `keyward`.
+/// No two are the same, and none means something to HTTP itself. The default is the preset
+/// `keyward`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityHeaders {
     /// The subject. Default `x-keyward-subject`.
@@ -21,11 +23,11 @@ pub struct IdentityHeaders {
     pub credential: Option<String>,
     /// The id of the request. Default `x-request-id`.
     pub request_id: Option<String>,
-    /// The subject of the client's certificate (RFC 4514). Default `x-keyward-client-cert-subject`, with every
-    /// preset.
+    /// The subject of the client's certificate (RFC 4514). Default `x-keyward-client-cert-subject`,
+    /// with every preset.
     pub client_certificate_subject: Option<String>,
-    /// The subject alternative names of the client's certificate. Default `x-keyward-client-cert-names`, with
-    /// every preset.
+    /// The subject alternative names of the client's certificate. Default
+    /// `x-keyward-client-cert-names`, with every preset.
     pub client_certificate_names: Option<String>,
 }
 
@@ -131,8 +133,8 @@ impl Default for IdentityHeaders {
     }
 }
 
-/// Names that an identity header must not have: HTTP or the proxies on the way give them a meaning of their own
-/// (RFC 9110 §7.6, RFC 9112 §6, RFC 7239).
+/// Names that an identity header must not have: HTTP or the proxies on the way give them a meaning
+/// of their own (RFC 9110 §7.6, RFC 9112 §6, RFC 7239).
 const TAKEN: &[&str] = &[
     "authorization",
     "connection",
@@ -165,7 +167,9 @@ pub(super) fn parse_name(text: &str) -> Result<Option<String>, String> {
     if text.len() > LONGEST {
         return Err(format!("it is longer than {LONGEST} characters"));
     }
-    if let Some(wrong) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(*c))) {
+    if let Some(wrong) =
+        text.chars().find(|c| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(*c)))
+    {
         return Err(format!("{wrong:?} cannot stand in a header name"));
     }
     if TAKEN.contains(&folded(text).as_str()) {
@@ -174,9 +178,12 @@ pub(super) fn parse_name(text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_ascii_lowercase()))
 }
 
-/// The name as the most careless upstream sees it: CGI and WSGI make no difference between `-`, `_` and the like.
+/// The name as the most careless upstream sees it: CGI and WSGI make no difference between `-`, `_`
+/// and the like.
 pub(super) fn folded(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -187,7 +194,8 @@ mod tests {
     fn presets_keep_the_rules_that_overrides_must_keep() {
         for preset in Preset::ALL {
             let headers = IdentityHeaders::preset(preset);
-            let names: Vec<&str> = headers.fields().into_iter().filter_map(|(_, name)| name).collect();
+            let names: Vec<&str> =
+                headers.fields().into_iter().filter_map(|(_, name)| name).collect();
             for name in &names {
                 assert_eq!(parse_name(name), Ok(Some((*name).to_owned())));
                 assert_eq!(names.iter().filter(|other| folded(other) == folded(name)).count(), 1);

@@ -25,7 +25,8 @@ pub struct Issuer {
     /// One of these must be in the `aud` claim; empty: `aud` is not looked at, and there are
     /// required claims.
     pub audience: Vec<String>,
-    /// What its tokens may be signed with. Default: HS256 with a shared secret, and otherwise all that are understood.
+    /// What its tokens may be signed with. Default: HS256 with a shared secret, and otherwise all
+    /// that are understood.
     pub algorithms: Vec<OutsideAlgorithm>,
     /// What else its tokens must say. Default nothing.
     pub required_claims: Vec<ClaimRule>,
@@ -43,7 +44,10 @@ impl Issuer {
     /// The `iss` of each, with the tenant where there are tenants.
     pub fn each(&self) -> impl Iterator<Item = (Option<&str>, String)> {
         let single = self.tenants.is_empty().then(|| (None, self.issuer.clone()));
-        let tenants = self.tenants.iter().map(|tenant| (Some(tenant.as_str()), self.issuer.replace(TENANT, tenant)));
+        let tenants = self
+            .tenants
+            .iter()
+            .map(|tenant| (Some(tenant.as_str()), self.issuer.replace(TENANT, tenant)));
         single.into_iter().chain(tenants)
     }
 }
@@ -140,7 +144,9 @@ impl FromStr for KeysUrl {
             return Err("it has no fragment: \"#\" and what follows it".to_owned());
         }
         // RFC 3986: what else could end the request line early, or is to be percent-encoded.
-        if let Some(wrong) = target.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\')) {
+        if let Some(wrong) =
+            target.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\'))
+        {
             return Err(format!("{wrong:?} must be percent-encoded"));
         }
         let (host, port) = split_port(authority)?;
@@ -170,7 +176,13 @@ mod tests {
     #[test]
     fn addresses_of_keys_are_read() {
         for (text, is_https, host, port, target) in [
-            ("https://id.example.com/realms/a/certs", true, "id.example.com", 443, "/realms/a/certs"),
+            (
+                "https://id.example.com/realms/a/certs",
+                true,
+                "id.example.com",
+                443,
+                "/realms/a/certs",
+            ),
             ("HTTPS://ID.example.com:8443/k?v=1", true, "id.example.com", 8443, "/k?v=1"),
             ("https://id.example.com", true, "id.example.com", 443, "/"),
             ("https://id.example.com?v=1", true, "id.example.com", 443, "/?v=1"),

@@ -12,15 +12,17 @@ use crate::tls::{CertificateFiles, ClientAuth};
 pub struct Listener {
     /// Where it listens: `IP:port` or `unix:/path`. Port 0 lets the system choose.
     pub address: ListenAddress,
-    /// The permissions of the file of a Unix socket, 0 to `0o777`. Default [`Listener::SOCKET_MODE`].
+    /// The permissions of the file of a Unix socket, 0 to `0o777`. Default
+    /// [`Listener::SOCKET_MODE`].
     pub mode: u32,
-    /// The certificates, chosen by the name that the client asks for, the first one otherwise; empty: plain HTTP.
-    /// Default empty. Always empty on a Unix socket.
+    /// The certificates, chosen by the name that the client asks for, the first one otherwise;
+    /// empty: plain HTTP. Default empty. Always empty on a Unix socket.
     pub tls: Vec<CertificateFiles>,
-    /// Whether clients are asked for a certificate, and of which authorities; only with `tls`. Default: they are not.
+    /// Whether clients are asked for a certificate, and of which authorities; only with `tls`.
+    /// Default: they are not.
     pub client_certificates: Option<ClientAuth>,
-    /// Peers whose `X-Forwarded-*` and `Forwarded` fields are kept and added to, and who may speak the PROXY
-    /// protocol; everybody else's are removed. Default empty.
+    /// Peers whose `X-Forwarded-*` and `Forwarded` fields are kept and added to, and who may speak
+    /// the PROXY protocol; everybody else's are removed. Default empty.
     pub trusted_proxies: Vec<TrustedProxy>,
     /// Whether connections begin with a PROXY protocol header. Default off.
     pub proxy_protocol: ProxyProtocol,
@@ -69,7 +71,8 @@ pub enum ProxyProtocol {
 }
 
 impl Listener {
-    /// The permissions of the file of a Unix socket where `mode` says nothing: its owner and its group may connect.
+    /// The permissions of the file of a Unix socket where `mode` says nothing: its owner and its
+    /// group may connect.
     pub const SOCKET_MODE: u32 = 0o660;
 
     /// A plain listener that trusts nobody.

@@ -1,8 +1,9 @@
 //! Configuration: one TOML file becomes plain, checked data.
 //!
-//! Two steps. What was typed: the file as a tree that knows the place of every key (`file`), with the environment put
-//! into its strings (`expand`). Then usable objects: `resolve` is the only validation, and what has passed it needs no
-//! second look. Every fault is found in one go, with its line and column, and a configuration with a fault is none.
+//! Two steps. What was typed: the file as a tree that knows the place of every key (`file`), with
+//! the environment put into its strings (`expand`). Then usable objects: `resolve` is the only
+//! validation, and what has passed it needs no second look. Every fault is found in one go, with
+//! its line and column, and a configuration with a fault is none.
 //!
 //! Nobody below the application imports this module: parts are handed what they need.
 //!
@@ -52,10 +53,13 @@ pub use listener::{Listener, ProxyProtocol, TrustedProxy};
 pub use net::IpNet;
 pub use pattern::{HostPattern, PathPattern, Segment};
 pub use proxy::ProxyEnvironment;
-pub use routing::{AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream, UpstreamTls};
+pub use routing::{
+    AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream,
+    UpstreamTls,
+};
 pub use settings::{
-    AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, OnOutage, RedisStore, Secret, Server, Store,
-    StoreKind, Timeouts, Topology,
+    AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, OnOutage, RedisStore, Secret,
+    Server, Store, StoreKind, Timeouts, Topology,
 };
 pub use units::{ByteSize, TimeSpan};
 
@@ -67,8 +71,9 @@ const LONGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// A checked configuration.
 ///
-/// Its `Debug` is safe to print: passwords do not show in it. Relative paths are relative to
-/// the working directory of the process. The default has no listener and serves nothing: it is there to be filled.
+/// Its `Debug` is safe to print: passwords do not show in it. Relative paths are relative to the
+/// working directory of the process. The default has no listener and serves nothing: it is there to
+/// be filled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`: how the process runs and stops.
@@ -91,7 +96,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[identity_headers]`: how the upstream learns who a request is.
     pub identity_headers: IdentityHeaders,
-    /// `[[issuer]]`: outside parties whose JWTs are accepted; no two with the same name or the same `iss`.
+    /// `[[issuer]]`: outside parties whose JWTs are accepted; no two with the same name or the same
+    /// `iss`.
     pub issuers: Vec<Issuer>,
     /// `[[token_api]]`: the faces that manage tokens.
     pub token_apis: Vec<TokenApi>,
@@ -117,11 +123,16 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 
 /// Checks a configuration. `origin` names it in faults, `env` looks variables up.
 ///
-/// It touches no file but those of certificates, of passwords and of issuers' keys, which must be readable.
+/// It touches no file but those of certificates, of passwords and of issuers' keys, which must be
+/// readable.
 ///
 /// # Errors
 /// The operator's, all at once, in the order of the text.
-pub fn parse(text: &str, origin: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+pub fn parse(
+    text: &str,
+    origin: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Faults> {
     // Some editors leave a byte order mark; cut off, the columns of the first line are right.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let findings = Findings::new(text);
@@ -132,7 +143,8 @@ pub fn parse(text: &str, origin: &str, env: &dyn Fn(&str) -> Option<String>) -> 
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    let hint = "write one (config.example.toml shows every key), name another with --config, or try \"keyward demo\", \
+    let hint = "write one (config.example.toml shows every key), name another with --config, or \
+                try \"keyward demo\", \
                 which needs none";
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("there is no such file; {hint}"),
@@ -141,7 +153,9 @@ fn read_text(path: &Path) -> Result<String, String> {
     };
     let content = files::read(path, LONGEST_FILE).map_err(|fault| match fault {
         FileError::Unreadable(error) => unreadable(error),
-        FileError::TooLarge { most } => format!("is larger than {}: not a configuration", ByteSize(most)),
+        FileError::TooLarge { most } => {
+            format!("is larger than {}: not a configuration", ByteSize(most))
+        }
         other => other.to_string(),
     })?;
     String::from_utf8(files::text_of(&content).into_owned()).map_err(|error| {

@@ -7,8 +7,9 @@ use std::str::FromStr;
 
 /// An IP network such as `10.0.0.0/8`, or a single address.
 ///
-/// An IPv4-mapped IPv6 address (`::ffff:10.1.2.3`, which a dual-stack socket reports for an IPv4 peer) counts as the
-/// IPv4 address that it maps, on both sides. IPv6 networks hence hold no IPv4 peers: `::/0` is every IPv6 address.
+/// An IPv4-mapped IPv6 address (`::ffff:10.1.2.3`, which a dual-stack socket reports for an IPv4
+/// peer) counts as the IPv4 address that it maps, on both sides. IPv6 networks hence hold no IPv4
+/// peers: `::/0` is every IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNet {
     network: IpAddr,
@@ -19,13 +20,18 @@ impl IpNet {
     /// Whether the network holds this address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => network.to_bits() == address.to_bits() & mask_v4(self.prefix),
-            (IpAddr::V6(network), IpAddr::V6(address)) => network.to_bits() == address.to_bits() & mask_v6(self.prefix),
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                network.to_bits() == address.to_bits() & mask_v4(self.prefix)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                network.to_bits() == address.to_bits() & mask_v6(self.prefix)
+            }
             _ => false,
         }
     }
 
-    /// The number of leading bits that all addresses of the network share: 0 (everything) to 32 or 128.
+    /// The number of leading bits that all addresses of the network share: 0 (everything) to 32 or
+    /// 128.
     pub fn prefix(&self) -> u8 {
         self.prefix
     }
@@ -41,14 +47,17 @@ impl FromStr for IpNet {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| "it is neither IPv4 nor IPv6".to_owned())?;
+        let address: IpAddr =
+            address.parse().map_err(|_| "it is neither IPv4 nor IPv6".to_owned())?;
         let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => longest,
             Some(digits) => digits
                 .parse()
                 .ok()
-                .filter(|prefix| *prefix <= longest && digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .filter(|prefix| {
+                    *prefix <= longest && digits.bytes().all(|byte| byte.is_ascii_digit())
+                })
                 .ok_or_else(|| format!("the prefix after \"/\" must be 0 to {longest}"))?,
         };
         let (address, prefix) = match address.to_canonical() {
@@ -64,9 +73,12 @@ impl FromStr for IpNet {
             IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask_v4(prefix))),
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask_v6(prefix))),
         };
-        // Bits behind the prefix are more often a slip than carelessness: 10.0.0.1/8 may have meant one host.
+        // Bits behind the prefix are more often a slip than carelessness: 10.0.0.1/8 may have meant
+        // one host.
         if network != address {
-            return Err(format!("its address has bits behind the prefix; the network is {network}/{prefix}"));
+            return Err(format!(
+                "its address has bits behind the prefix; the network is {network}/{prefix}"
+            ));
         }
         Ok(Self { network, prefix })
     }
@@ -94,7 +106,9 @@ pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
         _ if !path.starts_with('/') => {
             Err("the path of a Unix socket is absolute, as in \"unix:/run/app.sock\"".to_owned())
         }
-        _ if path.ends_with('/') => Err("the path of a Unix socket does not end with \"/\"".to_owned()),
+        _ if path.ends_with('/') => {
+            Err("the path of a Unix socket does not end with \"/\"".to_owned())
+        }
         _ if path.chars().any(char::is_control) => Err("it holds a control character".to_owned()),
         _ if path.len() > 107 => Err("the path of a Unix socket has at most 107 bytes".to_owned()),
         _ => Ok(PathBuf::from(path)),
@@ -105,7 +119,8 @@ pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
 pub(super) fn split_port(authority: &str) -> Result<(String, Option<&str>), String> {
     if let Some(bracketed) = authority.strip_prefix('[') {
         let (address, rest) = bracketed.split_once(']').ok_or("\"[\" has no \"]\"")?;
-        let address: Ipv6Addr = address.parse().map_err(|_| "between \"[\" and \"]\" stands an IPv6 address")?;
+        let address: Ipv6Addr =
+            address.parse().map_err(|_| "between \"[\" and \"]\" stands an IPv6 address")?;
         let port = match rest.strip_prefix(':') {
             None if rest.is_empty() => None,
             None => return Err("after \"]\" comes \":\" and the port".to_owned()),
@@ -136,7 +151,9 @@ pub(super) fn check_host_name(host: &str) -> Result<(), String> {
         if label.is_empty() || label.len() > 63 {
             return Err("between the dots of a host name stand 1 to 63 characters".to_owned());
         }
-        if let Some(wrong) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
+        if let Some(wrong) =
+            label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
+        {
             return Err(format!("{wrong:?} cannot stand in a host name"));
         }
         if label.starts_with('-') || label.ends_with('-') {

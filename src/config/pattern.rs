@@ -8,7 +8,8 @@ use super::net::check_host_name;
 
 /// A pattern of paths in normal form, such as `/api/{tenant_id}/{*rest}`.
 ///
-/// A segment is literal or one whole `{name}`; the last may be `{*name}`, which stands for the rest of the path.
+/// A segment is literal or one whole `{name}`; the last may be `{*name}`, which stands for the rest
+/// of the path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
     text: String,
@@ -37,7 +38,8 @@ impl PathPattern {
         &self.segments
     }
 
-    /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
+    /// The pattern without the names of its parameters: two patterns of one shape match the same
+    /// paths.
     pub fn shape(&self) -> String {
         self.segments
             .iter()
@@ -83,16 +85,24 @@ impl FromStr for PathPattern {
     }
 }
 
-fn parameter<'t>(inner: &'t str, is_last: bool, names: &mut Vec<&'t str>) -> Result<Segment, String> {
+fn parameter<'t>(
+    inner: &'t str,
+    is_last: bool,
+    names: &mut Vec<&'t str>,
+) -> Result<Segment, String> {
     let (name, is_rest) = match inner.strip_prefix('*') {
         Some(name) => (name, true),
         None => (inner, false),
     };
     if name.is_empty()
         || name.starts_with(|c: char| c.is_ascii_digit())
-        || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        || !name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     {
-        return Err(format!("{{{inner}}}: the name of a parameter is lower-case letters, digits and \"_\""));
+        return Err(format!(
+            "{{{inner}}}: the name of a parameter is lower-case letters, digits and \"_\""
+        ));
     }
     if names.contains(&name) {
         return Err(format!("the parameter {name:?} stands in it twice"));
@@ -105,7 +115,8 @@ fn parameter<'t>(inner: &'t str, is_last: bool, names: &mut Vec<&'t str>) -> Res
     }
 }
 
-/// Checks that a literal segment is in the normal form that requests are matched in: otherwise it would never match.
+/// Checks that a literal segment is in the normal form that requests are matched in: otherwise it
+/// would never match.
 fn literal(part: &str) -> Result<&str, String> {
     if part.contains(['{', '}']) {
         return Err("a parameter is a whole segment, as in \"/users/{name}\"".to_owned());
@@ -143,7 +154,10 @@ fn check_escape(hex: &str) -> Result<(), String> {
         return Err(format!("no request with \"%{hex}\" is let in"));
     }
     if hex.bytes().any(|digit| digit.is_ascii_lowercase()) {
-        return Err(format!("\"%{hex}\" is not in normal form: write \"%{}\"", hex.to_ascii_uppercase()));
+        return Err(format!(
+            "\"%{hex}\" is not in normal form: write \"%{}\"",
+            hex.to_ascii_uppercase()
+        ));
     }
     Ok(())
 }
@@ -161,7 +175,8 @@ pub enum HostPattern {
     Any,
     /// This name, in lower case.
     Exact(String),
-    /// `*.example.com`: every name that ends in `.example.com`. Holds that end, with its leading dot.
+    /// `*.example.com`: every name that ends in `.example.com`. Holds that end, with its leading
+    /// dot.
     Suffix(String),
 }
 
@@ -196,7 +211,8 @@ impl FromStr for HostPattern {
             return Err("for any host leave the key out".to_owned());
         }
         if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-            let address: Ipv6Addr = address.parse().map_err(|_| "between \"[\" and \"]\" stands an IPv6 address")?;
+            let address: Ipv6Addr =
+                address.parse().map_err(|_| "between \"[\" and \"]\" stands an IPv6 address")?;
             return Ok(Self::Exact(format!("[{address}]")));
         }
         if text.contains(':') {
@@ -207,7 +223,9 @@ impl FromStr for HostPattern {
         }
         match text.strip_prefix('*') {
             Some(end) => {
-                let name = end.strip_prefix('.').ok_or("after \"*\" comes a dot, as in \"*.example.com\"")?;
+                let name = end
+                    .strip_prefix('.')
+                    .ok_or("after \"*\" comes a dot, as in \"*.example.com\"")?;
                 check_host_name(name)?;
                 Ok(Self::Suffix(end.to_owned()))
             }

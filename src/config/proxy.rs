@@ -26,7 +26,8 @@ impl ProxyUrl {
         let (scheme, rest) = text.split_once("://").ok_or("it must begin with \"http://\"")?;
         if !scheme.eq_ignore_ascii_case("http") {
             return Err(
-                "a proxy is spoken to in clear: its only scheme is http. What is fetched over https is encrypted \
+                "a proxy is spoken to in clear: its only scheme is http. What is fetched over \
+                 https is encrypted \
                         all the way to its server"
                     .to_owned(),
             );
@@ -91,15 +92,22 @@ impl ProxyEnvironment {
     /// Which variable is wrong, and why; nothing of it is repeated.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let first = |names: &[&'static str]| {
-            names.iter().find_map(|name| Some((*name, variable(name).filter(|value| !value.trim().is_empty())?)))
+            names.iter().find_map(|name| {
+                Some((*name, variable(name).filter(|value| !value.trim().is_empty())?))
+            })
         };
         let proxy = |names: &[&'static str]| match first(names) {
             None => Ok(None),
             Some((name, value)) => {
                 let value = value.trim();
                 // curl takes a host alone for http.
-                let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-                let read = ProxyUrl::read(&url).map_err(|reason| format!("{name} of the environment: {reason}"))?;
+                let url = if value.contains("://") {
+                    value.to_owned()
+                } else {
+                    format!("http://{value}")
+                };
+                let read = ProxyUrl::read(&url)
+                    .map_err(|reason| format!("{name} of the environment: {reason}"))?;
                 Ok::<_, String>(Some(read.proxy))
             }
         };
@@ -125,9 +133,12 @@ impl Exception {
     fn is_for(&self, url: &KeysUrl) -> bool {
         match self {
             Self::Everything => true,
-            Self::Network(network) => url.host.parse::<IpAddr>().is_ok_and(|address| network.contains(address)),
+            Self::Network(network) => {
+                url.host.parse::<IpAddr>().is_ok_and(|address| network.contains(address))
+            }
             Self::Name(name, port) => {
-                let is_below = url.host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'));
+                let is_below =
+                    url.host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'));
                 (url.host == *name || is_below) && port.is_none_or(|port| port == url.port)
             }
         }
@@ -146,7 +157,8 @@ fn exception(text: &str) -> Option<Exception> {
                     Some((name, port)) => (name, port.parse().ok()),
                     None => (text, None),
                 };
-                let name = name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
+                let name =
+                    name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
                 Exception::Name(name, port)
             }
         }),
@@ -177,7 +189,8 @@ mod tests {
             ("http://me:p%40ss@proxy", "proxy", 80, Some("Basic bWU6cEBzcw==")),
             ("http://me@proxy", "proxy", 80, Some("Basic bWU6")),
         ] {
-            let proxy = ProxyUrl::read(text).unwrap_or_else(|reason| panic!("{text}: {reason}")).proxy;
+            let proxy =
+                ProxyUrl::read(text).unwrap_or_else(|reason| panic!("{text}: {reason}")).proxy;
             assert_eq!((proxy.host.as_str(), proxy.port), (host, port), "{text}");
             let found = proxy.authorization.as_ref().map(|value| value.to_str().unwrap());
             assert_eq!(found, authorization, "{text}");
@@ -206,7 +219,10 @@ mod tests {
         let both = environment(&[
             ("HTTPS_PROXY", "http://secure:1"),
             ("http_proxy", "plain:2"),
-            ("NO_PROXY", "internal.example, .cluster.local,10.0.0.0/8 192.0.2.1,id.example:8443,::1"),
+            (
+                "NO_PROXY",
+                "internal.example, .cluster.local,10.0.0.0/8 192.0.2.1,id.example:8443,::1",
+            ),
         ])
         .unwrap();
         for (url, expected) in [
@@ -225,13 +241,21 @@ mod tests {
         ] {
             assert_eq!(chosen(&both, url).as_deref(), expected, "{url}");
         }
-        let lower_first = environment(&[("https_proxy", "http://a:1"), ("HTTPS_PROXY", "http://b:1")]).unwrap();
+        let lower_first =
+            environment(&[("https_proxy", "http://a:1"), ("HTTPS_PROXY", "http://b:1")]).unwrap();
         assert_eq!(chosen(&lower_first, "https://id.example/").as_deref(), Some("a:1"));
         let empty = environment(&[("https_proxy", " "), ("HTTP_PROXY", "http://cgi:1")]).unwrap();
-        assert_eq!(empty, ProxyEnvironment::default(), "an empty one is none, and HTTP_PROXY does not count");
+        assert_eq!(
+            empty,
+            ProxyEnvironment::default(),
+            "an empty one is none, and HTTP_PROXY does not count"
+        );
         let all = environment(&[("https_proxy", "http://a:1"), ("no_proxy", "*")]).unwrap();
         assert_eq!(chosen(&all, "https://id.example/"), None);
         let wrong = environment(&[("HTTPS_PROXY", "https://u:hunter2@p")]).unwrap_err();
-        assert!(wrong.starts_with("HTTPS_PROXY of the environment") && !wrong.contains("hunter2"), "{wrong}");
+        assert!(
+            wrong.starts_with("HTTPS_PROXY of the environment") && !wrong.contains("hunter2"),
+            "{wrong}"
+        );
     }
 }

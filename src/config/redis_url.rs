@@ -38,9 +38,15 @@ impl RedisUrl {
         let (authority, database) = match rest.split_once('/') {
             None | Some((_, "")) => (rest.trim_end_matches('/'), None),
             Some((authority, number)) => {
-                let number = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-                let number = number.and_then(|number| number.parse().ok()).filter(|number| *number <= 65_535);
-                (authority, Some(number.ok_or("what follows the \"/\" must be the number of a database")?))
+                let number =
+                    Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+                let number = number
+                    .and_then(|number| number.parse().ok())
+                    .filter(|number| *number <= 65_535);
+                (
+                    authority,
+                    Some(number.ok_or("what follows the \"/\" must be the number of a database")?),
+                )
             }
         };
         let (host, port) = split_port(authority)?;
@@ -63,7 +69,8 @@ fn split_user_info(text: &str) -> Result<(Option<String>, Option<Secret>), Strin
         let decoded = percent_decode_str(part).decode_utf8().map(|text| text.into_owned());
         decoded.map_err(|_| "its user or password is not UTF-8".to_owned())
     };
-    let (user, password) = text.split_once(':').map_or((text, None), |(user, password)| (user, Some(password)));
+    let (user, password) =
+        text.split_once(':').map_or((text, None), |(user, password)| (user, Some(password)));
     let user = Some(decode(user)?).filter(|user| !user.is_empty());
     let password = password.map(decode).transpose()?.filter(|password| !password.is_empty());
     Ok((user, password.map(Secret::new)))
@@ -76,7 +83,8 @@ mod tests {
     fn read(text: &str) -> Result<String, String> {
         RedisUrl::read(text, false).map(|url| {
             let (user, password) = (url.username.unwrap_or_default(), url.password);
-            let password = password.map(|password| password.expose().to_owned()).unwrap_or_default();
+            let password =
+                password.map(|password| password.expose().to_owned()).unwrap_or_default();
             format!("{} {user} {password} {} {} {:?}", url.tls, url.host, url.port, url.database)
         })
     }

@@ -1,7 +1,8 @@
-//! The second step of configuration, and its only validation: from what was typed to usable objects.
+//! The second step of configuration, and its only validation: from what was typed to usable
+//! objects.
 //!
-//! Reading goes on after a fault, with a default in its place, to find the others; what comes out is used only if
-//! there was none.
+//! Reading goes on after a fault, with a default in its place, to find the others; what comes out
+//! is used only if there was none.
 
 mod identity;
 mod issuers;
@@ -25,9 +26,11 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
     let issuers = issuers::read_all(root.tables("issuer"), &keys, findings);
     let token_apis = routing::token_apis(root.tables("token_api"), &issuers, findings);
     let upstreams = routing::upstreams(root.tables("upstream"), findings);
-    let routes = routes::read_all(root.tables("route"), &issuers, &token_apis, &upstreams, findings);
+    let routes =
+        routes::read_all(root.tables("route"), &issuers, &token_apis, &upstreams, findings);
     if root.is_silent("route") && root.is_silent("token_api") {
-        findings.fault(None, "nothing to serve: neither a [[route]] nor a [[token_api]]".to_owned());
+        findings
+            .fault(None, "nothing to serve: neither a [[route]] nor a [[token_api]]".to_owned());
     }
     Config {
         server: settings::server(root.table("server")),

@@ -18,13 +18,15 @@ pub struct TokenApi {
     pub name: Arc<str>,
     /// Which contract it speaks.
     pub style: Style,
-    /// The path in front of all its calls: no parameters but `{organization}` and `{username}`, no trailing slash.
+    /// The path in front of all its calls: no parameters but `{organization}` and `{username}`, no
+    /// trailing slash.
     pub mount: PathPattern,
     /// What its tokens are signed with, where they are. Default HS256.
     pub algorithm: Algorithm,
     /// What its tokens begin with, where they are opaque; empty: they are signed.
     pub prefix: String,
-    /// The names of the issuers whose JWTs its calls may be made with, each of which is there. Default none.
+    /// The names of the issuers whose JWTs its calls may be made with, each of which is there.
+    /// Default none.
     pub issuers: Vec<Arc<str>>,
 }
 
@@ -92,12 +94,14 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// TLS towards those of its servers that have it.
     pub tls: UpstreamTls,
-    /// Whether the upstream sees the client's `Host`; otherwise it sees the endpoint's. Default true.
+    /// Whether the upstream sees the client's `Host`; otherwise it sees the endpoint's. Default
+    /// true.
     pub preserve_host: bool,
     /// Idle connections kept per worker, 0 to 10000; 0: none is kept. Default 256.
     pub idle_connections: usize,
-    /// How long a connection is kept idle, 10ms to 1h; less than the upstream's own patience, or requests run into
-    /// connections that it is closing. Default 4s: Node, uvicorn and Apache close after 5s.
+    /// How long a connection is kept idle, 10ms to 1h; less than the upstream's own patience, or
+    /// requests run into connections that it is closing. Default 4s: Node, uvicorn and Apache close
+    /// after 5s.
     pub idle_timeout: Duration,
 }
 
@@ -130,7 +134,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// The name of the upstream, which is there.
     pub upstream: Arc<str>,
-    /// The names of the token APIs and issuers whose tokens open it, each of which is there; empty only where `public`.
+    /// The names of the token APIs and issuers whose tokens open it, each of which is there; empty
+    /// only where `public`.
     pub accept: Vec<Arc<str>>,
     /// Whether it is forwarded without a credential. Default false.
     pub public: bool,
@@ -138,13 +143,16 @@ pub struct Route {
     pub forward_credential: bool,
     /// What the identity must be. Default: anybody.
     pub require: Require,
-    /// The parameter of the path that names a tenant, which must be the caller's. Default `tenant_id`, where the path has it.
+    /// The parameter of the path that names a tenant, which must be the caller's. Default
+    /// `tenant_id`, where the path has it.
     pub tenant_param: Option<String>,
-    /// Whether the upstream sees the tenant's own name where the client wrote `active`. Default false.
+    /// Whether the upstream sees the tenant's own name where the client wrote `active`. Default
+    /// false.
     pub resolve_tenant: bool,
 }
 
-/// `require` of a route: for each field that is not empty, the identity's value must be one of the list.
+/// `require` of a route: for each field that is not empty, the identity's value must be one of the
+/// list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Require {
     /// Allowed roles; empty: any.
@@ -185,7 +193,8 @@ impl Style {
         }
     }
 
-    /// Whether an administrator makes bootstrap tokens for it; to all others people come with a login of their own.
+    /// Whether an administrator makes bootstrap tokens for it; to all others people come with a
+    /// login of their own.
     pub fn takes_bootstrap(&self) -> bool {
         *self == Self::AllowlistJwt
     }
@@ -220,7 +229,14 @@ impl TokenApi {
     /// A token API with the defaults.
     pub fn new(name: &str, style: Style, mount: PathPattern) -> Self {
         let prefix = style.default_prefix().to_owned();
-        Self { name: name.into(), style, mount, algorithm: Algorithm::default(), prefix, issuers: Vec::new() }
+        Self {
+            name: name.into(),
+            style,
+            mount,
+            algorithm: Algorithm::default(),
+            prefix,
+            issuers: Vec::new(),
+        }
     }
 }
 
@@ -240,7 +256,8 @@ impl Upstream {
 }
 
 impl Route {
-    /// A route for any host and method, which nothing opens yet: `accept` has to be filled, or `public` set.
+    /// A route for any host and method, which nothing opens yet: `accept` has to be filled, or
+    /// `public` set.
     pub fn new(path: PathPattern, upstream: &str) -> Self {
         Self {
             host: HostPattern::Any,
@@ -261,8 +278,16 @@ impl Require {
     /// Whether anybody fits.
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty()
-            && [&self.role, &self.organization, &self.username, &self.subject, &self.email, &self.tenant, &self.scope]
-                .into_iter()
-                .all(|allowed| allowed.is_empty())
+            && [
+                &self.role,
+                &self.organization,
+                &self.username,
+                &self.subject,
+                &self.email,
+                &self.tenant,
+                &self.scope,
+            ]
+            .into_iter()
+            .all(|allowed| allowed.is_empty())
     }
 }

@@ -1,15 +1,18 @@
-//! Reads one table key by key: each wrong value is a fault with its place, and each key that nobody asked for is too.
+//! Reads one table key by key: each wrong value is a fault with its place, and each key that nobody
+//! asked for is too.
 
 mod values;
 
 use super::fault::{Findings, nearest, quoted};
 use super::file::{Node, Table, Value};
 
-/// A table that is being read. Keys are taken out of it; when it goes out of scope it reports those that are left
-/// (nobody knows them) and the required ones that were missing, so that no reader can forget to.
+/// A table that is being read. Keys are taken out of it; when it goes out of scope it reports those
+/// that are left (nobody knows them) and the required ones that were missing, so that no reader can
+/// forget to.
 ///
-/// A `take_…` falls back to the default where the key is absent, a `need_…` calls that a fault, a `maybe_…` says
-/// `None`. All of them fall back after a wrong value, which has then been reported: reading goes on to the next fault.
+/// A `take_…` falls back to the default where the key is absent, a `need_…` calls that a fault, a
+/// `maybe_…` says `None`. All of them fall back after a wrong value, which has then been reported:
+/// reading goes on to the next fault.
 pub(super) struct Section<'a> {
     findings: &'a Findings<'a>,
     /// The path of the table without indexes, as in `route.require`; empty at the top.
@@ -81,7 +84,10 @@ impl<'a> Section<'a> {
 
     /// Whether a key that was asked for says nothing: absent, or an empty array.
     pub(super) fn is_silent(&self, key: &str) -> bool {
-        self.asked.iter().filter(|asked| asked.key == key).all(|asked| asked.at.is_none() || asked.is_empty)
+        self.asked
+            .iter()
+            .filter(|asked| asked.key == key)
+            .all(|asked| asked.at.is_none() || asked.is_empty)
     }
 
     /// Records a fault at the value of a key that was asked for.
@@ -89,7 +95,8 @@ impl<'a> Section<'a> {
         self.findings.fault(self.place(key), message.into());
     }
 
-    /// Records, at the value of a key that was asked for, what is allowed and yet probably not meant.
+    /// Records, at the value of a key that was asked for, what is allowed and yet probably not
+    /// meant.
     pub(super) fn warn(&self, key: &str, message: impl Into<String>) {
         self.findings.warn(self.place(key), message.into());
     }
@@ -99,7 +106,8 @@ impl<'a> Section<'a> {
         self.missing.push((key, message));
     }
 
-    /// A table of this table; where it is absent, an empty one, so that each of its keys takes its default.
+    /// A table of this table; where it is absent, an empty one, so that each of its keys takes its
+    /// default.
     pub(super) fn table(&mut self, key: &'static str) -> Section<'a> {
         match self.pull(key) {
             Some(Node { at, value: Value::Table(table) }) => {
@@ -118,7 +126,11 @@ impl<'a> Section<'a> {
         match self.pull(key) {
             Some(Node { value: Value::Array(items), .. }) => self.table_items(key, items),
             Some(node) => {
-                self.mismatch(key, &format!("a list of tables (each begins with [[{key}]])"), &node);
+                self.mismatch(
+                    key,
+                    &format!("a list of tables (each begins with [[{key}]])"),
+                    &node,
+                );
                 Vec::new()
             }
             None => Vec::new(),
@@ -131,10 +143,15 @@ impl<'a> Section<'a> {
             Some(Node { at, value: Value::Table(table) }) => {
                 vec![self.child(key, None, self.table_label(key), Some(at), table)]
             }
-            Some(Node { value: Value::Array(items), .. }) if !items.is_empty() => self.table_items(key, items),
+            Some(Node { value: Value::Array(items), .. }) if !items.is_empty() => {
+                self.table_items(key, items)
+            }
             Some(node) => {
-                let found =
-                    if matches!(node.value, Value::Array(_)) { "an empty array" } else { &node.value.describe() };
+                let found = if matches!(node.value, Value::Array(_)) {
+                    "an empty array"
+                } else {
+                    &node.value.describe()
+                };
                 if !matches!(node.value, Value::Broken) {
                     self.fault(key, format!("{key:?} must be {what}, found {found}"));
                 }
@@ -145,7 +162,11 @@ impl<'a> Section<'a> {
     }
 
     fn table_items(&self, key: &'static str, items: Vec<Node>) -> Vec<Section<'a>> {
-        items.into_iter().enumerate().filter_map(|(number, item)| self.table_item(key, number, item)).collect()
+        items
+            .into_iter()
+            .enumerate()
+            .filter_map(|(number, item)| self.table_item(key, number, item))
+            .collect()
     }
 
     fn table_item(&self, key: &'static str, number: usize, item: Node) -> Option<Section<'a>> {
@@ -155,7 +176,10 @@ impl<'a> Section<'a> {
             Value::Broken => None,
             other => {
                 let found = other.describe();
-                self.findings.fault(Some(item.at), format!("each item of {key:?} must be a table, found {found}"));
+                self.findings.fault(
+                    Some(item.at),
+                    format!("each item of {key:?} must be a table, found {found}"),
+                );
                 None
             }
         }
@@ -166,7 +190,14 @@ impl<'a> Section<'a> {
     }
 
     /// `number`: of the table in the array `key`; none: it is no array.
-    fn child(&self, key: &str, number: Option<usize>, label: String, at: Option<usize>, table: Table) -> Section<'a> {
+    fn child(
+        &self,
+        key: &str,
+        number: Option<usize>,
+        label: String,
+        at: Option<usize>,
+        table: Table,
+    ) -> Section<'a> {
         let mut numbered_path = self.numbered(key);
         if let Some(number) = number {
             numbered_path.push_str(&format!("[{number}]"));
@@ -176,7 +207,11 @@ impl<'a> Section<'a> {
         }
         Section {
             findings: self.findings,
-            path: if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) },
+            path: if self.path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{}.{key}", self.path)
+            },
             numbered_path,
             label,
             at,
@@ -188,7 +223,11 @@ impl<'a> Section<'a> {
 
     /// The path of a key with the numbers of tables.
     fn numbered(&self, key: &str) -> String {
-        if self.numbered_path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.numbered_path) }
+        if self.numbered_path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.numbered_path)
+        }
     }
 
     fn value_place(&self, key: &str) -> Option<usize> {

@@ -14,8 +14,8 @@ pub struct Server {
     pub workers: usize,
     /// Whether each worker stays on a core of its own. Default true.
     pub pin: bool,
-    /// How long after SIGTERM `/readyz` says "not ready" while new connections are still taken, 0s to 5m: the time
-    /// that a load balancer needs to notice. Default 0s.
+    /// How long after SIGTERM `/readyz` says "not ready" while new connections are still taken, 0s
+    /// to 5m: the time that a load balancer needs to notice. Default 0s.
     pub shutdown_delay: Duration,
     /// How long requests in flight may still take after that, 0s to 1h. Default 30s.
     pub shutdown_grace: Duration,
@@ -27,7 +27,8 @@ pub struct Server {
 /// `[admin]`: what operators and probes talk to; never on a public listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where health and metrics are served over HTTP; `None` (`"off"`): nowhere. Default 127.0.0.1:9090.
+    /// Where health and metrics are served over HTTP; `None` (`"off"`): nowhere. Default
+    /// 127.0.0.1:9090.
     pub address: Option<SocketAddr>,
     /// The Unix socket on which the command line talks to a running keyward, at most 107 bytes.
     /// Default `keyward-data/admin.sock`.
@@ -39,7 +40,8 @@ pub struct Admin {
 pub struct Store {
     /// Which store. Default embedded.
     pub kind: StoreKind,
-    /// The database file of the embedded store; made on first start. Default `keyward-data/keyward.db`.
+    /// The database file of the embedded store; made on first start. Default
+    /// `keyward-data/keyward.db`.
     pub path: PathBuf,
     /// How long one call to the store may take, 50ms to 30s. Default 2s.
     pub timeout: Duration,
@@ -60,13 +62,15 @@ pub enum StoreKind {
 /// Where the fleet's Redis is, and what is asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisStore {
-    /// Host and port of each `url`: the server, the sentinels, or nodes of the Cluster. At least one.
+    /// Host and port of each `url`: the server, the sentinels, or nodes of the Cluster. At least
+    /// one.
     pub servers: Vec<(String, u16)>,
     /// Whether they speak TLS (`rediss://`).
     pub tls: bool,
     /// What they are. Default single.
     pub topology: Topology,
-    /// The name under which the sentinels watch the master; there with topology `sentinel` and only then.
+    /// The name under which the sentinels watch the master; there with topology `sentinel` and only
+    /// then.
     pub sentinel_master: Option<String>,
     /// The user at the sentinels.
     pub sentinel_username: Option<String>,
@@ -90,13 +94,15 @@ pub struct RedisStore {
     pub on_outage: OnOutage,
     /// How old cached answers may become with `serve_cached`, 1s to 24h. Default 30s.
     pub max_staleness: Duration,
-    /// How long an instance may use what it has cached without a sign of life from Redis, 200ms to 30s. Default 1s.
+    /// How long an instance may use what it has cached without a sign of life from Redis, 200ms to
+    /// 30s. Default 1s.
     pub coherence_lease: Duration,
     /// How long one look-up may take, 10ms to 30s. Default 250ms.
     pub read_timeout: Duration,
     /// How many replicas must have a revocation before it is acknowledged, 0 to 100. Default 0.
     pub revoke_acks: usize,
-    /// How long to wait for them, 10ms to 30s and less than `timeout`. Default 1s, or half of `timeout`.
+    /// How long to wait for them, 10ms to 30s and less than `timeout`. Default 1s, or half of
+    /// `timeout`.
     pub revoke_acks_timeout: Duration,
     /// Whether Redis may lose all records at its restart. Default false.
     pub allow_volatile: bool,
@@ -220,26 +226,28 @@ pub struct Limits {
     pub target: usize,
     /// The credential, in bytes, 256B to 1MiB; `head` bounds it too. Default 8KiB.
     pub token: usize,
-    /// Client connections open at the same time in the whole process, 0 to 10000000; 0: what the limit of file
-    /// descriptors allows, less 64 that are kept spare. Default 0.
+    /// Client connections open at the same time in the whole process, 0 to 10000000; 0: what the
+    /// limit of file descriptors allows, less 64 that are kept spare. Default 0.
     pub connections: usize,
     /// Concurrent streams of one HTTP/2 connection of a client, 1 to 1000. Default 100.
     pub streams: usize,
     /// The status line and headers of an upstream's response together, in bytes, 1KiB to 1MiB.
     /// Default 64KiB.
     pub response_head: usize,
-    /// Header fields of an upstream's response, 1 to 1000. Default 256: some servers send more than a hundred
-    /// (FIELD.md, F28), and of this number hyper's tables have a size that is quick to allocate.
+    /// Header fields of an upstream's response, 1 to 1000. Default 256: some servers send more than
+    /// a hundred (FIELD.md, F28), and of this number hyper's tables have a size that is quick to
+    /// allocate.
     pub response_headers: usize,
     /// Verified tokens kept in memory, 0 to 100000000; 0: none. Default 1000000.
     pub cached_tokens: usize,
 }
 
-/// `[logins]`: what passwords may cost us, and how often they may be tried; for all token APIs of the style `accounts` together.
+/// `[logins]`: what passwords may cost us, and how often they may be tried; for all token APIs of
+/// the style `accounts` together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logins {
-    /// Threads that hash passwords, 0 to 64, each with some 19 MiB while it does, or twice as much while the cores are never
-    /// idle; 0: half as many as cores, at least one. Default 0.
+    /// Threads that hash passwords, 0 to 64, each with some 19 MiB while it does, or twice as much
+    /// while the cores are never idle; 0: half as many as cores, at least one. Default 0.
     pub hashing_threads: usize,
     /// How many passwords may wait for a thread, 1 to 10000. Default 64.
     pub hashing_queue: usize,
@@ -249,7 +257,8 @@ pub struct Logins {
     pub failures: u32,
     /// Failures from one address, whatever the account, 1 to 1000000. Default 50.
     pub failures_per_address: u32,
-    /// Failures for one account from everywhere, from which on strangers are slowed, 1 to 1000000. Default 50.
+    /// Failures for one account from everywhere, from which on strangers are slowed, 1 to 1000000.
+    /// Default 50.
     pub suspect_from: u32,
     /// What a stranger then has in the place of `failures`, if that is more, 1 to 1000. Default 1.
     pub failures_of_strangers: u32,

@@ -64,8 +64,14 @@ fn what_is_absent_has_its_default() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.identity_headers, IdentityHeaders::default());
-    assert_eq!(config.listeners, [Listener::new("127.0.0.1:8080".parse::<std::net::SocketAddr>().unwrap())]);
-    assert_eq!(config.token_apis, [TokenApi::new("api", Style::AllowlistJwt, "/api".parse().unwrap())]);
+    assert_eq!(
+        config.listeners,
+        [Listener::new("127.0.0.1:8080".parse::<std::net::SocketAddr>().unwrap())]
+    );
+    assert_eq!(
+        config.token_apis,
+        [TokenApi::new("api", Style::AllowlistJwt, "/api".parse().unwrap())]
+    );
     let endpoint = endpoint::endpoint("http://127.0.0.1:3000").unwrap();
     assert_eq!(config.upstreams, [Upstream::new("app", vec![endpoint])]);
     let mut route = Route::new("/{*rest}".parse().unwrap(), "app");
@@ -123,7 +129,8 @@ username = ""
 #[test]
 fn a_token_api_needs_no_route() {
     let text = "listener = [{ address = '[::1]:0' }]\n\
-                token_api = [{ name = 'a', style = 'allowlist-jwt', mount = '/{username}', algorithm = 'ES256' }]";
+                token_api = [{ name = 'a', style = 'allowlist-jwt', mount = '/{username}', \
+                algorithm = 'ES256' }]";
     let config = read(text).unwrap();
     assert_eq!(config.token_apis.first().unwrap().algorithm, Algorithm::Es256);
     assert!(config.routes.is_empty());
@@ -138,10 +145,13 @@ fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let text = SMALL.replace("accept = [\"api\"]", "accept = [\"api\", \"id\"]");
     let config = read(&format!(
-        "{text}[[issuer]]\nname = 'id'\nissuer = 'https://id.example.com'\njwks_url = 'https://id.example.com/k'\naudience = ['a']\n\
-         [[issuer]]\nname = 'login'\nissuer = 'login'\nsecret_file = {secret:?}\naudience = ['a', 'b']\nleeway = '5s'\n\
+        "{text}[[issuer]]\nname = 'id'\nissuer = 'https://id.example.com'\n\
+         jwks_url = 'https://id.example.com/k'\naudience = ['a']\n\
+         [[issuer]]\nname = 'login'\nissuer = 'login'\nsecret_file = {secret:?}\n\
+         audience = ['a', 'b']\nleeway = '5s'\n\
          claims = {{ role = 'https://example.com/role', email = '' }}\n\
-         required_claims = {{ typ = 'Bearer', a.b = [1, true], 'realm_access.roles' = 'x', \"'c.d'\" = 'y' }}\n"
+         required_claims = {{ typ = 'Bearer', a.b = [1, true], 'realm_access.roles' = \
+         'x', \"'c.d'\" = 'y' }}\n"
     ))
     .unwrap_or_else(|faults| panic!("{faults}"));
     let [id, login] = config.issuers.as_slice() else { panic!("{:?}", config.issuers) };
@@ -157,7 +167,10 @@ fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
     assert_eq!((&id.claims, &id.required_claims[..]), (&ClaimNames::default(), &[][..]));
     assert_eq!(login.keys, IssuerKeys::Secret(secret));
     assert_eq!(login.leeway, Duration::from_secs(5));
-    assert_eq!(login.claims.role.as_ref().map(ToString::to_string).as_deref(), Some("'https://example.com/role'"));
+    assert_eq!(
+        login.claims.role.as_ref().map(ToString::to_string).as_deref(),
+        Some("'https://example.com/role'")
+    );
     assert_eq!(login.claims.email, None);
     let rule = |path: &str, one_of| ClaimRule { path: path.parse().unwrap(), one_of };
     let text = |text: &str| ClaimValue::Text(text.to_owned());
@@ -171,14 +184,19 @@ fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
     assert_eq!(config.routes[0].accept, [Arc::from("api"), Arc::from("id")]);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let insecure = read(&format!(
-        "{SMALL}[[issuer]]\nname = 'id'\nissuer = 'i'\njwks_url = 'http://id/k'\naudience = ['a']\nallow_insecure = true\n"
+        "{SMALL}[[issuer]]\nname = 'id'\nissuer = 'i'\njwks_url = 'http://id/k'\n\
+         audience = ['a']\nallow_insecure = true\n"
     ));
     let warnings = insecure.unwrap().warnings;
-    assert!(warnings.len() == 1 && warnings[0].contains("is fetched in clear from id"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("is fetched in clear from id"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
-fn an_issuer_without_an_address_of_keys_is_asked_for_it_and_a_template_is_one_issuer_for_each_tenant() {
+fn an_issuer_without_an_address_of_keys_is_asked_for_it_and_a_template_is_one_issuer_for_each_tenant()
+ {
     let read = |lines: &str| {
         let config = read(&format!("{SMALL}[[issuer]]\nname = 'id'\naudience = ['a']\n{lines}\n"));
         config.unwrap_or_else(|faults| panic!("{faults}")).issuers.remove(0)
@@ -186,12 +204,19 @@ fn an_issuer_without_an_address_of_keys_is_asked_for_it_and_a_template_is_one_is
     for (issuer, host, target) in [
         ("https://accounts.google.com", "accounts.google.com", "/.well-known/openid-configuration"),
         ("https://a.auth0.com/", "a.auth0.com", "/.well-known/openid-configuration"),
-        ("https://id.example/realms/main", "id.example", "/realms/main/.well-known/openid-configuration"),
+        (
+            "https://id.example/realms/main",
+            "id.example",
+            "/realms/main/.well-known/openid-configuration",
+        ),
         ("http://localhost/login/", "localhost", "/login/.well-known/openid-configuration"),
     ] {
         let id = read(&format!("issuer = {issuer:?}"));
         let IssuerKeys::Discovery { urls, .. } = &id.keys else { panic!("{:?}", id.keys) };
-        assert!(matches!(urls.as_slice(), [url] if url.host == host && url.target == target), "{urls:?}");
+        assert!(
+            matches!(urls.as_slice(), [url] if url.host == host && url.target == target),
+            "{urls:?}"
+        );
         assert_eq!(id.each().collect::<Vec<_>>(), [(None, issuer.to_owned())]);
     }
     let template = "issuer = 'https://login.example/{tenant}/v2.0'\ntenants = ['one', '2.t-w_o']\n";
@@ -216,9 +241,13 @@ fn an_issuer_without_an_address_of_keys_is_asked_for_it_and_a_template_is_one_is
             "login.example/2.t-w_o/v2.0/.well-known/openid-configuration"
         ]
     );
-    let own_keys = read(&format!("{template}jwks_url = 'https://{{tenant}}.keys.example/{{tenant}}'"));
+    let own_keys =
+        read(&format!("{template}jwks_url = 'https://{{tenant}}.keys.example/{{tenant}}'"));
     assert_eq!(targets(&own_keys), ["one.keys.example/one", "2.t-w_o.keys.example/2.t-w_o"]);
-    assert_eq!(targets(&read(&format!("{template}jwks_url = 'https://keys.example/all'"))), ["keys.example/all"]);
+    assert_eq!(
+        targets(&read(&format!("{template}jwks_url = 'https://keys.example/all'"))),
+        ["keys.example/all"]
+    );
     // Who asks for the organization by a claim gets it.
     let named = read(&format!("{template}claims.organization = 'org'"));
     assert_eq!(named.claims.organization.map(|path| path.to_string()).as_deref(), Some("org"));
@@ -227,13 +256,16 @@ fn an_issuer_without_an_address_of_keys_is_asked_for_it_and_a_template_is_one_is
 #[test]
 fn without_an_audience_validate_says_what_that_means() {
     let config = read(&format!(
-        "{SMALL}[[issuer]]\nname = 'id'\nissuer = 'https://i'\nrequired_claims = {{ token_use = 'access' }}\n"
+        "{SMALL}[[issuer]]\nname = 'id'\nissuer = 'https://i'\n\
+         required_claims = {{ token_use = 'access' }}\n"
     ));
     let config = config.unwrap_or_else(|faults| panic!("{faults}"));
     assert!(config.issuers[0].audience.is_empty());
     let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
     assert!(
-        warning.starts_with("k.toml:14:1: without \"audience\", every token of this [[issuer]] passes"),
+        warning.starts_with(
+            "k.toml:14:1: without \"audience\", every token of this [[issuer]] passes"
+        ),
         "{warning}"
     );
 }
@@ -241,7 +273,10 @@ fn without_an_audience_validate_says_what_that_means() {
 #[test]
 fn a_proxy_is_named_or_that_of_the_environment() {
     let read = |proxy: &str| {
-        let text = format!("{SMALL}[[issuer]]\nname = 'id'\nissuer = 'https://i'\naudience = ['a']\nproxy = {proxy}\n");
+        let text = format!(
+            "{SMALL}[[issuer]]\nname = 'id'\nissuer = 'https://i'\naudience = ['a']\n\
+             proxy = {proxy}\n"
+        );
         parse(&text, "k.toml", &|name| (name == "SECRET").then(|| "hunter2".to_owned()))
     };
     let proxy_of = |config: Config| match &config.issuers[0].keys {
@@ -262,7 +297,10 @@ fn a_proxy_is_named_or_that_of_the_environment() {
         ("[]", "found an array"),
     ] {
         let faults = read(proxy).expect_err(proxy).to_string();
-        assert!(faults.contains(why) && faults.contains("\"proxy\"") && !faults.contains("hunter2"), "{faults}");
+        assert!(
+            faults.contains(why) && faults.contains("\"proxy\"") && !faults.contains("hunter2"),
+            "{faults}"
+        );
     }
 }
 
@@ -281,9 +319,11 @@ trusted_proxies = ["::/0"]
 "#,
     );
     let expected = [
-        "k.toml:16:11: [admin] address 0.0.0.0:9090 is not loopback: whoever reaches it reads health and metrics",
+        "k.toml:16:11: [admin] address 0.0.0.0:9090 is not loopback: whoever reaches it reads \
+         health and metrics",
         "k.toml:18:8: no [[route]] leads to the [[upstream]] \"unused\"",
-        "k.toml:21:11: [[listener]] [::]:8443 is not loopback and has no \"tls\": tokens cross the network in clear",
+        "k.toml:21:11: [[listener]] [::]:8443 is not loopback and has no \"tls\": tokens cross the \
+         network in clear",
         "k.toml:22:20: \"trusted_proxies\" holds ::/0: any client can say whom it speaks for",
     ];
     assert_eq!(config.warnings, expected);
@@ -291,7 +331,10 @@ trusted_proxies = ["::/0"]
 
 #[test]
 fn a_byte_order_mark_moves_no_column() {
-    assert_eq!(faults(&format!("\u{feff}sever = 1\n{SMALL}")), faults(&format!("sever = 1\n{SMALL}")));
+    assert_eq!(
+        faults(&format!("\u{feff}sever = 1\n{SMALL}")),
+        faults(&format!("sever = 1\n{SMALL}"))
+    );
 }
 
 #[test]
@@ -307,7 +350,9 @@ fn deep_nesting_ends_in_a_fault() {
 
 #[test]
 fn thousands_of_routes_are_read() {
-    let route = |index| format!("[[route]]\npath = '/{index}/{{id}}'\nupstream = 'app'\naccept = ['api']\n");
+    let route = |index| {
+        format!("[[route]]\npath = '/{index}/{{id}}'\nupstream = 'app'\naccept = ['api']\n")
+    };
     let config = small_with(&(0..5000).map(route).collect::<String>());
     assert_eq!(config.routes.len(), 5001);
 }

@@ -1,5 +1,6 @@
-//! Looks into the files of certificates, keys and secrets before anything starts, with the code that loads them: a file that cannot
-//! be used is a fault of the configuration, at the key that names it.
+//! Looks into the files of certificates, keys and secrets before anything starts, with the code
+//! that loads them: a file that cannot be used is a fault of the configuration, at the key that
+//! names it.
 //!
 //! It does not check how long a certificate is good.
 
@@ -14,8 +15,13 @@ pub(super) fn check_authorities(path: &Path) -> Result<(), String> {
     check_roots(path).map_err(|fault| fault.to_string())
 }
 
-/// Checks that a certificate and its key can be used together. Faults are reported at the keys that name the two files.
-pub(super) fn check_identity(section: &Section<'_>, [certificate, key]: [&str; 2], files: &CertificateFiles) {
+/// Checks that a certificate and its key can be used together. Faults are reported at the keys that
+/// name the two files.
+pub(super) fn check_identity(
+    section: &Section<'_>,
+    [certificate, key]: [&str; 2],
+    files: &CertificateFiles,
+) {
     for fault in faults_of_identity(files) {
         let at = if fault.path() == Some(files.certificate.as_path()) { certificate } else { key };
         section.fault(at, format!("{at:?}: {fault}"));
@@ -32,8 +38,8 @@ pub(super) struct Expected {
     pub(super) most: u64,
 }
 
-/// Reads a secret or a key set that the configuration names: it must hold something, and no other user may be able to write
-/// it. A warning is reported at the key that names it.
+/// Reads a secret or a key set that the configuration names: it must hold something, and no other
+/// user may be able to write it. A warning is reported at the key that names it.
 pub(super) fn read_secret(
     section: &Section<'_>,
     key: &'static str,

@@ -4,18 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A duration as it stands in the configuration: whole numbers with a unit, largest unit first, as in
-/// `"250ms"`, `"5m"` or `"1h30m"`.
+/// A duration as it stands in the configuration: whole numbers with a unit, largest unit first, as
+/// in `"250ms"`, `"5m"` or `"1h30m"`.
 ///
-/// Units: `d`, `h`, `m`, `s`, `ms`, `us`, `ns`. A number without a unit is refused, and so is a fraction:
-/// one way to write a value is enough. What [`fmt::Display`] writes parses to the same duration.
+/// Units: `d`, `h`, `m`, `s`, `ms`, `us`, `ns`. A number without a unit is refused, and so is a
+/// fraction: one way to write a value is enough. What [`fmt::Display`] writes parses to the same
+/// duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpan(pub Duration);
 
-/// A size as it stands in the configuration: a whole number of `B`, `KiB`, `MiB` or `GiB`, in bytes.
+/// A size as it stands in the configuration: a whole number of `B`, `KiB`, `MiB` or `GiB`, in
+/// bytes.
 ///
-/// `KB` and `MB` are refused: people disagree on whether they mean 1000 or 1024. What [`fmt::Display`]
-/// writes parses to the same size.
+/// `KB` and `MB` are refused: people disagree on whether they mean 1000 or 1024. What
+/// [`fmt::Display`] writes parses to the same size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
@@ -58,8 +60,10 @@ impl FromStr for TimeSpan {
                 });
             };
             let number: u64 = number.parse().map_err(|_| too_long())?;
-            total =
-                u128::from(number).checked_mul(*nanos).and_then(|part| total.checked_add(part)).ok_or_else(too_long)?;
+            total = u128::from(number)
+                .checked_mul(*nanos)
+                .and_then(|part| total.checked_add(part))
+                .ok_or_else(too_long)?;
             rest = after;
         }
         let seconds = u64::try_from(total / 1_000_000_000).map_err(|_| too_long())?;

@@ -9,23 +9,30 @@ pub enum RevokeVerdict {
     Allowed,
     /// It is somebody else's, and the caller is no administrator.
     NotOwner,
-    /// It is a bootstrap token: managed by an administrator at the command line, by nobody over the token API.
+    /// It is a bootstrap token: managed by an administrator at the command line, by nobody over the
+    /// token API.
     Protected,
-    /// It is a session, which nobody lists: over the token API it is as unknown as an id that was never given.
+    /// It is a session, which nobody lists: over the token API it is as unknown as an id that was
+    /// never given.
     Unknown,
 }
 
-/// Decides on revoking `target` for a caller of the same token API whose subject is of `origin` ([`Record::origin`]): the
-/// same subject of another origin is somebody else. What is decided on never changes while a record lives, so the decision
-/// holds when the record is removed later.
+/// Decides on revoking `target` for a caller of the same token API whose subject is of `origin`
+/// ([`Record::origin`]): the same subject of another origin is somebody else. What is decided on
+/// never changes while a record lives, so the decision holds when the record is removed later.
 #[must_use]
 pub fn may_revoke(caller: &Identity, origin: Option<&str>, target: &Record) -> RevokeVerdict {
     match target.kind {
         RecordKind::Bootstrap { .. } => RevokeVerdict::Protected,
         RecordKind::Session => RevokeVerdict::Unknown,
         RecordKind::ApiKey => {
-            let is_own = target.identity.subject == caller.subject && target.origin.as_deref() == origin;
-            if is_own || caller.is_admin() { RevokeVerdict::Allowed } else { RevokeVerdict::NotOwner }
+            let is_own =
+                target.identity.subject == caller.subject && target.origin.as_deref() == origin;
+            if is_own || caller.is_admin() {
+                RevokeVerdict::Allowed
+            } else {
+                RevokeVerdict::NotOwner
+            }
         }
     }
 }

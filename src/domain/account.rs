@@ -1,4 +1,5 @@
-//! Accounts: people who register with a username and a password ([`super::password`]), and what may be known of them.
+//! Accounts: people who register with a username and a password ([`super::password`]), and what may
+//! be known of them.
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ mod tests;
 /// The normal form C of Unicode (UAX #15).
 pub(super) const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizer::new_nfc();
 
-/// Somebody who can log in to one token API. The password's hash is not in here: only who verifies it reads it.
+/// Somebody who can log in to one token API. The password's hash is not in here: only who verifies
+/// it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The public id: the subject of the account's sessions and keys.
@@ -31,7 +33,8 @@ pub struct Account {
     pub created_at: Timestamp,
     /// Whether an administrator has shut it out.
     pub is_disabled: bool,
-    /// Raised with every change that ends the account's sessions: a login that began before one leaves no session.
+    /// Raised with every change that ends the account's sessions: a login that began before one
+    /// leaves no session.
     pub revision: u32,
 }
 
@@ -152,22 +155,28 @@ impl Username {
     }
 }
 
-/// What usernames are compared by, of a text that need not be one: the spellings of one account share one counter of
-/// failures (cf. CVE-2025-24806), and so do those of an account that is not there, in whichever Unicode form they are
-/// typed. (A username is ASCII, and ASCII is in normal form.)
+/// What usernames are compared by, of a text that need not be one: the spellings of one account
+/// share one counter of failures (cf. CVE-2025-24806), and so do those of an account that is not
+/// there, in whichever Unicode form they are typed. (A username is ASCII, and ASCII is in normal
+/// form.)
 #[must_use]
 pub fn fold(username: &str) -> String {
-    let mut folded = if username.is_ascii() { username.to_owned() } else { NFC.normalize(username).into_owned() };
+    let mut folded = if username.is_ascii() {
+        username.to_owned()
+    } else {
+        NFC.normalize(username).into_owned()
+    };
     folded.make_ascii_lowercase();
     folded
 }
 
-/// An email address as registration takes it: `local@domain` in ASCII, where the local part is a dot-atom (RFC 5322,
-/// section 3.2.3; no quoted strings) of at most 64 characters, the domain is a host name of at least two labels, and the whole
-/// has at most 254 characters (RFC 5321, section 4.5.3.1; RFC 3696, erratum 1690).
+/// An email address as registration takes it: `local@domain` in ASCII, where the local part is a
+/// dot-atom (RFC 5322, section 3.2.3; no quoted strings) of at most 64 characters, the domain is a
+/// host name of at least two labels, and the whole has at most 254 characters (RFC 5321, section
+/// 4.5.3.1; RFC 3696, erratum 1690).
 ///
-/// ASCII only: two addresses that look alike are then the same one, also in how they are compared (cf. CVE-2019-19844). A
-/// domain in another script is written with its `xn--` labels.
+/// ASCII only: two addresses that look alike are then the same one, also in how they are compared
+/// (cf. CVE-2019-19844). A domain in another script is written with its `xn--` labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
@@ -188,7 +197,9 @@ impl Email {
         if text.len() > Self::MOST {
             return wrong("it is longer than 254 characters");
         }
-        let Some((local, domain)) = text.split_once('@') else { return wrong("an @-sign is missing") };
+        let Some((local, domain)) = text.split_once('@') else {
+            return wrong("an @-sign is missing");
+        };
         if domain.contains('@') {
             return wrong("it has two @-signs");
         }
@@ -196,11 +207,14 @@ impl Email {
             return wrong("the part before the @-sign must have 1 to 64 characters");
         }
         let is_atom = |atom: &str| {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
+            let fits =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
             !atom.is_empty() && atom.bytes().all(fits)
         };
         if !local.split('.').all(is_atom) {
-            return wrong("the part before the @-sign has a character or a period where it cannot be");
+            return wrong(
+                "the part before the @-sign has a character or a period where it cannot be",
+            );
         }
         let is_label = |label: &str| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
@@ -212,7 +226,9 @@ impl Email {
             return wrong("the part after the @-sign is no host name");
         }
         match labels.as_slice() {
-            [_, .., top] if !top.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(text.to_owned())),
+            [_, .., top] if !top.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Self(text.to_owned()))
+            }
             _ => wrong("the part after the @-sign must be a host name with a period in it"),
         }
     }
@@ -223,14 +239,16 @@ impl Email {
         &self.0
     }
 
-    /// What addresses are compared by. The local part is folded as well, which no mail server in use tells apart.
+    /// What addresses are compared by. The local part is folded as well, which no mail server in
+    /// use tells apart.
     #[must_use]
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()
     }
 }
 
-/// A name to display: 1 to 200 characters, kept as it was typed. Not only white space, and no control characters.
+/// A name to display: 1 to 200 characters, kept as it was typed. Not only white space, and no
+/// control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FullName(String);
 

@@ -1,5 +1,5 @@
-//! The algorithms in which an outside issuer may sign. One closed list: what is not in it cannot be configured, and no token can
-//! ask for it.
+//! The algorithms in which an outside issuer may sign. One closed list: what is not in it cannot be
+//! configured, and no token can ask for it.
 
 /// A JWS algorithm (RFC 7518, section 3.1; RFC 8037).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +41,8 @@ impl OutsideAlgorithm {
     ];
 
     /// Those of RSA keys.
-    pub const RSA: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
+    pub const RSA: [Self; 6] =
+        [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
     /// Those of shared secrets.
     pub const SECRET: [Self; 1] = [Self::Hs256];

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 /// The way to one claim: names from the outside in.
 ///
 /// Written with dots, as in `realm_access.roles`. A name that holds a dot itself is quoted, as in
-/// `'https://id.example.com/roles'.main`; a text that begins with `https://` or `http://` is one name as it stands.
+/// `'https://id.example.com/roles'.main`; a text that begins with `https://` or `http://` is one
+/// name as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimPath(Vec<String>);
 
@@ -52,7 +53,8 @@ pub struct ClaimNames {
     pub username: Option<ClaimPath>,
     /// Default `email`.
     pub email: Option<ClaimPath>,
-    /// Default `realm_access.roles`. Of a list, the first is the role; all count where a route asks for one.
+    /// Default `realm_access.roles`. Of a list, the first is the role; all count where a route asks
+    /// for one.
     pub role: Option<ClaimPath>,
     /// Default `organization`. Of a list, the first; of an object, its first member's name.
     pub organization: Option<ClaimPath>,
@@ -80,7 +82,8 @@ impl ClaimPath {
     #[must_use]
     pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         let (first, rest) = self.0.split_first()?;
-        let found = rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))?;
+        let found =
+            rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))?;
         (!found.is_null()).then_some(found)
     }
 }
@@ -103,10 +106,11 @@ impl FromStr for ClaimPath {
         loop {
             let quote = rest.chars().next().filter(|first| matches!(first, '\'' | '"'));
             let (name, after) = match quote {
-                Some(quote) => rest
-                    .get(1..)
-                    .and_then(|inner| inner.split_once(quote))
-                    .ok_or_else(|| format!("a name begins with {quote} and does not end with it"))?,
+                Some(quote) => {
+                    rest.get(1..).and_then(|inner| inner.split_once(quote)).ok_or_else(|| {
+                        format!("a name begins with {quote} and does not end with it")
+                    })?
+                }
                 None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
             };
             if name.is_empty() {
@@ -161,7 +165,9 @@ impl ClaimRule {
     fn allows(&self, value: &Value) -> bool {
         self.one_of.iter().any(|allowed| match (allowed, value) {
             (ClaimValue::Text(allowed), Value::String(text)) => allowed == text,
-            (ClaimValue::Integer(allowed), Value::Number(number)) => number.as_i64() == Some(*allowed),
+            (ClaimValue::Integer(allowed), Value::Number(number)) => {
+                number.as_i64() == Some(*allowed)
+            }
             (ClaimValue::Boolean(allowed), Value::Bool(boolean)) => allowed == boolean,
             _ => false,
         })
@@ -225,7 +231,11 @@ mod tests {
             ("A.b.c", None),
         ] {
             assert_eq!(path(text).find(&claims).and_then(Value::as_i64), expected, "{text}");
-            assert_eq!(path(&path(text).to_string()), path(text), "{text} is displayed as it is parsed");
+            assert_eq!(
+                path(&path(text).to_string()),
+                path(text),
+                "{text} is displayed as it is parsed"
+            );
         }
     }
 
@@ -258,7 +268,10 @@ mod tests {
             met(ClaimValue::Text("x".into()), r#"{"c":"x"}"#)
                 && met(ClaimValue::Text("x".into()), r#"{"c":["y","x"]}"#)
         );
-        assert!(met(ClaimValue::Integer(1), r#"{"c":1}"#) && met(ClaimValue::Boolean(true), r#"{"c":true}"#));
+        assert!(
+            met(ClaimValue::Integer(1), r#"{"c":1}"#)
+                && met(ClaimValue::Boolean(true), r#"{"c":true}"#)
+        );
         for text in [
             r#"{"c":"1"}"#,
             r#"{"c":1.0}"#,
@@ -270,11 +283,14 @@ mod tests {
         ] {
             assert!(!met(ClaimValue::Integer(1), text), "{text}");
         }
-        for text in [r#"{"c":"X"}"#, r#"{"c":"x "}"#, r#"{"c":[]}"#, r#"{"c":["xx"]}"#, r#"{"d":"x"}"#] {
+        for text in
+            [r#"{"c":"X"}"#, r#"{"c":"x "}"#, r#"{"c":[]}"#, r#"{"c":["xx"]}"#, r#"{"d":"x"}"#]
+        {
             assert!(!met(ClaimValue::Text("x".into()), text), "{text}");
         }
         assert!(
-            !met(ClaimValue::Boolean(true), r#"{"c":"true"}"#) && !met(ClaimValue::Boolean(false), r#"{"c":null}"#)
+            !met(ClaimValue::Boolean(true), r#"{"c":"true"}"#)
+                && !met(ClaimValue::Boolean(false), r#"{"c":null}"#)
         );
     }
 }

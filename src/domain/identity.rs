@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who a credential speaks for. A token carries exactly the identity of the credential that made it; nothing that a
-/// request says can change it.
+/// Who a credential speaks for. A token carries exactly the identity of the credential that made
+/// it; nothing that a request says can change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The `sub` claim: unique within its token API or issuer.

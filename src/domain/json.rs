@@ -1,5 +1,5 @@
-//! JSON as keyward reads it: a name twice in one object is refused, whichever of the two the next reader would have taken
-//! (cf. CVE-2022-25757). Nesting is bounded by the parser (128 levels).
+//! JSON as keyward reads it: a name twice in one object is refused, whichever of the two the next
+//! reader would have taken (cf. CVE-2022-25757). Nesting is bounded by the parser (128 levels).
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use serde_json::{Map, Number, Value};
 ///
 /// # Errors
 ///
-/// When it is no JSON, has a duplicate name, or is nested too deep. The message quotes nothing of the text.
+/// When it is no JSON, has a duplicate name, or is nested too deep. The message quotes nothing of
+/// the text.
 pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     Ok(serde_json::from_slice::<Strict>(text)?.0)
 }
@@ -102,7 +103,9 @@ mod tests {
 
     #[test]
     fn json_is_read_as_it_stands() {
-        for text in [r#"{"a":1,"b":[true,null,"x",-2,1.5],"c":{}}"#, "[]", "null", "\"\u{1f600}\"", " 1 "] {
+        for text in
+            [r#"{"a":1,"b":[true,null,"x",-2,1.5],"c":{}}"#, "[]", "null", "\"\u{1f600}\"", " 1 "]
+        {
             assert_eq!(parse(text.as_bytes()), Ok(serde_json::from_str(text).expect("JSON")));
         }
     }

@@ -1,12 +1,14 @@
 //! Passwords: as they are presented, and in the form in which they are counted and hashed.
 //!
-//! One password can be typed as different bytes: `é` is one character or two, by keyboard and system. So what is hashed
-//! is the OpaqueString of RFC 8265, section 4.2: spaces of any kind are U+0020, and the whole is in the normal form C.
-//! Nothing else is folded: case, width and white space at the ends count.
+//! One password can be typed as different bytes: `é` is one character or two, by keyboard and
+//! system. So what is hashed is the OpaqueString of RFC 8265, section 4.2: spaces of any kind are
+//! U+0020, and the whole is in the normal form C. Nothing else is folded: case, width and white
+//! space at the ends count.
 //!
-//! Of the characters that the profile does not allow, those are refused that cannot have been meant: control characters,
-//! and the separators of lines and paragraphs. The others (joiners and variation selectors of emoji, characters that
-//! are newer than our tables) are what keyboards type, and are taken (NIST SP 800-63B, section 3.1.1.2).
+//! Of the characters that the profile does not allow, those are refused that cannot have been
+//! meant: control characters, and the separators of lines and paragraphs. The others (joiners and
+//! variation selectors of emoji, characters that are newer than our tables) are what keyboards
+//! type, and are taken (NIST SP 800-63B, section 3.1.1.2).
 
 use std::fmt;
 
@@ -18,8 +20,8 @@ use super::account::{FieldFault, NFC, check_length};
 #[cfg(test)]
 mod tests;
 
-/// A password as somebody presents it, right or wrong. There is no `Display`, `Debug` is redacted, and the memory is
-/// wiped on drop. Compared byte for byte.
+/// A password as somebody presents it, right or wrong. There is no `Display`, `Debug` is redacted,
+/// and the memory is wiped on drop. Compared byte for byte.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
@@ -48,10 +50,14 @@ impl Password {
         if self.0.is_ascii() {
             return Ok(self.clone());
         }
-        // Each has room for all that may be written to it: what a string leaves behind when it grows would not be wiped.
+        // Each has room for all that may be written to it: what a string leaves behind when it
+        // grows would not be wiped.
         let mut mapped = Zeroizing::new(String::with_capacity(self.0.len()));
-        mapped.extend(self.0.chars().map(|character| if is_space(character) { ' ' } else { character }));
-        let mut normal = Zeroizing::new(String::with_capacity(mapped.len().saturating_mul(NFC_GROWTH)));
+        mapped.extend(
+            self.0.chars().map(|character| if is_space(character) { ' ' } else { character }),
+        );
+        let mut normal =
+            Zeroizing::new(String::with_capacity(mapped.len().saturating_mul(NFC_GROWTH)));
         normal.extend(NFC.normalize_iter(mapped.chars()));
         Ok(Self(normal))
     }
@@ -67,7 +73,10 @@ fn is_refused(character: char) -> bool {
 
 /// A space outside ASCII: the general category Zs.
 fn is_space(character: char) -> bool {
-    matches!(character, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
+    matches!(
+        character,
+        '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
 }
 
 impl PartialEq for Password {
@@ -84,8 +93,9 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A password that an account may have, [prepared](Password::prepared): 8 to 128 characters, without control characters
-/// and otherwise of any kind (NIST SP 800-63B, section 3.1.1.2: no rules of composition).
+/// A password that an account may have, [prepared](Password::prepared): 8 to 128 characters,
+/// without control characters and otherwise of any kind (NIST SP 800-63B, section 3.1.1.2: no rules
+/// of composition).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPassword(Password);
 
@@ -94,15 +104,16 @@ impl NewPassword {
     pub const LEAST: usize = 8;
     /// The longest, in characters.
     pub const MOST: usize = 128;
-    /// The longest as somebody may type it, in bytes of UTF-8: characters of four bytes, decomposed, which makes them at
-    /// most three times as long (UAX #15, section 9).
+    /// The longest as somebody may type it, in bytes of UTF-8: characters of four bytes,
+    /// decomposed, which makes them at most three times as long (UAX #15, section 9).
     pub const MOST_BYTES: usize = 3 * 4 * Self::MOST;
 
     /// Takes a password that somebody chose.
     ///
     /// # Errors
     ///
-    /// It is too short or too long, counted in the form that is hashed, or holds a control character.
+    /// It is too short or too long, counted in the form that is hashed, or holds a control
+    /// character.
     pub fn new(password: Password) -> Result<Self, FieldFault> {
         let prepared = password.prepared()?;
         check_length(&prepared.0, Self::LEAST, Self::MOST)?;

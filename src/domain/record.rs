@@ -13,8 +13,8 @@ pub struct Record {
     pub token_api: String,
     /// What the token may be used for.
     pub kind: RecordKind,
-    /// The issuer, or the token API, whose credential made it, where that is another than `token_api`: subjects are unique
-    /// only within one. `None`: the token API's own.
+    /// The issuer, or the token API, whose credential made it, where that is another than
+    /// `token_api`: subjects are unique only within one. `None`: the token API's own.
     pub origin: Option<String>,
     /// Whom it speaks for.
     pub identity: Identity,
@@ -37,9 +37,11 @@ pub enum RecordKind {
     ApiKey,
     /// A login: a credential for the calls of token APIs, which opens no route. Never listed.
     Session,
-    /// A credential from an administrator, good only for making API keys. Never listed, not revocable over the token API.
+    /// A credential from an administrator, good only for making API keys. Never listed, not
+    /// revocable over the token API.
     Bootstrap {
-        /// How many more keys it can make. At 0 it is spent: it opens nothing, but is still known for what it was.
+        /// How many more keys it can make. At 0 it is spent: it opens nothing, but is still known
+        /// for what it was.
         mints_left: u32,
     },
 }
@@ -82,10 +84,15 @@ impl Record {
     /// Whose it is.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        Owner { token_api: self.token_api.clone(), origin: self.origin.clone(), subject: self.identity.subject.clone() }
+        Owner {
+            token_api: self.token_api.clone(),
+            origin: self.origin.clone(),
+            subject: self.identity.subject.clone(),
+        }
     }
 
-    /// Whether it has expired at `now`: the moment named by `expires_at` is already too late (RFC 7519, section 4.1.4).
+    /// Whether it has expired at `now`: the moment named by `expires_at` is already too late (RFC
+    /// 7519, section 4.1.4).
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| now >= end)

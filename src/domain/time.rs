@@ -17,8 +17,8 @@ impl Timestamp {
         Self(millis)
     }
 
-    /// From a reading of the system clock. A clock before 1970 reads as 1970: tokens then expire too late to be issued
-    /// sensibly, but nothing wraps.
+    /// From a reading of the system clock. A clock before 1970 reads as 1970: tokens then expire
+    /// too late to be issued sensibly, but nothing wraps.
     #[must_use]
     pub fn from_system(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -31,13 +31,15 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, rounded down: the form of `iat` and `exp` (RFC 7519, section 2, NumericDate).
+    /// Whole seconds since the Unix epoch, rounded down: the form of `iat` and `exp` (RFC 7519,
+    /// section 2, NumericDate).
     #[must_use]
     pub const fn unix_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// The same moment without its fraction of a second, so that a record and a JWT claim can say the same thing.
+    /// The same moment without its fraction of a second, so that a record and a JWT claim can say
+    /// the same thing.
     #[must_use]
     pub const fn truncated_to_seconds(self) -> Self {
         Self(self.0 - self.0.rem_euclid(1000))
@@ -66,9 +68,10 @@ impl Timestamp {
     }
 
     /// Reads a date with a time and an offset, as ISO 8601, RFC 3339 and most programs write it:
-    /// `2026-12-31T23:59:59Z`, `2026-12-31 23:59+02:00`, `20261231` not. Between date and time stands `T`, `t`, `_` or a space;
-    /// seconds may be left out, and may have a fraction behind `.` or `,`, of which a millisecond is the last that counts; the
-    /// offset is `Z`, `z`, `+02:00`, `+0200` or `+02`, less than a day.
+    /// `2026-12-31T23:59:59Z`, `2026-12-31 23:59+02:00`, `20261231` not. Between date and time
+    /// stands `T`, `t`, `_` or a space; seconds may be left out, and may have a fraction behind `.`
+    /// or `,`, of which a millisecond is the last that counts; the offset is `Z`, `z`, `+02:00`,
+    /// `+0200` or `+02`, less than a day.
     ///
     /// # Errors
     ///
@@ -93,7 +96,8 @@ impl Timestamp {
             _ => return Err(DateFault::Malformed),
         };
         let since = civil.duration_since(EPOCH).as_millis() - i128::from(offset_minutes) * 60_000;
-        let first = jiff::civil::DateTime::constant(1, 1, 1, 0, 0, 0, 0).duration_since(EPOCH).as_millis();
+        let first =
+            jiff::civil::DateTime::constant(1, 1, 1, 0, 0, 0, 0).duration_since(EPOCH).as_millis();
         let last = jiff::civil::DateTime::MAX.duration_since(EPOCH).as_millis();
         match i64::try_from(since) {
             Ok(millis) if (first..=last).contains(&since) => Ok(Self(millis)),
@@ -159,7 +163,8 @@ fn read_civil(text: &[u8]) -> Option<(jiff::civil::DateTime, &[u8])> {
                 return None;
             }
             let (digits, rest) = rest.split_at_checked(digits)?;
-            let padded: Vec<u8> = digits.iter().copied().chain(std::iter::repeat(b'0')).take(3).collect();
+            let padded: Vec<u8> =
+                digits.iter().copied().chain(std::iter::repeat(b'0')).take(3).collect();
             (number(&padded)?, rest)
         }
         rest => (0, rest),
@@ -167,7 +172,9 @@ fn read_civil(text: &[u8]) -> Option<(jiff::civil::DateTime, &[u8])> {
     if year == 0 {
         return None;
     }
-    let civil = jiff::civil::DateTime::new(year, month, day, hour, minute, second, millis * 1_000_000).ok()?;
+    let civil =
+        jiff::civil::DateTime::new(year, month, day, hour, minute, second, millis * 1_000_000)
+            .ok()?;
     Some((civil, rest))
 }
 
@@ -179,8 +186,8 @@ fn number(digits: &[u8]) -> Option<i32> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// One reading of both clocks, made once per exchange and handed on: expiry follows the wall clock, every span the
-/// monotonic one.
+/// One reading of both clocks, made once per exchange and handed on: expiry follows the wall clock,
+/// every span the monotonic one.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// What the calendar says.
@@ -189,7 +196,8 @@ pub struct Moment {
     pub uptime: Uptime,
 }
 
-/// A point of a clock that only ever goes forward, suspension included: nanoseconds since the machine was started.
+/// A point of a clock that only ever goes forward, suspension included: nanoseconds since the
+/// machine was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uptime(u64);
 
@@ -307,7 +315,10 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_neither_wrap_nor_panic() {
-        assert_eq!(Timestamp::from_unix_millis(i64::MAX).after(Duration::MAX).unix_millis(), i64::MAX);
+        assert_eq!(
+            Timestamp::from_unix_millis(i64::MAX).after(Duration::MAX).unix_millis(),
+            i64::MAX
+        );
         let _ = Timestamp::from_unix_millis(i64::MAX).to_rfc3339_zulu();
         let _ = Timestamp::from_unix_millis(i64::MIN).to_rfc3339_zulu();
         assert_eq!(Timestamp::from_unix_millis(-1).unix_seconds(), -1);

@@ -1,4 +1,5 @@
-//! A token as it travels, and the two ways to name it: by digest (where it is checked) and by id (where it is managed).
+//! A token as it travels, and the two ways to name it: by digest (where it is checked) and by id
+//! (where it is managed).
 
 use std::fmt;
 
@@ -6,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// The token itself. It leaves keyward once, in the answer that issues it, and is never stored or logged: there is no
-/// `Display`, `Debug` is redacted, and the memory is wiped on drop.
+/// The token itself. It leaves keyward once, in the answer that issues it, and is never stored or
+/// logged: there is no `Display`, `Debug` is redacted, and the memory is wiped on drop.
 #[derive(Clone)]
 pub struct RawToken(Zeroizing<String>);
 
@@ -31,8 +32,9 @@ impl fmt::Debug for RawToken {
     }
 }
 
-/// What a token is known by wherever it is checked: HMAC-SHA-256 under a pepper that is not in the store. One-way, and
-/// not to be chosen by a client, so it serves as key of the cache and of the store alike.
+/// What a token is known by wherever it is checked: HMAC-SHA-256 under a pepper that is not in the
+/// store. One-way, and not to be chosen by a client, so it serves as key of the cache and of the
+/// store alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenDigest([u8; 32]);
 
@@ -76,8 +78,8 @@ impl TokenId {
         Self(uuid)
     }
 
-    /// Reads the one accepted spelling, 8-4-4-4-12 hexadecimal digits of either case (RFC 9562, section 4). Braces, the
-    /// `urn:` form and the form without hyphens are no token id.
+    /// Reads the one accepted spelling, 8-4-4-4-12 hexadecimal digits of either case (RFC 9562,
+    /// section 4). Braces, the `urn:` form and the form without hyphens are no token id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != uuid::fmt::Hyphenated::LENGTH {

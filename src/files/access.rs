@@ -50,7 +50,9 @@ impl Identity {
     fn of_process() -> Self {
         let mut groups = vec![rustix::process::getegid().as_raw()];
         // Without the list, fewer groups are ours: the stricter answer.
-        groups.extend(rustix::process::getgroups().unwrap_or_default().iter().map(|group| group.as_raw()));
+        groups.extend(
+            rustix::process::getgroups().unwrap_or_default().iter().map(|group| group.as_raw()),
+        );
         Self { user: rustix::process::geteuid().as_raw(), groups }
     }
 
@@ -77,12 +79,24 @@ pub(super) struct Rights {
 impl Rights {
     fn of(path: &Path, found: &Metadata) -> Self {
         let mode = found.mode() & 0o7777;
-        Self { path: path.to_owned(), user: found.uid(), group: found.gid(), mode, listed: access_list::writers(path) }
+        Self {
+            path: path.to_owned(),
+            user: found.uid(),
+            group: found.gid(),
+            mode,
+            listed: access_list::writers(path),
+        }
     }
 
     /// A link has an owner, and no rights that matter.
     fn of_link(path: &Path, found: &Metadata) -> Self {
-        Self { path: path.to_owned(), user: found.uid(), group: found.gid(), mode: 0, listed: Vec::new() }
+        Self {
+            path: path.to_owned(),
+            user: found.uid(),
+            group: found.gid(),
+            mode: 0,
+            listed: Vec::new(),
+        }
     }
 
     /// A user or group beside the owner that can write, in words.
@@ -93,7 +107,9 @@ impl Rights {
             Some(format!("group {}", self.group))
         } else {
             self.listed.iter().find_map(|named| match named {
-                Named::User(user) if !identity.is_trusted_user(*user) => Some(format!("user {user} (see getfacl)")),
+                Named::User(user) if !identity.is_trusted_user(*user) => {
+                    Some(format!("user {user} (see getfacl)"))
+                }
                 Named::Group(group) if !identity.is_trusted_group(*group) => {
                     Some(format!("group {group} (see getfacl)"))
                 }
@@ -138,7 +154,13 @@ impl Access {
             at = parent.join(fs::read_link(&at)?);
         };
         let is_mounted = is_mounted(&at);
-        Ok(Self { identity: Identity::of_process(), file: Rights::of(&at, found), links, folder, is_mounted })
+        Ok(Self {
+            identity: Identity::of_process(),
+            file: Rights::of(&at, found),
+            links,
+            folder,
+            is_mounted,
+        })
     }
 
     /// Another writer is an error, another reader may be worth a warning.
@@ -149,11 +171,13 @@ impl Access {
     pub(super) fn judge(&self, kind: FileKind) -> Result<Option<String>, FileError> {
         let refused = |words| Err(FileError::Writable(words));
         let mut works_for = None;
-        for (rights, folder) in self.links.iter().chain([&(self.file.clone(), self.folder.clone())]) {
+        for (rights, folder) in self.links.iter().chain([&(self.file.clone(), self.folder.clone())])
+        {
             let words = judge_folder(folder, &self.identity)?;
             works_for = works_for.or(words);
-            let is_of_folder =
-                self.identity.user == 0 && rights.user == folder.user && folder.other_writer(&self.identity).is_none();
+            let is_of_folder = self.identity.user == 0
+                && rights.user == folder.user
+                && folder.other_writer(&self.identity).is_none();
             let is_file = rights.path == self.file.path;
             if !self.identity.is_trusted_user(rights.user) && is_file && self.is_mounted {
                 works_for = works_for.or_else(|| {
@@ -164,7 +188,8 @@ impl Access {
                 });
             } else if !self.identity.is_trusted_user(rights.user) && !is_of_folder {
                 return refused(format!(
-                    "can be changed by user {}, to whom {} belongs: it should belong to root or to the user that \
+                    "can be changed by user {}, to whom {} belongs: it should belong to root or to \
+                     the user that \
                      keyward runs as ({})",
                     rights.user,
                     named(&rights.path, &self.file.path),
@@ -173,12 +198,14 @@ impl Access {
             }
         }
         let writer = self.file.other_writer(&self.identity);
-        let is_of_mount = self.is_mounted && self.file.mode & OTHERS_WRITE == 0 && self.file.listed.is_empty();
+        let is_of_mount =
+            self.is_mounted && self.file.mode & OTHERS_WRITE == 0 && self.file.listed.is_empty();
         if let Some(writer) = writer
             && !is_of_mount
         {
             return refused(format!(
-                "can be written by {writer} (mode {:03o}), and so be another secret or key; chmod go-w it, \
+                "can be written by {writer} (mode {:03o}), and so be another secret or key; chmod \
+                 go-w it, \
                  or chmod 600",
                 self.file.mode & 0o777
             ));
@@ -194,10 +221,18 @@ impl Access {
         let can_enter = self.folder.mode & OTHERS_ENTER != 0;
         let mode = self.file.mode & 0o777;
         if self.file.mode & OTHERS_READ != 0 && can_enter {
-            Some(format!("can be read by every user (mode {mode:03o}); chmod 600 it, or 440 in a mount of secrets"))
-        } else if self.file.mode & GROUP_READ != 0 && !self.identity.is_trusted_group(self.file.group) {
+            Some(format!(
+                "can be read by every user (mode {mode:03o}); chmod 600 it, or 440 in a mount of \
+                 secrets"
+            ))
+        } else if self.file.mode & GROUP_READ != 0
+            && !self.identity.is_trusted_group(self.file.group)
+        {
             let group = self.file.group;
-            Some(format!("can be read by group {group}, which is not keyward's (mode {mode:03o}); chmod 600 it"))
+            Some(format!(
+                "can be read by group {group}, which is not keyward's (mode {mode:03o}); chmod 600 \
+                 it"
+            ))
         } else {
             None
         }
@@ -233,20 +268,23 @@ fn judge_folder(folder: &Rights, identity: &Identity) -> Result<Option<String>, 
         None
     } else {
         Some(format!(
-            "the folder {name} belongs to user {}, neither root nor the user that keyward runs as ({})",
+            "the folder {name} belongs to user {}, neither root nor the user that keyward runs as \
+             ({})",
             folder.user, identity.user
         ))
     };
     match (writer, belongs) {
         (None, None) => Ok(None),
         (None, Some(_)) if identity.user == 0 => Ok(Some(format!(
-            "can be changed by user {}, to whom the folder {name} belongs; run keyward as that user, or chown it to root",
+            "can be changed by user {}, to whom the folder {name} belongs; run keyward as that \
+             user, or chown it to root",
             folder.user
         ))),
         // In a sticky folder only its owner and the owner of a file can remove or rename that file.
         (Some(_), None) if folder.mode & STICKY != 0 => Ok(None),
         (Some(writer), None) => Err(FileError::Writable(format!(
-            "can be replaced by {writer}: the folder {name} can be written by others (mode {mode:03o}); chmod 700 it, \
+            "can be replaced by {writer}: the folder {name} can be written by others (mode \
+             {mode:03o}); chmod 700 it, \
              or make it sticky (chmod +t)"
         ))),
         (_, Some(words)) => Err(FileError::Writable(format!("can be replaced: {words}; chown it"))),

@@ -1,5 +1,5 @@
-//! Access lists (acl(5)): users and groups beside those of a file's mode. Where there is a list, the mode shows its mask in the
-//! place of the group.
+//! Access lists (acl(5)): users and groups beside those of a file's mode. Where there is a list,
+//! the mode shows its mask in the place of the group.
 
 use std::path::Path;
 
@@ -30,22 +30,30 @@ pub(super) fn writers(path: &Path) -> Vec<Named> {
     }
 }
 
-/// Reads a list in the form of `linux/posix_acl_xattr.h`: a version, then a tag, rights and an id for each entry.
+/// Reads a list in the form of `linux/posix_acl_xattr.h`: a version, then a tag, rights and an id
+/// for each entry.
 fn writers_in(list: &[u8]) -> Vec<Named> {
     let Some((version, entries)) = list.split_first_chunk::<4>() else { return Vec::new() };
     if u32::from_le_bytes(*version) != VERSION {
         return Vec::new();
     }
-    let entries = entries.as_chunks::<8>().0.iter().map(|&[tag, tag_high, rights, rights_high, a, b, c, d]| {
-        let (tag, rights) = (u16::from_le_bytes([tag, tag_high]), u16::from_le_bytes([rights, rights_high]));
-        (tag, rights, u32::from_le_bytes([a, b, c, d]))
-    });
-    let mask = entries.clone().find(|(tag, ..)| *tag == MASK).map_or(u16::MAX, |(_, rights, _)| rights);
-    let named = entries.filter(|(_, rights, _)| rights & mask & WRITE != 0).filter_map(|(tag, _, id)| match tag {
-        USER => Some(Named::User(id)),
-        GROUP => Some(Named::Group(id)),
-        _ => None,
-    });
+    let entries = entries.as_chunks::<8>().0.iter().map(
+        |&[tag, tag_high, rights, rights_high, a, b, c, d]| {
+            let (tag, rights) =
+                (u16::from_le_bytes([tag, tag_high]), u16::from_le_bytes([rights, rights_high]));
+            (tag, rights, u32::from_le_bytes([a, b, c, d]))
+        },
+    );
+    let mask =
+        entries.clone().find(|(tag, ..)| *tag == MASK).map_or(u16::MAX, |(_, rights, _)| rights);
+    let named =
+        entries.filter(|(_, rights, _)| rights & mask & WRITE != 0).filter_map(|(tag, _, id)| {
+            match tag {
+                USER => Some(Named::User(id)),
+                GROUP => Some(Named::Group(id)),
+                _ => None,
+            }
+        });
     named.collect()
 }
 
@@ -56,14 +64,17 @@ mod tests {
     fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
         let mut list = VERSION.to_le_bytes().to_vec();
         for (tag, rights, id) in entries {
-            list.extend(tag.to_le_bytes().into_iter().chain(rights.to_le_bytes()).chain(id.to_le_bytes()));
+            list.extend(
+                tag.to_le_bytes().into_iter().chain(rights.to_le_bytes()).chain(id.to_le_bytes()),
+            );
         }
         list
     }
 
     #[test]
     fn whoever_is_named_and_may_write_within_the_mask_is_found() {
-        let [owner, group_of, others] = [(0x01, 0o6, u32::MAX), (0x04, 0o4, u32::MAX), (0x20, 0, u32::MAX)];
+        let [owner, group_of, others] =
+            [(0x01, 0o6, u32::MAX), (0x04, 0o4, u32::MAX), (0x20, 0, u32::MAX)];
         let named = |mask| {
             writers_in(&list(&[
                 owner,
@@ -77,7 +88,9 @@ mod tests {
         };
         assert_eq!(named(0o7), [Named::User(33), Named::Group(44)]);
         assert_eq!(named(0o5), []);
-        for broken in [&[][..], &[2, 0, 0], &[3, 0, 0, 0, 2, 0, 7, 0, 1, 0, 0, 0], &[2, 0, 0, 0, 2, 0, 7]] {
+        for broken in
+            [&[][..], &[2, 0, 0], &[3, 0, 0, 0, 2, 0, 7, 0, 1, 0, 0, 0], &[2, 0, 0, 0, 2, 0, 7]]
+        {
             assert_eq!(writers_in(broken), []);
         }
     }

@@ -86,8 +86,8 @@ pub fn read_secret(path: &Path, most: u64) -> Result<Found, FileError> {
     read_checked(path, most, FileKind::Secret)
 }
 
-/// Checks which other users could change or see a file, as [`read_trusted`] and [`read_secret`] do. What is
-/// returned is worth a warning.
+/// Checks which other users could change or see a file, as [`read_trusted`] and [`read_secret`] do.
+/// What is returned is worth a warning.
 ///
 /// # Errors
 ///

@@ -14,7 +14,11 @@ fn rights(path: &str, user: u32, group: u32, mode: u32) -> Rights {
 }
 
 /// A file in a folder, both given as user, group and mode.
-fn judged(identity: Identity, folder: (u32, u32, u32), file: (u32, u32, u32)) -> Result<Option<String>, String> {
+fn judged(
+    identity: Identity,
+    folder: (u32, u32, u32),
+    file: (u32, u32, u32),
+) -> Result<Option<String>, String> {
     let access = Access {
         identity,
         file: rights("/m/key", file.0, file.1, file.2),
@@ -53,14 +57,39 @@ fn the_mounts_of_kubernetes_docker_and_systemd_are_fine_in_their_default_modes()
 fn whoever_else_could_write_is_named_with_what_to_do() {
     let us = || identity(10001, &[10001]);
     for (what, folder, file, part) in [
-        ("every user writes the file", (0, 0, 0o1777), (0, 0, 0o646), "written by every user (mode 646)"),
-        ("every user writes the folder", (0, 0, 0o777), (0, 0, 0o600), "folder /m can be written by others (mode 777)"),
+        (
+            "every user writes the file",
+            (0, 0, 0o1777),
+            (0, 0, 0o646),
+            "written by every user (mode 646)",
+        ),
+        (
+            "every user writes the folder",
+            (0, 0, 0o777),
+            (0, 0, 0o600),
+            "folder /m can be written by others (mode 777)",
+        ),
         ("a group writes the file", (0, 0, 0o755), (0, 44, 0o664), "written by group 44"),
         ("a group writes the folder", (0, 44, 0o775), (0, 0, 0o600), "replaced by group 44"),
-        ("the file is another user's", (0, 0, 0o755), (12345, 0, 0o600), "user 12345, to whom it belongs"),
+        (
+            "the file is another user's",
+            (0, 0, 0o755),
+            (12345, 0, 0o600),
+            "user 12345, to whom it belongs",
+        ),
         ("also in a sticky folder", (0, 0, 0o1777), (12345, 0, 0o600), "user 12345"),
-        ("the folder is another user's", (12345, 0, 0o755), (0, 0, 0o600), "/m belongs to user 12345"),
-        ("sticky, yet another user's", (12345, 0, 0o1777), (0, 0, 0o600), "/m belongs to user 12345"),
+        (
+            "the folder is another user's",
+            (12345, 0, 0o755),
+            (0, 0, 0o600),
+            "/m belongs to user 12345",
+        ),
+        (
+            "sticky, yet another user's",
+            (12345, 0, 0o1777),
+            (0, 0, 0o600),
+            "/m belongs to user 12345",
+        ),
     ] {
         let words = judged(us(), folder, file).expect_err(what);
         assert!(words.contains(part), "{what}: {words}");
@@ -87,7 +116,8 @@ fn whoever_an_access_list_names_is_somebody_else_too() {
     assert!(judged(Named::Group(33)).expect_err("refused").contains("written by group 33"));
 }
 
-/// As Compose does with `secrets: { key: { file: ./key } }`, on a host whose user has the id 1000 and the umask 002.
+/// As Compose does with `secrets: { key: { file: ./key } }`, on a host whose user has the id 1000
+/// and the umask 002.
 #[test]
 fn a_file_that_is_mounted_by_itself_may_belong_to_a_user_of_the_host() {
     let judged = |mode, is_mounted| {
@@ -106,7 +136,8 @@ fn a_file_that_is_mounted_by_itself_may_belong_to_a_user_of_the_host() {
         judged(mode, false).expect_err("not mounted");
     }
     judged(0o666, true).expect_err("every user writes");
-    // Where the kernel tells: a folder that is mounted everywhere, and a file that is mounted nowhere.
+    // Where the kernel tells: a folder that is mounted everywhere, and a file that is mounted
+    // nowhere.
     let file = tempfile::NamedTempFile::new().expect("a file");
     assert!(!super::access::is_mounted(file.path()));
     assert!(super::access::is_mounted(Path::new("/proc")));
@@ -115,10 +146,12 @@ fn a_file_that_is_mounted_by_itself_may_belong_to_a_user_of_the_host() {
 #[test]
 fn root_works_for_the_owner_of_a_folder_that_nobody_else_writes_to() {
     let root = || identity(0, &[0]);
-    let warning = judged(root(), (998, 998, 0o700), (998, 998, 0o600)).expect("fine").expect("a warning");
+    let warning =
+        judged(root(), (998, 998, 0o700), (998, 998, 0o600)).expect("fine").expect("a warning");
     assert!(warning.contains("changed by user 998, to whom the folder /m belongs"), "{warning}");
     assert_eq!(judged(root(), (0, 0, 0o700), (0, 0, 0o600)), Ok(None));
-    // In a folder of root's, and in one that every user writes to, another user's file stays another user's.
+    // In a folder of root's, and in one that every user writes to, another user's file stays
+    // another user's.
     for folder in [(0, 0, 0o755), (0, 0, 0o1777), (998, 998, 0o1777)] {
         judged(root(), folder, (998, 998, 0o600)).expect_err("another user could write");
     }
@@ -150,7 +183,9 @@ fn a_link_that_somebody_else_put_there_is_refused_and_the_links_of_a_mount_are_f
     assert_eq!(found.content.as_slice(), b"secret\n");
     assert!(found.warning.is_some_and(|words| words.contains("can be read by every user")));
     fs::set_permissions(&version, fs::Permissions::from_mode(0o777)).expect("chmod");
-    let Err(fault) = read_secret(&mount.join("key"), 100) else { panic!("the folder behind the links counts") };
+    let Err(fault) = read_secret(&mount.join("key"), 100) else {
+        panic!("the folder behind the links counts")
+    };
     assert!(fault.to_string().contains("..data can be written by others"), "{fault}");
 }
 
@@ -167,7 +202,13 @@ fn a_file_that_is_too_large_or_a_folder_is_not_read() {
 
 /// UTF-16 with its mark, low byte first, as PowerShell writes it.
 fn utf_16(text: &str) -> Vec<u8> {
-    "\u{feff}".chars().chain(text.chars()).collect::<String>().encode_utf16().flat_map(u16::to_le_bytes).collect()
+    "\u{feff}"
+        .chars()
+        .chain(text.chars())
+        .collect::<String>()
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect()
 }
 
 fn utf_16_be(text: &str) -> Vec<u8> {
@@ -177,24 +218,41 @@ fn utf_16_be(text: &str) -> Vec<u8> {
 #[test]
 fn marks_and_utf_16_are_no_part_of_a_text() {
     let marked = |text: &str| format!("\u{feff}{text}").into_bytes();
-    for content in [b"gr\xc3\xbc\xc3\x9f\r\n".to_vec(), marked("grüß\r\n"), utf_16("grüß\r\n"), utf_16_be("grüß\r\n")]
-    {
+    for content in [
+        b"gr\xc3\xbc\xc3\x9f\r\n".to_vec(),
+        marked("grüß\r\n"),
+        utf_16("grüß\r\n"),
+        utf_16_be("grüß\r\n"),
+    ] {
         assert_eq!(&*text_of(&content), "grüß\r\n".as_bytes());
     }
     // Two files in one, each with its mark; within a line it is a character.
-    assert_eq!(&*text_of("\u{feff}a\r\n\u{feff}b\u{feff}\n".as_bytes()), "a\r\nb\u{feff}\n".as_bytes());
-    for (broken, what) in [(&[0xff, 0xfe, 0x00, 0xd8][..], "half a pair"), (&[0xff, 0xfe, 0x41], "half a unit")] {
+    assert_eq!(
+        &*text_of("\u{feff}a\r\n\u{feff}b\u{feff}\n".as_bytes()),
+        "a\r\nb\u{feff}\n".as_bytes()
+    );
+    for (broken, what) in
+        [(&[0xff, 0xfe, 0x00, 0xd8][..], "half a pair"), (&[0xff, 0xfe, 0x41], "half a unit")]
+    {
         assert!(std::str::from_utf8(&text_of(broken)).is_err(), "{what}");
-        assert!(one_line(broken).is_err_and(|fault| fault.to_string().contains("is not text")), "{what}");
+        assert!(
+            one_line(broken).is_err_and(|fault| fault.to_string().contains("is not text")),
+            "{what}"
+        );
     }
 }
 
 #[test]
 fn a_password_is_one_line_whatever_wrote_the_file() {
-    let line = |content: &[u8]| one_line(content).map(|line| line.to_string()).map_err(|fault| fault.to_string());
-    for content in
-        [b"s3cret".to_vec(), b"s3cret\n".to_vec(), b"\xef\xbb\xbfs3cret\r\n".to_vec(), utf_16("s3cret\r\n\r\n")]
-    {
+    let line = |content: &[u8]| {
+        one_line(content).map(|line| line.to_string()).map_err(|fault| fault.to_string())
+    };
+    for content in [
+        b"s3cret".to_vec(),
+        b"s3cret\n".to_vec(),
+        b"\xef\xbb\xbfs3cret\r\n".to_vec(),
+        utf_16("s3cret\r\n\r\n"),
+    ] {
         assert_eq!(line(&content).as_deref(), Ok("s3cret"));
     }
     assert_eq!(line(b" with spaces \n").as_deref(), Ok(" with spaces "));
@@ -212,8 +270,12 @@ fn a_password_is_one_line_whatever_wrote_the_file() {
 #[test]
 fn a_shared_secret_is_text_without_its_marks_or_bytes_as_they_are() {
     let secret = |content: &[u8]| shared_secret(content).map(|secret| secret.to_vec()).ok();
-    for content in [b"s3cret".to_vec(), b"s3cret\r\n".to_vec(), b"\xef\xbb\xbfs3cret\n".to_vec(), utf_16("s3cret\r\n")]
-    {
+    for content in [
+        b"s3cret".to_vec(),
+        b"s3cret\r\n".to_vec(),
+        b"\xef\xbb\xbfs3cret\n".to_vec(),
+        utf_16("s3cret\r\n"),
+    ] {
         assert_eq!(secret(&content).as_deref(), Some(&b"s3cret"[..]));
     }
     assert_eq!(secret(b"two\nlines\n").as_deref(), Some(&b"two\nlines"[..]));

@@ -37,8 +37,8 @@ fn from_utf_16(content: &[u8]) -> Option<Vec<u8>> {
         _ => return None,
     };
     let (units, rest) = content.as_chunks::<2>();
-    // With room for all of it, a unit is three bytes at most: a vector that grows leaves copies of a
-    // secret behind.
+    // With room for all of it, a unit is three bytes at most: a vector that grows leaves copies of
+    // a secret behind.
     let mut text = Vec::with_capacity(units.len() * 3 + 1);
     for found in char::decode_utf16(units.iter().skip(1).map(|&pair| unit(pair))) {
         match found {
@@ -64,7 +64,9 @@ pub fn one_line(content: &[u8]) -> Result<Zeroizing<String>, FileError> {
         Err(_) => refused("is not text: a password is UTF-8"),
         Ok(text) => match text.trim_end_matches(['\r', '\n']) {
             "" => refused("is empty"),
-            line if line.contains(['\r', '\n']) => refused("has more than one line: a password is one line"),
+            line if line.contains(['\r', '\n']) => {
+                refused("has more than one line: a password is one line")
+            }
             line => Ok(Zeroizing::new(line.to_owned())),
         },
     }
@@ -84,7 +86,8 @@ pub fn shared_secret(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, FileError> {
             || !text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')))
     {
         return Err(FileError::Content(
-            "begins with the byte order mark of UTF-16 and is not plain text: write it as UTF-8, or make another \
+            "begins with the byte order mark of UTF-16 and is not plain text: write it as UTF-8, \
+             or make another \
              secret if it is random bytes"
                 .to_owned(),
         ));

@@ -1,5 +1,5 @@
-//! A configuration is read whole or not at all: what passes, passes again and means the same; what does not,
-//! says where.
+//! A configuration is read whole or not at all: what passes, passes again and means the same; what
+//! does not, says where.
 
 use std::collections::BTreeSet;
 
@@ -43,24 +43,39 @@ fn is_whole(config: &Config) {
     let mut grantors: Vec<&str> = config.token_apis.iter().map(|api| &*api.name).collect();
     grantors.extend(config.issuers.iter().map(|issuer| &*issuer.name));
     for names in [&grantors, &upstreams] {
-        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "one name for two: {names:?}");
+        assert_eq!(
+            names.iter().collect::<BTreeSet<_>>().len(),
+            names.len(),
+            "one name for two: {names:?}"
+        );
     }
     for route in &config.routes {
         let path = route.path.to_string();
         assert!(upstreams.contains(&&*route.upstream), "{path} leads to no upstream");
         let is_there = |name: &std::sync::Arc<str>| grantors.contains(&&**name);
         assert!(route.accept.iter().all(is_there), "{path} accepts what is not there");
-        assert!(route.public || !route.accept.is_empty(), "{path} is neither public nor accepts anything");
+        assert!(
+            route.public || !route.accept.is_empty(),
+            "{path} is neither public nor accepts anything"
+        );
     }
-    assert!(config.upstreams.iter().all(|upstream| !upstream.endpoints.is_empty()), "an upstream has no endpoint");
+    assert!(
+        config.upstreams.iter().all(|upstream| !upstream.endpoints.is_empty()),
+        "an upstream has no endpoint"
+    );
 }
 
-/// What makes no difference to TOML makes none here; what is unknown is a fault, and where it stands.
+/// What makes no difference to TOML makes none here; what is unknown is a fault, and where it
+/// stands.
 fn means_the_same_respelled(text: &str, config: &Config) {
     let same = |respelled: &str, what: &str| {
         let again = parse(respelled, ORIGIN, &env);
         // The places move.
-        let moved = |again| Config { warnings: config.warnings.clone(), places: config.places.clone(), ..again };
+        let moved = |again| Config {
+            warnings: config.warnings.clone(),
+            places: config.places.clone(),
+            ..again
+        };
         let again = again.map(moved);
         assert_eq!(again.as_ref(), Ok(config), "{what} makes it another");
     };
@@ -71,7 +86,11 @@ fn means_the_same_respelled(text: &str, config: &Config) {
         let faults = parse(&format!("zzzzzz = 1\n{text}"), ORIGIN, &env).err();
         let first = faults.as_ref().and_then(|faults| faults.iter().next());
         let place = first.and_then(|fault| fault.place).map(|place| (place.line, place.column));
-        assert_eq!(place, Some((1, 1)), "an unknown key is no fault, or somewhere else: {faults:?}");
+        assert_eq!(
+            place,
+            Some((1, 1)),
+            "an unknown key is no fault, or somewhere else: {faults:?}"
+        );
     }
 }
 
@@ -85,7 +104,10 @@ fn have_their_places(text: &str, faults: &Faults) {
     for place in places.into_iter().flatten() {
         let line = place.line.checked_sub(1).and_then(|at| lines.get(at));
         let width = line.map(|line| line.chars().count());
-        assert!(width.is_some_and(|width| (1..=width + 1).contains(&place.column)), "{place} is not in the text");
+        assert!(
+            width.is_some_and(|width| (1..=width + 1).contains(&place.column)),
+            "{place} is not in the text"
+        );
     }
     let shown = faults.to_string();
     assert!(faults.iter().all(|fault| !fault.message.is_empty()), "a fault says nothing: {shown}");

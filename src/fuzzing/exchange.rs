@@ -58,7 +58,11 @@ struct Memory {
 }
 
 impl AsyncRead for Memory {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let memory = self.get_mut();
         if memory.input.is_empty() && !memory.ends {
             return Poll::Pending;
@@ -70,7 +74,11 @@ impl AsyncRead for Memory {
 }
 
 impl AsyncWrite for Memory {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.output.borrow_mut().extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -84,8 +92,8 @@ impl AsyncWrite for Memory {
     }
 }
 
-/// The first request in what a client sent, as keyward's server reads it: past the guard of its lines, by
-/// hyper. Nothing, if either refuses it, or it is not complete.
+/// The first request in what a client sent, as keyward's server reads it: past the guard of its
+/// lines, by hyper. Nothing, if either refuses it, or it is not complete.
 pub(super) fn from_client(bytes: &[u8]) -> Option<Received> {
     let end = LineGuard::new(LIMITS).look(bytes);
     let mut guard = LineGuard::new(LIMITS);
@@ -99,7 +107,8 @@ pub(super) fn from_client(bytes: &[u8]) -> Option<Received> {
     // A fault in the head's length may show earlier or later; whether there is one does not change.
     assert_eq!(end.ok(), by_pieces.ok(), "the lines read otherwise in pieces");
     end.ok().flatten()?;
-    let first = |step| serve(bytes, step, LIMITS.lines, LIMITS.bytes, true).requests.into_iter().next();
+    let first =
+        |step| serve(bytes, step, LIMITS.lines, LIMITS.bytes, true).requests.into_iter().next();
     let (whole, by_pieces) = (first(bytes.len()), first(7));
     let shown = |request: &Option<Received>| {
         request.as_ref().map(|request| {
@@ -112,7 +121,8 @@ pub(super) fn from_client(bytes: &[u8]) -> Option<Received> {
     whole
 }
 
-/// What a server makes of bytes that keyward's client sent: hyper's, with no limit that could stop it.
+/// What a server makes of bytes that keyward's client sent: hyper's, with no limit that could stop
+/// it.
 pub(super) fn at_upstream(bytes: &[u8]) -> Served {
     serve(bytes, bytes.len(), MANY_LINES, 1 << 20, false)
 }
@@ -133,7 +143,8 @@ fn serve(bytes: &[u8], step: usize, lines: usize, length: usize, only_one: bool)
             Ok::<_, Infallible>(response)
         }
     });
-    let memory = Memory { input: Bytes::copy_from_slice(bytes), step, output: Rc::default(), ends: true };
+    let memory =
+        Memory { input: Bytes::copy_from_slice(bytes), step, output: Rc::default(), ends: true };
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.half_close(true).max_header_size(length).max_headers(lines);
     let is_whole = {
@@ -148,8 +159,8 @@ fn serve(bytes: &[u8], step: usize, lines: usize, length: usize, only_one: bool)
     Served { requests: requests.into_inner(), is_whole }
 }
 
-/// A body to its end, as `gateway` reads it: without trailers, and broken if the trailer section is empty
-/// though there is one.
+/// A body to its end, as `gateway` reads it: without trailers, and broken if the trailer section is
+/// empty though there is one.
 async fn read(mut body: Incoming) -> Option<Vec<u8>> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -168,12 +179,16 @@ pub(super) fn written(request: Request<RequestBody>) -> Option<Vec<u8>> {
     let memory = Memory { input: Bytes::new(), step: 1, output: Rc::clone(&output), ends: false };
     let mut cx = Context::from_waker(Waker::noop());
     let handshake = pin!(hyper::client::conn::http1::handshake(TokioIo::new(memory)));
-    let Poll::Ready(Ok((mut sender, mut connection))) = handshake.poll(&mut cx) else { return None };
+    let Poll::Ready(Ok((mut sender, mut connection))) = handshake.poll(&mut cx) else {
+        return None;
+    };
     let mut sent = pin!(sender.try_send_request(request));
     let mut quiet = 0;
     for _ in 0..MOST_POLLS {
         let before = output.borrow().len();
-        if sent.as_mut().poll(&mut cx).is_ready() || Pin::new(&mut connection).poll(&mut cx).is_ready() {
+        if sent.as_mut().poll(&mut cx).is_ready()
+            || Pin::new(&mut connection).poll(&mut cx).is_ready()
+        {
             // No answer ever comes: it is an error.
             return None;
         }

@@ -24,7 +24,11 @@ fn names_fold(headers: &HeaderMap) {
     let Ok(gateway) = gateway else { return };
     let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
     for name in &names {
-        assert_eq!(gateway.ours().matches(name), is_ours(name), "{name:?} by the rules of the gateway");
+        assert_eq!(
+            gateway.ours().matches(name),
+            is_ours(name),
+            "{name:?} by the rules of the gateway"
+        );
         for spelling in spellings(name) {
             assert_eq!(
                 gateway.ours().matches(&spelling),
@@ -33,7 +37,8 @@ fn names_fold(headers: &HeaderMap) {
             );
         }
     }
-    // The same with names of the input as those that only keyward may set: whole ones and beginnings.
+    // The same with names of the input as those that only keyward may set: whole ones and
+    // beginnings.
     let (exact, prefixes) = names.split_at(names.len() / 2);
     let folded = FoldedNames::new(exact.iter().copied(), prefixes.iter().copied());
     for name in names.iter().copied().chain(["", "x", "host"]) {
@@ -47,14 +52,17 @@ fn names_fold(headers: &HeaderMap) {
 /// The same name with other letters and other marks.
 fn spellings(name: &str) -> Vec<String> {
     let with = |mark: char| {
-        name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { mark }).collect::<String>()
+        name.chars()
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { mark })
+            .collect::<String>()
     };
     let mut all = vec![name.to_ascii_uppercase(), name.to_ascii_lowercase()];
     all.extend("-_.~!|'".chars().map(with));
     all
 }
 
-/// No field that ends at this hop goes on, whichever line names it; everything else does, as it was.
+/// No field that ends at this hop goes on, whichever line names it; everything else does, as it
+/// was.
 fn hops_are_stripped(headers: &HeaderMap) {
     let mut stripped = headers.clone();
     let mut hops = HopByHop::default();
@@ -63,7 +71,8 @@ fn hops_are_stripped(headers: &HeaderMap) {
     }
     let accepts_trailers = hops.strip(&mut stripped);
     for name in headers.keys() {
-        let is_gone = FIXED.contains(&name.as_str()) || is_named(headers, name) && !STAYS.contains(&name.as_str());
+        let is_gone = FIXED.contains(&name.as_str())
+            || is_named(headers, name) && !STAYS.contains(&name.as_str());
         if is_gone {
             assert!(!stripped.contains_key(name), "{name} goes past its hop");
         } else {
@@ -73,10 +82,9 @@ fn hops_are_stripped(headers: &HeaderMap) {
     }
     assert!(stripped.keys().all(|name| headers.contains_key(name)), "a field came out of nothing");
     if accepts_trailers {
-        let said = headers
-            .get_all("te")
-            .iter()
-            .any(|value| value.as_bytes().to_ascii_lowercase().windows(8).any(|found| found == b"trailers"));
+        let said = headers.get_all("te").iter().any(|value| {
+            value.as_bytes().to_ascii_lowercase().windows(8).any(|found| found == b"trailers")
+        });
         assert!(said, "trailers were never asked for");
     } else {
         assert!(!lists(headers, &http::header::TE, "trailers"), "trailers were asked for");
@@ -100,18 +108,31 @@ const FIXED: [&str; 9] = [
 ];
 
 /// What the message would be another without.
-const STAYS: [&str; 6] =
-    ["host", "content-length", "content-type", "content-encoding", "authorization", "cache-control"];
+const STAYS: [&str; 6] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "authorization",
+    "cache-control",
+];
 
 fn is_named(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let named = |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes());
-    headers.get_all("connection").iter().any(|value| value.as_bytes().split(|&byte| byte == b',').any(named))
+    let named =
+        |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes());
+    headers
+        .get_all("connection")
+        .iter()
+        .any(|value| value.as_bytes().split(|&byte| byte == b',').any(named))
 }
 
 /// A value from outside cannot end its line, and says what it said.
 fn a_value_is_one_line(text: &str) {
     let value = visible(text);
-    assert!(value.as_bytes().iter().all(|byte| matches!(byte, 0x21..=0x7e)), "{text:?} became {value:?}");
+    assert!(
+        value.as_bytes().iter().all(|byte| matches!(byte, 0x21..=0x7e)),
+        "{text:?} became {value:?}"
+    );
     let decoded: Vec<u8> = percent_encoding::percent_decode(value.as_bytes()).collect();
     assert_eq!(decoded, text.as_bytes(), "{text:?} became {value:?}");
 }

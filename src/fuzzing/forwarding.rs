@@ -8,7 +8,8 @@ use super::{field_lines, is_ours};
 use crate::gateway::fuzzing::Gateway;
 use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies};
 
-/// Where the connections of this target come from: one that could be forged, one that needs brackets.
+/// Where the connections of this target come from: one that could be forged, one that needs
+/// brackets.
 const PEERS: [(IpAddr, &str); 2] = [
     (IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), "192.0.2.7"),
     (IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7)), "2001:db8::7"),
@@ -31,9 +32,16 @@ fn client(peer: IpAddr, trust: Trust) -> ClientConnection {
     let address = PeerAddress::Ip(SocketAddr::new(peer, 4711));
     let trusted_proxies = match trust {
         Trust::Nobody => None,
-        Trust::Proxies => Some(TrustedProxies::new(move |address| address.is_some_and(|it| is_trusted(it, peer)))),
+        Trust::Proxies => {
+            Some(TrustedProxies::new(move |address| address.is_some_and(|it| is_trusted(it, peer))))
+        }
     };
-    let origin = ClientOrigin { address: address.clone(), peer: address, scheme: Scheme::Https, trusted_proxies };
+    let origin = ClientOrigin {
+        address: address.clone(),
+        peer: address,
+        scheme: Scheme::Https,
+        trusted_proxies,
+    };
     ClientConnection::new(origin, None)
 }
 
@@ -71,28 +79,50 @@ fn from_a_stranger(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text: &str
     }
     for name in headers.keys().map(http::HeaderName::as_str) {
         let is_known = ours.iter().any(|(ours, _)| *ours == name);
-        assert!(is_known || !is_ours(name), "{name} is the client's own, and reads as one of keyward's");
+        assert!(
+            is_known || !is_ours(name),
+            "{name} is the client's own, and reads as one of keyward's"
+        );
     }
-    assert_eq!(gateway.client_address(&client, said), Some(peer), "the client chose its own address");
+    assert_eq!(
+        gateway.client_address(&client, said),
+        Some(peer),
+        "the client chose its own address"
+    );
 }
 
-/// The client is the peer or was named, the proxy's own address is the last word, and all fields name the same client.
+/// The client is the peer or was named, the proxy's own address is the last word, and all fields
+/// name the same client.
 fn from_a_trusted_proxy(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text: &str) {
     let client = client(peer, Trust::Proxies);
     let mut headers = said.clone();
     gateway.set_forwarding(&client, &mut headers);
-    for name in ["x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "forwarded"] {
-        assert_eq!(headers.get_all(name).iter().count(), 1, "{name} stands there more than once, or not at all");
+    for name in
+        ["x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "forwarded"]
+    {
+        assert_eq!(
+            headers.get_all(name).iter().count(),
+            1,
+            "{name} stands there more than once, or not at all"
+        );
     }
-    let list = |name: &str| elements(headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default());
-    assert_eq!(list("x-forwarded-for").pop().unwrap_or_default(), text.as_bytes(), "the last address is not keyward's");
+    let list =
+        |name: &str| elements(headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default());
+    assert_eq!(
+        list("x-forwarded-for").pop().unwrap_or_default(),
+        text.as_bytes(),
+        "the last address is not keyward's"
+    );
     let last = list("forwarded").pop().unwrap_or_default();
     assert_eq!(last, element(peer, text).as_bytes(), "the last element is not keyward's");
     let found = gateway.client_address(&client, said);
     assert!(found.is_some(), "a client of TCP has an address");
     let address = found.unwrap_or(peer);
-    let says =
-        |name: &str| said.get_all(name).iter().any(|value| value.as_bytes().iter().any(|byte| !b", \t".contains(byte)));
+    let says = |name: &str| {
+        said.get_all(name)
+            .iter()
+            .any(|value| value.as_bytes().iter().any(|byte| !b", \t".contains(byte)))
+    };
     let source = if says("x-forwarded-for") { "x-forwarded-for" } else { "forwarded" };
     let was_said = said.get_all(source).iter().any(|value| {
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -102,7 +132,8 @@ fn from_a_trusted_proxy(gateway: &Gateway, said: &HeaderMap, peer: IpAddr, text:
     assert_eq!(headers.get("x-real-ip"), HeaderValue::try_from(address.to_string()).ok().as_ref());
     // Whoever reads one of the fields, behind keyward, finds the same client in it.
     for name in [http::HeaderName::from_static("x-forwarded-for"), http::header::FORWARDED] {
-        let alone = headers.get(&name).cloned().map(|value| HeaderMap::from_iter([(name.clone(), value)]));
+        let alone =
+            headers.get(&name).cloned().map(|value| HeaderMap::from_iter([(name.clone(), value)]));
         let read = alone.and_then(|alone| gateway.client_address(&client, &alone));
         assert_eq!(read, Some(address), "{name} names another client: {:?}", headers.get(&name));
     }

@@ -1,4 +1,5 @@
-//! What passes the gate has one reading: one host, a target in origin form with a normal path, one framing.
+//! What passes the gate has one reading: one host, a target in origin form with a normal path, one
+//! framing.
 
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
@@ -31,14 +32,30 @@ fn has_one_reading(gateway: &Gateway, head: &Parts, verdict: Verdict) {
     let Parts { method, uri, headers, version, .. } = head;
     assert!(uri.scheme().is_none() && uri.authority().is_none(), "{uri:?} is not in origin form");
     assert!(uri.path().starts_with('/'), "{uri:?} has no absolute path");
-    assert_eq!(path::normal_form(uri.path()).as_deref(), Ok(uri.path()), "{uri:?} is not in normal form");
+    assert_eq!(
+        path::normal_form(uri.path()).as_deref(),
+        Ok(uri.path()),
+        "{uri:?} is not in normal form"
+    );
     let query = uri.query().unwrap_or_default();
-    assert!(query.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'#'), "{uri:?} has a bad query");
+    assert!(
+        query.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'#'),
+        "{uri:?} has a bad query"
+    );
     let hosts: Vec<_> = headers.get_all(header::HOST).iter().collect();
-    assert!(hosts.len() == 1 || hosts.is_empty() && *version == Version::HTTP_10, "the hosts are {hosts:?}");
+    assert!(
+        hosts.len() == 1 || hosts.is_empty() && *version == Version::HTTP_10,
+        "the hosts are {hosts:?}"
+    );
     assert!(hosts.iter().all(|host| host_in(host.as_bytes()).is_some()), "the host is {hosts:?}");
-    assert!(hosts.iter().all(|host| host.as_bytes().iter().all(|byte| !b"@%/\\ \t,?#".contains(byte))), "{hosts:?}");
-    assert!(strict::is_token(method.as_str().as_bytes()) && method.as_str().len() <= 32, "{method:?}");
+    assert!(
+        hosts.iter().all(|host| host.as_bytes().iter().all(|byte| !b"@%/\\ \t,?#".contains(byte))),
+        "{hosts:?}"
+    );
+    assert!(
+        strict::is_token(method.as_str().as_bytes()) && method.as_str().len() <= 32,
+        "{method:?}"
+    );
     assert!(*method != Method::CONNECT && *method != Method::TRACE, "{method:?} passed");
     // `Host` may have been made of the target.
     assert!(headers.len() <= LIMITS.lines + 1, "{} lines passed", headers.len());
@@ -47,10 +64,17 @@ fn has_one_reading(gateway: &Gateway, head: &Parts, verdict: Verdict) {
     assert!(is_met || *version == Version::HTTP_10, "an expectation passed that is not met");
     assert_eq!(verdict.expects(), headers.contains_key(header::EXPECT));
     assert_eq!(verdict.has_length(), headers.contains_key(header::CONTENT_LENGTH));
-    assert_eq!(verdict.has_ours(), headers.keys().any(|name| is_ours(name.as_str())), "ours were not seen");
+    assert_eq!(
+        verdict.has_ours(),
+        headers.keys().any(|name| is_ours(name.as_str())),
+        "ours were not seen"
+    );
     assert!(!verdict.is_grpc() || *version == Version::HTTP_2, "a gRPC call over {version:?}");
     if verdict.is_upgrade() {
-        assert!(*method == Method::GET && *version == Version::HTTP_11, "a handshake by {method} {version:?}");
+        assert!(
+            *method == Method::GET && *version == Version::HTTP_11,
+            "a handshake by {method} {version:?}"
+        );
     }
     // What is in the normal form stays so. It may be longer than what it was made of.
     let longer = HeadLimits { target: 4 * LIMITS.target, lines: LIMITS.lines + 1, ..LIMITS };
@@ -66,7 +90,8 @@ fn has_one_framing(head: &Parts, received: &Received, verdict: Verdict) {
     assert!(lengths.len() + codings.len() <= 1, "two framings: {lengths:?} and {codings:?}");
     match (lengths.first(), codings.first()) {
         (Some(length), _) => {
-            let number = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let number =
+                length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let number = number.and_then(|text| text.parse::<u64>().ok());
             assert!(number.is_some(), "the length is {length:?}");
             assert_eq!(received.length, number, "hyper goes by another length than {length:?}");
@@ -76,7 +101,11 @@ fn has_one_framing(head: &Parts, received: &Received, verdict: Verdict) {
         }
         (None, Some(coding)) => {
             assert!(coding.as_bytes().eq_ignore_ascii_case(b"chunked"), "the coding is {coding:?}");
-            assert_eq!((head.version, received.length), (Version::HTTP_11, None), "chunked, and of a length");
+            assert_eq!(
+                (head.version, received.length),
+                (Version::HTTP_11, None),
+                "chunked, and of a length"
+            );
         }
         (None, None) => {
             assert!(!received.has_body && received.length == Some(0), "a body without framing");
@@ -105,13 +134,18 @@ fn is_what_was_sent(input: &[u8], received: &Received, head: &Parts) {
 /// The same request as hyper gives it when it came over HTTP/2.
 fn over_http2(gateway: &Gateway, received: &Parts, has_body: bool) {
     let mut head = received.clone();
-    let authority = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let built = Uri::builder().scheme(Scheme::HTTPS).authority(authority).path_and_query(target).build();
+    let authority =
+        head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let target =
+        head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let built =
+        Uri::builder().scheme(Scheme::HTTPS).authority(authority).path_and_query(target).build();
     let Ok(uri) = built else { return };
     head.version = Version::HTTP_2;
     head.uri = uri;
-    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"] {
+    for name in
+        ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"]
+    {
         head.headers.remove(name);
     }
     // `:authority` instead of `Host` in every other request: what came there is no field.
@@ -121,5 +155,8 @@ fn over_http2(gateway: &Gateway, received: &Parts, has_body: bool) {
     let Ok(verdict) = gateway.judge(&mut head, has_body, LIMITS) else { return };
     has_one_reading(gateway, &head, verdict);
     assert!(!verdict.is_upgrade(), "HTTP/2 has no Upgrade");
-    assert!(head.headers.get_all(header::COOKIE).iter().count() <= 1, "the cookie crumbs were not joined");
+    assert!(
+        head.headers.get_all(header::COOKIE).iter().count() <= 1,
+        "the cookie crumbs were not joined"
+    );
 }

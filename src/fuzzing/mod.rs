@@ -1,9 +1,9 @@
 //! The fuzz targets: one function of bytes each, which asserts what must hold for every input.
 //!
-//! They are in the library, behind `cfg(any(test, feature = "fuzzing"))`, because what they try is private to
-//! it: `cargo test` runs them over `fuzz/corpus/` and over seeded mutations of it (see `tests`), and `make
-//! fuzz` runs libFuzzer on them (see `fuzz/`). An input that breaks a target is a file in its corpus from then
-//! on.
+//! They are in the library, behind `cfg(any(test, feature = "fuzzing"))`, because what they try is
+//! private to it: `cargo test` runs them over `fuzz/corpus/` and over seeded mutations of it (see
+//! `tests`), and `make fuzz` runs libFuzzer on them (see `fuzz/`). An input that breaks a target is
+//! a file in its corpus from then on.
 //!
 //! | target | input |
 //! |---|---|
@@ -35,8 +35,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub struct Target {
     /// What it is called here, in `fuzz/corpus/` and in `KEYWARD_FUZZ_TARGET`.
     pub name: &'static str,
-    /// Panics if the input breaks what must hold. Says whether it is one that passes, and so was looked at to
-    /// the end.
+    /// Panics if the input breaks what must hold. Says whether it is one that passes, and so was
+    /// looked at to the end.
     pub run: fn(&[u8]) -> bool,
 }
 
@@ -52,23 +52,29 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: config::run },
 ];
 
-/// Reads field lines. What is no field line is left out: the targets that use this are about what follows.
+/// Reads field lines. What is no field line is left out: the targets that use this are about what
+/// follows.
 fn field_lines(input: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in input.split(|&byte| byte == b'\n').take(64) {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
             headers.append(name, value);
         }
     }
     headers
 }
 
-/// A name as CGI, WSGI and PHP pass it on: upper-case letters and digits stay, anything else becomes `_`.
+/// A name as CGI, WSGI and PHP pass it on: upper-case letters and digits stay, anything else
+/// becomes `_`.
 fn cgi_name(name: &str) -> String {
-    let fold = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
+    let fold = |letter: char| {
+        if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' }
+    };
     name.chars().map(fold).collect()
 }
 
@@ -77,5 +83,6 @@ fn is_ours(name: &str) -> bool {
     let name = cgi_name(name);
     name.starts_with("X_KEYWARD_")
         || name.starts_with("X_FORWARDED_")
-        || ["REMOTE_USER", "X_REQUEST_ID", "FORWARDED", "X_REAL_IP", "X_FORWARDED"].contains(&&*name)
+        || ["REMOTE_USER", "X_REQUEST_ID", "FORWARDED", "X_REAL_IP", "X_FORWARDED"]
+            .contains(&&*name)
 }

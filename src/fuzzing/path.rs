@@ -7,7 +7,11 @@ pub(super) fn run(input: &[u8]) -> bool {
     segments_are_what_they_were(text);
     let Ok(normal) = normal_form(text) else { return false };
     has_one_reading(&normal);
-    assert_eq!(normal_form(&normal).as_deref(), Ok(&*normal), "the normal form of {text:?} is not stable");
+    assert_eq!(
+        normal_form(&normal).as_deref(),
+        Ok(&*normal),
+        "the normal form of {text:?} is not stable"
+    );
     assert_eq!(by_hand(text), meaning(&normal), "{text:?} became another path: {normal:?}");
     for respelled in [encoded(text), in_other_case(text), text.replace('/', "//")] {
         assert_eq!(
@@ -29,14 +33,19 @@ fn has_one_reading(normal: &str) {
         let name = segment.split(';').next().unwrap_or_default();
         let name = name.split("%3B").next().unwrap_or_default();
         assert!(!matches!(name, "." | ".."), "{normal:?} has a dot segment");
-        assert!(!name.is_empty() || segment.is_empty(), "{normal:?} has an empty segment with parameters");
+        assert!(
+            !name.is_empty() || segment.is_empty(),
+            "{normal:?} has an empty segment with parameters"
+        );
     }
     for escape in normal.split('%').skip(1) {
         let digits = escape.as_bytes().get(..2).unwrap_or_default();
         let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'A'..=b'F');
         assert!(digits.len() == 2 && digits.iter().all(is_digit), "{normal:?} has a broken escape");
-        let value = u8::from_str_radix(std::str::from_utf8(digits).unwrap_or_default(), 16).unwrap_or_default();
-        let is_hidden = value < 0x20 || value == 0x7f || b"/\\".contains(&value) || is_unreserved(value);
+        let value = u8::from_str_radix(std::str::from_utf8(digits).unwrap_or_default(), 16)
+            .unwrap_or_default();
+        let is_hidden =
+            value < 0x20 || value == 0x7f || b"/\\".contains(&value) || is_unreserved(value);
         assert!(!is_hidden, "{normal:?} hides a character behind an escape");
     }
 }
@@ -127,7 +136,10 @@ fn is_unreserved(byte: u8) -> bool {
 fn segments_are_what_they_were(text: &str) {
     let segment = encode_segment(text);
     assert_eq!(decode_segment(&segment).as_deref(), Some(text));
-    assert!(segment.bytes().all(|byte| is_unreserved(byte) || byte == b'%'), "{segment:?} leaves its segment");
+    assert!(
+        segment.bytes().all(|byte| is_unreserved(byte) || byte == b'%'),
+        "{segment:?} leaves its segment"
+    );
     if let Some(decoded) = decode_segment(text) {
         let again = encode_segment(&decoded);
         assert_eq!(decode_segment(&again), Some(decoded));

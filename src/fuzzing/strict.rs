@@ -1,5 +1,5 @@
-//! HTTP/1.1 by the letter of RFC 9112, without the leniencies that it allows: what cannot be read so, some
-//! server may read in another way.
+//! HTTP/1.1 by the letter of RFC 9112, without the leniencies that it allows: what cannot be read
+//! so, some server may read in another way.
 
 /// The head of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,11 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     /// The values of a field.
     pub(super) fn all(&self, name: &str) -> Vec<&[u8]> {
-        self.fields.iter().filter(|(found, _)| found == name.as_bytes()).map(|(_, value)| *value).collect()
+        self.fields
+            .iter()
+            .filter(|(found, _)| found == name.as_bytes())
+            .map(|(_, value)| *value)
+            .collect()
     }
 }
 
@@ -27,7 +31,8 @@ pub(super) fn head(mut bytes: &[u8]) -> Option<(Head<'_>, &[u8])> {
     }
     let (request_line, mut rest) = line(bytes)?;
     let mut words = request_line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return None;
     };
@@ -65,7 +70,9 @@ pub(super) fn body<'a>(head: &Head<'_>, rest: &'a [u8]) -> Option<(Vec<u8>, &'a 
             let length = std::str::from_utf8(length).ok()?.parse().ok()?;
             rest.split_at_checked(length).map(|(body, rest)| (body.to_vec(), rest))
         }
-        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && head.minor == 1 => chunks(rest),
+        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && head.minor == 1 => {
+            chunks(rest)
+        }
         _ => None,
     }
 }

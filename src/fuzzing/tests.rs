@@ -1,11 +1,13 @@
-//! A short run of every target: its corpus, and mutations of it by a seed that is printed when one fails.
+//! A short run of every target: its corpus, and mutations of it by a seed that is printed when one
+//! fails.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use super::{TARGETS, Target};
 
-/// The seed of a run without `KEYWARD_SEED`: always the same, so that a test that fails, fails again.
+/// The seed of a run without `KEYWARD_SEED`: always the same, so that a test that fails, fails
+/// again.
 const SEED: u64 = 0x6b65_7977_6172_6421;
 
 /// No input is longer: the targets' limits are below.
@@ -31,20 +33,32 @@ fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
 fn run(name: &str, mutations: u32) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
     let files = corpus(target);
-    let try_file = |(file, input): &(String, Vec<u8>)| try_input(target, input, &format!("fuzz/corpus/{name}/{file}"));
+    let try_file = |(file, input): &(String, Vec<u8>)| {
+        try_input(target, input, &format!("fuzz/corpus/{name}/{file}"))
+    };
     let passed = files.iter().filter(|file| try_file(file)).count();
-    assert!(passed > 0 && passed < files.len(), "{passed} of {} files pass: the target sees one kind", files.len());
-    let seed = std::env::var("KEYWARD_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(SEED);
+    assert!(
+        passed > 0 && passed < files.len(),
+        "{passed} of {} files pass: the target sees one kind",
+        files.len()
+    );
+    let seed =
+        std::env::var("KEYWARD_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(SEED);
     let mut mutator = Mutator { random: Random(seed | 1), corpus: &files };
     let mut passed = 0;
     for nth in 0..mutations {
         let (parent, input) = mutator.next();
-        passed += u32::from(try_input(target, &input, &format!("KEYWARD_SEED={seed}, mutation {nth}, of {parent}")));
+        passed += u32::from(try_input(
+            target,
+            &input,
+            &format!("KEYWARD_SEED={seed}, mutation {nth}, of {parent}"),
+        ));
     }
     eprintln!("{name}: {passed} of {mutations} mutations pass");
 }
 
-/// Says which input it was if the target fails on it, in a form that `printf '%b'` makes the file of.
+/// Says which input it was if the target fails on it, in a form that `printf '%b'` makes the file
+/// of.
 fn try_input(target: &Target, input: &[u8], origin: &str) -> bool {
     catch_unwind(AssertUnwindSafe(|| (target.run)(input))).unwrap_or_else(|fault| {
         eprintln!("{} fails on {origin}: b\"{}\"", target.name, input.escape_ascii());
@@ -140,7 +154,9 @@ impl Mutator<'_> {
         let at = self.random.below(input.len() + 1);
         let end = (at + self.random.below(16)).min(input.len());
         match self.random.below(9) {
-            0 if at < input.len() => input[at] = u8::try_from(self.random.below(256)).expect("a byte"),
+            0 if at < input.len() => {
+                input[at] = u8::try_from(self.random.below(256)).expect("a byte")
+            }
             1 if at < input.len() => input[at] ^= 1 << self.random.below(8),
             2 => drop(input.drain(at..end)),
             3 => {
@@ -160,13 +176,17 @@ impl Mutator<'_> {
             6 => self.swap_lines(input),
             _ => {
                 let word = WORDS[self.random.below(WORDS.len())];
-                input.splice(at..if self.random.below(2) == 0 { at } else { end }, word.iter().copied());
+                input.splice(
+                    at..if self.random.below(2) == 0 { at } else { end },
+                    word.iter().copied(),
+                );
             }
         }
     }
 
     fn swap_lines(&mut self, input: &mut Vec<u8>) {
-        let mut lines: Vec<Vec<u8>> = input.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut lines: Vec<Vec<u8>> =
+            input.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         let (one, other) = (self.random.below(lines.len()), self.random.below(lines.len()));
         if !lines.is_empty() {
             match self.random.below(3) {

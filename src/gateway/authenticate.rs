@@ -1,11 +1,13 @@
 //! Authenticate: from the credential that a request carries to a caller.
 //!
-//! A credential comes in `Authorization: Bearer`. On routes that accept a token API of style `accounts` its keys also come in
-//! `X-API-Key`; everywhere else that field is not ours and is not looked at. What a credential is, a JWT or a key with a prefix,
-//! its first characters say, once and for all: nothing is tried after something else has failed.
+//! A credential comes in `Authorization: Bearer`. On routes that accept a token API of style
+//! `accounts` its keys also come in `X-API-Key`; everywhere else that field is not ours and is not
+//! looked at. What a credential is, a JWT or a key with a prefix, its first characters say, once
+//! and for all: nothing is tried after something else has failed.
 //!
-//! Nearly every request ends here at the worker's own small table: no lock, no store, no signature check. An entry of it is
-//! used only while its fence stands, so it is no staler than the cache that it was copied from.
+//! Nearly every request ends here at the worker's own small table: no lock, no store, no signature
+//! check. An entry of it is used only while its fence stands, so it is no staler than the cache
+//! that it was copied from.
 
 use std::rc::Rc;
 
@@ -73,7 +75,9 @@ impl Remembered {
 
     fn recall(&mut self, digest: &TokenDigest, fence: Fence) -> Option<Rc<Admitted>> {
         match self.slot(digest)? {
-            Some(slot) if slot.digest == *digest && slot.fence == fence => Some(Rc::clone(&slot.admitted)),
+            Some(slot) if slot.digest == *digest && slot.fence == fence => {
+                Some(Rc::clone(&slot.admitted))
+            }
             _ => None,
         }
     }
@@ -99,7 +103,10 @@ pub(super) async fn caller(
     }
     let admitted = admit(local, exchange, door, headers).await?;
     if !admitted.caller.token.power().opens_routes() {
-        let cause = "it is a login or a bootstrap token, which makes calls of token APIs and opens no route".to_owned();
+        let cause =
+            "it is a login or a bootstrap token, which makes calls of token APIs and opens \
+                     no route"
+                .to_owned();
         return Err(Refusal::Forbidden { cause, scope: None });
     }
     Ok(Some(admitted))
@@ -119,13 +126,16 @@ pub(super) async fn admit(
         return Err(Refusal::CredentialTooLong);
     }
     let form = local.plan.opaque.form_of(token);
-    if source == Source::ApiKeyField && !matches!(form, Form::Opaque(api) if api.takes_api_key_field) {
+    if source == Source::ApiKeyField
+        && !matches!(form, Form::Opaque(api) if api.takes_api_key_field)
+    {
         return Err(Refusal::BadCredential(Refused::MadeUp));
     }
     let authenticator = &gateway.shared.authenticator;
     let version = authenticator.digests_version();
-    let credential =
-        exchange.client().credential(form.sort(), token, version, |token| authenticator.digest(form.sort(), token));
+    let credential = exchange
+        .client()
+        .credential(form.sort(), token, version, |token| authenticator.digest(form.sort(), token));
     let digest = credential.digest();
     let now = exchange.now();
     // Taken before the answer is looked for: what is invalidated later is then noticed.
@@ -137,7 +147,8 @@ pub(super) async fn admit(
             return Err(Refusal::BadCredential(Refused::Expired));
         }
         let stands = match &admitted.caller.outside {
-            // Its issuer may have taken its key back, and may have published it again: then it is judged anew.
+            // Its issuer may have taken its key back, and may have published it again: then it is
+            // judged anew.
             Some(outside) => outside.stands(now)?,
             None => true,
         };
@@ -161,13 +172,15 @@ pub(super) async fn admit(
         }
         None => {
             gateway.counters.cache_misses.add(1);
-            // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+            // Boxed, as it is rare and large: every connection holds room for what its requests may
+            // await.
             Box::pin(check(gateway, local, form, token, digest, now)).await?
         }
     };
     let (mut caller, mut fence) = (passed(verdict)?, fence);
     if caller.digest != digest {
-        // Made under another pepper. What is kept of it must have been looked for behind its own fence.
+        // Made under another pepper. What is kept of it must have been looked for behind its own
+        // fence.
         let known_by = caller.digest;
         credential.correct_digest(known_by);
         fence = authenticator.cache().fence(&known_by);
@@ -184,8 +197,8 @@ pub(super) async fn admit(
     Ok(admit_known(gateway, exchange, credential, admitted, fence))
 }
 
-/// The whole check of a credential that is not remembered. A JWT's `iss`, which nobody has verified yet, only says who is to
-/// judge it: an issuer that the configuration knows, or we.
+/// The whole check of a credential that is not remembered. A JWT's `iss`, which nobody has verified
+/// yet, only says who is to judge it: an issuer that the configuration knows, or we.
 async fn check(
     gateway: &WorkerGateway,
     local: &Local,
@@ -197,13 +210,17 @@ async fn check(
     let issuers = &local.plan.issuers;
     if form == Form::Signed && !issuers.issuers().is_empty() {
         match issuers.check(token, digest, now).await? {
-            OutsideVerdict::Passed(outside) => return Ok(Verdict::Passed(Caller::of_outside(digest, outside))),
+            OutsideVerdict::Passed(outside) => {
+                return Ok(Verdict::Passed(Caller::of_outside(digest, outside)));
+            }
             OutsideVerdict::Refused(fault) => return Ok(Verdict::Refused(Refused::Outside(fault))),
             OutsideVerdict::Foreign => {}
         }
     }
     let verdict = gateway.shared.authenticator.check(form, token, digest, now).await?;
-    if let Verdict::Refused(Refused::Signature(SignedTokenFault::Foreign | SignedTokenFault::UnknownKey)) = verdict
+    if let Verdict::Refused(Refused::Signature(
+        SignedTokenFault::Foreign | SignedTokenFault::UnknownKey,
+    )) = verdict
         && let Some(whose) = issuers.stranger(token, gateway.shared.authenticator.own_issuer())
     {
         return Ok(Verdict::Refused(Refused::OtherIssuer(whose)));
@@ -241,8 +258,13 @@ enum Source {
     ApiKeyField,
 }
 
-/// Where the credential of a request came from and what it claims to be, in words; `None`: there is no one credential.
-pub(super) fn described(local: &Local, door: Door, headers: &HeaderMap) -> Option<(&'static str, String)> {
+/// Where the credential of a request came from and what it claims to be, in words; `None`: there is
+/// no one credential.
+pub(super) fn described(
+    local: &Local,
+    door: Door,
+    headers: &HeaderMap,
+) -> Option<(&'static str, String)> {
     let (token, source) = presented(headers, door).ok()?;
     let source = match source {
         Source::Bearer => "Authorization: Bearer",
@@ -256,8 +278,8 @@ pub(super) fn described(local: &Local, door: Door, headers: &HeaderMap) -> Optio
     Some((source, form))
 }
 
-/// The one credential of a request. Two that could count are none: who would say which of them the upstream, or the next
-/// version, goes by?
+/// The one credential of a request. Two that could count are none: who would say which of them the
+/// upstream, or the next version, goes by?
 fn presented(headers: &HeaderMap, door: Door) -> Result<(&[u8], Source), Refusal> {
     let mut keys = match door {
         Door::Bearer => None,
@@ -276,8 +298,9 @@ fn presented(headers: &HeaderMap, door: Door) -> Result<(&[u8], Source), Refusal
     }
 }
 
-/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110, section
-/// 11.1). Whether its characters are a token's is not looked at: what is none has no entry in a cache and no signature.
+/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not
+/// matter, RFC 9110, section 11.1). Whether its characters are a token's is not looked at: what is
+/// none has no entry in a cache and no signature.
 fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Err(Refusal::NoCredential) };
@@ -304,7 +327,10 @@ fn log_members(caller: &Caller) -> Box<str> {
     let subject = text(caller.token.subject());
     let credential = text(caller.token.token_api());
     match caller.token_id() {
-        Some(id) => format!(r#","subject":{subject},"token_id":{},"credential":{credential}"#, text(&id)).into(),
+        Some(id) => {
+            format!(r#","subject":{subject},"token_id":{},"credential":{credential}"#, text(&id))
+                .into()
+        }
         None => format!(r#","subject":{subject},"credential":{credential}"#).into(),
     }
 }
@@ -346,10 +372,16 @@ mod tests {
         assert_eq!(read(Door::BearerOrApiKey, &[("authorization", "Basic x"), api_key]), key("k"));
         assert_eq!(read(Door::BearerOrApiKey, &[]), Err("no_credential"));
         assert_eq!(read(Door::BearerOrApiKey, &[authorization, api_key]), ambiguous());
-        assert_eq!(read(Door::BearerOrApiKey, &[("authorization", "Bearer"), api_key]), ambiguous());
+        assert_eq!(
+            read(Door::BearerOrApiKey, &[("authorization", "Bearer"), api_key]),
+            ambiguous()
+        );
         assert_eq!(read(Door::BearerOrApiKey, &[api_key, api_key]), ambiguous());
         assert_eq!(read(Door::BearerOrApiKey, &[authorization, authorization]), ambiguous());
-        assert_eq!(read(Door::BearerOrApiKey, &[("authorization", "Basic x"), authorization, api_key]), ambiguous());
+        assert_eq!(
+            read(Door::BearerOrApiKey, &[("authorization", "Basic x"), authorization, api_key]),
+            ambiguous()
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ use super::worker::Local;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
 
-/// The leave to forward one request along one route, for one caller or, on a public route, for nobody in particular.
+/// The leave to forward one request along one route, for one caller or, on a public route, for
+/// nobody in particular.
 pub(super) struct Permit<'a> {
     route: &'a RouteSettings,
     door: Door,
@@ -53,8 +54,8 @@ impl Permit<'_> {
     }
 }
 
-/// Whether a request may go along the route at this place in the plan: authenticates its caller, and asks what the route
-/// requires.
+/// Whether a request may go along the route at this place in the plan: authenticates its caller,
+/// and asks what the route requires.
 pub(super) async fn permitted<'a>(
     local: &'a Local,
     exchange: &mut Exchange,
@@ -84,16 +85,20 @@ fn permit<'a>(
         Some(admitted) => {
             let caller = &admitted.caller;
             if !route.accept.iter().any(|accepted| accepted == caller.token.token_api()) {
-                let accepted: Vec<_> = route.accept.iter().map(|name| format!("{name:?}")).collect();
+                let accepted: Vec<_> =
+                    route.accept.iter().map(|name| format!("{name:?}")).collect();
                 let of = caller.token.token_api();
-                let cause = format!("it is of {of:?}, and the route accepts {}", accepted.join(", "));
+                let cause =
+                    format!("it is of {of:?}, and the route accepts {}", accepted.join(", "));
                 return Err(Refusal::NotAccepted { cause });
             }
             let tenant = match &route.tenant {
                 Some(rule) => Some(tenant(route, rule, caller, target.path())?),
                 None => None,
             };
-            if let Some(unmet) = route.require.iter().find(|requirement| !requirement.is_met_by(caller, tenant)) {
+            if let Some(unmet) =
+                route.require.iter().find(|requirement| !requirement.is_met_by(caller, tenant))
+            {
                 return Err(forbidden(unmet, caller));
             }
             if let (Some(rule), Some(tenant)) = (&route.tenant, tenant) {
@@ -117,23 +122,40 @@ fn forbidden(unmet: &Requirement, caller: &Caller) -> Refusal {
     };
     let found = unmet.found(caller);
     let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-    Refusal::Forbidden { cause: format!("the route asks for {unmet}, the token has {found}"), scope }
+    Refusal::Forbidden {
+        cause: format!("the route asks for {unmet}, the token has {found}"),
+        scope,
+    }
 }
 
 /// The tenant that the path names, if it is the caller's.
-fn tenant<'c>(route: &RouteSettings, rule: &TenantRule, caller: &'c Caller, path: &str) -> Result<&'c str, Refusal> {
+fn tenant<'c>(
+    route: &RouteSettings,
+    rule: &TenantRule,
+    caller: &'c Caller,
+    path: &str,
+) -> Result<&'c str, Refusal> {
     let named = parameters(&route.path, path).find(|(name, _)| *name == rule.parameter);
     let named = named.and_then(|(_, value)| path::decode_segment(value)).unwrap_or_default();
     caller.tenant(&named).ok_or_else(|| Refusal::Forbidden {
-        cause: format!("the path names the tenant {named:?}, which is none that the caller acts for"),
+        cause: format!(
+            "the path names the tenant {named:?}, which is none that the caller acts for"
+        ),
         scope: None,
     })
 }
 
-/// The target with the tenant's own name in its place. A name that would make the path mean something else is refused.
-fn rewritten(route: &RouteSettings, rule: &TenantRule, tenant: &str, target: &Uri) -> Result<PathAndQuery, Refusal> {
+/// The target with the tenant's own name in its place. A name that would make the path mean
+/// something else is refused.
+fn rewritten(
+    route: &RouteSettings,
+    rule: &TenantRule,
+    tenant: &str,
+    target: &Uri,
+) -> Result<PathAndQuery, Refusal> {
     let is_parameter = |segment: &str| {
-        segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) == Some(rule.parameter.as_str())
+        segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'))
+            == Some(rule.parameter.as_str())
     };
     let mut pattern = route.path.split('/');
     let mut rewritten = String::with_capacity(target.path().len() + tenant.len());
@@ -148,7 +170,9 @@ fn rewritten(route: &RouteSettings, rule: &TenantRule, tenant: &str, target: &Ur
         }
     }
     let unfit = || Refusal::Forbidden {
-        cause: format!("the tenant {tenant:?} cannot stand in the path: it would mean something else"),
+        cause: format!(
+            "the tenant {tenant:?} cannot stand in the path: it would mean something else"
+        ),
         scope: None,
     };
     if path::normal_form(&rewritten).ok().as_deref() != Some(&rewritten) {

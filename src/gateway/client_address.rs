@@ -1,18 +1,20 @@
-//! The client's address behind proxies: the one answer for the access log, for the limits of logins and for what
-//! upstreams are told.
+//! The client's address behind proxies: the one answer for the access log, for the limits of logins
+//! and for what upstreams are told.
 //!
-//! A trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239) whom it speaks for, and each proxy on the way
-//! adds the address that it saw on the right. The list is therefore read from the right: as long as an address is that
-//! of a trusted proxy, the one to its left is believed too, and the first that is not trusted is the client. What
-//! stands further to the left was said by the client, and is not read.
+//! A trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239) whom it speaks for, and each
+//! proxy on the way adds the address that it saw on the right. The list is therefore read from the
+//! right: as long as an address is that of a trusted proxy, the one to its left is believed too,
+//! and the first that is not trusted is the client. What stands further to the left was said by the
+//! client, and is not read.
 //!
-//! * An element that names no address (`unknown`, `_hidden`, a word, nothing at all in an element of `Forwarded`)
-//!   ends the reading: the client is the last address that was understood, at worst the proxy itself.
-//! * Where both fields say something, `X-Forwarded-For` alone is read. Nearly every proxy adds to it, and nearly
-//!   every proxy passes `Forwarded` on as the client sent it. The two are never mixed: a client that can write one of
-//!   them gains nothing where the proxy writes the other.
-//! * Upstreams read either field, so both name the same way: the field that was not read is written anew from the one
-//!   that was.
+//! * An element that names no address (`unknown`, `_hidden`, a word, nothing at all in an element
+//!   of `Forwarded`) ends the reading: the client is the last address that was understood, at worst
+//!   the proxy itself.
+//! * Where both fields say something, `X-Forwarded-For` alone is read. Nearly every proxy adds to
+//!   it, and nearly every proxy passes `Forwarded` on as the client sent it. The two are never
+//!   mixed: a client that can write one of them gains nothing where the proxy writes the other.
+//! * Upstreams read either field, so both name the same way: the field that was not read is written
+//!   anew from the one that was.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,8 +29,8 @@ mod tests;
 
 /// What trusted proxies say of a request's way.
 pub(super) struct ForwardedChain {
-    /// The client, then the trusted proxies that it came through, but for the one that is connected to keyward. Empty:
-    /// nothing was understood.
+    /// The client, then the trusted proxies that it came through, but for the one that is connected
+    /// to keyward. Empty: nothing was understood.
     hops: Vec<IpAddr>,
     /// The client's address as a field's value; none: nothing was understood.
     client: Option<HeaderValue>,
@@ -61,7 +63,11 @@ impl ForwardedChain {
     }
 
     /// From the nearest proxy to the client.
-    fn walk(source: HeaderName, proxies: &TrustedProxies, elements: impl Iterator<Item = Element>) -> Self {
+    fn walk(
+        source: HeaderName,
+        proxies: &TrustedProxies,
+        elements: impl Iterator<Item = Element>,
+    ) -> Self {
         let mut chain = Self { hops: Vec::new(), client: None, source, host: None, proto: None };
         for element in elements {
             let Some(address) = element.address else { break };
@@ -72,7 +78,9 @@ impl ForwardedChain {
             }
         }
         chain.hops.reverse();
-        chain.client = chain.client_address().and_then(|address| HeaderValue::try_from(address.to_string()).ok());
+        chain.client = chain
+            .client_address()
+            .and_then(|address| HeaderValue::try_from(address.to_string()).ok());
         chain
     }
 
@@ -97,14 +105,19 @@ impl ForwardedChain {
     }
 
     /// `X-Forwarded-For` for the upstream: as the proxies wrote it, or the way anew; then `ours`.
-    pub(super) fn forwarded_for(&self, headers: &HeaderMap, ours: Option<&HeaderValue>) -> Option<HeaderValue> {
+    pub(super) fn forwarded_for(
+        &self,
+        headers: &HeaderMap,
+        ours: Option<&HeaderValue>,
+    ) -> Option<HeaderValue> {
         let said = self.as_written(headers, &X_FORWARDED_FOR);
-        let said = said.unwrap_or_else(|| self.hops.iter().map(|hop| hop.to_string().into_bytes()).collect());
+        let said = said
+            .unwrap_or_else(|| self.hops.iter().map(|hop| hop.to_string().into_bytes()).collect());
         appended(said, ours)
     }
 
-    /// `Forwarded` for the upstream: as the proxies wrote it, or the way anew, with the host and the scheme that they
-    /// say the client asked for; then `ours`.
+    /// `Forwarded` for the upstream: as the proxies wrote it, or the way anew, with the host and
+    /// the scheme that they say the client asked for; then `ours`.
     pub(super) fn forwarded(
         &self,
         headers: &HeaderMap,
@@ -113,8 +126,11 @@ impl ForwardedChain {
         ours: &HeaderValue,
     ) -> HeaderValue {
         let anew = || {
-            let mut elements: Vec<Vec<u8>> =
-                self.hops.iter().map(|hop| format!("for={}", node(Some(*hop))).into_bytes()).collect();
+            let mut elements: Vec<Vec<u8>> = self
+                .hops
+                .iter()
+                .map(|hop| format!("for={}", node(Some(*hop))).into_bytes())
+                .collect();
             if let Some(first) = elements.first_mut() {
                 let host = host.and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
                 let proto = proto.to_str().ok().and_then(scheme_of);
@@ -126,11 +142,14 @@ impl ForwardedChain {
         appended(said, Some(ours)).unwrap_or_else(|| ours.clone())
     }
 
-    /// The lines of `name`, if it is the field that was read, and if what is added to them is outside of any quoted
-    /// string of theirs, whoever reads them.
+    /// The lines of `name`, if it is the field that was read, and if what is added to them is
+    /// outside of any quoted string of theirs, whoever reads them.
     fn as_written(&self, headers: &HeaderMap, name: &HeaderName) -> Option<Vec<Vec<u8>>> {
-        let lines = || headers.get_all(name).iter().map(HeaderValue::as_bytes).filter(|line| !line.is_empty());
-        (self.source == *name && lines().all(closes_its_quotes)).then(|| lines().map(<[u8]>::to_vec).collect())
+        let lines = || {
+            headers.get_all(name).iter().map(HeaderValue::as_bytes).filter(|line| !line.is_empty())
+        };
+        (self.source == *name && lines().all(closes_its_quotes))
+            .then(|| lines().map(<[u8]>::to_vec).collect())
     }
 }
 
@@ -149,7 +168,10 @@ fn says_something(headers: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// The lines of a list, the last one first (RFC 9110, section 5.3).
-fn lines_from_right<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+fn lines_from_right<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     headers.get_all(name).iter().rev().map(HeaderValue::as_bytes)
 }
 
@@ -167,9 +189,9 @@ fn closes_its_quotes(line: &[u8]) -> bool {
     !is_open
 }
 
-/// The elements of a line of `Forwarded`, the last one first. A comma in a quoted string does not separate. Quotes are
-/// matched from the right, where the trusted proxies have written: one that a client left open on the left does not
-/// swallow what they added.
+/// The elements of a line of `Forwarded`, the last one first. A comma in a quoted string does not
+/// separate. Quotes are matched from the right, where the trusted proxies have written: one that a
+/// client left open on the left does not swallow what they added.
 struct ElementsFromRight<'a>(Option<&'a [u8]>);
 
 impl<'a> Iterator for ElementsFromRight<'a> {
@@ -206,8 +228,8 @@ struct Element {
 }
 
 impl Element {
-    /// Reads an element of `Forwarded`. White space may stand around its parameters. None: it is no such element, or
-    /// says something twice (RFC 7239, section 4).
+    /// Reads an element of `Forwarded`. White space may stand around its parameters. None: it is no
+    /// such element, or says something twice (RFC 7239, section 4).
     fn parse(element: &[u8]) -> Option<Self> {
         let (mut node, mut host, mut proto) = (None, None, None);
         let mut rest = std::str::from_utf8(element).ok()?;
@@ -239,7 +261,9 @@ impl Element {
         }
         Some(Self {
             address: node.as_deref().and_then(address_of),
-            host: host.filter(|host| is_host(host)).and_then(|host| HeaderValue::try_from(&*host).ok()),
+            host: host
+                .filter(|host| is_host(host))
+                .and_then(|host| HeaderValue::try_from(&*host).ok()),
             proto: proto.as_deref().and_then(scheme_of).map(HeaderValue::from_static),
         })
     }
@@ -251,13 +275,14 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The value of a parameter, and what comes after it. An address with a port or in brackets needs quotes; it is
-/// understood without them.
+/// The value of a parameter, and what comes after it. An address with a port or in brackets needs
+/// quotes; it is understood without them.
 fn value_of(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c| c == ';' || WHITE_SPACE.contains(&c)).unwrap_or(text.len());
         let (value, after) = text.split_at(end);
-        return (!value.is_empty() && !value.contains(['"', '\\'])).then_some((value.into(), after));
+        return (!value.is_empty() && !value.contains(['"', '\\']))
+            .then_some((value.into(), after));
     };
     let mut value = String::new();
     let mut characters = quoted.char_indices();
@@ -277,8 +302,9 @@ fn listed_address(element: &[u8]) -> Option<IpAddr> {
     address_of(element.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(element))
 }
 
-/// The address of a node (RFC 7239, section 6), which may bear a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
-/// `[2001:db8::1]`, `[2001:db8::1]:80`. An IPv4-mapped IPv6 address is the IPv4 address.
+/// The address of a node (RFC 7239, section 6), which may bear a port: `192.0.2.1`, `192.0.2.1:80`,
+/// `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`. An IPv4-mapped IPv6 address is the IPv4
+/// address.
 fn address_of(node: &str) -> Option<IpAddr> {
     let (address, port): (IpAddr, &str) = if let Some(bracketed) = node.strip_prefix('[') {
         let (address, port) = bracketed.split_once(']')?;
@@ -292,7 +318,8 @@ fn address_of(node: &str) -> Option<IpAddr> {
     is_port(port).then(|| address.to_canonical())
 }
 
-/// Whether this can follow an address: nothing, or `:` and a port, which may be left out or be a word that hides it.
+/// Whether this can follow an address: nothing, or `:` and a port, which may be left out or be a
+/// word that hides it.
 fn is_port(text: &str) -> bool {
     let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
     match port.strip_prefix('_') {

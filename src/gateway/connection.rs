@@ -1,5 +1,5 @@
-//! The client's connection, as far as the gateway has to know it: what all exchanges on it share. On
-//! HTTP/2 there are many at a time, so nothing of a single request is kept here: that is
+//! The client's connection, as far as the gateway has to know it: what all exchanges on it share.
+//! On HTTP/2 there are many at a time, so nothing of a single request is kept here: that is
 //! [`Control`](super::control::Control).
 
 use std::borrow::Cow;
@@ -53,12 +53,14 @@ impl Scheme {
 pub enum PeerAddress {
     /// An IP address with its port.
     Ip(SocketAddr),
-    /// A process of the same machine, which has no address: it connected to the listener at this path.
+    /// A process of the same machine, which has no address: it connected to the listener at this
+    /// path.
     Unix(Arc<Path>),
 }
 
 impl PeerAddress {
-    /// The IP address, if there is one. An IPv4 address that came over an IPv6 socket is an IPv4 address.
+    /// The IP address, if there is one. An IPv4 address that came over an IPv6 socket is an IPv4
+    /// address.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -85,8 +87,8 @@ const UNIX_PEER: &str = "unix";
 pub struct TrustedProxies(Arc<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>);
 
 impl TrustedProxies {
-    /// Those of whom `trusts` says so. It is asked for an address in its canonical form (an IPv4-mapped IPv6 address
-    /// is the IPv4 address), or for none: a peer on a Unix socket.
+    /// Those of whom `trusts` says so. It is asked for an address in its canonical form (an
+    /// IPv4-mapped IPv6 address is the IPv4 address), or for none: a peer on a Unix socket.
     #[must_use]
     pub fn new(trusts: impl Fn(Option<IpAddr>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(trusts))
@@ -114,7 +116,8 @@ pub struct ClientOrigin {
     pub peer: PeerAddress,
     /// How it speaks to us.
     pub scheme: Scheme,
-    /// The proxies of the listener, if this client is one: its forwarding fields are then believed. None: they are not.
+    /// The proxies of the listener, if this client is one: its forwarding fields are then believed.
+    /// None: they are not.
     pub trusted_proxies: Option<TrustedProxies>,
 }
 
@@ -133,8 +136,10 @@ impl ClientCertificate {
     pub fn new(subject: &str, names: &[String]) -> Self {
         let encoded = |text: &str| Some(visible(text)).filter(|value| !value.is_empty());
         // A comma within a name is encoded: it separates names.
-        let names: Vec<_> =
-            names.iter().map(|name| visible(name).to_str().unwrap_or_default().replace(',', "%2C")).collect();
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| visible(name).to_str().unwrap_or_default().replace(',', "%2C"))
+            .collect();
         Self {
             subject: encoded(subject),
             names: HeaderValue::try_from(names.join(", ")).ok().filter(|value| !value.is_empty()),
@@ -152,7 +157,8 @@ pub struct ClientConnection {
     pub(super) forwarded_for: Option<HeaderValue>,
     /// The socket's address, as text.
     peer: Box<str>,
-    /// The last host that was asked for, and the `Forwarded` that goes with it: clients seldom change it.
+    /// The last host that was asked for, and the `Forwarded` that goes with it: clients seldom
+    /// change it.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// The last credential: clients seldom change that either.
     credential: RefCell<Option<Rc<Credential>>>,
@@ -187,7 +193,8 @@ impl ClientConnection {
     /// A connection that has just been accepted.
     #[must_use]
     pub fn new(origin: ClientOrigin, certificate: Option<ClientCertificate>) -> Self {
-        let forwarded_for = origin.address.ip().and_then(|ip| HeaderValue::try_from(ip.to_string()).ok());
+        let forwarded_for =
+            origin.address.ip().and_then(|ip| HeaderValue::try_from(ip.to_string()).ok());
         let peer = origin.peer.ip().map_or_else(|| UNIX_PEER.into(), |ip| ip.to_string().into());
         let (forwarded, credential) = Default::default();
         Self { origin, certificate, forwarded_for, peer, forwarded, credential }
@@ -203,8 +210,8 @@ impl ClientConnection {
         &self.peer
     }
 
-    /// `token` of this sort with its digest: remembered from the request before, if the peppers have the
-    /// same version, or made by `digest`.
+    /// `token` of this sort with its digest: remembered from the request before, if the peppers
+    /// have the same version, or made by `digest`.
     pub(super) fn credential(
         &self,
         sort: CredentialSort,
@@ -221,7 +228,8 @@ impl ClientConnection {
             return Rc::clone(known);
         }
         let digest = Cell::new(digest(token));
-        let credential = Rc::new(Credential { sort, token: Zeroizing::new(token.to_vec()), digest, version });
+        let credential =
+            Rc::new(Credential { sort, token: Zeroizing::new(token.to_vec()), digest, version });
         *last = Some(Rc::clone(&credential));
         credential
     }
@@ -233,7 +241,8 @@ impl ClientConnection {
             Some((known, forwarded)) if known == host => forwarded.clone(),
             _ => {
                 let forwarded = self.forwarded_anew(host);
-                // Copied: the value itself would keep the buffer alive that its request was read into.
+                // Copied: the value itself would keep the buffer alive that its request was read
+                // into.
                 if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
                     *last = Some((host, forwarded.clone()));
                 }
@@ -260,7 +269,8 @@ pub(super) fn node(address: Option<IpAddr>) -> Cow<'static, str> {
     }
 }
 
-/// The other parameters of an element of `Forwarded`. `host` is an authority, without a quote and a backslash.
+/// The other parameters of an element of `Forwarded`. `host` is an authority, without a quote and a
+/// backslash.
 pub(super) fn host_and_proto(host: Option<&str>, proto: Option<&str>) -> String {
     let host = match host {
         Some(host) if host.contains([':', '[']) => format!(";host=\"{host}\""),

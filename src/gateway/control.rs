@@ -1,8 +1,8 @@
 //! What the parties to one exchange share while it is under way: the gateway, the bodies in both
 //! directions, and the driver of the client's connection (HTTP/1) or stream (HTTP/2).
 //!
-//! On HTTP/1 one control serves all exchanges of a connection, one after the other, and the waits between
-//! them. On HTTP/2 each stream has its own, so cutting one off leaves the others alone.
+//! On HTTP/1 one control serves all exchanges of a connection, one after the other, and the waits
+//! between them. On HTTP/2 each stream has its own, so cutting one off leaves the others alone.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -99,7 +99,8 @@ pub(super) struct Holder {
     pub(super) fence: Fence,
 }
 
-/// The open streams of one HTTP/2 connection. While there is none, the connection's own deadline runs.
+/// The open streams of one HTTP/2 connection. While there is none, the connection's own deadline
+/// runs.
 pub struct OpenStreams {
     count: Cell<usize>,
     deadline: Rc<Deadline>,
@@ -179,7 +180,12 @@ impl Control {
         Self::new(deadline, Phase::Exchange, Some(open), Duration::ZERO)
     }
 
-    fn new(deadline: Rc<Deadline>, phase: Phase, stream: Option<OpenStream>, idle: Duration) -> Self {
+    fn new(
+        deadline: Rc<Deadline>,
+        phase: Phase,
+        stream: Option<OpenStream>,
+        idle: Duration,
+    ) -> Self {
         Self {
             deadline,
             phase: Cell::new(phase),
@@ -274,8 +280,8 @@ impl Control {
         self.awaits_upstream.set(awaits);
     }
 
-    /// The client has read a piece of the response: it has `span` for the next one, and for ever if the
-    /// response may be silent.
+    /// The client has read a piece of the response: it has `span` for the next one, and for ever if
+    /// the response may be silent.
     pub fn note_read_by_client(&self, span: Duration) {
         if self.is_endless.get() {
             self.deadline.lift();
@@ -332,10 +338,15 @@ impl Control {
         self.is_cut.get()
     }
 
-    /// Ends the exchange if its time is over and the driver is to judge that. Says whether it is to end.
+    /// Ends the exchange if its time is over and the driver is to judge that. Says whether it is to
+    /// end.
     pub fn is_to_end(&self) -> bool {
         if !self.is_cut.get() && self.phase.get() == Phase::Streaming && self.deadline.is_over() {
-            let ending = if self.awaits_upstream.get() { Ending::UpstreamStalled } else { Ending::ClientStalled };
+            let ending = if self.awaits_upstream.get() {
+                Ending::UpstreamStalled
+            } else {
+                Ending::ClientStalled
+            };
             self.cut(ending);
         }
         self.is_cut.get()
@@ -361,8 +372,8 @@ impl Control {
         self.tunnel.borrow_mut().take()
     }
 
-    /// The response has been handed over, but the client had closed its sending side: whether it was still
-    /// there shows only when the bytes are acknowledged.
+    /// The response has been handed over, but the client had closed its sending side: whether it
+    /// was still there shows only when the bytes are acknowledged.
     pub(super) fn await_confirmation(&self, exchange: Box<Exchange>) {
         *self.unconfirmed.borrow_mut() = Some(exchange);
     }

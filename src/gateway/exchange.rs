@@ -1,5 +1,5 @@
-//! One exchange: what is known of a request from its arrival to the last byte of its response, for the log
-//! and the metrics.
+//! One exchange: what is known of a request from its arrival to the last byte of its response, for
+//! the log and the metrics.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -20,8 +20,9 @@ use crate::domain::Moment;
 use crate::telemetry::Reason;
 use crate::tokens::clock;
 
-/// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64 random bits of the worker,
-/// and a counter that is spread by an odd multiplier so that neighbours do not look alike.
+/// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits:
+/// 64 random bits of the worker, and a counter that is spread by an odd multiplier so that
+/// neighbours do not look alike.
 #[derive(Clone, Debug)]
 pub struct RequestId(HeaderValue);
 
@@ -47,9 +48,11 @@ pub(super) struct RequestIds {
 impl RequestIds {
     pub(super) fn new() -> Self {
         let mut seed = [0; 16];
-        // Without randomness ids are still unique within the worker: worth a log line that nobody would read, not an end.
+        // Without randomness ids are still unique within the worker: worth a log line that nobody
+        // would read, not an end.
         let _ = aws_lc_rs::rand::fill(&mut seed);
-        let [a, b] = [seed.first_chunk::<8>(), seed.last_chunk::<8>()].map(|half| half.copied().unwrap_or_default());
+        let [a, b] = [seed.first_chunk::<8>(), seed.last_chunk::<8>()]
+            .map(|half| half.copied().unwrap_or_default());
         Self { worker: hex(u64::from_le_bytes(a)), next: Cell::new(u64::from_le_bytes(b)) }
     }
 
@@ -81,8 +84,9 @@ fn hex(number: u64) -> [u8; 16] {
     text
 }
 
-/// One exchange. It leaves one line in the access log and one count in the metrics when it is dropped,
-/// however it ended: with the last byte of its response, with its tunnel, or because the client left.
+/// One exchange. It leaves one line in the access log and one count in the metrics when it is
+/// dropped, however it ended: with the last byte of its response, with its tunnel, or because the
+/// client left.
 pub(super) struct Exchange {
     pub(super) id: RequestId,
     begun: Moment,
@@ -158,7 +162,8 @@ impl Exchange {
         &self.client
     }
 
-    /// The head has come, with these fields. Whose it is is known from now on, whatever is said of it.
+    /// The head has come, with these fields. Whose it is is known from now on, whatever is said of
+    /// it.
     pub(super) fn arrived(&mut self, headers: &HeaderMap) {
         self.chain = ForwardedChain::read(&self.client, headers).map(Box::new);
     }
@@ -266,7 +271,8 @@ impl Exchange {
     /// Counts and logs.
     fn end(&mut self) {
         let took = clock::uptime().since(self.begun.uptime);
-        let otherwise = if self.gateway.is_stopping() { Ending::Stopping } else { Ending::ClientGone };
+        let otherwise =
+            if self.gateway.is_stopping() { Ending::Stopping } else { Ending::ClientGone };
         let ending = self.control.ending().unwrap_or(otherwise);
         let status = match self.status {
             Some(status) => status.as_u16(),
@@ -285,13 +291,14 @@ impl Exchange {
         let took = micros(took);
         let refused_because = self.refusal.as_ref().and_then(|(_, cause)| cause.as_deref());
         // A response that was handed over to its end has none.
-        let ended_because = (!self.is_complete).then(|| self.fault.as_deref().unwrap_or(ending.cause()));
+        let ended_because =
+            (!self.is_complete).then(|| self.fault.as_deref().unwrap_or(ending.cause()));
         let cause = refused_because.or(ended_because);
         let method = self.method.as_ref().map_or("-", Method::as_str);
         let path = self.target.as_ref().map_or("-", |target| target.path());
         self.gateway.log_line(self.begun.wall, |line, is_json| {
-            // What is written unescaped was checked against a grammar without quotes and backslashes; a
-            // `fmt::Write` into a `String` cannot fail.
+            // What is written unescaped was checked against a grammar without quotes and
+            // backslashes; a `fmt::Write` into a `String` cannot fail.
             if is_json {
                 for part in [
                     r#","request_id":""#,
@@ -380,7 +387,9 @@ mod tests {
 
     #[test]
     fn digits_are_those_of_the_number() {
-        for number in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 1 << 63, 0x9090_a0a0] {
+        for number in
+            [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 1 << 63, 0x9090_a0a0]
+        {
             assert_eq!(hex(number), *format!("{number:016x}").as_bytes(), "{number:x}");
         }
     }

@@ -1,6 +1,6 @@
-//! Explain: what would become of a request, by the stages that every request goes through, up to the moment at which it
-//! would be forwarded or a call of a token API be carried out. It leaves no line in the access log and no count; the upstream
-//! hears nothing of it.
+//! Explain: what would become of a request, by the stages that every request goes through, up to
+//! the moment at which it would be forwarded or a call of a token API be carried out. It leaves no
+//! line in the access log and no count; the upstream hears nothing of it.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -22,13 +22,17 @@ use super::plan::{Plan, RouteSettings};
 use super::refusal::Refusal;
 use super::route::{self, Destination, HostRule};
 use super::worker::{Local, Shared, WorkerGateway};
-use crate::telemetry::{Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation};
+use crate::telemetry::{
+    Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
+};
 use crate::tokens::verified::Power;
 use crate::wire::deadline::Deadlines;
 
-/// Says what would become of a request of HTTP/1.1 from a client at `origin`, by the plan that is in force.
+/// Says what would become of a request of HTTP/1.1 from a client at `origin`, by the plan that is
+/// in force.
 ///
-/// It asks the store and the keys of issuers as the request would, and what they say is remembered as for the request.
+/// It asks the store and the keys of issuers as the request would, and what they say is remembered
+/// as for the request.
 ///
 /// # Cancel safety
 ///
@@ -101,8 +105,10 @@ async fn follow(
         Destination::PublicKeys => answered(explanation, "the public keys".to_owned()),
         Destination::Document(_) => answered(explanation, "a page of a token API".to_owned()),
         Destination::TokenApi { token_api, call, parameters } => {
-            let token_api =
-                plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
+            let token_api = plan
+                .token_apis
+                .get(token_api)
+                .ok_or(Refusal::Internal("a token API is not in its plan"))?;
             explanation.answered_by = Some(format!("the token API {:?}", token_api.name));
             explanation.credential = credential(local, Door::Bearer, &head.headers);
             match manage::permitted(local, exchange, token_api, call, &parameters, head).await {
@@ -167,7 +173,10 @@ fn holder(admitted: &Admitted) -> ExplainedHolder {
 }
 
 fn explained(plan: &Plan, route: &RouteSettings) -> ExplainedRoute {
-    let tenant = route.tenant.iter().map(|rule| format!("the tenant that {{{}}} in the path names", rule.parameter));
+    let tenant = route
+        .tenant
+        .iter()
+        .map(|rule| format!("the tenant that {{{}}} in the path names", rule.parameter));
     ExplainedRoute {
         path: route.path.clone(),
         host: match &route.host {
@@ -176,7 +185,10 @@ fn explained(plan: &Plan, route: &RouteSettings) -> ExplainedRoute {
             HostRule::Suffix(suffix) => Some(format!("*{suffix}")),
         },
         methods: route.methods.iter().map(ToString::to_string).collect(),
-        upstream: plan.upstreams.get(route.upstream).map_or_else(String::new, |upstream| upstream.name.to_string()),
+        upstream: plan
+            .upstreams
+            .get(route.upstream)
+            .map_or_else(String::new, |upstream| upstream.name.to_string()),
         accept: route.accept.iter().map(ToString::to_string).collect(),
         require: tenant.chain(route.require.iter().map(ToString::to_string)).collect(),
     }

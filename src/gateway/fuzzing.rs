@@ -39,12 +39,24 @@ impl Gateway {
     }
 
     /// The gate.
-    pub(crate) fn judge(&self, head: &mut Parts, has_body: bool, limits: HeadLimits) -> Result<Verdict, Refusal> {
+    pub(crate) fn judge(
+        &self,
+        head: &mut Parts,
+        has_body: bool,
+        limits: HeadLimits,
+    ) -> Result<Verdict, Refusal> {
         judge(head, has_body, limits, self.rules.ours()).map(Verdict)
     }
 
-    /// What `forward` does to a head that passed, on a public route to an upstream that keeps the host.
-    pub(crate) fn prepare(&self, verdict: Verdict, client: &ClientConnection, head: &mut Parts, length: Option<u64>) {
+    /// What `forward` does to a head that passed, on a public route to an upstream that keeps the
+    /// host.
+    pub(crate) fn prepare(
+        &self,
+        verdict: Verdict,
+        client: &ClientConnection,
+        head: &mut Parts,
+        length: Option<u64>,
+    ) {
         let chain = ForwardedChain::read(client, &head.headers);
         let forwarding = Forwarding::of(client, chain.as_ref(), &head.headers);
         let accepts_trailers = clean(&self.rules, verdict.0, &mut head.headers, length);
@@ -62,7 +74,11 @@ impl Gateway {
     }
 
     /// Whose request this is, for the access log and the limits.
-    pub(crate) fn client_address(&self, client: &ClientConnection, headers: &HeaderMap) -> Option<IpAddr> {
+    pub(crate) fn client_address(
+        &self,
+        client: &ClientConnection,
+        headers: &HeaderMap,
+    ) -> Option<IpAddr> {
         let said = ForwardedChain::read(client, headers).and_then(|chain| chain.client_address());
         said.or(client.origin.address.ip())
     }

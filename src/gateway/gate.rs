@@ -1,9 +1,10 @@
-//! Gate: judges the head of every request that hyper has parsed, of both versions, and brings it into the
-//! one normal form that everything later goes by: a target in origin form with a normal path, one valid
-//! `Host`, framing that has one reading, no expectation but `100-continue`.
+//! Gate: judges the head of every request that hyper has parsed, of both versions, and brings it
+//! into the one normal form that everything later goes by: a target in origin form with a normal
+//! path, one valid `Host`, framing that has one reading, no expectation but `100-continue`.
 //!
-//! It knows no socket and no store. What hyper's parser refuses by itself, or what cannot be seen in a
-//! parsed head any more (line endings), `server::socket` tells, as a [`HeadFault`] of this list as well.
+//! It knows no socket and no store. What hyper's parser refuses by itself, or what cannot be seen
+//! in a parsed head any more (line endings), `server::socket` tells, as a [`HeadFault`] of this
+//! list as well.
 
 use std::borrow::Cow;
 
@@ -49,12 +50,12 @@ pub enum HeadFault {
     /// A version that keyward does not speak.
     #[error("HTTP version not supported")]
     Version,
-    /// CONNECT (but for WebSocket, RFC 8441) or TRACE, which would let a client speak past keyward or see
-    /// what it wrote.
+    /// CONNECT (but for WebSocket, RFC 8441) or TRACE, which would let a client speak past keyward
+    /// or see what it wrote.
     #[error("method not implemented")]
     Method,
-    /// A line that does not end with carriage return and line feed, or framing fields that two readers
-    /// could read in two ways.
+    /// A line that does not end with carriage return and line feed, or framing fields that two
+    /// readers could read in two ways.
     #[error("malformed header lines")]
     Lines,
     /// More header lines or bytes than the limit.
@@ -79,7 +80,9 @@ impl HeadFault {
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::Malformed | Self::Target | Self::Lines | Self::Host | Self::Framing => StatusCode::BAD_REQUEST,
+            Self::Malformed | Self::Target | Self::Lines | Self::Host | Self::Framing => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Method => StatusCode::NOT_IMPLEMENTED,
@@ -116,8 +119,8 @@ pub(super) enum WebSocketForm {
     Connect,
 }
 
-/// Judges a head and normalises it. `has_body`: whether a body may still come. `ours`: names of fields
-/// that only keyward may set.
+/// Judges a head and normalises it. `has_body`: whether a body may still come. `ours`: names of
+/// fields that only keyward may set.
 ///
 /// # Errors
 ///
@@ -145,7 +148,8 @@ pub(super) fn judge(
     Ok(passed)
 }
 
-/// Whether a refusal must be worded for gRPC: `application/grpc`, `application/grpc+proto` and the like.
+/// Whether a refusal must be worded for gRPC: `application/grpc`, `application/grpc+proto` and the
+/// like.
 pub(super) fn is_grpc(head: &Parts) -> bool {
     head.version == Version::HTTP_2
         && head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -161,13 +165,20 @@ struct Seen {
 }
 
 /// One pass over the fields.
-fn look(head: &Parts, limits: HeadLimits, ours: &FoldedNames, passed: &mut Passed) -> Result<Seen, HeadFault> {
+fn look(
+    head: &Parts,
+    limits: HeadLimits,
+    ours: &FoldedNames,
+    passed: &mut Passed,
+) -> Result<Seen, HeadFault> {
     if head.headers.len() > limits.lines {
         return Err(HeadFault::TooLarge);
     }
     let (mut seen, mut framings) = (Seen::default(), 0);
     // The `http` crate takes quotation marks in names; hyper's HTTP/1 parser does not.
-    if head.version == Version::HTTP_2 && head.headers.keys().any(|name| name.as_str().contains('"')) {
+    if head.version == Version::HTTP_2
+        && head.headers.keys().any(|name| name.as_str().contains('"'))
+    {
         return Err(HeadFault::Malformed);
     }
     for (name, value) in &head.headers {
@@ -178,7 +189,8 @@ fn look(head: &Parts, limits: HeadLimits, ours: &FoldedNames, passed: &mut Passe
                 host_in(value.as_bytes()).ok_or(HeadFault::Host)?;
             }
             6 if *name == header::EXPECT => {
-                // A server ignores it from a client that speaks HTTP/1.0 (RFC 9110, section 10.1.1).
+                // A server ignores it from a client that speaks HTTP/1.0 (RFC 9110, section
+                // 10.1.1).
                 let is_known = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
                 if head.version != Version::HTTP_10 && !is_known {
                     return Err(HeadFault::Expectation);
@@ -188,7 +200,8 @@ fn look(head: &Parts, limits: HeadLimits, ours: &FoldedNames, passed: &mut Passe
             14 if *name == header::CONTENT_LENGTH => {
                 // Digits and nothing but digits (RFC 9110, section 8.6; cf. CVE-2021-32715).
                 let digits = value.as_bytes();
-                if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+                if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit)
+                {
                     return Err(HeadFault::Framing);
                 }
                 framings += 1;
@@ -209,14 +222,23 @@ fn look(head: &Parts, limits: HeadLimits, ours: &FoldedNames, passed: &mut Passe
     if framings > 1 { Err(HeadFault::Framing) } else { Ok(seen) }
 }
 
-/// Whether a request asks for WebSocket. Any other `Upgrade` is an offer, which a server may ignore (RFC
-/// 9110, section 7.8; Java's HTTP client offers h2c with every request without TLS): it ends at this hop.
-fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<WebSocketForm>, Refusal> {
+/// Whether a request asks for WebSocket. Any other `Upgrade` is an offer, which a server may ignore
+/// (RFC 9110, section 7.8; Java's HTTP client offers h2c with every request without TLS): it ends
+/// at this hop.
+fn websocket(
+    head: &Parts,
+    has_body: bool,
+    upgrades: usize,
+) -> Result<Option<WebSocketForm>, Refusal> {
     if let Some(protocol) = head.extensions.get::<Protocol>() {
         if head.method != Method::CONNECT || protocol.as_str() != "websocket" {
             return Err(HeadFault::Method.into());
         }
-        return if is_version_13(head) { Ok(Some(WebSocketForm::Connect)) } else { Err(Refusal::Upgrade) };
+        return if is_version_13(head) {
+            Ok(Some(WebSocketForm::Connect))
+        } else {
+            Err(Refusal::Upgrade)
+        };
     }
     if upgrades == 0 || head.version == Version::HTTP_2 {
         return Ok(None);
@@ -226,7 +248,10 @@ fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<Web
         return Ok(None);
     }
     let is_alone = upgrades == 1
-        && head.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        && head
+            .headers
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let is_handshake = is_alone
         && head.method == Method::GET
         && head.version == Version::HTTP_11
@@ -236,8 +261,9 @@ fn websocket(head: &Parts, has_body: bool, upgrades: usize) -> Result<Option<Web
     if is_handshake { Ok(Some(WebSocketForm::Upgrade)) } else { Err(Refusal::Upgrade) }
 }
 
-/// The one version of the protocol (RFC 6455, section 4.2.1). A handshake of HTTP/1.1 with another one is the
-/// upstream's to decline; one of HTTP/2 is turned into keyward's own, so keyward declines it.
+/// The one version of the protocol (RFC 6455, section 4.2.1). A handshake of HTTP/1.1 with another
+/// one is the upstream's to decline; one of HTTP/2 is turned into keyward's own, so keyward
+/// declines it.
 fn is_version_13(head: &Parts) -> bool {
     only(head, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
 }
@@ -254,8 +280,8 @@ fn only<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
     values.next().filter(|_| values.next().is_none())
 }
 
-/// What the target says wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1): from here on
-/// there is only one.
+/// What the target says wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1): from
+/// here on there is only one.
 fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
     if hosts > 1 || hosts == 0 && head.version == Version::HTTP_11 {
         return Err(HeadFault::Host);
@@ -317,10 +343,13 @@ const fn is_query_byte(byte: u8) -> bool {
 
 /// HTTP/2 may split `Cookie`; HTTP/1.1 may not (RFC 9113, section 8.2.3).
 fn join_cookies(head: &mut Parts) {
-    if head.version != Version::HTTP_2 || head.headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+    if head.version != Version::HTTP_2
+        || head.headers.get_all(header::COOKIE).iter().nth(1).is_none()
+    {
         return;
     }
-    let pieces: Vec<_> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let pieces: Vec<_> =
+        head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
         head.headers.insert(header::COOKIE, whole);
     }

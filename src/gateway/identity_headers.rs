@@ -1,5 +1,5 @@
-//! The caller's identity, as fields that the upstream can trust: whatever the client sent under such a
-//! name, or under a name that an upstream might read as one, is removed first.
+//! The caller's identity, as fields that the upstream can trust: whatever the client sent under
+//! such a name, or under a name that an upstream might read as one, is removed first.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -50,14 +50,17 @@ pub(super) struct IdentityRules {
 /// The identity headers of one caller.
 pub(super) type IdentityFields = Box<[(HeaderName, HeaderValue)]>;
 
-/// Not passed on whatever the configuration says: a name of ours is a name of ours also where another preset is in use.
+/// Not passed on whatever the configuration says: a name of ours is a name of ours also where
+/// another preset is in use.
 const OUR_PREFIX: &str = "x-keyward-";
 
 impl IdentityRules {
     pub(super) fn new(names: &IdentityNames) -> Result<Self, String> {
         let name = |name: &Option<String>| {
             name.as_deref()
-                .map(|name| HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name")))
+                .map(|name| {
+                    HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))
+                })
                 .transpose()
         };
         let all = [
@@ -91,8 +94,9 @@ impl IdentityRules {
         })
     }
 
-    /// The headers of one caller, with the tenant that is in force for the organization, if one is. An absent
-    /// field is no header, and the client's own is gone all the same (cf. CVE-2026-30851).
+    /// The headers of one caller, with the tenant that is in force for the organization, if one is.
+    /// An absent field is no header, and the client's own is gone all the same (cf.
+    /// CVE-2026-30851).
     pub(super) fn of(&self, caller: &Caller, tenant: Option<&str>) -> IdentityFields {
         let token = &caller.token;
         let token_id = caller.token_id();
@@ -117,7 +121,8 @@ impl IdentityRules {
 
     /// Removes every field that only keyward may set.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        let ours: Vec<HeaderName> = headers.keys().filter(|name| self.ours.matches(name.as_str())).cloned().collect();
+        let ours: Vec<HeaderName> =
+            headers.keys().filter(|name| self.ours.matches(name.as_str())).cloned().collect();
         for name in ours {
             headers.remove(name);
         }
@@ -130,9 +135,11 @@ mod tests {
 
     #[test]
     fn every_alias_of_every_name_is_ours_whatever_the_configuration() {
-        let rules =
-            IdentityRules::new(&IdentityNames { username: Some("Remote-User".into()), ..IdentityNames::default() })
-                .expect("names");
+        let rules = IdentityRules::new(&IdentityNames {
+            username: Some("Remote-User".into()),
+            ..IdentityNames::default()
+        })
+        .expect("names");
         for name in [
             "x_keyward_subject",
             "x.keyward.subject",

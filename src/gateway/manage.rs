@@ -1,5 +1,5 @@
-//! Manage: a call of a token API. Authenticate, check the mount, read the body, let the face decode, execute, let the face
-//! encode. Every "no" is worded by the face.
+//! Manage: a call of a token API. Authenticate, check the mount, read the body, let the face
+//! decode, execute, let the face encode. Every "no" is worded by the face.
 
 use std::rc::Rc;
 
@@ -37,7 +37,11 @@ pub(super) async fn call(
     head: Parts,
     body: ClientBody,
 ) -> Result<Response<Source>, Refusal> {
-    let token_api = local.plan.token_apis.get(token_api).ok_or(Refusal::Internal("a token API is not in its plan"))?;
+    let token_api = local
+        .plan
+        .token_apis
+        .get(token_api)
+        .ok_or(Refusal::Internal("a token API is not in its plan"))?;
     let method = head.method.clone();
     let answered = answer(local, exchange, token_api, path, parameters, head, body).await;
     Ok(answered.unwrap_or_else(|refusal| {
@@ -59,27 +63,37 @@ async fn answer(
     let caller = permitted(local, exchange, token_api, path, parameters, &head).await?;
     let method = asked(&head.method);
     let body = read_body(local, exchange.control(), body).await?;
-    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let content_type =
+        head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let now = exchange.now().wall;
-    let command =
-        face.decode(&Call { method, path, parameters, content_type, body: &body, now }).map_err(Refusal::Face)?;
+    let command = face
+        .decode(&Call { method, path, parameters, content_type, body: &body, now })
+        .map_err(Refusal::Face)?;
     let caller = caller.as_deref().map(|admitted| &admitted.caller);
     let outcome = match (command, &token_api.accounts, caller) {
         (Command::Account(command), Some(terms), caller) => {
             let from = client_group(exchange);
-            let outcome = exchange.gateway().shared.accounts.execute(terms, from, caller, command, now).await;
+            let outcome =
+                exchange.gateway().shared.accounts.execute(terms, from, caller, command, now).await;
             Outcome::Account(outcome.map_err(account_refused)?)
         }
         (command, _, Some(caller)) => {
             let desk = Desk { token_api: &token_api.name, minting: &token_api.minting };
-            exchange.gateway().shared.service.execute(caller, desk, command, now).await.map_err(command_refused)?
+            exchange
+                .gateway()
+                .shared
+                .service
+                .execute(caller, desk, command, now)
+                .await
+                .map_err(command_refused)?
         }
         (_, _, None) => return Err(Refusal::Internal("a command came without a caller")),
     };
     Ok(respond::face_answer(face.encode(&outcome)))
 }
 
-/// Who makes a call, if it may be made; nobody, if the call is for everybody. Its body is not looked at.
+/// Who makes a call, if it may be made; nobody, if the call is for everybody. Its body is not
+/// looked at.
 pub(super) async fn permitted(
     local: &Local,
     exchange: &mut Exchange,
@@ -99,7 +113,10 @@ pub(super) async fn permitted(
             let admitted = admit(local, exchange, Door::Bearer, &head.headers).await?;
             if !token_api.callers.take(&admitted.caller, &token_api.name) {
                 let of = admitted.caller.token.token_api();
-                let cause = format!("a token of {of:?} such as this makes no calls of {:?}", token_api.name);
+                let cause = format!(
+                    "a token of {of:?} such as this makes no calls of {:?}",
+                    token_api.name
+                );
                 return Err(Refusal::NotAccepted { cause });
             }
             if !owns_mount(&admitted, parameters) {
@@ -116,7 +133,12 @@ fn asked(method: &Method) -> &Method {
 }
 
 /// A refusal in the shape of the token API.
-pub(super) fn refused(token_api: &TokenApiSettings, method: &Method, path: &'static str, refusal: &Refusal) -> Answer {
+pub(super) fn refused(
+    token_api: &TokenApiSettings,
+    method: &Method,
+    path: &'static str,
+    refusal: &Refusal,
+) -> Answer {
     token_api.face.refuse(method, path, &face_error(refusal))
 }
 
@@ -165,7 +187,8 @@ fn command_refused(fault: CommandError) -> Refusal {
     }
 }
 
-/// The parameters of the mount that name a claim must equal the caller's; a claim that the caller has not equals nothing.
+/// The parameters of the mount that name a claim must equal the caller's; a claim that the caller
+/// has not equals nothing.
 fn owns_mount(admitted: &Admitted, parameters: &[(String, String)]) -> bool {
     let token = &admitted.caller.token;
     parameters.iter().all(|(name, value)| match name.as_str() {
@@ -175,7 +198,11 @@ fn owns_mount(admitted: &Admitted, parameters: &[(String, String)]) -> bool {
     })
 }
 
-async fn read_body(local: &Local, control: &Control, mut body: ClientBody) -> Result<Vec<u8>, Refusal> {
+async fn read_body(
+    local: &Local,
+    control: &Control,
+    mut body: ClientBody,
+) -> Result<Vec<u8>, Refusal> {
     let mut whole = Vec::new();
     if body.is_over() {
         return Ok(whole);

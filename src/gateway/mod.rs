@@ -5,11 +5,12 @@
 //! └───── server ─────┘   └─────────────────────── gateway ────────────────────────┘
 //! ```
 //!
-//! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no returns a
-//! [`Refusal`], and `respond` turns it into bytes. What has not been authorized does not compile: only
-//! `authorize` can make the `Permit` that `forward` asks for. What belongs to a client's connection is a
-//! [`ClientConnection`]; what belongs to one request while it is under way is a [`Control`], shared with
-//! the driver of the connection or stream; what is known of it for the log is an `Exchange`.
+//! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no
+//! returns a [`Refusal`], and `respond` turns it into bytes. What has not been authorized does not
+//! compile: only `authorize` can make the `Permit` that `forward` asks for. What belongs to a
+//! client's connection is a [`ClientConnection`]; what belongs to one request while it is under way
+//! is a [`Control`], shared with the driver of the connection or stream; what is known of it for
+//! the log is an `Exchange`.
 
 mod authenticate;
 mod authorize;
@@ -39,7 +40,9 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-pub use connection::{ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies};
+pub use connection::{
+    ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies,
+};
 pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
 pub use exchange::RequestId;
 pub use explain::explain;
@@ -47,8 +50,8 @@ pub use forward::{Tunnel, carry};
 pub use gate::{HeadFault, HeadLimits};
 pub use identity_headers::IdentityNames;
 pub use plan::{
-    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings, TenantRule,
-    TokenApiSettings, UpstreamPlan, mounted,
+    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField,
+    RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan, mounted,
 };
 pub use refusal::{Refusal, UpstreamFailure};
 pub use respond::ResponseBody;
@@ -60,8 +63,8 @@ use forward::ClientBody;
 use gate::Passed;
 use route::Destination;
 
-/// Answers one request. Nothing that a client, an upstream or the store does makes it fail: every "no" is a
-/// response.
+/// Answers one request. Nothing that a client, an upstream or the store does makes it fail: every
+/// "no" is a response.
 ///
 /// # Errors
 ///
@@ -69,8 +72,8 @@ use route::Destination;
 ///
 /// # Cancel safety
 ///
-/// Dropped when the client goes away: the upstream exchange is then broken off, while a change of the
-/// allowlist that has begun is finished.
+/// Dropped when the client goes away: the upstream exchange is then broken off, while a change of
+/// the allowlist that has begun is finished.
 pub async fn run(
     gateway: Rc<WorkerGateway>,
     client: Rc<ClientConnection>,
@@ -96,7 +99,8 @@ pub async fn run(
     Ok(respond::finish(exchange, response))
 }
 
-/// Answers a request whose head hyper could not read: nothing of it is known but what is wrong with it.
+/// Answers a request whose head hyper could not read: nothing of it is known but what is wrong with
+/// it.
 pub fn refuse_head(
     gateway: &Rc<WorkerGateway>,
     client: &Rc<ClientConnection>,
@@ -107,7 +111,9 @@ pub fn refuse_head(
     let mut exchange = Exchange::begin(gateway, client, control, Version::HTTP_11, false);
     let mut response = respond::refused(&mut exchange, &Refusal::Head(fault));
     exchange.refused(Refusal::Head(fault).reason(), Some(cause));
-    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     respond::finish(exchange, response)
 }
 
@@ -120,7 +126,9 @@ pub fn overloaded(
 ) -> Response<ResponseBody> {
     let mut exchange = Exchange::begin(gateway, client, control, version, false);
     let mut response = respond::refused(&mut exchange, &Refusal::Overloaded);
-    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     respond::finish(exchange, response)
 }
 
@@ -143,7 +151,8 @@ async fn answer(
         Destination::PublicKeys => Ok(respond::public_keys(plan)),
         Destination::Document(at) => respond::document(plan, at, &head.headers),
         Destination::TokenApi { token_api, call, parameters } => {
-            // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+            // Boxed, as it is rare and large: every connection holds room for what its requests may
+            // await.
             Box::pin(manage::call(local, exchange, token_api, call, &parameters, head, body)).await
         }
         Destination::Route(at) => {

@@ -1,6 +1,7 @@
-//! Path patterns, looked up by specificity: segment by segment, a literal before a parameter before the rest, with a step back
-//! where the more specific way leads nowhere. Every set of patterns has an order, so none conflicts with another; and a look-up
-//! visits each place at most once, whatever a client asks for.
+//! Path patterns, looked up by specificity: segment by segment, a literal before a parameter before
+//! the rest, with a step back where the more specific way leads nowhere. Every set of patterns has
+//! an order, so none conflicts with another; and a look-up visits each place at most once, whatever
+//! a client asks for.
 
 /// Values under path patterns.
 #[derive(Debug)]
@@ -30,15 +31,19 @@ impl<T> Default for PathTable<T> {
 }
 
 impl<T: Default> PathTable<T> {
-    /// The value under a pattern: `/literal/{parameter}/{*rest}`. What the parameters are called makes no difference.
+    /// The value under a pattern: `/literal/{parameter}/{*rest}`. What the parameters are called
+    /// makes no difference.
     pub(super) fn entry(&mut self, pattern: &str) -> &mut T {
         let mut place = &mut self.root;
         for segment in pattern.split('/').skip(1) {
             if segment.starts_with("{*") {
                 return place.rest.get_or_insert_default();
             }
-            place =
-                if segment.starts_with('{') { place.parameter.get_or_insert_default() } else { place.literal(segment) };
+            place = if segment.starts_with('{') {
+                place.parameter.get_or_insert_default()
+            } else {
+                place.literal(segment)
+            };
         }
         place.here.get_or_insert_default()
     }
@@ -68,7 +73,12 @@ impl<T> Place<T> {
         literal
             .and_then(|at| self.literals.get(at))
             .and_then(|(_, place)| place.find(rest))
-            .or_else(|| self.parameter.as_ref().filter(|_| !segment.is_empty()).and_then(|place| place.find(rest)))
+            .or_else(|| {
+                self.parameter
+                    .as_ref()
+                    .filter(|_| !segment.is_empty())
+                    .and_then(|place| place.find(rest))
+            })
             .or(self.rest.as_ref())
     }
 }
@@ -80,8 +90,12 @@ impl<T> PathTable<T> {
     }
 }
 
-/// The values of a pattern's parameters in a path that it matches, with their names, in order. The rest is none of them.
-pub(super) fn parameters<'a>(pattern: &'a str, path: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+/// The values of a pattern's parameters in a path that it matches, with their names, in order. The
+/// rest is none of them.
+pub(super) fn parameters<'a>(
+    pattern: &'a str,
+    path: &'a str,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
     pattern.split('/').zip(path.split('/')).filter_map(|(segment, value)| {
         let name = segment.strip_prefix('{')?.strip_suffix('}')?;
         (!name.starts_with('*')).then_some((name, value))

@@ -1,5 +1,5 @@
-//! The plan: one configuration, compiled. Immutable, shared by all workers; a reload makes a new one, and every request sees
-//! exactly one.
+//! The plan: one configuration, compiled. Immutable, shared by all workers; a reload makes a new
+//! one, and every request sees exactly one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -172,12 +172,15 @@ pub enum RequirementField {
 }
 
 impl Requirement {
-    /// Whether a caller meets it, with the tenant that is in force. A field that the caller has not meets nothing.
+    /// Whether a caller meets it, with the tenant that is in force. A field that the caller has not
+    /// meets nothing.
     #[must_use]
     pub fn is_met_by(&self, caller: &Caller, tenant: Option<&str>) -> bool {
         let (field, one_of) = match self {
             Self::Field { field, one_of } => (field, one_of),
-            Self::Claim(rule) => return caller.outside.as_ref().is_some_and(|outside| outside.meets(rule)),
+            Self::Claim(rule) => {
+                return caller.outside.as_ref().is_some_and(|outside| outside.meets(rule));
+            }
             Self::Scope(scopes) => {
                 let mut own = caller.outside.iter().flat_map(|outside| outside.scopes());
                 return own.any(|own| scopes.iter().any(|scope| scope == own));
@@ -195,7 +198,9 @@ impl Requirement {
                 None => token.role().is_some_and(allows),
             },
             RequirementField::Email => token.email().is_some_and(allows),
-            RequirementField::Tenant => tenant.or_else(|| caller.tenant(ACTIVE_TENANT)).is_some_and(allows),
+            RequirementField::Tenant => {
+                tenant.or_else(|| caller.tenant(ACTIVE_TENANT)).is_some_and(allows)
+            }
         }
     }
 }
@@ -207,7 +212,9 @@ impl Requirement {
         let quoted = |value: &str| format!("{value:?}");
         let (token, outside) = (&caller.token, &caller.outside);
         match self {
-            Self::Scope(_) => outside.iter().flat_map(|outside| outside.scopes()).map(quoted).collect(),
+            Self::Scope(_) => {
+                outside.iter().flat_map(|outside| outside.scopes()).map(quoted).collect()
+            }
             Self::Claim(_) => vec!["another, or none".to_owned()],
             Self::Field { field: RequirementField::Role, .. } => match outside {
                 Some(outside) => outside.roles().map(quoted).collect(),
@@ -227,10 +234,13 @@ impl Requirement {
 /// As the log says it: `role "admin" or "editor"`.
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let one_of =
-            |values: &[String]| values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(" or ");
+        let one_of = |values: &[String]| {
+            values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(" or ")
+        };
         match self {
-            Self::Field { field, one_of: values } => write!(f, "{} {}", field.name(), one_of(values)),
+            Self::Field { field, one_of: values } => {
+                write!(f, "{} {}", field.name(), one_of(values))
+            }
             Self::Claim(rule) => {
                 let values: Vec<_> = rule.one_of.iter().map(ToString::to_string).collect();
                 write!(f, "the claim \"{}\" with {}", rule.path, values.join(" or "))
@@ -262,7 +272,10 @@ pub struct PlanError(String);
 /// Token APIs, as the OpenAPI document tells of them.
 #[must_use]
 pub fn mounted(token_apis: &[TokenApiSettings]) -> Vec<Mounted<'_>> {
-    token_apis.iter().map(|api| Mounted { name: &api.name, mount: &api.mount, face: &*api.face }).collect()
+    token_apis
+        .iter()
+        .map(|api| Mounted { name: &api.name, mount: &api.mount, face: &*api.face })
+        .collect()
 }
 
 /// A compiled configuration.
@@ -298,7 +311,8 @@ impl Plan {
         for (at, token_api) in settings.token_apis.iter().enumerate() {
             for path in token_api.face.paths() {
                 let bare = path.strip_suffix('/').unwrap_or(path);
-                // A slash more or less shall not carry a revocation past us, to an upstream that says yes to it.
+                // A slash more or less shall not carry a revocation past us, to an upstream that
+                // says yes to it.
                 for slash in ["", "/"] {
                     table.add_token_api(format!("{}{bare}{slash}", token_api.mount), at, path);
                 }
@@ -324,15 +338,23 @@ impl Plan {
             }),
         });
         let opaque = OpaqueApis::new(opaque.collect());
-        let with_field: Vec<_> =
-            settings.token_apis.iter().filter(|api| api.takes_api_key_field).map(|api| &api.name).collect();
-        let takes_api_key_field =
-            settings.routes.iter().map(|route| route.accept.iter().any(|name| with_field.contains(&name))).collect();
+        let with_field: Vec<_> = settings
+            .token_apis
+            .iter()
+            .filter(|api| api.takes_api_key_field)
+            .map(|api| &api.name)
+            .collect();
+        let takes_api_key_field = settings
+            .routes
+            .iter()
+            .map(|route| route.accept.iter().any(|name| with_field.contains(&name)))
+            .collect();
         for (at, route) in settings.routes.iter().enumerate() {
             table.add_route(&route.host, &route.path, route.methods.clone(), at);
         }
         let host_of = |upstream: &UpstreamPlan| {
-            let endpoint = upstream.settings.endpoints.first().map(Endpoint::authority).unwrap_or_default();
+            let endpoint =
+                upstream.settings.endpoints.first().map(Endpoint::authority).unwrap_or_default();
             HeaderValue::try_from(endpoint).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
         Ok(Self {
@@ -362,6 +384,10 @@ impl Plan {
 
     /// Where the route takes credentials from.
     pub(super) fn door(&self, at: usize) -> Door {
-        if self.takes_api_key_field.get(at).copied().unwrap_or_default() { Door::BearerOrApiKey } else { Door::Bearer }
+        if self.takes_api_key_field.get(at).copied().unwrap_or_default() {
+            Door::BearerOrApiKey
+        } else {
+            Door::Bearer
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Every "no" of the gateway: one closed list, grouped by whose fault it is. [`super::respond`] turns it into bytes.
+//! Every "no" of the gateway: one closed list, grouped by whose fault it is. [`super::respond`]
+//! turns it into bytes.
 
 use std::borrow::Cow;
 
@@ -40,8 +41,8 @@ pub enum Refusal {
     AmbiguousCredential,
     /// Its credential is not good, for this reason.
     BadCredential(Refused),
-    /// No key of the outside issuer that it names is here, or they are too old: it cannot be told from a forged one, and is
-    /// refused like one. `/readyz` says so to those who can help.
+    /// No key of the outside issuer that it names is here, or they are too old: it cannot be told
+    /// from a forged one, and is refused like one. `/readyz` says so to those who can help.
     KeysMissing(IssuerUnavailable),
     /// Its credential is too long.
     CredentialTooLong,
@@ -92,7 +93,9 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Head(fault) => fault.status(),
-            Self::Path(_) | Self::Upgrade | Self::BodyBroken | Self::AmbiguousCredential => StatusCode::BAD_REQUEST,
+            Self::Path(_) | Self::Upgrade | Self::BodyBroken | Self::AmbiguousCredential => {
+                StatusCode::BAD_REQUEST
+            }
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -139,14 +142,17 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => "the method is not allowed here".into(),
             Self::NoCredential => "a bearer token is required".into(),
             Self::AmbiguousCredential => "the credential is ambiguous".into(),
-            Self::BadCredential(_) | Self::KeysMissing(_) | Self::CredentialTooLong | Self::NotAccepted { .. } => {
-                "the token is not accepted".into()
-            }
+            Self::BadCredential(_)
+            | Self::KeysMissing(_)
+            | Self::CredentialTooLong
+            | Self::NotAccepted { .. } => "the token is not accepted".into(),
             Self::Forbidden { .. } => "the token does not allow this".into(),
             Self::Face(error) => error.to_string(),
             Self::Overloaded => "too many open connections".into(),
             Self::Store(_) => "the service is temporarily unavailable".into(),
-            Self::Upstream(UpstreamFailure::TooSlow) => "the upstream did not respond in time".into(),
+            Self::Upstream(UpstreamFailure::TooSlow) => {
+                "the upstream did not respond in time".into()
+            }
             Self::Upstream(_) => "the upstream failed".into(),
             Self::Internal(_) => "internal error".into(),
         }
@@ -156,13 +162,15 @@ impl Refusal {
     #[must_use]
     pub fn challenge(&self) -> Option<Cow<'static, str>> {
         if let Self::Forbidden { scope: Some(scope), .. } = self {
-            let challenge = format!(r#"Bearer realm="keyward", error="insufficient_scope", scope="{scope}""#);
+            let challenge =
+                format!(r#"Bearer realm="keyward", error="insufficient_scope", scope="{scope}""#);
             return Some(challenge.into());
         }
         let challenge = match (self, self.status()) {
-            (Self::NoCredential | Self::Face(FaceError::NoCredential | FaceError::WrongLogin), _) => {
-                r#"Bearer realm="keyward""#
-            }
+            (
+                Self::NoCredential | Self::Face(FaceError::NoCredential | FaceError::WrongLogin),
+                _,
+            ) => r#"Bearer realm="keyward""#,
             (Self::AmbiguousCredential | Self::Face(FaceError::AmbiguousCredential), _) => {
                 r#"Bearer realm="keyward", error="invalid_request""#
             }
@@ -187,10 +195,14 @@ impl Refusal {
             Self::AmbiguousCredential => Reason::AmbiguousCredential,
             Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => Reason::NoRecord,
             Self::BadCredential(
-                Refused::Expired | Refused::Outside(OutsideRefusal { fault: OutsideFault::Expired, .. }),
+                Refused::Expired
+                | Refused::Outside(OutsideRefusal { fault: OutsideFault::Expired, .. }),
             ) => Reason::Expired,
             Self::BadCredential(
-                Refused::Signature(_) | Refused::MadeUp | Refused::Outside(_) | Refused::OtherIssuer(_),
+                Refused::Signature(_)
+                | Refused::MadeUp
+                | Refused::Outside(_)
+                | Refused::OtherIssuer(_),
             )
             | Self::CredentialTooLong => Reason::BadCredential,
             Self::KeysMissing(_) => Reason::IssuerUnavailable,
@@ -199,10 +211,16 @@ impl Refusal {
             Self::Face(_) => Reason::TokenApi,
             Self::Overloaded => Reason::Overloaded,
             Self::Store(_) => Reason::StoreUnavailable,
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => Reason::UpstreamConnect,
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => Reason::UpstreamConnect,
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => {
+                Reason::UpstreamConnect
+            }
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => {
+                Reason::UpstreamConnect
+            }
             Self::Upstream(UpstreamFailure::Ambiguous(_)) => Reason::UpstreamAmbiguous,
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Broken { .. })) => Reason::UpstreamBroken,
+            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Broken { .. })) => {
+                Reason::UpstreamBroken
+            }
             Self::Upstream(UpstreamFailure::TooSlow) => Reason::UpstreamSlow,
             Self::Internal(_) => Reason::Internal,
         }
@@ -218,7 +236,9 @@ impl Refusal {
             Self::NotAccepted { cause } | Self::Forbidden { cause, .. } => Some(cause.clone()),
             Self::Store(fault) => Some(fault.to_string()),
             Self::Upstream(UpstreamFailure::Exchange(fault)) => Some(fault.to_string()),
-            Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => Some((*what).to_owned()),
+            Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => {
+                Some((*what).to_owned())
+            }
             _ => None,
         }
     }

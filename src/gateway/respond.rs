@@ -1,4 +1,5 @@
-//! Respond: the one place that turns answers and refusals into bytes, and notices when the last of them has gone.
+//! Respond: the one place that turns answers and refusals into bytes, and notices when the last of
+//! them has gone.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -26,13 +27,14 @@ use crate::wire::problem;
 pub(super) enum Source {
     Empty,
     Bytes(Bytes),
-    /// An upstream. `silence`: how long it may send nothing, and the client take nothing; `None`: for ever.
+    /// An upstream. `silence`: how long it may send nothing, and the client take nothing; `None`:
+    /// for ever.
     Upstream {
         body: ReplyBody,
         silence: Option<Duration>,
     },
-    /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection itself.
-    /// `closing`: the time that one side has to close after the other.
+    /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection
+    /// itself. `closing`: the time that one side has to close after the other.
     Tunnel {
         upstream: UpstreamTunnel,
         stream: Option<OnUpgrade>,
@@ -71,7 +73,10 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Puts the last touches to a response, whoever made it.
-pub(super) fn finish(mut exchange: Box<Exchange>, mut response: Response<Source>) -> Response<ResponseBody> {
+pub(super) fn finish(
+    mut exchange: Box<Exchange>,
+    mut response: Response<Source>,
+) -> Response<ResponseBody> {
     exchange.answered(response.status());
     response.headers_mut().insert(X_REQUEST_ID, exchange.id.value().clone());
     let control = Rc::clone(exchange.control());
@@ -86,7 +91,8 @@ pub(super) fn finish(mut exchange: Box<Exchange>, mut response: Response<Source>
         }
         source => {
             if !matches!(source, Source::Upstream { .. }) {
-                // A client that does not read an answer of ours must not hold its connection for ever.
+                // A client that does not read an answer of ours must not hold its connection for
+                // ever.
                 control.enter(Phase::Streaming, exchange.local().plan.timeouts.body);
             }
             exchange.set_complete(source.is_end_stream());
@@ -96,7 +102,8 @@ pub(super) fn finish(mut exchange: Box<Exchange>, mut response: Response<Source>
     Response::from_parts(head, ResponseBody { source, fault: None, exchange })
 }
 
-/// On HTTP/1 the driver of the connection carries the tunnel; on HTTP/2 the stream gets a task of its own.
+/// On HTTP/1 the driver of the connection carries the tunnel; on HTTP/2 the stream gets a task of
+/// its own.
 fn begin_tunnel(tunnel: Tunnel, stream: Option<OnUpgrade>) {
     let control = Rc::clone(tunnel.exchange.control());
     let Some(stream) = stream else {
@@ -129,7 +136,9 @@ pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<So
     }
     if matches!(refusal, Refusal::Upgrade) {
         // RFC 6455, section 4.4.
-        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     note(exchange, refusal, &mut response);
     response
@@ -152,7 +161,11 @@ fn grpc_refused(refusal: &Refusal) -> Response<Source> {
 }
 
 /// A refusal of a token API, in its own shape.
-pub(super) fn face_refused(exchange: &mut Exchange, refusal: &Refusal, answer: Answer) -> Response<Source> {
+pub(super) fn face_refused(
+    exchange: &mut Exchange,
+    refusal: &Refusal,
+    answer: Answer,
+) -> Response<Source> {
     let mut response = face_answer(answer);
     note(exchange, refusal, &mut response);
     response
@@ -182,12 +195,18 @@ pub(super) fn face_answer(answer: Answer) -> Response<Source> {
 /// The public keys (RFC 7517): for anybody, and to be kept for a while.
 pub(super) fn public_keys(plan: &Plan) -> Response<Source> {
     let mut response = local(StatusCode::OK, "application/jwk-set+json", plan.public_keys.clone());
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     response
 }
 
 /// A page of a token API: for anybody, and to be kept for a while. Who has it already is told so.
-pub(super) fn document(plan: &Plan, at: usize, asked: &HeaderMap) -> Result<Response<Source>, Refusal> {
+pub(super) fn document(
+    plan: &Plan,
+    at: usize,
+    asked: &HeaderMap,
+) -> Result<Response<Source>, Refusal> {
     let document = plan.documents.get(at).ok_or(Refusal::Internal("a page is not in its plan"))?;
     let mut response = if is_known(asked, &document.tag) {
         let mut response = Response::new(Source::Empty);
@@ -209,7 +228,8 @@ pub(super) fn document(plan: &Plan, at: usize, asked: &HeaderMap) -> Result<Resp
     Ok(response)
 }
 
-/// Whether `If-None-Match` has this tag (RFC 9110, section 13.1.2: compared without regard to weakness).
+/// Whether `If-None-Match` has this tag (RFC 9110, section 13.1.2: compared without regard to
+/// weakness).
 fn is_known(asked: &HeaderMap, tag: &str) -> bool {
     let lines = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     lines
@@ -242,7 +262,8 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Sour
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
-    // What the client still sends is not read, so it must not be taken for the next request (cf. CVE-2025-4366).
+    // What the client still sends is not read, so it must not be taken for the next request (cf.
+    // CVE-2025-4366).
     let is_unread = !exchange.control().request_is_over();
     if (is_unread || matches!(refusal, Refusal::Head(_))) && !exchange.control().is_stream() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -254,7 +275,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
         if let Some(fault) = this.fault.take() {
             return Poll::Ready(Some(Err(fault)));
@@ -293,7 +317,10 @@ impl Body for ResponseBody {
                 let ending = if is_uploads { Ending::UploadBroke } else { Ending::UpstreamBroke };
                 exchange.control().note_ending(ending);
                 if !is_uploads {
-                    exchange.broke(format!("the upstream broke off the response: {}", with_cause(&fault)));
+                    exchange.broke(format!(
+                        "the upstream broke off the response: {}",
+                        with_cause(&fault)
+                    ));
                 }
                 this.fault = Some(fault);
                 cx.waker().wake_by_ref();

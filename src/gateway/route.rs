@@ -1,4 +1,5 @@
-//! Route: from host, path and method to where a request goes. Host first, then path, then method; the most specific wins.
+//! Route: from host, path and method to where a request goes. Host first, then path, then method;
+//! the most specific wins.
 
 use std::collections::HashMap;
 
@@ -65,7 +66,13 @@ pub enum HostRule {
 }
 
 impl RouteTable {
-    pub(super) fn add_route(&mut self, host: &HostRule, pattern: &str, methods: Vec<Method>, route: usize) {
+    pub(super) fn add_route(
+        &mut self,
+        host: &HostRule,
+        pattern: &str,
+        methods: Vec<Method>,
+        route: usize,
+    ) {
         let entries = self.routes(host).entry(pattern);
         entries.push(Entry { methods, route });
         // A list of methods is more specific than any method.
@@ -73,7 +80,8 @@ impl RouteTable {
     }
 
     pub(super) fn add_token_api(&mut self, pattern: String, token_api: usize, call: &'static str) {
-        *self.own.entry(&pattern) = Some(Own::TokenApi { token_api, call, pattern: pattern.clone() });
+        *self.own.entry(&pattern) =
+            Some(Own::TokenApi { token_api, call, pattern: pattern.clone() });
     }
 
     pub(super) fn add_public_keys(&mut self) {
@@ -92,7 +100,11 @@ impl RouteTable {
                 let at = match self.suffixes.iter().position(|(known, _)| known == suffix) {
                     Some(at) => at,
                     None => {
-                        let at = self.suffixes.iter().take_while(|(known, _)| known.len() >= suffix.len()).count();
+                        let at = self
+                            .suffixes
+                            .iter()
+                            .take_while(|(known, _)| known.len() >= suffix.len())
+                            .count();
                         self.suffixes.insert(at, (suffix.clone(), Routes::default()));
                         at
                     }
@@ -110,7 +122,11 @@ impl RouteTable {
         let host = trim_dot(host).to_ascii_lowercase();
         let exact = self.exact.get(&host);
         let is_under = move |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
-        let suffixes = self.suffixes.iter().filter(move |(suffix, _)| is_under(suffix)).map(|(_, routes)| routes);
+        let suffixes = self
+            .suffixes
+            .iter()
+            .filter(move |(suffix, _)| is_under(suffix))
+            .map(|(_, routes)| routes);
         exact.into_iter().chain(suffixes)
     }
 
@@ -125,19 +141,28 @@ impl RouteTable {
     }
 }
 
-pub(super) fn find(plan: &Plan, method: &Method, path: &str, headers: &HeaderMap) -> Result<Destination, Refusal> {
+pub(super) fn find(
+    plan: &Plan,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Destination, Refusal> {
     let table = plan.table();
     match table.own.find(path) {
         Some(Some(Own::TokenApi { token_api, call, pattern })) => {
             let parameters = parameters(pattern, path)
                 // What is no text equals nobody's claim and is no id.
-                .map(|(name, value)| (name.to_owned(), decode_segment(value).unwrap_or_default().into_owned()))
+                .map(|(name, value)| {
+                    (name.to_owned(), decode_segment(value).unwrap_or_default().into_owned())
+                })
                 .collect();
             return Ok(Destination::TokenApi { token_api: *token_api, call, parameters });
         }
         Some(Some(own @ (Own::PublicKeys | Own::Document(_)))) => {
             return match (method, own) {
-                (&Method::GET | &Method::HEAD, Own::Document(document)) => Ok(Destination::Document(*document)),
+                (&Method::GET | &Method::HEAD, Own::Document(document)) => {
+                    Ok(Destination::Document(*document))
+                }
                 (&Method::GET | &Method::HEAD, _) => Ok(Destination::PublicKeys),
                 _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".into() }),
             };
@@ -147,9 +172,11 @@ pub(super) fn find(plan: &Plan, method: &Method, path: &str, headers: &HeaderMap
     let entries = table.entries(|| host(headers), path).ok_or(Refusal::NoRoute)?;
     match entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method)) {
         Some(entry) => Ok(Destination::Route(entry.route)),
-        // No fall-back to a less specific path: what is narrowed to some methods is not to be opened by a wider rule.
+        // No fall-back to a less specific path: what is narrowed to some methods is not to be
+        // opened by a wider rule.
         None => {
-            let mut names: Vec<&str> = entries.iter().flat_map(|entry| &entry.methods).map(Method::as_str).collect();
+            let mut names: Vec<&str> =
+                entries.iter().flat_map(|entry| &entry.methods).map(Method::as_str).collect();
             names.sort_unstable();
             names.dedup();
             Err(Refusal::MethodNotAllowed { allow: names.join(", ") })
@@ -169,7 +196,10 @@ mod tests {
 
     fn place(table: &RouteTable, host: &str, path: &str, method: &Method) -> Option<usize> {
         let entries = table.entries(|| host.to_owned(), path)?;
-        entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method)).map(|entry| entry.route)
+        entries
+            .iter()
+            .find(|entry| entry.methods.is_empty() || entry.methods.contains(method))
+            .map(|entry| entry.route)
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What a worker keeps for itself, so that no request waits for another worker: its pools, its copies of the cache, its counters
-//! and its share of the access log.
+//! What a worker keeps for itself, so that no request waits for another worker: its pools, its
+//! copies of the cache, its counters and its share of the access log.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -134,8 +134,8 @@ impl WorkerGateway {
         }
     }
 
-    /// One that only judges: its exchanges leave no line in the access log and no note of a use, and are counted where
-    /// nobody adds them up.
+    /// One that only judges: its exchanges leave no line in the access log and no note of a use,
+    /// and are counted where nobody adds them up.
     pub(super) fn silent(shared: Arc<Shared>) -> Self {
         Self::make(shared, Arc::default(), true)
     }
@@ -159,7 +159,8 @@ impl WorkerGateway {
         renewed
     }
 
-    /// Does what is due about once a second: old connections are closed, uses are noted, lines are written.
+    /// Does what is due about once a second: old connections are closed, uses are noted, lines are
+    /// written.
     pub fn tidy(&self) {
         for upstream in &self.local().upstreams {
             upstream.sweep();
@@ -201,11 +202,11 @@ impl WorkerGateway {
         self.is_stopping.get()
     }
 
-    /// Ends every WebSocket, event stream and long response whose token has been revoked or has expired, or
-    /// was made with a key that has been taken away (DESIGN.md, section 5: within a second, so this is to be
-    /// called every half). A broken fence only says that it may have been: keys, cache and store say whether
-    /// it was. While the store cannot tell, nothing is ended that did not expire, until the lease's terms say
-    /// that it has been too long.
+    /// Ends every WebSocket, event stream and long response whose token has been revoked or has
+    /// expired, or was made with a key that has been taken away (DESIGN.md, section 5: within a
+    /// second, so this is to be called every half). A broken fence only says that it may have been:
+    /// keys, cache and store say whether it was. While the store cannot tell, nothing is ended that
+    /// did not expire, until the lease's terms say that it has been too long.
     pub fn end_revoked(self: &Rc<Self>) {
         let now = clock::read();
         let cache = self.shared.authenticator.cache();
@@ -221,7 +222,8 @@ impl WorkerGateway {
                 if caller.token.is_expired(now.wall) {
                     control.cut(Ending::TokenEnded);
                 } else if let Some(outside) = &caller.outside {
-                    // It has no record that could be gone. While its issuer's keys are too old to say, it goes on.
+                    // It has no record that could be gone. While its issuer's keys are too old to
+                    // say, it goes on.
                     if matches!(outside.stands(now), Ok(false)) {
                         control.cut(Ending::TokenEnded);
                     }
@@ -244,12 +246,17 @@ impl WorkerGateway {
                 let fence = authenticator.cache().fence(&caller.digest);
                 let verdict = authenticator.is_still_good(caller, form, token, now).await;
                 let is_open = |control: &Control| {
-                    control.open_for().is_some_and(|open| Rc::ptr_eq(&open.admitted, &holder.admitted))
+                    control
+                        .open_for()
+                        .is_some_and(|open| Rc::ptr_eq(&open.admitted, &holder.admitted))
                 };
                 match verdict {
-                    Ok(true) if is_open(&control) => control.hold(Holder { fence, ..holder.clone() }),
+                    Ok(true) if is_open(&control) => {
+                        control.hold(Holder { fence, ..holder.clone() })
+                    }
                     Ok(false) if is_open(&control) => control.cut(Ending::TokenEnded),
-                    // It has ended by itself, or the store cannot tell: then the next look asks again.
+                    // It has ended by itself, or the store cannot tell: then the next look asks
+                    // again.
                     Ok(_) | Err(_) => {}
                 }
             });
@@ -276,7 +283,9 @@ impl WorkerGateway {
 
     /// Adds a line; `write` adds what follows the time.
     pub(super) fn log_line(&self, at: Timestamp, write: impl FnOnce(&mut String, bool)) {
-        let Some(access_log) = self.shared.access_log.as_ref().filter(|_| !self.is_silent) else { return };
+        let Some(access_log) = self.shared.access_log.as_ref().filter(|_| !self.is_silent) else {
+            return;
+        };
         let is_json = access_log.format() == LogFormat::Json;
         {
             let mut log = self.log.borrow_mut();

@@ -120,8 +120,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
 impl Acceptor {
-    /// Accepts on the current runtime, and hands over to the workers of `pool`, within `limit`. A connection beyond it is told
-    /// 503: on a listener without TLS at once, on one with TLS by a worker, after the handshake.
+    /// Accepts on the current runtime, and hands over to the workers of `pool`, within `limit`. A
+    /// connection beyond it is told 503: on a listener without TLS at once, on one with TLS by a
+    /// worker, after the handshake.
     #[must_use]
     pub fn start(
         socket: ListeningSocket,
@@ -136,7 +137,8 @@ impl Acceptor {
             Listener::Tcp(listener) => Some(Arc::downgrade(listener)),
             Listener::Unix { .. } => None,
         };
-        let task = tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, stopped));
+        let task =
+            tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, stopped));
         Self { address, socket, facts, stop, task }
     }
 
@@ -179,7 +181,8 @@ impl Acceptor {
     /// taken in by the heir of their address, and everyone else is refused.
     pub fn yield_to<'a>(&self, heirs: impl IntoIterator<Item = &'a Self>) {
         let heirs = heirs.into_iter().filter(|heir| self.address.covers(&heir.address));
-        let heir = |heir: &Self| Heir { address: heir.address.clone(), facts: Arc::clone(&heir.facts) };
+        let heir =
+            |heir: &Self| Heir { address: heir.address.clone(), facts: Arc::clone(&heir.facts) };
         self.stop.send_replace(Some(Stop(heirs.map(heir).collect())));
     }
 
@@ -193,7 +196,8 @@ impl Acceptor {
     /// Whether the socket is listened on, be it only for those who had begun to connect.
     #[must_use]
     pub fn is_listening(&self) -> bool {
-        !self.task.is_finished() && self.socket.as_ref().is_some_and(|socket| socket.strong_count() > 0)
+        !self.task.is_finished()
+            && self.socket.as_ref().is_some_and(|socket| socket.strong_count() > 0)
     }
 
     /// Stops listening, and returns when everybody who had connected is with a worker.
@@ -300,6 +304,8 @@ async fn waiting(listener: &Listener) -> Option<(AcceptedStream, PeerAddress)> {
 fn is_of_one_connection(fault: &io::Error) -> bool {
     matches!(
         fault.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
     )
 }

@@ -37,7 +37,9 @@ impl ListenAddress {
     /// does. An address covers itself.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        let (Self::Tcp(one), Self::Tcp(another)) = (self, other) else { return self.is_same(other) };
+        let (Self::Tcp(one), Self::Tcp(another)) = (self, other) else {
+            return self.is_same(other);
+        };
         let is_wild = match one.ip().to_canonical() {
             IpAddr::V4(ip) => ip.is_unspecified() && another.ip().to_canonical().is_ipv4(),
             IpAddr::V6(ip) => ip == Ipv6Addr::UNSPECIFIED,

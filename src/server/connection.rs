@@ -1,4 +1,5 @@
-//! One client connection from its first byte to its last: which version of HTTP it speaks, and what serves it.
+//! One client connection from its first byte to its last: which version of HTTP it speaks, and what
+//! serves it.
 
 use std::rc::Rc;
 use std::task::Poll;
@@ -33,7 +34,8 @@ pub(super) async fn serve(
 ) {
     let settings = worker.settings();
     let idle = settings.idle;
-    let control = Rc::new(Control::of_connection(worker.deadlines.register(), idle.min(http1::DOZE_AFTER)));
+    let control =
+        Rc::new(Control::of_connection(worker.deadlines.register(), idle.min(http1::DOZE_AFTER)));
     control.deadline.set(settings.first_byte);
     let patience = Patience { head: settings.head, body: settings.body };
     let connection = Connection {
@@ -78,7 +80,8 @@ impl Connection {
         .await
     }
 
-    /// While keyward stops, a client that has just connected is about to say why, and has a moment for it.
+    /// While keyward stops, a client that has just connected is about to say why, and has a moment
+    /// for it.
     fn hurry(&self, is_last_call: &mut bool) {
         if self.worker.is_draining() && !*is_last_call {
             *is_last_call = true;

@@ -1,8 +1,9 @@
-//! An HTTP/1 connection: hyper reads and writes its messages; here are the deadlines between them, the drain,
-//! and the end.
+//! An HTTP/1 connection: hyper reads and writes its messages; here are the deadlines between them,
+//! the drain, and the end.
 //!
-//! What hyper needs for a connection is on the heap only while there is something to do: a connection that
-//! has been idle for [`DOZE_AFTER`] is taken down to its socket, and hyper begins anew with the next byte.
+//! What hyper needs for a connection is on the heap only while there is something to do: a
+//! connection that has been idle for [`DOZE_AFTER`] is taken down to its socket, and hyper begins
+//! anew with the next byte.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -26,8 +27,8 @@ use crate::wire::fields::HYPERS_LINES;
 /// After so much idleness a connection holds no buffer any more.
 pub(super) const DOZE_AFTER: Duration = Duration::from_secs(1);
 
-/// Serves a connection until it ends. What is not awaited by an idle connection is boxed, so that it has no room
-/// in each.
+/// Serves a connection until it ends. What is not awaited by an idle connection is boxed, so that
+/// it has no room in each.
 pub(super) async fn serve(connection: &Connection) {
     connection.worker.gateway.register(&connection.control);
     loop {
@@ -83,7 +84,8 @@ async fn serve_awake(connection: &Connection) -> Ended {
         builder.max_headers(limits.lines);
     }
     let service = service_fn(|request: Request<Incoming>| {
-        let (gateway, client, control) = (Rc::clone(&worker.gateway), Rc::clone(client), Rc::clone(control));
+        let (gateway, client, control) =
+            (Rc::clone(&worker.gateway), Rc::clone(client), Rc::clone(control));
         let (socket, limits) = (socket.clone(), *limits);
         async move {
             let response = gateway::run(gateway, client, control, limits, request).await;
@@ -95,7 +97,8 @@ async fn serve_awake(connection: &Connection) -> Ended {
     let mut is_closing = false;
     let outcome = std::future::poll_fn(|cx| {
         control.deadline.wake_by(cx);
-        // First, so that a client that left before its answer came is not taken for one that got it.
+        // First, so that a client that left before its answer came is not taken for one that got
+        // it.
         socket.watch(cx, &mut worker.scratch.borrow_mut());
         if control.is_to_end() {
             return Poll::Ready(None);
@@ -110,13 +113,15 @@ async fn serve_awake(connection: &Connection) -> Ended {
             Pin::new(&mut serving).graceful_shutdown();
             cx.waker().wake_by_ref();
         }
-        let is_over = control.is_cut() || is_between_requests(control.phase()) && control.deadline.is_over();
+        let is_over =
+            control.is_cut() || is_between_requests(control.phase()) && control.deadline.is_over();
         if is_over { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
     if let (Some(outcome), Some(fault)) = (&outcome, socket.fault()) {
         // hyper says what it could not read; what was seen at the socket says it itself.
-        let of_hyper = outcome.as_ref().err().filter(|error| error.is_parse()).map(ToString::to_string);
+        let of_hyper =
+            outcome.as_ref().err().filter(|error| error.is_parse()).map(ToString::to_string);
         return Ended::Refused(fault, of_hyper.unwrap_or_else(|| fault.to_string()));
     }
     match (outcome, control.phase()) {
@@ -135,7 +140,9 @@ async fn serve_awake(connection: &Connection) -> Ended {
             Ended::Broken
         }
         (None, _) if control.is_cut() => Ended::Broken,
-        (None, Phase::Head) => Ended::Refused(HeadFault::TooSlow, "the head took too long".to_owned()),
+        (None, Phase::Head) => {
+            Ended::Refused(HeadFault::TooSlow, "the head took too long".to_owned())
+        }
         (None, Phase::Idle) if socket.is_flushed() && !worker.is_draining() => {
             // What has been read of a next request would have ended the idleness.
             if serving.into_parts().read_buf.is_empty() { Ended::Dozes } else { Ended::Broken }
@@ -149,8 +156,8 @@ const fn is_between_requests(phase: Phase) -> bool {
     matches!(phase, Phase::FirstByte | Phase::Idle | Phase::Head)
 }
 
-/// Whether a connection may be told to close behind its last response: a head that has begun is a request
-/// that has begun.
+/// Whether a connection may be told to close behind its last response: a head that has begun is a
+/// request that has begun.
 fn may_close(connection: &Connection) -> bool {
     match connection.control.phase() {
         Phase::Exchange | Phase::Streaming => true,
@@ -199,7 +206,8 @@ async fn refuse(connection: &Connection, fault: HeadFault, cause: String) {
     answer_unasked(connection, response).await;
 }
 
-/// Has hyper write an answer, as it does all others, to a request that stands in for what could not be read.
+/// Has hyper write an answer, as it does all others, to a request that stands in for what could not
+/// be read.
 async fn answer_unasked(connection: &Connection, response: Response<ResponseBody>) {
     const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: keyward\r\n\r\n";
     let Connection { control, socket, .. } = connection;
@@ -211,7 +219,8 @@ async fn answer_unasked(connection: &Connection, response: Response<ResponseBody
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut builder = http1::Builder::new();
-    let mut serving = builder.half_close(true).serve_connection(TokioIo::new(socket.clone()), service);
+    let mut serving =
+        builder.half_close(true).serve_connection(TokioIo::new(socket.clone()), service);
     std::future::poll_fn(|cx| {
         control.deadline.wake_by(cx);
         if control.is_to_end() {
@@ -223,11 +232,12 @@ async fn answer_unasked(connection: &Connection, response: Response<ResponseBody
     confirm(connection).await;
 }
 
-/// How long the client of an unconfirmed response has to reset the connection: as long as a round trip takes.
+/// How long the client of an unconfirmed response has to reset the connection: as long as a round
+/// trip takes.
 const CONFIRMED_AFTER: Duration = Duration::from_millis(250);
 
-/// A client that closed its sending side may have closed the whole connection: then it resets it when the
-/// response comes.
+/// A client that closed its sending side may have closed the whole connection: then it resets it
+/// when the response comes.
 async fn confirm(connection: &Connection) {
     if !connection.control.awaits_confirmation() {
         return;
@@ -239,13 +249,14 @@ async fn confirm(connection: &Connection) {
     connection.control.confirm(!is_reset);
 }
 
-/// How long a closed connection is still read from: in all, without a byte, and while keyward stops.
+/// How long a closed connection is still read from: in all, without a byte, and while keyward
+/// stops.
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
 const LINGER_WHILE_STOPPING: Duration = Duration::from_secs(1);
 
-/// Closes so that the client gets the last answer whole: closing with bytes unread would reset the connection
-/// under it (RFC 9112, section 9.6). As long as nginx does.
+/// Closes so that the client gets the last answer whole: closing with bytes unread would reset the
+/// connection under it (RFC 9112, section 9.6). As long as nginx does.
 async fn close(connection: &Connection) {
     let Connection { worker, socket, control, .. } = connection;
     let mut stream = socket.clone();

@@ -1,5 +1,5 @@
-//! An HTTP/2 connection: hyper reads and writes its frames; here are the limits, the deadlines of the
-//! connection and of each stream, and the drain.
+//! An HTTP/2 connection: hyper reads and writes its frames; here are the limits, the deadlines of
+//! the connection and of each stream, and the drain.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -18,17 +18,18 @@ use super::connection::Connection;
 use super::socket::Mode;
 use crate::gateway::{self, Control, OpenStreams};
 
-/// Flow control: what a client may send ahead of being read, in bytes. The connection's bounds the memory of
-/// all its streams together.
+/// Flow control: what a client may send ahead of being read, in bytes. The connection's bounds the
+/// memory of all its streams together.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// A connection is probed after so long without a byte, and given up after so long without an answer.
+/// A connection is probed after so long without a byte, and given up after so long without an
+/// answer.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How many streams a client may reset before keyward has looked at them (CVE-2023-44487), and how many may
-/// end in an error of the client's (CVE-2025-8671), before the connection is closed.
+/// How many streams a client may reset before keyward has looked at them (CVE-2023-44487), and how
+/// many may end in an error of the client's (CVE-2025-8671), before the connection is closed.
 const MOST_RESETS: usize = 50;
 const MOST_ERRORS: usize = 256;
 
@@ -68,7 +69,12 @@ pub(super) async fn serve(connection: &Connection) {
         // On the heap: hyper moves it several times until it is a task.
         Box::pin(async move {
             if is_surplus {
-                return Ok::<_, Infallible>(gateway::overloaded(&gateway, &client, &control, Version::HTTP_2));
+                return Ok::<_, Infallible>(gateway::overloaded(
+                    &gateway,
+                    &client,
+                    &control,
+                    Version::HTTP_2,
+                ));
             }
             gateway::run(gateway, client, control, limits, request).await
         })
@@ -105,9 +111,9 @@ pub(super) async fn serve(connection: &Connection) {
     }
 }
 
-/// Runs the futures that hyper makes for a connection. A stream's is made right behind the call of the
-/// service, and gets the control that was made there: when that says so, the future is dropped, and hyper
-/// resets the stream.
+/// Runs the futures that hyper makes for a connection. A stream's is made right behind the call of
+/// the service, and gets the control that was made there: when that says so, the future is dropped,
+/// and hyper resets the stream.
 #[derive(Clone)]
 struct StreamExecutor {
     next: Rc<RefCell<Option<Rc<Control>>>>,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How many connections beyond the limit may be answered at the same time: each may be a TLS handshake, and
-/// lasts [`SURPLUS_LIFE`] at most.
+/// How many connections beyond the limit may be answered at the same time: each may be a TLS
+/// handshake, and lasts [`SURPLUS_LIFE`] at most.
 const MOST_SURPLUS: usize = 64;
 
 /// How long a connection beyond the limit may take, from its handshake to its end.
@@ -43,12 +43,14 @@ impl ConnectionLimit {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether no further connection may be served, where the workers have so many, those beyond the limit included.
+    /// Whether no further connection may be served, where the workers have so many, those beyond
+    /// the limit included.
     pub(super) fn is_reached(&self, connections: usize) -> bool {
         connections.saturating_sub(self.surplus.load(Ordering::Relaxed)) >= self.most
     }
 
-    /// A slot for a connection beyond the limit; `None`: all are taken, and it has to be closed at once.
+    /// A slot for a connection beyond the limit; `None`: all are taken, and it has to be closed at
+    /// once.
     pub(super) fn surplus_slot(&self) -> Option<SurplusSlot> {
         let next = |taken: usize| (taken < MOST_SURPLUS).then_some(taken + 1);
         self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
@@ -74,7 +76,8 @@ mod tests {
     fn connections_beyond_the_limit_are_bounded_and_take_nothing_from_it() {
         let limit = ConnectionLimit::new(2);
         assert!(!limit.is_reached(1) && limit.is_reached(2));
-        let slots: Vec<_> = (0..MOST_SURPLUS).map(|_| limit.surplus_slot().expect("a slot")).collect();
+        let slots: Vec<_> =
+            (0..MOST_SURPLUS).map(|_| limit.surplus_slot().expect("a slot")).collect();
         assert!(limit.surplus_slot().is_none());
         assert!(limit.is_reached(2 + MOST_SURPLUS) && !limit.is_reached(1 + MOST_SURPLUS));
         drop(slots);

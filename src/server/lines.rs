@@ -1,6 +1,6 @@
-//! What of an HTTP/1 head cannot be seen any more once hyper has parsed it: line feeds without a carriage
-//! return, framing fields that hyper merges into one, a fragment in the target, and how much has come of a
-//! head that is not complete yet.
+//! What of an HTTP/1 head cannot be seen any more once hyper has parsed it: line feeds without a
+//! carriage return, framing fields that hyper merges into one, a fragment in the target, and how
+//! much has come of a head that is not complete yet.
 //!
 //! It looks at the bytes on their way to hyper and changes none.
 
@@ -47,7 +47,11 @@ impl LineGuard {
             };
             if is_last {
                 self.bytes += start;
-                return if self.bytes > self.limits.bytes { Err(HeadFault::TooLarge) } else { Ok(Some(start)) };
+                return if self.bytes > self.limits.bytes {
+                    Err(HeadFault::TooLarge)
+                } else {
+                    Ok(Some(start))
+                };
             }
         }
         self.line.extend_from_slice(input.get(start..).unwrap_or_default());
@@ -70,7 +74,9 @@ impl LineGuard {
             }
             return if line.contains(&b'#') { Err(HeadFault::Target) } else { Ok(false) };
         }
-        let is = |name: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+        let is = |name: &[u8]| {
+            line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
         if matches!(line.first(), Some(b'c' | b'C' | b't' | b'T'))
             && (is(b"content-length:") || is(b"transfer-encoding:"))
         {
@@ -120,14 +126,26 @@ mod tests {
             ("\nGET / HTTP/1.1\r\n", HeadFault::Lines),
             ("GET /#a HTTP/1.1\r\n", HeadFault::Target),
             ("POST / HTTP/1.1\r\nContent-Length: 1\r\ncontent-length: 1\r\n", HeadFault::Framing),
-            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", HeadFault::Framing),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+                HeadFault::Framing,
+            ),
         ] {
             assert_eq!(look(head), Err(fault), "{head:?}");
         }
         let whole = |head: String| LineGuard::new(LIMITS).look(head.as_bytes());
-        assert_eq!(whole(format!("GET /{} HTTP/1.1\r\n", "a".repeat(200))), Err(HeadFault::TargetTooLong));
+        assert_eq!(
+            whole(format!("GET /{} HTTP/1.1\r\n", "a".repeat(200))),
+            Err(HeadFault::TargetTooLong)
+        );
         assert_eq!(whole(format!("GET /{}", "a".repeat(200))), Err(HeadFault::TargetTooLong));
-        assert_eq!(whole(format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(1000))), Err(HeadFault::TooLarge));
-        assert_eq!(whole(format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(1000))), Err(HeadFault::TooLarge));
+        assert_eq!(
+            whole(format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(1000))),
+            Err(HeadFault::TooLarge)
+        );
+        assert_eq!(
+            whole(format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(1000))),
+            Err(HeadFault::TooLarge)
+        );
     }
 }

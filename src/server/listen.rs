@@ -1,5 +1,5 @@
-//! From an address to a socket that is listened on, in two steps: binding, which may fail and can be
-//! undone, and listening, from which on the system takes connections in.
+//! From an address to a socket that is listened on, in two steps: binding, which may fail and can
+//! be undone, and listening, from which on the system takes connections in.
 //!
 //! Addresses of one process may overlap: a listener can be added beside one that is accepted from,
 //! without a moment in which neither is there. The system allows that to sockets of one user that
@@ -52,8 +52,8 @@ pub struct ListenError {
 }
 
 impl BoundAddress {
-    /// Binds the address, without listening on it. It may overlap with those of `beside`. The file of a
-    /// Unix socket is to have the permissions `socket_mode`.
+    /// Binds the address, without listening on it. It may overlap with those of `beside`. The file
+    /// of a Unix socket is to have the permissions `socket_mode`.
     ///
     /// # Errors
     ///
@@ -70,7 +70,11 @@ impl BoundAddress {
                 return Ok(Self(Bound::Unix(Arc::clone(path), bound)));
             }
         };
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            None,
+        )?;
         // A restart must not wait for the connections of the process before.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -79,7 +83,8 @@ impl BoundAddress {
             socket.set_only_v6(false)?;
         }
         let overlapping: Vec<_> = overlapping(configured, beside).collect();
-        let sharing = Sharing::begin(overlapping.iter().map(|listener| socket2::SockRef::from(&**listener)));
+        let sharing =
+            Sharing::begin(overlapping.iter().map(|listener| socket2::SockRef::from(&**listener)));
         if !sharing.is_empty() {
             socket.set_reuse_port(true)?;
         }
@@ -144,28 +149,37 @@ impl ListeningSocket {
 ///
 /// # Errors
 ///
-/// When another program has listened on one of the addresses since it was bound, or the runtime does
-/// not take a socket. None of them is listened on then.
+/// When another program has listened on one of the addresses since it was bound, or the runtime
+/// does not take a socket. None of them is listened on then.
 pub fn listen_all<'a>(
     bound: Vec<BoundAddress>,
     beside: impl IntoIterator<Item = &'a Acceptor> + Clone,
 ) -> Result<Vec<ListeningSocket>, ListenError> {
     let addresses: Vec<_> = bound.iter().map(BoundAddress::address).collect();
-    let older: Vec<_> =
-        addresses.iter().flat_map(|address| overlapping(address, beside.clone()).collect::<Vec<_>>()).collect();
+    let older: Vec<_> = addresses
+        .iter()
+        .flat_map(|address| overlapping(address, beside.clone()).collect::<Vec<_>>())
+        .collect();
     let is_shared = |at: usize, address: &ListenAddress| {
-        let overlaps_newer = addresses.iter().enumerate().any(|(other, known)| other != at && known.overlaps(address));
+        let overlaps_newer = addresses
+            .iter()
+            .enumerate()
+            .any(|(other, known)| other != at && known.overlaps(address));
         overlaps_newer || overlapping(address, beside.clone()).next().is_some()
     };
     let newer = bound.iter().zip(&addresses).enumerate();
-    let newer = newer.filter_map(|(at, (bound, address))| bound.socket().filter(|_| is_shared(at, address)));
-    let sharing = Sharing::begin(newer.chain(older.iter().map(|listener| socket2::SockRef::from(&**listener))));
+    let newer = newer
+        .filter_map(|(at, (bound, address))| bound.socket().filter(|_| is_shared(at, address)));
+    let sharing = Sharing::begin(
+        newer.chain(older.iter().map(|listener| socket2::SockRef::from(&**listener))),
+    );
     for (one, address) in bound.iter().zip(&addresses) {
         one.begin().map_err(|source| ListenError { address: address.clone(), source })?;
     }
     drop(sharing);
-    let finish =
-        |(one, address): (BoundAddress, ListenAddress)| one.finish().map_err(|source| ListenError { address, source });
+    let finish = |(one, address): (BoundAddress, ListenAddress)| {
+        one.finish().map_err(|source| ListenError { address, source })
+    };
     bound.into_iter().zip(addresses).map(finish).collect()
 }
 
@@ -208,7 +222,10 @@ impl Drop for Sharing<'_> {
 }
 
 impl Listener {
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(AcceptedStream, PeerAddress)>> {
+    pub(super) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(AcceptedStream, PeerAddress)>> {
         match self {
             Self::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
                 let (stream, peer) = accepted?;

@@ -1,8 +1,8 @@
 //! Sockets: accepting, TLS, and the life of a client's connection around the gateway.
 //!
-//! One worker per core, each with a current-thread runtime on its own thread. A connection is accepted by the
-//! control thread, handed to the worker with the fewest, and stays there to its end: nothing of a request
-//! ever crosses threads.
+//! One worker per core, each with a current-thread runtime on its own thread. A connection is
+//! accepted by the control thread, handed to the worker with the fewest, and stays there to its
+//! end: nothing of a request ever crosses threads.
 //!
 //! ```text
 //! accept → worker → connection ─→ http1 ─┐
@@ -11,8 +11,8 @@
 //!                        └──────→ socket ──────┘
 //! ```
 //!
-//! hyper speaks HTTP. `socket` is what it reads from and writes to, and tells what it does not; `http1` and
-//! `http2` drive it: deadlines, drain, and the end.
+//! hyper speaks HTTP. `socket` is what it reads from and writes to, and tells what it does not;
+//! `http1` and `http2` drive it: deadlines, drain, and the end.
 
 mod accept;
 mod address;

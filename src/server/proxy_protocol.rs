@@ -1,5 +1,6 @@
-//! The PROXY protocol, versions 1 and 2: a trusted load balancer says whose connection it passes on. Never guessed: a listener
-//! either requires it or does not know it, and only from peers that the configuration names.
+//! The PROXY protocol, versions 1 and 2: a trusted load balancer says whose connection it passes
+//! on. Never guessed: a listener either requires it or does not know it, and only from peers that
+//! the configuration names.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,14 +18,15 @@ const BLOCK_LIMIT: usize = 4096;
 pub(super) enum Source {
     /// A client with this address.
     Address(SocketAddr),
-    /// A client whose address the sender does not know or cannot say (UNKNOWN, UNSPEC, a Unix socket): the connection
-    /// counts as the sender's, and what it says of others does not.
+    /// A client whose address the sender does not know or cannot say (UNKNOWN, UNSPEC, a Unix
+    /// socket): the connection counts as the sender's, and what it says of others does not.
     Unknown,
     /// The sender itself (LOCAL): a check of our health, say.
     Sender,
 }
 
-/// Reads the header from the start of a connection. Of version 2, what follows the addresses (TLVs) is passed over.
+/// Reads the header from the start of a connection. Of version 2, what follows the addresses (TLVs)
+/// is passed over.
 ///
 /// # Errors
 ///
@@ -56,7 +58,8 @@ fn version_1(line: &[u8]) -> Option<Source> {
         // What may follow says nothing.
         return Some(Source::Unknown);
     }
-    let (source, destination): (IpAddr, IpAddr) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (source, destination): (IpAddr, IpAddr) =
+        (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let (port, _) = (version_1_port(words.next()?)?, version_1_port(words.next()?)?);
     let fits = match family {
         "TCP4" => source.is_ipv4() && destination.is_ipv4(),
@@ -84,7 +87,8 @@ async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Source> 
     stream.read_exact(&mut block).await?;
     match (command, family) {
         (LOCAL, _) => Ok(Source::Sender),
-        // A datagram's source is the client's address, too: of a client of HTTP/3 in front of the sender.
+        // A datagram's source is the client's address, too: of a client of HTTP/3 in front of the
+        // sender.
         (PROXY, 0x11 | 0x12) => source_in::<4>(&block).ok_or_else(malformed),
         (PROXY, 0x21 | 0x22) => source_in::<16>(&block).ok_or_else(malformed),
         (PROXY, 0x00 | 0x31 | 0x32) => Ok(Source::Unknown),
@@ -97,7 +101,8 @@ async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Source> 
 const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
 
-/// The source of a block that begins with source address, destination address, source port and destination port.
+/// The source of a block that begins with source address, destination address, source port and
+/// destination port.
 fn source_in<const LENGTH: usize>(block: &[u8]) -> Option<Source>
 where
     IpAddr: From<[u8; LENGTH]>,
@@ -145,12 +150,21 @@ mod tests {
     async fn both_versions_name_the_client_and_leave_the_rest() {
         let v1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\nGET";
         assert_eq!(read_all(v1).await, Ok((address("192.0.2.1:4711"), 3)));
-        assert_eq!(read_all(b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n").await, Ok((address("[2001:db8::1]:1"), 0)));
+        assert_eq!(
+            read_all(b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n").await,
+            Ok((address("[2001:db8::1]:1"), 0))
+        );
         for family in [0x11, 0x12] {
-            assert_eq!(read_all(&version_2_with(PROXY, family, &V4)).await, Ok((address("192.0.2.1:4711"), 3)));
+            assert_eq!(
+                read_all(&version_2_with(PROXY, family, &V4)).await,
+                Ok((address("192.0.2.1:4711"), 3))
+            );
         }
         for family in [0x21, 0x22] {
-            assert_eq!(read_all(&version_2_with(PROXY, family, &v6())).await, Ok((address("[2001:db8::7]:80"), 3)));
+            assert_eq!(
+                read_all(&version_2_with(PROXY, family, &v6())).await,
+                Ok((address("[2001:db8::7]:80"), 3))
+            );
         }
     }
 
@@ -160,7 +174,10 @@ mod tests {
         let long = [&[4, 0x0f, 0xf1][..], &[b'x'; BLOCK_LIMIT - 15]].concat();
         for more in [&no_op[..], &no_op.repeat(2), &[4, 0xff, 0xff], &[1], &long] {
             let block = [&V4, more].concat();
-            assert_eq!(read_all(&version_2_with(PROXY, 0x11, &block)).await, Ok((address("192.0.2.1:4711"), 3)));
+            assert_eq!(
+                read_all(&version_2_with(PROXY, 0x11, &block)).await,
+                Ok((address("192.0.2.1:4711"), 3))
+            );
         }
     }
 
@@ -169,15 +186,21 @@ mod tests {
         for line in [
             &b"PROXY UNKNOWN\r\nGET"[..],
             b"PROXY UNKNOWN 192.0.2.1 192.0.2.2 1 2\r\nGET",
-            b"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\nGET",
+            b"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+              ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\nGET",
         ] {
             assert_eq!(read_all(line).await, Ok((Source::Unknown, 3)), "{}", line.escape_ascii());
         }
         let unix = [b'/'; 216];
         let with_more = [&unix[..], &[4, 0, 1, 0]].concat();
-        for (family, block) in
-            [(0x00, &b""[..]), (0x00, &V4), (0x00, &[4, 0, 0]), (0x31, &unix), (0x32, &unix), (0x31, &with_more)]
-        {
+        for (family, block) in [
+            (0x00, &b""[..]),
+            (0x00, &V4),
+            (0x00, &[4, 0, 0]),
+            (0x31, &unix),
+            (0x32, &unix),
+            (0x31, &with_more),
+        ] {
             let found = read_all(&version_2_with(PROXY, family, block)).await;
             assert_eq!(found, Ok((Source::Unknown, 3)), "{family:x} {}", block.len());
         }
@@ -186,8 +209,14 @@ mod tests {
     #[tokio::test]
     async fn a_connection_of_the_sender_is_its_own_whatever_addresses_it_says() {
         let unspecified: &[u8] = &[];
-        for (family, block) in [(0x00, unspecified), (0x11, &V4), (0x31, &[0; 216]), (0x00, &[4, 0, 0]), (0xff, &V4)] {
-            assert_eq!(read_all(&version_2_with(LOCAL, family, block)).await, Ok((Source::Sender, 3)), "{family:x}");
+        for (family, block) in
+            [(0x00, unspecified), (0x11, &V4), (0x31, &[0; 216]), (0x00, &[4, 0, 0]), (0xff, &V4)]
+        {
+            assert_eq!(
+                read_all(&version_2_with(LOCAL, family, block)).await,
+                Ok((Source::Sender, 3)),
+                "{family:x}"
+            );
         }
     }
 
@@ -196,7 +225,8 @@ mod tests {
         let long = format!("PROXY TCP4 {}\r\n", "1".repeat(200));
         let mut cut = version_2_with(PROXY, 0x31, &[0; 216]);
         cut.truncate(100);
-        let (short_v4, short_v6) = (version_2_with(PROXY, 0x11, &V4[..11]), version_2_with(PROXY, 0x21, &v6()[..35]));
+        let (short_v4, short_v6) =
+            (version_2_with(PROXY, 0x11, &V4[..11]), version_2_with(PROXY, 0x21, &v6()[..35]));
         let too_long = version_2_with(PROXY, 0x00, &[0; BLOCK_LIMIT + 1]);
         for bytes in [
             &b"GET / HTTP/1.1\r\n\r\n"[..],
@@ -217,7 +247,9 @@ mod tests {
         ] {
             assert!(read_all(bytes).await.is_err(), "{}", bytes.escape_ascii());
         }
-        for (command, family) in [(0x22, 0x11), (0x31, 0x11), (0x21, 0x10), (0x21, 0x13), (0x21, 0x30), (0x21, 0x41)] {
+        for (command, family) in
+            [(0x22, 0x11), (0x31, 0x11), (0x21, 0x10), (0x21, 0x13), (0x21, 0x30), (0x21, 0x41)]
+        {
             let bytes = version_2_with(command, family, &[0; 216]);
             assert!(read_all(&bytes).await.is_err(), "{command:x} {family:x}");
         }

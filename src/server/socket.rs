@@ -1,15 +1,16 @@
-//! A client's socket as hyper sees it. It changes no byte; it tells what hyper does not, and keeps to itself
-//! what is not hyper's:
+//! A client's socket as hyper sees it. It changes no byte; it tells what hyper does not, and keeps
+//! to itself what is not hyper's:
 //!
-//! * *When a head begins*, so that a head and the wait for one have times of their own: hyper has one timer
-//!   for both.
+//! * *When a head begins*, so that a head and the wait for one have times of their own: hyper has
+//!   one timer for both.
 //! * *What a parsed head does not show any more*: see [`LineGuard`].
-//! * *That an answer is hyper's own*: hyper answers what it cannot parse with an empty response. That one is
-//!   swallowed, and keyward's goes out in its place, with an id and a line in the log.
-//! * *That the client has gone* while its request is being worked on. hyper is told to allow half-closed
-//!   connections, and so does not look: its way of looking is a read for which it makes room each time.
-//! * *What the client sends ahead* of its turn waits here, so that each head is looked at from its start, and
-//!   what follows an upgrade is the tunnel's.
+//! * *That an answer is hyper's own*: hyper answers what it cannot parse with an empty response.
+//!   That one is swallowed, and keyward's goes out in its place, with an id and a line in the log.
+//! * *That the client has gone* while its request is being worked on. hyper is told to allow
+//!   half-closed connections, and so does not look: its way of looking is a read for which it makes
+//!   room each time.
+//! * *What the client sends ahead* of its turn waits here, so that each head is looked at from its
+//!   start, and what follows an upgrade is the tunnel's.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -79,7 +80,12 @@ const LOOK_FOR_RESET_EVERY: Duration = Duration::from_millis(10);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Socket {
-    pub(super) fn new(stream: ClientStream, control: Rc<Control>, limits: HeadLimits, patience: Patience) -> Self {
+    pub(super) fn new(
+        stream: ClientStream,
+        control: Rc<Control>,
+        limits: HeadLimits,
+        patience: Patience,
+    ) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             stream,
             control,
@@ -123,9 +129,13 @@ impl Socket {
         self.0.borrow().stream.has_agreed_on_http2()
     }
 
-    /// Whether the client speaks HTTP/2, as was agreed on or as its first bytes say (RFC 9113, section 3.3).
-    /// Nothing, if it sent nothing at all.
-    pub(super) fn poll_speaks_http2(&self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Option<bool>> {
+    /// Whether the client speaks HTTP/2, as was agreed on or as its first bytes say (RFC 9113,
+    /// section 3.3). Nothing, if it sent nothing at all.
+    pub(super) fn poll_speaks_http2(
+        &self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Option<bool>> {
         let mut inner = self.0.borrow_mut();
         if inner.stream.has_agreed_on_http2() {
             return Poll::Ready(Some(true));
@@ -166,15 +176,16 @@ impl Socket {
         }
     }
 
-    /// Whether the client is still there while it waits for an answer. If it sends ahead, that is kept.
+    /// Whether the client is still there while it waits for an answer. If it sends ahead, that is
+    /// kept.
     pub(super) fn watch(&self, cx: &mut Context<'_>, scratch: &mut [u8]) {
         let inner = &mut *self.0.borrow_mut();
         if !inner.waits_for_answer() {
             return;
         }
         if inner.has_ended {
-            // It may only have closed its sending side. If it has gone altogether, it says so when it is sent
-            // something, or by a reset.
+            // It may only have closed its sending side. If it has gone altogether, it says so when
+            // it is sent something, or by a reset.
             if inner.stream.take_error().is_some() {
                 inner.control.cut(Ending::ClientGone);
             }
@@ -242,13 +253,14 @@ impl Socket {
             if Instant::now() >= until {
                 return false;
             }
-            // The system wakes no reader for the reset of a connection whose end has been read already.
+            // The system wakes no reader for the reset of a connection whose end has been read
+            // already.
             tokio::time::sleep(LOOK_FOR_RESET_EVERY).await;
         }
     }
 
-    /// The system is to notice when the other end of a tunnel is no longer there: neither end need ever say
-    /// anything.
+    /// The system is to notice when the other end of a tunnel is no longer there: neither end need
+    /// ever say anything.
     pub(super) fn probe_when_silent(&self) {
         self.0.borrow().stream.probe_when_silent();
     }
@@ -323,28 +335,35 @@ impl Inner {
         }
     }
 
-    /// Whether an answer is hyper's own: no request has been handed to keyward that it could answer.
+    /// Whether an answer is hyper's own: no request has been handed to keyward that it could
+    /// answer.
     fn swallows(&mut self, buf: &[u8]) -> bool {
         let is_hypers = self.mode == Mode::Http1
             && !self.owes_response
             && matches!(self.control.phase(), Phase::FirstByte | Phase::Idle | Phase::Head);
         if is_hypers && self.swallowed.is_none() {
             let digits = buf.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
-            self.swallowed = Some(digits.and_then(|digits| digits.parse().ok()).unwrap_or_default());
+            self.swallowed =
+                Some(digits.and_then(|digits| digits.parse().ok()).unwrap_or_default());
         }
         is_hypers
     }
 
-    /// The client has taken a piece of what it is sent, or takes nothing at the moment. hyper may have the end of
-    /// a response for longer than the exchange lasts: it is still being sent then, and the client has its time.
+    /// The client has taken a piece of what it is sent, or takes nothing at the moment. hyper may
+    /// have the end of a response for longer than the exchange lasts: it is still being sent then,
+    /// and the client has its time.
     fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
         self.has_progress |= matches!(written, Poll::Ready(Ok(1..)));
         if self.mode != Mode::Http1 {
             return;
         }
         match (written, self.control.phase()) {
-            (Poll::Ready(Ok(1..)), Phase::Streaming) => self.control.note_read_by_client(self.patience.body),
-            (Poll::Pending, Phase::Streaming) => self.control.note_blocked_by_client(self.patience.body),
+            (Poll::Ready(Ok(1..)), Phase::Streaming) => {
+                self.control.note_read_by_client(self.patience.body)
+            }
+            (Poll::Pending, Phase::Streaming) => {
+                self.control.note_blocked_by_client(self.patience.body)
+            }
             (Poll::Ready(Ok(1..)), Phase::Idle) => {
                 self.is_blocked = false;
                 self.control.deadline.set(self.patience.body);
@@ -359,13 +378,21 @@ impl Inner {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let inner = &mut *self.0.borrow_mut();
         if inner.swallows(buf) {
             return Poll::Ready(Ok(buf.len()));

@@ -1,4 +1,5 @@
-//! The workers: a thread, a current-thread runtime, and everything that a connection needs, for each core.
+//! The workers: a thread, a current-thread runtime, and everything that a connection needs, for
+//! each core.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,7 +19,9 @@ use super::connection;
 use super::limit::SURPLUS_LIFE;
 use super::proxy_protocol::{self, Source};
 use super::stream::ClientStream;
-use crate::gateway::{ClientCertificate, ClientOrigin, HeadLimits, PeerAddress, Scheme, Shared, WorkerGateway};
+use crate::gateway::{
+    ClientCertificate, ClientOrigin, HeadLimits, PeerAddress, Scheme, Shared, WorkerGateway,
+};
 use crate::telemetry::metrics::WorkerCounters;
 use crate::tls::PeerCertificate;
 use crate::upstream::SWEEP_EVERY;
@@ -106,20 +109,34 @@ impl WorkerPool {
             });
             let shared = Arc::clone(shared);
             let connection = Arc::clone(&connection);
-            let core = settings.pin.then(|| number.checked_rem(cores.len()).and_then(|at| cores.get(at).copied()));
+            let core = settings
+                .pin
+                .then(|| number.checked_rem(cores.len()).and_then(|at| cores.get(at).copied()));
             let runtime = Builder::new_current_thread();
-            threads.push(std::thread::Builder::new().name(format!("keyward-{number}")).spawn(move || {
-                if let Some(core) = core.flatten() {
-                    pin_to(core);
-                }
-                let mut runtime = runtime;
-                match runtime.enable_all().event_interval(61).build_local(LocalOptions::default()) {
-                    Ok(runtime) => {
-                        runtime.block_on(work(connection, shared, counters, connections, letters));
+            threads.push(std::thread::Builder::new().name(format!("keyward-{number}")).spawn(
+                move || {
+                    if let Some(core) = core.flatten() {
+                        pin_to(core);
                     }
-                    Err(fault) => tracing::error!(%fault, "a worker got no runtime"),
-                }
-            })?);
+                    let mut runtime = runtime;
+                    match runtime
+                        .enable_all()
+                        .event_interval(61)
+                        .build_local(LocalOptions::default())
+                    {
+                        Ok(runtime) => {
+                            runtime.block_on(work(
+                                connection,
+                                shared,
+                                counters,
+                                connections,
+                                letters,
+                            ));
+                        }
+                        Err(fault) => tracing::error!(%fault, "a worker got no runtime"),
+                    }
+                },
+            )?);
         }
         Ok(Self { handles: handles.into(), threads, connection })
     }
@@ -145,7 +162,8 @@ impl WorkerPool {
         Stopper(self.handles())
     }
 
-    /// Lets the workers finish what is under way, for no longer than `grace`, and waits for their end. Blocks.
+    /// Lets the workers finish what is under way, for no longer than `grace`, and waits for their
+    /// end. Blocks.
     pub fn drain(self, grace: Grace) {
         for handle in self.handles.iter() {
             let _ = handle.mailbox.send(Message::Drain(grace));
@@ -174,7 +192,9 @@ impl Stopper {
     /// Tells them. What is under way is cut.
     pub fn stop_now(&self) {
         for handle in self.0.iter() {
-            let _ = handle.mailbox.send(Message::Drain(Grace { requests: Duration::ZERO, tunnels: Duration::ZERO }));
+            let _ = handle
+                .mailbox
+                .send(Message::Drain(Grace { requests: Duration::ZERO, tunnels: Duration::ZERO }));
         }
     }
 }
@@ -320,10 +340,16 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
         }
     };
     let prepared = if listener.has_handshake() {
-        // On the heap, and gone when it is over: it is larger than all that the connection needs afterwards.
-        Box::pin(tokio::time::timeout(worker.settings().handshake, shake_hands(stream, peer.clone(), &listener)))
-            .await
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
+        // On the heap, and gone when it is over: it is larger than all that the connection needs
+        // afterwards.
+        Box::pin(tokio::time::timeout(
+            worker.settings().handshake,
+            shake_hands(stream, peer.clone(), &listener),
+        ))
+        .await
+        .unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))
+        })
     } else {
         let trusted_proxies = listener.proxies_if_trusted(&peer);
         let (address, scheme) = (peer.clone(), Scheme::Http);
@@ -334,7 +360,9 @@ async fn worker_serve(worker: &Rc<Worker>, arrival: Arrival) {
         Ok((stream, origin, certificate)) => {
             connection::serve(worker, stream, (origin, certificate), surplus.is_some()).await;
         }
-        Err(fault) => tracing::debug!(%peer, %fault, "a connection was refused before its first request"),
+        Err(fault) => {
+            tracing::debug!(%peer, %fault, "a connection was refused before its first request")
+        }
     }
 }
 
@@ -356,8 +384,8 @@ async fn shake_hands(
 ) -> io::Result<(ClientStream, ClientOrigin, Option<ClientCertificate>)> {
     let mut certificate = None;
     let by_itself = listener.proxies_if_trusted(&peer);
-    // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of the client that it names, or
-    // of one that it does not know.
+    // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of the
+    // client that it names, or of one that it does not know.
     let (address, trusted_proxies) = if !listener.requires_proxy_header() {
         (peer.clone(), by_itself)
     } else if by_itself.is_none() {
@@ -378,7 +406,8 @@ async fn shake_hands(
         (ClientStream::Plain(stream), Some(tls)) => {
             let accepted = tokio_rustls::TlsAcceptor::from(tls.config()).accept(stream).await?;
             // A session that is resumed may have outlasted the certificate that it was begun with.
-            let shown = PeerCertificate::of(accepted.get_ref().1, SystemTime::now()).map_err(io::Error::other)?;
+            let shown = PeerCertificate::of(accepted.get_ref().1, SystemTime::now())
+                .map_err(io::Error::other)?;
             certificate = shown.map(|shown| ClientCertificate::new(&shown.subject, &shown.names));
             (ClientStream::Tls(Box::new(accepted)), Scheme::Https)
         }

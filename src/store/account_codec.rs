@@ -8,9 +8,9 @@
 //! | 16 | the tag: the first half of HMAC-SHA-256, under the integrity key, over `keyward account`, a zero byte, the form's number and the JSON |
 //! | rest | JSON: `id`, `api`, `user`, `mail`, `name`, `at` (when it was registered, in milliseconds since 1970), `rev`, `hash`; `off`, which is true, if it is disabled |
 //!
-//! Everything is under the tag, what changes too: who writes the store can neither plant an account nor put another password
-//! in the place of one. What they can do is put back what an account once was; against that, keep the store's backups as safe
-//! as the store.
+//! Everything is under the tag, what changes too: who writes the store can neither plant an account
+//! nor put another password in the place of one. What they can do is put back what an account once
+//! was; against that, keep the store's backups as safe as the store.
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn every_bit_is_under_the_tag() {
-        let body = encode(&key(), &Credentials { account: account(1, "ann"), hash: hash(1) }).unwrap();
+        let body =
+            encode(&key(), &Credentials { account: account(1, "ann"), hash: hash(1) }).unwrap();
         for at in 0..body.len() {
             let mut altered = body.clone();
             altered[at] ^= 1;

@@ -1,18 +1,22 @@
 //! The port of accounts as tests: what every store must do, whoever keeps them.
 //!
-//! A case takes an empty store as both of its ports; [`conforms_accounts`] makes a test of each. As in
-//! [`super::conformance`], all moments are far ahead of any clock.
+//! A case takes an empty store as both of its ports; [`conforms_accounts`] makes a test of each. As
+//! in [`super::conformance`], all moments are far ahead of any clock.
 
 use std::sync::Arc;
 
 use super::conformance::{NOW, api_key, at, by, digest, expiring};
-use crate::domain::{Account, AccountId, Email, FullName, Owner, Record, RecordKind, Timestamp, Username};
+use crate::domain::{
+    Account, AccountId, Email, FullName, Owner, Record, RecordKind, Timestamp, Username,
+};
 use crate::tokens::accounts::PasswordHash;
-use crate::tokens::accounts::store::{AccountStore, Credentials, MOST_SESSIONS, Registered, SessionOpening};
+use crate::tokens::accounts::store::{
+    AccountStore, Credentials, MOST_SESSIONS, Registered, SessionOpening,
+};
 use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Store, Voucher};
 
-/// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns an empty store, once as each port, after
-/// something that the store needs and that is dropped after it.
+/// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns an empty
+/// store, once as each port, after something that the store needs and that is dropped after it.
 macro_rules! conforms_accounts {
     ($fresh:path) => {
         $crate::store::account_conformance::conforms_accounts! { $fresh:
@@ -77,7 +81,10 @@ fn key_of(account: &Account, number: u64) -> Record {
 }
 
 fn session_of(account: &Account, number: u64) -> Record {
-    expiring(Record { kind: RecordKind::Session, name: None, ..key_of(account, number) }, at(3_600_000))
+    expiring(
+        Record { kind: RecordKind::Session, name: None, ..key_of(account, number) },
+        at(3_600_000),
+    )
 }
 
 fn owner_of(account: &Account) -> Owner {
@@ -111,7 +118,8 @@ async fn listed(records: &Records, account: &Account) -> Vec<Listed> {
 pub(crate) async fn an_account_is_found_by_its_name_and_by_its_id(_: Records, accounts: Accounts) {
     let ann = account(1, "Ann");
     register(&accounts, &ann).await;
-    let by_name = |token_api: &str, name: &str| accounts.account_by_username(token_api.into(), name.into());
+    let by_name =
+        |token_api: &str, name: &str| accounts.account_by_username(token_api.into(), name.into());
     let found = Some(Credentials { account: ann.clone(), hash: hash(1) });
     assert_eq!(by_name(API, "ann").await.unwrap(), found);
     for (token_api, name) in [(API, "bob"), ("other", "ann"), (API, "")] {
@@ -160,7 +168,10 @@ pub(crate) async fn accounts_are_listed_oldest_first(_: Records, accounts: Accou
     assert!(names(Some("third"), 2).await.is_empty());
 }
 
-pub(crate) async fn an_account_that_comes_from_elsewhere_is_what_it_was(_: Records, accounts: Accounts) {
+pub(crate) async fn an_account_that_comes_from_elsewhere_is_what_it_was(
+    _: Records,
+    accounts: Accounts,
+) {
     let ann = Account { is_disabled: true, revision: 7, ..account(1, "Ann") };
     register(&accounts, &ann).await;
     let found = accounts.account_by_username(API.into(), "ann".into()).await.unwrap();
@@ -168,7 +179,10 @@ pub(crate) async fn an_account_that_comes_from_elsewhere_is_what_it_was(_: Recor
     assert_eq!(accounts.accounts(None, 0).await.unwrap(), [ann]);
 }
 
-pub(crate) async fn a_session_opens_for_the_account_that_was_looked_up(records: Records, accounts: Accounts) {
+pub(crate) async fn a_session_opens_for_the_account_that_was_looked_up(
+    records: Records,
+    accounts: Accounts,
+) {
     let ann = account(1, "ann");
     assert_eq!(open(&accounts, &ann, 1).await, SessionOpening::Stale);
     register(&accounts, &ann).await;
@@ -192,11 +206,21 @@ pub(crate) async fn the_oldest_sessions_make_room(records: Records, accounts: Ac
     for number in 1..=most {
         assert_eq!(open(&accounts, &ann, number).await, opened());
     }
-    assert_eq!(open(&accounts, &ann, most + 1).await, SessionOpening::Opened { removed: vec![digest(1)] });
-    assert!(!is_there(&records, 1).await && is_there(&records, 2).await && is_there(&records, 1000).await);
+    assert_eq!(
+        open(&accounts, &ann, most + 1).await,
+        SessionOpening::Opened { removed: vec![digest(1)] }
+    );
+    assert!(
+        !is_there(&records, 1).await
+            && is_there(&records, 2).await
+            && is_there(&records, 1000).await
+    );
 }
 
-pub(crate) async fn disabling_ends_sessions_retires_keys_and_spares_the_rest(records: Records, accounts: Accounts) {
+pub(crate) async fn disabling_ends_sessions_retires_keys_and_spares_the_rest(
+    records: Records,
+    accounts: Accounts,
+) {
     let (ann, bob) = (account(1, "ann"), account(2, "bob"));
     for (account, session) in [(&ann, 1), (&bob, 11)] {
         register(&accounts, account).await;
@@ -207,7 +231,8 @@ pub(crate) async fn disabling_ends_sessions_retires_keys_and_spares_the_rest(rec
     }
     records.remove(by(1), digest(3), Afterlife::Retired, at(-5)).await.unwrap();
     // What her session made at another token API; and strangers whose names are alike.
-    let elsewhere = Record { token_api: "agents".into(), origin: Some(API.into()), ..key_of(&ann, 4) };
+    let elsewhere =
+        Record { token_api: "agents".into(), origin: Some(API.into()), ..key_of(&ann, 4) };
     records.issue(by(1), elsewhere, Place::Beside, NOW).await.unwrap();
     for stranger in [
         Record { token_api: "agents".into(), ..key_of(&ann, 5) },
@@ -231,11 +256,18 @@ pub(crate) async fn disabling_ends_sessions_retires_keys_and_spares_the_rest(rec
     for number in [5, 6, 7, 11, 12, 13] {
         assert!(is_there(&records, number).await, "{number}");
     }
-    let retired = listed(&records, &ann).await.into_iter().map(|key| (key.record, key.retired_at)).collect::<Vec<_>>();
+    let retired = listed(&records, &ann)
+        .await
+        .into_iter()
+        .map(|key| (key.record, key.retired_at))
+        .collect::<Vec<_>>();
     assert_eq!(retired, [(key_of(&ann, 2), Some(NOW)), (key_of(&ann, 3), Some(at(-5)))]);
     // Again: nothing is left to be named, but a login that began since is stale as well.
     assert_eq!(accounts.disable(API.into(), ann.id, NOW).await.unwrap(), Some(Vec::new()));
-    assert_eq!(accounts.account(API.into(), ann.id).await.unwrap().map(|account| account.revision), Some(2));
+    assert_eq!(
+        accounts.account(API.into(), ann.id).await.unwrap().map(|account| account.revision),
+        Some(2)
+    );
 }
 
 pub(crate) async fn enabling_brings_nothing_back(records: Records, accounts: Accounts) {
@@ -256,7 +288,10 @@ pub(crate) async fn enabling_brings_nothing_back(records: Records, accounts: Acc
     assert_eq!(open(&accounts, &disabled, 3).await, opened());
 }
 
-pub(crate) async fn another_password_ends_sessions_and_leaves_keys(records: Records, accounts: Accounts) {
+pub(crate) async fn another_password_ends_sessions_and_leaves_keys(
+    records: Records,
+    accounts: Accounts,
+) {
     let ann = account(1, "ann");
     assert_eq!(accounts.set_password(API.into(), ann.id, hash(2)).await.unwrap(), None);
     register(&accounts, &ann).await;
@@ -271,7 +306,10 @@ pub(crate) async fn another_password_ends_sessions_and_leaves_keys(records: Reco
     assert_eq!(open(&accounts, &found.account, 3).await, opened());
 }
 
-pub(crate) async fn another_hash_of_the_same_password_changes_nothing_else(records: Records, accounts: Accounts) {
+pub(crate) async fn another_hash_of_the_same_password_changes_nothing_else(
+    records: Records,
+    accounts: Accounts,
+) {
     let ann = account(1, "ann");
     register(&accounts, &ann).await;
     open(&accounts, &ann, 1).await;
@@ -302,11 +340,16 @@ pub(crate) async fn of_many_registrations_of_one_name_one_wins(_: Records, accou
     assert_eq!((won, accounts.accounts(None, 0).await.unwrap().len()), (1, 1));
 }
 
-pub(crate) async fn no_session_survives_a_disable_that_it_races_with(records: Records, accounts: Accounts) {
+pub(crate) async fn no_session_survives_a_disable_that_it_races_with(
+    records: Records,
+    accounts: Accounts,
+) {
     for round in 0..20 {
         let ann = account(round + 1, &format!("ann{round}"));
         register(&accounts, &ann).await;
-        let open = |number: u64| tokio::spawn(accounts.open_session(ann.id, 0, session_of(&ann, round * 100 + number)));
+        let open = |number: u64| {
+            tokio::spawn(accounts.open_session(ann.id, 0, session_of(&ann, round * 100 + number)))
+        };
         let before: Vec<_> = (0..8).map(open).collect();
         let disabling = tokio::spawn(accounts.disable(API.into(), ann.id, NOW));
         let after: Vec<_> = (8..16).map(open).collect();
@@ -326,7 +369,10 @@ pub(crate) async fn no_session_survives_a_disable_that_it_races_with(records: Re
     }
 }
 
-pub(crate) async fn no_key_survives_a_disable_that_it_races_with(records: Records, accounts: Accounts) {
+pub(crate) async fn no_key_survives_a_disable_that_it_races_with(
+    records: Records,
+    accounts: Accounts,
+) {
     for round in 0..20 {
         let ann = account(round + 1, &format!("ann{round}"));
         register(&accounts, &ann).await;

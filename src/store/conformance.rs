@@ -1,10 +1,12 @@
 //! The port as tests: what every store must do, whoever keeps the records.
 //!
-//! A case is a function that takes an empty store and fails if it does not do as [`crate::tokens::store`] says; [`conforms`]
-//! makes a test of each. What one store promises beyond the port (what survives a crash, what a full disk does, the order of
-//! what was issued in the same millisecond) is tested with that store.
+//! A case is a function that takes an empty store and fails if it does not do as
+//! [`crate::tokens::store`] says; [`conforms`] makes a test of each. What one store promises beyond
+//! the port (what survives a crash, what a full disk does, the order of what was issued in the same
+//! millisecond) is tested with that store.
 //!
-//! All moments are far ahead of any clock, so a store whose server lets records expire by itself still has them all.
+//! All moments are far ahead of any clock, so a store whose server lets records expire by itself
+//! still has them all.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ pub(crate) mod records;
 pub(crate) mod removing;
 pub(crate) mod retiring;
 
-/// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns an empty store, after something that
-/// the store needs and that is dropped after it.
+/// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns an empty
+/// store, after something that the store needs and that is dropped after it.
 macro_rules! conforms {
     ($fresh:path) => {
         $crate::store::conformance::conforms! { $fresh:

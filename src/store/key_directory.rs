@@ -1,19 +1,23 @@
-//! The directory of the fleet's secrets: made on first start, readable by its owner only, or made by `keyward keys create`
-//! and mounted.
+//! The directory of the fleet's secrets: made on first start, readable by its owner only, or made
+//! by `keyward keys create` and mounted.
 //!
-//! A mount of Kubernetes, Docker or systemd may be read by others; nobody else may write to it, see [`crate::files`]. Where
-//! all keys are there, nothing is written: a directory that is read-only will do.
+//! A mount of Kubernetes, Docker or systemd may be read by others; nobody else may write to it, see
+//! [`crate::files`]. Where all keys are there, nothing is written: a directory that is read-only
+//! will do.
 //!
-//! * `store.key`: 64 hexadecimal digits with which the store is sealed and by which it knows its fleet. It is not rotated.
-//! * `pepper.key`, `pepper-<name>.key`: 64 hexadecimal digits under which tokens are known. The one whose name sorts last is that
-//!   of new tokens; each of the others still knows its own. The first has the name `1`. In a directory from before there was a
-//!   `store.key` it was that, too, and is copied.
-//! * `mac-<name>.key`: 64 hexadecimal digits under which opaque tokens are told from made-up ones. The one whose name sorts last
-//!   makes tokens; each of the others still tells its own. The first is `mac-1.key`, derived from `store.key`: keys that were made
-//!   before there were such files stay good, and two instances that start at once on a new directory write the same.
-//! * `jwt-<kid>.key`: a signing key. `<kid>` begins with the algorithm and goes on with the time of making, as in
-//!   `hs256-20270625T100000Z-1a2b3c4d`, so the newest of an algorithm sorts last, and signs. HS256: 64 hexadecimal digits or
-//!   more; the others: PKCS#8 as PEM.
+//! * `store.key`: 64 hexadecimal digits with which the store is sealed and by which it knows its
+//!   fleet. It is not rotated.
+//! * `pepper.key`, `pepper-<name>.key`: 64 hexadecimal digits under which tokens are known. The one
+//!   whose name sorts last is that of new tokens; each of the others still knows its own. The first
+//!   has the name `1`. In a directory from before there was a `store.key` it was that, too, and is
+//!   copied.
+//! * `mac-<name>.key`: 64 hexadecimal digits under which opaque tokens are told from made-up ones.
+//!   The one whose name sorts last makes tokens; each of the others still tells its own. The first
+//!   is `mac-1.key`, derived from `store.key`: keys that were made before there were such files
+//!   stay good, and two instances that start at once on a new directory write the same.
+//! * `jwt-<kid>.key`: a signing key. `<kid>` begins with the algorithm and goes on with the time of
+//!   making, as in `hs256-20270625T100000Z-1a2b3c4d`, so the newest of an algorithm sorts last, and
+//!   signs. HS256: 64 hexadecimal digits or more; the others: PKCS#8 as PEM.
 //!
 //! A key is rotated by adding one, and retired by removing it once its tokens are gone.
 
@@ -67,7 +71,8 @@ pub enum KeyDirectoryError {
     },
     /// A key is missing, and the directory cannot be written to.
     #[error(
-        "{path}: is missing and cannot be made: {source}; make a whole directory with \"keyward keys create DIR\" and mount \
+        "{path}: is missing and cannot be made: {source}; make a whole directory with \"keyward \
+         keys create DIR\" and mount \
          that, or let keyward write to this one"
     )]
     Unmade {
@@ -87,14 +92,19 @@ pub enum KeyDirectoryError {
 }
 
 impl KeyDirectory {
-    /// Reads the directory; makes it, the store's key, the first pepper, the first MAC key and a signing key for each of
-    /// `algorithms`, where they are missing.
+    /// Reads the directory; makes it, the store's key, the first pepper, the first MAC key and a
+    /// signing key for each of `algorithms`, where they are missing.
     ///
     /// # Errors
     ///
-    /// See [`KeyDirectoryError`]. Signing keys without a store's key or without a pepper are refused: it would be another fleet's
-    /// directory, or half of one, and every token would seem revoked.
-    pub fn open(directory: &Path, algorithms: &[SigningAlgorithm], now: Timestamp) -> Result<Self, KeyDirectoryError> {
+    /// See [`KeyDirectoryError`]. Signing keys without a store's key or without a pepper are
+    /// refused: it would be another fleet's directory, or half of one, and every token would seem
+    /// revoked.
+    pub fn open(
+        directory: &Path,
+        algorithms: &[SigningAlgorithm],
+        now: Timestamp,
+    ) -> Result<Self, KeyDirectoryError> {
         files::make_folder(directory)
             .map_err(|source| KeyDirectoryError::Files { path: directory.to_owned(), source })?;
         // Where nothing is to be made, nobody is waited for.
@@ -141,7 +151,8 @@ impl KeyDirectory {
         for entry in entries.into_iter().flatten() {
             let path = entry.map_err(files(directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let named = |sort: &str| name.strip_prefix(sort).and_then(|name| name.strip_suffix(".key"));
+            let named =
+                |sort: &str| name.strip_prefix(sort).and_then(|name| name.strip_suffix(".key"));
             if let Some(kid) = named("jwt-") {
                 signing.push(reader.signing(&path, kid)?);
             } else if let Some(name) = named("mac-") {
@@ -150,12 +161,14 @@ impl KeyDirectory {
                 peppers.push((name.to_owned(), reader.secret(&path)?));
             }
         }
-        // Looked for after the listing, and what was just made is read back: of two that start at once, one made it and both use it.
+        // Looked for after the listing, and what was just made is read back: of two that start at
+        // once, one made it and both use it.
         let pepper_path = directory.join("pepper.key");
         let store_path = directory.join("store.key");
         let is_new = signing.is_empty() && peppers.is_empty();
         let missing = |path: &Path| {
-            let fault = "is missing, although there are other keys beside it; restore it from where they came from";
+            let fault = "is missing, although there are other keys beside it; restore it from \
+                         where they came from";
             KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.into() }
         };
         let store = if store_path.exists() {
@@ -174,7 +187,8 @@ impl KeyDirectory {
                 return Err(missing(&pepper_path));
             }
             let secret = SecretText::random().map_err(files(&pepper_path))?;
-            peppers.push(("1".to_owned(), missing_keys.obtain(&mut reader, &pepper_path, &secret)?));
+            peppers
+                .push(("1".to_owned(), missing_keys.obtain(&mut reader, &pepper_path, &secret)?));
         } else if pepper_path.exists() {
             peppers.push(("1".to_owned(), reader.secret(&pepper_path)?));
         }
@@ -185,8 +199,14 @@ impl KeyDirectory {
         }
         for algorithm in algorithms {
             if !signing.iter().any(|(_, known, _)| known == algorithm) {
-                let path = directory.join(format!("jwt-{}.key", new_kid(*algorithm, now).map_err(files(directory))?));
-                let kid = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.strip_prefix("jwt-"));
+                let path = directory.join(format!(
+                    "jwt-{}.key",
+                    new_kid(*algorithm, now).map_err(files(directory))?
+                ));
+                let kid = path
+                    .file_stem()
+                    .and_then(|stem| stem.to_str())
+                    .and_then(|stem| stem.strip_prefix("jwt-"));
                 let kid = kid.unwrap_or_default();
                 let material = generate(&path, *algorithm)?;
                 signing.push(match missing_keys {
@@ -202,11 +222,18 @@ impl KeyDirectory {
             }
         }
         let warnings = reader.warnings;
-        Ok(Self { store, peppers: newest_first(peppers), macs: newest_first(macs), signing, warnings })
+        Ok(Self {
+            store,
+            peppers: newest_first(peppers),
+            macs: newest_first(macs),
+            signing,
+            warnings,
+        })
     }
 
-    /// Reads the directory of a keyward that runs already: as [`open`](Self::open), but a store's key that is missing is refused,
-    /// not made anew. It is a folder that was moved or not mounted, and a new one would stand in the way of the right one.
+    /// Reads the directory of a keyward that runs already: as [`open`](Self::open), but a store's
+    /// key that is missing is refused, not made anew. It is a folder that was moved or not mounted,
+    /// and a new one would stand in the way of the right one.
     ///
     /// # Errors
     ///
@@ -228,7 +255,9 @@ impl KeyDirectory {
     pub fn require(directory: &Path) -> Result<(), KeyDirectoryError> {
         let path = directory.join("store.key");
         match fs::metadata(&path) {
-            Err(source) if !directory.join("pepper.key").exists() => Err(KeyDirectoryError::Files { path, source }),
+            Err(source) if !directory.join("pepper.key").exists() => {
+                Err(KeyDirectoryError::Files { path, source })
+            }
             _ => Ok(()),
         }
     }
@@ -243,8 +272,8 @@ enum Missing {
 }
 
 impl Missing {
-    /// A secret whose file is missing, with this text. What is made is read back: another process may
-    /// have made it at the same time.
+    /// A secret whose file is missing, with this text. What is made is read back: another process
+    /// may have made it at the same time.
     fn obtain(
         &mut self,
         reader: &mut Reader,
@@ -270,16 +299,21 @@ const TURN: Duration = Duration::from_secs(5);
 /// Whether everything is there that [`KeyDirectory::open`] would make.
 fn is_complete(directory: &Path, algorithms: &[SigningAlgorithm]) -> bool {
     let Ok(entries) = fs::read_dir(directory) else { return false };
-    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let has = |sort: &str| names.iter().any(|name| name.starts_with(sort) && name.ends_with(".key"));
+    let names: Vec<_> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let has =
+        |sort: &str| names.iter().any(|name| name.starts_with(sort) && name.ends_with(".key"));
     has("store.key")
         && has("pepper")
         && has("mac-")
-        && algorithms.iter().all(|algorithm| has(&format!("jwt-{}-", algorithm.name().to_lowercase())))
+        && algorithms
+            .iter()
+            .all(|algorithm| has(&format!("jwt-{}-", algorithm.name().to_lowercase())))
 }
 
-/// One process after the other: of two that start on an empty directory, the second finds what the first has made, and does
-/// not sign with a key that the first never hears of. Where the file system has no locks, none is held.
+/// One process after the other: of two that start on an empty directory, the second finds what the
+/// first has made, and does not sign with a key that the first never hears of. Where the file
+/// system has no locks, none is held.
 fn turn(directory: &Path) -> Option<fs::File> {
     let lock = fs::File::open(directory).ok()?;
     let began = Instant::now();
@@ -330,11 +364,17 @@ fn new_kid(algorithm: SigningAlgorithm, now: Timestamp) -> io::Result<String> {
 }
 
 fn generate(path: &Path, algorithm: SigningAlgorithm) -> Result<KeyMaterial, KeyDirectoryError> {
-    KeyMaterial::generate(algorithm)
-        .map_err(|fault| KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.to_string() })
+    KeyMaterial::generate(algorithm).map_err(|fault| KeyDirectoryError::Malformed {
+        path: path.to_owned(),
+        fault: fault.to_string(),
+    })
 }
 
-fn write_signing(path: &Path, algorithm: SigningAlgorithm, material: &KeyMaterial) -> Result<(), KeyDirectoryError> {
+fn write_signing(
+    path: &Path,
+    algorithm: SigningAlgorithm,
+    material: &KeyMaterial,
+) -> Result<(), KeyDirectoryError> {
     let text = match algorithm {
         SigningAlgorithm::Hs256 => SecretText::hex(material.expose()),
         SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
@@ -344,10 +384,12 @@ fn write_signing(path: &Path, algorithm: SigningAlgorithm, material: &KeyMateria
     write_new(path, &text.0).map_err(unmade(path))
 }
 
-/// Writes a file that appears whole or not at all, for its owner only. If somebody else has made it meanwhile, theirs stays.
+/// Writes a file that appears whole or not at all, for its owner only. If somebody else has made it
+/// meanwhile, theirs stays.
 fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     let draft = path.with_extension(format!("draft-{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     let given = files::give_to_owner_of_folder(&file, &draft);
     let written = given.and_then(|()| file.write_all(text)).and_then(|()| file.sync_all());
     let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
@@ -395,9 +437,13 @@ fn from_hex(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
 
 /// The secret that is written in the file at `path`.
 fn secret_of(path: &Path, text: &str) -> Result<SecretBytes, KeyDirectoryError> {
-    from_hex(text.trim()).and_then(|bytes| bytes.as_slice().try_into().ok()).map(SecretBytes::new).ok_or_else(|| {
-        KeyDirectoryError::Malformed { path: path.to_owned(), fault: "is not 64 hexadecimal digits".into() }
-    })
+    from_hex(text.trim())
+        .and_then(|bytes| bytes.as_slice().try_into().ok())
+        .map(SecretBytes::new)
+        .ok_or_else(|| KeyDirectoryError::Malformed {
+            path: path.to_owned(),
+            fault: "is not 64 hexadecimal digits".into(),
+        })
 }
 
 /// Reads keys, and keeps what is worth a warning.
@@ -408,8 +454,11 @@ struct Reader {
 
 impl Reader {
     fn text(&mut self, path: &Path) -> Result<zeroize::Zeroizing<String>, KeyDirectoryError> {
-        let found = files::read_secret(path, LARGEST_KEY).map_err(|fault| file_fault(path, fault))?;
-        self.warnings.extend(found.warning.map(|words| format!("[keys] directory: {} {words}", path.display())));
+        let found =
+            files::read_secret(path, LARGEST_KEY).map_err(|fault| file_fault(path, fault))?;
+        self.warnings.extend(
+            found.warning.map(|words| format!("[keys] directory: {} {words}", path.display())),
+        );
         let text = zeroize::Zeroizing::new(files::text_of(&found.content).into_owned());
         let text = std::str::from_utf8(&text).map_err(|_| KeyDirectoryError::Malformed {
             path: path.to_owned(),
@@ -427,24 +476,34 @@ impl Reader {
         path: &Path,
         kid: &str,
     ) -> Result<(String, SigningAlgorithm, KeyMaterial), KeyDirectoryError> {
-        let malformed = |fault: &str| KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.into() };
+        let malformed = |fault: &str| KeyDirectoryError::Malformed {
+            path: path.to_owned(),
+            fault: fault.into(),
+        };
         let named = kid.split('-').next().unwrap_or_default();
         let algorithm = SigningAlgorithm::ALL
             .into_iter()
             .find(|algorithm| algorithm.name().eq_ignore_ascii_case(named))
             .ok_or_else(|| {
-                malformed("names no algorithm: it should begin with jwt-hs256-, jwt-eddsa-, jwt-es256- or jwt-rs256-")
+                malformed(
+                    "names no algorithm: it should begin with jwt-hs256-, jwt-eddsa-, \
+                           jwt-es256- or jwt-rs256-",
+                )
             })?;
         let text = self.text(path)?;
         let bytes = match algorithm {
-            SigningAlgorithm::Hs256 => from_hex(&text).ok_or_else(|| malformed("is not hexadecimal"))?.to_vec(),
+            SigningAlgorithm::Hs256 => {
+                from_hex(&text).ok_or_else(|| malformed("is not hexadecimal"))?.to_vec()
+            }
             SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
                 let body = text
                     .strip_prefix("-----BEGIN PRIVATE KEY-----")
                     .and_then(|text| text.strip_suffix("-----END PRIVATE KEY-----"))
                     .ok_or_else(|| malformed("is not a PKCS#8 private key in PEM"))?;
                 let body = zeroize::Zeroizing::new(body.split_whitespace().collect::<String>());
-                STANDARD.decode(body.as_bytes()).map_err(|_| malformed("is not a PKCS#8 private key in PEM"))?
+                STANDARD
+                    .decode(body.as_bytes())
+                    .map_err(|_| malformed("is not a PKCS#8 private key in PEM"))?
             }
         };
         Ok((kid.to_owned(), algorithm, KeyMaterial::new(bytes)))

@@ -1,4 +1,5 @@
-//! The part of a record that never changes, as bytes that cannot be altered unnoticed. Every store keeps this form.
+//! The part of a record that never changes, as bytes that cannot be altered unnoticed. Every store
+//! keeps this form.
 //!
 //! Form 1, in this order:
 //!
@@ -8,15 +9,17 @@
 //! | 16 | the tag: the first half of HMAC-SHA-256, under the integrity key, over `keyward record`, a zero byte, the form's number, the digest and the JSON |
 //! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`, `origin`, `hint`; for a bootstrap token `mints`, how many keys it was made for; for a session `kind`, which is `session` |
 //!
-//! A body without `kind` and `mints` is an API key's. `kind`, `origin` and `hint` came later: a body without them says what it always
-//! said, and one with them is refused by who does not know them.
+//! A body without `kind` and `mints` is an API key's. `kind`, `origin` and `hint` came later: a
+//! body without them says what it always said, and one with them is refused by who does not know
+//! them.
 //!
-//! Times are milliseconds since 1970. The digest is not in the body but under the tag: a body that was moved to another
-//! record does not verify. What changes while a record lives (keys left to make, last use) is kept beside the body, and
-//! is not under the tag; the keys left are checked against `mints`. A key that is retired keeps its body; that it is retired is
-//! where it is kept.
+//! Times are milliseconds since 1970. The digest is not in the body but under the tag: a body that
+//! was moved to another record does not verify. What changes while a record lives (keys left to
+//! make, last use) is kept beside the body, and is not under the tag; the keys left are checked
+//! against `mints`. A key that is retired keeps its body; that it is retired is where it is kept.
 //!
-//! Half a MAC is enough: 2^128 guesses are needed, each of them a write to the store (RFC 2104, section 5).
+//! Half a MAC is enough: 2^128 guesses are needed, each of them a write to the store (RFC 2104,
+//! section 5).
 
 use std::fmt;
 
@@ -35,8 +38,8 @@ const FORM: u8 = 1;
 /// The length of a tag in bytes.
 pub(super) const TAG: usize = 16;
 
-/// The key under which records are sealed. It is not in the store: who can write to the store but does not know the key
-/// can destroy records, not make or change them.
+/// The key under which records are sealed. It is not in the store: who can write to the store but
+/// does not know the key can destroy records, not make or change them.
 #[derive(Clone)]
 pub struct RecordKey(hmac::Key);
 
@@ -64,7 +67,8 @@ pub enum BodyFault {
     /// The tag fits and yet we cannot read it: not written by this code.
     #[error("a record cannot be read")]
     Unreadable,
-    /// What is beside the body is impossible for it: more keys left than it was made for, or keys left on what makes none.
+    /// What is beside the body is impossible for it: more keys left than it was made for, or keys
+    /// left on what makes none.
     #[error("a record's count of keys left is impossible")]
     ImpossibleState,
 }
@@ -148,7 +152,12 @@ impl RecordKey {
     /// # Errors
     ///
     /// The store's fault, each of them: see [`BodyFault`].
-    pub fn decode(&self, digest: TokenDigest, body: &[u8], state: RecordState) -> Result<Record, BodyFault> {
+    pub fn decode(
+        &self,
+        digest: TokenDigest,
+        body: &[u8],
+        state: RecordState,
+    ) -> Result<Record, BodyFault> {
         let (&form, sealed) = body.split_first().ok_or(BodyFault::CutShort)?;
         if form != FORM {
             return Err(BodyFault::UnknownForm(form));
@@ -161,7 +170,9 @@ impl RecordKey {
         let kind = match (body.kind, body.mints, state.mints_left) {
             (None, None, None) => RecordKind::ApiKey,
             (Some(BodyKind::Session), None, None) => RecordKind::Session,
-            (None, Some(made_for), Some(mints_left)) if mints_left <= made_for => RecordKind::Bootstrap { mints_left },
+            (None, Some(made_for), Some(mints_left)) if mints_left <= made_for => {
+                RecordKind::Bootstrap { mints_left }
+            }
             _ => return Err(BodyFault::ImpossibleState),
         };
         Ok(Record {
@@ -222,6 +233,7 @@ impl fmt::Debug for RecordKey {
 }
 
 fn first_half(mac: &hmac::Tag) -> [u8; TAG] {
-    // SHA-256 has 32 bytes, so the first 16 are always there. Were they not, the tag would be one that nothing fits.
+    // SHA-256 has 32 bytes, so the first 16 are always there. Were they not, the tag would be one
+    // that nothing fits.
     mac.as_ref().first_chunk::<TAG>().copied().unwrap_or_default()
 }

@@ -1,5 +1,6 @@
-//! The access log: lines are gathered by the workers and written by a thread of its own, so that a slow disk or a full pipe never
-//! holds up a request. If the thread cannot keep up, whole batches are dropped, and counted.
+//! The access log: lines are gathered by the workers and written by a thread of its own, so that a
+//! slow disk or a full pipe never holds up a request. If the thread cannot keep up, whole batches
+//! are dropped, and counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -29,7 +30,8 @@ pub struct AccessLog {
     sender: Mutex<Option<SyncSender<Message>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
-    /// The file that the writer turns to before its next line: a slot and no message, because a full queue refuses messages.
+    /// The file that the writer turns to before its next line: a slot and no message, because a
+    /// full queue refuses messages.
     next: Arc<Mutex<Option<File>>>,
 }
 
@@ -74,7 +76,8 @@ impl AccessLog {
         self.send(Message::Lines(lines));
     }
 
-    /// Opens the target anew, as after a rotation. Lines go to the old file until [`replace`](Self::replace).
+    /// Opens the target anew, as after a rotation. Lines go to the old file until
+    /// [`replace`](Self::replace).
     ///
     /// # Errors
     ///
@@ -87,7 +90,8 @@ impl AccessLog {
     pub fn replace(&self, reopened: ReopenedLog) {
         let ReopenedLog(Some(file)) = reopened else { return };
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-        // So that the old file is closed although no line comes. In a full queue, the next message does the same.
+        // So that the old file is closed although no line comes. In a full queue, the next message
+        // does the same.
         self.send(Message::Turn);
     }
 
@@ -108,8 +112,10 @@ impl AccessLog {
     fn send(&self, message: Message) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = sender.as_ref() else { return };
-        if let Err(TrySendError::Full(Message::Lines(lines)) | TrySendError::Disconnected(Message::Lines(lines))) =
-            sender.try_send(message)
+        if let Err(
+            TrySendError::Full(Message::Lines(lines))
+            | TrySendError::Disconnected(Message::Lines(lines)),
+        ) = sender.try_send(message)
         {
             self.dropped.fetch_add(count(&lines), Ordering::Relaxed);
         }
@@ -118,7 +124,9 @@ impl AccessLog {
 
 fn open(target: &AccessLogTarget) -> io::Result<Option<File>> {
     match target {
-        AccessLogTarget::File(path) => OpenOptions::new().create(true).append(true).open(path).map(Some),
+        AccessLogTarget::File(path) => {
+            OpenOptions::new().create(true).append(true).open(path).map(Some)
+        }
         AccessLogTarget::Stdout | AccessLogTarget::Stderr => Ok(None),
     }
 }
@@ -157,8 +165,10 @@ mod tests {
     #[test]
     fn after_a_rotation_lines_go_to_the_new_file_once_it_is_put_in_place() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
-        let log = AccessLog::start(AccessLogTarget::File(path.clone()), LogFormat::Json).expect("opened");
+        let (path, rotated) =
+            (folder.path().join("access.log"), folder.path().join("access.log.1"));
+        let log =
+            AccessLog::start(AccessLogTarget::File(path.clone()), LogFormat::Json).expect("opened");
         log.write(b"first\n".to_vec());
         std::fs::rename(&path, &rotated).expect("rotated");
         let reopened = log.open_again().expect("opened");

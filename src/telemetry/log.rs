@@ -1,7 +1,8 @@
 //! The log: tracing's events as JSON or as lines for people, on standard error.
 //!
-//! keyward's own events are shown from the configured level up, those of its libraries only from `warn` up. The
-//! environment variable [`FILTER_VARIABLE`] replaces both with directives as in `keyward=debug,rustls=info`.
+//! keyward's own events are shown from the configured level up, those of its libraries only from
+//! `warn` up. The environment variable [`FILTER_VARIABLE`] replaces both with directives as in
+//! `keyward=debug,rustls=info`.
 
 use std::env::{self, VarError};
 use std::fmt;
@@ -55,7 +56,8 @@ impl fmt::Display for LogLevel {
 
 impl LogLevel {
     fn filter(self) -> EnvFilter {
-        // Libraries say at `warn` what an operator should know; below, they speak to their developers.
+        // Libraries say at `warn` what an operator should know; below, they speak to their
+        // developers.
         let libraries = self.min(Self::Warn);
         EnvFilter::new(format!("{libraries},keyward={self}"))
     }
@@ -69,7 +71,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Shows events from `level` up, from now on. Without effect where [`FILTER_VARIABLE`] has the say.
+    /// Shows events from `level` up, from now on. Without effect where [`FILTER_VARIABLE`] has the
+    /// say.
     pub fn set_level(&self, level: LogLevel) {
         if !self.pinned {
             // Fails only when the log is gone, and then there is nothing to show.
@@ -78,13 +81,16 @@ impl Log {
     }
 }
 
-/// Starts the log of the process, on standard error. The events of every thread go there from now on.
+/// Starts the log of the process, on standard error. The events of every thread go there from now
+/// on.
 ///
 /// # Errors
 ///
-/// [`FILTER_VARIABLE`] holds no directives (the user's fault), or the process has a log already (ours).
+/// [`FILTER_VARIABLE`] holds no directives (the user's fault), or the process has a log already
+/// (ours).
 pub fn init(format: LogFormat, level: LogLevel) -> Result<Log, LogError> {
-    let coloured = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let coloured =
+        io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let directives = directives()?;
     let (subscriber, log) = subscriber(format, level, directives.as_deref(), coloured, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)?;
@@ -110,7 +116,8 @@ fn directives() -> Result<Option<String>, LogError> {
     }
 }
 
-/// The log on any writer, for those who install it themselves: `directives` are what [`FILTER_VARIABLE`] would hold.
+/// The log on any writer, for those who install it themselves: `directives` are what
+/// [`FILTER_VARIABLE`] would hold.
 ///
 /// # Errors
 ///
@@ -126,7 +133,8 @@ where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let filter = match directives {
-        Some(directives) => EnvFilter::try_new(directives).map_err(|error| LogError::Directives(error.to_string()))?,
+        Some(directives) => EnvFilter::try_new(directives)
+            .map_err(|error| LogError::Directives(error.to_string()))?,
         None => level.filter(),
     };
     let (filter, handle) = reload::Layer::new(filter);
@@ -141,7 +149,9 @@ where
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
-        LogFormat::Json => lines.with_ansi(false).json().flatten_event(true).with_current_span(false).boxed(),
+        LogFormat::Json => {
+            lines.with_ansi(false).json().flatten_event(true).with_current_span(false).boxed()
+        }
         LogFormat::Human => lines.with_ansi(coloured).boxed(),
     }
 }
@@ -177,11 +187,17 @@ mod tests {
         }
     }
 
-    fn written(format: LogFormat, level: LogLevel, directives: Option<&str>, events: impl FnOnce(&Log)) -> String {
+    fn written(
+        format: LogFormat,
+        level: LogLevel,
+        directives: Option<&str>,
+        events: impl FnOnce(&Log),
+    ) -> String {
         let paper = Paper::default();
         let writer = paper.clone();
         let (subscriber, log) =
-            subscriber(format, level, directives, false, move || writer.clone()).expect("a subscriber");
+            subscriber(format, level, directives, false, move || writer.clone())
+                .expect("a subscriber");
         tracing::subscriber::with_default(subscriber, || events(&log));
         let bytes = paper.0.lock().expect("lock").clone();
         String::from_utf8(bytes).expect("text")
@@ -219,7 +235,12 @@ mod tests {
             tracing::warn!(target: "hyper::y", "theirs-warn");
         };
         let text = written(LogFormat::Human, LogLevel::Debug, None, speak);
-        assert!(text.contains("ours-debug") && text.contains("theirs-warn") && !text.contains("theirs-info"), "{text}");
+        assert!(
+            text.contains("ours-debug")
+                && text.contains("theirs-warn")
+                && !text.contains("theirs-info"),
+            "{text}"
+        );
         assert_eq!(written(LogFormat::Human, LogLevel::Error, None, speak), "");
         let text = written(LogFormat::Human, LogLevel::Error, Some("hyper=info"), speak);
         assert!(text.contains("theirs-info") && !text.contains("ours-debug"), "{text}");
@@ -239,7 +260,8 @@ mod tests {
 
     #[test]
     fn directives_that_are_none_are_refused() {
-        let outcome = subscriber(LogFormat::Json, LogLevel::Info, Some("keyward=loud"), false, io::sink);
+        let outcome =
+            subscriber(LogFormat::Json, LogLevel::Info, Some("keyward=loud"), false, io::sink);
         let error = outcome.map(|_| ()).expect_err("no such level").to_string();
         assert!(error.starts_with("KEYWARD_LOG is not understood"), "{error}");
     }

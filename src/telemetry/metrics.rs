@@ -1,4 +1,5 @@
-//! Metrics: each worker writes its own counters, without a lock and without a locked instruction; whoever scrapes adds them up.
+//! Metrics: each worker writes its own counters, without a lock and without a locked instruction;
+//! whoever scrapes adds them up.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -57,8 +58,10 @@ impl RefusalCounts {
 }
 
 /// Upper bounds of the durations' buckets, in microseconds.
-const BUCKETS: [u64; 14] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 30_000_000];
+const BUCKETS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
+    5_000_000, 30_000_000,
+];
 
 /// How long requests took.
 #[derive(Debug, Default)]
@@ -107,8 +110,8 @@ impl Timings {
 pub struct FleetGauges {
     /// How much is left of the lease.
     pub lease_left: Duration,
-    /// For how long after its last word from the store any instance may use what it remembers: the bound of a revocation
-    /// where an instance is cut off.
+    /// For how long after its last word from the store any instance may use what it remembers: the
+    /// bound of a revocation where an instance is cut off.
     pub bound: Duration,
     /// How often the link to the store was established.
     pub links: u64,
@@ -116,7 +119,8 @@ pub struct FleetGauges {
     pub drops: u64,
     /// How often the store's data was found lost or replaced.
     pub generations_lost: u64,
-    /// How often an instance did not confirm a removal, so that it was waited for until its lease was over.
+    /// How often an instance did not confirm a removal, so that it was waited for until its lease
+    /// was over.
     pub unconfirmed: u64,
 }
 
@@ -185,7 +189,10 @@ pub struct Gauges {
 
 /// Everything, in Prometheus' text format 0.0.4.
 #[must_use]
-pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gauges: &Gauges) -> String {
+pub fn render<'a>(
+    workers: impl Iterator<Item = &'a WorkerCounters> + Clone,
+    gauges: &Gauges,
+) -> String {
     let mut out = String::new();
     let sum = |of: &dyn Fn(&WorkerCounters) -> u64| workers.clone().map(of).sum::<u64>();
     family(&mut out, "keyward_requests_total", "counter", "Responses, by status.");
@@ -195,7 +202,12 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
             let _ = writeln!(out, "keyward_requests_total{{status=\"{status}\"}} {count}");
         }
     }
-    family(&mut out, "keyward_refusals_total", "counter", "Requests that were refused or failed, by reason.");
+    family(
+        &mut out,
+        "keyward_refusals_total",
+        "counter",
+        "Requests that were refused or failed, by reason.",
+    );
     for reason in Reason::ALL {
         let count = sum(&|worker| worker.refusals.0.get(reason as usize).map_or(0, Counter::value));
         let _ = writeln!(out, "keyward_refusals_total{{reason=\"{reason}\"}} {count}");
@@ -209,7 +221,11 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
     let mut below = 0;
     for (at, bound) in BUCKETS.iter().enumerate() {
         below += sum(&|worker| worker.durations.buckets.get(at).map_or(0, Counter::value));
-        let _ = writeln!(out, "keyward_request_duration_seconds_bucket{{le=\"{}\"}} {below}", seconds(*bound));
+        let _ = writeln!(
+            out,
+            "keyward_request_duration_seconds_bucket{{le=\"{}\"}} {below}",
+            seconds(*bound)
+        );
     }
     let count = sum(&|worker| worker.durations.count.value());
     let _ = writeln!(out, "keyward_request_duration_seconds_bucket{{le=\"+Inf\"}} {count}");
@@ -240,9 +256,24 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
             "Look-ups thrown away because of an invalidation meanwhile.",
             gauges.refused_fills,
         ),
-        ("keyward_token_cache_entries", "gauge", "Tokens in the cache.", gauges.cache_entries as u64),
-        ("keyward_client_connections_total", "counter", "Connections accepted from clients.", opened),
-        ("keyward_client_connections", "gauge", "Open connections of clients.", opened.saturating_sub(closed)),
+        (
+            "keyward_token_cache_entries",
+            "gauge",
+            "Tokens in the cache.",
+            gauges.cache_entries as u64,
+        ),
+        (
+            "keyward_client_connections_total",
+            "counter",
+            "Connections accepted from clients.",
+            opened,
+        ),
+        (
+            "keyward_client_connections",
+            "gauge",
+            "Open connections of clients.",
+            opened.saturating_sub(closed),
+        ),
         (
             "keyward_client_connections_refused_total",
             "counter",
@@ -267,9 +298,19 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
     if let Some(fleet) = &gauges.fleet {
         render_fleet(&mut out, fleet);
     }
-    family(&mut out, "keyward_config_reloads_total", "counter", "Reloads of the configuration, by outcome.");
-    let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"done\"}} {}", gauges.reloads_done);
-    let _ = writeln!(out, "keyward_config_reloads_total{{outcome=\"refused\"}} {}", gauges.reloads_refused);
+    family(
+        &mut out,
+        "keyward_config_reloads_total",
+        "counter",
+        "Reloads of the configuration, by outcome.",
+    );
+    let _ =
+        writeln!(out, "keyward_config_reloads_total{{outcome=\"done\"}} {}", gauges.reloads_done);
+    let _ = writeln!(
+        out,
+        "keyward_config_reloads_total{{outcome=\"refused\"}} {}",
+        gauges.reloads_refused
+    );
     let name = "keyward_certificate_reloads_total";
     family(&mut out, name, "counter", "Changes of the files of certificates, by outcome.");
     let _ = writeln!(out, "{name}{{outcome=\"done\"}} {}", gauges.certificate_reloads_done);
@@ -281,7 +322,12 @@ pub fn render<'a>(workers: impl Iterator<Item = &'a WorkerCounters> + Clone, gau
 
 fn revocations(out: &mut String, timings: &Timings) {
     let name = "keyward_revocation_duration_seconds";
-    family(out, name, "histogram", "From the order to revoke to the moment at which no instance accepts the token.");
+    family(
+        out,
+        name,
+        "histogram",
+        "From the order to revoke to the moment at which no instance accepts the token.",
+    );
     let mut below = 0;
     for (bucket, bound) in timings.buckets.iter().zip(BUCKETS) {
         below += bucket.load(Ordering::Relaxed);
@@ -297,8 +343,16 @@ fn render_issuers(out: &mut String, issuers: &[IssuerGauges]) {
     let name = "keyward_issuer_key_fetches_total";
     family(out, name, "counter", "Fetches of an issuer's keys, by outcome.");
     for issuer in issuers {
-        let _ = writeln!(out, "{name}{{issuer=\"{}\",outcome=\"done\"}} {}", issuer.name, issuer.fetched);
-        let _ = writeln!(out, "{name}{{issuer=\"{}\",outcome=\"failed\"}} {}", issuer.name, issuer.failed);
+        let _ = writeln!(
+            out,
+            "{name}{{issuer=\"{}\",outcome=\"done\"}} {}",
+            issuer.name, issuer.fetched
+        );
+        let _ = writeln!(
+            out,
+            "{name}{{issuer=\"{}\",outcome=\"failed\"}} {}",
+            issuer.name, issuer.failed
+        );
     }
     let name = "keyward_issuer_keys";
     family(out, name, "gauge", "Keys of an issuer that are here and can be used.");
@@ -321,13 +375,15 @@ fn render_fleet(out: &mut String, fleet: &FleetGauges) {
         (
             "keyward_coherence_lease_seconds_left",
             "gauge",
-            "How long what the store has said may still be used; 0: nothing is accepted that needs it.",
+            "How long what the store has said may still be used; 0: nothing is accepted that needs \
+             it.",
             micros(fleet.lease_left),
         ),
         (
             "keyward_coherence_bound_seconds",
             "gauge",
-            "How long an instance that is cut off may accept a token after it was revoked, beside the time in which an \
+            "How long an instance that is cut off may accept a token after it was revoked, beside \
+             the time in which an \
              isolated master refuses writes.",
             micros(fleet.bound),
         ),
@@ -352,7 +408,8 @@ fn render_fleet(out: &mut String, fleet: &FleetGauges) {
         (
             "keyward_revocation_unconfirmed_instances",
             "counter",
-            "Instances that did not confirm a removal and were waited for until their lease was over.",
+            "Instances that did not confirm a removal and were waited for until their lease was \
+             over.",
             fleet.unconfirmed.to_string(),
         ),
     ] {
@@ -386,7 +443,10 @@ mod tests {
         let has = |line: &str| text.lines().any(|other| other == line);
         assert!(has("keyward_requests_total{status=\"499\"} 1"), "{text}");
         for (n, reason) in (1..).zip(Reason::ALL) {
-            assert!(has(&format!("keyward_refusals_total{{reason=\"{reason}\"}} {n}")), "{reason}: {text}");
+            assert!(
+                has(&format!("keyward_refusals_total{{reason=\"{reason}\"}} {n}")),
+                "{reason}: {text}"
+            );
         }
     }
 }

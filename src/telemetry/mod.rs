@@ -6,5 +6,7 @@ pub mod log;
 pub mod metrics;
 mod reason;
 
-pub use explanation::{Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation};
+pub use explanation::{
+    Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
+};
 pub use reason::Reason;

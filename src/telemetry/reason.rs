@@ -1,18 +1,22 @@
-//! The reasons for which a request is refused or fails: one closed list for the access log and the metrics.
+//! The reasons for which a request is refused or fails: one closed list for the access log and the
+//! metrics.
 
 use std::fmt;
 
-/// Declares [`Reason`], its names and the list of all of them from one table, so that none can be in one and not in another.
+/// Declares [`Reason`], its names and the list of all of them from one table, so that none can be
+/// in one and not in another.
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
-        /// Why a request was refused, or came to nothing. The access log and the metrics call it by the same name.
+        /// Why a request was refused, or came to nothing. The access log and the metrics call it by
+        /// the same name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[$doc])+ $variant,)+
         }
 
         impl Reason {
-            /// Every reason, in the order of the declaration: the position of each is its discriminant.
+            /// Every reason, in the order of the declaration: the position of each is its
+            /// discriminant.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
             /// Its name in the access log and in the metrics: lower-case letters and `_`.
@@ -33,7 +37,8 @@ reasons! {
     BadCredential = "bad_credential",
     /// The framing or the encoding of the request's body is broken.
     BrokenBody = "broken_body",
-    /// The client left before the response was complete. Status [`Reason::CLIENT_GONE_STATUS`], which is never sent.
+    /// The client left before the response was complete. Status [`Reason::CLIENT_GONE_STATUS`],
+    /// which is never sent.
     ClientGone = "client_gone",
     /// The token has expired.
     Expired = "expired",
@@ -76,8 +81,8 @@ reasons! {
 }
 
 impl Reason {
-    /// The status under which a request is logged and counted whose client left before the response was complete: nginx's, as
-    /// HTTP has none for it.
+    /// The status under which a request is logged and counted whose client left before the response
+    /// was complete: nginx's, as HTTP has none for it.
     pub const CLIENT_GONE_STATUS: u16 = 499;
 }
 
@@ -98,7 +103,9 @@ mod tests {
         let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(names.len(), Reason::ALL.len());
         assert!(
-            names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')),
+            names
+                .iter()
+                .all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')),
             "{names:?}"
         );
     }

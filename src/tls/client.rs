@@ -86,7 +86,12 @@ impl Recipe for ClientRecipe {
             Trust::System => roots::of_system()?,
             Trust::File(path) => roots::of_file(path, contents)?,
         };
-        let identity = self.0.identity.as_ref().map(|files| pem::identity(files, contents, &provider)).transpose()?;
+        let identity = self
+            .0
+            .identity
+            .as_ref()
+            .map(|files| pem::identity(files, contents, &provider))
+            .transpose()?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
@@ -94,7 +99,9 @@ impl Recipe for ClientRecipe {
         // identity began.
         let mut config = match identity {
             None => builder.with_no_client_auth(),
-            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
+            Some(identity) => {
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+            }
         };
         config.alpn_protocols = self.0.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)

@@ -62,7 +62,12 @@ impl Contents {
 
     /// The content of one of the files, which is a key.
     pub(super) fn of_secret(&self, path: &Path) -> Result<&[u8], TlsError> {
-        match self.0.iter().find(|known| known.path == path).and_then(|known| known.exposure.as_ref()) {
+        match self
+            .0
+            .iter()
+            .find(|known| known.path == path)
+            .and_then(|known| known.exposure.as_ref())
+        {
             Some(words) => Err(TlsError::unusable(path, words.clone())),
             None => self.of(path),
         }
@@ -126,7 +131,8 @@ impl Stamp {
     fn is_settled(&self, now: SystemTime) -> bool {
         let last = self.modified.0.max(self.changed.0);
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        u64::try_from(last).map_or(true, |last| last.saturating_add(CLOCK_STEP.as_secs()) < since_epoch)
+        u64::try_from(last)
+            .map_or(true, |last| last.saturating_add(CLOCK_STEP.as_secs()) < since_epoch)
     }
 }
 
@@ -141,8 +147,10 @@ pub(super) struct Stamps {
 impl Stamps {
     /// Looks at every file.
     pub(super) fn take(paths: &[PathBuf], now: SystemTime) -> Self {
-        let files: Vec<_> =
-            paths.iter().map(|path| std::fs::metadata(path).ok().map(|found| Stamp::of(&found))).collect();
+        let files: Vec<_> = paths
+            .iter()
+            .map(|path| std::fs::metadata(path).ok().map(|found| Stamp::of(&found)))
+            .collect();
         let is_settled = files.iter().flatten().all(|stamp| stamp.is_settled(now));
         Self { files, is_settled }
     }

@@ -64,7 +64,8 @@ pub enum TlsError {
     },
     /// The system has no certificates of authorities.
     #[error(
-        "the system trusts no certificate authority{0}: install its package of them (ca-certificates), or set \"ca_file\""
+        "the system trusts no certificate authority{0}: install its package of them \
+         (ca-certificates), or set \"ca_file\""
     )]
     NoSystemRoots(String),
     /// A server without a certificate.

@@ -44,7 +44,10 @@ impl PeerCertificate {
     /// # Errors
     ///
     /// When the connection must be closed.
-    pub fn of(connection: &ServerConnection, now: SystemTime) -> Result<Option<Self>, PeerCertificateError> {
+    pub fn of(
+        connection: &ServerConnection,
+        now: SystemTime,
+    ) -> Result<Option<Self>, PeerCertificateError> {
         let leaf = connection.peer_certificates().and_then(<[_]>::first);
         leaf.map(|leaf| Self::read(leaf, now)).transpose()
     }
@@ -65,15 +68,17 @@ impl PeerCertificate {
             return Err(PeerCertificateError::NotValidNow);
         }
         let mut subject = String::new();
-        write!(subject, "{}", certificate.subject()).map_err(|_| PeerCertificateError::Unreadable)?;
+        write!(subject, "{}", certificate.subject())
+            .map_err(|_| PeerCertificateError::Unreadable)?;
         if subject.chars().any(char::is_control) {
             return Err(PeerCertificateError::Unreadable);
         }
         let names = match certificate.get_extension::<SubjectAltName>().map_err(unreadable)? {
             None => Vec::new(),
-            Some((_, SubjectAltName(names))) => {
-                names.iter().filter_map(|name| written(name).transpose()).collect::<Result<_, _>>()?
-            }
+            Some((_, SubjectAltName(names))) => names
+                .iter()
+                .filter_map(|name| written(name).transpose())
+                .collect::<Result<_, _>>()?,
         };
         Ok(Self { subject, names })
     }
@@ -89,7 +94,10 @@ fn written(name: &GeneralName) -> Result<Option<String>, PeerCertificateError> {
             let address = address.as_bytes();
             let address = <[u8; 4]>::try_from(address)
                 .map(|address| IpAddr::from(Ipv4Addr::from(address)))
-                .or_else(|_| <[u8; 16]>::try_from(address).map(|address| IpAddr::from(Ipv6Addr::from(address))))
+                .or_else(|_| {
+                    <[u8; 16]>::try_from(address)
+                        .map(|address| IpAddr::from(Ipv6Addr::from(address)))
+                })
                 .map_err(|_| PeerCertificateError::Unreadable)?;
             return Ok(Some(format!("IP:{address}")));
         }

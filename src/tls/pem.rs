@@ -14,7 +14,10 @@ use super::{CertificateFiles, TlsError, provider};
 use crate::files::text_of;
 
 /// All certificates of a file, at least one.
-pub(super) fn certificates(path: &Path, contents: &Contents) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(
+    path: &Path,
+    contents: &Contents,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = text_of(contents.of(path)?);
     let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
@@ -29,9 +32,13 @@ pub(super) fn certificates(path: &Path, contents: &Contents) -> Result<Vec<Certi
 fn key(path: &Path, contents: &Contents) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = Zeroizing::new(text_of(contents.of_secret(path)?).into_owned());
     PrivateKeyDer::from_pem_slice(&text).map_err(|fault| {
-        let is_encrypted = memchr::memmem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
+        let is_encrypted =
+            memchr::memmem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
         if is_encrypted && matches!(fault, pem::Error::NoItemsFound) {
-            return TlsError::unusable(path, "holds an encrypted private key: decrypt it with \"openssl pkey\"");
+            return TlsError::unusable(
+                path,
+                "holds an encrypted private key: decrypt it with \"openssl pkey\"",
+            );
         }
         unusable(path, "private key", &fault)
     })
@@ -44,7 +51,11 @@ pub fn faults_of_identity(files: &CertificateFiles) -> Vec<TlsError> {
     let contents = Contents::read(&[files.certificate.clone(), files.key.clone()]);
     let (chain, key) = (certificates(&files.certificate, &contents), key(&files.key, &contents));
     let alone: Vec<_> = chain.err().into_iter().chain(key.err()).collect();
-    if alone.is_empty() { identity(files, &contents, &provider()).err().into_iter().collect() } else { alone }
+    if alone.is_empty() {
+        identity(files, &contents, &provider()).err().into_iter().collect()
+    } else {
+        alone
+    }
 }
 
 /// A chain and its key, which belong together.
@@ -56,7 +67,10 @@ pub(super) fn identity(
     let chain = certificates(&files.certificate, contents)?;
     let key = key(&files.key, contents)?;
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
-        TlsError::unusable(&files.key, "holds a private key that cannot be used: RSA, ECDSA and Ed25519 keys can be")
+        TlsError::unusable(
+            &files.key,
+            "holds a private key that cannot be used: RSA, ECDSA and Ed25519 keys can be",
+        )
     })?;
     let identity = CertifiedKey::new(chain, key);
     match identity.keys_match() {
@@ -74,12 +88,15 @@ pub(super) fn identity(
 /// key.
 fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
     let CertifiedKey { cert, key, .. } = identity;
-    let fits = |certificate: CertificateDer<'static>| CertifiedKey::new(vec![certificate], key.clone()).keys_match();
+    let fits = |certificate: CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate], key.clone()).keys_match()
+    };
     match cert.into_iter().position(|certificate| fits(certificate).is_ok()) {
         Some(at) => TlsError::unusable(
             &files.certificate,
             format!(
-                "is in the wrong order: the certificate of the key {:?} is number {} in it. Put it first, and after \
+                "is in the wrong order: the certificate of the key {:?} is number {} in it. Put it \
+                 first, and after \
                  each certificate the one of its issuer",
                 files.key,
                 at + 1
@@ -88,7 +105,8 @@ fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
         None => TlsError::unusable(
             &files.key,
             format!(
-                "does not fit {:?}: it is the key of another certificate. Name the key that this certificate was \
+                "does not fit {:?}: it is the key of another certificate. Name the key that this \
+                 certificate was \
                  made for",
                 files.certificate
             ),
@@ -102,7 +120,9 @@ fn unusable(path: &Path, what: &str, fault: &pem::Error) -> TlsError {
         path,
         match fault {
             pem::Error::NoItemsFound => format!("holds no {what} in PEM form"),
-            pem::Error::MissingSectionEnd { .. } => "is broken: its last PEM section has no end".to_owned(),
+            pem::Error::MissingSectionEnd { .. } => {
+                "is broken: its last PEM section has no end".to_owned()
+            }
             _ => "is broken: its PEM form cannot be read".to_owned(),
         },
     )

@@ -44,11 +44,17 @@ pub(super) fn of_file(path: &Path, contents: &Contents) -> Result<RootCertStore,
     store(path, pem::certificates(path, contents)?)
 }
 
-pub(super) fn store(path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
+pub(super) fn store(
+    path: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (at, certificate) in certificates.into_iter().enumerate() {
         roots.add(certificate).map_err(|fault| {
-            TlsError::unusable(path, format!("is broken: certificate {} in it cannot be used ({fault})", at + 1))
+            TlsError::unusable(
+                path,
+                format!("is broken: certificate {} in it cannot be used ({fault})", at + 1),
+            )
         })?;
     }
     Ok(roots)

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
@@ -115,7 +117,8 @@ impl Recipe for ServerRecipe {
 
     fn paths(&self) -> Vec<PathBuf> {
         let pairs = self.settings.certificates.iter();
-        let mut paths: Vec<_> = pairs.flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]).collect();
+        let mut paths: Vec<_> =
+            pairs.flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]).collect();
         paths.extend(self.settings.client_auth.iter().map(|clients| clients.ca_file.clone()));
         paths
     }
@@ -131,32 +134,35 @@ impl Recipe for ServerRecipe {
         if identities.is_empty() {
             return Err(TlsError::NoCertificate);
         }
-        let builder =
-            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
         let (builder, client_authorities) = match &self.settings.client_auth {
             None => (builder.with_no_client_auth(), Vec::new()),
             Some(ClientAuth { ca_file, mode }) => {
                 let certificates = pem::certificates(ca_file, contents)?;
                 let roots = roots::store(ca_file, certificates.clone())?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 let verifier = match mode {
                     ClientAuthMode::Optional => verifier.allow_unauthenticated(),
                     ClientAuthMode::Required => verifier,
                 };
-                let verifier = verifier
-                    .build()
-                    .map_err(|fault| TlsError::unusable(ca_file, format!("cannot be used for clients: {fault}")))?;
+                let verifier = verifier.build().map_err(|fault| {
+                    TlsError::unusable(ca_file, format!("cannot be used for clients: {fault}"))
+                })?;
                 (builder.with_client_cert_verifier(verifier), certificates)
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName(identities)));
-        config.alpn_protocols = self.settings.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config.alpn_protocols =
+            self.settings.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // Last, when nothing can fail any more: a configuration that is refused changes no keys.
-        let sessions = match self.sessions.take().filter(|old| old.client_authorities == client_authorities) {
-            Some(old) => old,
-            None => Sessions::new(client_authorities)?,
-        };
+        let sessions =
+            match self.sessions.take().filter(|old| old.client_authorities == client_authorities) {
+                Some(old) => old,
+                None => Sessions::new(client_authorities)?,
+            };
         config.ticketer = Arc::clone(&self.sessions.insert(sessions).ticketer);
         Ok(config)
     }
@@ -169,7 +175,10 @@ struct ByName(Vec<Arc<CertifiedKey>>);
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let (first, others) = self.0.split_first()?;
-        let asked = match hello.server_name().map(|name| ServerName::try_from(name.trim_end_matches('.'))) {
+        let asked = match hello
+            .server_name()
+            .map(|name| ServerName::try_from(name.trim_end_matches('.')))
+        {
             Some(Ok(asked)) if !others.is_empty() => asked,
             _ => return Some(Arc::clone(first)),
         };

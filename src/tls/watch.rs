@@ -61,7 +61,8 @@ impl Watcher {
                 Outcome::Unchanged => {}
                 Outcome::Reloaded => {
                     self.0.reloads_done.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!(files = ?watched.paths(), "the files of TLS have changed and are in force");
+                    tracing::info!(files = ?watched.paths(), "the files of TLS have changed and \
+                     are in force");
                 }
                 Outcome::Failed(fault) => {
                     self.0.reloads_failed.fetch_add(1, Ordering::Relaxed);
@@ -69,7 +70,8 @@ impl Watcher {
                     tracing::error!(
                         file = ?file,
                         %fault,
-                        "the files of TLS have changed and cannot be used; those from before stay in force"
+                        "the files of TLS have changed and cannot be used; those from before stay \
+                         in force"
                     );
                 }
             }
@@ -84,7 +86,10 @@ impl Watcher {
         loop {
             looks.tick().await;
             let watcher = self.clone();
-            if tokio::task::spawn_blocking(move || watcher.refresh(SystemTime::now())).await.is_err() {
+            if tokio::task::spawn_blocking(move || watcher.refresh(SystemTime::now()))
+                .await
+                .is_err()
+            {
                 tracing::error!("a look at the files of TLS was broken off; it is repeated");
             }
         }

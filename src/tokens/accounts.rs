@@ -1,8 +1,9 @@
 //! Accounts: people who register themselves, log in with a password, and make API keys.
 //!
-//! [`service`] has the use-cases. A login is slow on purpose: [`hashing`] does it on threads of its own, and [`throttle`] says
-//! beforehand whether it may be tried at all, by the [`counters`] of what failed before. Accounts are kept by an
-//! [`store::AccountStore`]; their sessions and keys are records like all others.
+//! [`service`] has the use-cases. A login is slow on purpose: [`hashing`] does it on threads of its
+//! own, and [`throttle`] says beforehand whether it may be tried at all, by the [`counters`] of
+//! what failed before. Accounts are kept by an [`store::AccountStore`]; their sessions and keys are
+//! records like all others.
 
 pub mod command;
 pub mod counters;

@@ -1,4 +1,5 @@
-//! From the characters of a token to a caller, or to a "no". A "no" is a value; "cannot tell" is an error.
+//! From the characters of a token to a caller, or to a "no". A "no" is a value; "cannot tell" is an
+//! error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,9 @@ pub enum Refused {
     #[error(transparent)]
     Signature(#[from] SignedTokenFault),
     /// It has the prefix of one of our token APIs, and was not made here; the store was not asked.
-    #[error("it is unknown: it begins as tokens of this keyward do, and none of its keys has made it")]
+    #[error(
+        "it is unknown: it begins as tokens of this keyward do, and none of its keys has made it"
+    )]
     MadeUp,
     /// It is of an outside issuer, who would not stand by it.
     #[error(transparent)]
@@ -53,7 +56,8 @@ pub enum Refused {
     /// It was made here, and has no record: revoked, or recorded in another store or under a pepper
     /// that is not here.
     #[error(
-        "it is revoked: it was made with a key of this keyward and has no record (unless the store is another, or its pepper is gone)"
+        "it is revoked: it was made with a key of this keyward and has no record (unless the store \
+         is another, or its pepper is gone)"
     )]
     NoRecord,
     /// It is over.
@@ -78,7 +82,8 @@ impl Authenticator {
         Self { cache, store, signed, opaque, peppers, deadline }
     }
 
-    /// What the token is known by, if it was made under the present pepper. If it was not, the verdict says what it is known by.
+    /// What the token is known by, if it was made under the present pepper. If it was not, the
+    /// verdict says what it is known by.
     #[must_use]
     pub fn digest(&self, sort: CredentialSort, token: &[u8]) -> TokenDigest {
         self.peppers.digest(sort, token)
@@ -112,8 +117,9 @@ impl Authenticator {
         }
     }
 
-    /// Whether a token that once passed is still good: for what is open already. The key that made it may be gone, so it is looked
-    /// at as if it were presented now; then the cache is asked, and then the store.
+    /// Whether a token that once passed is still good: for what is open already. The key that made
+    /// it may be gone, so it is looked at as if it were presented now; then the cache is asked, and
+    /// then the store.
     ///
     /// # Errors
     ///
@@ -132,7 +138,9 @@ impl Authenticator {
             // While its issuer's keys are too old to say, it goes on: until it expires, at most.
             return Ok(outside.stands(now).unwrap_or(true));
         }
-        if self.claims(form, token, now).is_err() || !self.peppers.know(form.sort(), token, caller.digest) {
+        if self.claims(form, token, now).is_err()
+            || !self.peppers.know(form.sort(), token, caller.digest)
+        {
             return Ok(false);
         }
         match self.cache.recall(&caller.digest, now.uptime) {
@@ -146,14 +154,15 @@ impl Authenticator {
         Ok(found.is_some_and(|record| !record.is_expired(now.wall)))
     }
 
-    /// The whole check, for a token of ours that the cache does not know: signature or MAC first, so that a forged one costs the
-    /// store nothing; then its record, read once for all who ask at the same time: under `digest`, and if there is none, under what
-    /// each other pepper makes of the token. By which of them it is known, the caller who passes says.
+    /// The whole check, for a token of ours that the cache does not know: signature or MAC first,
+    /// so that a forged one costs the store nothing; then its record, read once for all who ask at
+    /// the same time: under `digest`, and if there is none, under what each other pepper makes of
+    /// the token. By which of them it is known, the caller who passes says.
     ///
     /// # Errors
     ///
-    /// When the store cannot tell, or not within the deadline; when there is no lease, and what is remembered may not be used
-    /// without one.
+    /// When the store cannot tell, or not within the deadline; when there is no lease, and what is
+    /// remembered may not be used without one.
     ///
     /// # Cancel safety
     ///
@@ -194,10 +203,17 @@ impl Authenticator {
 
 impl Authenticator {
     /// What the token may be known by, the likeliest first.
-    fn digests(&self, sort: CredentialSort, token: &[u8], likeliest: TokenDigest) -> Vec<TokenDigest> {
+    fn digests(
+        &self,
+        sort: CredentialSort,
+        token: &[u8],
+        likeliest: TokenDigest,
+    ) -> Vec<TokenDigest> {
         let mut digests = vec![likeliest];
         if self.peppers.are_several() {
-            let others = [vec![self.peppers.digest(sort, token)], self.peppers.other_digests(sort, token)].concat();
+            let others =
+                [vec![self.peppers.digest(sort, token)], self.peppers.other_digests(sort, token)]
+                    .concat();
             digests.extend(others.into_iter().filter(|digest| *digest != likeliest));
         }
         digests
@@ -232,7 +248,12 @@ impl Authenticator {
     }
 
     /// What a token says of itself, if it was made here; nothing, of an opaque one.
-    fn claims(&self, form: Form<'_>, token: &[u8], now: Moment) -> Result<Option<SignedClaims>, Refused> {
+    fn claims(
+        &self,
+        form: Form<'_>,
+        token: &[u8],
+        now: Moment,
+    ) -> Result<Option<SignedClaims>, Refused> {
         match form {
             Form::Opaque(api) if self.opaque.verify(&api.format, token) => Ok(None),
             Form::Opaque(_) => Err(Refused::MadeUp),
@@ -245,7 +266,12 @@ impl Authenticator {
 }
 
 /// Reads the record of one token and lands with it.
-async fn read(leader: Leader, store: Arc<dyn Store>, claims: Option<SignedClaims>, deadline: Duration) {
+async fn read(
+    leader: Leader,
+    store: Arc<dyn Store>,
+    claims: Option<SignedClaims>,
+    deadline: Duration,
+) {
     for _ in 0..FLIGHTS {
         let fence = leader.fence();
         let found = tokio::time::timeout(deadline, store.find(leader.digest())).await;
@@ -255,8 +281,8 @@ async fn read(leader: Leader, store: Arc<dyn Store>, claims: Option<SignedClaims
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(StoreError::TimedOut),
         };
-        // The lease may have ended meanwhile. What was read still counts under the next one if the fence stands then: it would
-        // not, had the record been removed.
+        // The lease may have ended meanwhile. What was read still counts under the next one if the
+        // fence stands then: it would not, had the record been removed.
         let outcome = match leader.lease().held().await {
             Ok(()) => outcome,
             Err(fault) => Err(fault),
@@ -268,10 +294,13 @@ async fn read(leader: Leader, store: Arc<dyn Store>, claims: Option<SignedClaims
     let _ = leader.land(leader.fence(), Err(StoreError::Overloaded), clock::uptime());
 }
 
-/// The record must say what the token says: they were made together. An opaque token says nothing of itself.
+/// The record must say what the token says: they were made together. An opaque token says nothing
+/// of itself.
 fn matching(record: &Record, claims: Option<&SignedClaims>) -> FlightOutcome {
     if let Some(claims) = claims
-        && (record.id != claims.id || record.identity != claims.identity || record.expires_at != claims.expires_at)
+        && (record.id != claims.id
+            || record.identity != claims.identity
+            || record.expires_at != claims.expires_at)
     {
         return Err(StoreError::Corrupt(format!("record and token {} differ", claims.id)));
     }
@@ -282,7 +311,8 @@ fn matching(record: &Record, claims: Option<&SignedClaims>) -> FlightOutcome {
 fn judge(form: Form<'_>, digest: TokenDigest, answer: Answer, now: Moment) -> Verdict {
     match answer {
         Answer::Present(token) | Answer::PresentOnce(token) => {
-            // The prefix is the configuration's, and may have been another token API's when the key was made.
+            // The prefix is the configuration's, and may have been another token API's when the key
+            // was made.
             let is_other = matches!(form, Form::Opaque(api) if api.token_api != *token.token_api());
             if is_other {
                 Verdict::Refused(Refused::OtherTokenApi)

@@ -2,20 +2,22 @@
 //!
 //! It may only ever answer with what the store would have answered. Four rules make that so:
 //!
-//! * **Fences.** Before a read of the store is sent, the reader takes a [`Fence`]: the epoch and the generation of the
-//!   token's shard. What the read brings is put in only if both still stand. An invalidation removes the entry and raises the
-//!   generation in one step, so a read that was under way cannot bring back what was revoked meanwhile.
-//! * **Single flight.** All who miss the same token share one read ([`Join`]). A flight whose fence was broken is flown again;
-//!   nobody who asked after a revocation gets an answer from before it.
-//! * **The lease.** What is remembered is used, and what was read is handed on, only while the [`Lease`] holds: without one, a
-//!   revocation may have been missed.
-//! * **Bounds.** The number of entries is bounded (least valuable out first); unknown tokens are remembered for at most
-//!   [`ABSENT_FOR`], and forgotten at once when they are made.
+//! * **Fences.** Before a read of the store is sent, the reader takes a [`Fence`]: the epoch and
+//!   the generation of the token's shard. What the read brings is put in only if both still stand.
+//!   An invalidation removes the entry and raises the generation in one step, so a read that was
+//!   under way cannot bring back what was revoked meanwhile.
+//! * **Single flight.** All who miss the same token share one read ([`Join`]). A flight whose fence
+//!   was broken is flown again; nobody who asked after a revocation gets an answer from before it.
+//! * **The lease.** What is remembered is used, and what was read is handed on, only while the
+//!   [`Lease`] holds: without one, a revocation may have been missed.
+//! * **Bounds.** The number of entries is bounded (least valuable out first); unknown tokens are
+//!   remembered for at most [`ABSENT_FOR`], and forgotten at once when they are made.
 //!
-//! What it does not do: it knows no signature and no expiry. An entry's expiry is checked by who uses it, at every use.
+//! What it does not do: it knows no signature and no expiry. An entry's expiry is checked by who
+//! uses it, at every use.
 //!
-//! The table is `quick_cache`: against `dashmap` it has a bound and evicts without stalls; its own single flight is not used,
-//! because a placeholder cannot be fenced.
+//! The table is `quick_cache`: against `dashmap` it has a bound and evicts without stalls; its own
+//! single flight is not used, because a placeholder cannot be fenced.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -32,8 +34,8 @@ use super::store::StoreError;
 use super::verified::Verified;
 use crate::domain::{TokenDigest, Uptime};
 
-/// How long an unknown token is remembered as unknown, at most: so that a client that repeats a revoked token costs the
-/// store one read a second, not one a request.
+/// How long an unknown token is remembered as unknown, at most: so that a client that repeats a
+/// revoked token costs the store one read a second, not one a request.
 pub const ABSENT_FOR: Duration = Duration::from_secs(1);
 
 /// Generations: enough that a revocation seldom breaks the fence of another token's read.
@@ -65,8 +67,13 @@ type Flights = HashMap<TokenDigest, watch::Receiver<Option<FlightOutcome>>>;
 
 /// The cache of one process, shared by its workers.
 pub struct TokenCache {
-    entries:
-        quick_cache::sync::Cache<TokenDigest, Entry, UnitWeighter, DigestHasher, DefaultLifecycle<TokenDigest, Entry>>,
+    entries: quick_cache::sync::Cache<
+        TokenDigest,
+        Entry,
+        UnitWeighter,
+        DigestHasher,
+        DefaultLifecycle<TokenDigest, Entry>,
+    >,
     epoch: AtomicU64,
     generations: Box<[AtomicU64]>,
     /// A lock is held for a few instructions, and never across an await.
@@ -93,7 +100,8 @@ pub enum Join {
 }
 
 impl TokenCache {
-    /// A cache of at most `capacity` tokens; 0 remembers nothing, every request then reads the store.
+    /// A cache of at most `capacity` tokens; 0 remembers nothing, every request then reads the
+    /// store.
     #[must_use]
     pub fn new(capacity: usize, lease: Lease) -> Self {
         Self {
@@ -124,10 +132,12 @@ impl TokenCache {
         if self.lease.holds(now) { self.remembered(digest, now) } else { None }
     }
 
-    /// What is remembered of a token that was good when the lease still held, if that may be used without one.
+    /// What is remembered of a token that was good when the lease still held, if that may be used
+    /// without one.
     #[must_use]
     pub fn recall_stale(&self, digest: &TokenDigest, now: Uptime) -> Option<Answer> {
-        let answer = if self.lease.tolerates_stale(now) { self.remembered(digest, now) } else { None };
+        let answer =
+            if self.lease.tolerates_stale(now) { self.remembered(digest, now) } else { None };
         answer.filter(|answer| !matches!(answer, Answer::Absent))
     }
 
@@ -139,11 +149,14 @@ impl TokenCache {
         }
     }
 
-    /// Where the token's shard stands. Who keeps an answer outside the cache may use it while the fence
-    /// [stands](Self::stands); the fence must be taken before the answer.
+    /// Where the token's shard stands. Who keeps an answer outside the cache may use it while the
+    /// fence [stands](Self::stands); the fence must be taken before the answer.
     #[must_use]
     pub fn fence(&self, digest: &TokenDigest) -> Fence {
-        Fence { epoch: self.epoch.load(Ordering::Acquire), generation: self.generation(digest).load(Ordering::Acquire) }
+        Fence {
+            epoch: self.epoch.load(Ordering::Acquire),
+            generation: self.generation(digest).load(Ordering::Acquire),
+        }
     }
 
     /// Whether nothing of the token's shard has been invalidated since `fence` was taken.
@@ -167,11 +180,12 @@ impl TokenCache {
         Join::Leader(Leader { cache: Arc::clone(self), digest, landed })
     }
 
-    /// Forgets the token. When this returns, no answer from before it is given any more: not from here, not from a read
-    /// that is under way, not from a copy whose fence is checked.
+    /// Forgets the token. When this returns, no answer from before it is given any more: not from
+    /// here, not from a read that is under way, not from a copy whose fence is checked.
     pub fn invalidate(&self, digest: &TokenDigest) {
         let stripe = self.stripe(digest);
-        // Removed first, raised second: who takes a fence after the raise can no longer find the entry.
+        // Removed first, raised second: who takes a fence after the raise can no longer find the
+        // entry.
         self.entries.remove(digest);
         self.generation(digest).fetch_add(1, Ordering::AcqRel);
         drop(stripe);
@@ -217,12 +231,14 @@ impl TokenCache {
     }
 }
 
-/// A panic while the lock was held would have been between two complete states: the map is still good.
+/// A panic while the lock was held would have been between two complete states: the map is still
+/// good.
 fn lock(stripe: &Mutex<Flights>) -> MutexGuard<'_, Flights> {
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The one who reads the store for a token. Dropped without [landing](Self::land), it tells all who wait that it failed.
+/// The one who reads the store for a token. Dropped without [landing](Self::land), it tells all who
+/// wait that it failed.
 pub struct Leader {
     cache: Arc<TokenCache>,
     digest: TokenDigest,
@@ -258,12 +274,19 @@ impl Leader {
         self.cache.fence(&self.digest)
     }
 
-    /// Hands the outcome to all who wait, and puts an answer into the cache. An error is not remembered.
+    /// Hands the outcome to all who wait, and puts an answer into the cache. An error is not
+    /// remembered.
     ///
     /// # Errors
     ///
-    /// When the fence no longer stands, or the lease does not hold; nobody has been told anything then.
-    pub fn land(&self, fence: Fence, outcome: FlightOutcome, now: Uptime) -> Result<(), FenceBroken> {
+    /// When the fence no longer stands, or the lease does not hold; nobody has been told anything
+    /// then.
+    pub fn land(
+        &self,
+        fence: Fence,
+        outcome: FlightOutcome,
+        now: Uptime,
+    ) -> Result<(), FenceBroken> {
         let mut flights = self.cache.stripe(&self.digest);
         let is_certain = self.cache.stands(&self.digest, fence) && self.cache.lease.holds(now);
         if outcome.is_ok() && !is_certain {
@@ -271,14 +294,18 @@ impl Leader {
             return Err(FenceBroken);
         }
         match &outcome {
-            Ok(Answer::Present(token)) => self.cache.entries.insert(self.digest, Entry::Present(Arc::clone(token))),
-            Ok(Answer::Absent) => {
-                self.cache.entries.insert(self.digest, Entry::Absent { until: now.after(ABSENT_FOR) })
+            Ok(Answer::Present(token)) => {
+                self.cache.entries.insert(self.digest, Entry::Present(Arc::clone(token)))
             }
+            Ok(Answer::Absent) => self
+                .cache
+                .entries
+                .insert(self.digest, Entry::Absent { until: now.after(ABSENT_FOR) }),
             Ok(Answer::PresentOnce(_)) | Err(_) => {}
         }
         flights.remove(&self.digest);
-        // In the same step: who comes after this finds the entry, not a flight that has already landed.
+        // In the same step: who comes after this finds the entry, not a flight that has already
+        // landed.
         self.landed.send_replace(Some(outcome));
         Ok(())
     }

@@ -12,8 +12,9 @@ pub fn read() -> Moment {
     Moment { wall: Timestamp::from_system(SystemTime::now()), uptime: uptime() }
 }
 
-/// The stop-watch alone. It counts the time that the machine was suspended (`CLOCK_BOOTTIME`): a lease that was taken before a
-/// suspension is over after it. Read without a system call, as the wall clock is.
+/// The stop-watch alone. It counts the time that the machine was suspended (`CLOCK_BOOTTIME`): a
+/// lease that was taken before a suspension is over after it. Read without a system call, as the
+/// wall clock is.
 #[must_use]
 pub fn uptime() -> Uptime {
     let now = clock_gettime(ClockId::Boottime);

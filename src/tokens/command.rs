@@ -1,4 +1,5 @@
-//! What a caller can ask a token API to do, and what comes of it: the words between the faces and the service.
+//! What a caller can ask a token API to do, and what comes of it: the words between the faces and
+//! the service.
 
 use super::accounts::{AccountCommand, AccountOutcome};
 use super::opaque::{NoRandomness, OpaqueFormat};
@@ -140,7 +141,8 @@ pub enum CommandError {
     /// A fault of ours: another service does this command.
     #[error("a command came to the wrong service")]
     Misdirected,
-    /// The store cannot tell or cannot do it. A change may or may not have taken effect; it can be repeated.
+    /// The store cannot tell or cannot do it. A change may or may not have taken effect; it can be
+    /// repeated.
     #[error(transparent)]
     Store(#[from] super::store::StoreError),
     /// A key could not be signed.

@@ -46,7 +46,13 @@ impl Finding {
     #[must_use]
     pub fn fine(subject: impl Into<String>, found: impl Into<String>) -> Self {
         let found = found.into();
-        Self { subject: subject.into(), wanted: found.clone(), found, severity: Severity::Fine, words: String::new() }
+        Self {
+            subject: subject.into(),
+            wanted: found.clone(),
+            found,
+            severity: Severity::Fine,
+            words: String::new(),
+        }
     }
 
     /// Not as it should be; `words` say why it matters and what to do.
@@ -58,6 +64,12 @@ impl Finding {
         wanted: impl Into<String>,
         words: impl Into<String>,
     ) -> Self {
-        Self { subject: subject.into(), found: found.into(), wanted: wanted.into(), severity, words: words.into() }
+        Self {
+            subject: subject.into(),
+            found: found.into(),
+            wanted: wanted.into(),
+            severity,
+            words: words.into(),
+        }
     }
 }

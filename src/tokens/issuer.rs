@@ -81,7 +81,8 @@ impl Tenancy {
 /// Why a token is refused. For the log; a client learns only that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutsideFault {
-    /// It is longer than the limit, not three parts of canonical base64url, or not JSON with each name once.
+    /// It is longer than the limit, not three parts of canonical base64url, or not JSON with each
+    /// name once.
     #[error("it is not a JWT: {0}")]
     Malformed(&'static str),
     /// Its header asks for what is not understood, or for another purpose.
@@ -145,7 +146,8 @@ impl From<OutsideFault> for OutsideRefusal {
     }
 }
 
-/// A token cannot be judged: no key of its issuer is here, or they are too old. Nobody's fault who sent one.
+/// A token cannot be judged: no key of its issuer is here, or they are too old. Nobody's fault who
+/// sent one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the keys of issuer {issuer} are not available: {reason}")]
 pub struct IssuerUnavailable {
@@ -214,7 +216,9 @@ impl Issuer {
     fn judge(self: &Arc<Self>, token: &Compact<'_>, now: Moment) -> Judgement {
         let algorithm = match token.header.check() {
             Ok(algorithm) if self.settings.algorithms.contains(&algorithm) => algorithm,
-            Ok(_) | Err(OutsideFault::Algorithm) => return Judgement::Refused(self.other_algorithm(token)),
+            Ok(_) | Err(OutsideFault::Algorithm) => {
+                return Judgement::Refused(self.other_algorithm(token));
+            }
             Err(fault) => return Judgement::Refused(fault.into()),
         };
         if !self.ring.are_usable(ring::now()) {
@@ -229,16 +233,23 @@ impl Issuer {
         let Some(key) = keys.into_iter().find(|key| key.verifies(algorithm, &token.signed)) else {
             let refusal = token.header.signature_fault();
             // A key without a name cannot be told from the one that takes its place.
-            return if kid.is_none() { Judgement::KeyMissing(refusal) } else { Judgement::Refused(refusal) };
+            return if kid.is_none() {
+                Judgement::KeyMissing(refusal)
+            } else {
+                Judgement::Refused(refusal)
+            };
         };
         match claims::check(&token.claims, &self.settings, now.wall) {
-            Ok(checked) => Judgement::Passed(Arc::new(Outside { issuer: Arc::clone(self), key, checked })),
+            Ok(checked) => {
+                Judgement::Passed(Arc::new(Outside { issuer: Arc::clone(self), key, checked }))
+            }
             Err(refusal) => Judgement::Refused(refusal),
         }
     }
 
     fn other_algorithm(&self, token: &Compact<'_>) -> OutsideRefusal {
-        let names: Vec<_> = self.settings.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        let names: Vec<_> =
+            self.settings.algorithms.iter().map(|algorithm| algorithm.name()).collect();
         let found = token.header.algorithm_name.as_deref().unwrap_or("none that can be read");
         OutsideFault::Algorithm.with(format!(
             "it is {}; accepted are {}, as far as its key is good for them",

@@ -42,7 +42,9 @@ impl<'t> Compact<'t> {
         else {
             return Err(NotCompact("it has not three parts"));
         };
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| NotCompact("it is not canonical base64url"));
+        let decode = |part: &str| {
+            URL_SAFE_NO_PAD.decode(part).map_err(|_| NotCompact("it is not canonical base64url"))
+        };
         let signed = token.get(..header.len() + 1 + claims.len()).unwrap_or_default();
         // Only its form: it is decoded again when it is verified.
         decode(signature)?;
@@ -87,8 +89,12 @@ impl VerifyingKey {
     /// Whether the signature of a token is this key's. Never, where key and algorithm do not go
     /// together.
     pub(super) fn verifies(&self, token: &Compact<'_>) -> bool {
-        let verified =
-            jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), &self.key, of(self.algorithm));
+        let verified = jsonwebtoken::crypto::verify(
+            token.signature,
+            token.signed.as_bytes(),
+            &self.key,
+            of(self.algorithm),
+        );
         verified.unwrap_or(false)
     }
 }
@@ -110,7 +116,9 @@ const fn of(algorithm: OutsideAlgorithm) -> Algorithm {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    };
 
     use super::*;
 
@@ -142,7 +150,9 @@ mod tests {
         let random = aws_lc_rs::rand::SystemRandom::new();
         let by_ec = signed(ec.sign(&random, b"e30.e30").expect("signed").as_ref());
         let (ed, ec) = (ed.public_key().as_ref(), ec.public_key().as_ref());
-        let verifies = |key: &VerifyingKey, token: &str| key.verifies(&Compact::read(token).expect("three parts"));
+        let verifies = |key: &VerifyingKey, token: &str| {
+            key.verifies(&Compact::read(token).expect("three parts"))
+        };
         assert!(verifies(&VerifyingKey::ed25519(ed), &by_ed));
         assert!(verifies(&VerifyingKey::ec(OutsideAlgorithm::Es256, ec), &by_ec));
         assert!(!verifies(&VerifyingKey::ed25519(ed), &by_ed.replacen("e30.", "eyJ9.", 1)));

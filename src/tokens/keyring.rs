@@ -1,4 +1,5 @@
-//! The secrets of a fleet: the peppers under which tokens are known, and the key of its store with what is derived from it.
+//! The secrets of a fleet: the peppers under which tokens are known, and the key of its store with
+//! what is derived from it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,8 +33,9 @@ impl std::fmt::Debug for SecretBytes {
     }
 }
 
-/// What sort of string is digested: two credentials of different sorts never share a digest, even where their characters
-/// are the same (cf. CVE-2026-33496: a cache key that lacked the authenticator).
+/// What sort of string is digested: two credentials of different sorts never share a digest, even
+/// where their characters are the same (cf. CVE-2026-33496: a cache key that lacked the
+/// authenticator).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CredentialSort {
@@ -43,8 +45,9 @@ pub enum CredentialSort {
     OpaqueToken = 2,
 }
 
-/// The peppers: they turn tokens into digests, so that who reads the store learns no token. The first one is that of the tokens
-/// that are made now; under each of the others, which are retired or not yet in use, tokens are looked for, too.
+/// The peppers: they turn tokens into digests, so that who reads the store learns no token. The
+/// first one is that of the tokens that are made now; under each of the others, which are retired
+/// or not yet in use, tokens are looked for, too.
 pub struct Peppers {
     /// Replaced as a whole: read once a token, changed once a year.
     ring: ArcSwap<Vec<hmac::Key>>,
@@ -95,7 +98,8 @@ impl Peppers {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Takes those of `other` in the place of its own: tokens of a pepper that is gone are known by nothing from now on.
+    /// Takes those of `other` in the place of its own: tokens of a pepper that is gone are known by
+    /// nothing from now on.
     pub fn replace(&self, other: Self) {
         self.ring.store(other.ring.into_inner());
         // Afterwards: who reads the new number digests with the new ones.
@@ -123,8 +127,8 @@ impl std::fmt::Debug for Peppers {
     }
 }
 
-/// What a store is sealed with and known by. It is not in the store, so that who writes there can plant nothing; it lives as
-/// long as the store does.
+/// What a store is sealed with and known by. It is not in the store, so that who writes there can
+/// plant nothing; it lives as long as the store does.
 pub struct StoreKey(SecretBytes);
 
 impl StoreKey {
@@ -140,7 +144,8 @@ impl StoreKey {
         derive(&self.0, b"keyward record seal v1")
     }
 
-    /// The first key under which opaque tokens are told from made-up ones; those that follow it owe nothing to this one.
+    /// The first key under which opaque tokens are told from made-up ones; those that follow it owe
+    /// nothing to this one.
     #[must_use]
     pub fn opaque_key(&self) -> SecretBytes {
         derive(&self.0, b"keyward opaque token mac v1")
@@ -152,8 +157,8 @@ impl StoreKey {
         derive(&self.0, b"keyward login counters v1")
     }
 
-    /// What tells one store key from another without telling anything of it: kept in the store, so that an instance with other
-    /// keys is noticed at its start.
+    /// What tells one store key from another without telling anything of it: kept in the store, so
+    /// that an instance with other keys is noticed at its start.
     #[must_use]
     pub fn fingerprint(&self) -> SecretBytes {
         derive(&self.0, b"keyward key fingerprint v1")
@@ -166,7 +171,8 @@ impl std::fmt::Debug for StoreKey {
     }
 }
 
-/// One key for one purpose: HMAC-SHA-256 as a pseudo-random function, as the expand step of RFC 5869 with one block.
+/// One key for one purpose: HMAC-SHA-256 as a pseudo-random function, as the expand step of RFC
+/// 5869 with one block.
 fn derive(secret: &SecretBytes, purpose: &[u8]) -> SecretBytes {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
     let mut bytes = [0; 32];
@@ -201,13 +207,18 @@ mod tests {
     fn the_first_pepper_makes_and_the_others_are_looked_under_until_they_are_gone() {
         let digest = |peppers: &Peppers| peppers.digest(CredentialSort::OpaqueToken, b"abc");
         let others = |peppers: &Peppers| peppers.other_digests(CredentialSort::OpaqueToken, b"abc");
-        let (one, two, three) = (digest(&peppers(&[1])), digest(&peppers(&[2])), digest(&peppers(&[3])));
+        let (one, two, three) =
+            (digest(&peppers(&[1])), digest(&peppers(&[2])), digest(&peppers(&[3])));
         let ring = peppers(&[1]);
         assert_eq!((digest(&ring), others(&ring), ring.are_several()), (one, vec![], false));
         let before = ring.version();
         ring.replace(peppers(&[3, 2, 1]));
-        assert_eq!((digest(&ring), others(&ring), ring.are_several()), (three, vec![two, one], true));
-        let knows = |ring: &Peppers, known_by| ring.know(CredentialSort::OpaqueToken, b"abc", known_by);
+        assert_eq!(
+            (digest(&ring), others(&ring), ring.are_several()),
+            (three, vec![two, one], true)
+        );
+        let knows =
+            |ring: &Peppers, known_by| ring.know(CredentialSort::OpaqueToken, b"abc", known_by);
         assert!(knows(&ring, one) && knows(&ring, three));
         assert_ne!(before, ring.version());
         ring.replace(peppers(&[3]));

@@ -1,11 +1,13 @@
 //! The lease: until when an instance may use what it was told of a token.
 //!
-//! An instance learns of revocations from outside. While it is certain to have learned of all that were answered, it holds a
-//! lease; whoever keeps the connection to the store extends it, and everyone who is about to accept or refuse a token asks for
-//! it. Without a lease nothing that came from the store counts, be it remembered or just read: the answer is then "cannot
-//! tell", or, where an operator chose so, what is remembered, until a hard end (DESIGN.md, section 6).
+//! An instance learns of revocations from outside. While it is certain to have learned of all that
+//! were answered, it holds a lease; whoever keeps the connection to the store extends it, and
+//! everyone who is about to accept or refuse a token asks for it. Without a lease nothing that came
+//! from the store counts, be it remembered or just read: the answer is then "cannot tell", or,
+//! where an operator chose so, what is remembered, until a hard end (DESIGN.md, section 6).
 //!
-//! A store within the process tells of every change in the same step: its lease never ends ([`Lease::endless`]).
+//! A store within the process tells of every change in the same step: its lease never ends
+//! ([`Lease::endless`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,12 +23,14 @@ use crate::domain::Uptime;
 pub struct LeaseTerms {
     /// The lease itself: what the store said may be used for so long.
     pub span: Duration,
-    /// What is remembered may be used for so long, lease or not; no longer than `span`: not without a lease.
+    /// What is remembered may be used for so long, lease or not; no longer than `span`: not without
+    /// a lease.
     pub staleness: Duration,
-    /// What is open (WebSockets, event streams, long transfers) may go on for so long without a word from the store.
+    /// What is open (WebSockets, event streams, long transfers) may go on for so long without a
+    /// word from the store.
     pub open: Duration,
-    /// For so long a request waits for the next one, and for so long after [`Lease::give_up`]; then "cannot tell" is the answer at
-    /// once.
+    /// For so long a request waits for the next one, and for so long after [`Lease::give_up`]; then
+    /// "cannot tell" is the answer at once.
     pub patience: Duration,
 }
 
@@ -49,14 +53,20 @@ impl Lease {
     #[must_use]
     pub fn endless() -> Self {
         let zero = Duration::ZERO;
-        let terms = LeaseTerms { span: Duration::MAX, staleness: zero, open: Duration::MAX, patience: zero };
+        let terms = LeaseTerms {
+            span: Duration::MAX,
+            staleness: zero,
+            open: Duration::MAX,
+            patience: zero,
+        };
         Self::with(terms, u64::MAX)
     }
 
     /// A lease that is yet to be granted.
     #[must_use]
     pub fn pending(terms: LeaseTerms) -> Self {
-        // As if one had just ended: a request that comes while the process starts waits a little, too.
+        // As if one had just ended: a request that comes while the process starts waits a little,
+        // too.
         let now = clock::uptime();
         let lease = Self::with(terms, now.nanos());
         lease.give_up(now);
@@ -98,15 +108,15 @@ impl Lease {
         self.until().since(now)
     }
 
-    /// After this long without a new grant, nobody uses a token any more that was removed meanwhile: what a revocation waits for
-    /// where an instance does not answer.
+    /// After this long without a new grant, nobody uses a token any more that was removed
+    /// meanwhile: what a revocation waits for where an instance does not answer.
     #[must_use]
     pub fn bound(&self) -> Duration {
         self.terms.span.max(self.terms.staleness)
     }
 
-    /// Grants it for a moment `since` which every removal that was answered before is known; never for a shorter time than
-    /// before.
+    /// Grants it for a moment `since` which every removal that was answered before is known; never
+    /// for a shorter time than before.
     pub fn grant(&self, since: Uptime) {
         self.since.fetch_max(since.nanos(), Ordering::AcqRel);
         self.until.fetch_max(since.after(self.terms.span).nanos(), Ordering::AcqRel);
@@ -114,15 +124,17 @@ impl Lease {
         self.granted.notify_waiters();
     }
 
-    /// Says that no grant is in sight: from the end of the patience on, which begins now or when the lease ends, nobody waits for
-    /// one. Only who keeps the connection to the store can tell: after a pause of the whole process a lease is over, too, and the next
-    /// heartbeat brings another.
+    /// Says that no grant is in sight: from the end of the patience on, which begins now or when
+    /// the lease ends, nobody waits for one. Only who keeps the connection to the store can tell:
+    /// after a pause of the whole process a lease is over, too, and the next heartbeat brings
+    /// another.
     pub fn give_up(&self, now: Uptime) {
         let over = now.max(self.until());
         self.hopeless.fetch_min(over.after(self.terms.patience).nanos(), Ordering::AcqRel);
     }
 
-    /// Ends it now and gives it up; what is remembered and what is open may be used as long as was granted.
+    /// Ends it now and gives it up; what is remembered and what is open may be used as long as was
+    /// granted.
     pub fn end(&self, now: Uptime) {
         self.until.fetch_min(now.nanos(), Ordering::AcqRel);
         self.give_up(now);
@@ -134,8 +146,8 @@ impl Lease {
         self.end(now);
     }
 
-    /// Waits until it holds: not at all if it does, nor where it has been given up for too long, and at most as long as its terms
-    /// say.
+    /// Waits until it holds: not at all if it does, nor where it has been given up for too long,
+    /// and at most as long as its terms say.
     ///
     /// # Errors
     ///
@@ -154,7 +166,9 @@ impl Lease {
             let hopeless = Uptime::from_nanos(self.hopeless.load(Ordering::Acquire));
             let left = patient.min(hopeless).since(now);
             if left.is_zero() || tokio::time::timeout(left, granted).await.is_err() {
-                return Err(StoreError::Unavailable("it is not certain which tokens have been revoked".into()));
+                return Err(StoreError::Unavailable(
+                    "it is not certain which tokens have been revoked".into(),
+                ));
             }
         }
     }
@@ -192,7 +206,10 @@ mod tests {
         assert!(lease.holds(before(at(10))) && !lease.holds(at(10)));
         assert!(lease.tolerates_stale(before(at(30))) && !lease.tolerates_stale(at(30)));
         assert!(lease.tolerates_open(before(at(60))) && !lease.tolerates_open(at(60)));
-        assert_eq!((lease.left(at(4)), lease.bound()), (Duration::from_secs(6), Duration::from_secs(30)));
+        assert_eq!(
+            (lease.left(at(4)), lease.bound()),
+            (Duration::from_secs(6), Duration::from_secs(30))
+        );
         // A grant that was overtaken by a later one takes nothing away.
         lease.grant(Uptime::from_nanos(1));
         assert!(lease.holds(at(9)));
@@ -218,17 +235,19 @@ mod tests {
         assert!(Lease::endless().held().await.is_ok());
     }
 
-    /// After a pause of the process the lease is long over, and the heartbeat that brings the next one is about to be sent.
+    /// After a pause of the process the lease is long over, and the heartbeat that brings the next
+    /// one is about to be sent.
     #[tokio::test]
     async fn a_lease_that_is_long_over_is_waited_for_unless_it_was_given_up() {
         let short = LeaseTerms { span: Duration::from_nanos(1), ..terms(Duration::from_secs(60)) };
-        let is_waited_for = async |lease: &Lease| match tokio::time::timeout(Duration::ZERO, lease.held()).await {
-            Err(_) => true,
-            Ok(refused) => {
-                assert!(matches!(refused, Err(StoreError::Unavailable(_))));
-                false
-            }
-        };
+        let is_waited_for =
+            async |lease: &Lease| match tokio::time::timeout(Duration::ZERO, lease.held()).await {
+                Err(_) => true,
+                Ok(refused) => {
+                    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+                    false
+                }
+            };
         let (long_ago, lease) = (Uptime::from_nanos(1), Lease::with(short, 1));
         lease.grant(long_ago);
         assert!(is_waited_for(&lease).await);

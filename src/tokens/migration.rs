@@ -1,8 +1,9 @@
-//! Moving everything from one store to another: what is missing is copied, and everything is read back and compared.
+//! Moving everything from one store to another: what is missing is copied, and everything is read
+//! back and compared.
 //!
-//! Nothing is deleted or changed at the source. The target must be empty or hold nothing but what the source holds, so a run that
-//! was broken off is completed by the next one. Neither may serve meanwhile: that is for the caller to see to. What has
-//! expired is left behind.
+//! Nothing is deleted or changed at the source. The target must be empty or hold nothing but what
+//! the source holds, so a run that was broken off is completed by the next one. Neither may serve
+//! meanwhile: that is for the caller to see to. What has expired is left behind.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -16,7 +17,8 @@ use super::accounts::store::{Credentials, Registered};
 use super::store::{Filter, Listed, Store, StoreError, StoreFuture};
 use crate::domain::{Account, AccountId, Record, RecordSort, Timestamp, TokenId};
 
-/// How many operations are under way at once: enough that a store can do many of them in one step of its own.
+/// How many operations are under way at once: enough that a store can do many of them in one step
+/// of its own.
 const AT_ONCE: usize = 256;
 
 /// How many differences are named.
@@ -106,7 +108,8 @@ pub struct Count {
 pub struct Migration {
     /// By sort.
     pub counts: Vec<Count>,
-    /// How many differ: at the target, but not the same as at the source or not there at all; or missing at the target.
+    /// How many differ: at the target, but not the same as at the source or not there at all; or
+    /// missing at the target.
     pub differing: usize,
     /// The first of them in words: by id, never by a digest.
     pub differences: Vec<String>,
@@ -138,7 +141,8 @@ pub enum MigrationError {
     /// A store failed.
     #[error("the {side} failed", side = match .0 { Side::Source => "source", Side::Target => "target" })]
     Store(Side, #[source] StoreError),
-    /// A name or an address is taken at the target although nothing was in it: somebody else writes to it.
+    /// A name or an address is taken at the target although nothing was in it: somebody else writes
+    /// to it.
     #[error("account {0} cannot be added to the target: its name or address was taken meanwhile")]
     Taken(AccountId),
     /// The program fails itself.
@@ -148,7 +152,8 @@ pub enum MigrationError {
 
 /// Copies what is missing at `to`, and compares everything. `step` hears how far it is.
 ///
-/// Where the target holds something that the source does not hold in the same way, nothing is copied, and the differences say so.
+/// Where the target holds something that the source does not hold in the same way, nothing is
+/// copied, and the differences say so.
 ///
 /// # Errors
 ///
@@ -170,9 +175,14 @@ pub async fn migrate(
     let mut comparison = Comparison::of(&source, &before, None);
     if comparison.differing == 0 {
         let there = before.index();
-        let missing_accounts: Vec<_> =
-            source.accounts.iter().filter(|found| !there.accounts.contains_key(&found.account.id)).cloned().collect();
-        let is_missing = |kept: &&Listed| !is_over(kept, now) && !there.records.contains_key(&kept.record.id);
+        let missing_accounts: Vec<_> = source
+            .accounts
+            .iter()
+            .filter(|found| !there.accounts.contains_key(&found.account.id))
+            .cloned()
+            .collect();
+        let is_missing =
+            |kept: &&Listed| !is_over(kept, now) && !there.records.contains_key(&kept.record.id);
         let missing: Vec<_> = source.records.iter().filter(is_missing).cloned().collect();
         drop(there);
         let all = missing_accounts.len() + missing.len();
@@ -182,9 +192,12 @@ pub async fn migrate(
             step(Step::Copied(done, all));
         };
         let ids: Vec<_> = missing_accounts.iter().map(|found| found.account.id).collect();
-        let accounts = missing_accounts.into_iter().map(|found| to.accounts.register(found.account, found.hash));
+        let accounts = missing_accounts
+            .into_iter()
+            .map(|found| to.accounts.register(found.account, found.hash));
         let registered = in_order(Side::Target, accounts, &mut progress).await?;
-        let refused = ids.into_iter().zip(registered).find(|&(_, outcome)| outcome != Registered::Registered);
+        let refused =
+            ids.into_iter().zip(registered).find(|&(_, outcome)| outcome != Registered::Registered);
         if let Some((id, _)) = refused {
             return Err(MigrationError::Taken(id));
         }
@@ -197,18 +210,21 @@ pub async fn migrate(
     Ok(comparison.summary(&source, &before, now))
 }
 
-/// Whether a record has expired: it is left behind. What is retired stays in its owner's list for ever.
+/// Whether a record has expired: it is left behind. What is retired stays in its owner's list for
+/// ever.
 fn is_over(kept: &Listed, now: Timestamp) -> bool {
     kept.retired_at.is_none() && kept.record.is_expired(now)
 }
 
-/// Makes the futures one after another, has at most [`AT_ONCE`] of them under way, and returns what they return in their order.
+/// Makes the futures one after another, has at most [`AT_ONCE`] of them under way, and returns what
+/// they return in their order.
 async fn in_order<T: Send + 'static>(
     side: Side,
     work: impl Iterator<Item = StoreFuture<T>>,
     done: &mut dyn FnMut(),
 ) -> Result<Vec<T>, MigrationError> {
-    let mut under_way: VecDeque<JoinHandle<Result<T, StoreError>>> = VecDeque::with_capacity(AT_ONCE);
+    let mut under_way: VecDeque<JoinHandle<Result<T, StoreError>>> =
+        VecDeque::with_capacity(AT_ONCE);
     let mut results = Vec::new();
     for future in work {
         if under_way.len() >= AT_ONCE
@@ -226,7 +242,10 @@ async fn in_order<T: Send + 'static>(
     Ok(results)
 }
 
-async fn settled<T>(side: Side, task: JoinHandle<Result<T, StoreError>>) -> Result<T, MigrationError> {
+async fn settled<T>(
+    side: Side,
+    task: JoinHandle<Result<T, StoreError>>,
+) -> Result<T, MigrationError> {
     task.await.map_err(MigrationError::Broken)?.map_err(|fault| MigrationError::Store(side, fault))
 }
 
@@ -252,9 +271,9 @@ impl Contents {
         records.sort_by_key(|kept| kept.record.issued_at);
         // The list has no hashes; those are read one by one.
         let listed = ports.accounts.accounts(None, 0).await.map_err(failed)?;
-        let found = listed
-            .into_iter()
-            .map(|account| ports.accounts.account_by_username(account.token_api, account.username.folded()));
+        let found = listed.into_iter().map(|account| {
+            ports.accounts.account_by_username(account.token_api, account.username.folded())
+        });
         let accounts = in_order(side, found, &mut || ()).await?.into_iter().flatten().collect();
         Ok(Self { records, accounts })
     }
@@ -283,40 +302,59 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// With `complete`, what is missing at the target and had not expired at that moment is a difference, too.
+    /// With `complete`, what is missing at the target and had not expired at that moment is a
+    /// difference, too.
     fn of(source: &Contents, target: &Contents, complete: Option<Timestamp>) -> Self {
         let mut found = Self::default();
         let (from, to) = (source.index(), target.index());
         for kept in &target.records {
-            let here = Name { sort: Sort::of(kept), id: &kept.record.id, token_api: &kept.record.token_api };
-            found.note(&here, from.records.get(&kept.record.id).map(|original| unlike(original, kept)));
+            let here = Name {
+                sort: Sort::of(kept),
+                id: &kept.record.id,
+                token_api: &kept.record.token_api,
+            };
+            found.note(
+                &here,
+                from.records.get(&kept.record.id).map(|original| unlike(original, kept)),
+            );
         }
         for account in &target.accounts {
             let Credentials { account: Account { id, token_api, .. }, .. } = account;
             let here = Name { sort: Sort::Accounts, id, token_api };
-            found.note(&here, from.accounts.get(id).map(|original| unlike_accounts(original, account)));
+            found.note(
+                &here,
+                from.accounts.get(id).map(|original| unlike_accounts(original, account)),
+            );
         }
         let Some(now) = complete else { return found };
         for kept in source.records.iter().filter(|kept| !is_over(kept, now)) {
             if !to.records.contains_key(&kept.record.id) {
-                let here = Name { sort: Sort::of(kept), id: &kept.record.id, token_api: &kept.record.token_api };
+                let here = Name {
+                    sort: Sort::of(kept),
+                    id: &kept.record.id,
+                    token_api: &kept.record.token_api,
+                };
                 found.differ(&here, "is missing at the target");
             }
         }
         for Credentials { account, .. } in &source.accounts {
             if !to.accounts.contains_key(&account.id) {
-                let here = Name { sort: Sort::Accounts, id: &account.id, token_api: &account.token_api };
+                let here =
+                    Name { sort: Sort::Accounts, id: &account.id, token_api: &account.token_api };
                 found.differ(&here, "is missing at the target");
             }
         }
         found
     }
 
-    /// What there is at the target, and in what it is unlike the one at the source, if there is one.
+    /// What there is at the target, and in what it is unlike the one at the source, if there is
+    /// one.
     fn note(&mut self, name: &Name<'_>, unlike: Option<Vec<&'static str>>) {
         match unlike {
             None => self.differ(name, "is only at the target"),
-            Some(fields) if fields.is_empty() => *self.same.entry(name.sort.words()).or_default() += 1,
+            Some(fields) if fields.is_empty() => {
+                *self.same.entry(name.sort.words()).or_default() += 1
+            }
             Some(fields) => self.differ(name, &format!("differs: {}", fields.join(", "))),
         }
     }
@@ -336,7 +374,11 @@ impl Comparison {
             Count {
                 sort,
                 found: source.count(sort, |_| true),
-                expired: if sort == Sort::Accounts { 0 } else { source.count(sort, |kept| is_over(kept, now)) },
+                expired: if sort == Sort::Accounts {
+                    0
+                } else {
+                    source.count(sort, |kept| is_over(kept, now))
+                },
                 there,
                 copied: verified.saturating_sub(there),
                 verified,
@@ -357,8 +399,19 @@ struct Name<'a> {
 /// In what two records of one id differ.
 fn unlike(a: &Listed, b: &Listed) -> Vec<&'static str> {
     // Named one by one, so that a field that is added to a record is not forgotten here.
-    let Record { digest, id: _, token_api, kind, origin, identity, name, hint, issued_at, expires_at, last_used_at } =
-        &a.record;
+    let Record {
+        digest,
+        id: _,
+        token_api,
+        kind,
+        origin,
+        identity,
+        name,
+        hint,
+        issued_at,
+        expires_at,
+        last_used_at,
+    } = &a.record;
     let b_record = &b.record;
     let fields = [
         ("digest", *digest == b_record.digest),
@@ -378,7 +431,8 @@ fn unlike(a: &Listed, b: &Listed) -> Vec<&'static str> {
 
 /// In what two accounts of one id differ.
 fn unlike_accounts(a: &Credentials, b: &Credentials) -> Vec<&'static str> {
-    let Account { id: _, token_api, username, email, full_name, created_at, is_disabled, revision } = &a.account;
+    let Account { id: _, token_api, username, email, full_name, created_at, is_disabled, revision } =
+        &a.account;
     let account = &b.account;
     let fields = [
         ("token API", *token_api == account.token_api),

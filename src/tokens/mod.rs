@@ -1,4 +1,5 @@
-//! The use-cases: what can be done with tokens, and how a credential is checked. Knows neither HTTP nor a database.
+//! The use-cases: what can be done with tokens, and how a credential is checked. Knows neither HTTP
+//! nor a database.
 
 pub mod accounts;
 pub mod authenticator;

@@ -6,9 +6,10 @@
 //! | `agent-tokens` | `sk_agt_` | hexadecimal | 48 characters, 192 bits | 16 characters | `sk_agt_[0-9a-f]{64}` |
 //! | `accounts` | `rst_` | base 36 | 26 characters, 134 bits | 13 characters | `rst_[0-9a-z]{39}` |
 //!
-//! The MAC is the first 64 bits of HMAC-SHA-256 under a key of its own, over purpose, prefix and random characters,
-//! written as a number of fixed width, most significant digit first. It is not what makes a token good, its record is: it
-//! is there so that a made-up token is refused without asking the store. Who guesses one of 2^64 has cost us one read.
+//! The MAC is the first 64 bits of HMAC-SHA-256 under a key of its own, over purpose, prefix and
+//! random characters, written as a number of fixed width, most significant digit first. It is not
+//! what makes a token good, its record is: it is there so that a made-up token is refused without
+//! asking the store. Who guesses one of 2^64 has cost us one read.
 //!
 //! The prefixes are those of the configuration; the table has the usual ones.
 
@@ -52,11 +53,13 @@ pub struct OpaqueApi {
     pub takes_api_key_field: bool,
 }
 
-/// All token APIs of a configuration whose keys are opaque. No prefix begins with another, or with how a JWT begins.
+/// All token APIs of a configuration whose keys are opaque. No prefix begins with another, or with
+/// how a JWT begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpaqueApis(Vec<OpaqueApi>);
 
-/// What a credential claims to be, by its first characters alone: decided once, before anything else is looked at.
+/// What a credential claims to be, by its first characters alone: decided once, before anything
+/// else is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form<'a> {
     /// A JWT, of whomever.
@@ -70,7 +73,8 @@ pub const JWT_BEGINS: &str = "ey";
 
 /// Makes opaque tokens, and tells made-up ones.
 pub struct OpaqueTokens {
-    /// The first one makes; each of them verifies. Replaced as a whole: they are read at every check and change once a year.
+    /// The first one makes; each of them verifies. Replaced as a whole: they are read at every
+    /// check and change once a year.
     keys: ArcSwap<Vec<hmac::Key>>,
 }
 
@@ -127,7 +131,8 @@ impl OpaqueFormat {
         self.prefix.len() + self.alphabet.random_length() + self.alphabet.mac_length()
     }
 
-    /// The first `shown` characters behind the prefix, with it: what names a token in a list without giving it away.
+    /// The first `shown` characters behind the prefix, with it: what names a token in a list
+    /// without giving it away.
     #[must_use]
     pub fn hint(&self, token: &RawToken, shown: usize) -> String {
         token.expose().chars().take(self.prefix.len() + shown).collect()
@@ -136,7 +141,8 @@ impl OpaqueFormat {
     /// The two parts of what may be a token.
     fn parts<'a>(&self, token: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let body = token.strip_prefix(self.prefix.as_bytes())?;
-        let is_whole = token.len() == self.token_length() && body.iter().all(|&byte| self.alphabet.has(byte));
+        let is_whole =
+            token.len() == self.token_length() && body.iter().all(|&byte| self.alphabet.has(byte));
         if is_whole { body.split_at_checked(self.alphabet.random_length()) } else { None }
     }
 }
@@ -148,13 +154,17 @@ impl OpaqueApis {
         Self(apis)
     }
 
-    /// What a credential claims to be. What has no prefix of ours is to be judged as a JWT, and is most likely none.
+    /// What a credential claims to be. What has no prefix of ours is to be judged as a JWT, and is
+    /// most likely none.
     #[must_use]
     pub fn form_of(&self, token: &[u8]) -> Form<'_> {
         if token.starts_with(JWT_BEGINS.as_bytes()) {
             return Form::Signed;
         }
-        self.0.iter().find(|api| token.starts_with(api.format.prefix.as_bytes())).map_or(Form::Signed, Form::Opaque)
+        self.0
+            .iter()
+            .find(|api| token.starts_with(api.format.prefix.as_bytes()))
+            .map_or(Form::Signed, Form::Opaque)
     }
 }
 
@@ -173,11 +183,13 @@ impl OpaqueTokens {
     /// The present key first, then those that are retired: their tokens are still known.
     #[must_use]
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a SecretBytes>) -> Self {
-        let keys = keys.into_iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.expose())).collect();
+        let keys =
+            keys.into_iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.expose())).collect();
         Self { keys: ArcSwap::from_pointee(keys) }
     }
 
-    /// Takes the keys of `other` in the place of its own: tokens of a key that is gone are made-up ones from now on.
+    /// Takes the keys of `other` in the place of its own: tokens of a key that is gone are made-up
+    /// ones from now on.
     pub fn replace(&self, other: Self) {
         self.keys.store(other.keys.into_inner());
     }
@@ -193,13 +205,17 @@ impl OpaqueTokens {
         let mut token = Vec::with_capacity(format.token_length());
         token.extend_from_slice(format.prefix.as_bytes());
         let base = u8::try_from(format.alphabet.digits().len()).unwrap_or(u8::MAX);
-        // The largest multiple of the base: what is above would make some characters likelier than others.
+        // The largest multiple of the base: what is above would make some characters likelier than
+        // others.
         let fair = u8::MAX - u8::MAX % base;
         let random_end = format.prefix.len() + format.alphabet.random_length();
         let mut bytes = zeroize::Zeroizing::new([0; 64]);
         while token.len() < random_end {
             rand::fill(&mut *bytes).map_err(|_| NoRandomness)?;
-            let digits = bytes.iter().filter(|&&byte| byte < fair).map(|&byte| format.alphabet.digit(u64::from(byte)));
+            let digits = bytes
+                .iter()
+                .filter(|&&byte| byte < fair)
+                .map(|&byte| format.alphabet.digit(u64::from(byte)));
             token.extend(digits.take(random_end - token.len()));
         }
         let random = token.get(format.prefix.len()..).unwrap_or_default();
@@ -209,14 +225,17 @@ impl OpaqueTokens {
         String::from_utf8(token).map(RawToken::new).map_err(|_| NoRandomness)
     }
 
-    /// Whether we made it: its form, and its MAC under one of our keys. In constant time for each token of the right form.
+    /// Whether we made it: its form, and its MAC under one of our keys. In constant time for each
+    /// token of the right form.
     #[must_use]
     pub fn verify(&self, format: &OpaqueFormat, token: &[u8]) -> bool {
         let Some((random, claimed)) = format.parts(token) else { return false };
         self.keys
             .load()
             .iter()
-            .fold(subtle::Choice::from(0), |found, key| found | mac(key, format, random).ct_eq(claimed))
+            .fold(subtle::Choice::from(0), |found, key| {
+                found | mac(key, format, random).ct_eq(claimed)
+            })
             .into()
     }
 }
@@ -274,7 +293,8 @@ mod tests {
             format: format(prefix, alphabet),
             takes_api_key_field: false,
         };
-        let apis = OpaqueApis::new(vec![api("sk-", Alphabet::Base62), api("sk_agt_", Alphabet::Hex)]);
+        let apis =
+            OpaqueApis::new(vec![api("sk-", Alphabet::Base62), api("sk_agt_", Alphabet::Hex)]);
         let claimed = |token: &str| match apis.form_of(token.as_bytes()) {
             Form::Signed => None,
             Form::Opaque(api) => Some(api.token_api.to_string()),
@@ -319,7 +339,10 @@ mod tests {
                     changed[at] = byte;
                     assert!(changed == bytes || !tokens.verify(&format, &changed), "{at} {byte}");
                 }
-                assert!(!tokens.verify(&format, &bytes[..at]) && !tokens.verify(&format, &bytes[at..]) || at == 0);
+                assert!(
+                    !tokens.verify(&format, &bytes[..at]) && !tokens.verify(&format, &bytes[at..])
+                        || at == 0
+                );
             }
             let longer = [bytes, b"0"].concat();
             assert!(!tokens.verify(&format, &longer) && !others.verify(&format, bytes));
@@ -359,7 +382,10 @@ mod tests {
             assert_eq!(counts.len(), kinds);
             // Six standard deviations: chance alone will not do that in the life of the project.
             let slack = 6.0 * expected.sqrt();
-            assert!(counts.values().all(|&count| (f64::from(count) - expected).abs() < slack), "{counts:?}");
+            assert!(
+                counts.values().all(|&count| (f64::from(count) - expected).abs() < slack),
+                "{counts:?}"
+            );
         }
     }
 }

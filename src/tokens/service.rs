@@ -1,5 +1,5 @@
-//! The use-cases of the token APIs and of the command line: every change to the allowlist goes through here, so that the
-//! store and the cache are never told different things.
+//! The use-cases of the token APIs and of the command line: every change to the allowlist goes
+//! through here, so that the store and the cache are never told different things.
 
 mod in_tenant;
 mod sole;
@@ -15,11 +15,14 @@ use super::command::{Command, CommandError, Minting, Outcome};
 use super::keyring::{CredentialSort, Peppers};
 use super::opaque::OpaqueTokens;
 use super::signed::{SignedTokens, SigningAlgorithm};
-use super::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
+use super::store::{
+    Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher,
+};
 use super::verified::{Caller, Power};
 use crate::domain::access::may_revoke;
 use crate::domain::{
-    Identity, Owner, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp, TokenDigest, TokenId,
+    Identity, Owner, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp,
+    TokenDigest, TokenId,
 };
 use crate::telemetry::metrics::Timings;
 
@@ -46,7 +49,8 @@ pub struct Desk<'a> {
     pub minting: &'a Minting,
 }
 
-/// So many characters behind the prefix are shown of an opaque key: 32 bits and more, of which nothing can be concluded.
+/// So many characters behind the prefix are shown of an opaque key: 32 bits and more, of which
+/// nothing can be concluded.
 const HINT_CHARS: usize = 8;
 
 /// What an administrator says of a new bootstrap token.
@@ -65,7 +69,8 @@ pub struct BootstrapOrder {
 }
 
 impl TokenService {
-    /// `deadline`: how long one operation of the store may take. `revocations`: where it is noted how long they took.
+    /// `deadline`: how long one operation of the store may take. `revocations`: where it is noted
+    /// how long they took.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -83,12 +88,13 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// See [`CommandError`]. After an error of the store a change may have been made all the same; every command that
-    /// does not make a key can be repeated with the same effect.
+    /// See [`CommandError`]. After an error of the store a change may have been made all the same;
+    /// every command that does not make a key can be repeated with the same effect.
     ///
     /// # Cancel safety
     ///
-    /// A change that has been handed to the store is made, and the cache is told of it, also when nobody waits any more.
+    /// A change that has been handed to the store is made, and the cache is told of it, also when
+    /// nobody waits any more.
     pub async fn execute(
         &self,
         caller: &Caller,
@@ -99,16 +105,23 @@ impl TokenService {
         match command {
             Command::RevokeCurrent => self.revoke_current(caller, now).await,
             Command::Revoke(id) => self.revoke(caller, id, now).await,
-            // A spent bootstrap token is known only so that an attempt to revoke it can be answered.
+            // A spent bootstrap token is known only so that an attempt to revoke it can be
+            // answered.
             _ if caller.token.power() == Power::Spent => Err(CommandError::CredentialGone),
-            Command::Issue { name, lifetime_minutes } => self.issue(caller, desk, name, lifetime_minutes, now).await,
+            Command::Issue { name, lifetime_minutes } => {
+                self.issue(caller, desk, name, lifetime_minutes, now).await
+            }
             Command::List => self.list(caller, desk, now).await,
             Command::RevokeAll => self.revoke_all(caller, desk, now).await,
             Command::IssueInTenant { tenant, name, expires_at } => {
                 self.issue_in_tenant(caller, desk, &tenant, name, expires_at, now).await
             }
-            Command::ListInTenant { tenant } => self.list_in_tenant(caller, desk, &tenant, now).await,
-            Command::RevokeInTenant { tenant, id } => self.revoke_in_tenant(caller, desk, &tenant, id, now).await,
+            Command::ListInTenant { tenant } => {
+                self.list_in_tenant(caller, desk, &tenant, now).await
+            }
+            Command::RevokeInTenant { tenant, id } => {
+                self.revoke_in_tenant(caller, desk, &tenant, id, now).await
+            }
             Command::ShowSole => self.show_sole(caller, desk, now).await,
             Command::RenewSole => self.renew_sole(caller, desk, now).await,
             Command::EnsureSole => self.ensure_sole(caller, desk, now).await,
@@ -135,23 +148,37 @@ impl TokenService {
             },
         )?;
         match self.add(caller.voucher(), record.clone(), Place::Beside, now).await? {
-            Issue::Issued { .. } => Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes }),
+            Issue::Issued { .. } => {
+                Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes })
+            }
             Issue::VoucherGone => self.gone(caller),
             Issue::VoucherSpent => Err(CommandError::CredentialGone),
-            Issue::Taken(_) => Err(StoreError::Unavailable("it found no room beside other keys".into()).into()),
+            Issue::Taken(_) => {
+                Err(StoreError::Unavailable("it found no room beside other keys".into()).into())
+            }
         }
     }
 
-    /// Adds a record; when this has returned, nothing that it took the place of is accepted any more.
-    async fn add(&self, voucher: Voucher, record: Record, place: Place, now: Timestamp) -> Result<Issue, StoreError> {
+    /// Adds a record; when this has returned, nothing that it took the place of is accepted any
+    /// more.
+    async fn add(
+        &self,
+        voucher: Voucher,
+        record: Record,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<Issue, StoreError> {
         let digest = record.digest;
         let operation = self.store.issue(voucher, record, place, now);
         let cache = Arc::clone(&self.cache);
         self.to_its_end(async move {
             let issue = operation.await;
             match &issue {
-                Ok(Issue::Issued { removed }) => removed.iter().for_each(|digest| cache.invalidate(digest)),
-                // What was removed is unknown, if anything was: nothing that is remembered counts any more.
+                Ok(Issue::Issued { removed }) => {
+                    removed.iter().for_each(|digest| cache.invalidate(digest))
+                }
+                // What was removed is unknown, if anything was: nothing that is remembered counts
+                // any more.
                 Err(_) if place != Place::Beside => cache.invalidate_all(),
                 Ok(_) | Err(_) => {}
             }
@@ -162,7 +189,12 @@ impl TokenService {
         .await
     }
 
-    async fn list(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Outcome, CommandError> {
+    async fn list(
+        &self,
+        caller: &Caller,
+        desk: Desk<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, CommandError> {
         let owner = caller.owner_at(desk.token_api);
         match self.within(self.store.owned(caller.voucher(), owner, now)).await? {
             Some(records) => Ok(Outcome::Listed(records)),
@@ -170,7 +202,11 @@ impl TokenService {
         }
     }
 
-    async fn revoke_current(&self, caller: &Caller, now: Timestamp) -> Result<Outcome, CommandError> {
+    async fn revoke_current(
+        &self,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<Outcome, CommandError> {
         match caller.token.power() {
             Power::Full => {}
             // It has no record here that could be revoked.
@@ -180,7 +216,8 @@ impl TokenService {
         }
         match self.remove(Voucher::Record(caller.digest), caller.digest, now).await? {
             Removal::Removed => Ok(Outcome::Revoked(caller.token.id())),
-            // Somebody else was quicker: the credential is not accepted any more, and that is the answer.
+            // Somebody else was quicker: the credential is not accepted any more, and that is the
+            // answer.
             Removal::Absent | Removal::VoucherGone => {
                 self.within(self.store.settle()).await?;
                 self.gone(caller)
@@ -188,9 +225,17 @@ impl TokenService {
         }
     }
 
-    async fn revoke(&self, caller: &Caller, id: TokenId, now: Timestamp) -> Result<Outcome, CommandError> {
-        let target = self.within(self.store.find_by_id(caller.token.token_api().to_string(), id)).await?;
-        let judge = |target: &Listed| may_revoke(&caller.token.identity(), caller.token.origin(), &target.record);
+    async fn revoke(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Outcome, CommandError> {
+        let target =
+            self.within(self.store.find_by_id(caller.token.token_api().to_string(), id)).await?;
+        let judge = |target: &Listed| {
+            may_revoke(&caller.token.identity(), caller.token.origin(), &target.record)
+        };
         let verdict = target.as_ref().map(judge);
         if verdict == Some(RevokeVerdict::Protected) {
             return Err(CommandError::Protected);
@@ -199,8 +244,12 @@ impl TokenService {
             return Err(CommandError::CredentialGone);
         }
         match (target, verdict) {
-            (_, Some(RevokeVerdict::NotOwner | RevokeVerdict::Protected)) => Err(CommandError::NotOwner),
-            (Some(Listed { record, retired_at: None }), Some(RevokeVerdict::Allowed)) if !record.is_expired(now) => {
+            (_, Some(RevokeVerdict::NotOwner | RevokeVerdict::Protected)) => {
+                Err(CommandError::NotOwner)
+            }
+            (Some(Listed { record, retired_at: None }), Some(RevokeVerdict::Allowed))
+                if !record.is_expired(now) =>
+            {
                 match self.remove(Voucher::Record(caller.digest), record.digest, now).await? {
                     Removal::Removed => Ok(Outcome::Revoked(id)),
                     Removal::Absent => self.not_found(id).await,
@@ -211,21 +260,33 @@ impl TokenService {
         }
     }
 
-    /// Says that there is no such key, which may be so since a moment ago: not before every instance has noticed.
+    /// Says that there is no such key, which may be so since a moment ago: not before every
+    /// instance has noticed.
     async fn not_found(&self, id: TokenId) -> Result<Outcome, CommandError> {
         self.within(self.store.settle()).await?;
         Ok(Outcome::NotFound(id))
     }
 
-    async fn revoke_all(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Outcome, CommandError> {
+    async fn revoke_all(
+        &self,
+        caller: &Caller,
+        desk: Desk<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, CommandError> {
         match self.remove_all(caller, desk, now).await? {
             Some(_) => Ok(Outcome::AllRevoked { subject: caller.token.subject().to_owned() }),
             None => self.gone(caller),
         }
     }
 
-    /// Removes every key of the caller at one token API, and says how many; nothing, if what vouches for it is gone.
-    async fn remove_all(&self, caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Result<Option<usize>, StoreError> {
+    /// Removes every key of the caller at one token API, and says how many; nothing, if what
+    /// vouches for it is gone.
+    async fn remove_all(
+        &self,
+        caller: &Caller,
+        desk: Desk<'_>,
+        now: Timestamp,
+    ) -> Result<Option<usize>, StoreError> {
         let owner = caller.owner_at(desk.token_api);
         let operation = self.store.remove_owned(caller.voucher(), owner, Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);
@@ -234,7 +295,8 @@ impl TokenService {
             let removal = operation.await;
             match &removal {
                 Ok(removed) => removed.iter().flatten().for_each(|digest| cache.invalidate(digest)),
-                // Whether they are gone is unknown, and which: nothing that is remembered counts any more.
+                // Whether they are gone is unknown, and which: nothing that is remembered counts
+                // any more.
                 Err(_) => cache.invalidate_all(),
             }
             removal
@@ -249,7 +311,11 @@ impl TokenService {
     /// # Errors
     ///
     /// When the store does not take it or it cannot be signed.
-    pub async fn bootstrap(&self, order: BootstrapOrder, now: Timestamp) -> Result<(RawToken, Record), CommandError> {
+    pub async fn bootstrap(
+        &self,
+        order: BootstrapOrder,
+        now: Timestamp,
+    ) -> Result<(RawToken, Record), CommandError> {
         let (token, record) = self.mint(
             &Minting::Signed(order.algorithm),
             Record {
@@ -280,8 +346,8 @@ impl TokenService {
         self.within(self.store.browse(filter)).await
     }
 
-    /// Revokes a token of one of these token APIs, for an administrator. `sort` says which sort is meant, so that a slip of
-    /// the hand does not end another; false: there is no such token.
+    /// Revokes a token of one of these token APIs, for an administrator. `sort` says which sort is
+    /// meant, so that a slip of the hand does not end another; false: there is no such token.
     ///
     /// # Errors
     ///
@@ -307,9 +373,15 @@ impl TokenService {
     }
 
     /// Makes the token of `record` and gives the record its digest and what is shown of it.
-    fn mint(&self, minting: &Minting, mut record: Record) -> Result<(RawToken, Record), CommandError> {
+    fn mint(
+        &self,
+        minting: &Minting,
+        mut record: Record,
+    ) -> Result<(RawToken, Record), CommandError> {
         let (sort, token) = match minting {
-            Minting::Signed(algorithm) => (CredentialSort::SignedToken, self.signed.sign(*algorithm, &record)?),
+            Minting::Signed(algorithm) => {
+                (CredentialSort::SignedToken, self.signed.sign(*algorithm, &record)?)
+            }
             Minting::Opaque(format) => {
                 let token = self.opaque.mint(format)?;
                 record.hint = Some(format.hint(&token, HINT_CHARS));
@@ -320,8 +392,14 @@ impl TokenService {
         Ok((token, record))
     }
 
-    /// Removes a record; when this has returned a [`Removal`], no cached answer from before it is given any more.
-    async fn remove(&self, voucher: Voucher, target: TokenDigest, now: Timestamp) -> Result<Removal, StoreError> {
+    /// Removes a record; when this has returned a [`Removal`], no cached answer from before it is
+    /// given any more.
+    async fn remove(
+        &self,
+        voucher: Voucher,
+        target: TokenDigest,
+        now: Timestamp,
+    ) -> Result<Removal, StoreError> {
         let operation = self.store.remove(voucher, target, Afterlife::Gone, now);
         let cache = Arc::clone(&self.cache);
         let begun = clock::uptime();
@@ -370,8 +448,9 @@ fn key_of(caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Record {
     }
 }
 
-/// Runs a change until the store has answered and the cache has been told, whether or not somebody still waits for it: a
-/// removal that takes effect after its caller gave up must not leave its token remembered.
+/// Runs a change until the store has answered and the cache has been told, whether or not somebody
+/// still waits for it: a removal that takes effect after its caller gave up must not leave its
+/// token remembered.
 pub(super) async fn to_its_end<T: Send + 'static>(
     deadline: Duration,
     change: impl Future<Output = Result<T, StoreError>> + Send + 'static,

@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 use super::jwt::{Compact, VerifyingKey};
 use crate::domain::{Identity, OutsideAlgorithm, RawToken, Record, Timestamp, TokenId};
 
-/// How a token API signs. One closed list: what is not in it cannot be configured, and no token can ask for it.
+/// How a token API signs. One closed list: what is not in it cannot be configured, and no token can
+/// ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum SigningAlgorithm {
     /// HMAC with SHA-256 (RFC 7518, section 3.2): only keyward can verify. The default.
@@ -56,7 +57,8 @@ impl SigningAlgorithm {
     }
 }
 
-/// The private half of a signing key as it is kept: 32 random bytes for HS256, PKCS#8 DER for the others.
+/// The private half of a signing key as it is kept: 32 random bytes for HS256, PKCS#8 DER for the
+/// others.
 pub struct KeyMaterial(Zeroizing<Vec<u8>>);
 
 impl KeyMaterial {
@@ -85,20 +87,25 @@ impl KeyMaterial {
             SigningAlgorithm::EdDsa => {
                 signature::Ed25519KeyPair::generate_pkcs8(&rng).map_err(failed)?.as_ref().to_vec()
             }
-            SigningAlgorithm::Es256 => {
-                signature::EcdsaKeyPair::generate_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &rng)
-                    .map_err(failed)?
-                    .as_ref()
-                    .to_vec()
-            }
+            SigningAlgorithm::Es256 => signature::EcdsaKeyPair::generate_pkcs8(
+                &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+                &rng,
+            )
+            .map_err(failed)?
+            .as_ref()
+            .to_vec(),
             SigningAlgorithm::Rs256 => rsa::KeyPair::generate(rsa::KeySize::Rsa2048)
-                .and_then(|pair| pair.as_der().map(|der: aws_lc_rs::encoding::Pkcs8V1Der<'_>| der.as_ref().to_vec()))
+                .and_then(|pair| {
+                    pair.as_der()
+                        .map(|der: aws_lc_rs::encoding::Pkcs8V1Der<'_>| der.as_ref().to_vec())
+                })
                 .map_err(failed)?,
         };
         Ok(Self::new(bytes))
     }
 
-    /// A PKCS#8 key as PEM (RFC 7468): the form in which it is kept, and the one that the JWT library takes an RSA key in.
+    /// A PKCS#8 key as PEM (RFC 7468): the form in which it is kept, and the one that the JWT
+    /// library takes an RSA key in.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
         let text = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(self.expose()));
@@ -142,7 +149,8 @@ pub struct SignedTokens {
     keys: ArcSwap<BTreeMap<String, SigningKey>>,
 }
 
-/// Why a token is not one of ours, or no longer good. For the log; a client learns only that it is refused.
+/// Why a token is not one of ours, or no longer good. For the log; a client learns only that it is
+/// refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedTokenFault {
     /// Not three parts of canonical base64url, or a header with anything in it that ours have not.
@@ -162,8 +170,9 @@ pub enum SignedTokenFault {
     Expired,
 }
 
-/// The header as we write it. Anything else in it (`crit`, `jku`, `jwk`, `x5u`, `b64`, a second `alg`) is refused by not
-/// being known: RFC 7515, section 4.1.11, and RFC 8725, sections 3.1 and 3.10.
+/// The header as we write it. Anything else in it (`crit`, `jku`, `jwk`, `x5u`, `b64`, a second
+/// `alg`) is refused by not being known: RFC 7515, section 4.1.11, and RFC 8725, sections 3.1 and
+/// 3.10.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JoseHeader {
@@ -204,8 +213,8 @@ pub struct SignedClaims {
 }
 
 impl SignedTokens {
-    /// Takes the keys, each under its `kid`. The one whose `kid` sorts last within its algorithm signs; the others still
-    /// verify, so a key is rotated by adding one.
+    /// Takes the keys, each under its `kid`. The one whose `kid` sorts last within its algorithm
+    /// signs; the others still verify, so a key is rotated by adding one.
     ///
     /// # Errors
     ///
@@ -216,8 +225,9 @@ impl SignedTokens {
     ) -> Result<Self, KeyError> {
         let mut all = BTreeMap::new();
         for (kid, algorithm, material) in keys {
-            let key = SigningKey::read(&kid, algorithm, &material)
-                .map_err(|fault| KeyError(format!("signing key {kid:?} for {}: {fault}", algorithm.name())))?;
+            let key = SigningKey::read(&kid, algorithm, &material).map_err(|fault| {
+                KeyError(format!("signing key {kid:?} for {}: {fault}", algorithm.name()))
+            })?;
             if all.insert(kid.clone(), key).is_some() {
                 return Err(KeyError(format!("two signing keys are called {kid:?}")));
             }
@@ -243,11 +253,10 @@ impl SignedTokens {
     /// When there is no key for the algorithm, or signing fails.
     pub fn sign(&self, algorithm: SigningAlgorithm, record: &Record) -> Result<RawToken, KeyError> {
         let keys = self.keys.load();
-        let (kid, key) = keys
-            .iter()
-            .rev()
-            .find(|(_, key)| key.algorithm == algorithm)
-            .ok_or_else(|| KeyError(format!("there is no signing key for {}", algorithm.name())))?;
+        let (kid, key) =
+            keys.iter().rev().find(|(_, key)| key.algorithm == algorithm).ok_or_else(|| {
+                KeyError(format!("there is no signing key for {}", algorithm.name()))
+            })?;
         let mut header = Header::new(algorithm.algorithm());
         header.kid = Some(kid.clone());
         let claims = Claims {
@@ -266,14 +275,16 @@ impl SignedTokens {
             .map_err(|_| KeyError(format!("signing with key {kid:?} failed")))
     }
 
-    /// Whether `token` is one of ours and its time is not over at `now` (no leeway). No store is asked.
+    /// Whether `token` is one of ours and its time is not over at `now` (no leeway). No store is
+    /// asked.
     ///
     /// # Errors
     ///
     /// Why not. The signature is judged before any claim (cf. CVE-2024-51744).
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<SignedClaims, SignedTokenFault> {
         let token = Compact::read(token).map_err(|_| SignedTokenFault::Foreign)?;
-        let header: JoseHeader = serde_json::from_slice(&token.header).map_err(|_| SignedTokenFault::Foreign)?;
+        let header: JoseHeader =
+            serde_json::from_slice(&token.header).map_err(|_| SignedTokenFault::Foreign)?;
         let keys = self.keys.load();
         let key = keys.get(&header.kid).ok_or(SignedTokenFault::UnknownKey)?;
         if header.alg != key.algorithm.name() || header.typ != "JWT" {
@@ -282,7 +293,8 @@ impl SignedTokens {
         if !key.verify.verifies(&token) {
             return Err(SignedTokenFault::BadSignature);
         }
-        let claims: Claims = serde_json::from_slice(&token.claims).map_err(|_| SignedTokenFault::BadClaims)?;
+        let claims: Claims =
+            serde_json::from_slice(&token.claims).map_err(|_| SignedTokenFault::BadClaims)?;
         self.check(claims, now)
     }
 
@@ -293,7 +305,10 @@ impl SignedTokens {
         let expires_at = claims
             .exp
             .map(|seconds| {
-                seconds.checked_mul(1000).map(Timestamp::from_unix_millis).ok_or(SignedTokenFault::BadClaims)
+                seconds
+                    .checked_mul(1000)
+                    .map(Timestamp::from_unix_millis)
+                    .ok_or(SignedTokenFault::BadClaims)
             })
             .transpose()?;
         if expires_at.is_some_and(|end| now >= end) {
@@ -316,7 +331,11 @@ impl SignedTokens {
 }
 
 impl SigningKey {
-    fn read(kid: &str, algorithm: SigningAlgorithm, material: &KeyMaterial) -> Result<Self, String> {
+    fn read(
+        kid: &str,
+        algorithm: SigningAlgorithm,
+        material: &KeyMaterial,
+    ) -> Result<Self, String> {
         use aws_lc_rs::{rsa, signature};
         let bytes = material.expose();
         let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -324,7 +343,10 @@ impl SigningKey {
         let (sign, verify, public) = match algorithm {
             SigningAlgorithm::Hs256 => {
                 if bytes.len() < 32 {
-                    return Err(format!("it has {} bytes; RFC 7518, section 3.2, asks for 32", bytes.len()));
+                    return Err(format!(
+                        "it has {} bytes; RFC 7518, section 3.2, asks for 32",
+                        bytes.len()
+                    ));
                 }
                 (EncodingKey::from_secret(bytes), VerifyingKey::secret(bytes), None)
             }
@@ -338,8 +360,11 @@ impl SigningKey {
                 )
             }
             SigningAlgorithm::Es256 => {
-                let pair = signature::EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, bytes)
-                    .map_err(wrong)?;
+                let pair = signature::EcdsaKeyPair::from_pkcs8(
+                    &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+                    bytes,
+                )
+                .map_err(wrong)?;
                 // An uncompressed point: 0x04 ‖ x ‖ y, 32 bytes each (SEC 1, section 2.3.3).
                 let public = pair.public_key().as_ref();
                 let (x, y) = match public {
@@ -349,7 +374,9 @@ impl SigningKey {
                 (
                     EncodingKey::from_ec_der(bytes),
                     VerifyingKey::ec(OutsideAlgorithm::Es256, public),
-                    Some(serde_json::json!({"kty": "EC", "crv": "P-256", "x": b64(x), "y": b64(y)})),
+                    Some(
+                        serde_json::json!({"kty": "EC", "crv": "P-256", "x": b64(x), "y": b64(y)}),
+                    ),
                 )
             }
             SigningAlgorithm::Rs256 => {
@@ -358,7 +385,8 @@ impl SigningKey {
                 let e = pair.public_key().exponent().big_endian_without_leading_zero();
                 let verify = VerifyingKey::rsa(OutsideAlgorithm::Rs256, n, e);
                 let pem = material.to_pem();
-                let sign = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|fault| fault.to_string())?;
+                let sign =
+                    EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|fault| fault.to_string())?;
                 (sign, verify, Some(serde_json::json!({"kty": "RSA", "n": b64(n), "e": b64(e)})))
             }
         };

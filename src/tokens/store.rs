@@ -1,8 +1,9 @@
 //! The store port: what keyward asks of whoever keeps the records.
 //!
-//! The operations are those of the token rules, each atomic against every other, not those of a database. A change made
-//! by a caller names the caller's own record, and is refused in the same step if that record is gone: so a token that is
-//! being revoked can make nothing any more, and nothing is left alive and unlisted.
+//! The operations are those of the token rules, each atomic against every other, not those of a
+//! database. A change made by a caller names the caller's own record, and is refused in the same
+//! step if that record is gone: so a token that is being revoked can make nothing any more, and
+//! nothing is left alive and unlisted.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,39 +15,60 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 
 /// The allowlist.
 ///
-/// Every operation is atomic against every other. A change has taken effect when its future has returned. What an operation
-/// has removed, no instance of the fleet uses any more when its future has returned, but for the one that called it: that
-/// one tells its own cache.
+/// Every operation is atomic against every other. A change has taken effect when its future has
+/// returned. What an operation has removed, no instance of the fleet uses any more when its future
+/// has returned, but for the one that called it: that one tells its own cache.
 ///
-/// A record is there until it is removed, retired or purged, also after it has expired. Only an API key that has not expired
-/// can be retired ([`Afterlife::Retired`]); of anything else nothing is left. Digest and id of a retired key stay taken.
+/// A record is there until it is removed, retired or purged, also after it has expired. Only an API
+/// key that has not expired can be retired ([`Afterlife::Retired`]); of anything else nothing is
+/// left. Digest and id of a retired key stay taken.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future does not undo an operation that has been handed over: the caller who drops one knows nothing of its
-/// outcome.
+/// Dropping a future does not undo an operation that has been handed over: the caller who drops one
+/// knows nothing of its outcome.
 pub trait Store: Send + Sync + 'static {
-    /// The record under `digest`, expired or not; never a retired one. It sees every change that was acknowledged before the
-    /// call. [`Record::last_used_at`] may be left out: who lets a token in does not ask.
+    /// The record under `digest`, expired or not; never a retired one. It sees every change that
+    /// was acknowledged before the call. [`Record::last_used_at`] may be left out: who lets a token
+    /// in does not ask.
     fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>>;
 
     /// The record with this public id in this token API, expired or not, retired or not.
     fn find_by_id(&self, token_api: String, id: TokenId) -> StoreFuture<Option<Listed>>;
 
-    /// Adds `child` in its `place`, if `voucher` is good at `now`; a bootstrap record that vouches is spent by one.
-    fn issue(&self, voucher: Voucher, child: Record, place: Place, now: Timestamp) -> StoreFuture<Issue>;
+    /// Adds `child` in its `place`, if `voucher` is good at `now`; a bootstrap record that vouches
+    /// is spent by one.
+    fn issue(
+        &self,
+        voucher: Voucher,
+        child: Record,
+        place: Place,
+        now: Timestamp,
+    ) -> StoreFuture<Issue>;
 
     /// Adds a record that no other one vouches for: an administrator's doing.
     fn provision(&self, record: Record) -> StoreFuture<()>;
 
-    /// The API keys of `owner` that are live at `now` or retired, oldest first, if `voucher` is good.
-    fn owned(&self, voucher: Voucher, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Listed>>>;
+    /// The API keys of `owner` that are live at `now` or retired, oldest first, if `voucher` is
+    /// good.
+    fn owned(
+        &self,
+        voucher: Voucher,
+        owner: Owner,
+        now: Timestamp,
+    ) -> StoreFuture<Option<Vec<Listed>>>;
 
     /// Removes the record under `target`, expired or not, if `voucher` is good at `now`.
-    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp) -> StoreFuture<Removal>;
+    fn remove(
+        &self,
+        voucher: Voucher,
+        target: TokenDigest,
+        after: Afterlife,
+        now: Timestamp,
+    ) -> StoreFuture<Removal>;
 
-    /// Removes every API key of `owner`, expired or not, and names them, if `voucher` is good at `now`. Bootstrap tokens and
-    /// sessions stay, and so does what was retired before.
+    /// Removes every API key of `owner`, expired or not, and names them, if `voucher` is good at
+    /// `now`. Bootstrap tokens and sessions stay, and so does what was retired before.
     fn remove_owned(
         &self,
         voucher: Voucher,
@@ -55,24 +77,26 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
 
-    /// Returns when no instance of the fleet still uses what was removed before the call, by whomever: for who finds a record
-    /// gone and is about to say so.
+    /// Returns when no instance of the fleet still uses what was removed before the call, by
+    /// whomever: for who finds a record gone and is about to say so.
     fn settle(&self) -> StoreFuture<()>;
 
-    /// Every record that matches, expired or not, oldest first: for an administrator. What is retired is not among them.
+    /// Every record that matches, expired or not, oldest first: for an administrator. What is
+    /// retired is not among them.
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>>;
 
     /// Every retired key, oldest first: for who moves a store.
     fn retired(&self) -> StoreFuture<Vec<Listed>>;
 
-    /// Adds what another store kept as it was there: a record, or a retired key, which is at no moment anything else. Of what
-    /// cannot have been retired then (see above) nothing is left.
+    /// Adds what another store kept as it was there: a record, or a retired key, which is at no
+    /// moment anything else. Of what cannot have been retired then (see above) nothing is left.
     fn restore(&self, kept: Listed) -> StoreFuture<()>;
 
     /// Notes when tokens were last used. Best effort: what is unknown is passed over.
     fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()>;
 
-    /// Deletes at most `limit` records that have expired at `now`, and says how many. What is retired stays.
+    /// Deletes at most `limit` records that have expired at `now`, and says how many. What is
+    /// retired stays.
     fn purge(&self, now: Timestamp, limit: usize) -> StoreFuture<usize>;
 
     /// Whether reads and writes would be served now.
@@ -93,9 +117,11 @@ pub enum Voucher {
 pub enum Place {
     /// Beside the others.
     Beside,
-    /// In the place of all the others, expired or not, which are removed in the same step and leave nothing.
+    /// In the place of all the others, expired or not, which are removed in the same step and leave
+    /// nothing.
     Instead,
-    /// Only if there is no other that is live. Those that have expired are removed in the same step and leave nothing.
+    /// Only if there is no other that is live. Those that have expired are removed in the same step
+    /// and leave nothing.
     Alone,
 }
 
@@ -104,8 +130,8 @@ pub enum Place {
 pub enum Afterlife {
     /// Nothing.
     Gone,
-    /// It opens nothing any more, but its owner still sees it in the list, with the moment it was retired. The newest
-    /// [`MOST_RETIRED`] of an owner are kept.
+    /// It opens nothing any more, but its owner still sees it in the list, with the moment it was
+    /// retired. The newest [`MOST_RETIRED`] of an owner are kept.
     Retired,
 }
 

@@ -8,7 +8,8 @@ use super::issuer::Outside;
 use super::store::Voucher;
 use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 
-/// A token that has a record, or an outside one that was verified. Immutable, but for the note of its last use.
+/// A token that has a record, or an outside one that was verified. Immutable, but for the note of
+/// its last use.
 #[derive(Debug)]
 pub struct Verified {
     id: TokenId,
@@ -37,12 +38,14 @@ pub enum Power {
     Bootstrap,
     /// A bootstrap token that has made all it was good for: nothing.
     Spent,
-    /// What the holder of an outside issuer's JWT may do: everything that a token API and a route allow to that issuer's.
+    /// What the holder of an outside issuer's JWT may do: everything that a token API and a route
+    /// allow to that issuer's.
     Outside,
 }
 
 impl Power {
-    /// Whether a route lets its holder through. All the others are credentials for token APIs alone.
+    /// Whether a route lets its holder through. All the others are credentials for token APIs
+    /// alone.
     #[must_use]
     pub const fn opens_routes(self) -> bool {
         matches!(self, Self::Full | Self::Outside)
@@ -76,10 +79,19 @@ impl Verified {
         };
         let noted_at = record.last_used_at.map_or(i64::MIN, Timestamp::unix_millis);
         let expires_at = record.expires_at.map_or(NEVER, Timestamp::unix_millis);
-        Self::pack(&record.identity, record.origin.as_ref(), power, token_api, record.id, expires_at, noted_at)
+        Self::pack(
+            &record.identity,
+            record.origin.as_ref(),
+            power,
+            token_api,
+            record.id,
+            expires_at,
+            noted_at,
+        )
     }
 
-    /// Of an outside token that was verified. It has no record: its id is nobody's, and its use is never noted.
+    /// Of an outside token that was verified. It has no record: its id is nobody's, and its use is
+    /// never noted.
     #[must_use]
     pub fn outside(outside: &Outside) -> Self {
         let expires_at = outside.expires_at().unix_millis();
@@ -98,8 +110,16 @@ impl Verified {
         noted_at: i64,
     ) -> Self {
         let Identity { subject, username, organization, role, email } = identity;
-        let fields = [Some(subject), username.as_ref(), organization.as_ref(), role.as_ref(), email.as_ref(), origin];
-        let mut text = String::with_capacity(fields.iter().flatten().map(|field| field.len()).sum());
+        let fields = [
+            Some(subject),
+            username.as_ref(),
+            organization.as_ref(),
+            role.as_ref(),
+            email.as_ref(),
+            origin,
+        ];
+        let mut text =
+            String::with_capacity(fields.iter().flatten().map(|field| field.len()).sum());
         let mut ends = [0; FIELDS];
         let mut present = 0;
         for (at, (field, end)) in fields.iter().zip(&mut ends).enumerate() {
@@ -109,7 +129,16 @@ impl Verified {
             }
             *end = u32::try_from(text.len()).unwrap_or(u32::MAX);
         }
-        Self { id, expires_at, noted_at: AtomicI64::new(noted_at), token_api, text: text.into(), ends, present, power }
+        Self {
+            id,
+            expires_at,
+            noted_at: AtomicI64::new(noted_at),
+            token_api,
+            text: text.into(),
+            ends,
+            present,
+            power,
+        }
     }
 
     /// The public id; of an outside token it means nothing, see [`Caller::token_id`].
@@ -194,7 +223,10 @@ impl Verified {
     pub fn note_use(&self, now: Timestamp) -> bool {
         let noted = self.noted_at.load(Ordering::Relaxed);
         now.unix_millis().saturating_sub(noted) >= NOTE_EVERY_MILLIS
-            && self.noted_at.compare_exchange(noted, now.unix_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self
+                .noted_at
+                .compare_exchange(noted, now.unix_millis(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     fn field(&self, field: Field) -> Option<&str> {
@@ -232,8 +264,8 @@ impl Caller {
         Self { digest, token: Arc::new(Verified::outside(&outside)), outside: Some(outside) }
     }
 
-    /// Whose keys it lists, makes and revokes at this token API: its own, or, with the credential of another, those of that
-    /// one's subject.
+    /// Whose keys it lists, makes and revokes at this token API: its own, or, with the credential
+    /// of another, those of that one's subject.
     #[must_use]
     pub fn owner_at(&self, token_api: &str) -> Owner {
         let own = &**self.token.token_api();
@@ -267,12 +299,12 @@ impl Caller {
         }
     }
 
-    /// The tenant that a path asks for by this name, if it is one of the caller's: [`ACTIVE_TENANT`] is the one that it acts for,
-    /// or the only one that it has.
+    /// The tenant that a path asks for by this name, if it is one of the caller's:
+    /// [`ACTIVE_TENANT`] is the one that it acts for, or the only one that it has.
     ///
-    /// A token of ours has one tenant, its organization. An outside token has those that it lists. If it lists none, its active
-    /// tenant is the only one; if it has no such claim either, its organization is. An active tenant that is not in the list
-    /// is none.
+    /// A token of ours has one tenant, its organization. An outside token has those that it lists.
+    /// If it lists none, its active tenant is the only one; if it has no such claim either, its
+    /// organization is. An active tenant that is not in the list is none.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&str> {
         let active = self.outside.as_ref().and_then(|outside| outside.active_tenant());
@@ -326,9 +358,13 @@ mod tests {
                             email: email.clone(),
                         };
                         for origin in [None, some(""), some("https://idp.example")] {
-                            let record = Record { origin: origin.clone(), ..record(identity.clone()) };
+                            let record =
+                                Record { origin: origin.clone(), ..record(identity.clone()) };
                             let verified = Verified::new(&record, "api".into());
-                            assert_eq!((verified.identity(), verified.origin()), (identity.clone(), origin.as_deref()));
+                            assert_eq!(
+                                (verified.identity(), verified.origin()),
+                                (identity.clone(), origin.as_deref())
+                            );
                         }
                     }
                 }
@@ -338,23 +374,40 @@ mod tests {
 
     #[test]
     fn a_use_is_noted_once_a_minute_and_expiry_is_to_the_millisecond() {
-        let identity = Identity { subject: "s".into(), username: None, organization: None, role: None, email: None };
+        let identity = Identity {
+            subject: "s".into(),
+            username: None,
+            organization: None,
+            role: None,
+            email: None,
+        };
         let verified = Verified::new(&record(identity), "api".into());
         let at = Timestamp::from_unix_millis;
-        assert!(verified.note_use(at(1_000)) && !verified.note_use(at(60_999)) && verified.note_use(at(61_000)));
+        assert!(
+            verified.note_use(at(1_000))
+                && !verified.note_use(at(60_999))
+                && verified.note_use(at(61_000))
+        );
         assert!(!verified.is_expired(at(4_999)) && verified.is_expired(at(5_000)));
     }
 
     #[test]
     fn only_an_api_key_opens_routes() {
-        let identity = Identity { subject: "s".into(), username: None, organization: None, role: None, email: None };
+        let identity = Identity {
+            subject: "s".into(),
+            username: None,
+            organization: None,
+            role: None,
+            email: None,
+        };
         for (kind, power, opens) in [
             (RecordKind::ApiKey, Power::Full, true),
             (RecordKind::Session, Power::Session, false),
             (RecordKind::Bootstrap { mints_left: 1 }, Power::Bootstrap, false),
             (RecordKind::Bootstrap { mints_left: 0 }, Power::Spent, false),
         ] {
-            let verified = Verified::new(&Record { kind, ..record(identity.clone()) }, "api".into());
+            let verified =
+                Verified::new(&Record { kind, ..record(identity.clone()) }, "api".into());
             assert_eq!((verified.power(), verified.power().opens_routes()), (power, opens));
         }
     }

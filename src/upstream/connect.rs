@@ -166,7 +166,13 @@ impl Connector {
     pub fn new(endpoint: Endpoint, settings: ConnectSettings) -> Self {
         let configured = settings.tls.as_ref().and_then(|tls| tls.server_name.clone());
         let server_name = configured.or_else(|| server_name(&endpoint)).filter(|_| endpoint.is_tls);
-        Self { endpoint, settings, server_name, resolve: Box::new(resolve), failed: FailedAddresses::default() }
+        Self {
+            endpoint,
+            settings,
+            server_name,
+            resolve: Box::new(resolve),
+            failed: FailedAddresses::default(),
+        }
     }
 
     /// The same with another way to look up names.
@@ -217,13 +223,20 @@ impl Connector {
             }
         };
         let addresses = self.addresses(host, port, deadline).await?;
-        let (address, stream) =
-            race::connect(addresses, &self.failed, deadline).await.map_err(|fault| match fault {
-                RaceError::NoAddress => ConnectError::Resolve(io::Error::other("it has no address")),
-                RaceError::Refused(address, cause) => ConnectError::Unreachable { address: address.to_string(), cause },
+        let (address, stream) = race::connect(addresses, &self.failed, deadline).await.map_err(
+            |fault| match fault {
+                RaceError::NoAddress => {
+                    ConnectError::Resolve(io::Error::other("it has no address"))
+                }
+                RaceError::Refused(address, cause) => {
+                    ConnectError::Unreachable { address: address.to_string(), cause }
+                }
                 RaceError::TimedOut => ConnectError::TimedOut(ConnectStage::Connect),
-            })?;
-        stream.set_nodelay(true).map_err(|cause| ConnectError::Unreachable { address: address.to_string(), cause })?;
+            },
+        )?;
+        stream
+            .set_nodelay(true)
+            .map_err(|cause| ConnectError::Unreachable { address: address.to_string(), cause })?;
         if !self.endpoint.is_tls {
             let stream = UpstreamStream::Tcp(stream);
             return Ok(Connected { stream, is_http2: protocol == Protocol::Http2 });
@@ -237,7 +250,12 @@ impl Connector {
         shaken
     }
 
-    async fn addresses(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
+    async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, ConnectError> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
@@ -247,7 +265,11 @@ impl Connector {
             .map_err(ConnectError::Resolve)
     }
 
-    async fn shake_hands(&self, stream: TcpStream, protocol: Protocol) -> Result<Connected, ConnectError> {
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        protocol: Protocol,
+    ) -> Result<Connected, ConnectError> {
         let unprepared = || ConnectError::Tls(format!("it is not set up for {}", self.endpoint));
         let client = &self.settings.tls.as_ref().ok_or_else(unprepared)?.client;
         let name = self.server_name.clone().ok_or_else(unprepared)?;
@@ -258,8 +280,11 @@ impl Connector {
         };
         let offered = offered.iter().map(|name| name.to_vec()).collect();
         let connector = TlsConnector::from(client.config());
-        let stream =
-            connector.with_alpn(offered).connect(name, stream).await.map_err(|fault| tls_fault(&fault, protocol))?;
+        let stream = connector
+            .with_alpn(offered)
+            .connect(name, stream)
+            .await
+            .map_err(|fault| tls_fault(&fault, protocol))?;
         // A server that does not know ALPN speaks HTTP/1.1 (RFC 9113, section 3.2: HTTP/2 has to be
         // agreed on).
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
@@ -283,7 +308,9 @@ fn resolve(host: String, port: u16) -> Lookup {
 #[must_use]
 pub fn server_name(endpoint: &Endpoint) -> Option<ServerName<'static>> {
     match &endpoint.address {
-        EndpointAddress::Tcp { host, .. } => ServerName::try_from(host.trim_end_matches('.').to_owned()).ok(),
+        EndpointAddress::Tcp { host, .. } => {
+            ServerName::try_from(host.trim_end_matches('.').to_owned()).ok()
+        }
         EndpointAddress::Unix(_) => None,
     }
 }
@@ -292,7 +319,10 @@ async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, Conn
     timeout_at(deadline, UnixStream::connect(path))
         .await
         .map_err(|_| ConnectError::TimedOut(ConnectStage::Connect))?
-        .map_err(|cause| ConnectError::Unreachable { address: format!("unix:{}", path.display()), cause })
+        .map_err(|cause| ConnectError::Unreachable {
+            address: format!("unix:{}", path.display()),
+            cause,
+        })
 }
 
 /// So many of the names of a certificate that is for none of ours are shown.
@@ -306,7 +336,9 @@ fn tls_fault(fault: &io::Error, protocol: Protocol) -> ConnectError {
             | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol),
         ) => return ConnectError::Alpn(protocol),
         Some(rustls::Error::InvalidCertificate(why)) => match why {
-            CertificateError::UnknownIssuer => "the server's certificate is of no trusted authority".to_owned(),
+            CertificateError::UnknownIssuer => {
+                "the server's certificate is of no trusted authority".to_owned()
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the server's certificate has expired".to_owned()
             }
@@ -314,14 +346,19 @@ fn tls_fault(fault: &io::Error, protocol: Protocol) -> ConnectError {
                 "the server's certificate is not valid yet".to_owned()
             }
             CertificateError::NotValidForNameContext { expected, presented } => {
-                let others: Vec<_> = presented.iter().take(MOST_NAMES).map(String::as_str).collect();
+                let others: Vec<_> =
+                    presented.iter().take(MOST_NAMES).map(String::as_str).collect();
                 let asked = expected.to_str();
                 format!("the server's certificate is not for {asked}, but for {others:?}")
             }
-            CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
+            CertificateError::NotValidForName => {
+                "the server's certificate is for another name".to_owned()
+            }
             other => format!("the server's certificate is refused: {other}"),
         },
-        Some(rustls::Error::AlertReceived(alert)) => format!("the server refused the handshake: {alert:?}"),
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("the server refused the handshake: {alert:?}")
+        }
         Some(other) => other.to_string(),
         None if fault.kind() == io::ErrorKind::UnexpectedEof => {
             "the server closed the connection during the handshake".to_owned()

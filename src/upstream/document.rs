@@ -80,7 +80,8 @@ pub enum DocumentError {
     #[error("{0} took too long")]
     TimedOut(&'static str),
     /// Another status than 200.
-    #[error("the answer is {0}{hint}", hint = if .0.is_redirection() { ": redirects are not followed" } else { "" })]
+    #[error("the answer is {0}{hint}", hint = if .0.is_redirection() { ": redirects are not \
+     followed" } else { "" })]
     Status(StatusCode),
     /// It is compressed, which was not asked for.
     #[error("the answer is encoded, which was not asked for")]
@@ -136,7 +137,8 @@ impl Document {
         limits: DocumentLimits,
     ) -> Result<Self, DocumentSetupError> {
         let client = if address.is_https {
-            let settings = tls::ClientSettings { trust, identity: None, alpn: vec![b"http/1.1".as_slice()] };
+            let settings =
+                tls::ClientSettings { trust, identity: None, alpn: vec![b"http/1.1".as_slice()] };
             Some(tls::Client::load(settings)?)
         } else {
             None
@@ -149,7 +151,11 @@ impl Document {
     /// # Errors
     ///
     /// When it is over HTTPS and this one is not, or the host is no name.
-    pub fn elsewhere(&self, address: DocumentAddress, proxy: Option<HttpProxy>) -> Result<Self, DocumentSetupError> {
+    pub fn elsewhere(
+        &self,
+        address: DocumentAddress,
+        proxy: Option<HttpProxy>,
+    ) -> Result<Self, DocumentSetupError> {
         Self::with(address, self.tls().cloned(), proxy, self.limits)
     }
 
@@ -162,7 +168,8 @@ impl Document {
         let named = bracketed(&address.host);
         let is_usual = address.port == if address.is_https { 443 } else { 80 };
         let host = if is_usual { named } else { format!("{named}:{}", address.port) };
-        let host = HeaderValue::try_from(host).map_err(|_| DocumentSetupError::Host(address.host.clone()))?;
+        let host = HeaderValue::try_from(host)
+            .map_err(|_| DocumentSetupError::Host(address.host.clone()))?;
         let tls = if address.is_https {
             let name = ServerName::try_from(address.host.trim_end_matches('.').to_owned())
                 .map_err(|_| DocumentSetupError::ServerName(address.host.clone()))?;
@@ -213,18 +220,25 @@ impl Document {
 
     async fn connect(&self) -> Result<Transport, DocumentError> {
         let address = format!("{}:{}", bracketed(&self.address.host), self.address.port);
-        let failed =
-            |reason: String| DocumentError::Connect { address: address.clone(), through: self.through(), reason };
+        let failed = |reason: String| DocumentError::Connect {
+            address: address.clone(),
+            through: self.through(),
+            reason,
+        };
         let (host, port) = match &self.proxy {
             Some(proxy) => (proxy.host.as_str(), proxy.port),
             None => (self.address.host.as_str(), self.address.port),
         };
-        let stream = TcpStream::connect((host, port)).await.map_err(|fault| failed(fault.to_string()))?;
+        let stream =
+            TcpStream::connect((host, port)).await.map_err(|fault| failed(fault.to_string()))?;
         stream.set_nodelay(true).map_err(|fault| failed(fault.to_string()))?;
         let Some((tls, name)) = &self.tls else { return Ok(Transport::Plain(stream)) };
         let connector = TlsConnector::from(tls.config());
         let connected = match &self.proxy {
-            None => connector.connect(name.clone(), stream).await.map(|stream| Transport::Tls(Box::new(stream))),
+            None => connector
+                .connect(name.clone(), stream)
+                .await
+                .map(|stream| Transport::Tls(Box::new(stream))),
             Some(proxy) => {
                 let tunnel = tunnel(proxy, &address, stream).await.map_err(&failed)?;
                 let stream = connector.connect(name.clone(), TokioIo::new(tunnel)).await;
@@ -246,8 +260,11 @@ impl Document {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let broken = |fault: hyper::Error| DocumentError::Broken(with_cause(&fault));
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(LONGEST_HEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
         let _driven = AbortOnDrop(tokio::spawn(async move {
             // An error of it is told to who waits for the response.
             let _ = connection.await;
@@ -287,9 +304,15 @@ impl Document {
         if response.body().size_hint().lower() > self.limits.bytes as u64 {
             return Err(too_large);
         }
-        let body = Limited::new(response.into_body(), self.limits.bytes).collect().await.map_err(|fault| {
-            if fault.is::<LengthLimitError>() { too_large } else { DocumentError::Broken(fault.to_string()) }
-        })?;
+        let body = Limited::new(response.into_body(), self.limits.bytes).collect().await.map_err(
+            |fault| {
+                if fault.is::<LengthLimitError>() {
+                    too_large
+                } else {
+                    DocumentError::Broken(fault.to_string())
+                }
+            },
+        )?;
         Ok(body.to_bytes())
     }
 }
@@ -297,8 +320,11 @@ impl Document {
 /// Has a proxy connect to `address`.
 async fn tunnel(proxy: &HttpProxy, address: &str, stream: TcpStream) -> Result<Upgraded, String> {
     let said = |fault: hyper::Error| with_cause(&fault);
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await.map_err(said)?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(LONGEST_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(said)?;
     let _driven = AbortOnDrop(tokio::spawn(async move {
         let _ = connection.with_upgrades().await;
     }));

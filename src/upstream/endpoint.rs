@@ -43,7 +43,9 @@ impl fmt::Display for Endpoint {
     /// For logs: `app:3000`, `[::1]:3000`, `unix:/run/app.sock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            EndpointAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            EndpointAddress::Tcp { host, port } if host.contains(':') => {
+                write!(f, "[{host}]:{port}")
+            }
             EndpointAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
             EndpointAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
@@ -70,9 +72,12 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_shown_as_it_is_configured_and_a_socket_has_no_authority() {
-        let tcp =
-            |host: &str| Endpoint { address: EndpointAddress::Tcp { host: host.to_owned(), port: 443 }, is_tls: true };
-        let unix = Endpoint { address: EndpointAddress::Unix("/run/app.sock".into()), is_tls: false };
+        let tcp = |host: &str| Endpoint {
+            address: EndpointAddress::Tcp { host: host.to_owned(), port: 443 },
+            is_tls: true,
+        };
+        let unix =
+            Endpoint { address: EndpointAddress::Unix("/run/app.sock".into()), is_tls: false };
         for (endpoint, shown, authority) in [
             (tcp("app"), "app:443", "app:443"),
             (tcp("::1"), "[::1]:443", "[::1]:443"),

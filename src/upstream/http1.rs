@@ -1,8 +1,9 @@
 //! One HTTP/1.1 connection to an endpoint, by hyper's client.
 //!
 //! It has no task of its own: the request that uses it polls it, within the task of the client's
-//! connection or stream. What hyper's two halves tell each other would wake that same task once more each
-//! time, so they are polled with a waker that does nothing wherever the task is looking anyway.
+//! connection or stream. What hyper's two halves tell each other would wake that same task once
+//! more each time, so they are polled with a waker that does nothing wherever the task is looking
+//! anyway.
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -54,7 +55,10 @@ pub(super) struct Failed {
 }
 
 impl Http1 {
-    pub(super) async fn open(stream: UpstreamStream, limits: ResponseHeadLimits) -> Result<Box<Self>, ExchangeFault> {
+    pub(super) async fn open(
+        stream: UpstreamStream,
+        limits: ResponseHeadLimits,
+    ) -> Result<Box<Self>, ExchangeFault> {
         let (socket, shared) = Socket::new(stream);
         let mut builder = Builder::new();
         builder.max_header_size(limits.bytes);
@@ -82,13 +86,15 @@ impl Http1 {
         !self.shared.has_received.get()
     }
 
-    /// Whether it may carry another request: the server has not closed it, and it has not been idle for too
-    /// long.
+    /// Whether it may carry another request: the server has not closed it, and it has not been idle
+    /// for too long.
     pub(super) fn is_usable(&mut self, idle_timeout: Duration) -> bool {
         let limit = self.idle_limit.map_or(idle_timeout, |limit| limit.min(idle_timeout));
         // Most often hyper was ready before, and nothing has come since: then it need not be asked.
         self.idle_since.elapsed() < limit
-            && (self.sender.is_ready() && self.shared.is_between_requests() && !self.shared.has_news()
+            && (self.sender.is_ready()
+                && self.shared.is_between_requests()
+                && !self.shared.has_news()
                 || self.is_ready())
     }
 
@@ -118,8 +124,8 @@ impl Http1 {
         let mut is_first = true;
         let outcome = std::future::poll_fn(|cx| {
             let mut quiet = Context::from_waker(Waker::noop());
-            // The first time nothing can have come; later the response may be at hand, and then nothing needs
-            // to be woken for more.
+            // The first time nothing can have come; later the response may be at hand, and then
+            // nothing needs to be woken for more.
             let is_quiet = !std::mem::take(&mut is_first);
             let mut is_over = wire.drive(if is_quiet { &mut quiet } else { cx });
             let mut polled = sent.as_mut().poll(&mut quiet);
@@ -167,10 +173,14 @@ impl Http1 {
         self.wire.drive(cx)
     }
 
-    /// Its response has been read to its end. Gives the connection to `keep` when the request has been sent to
-    /// its end, too: at once, or later, if the server takes the rest. Whether it can carry another request is
-    /// seen when it is taken.
-    pub(super) fn finish(mut self: Box<Self>, has_upload: bool, keep: impl FnOnce(Box<Self>) + 'static) {
+    /// Its response has been read to its end. Gives the connection to `keep` when the request has
+    /// been sent to its end, too: at once, or later, if the server takes the rest. Whether it can
+    /// carry another request is seen when it is taken.
+    pub(super) fn finish(
+        mut self: Box<Self>,
+        has_upload: bool,
+        keep: impl FnOnce(Box<Self>) + 'static,
+    ) {
         let is_sent = !has_upload && !self.wire.is_over && !self.shared.has_failed.get();
         if is_sent || self.is_ready() {
             self.rest(keep);
@@ -199,8 +209,8 @@ impl Http1 {
         keep(self);
     }
 
-    /// The bare connection, once the server has switched protocols; nothing, if the request was still being
-    /// sent.
+    /// The bare connection, once the server has switched protocols; nothing, if the request was
+    /// still being sent.
     pub(super) fn into_tunnel(mut self) -> Option<UpstreamTunnel> {
         if !self.wire.drive(&mut Context::from_waker(Waker::noop())) {
             return None;
@@ -214,8 +224,8 @@ impl Http1 {
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// How long the server says that it keeps an idle connection, less a second: what it closes meanwhile would
-/// break a request that is on its way.
+/// How long the server says that it keeps an idle connection, less a second: what it closes
+/// meanwhile would break a request that is on its way.
 fn announced_limit(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
     let timeout = value.split(',').find_map(|part| {
@@ -229,7 +239,8 @@ fn announced_limit(headers: &HeaderMap) -> Option<Duration> {
 /// Adds to a head what HTTP/1.1 needs at this hop.
 pub(crate) fn finish_head(request: &mut Request<RequestBody>, purpose: Purpose) {
     *request.version_mut() = Version::HTTP_11;
-    let has_unknown_length = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
+    let has_unknown_length =
+        !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
     let headers = request.headers_mut();
     if has_unknown_length {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -248,11 +259,16 @@ mod tests {
 
     #[test]
     fn a_connection_is_idle_for_less_than_the_server_announces() {
-        let read =
-            |text: &'static str| announced_limit(&HeaderMap::from_iter([(KEEP_ALIVE, HeaderValue::from_static(text))]));
-        for (text, seconds) in
-            [("timeout=5", 4), ("timeout=5, max=100", 4), ("max=3, Timeout = 2", 1), ("timeout=1", 0), ("timeout=0", 0)]
-        {
+        let read = |text: &'static str| {
+            announced_limit(&HeaderMap::from_iter([(KEEP_ALIVE, HeaderValue::from_static(text))]))
+        };
+        for (text, seconds) in [
+            ("timeout=5", 4),
+            ("timeout=5, max=100", 4),
+            ("max=3, Timeout = 2", 1),
+            ("timeout=1", 0),
+            ("timeout=0", 0),
+        ] {
             assert_eq!(read(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "max=3", "timeout", "timeout=x", "timeout=-1"] {

@@ -1,5 +1,5 @@
-//! HTTP/2 connections to an endpoint, by hyper's client: one that carries many requests at a time, and a
-//! second when its streams are used up.
+//! HTTP/2 connections to an endpoint, by hyper's client: one that carries many requests at a time,
+//! and a second when its streams are used up.
 
 use std::cell::{Cell, RefCell};
 use std::pin::{Pin, pin};
@@ -61,8 +61,8 @@ impl Drop for Stream {
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// A connection with open streams is probed after so long without a byte, and given up after so long
-/// without an answer.
+/// A connection with open streams is probed after so long without a byte, and given up after so
+/// long without an answer.
 const PROBE_AFTER: Duration = Duration::from_secs(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -74,8 +74,8 @@ impl Sessions {
         all.iter().find(|session| session.facts.open.get() < session.facts.limit.get()).cloned()
     }
 
-    /// Adds a connection over `stream`, driven by a task of its own, once the server has said how many streams it
-    /// allows: what is beyond that it refuses.
+    /// Adds a connection over `stream`, driven by a task of its own, once the server has said how
+    /// many streams it allows: what is beyond that it refuses.
     pub(super) async fn open(
         &self,
         stream: UpstreamStream,
@@ -106,16 +106,19 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Forgets the connections that are over, and closes those that have carried nothing for `idle_timeout`.
+    /// Forgets the connections that are over, and closes those that have carried nothing for
+    /// `idle_timeout`.
     pub(super) fn sweep(&self, idle_timeout: Duration) {
         self.all.borrow_mut().retain(|session| {
             let facts = &session.facts;
-            !facts.is_over.get() && (facts.open.get() > 0 || facts.idle_since.get().elapsed() < idle_timeout)
+            !facts.is_over.get()
+                && (facts.open.get() > 0 || facts.idle_since.get().elapsed() < idle_timeout)
         });
     }
 }
 
-/// Drives a connection to its end. `settled` is told when the server has allowed streams, or why it never will.
+/// Drives a connection to its end. `settled` is told when the server has allowed streams, or why it
+/// never will.
 async fn drive(
     mut connection: Connection<TokioIo<Http2Socket>, RequestBody, LocalExec>,
     arrivals: Rc<Arrivals>,
@@ -144,7 +147,8 @@ async fn drive(
 }
 
 impl Session {
-    /// Opens a stream for a request, and waits for the head of its response. Dropping it resets the stream.
+    /// Opens a stream for a request, and waits for the head of its response. Dropping it resets the
+    /// stream.
     pub(super) async fn exchange(
         &mut self,
         request: Request<RequestBody>,
@@ -172,7 +176,8 @@ impl Session {
 /// So many of keyward's own fields there are most often.
 const OWN_FIELDS: usize = 12;
 
-/// Adds to a head what HTTP/2 needs at this hop, where `Host` is `:authority`, and keyward's own fields.
+/// Adds to a head what HTTP/2 needs at this hop, where `Host` is `:authority`, and keyward's own
+/// fields.
 pub(super) fn finish_head(
     request: &mut Request<RequestBody>,
     host: Option<&HeaderValue>,

@@ -5,10 +5,11 @@
 //!              └───────────→ http2 ───┴─→ reply ─→ pool
 //! ```
 //!
-//! * `connect` makes the byte stream to an endpoint: name, addresses (`race`), TLS, ALPN, Unix sockets.
-//! * `http1` is one HTTP/1.1 connection, which a request takes from its own worker's stack and gives back
-//!   when the response's body has ended; `socket` tells what hyper does not. `upload` drives it when the
-//!   request is still being sent.
+//! * `connect` makes the byte stream to an endpoint: name, addresses (`race`), TLS, ALPN, Unix
+//!   sockets.
+//! * `http1` is one HTTP/1.1 connection, which a request takes from its own worker's stack and
+//!   gives back when the response's body has ended; `socket` tells what hyper does not. `upload`
+//!   drives it when the request is still being sent.
 //! * `http2` is a connection that many requests share.
 //! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response.
 
@@ -49,13 +50,13 @@ pub use stream::UpstreamStream;
 pub enum Purpose {
     /// A response.
     Response,
-    /// A switch to WebSocket. It is sent on a new HTTP/1.1 connection, and never again; if the response is
-    /// 101, the connection comes with it.
+    /// A switch to WebSocket. It is sent on a new HTTP/1.1 connection, and never again; if the
+    /// response is 101, the connection comes with it.
     Switch,
 }
 
-/// keyward's own fields of a request. Nothing of the client's is under their names, and they stand beside the
-/// client's: they are set anew each time that the request is sent.
+/// keyward's own fields of a request. Nothing of the client's is under their names, and they stand
+/// beside the client's: they are set anew each time that the request is sent.
 pub trait OwnFields {
     /// Gives each to `field`.
     fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue));
@@ -105,7 +106,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streamed(streamed) => Pin::new(&mut streamed.body).poll_frame(cx),

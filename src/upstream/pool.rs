@@ -1,5 +1,5 @@
-//! The endpoints of one upstream, as one worker sees them: which is next, and which connections to it there
-//! are.
+//! The endpoints of one upstream, as one worker sees them: which is next, and which connections to
+//! it there are.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,8 +13,8 @@ use super::connect::{Connected, Connector};
 use super::http1::{self, Failed, Http1};
 use super::http2::{self, Session, Sessions};
 use super::{
-    Endpoint, ExchangeFault, OwnFields, Protocol, Purpose, Reply, ReplyBody, RequestBody, ResponseHeadLimits,
-    UpstreamError, UpstreamSettings,
+    Endpoint, ExchangeFault, OwnFields, Protocol, Purpose, Reply, ReplyBody, RequestBody,
+    ResponseHeadLimits, UpstreamError, UpstreamSettings,
 };
 
 /// One upstream of one worker.
@@ -24,14 +24,17 @@ pub struct Upstream {
     next: Cell<usize>,
 }
 
-/// The connections to one endpoint. Of the idle ones of HTTP/1.1 the last in is the first out: the warmest is
-/// used, and the coldest grow old and go.
+/// The connections to one endpoint. Of the idle ones of HTTP/1.1 the last in is the first out: the
+/// warmest is used, and the coldest grow old and go.
 pub(super) struct Pool {
     endpoint: Endpoint,
     connector: Connector,
     limits: ResponseHeadLimits,
     connect_timeout: Duration,
-    #[expect(clippy::vec_box, reason = "they are moved about as boxes: into the pool and out of it")]
+    #[expect(
+        clippy::vec_box,
+        reason = "they are moved about as boxes: into the pool and out of it"
+    )]
     idle: RefCell<Vec<Box<Http1>>>,
     most_idle: usize,
     idle_timeout: Duration,
@@ -58,8 +61,8 @@ enum Channel {
 }
 
 impl Channel {
-    /// Whether a request that fails on it may have failed because of what became of others: the server closed
-    /// the connection while it was idle, or ends it for all streams (GOAWAY).
+    /// Whether a request that fails on it may have failed because of what became of others: the
+    /// server closed the connection while it was idle, or ends it for all streams (GOAWAY).
     fn is_shared(&self) -> bool {
         match self {
             Self::Http1(connection) => connection.is_reused(),
@@ -76,12 +79,15 @@ struct Again {
 }
 
 impl Again {
-    /// A request is sent a second time only if it cannot have been acted on, or may be acted on twice: it is
-    /// idempotent (RFC 9110, section 9.2.2) and has no body.
+    /// A request is sent a second time only if it cannot have been acted on, or may be acted on
+    /// twice: it is idempotent (RFC 9110, section 9.2.2) and has no body.
     fn of(request: &Request<RequestBody>, purpose: Purpose) -> Option<Self> {
-        let is_idempotent =
-            matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-        let may_be_repeated = purpose == Purpose::Response && request.body().is_end_stream() && is_idempotent;
+        let is_idempotent = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        );
+        let may_be_repeated =
+            purpose == Purpose::Response && request.body().is_end_stream() && is_idempotent;
         may_be_repeated.then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -102,7 +108,11 @@ impl Upstream {
     /// An upstream without a connection yet.
     #[must_use]
     pub fn new(settings: UpstreamSettings) -> Self {
-        let pools = settings.endpoints.iter().map(|endpoint| Rc::new(Pool::new(endpoint, &settings))).collect();
+        let pools = settings
+            .endpoints
+            .iter()
+            .map(|endpoint| Rc::new(Pool::new(endpoint, &settings)))
+            .collect();
         Self { settings, pools, next: Cell::new(0) }
     }
 
@@ -112,10 +122,12 @@ impl Upstream {
         &self.settings
     }
 
-    /// Sends a request, with `own` beside the client's fields, and waits for the head of its response.
+    /// Sends a request, with `own` beside the client's fields, and waits for the head of its
+    /// response.
     ///
-    /// A request is sent a second time only if none of it was sent; or if it was sent on a connection that had
-    /// served before or is shared, nothing at all came back, it is idempotent and has no body.
+    /// A request is sent a second time only if none of it was sent; or if it was sent on a
+    /// connection that had served before or is shared, nothing at all came back, it is idempotent
+    /// and has no body.
     ///
     /// # Errors
     ///
@@ -123,8 +135,8 @@ impl Upstream {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it closes the connection or resets the stream, so the server may notice that the answer is no
-    /// longer wanted.
+    /// Dropping it closes the connection or resets the stream, so the server may notice that the
+    /// answer is no longer wanted.
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,
@@ -137,7 +149,8 @@ impl Upstream {
             let (channel, pool) = self.channel(purpose, is_fresh).await?;
             let is_shared = channel.is_shared() && attempts < MOST_ATTEMPTS;
             attempts += 1;
-            let again = if is_shared && !has_repeated { Again::of(&request, purpose) } else { None };
+            let again =
+                if is_shared && !has_repeated { Again::of(&request, purpose) } else { None };
             let failed = match pool.exchange(channel, request, purpose, own).await {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
@@ -149,14 +162,23 @@ impl Upstream {
                     has_repeated = true;
                     again.into_request()
                 }
-                _ => return Err(UpstreamError::Broken { endpoint: pool.endpoint.to_string(), cause: fault }),
+                _ => {
+                    return Err(UpstreamError::Broken {
+                        endpoint: pool.endpoint.to_string(),
+                        cause: fault,
+                    });
+                }
             };
             is_fresh = true;
         }
     }
 
     /// A way to the endpoint whose turn it is; to another, if that one takes no connection.
-    async fn channel(&self, purpose: Purpose, is_fresh: bool) -> Result<(Channel, Rc<Pool>), UpstreamError> {
+    async fn channel(
+        &self,
+        purpose: Purpose,
+        is_fresh: bool,
+    ) -> Result<(Channel, Rc<Pool>), UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
         if !is_fresh
@@ -165,7 +187,8 @@ impl Upstream {
         {
             return Ok((channel, Rc::clone(pool)));
         }
-        // Boxed, as it is rare and large: every connection holds room for what its requests may await.
+        // Boxed, as it is rare and large: every connection holds room for what its requests may
+        // await.
         Box::pin(self.another(turn, purpose, is_fresh)).await
     }
 
@@ -186,7 +209,8 @@ impl Upstream {
             }
             pool.resting_until.set(Some(Instant::now() + REST));
         }
-        let nowhere = || UpstreamError::Connect { endpoint: "nowhere".into(), reason: "no endpoint".into() };
+        let nowhere =
+            || UpstreamError::Connect { endpoint: "nowhere".into(), reason: "no endpoint".into() };
         Err(failure.unwrap_or_else(nowhere))
     }
 
@@ -203,7 +227,9 @@ impl Upstream {
     /// Closes what has been idle too long. To be called every [`SWEEP_EVERY`].
     pub fn sweep(&self) {
         for pool in &self.pools {
-            pool.idle.borrow_mut().retain_mut(|connection| connection.is_usable(self.settings.idle_timeout));
+            pool.idle
+                .borrow_mut()
+                .retain_mut(|connection| connection.is_usable(self.settings.idle_timeout));
             pool.sessions.sweep(self.settings.idle_timeout);
         }
     }
@@ -266,8 +292,11 @@ impl Pool {
         let begun = if is_http2 {
             self.speaks_http2.set(true);
             // A server that says nothing has not been connected to.
-            let opened = tokio::time::timeout(self.connect_timeout, self.sessions.open(stream, self.limits)).await;
-            let nothing_came = |_| UpstreamError::ConnectTimeout { endpoint: self.endpoint.to_string() };
+            let opened =
+                tokio::time::timeout(self.connect_timeout, self.sessions.open(stream, self.limits))
+                    .await;
+            let nothing_came =
+                |_| UpstreamError::ConnectTimeout { endpoint: self.endpoint.to_string() };
             opened.map_err(nothing_came)?.map(Channel::Http2)
         } else {
             Http1::open(stream, self.limits).await.map(Channel::Http1)
@@ -290,7 +319,13 @@ impl Pool {
                 match connection.exchange(request, own).await {
                     Ok(response) => {
                         let (head, incoming) = response.into_parts();
-                        let body = ReplyBody::of_http1(incoming, head.status, connection, upload_end, Rc::clone(self));
+                        let body = ReplyBody::of_http1(
+                            incoming,
+                            head.status,
+                            connection,
+                            upload_end,
+                            Rc::clone(self),
+                        );
                         Ok(Reply { head, body })
                     }
                     Err(failed) => Err((failed, connection.is_unanswered())),

@@ -126,11 +126,12 @@ impl Attempts {
     /// The next attempt that ends; it is removed. Never, if there is none.
     async fn next(&mut self) -> (SocketAddr, io::Result<TcpStream>) {
         std::future::poll_fn(|cx| {
-            let ended =
-                self.0.iter_mut().enumerate().find_map(|(at, (address, attempt))| match attempt.as_mut().poll(cx) {
+            let ended = self.0.iter_mut().enumerate().find_map(|(at, (address, attempt))| {
+                match attempt.as_mut().poll(cx) {
                     Poll::Ready(outcome) => Some((at, *address, outcome)),
                     Poll::Pending => None,
-                });
+                }
+            });
             match ended {
                 Some((at, address, outcome)) => {
                     drop(self.0.remove(at));
@@ -166,7 +167,8 @@ impl FailedAddresses {
     pub(super) fn note(&self, address: SocketAddr, now: Instant) {
         let mut remembered = self.0.borrow_mut();
         // In the order of time: the oldest are first.
-        remembered.retain(|(known, at)| *known != address && now.saturating_duration_since(*at) < REST);
+        remembered
+            .retain(|(known, at)| *known != address && now.saturating_duration_since(*at) < REST);
         if remembered.len() >= MOST_REMEMBERED {
             remembered.remove(0);
         }
@@ -206,12 +208,18 @@ mod tests {
     #[test]
     fn the_families_take_turns_and_keep_their_order() {
         for (given, expected) in [
-            (&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1"][..], &["[::1]:1", "1.0.0.1:1", "[::2]:1", "[::3]:1"][..]),
+            (
+                &["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1"][..],
+                &["[::1]:1", "1.0.0.1:1", "[::2]:1", "[::3]:1"][..],
+            ),
             (&["1.0.0.1:1", "1.0.0.2:1", "[::1]:1"], &["1.0.0.1:1", "[::1]:1", "1.0.0.2:1"]),
             (&["1.0.0.2:1", "1.0.0.1:1"], &["1.0.0.2:1", "1.0.0.1:1"]),
             (&[], &[]),
         ] {
-            assert_eq!(FailedAddresses::default().order(addresses(given), Instant::now()), addresses(expected));
+            assert_eq!(
+                FailedAddresses::default().order(addresses(given), Instant::now()),
+                addresses(expected)
+            );
         }
     }
 

@@ -24,8 +24,8 @@ pub struct Reply {
     pub body: ReplyBody,
 }
 
-/// A response's body. When it has ended, its connection is idle again; dropped before, its connection is
-/// closed, or its stream reset.
+/// A response's body. When it has ended, its connection is idle again; dropped before, its
+/// connection is closed, or its stream reset.
 pub struct ReplyBody {
     incoming: Incoming,
     channel: Channel,
@@ -86,7 +86,9 @@ impl ReplyBody {
                 connection.finish(self.had_upload, move |connection| pool.keep(connection));
             }
             Channel::Uploading(upload, pool) => {
-                upload.outlive(move |connection| connection.finish(true, move |connection| pool.keep(connection)));
+                upload.outlive(move |connection| {
+                    connection.finish(true, move |connection| pool.keep(connection))
+                });
             }
             Channel::Http2 { .. } | Channel::None => {}
         }
@@ -97,7 +99,10 @@ impl Body for ReplyBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         if let Channel::Uploading(upload, pool) = &mut this.channel
             && let Some(connection) = upload.take_back(cx)

@@ -38,6 +38,10 @@ impl UpstreamSettings {
     /// How its endpoints are connected to.
     #[must_use]
     pub fn connect(&self) -> ConnectSettings {
-        ConnectSettings { timeout: self.connect_timeout, protocol: self.protocol, tls: self.tls.clone() }
+        ConnectSettings {
+            timeout: self.connect_timeout,
+            protocol: self.protocol,
+            tls: self.tls.clone(),
+        }
     }
 }

@@ -1,16 +1,19 @@
-//! An upstream's socket as hyper's client sees it. Over HTTP/1.1 it does three things that hyper does not:
+//! An upstream's socket as hyper's client sees it. Over HTTP/1.1 it does three things that hyper
+//! does not:
 //!
-//! * A server may answer before it has read the request, and close (RFC 9112, section 9.6). hyper gives the
-//!   exchange up when writing fails, before it reads what has come. So a failed write is passed over here:
-//!   reading tells whether there is an answer. Without this, 4 to 10 of 25 early answers were lost.
-//! * It notes whether anything has come since a request was sent: only if nothing has may an idempotent
-//!   request be sent again.
-//! * It writes keyward's own fields, as lines behind the request line that hyper writes. In hyper's header map
-//!   each of them costs a hash, an insertion, a copy and a release: together some 2,300 of 43,900
-//!   instructions a request. Here nothing that a client says can meet them in a map, either.
+//! * A server may answer before it has read the request, and close (RFC 9112, section 9.6). hyper
+//!   gives the exchange up when writing fails, before it reads what has come. So a failed write is
+//!   passed over here: reading tells whether there is an answer. Without this, 4 to 10 of 25 early
+//!   answers were lost.
+//! * It notes whether anything has come since a request was sent: only if nothing has may an
+//!   idempotent request be sent again.
+//! * It writes keyward's own fields, as lines behind the request line that hyper writes. In hyper's
+//!   header map each of them costs a hash, an insertion, a copy and a release: together some 2,300
+//!   of 43,900 instructions a request. Here nothing that a client says can meet them in a map,
+//!   either.
 //!
-//! Over HTTP/2 it tells when something has come: hyper tells nobody when a server has said how many streams it
-//! allows.
+//! Over HTTP/2 it tells when something has come: hyper tells nobody when a server has said how many
+//! streams it allows.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -31,7 +34,8 @@ pub(super) struct Shared {
     pub(super) has_received: Cell<bool>,
     /// A write failed: the connection serves no other request.
     pub(super) has_failed: Cell<bool>,
-    /// hyper has more to write of what it was given before: a new head would not be the next that it writes.
+    /// hyper has more to write of what it was given before: a new head would not be the next that
+    /// it writes.
     is_writing: Cell<bool>,
     /// Lines that go behind the request line of the next head.
     own_lines: RefCell<Vec<u8>>,
@@ -52,7 +56,8 @@ impl Shared {
         self.stream.into_inner()
     }
 
-    /// Whether there is something to read, as far as the system has told: on an idle connection, its end.
+    /// Whether there is something to read, as far as the system has told: on an idle connection,
+    /// its end.
     pub(super) fn has_news(&self) -> bool {
         self.stream.borrow().poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
     }
@@ -62,7 +67,8 @@ impl Shared {
         !self.is_writing.get() && !self.has_failed.get()
     }
 
-    /// A request is about to be given to hyper; `write` adds keyward's own lines, each with its end.
+    /// A request is about to be given to hyper; `write` adds keyward's own lines, each with its
+    /// end.
     pub(super) fn begin_request(&self, write: impl FnOnce(&mut Vec<u8>)) {
         self.has_received.set(false);
         let mut lines = self.own_lines.borrow_mut();
@@ -74,7 +80,8 @@ impl Shared {
 /// See the module.
 pub(super) struct Socket {
     shared: Rc<Shared>,
-    /// A head with keyward's lines in it, which hyper takes for written, and how much of it has been.
+    /// A head with keyward's lines in it, which hyper takes for written, and how much of it has
+    /// been.
     head: Vec<u8>,
     written: usize,
 }
@@ -88,8 +95,8 @@ impl Socket {
         (Self { shared: Rc::clone(&shared), head: Vec::new(), written: 0 }, shared)
     }
 
-    /// Takes a head, and of what follows it what is small, and puts keyward's lines into it. Says how much of
-    /// hyper's bytes that were; nothing, if there are no lines to be put anywhere.
+    /// Takes a head, and of what follows it what is small, and puts keyward's lines into it. Says
+    /// how much of hyper's bytes that were; nothing, if there are no lines to be put anywhere.
     fn take_head(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         let mut lines = self.shared.own_lines.borrow_mut();
         if lines.is_empty() {
@@ -133,14 +140,19 @@ impl Socket {
     }
 
     /// Writes what hyper gives; keyward's lines with it, if it is a head.
-    fn poll_write_any(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_any(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.shared.is_writing.set(true);
         ready!(self.poll_write_head(cx));
         if self.shared.has_failed.get() {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         if let Some(taken) = self.take_head(bufs)? {
-            // What cannot be written now is written before anything else, and before hyper has it flushed.
+            // What cannot be written now is written before anything else, and before hyper has it
+            // flushed.
             let _ = self.poll_write_head(cx);
             return Poll::Ready(Ok(taken));
         }
@@ -153,7 +165,11 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut *self.shared.stream.borrow_mut()).poll_read(cx, buf))?;
         if buf.filled().len() > before {
@@ -164,7 +180,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_any(cx, &[IoSlice::new(buf)])
     }
 
@@ -222,7 +242,11 @@ impl Http2Socket {
 }
 
 impl AsyncRead for Http2Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if let Some(waker) = self.arrivals.0.borrow_mut().take() {
             waker.wake();
@@ -232,7 +256,11 @@ impl AsyncRead for Http2Socket {
 }
 
 impl AsyncWrite for Http2Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -292,13 +320,16 @@ mod tests {
         socket.write_all(b"GET /c HTTP/1.1\r\n\r\n").await.expect("to write");
         assert_eq!(
             arrived(socket, shared, server).await,
-            "POST /a HTTP/1.1\r\nx-own: 1\r\nx-more: 2\r\nhost: b\r\n\r\nbody and moreGET /c HTTP/1.1\r\n\r\n"
+            "POST /a HTTP/1.1\r\nx-own: 1\r\nx-more: 2\r\nhost: b\r\n\r\n\
+             body and moreGET /c HTTP/1.1\r\n\r\n"
         );
     }
 
     #[tokio::test]
     async fn what_is_no_head_is_not_written_where_a_head_is_due() {
-        for rest in ["0\r\n\r\nGET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1", "GET / HTTP/1.0\r\n\r\n", "\r\n"] {
+        for rest in
+            ["0\r\n\r\nGET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1", "GET / HTTP/1.0\r\n\r\n", "\r\n"]
+        {
             let (mut socket, shared, server) = socket();
             shared.begin_request(|lines| lines.extend_from_slice(b"x-own: 1\r\n"));
             assert!(socket.write_all(rest.as_bytes()).await.is_err(), "{rest:?}");

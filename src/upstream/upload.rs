@@ -1,6 +1,6 @@
-//! A request that is still being sent when its response has begun: the connection then gets a task of its
-//! own, so that neither waits for the other. A client may send its whole body before it reads a byte of the
-//! answer, or read the whole answer before it has sent its body.
+//! A request that is still being sent when its response has begun: the connection then gets a task
+//! of its own, so that neither waits for the other. A client may send its whole body before it
+//! reads a byte of the answer, or read the whole answer before it has sent its body.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,8 +10,8 @@ use tokio::task::AbortHandle;
 
 use super::http1::Http1;
 
-/// A connection that a task drives until the request has been sent. When this is dropped, the connection is
-/// closed.
+/// A connection that a task drives until the request has been sent. When this is dropped, the
+/// connection is closed.
 pub(super) struct Upload {
     shared: Rc<Shared>,
     /// None: the task goes on by itself.

@@ -2,16 +2,18 @@
 
 use std::net::Ipv6Addr;
 
-/// The host part of a valid authority, as written; or nothing, if it is no authority that keyward would route by.
+/// The host part of a valid authority, as written; or nothing, if it is no authority that keyward
+/// would route by.
 ///
-/// Valid is `host`, `host:` or `host:port`: a registered name or an IPv4 address of letters, digits, `-`, `.`, `_`
-/// and `~`, or an IPv6 address in brackets; a port of up to five digits. No user information, no percent-encoding, no
-/// empty host: what two servers could read in two ways is refused (cf. CVE-2025-47912).
+/// Valid is `host`, `host:` or `host:port`: a registered name or an IPv4 address of letters,
+/// digits, `-`, `.`, `_` and `~`, or an IPv6 address in brackets; a port of up to five digits. No
+/// user information, no percent-encoding, no empty host: what two servers could read in two ways is
+/// refused (cf. CVE-2025-47912).
 ///
-/// The grammar also allows `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `;` and `=` in a name. They are refused: no
-/// host that can be reached has one of them, `,` and `;` separate the elements of `Forwarded` and `X-Forwarded-Host`,
-/// into which the host is copied, and the others have a meaning where an upstream puts its host into a pattern, a
-/// shell or a page.
+/// The grammar also allows `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `;` and `=` in a name. They
+/// are refused: no host that can be reached has one of them, `,` and `;` separate the elements of
+/// `Forwarded` and `X-Forwarded-Host`, into which the host is copied, and the others have a meaning
+/// where an upstream puts its host into a pattern, a shell or a page.
 #[must_use]
 pub fn host_of(authority: &[u8]) -> Option<&str> {
     std::str::from_utf8(host_in(authority)?).ok()
@@ -39,7 +41,8 @@ pub fn host_in(authority: &[u8]) -> Option<&[u8]> {
     has_good_port.then_some(host)
 }
 
-/// The normal form of a valid authority: without the colon of an empty port (RFC 3986, section 6.2.3).
+/// The normal form of a valid authority: without the colon of an empty port (RFC 3986, section
+/// 6.2.3).
 #[must_use]
 pub fn normal_form(authority: &[u8]) -> &[u8] {
     authority.strip_suffix(b":").unwrap_or(authority)
@@ -72,7 +75,10 @@ static LABEL_BYTES: [LabelByte; 256] = {
     let mut table = [LabelByte::Bad; 256];
     let mut byte = 0_u8;
     loop {
-        #[expect(clippy::indexing_slicing, reason = "a byte indexes a table of 256, and at compile time")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a byte indexes a table of 256, and at compile time"
+        )]
         let entry = &mut table[byte as usize];
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
             *entry = LabelByte::Good;
@@ -92,9 +98,9 @@ fn is_port(digits: &[u8]) -> bool {
     if digits.len() > 5 {
         return false;
     }
-    let number = digits
-        .iter()
-        .try_fold(0_u32, |number, &byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')));
+    let number = digits.iter().try_fold(0_u32, |number, &byte| {
+        byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
+    });
     number.is_some_and(|number| (1..=65_535).contains(&number))
 }
 
@@ -128,9 +134,14 @@ mod tests {
 
     #[test]
     fn an_empty_port_is_no_part_of_the_normal_form() {
-        for (authority, normal) in
-            [("a:", "a"), ("a.:", "a."), ("[::1]:", "[::1]"), ("a", "a"), ("a:80", "a:80"), ("[::1]", "[::1]")]
-        {
+        for (authority, normal) in [
+            ("a:", "a"),
+            ("a.:", "a."),
+            ("[::1]:", "[::1]"),
+            ("a", "a"),
+            ("a:80", "a:80"),
+            ("[::1]", "[::1]"),
+        ] {
             assert_eq!(normal_form(authority.as_bytes()), normal.as_bytes());
         }
     }

@@ -1,9 +1,9 @@
 //! Deadlines that cost a store of one integer: the hot path sets and lifts several per request.
 //!
-//! A [`Deadlines`] is a hashed timing wheel of one worker. Its owner calls [`Deadlines::tick`] every
-//! [`TICK`], which visits only the deadlines whose slot has come. A deadline that has been moved to a
-//! later time stays in its slot until then and is put into its new one when it is visited, so moving
-//! it costs nothing. A deadline is late by at most one tick and never early.
+//! A [`Deadlines`] is a hashed timing wheel of one worker. Its owner calls [`Deadlines::tick`]
+//! every [`TICK`], which visits only the deadlines whose slot has come. A deadline that has been
+//! moved to a later time stays in its slot until then and is put into its new one when it is
+//! visited, so moving it costs nothing. A deadline is late by at most one tick and never early.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -13,7 +13,8 @@ use std::time::Duration;
 /// The resolution of the clock.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// How many ticks one turn of the wheel has: 51.2 s. A deadline further away is visited once a turn.
+/// How many ticks one turn of the wheel has: 51.2 s. A deadline further away is visited once a
+/// turn.
 const SLOTS: u32 = 1024;
 
 /// The deadlines of one worker.
@@ -131,8 +132,9 @@ impl Wheel {
 impl Deadline {
     /// Sets it, in place of what was set before.
     pub fn set(&self, span: Duration) {
-        let ticks =
-            u32::try_from(span.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX / 4).min(u32::MAX / 4);
+        let ticks = u32::try_from(span.as_millis().div_ceil(TICK.as_millis()))
+            .unwrap_or(u32::MAX / 4)
+            .min(u32::MAX / 4);
         // One more: the current tick is already under way. Never 0, which means that none is set.
         let due = self.wheel.now.get().wrapping_add(ticks + 1).max(1);
         self.due.set(due);

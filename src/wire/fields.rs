@@ -2,11 +2,12 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// The number of header lines of HTTP/1 that hyper takes without being told. Told any number, it makes room for
-/// so many on the heap for each head.
+/// The number of header lines of HTTP/1 that hyper takes without being told. Told any number, it
+/// makes room for so many on the heap for each head.
 pub const HYPERS_LINES: usize = 100;
 
-/// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section 7.6.1).
+/// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section
+/// 7.6.1).
 static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -49,8 +50,9 @@ impl HopByHop {
         true
     }
 
-    /// Removes the noted fields, and those that `Connection` names on any of its lines. Says whether
-    /// `TE: trailers` was among them: the one thing in `TE` that is worth saying to the next hop.
+    /// Removes the noted fields, and those that `Connection` names on any of its lines. Says
+    /// whether `TE: trailers` was among them: the one thing in `TE` that is worth saying to the
+    /// next hop.
     ///
     /// What `Connection` must not take away is to be set afterwards (cf. CVE-2024-45410).
     pub fn strip(self, headers: &mut HeaderMap) -> bool {
@@ -96,11 +98,13 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     hops.strip(headers);
 }
 
-/// Whether `Connection` could name a field: most often it says `close` or `keep-alive` and nothing else.
+/// Whether `Connection` could name a field: most often it says `close` or `keep-alive` and nothing
+/// else.
 fn names_fields(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
         let value = value.as_bytes();
-        // `Keep-Alive` is of the fixed set; a field called `Close` is of neither (RFC 9110, section 18.4).
+        // `Keep-Alive` is of the fixed set; a field called `Close` is of neither (RFC 9110, section
+        // 18.4).
         !value.eq_ignore_ascii_case(b"keep-alive")
             && (!value.eq_ignore_ascii_case(b"close") || headers.contains_key(CLOSE))
     })
@@ -108,17 +112,25 @@ fn names_fields(headers: &HeaderMap) -> bool {
 
 /// The elements of a comma-separated list, empty ones left out (RFC 9110, section 5.6.1).
 pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+    value
+        .as_bytes()
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
 }
 
 /// Whether a list field has this element, on any of its lines, in any case.
 #[must_use]
 pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().any(|value| tokens(value).any(|found| found.eq_ignore_ascii_case(token.as_bytes())))
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| tokens(value).any(|found| found.eq_ignore_ascii_case(token.as_bytes())))
 }
 
 /// Names under which an upstream might read a field of ours: letters of either case, and any other
-/// character than a letter or digit as a hyphen, as CGI, WSGI and PHP fold them (cf. CVE-2025-64484).
+/// character than a letter or digit as a hyphen, as CGI, WSGI and PHP fold them (cf.
+/// CVE-2025-64484).
 #[derive(Clone, Debug, Default)]
 pub struct FoldedNames {
     exact: Vec<Box<[u8]>>,
@@ -130,11 +142,15 @@ pub struct FoldedNames {
 impl FoldedNames {
     /// Names, and beginnings of names.
     #[must_use]
-    pub fn new<'a>(exact: impl IntoIterator<Item = &'a str>, prefixes: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn new<'a>(
+        exact: impl IntoIterator<Item = &'a str>,
+        prefixes: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         let folded = |name: &str| name.bytes().map(fold).collect::<Box<[u8]>>();
         let exact: Vec<_> = exact.into_iter().map(folded).collect();
         let prefixes: Vec<_> = prefixes.into_iter().map(folded).collect();
-        let mut first: Vec<u8> = exact.iter().chain(&prefixes).filter_map(|name| name.first().copied()).collect();
+        let mut first: Vec<u8> =
+            exact.iter().chain(&prefixes).filter_map(|name| name.first().copied()).collect();
         first.sort_unstable();
         first.dedup();
         Self { exact, prefixes, first }
@@ -149,9 +165,12 @@ impl FoldedNames {
             return false;
         }
         let same = |ours: &[u8], theirs: &[u8]| {
-            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| *ours == fold(*theirs))
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| *ours == fold(*theirs))
         };
-        self.prefixes.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(prefix, start)))
+        self.prefixes
+            .iter()
+            .any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(prefix, start)))
             || self.exact.iter().any(|exact| same(exact, name))
     }
 }
@@ -160,8 +179,8 @@ fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-/// A field value of visible ASCII: everything else, and `%` itself, percent-encoded as UTF-8, so that a value can neither end
-/// its line nor be misread, and decodes to exactly what it was.
+/// A field value of visible ASCII: everything else, and `%` itself, percent-encoded as UTF-8, so
+/// that a value can neither end its line nor be misread, and decodes to exactly what it was.
 #[must_use]
 pub fn visible(text: &str) -> HeaderValue {
     let is_visible = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'%';
@@ -188,7 +207,10 @@ mod tests {
         fields
             .iter()
             .map(|(name, value)| {
-                (HeaderName::try_from(*name).expect("a name"), HeaderValue::try_from(*value).expect("a value"))
+                (
+                    HeaderName::try_from(*name).expect("a name"),
+                    HeaderValue::try_from(*value).expect("a value"),
+                )
             })
             .collect()
     }
@@ -230,7 +252,11 @@ mod tests {
 
     #[test]
     fn connection_takes_no_field_that_is_the_messages_own() {
-        let mut fields = headers(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
+        let mut fields = headers(&[
+            ("connection", "host, content-length"),
+            ("host", "a"),
+            ("content-length", "1"),
+        ]);
         strip_hop_by_hop(&mut fields);
         assert_eq!(fields, headers(&[("host", "a"), ("content-length", "1")]));
     }
@@ -249,9 +275,15 @@ mod tests {
         ] {
             assert!(names.matches(alias), "{alias}");
         }
-        for other in
-            ["remote-users", "remoteuser", "x-keywar", "x-keyword-subject", "xkeyward-subject", "forwarded-for", ""]
-        {
+        for other in [
+            "remote-users",
+            "remoteuser",
+            "x-keywar",
+            "x-keyword-subject",
+            "xkeyward-subject",
+            "forwarded-for",
+            "",
+        ] {
             assert!(!names.matches(other), "{other}");
         }
     }

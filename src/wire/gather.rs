@@ -9,8 +9,9 @@ use tokio::io::AsyncWrite;
 /// Up to so many bytes are copied into one piece: a head and a small body.
 const SMALL: usize = 1024;
 
-/// Writes pieces to a socket as `poll_write_vectored` does. Few bytes go as one piece: `send` costs the system
-/// less than `writev`, and more than the copy (0.96 of the processor time of a request, five alternating rounds).
+/// Writes pieces to a socket as `poll_write_vectored` does. Few bytes go as one piece: `send` costs
+/// the system less than `writev`, and more than the copy (0.96 of the processor time of a request,
+/// five alternating rounds).
 pub fn poll_write_gathered<W: AsyncWrite + Unpin>(
     socket: &mut W,
     cx: &mut Context<'_>,

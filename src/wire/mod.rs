@@ -1,5 +1,5 @@
-//! The words of HTTP that all parts share, as pure functions and small types; and what the sockets of several
-//! parts have in common.
+//! The words of HTTP that all parts share, as pure functions and small types; and what the sockets
+//! of several parts have in common.
 
 pub mod authority;
 pub mod deadline;

@@ -1,10 +1,10 @@
 //! The one normal form of a path: what is routed by is what is forwarded.
 //!
-//! Percent-encoded unreserved characters are decoded, other escapes get upper-case digits (RFC 3986,
-//! section 6.2.2), characters that a URI may not hold but clients send as they are (`|`, `^`, `{`, `}`,
-//! `"`, `` ` ``, `<`, `>`; see the WHATWG URL standard) are percent-encoded, runs of slashes become one,
-//! and dot segments are resolved. What an upstream could still read in another way is refused: see
-//! [`PathFault`].
+//! Percent-encoded unreserved characters are decoded, other escapes get upper-case digits (RFC
+//! 3986, section 6.2.2), characters that a URI may not hold but clients send as they are (`|`, `^`,
+//! `{`, `}`, `"`, `` ` ``, `<`, `>`; see the WHATWG URL standard) are percent-encoded, runs of
+//! slashes become one, and dot segments are resolved. What an upstream could still read in another
+//! way is refused: see [`PathFault`].
 
 use std::borrow::Cow;
 
@@ -17,7 +17,8 @@ pub enum PathFault {
     /// `%` without two hexadecimal digits behind it.
     #[error("the path has a broken percent-encoding")]
     BrokenEscape,
-    /// An encoded or plain slash, backslash, NUL or other control character where it could mean two things.
+    /// An encoded or plain slash, backslash, NUL or other control character where it could mean two
+    /// things.
     #[error("the path has a character that could be read in two ways")]
     Ambiguous,
     /// Dot segments that climb above the root, or hide behind a `;`.
@@ -48,8 +49,8 @@ fn is_plain(path: &[u8]) -> bool {
             b'/' | b'.' if after_slash => return false,
             b'/' => after_slash = true,
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => after_slash = false,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':'
-            | b'@' => after_slash = false,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
+            | b',' | b'=' | b':' | b'@' => after_slash = false,
             _ => return false,
         }
     }
@@ -62,7 +63,9 @@ fn decode(path: &str) -> Result<String, PathFault> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
-                let (Some(high), Some(low)) = (bytes.next().and_then(digit), bytes.next().and_then(digit)) else {
+                let (Some(high), Some(low)) =
+                    (bytes.next().and_then(digit), bytes.next().and_then(digit))
+                else {
                     return Err(PathFault::BrokenEscape);
                 };
                 match high << 4 | low {
@@ -72,15 +75,18 @@ fn decode(path: &str) -> Result<String, PathFault> {
                 }
             }
             0..=0x20 | 0x7f..=0xff | b'\\' | b'#' | b'?' => return Err(PathFault::Ambiguous),
-            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => push_escaped(&mut decoded, byte),
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                push_escaped(&mut decoded, byte)
+            }
             plain => decoded.push(char::from(plain)),
         }
     }
     Ok(decoded)
 }
 
-/// Removes dot segments (RFC 3986, section 5.2.4) and empty ones. A segment is also a dot segment when a `;` follows its dots,
-/// as some servers cut parameters off before they resolve; that one is refused.
+/// Removes dot segments (RFC 3986, section 5.2.4) and empty ones. A segment is also a dot segment
+/// when a `;` follows its dots, as some servers cut parameters off before they resolve; that one is
+/// refused.
 fn resolve(path: &str) -> Result<String, PathFault> {
     let mut kept: Vec<&str> = Vec::new();
     let mut ends_open = false;
@@ -148,7 +154,8 @@ pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
-/// A text as one segment of a path in normal form: everything but unreserved characters is percent-encoded.
+/// A text as one segment of a path in normal form: everything but unreserved characters is
+/// percent-encoded.
 #[must_use]
 pub fn encode_segment(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -240,11 +247,16 @@ mod tests {
         }
     }
 
-    /// Every byte after a slash, after a letter and before a letter: a normal form or a refusal, and then stable.
+    /// Every byte after a slash, after a letter and before a letter: a normal form or a refusal,
+    /// and then stable.
     #[test]
     fn no_single_byte_makes_an_unstable_form() {
         for byte in 0x21..0x7f_u8 {
-            for path in [format!("/{}", byte as char), format!("/a{}b", byte as char), format!("/a/%{byte:02x}/b")] {
+            for path in [
+                format!("/{}", byte as char),
+                format!("/a{}b", byte as char),
+                format!("/a/%{byte:02x}/b"),
+            ] {
                 if let Ok(normal) = normal_form(&path) {
                     assert_eq!(normal_form(&normal).as_deref(), Ok(&*normal), "{path}");
                     assert!(!normal.contains("/../") && !normal.contains("//"), "{path}");

@@ -5,7 +5,8 @@ use http::StatusCode;
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// The body: `type` is left out, which means `about:blank`, so `title` is the status' own phrase (RFC 9457, section 4.2.1).
+/// The body: `type` is left out, which means `about:blank`, so `title` is the status' own phrase
+/// (RFC 9457, section 4.2.1).
 #[must_use]
 pub fn body(status: StatusCode, detail: &str, request_id: &str) -> Vec<u8> {
     let title = status.canonical_reason().unwrap_or("Refused");

@@ -1,5 +1,6 @@
-//! The file of a Unix socket that is listened on: it has its mode before a client can connect, it is never taken
-//! from a process that lives, and one that a dead process left behind does not stand in the way.
+//! The file of a Unix socket that is listened on: it has its mode before a client can connect, it
+//! is never taken from a process that lives, and one that a dead process left behind does not stand
+//! in the way.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -24,29 +25,31 @@ pub struct SocketFile {
     /// Device and inode: a file that has been put in its place since is not removed.
     identity: (u64, u64),
     is_removed: bool,
-    /// Held for as long as the socket lives. The lock file stays: if it were removed, two processes could hold a
-    /// lock each.
+    /// Held for as long as the socket lives. The lock file stays: if it were removed, two processes
+    /// could hold a lock each.
     _lock: File,
 }
 
 impl BoundSocketFile {
-    /// Binds a socket for `path` whose file is to have the permissions `mode`, `0o600` for instance.
+    /// Binds a socket for `path` whose file is to have the permissions `mode`, `0o600` for
+    /// instance.
     ///
-    /// It is bound in a directory that only this user can enter, and moved to `path` when it is listened on:
-    /// no client can connect before. The lock on `PATH.lock` decides between two processes that start at the same
-    /// time.
+    /// It is bound in a directory that only this user can enter, and moved to `path` when it is
+    /// listened on: no client can connect before. The lock on `PATH.lock` decides between two
+    /// processes that start at the same time.
     ///
     /// # Errors
     ///
-    /// When another process listens there, when something else than a socket is at the path, or when the
-    /// operating system refuses: for the administrator to solve.
+    /// When another process listens there, when something else than a socket is at the path, or
+    /// when the operating system refuses: for the administrator to solve.
     pub fn bind(path: &Path, mode: u32) -> Result<Self, SocketError> {
         let failed = |action| move |cause| SocketError::Io { action, path: path.to_owned(), cause };
         check_length(path)?;
         let lock = lock(path)?;
         refuse_what_lives(path)?;
         let directory = directory_of(path);
-        let staging = Staging::create(directory).map_err(failed("make a private directory beside"))?;
+        let staging =
+            Staging::create(directory).map_err(failed("make a private directory beside"))?;
         let socket = staging.bind().map_err(failed("bind"))?;
         let permissions = Permissions::from_mode(mode);
         fs::set_permissions(staging.socket(), permissions).map_err(failed("set the mode of"))?;
@@ -54,8 +57,8 @@ impl BoundSocketFile {
         Ok(Self { socket, staging, path: path.to_owned(), lock })
     }
 
-    /// Listens, for `backlog` connections that wait to be accepted, and puts the file in its place. The listener
-    /// does not block.
+    /// Listens, for `backlog` connections that wait to be accepted, and puts the file in its place.
+    /// The listener does not block.
     ///
     /// # Errors
     ///
@@ -82,14 +85,15 @@ impl SocketFile {
         &self.path
     }
 
-    /// Removes the file: from now on, clients find no socket there. Those that have connected are not affected.
+    /// Removes the file: from now on, clients find no socket there. Those that have connected are
+    /// not affected.
     pub fn remove(&mut self) {
         if self.is_removed {
             return;
         }
         self.is_removed = true;
-        let is_ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
         if is_ours {
             // A file that cannot be removed is stale from now on, and the next start replaces it.
             let _ = fs::remove_file(&self.path);
@@ -139,10 +143,8 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<(), SocketError> {
 /// When the path is too long for a socket, or the operating system refuses.
 pub fn make_directory_of(path: &Path) -> Result<(), SocketError> {
     check_length(path)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(directory_of(path)).map_err(|cause| SocketError::Io {
-        action: "make the directory of",
-        path: path.to_owned(),
-        cause,
+    DirBuilder::new().recursive(true).mode(0o700).create(directory_of(path)).map_err(|cause| {
+        SocketError::Io { action: "make the directory of", path: path.to_owned(), cause }
     })
 }
 
@@ -164,7 +166,13 @@ fn directory_of(path: &Path) -> &Path {
 fn lock(path: &Path) -> Result<File, SocketError> {
     let failed = |cause| SocketError::Io { action: "lock", path: path.to_owned(), cause };
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(lock_path(path)).map_err(failed)?;
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(lock_path(path))
+        .map_err(failed)?;
     held(path, &file)?;
     Ok(file)
 }
@@ -180,7 +188,9 @@ fn held(path: &Path, file: &File) -> Result<(), SocketError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(SocketError::Io { action: "lock", path: path.to_owned(), cause }),
+        Err(TryLockError::Error(cause)) => {
+            Err(SocketError::Io { action: "lock", path: path.to_owned(), cause })
+        }
     }
 }
 
@@ -229,8 +239,8 @@ impl Staging {
         if SocketAddr::from_pathname(&path).is_ok() {
             socket.bind(&socket2::SockAddr::unix(path)?)?;
         } else {
-            // The path of a socket has at most 107 bytes. The final one fits, this one does not: it is
-            // reached through the open directory.
+            // The path of a socket has at most 107 bytes. The final one fits, this one does not: it
+            // is reached through the open directory.
             let directory = File::open(&self.0)?;
             let path = format!("/proc/self/fd/{}/s", directory.as_raw_fd());
             socket.bind(&socket2::SockAddr::unix(path)?)?;
@@ -250,7 +260,8 @@ impl Drop for Staging {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Another process listens there.
-    #[error("{} is in use: another keyward is running with the same socket, or another program listens on it", path.display())]
+    #[error("{} is in use: another keyward is running with the same socket, or another program \
+             listens on it", path.display())]
     InUse {
         /// The socket.
         path: PathBuf,

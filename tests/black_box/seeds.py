@@ -61,7 +61,8 @@ def api_tokens(client):
         listed = client.ask("GET", f"/api/v1/active/tokens{slash}", **key)
         assert listed == [{name: made[name] for name in ("id", "name", "expiry_date")}], listed
         client.ask("DELETE", f"/api/v1/active/tokens/{made['id']}{slash}", None, 204, **user)
-        # "Revoking a token deletes it permanently and immediately invalidates any client still using it."
+        # "Revoking a token deletes it permanently and immediately invalidates any client still
+        # using it."
         refused = client.ask("GET", "/api/v1/active/tokens/", None, 401, **key)
         assert refused == {"detail": "Invalid token"}, refused
         assert client.ask("GET", "/api/v1/active/tokens/", **user) == []

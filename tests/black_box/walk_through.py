@@ -32,7 +32,8 @@ class Browser:
             ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.base = f"http://127.0.0.1:{port}"
-        # Without the sandbox, which root does not get and which containers often cannot have: it sees this keyward's page alone.
+        # Without the sandbox, which root does not get and which containers often cannot have: it
+        # sees this keyward's page alone.
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1300,2000"]
         # The browser's own talk with its maker is not the page's.
         arguments += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]

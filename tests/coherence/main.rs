@@ -1,56 +1,65 @@
-//! The coherence protocol of a fleet, as a model that is checked in every order that delays and faults allow.
+//! The coherence protocol of a fleet, as a model that is checked in every order that delays and
+//! faults allow.
 //!
 //! # The promise
 //!
-//! When a revoke call has answered 200, no instance accepts the token in a request that begins later. Where the network is
-//! cut, none accepts it longer than one stated bound after the cut.
+//! When a revoke call has answered 200, no instance accepts the token in a request that begins
+//! later. Where the network is cut, none accepts it longer than one stated bound after the cut.
 //!
 //! # The protocol
 //!
-//! Each instance has one **link** to the master, on which everything is in order: heartbeats and their answers,
-//! invalidations of records, announcements of revocations. Reads and scripts go over **data connections**, which are in no
-//! order with the link. What an instance knows of a token, it may use only under its **lease**.
+//! Each instance has one **link** to the master, on which everything is in order: heartbeats and
+//! their answers, invalidations of records, announcements of revocations. Reads and scripts go over
+//! **data connections**, which are in no order with the link. What an instance knows of a token, it
+//! may use only under its **lease**.
 //!
-//! * *Lease*: a heartbeat is sent at the local time `s` and executed; it writes a number into the **registry** that was
-//!   never there before. When it has been answered, a proof (`PING`) is sent; when that is answered, the lease runs until
-//!   `s` + `coherence_lease`. By then all has been received that was invalidated before the heartbeat was executed. A lease
-//!   is good for the link on which it was won.
-//! * *Look*: where a server refuses changes, and no other can be the master, B may look in place of a heartbeat: is it in the
-//!   registry? It is proved like a heartbeat, and brings a lease if it is, on the same generation, and if nothing was
-//!   announced since the latest heartbeat that was answered. That one may have been waited for in vain, and is then about
-//!   to be forgotten; a look changes nothing, so whoever forgets cannot tell.
+//! * *Lease*: a heartbeat is sent at the local time `s` and executed; it writes a number into the
+//!   **registry** that was never there before. When it has been answered, a proof (`PING`) is sent;
+//!   when that is answered, the lease runs until `s` + `coherence_lease`. By then all has been
+//!   received that was invalidated before the heartbeat was executed. A lease is good for the link
+//!   on which it was won.
+//! * *Look*: where a server refuses changes, and no other can be the master, B may look in place of
+//!   a heartbeat: is it in the registry? It is proved like a heartbeat, and brings a lease if it
+//!   is, on the same generation, and if nothing was announced since the latest heartbeat that was
+//!   answered. That one may have been waited for in vain, and is then about to be forgotten; a look
+//!   changes nothing, so whoever forgets cannot tell.
 //! * *Fill*: take the fence, send the read, use the answer if fence and lease hold.
-//! * *Drop*: an invalidation or an announcement drops the token and breaks its fence; a new link, a null invalidation or
-//!   another generation of the store drops everything and breaks all fences.
-//! * *Revoke*: one script removes the record, announces that with a number of the revoker's own, and says who is
-//!   registered. Wait until all of those have confirmed that they dropped the token, or one longest use (the lease, or
-//!   `max_staleness` where lapsed leases are served from the cache) from the receipt of the script's answer: by then,
-//!   whoever had registered before has no lease that began before, and whoever registers later has received the
-//!   announcement first. Where the registry may be incomplete (after a failover, a restart, a loss of data) no confirmation
-//!   shortens the wait.
-//! * *Forget*: who did not confirm and has not sent a heartbeat in all that time is deleted from the registry, so that a
-//!   dead instance costs one wait.
+//! * *Drop*: an invalidation or an announcement drops the token and breaks its fence; a new link, a
+//!   null invalidation or another generation of the store drops everything and breaks all fences.
+//! * *Revoke*: one script removes the record, announces that with a number of the revoker's own,
+//!   and says who is registered. Wait until all of those have confirmed that they dropped the
+//!   token, or one longest use (the lease, or `max_staleness` where lapsed leases are served from
+//!   the cache) from the receipt of the script's answer: by then, whoever had registered before has
+//!   no lease that began before, and whoever registers later has received the announcement first.
+//!   Where the registry may be incomplete (after a failover, a restart, a loss of data) no
+//!   confirmation shortens the wait.
+//! * *Forget*: who did not confirm and has not sent a heartbeat in all that time is deleted from
+//!   the registry, so that a dead instance costs one wait.
 //!
 //! # The model
 //!
-//! `state` says what there is, `redis`, `revoker` and `user` what each side does, `protocol` puts the steps together and
-//! states the promise, `rules` lists the rules that can be left out. A revokes token K, B uses it. Instances depend on one
-//! another only through the registry and what A waits for, so a third would add states but no behaviour; a revoker's own
-//! cache is a matter of one process and is not in it. Two revocations of K by A stand for a repeat after a lost answer as
-//! well as for two revokers.
+//! `state` says what there is, `redis`, `revoker` and `user` what each side does, `protocol` puts
+//! the steps together and states the promise, `rules` lists the rules that can be left out. A
+//! revokes token K, B uses it. Instances depend on one another only through the registry and what A
+//! waits for, so a third would add states but no behaviour; a revoker's own cache is a matter of
+//! one process and is not in it. Two revocations of K by A stand for a repeat after a lost answer
+//! as well as for two revokers.
 //!
-//! What it takes for granted, of Redis: a script is atomic; a connection is in order; what is sent on a link leaves at the
-//! end of the event loop's turn, broadcast invalidations behind the turn's answers (I/O threads leave connections that
-//! track or subscribe to the main thread); `FLUSHDB` sends its null invalidation at once, `SWAPDB` sends nothing. Of the
-//! set-up: once `WAIT` has been satisfied, no failover brings the record back; whichever replica is made master, the old
-//! one then lacks a replica that it needs for writing; all instances have the same `coherence_lease` and `max_staleness`.
-//! Of the clocks: that they run at the same rate. Moving slots of a Cluster is not in it.
+//! What it takes for granted, of Redis: a script is atomic; a connection is in order; what is sent
+//! on a link leaves at the end of the event loop's turn, broadcast invalidations behind the turn's
+//! answers (I/O threads leave connections that track or subscribe to the main thread); `FLUSHDB`
+//! sends its null invalidation at once, `SWAPDB` sends nothing. Of the set-up: once `WAIT` has been
+//! satisfied, no failover brings the record back; whichever replica is made master, the old one
+//! then lacks a replica that it needs for writing; all instances have the same `coherence_lease`
+//! and `max_staleness`. Of the clocks: that they run at the same rate. Moving slots of a Cluster is
+//! not in it.
 //!
 //! # The tests
 //!
-//! The first ones check the whole protocol under one kind of fault each. Then each rule is taken out, and a token must be
-//! accepted after its revocation was answered: a rule without which all is well would be superfluous, or the model too
-//! weak. With `--nocapture` the numbers of states are printed, and the steps that break the promise.
+//! The first ones check the whole protocol under one kind of fault each. Then each rule is taken
+//! out, and a token must be accepted after its revocation was answered: a rule without which all is
+//! well would be superfluous, or the model too weak. With `--nocapture` the numbers of states are
+//! printed, and the steps that break the promise.
 #![allow(
     clippy::panic,
     clippy::indexing_slicing,
@@ -76,12 +85,19 @@ use rules::{Faults, Rule, Setting};
 /// The promise is kept, and whatever should be possible is.
 fn holds(setting: &Setting) {
     let begun = Instant::now();
-    let checker = setting.clone().checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    println!("{} states, depth {}, {:?}", checker.unique_state_count(), checker.max_depth(), begun.elapsed());
+    let checker =
+        setting.clone().checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    println!(
+        "{} states, depth {}, {:?}",
+        checker.unique_state_count(),
+        checker.max_depth(),
+        begun.elapsed()
+    );
     checker.assert_properties();
 }
 
-/// Without the rules the promise is broken. (With them, and all else the same, another test shows it kept.)
+/// Without the rules the promise is broken. (With them, and all else the same, another test shows
+/// it kept.)
 fn breaks(setting: &Setting, without: &[Rule]) {
     let begun = Instant::now();
     let setting = setting.clone().without(without);
@@ -91,13 +107,18 @@ fn breaks(setting: &Setting, without: &[Rule]) {
     };
     let steps = path.into_actions();
     let states = checker.unique_state_count();
-    println!("without {without:?}: broken in {} steps, {states} states, {:?}", steps.len(), begun.elapsed());
+    println!(
+        "without {without:?}: broken in {} steps, {states} states, {:?}",
+        steps.len(),
+        begun.elapsed()
+    );
     for step in steps {
         println!("    {step:?}");
     }
 }
 
-// One kind of fault each. The lease is two ticks where that can be afforded, and one where it cannot.
+// One kind of fault each. The lease is two ticks where that can be afforded, and one where it
+// cannot.
 
 fn delays() -> Setting {
     Setting::of(&[Key], 2)
@@ -128,7 +149,9 @@ fn cuts() -> Setting {
 }
 
 fn cuts_on_both_sides() -> Setting {
-    Setting::of(&[Key], 1).faults(Faults { user_cuts: 1, revoker_cuts: 1, ..Faults::NONE }).without_reads()
+    Setting::of(&[Key], 1)
+        .faults(Faults { user_cuts: 1, revoker_cuts: 1, ..Faults::NONE })
+        .without_reads()
 }
 
 fn restarts() -> Setting {
@@ -182,7 +205,8 @@ fn kept_when_looks_take_the_place_of_heartbeats() {
     looks().iter().for_each(holds);
 }
 
-/// B was waited for in vain, and looks before it is forgotten. The next revocation does not wait for it.
+/// B was waited for in vain, and looks before it is forgotten. The next revocation does not wait
+/// for it.
 #[test]
 fn broken_if_a_look_brings_a_lease_to_who_is_about_to_be_forgotten() {
     breaks(&dead_instance().looking(), &[Rule::LookWhileQuiet]);
@@ -254,8 +278,9 @@ fn kept_from_the_stated_bound_on_when_a_master_is_isolated() {
     holds(&partition());
 }
 
-/// The bound itself can be waited for: a revoker whose link is younger than the bound waits until it is older. A new
-/// master was made after the old one lost its replicas, and a link to it was made after that.
+/// The bound itself can be waited for: a revoker whose link is younger than the bound waits until
+/// it is older. A new master was made after the old one lost its replicas, and a link to it was
+/// made after that.
 #[test]
 fn kept_without_exception_when_revokers_on_a_young_link_wait_for_the_bound() {
     holds(&partition().outwaiting_lag());
@@ -272,8 +297,8 @@ fn broken_without_the_fence_on_fills() {
     breaks(&delays(), &[Rule::FenceOnFill]);
 }
 
-/// The same, where the removal is known only from a null invalidation. That is where the epoch is needed: when the link
-/// is new, reads from before have ended with their term (see the last test).
+/// The same, where the removal is known only from a null invalidation. That is where the epoch is
+/// needed: when the link is new, reads from before have ended with their term (see the last test).
 #[test]
 fn broken_without_the_epoch_on_fills() {
     breaks(&flush(), &[Rule::EpochOnFill]);
@@ -296,8 +321,8 @@ fn broken_if_tokens_are_used_without_a_lease() {
     breaks(&delays(), &[Rule::LeaseOnUse]);
 }
 
-/// The answer to the heartbeat comes late, so that the lease outlasts A's wait; B, which has sent no other one, is forgotten, and
-/// the next revocation does not wait for it.
+/// The answer to the heartbeat comes late, so that the lease outlasts A's wait; B, which has sent
+/// no other one, is forgotten, and the next revocation does not wait for it.
 #[test]
 fn broken_if_the_lease_counts_from_the_answer() {
     breaks(&dead_instance(), &[Rule::LeaseFromSending]);
@@ -308,7 +333,8 @@ fn broken_if_the_lease_counts_from_the_proof() {
     breaks(&delays(), &[Rule::LeaseNotFromProof]);
 }
 
-/// The record expires. In the same turn a heartbeat is answered: that is sent before the invalidation.
+/// The record expires. In the same turn a heartbeat is answered: that is sent before the
+/// invalidation.
 #[test]
 fn broken_without_the_proof() {
     breaks(&dead_instance_and_removal(), &[Rule::Proof]);
@@ -325,7 +351,8 @@ fn broken_if_the_wait_counts_from_sending() {
     breaks(&delays(), &[Rule::WaitFromReceipt]);
 }
 
-/// It is the same when instances are configured with different lengths, and A has a shorter one than B.
+/// It is the same when instances are configured with different lengths, and A has a shorter one
+/// than B.
 #[test]
 fn broken_if_the_wait_is_shorter_than_the_longest_use() {
     breaks(&serve_cached(), &[Rule::WaitAsLongAsUse]);
@@ -336,7 +363,8 @@ fn broken_if_the_confirmation_comes_before_the_drop() {
     breaks(&delays(), &[Rule::DropBeforeConfirming]);
 }
 
-/// The record expires. A finds nothing in the same turn: the announcement is sent before the invalidation.
+/// The record expires. A finds nothing in the same turn: the announcement is sent before the
+/// invalidation.
 #[test]
 fn broken_if_a_bare_announcement_is_confirmed_at_once() {
     breaks(&removals(), &[Rule::PingBeforeConfirmingBare]);
@@ -353,20 +381,22 @@ fn broken_if_a_new_generation_is_not_waited_out() {
     breaks(&flush(), &[Rule::WaitOnNewGeneration]);
 }
 
-/// A's heartbeat meets the new generation first: when the script is executed, it is not new any more, and B is still
-/// missing from the registry.
+/// A's heartbeat meets the new generation first: when the script is executed, it is not new any
+/// more, and B is still missing from the registry.
 #[test]
 fn broken_if_only_the_first_to_see_a_generation_waits() {
     breaks(&flush(), &[Rule::WaitWhileGenerationIsYoung]);
 }
 
-/// The first call has removed the record, the second one finds nothing, and B has not heard of either.
+/// The first call has removed the record, the second one finds nothing, and B has not heard of
+/// either.
 #[test]
 fn broken_if_a_repeat_answers_at_once() {
     breaks(&repeats(), &[Rule::AnnounceAbsence]);
 }
 
-/// Redis has restarted: A's data connection is new, its link is the old one, and the registry looks complete.
+/// Redis has restarted: A's data connection is new, its link is the old one, and the registry looks
+/// complete.
 #[test]
 fn broken_if_scripts_go_where_the_link_does_not() {
     breaks(&restarts(), &[Rule::ScriptsBoundToLink]);
@@ -390,7 +420,8 @@ fn broken_if_an_instance_is_forgotten_without_a_look() {
     breaks(&dead_instance(), &[Rule::CompareBeforeForgetting]);
 }
 
-/// B is to be forgotten twice, with the beat 1. The first time it was dead; then it comes back, and its beat is 1 again.
+/// B is to be forgotten twice, with the beat 1. The first time it was dead; then it comes back, and
+/// its beat is 1 again.
 #[test]
 fn broken_if_a_beat_repeats() {
     breaks(&dead_instance_twice(), &[Rule::BeatNeverRepeats]);
@@ -401,8 +432,9 @@ fn broken_if_a_null_invalidation_keeps_the_cache() {
     breaks(&import(), &[Rule::DropOnNull]);
 }
 
-/// Redis counts the revocations, and begins anew: a late confirmation of another token's passes for one of K's. (With the
-/// rule the same setting keeps the promise in all of its 339,356 states; that is left out here for its time.)
+/// Redis counts the revocations, and begins anew: a late confirmation of another token's passes for
+/// one of K's. (With the rule the same setting keeps the promise in all of its 339,356 states; that
+/// is left out here for its time.)
 #[test]
 fn broken_if_a_number_repeats() {
     breaks(&import_after_another(), &[Rule::NumberNeverRepeats]);
@@ -414,8 +446,9 @@ fn broken_if_a_new_generation_keeps_the_cache() {
     breaks(&swap(), &[Rule::DropOnNewGeneration]);
 }
 
-/// A limit: a dump that is imported into a running Redis can bring back an older registry under the same generation, and
-/// the null invalidation tells A no sooner than the script does. Delete `{prefix}:meta` from the dump.
+/// A limit: a dump that is imported into a running Redis can bring back an older registry under the
+/// same generation, and the null invalidation tells A no sooner than the script does. Delete
+/// `{prefix}:meta` from the dump.
 #[test]
 fn broken_by_the_import_of_an_older_registry() {
     breaks(&Setting::of(&[Key], 1).faults(Faults { older_imports: 1, ..Faults::NONE }), &[]);

@@ -1,18 +1,22 @@
 //! The protocol: who may do what when, and what must never be.
 //!
-//! A step is atomic where the code is: a script in Redis, a push handled inline by the link's reader, a look into the
-//! cache. Everything between two steps may take any time and any order that the connections allow. That an instance is
-//! stopped for a while, or that an answer never comes, needs no step of its own: the others simply go on.
+//! A step is atomic where the code is: a script in Redis, a push handled inline by the link's
+//! reader, a look into the cache. Everything between two steps may take any time and any order that
+//! the connections allow. That an instance is stopped for a while, or that an answer never comes,
+//! needs no step of its own: the others simply go on.
 
 use stateright::{Model, Property};
 
 use crate::rules::{Faults, Rule, Setting, Target};
-use crate::state::{Fleet, How, Isolated, Link, Phase, Push, Redis, Revocation, Revoker, Ticks, User};
+use crate::state::{
+    Fleet, How, Isolated, Link, Phase, Push, Redis, Revocation, Revoker, Ticks, User,
+};
 
 /// The promise.
 pub(crate) const PROMISE: &str = "B accepts K never after a revocation of K was answered";
 /// The ordinary end of a revocation, in a round trip.
-pub(crate) const CONFIRMED: &str = "a revocation is answered because B confirmed, before the wait is over";
+pub(crate) const CONFIRMED: &str =
+    "a revocation is answered because B confirmed, before the wait is over";
 /// The other end of one.
 pub(crate) const WAITED_OUT: &str = "a revocation is answered because B's lease has run out";
 /// The cache is of use.
@@ -38,7 +42,8 @@ pub(crate) enum Step {
     RedisServesLate,
     /// The isolated master executes B's read: only where `ReadsBoundToLink` is left out.
     IsolatedReads,
-    /// The turn of the event loop ends: invalidations are written, and with them everything is sent.
+    /// The turn of the event loop ends: invalidations are written, and with them everything is
+    /// sent.
     RedisEndsTurn,
     /// Redis executes the revoke script.
     RedisRevokes(usize),
@@ -111,7 +116,8 @@ pub(crate) enum Dump {
 pub(crate) struct Lost {
     /// B's registration.
     pub(crate) registration: bool,
-    /// The removal of K: only as long as no revocation has its script's answer, for that is given after `WAIT`.
+    /// The removal of K: only as long as no revocation has its script's answer, for that is given
+    /// after `WAIT`.
     pub(crate) removal: bool,
 }
 
@@ -121,7 +127,8 @@ impl Setting {
         if self.has(Rule::WaitAsLongAsUse) { self.longest_use } else { self.lease }
     }
 
-    /// The age from which on a link is not young any more: whoever still has a lease from before it has none by then.
+    /// The age from which on a link is not young any more: whoever still has a lease from before it
+    /// has none by then.
     pub(crate) fn settled(&self) -> Ticks {
         if self.outwaits_lag { self.wait() + self.lag } else { self.wait() }
     }
@@ -141,7 +148,8 @@ impl Setting {
         })
     }
 
-    /// Whether a request with K that begins now is accepted: from the cache, or because it joins a read that lands.
+    /// Whether a request with K that begins now is accepted: from the cache, or because it joins a
+    /// read that lands.
     pub(crate) fn would_accept(&self, user: &User) -> bool {
         let usable = user.lease_age < self.longest_use || !self.has(Rule::LeaseOnUse);
         (user.cached && usable) || self.would_land(user)
@@ -149,10 +157,15 @@ impl Setting {
 }
 
 impl Fleet {
-    /// Everybody is there and has been for long, B's cache is empty and its first heartbeat is still to be sent.
+    /// Everybody is there and has been for long, B's cache is empty and its first heartbeat is
+    /// still to be sent.
     fn begin(setting: &Setting) -> Self {
         let long_ago = setting.longest_use;
-        let revocations = setting.revocations.iter().map(|&target| Revocation { target, phase: Phase::Idle }).collect();
+        let revocations = setting
+            .revocations
+            .iter()
+            .map(|&target| Revocation { target, phase: Phase::Idle })
+            .collect();
         Self {
             redis: Redis {
                 record: true,
@@ -162,7 +175,9 @@ impl Fleet {
                 owes_invalidation: false,
                 tracks_user: true,
             },
-            isolated: setting.beside_isolated.then(|| Isolated { record: true, age: setting.bound() }),
+            isolated: setting
+                .beside_isolated
+                .then(|| Isolated { record: true, age: setting.bound() }),
             revoker: Revoker {
                 link: Link::Up,
                 wire: true,
@@ -194,8 +209,8 @@ impl Fleet {
         }
     }
 
-    /// A state that the first one leads to: B has registered and has filled its cache, and was then stopped for long.
-    /// To begin with it as well makes counterexamples short.
+    /// A state that the first one leads to: B has registered and has filled its cache, and was then
+    /// stopped for long. To begin with it as well makes counterexamples short.
     fn after_a_pause(mut self, setting: &Setting) -> Self {
         self.redis.registered = Some(1);
         self.user.quiet = setting.looks;
@@ -205,13 +220,15 @@ impl Fleet {
 
     /// Whether a revocation of K has been answered.
     fn revoked(&self) -> bool {
-        self.revoker.key_revocations().any(|revocation| matches!(revocation.phase, Phase::Answered { .. }))
+        self.revoker
+            .key_revocations()
+            .any(|revocation| matches!(revocation.phase, Phase::Answered { .. }))
     }
 
     fn answered(&self, sought: How) -> bool {
-        self.revoker
-            .key_revocations()
-            .any(|revocation| matches!(revocation.phase, Phase::Answered { how, .. } if how == sought))
+        self.revoker.key_revocations().any(
+            |revocation| matches!(revocation.phase, Phase::Answered { how, .. } if how == sought),
+        )
     }
 
     fn tick(&mut self, setting: &Setting) {
@@ -275,7 +292,9 @@ impl Model for Setting {
                 Phase::Called { .. } => may(Step::RedisRevokes(index), true),
                 Phase::Executed { .. } => may(Step::RevokerLearns(index), true),
                 Phase::Waiting { .. } => {}
-                Phase::Answered { forgetting, .. } => may(Step::RedisForgets(index), forgetting.is_some()),
+                Phase::Answered { forgetting, .. } => {
+                    may(Step::RedisForgets(index), forgetting.is_some())
+                }
             }
         }
         for number in 0..8 {
@@ -301,7 +320,10 @@ impl Model for Setting {
                     && (!removal || (!redis.record && !revoker.relies_on_removal()));
                 let lost = Lost { registration, removal };
                 may(Step::FaultRestarts(lost), real && faults.restarts > 0);
-                may(Step::FaultIsolates(lost), real && faults.partitions > 0 && !redis.owes_invalidation && user.wire);
+                may(
+                    Step::FaultIsolates(lost),
+                    real && faults.partitions > 0 && !redis.owes_invalidation && user.wire,
+                );
             }
         }
     }
@@ -335,7 +357,9 @@ impl Model for Setting {
             }
             Step::RedisServesLate => fleet.redis.registered = fleet.user.late_beat.take(),
             Step::RedisRevokes(index) => fleet.revoke(self, index),
-            Step::RevokerRevokes(index) => fleet.revoker.revocations[index].phase = Phase::Called { age: 0 },
+            Step::RevokerRevokes(index) => {
+                fleet.revoker.revocations[index].phase = Phase::Called { age: 0 }
+            }
             Step::RevokerLearns(index) => fleet.revoker.learn(self, index),
             Step::RevokerHears(number) => fleet.revoker.hear(number),
             Step::RevokerBeats => {
@@ -358,8 +382,10 @@ impl Model for Setting {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![Property::always(PROMISE, |setting: &Self, fleet: &Fleet| {
-            // Where the network is cut, the promise is kept from the stated bound on: or at once, if A waits for that.
-            let within_bound = fleet.isolated.as_ref().is_some_and(|isolated| isolated.age < setting.bound());
+            // Where the network is cut, the promise is kept from the stated bound on: or at once,
+            // if A waits for that.
+            let within_bound =
+                fleet.isolated.as_ref().is_some_and(|isolated| isolated.age < setting.bound());
             let excused = within_bound && !setting.outwaits_lag;
             excused || !fleet.revoked() || !setting.would_accept(&fleet.user)
         })];
@@ -379,27 +405,36 @@ impl Setting {
             }),
             Property::sometimes(CONFIRMED, |_, fleet: &Fleet| fleet.answered(How::Confirmed)),
             Property::sometimes(WAITED_OUT, |_, fleet: &Fleet| fleet.answered(How::WaitedOut)),
-            // The state before the last step of it: the proof is there, and will be accepted. The cache could only be
-            // filled under an earlier lease.
+            // The state before the last step of it: the proof is there, and will be accepted. The
+            // cache could only be filled under an earlier lease.
             Property::sometimes(RECOVERED, |setting: &Self, fleet: &Fleet| {
                 let user = &fleet.user;
-                let renewed = user.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.age < setting.lease);
+                let renewed =
+                    user.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.age < setting.lease);
                 let lapsed = user.lease_age >= setting.lease;
                 user.cached && lapsed && renewed && user.to_user.front() == Some(&Push::Proven)
             }),
         ];
         if self.reads {
             witnesses.push(Property::sometimes(FENCED, |_, fleet: &Fleet| {
-                fleet.user.flight.as_ref().is_some_and(|flight| flight.found && !flight.shard_stands)
+                fleet
+                    .user
+                    .flight
+                    .as_ref()
+                    .is_some_and(|flight| flight.found && !flight.shard_stands)
             }));
         }
         let spares_registry = Faults { removals: 0, ..self.faults } == Faults::NONE;
         if self.revocations.contains(&Target::Other) && spares_registry {
             witnesses.push(Property::sometimes(CAME_BACK, |setting: &Self, fleet: &Fleet| {
-                // Its cache was filled under a lease, so it was registered; nothing but A's revocation could undo that.
+                // Its cache was filled under a lease, so it was registered; nothing but A's
+                // revocation could undo that.
                 let user = &fleet.user;
                 let lapsed = user.lease_age >= setting.longest_use;
-                user.cached && lapsed && fleet.redis.registered.is_none() && !user.to_redis.is_empty()
+                user.cached
+                    && lapsed
+                    && fleet.redis.registered.is_none()
+                    && !user.to_redis.is_empty()
             }));
         }
         witnesses

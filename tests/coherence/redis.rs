@@ -29,7 +29,9 @@ impl Fleet {
                 self.redis.registered = Some(if own { beat } else { counted });
                 Push::Beaten(self.generation())
             }
-            Command::Look => Push::Looked(self.redis.generation.filter(|_| self.redis.registered.is_some())),
+            Command::Look => {
+                Push::Looked(self.redis.generation.filter(|_| self.redis.registered.is_some()))
+            }
             Command::Prove => Push::Proven,
             Command::Ping(number) => Push::Pong(number),
             Command::Confirm(number) => {
@@ -88,21 +90,27 @@ impl Fleet {
 
     /// The compare-and-delete script.
     pub(crate) fn forget(&mut self, setting: &Setting, index: usize) {
-        let Phase::Answered { forgetting, .. } = &mut self.revoker.revocations[index].phase else { return };
+        let Phase::Answered { forgetting, .. } = &mut self.revoker.revocations[index].phase else {
+            return;
+        };
         let beat = forgetting.take();
         if self.redis.registered == beat || !setting.has(Rule::CompareBeforeForgetting) {
             self.redis.registered = None;
         }
     }
 
-    /// A beat that is written nowhere. In the code it counts up; here numbers are used again once nothing holds them.
+    /// A beat that is written nowhere. In the code it counts up; here numbers are used again once
+    /// nothing holds them.
     pub(crate) fn unused_beat(&self) -> Beat {
         let held = |beat: Beat| {
-            let by_revocation = self.revoker.revocations.iter().any(|revocation| match &revocation.phase {
-                Phase::Idle | Phase::Called { .. } => false,
-                Phase::Executed { answer, .. } | Phase::Waiting { answer, .. } => answer.registered == Some(beat),
-                Phase::Answered { forgetting, .. } => *forgetting == Some(beat),
-            });
+            let by_revocation =
+                self.revoker.revocations.iter().any(|revocation| match &revocation.phase {
+                    Phase::Idle | Phase::Called { .. } => false,
+                    Phase::Executed { answer, .. } | Phase::Waiting { answer, .. } => {
+                        answer.registered == Some(beat)
+                    }
+                    Phase::Answered { forgetting, .. } => *forgetting == Some(beat),
+                });
             by_revocation
                 || self.redis.registered == Some(beat)
                 || self.user.late_beat == Some(beat)
@@ -135,7 +143,8 @@ impl Fleet {
         self.user.cut();
         self.user.stale = self.user.link != Link::Down;
         self.user.late_beat = None;
-        // A read that was not executed breaks with its connection; an answer may have been sent before.
+        // A read that was not executed breaks with its connection; an answer may have been sent
+        // before.
         if self.user.flight.as_ref().is_some_and(|flight| !flight.found) {
             self.user.flight = None;
         }
@@ -167,7 +176,8 @@ impl Fleet {
         if lost.removal {
             self.redis.record = true;
             self.redis.announced = 0;
-            // The scripts that are to be forgotten have not answered: `WAIT` is still to come, and is answered by nobody.
+            // The scripts that are to be forgotten have not answered: `WAIT` is still to come, and
+            // is answered by nobody.
             self.revoker.repeat(|phase| matches!(phase, Phase::Executed { .. }));
         }
     }
@@ -185,7 +195,8 @@ impl Fleet {
         self.empty();
     }
 
-    /// `FLUSHDB` and an import: whatever is not in the dump is gone, with a null invalidation and nothing else.
+    /// `FLUSHDB` and an import: whatever is not in the dump is gone, with a null invalidation and
+    /// nothing else.
     pub(crate) fn import(&mut self, dump: Dump) {
         if dump == Dump::Older {
             self.faults.older_imports -= 1;

@@ -9,14 +9,16 @@ impl Revoker {
         self.revocations.iter().filter(|revocation| revocation.target == Target::Key)
     }
 
-    /// Whether A has been told, after `WAIT`, that K's record is gone: from then on no failover brings it back.
+    /// Whether A has been told, after `WAIT`, that K's record is gone: from then on no failover
+    /// brings it back.
     pub(crate) fn relies_on_removal(&self) -> bool {
-        self.key_revocations()
-            .any(|revocation| matches!(revocation.phase, Phase::Waiting { .. } | Phase::Answered { .. }))
+        self.key_revocations().any(|revocation| {
+            matches!(revocation.phase, Phase::Waiting { .. } | Phase::Answered { .. })
+        })
     }
 
-    /// Scripts are sent on a data connection, and those are to the link's server. The same revocation twice: in order, the
-    /// other order is the same.
+    /// Scripts are sent on a data connection, and those are to the link's server. The same
+    /// revocation twice: in order, the other order is the same.
     pub(crate) fn may_revoke(&self, setting: &Setting, index: usize) -> bool {
         let bound = self.link == Link::Up && !self.stale;
         let before = &self.revocations[..index];
@@ -34,7 +36,9 @@ impl Revoker {
         let young_generation = self.generation_age < setting.wait();
         let for_all = (young_link && setting.has(Rule::WaitWhileLinkIsYoung))
             || (new_generation && setting.has(Rule::WaitOnNewGeneration))
-            || (young_generation && !new_generation && setting.has(Rule::WaitWhileGenerationIsYoung));
+            || (young_generation
+                && !new_generation
+                && setting.has(Rule::WaitWhileGenerationIsYoung));
         let silent = answer.absent && !setting.has(Rule::AnnounceAbsence);
         let for_nobody = answer.registered.is_none() && !for_all;
         let waited = if setting.has(Rule::WaitFromReceipt) { 0 } else { age };
@@ -80,13 +84,16 @@ impl Revoker {
         }
     }
 
-    /// Time passes. Who has waited long enough answers in the same instant: the earliest is the most dangerous.
+    /// Time passes. Who has waited long enough answers in the same instant: the earliest is the
+    /// most dangerous.
     pub(crate) fn tick(&mut self, setting: &Setting) {
         self.link_age = setting.settled().min(self.link_age + 1);
         self.generation_age = setting.longest_use.min(self.generation_age + 1);
         for revocation in &mut self.revocations {
             match &mut revocation.phase {
-                Phase::Called { age } | Phase::Executed { age, .. } if !setting.has(Rule::WaitFromReceipt) => {
+                Phase::Called { age } | Phase::Executed { age, .. }
+                    if !setting.has(Rule::WaitFromReceipt) =>
+                {
                     *age = setting.longest_use.min(*age + 1);
                 }
                 Phase::Waiting { answer, left, .. } => {
@@ -107,7 +114,8 @@ impl Revoker {
         self.confirmations = 0;
     }
 
-    /// A new link: from now on nothing that is announced is missed, but the registry may be an older one.
+    /// A new link: from now on nothing that is announced is missed, but the registry may be an
+    /// older one.
     pub(crate) fn connect(&mut self) {
         self.link = Link::Up;
         self.wire = true;

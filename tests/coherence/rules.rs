@@ -2,11 +2,12 @@
 
 use crate::state::Ticks;
 
-/// A rule that the protocol could be tempted to do without. Each has a test that takes it out and finds a token accepted
-/// after its revocation was answered.
+/// A rule that the protocol could be tempted to do without. Each has a test that takes it out and
+/// finds a token accepted after its revocation was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// What a read brings is used only if nothing of the token's shard was invalidated since the read was sent.
+    /// What a read brings is used only if nothing of the token's shard was invalidated since the
+    /// read was sent.
     FenceOnFill,
     /// Dropping everything breaks the fences of all reads that are under way.
     EpochOnFill,
@@ -16,18 +17,21 @@ pub(crate) enum Rule {
     LeaseOnUse,
     /// A lease is one of its link: on a new one, nothing is used before the first proof there.
     LeaseEndsWithLink,
-    /// The lease counts from when the heartbeat was sent. Without: from when its answer was received.
+    /// The lease counts from when the heartbeat was sent. Without: from when its answer was
+    /// received.
     LeaseFromSending,
     /// The same, one step worse without: the lease counts from when the proof was received.
     LeaseNotFromProof,
-    /// The lease is granted by the answer to a `PING` that was sent after the heartbeat was answered, not by the
-    /// heartbeat's own answer.
+    /// The lease is granted by the answer to a `PING` that was sent after the heartbeat was
+    /// answered, not by the heartbeat's own answer.
     Proof,
     /// A revocation waits out those who do not confirm.
     WaitForUnconfirmed,
-    /// The wait counts from when the script's answer was received. Without: from when the script was sent.
+    /// The wait counts from when the script's answer was received. Without: from when the script
+    /// was sent.
     WaitFromReceipt,
-    /// The wait is as long as a cached token may be used: with `serve_cached` that is `max_staleness`, not the lease.
+    /// The wait is as long as a cached token may be used: with `serve_cached` that is
+    /// `max_staleness`, not the lease.
     WaitAsLongAsUse,
     /// A token is dropped first and confirmed second.
     DropBeforeConfirming,
@@ -37,7 +41,8 @@ pub(crate) enum Rule {
     WaitWhileLinkIsYoung,
     /// A revocation that meets a new generation does not trust the registry.
     WaitOnNewGeneration,
-    /// Nor does one that comes after the new generation was first seen, until that is as long ago as the longest use.
+    /// Nor does one that comes after the new generation was first seen, until that is as long ago
+    /// as the longest use.
     WaitWhileGenerationIsYoung,
     /// A revocation that finds nothing is announced and waited for like any other.
     AnnounceAbsence,
@@ -47,14 +52,16 @@ pub(crate) enum Rule {
     ReadsBoundToLink,
     /// A heartbeat is a write, which a master without its replicas refuses.
     HeartbeatWrites,
-    /// A look brings a lease only if nothing was announced since the latest heartbeat that was answered.
+    /// A look brings a lease only if nothing was announced since the latest heartbeat that was
+    /// answered.
     LookWhileQuiet,
     /// An instance is forgotten only if it has not registered again meanwhile.
     CompareBeforeForgetting,
-    /// No beat is ever written twice. Without: the beat is counted up in the registry, and begins anew with 1 for an
-    /// instance that was forgotten.
+    /// No beat is ever written twice. Without: the beat is counted up in the registry, and begins
+    /// anew with 1 for an instance that was forgotten.
     BeatNeverRepeats,
-    /// No revocation has the number of another. Without: Redis counts them, and begins anew with what it has lost.
+    /// No revocation has the number of another. Without: Redis counts them, and begins anew with
+    /// what it has lost.
     NumberNeverRepeats,
     /// A null invalidation (`FLUSHDB`) drops everything.
     DropOnNull,
@@ -78,14 +85,15 @@ pub(crate) struct Faults {
     pub(crate) user_cuts: u8,
     /// The same for A's link.
     pub(crate) revoker_cuts: u8,
-    /// Redis dies and comes back, or another one takes over, with an older state of what was not waited for.
+    /// Redis dies and comes back, or another one takes over, with an older state of what was not
+    /// waited for.
     pub(crate) restarts: u8,
     /// `FLUSHDB`: everything is gone, and everybody is told.
     pub(crate) flushes: u8,
     /// `SWAPDB` with an empty database: everything is gone, and nobody is told.
     pub(crate) swaps: u8,
-    /// `FLUSHDB` and the import of a dump, as one transaction: the generation is the same as before, B is registered, K may
-    /// be missing.
+    /// `FLUSHDB` and the import of a dump, as one transaction: the generation is the same as
+    /// before, B is registered, K may be missing.
     pub(crate) imports: u8,
     /// The same with a dump from before B registered and K was issued.
     pub(crate) older_imports: u8,
@@ -115,13 +123,15 @@ impl Faults {
 pub(crate) struct Setting {
     /// `coherence_lease`, in ticks.
     pub(crate) lease: Ticks,
-    /// How long after its lease's start a cached token is used: the lease, or `max_staleness` with `serve_cached`.
+    /// How long after its lease's start a cached token is used: the lease, or `max_staleness` with
+    /// `serve_cached`.
     pub(crate) longest_use: Ticks,
     /// After how many ticks a master without its replicas refuses writes.
     pub(crate) lag: Ticks,
     /// On a young link A waits out that lag as well.
     pub(crate) outwaits_lag: bool,
-    /// The revocations that A makes, in any order and overlapping; the same token twice: a repeat after a lost answer.
+    /// The revocations that A makes, in any order and overlapping; the same token twice: a repeat
+    /// after a lost answer.
     pub(crate) revocations: Vec<Target>,
     /// What may go wrong.
     pub(crate) faults: Faults,
@@ -129,8 +139,8 @@ pub(crate) struct Setting {
     pub(crate) highest_beat: u8,
     /// There is an isolated master from the beginning, for long, and B has already left it.
     pub(crate) beside_isolated: bool,
-    /// B may look at the registry in place of a heartbeat, at any time: of what a server that refuses changes may be asked, the
-    /// most.
+    /// B may look at the registry in place of a heartbeat, at any time: of what a server that
+    /// refuses changes may be asked, the most.
     pub(crate) looks: bool,
     /// Whether B reads the store. Without, it has what it begins with: that keeps a run small.
     pub(crate) reads: bool,
@@ -139,7 +149,8 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// A run of these revocations with a lease of so many ticks, in which nothing goes wrong but delays.
+    /// A run of these revocations with a lease of so many ticks, in which nothing goes wrong but
+    /// delays.
     pub(crate) fn of(revocations: &[Target], lease: Ticks) -> Self {
         Self {
             lease,

@@ -1,7 +1,9 @@
-//! What there is: one Redis, an instance A that revokes, an instance B that uses, and what is under way between them.
+//! What there is: one Redis, an instance A that revokes, an instance B that uses, and what is under
+//! way between them.
 //!
-//! There is no clock in it, only ages, which stop counting where they no longer matter: so the states are finite although
-//! time is not. A tick makes all of them older at once: all clocks run at the same rate, and nobody compares two clocks.
+//! There is no clock in it, only ages, which stop counting where they no longer matter: so the
+//! states are finite although time is not. A tick makes all of them older at once: all clocks run
+//! at the same rate, and nobody compares two clocks.
 
 use std::collections::VecDeque;
 
@@ -42,7 +44,8 @@ pub(crate) struct Redis {
     pub(crate) announced: Number,
     /// The generation, while somebody has written one.
     pub(crate) generation: Option<Generation>,
-    /// The turn has removed K's record and is not over: the invalidation is written at its end, after the turn's answers.
+    /// The turn has removed K's record and is not over: the invalidation is written at its end,
+    /// after the turn's answers.
     pub(crate) owes_invalidation: bool,
     /// B's link is subscribed and tracked here.
     pub(crate) tracks_user: bool,
@@ -178,11 +181,13 @@ pub(crate) struct User {
     pub(crate) to_user: VecDeque<Push>,
     /// The heartbeat or look that is outstanding.
     pub(crate) heartbeat: Option<Heartbeat>,
-    /// Ticks since the start of the latest lease, up to the longest use. The lease holds while this is below its length.
+    /// Ticks since the start of the latest lease, up to the longest use. The lease holds while this
+    /// is below its length.
     pub(crate) lease_age: Ticks,
     /// The generation that it knows.
     pub(crate) generation: Generation,
-    /// Nothing was announced since the latest heartbeat that was answered on this link (only where there are looks).
+    /// Nothing was announced since the latest heartbeat that was answered on this link (only where
+    /// there are looks).
     pub(crate) quiet: bool,
     /// K is in the cache.
     pub(crate) cached: bool,
@@ -285,8 +290,9 @@ impl User {
         }
     }
 
-    /// The link breaks: what is under way is lost, or executed late without an answer. B does not know yet. (A late
-    /// confirmation is as good as one in time, and a late `PING` is nothing, so only a heartbeat is remembered.)
+    /// The link breaks: what is under way is lost, or executed late without an answer. B does not
+    /// know yet. (A late confirmation is as good as one in time, and a late `PING` is nothing, so
+    /// only a heartbeat is remembered.)
     pub(crate) fn cut(&mut self) {
         self.wire = false;
         let mut beats = self.to_redis.iter().filter_map(|command| match command {

@@ -6,7 +6,8 @@ use crate::state::{Command, Fleet, Flight, Heartbeat, Link, Push, Redis, User};
 impl User {
     /// One heartbeat is outstanding at a time.
     pub(crate) fn may_beat(&self, setting: &Setting, redis: &Redis) -> bool {
-        let countable = setting.has(Rule::BeatNeverRepeats) || redis.registered.unwrap_or(0) < setting.highest_beat;
+        let countable = setting.has(Rule::BeatNeverRepeats)
+            || redis.registered.unwrap_or(0) < setting.highest_beat;
         self.link == Link::Up && self.heartbeat.is_none() && countable
     }
 
@@ -40,7 +41,8 @@ impl User {
         }
     }
 
-    /// The answer is here: those who wait for it are let in and it is remembered, or it is thrown away.
+    /// The answer is here: those who wait for it are let in and it is remembered, or it is thrown
+    /// away.
     pub(crate) fn land(&mut self, setting: &Setting) {
         self.cached |= setting.would_land(self);
         self.flight = None;
@@ -126,7 +128,8 @@ impl User {
         }
     }
 
-    /// The term ends. The cache stays, and the lease runs on, for as long as they may be used; a new link empties it.
+    /// The term ends. The cache stays, and the lease runs on, for as long as they may be used; a
+    /// new link empties it.
     pub(crate) fn lose_link(&mut self, setting: &Setting) {
         self.cut();
         self.link = Link::Down;

@@ -1,5 +1,5 @@
-//! `keyward store backup` and `keyward store restore`, as an operator uses them: beside a running keyward, after a SIGKILL, on
-//! another machine's path.
+//! `keyward store backup` and `keyward store restore`, as an operator uses them: beside a running
+//! keyward, after a SIGKILL, on another machine's path.
 
 use std::fs;
 use std::process::Output;
@@ -62,7 +62,9 @@ fn a_backup_beside_a_busy_keyward_holds_all_that_was_acknowledged_and_restores_e
             let name = format!("backup-{number}.db");
             succeeds(&world.run(&["store", "backup", &name]));
             let copy = |keys: &Vec<Issued>| {
-                keys.iter().map(|key| Issued { token: key.token.clone(), jti: key.jti.clone() }).collect()
+                keys.iter()
+                    .map(|key| Issued { token: key.token.clone(), jti: key.jti.clone() })
+                    .collect()
             };
             backups.push((name, copy(&alive), copy(&revoked)));
         }
@@ -78,10 +80,18 @@ fn a_backup_beside_a_busy_keyward_holds_all_that_was_acknowledged_and_restores_e
         succeeds(&elsewhere.run(&["store", "restore", file.to_str().expect("text")]));
         elsewhere.restart();
         for key in alive.iter().chain([&root]) {
-            assert_eq!(elsewhere.status_with(&key.token), 200, "{name}: an acknowledged key is lost");
+            assert_eq!(
+                elsewhere.status_with(&key.token),
+                200,
+                "{name}: an acknowledged key is lost"
+            );
         }
         for key in revoked {
-            assert_eq!(elsewhere.status_with(&key.token), 401, "{name}: an acknowledged revocation is lost");
+            assert_eq!(
+                elsewhere.status_with(&key.token),
+                401,
+                "{name}: an acknowledged revocation is lost"
+            );
         }
         assert_eq!(elsewhere.status_with(&after.token), 401, "{name}: from after the backup");
     }
@@ -94,10 +104,16 @@ fn a_restore_is_refused_while_keyward_runs_and_works_beside_what_a_kill_left() {
     succeeds(&world.run(&["store", "backup", "early.db"]));
     let late = world.key(Person::BOB);
     let words = fails(&world.run(&["store", "restore", "early.db"]));
-    assert!(words.contains("a keyward is running on the store") && words.contains("stop it"), "{words}");
+    assert!(
+        words.contains("a keyward is running on the store") && words.contains("stop it"),
+        "{words}"
+    );
     assert_eq!(world.status_with(&late.token), 200);
     world.kill();
-    assert!(fs::metadata(world.folder().join("keyward.db-wal")).is_ok_and(|log| log.len() > 0), "a log is left");
+    assert!(
+        fs::metadata(world.folder().join("keyward.db-wal")).is_ok_and(|log| log.len() > 0),
+        "a log is left"
+    );
 
     // As an operator's `cp` does it: the log is still there.
     let damaged = world.folder().join("keyward.db");
@@ -120,7 +136,10 @@ fn a_restore_is_refused_while_keyward_runs_and_works_beside_what_a_kill_left() {
     world.stop();
     let kept = fs::read_dir(world.folder()).expect("files").flatten().map(|entry| entry.path());
     let kept = kept
-        .filter(|path| path.to_string_lossy().contains("before-restore") && !path.to_string_lossy().ends_with("-wal"))
+        .filter(|path| {
+            path.to_string_lossy().contains("before-restore")
+                && !path.to_string_lossy().ends_with("-wal")
+        })
         .min()
         .expect("the store of before");
     succeeds(&world.run(&["store", "restore", kept.to_str().expect("text")]));
@@ -135,7 +154,10 @@ fn what_cannot_be_backed_up_or_restored_is_said_in_words() {
     succeeds(&world.run(&["store", "backup", "one.db"]));
     assert!(fails(&world.run(&["store", "backup", "one.db"])).contains("--replace"));
     succeeds(&world.run(&["store", "backup", "one.db", "--replace"]));
-    assert!(fails(&world.run(&["store", "backup", "keyward.db", "--replace"])).contains("belongs to the store"));
+    assert!(
+        fails(&world.run(&["store", "backup", "keyward.db", "--replace"]))
+            .contains("belongs to the store")
+    );
     world.stop();
     let whole = fs::read(world.folder().join("one.db")).expect("a backup");
     for (name, bytes, part) in [
@@ -143,8 +165,8 @@ fn what_cannot_be_backed_up_or_restored_is_said_in_words() {
         ("empty.db", &[][..], "cut short"),
         (
             "text.db",
-            &b"not a database, but long enough to be taken for the beginning of one: it has a hundred bytes and a few."
-                [..],
+            &b"not a database, but long enough to be taken for the beginning of one: it has a \
+               hundred bytes and a few."[..],
             "not a store of keyward",
         ),
     ] {

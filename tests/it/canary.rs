@@ -1,4 +1,5 @@
-//! A canary in the mine: tokens that went every way there is are in no log line, no metric, no answer and no file.
+//! A canary in the mine: tokens that went every way there is are in no log line, no metric, no
+//! answer and no file.
 
 use std::path::Path;
 
@@ -58,7 +59,8 @@ fn parade(world: &World, token: &str) -> Vec<String> {
         "/private/../../x",
     ]
     .map(str::to_owned);
-    let calls = ["/auth/tokens", "/auth/nothing", "/auth/revoke/not-a-uuid"].map(|call| api.path(call));
+    let calls =
+        ["/auth/tokens", "/auth/nothing", "/auth/revoke/not-a-uuid"].map(|call| api.path(call));
     for target in targets.iter().chain(&calls) {
         for method in ["GET", "POST", "TRACE"] {
             let head = format!("{method} {target} HTTP/1.1\r\nHost: a.example\r\n");
@@ -69,24 +71,43 @@ fn parade(world: &World, token: &str) -> Vec<String> {
             answers.push(throw(world, &format!("{head}Authorization : Bearer {token}\r\n\r\n")));
             answers.push(throw(world, &format!("{head}Authorization: Basic {token}\r\n\r\n")));
             answers.push(throw(world, &format!("{head}Authorization: {token}\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}Authorization: Bearer {token} {token}\r\n\r\n")));
+            answers.push(throw(
+                world,
+                &format!("{head}Authorization: Bearer {token} {token}\r\n\r\n"),
+            ));
             answers.push(throw(world, &format!("{head}{bearer}Content-Length: +5\r\n\r\nhello")));
-            answers.push(throw(world, &format!("{head}{bearer}Transfer-Encoding: chunked\r\n\r\nxyz\r\n")));
+            answers.push(throw(
+                world,
+                &format!("{head}{bearer}Transfer-Encoding: chunked\r\n\r\nxyz\r\n"),
+            ));
             answers.push(throw(world, &format!("{head}{bearer}Expect: x-magic\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}{bearer}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n")));
+            answers.push(throw(
+                world,
+                &format!("{head}{bearer}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
+            ));
             answers.push(throw(world, &format!("{head}{bearer}{}\r\n", "X: y\r\n".repeat(200))));
-            answers.push(throw(world, &format!("{head}X-API-Key: {token}\r\nCookie: token={token}\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}Proxy-Authorization: Bearer {token}\r\n\r\n")));
+            answers.push(throw(
+                world,
+                &format!("{head}X-API-Key: {token}\r\nCookie: token={token}\r\n\r\n"),
+            ));
+            answers
+                .push(throw(world, &format!("{head}Proxy-Authorization: Bearer {token}\r\n\r\n")));
             answers.push(throw(world, &format!("{head}{bearer}")));
         }
     }
     answers.push(throw(world, &format!("Bearer {token}\r\n\r\n")));
     answers.push(throw(world, &format!("{token} / HTTP/1.1\r\nHost: a.example\r\n\r\n")));
-    let issue = format!("POST {} HTTP/1.1\r\nHost: a.example\r\n{bearer}", api.path("/auth/issue-token"));
-    for body in [format!("{{\"name\": {token}}}"), format!("{{\"{token}\": 1, \"expires_in_minutes\": \"{token}\"}}")] {
+    let issue =
+        format!("POST {} HTTP/1.1\r\nHost: a.example\r\n{bearer}", api.path("/auth/issue-token"));
+    for body in [
+        format!("{{\"name\": {token}}}"),
+        format!("{{\"{token}\": 1, \"expires_in_minutes\": \"{token}\"}}"),
+    ] {
         let length = body.len();
-        let json =
-            format!("Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let json = format!(
+            "Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\
+             \r\n{body}"
+        );
         answers.push(throw(world, &format!("{issue}{json}")));
     }
     answers
@@ -105,7 +126,8 @@ fn files(folder: &Path, visit: &mut dyn FnMut(&Path, &[u8])) {
     }
 }
 
-/// The answers of an upstream that echoes are the upstream's; every other must not repeat the token.
+/// The answers of an upstream that echoes are the upstream's; every other must not repeat the
+/// token.
 fn is_ours(answer: &str) -> bool {
     !answer.contains("\"target\":")
 }
@@ -144,7 +166,10 @@ fn no_token_is_in_any_log_line_metric_answer_or_file() {
     world.signal(rustix::process::Signal::TERM);
     assert!(world.ended().success());
     let output = world.output();
-    assert!(output.contains("/private/ok") || output.contains("private"), "something was logged at all");
+    assert!(
+        output.contains("/private/ok") || output.contains("private"),
+        "something was logged at all"
+    );
     let mut seen = 0;
     files(world.folder(), &mut |path, bytes| {
         seen += 1;
@@ -159,7 +184,10 @@ fn a_token_in_a_query_is_not_logged() {
     let upstream = Upstream::start();
     let mut world = Plan::usual(&upstream).set("log", "level", "\"trace\"").start();
     for target in ["/public/x", "/private/x", "/nowhere", "/public/%2f"] {
-        throw(&world, &format!("GET {target}?access_token=canary-5d1f0c HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+        throw(
+            &world,
+            &format!("GET {target}?access_token=canary-5d1f0c HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        );
     }
     world.signal(rustix::process::Signal::TERM);
     assert!(world.ended().success());

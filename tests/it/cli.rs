@@ -1,4 +1,5 @@
-//! The command line from outside: exit codes, what goes to which output, and the two doors to the tokens.
+//! The command line from outside: exit codes, what goes to which output, and the two doors to the
+//! tokens.
 
 use std::process::Output;
 
@@ -17,7 +18,13 @@ fn succeeds(output: &Output) -> String {
 /// Fails with this exit code, words on standard error and nothing on standard output.
 #[track_caller]
 fn fails(output: &Output, code: i32) -> String {
-    assert_eq!(output.status.code(), Some(code), "{} {}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{} {}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     assert_eq!(text(&output.stdout), "");
     let words = text(&output.stderr);
     assert!(!words.trim().is_empty());
@@ -135,7 +142,11 @@ fn a_socket_and_a_lock_that_a_dead_keyward_left_are_no_hindrance() {
 fn a_second_keyward_on_the_same_store_refuses_to_start() {
     let (world, upstream) = start();
     let alice = world.key(Person::ALICE);
-    let other = Plan::usual(&upstream).set("admin", "address", "\"off\"").set("admin", "socket", "\"second.sock\"");
+    let other = Plan::usual(&upstream).set("admin", "address", "\"off\"").set(
+        "admin",
+        "socket",
+        "\"second.sock\"",
+    );
     world.write("second.toml", &other);
     fails(&world.run_on("second.toml", &["run"]), 1);
     assert_eq!(world.status_with(&alice.token), 200, "the first is unharmed");
@@ -148,7 +159,8 @@ fn keys_store_and_socket_are_the_owners_alone() {
     let (world, _upstream) = start();
     world.key(Person::ALICE);
     let mode = |name: &str| {
-        let data = std::fs::metadata(world.folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let data = std::fs::metadata(world.folder().join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         data.permissions().mode() & 0o777
     };
     assert_eq!(mode("admin.sock"), 0o600);
@@ -186,8 +198,14 @@ fn the_same_keys_are_needed_to_read_the_tokens_of_yesterday() {
     assert!(world.ended().success());
     std::fs::rename(world.folder().join("keys"), world.folder().join("away")).expect("moved");
     for command in ["validate", "run"] {
-        assert!(fails(&world.run(&[command]), 1).contains("was written with other keys"), "{command}");
-        assert!(!world.folder().join("keys").exists(), "{command} makes no keys that would stand in the way");
+        assert!(
+            fails(&world.run(&[command]), 1).contains("was written with other keys"),
+            "{command}"
+        );
+        assert!(
+            !world.folder().join("keys").exists(),
+            "{command} makes no keys that would stand in the way"
+        );
     }
     std::fs::rename(world.folder().join("away"), world.folder().join("keys")).expect("moved back");
     world.restart();
@@ -203,14 +221,26 @@ fn users_are_managed_through_both_doors_and_a_password_is_nowhere() {
     std::fs::write(&file, "canary horse battery\n").expect("written");
     let file = file.to_str().expect("text").to_owned();
     let add = |world: &World, name: &str, email: &str| {
-        let names = ["--username", name, "--email", email, "--full-name", "Ann Unal", "--password-file", &file];
+        let names = [
+            "--username",
+            name,
+            "--email",
+            email,
+            "--full-name",
+            "Ann Unal",
+            "--password-file",
+            &file,
+        ];
         world.run(&[&["user", "add"], &names[..]].concat())
     };
     let listed = |world: &World| -> Vec<(String, bool)> {
         let out = succeeds(&world.run(&["user", "list", "--json"]));
         let users: serde_json::Value = serde_json::from_str(&out).expect("JSON");
         let of = |user: &serde_json::Value| {
-            (user["username"].as_str().expect("a name").to_owned(), user["is_disabled"].as_bool().expect("a boolean"))
+            (
+                user["username"].as_str().expect("a name").to_owned(),
+                user["is_disabled"].as_bool().expect("a boolean"),
+            )
         };
         users.as_array().expect("a list").iter().map(of).collect()
     };
@@ -221,7 +251,10 @@ fn users_are_managed_through_both_doors_and_a_password_is_nowhere() {
     succeeds(&world.run(&["user", "disable", "ann"]));
     assert_eq!(listed(&world), [("Ann".to_owned(), true)]);
     fails(&world.run(&["user", "disable", "nobody"]), 1);
-    fails(&world.run(&["user", "passwd", "ann", "--token-api", "jarvispy", "--password-file", &file]), 1);
+    fails(
+        &world.run(&["user", "passwd", "ann", "--token-api", "jarvispy", "--password-file", &file]),
+        1,
+    );
     // Without a password on standard input there is none.
     fails(&world.run(&["user", "passwd", "ann"]), 1);
 

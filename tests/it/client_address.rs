@@ -1,4 +1,5 @@
-//! Whose request it is: one answer behind proxies, for the access log, the limits of logins and the upstream.
+//! Whose request it is: one answer behind proxies, for the access log, the limits of logins and the
+//! upstream.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,13 +24,26 @@ fn behind_proxies_the_log_and_the_upstream_name_the_same_client() {
     for (at, (fields, client)) in [
         (&["X-Forwarded-For: 203.0.113.9, 10.0.0.5"][..], "203.0.113.9"),
         (&["X-Forwarded-For: 6.6.6.6, 203.0.113.9,10.0.0.5, 10.0.0.6"], "203.0.113.9"),
-        (&["X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 10.0.0.5"], "203.0.113.9"),
+        (
+            &[
+                "X-Forwarded-For: 6.6.6.6",
+                "X-Forwarded-For: 203.0.113.9",
+                "X-Forwarded-For: 10.0.0.5",
+            ],
+            "203.0.113.9",
+        ),
         (&["X-Forwarded-For: 203.0.113.9:51234"], "203.0.113.9"),
         (&["X-Forwarded-For: [2001:db8::1]:51234, fd00::5"], "2001:db8::1"),
         (&["X-Forwarded-For: \"[2001:DB8::1]\""], "2001:db8::1"),
         (&["X-Forwarded-For: ::ffff:203.0.113.9, ::ffff:10.0.0.5"], "203.0.113.9"),
         (&["Forwarded: for=203.0.113.9;proto=https, for=10.0.0.5"], "203.0.113.9"),
-        (&["forwarded: proto=https;For=\"[2001:db8::1]:51234\"", "Forwarded: for=\"10.0.0.5:80\""], "2001:db8::1"),
+        (
+            &[
+                "forwarded: proto=https;For=\"[2001:db8::1]:51234\"",
+                "Forwarded: for=\"10.0.0.5:80\"",
+            ],
+            "2001:db8::1",
+        ),
         (&["Forwarded: for=203.0.113.9, for=unknown, for=10.0.0.5"], "10.0.0.5"),
         (&["Forwarded: for=203.0.113.9, for=_hidden"], "127.0.0.1"),
         (&["Forwarded: for=\"203.0.113.9, 203.0.113.8\""], "127.0.0.1"),
@@ -50,7 +64,11 @@ fn behind_proxies_the_log_and_the_upstream_name_the_same_client() {
         let request = received(&upstream);
         assert_eq!(request.fields.all("x-real-ip"), [client], "{fields:?}");
         let line = world.access_line(&path);
-        assert_eq!((&line["client"], &line["peer"]), (&client.into(), &"127.0.0.1".into()), "{fields:?}: {line}");
+        assert_eq!(
+            (&line["client"], &line["peer"]),
+            (&client.into(), &"127.0.0.1".into()),
+            "{fields:?}: {line}"
+        );
         // The last address in both fields is that of the peer.
         let listed = request.fields.one("x-forwarded-for").expect("one list");
         assert!(listed == "127.0.0.1" || listed.ends_with(", 127.0.0.1"), "{listed}");
@@ -107,7 +125,11 @@ fn an_upstream_finds_the_same_way_in_x_forwarded_for_and_forwarded() {
 fn a_peer_that_is_not_trusted_names_no_other_client() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).listener("trusted_proxies = [\"10.0.0.0/8\"]").start();
-    let fields = lines(&["X-Forwarded-For: 203.0.113.9, 10.0.0.5", "Forwarded: for=203.0.113.9", "X-Real-IP: 6.6.6.6"]);
+    let fields = lines(&[
+        "X-Forwarded-For: 203.0.113.9, 10.0.0.5",
+        "Forwarded: for=203.0.113.9",
+        "X-Real-IP: 6.6.6.6",
+    ]);
     assert_eq!(world.ask("GET", "/public/x", &fields, "").status, 200);
     let request = received(&upstream);
     for name in ["x-forwarded-for", "x-real-ip"] {
@@ -128,7 +150,14 @@ fn failed_logins_are_counted_for_the_client_in_whatever_form_it_is_named() {
         .start();
     let login = |field: &str| {
         let fields = format!("Content-Type: application/json\r\n{field}\r\n");
-        world.ask("POST", "/v1/auth/login", &fields, r#"{"username":"hershel","password":"a wrong one"}"#).status
+        world
+            .ask(
+                "POST",
+                "/v1/auth/login",
+                &fields,
+                r#"{"username":"hershel","password":"a wrong one"}"#,
+            )
+            .status
     };
     let forms = [
         "X-Forwarded-For: 203.0.113.9, 10.0.0.5",
@@ -153,8 +182,10 @@ fn version_2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
 fn behind(world: &World, header: &[u8], path: &str) -> String {
     let mut stream = TcpStream::connect(world.address()).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    let asked =
-        format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n");
+    let asked = format!(
+        "GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
+         X-Forwarded-For: 6.6.6.6\r\n\r\n"
+    );
     stream.write_all(&[header, asked.as_bytes()].concat()).expect("sent");
     let mut answer = Vec::new();
     // A connection that is refused may be reset.
@@ -165,7 +196,8 @@ fn behind(world: &World, header: &[u8], path: &str) -> String {
 #[test]
 fn a_connection_whose_client_has_no_address_is_the_senders_and_is_not_believed() {
     let upstream = Upstream::start();
-    let world = Plan::usual(&upstream).listener(PROXIES).listener("proxy_protocol = \"required\"").start();
+    let world =
+        Plan::usual(&upstream).listener(PROXIES).listener("proxy_protocol = \"required\"").start();
     let v4 = [203, 0, 113, 9, 127, 0, 0, 1, 0xc8, 0x22, 0, 80];
     let tlvs = [&v4[..], &[4, 0, 3, 0, 0, 0]].concat();
     for (at, (header, client)) in [
@@ -190,20 +222,34 @@ fn a_connection_whose_client_has_no_address_is_the_senders_and_is_not_believed()
             assert_eq!(seen.fields.all(name), [client], "{name} {shown}");
         }
         let line = world.access_line(&path);
-        assert_eq!((&line["client"], &line["peer"]), (&client.into(), &"127.0.0.1".into()), "{shown}");
+        assert_eq!(
+            (&line["client"], &line["peer"]),
+            (&client.into(), &"127.0.0.1".into()),
+            "{shown}"
+        );
     }
-    // The sender's own connection, and that of a proxy which it names: what they say of others counts.
+    // The sender's own connection, and that of a proxy which it names: what they say of others
+    // counts.
     let proxy = [10, 0, 0, 5, 127, 0, 0, 1, 0xc8, 0x22, 0, 80];
-    for (path, header) in
-        [("/public/local", version_2(0x20, 0x11, &v4)), ("/public/proxy", version_2(0x21, 0x11, &proxy))]
-    {
+    for (path, header) in [
+        ("/public/local", version_2(0x20, 0x11, &v4)),
+        ("/public/proxy", version_2(0x21, 0x11, &proxy)),
+    ] {
         assert_eq!(behind(&world, &header, path), "HTTP/1.1 200 OK");
         assert_eq!(received(&upstream).fields.all("x-real-ip"), ["6.6.6.6"], "{path}");
         let line = world.access_line(path);
-        assert_eq!((&line["client"], &line["peer"]), (&"6.6.6.6".into(), &"127.0.0.1".into()), "{path}");
+        assert_eq!(
+            (&line["client"], &line["peer"]),
+            (&"6.6.6.6".into(), &"127.0.0.1".into()),
+            "{path}"
+        );
     }
-    for header in [version_2(0x21, 0x13, &v4), version_2(0x22, 0x11, &v4), version_2(0x21, 0x11, &v4[..11]), Vec::new()]
-    {
+    for header in [
+        version_2(0x21, 0x13, &v4),
+        version_2(0x22, 0x11, &v4),
+        version_2(0x21, 0x11, &v4[..11]),
+        Vec::new(),
+    ] {
         assert_eq!(behind(&world, &header, "/public/x"), "", "{}", header.escape_ascii());
     }
     assert_eq!(upstream.take().requests.len(), 0);

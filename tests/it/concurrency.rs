@@ -1,4 +1,5 @@
-//! Issuing races revoking (DESIGN, section 3): whatever the order, nothing is left alive and unlisted.
+//! Issuing races revoking (DESIGN, section 3): whatever the order, nothing is left alive and
+//! unlisted.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,15 +15,22 @@ fn start() -> (World, Upstream) {
     (world, upstream)
 }
 
-/// Issues on one connection until the parent is refused; returns what was issued. A token that was issued by a call
-/// that began after `over` was set is a failure at once.
-fn issue_until_refused(world: &World, path: &str, parent: &str, over: &AtomicBool, made: &AtomicUsize) -> Vec<Issued> {
+/// Issues on one connection until the parent is refused; returns what was issued. A token that was
+/// issued by a call that began after `over` was set is a failure at once.
+fn issue_until_refused(
+    world: &World,
+    path: &str,
+    parent: &str,
+    over: &AtomicBool,
+    made: &AtomicUsize,
+) -> Vec<Issued> {
     let mut children = Vec::new();
     let mut client = world.client();
     loop {
         let late = over.load(Ordering::SeqCst);
-        let response =
-            client.ask(format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {parent}\r\n\r\n"));
+        let response = client.ask(format!(
+            "POST {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {parent}\r\n\r\n"
+        ));
         match response.status {
             200 => {
                 assert!(!late, "a revoked parent issued a token");
@@ -35,11 +43,18 @@ fn issue_until_refused(world: &World, path: &str, parent: &str, over: &AtomicBoo
     }
 }
 
-/// Races `THREADS` issuers against one call that ends the parent, made once they have issued so many tokens; returns
-/// every token that was issued.
-fn race(world: &World, person: Person, parent: &str, after: usize, end: impl FnOnce() + Send) -> Vec<Issued> {
+/// Races `THREADS` issuers against one call that ends the parent, made once they have issued so
+/// many tokens; returns every token that was issued.
+fn race(
+    world: &World,
+    person: Person,
+    parent: &str,
+    after: usize,
+    end: impl FnOnce() + Send,
+) -> Vec<Issued> {
     let path = world.api(person).path("/auth/issue-token");
-    let (barrier, over, made) = (Barrier::new(THREADS + 1), AtomicBool::new(false), AtomicUsize::new(0));
+    let (barrier, over, made) =
+        (Barrier::new(THREADS + 1), AtomicBool::new(false), AtomicUsize::new(0));
     let children = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -69,7 +84,12 @@ fn of_tokens_that_race_revoke_all_none_is_left_alive() {
             assert_eq!(api.revoke_all(&bootstrap).status, 200);
         });
         for child in &children {
-            assert_eq!(world.status_with(&child.token), 401, "round {round}: {} outlived revoke-all", child.jti);
+            assert_eq!(
+                world.status_with(&child.token),
+                401,
+                "round {round}: {} outlived revoke-all",
+                child.jti
+            );
         }
         assert_eq!(api.jtis(&bootstrap), Vec::<String>::new(), "round {round}");
         assert!(children.len() >= round * 3, "round {round}: no race");
@@ -147,8 +167,8 @@ fn of_many_who_revoke_one_token_exactly_one_did_it() {
     }
 }
 
-/// The cache under fire: while requests with the token pour in on every worker, it is revoked. A request that was sent
-/// after the answer had come is refused, and so is every one behind it.
+/// The cache under fire: while requests with the token pour in on every worker, it is revoked. A
+/// request that was sent after the answer had come is refused, and so is every one behind it.
 #[test]
 fn a_hot_token_is_dead_when_its_revocation_is_answered() {
     let (world, _upstream) = start();
@@ -156,8 +176,10 @@ fn a_hot_token_is_dead_when_its_revocation_is_answered() {
     for _ in 0..10 {
         let victim = world.api(Person::ALICE).mint(&root.token);
         let revoked = AtomicBool::new(false);
-        let request =
-            format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\r\n", victim.token);
+        let request = format!(
+            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\r\n",
+            victim.token
+        );
         let hot = Barrier::new(9);
         std::thread::scope(|scope| {
             for _ in 0..8 {

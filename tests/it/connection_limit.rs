@@ -61,8 +61,8 @@ fn over_tls_a_connection_beyond_the_limit_is_told_503_over_tls_and_never_in_plai
     assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
     assert_eq!(world.metric(REFUSED, ""), 1.0);
 
-    // What does not speak TLS, or says nothing, hears nothing of HTTP, and is not kept: whether or not it is among those that are
-    // answered at the same time.
+    // What does not speak TLS, or says nothing, hears nothing of HTTP, and is not kept: whether or
+    // not it is among those that are answered at the same time.
     let mut plain: Client = world.client();
     plain.send(REQUEST);
     let heard = plain.rest().expect("the connection ends");
@@ -75,7 +75,8 @@ fn over_tls_a_connection_beyond_the_limit_is_told_503_over_tls_and_never_in_plai
     assert!(is_served(), "the first one is served on");
     drop(first);
     let is_free = || {
-        ask(world.address(), "a.example", &[&pair], &request).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+        ask(world.address(), "a.example", &[&pair], &request)
+            .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
     };
     assert!(eventually(is_free), "those beyond the limit took nothing from it");
 }

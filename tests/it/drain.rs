@@ -1,4 +1,5 @@
-//! SIGTERM: not ready first, then the requests under way are finished, then the end (DESIGN, section 10).
+//! SIGTERM: not ready first, then the requests under way are finished, then the end (DESIGN,
+//! section 10).
 
 use rustix::process::Signal;
 
@@ -48,8 +49,16 @@ fn not_ready_comes_before_the_listener_goes() {
     let mut world = Plan::usual(&upstream).set("server", "shutdown_delay", "\"2s\"").start();
     world.signal(Signal::TERM);
     assert!(eventually(|| world.ready() == Some(503)), "/readyz says 503");
-    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "new requests are served meanwhile");
-    assert_eq!(world.admin_get("/livez").map(|response| response.status), Some(200), "it is alive all the while");
+    assert_eq!(
+        world.ask("GET", "/public/x", "", "").status,
+        200,
+        "new requests are served meanwhile"
+    );
+    assert_eq!(
+        world.admin_get("/livez").map(|response| response.status),
+        Some(200),
+        "it is alive all the while"
+    );
     assert_eq!(world.ended().code(), Some(0));
 }
 
@@ -101,7 +110,11 @@ fn requests_on_a_busy_connection_are_answered_whole_or_not_taken_at_all() {
                         Ok((response, _)) => {
                             assert_eq!(response.status, 200, "{response}");
                             served += 1;
-                            if response.fields.all("connection").iter().any(|value| value.eq_ignore_ascii_case("close"))
+                            if response
+                                .fields
+                                .all("connection")
+                                .iter()
+                                .any(|value| value.eq_ignore_ascii_case("close"))
                             {
                                 return served;
                             }
@@ -121,7 +134,8 @@ fn requests_on_a_busy_connection_are_answered_whole_or_not_taken_at_all() {
     assert_eq!(world.ended().code(), Some(0));
 }
 
-/// A connection that is taken in is served: whoever came before the listener went is not turned away without a word.
+/// A connection that is taken in is served: whoever came before the listener went is not turned
+/// away without a word.
 #[test]
 fn the_first_request_of_a_connection_is_answered_though_the_end_has_begun() {
     let upstream = Upstream::start();
@@ -141,9 +155,11 @@ fn a_tunnel_and_an_event_stream_end_with_their_own_grace_and_a_request_is_finish
     let upstream = Upstream::start();
     let gate = Gate::default();
     upstream.answer("/public/slow", slow(&gate));
-    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nwelcome";
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\n\r\nwelcome";
     upstream.answer("/public/ws", Reply::bytes(switching).then(Act::Echo));
-    let events = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let events =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let never = Gate::default();
     upstream.answer("/public/events", Reply::bytes(events).then(Act::Wait(never.clone())));
     let mut world = Plan::usual(&upstream)
@@ -152,7 +168,8 @@ fn a_tunnel_and_an_event_stream_end_with_their_own_grace_and_a_request_is_finish
         .start();
     let mut tunnel = world.client();
     tunnel.send(
-        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     let (switched, _) = tunnel.final_response("GET").expect("an answer");
@@ -172,7 +189,8 @@ fn a_tunnel_and_an_event_stream_end_with_their_own_grace_and_a_request_is_finish
     never.open();
     for path in ["/public/ws", "/public/events"] {
         let output = world.output();
-        let line = output.lines().find(|line| line.contains(path)).expect("a line in the access log");
+        let line =
+            output.lines().find(|line| line.contains(path)).expect("a line in the access log");
         assert!(line.contains("\"complete\":false") && line.contains("keyward stopped"), "{line}");
     }
 }
@@ -190,7 +208,8 @@ fn a_second_sigterm_ends_at_once_and_loses_no_line_of_the_log() {
     assert_eq!(answered.status, 200);
     world.signal(Signal::TERM);
     assert!(eventually(|| world.output().contains("draining")), "the first is being followed");
-    // Two within a few milliseconds are one, sent to the process and to its group; somebody who means it sends another.
+    // Two within a few milliseconds are one, sent to the process and to its group; somebody who
+    // means it sends another.
     assert!(eventually(|| {
         world.signal(Signal::TERM);
         world.has_ended()
@@ -198,13 +217,21 @@ fn a_second_sigterm_ends_at_once_and_loses_no_line_of_the_log() {
     assert_eq!(world.ended().code(), Some(0));
     gate.open();
     let output = world.output();
-    let line =
-        |path: &str| output.lines().find(|line| line.contains(path) && line.contains("\"status\"")).map(str::to_owned);
-    assert!(line("/public/answered").is_some_and(|line| line.contains("\"status\":200")), "{output}");
+    let line = |path: &str| {
+        output
+            .lines()
+            .find(|line| line.contains(path) && line.contains("\"status\""))
+            .map(str::to_owned)
+    };
+    assert!(
+        line("/public/answered").is_some_and(|line| line.contains("\"status\":200")),
+        "{output}"
+    );
     assert!(line("/public/slow").is_some_and(|line| line.contains("keyward stopped")), "{output}");
 }
 
-/// Whoever was to read the access log has stopped reading, as a pager does: keyward serves on, and can be stopped.
+/// Whoever was to read the access log has stopped reading, as a pager does: keyward serves on, and
+/// can be stopped.
 #[test]
 fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -217,9 +244,14 @@ fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
         0,
     )
     .expect("a pipe");
-    let _reader = std::fs::File::options().read(true).write(true).open(&pipe).expect("a reader that does not read");
+    let _reader = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .expect("a reader that does not read");
     let upstream = Upstream::start();
-    let mut world = Plan::usual(&upstream).set("log", "access", &format!("\"{}\"", pipe.display())).start();
+    let mut world =
+        Plan::usual(&upstream).set("log", "access", &format!("\"{}\"", pipe.display())).start();
     let mut client = world.client();
     for _ in 0..1000 {
         assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);

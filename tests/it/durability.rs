@@ -1,4 +1,5 @@
-//! SIGKILL while tokens are issued and revoked: what was acknowledged still holds after the restart.
+//! SIGKILL while tokens are issued and revoked: what was acknowledged still holds after the
+//! restart.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,9 +30,11 @@ struct Book {
     alive: Vec<Issued>,
     /// Acknowledged as revoked.
     revoked: Vec<Issued>,
-    /// A revocation was asked for and not acknowledged: either answer is right, as long as it stays the same.
+    /// A revocation was asked for and not acknowledged: either answer is right, as long as it stays
+    /// the same.
     open: Vec<Issued>,
-    /// Calls to issue that were not acknowledged: each may have left a record that nobody holds the token of.
+    /// Calls to issue that were not acknowledged: each may have left a record that nobody holds the
+    /// token of.
     unanswered: usize,
 }
 
@@ -39,7 +42,8 @@ struct Book {
 fn call(world: &World, method: &str, path: &str, token: &str) -> Option<serde_json::Value> {
     let mut client = Client::try_connect(world.address())?;
     client.send(format!(
-        "{method} {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\
+         Connection: close\r\n\r\n"
     ));
     let (response, _) = client.final_response(method).ok()?;
     assert_eq!(response.status, 200, "{method} {path}: {response}");
@@ -47,7 +51,13 @@ fn call(world: &World, method: &str, path: &str, token: &str) -> Option<serde_js
 }
 
 /// Issues and revokes until the server is gone.
-fn work(world: &World, book: &mut Book, random: &mut Random, acknowledged: &AtomicUsize, stop: &AtomicBool) {
+fn work(
+    world: &World,
+    book: &mut Book,
+    random: &mut Random,
+    acknowledged: &AtomicUsize,
+    stop: &AtomicBool,
+) {
     let api = world.api(book.person);
     while !stop.load(Ordering::SeqCst) {
         if book.alive.len() > 3 && random.below(2) == 0 {
@@ -56,7 +66,12 @@ fn work(world: &World, book: &mut Book, random: &mut Random, acknowledged: &Atom
             let answer = if own {
                 call(world, "POST", &api.path("/auth/revoke"), &victim.token)
             } else {
-                call(world, "POST", &api.path(&format!("/auth/revoke/{}", victim.jti)), &book.root.token)
+                call(
+                    world,
+                    "POST",
+                    &api.path(&format!("/auth/revoke/{}", victim.jti)),
+                    &book.root.token,
+                )
             };
             match answer {
                 Some(answer) => {
@@ -68,7 +83,8 @@ fn work(world: &World, book: &mut Book, random: &mut Random, acknowledged: &Atom
         } else {
             match call(world, "POST", &api.path("/auth/issue-token"), &book.root.token) {
                 Some(answer) => {
-                    let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
+                    let text =
+                        |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
                     book.alive.push(Issued { token: text("token"), jti: text("jti") });
                 }
                 None => {
@@ -87,7 +103,9 @@ fn audit(world: &World, book: &mut Book, revoked_since: usize) {
     let listed: BTreeSet<String> = api.jtis(&book.root.token).into_iter().collect();
     let mut client = world.client();
     let mut works = |token: &str| {
-        let request = format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let request = format!(
+            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
         match unless_held_up(|| client.ask(&request).status) {
             200 => true,
             401 => false,
@@ -104,10 +122,16 @@ fn audit(world: &World, book: &mut Book, revoked_since: usize) {
     }
     for key in std::mem::take(&mut book.open) {
         let alive = works(&key.token);
-        assert_eq!(alive, listed.contains(&key.jti), "alive and unlisted, or listed and dead: {}", key.jti);
+        assert_eq!(
+            alive,
+            listed.contains(&key.jti),
+            "alive and unlisted, or listed and dead: {}",
+            key.jti
+        );
         if alive { book.alive.push(key) } else { book.revoked.push(key) }
     }
-    let known: BTreeSet<String> = book.alive.iter().chain([&book.root]).map(|key| key.jti.clone()).collect();
+    let known: BTreeSet<String> =
+        book.alive.iter().chain([&book.root]).map(|key| key.jti.clone()).collect();
     let strays: Vec<_> = listed.difference(&known).cloned().collect();
     assert!(strays.len() <= book.unanswered, "records that nobody asked for: {strays:?}");
     for jti in strays {
@@ -128,7 +152,10 @@ fn audit(world: &World, book: &mut Book, revoked_since: usize) {
 
 #[test]
 fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
-    let rounds = std::env::var("KEYWARD_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let rounds = std::env::var("KEYWARD_KILL_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(ROUNDS);
     let mut random = Random::seeded("durability");
     let upstream = Upstream::start();
     // A disk that pauses for longer than the usual time is no subject of this test.
@@ -204,7 +231,11 @@ fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
         audit(&world, book, 0);
     }
     for bootstrap in &spent {
-        assert_eq!(world.api(PEOPLE[0]).issue(bootstrap, "").status, 401, "a spent bootstrap token stays spent");
+        assert_eq!(
+            world.api(PEOPLE[0]).issue(bootstrap, "").status,
+            401,
+            "a spent bootstrap token stays spent"
+        );
     }
 }
 

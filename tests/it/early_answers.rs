@@ -1,4 +1,5 @@
-//! Answers that begin before their request has ended (RFC 9112, section 9.3): both go on, and neither waits for the other.
+//! Answers that begin before their request has ended (RFC 9112, section 9.3): both go on, and
+//! neither waits for the other.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +21,10 @@ fn swap(mut stream: TcpStream) -> JoinHandle<usize> {
         }
         let mut writer = stream.try_clone().expect("a second handle");
         let writes = std::thread::spawn(move || {
-            let answer = [format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n").into_bytes(), vec![b'a'; MUCH]];
+            let answer = [
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n").into_bytes(),
+                vec![b'a'; MUCH],
+            ];
             writer.write_all(&answer.concat()).expect("the answer leaves");
         });
         let (mut read, mut piece) = (0, vec![0; 64 * 1024]);
@@ -35,7 +39,8 @@ fn swap(mut stream: TcpStream) -> JoinHandle<usize> {
     })
 }
 
-/// Far more than all buffers between them hold: a client that reads nothing before it has sent everything.
+/// Far more than all buffers between them hold: a client that reads nothing before it has sent
+/// everything.
 #[test]
 fn a_client_may_send_its_whole_body_before_it_reads_the_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -44,7 +49,9 @@ fn a_client_may_send_its_whole_body_before_it_reads_the_answer() {
         .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
         .start();
     let mut client = world.client();
-    client.send(format!("POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {MUCH}\r\n\r\n"));
+    client.send(format!(
+        "POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {MUCH}\r\n\r\n"
+    ));
     let upstream = swap(listener.accept().expect("a connection").0);
     client.send(vec![b'b'; MUCH]);
     let (response, _) = client.final_response("POST").expect("the answer");
@@ -52,7 +59,8 @@ fn a_client_may_send_its_whole_body_before_it_reads_the_answer() {
     assert_eq!(upstream.join().expect("it has ended"), MUCH);
 }
 
-/// Answers before it has read a byte of the body, and then reads so many bytes of it, or what comes of them.
+/// Answers before it has read a byte of the body, and then reads so many bytes of it, or what comes
+/// of them.
 fn answer_first(listener: TcpListener, length: usize) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a connection");
@@ -61,7 +69,9 @@ fn answer_first(listener: TcpListener, length: usize) -> JoinHandle<Vec<u8>> {
             assert_eq!(stream.read(&mut byte).expect("the head comes"), 1, "cut inside the head");
             head.push(byte[0]);
         }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("the answer leaves");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .expect("the answer leaves");
         let (mut body, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
         while body.len() < length {
             match stream.read(&mut piece) {
@@ -73,8 +83,8 @@ fn answer_first(listener: TcpListener, length: usize) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// A connection that is closed behind its answer is closed behind its request, too: whoever closes it does not read for the
-/// upstream.
+/// A connection that is closed behind its answer is closed behind its request, too: whoever closes
+/// it does not read for the upstream.
 #[test]
 fn an_upload_reaches_the_upstream_whole_though_its_connection_is_to_be_closed() {
     let body: Vec<u8> = (0..MUCH).map(|at| u8::try_from(at % 251).expect("small")).collect();
@@ -87,22 +97,28 @@ fn an_upload_reaches_the_upstream_whole_though_its_connection_is_to_be_closed() 
         let upstream = answer_first(listener, MUCH);
         let mut client = world.client();
         client.send(format!(
-            "POST /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: {connection}\r\nContent-Length: {MUCH}\r\n\r\n"
+            "POST /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: {connection}\r\n\
+             Content-Length: {MUCH}\r\n\r\n"
         ));
         let (response, _) = client.final_response("POST").expect("the answer");
         assert_eq!((response.status, &*response.body), (200, &b"ok"[..]));
-        // The server may end the upload at any time: a client that had not been told would send its next request.
+        // The server may end the upload at any time: a client that had not been told would send its
+        // next request.
         assert_eq!(response.fields.all("connection"), ["close"], "{connection}: {response}");
         let (first, second) = body.split_at(MUCH / 2);
         client.send(first);
         // For longer than a connection that is closed is read from.
         std::thread::sleep(Duration::from_millis(1300));
         client.send(second);
-        assert!(upstream.join().expect("it has ended") == body, "{connection}: what arrived is not what was sent");
+        assert!(
+            upstream.join().expect("it has ended") == body,
+            "{connection}: what arrived is not what was sent"
+        );
     }
 }
 
-/// A client that stops in the middle of its upload is cut in its time, and the upstream learns of it.
+/// A client that stops in the middle of its upload is cut in its time, and the upstream learns of
+/// it.
 #[test]
 fn an_upload_that_stops_behind_its_answer_ends_on_both_sides() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -114,7 +130,9 @@ fn an_upload_that_stops_behind_its_answer_ends_on_both_sides() {
         .start();
     let upstream = answer_first(listener, MUCH);
     let mut client = world.client();
-    client.send(format!("POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {MUCH}\r\n\r\nhello"));
+    client.send(format!(
+        "POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {MUCH}\r\n\r\nhello"
+    ));
     let (response, _) = client.final_response("POST").expect("the answer");
     assert_eq!(response.status, 200);
     client.rest().expect("the connection ends");
@@ -126,7 +144,9 @@ fn an_upload_that_stops_behind_its_answer_ends_on_both_sides() {
 fn an_answer_ends_with_the_upload_that_breaks_off() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    for (head, end) in [("Content-Length: 10", "-last"), ("Transfer-Encoding: chunked", "5\r\n-last\r\n0\r\n\r\n")] {
+    for (head, end) in
+        [("Content-Length: 10", "-last"), ("Transfer-Encoding: chunked", "5\r\n-last\r\n0\r\n\r\n")]
+    {
         let gate = Gate::default();
         let start = match head {
             "Content-Length: 10" => format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\nfirst"),
@@ -135,8 +155,10 @@ fn an_answer_ends_with_the_upload_that_breaks_off() {
         let acts = [Act::Send(start.into()), Act::Wait(gate.clone()), Act::Send(end.into())];
         upstream.answer("/public/early", Reply::acts(acts).early());
         let mut client = world.client();
-        client
-            .send("POST /public/early HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        client.send(
+            "POST /public/early HTTP/1.1\r\nHost: a.example\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        );
         while !String::from_utf8_lossy(client.seen()).contains("first") {
             assert!(!client.some().expect("the answer begins").is_empty(), "cut before it began");
         }
@@ -145,7 +167,10 @@ fn an_answer_ends_with_the_upload_that_breaks_off() {
         assert!(!String::from_utf8_lossy(client.seen()).contains("-last"), "{fault:?}");
         gate.open();
         assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "the next one is served");
-        assert!(!upstream.take().requests.iter().any(|request| request.method == "POST"), "half a request is none");
+        assert!(
+            !upstream.take().requests.iter().any(|request| request.method == "POST"),
+            "half a request is none"
+        );
     }
 }
 
@@ -154,20 +179,27 @@ fn an_answer_ends_with_the_upload_that_breaks_off() {
 fn an_early_refusal_is_passed_on_and_the_connection_closed_behind_it_harms_nobody() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let refusal = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    let refusal =
+        "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
     upstream.answer("/public/early", Reply::bytes(refusal).then(Act::Close).early());
     for _ in 0..10 {
         let mut client = world.client();
-        client.send("POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\nstart");
+        client.send(
+            "POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\
+                     \r\nstart",
+        );
         match client.final_response("POST") {
-            Ok((response, _)) => assert_eq!((response.status, response.text().as_str()), (413, "no")),
+            Ok((response, _)) => {
+                assert_eq!((response.status, response.text().as_str()), (413, "no"))
+            }
             Err(fault) => panic!("{fault:?}"),
         }
         assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
     }
 }
 
-/// Bytes that nobody asked for come while the connection is idle: it is not used again, and they are nobody's answer.
+/// Bytes that nobody asked for come while the connection is idle: it is not used again, and they
+/// are nobody's answer.
 #[test]
 fn what_an_idle_upstream_says_unasked_is_nobodys_answer() {
     let upstream = Upstream::start();
@@ -178,7 +210,8 @@ fn what_an_idle_upstream_says_unasked_is_nobodys_answer() {
     upstream.answer("/public/late", Reply::acts([fine, Act::Wait(gate.clone()), late]));
     assert_eq!(world.ask("GET", "/public/late", "", "").text(), "ok");
     gate.open();
-    // They have to be there before the next request leaves, or they would be its answer to any client.
+    // They have to be there before the next request leaves, or they would be its answer to any
+    // client.
     std::thread::sleep(std::time::Duration::from_millis(100));
     for _ in 0..3 {
         let response = world.ask("GET", "/public/x", "", "");
@@ -194,13 +227,17 @@ fn chunked_bodies_of_any_size_pass_both_ways_unchanged() {
         let body: Vec<u8> = (0..pieces * size).map(|n| (n % 251) as u8).collect();
         let chunked: Vec<u8> = body
             .chunks(size)
-            .flat_map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())
+            .flat_map(|piece| {
+                [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()
+            })
             .chain(*b"0\r\n\r\n")
             .collect();
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         upstream.answer("/public/big", Reply::bytes([head.as_slice(), &chunked].concat()));
         let mut client = world.client();
-        client.send(b"POST /public/big HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send(
+            b"POST /public/big HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
         client.send(&chunked);
         let (response, _) = client.final_response("POST").expect("an answer");
         assert_eq!(response.status, 200);

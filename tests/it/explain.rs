@@ -17,7 +17,9 @@ fn start() -> (World, Upstream) {
             "path = \"/admin/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
              require = { role = [\"admin\", \"owner\"] }",
         )
-        .route("path = \"/narrow\"\nmethods = [\"POST\"]\nupstream = \"app\"\naccept = [\"jarvispy\"]")
+        .route(
+            "path = \"/narrow\"\nmethods = [\"POST\"]\nupstream = \"app\"\naccept = [\"jarvispy\"]",
+        )
         .start();
     (world, upstream)
 }
@@ -30,8 +32,9 @@ fn text(bytes: &[u8]) -> String {
 #[track_caller]
 fn explained(world: &World, method: &str, url: &str, input: &str) -> Value {
     let output = world.run_reading(&["explain", method, url, "--json"], input);
-    let said: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|fault| panic!("{fault}: {} {}", text(&output.stdout), text(&output.stderr)));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|fault| {
+        panic!("{fault}: {} {}", text(&output.stdout), text(&output.stderr))
+    });
     let code = i32::from(said["decision"] == "refused");
     assert_eq!(output.status.code(), Some(code), "{said}");
     said
@@ -57,7 +60,10 @@ fn is_forwarded_as(said: &Value, person: Person, jti: &str) {
     assert_eq!(said["status"], Value::Null);
     assert_eq!((&said["path"], &said["host"]), (&"/private/x".into(), &"a.example".into()));
     assert_eq!(said["route"]["path"], "/private/{*rest}");
-    assert_eq!((&said["route"]["upstream"], &said["route"]["accept"][0]), (&"app".into(), &"jarvispy".into()));
+    assert_eq!(
+        (&said["route"]["upstream"], &said["route"]["accept"][0]),
+        (&"app".into(), &"jarvispy".into())
+    );
     let holder = &said["credential"]["holder"];
     assert_eq!((&holder["kind"], &holder["issued_by"]), (&"API key".into(), &"jarvispy".into()));
     assert_eq!((&holder["subject"], &holder["token_id"]), (&person.subject.into(), &jti.into()));
@@ -79,13 +85,20 @@ fn a_good_key_is_forwarded_with_its_route_its_holder_and_the_headers_that_the_up
         assert_eq!(request.fields.one(name).as_deref(), sent["value"].as_str(), "{name}");
     }
     // The same with all headers, a dot in the path and a query.
-    let fields = format!("Host: a.example\r\nAuthorization: Bearer {}\r\nX-Keyward-Role: admin\r\n", alice.token);
+    let fields = format!(
+        "Host: a.example\r\nAuthorization: Bearer {}\r\nX-Keyward-Role: admin\r\n",
+        alice.token
+    );
     let said = explained(&world, "GET", "http://127.0.0.1:1/private/y/../x?q=1", &fields);
     is_forwarded_as(&said, Person::ALICE, &alice.jti);
     let output = world.run_reading(&["explain", "GET", URL], &alice.token);
     let lines = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{lines}");
-    for line in ["decision: forwarded", "route: /private/{*rest}", "identity header: x-keyward-subject: auth0|alice"] {
+    for line in [
+        "decision: forwarded",
+        "route: /private/{*rest}",
+        "identity header: x-keyward-subject: auth0|alice",
+    ] {
         assert!(lines.lines().any(|known| known == line), "{line:?} is missing in\n{lines}");
     }
 }
@@ -93,13 +106,18 @@ fn a_good_key_is_forwarded_with_its_route_its_holder_and_the_headers_that_the_up
 /// Makes the request, too: both say the same.
 #[track_caller]
 fn is_refused_as_logged(world: &World, method: &str, path: &str, token: Option<&str>) -> Value {
-    let fields = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let fields =
+        token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let said = explained(world, method, &format!("http://a.example{path}"), &fields);
     let response = world.ask(method, path, &fields, "");
     let line = world.access_line(path);
     assert_eq!(said["decision"], "refused", "{said}");
     assert_eq!(said["status"], response.status, "{said}");
-    assert_eq!(said["challenge"].as_str(), response.fields.one("www-authenticate").as_deref(), "{said}");
+    assert_eq!(
+        said["challenge"].as_str(),
+        response.fields.one("www-authenticate").as_deref(),
+        "{said}"
+    );
     assert_eq!(said["allow"].as_str(), response.fields.one("allow").as_deref(), "{said}");
     assert_eq!(
         (&said["reason"], &said["cause"], &said["route"]["path"], &said["client"]),
@@ -115,10 +133,15 @@ fn a_refusal_is_explained_with_the_words_of_the_access_log() {
     let (alice, bob) = (world.key(Person::ALICE), world.key(Person::BOB));
     assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
     let revoked = is_refused_as_logged(&world, "GET", "/private/revoked", Some(&bob.token));
-    assert_eq!((&revoked["status"], &revoked["reason"]), (&401.into(), &"no_record".into()), "{revoked}");
+    assert_eq!(
+        (&revoked["status"], &revoked["reason"]),
+        (&401.into(), &"no_record".into()),
+        "{revoked}"
+    );
     assert!(revoked["cause"].as_str().expect("a cause").contains("revoked"), "{revoked}");
     assert_eq!(revoked["credential"]["holder"], Value::Null);
-    let made_up = is_refused_as_logged(&world, "GET", "/private/made-up", Some("canary-which-is-no-token"));
+    let made_up =
+        is_refused_as_logged(&world, "GET", "/private/made-up", Some("canary-which-is-no-token"));
     assert_eq!(made_up["reason"], "bad_credential", "{made_up}");
     let none = is_refused_as_logged(&world, "GET", "/private/none", None);
     assert_eq!((&none["reason"], &none["credential"]), (&"no_credential".into(), &Value::Null));
@@ -134,11 +157,18 @@ fn a_refusal_is_explained_with_the_words_of_the_access_log() {
     let role = is_refused_as_logged(&world, "GET", "/admin/x", Some(&alice.token));
     assert_eq!(role["status"], 403);
     assert_eq!(role["route"]["require"][0], "role \"admin\" or \"owner\"");
-    assert_eq!(role["cause"], "the route asks for role \"admin\" or \"owner\", the token has \"user\"");
+    assert_eq!(
+        role["cause"],
+        "the route asks for role \"admin\" or \"owner\", the token has \"user\""
+    );
     assert_eq!(role["credential"]["holder"]["subject"], Person::ALICE.subject);
     // Of a head that is refused, the log has no path.
     let path = explained(&world, "GET", "http://a.example/private/%2f", &alice.token);
-    assert_eq!((&path["status"], &path["reason"]), (&400.into(), &"malformed_request".into()), "{path}");
+    assert_eq!(
+        (&path["status"], &path["reason"]),
+        (&400.into(), &"malformed_request".into()),
+        "{path}"
+    );
     assert_eq!(world.ask("GET", "/private/%2f", "", "").status, 400);
 }
 
@@ -155,11 +185,17 @@ fn calls_of_token_apis_and_what_is_public_are_explained_too() {
     let foreign = is_refused_as_logged(&world, "GET", other, Some(&alice.token));
     assert_eq!(foreign["reason"], "token_api", "{foreign}");
     let said = explained(&world, "GET", URL, &bootstrap);
-    assert_eq!((&said["status"], &said["credential"]["holder"]["kind"]), (&403.into(), &"bootstrap token".into()));
+    assert_eq!(
+        (&said["status"], &said["credential"]["holder"]["kind"]),
+        (&403.into(), &"bootstrap token".into())
+    );
     // It was not spent by that.
     world.api(Person::BOB).mint(&bootstrap);
     let said = explained(&world, "GET", "http://a.example/public/x", "");
-    assert_eq!((&said["decision"], &said["route"]["accept"]), (&"forwarded".into(), &Value::Array(Vec::new())));
+    assert_eq!(
+        (&said["decision"], &said["route"]["accept"]),
+        (&"forwarded".into(), &Value::Array(Vec::new()))
+    );
     let said = explained(&world, "GET", "http://a.example/.well-known/jwks.json", "");
     assert_eq!((&said["decision"], &said["status"]), (&"answered by keyward".into(), &200.into()));
 }
@@ -169,11 +205,22 @@ fn explaining_leaves_no_line_and_no_count_and_shows_no_token() {
     let (world, _upstream) = start();
     let (alice, bob) = (world.key(Person::ALICE), world.key(Person::BOB));
     assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
-    assert!(eventually(|| world.access_lines().len() >= 3), "two keys were made, and one was revoked");
+    assert!(
+        eventually(|| world.access_lines().len() >= 3),
+        "two keys were made, and one was revoked"
+    );
     let counts = || {
-        let names = ["keyward_requests_total", "keyward_refusals_total", "keyward_request_duration_seconds_count"];
+        let names = [
+            "keyward_requests_total",
+            "keyward_refusals_total",
+            "keyward_request_duration_seconds_count",
+        ];
         let caches = ["keyward_token_cache_hits_total", "keyward_token_cache_misses_total"];
-        names.into_iter().chain(caches).map(|name| world.metric(name, "").to_string()).collect::<Vec<_>>()
+        names
+            .into_iter()
+            .chain(caches)
+            .map(|name| world.metric(name, "").to_string())
+            .collect::<Vec<_>>()
     };
     let (lines, before) = (world.access_lines().len(), counts());
     let secrets = [alice.token.as_str(), &bob.token, "canary"];
@@ -181,7 +228,10 @@ fn explaining_leaves_no_line_and_no_count_and_shows_no_token() {
         for url in [URL, "http://a.example/admin/x", "http://a.example/nowhere"] {
             for form in [&["explain", "GET", url][..], &["explain", "GET", url, "--json"]] {
                 holds_none(&world.run_reading(form, token), &secrets);
-                holds_none(&world.run_reading(form, format!("Authorization: Bearer {token}\n")), &secrets);
+                holds_none(
+                    &world.run_reading(form, format!("Authorization: Bearer {token}\n")),
+                    &secrets,
+                );
             }
         }
     }
@@ -194,7 +244,8 @@ fn explaining_leaves_no_line_and_no_count_and_shows_no_token() {
         assert!(!world.output().contains(secret));
     }
     let last_use = || {
-        let listed: Value = serde_json::from_slice(&world.run(&["token", "list", "--json"]).stdout).expect("JSON");
+        let listed: Value =
+            serde_json::from_slice(&world.run(&["token", "list", "--json"]).stdout).expect("JSON");
         listed[0]["last_used_at"].clone()
     };
     assert_eq!(last_use(), Value::Null, "it is no use of the key");
@@ -268,30 +319,47 @@ fn what_is_no_request_is_wrong_usage_in_words_that_repeat_nothing_of_it() {
 fn the_token_of_an_issuer_is_explained_with_the_scope_that_it_lacks_by_both() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
     let keys = String::from_utf8(document(&key_set())).expect("JSON");
-    id.answer("/keys", Reply::bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{keys}", keys.len())));
+    id.answer(
+        "/keys",
+        Reply::bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{keys}", keys.len())),
+    );
     let issuer = format!("audience = [\"api\"]\njwks_url = \"http://{}/keys\"", id.address());
     let mut world = Plan::usual(&upstream)
         .table("issuer", &format!("name = \"id\"\nissuer = \"https://id.example\"\n{issuer}"))
-        .route("path = \"/reports\"\nupstream = \"app\"\naccept = [\"id\"]\nrequire.scope = [\"read\", \"admin\"]")
+        .route(
+            "path = \"/reports\"\nupstream = \"app\"\naccept = [\"id\"]\n\
+                require.scope = [\"read\", \"admin\"]",
+        )
         .start();
     let expires = jiff::Timestamp::now().as_second() + 300;
     let with = |scope: &str, audience: &str| {
-        let claims =
-            json!({"iss": "https://id.example", "aud": audience, "sub": "7d9f", "exp": expires, "scope": scope});
+        let claims = json!({"iss": "https://id.example", "aud": audience, "sub": "7d9f", "exp": expires, "scope": scope});
         token("ES256", &jose("ES256"), &claims)
     };
-    let (good, unfit, other) = (with("openid read", "api"), with("openid", "api"), with("read", "another"));
+    let (good, unfit, other) =
+        (with("openid read", "api"), with("openid", "api"), with("read", "another"));
     let ask = |world: &World| {
-        [&good, &unfit, &other].map(|token| explained(world, "GET", "http://a.example/reports", token.as_str()))
+        [&good, &unfit, &other]
+            .map(|token| explained(world, "GET", "http://a.example/reports", token.as_str()))
     };
     let running = ask(&world);
     let [forwarded, lacking, foreign] = &running;
     assert_eq!(forwarded["decision"], "forwarded", "{forwarded}");
     let holder = &forwarded["credential"]["holder"];
     assert_eq!((&holder["kind"], &holder["issued_by"]), (&"JWT of an issuer".into(), &"id".into()));
-    assert_eq!(lacking["cause"], "the route asks for scope \"read\" or \"admin\", the token has \"openid\"");
-    assert_eq!(lacking["challenge"], r#"Bearer realm="keyward", error="insufficient_scope", scope="read admin""#);
-    assert_eq!((&foreign["status"], &foreign["reason"]), (&401.into(), &"bad_credential".into()), "{foreign}");
+    assert_eq!(
+        lacking["cause"],
+        "the route asks for scope \"read\" or \"admin\", the token has \"openid\""
+    );
+    assert_eq!(
+        lacking["challenge"],
+        r#"Bearer realm="keyward", error="insufficient_scope", scope="read admin""#
+    );
+    assert_eq!(
+        (&foreign["status"], &foreign["reason"]),
+        (&401.into(), &"bad_credential".into()),
+        "{foreign}"
+    );
     assert!(foreign["cause"].as_str().is_some_and(|cause| cause.contains("another")), "{foreign}");
     world.stop();
     assert_eq!(ask(&world), running);

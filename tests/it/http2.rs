@@ -1,6 +1,6 @@
 //! HTTP/2 towards clients that behave: ALPN and prior knowledge, many streams on one connection and
-//! each with its own token, GOAWAY, trailers, gRPC, WebSockets over CONNECT (RFC 8441), and a line of
-//! the access log for each stream.
+//! each with its own token, GOAWAY, trailers, gRPC, WebSockets over CONNECT (RFC 8441), and a line
+//! of the access log for each stream.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,9 @@ use serde_json::Value;
 
 use crate::support::h2::{Connection, Head, Stream, code, data, flag, reset, setting};
 use crate::support::lateness::slack;
-use crate::support::{Act, Gate, Kept, Person, Plan, Reply, Response, Upstream, World, eventually, json, open};
+use crate::support::{
+    Act, Gate, Kept, Person, Plan, Reply, Response, Upstream, World, eventually, json, open,
+};
 
 /// A second is promised for the end of what is open on a revoked token.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
@@ -40,13 +42,15 @@ fn in_two_parts(gate: &Gate) -> Reply {
 
 /// Waits until every one of these streams has said `first`.
 fn begun(connection: &mut Connection, streams: &[u32]) {
-    let begun = connection.read_until(|state| streams.iter().all(|&id| state.stream(id).body == b"first"));
+    let begun =
+        connection.read_until(|state| streams.iter().all(|&id| state.stream(id).body == b"first"));
     assert!(begun, "{:?}", connection.state);
 }
 
 /// A certificate, and what the listener's configuration says of it.
 fn certificate(folder: &std::path::Path) -> (CertificateDer<'static>, String) {
-    let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).expect("a certificate");
+    let made =
+        rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).expect("a certificate");
     let (certificate, key) = (folder.join("a.pem"), folder.join("a.key"));
     std::fs::write(&certificate, made.cert.pem()).expect("a file");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
@@ -55,7 +59,11 @@ fn certificate(folder: &std::path::Path) -> (CertificateDer<'static>, String) {
 }
 
 /// A TLS connection that offers these protocols, and the one that was chosen.
-fn tls(address: SocketAddr, trusted: &CertificateDer<'static>, protocols: &[&str]) -> (Connection, Option<Vec<u8>>) {
+fn tls(
+    address: SocketAddr,
+    trusted: &CertificateDer<'static>,
+    protocols: &[&str],
+) -> (Connection, Option<Vec<u8>>) {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -135,7 +143,9 @@ fn many_requests_at_once_share_a_connection_and_each_gets_its_own_answer() {
     let mut connection = connect(&world);
     for _ in 0..3 {
         let asked: Vec<_> = (0..100)
-            .map(|nth| (connection.request(&Head::get(format!("/public/{nth}"))), format!("/public/{nth}")))
+            .map(|nth| {
+                (connection.request(&Head::get(format!("/public/{nth}"))), format!("/public/{nth}"))
+            })
             .collect();
         for (id, target) in asked {
             let response = connection.answer(id);
@@ -148,7 +158,8 @@ fn many_requests_at_once_share_a_connection_and_each_gets_its_own_answer() {
 
 /// The promise of DESIGN.md, section 5, where it is hardest: the connection is not what ends.
 #[test]
-fn of_100_streams_with_100_tokens_the_50_that_are_revoked_end_within_a_second_and_the_others_go_on() {
+fn of_100_streams_with_100_tokens_the_50_that_are_revoked_end_within_a_second_and_the_others_go_on()
+{
     let (upstream, gate) = (Upstream::start(), Gate::default());
     let world = Plan::usual(&upstream).start();
     let api = world.api(Person::ALICE);
@@ -173,7 +184,11 @@ fn of_100_streams_with_100_tokens_the_50_that_are_revoked_end_within_a_second_an
     let all_end = connection.read_until(|state| victims.iter().all(|&id| state.is_over(id)));
     let ended = Instant::now();
     assert!(all_end, "{:?}", connection.state);
-    assert!(ended - revoked < ENDS_WITHIN + slack(revoked, ended), "ended after {:?}", ended - revoked);
+    assert!(
+        ended - revoked < ENDS_WITHIN + slack(revoked, ended),
+        "ended after {:?}",
+        ended - revoked
+    );
     for &id in &victims {
         let Stream { is_ended, reset, .. } = connection.state.stream(id);
         assert!(!is_ended && reset.is_some(), "stream {id} is cut and not called complete");
@@ -189,8 +204,8 @@ fn of_100_streams_with_100_tokens_the_50_that_are_revoked_end_within_a_second_an
     assert!(connection.state.goaways.is_empty(), "{:?}", connection.state.goaways);
 }
 
-/// hyper asks a body for nothing while its stream has no window: what ends a stream must not wait for
-/// that.
+/// hyper asks a body for nothing while its stream has no window: what ends a stream must not wait
+/// for that.
 #[test]
 fn a_stream_that_waits_for_its_window_ends_with_its_token_as_well() {
     let upstream = Upstream::start();
@@ -207,7 +222,11 @@ fn a_stream_that_waits_for_its_window_ends_with_its_token_as_well() {
     let revoked = Instant::now();
     assert!(connection.read_until(|state| state.stream(id).reset.is_some()), "the stream is reset");
     let seen = Instant::now();
-    assert!(seen - revoked < ENDS_WITHIN + slack(revoked, seen), "ended after {:?}", seen - revoked);
+    assert!(
+        seen - revoked < ENDS_WITHIN + slack(revoked, seen),
+        "ended after {:?}",
+        seen - revoked
+    );
     // The window of the connection is used up, and a head needs none.
     assert_eq!(connection.ask(&Head::new("HEAD", "/public/x")).status, 200);
 }
@@ -234,7 +253,11 @@ fn sigterm_says_goaway_and_finishes_the_streams_that_are_under_way() {
     }
     assert!(connection.closes());
     let (last, error) = *connection.state.goaways.last().expect("a GOAWAY");
-    assert_eq!((last, error), (streams[2], code::NO_ERROR), "the last stream that was served is named");
+    assert_eq!(
+        (last, error),
+        (streams[2], code::NO_ERROR),
+        "the last stream that was served is named"
+    );
     assert_eq!(world.ended().code(), Some(0));
 }
 
@@ -262,12 +285,16 @@ fn bodies_are_streamed_both_ways() {
     let world = Plan::usual(&upstream).start();
     let mut connection = connect(&world);
     let id = connection.next_id();
-    connection.send([Head::post("/public/stream").frame(id, flag::END_HEADERS), data(id, 0, "hello")].concat());
+    connection.send(
+        [Head::post("/public/stream").frame(id, flag::END_HEADERS), data(id, 0, "hello")].concat(),
+    );
     begun(&mut connection, &[id]);
     connection.send(data(id, flag::END_STREAM, "-more"));
     gate.open();
     assert_eq!(connection.answer(id).text(), "firstmore");
-    assert!(upstream.wait_until(|log| log.requests.iter().any(|request| request.body == b"hello-more")));
+    assert!(
+        upstream.wait_until(|log| log.requests.iter().any(|request| request.body == b"hello-more"))
+    );
 }
 
 #[test]
@@ -278,7 +305,11 @@ fn a_large_body_passes_both_ways_within_the_windows() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
     upstream.answer("/public/large", Reply::bytes([head.as_bytes(), &body].concat()));
     let response = connect(&world).ask(&Head::get("/public/large"));
-    assert!(response.status == 200 && response.body == body, "{} bytes came back", response.body.len());
+    assert!(
+        response.status == 200 && response.body == body,
+        "{} bytes came back",
+        response.body.len()
+    );
     // A client that keeps to its window is let go on when the upstream has read.
     let mut connection = connect(&world);
     let id = connection.next_id();
@@ -299,7 +330,8 @@ fn a_reset_stream_ends_its_request_at_the_upstream_and_leaves_the_others_alone()
     let streams = [0; 2].map(|_| connection.request(&Head::get("/public/slow")));
     begun(&mut connection, &streams);
     connection.send(reset(streams[0], code::CANCEL));
-    let access = || world.access_lines().into_iter().filter(|line| line["path"] == "/public/slow").count();
+    let access =
+        || world.access_lines().into_iter().filter(|line| line["path"] == "/public/slow").count();
     assert!(eventually(|| access() == 1), "the record of the one that ended");
     gate.open();
     assert_eq!(connection.answer(streams[1]).text(), "firstmore");
@@ -322,9 +354,17 @@ fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
     assert_eq!(connection.answer(refused).status, 401);
     connection.send(reset(reset_by_client, code::CANCEL));
     assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
-    assert!(connection.read_until(|state| state.stream(revoked).reset.is_some()), "{:?}", connection.state);
+    assert!(
+        connection.read_until(|state| state.stream(revoked).reset.is_some()),
+        "{:?}",
+        connection.state
+    );
     let line = world.access_line("/public/reset");
-    assert_eq!((&line["status"], &line["complete"]), (&Value::from(200), &Value::from(false)), "{line}");
+    assert_eq!(
+        (&line["status"], &line["complete"]),
+        (&Value::from(200), &Value::from(false)),
+        "{line}"
+    );
     assert_eq!(line["cause"], "the client left", "{line}");
     let line = world.access_line("/private/revoked");
     assert_eq!(line["complete"], false, "{line}");
@@ -352,7 +392,10 @@ fn refuses(connection: &mut Connection, head: &Head, status: &str) {
     connection.send(head.with_body(id, b"\0\0\0\0\0"));
     let response: Response = connection.answer(id);
     assert_eq!(response.status, 200, "{response}");
-    assert!(connection.state.stream(id).is_head_only, "one HEADERS frame with END_STREAM: {response}");
+    assert!(
+        connection.state.stream(id).is_head_only,
+        "one HEADERS frame with END_STREAM: {response}"
+    );
     assert_eq!(response.fields.all("grpc-status"), [status], "{response}");
     let kind = response.fields.one("content-type").unwrap_or_default();
     assert!(kind.starts_with("application/grpc"), "{response}");
@@ -398,7 +441,8 @@ fn a_grpc_call_passes_with_its_trailers() {
     upstream.answer(
         "/private/x",
         Reply::bytes(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n\
+            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\
+             \r\n\
              5\r\n\0\0\0\0\0\r\n0\r\ngrpc-status: 0\r\ngrpc-message: fine\r\n\r\n",
         ),
     );
@@ -454,7 +498,8 @@ fn take(mut stream: TcpStream, asked: &std::sync::mpsc::Sender<String>) {
     let _ = asked.send(head);
     let Some(key) = key else { return };
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let digest =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
     let accept = STANDARD.encode(digest);
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -508,7 +553,8 @@ fn a_websocket_over_http2_is_one_of_http1_at_the_upstream_and_carries_bytes_both
     let world = world_with_sockets(&upstream, &server);
     let issued = world.key(Person::ALICE);
     let mut connection = connect(&world);
-    let offered = connection.read_until(|state| state.settings.get(&setting::ENABLE_CONNECT_PROTOCOL) == Some(&1));
+    let offered = connection
+        .read_until(|state| state.settings.get(&setting::ENABLE_CONNECT_PROTOCOL) == Some(&1));
     assert!(offered, "SETTINGS_ENABLE_CONNECT_PROTOCOL is offered: {:?}", connection.state);
     let id = tunnel(&mut connection, "/sockets/x", &issued.token);
     let stream = connection.state.stream(id);
@@ -518,17 +564,25 @@ fn a_websocket_over_http2_is_one_of_http1_at_the_upstream_and_carries_bytes_both
     let asked = server.asked.recv_timeout(crate::support::PATIENCE).expect("the upstream is asked");
     let asked = asked.to_ascii_lowercase();
     assert!(asked.starts_with("get /sockets/x http/1.1\r\n"), "{asked}");
-    for line in ["\r\nupgrade: websocket\r\n", "\r\nsec-websocket-version: 13\r\n", "\r\nhost: a.example\r\n"] {
+    for line in [
+        "\r\nupgrade: websocket\r\n",
+        "\r\nsec-websocket-version: 13\r\n",
+        "\r\nhost: a.example\r\n",
+    ] {
         assert!(asked.contains(line), "{line:?} is missing: {asked}");
     }
-    assert!(asked.contains("x-keyward-subject: auth0|alice") && !asked.contains("\r\nauthorization:"), "{asked}");
+    assert!(
+        asked.contains("x-keyward-subject: auth0|alice") && !asked.contains("\r\nauthorization:"),
+        "{asked}"
+    );
 
     for text in ["one", "two", &"long ".repeat(10_000)] {
         let before = connection.state.stream(id).body.len();
         for piece in text.as_bytes().chunks(16_384) {
             connection.send(data(id, 0, piece));
         }
-        let echoed = connection.read_until(|state| state.stream(id).body.len() == before + text.len());
+        let echoed =
+            connection.read_until(|state| state.stream(id).body.len() == before + text.len());
         assert!(echoed, "{:?}", connection.state.stream(id).body.len());
         assert!(connection.state.stream(id).body[before..] == *text.as_bytes());
     }
@@ -554,11 +608,19 @@ fn a_websocket_over_http2_ends_with_its_token_and_leaves_another_on_the_connecti
     let revoked = Instant::now();
     assert!(connection.read_until(|state| state.is_over(ended)), "{:?}", connection.state);
     let seen = Instant::now();
-    assert!(seen - revoked < ENDS_WITHIN + slack(revoked, seen), "ended after {:?}", seen - revoked);
+    assert!(
+        seen - revoked < ENDS_WITHIN + slack(revoked, seen),
+        "ended after {:?}",
+        seen - revoked
+    );
     let _ = plain.rest();
     gate.open();
     connection.send(data(kept, 0, "still"));
-    assert!(connection.read_until(|state| state.stream(kept).body == b"still"), "{:?}", connection.state);
+    assert!(
+        connection.read_until(|state| state.stream(kept).body == b"still"),
+        "{:?}",
+        connection.state
+    );
     assert!(!connection.state.is_over(kept));
 }
 

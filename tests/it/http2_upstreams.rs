@@ -1,5 +1,5 @@
-//! Upstreams over HTTP/2 and TLS: one connection for many requests, another when its streams are used
-//! up, what GOAWAY and a reset do, and whose certificates are believed.
+//! Upstreams over HTTP/2 and TLS: one connection for many requests, another when its streams are
+//! used up, what GOAWAY and a reset do, and whose certificates are believed.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -40,7 +40,11 @@ fn begin(client: &mut Connection, paths: &[&str]) -> Vec<u32> {
 /// Waits until so many requests have arrived at the upstream.
 #[track_caller]
 fn arrived(upstream: &Http2Upstream, count: usize) {
-    assert!(eventually(|| upstream.arrivals().len() == count), "{count} arrive: {:?}", upstream.arrivals());
+    assert!(
+        eventually(|| upstream.arrivals().len() == count),
+        "{count} arrive: {:?}",
+        upstream.arrivals()
+    );
 }
 
 #[test]
@@ -56,7 +60,11 @@ fn many_requests_share_one_connection_to_an_upstream_of_http2() {
     upstream.release();
     for id in held {
         let response = client.answer(id);
-        assert_eq!((response.status, &json(&response)["target"]), (200, &"/public/held".into()), "{response}");
+        assert_eq!(
+            (response.status, &json(&response)["target"]),
+            (200, &"/public/held".into()),
+            "{response}"
+        );
     }
     let arrivals = upstream.arrivals();
     assert_eq!(upstream.connections(), 1);
@@ -93,11 +101,13 @@ fn a_second_connection_is_made_when_the_streams_of_the_first_are_used_up() {
 fn trailers_of_an_upstream_of_http2_pass() {
     let upstream = Http2Upstream::start(100);
     let world = world_of(&upstream);
-    let response = Connection::open(world.address()).ask(&Head::get("/public/trailers").with("te", "trailers"));
+    let response = Connection::open(world.address())
+        .ask(&Head::get("/public/trailers").with("te", "trailers"));
     assert_eq!(response.status, 200, "{response}");
     assert_eq!(response.trailers.all("grpc-status"), ["0"], "{response:?}");
     // Those that nothing announces cannot be said in HTTP/1.1: the response is whole without them.
-    let plain = "GET /public/trailers HTTP/1.1\r\nHost: a.example\r\nConnection: TE\r\nTE: trailers\r\n\r\n";
+    let plain = "GET /public/trailers HTTP/1.1\r\nHost: a.example\r\nConnection: TE\r\n\
+                 TE: trailers\r\n\r\n";
     let response = world.client().ask(plain);
     assert_eq!(response.status, 200, "{response}");
     let response = world.client().ask(plain.replace("/trailers", "/announced-trailers"));
@@ -109,14 +119,19 @@ fn trailers_of_an_upstream_of_http2_pass() {
 fn a_server_of_http2_that_says_nothing_is_given_up_in_the_time_for_connecting() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = silent.local_addr().expect("it is bound");
-    let world =
-        plan(&format!("http://{address}"), "protocol = \"http2\"").set("timeouts", "connect", "\"300ms\"").start();
+    let world = plan(&format!("http://{address}"), "protocol = \"http2\"")
+        .set("timeouts", "connect", "\"300ms\"")
+        .start();
     let response = world.ask("POST", "/public/x", "", "");
     assert_eq!(response.status, 502, "{response}");
-    assert_eq!(world.access_line("/public/x")["cause"], format!("connecting to {address} took too long"));
+    assert_eq!(
+        world.access_line("/public/x")["cause"],
+        format!("connecting to {address} took too long")
+    );
 }
 
-/// An upstream refuses streams beyond the number that it allows, and says that number in its first frame.
+/// An upstream refuses streams beyond the number that it allows, and says that number in its first
+/// frame.
 #[test]
 fn a_burst_to_an_upstream_without_a_connection_yet_waits_for_its_number_of_streams() {
     let upstream = Http2Upstream::start(4);
@@ -142,14 +157,22 @@ fn a_stream_that_the_client_resets_is_reset_at_the_upstream_and_its_neighbours_l
         arrivals.iter().find(|arrival| arrival.target == path).map(|arrival| arrival.progress)
     };
     client.send(reset(ids[0], code::CANCEL));
-    assert!(eventually(|| progress("/public/left/held") == Some(Progress::GivenUp)), "{:?}", upstream.arrivals());
+    assert!(
+        eventually(|| progress("/public/left/held") == Some(Progress::GivenUp)),
+        "{:?}",
+        upstream.arrivals()
+    );
     assert_eq!(progress("/public/kept/held"), Some(Progress::Underway));
     // So does that of a client of HTTP/1.1 which resets its connection.
     let mut plain = world.client();
     plain.send("GET /public/plain/held HTTP/1.1\r\nHost: a.example\r\n\r\n");
     arrived(&upstream, 3);
     plain.reset();
-    assert!(eventually(|| progress("/public/plain/held") == Some(Progress::GivenUp)), "{:?}", upstream.arrivals());
+    assert!(
+        eventually(|| progress("/public/plain/held") == Some(Progress::GivenUp)),
+        "{:?}",
+        upstream.arrivals()
+    );
     upstream.release();
     assert_eq!(client.answer(ids[1]).status, 200);
     assert_eq!(upstream.connections(), 1);
@@ -170,12 +193,16 @@ fn goaway_of_an_upstream_loses_no_request() {
         }
     }
     assert!(upstream.connections() > 1, "connections went away");
-    let given_up = upstream.arrivals().into_iter().filter(|arrival| arrival.progress != Progress::Answered).count();
+    let given_up = upstream
+        .arrivals()
+        .into_iter()
+        .filter(|arrival| arrival.progress != Progress::Answered)
+        .count();
     assert_eq!(given_up, 0);
 }
 
-/// A server of raw frames. On its first connection it answers the first stream, and says of all later
-/// ones that it has not seen them (RFC 9113, section 6.8); on others it answers every stream.
+/// A server of raw frames. On its first connection it answers the first stream, and says of all
+/// later ones that it has not seen them (RFC 9113, section 6.8); on others it answers every stream.
 fn goes_away() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -199,8 +226,12 @@ fn answer_streams(mut stream: TcpStream, is_going: bool) -> std::io::Result<()> 
         let (kind, flags) = (head[3], head[4]);
         let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         match kind {
-            kind::SETTINGS if flags & flag::ACK == 0 => stream.write_all(&frame(kind::SETTINGS, flag::ACK, 0, ""))?,
-            kind::PING if flags & flag::ACK == 0 => stream.write_all(&frame(kind::PING, flag::ACK, 0, payload))?,
+            kind::SETTINGS if flags & flag::ACK == 0 => {
+                stream.write_all(&frame(kind::SETTINGS, flag::ACK, 0, ""))?
+            }
+            kind::PING if flags & flag::ACK == 0 => {
+                stream.write_all(&frame(kind::PING, flag::ACK, 0, payload))?
+            }
             kind::HEADERS if is_going && id > 1 => {
                 let last = [1_u32.to_be_bytes(), code::NO_ERROR.to_be_bytes()].concat();
                 stream.write_all(&frame(kind::GOAWAY, 0, 0, last))?;
@@ -272,7 +303,10 @@ impl Authority {
     /// A world whose upstream this server is, by its address; with more of `tls`.
     fn world(&self, upstream: &Http2Upstream, protocol: &str, more: &str) -> World {
         let tls = format!("tls = {{ ca_file = {:?}{more} }}", self.file());
-        world(&format!("https://{}", upstream.address()), &format!("protocol = {protocol:?}\n{tls}"))
+        world(
+            &format!("https://{}", upstream.address()),
+            &format!("protocol = {protocol:?}\n{tls}"),
+        )
     }
 }
 
@@ -294,7 +328,10 @@ fn the_version_that_is_spoken_over_tls_is_what_alpn_says() {
             assert_eq!(response.status, 200, "{protocol} {protocols:?}: {response}");
         }
         let arrivals = upstream.arrivals();
-        assert!(arrivals.iter().all(|arrival| arrival.version == version), "{protocol} {protocols:?}: {arrivals:?}");
+        assert!(
+            arrivals.iter().all(|arrival| arrival.version == version),
+            "{protocol} {protocols:?}: {arrivals:?}"
+        );
         assert_eq!((arrivals.len(), upstream.connections()), (3, 1), "{protocol} {protocols:?}");
     }
 }
@@ -304,9 +341,16 @@ fn the_version_that_is_spoken_over_tls_is_what_alpn_says() {
 fn is_refused(world: &World, upstream: &Http2Upstream, words: &str) {
     let response = world.ask("GET", "/public/refused", "", "");
     assert_eq!(response.status, 502, "{response}");
-    assert!(!response.text().contains("certificate"), "the client is told nothing of it: {response}");
+    assert!(
+        !response.text().contains("certificate"),
+        "the client is told nothing of it: {response}"
+    );
     let line = world.access_line("/public/refused");
-    assert_eq!((&line["status"], &line["refusal"]), (&502.into(), &"upstream_connect".into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["refusal"]),
+        (&502.into(), &"upstream_connect".into()),
+        "{line}"
+    );
     let cause = line["cause"].as_str().unwrap_or_default();
     assert!(cause.contains(words), "{words:?} is missing: {line}");
     assert!(upstream.arrivals().is_empty(), "nothing was sent");

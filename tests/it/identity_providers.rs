@@ -26,7 +26,8 @@ fn sections() -> Vec<(&'static str, &'static str, String)> {
         .map(|section| {
             let (heading, rest) = section.split_once('\n').expect("a heading");
             let mut blocks = rest.split("```toml\n").skip(1);
-            let snippet = blocks.next().and_then(|block| block.split_once("```")).expect("a configuration").0;
+            let snippet =
+                blocks.next().and_then(|block| block.split_once("```")).expect("a configuration").0;
             assert!(blocks.next().is_none(), "{heading} has one configuration");
             let prose = rest.rsplit("```").next().expect("prose");
             (heading, snippet, prose.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -38,7 +39,9 @@ fn sections() -> Vec<(&'static str, &'static str, String)> {
 fn world(upstream: &Upstream, internet: &Internet) -> World {
     let mut plan = Plan::usual(upstream);
     for (heading, snippet, _) in sections() {
-        let lines = snippet.strip_prefix("[[issuer]]\n").unwrap_or_else(|| panic!("{heading} begins with [[issuer]]"));
+        let lines = snippet
+            .strip_prefix("[[issuer]]\n")
+            .unwrap_or_else(|| panic!("{heading} begins with [[issuer]]"));
         let is_file = lines.contains("secret_file");
         let mut lines: Vec<String> = lines
             .lines()
@@ -49,10 +52,19 @@ fn world(upstream: &Upstream, internet: &Internet) -> World {
             })
             .collect();
         if !is_file {
-            lines.push(format!("proxy = \"http://{}\"\nca_file = {:?}", internet.address(), internet.ca_file()));
+            lines.push(format!(
+                "proxy = \"http://{}\"\nca_file = {:?}",
+                internet.address(),
+                internet.ca_file()
+            ));
         }
-        let name = lines.iter().find_map(|line| line.strip_prefix("name = ")).expect("a name").trim_matches('"');
-        let route = format!("path = \"/{name}/{{*rest}}\"\nupstream = \"app\"\naccept = [\"{name}\"]");
+        let name = lines
+            .iter()
+            .find_map(|line| line.strip_prefix("name = "))
+            .expect("a name")
+            .trim_matches('"');
+        let route =
+            format!("path = \"/{name}/{{*rest}}\"\nupstream = \"app\"\naccept = [\"{name}\"]");
         plan = plan.table("issuer", &lines.join("\n")).route(&route);
     }
     plan.start()
@@ -60,11 +72,17 @@ fn world(upstream: &Upstream, internet: &Internet) -> World {
 
 /// Whether the page shows this cause: `...` stands for anything, and numbers differ.
 fn shows(pattern: &str, cause: &str) -> bool {
-    let without_digits = |text: &str| text.replace(|character: char| character.is_ascii_digit(), "");
+    let without_digits =
+        |text: &str| text.replace(|character: char| character.is_ascii_digit(), "");
     let (pattern, cause) = (without_digits(pattern), without_digits(cause));
-    let is_cause = pattern.starts_with("it ") || pattern.starts_with("its ") || pattern.starts_with("a required claim");
+    let is_cause = pattern.starts_with("it ")
+        || pattern.starts_with("its ")
+        || pattern.starts_with("a required claim");
     let mut rest = cause.as_str();
-    is_cause && pattern.split("...").all(|part| rest.split_once(part).map(|(_, tail)| rest = tail).is_some())
+    is_cause
+        && pattern
+            .split("...")
+            .all(|part| rest.split_once(part).map(|(_, tail)| rest = tail).is_some())
 }
 
 fn ask(world: &World, target: &str, token: &str) -> Response {
@@ -74,7 +92,9 @@ fn ask(world: &World, target: &str, token: &str) -> Response {
 /// What the upstream was told in this field.
 fn told(echo: &Value, name: &str) -> Option<String> {
     let headers = echo["headers"].as_array().expect("headers");
-    let found = headers.iter().find(|pair| pair[0].as_str().is_some_and(|own| own.eq_ignore_ascii_case(name)));
+    let found = headers
+        .iter()
+        .find(|pair| pair[0].as_str().is_some_and(|own| own.eq_ignore_ascii_case(name)));
     found.and_then(|pair| pair[1].as_str()).map(str::to_owned)
 }
 
@@ -108,7 +128,8 @@ fn each_provider_of_the_page_is_let_in_by_its_configuration_with_the_right_ident
         let elsewhere = if provider.name == "google" { "/okta/x" } else { "/google/x" };
         assert_eq!(ask(&world, elsewhere, &provider.token()).status, 401, "{}", provider.name);
     }
-    let names: BTreeSet<_> = providers.iter().map(|provider| format!("name = {:?}", provider.name)).collect();
+    let names: BTreeSet<_> =
+        providers.iter().map(|provider| format!("name = {:?}", provider.name)).collect();
     for (heading, snippet, _) in sections() {
         assert!(snippet.lines().any(|line| names.contains(line)), "{heading} is tested");
     }
@@ -133,9 +154,12 @@ fn the_commonest_mistake_with_each_provider_is_refused_and_named_in_the_log_and_
             named.insert(mistake.provider);
             let (_, _, prose) = sections()
                 .into_iter()
-                .find(|(_, snippet, _)| snippet.contains(&format!("name = {:?}\n", mistake.provider)))
+                .find(|(_, snippet, _)| {
+                    snippet.contains(&format!("name = {:?}\n", mistake.provider))
+                })
                 .expect("it is on the page");
-            let (_, said) = prose.split_once("Commonest mistake: ").expect("the page names the mistake");
+            let (_, said) =
+                prose.split_once("Commonest mistake: ").expect("the page names the mistake");
             let quoted: Vec<_> = said.split('`').skip(1).step_by(2).collect();
             assert!(
                 quoted.iter().any(|words| shows(words, cause)),

@@ -6,7 +6,9 @@ use crate::support::{Plan, Reply, Upstream, World};
 
 /// Waits until a moment: how long a connection is idle is what these tests are about.
 fn wait_until(moment: Instant) {
-    while let Some(left) = moment.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+    while let Some(left) =
+        moment.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    {
         std::thread::park_timeout(left);
     }
 }
@@ -18,8 +20,8 @@ fn post(world: &World, pause: Duration) {
     assert_eq!(response.status, 200, "behind a pause of {pause:?}: {response}");
 }
 
-/// Sends two requests with a pause between them, and says whether they came on one connection; nothing, if
-/// this machine was so late that it may be either.
+/// Sends two requests with a pause between them, and says whether they came on one connection;
+/// nothing, if this machine was so late that it may be either.
 #[track_caller]
 fn is_shared(world: &World, upstream: &Upstream, pause: Duration, limit: Duration) -> Option<bool> {
     upstream.take();
@@ -28,7 +30,8 @@ fn is_shared(world: &World, upstream: &Upstream, pause: Duration, limit: Duratio
     wait_until(Instant::now() + pause);
     post(world, pause);
     let took = began.elapsed();
-    let connections: Vec<_> = upstream.take().requests.iter().map(|request| request.connection).collect();
+    let connections: Vec<_> =
+        upstream.take().requests.iter().map(|request| request.connection).collect();
     assert_eq!(connections.len(), 2, "each request once");
     (pause >= limit || took < limit).then(|| connections[0] == connections[1])
 }

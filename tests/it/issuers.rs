@@ -8,8 +8,7 @@ use crate::outside_jwts::forge::{KEYS, document, ec_jwk, header, key_set, merged
 use crate::support::{Act, Person, Plan, Reply, Response, Upstream, World, eventually};
 
 /// The public key of RFC 8037, appendix A.2.
-const RFC_8037: &str =
-    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const RFC_8037: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 const FETCHES: &str = "keyward_issuer_key_fetches_total";
 
@@ -20,7 +19,12 @@ fn answer(status: &str, body: &str) -> Reply {
 /// A plan with an issuer whose keys come from this line.
 fn plan(upstream: &Upstream, keys: &str) -> Plan {
     Plan::usual(upstream)
-        .table("issuer", &format!("name = \"id\"\nissuer = \"https://id.example\"\naudience = [\"api\"]\n{keys}"))
+        .table(
+            "issuer",
+            &format!(
+                "name = \"id\"\nissuer = \"https://id.example\"\naudience = [\"api\"]\n{keys}"
+            ),
+        )
         .route("path = \"/outside/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]")
 }
 
@@ -32,17 +36,21 @@ fn said(world: &World, path: &str) -> String {
     world.admin_get(path).map(|response| response.text()).unwrap_or_default()
 }
 
-/// R13: down at the start, keyward starts all the same, says what it lacks, and gets ready by itself.
+/// R13: down at the start, keyward starts all the same, says what it lacks, and gets ready by
+/// itself.
 #[test]
 fn an_issuer_that_is_away_at_the_start_keeps_keyward_from_being_ready_and_no_longer() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
     id.answer("/keys", answer("500 Internal Server Error", "down"));
     let world = plan(&upstream, &url(&id)).launch();
-    assert!(eventually(|| said(&world, "/readyz").contains("issuer id has no keys yet: the answer is 500")));
+    assert!(eventually(
+        || said(&world, "/readyz").contains("issuer id has no keys yet: the answer is 500")
+    ));
     assert_eq!(world.ready(), Some(503));
     assert_eq!(world.admin_get("/livez").map(|response| response.status), Some(200));
     assert!(said(&world, "/healthz").contains("issuer id"));
-    let fetches = |outcome: &str| world.metric(FETCHES, &format!("issuer=\"id\",outcome=\"{outcome}\""));
+    let fetches =
+        |outcome: &str| world.metric(FETCHES, &format!("issuer=\"id\",outcome=\"{outcome}\""));
     assert!(fetches("failed") >= 1.0, "{}", said(&world, "/metrics"));
     assert_eq!((fetches("done"), world.metric("keyward_issuer_keys", "issuer=\"id\"")), (0.0, 0.0));
     assert!(
@@ -57,7 +65,10 @@ fn an_issuer_that_is_away_at_the_start_keeps_keyward_from_being_ready_and_no_lon
     assert_eq!((fetches("done"), world.metric("keyward_issuer_keys", "issuer=\"id\"")), (1.0, 1.0));
     let young = world.metric("keyward_issuer_keys_age_seconds", "issuer=\"id\"");
     assert!((0.0..60.0).contains(&young), "{young}");
-    assert!(eventually(|| world.metric("keyward_issuer_keys_age_seconds", "issuer=\"id\"") > young), "they age");
+    assert!(
+        eventually(|| world.metric("keyward_issuer_keys_age_seconds", "issuer=\"id\"") > young),
+        "they age"
+    );
 }
 
 #[test]
@@ -68,7 +79,11 @@ fn an_issuer_that_goes_away_later_is_told_of_and_harms_nobody() {
     id.answer("/keys", Reply::acts([Act::Reset]));
     // A reload fetches anew; its keys stay meanwhile.
     world.signal(Signal::HUP);
-    assert!(eventually(|| said(&world, "/healthz").contains("\"degraded\"")), "{}", said(&world, "/healthz"));
+    assert!(
+        eventually(|| said(&world, "/healthz").contains("\"degraded\"")),
+        "{}",
+        said(&world, "/healthz")
+    );
     assert_eq!(world.ready(), Some(200));
     assert!(world.metric(FETCHES, "outcome=\"failed\"") >= 1.0, "{}", said(&world, "/metrics"));
     assert_eq!(world.metric("keyward_issuer_keys", "issuer=\"id\""), 1.0, "the keys stay");
@@ -85,8 +100,10 @@ fn keys_that_cannot_be_used_are_refused_at_the_start_and_by_a_reload() {
         path.display().to_string()
     };
     let (empty, short) = (file("empty", ""), file("short", "0123456789abcdef"));
-    let public =
-        file("public", "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----\n");
+    let public = file(
+        "public",
+        "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----\n",
+    );
     let garbage = file("garbage", "<html>");
     let secrets_only = file("oct", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#);
     let cases = [
@@ -97,7 +114,10 @@ fn keys_that_cannot_be_used_are_refused_at_the_start_and_by_a_reload() {
         ("jwks_file = \"/nowhere/keys\"".to_owned(), "\"/nowhere/keys\" cannot be read"),
         (format!("jwks_file = {garbage:?}"), "garbage: not valid JSON"),
         (format!("jwks_file = {secrets_only:?}"), "it holds no key that can be used"),
-        ("jwks_url = \"https://id.example/k\"\nca_file = \"/nowhere/ca\"".to_owned(), "\"/nowhere/ca\" cannot be read"),
+        (
+            "jwks_url = \"https://id.example/k\"\nca_file = \"/nowhere/ca\"".to_owned(),
+            "\"/nowhere/ca\" cannot be read",
+        ),
     ];
     for (keys, why) in &cases {
         world.configure(&plan(&upstream, keys));
@@ -106,7 +126,11 @@ fn keys_that_cannot_be_used_are_refused_at_the_start_and_by_a_reload() {
         world.reload();
         assert!(refused() > before, "{keys}: the reload is refused");
         assert!(world.output().replace('\\', "").contains(why), "{keys}: {why}");
-        assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "and the old configuration stays");
+        assert_eq!(
+            world.ask("GET", "/public/x", "", "").status,
+            200,
+            "and the old configuration stays"
+        );
     }
     world.kill();
     for (keys, why) in &cases {
@@ -129,7 +153,8 @@ fn now() -> i64 {
 
 /// A good token but for these claims; null takes one away.
 fn with(changed: Value) -> String {
-    let base = json!({"iss": "https://id.example", "aud": "api", "sub": "7d9f", "exp": now() + 300});
+    let base =
+        json!({"iss": "https://id.example", "aud": "api", "sub": "7d9f", "exp": now() + 300});
     token("ES256", &header("ES256"), &merged(base, changed))
 }
 
@@ -183,16 +208,31 @@ fn a_route_asks_for_one_of_several_scopes_and_says_which_when_the_token_has_none
         assert_eq!(response.status, 403, "{wrong}");
         assert_eq!(
             response.fields.one("www-authenticate").as_deref(),
-            Some(r#"Bearer realm="keyward", error="insufficient_scope", scope="read:reports admin""#),
+            Some(
+                r#"Bearer realm="keyward", error="insufficient_scope", scope="read:reports admin""#
+            ),
             "{wrong}"
         );
         let line = world.access_line(&path);
         assert_eq!(line["refusal"], "forbidden", "{line}");
         let said = line["cause"].as_str().unwrap_or_default();
-        assert!(said.starts_with("the route asks for scope \"read:reports\" or \"admin\", the token has "), "{said}");
+        assert!(
+            said.starts_with(
+                "the route asks for scope \"read:reports\" or \"admin\", the token has "
+            ),
+            "{said}"
+        );
     }
-    assert_eq!(ask(&world, "/reports/own", &world.key(Person::ALICE).token).status, 403, "a token of ours has none");
-    assert_eq!(ask(&world, "/outside/x", &with(json!({}))).status, 200, "other routes ask for nothing");
+    assert_eq!(
+        ask(&world, "/reports/own", &world.key(Person::ALICE).token).status,
+        403,
+        "a token of ours has none"
+    );
+    assert_eq!(
+        ask(&world, "/outside/x", &with(json!({}))).status,
+        200,
+        "other routes ask for nothing"
+    );
 }
 
 /// FIELD.md, F3: also for a set that has always been there, and one that is fetched because a key
@@ -207,12 +247,19 @@ fn keys_without_names_or_with_one_name_are_told_apart_by_their_type_and_their_si
     let (other, rsa) = (nameless(rsa_jwk("", &KEYS.other_rsa)), nameless(rsa_jwk("", &KEYS.rsa)));
     id.answer("/keys", keys_of(&[other, rsa, nameless(ec_jwk("", "P-256", &KEYS.p256))]));
     let unnamed = |algorithm: &str, signer: &str| {
-        let claims = json!({"iss": "https://id.example", "aud": "api", "sub": "7d9f", "exp": now() + 300});
+        let claims =
+            json!({"iss": "https://id.example", "aud": "api", "sub": "7d9f", "exp": now() + 300});
         token(signer, &json!({"alg": algorithm, "typ": "JWT"}), &claims)
     };
     let world = plan(&upstream, &url(&id)).start();
-    for (algorithm, signer) in [("RS256", "RS256"), ("RS256", "another RSA key"), ("ES256", "ES256")] {
-        assert_eq!(ask(&world, "/outside/x", &unnamed(algorithm, signer)).status, 200, "{algorithm} by {signer}");
+    for (algorithm, signer) in
+        [("RS256", "RS256"), ("RS256", "another RSA key"), ("ES256", "ES256")]
+    {
+        assert_eq!(
+            ask(&world, "/outside/x", &unnamed(algorithm, signer)).status,
+            200,
+            "{algorithm} by {signer}"
+        );
     }
     let said = cause(&world, "/outside/stranger", &with(json!({})));
     assert_eq!(said, "its key is not published: issuer id publishes no key called \"p256\"");
@@ -220,15 +267,23 @@ fn keys_without_names_or_with_one_name_are_told_apart_by_their_type_and_their_si
     id.answer("/keys", keys_of(&[rsa_jwk("k", &KEYS.rsa), ec_jwk("k", "P-256", &KEYS.p256)]));
     let world = plan(&upstream, &url(&id)).start();
     let named = |algorithm: &str| {
-        let claims = json!({"iss": "https://id.example", "aud": "api", "sub": "7d9f", "exp": now() + 300});
+        let claims =
+            json!({"iss": "https://id.example", "aud": "api", "sub": "7d9f", "exp": now() + 300});
         token(algorithm, &json!({"alg": algorithm, "typ": "JWT", "kid": "k"}), &claims)
     };
-    assert_eq!(["RS256", "ES256"].map(|algorithm| ask(&world, "/outside/x", &named(algorithm)).status), [200; 2]);
+    assert_eq!(
+        ["RS256", "ES256"].map(|algorithm| ask(&world, "/outside/x", &named(algorithm)).status),
+        [200; 2]
+    );
     // A file, which is read before keyward starts.
     let file = world.folder().join("set.json");
-    std::fs::write(&file, document(&[rsa_jwk("k", &KEYS.rsa), ec_jwk("k", "P-256", &KEYS.p256)])).expect("a file");
+    std::fs::write(&file, document(&[rsa_jwk("k", &KEYS.rsa), ec_jwk("k", "P-256", &KEYS.p256)]))
+        .expect("a file");
     let world = plan(&upstream, &format!("jwks_file = {file:?}")).start();
-    assert_eq!(["RS256", "ES256"].map(|algorithm| ask(&world, "/outside/x", &named(algorithm)).status), [200; 2]);
+    assert_eq!(
+        ["RS256", "ES256"].map(|algorithm| ask(&world, "/outside/x", &named(algorithm)).status),
+        [200; 2]
+    );
 }
 
 /// FIELD.md, F19 and F21.
@@ -238,8 +293,14 @@ fn clocks_may_be_off_by_half_a_minute_and_claims_have_the_shapes_that_issuers_gi
     id.answer("/keys", keys_of(&key_set()));
     let world = plan(&upstream, &url(&id)).start();
     let status = |changed: Value| ask(&world, "/outside/x", &with(changed)).status;
-    assert_eq!((status(json!({"nbf": now() + 20})), status(json!({"exp": now() - 20}))), (200, 200));
-    assert_eq!((status(json!({"nbf": now() + 60})), status(json!({"exp": now() - 60}))), (401, 401));
+    assert_eq!(
+        (status(json!({"nbf": now() + 20})), status(json!({"exp": now() - 20}))),
+        (200, 200)
+    );
+    assert_eq!(
+        (status(json!({"nbf": now() + 60})), status(json!({"exp": now() - 60}))),
+        (401, 401)
+    );
     let shapes = json!({
         "sub": 42, "email": ["ann@example.com"], "preferred_username": {"first": "Ann"}, "jti": 7,
         "realm_access": {"roles": [3, "editor", null]}, "organization": 5,
@@ -247,9 +308,11 @@ fn clocks_may_be_off_by_half_a_minute_and_claims_have_the_shapes_that_issuers_gi
     let response = ask(&world, "/outside/shapes", &with(shapes));
     assert_eq!(response.status, 200, "{response}");
     let text = response.text();
-    for told in
-        [r#"["X-Keyward-Subject","42"]"#, r#"["X-Keyward-Email","ann@example.com"]"#, r#"["X-Keyward-Role","editor"]"#]
-    {
+    for told in [
+        r#"["X-Keyward-Subject","42"]"#,
+        r#"["X-Keyward-Email","ann@example.com"]"#,
+        r#"["X-Keyward-Role","editor"]"#,
+    ] {
         assert!(text.to_ascii_lowercase().contains(&told.to_ascii_lowercase()), "{told} in {text}");
     }
     for absent in ["x-keyward-username", "x-keyward-organization", "x-keyward-token-id"] {
@@ -285,18 +348,26 @@ fn the_access_log_says_why_a_token_is_refused() {
         &with(json!({"iss": "https://other.example"})),
         "its issuer is another: it is \"https://other.example\"",
     );
-    begins("audience", &with(json!({"aud": "web"})), "its audience is another: it is for \"web\", accepted is \"api\"");
+    begins(
+        "audience",
+        &with(json!({"aud": "web"})),
+        "its audience is another: it is for \"web\", accepted is \"api\"",
+    );
     begins(
         "id-token",
         &with(json!({"aud": "web", "nonce": "n"})),
-        "its audience is another: it is for \"web\", accepted is \"api\"; it looks like an id token",
+        "its audience is another: it is for \"web\", accepted is \"api\"; it looks like an id \
+         token",
     );
     begins("expired", &with(json!({"exp": now() - 500})), "it has expired: 50");
     begins("early", &with(json!({"nbf": now() + 500})), "it is not valid yet: its \"nbf\" is ");
     // Where no issuer is configured, too.
     let alone = Plan::usual(&upstream).start();
     let said = cause(&alone, "/private/outside", &with(json!({})));
-    assert_eq!(said, "its issuer is another: it is \"https://id.example\", which is that of no [[issuer]]");
+    assert_eq!(
+        said,
+        "its issuer is another: it is \"https://id.example\", which is that of no [[issuer]]"
+    );
 }
 
 /// FIELD.md, F27: what the route asks for, and what the token has.
@@ -309,9 +380,13 @@ fn the_access_log_says_why_a_good_token_does_not_pass() {
             "path = \"/editors/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]\n\
              require = { role = [\"editor\", \"admin\"] }",
         )
-        .route("path = \"/acme/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]\nrequire.organization = [\"acme\"]")
         .route(
-            "path = \"/plan/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]\nrequire.claims = { plan = [\"pro\", 2] }",
+            "path = \"/acme/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]\n\
+                require.organization = [\"acme\"]",
+        )
+        .route(
+            "path = \"/plan/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]\n\
+             require.claims = { plan = [\"pro\", 2] }",
         )
         .route("path = \"/t/{tenant_id}/x\"\nupstream = \"app\"\naccept = [\"id\"]")
         .start();
@@ -323,7 +398,12 @@ fn the_access_log_says_why_a_good_token_does_not_pass() {
             403,
             r#"the route asks for role "editor" or "admin", the token has "reader", "guest""#,
         ),
-        ("/acme/x", with(reader.clone()), 403, r#"the route asks for organization "acme", the token has none"#),
+        (
+            "/acme/x",
+            with(reader.clone()),
+            403,
+            r#"the route asks for organization "acme", the token has none"#,
+        ),
         (
             "/plan/x",
             with(reader.clone()),
@@ -336,13 +416,24 @@ fn the_access_log_says_why_a_good_token_does_not_pass() {
             403,
             r#"the path names the tenant "t2", which is none that the caller acts for"#,
         ),
-        ("/private/outside", with(reader.clone()), 401, r#"it is of "id", and the route accepts "jarvispy""#),
-        ("/outside/ours", world.key(Person::ALICE).token, 401, r#"it is of "jarvispy", and the route accepts "id""#),
+        (
+            "/private/outside",
+            with(reader.clone()),
+            401,
+            r#"it is of "id", and the route accepts "jarvispy""#,
+        ),
+        (
+            "/outside/ours",
+            world.key(Person::ALICE).token,
+            401,
+            r#"it is of "jarvispy", and the route accepts "id""#,
+        ),
         (
             "/private/bootstrap",
             world.bootstrap(Person::ALICE, 1),
             403,
-            "it is a login or a bootstrap token, which makes calls of token APIs and opens no route",
+            "it is a login or a bootstrap token, which makes calls of token APIs and opens no \
+             route",
         ),
     ] {
         assert_eq!(ask(&world, path, &token).status, status, "{path}");
@@ -355,8 +446,9 @@ fn the_access_log_says_why_a_good_token_does_not_pass() {
 fn metadata_say_where_the_keys_are_and_those_of_another_issuer_are_not_believed() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
     let issuer = format!("http://{}/login", id.address());
-    let metadata =
-        |issuer: &str, keys: &str| answer("200 OK", &json!({"issuer": issuer, "jwks_uri": keys}).to_string());
+    let metadata = |issuer: &str, keys: &str| {
+        answer("200 OK", &json!({"issuer": issuer, "jwks_uri": keys}).to_string())
+    };
     let path = "/login/.well-known/openid-configuration";
     let of_oauth = "/.well-known/oauth-authorization-server/login";
     id.answer(of_oauth, answer("404 Not Found", ""));
@@ -370,7 +462,10 @@ fn metadata_say_where_the_keys_are_and_those_of_another_issuer_are_not_believed(
         (metadata(&format!("{issuer}/"), &keys), "\"issuer\" must be written exactly so in both"),
         (metadata("https://evil.example", &keys), "they are of issuer"),
         (metadata(&issuer, "https://169.254.169.254/keys"), "it has another scheme than"),
-        (metadata(&issuer, "http://169.254.169.254/keys"), "it would be fetched in clear from another host"),
+        (
+            metadata(&issuer, "http://169.254.169.254/keys"),
+            "it would be fetched in clear from another host",
+        ),
         (metadata(&issuer, "file:///etc/passwd"), "the only schemes are https and http"),
         (answer("200 OK", "<html>"), "they are no JSON object"),
         (answer("200 OK", &json!({"issuer": issuer}).to_string()), "they have no"),
@@ -401,20 +496,31 @@ fn metadata_say_where_the_keys_are_and_those_of_another_issuer_are_not_believed(
 fn an_issuer_by_template_lets_its_tenants_in_each_by_its_own_keys_and_keeps_them_apart() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
     let iss = |tenant: &str| format!("http://{}/{tenant}/v2.0", id.address());
-    for (tenant, keys) in [("one", vec![rsa_jwk("k", &KEYS.rsa)]), ("two", vec![ec_jwk("k", "P-256", &KEYS.p256)])] {
+    for (tenant, keys) in
+        [("one", vec![rsa_jwk("k", &KEYS.rsa)]), ("two", vec![ec_jwk("k", "P-256", &KEYS.p256)])]
+    {
         let keys_path = format!("/{tenant}/keys");
         let uri = format!("http://{}{keys_path}", id.address());
         let metadata = json!({"issuer": iss(tenant), "jwks_uri": uri}).to_string();
-        id.answer(&format!("/{tenant}/v2.0/.well-known/openid-configuration"), answer("200 OK", &metadata));
+        id.answer(
+            &format!("/{tenant}/v2.0/.well-known/openid-configuration"),
+            answer("200 OK", &metadata),
+        );
         id.answer(&keys_path, keys_of(&keys));
     }
     let issuer = |tenants: &str| {
-        format!("name = \"id\"\nissuer = {:?}\ntenants = {tenants}\naudience = [\"api\"]", iss("{tenant}"))
+        format!(
+            "name = \"id\"\nissuer = {:?}\ntenants = {tenants}\naudience = [\"api\"]",
+            iss("{tenant}")
+        )
     };
     let plan = |tenants: &str| {
         Plan::usual(&upstream)
             .table("issuer", &issuer(tenants))
-            .table("token_api", "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/agents\"\nissuer = \"id\"")
+            .table(
+                "token_api",
+                "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/agents\"\nissuer = \"id\"",
+            )
             .route("path = \"/outside/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]")
             .route("path = \"/tenant/{tenant_id}/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]")
     };
@@ -441,15 +547,27 @@ fn an_issuer_by_template_lets_its_tenants_in_each_by_its_own_keys_and_keeps_them
     assert!(ask(&world, "/agents/me", &one).text().contains("\"has_token\":true"));
     assert!(ask(&world, "/agents/me", &two).text().contains("\"has_token\":false"));
     for ring in ["id/one", "id/two"] {
-        assert_eq!(world.metric("keyward_issuer_keys", &format!("issuer=\"{ring}\"")), 1.0, "{ring}");
+        assert_eq!(
+            world.metric("keyward_issuer_keys", &format!("issuer=\"{ring}\"")),
+            1.0,
+            "{ring}"
+        );
     }
     // A reload takes a tenant out at once, and the other keeps its keys.
     id.take();
     world.configure(&plan("[\"one\"]"));
     world.reload();
-    assert_eq!((ask(&world, "/outside/x", &one).status, ask(&world, "/outside/y", &two).status), (200, 401));
+    assert_eq!(
+        (ask(&world, "/outside/x", &one).status, ask(&world, "/outside/y", &two).status),
+        (200, 401)
+    );
     let line = world.access_line("/outside/y");
-    assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("whose tenant is not in \"tenants\"")), "{line}");
+    assert!(
+        line["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.contains("whose tenant is not in \"tenants\"")),
+        "{line}"
+    );
 }
 
 /// The connection goes through the proxy that is named, and through that of the environment where
@@ -459,11 +577,13 @@ fn keys_are_fetched_through_a_proxy_that_the_configuration_or_at_its_word_the_en
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().expect("a folder");
     let authorities = folder.path().join("ca.pem");
-    let made = rcgen::generate_simple_self_signed(["id.invalid".to_owned()]).expect("a certificate");
+    let made =
+        rcgen::generate_simple_self_signed(["id.invalid".to_owned()]).expect("a certificate");
     std::fs::write(&authorities, made.cert.pem()).expect("a file");
     let issuer = |proxy: &str| {
         let lines = format!("audience = [\"api\"]\nca_file = {authorities:?}\n{proxy}");
-        Plan::usual(&upstream).table("issuer", &format!("name = \"id\"\nissuer = \"https://id.invalid\"\n{lines}"))
+        Plan::usual(&upstream)
+            .table("issuer", &format!("name = \"id\"\nissuer = \"https://id.invalid\"\n{lines}"))
     };
     // A proxy that refuses every request, and notes it.
     let proxy = Upstream::start();
@@ -471,7 +591,8 @@ fn keys_are_fetched_through_a_proxy_that_the_configuration_or_at_its_word_the_en
     let address = format!("http://{}", proxy.address());
     for line in ["proxy = \"environment\"".to_owned(), format!("proxy = {address:?}")] {
         proxy.take();
-        let world = issuer(&line).launch_with(&[("HTTPS_PROXY", &address), ("NO_PROXY", "other.invalid")]);
+        let world =
+            issuer(&line).launch_with(&[("HTTPS_PROXY", &address), ("NO_PROXY", "other.invalid")]);
         assert!(
             eventually(|| said(&world, "/readyz").contains("it answers 403 Forbidden")),
             "{}",
@@ -482,5 +603,8 @@ fn keys_are_fetched_through_a_proxy_that_the_configuration_or_at_its_word_the_en
     let world = issuer("proxy = \"environment\"").prepare();
     let output = world.run_with(&["validate"], &[("HTTPS_PROXY", "socks5://proxy.invalid")]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && stderr.contains("HTTPS_PROXY of the environment: "), "{stderr}");
+    assert!(
+        !output.status.success() && stderr.contains("HTTPS_PROXY of the environment: "),
+        "{stderr}"
+    );
 }

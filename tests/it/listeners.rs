@@ -1,5 +1,6 @@
-//! Listeners that share a port, and listeners that move: several addresses of one port are listened on together, the most
-//! specific one takes the connection, and a reload hands a port over without a refused connection.
+//! Listeners that share a port, and listeners that move: several addresses of one port are listened
+//! on together, the most specific one takes the connection, and a reload hands a port over without
+//! a refused connection.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -12,14 +13,16 @@ const REFUSED: &str = "outcome=\"refused\"";
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// A world whose listeners are these lines, each the rest of a `[[listener]]` after its address, with `PORT` for its port.
+/// A world whose listeners are these lines, each the rest of a `[[listener]]` after its address,
+/// with `PORT` for its port.
 fn listen(world: &World, plan: &Plan, listeners: &[&str]) {
     world.configure(plan);
     let path = world.folder().join("keyward.toml");
     let text = std::fs::read_to_string(&path).expect("a configuration");
     let usual = format!("[[listener]]\naddress = \"{}\"\n", world.address());
     let port = world.address().port().to_string();
-    let new: String = listeners.iter().map(|lines| format!("[[listener]]\naddress = {lines}\n")).collect();
+    let new: String =
+        listeners.iter().map(|lines| format!("[[listener]]\naddress = {lines}\n")).collect();
     assert!(text.contains(&usual), "{text}");
     world.configure_raw(&text.replace(&usual, &new.replace("PORT", &port)));
 }
@@ -32,7 +35,9 @@ fn ask(address: SocketAddr) -> std::io::Result<u16> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let status = answer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
-    status.and_then(|digits| digits.parse().ok()).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    status
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
 fn is_served(world: &World, ip: IpAddr) -> bool {
@@ -53,9 +58,17 @@ fn both_families_and_specific_addresses_share_a_port_whatever_their_order() {
         let mut world = plan.clone().prepare();
         listen(&world, &plan, listeners);
         let judged = world.run(&["validate"]);
-        assert!(judged.status.success(), "{listeners:?}: {}", String::from_utf8_lossy(&judged.stderr));
+        assert!(
+            judged.status.success(),
+            "{listeners:?}: {}",
+            String::from_utf8_lossy(&judged.stderr)
+        );
         world.restart();
-        assert!(is_served(&world, V4) && is_served(&world, V6), "{listeners:?}: {}", world.output());
+        assert!(
+            is_served(&world, V4) && is_served(&world, V6),
+            "{listeners:?}: {}",
+            world.output()
+        );
     }
 }
 
@@ -65,7 +78,9 @@ fn the_most_specific_address_takes_the_connection() {
     let plan = Plan::usual(&upstream);
     // Who comes to this one without a PROXY header is turned away.
     let picky = "\nproxy_protocol = \"required\"\ntrusted_proxies = [\"127.0.0.0/8\", \"::1\"]";
-    for (specific, wild) in [("127.0.0.1", "0.0.0.0"), ("127.0.0.1", "[::]"), ("0.0.0.0", "[::]"), ("[::1]", "[::]")] {
+    for (specific, wild) in
+        [("127.0.0.1", "0.0.0.0"), ("127.0.0.1", "[::]"), ("0.0.0.0", "[::]"), ("[::1]", "[::]")]
+    {
         let mut world = plan.clone().prepare();
         let (specific, wild) = (format!("\"{specific}:PORT\"{picky}"), format!("\"{wild}:PORT\""));
         for listeners in [[&*specific, &*wild], [&*wild, &*specific]] {
@@ -77,14 +92,18 @@ fn the_most_specific_address_takes_the_connection() {
             if wild.starts_with("\"[::]") {
                 assert!(is_served(&world, other), "{listeners:?}");
             } else {
-                assert!(is_served(&world, IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))), "{listeners:?}");
+                assert!(
+                    is_served(&world, IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))),
+                    "{listeners:?}"
+                );
             }
             world.stop();
         }
     }
 }
 
-/// Asks again and again, each time on a new connection, until told to stop; every request must be answered.
+/// Asks again and again, each time on a new connection, until told to stop; every request must be
+/// answered.
 fn load(address: SocketAddr, over: &AtomicBool, served: &AtomicUsize) {
     while !over.load(Ordering::SeqCst) {
         match ask(address) {
@@ -127,9 +146,17 @@ fn a_listener_that_moves_refuses_no_connection() {
             ] {
                 listen(&world, &plan, listeners);
                 world.reload();
-                assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 0.0, "{}", world.output());
+                assert_eq!(
+                    world.metric("keyward_config_reloads_total", REFUSED),
+                    0.0,
+                    "{}",
+                    world.output()
+                );
                 let so_far = served.load(Ordering::SeqCst);
-                assert!(eventually(|| served.load(Ordering::SeqCst) > so_far + 20), "{listeners:?}: load goes on");
+                assert!(
+                    eventually(|| served.load(Ordering::SeqCst) > so_far + 20),
+                    "{listeners:?}: load goes on"
+                );
             }
         }
         drop(stop);
@@ -172,11 +199,16 @@ fn a_listener_moves_back_before_its_first_move_is_over() {
     assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 0.0, "{}", world.output());
     listen(&world, &plan, &["\"127.0.0.1:PORT\""]);
     world.reload();
-    assert!(eventually(|| !is_served(&world, other) && !is_served(&world, V6)), "{}", world.output());
+    assert!(
+        eventually(|| !is_served(&world, other) && !is_served(&world, V6)),
+        "{}",
+        world.output()
+    );
     assert!(is_served(&world, V4));
 }
 
-/// The settings are those of the listener that is configured, through whichever socket a connection comes.
+/// The settings are those of the listener that is configured, through whichever socket a connection
+/// comes.
 #[test]
 fn a_listener_that_moved_is_served_by_its_new_settings_at_once() {
     let upstream = Upstream::start();
@@ -198,7 +230,8 @@ fn a_listener_that_moved_is_served_by_its_new_settings_at_once() {
     assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 0.0, "{}", world.output());
 }
 
-/// A reload takes effect whole or not at all: of two new addresses, one of which is taken, none is listened on.
+/// A reload takes effect whole or not at all: of two new addresses, one of which is taken, none is
+/// listened on.
 #[test]
 fn a_reload_that_moves_one_listener_and_cannot_have_another_moves_none() {
     let upstream = Upstream::start();
@@ -207,11 +240,13 @@ fn a_reload_that_moves_one_listener_and_cannot_have_another_moves_none() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound");
     let free = free_port();
-    let new = ["\"0.0.0.0:PORT\"".to_owned(), format!("\"127.0.0.1:{free}\""), format!("\"{address}\"")];
+    let new =
+        ["\"0.0.0.0:PORT\"".to_owned(), format!("\"127.0.0.1:{free}\""), format!("\"{address}\"")];
     listen(&world, &plan, &new.each_ref().map(String::as_str));
     world.reload();
     assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 1.0);
-    let words = format!("{address} cannot be listened on: another program has port {}", address.port());
+    let words =
+        format!("{address} cannot be listened on: another program has port {}", address.port());
     assert!(world.output().contains(&words), "{}", world.output());
     assert!(is_served(&world, V4));
     let other = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), world.address().port());
@@ -223,7 +258,8 @@ fn a_reload_that_moves_one_listener_and_cannot_have_another_moves_none() {
     assert!(TcpStream::connect(other).is_ok() && TcpStream::connect(address).is_ok());
 }
 
-/// What is asked of the system while sockets change hands is not asked for longer: another program is refused the port.
+/// What is asked of the system while sockets change hands is not asked for longer: another program
+/// is refused the port.
 #[test]
 fn a_port_that_changed_hands_is_not_shared_with_other_programs() {
     let upstream = Upstream::start();

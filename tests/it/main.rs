@@ -1,17 +1,19 @@
 //! Behaviour through the socket: the real binary, raw bytes in, raw bytes out.
 //!
-//! `support` has the three nouns of every test: a [`World`](support::World) (one running keyward in a folder of its
-//! own), an [`Upstream`](support::Upstream) (a scripted server behind it) and a [`Client`](support::Client) (literal
-//! bytes in front of it). Nothing here shares code with keyward: the parser is written anew, so that both would have
-//! to be wrong in the same way. (The table of hostile tokens is that of the unit tests.) The name of a test is the guarantee
-//! that it holds.
+//! `support` has the three nouns of every test: a [`World`](support::World) (one running keyward in
+//! a folder of its own), an [`Upstream`](support::Upstream) (a scripted server behind it) and a
+//! [`Client`](support::Client) (literal bytes in front of it). Nothing here shares code with
+//! keyward: the parser is written anew, so that both would have to be wrong in the same way. (The
+//! table of hostile tokens is that of the unit tests.) The name of a test is the guarantee that it
+//! holds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a test that cannot go on has failed, and a panic with its message is how a test says so"
+    reason = "a test that cannot go on has failed, and a panic with its message is how a test says \
+              so"
 )]
 
 mod api;

@@ -12,7 +12,8 @@ const EMBEDDED: &str = "keyward.toml";
 const REDIS: &str = "redis.toml";
 const BACK: &str = "back.toml";
 
-/// A keyward that stands still, with an embedded store, a Redis, and a second embedded store to move between.
+/// A keyward that stands still, with an embedded store, a Redis, and a second embedded store to
+/// move between.
 struct Move {
     world: World,
     upstream: Upstream,
@@ -70,17 +71,21 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The summary of a migration that ended like that: by sort, found, expired, there, copied and verified.
+/// The summary of a migration that ended like that: by sort, found, expired, there, copied and
+/// verified.
 #[track_caller]
 fn summary(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{}", words(output));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no summary: {}", words(output)))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("no summary: {}", words(output)))
 }
 
 fn counts(summary: &Value, sort: &str) -> Vec<u64> {
     let counts = summary["counts"].as_array().expect("counts");
     let count = counts.iter().find(|count| count["sort"] == sort).expect("the sort");
-    ["found", "expired", "there", "copied", "verified"].map(|name| count[name].as_u64().expect("a number")).to_vec()
+    ["found", "expired", "there", "copied", "verified"]
+        .map(|name| count[name].as_u64().expect("a number"))
+        .to_vec()
 }
 
 #[track_caller]
@@ -89,7 +94,8 @@ fn refused(output: &Output, why: &str) {
     assert!(words(output).contains(why), "{}", words(output));
 }
 
-/// A bootstrap token with a key left to make, two keys, of which one was used, and one that was revoked.
+/// A bootstrap token with a key left to make, two keys, of which one was used, and one that was
+/// revoked.
 fn fill(world: &World) -> (String, Issued, Issued) {
     let bootstrap = world.bootstrap(Person::ALICE, 3);
     let api = world.api(Person::ALICE);
@@ -101,7 +107,8 @@ fn fill(world: &World) -> (String, Issued, Issued) {
     // Uses are noted about once a second.
     assert!(eventually(|| {
         let listed = world.run(&["token", "list", "--json"]);
-        serde_json::from_slice::<Value>(&listed.stdout).expect("JSON")[0]["last_used_at"].is_string()
+        serde_json::from_slice::<Value>(&listed.stdout).expect("JSON")[0]["last_used_at"]
+            .is_string()
     }));
     assert_eq!(api.revoke(&revoked.token).status, 200);
     (bootstrap, first, revoked)
@@ -111,7 +118,10 @@ fn fill(world: &World) -> (String, Issued, Issued) {
 fn there_and_back_nothing_is_lost_and_nothing_is_added() {
     let (mut moved, (bootstrap, key, revoked)) = Move::of(fill);
     let before = moved.listed(EMBEDDED);
-    assert!(before[0].as_array().expect("a list").iter().any(|key| key["last_used_at"].is_string()), "{before}");
+    assert!(
+        before[0].as_array().expect("a list").iter().any(|key| key["last_used_at"].is_string()),
+        "{before}"
+    );
     let there = moved.migrate(EMBEDDED, REDIS);
     let found = summary(&there, 0);
     assert_eq!(counts(&found, "api_keys"), [3, 0, 0, 3, 3]);
@@ -127,13 +137,17 @@ fn there_and_back_nothing_is_lost_and_nothing_is_added() {
     assert_eq!(counts(&back, "bootstrap_tokens"), [2, 0, 0, 2, 2]);
     assert_eq!(moved.listed(BACK), before);
 
-    // Each of the copies serves: keys open, what was revoked does not, and the bootstrap token has one left.
+    // Each of the copies serves: keys open, what was revoked does not, and the bootstrap token has
+    // one left.
     for serve in [Move::serve_from_redis, Move::serve_from_back] {
         serve(&mut moved);
         let (world, api) = (&moved.world, moved.world.api(Person::ALICE));
         assert_eq!((world.status_with(&key.token), world.status_with(&revoked.token)), (200, 401));
         assert_eq!(api.jtis(&key.token).len(), 2);
-        assert_eq!((api.issue(&bootstrap, "").status, api.issue(&bootstrap, "").status), (200, 401));
+        assert_eq!(
+            (api.issue(&bootstrap, "").status, api.issue(&bootstrap, "").status),
+            (200, 401)
+        );
         moved.world.stop();
     }
 }
@@ -153,13 +167,19 @@ fn there_and_back_by_way_of(in_redis: impl Fn(Plan) -> Plan) {
     assert_eq!(moved.listed(BACK), before);
     moved.world.configure(&plan(&moved.upstream));
     moved.world.restart();
-    assert_eq!((moved.world.status_with(&key.token), moved.world.status_with(&revoked.token)), (200, 401));
+    assert_eq!(
+        (moved.world.status_with(&key.token), moved.world.status_with(&revoked.token)),
+        (200, 401)
+    );
     moved.world.write("embedded.toml", &Move::plan(&moved.upstream));
     refused(&moved.migrate("embedded.toml", REDIS), "a keyward is running");
 }
 
 fn urls(servers: &[RedisServer]) -> String {
-    format!("[{}]", servers.iter().map(|server| format!("{:?}", server.url())).collect::<Vec<_>>().join(", "))
+    format!(
+        "[{}]",
+        servers.iter().map(|server| format!("{:?}", server.url())).collect::<Vec<_>>().join(", ")
+    )
 }
 
 #[test]
@@ -183,7 +203,11 @@ fn there_and_back_by_way_of_a_master_under_sentinels() {
 fn there_and_back_by_way_of_a_cluster() {
     let nodes = cluster(3);
     there_and_back_by_way_of(|plan| {
-        plan.redis(&nodes[0].url()).set("store", "url", &urls(&nodes)).set("store", "topology", "\"cluster\"")
+        plan.redis(&nodes[0].url()).set("store", "url", &urls(&nodes)).set(
+            "store",
+            "topology",
+            "\"cluster\"",
+        )
     });
 }
 
@@ -204,14 +228,20 @@ fn a_run_that_was_killed_is_completed_by_the_next() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the binary starts");
-    wait_until("something has been copied", || moved.redis.command(&["HLEN", "{keyward}:catalog"]).integer() > 0);
+    wait_until("something has been copied", || {
+        moved.redis.command(&["HLEN", "{keyward}:catalog"]).integer() > 0
+    });
     first.kill().expect("killed");
     first.wait().expect("it has ended");
     // One more that is missing for certain, by an operator's hand.
-    let Some(record) = keys(&moved.redis, "{keyward}:r:*").pop() else { panic!("nothing was copied") };
+    let Some(record) = keys(&moved.redis, "{keyward}:r:*").pop() else {
+        panic!("nothing was copied")
+    };
     assert_eq!(moved.redis.command(&["DEL", &record]).integer(), 1);
     let found = summary(&moved.migrate(EMBEDDED, REDIS), 0);
-    let [all, expired, there, copied, verified] = counts(&found, "api_keys")[..] else { panic!("{found}") };
+    let [all, expired, there, copied, verified] = counts(&found, "api_keys")[..] else {
+        panic!("{found}")
+    };
     assert_eq!((all, expired, there + copied, verified), (400, 0, 400, 400), "{found}");
     assert_eq!(moved.listed(REDIS), moved.listed(EMBEDDED));
     let mut moved = moved;
@@ -220,7 +250,9 @@ fn a_run_that_was_killed_is_completed_by_the_next() {
 }
 
 fn keys(redis: &RedisServer, pattern: &str) -> Vec<String> {
-    let crate::support::redis::Reply::Array(found) = redis.command(&["KEYS", pattern]) else { panic!("no list") };
+    let crate::support::redis::Reply::Array(found) = redis.command(&["KEYS", pattern]) else {
+        panic!("no list")
+    };
     found.iter().map(crate::support::redis::Reply::text).collect()
 }
 
@@ -229,14 +261,16 @@ fn other_keys_are_refused_and_nothing_is_written() {
     let (moved, _) = Move::of(fill);
     let other = Move::plan(&moved.upstream).start();
     let directory = format!("{:?}", other.folder().join("keys").display().to_string());
-    let plan = Move::plan(&moved.upstream).redis(&moved.redis.url()).set("keys", "directory", &directory);
+    let plan =
+        Move::plan(&moved.upstream).redis(&moved.redis.url()).set("keys", "directory", &directory);
     moved.world.write(REDIS, &plan);
     refused(&moved.migrate(EMBEDDED, REDIS), "different [keys]");
     assert_eq!(keys(&moved.redis, "*"), [""; 0]);
     refused(&moved.migrate(EMBEDDED, EMBEDDED), "the same store");
     assert_eq!(moved.migrate(EMBEDDED, "nowhere.toml").status.code(), Some(1));
     // The same store's key, but one of what makes its tokens is missing.
-    let (whole, partial) = (moved.world.folder().join("keys"), moved.world.folder().join("partial"));
+    let (whole, partial) =
+        (moved.world.folder().join("keys"), moved.world.folder().join("partial"));
     let plan = Move::plan(&moved.upstream).set("store", "path", "\"back.db\"").set(
         "keys",
         "directory",
@@ -245,8 +279,16 @@ fn other_keys_are_refused_and_nothing_is_written() {
     moved.world.write(BACK, &plan);
     for (missing, added, word) in [
         ("jwt-", None, "is missing: tokens that it has signed"),
-        ("mac-", Some("mac-2.key"), "a mac-….key of the source is missing: opaque tokens that were made with it"),
-        ("pepper", Some("pepper-2.key"), "a pepper-….key of the source is missing: tokens that are known under it"),
+        (
+            "mac-",
+            Some("mac-2.key"),
+            "a mac-….key of the source is missing: opaque tokens that were made with it",
+        ),
+        (
+            "pepper",
+            Some("pepper-2.key"),
+            "a pepper-….key of the source is missing: tokens that are known under it",
+        ),
     ] {
         std::fs::create_dir(&partial).expect("a folder");
         for entry in std::fs::read_dir(&whole).expect("the keys").flatten() {
@@ -297,7 +339,10 @@ fn a_target_that_holds_anything_else_is_refused_and_the_differences_are_named() 
     let found = summary(&output, 1);
     assert_eq!(found["differing"], 2, "{found}");
     let said = words(&output);
-    assert!(said.contains(&format!("API key {} of \"jarvispy\" differs: last use", key.jti)), "{said}");
+    assert!(
+        said.contains(&format!("API key {} of \"jarvispy\" differs: last use", key.jti)),
+        "{said}"
+    );
     assert!(said.contains("bootstrap token ") && said.contains("is only at the target"), "{said}");
     assert!(!said.contains(&digest) && !found.to_string().contains(&digest));
     assert_eq!(keys(&moved.redis, "*").len(), before);
@@ -336,41 +381,59 @@ fn people_move_with_their_passwords_logins_and_keys() {
     world.write(REDIS, &plan().redis(&redis.url()));
     world.write(BACK, &plan().set("store", "path", "\"back.db\""));
     let call = |world: &World, method: &str, target: &str, session: &str, body: Value| {
-        let fields = format!("Content-Type: application/json\r\nAuthorization: Bearer {session}\r\n");
+        let fields =
+            format!("Content-Type: application/json\r\nAuthorization: Bearer {session}\r\n");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        world.ask(method, target, if session.is_empty() { "Content-Type: application/json\r\n" } else { &fields }, body)
+        world.ask(
+            method,
+            target,
+            if session.is_empty() { "Content-Type: application/json\r\n" } else { &fields },
+            body,
+        )
     };
     let register = |world: &World, name: &str| {
         let body = json!({
-            "username": name, "email": format!("{name}@example.com"), "password": "correct horse", "full_name": "A",
+            "username": name, "email": format!("{name}@example.com"), "password": "correct \
+             horse", "full_name": "A",
         });
         assert_eq!(call(world, "POST", "/v1/auth/register", "", body).status, 200);
     };
     let login = |world: &World, name: &str| {
-        let answer =
-            call(world, "POST", "/v1/auth/login", "", json!({ "username": name, "password": "correct horse" }));
+        let answer = call(
+            world,
+            "POST",
+            "/v1/auth/login",
+            "",
+            json!({ "username": name, "password": "correct horse" }),
+        );
         (answer.status, body_of(&answer)["access_token"].as_str().unwrap_or_default().to_owned())
     };
     register(&world, "ann");
     register(&world, "bob");
     let (_, session) = login(&world, "ann");
     let key = || {
-        let made = body_of(&call(&world, "POST", "/v1/auth/api-keys", &session, json!({ "name": "k" })));
-        (made["raw_key"].as_str().expect("a key").to_owned(), made["id"].as_str().expect("an id").to_owned())
+        let made =
+            body_of(&call(&world, "POST", "/v1/auth/api-keys", &session, json!({ "name": "k" })));
+        (
+            made["raw_key"].as_str().expect("a key").to_owned(),
+            made["id"].as_str().expect("an id").to_owned(),
+        )
     };
     let ((kept, _), (gone, gone_id)) = (key(), key());
     let target = format!("/v1/auth/api-keys/{gone_id}");
     assert_eq!(call(&world, "DELETE", &target, &session, Value::Null).status, 204);
     assert!(world.run(&["user", "disable", "bob"]).status.success());
-    let list = |world: &World| body_of(&call(world, "GET", "/v1/auth/api-keys", &session, Value::Null));
+    let list =
+        |world: &World| body_of(&call(world, "GET", "/v1/auth/api-keys", &session, Value::Null));
     let listed = list(&world);
     world.stop();
     let migrate = |world: &World, from: &str, to: &str| {
         summary(&world.run(&["store", "migrate", "--from", from, "--to", to, "--json"]), 0)
     };
-    for (from, to, there) in
-        [(EMBEDDED, REDIS, plan().redis(&redis.url())), (REDIS, BACK, plan().set("store", "path", "\"back.db\""))]
-    {
+    for (from, to, there) in [
+        (EMBEDDED, REDIS, plan().redis(&redis.url())),
+        (REDIS, BACK, plan().set("store", "path", "\"back.db\"")),
+    ] {
         // The first is overwritten by what is served below.
         world.write(EMBEDDED, &plan());
         let found = migrate(&world, from, to);
@@ -378,7 +441,8 @@ fn people_move_with_their_passwords_logins_and_keys() {
         assert_eq!(counts(&found, "retired_keys"), [1, 0, 0, 1, 1]);
         world.configure(&there);
         world.restart();
-        let status = |key: &str| world.ask("GET", "/v1/me/x", &format!("X-API-Key: {key}\r\n"), "").status;
+        let status =
+            |key: &str| world.ask("GET", "/v1/me/x", &format!("X-API-Key: {key}\r\n"), "").status;
         assert_eq!((status(&kept), status(&gone)), (200, 401));
         assert_eq!(list(&world), listed, "with the one that was retired");
         assert_eq!((login(&world, "ann").0, login(&world, "bob").0), (200, 401));

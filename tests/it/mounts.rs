@@ -1,4 +1,5 @@
-//! Keys and secrets as they are mounted by Kubernetes, Docker and systemd, in front of the real binary.
+//! Keys and secrets as they are mounted by Kubernetes, Docker and systemd, in front of the real
+//! binary.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -11,7 +12,8 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
 }
 
-/// Makes keys with `keyward keys create`, and mounts them where the world has its keys, as a Secret volume.
+/// Makes keys with `keyward keys create`, and mounts them where the world has its keys, as a Secret
+/// volume.
 fn mounted(upstream: &Upstream, folder: u32, file: u32) -> World {
     let world = Plan::usual(upstream).prepare();
     let output = world.run(&["keys", "create", "made"]);
@@ -31,7 +33,8 @@ fn mounted(upstream: &Upstream, folder: u32, file: u32) -> World {
     world
 }
 
-/// FIELD F6: the default modes of Secret volumes with and without `fsGroup`, of Docker and of systemd.
+/// FIELD F6: the default modes of Secret volumes with and without `fsGroup`, of Docker and of
+/// systemd.
 #[test]
 fn keys_in_a_mount_are_used_as_they_are_and_nothing_is_written_to_it() {
     let upstream = Upstream::start();
@@ -42,14 +45,21 @@ fn keys_in_a_mount_are_used_as_they_are_and_nothing_is_written_to_it() {
         let before = fs::read_dir(world.keys()).expect("keys").count();
         let validated = world.run(&["validate"]);
         let words = String::from_utf8_lossy(&validated.stderr).into_owned();
-        assert!(validated.status.success() && words.contains("can be read by every user") == warns, "{words}");
+        assert!(
+            validated.status.success() && words.contains("can be read by every user") == warns,
+            "{words}"
+        );
         world.restart();
         let key = world.key(Person::ALICE);
         assert_eq!(world.status_with(&key.token), 200);
         world.reload();
         assert_eq!(world.status_with(&key.token), 200);
         assert_eq!(fs::read_dir(world.keys()).expect("keys").count(), before);
-        assert_eq!(world.output().contains("can be read by every user"), warns, "{folder:o} {file:o}");
+        assert_eq!(
+            world.output().contains("can be read by every user"),
+            warns,
+            "{folder:o} {file:o}"
+        );
         world.stop();
     }
 }
@@ -57,9 +67,10 @@ fn keys_in_a_mount_are_used_as_they_are_and_nothing_is_written_to_it() {
 #[test]
 fn keys_that_somebody_else_could_write_keep_it_from_starting() {
     let upstream = Upstream::start();
-    for (folder, file, part) in
-        [(0o1777, 0o646, "can be written by every user (mode 646)"), (0o777, 0o600, "can be replaced by every user")]
-    {
+    for (folder, file, part) in [
+        (0o1777, 0o646, "can be written by every user (mode 646)"),
+        (0o777, 0o600, "can be replaced by every user"),
+    ] {
         let world = mounted(&upstream, folder, file);
         for command in ["validate", "run"] {
             let output = world.run(&[command]);
@@ -83,13 +94,17 @@ fn keys_are_never_made_over_others() {
 fn secrets_are_found_in_the_folder_of_systemds_credentials() {
     let upstream = Upstream::start();
     let plan = |path: &str| {
-        let issuer = format!("name = 'login'\nissuer = 'https://login.test'\naudience = ['a']\nsecret_file = {path:?}");
+        let issuer = format!(
+            "name = 'login'\nissuer = 'https://login.test'\naudience = ['a']\n\
+             secret_file = {path:?}"
+        );
         Plan::usual(&upstream).table("issuer", &issuer)
     };
     let world = plan("$CREDENTIALS_DIRECTORY/login").prepare();
     let credentials = world.folder().join("credentials");
     fs::create_dir(&credentials).expect("made");
-    fs::write(credentials.join("login"), "\u{feff}0123456789abcdef0123456789abcdef\r\n").expect("written");
+    fs::write(credentials.join("login"), "\u{feff}0123456789abcdef0123456789abcdef\r\n")
+        .expect("written");
     chmod(&credentials.join("login"), 0o400);
     chmod(&credentials, 0o500);
     for path in ["$CREDENTIALS_DIRECTORY/login", "${CREDENTIALS_DIRECTORY}/login"] {
@@ -106,6 +121,9 @@ fn secrets_are_found_in_the_folder_of_systemds_credentials() {
         };
         assert_eq!(validate(Some(&credentials)), (Some(0), String::new()));
         let (code, words) = validate(None);
-        assert!(code == Some(1) && words.contains("CREDENTIALS_DIRECTORY is not defined (systemd"), "{words}");
+        assert!(
+            code == Some(1) && words.contains("CREDENTIALS_DIRECTORY is not defined (systemd"),
+            "{words}"
+        );
     }
 }

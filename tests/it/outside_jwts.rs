@@ -1,5 +1,6 @@
-//! Hostile tokens and faulty key sets of an outside issuer, through the whole keyward over TCP. The tokens are those of the issuers'
-//! unit tests, where each is refused for its own reason; here nobody gets through any door, and nothing is a fault of keyward's.
+//! Hostile tokens and faulty key sets of an outside issuer, through the whole keyward over TCP. The
+//! tokens are those of the issuers' unit tests, where each is refused for its own reason; here
+//! nobody gets through any door, and nothing is a fault of keyward's.
 
 #[path = "../../src/tokens/issuer/tests/forge.rs"]
 pub(crate) mod forge;
@@ -21,21 +22,31 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// How long after it was forged a token may be judged, in seconds: the whole table is forged before the first is sent.
+/// How long after it was forged a token may be judged, in seconds: the whole table is forged before
+/// the first is sent.
 const MARGIN: i64 = 600;
 
 /// The doors: a route, and token APIs that take people's JWTs.
 const DOORS: [&str; 3] = ["/outside/x", "/api/v1/active/tokens/", "/api/agent-tokens/me"];
 
-/// A keyward with an issuer whose keys come from these lines, and a route and two token APIs for its tokens.
+/// A keyward with an issuer whose keys come from these lines, and a route and two token APIs for
+/// its tokens.
 fn plan(upstream: &Upstream, keys: &str) -> Plan {
-    let issuer = format!("name = \"id\"\nissuer = {:?}\naudience = [\"account\", \"api\"]\n{keys}", forge::ISS);
+    let issuer = format!(
+        "name = \"id\"\nissuer = {:?}\naudience = [\"account\", \"api\"]\n{keys}",
+        forge::ISS
+    );
     Plan::usual(upstream)
         .table("issuer", &(issuer + "\nrequired_claims = { typ = \"Bearer\" }\nleeway = \"0s\""))
-        .table("token_api", "name = \"platform\"\nstyle = \"tenant-tokens\"\nmount = \"/api/v1\"\nissuer = \"id\"")
         .table(
             "token_api",
-            "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\nissuer = \"id\"",
+            "name = \"platform\"\nstyle = \"tenant-tokens\"\nmount = \"/api/v1\"\n\
+                             issuer = \"id\"",
+        )
+        .table(
+            "token_api",
+            "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\n\
+             issuer = \"id\"",
         )
         .route("path = \"/outside/{*rest}\"\nupstream = \"app\"\naccept = [\"id\"]")
 }
@@ -60,7 +71,9 @@ fn good(algorithm: &str) -> String {
 }
 
 fn ask(world: &World, target: &str, token: impl AsRef<[u8]>) -> u16 {
-    let head = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nAuthorization: Bearer ");
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nAuthorization: Bearer "
+    );
     world.client().ask([head.as_bytes(), token.as_ref(), b"\r\n\r\n"].concat()).status
 }
 
@@ -74,11 +87,13 @@ fn every_hostile_token_is_refused_with_401_at_every_door() {
     let mut wrong = Vec::new();
     let mut refused_as_tokens = 0;
     for (name, token, _) in &tokens {
-        // White space around a field's value belongs to HTTP (RFC 9110, section 5.5): this one arrives as another token.
+        // White space around a field's value belongs to HTTP (RFC 9110, section 5.5): this one
+        // arrives as another token.
         if name == "a space before" {
             continue;
         }
-        // What no field may hold, or no credential, is refused with the request, before anybody looks at it as a token.
+        // What no field may hold, or no credential, is refused with the request, before anybody
+        // looks at it as a token.
         let is_field = token.iter().all(u8::is_ascii_graphic) && token.len() < 20_000;
         refused_as_tokens += usize::from(is_field);
         for door in DOORS {
@@ -95,10 +110,14 @@ fn every_hostile_token_is_refused_with_401_at_every_door() {
     for algorithm in ["RS256", "PS512", "ES256", "ES384", "EdDSA"] {
         assert_eq!(DOORS.map(|door| ask(&world, door, good(algorithm))), [200; 3], "{algorithm}");
     }
-    assert!(id.take().heads.len() <= 2, "names of keys that nobody has do not make it ask again and again");
+    assert!(
+        id.take().heads.len() <= 2,
+        "names of keys that nobody has do not make it ask again and again"
+    );
 }
 
-/// What an issuer may do instead of publishing keys, and whether it is done with when the issuer answers again.
+/// What an issuer may do instead of publishing keys, and whether it is done with when the issuer
+/// answers again.
 fn faults() -> Vec<(&'static str, Reply)> {
     let ok = "HTTP/1.1 200 OK\r\n";
     let set = String::from_utf8(document(&key_set())).expect("JSON");
@@ -112,9 +131,14 @@ fn faults() -> Vec<(&'static str, Reply)> {
         ("it stops in the head", Reply::bytes(ok).then(Act::Wait(Gate::default()))),
         (
             "it stops in the body",
-            Reply::bytes(format!("{ok}Content-Length: {}\r\n\r\n{cut}", set.len())).then(Act::Wait(Gate::default())),
+            Reply::bytes(format!("{ok}Content-Length: {}\r\n\r\n{cut}", set.len()))
+                .then(Act::Wait(Gate::default())),
         ),
-        ("it breaks off", Reply::bytes(format!("{ok}Content-Length: {}\r\n\r\n{cut}", set.len())).then(Act::Close)),
+        (
+            "it breaks off",
+            Reply::bytes(format!("{ok}Content-Length: {}\r\n\r\n{cut}", set.len()))
+                .then(Act::Close),
+        ),
         ("it speaks another protocol", Reply::bytes("220 mail.example ESMTP\r\n").then(Act::Close)),
         ("it answers 500", reply("500 Internal Server Error", "", &set)),
         ("it answers 404", reply("404 Not Found", "", &set)),
@@ -124,7 +148,10 @@ fn faults() -> Vec<(&'static str, Reply)> {
         ("nothing comes", reply("200 OK", "", "")),
         ("a page comes", reply("200 OK", "Content-Type: text/html\r\n", "<html>Log in</html>")),
         ("half of it comes", reply("200 OK", "", cut)),
-        ("it comes compressed", reply("200 OK", "Content-Encoding: gzip\r\n", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3])),
+        (
+            "it comes compressed",
+            reply("200 OK", "Content-Encoding: gzip\r\n", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]),
+        ),
         ("it nests deeply", reply("200 OK", "", "[".repeat(100_000))),
         ("a list comes", reply("200 OK", "", json!(key_set()).to_string())),
         ("no member is called keys", reply("200 OK", "", r#"{"key":[]}"#)),
@@ -136,13 +163,23 @@ fn faults() -> Vec<(&'static str, Reply)> {
             Reply::bytes(format!("{ok}Content-Length: 99999999999\r\n\r\n{set}")).then(Act::Close),
         ),
         ("there are twenty thousand", keys(&many)),
-        ("all are secrets", keys(&[json!({ "kty": "oct", "kid": "p256", "alg": "HS256", "k": "A".repeat(43) })])),
-        ("all are too small", keys(&[json!({ "kty": "RSA", "kid": "rsa", "n": small, "e": "AQAB" })])),
-        ("all are for encryption", keys(&[merged(rsa_jwk("rsa", &KEYS.rsa), json!({ "use": "enc" }))])),
+        (
+            "all are secrets",
+            keys(&[json!({ "kty": "oct", "kid": "p256", "alg": "HS256", "k": "A".repeat(43) })]),
+        ),
+        (
+            "all are too small",
+            keys(&[json!({ "kty": "RSA", "kid": "rsa", "n": small, "e": "AQAB" })]),
+        ),
+        (
+            "all are for encryption",
+            keys(&[merged(rsa_jwk("rsa", &KEYS.rsa), json!({ "use": "enc" }))]),
+        ),
     ]
 }
 
-/// RELIABILITY, J1 and J2: who cannot be told from a forger is refused like one, in time, and nobody else notices.
+/// RELIABILITY, J1 and J2: who cannot be told from a forger is refused like one, in time, and
+/// nobody else notices.
 #[test]
 fn an_issuer_without_usable_keys_lets_nobody_in_holds_nobody_up_and_is_asked_again() {
     let mut cases = faults();
@@ -176,9 +213,16 @@ fn faulty(name: &str, fault: Reply) {
         assert!(ended - began < patience, "{name}: {:?}", ended - began);
     }
     assert_eq!(world.ready(), Some(503), "{name}: it says what it lacks");
-    assert!(world.metric("keyward_refusals_total", "reason=\"issuer_unavailable\"") > 0.0, "{name}: and whom it cost");
+    assert!(
+        world.metric("keyward_refusals_total", "reason=\"issuer_unavailable\"") > 0.0,
+        "{name}: and whom it cost"
+    );
     assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "{name}");
-    assert_eq!(world.status_with(&world.key(Person::ALICE).token), 200, "{name}: our own tokens need no issuer");
+    assert_eq!(
+        world.status_with(&world.key(Person::ALICE).token),
+        200,
+        "{name}: our own tokens need no issuer"
+    );
     assert!(upstream.take().heads.iter().all(|target| !target.starts_with("/outside")), "{name}");
     id.answer("/keys", keys(&key_set()));
     // A fetch that hangs has its own end; after it and a pause comes the next.
@@ -190,8 +234,8 @@ fn faulty(name: &str, fault: Reply) {
     assert_eq!(DOORS.map(|door| ask(&world, door, good("RS256"))), [200; 3], "{name}");
 }
 
-/// A key that is new is found by the first token that names it, and one that is gone takes its tokens with it; a flood of tokens
-/// that name nobody's key asks the issuer once in ten seconds.
+/// A key that is new is found by the first token that names it, and one that is gone takes its
+/// tokens with it; a flood of tokens that name nobody's key asks the issuer once in ten seconds.
 #[test]
 fn keys_are_rotated_without_a_restart_and_a_removed_key_is_dead() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
@@ -225,21 +269,28 @@ fn keys_are_rotated_without_a_restart_and_a_removed_key_is_dead() {
     assert_eq!(DOORS.map(|door| ask(&world, door, good("EdDSA"))), [200; 3]);
 }
 
-/// Over TLS, by a server of which only its certificate is believed: another keyward in front of the key set.
+/// Over TLS, by a server of which only its certificate is believed: another keyward in front of the
+/// key set.
 #[test]
 fn keys_come_over_tls_from_whom_the_certificate_says_and_from_nobody_else() {
     let (upstream, id) = (Upstream::start(), Upstream::start());
     id.answer("/public/keys", keys(&key_set()));
     let room = tempfile::tempdir().expect("a folder");
     let path = |name: &str| room.path().join(name).display().to_string();
-    for (file, names) in [("right", vec!["127.0.0.1".to_owned()]), ("other", vec!["other.example".to_owned()])] {
+    for (file, names) in
+        [("right", vec!["127.0.0.1".to_owned()]), ("other", vec!["other.example".to_owned()])]
+    {
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
         std::fs::write(path(&format!("{file}.pem")), made.cert.pem()).expect("a file");
-        std::fs::write(path(&format!("{file}.key")), made.signing_key.serialize_pem()).expect("a file");
+        std::fs::write(path(&format!("{file}.key")), made.signing_key.serialize_pem())
+            .expect("a file");
     }
     let front = |file: &str| {
-        let pair =
-            format!("{{ certificate = {:?}, key = {:?} }}", path(&format!("{file}.pem")), path(&format!("{file}.key")));
+        let pair = format!(
+            "{{ certificate = {:?}, key = {:?} }}",
+            path(&format!("{file}.pem")),
+            path(&format!("{file}.key"))
+        );
         Plan::usual(&id).listener(&format!("tls = {pair}")).start()
     };
     let (right, other) = (front("right"), front("other"));
@@ -251,11 +302,23 @@ fn keys_come_over_tls_from_whom_the_certificate_says_and_from_nobody_else() {
     for (what, keys) in [
         ("a certificate that nobody vouches for", keys_of(&right, "other.pem")),
         ("a certificate of another name", keys_of(&other, "other.pem")),
-        ("no TLS at all", format!("jwks_url = \"https://{}/keys\"\nca_file = {:?}", id.address(), path("right.pem"))),
+        (
+            "no TLS at all",
+            format!(
+                "jwks_url = \"https://{}/keys\"\nca_file = {:?}",
+                id.address(),
+                path("right.pem")
+            ),
+        ),
     ] {
         let world = plan(&upstream, &keys).launch();
         let failed = "keyward_issuer_key_fetches_total";
-        assert!(eventually(|| world.ready().is_some() && world.metric(failed, "outcome=\"failed\"") > 0.0), "{what}");
+        assert!(
+            eventually(
+                || world.ready().is_some() && world.metric(failed, "outcome=\"failed\"") > 0.0
+            ),
+            "{what}"
+        );
         assert_eq!(ask(&world, "/outside/x", good("RS256")), 401, "{what}");
         assert_eq!(world.ready(), Some(503), "{what}");
     }

@@ -1,4 +1,5 @@
-//! What forwarding is when everybody behaves: bodies both ways, the Host, connections used again, upstreams away.
+//! What forwarding is when everybody behaves: bodies both ways, the Host, connections used again,
+//! upstreams away.
 
 use crate::support::{Act, Gate, Person, Plan, Reply, Upstream, json};
 
@@ -13,7 +14,10 @@ fn bodies_of_any_size_pass_both_ways_unchanged() {
         let response = world.ask("POST", "/public/big", "", &body);
         assert_eq!(response.status, 200);
         assert!(response.body == body, "{size} bytes come back");
-        assert!(upstream.take().requests.pop().is_some_and(|request| request.body == body), "{size} bytes went out");
+        assert!(
+            upstream.take().requests.pop().is_some_and(|request| request.body == body),
+            "{size} bytes went out"
+        );
     }
 }
 
@@ -33,7 +37,8 @@ fn bodies_are_streamed_both_ways() {
     );
     let world = Plan::usual(&upstream).start();
     let mut client = world.client();
-    client.send("POST /public/stream HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhello");
+    client
+        .send("POST /public/stream HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhello");
     let mut seen = String::new();
     while !seen.ends_with("first") {
         let more = client.some().expect("the first half comes before the second exists");
@@ -43,7 +48,10 @@ fn bodies_are_streamed_both_ways() {
     gate.open();
     client.send("-more");
     assert_eq!(client.exactly(5).expect("the second half"), b"-last");
-    assert!(upstream.wait_until(|log| { log.requests.iter().any(|request| request.body == b"hello-more") }));
+    assert!(
+        upstream
+            .wait_until(|log| { log.requests.iter().any(|request| request.body == b"hello-more") })
+    );
 }
 
 #[test]
@@ -76,7 +84,10 @@ fn the_host_is_kept_or_replaced_as_the_upstream_wants_it() {
     let upstream = Upstream::start();
     let address = upstream.address();
     let world = Plan::usual(&upstream)
-        .table("upstream", &format!("name = \"own\"\nendpoints = [\"http://{address}\"]\npreserve_host = false"))
+        .table(
+            "upstream",
+            &format!("name = \"own\"\nendpoints = [\"http://{address}\"]\npreserve_host = false"),
+        )
         .route("path = \"/own/{*rest}\"\nupstream = \"own\"\npublic = true")
         .start();
     let _ = world.ask("GET", "/public/x", "", "");
@@ -101,7 +112,10 @@ fn an_upstream_that_is_away_is_502_and_back_at_once_when_it_is_back() {
     assert_eq!(response.status, 502, "{response}");
     assert_eq!(response.fields.one("content-type").as_deref(), Some("application/problem+json"));
     let text = response.to_string();
-    assert!(!text.contains(&address.port().to_string()), "the upstream's address is nobody's business: {text}");
+    assert!(
+        !text.contains(&address.port().to_string()),
+        "the upstream's address is nobody's business: {text}"
+    );
     assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
 }
 
@@ -118,7 +132,9 @@ fn routes_are_chosen_by_host_then_path_then_method() {
         .start();
     let status = |host: &str, method: &str, target: &str| {
         let mut client = world.client();
-        client.ask(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).status
+        client
+            .ask(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+            .status
     };
     let served = |host: &str, target: &str| {
         assert_eq!(status(host, "GET", target), 200, "{host}{target}");
@@ -141,17 +157,23 @@ fn a_token_that_is_warm_on_one_route_is_judged_anew_on_another() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream)
         .route(
-            "path = \"/admins/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\nrequire = { role = [\"admin\"] }",
+            "path = \"/admins/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
+             require = { role = [\"admin\"] }",
         )
         .start();
     let (alice, admin) = (world.key(Person::ALICE), world.key(Person::ADMIN));
-    let status = |token: &str| world.ask("GET", "/admins/x", &format!("Authorization: Bearer {token}\r\n"), "");
+    let status = |token: &str| {
+        world.ask("GET", "/admins/x", &format!("Authorization: Bearer {token}\r\n"), "")
+    };
     for _ in 0..3 {
         assert_eq!(world.status_with(&alice.token), 200);
         let refused = status(&alice.token);
         assert_eq!(refused.status, 403, "{refused}");
         let challenge = refused.fields.one("www-authenticate").unwrap_or_default();
-        assert!(challenge.starts_with("Bearer") && challenge.contains("insufficient_scope"), "{challenge}");
+        assert!(
+            challenge.starts_with("Bearer") && challenge.contains("insufficient_scope"),
+            "{challenge}"
+        );
         assert_eq!(status(&admin.token).status, 200);
     }
 }
@@ -160,7 +182,10 @@ fn a_token_that_is_warm_on_one_route_is_judged_anew_on_another() {
 fn the_credential_goes_on_only_where_the_route_says_so() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream)
-        .route("path = \"/with/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\nforward_credential = true")
+        .route(
+            "path = \"/with/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
+                forward_credential = true",
+        )
         .start();
     let alice = world.key(Person::ALICE);
     let fields = format!("Authorization: Bearer {}\r\n", alice.token);
@@ -177,9 +202,11 @@ fn presets_and_names_of_ones_own_rename_the_identity_fields_and_guard_them() {
         .start();
     let alice = world.key(Person::ALICE);
     let token = format!("Authorization: Bearer {}\r\n", alice.token);
-    let spoofs =
-        "Remote-User: evil\r\nREMOTE_USER: evil\r\nX-My-Role: evil\r\nx_my_role: evil\r\nX-Keyward-Subject: evil\r\n";
-    for (target, fields) in [("/public/x", spoofs.to_owned()), ("/private/x", format!("{token}{spoofs}"))] {
+    let spoofs = "Remote-User: evil\r\nREMOTE_USER: evil\r\nX-My-Role: evil\r\nx_my_role: evil\r\n\
+                  X-Keyward-Subject: evil\r\n";
+    for (target, fields) in
+        [("/public/x", spoofs.to_owned()), ("/private/x", format!("{token}{spoofs}"))]
+    {
         let response = world.ask("GET", target, &fields, "");
         assert_eq!(response.status, 200, "{response}");
         assert!(!response.text().contains("evil"), "{response}");
@@ -193,7 +220,8 @@ fn presets_and_names_of_ones_own_rename_the_identity_fields_and_guard_them() {
 fn a_trusted_peer_may_speak_of_others() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).listener("trusted_proxies = [\"127.0.0.0/8\"]").start();
-    let spoken = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n";
+    let spoken = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+                  X-Forwarded-Host: shop.example\r\n";
     assert_eq!(world.ask("GET", "/public/x", spoken, "").status, 200);
     let request = upstream.take().requests.pop().expect("a request");
     let chain = request.fields.one("x-forwarded-for").expect("one chain");
@@ -237,17 +265,23 @@ fn the_echo_says_what_was_sent() {
     assert!(response.fields.has("via"), "{response}");
 }
 
-/// An upstream may answer before an upload has come to its end, and keep the connection. As long as the upload goes on, that
-/// connection is no place for another client's request.
+/// An upstream may answer before an upload has come to its end, and keep the connection. As long as
+/// the upload goes on, that connection is no place for another client's request.
 #[test]
 fn an_upload_that_was_answered_early_holds_up_nobody_else() {
     let upstream = Upstream::start();
-    upstream.answer("/public/early", Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").early());
+    upstream.answer(
+        "/public/early",
+        Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").early(),
+    );
     let world = Plan::usual(&upstream).set("server", "workers", "1").start();
     let mut slow: Vec<_> = (0..3)
         .map(|_| {
             let mut client = world.client();
-            client.send("POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\nstart");
+            client.send(
+                "POST /public/early HTTP/1.1\r\nHost: a.example\r\n\
+                         Content-Length: 1000000\r\n\r\nstart",
+            );
             assert_eq!(client.response().expect("the early answer").status, 200);
             client
         })

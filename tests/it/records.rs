@@ -1,4 +1,5 @@
-//! What is recorded of an exchange: one line of the access log and one count, however it ends (FIELD.md, F22).
+//! What is recorded of an exchange: one line of the access log and one count, however it ends
+//! (FIELD.md, F22).
 
 use serde_json::Value;
 
@@ -22,8 +23,12 @@ fn hold(upstream: &Upstream, path: &str) -> Gate {
 #[track_caller]
 fn post(world: &World, upstream: &Upstream, path: &str) -> Client {
     let mut client = world.client();
-    client.send(format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello"));
-    assert!(upstream.wait_until(|log| log.requests.iter().any(|request| request.target == path)), "it arrives");
+    client
+        .send(format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello"));
+    assert!(
+        upstream.wait_until(|log| log.requests.iter().any(|request| request.target == path)),
+        "it arrives"
+    );
     client
 }
 
@@ -33,7 +38,11 @@ fn is_client_gone(world: &World, path: &str) {
     assert_eq!(line["status"], 499, "{line}");
     assert_eq!(line["refusal"], "client_gone", "{line}");
     assert_eq!(line["cause"], "the client left", "{line}");
-    assert_eq!((&line["method"], &line["complete"]), (&Value::from("POST"), &Value::from(false)), "{line}");
+    assert_eq!(
+        (&line["method"], &line["complete"]),
+        (&Value::from("POST"), &Value::from(false)),
+        "{line}"
+    );
 }
 
 #[test]
@@ -88,13 +97,18 @@ fn a_half_closed_client_that_gets_its_answer_leaves_a_line_of_200() {
 #[test]
 fn a_websocket_leaves_its_line_at_its_end_with_the_bytes_of_both_directions() {
     let upstream = Upstream::start();
-    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-    upstream.answer("/public/ws", Reply::bytes(switching).then(Act::Send(b"welcome".into())).then(Act::Echo));
+    upstream.answer(
+        "/public/ws",
+        Reply::bytes(switching).then(Act::Send(b"welcome".into())).then(Act::Echo),
+    );
     let world = Plan::usual(&upstream).start();
     let mut client = world.client();
     client.send(
-        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     let (response, _) = client.final_response("GET").expect("an answer");
@@ -107,13 +121,17 @@ fn a_websocket_leaves_its_line_at_its_end_with_the_bytes_of_both_directions() {
     assert_eq!(client.rest().expect("the end"), b"");
     let line = world.access_line("/public/ws");
     assert_eq!(line["status"], 101, "{line}");
-    assert_eq!((&line["bytes"], &line["bytes_received"]), (&Value::from(12), &Value::from(5)), "{line}");
+    assert_eq!(
+        (&line["bytes"], &line["bytes_received"]),
+        (&Value::from(12), &Value::from(5)),
+        "{line}"
+    );
     assert_eq!([&line["refusal"], &line["complete"]], [&Value::Null; 2], "{line}");
     assert!(eventually(|| counted(&world, 101) == 1.0));
 }
 
-/// hyper drops what it has not written yet when a body fails: the client would see a closed connection where the
-/// log says 200.
+/// hyper drops what it has not written yet when a body fails: the client would see a closed
+/// connection where the log says 200.
 #[test]
 fn what_came_before_an_upstream_broke_off_reaches_the_client() {
     let upstream = Upstream::start();
@@ -130,7 +148,11 @@ fn what_came_before_an_upstream_broke_off_reaches_the_client() {
         assert!(came.starts_with("HTTP/1.1 200 OK\r\n") && came.ends_with("\r\n\r\nabc"), "{came}");
     }
     let line = world.access_line("/public/closed/0");
-    assert_eq!((&line["status"], &line["bytes"], &line["complete"]), (&200.into(), &3.into(), &false.into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["bytes"], &line["complete"]),
+        (&200.into(), &3.into(), &false.into()),
+        "{line}"
+    );
     // A reset may overtake what was sent before it: then it is 502.
     let mut client = world.client();
     client.send("GET /public/reset HTTP/1.1\r\nHost: a.example\r\n\r\n");

@@ -1,4 +1,5 @@
-//! SIGHUP: everything anew, or, when the new configuration is bad, everything as it was (DESIGN, section 10).
+//! SIGHUP: everything anew, or, when the new configuration is bad, everything as it was (DESIGN,
+//! section 10).
 
 use crate::support::redis::RedisServer;
 use crate::support::{Client, Person, Plan, Upstream, eventually};
@@ -28,7 +29,11 @@ fn a_bad_configuration_changes_nothing_and_is_counted_and_said() {
         assert_eq!(world.metric(RELOADS, REFUSED), (n + 1) as f64, "{text:?} is refused");
         assert_eq!(status(&mut client, "/public/x"), 200, "the connection lives on");
         assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
-        assert_eq!(world.ask("GET", "/private/x", "", "").status, 401, "what is guarded stays guarded");
+        assert_eq!(
+            world.ask("GET", "/private/x", "", "").status,
+            401,
+            "what is guarded stays guarded"
+        );
     }
     assert_eq!(world.ready(), Some(200));
     assert!(world.output().contains("unknown_key"), "the log says what is wrong");
@@ -37,7 +42,9 @@ fn a_bad_configuration_changes_nothing_and_is_counted_and_said() {
 #[test]
 fn a_public_route_that_is_gone_is_gone_for_connections_that_live_on() {
     let upstream = Upstream::start();
-    let world = Plan::usual(&upstream).route("path = \"/open/{*rest}\"\nupstream = \"app\"\npublic = true").start();
+    let world = Plan::usual(&upstream)
+        .route("path = \"/open/{*rest}\"\nupstream = \"app\"\npublic = true")
+        .start();
     let mut clients: Vec<Client> = (0..8).map(|_| world.client()).collect();
     for client in &mut clients {
         assert_eq!(status(client, "/open/x"), 200);
@@ -57,16 +64,24 @@ fn a_public_route_that_is_gone_is_gone_for_connections_that_live_on() {
 #[test]
 fn a_route_that_becomes_guarded_is_guarded_at_once_and_tokens_outlive_the_reload() {
     let upstream = Upstream::start();
-    let world = Plan::usual(&upstream).route("path = \"/app/{*rest}\"\nupstream = \"app\"\npublic = true").start();
+    let world = Plan::usual(&upstream)
+        .route("path = \"/app/{*rest}\"\nupstream = \"app\"\npublic = true")
+        .start();
     let alice = world.key(Person::ALICE);
     let mut client = world.client();
     assert_eq!(status(&mut client, "/app/x"), 200);
     world.configure(
-        &Plan::usual(&upstream).route("path = \"/app/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]"),
+        &Plan::usual(&upstream)
+            .route("path = \"/app/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]"),
     );
     world.reload();
     assert_eq!(status(&mut client, "/app/x"), 401);
-    assert_eq!(world.ask("GET", "/app/x", &format!("Authorization: Bearer {}\r\n", alice.token), "").status, 200);
+    assert_eq!(
+        world
+            .ask("GET", "/app/x", &format!("Authorization: Bearer {}\r\n", alice.token), "")
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -115,7 +130,8 @@ fn twenty_reloads_under_load_cost_no_request() {
     assert_eq!(world.metric(RELOADS, REFUSED), 10.0);
 }
 
-/// A key directory that is gone for a moment (a volume that is not mounted) is not made anew in its place.
+/// A key directory that is gone for a moment (a volume that is not mounted) is not made anew in its
+/// place.
 #[test]
 fn a_reload_makes_no_keys() {
     let upstream = Upstream::start();
@@ -157,7 +173,10 @@ fn a_reload_whose_port_is_taken_leaves_the_settings_of_the_store_as_they_were() 
     let links = || world.metric("keyward_coherence_links_total", "");
     let before = links();
     redis.command(&["CLIENT", "KILL", "USER", "app"]);
-    assert!(eventually(|| links() > before && world.ready() == Some(200)), "the old password is in force");
+    assert!(
+        eventually(|| links() > before && world.ready() == Some(200)),
+        "the old password is in force"
+    );
     assert_eq!(world.status_with(&alice.token), 200);
 
     drop(taken);

@@ -1,4 +1,5 @@
-//! What is open already ends with its token (DESIGN.md, section 5): within a second of its revocation.
+//! What is open already ends with its token (DESIGN.md, section 5): within a second of its
+//! revocation.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::support::lateness::slack;
 use crate::support::{Client, Kept, Person, Plan, Upstream, open};
 
-/// How long what ended may take to be seen to end, from now: a second is promised, and a busy machine may be late.
+/// How long what ended may take to be seen to end, from now: a second is promised, and a busy
+/// machine may be late.
 #[track_caller]
 fn ends(clients: &mut [Client]) {
     let began = Instant::now();
@@ -15,7 +17,11 @@ fn ends(clients: &mut [Client]) {
         let _ = client.rest();
     }
     let ended = Instant::now();
-    assert!(ended - began < Duration::from_secs(1) + slack(began, ended), "they ended after {:?}", ended - began);
+    assert!(
+        ended - began < Duration::from_secs(1) + slack(began, ended),
+        "they ended after {:?}",
+        ended - began
+    );
 }
 
 #[test]
@@ -39,12 +45,19 @@ fn an_event_stream_and_a_websocket_end_within_a_second_of_the_revocation_and_oth
 }
 
 #[test]
-fn what_is_open_on_a_token_whose_key_is_removed_ends_within_a_second_and_what_is_on_another_goes_on() {
-    for (key, next) in [("jwt-hs256-", "jwt-hs256-99991231T235959Z.key"), ("pepper", "pepper-99991231T235959Z.key")] {
+fn what_is_open_on_a_token_whose_key_is_removed_ends_within_a_second_and_what_is_on_another_goes_on()
+ {
+    for (key, next) in [
+        ("jwt-hs256-", "jwt-hs256-99991231T235959Z.key"),
+        ("pepper", "pepper-99991231T235959Z.key"),
+    ] {
         let upstream = Upstream::start();
         let world = Plan::usual(&upstream).start();
-        let files = std::fs::read_dir(world.keys()).expect("keys").flatten().map(|file| file.path());
-        let is_of_kind = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(key));
+        let files =
+            std::fs::read_dir(world.keys()).expect("keys").flatten().map(|file| file.path());
+        let is_of_kind = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(key))
+        };
         let first = files.into_iter().find(is_of_kind).expect("the first key of this kind");
         let old = world.key(Person::ALICE);
         world.add_key(next);
@@ -55,7 +68,11 @@ fn what_is_open_on_a_token_whose_key_is_removed_ends_within_a_second_and_what_is
         let (socket, socket_gate) = open("/private/socket", Kept::WebSocket, &old.token);
         let (mut others, others_gate) = open("/private/others", Kept::WebSocket, &new.token);
         world.reload();
-        assert_eq!([&old, &new].map(|key| world.status_with(&key.token)), [200; 2], "nothing was removed yet");
+        assert_eq!(
+            [&old, &new].map(|key| world.status_with(&key.token)),
+            [200; 2],
+            "nothing was removed yet"
+        );
         std::fs::remove_file(first).expect("removed");
         world.reload();
         ends(&mut [stream, socket]);

@@ -7,7 +7,8 @@ use rustix::process::{Pid, Signal};
 use crate::support::redis::{RedisServer, free_port};
 use crate::support::{Plan, World, eventually, lateness};
 
-/// How long keyward waits for its store here: so long that a signal that waits behind it is seen to.
+/// How long keyward waits for its store here: so long that a signal that waits behind it is seen
+/// to.
 const STORE_TIMEOUT: &str = "\"30s\"";
 
 /// How long a signal may take to be followed: most of it is for a busy machine.
@@ -19,9 +20,11 @@ fn plan(url: &str) -> Plan {
 
 /// Whether the process has a handler for this signal (proc(5), `SigCgt`).
 fn catches(process: Pid, signal: Signal) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()))
+        .unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default();
+    let mask =
+        mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default();
     mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
@@ -30,7 +33,12 @@ fn ends_promptly(world: &mut World) {
     let began = Instant::now();
     world.signal(Signal::TERM);
     let status = world.ended();
-    assert!(!lateness::is_over(began, PROMPT), "the end took {:?}:\n{}", began.elapsed(), world.output());
+    assert!(
+        !lateness::is_over(began, PROMPT),
+        "the end took {:?}:\n{}",
+        began.elapsed(),
+        world.output()
+    );
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
@@ -38,7 +46,12 @@ fn ends_promptly(world: &mut World) {
 fn reloads_promptly(world: &World) {
     let began = Instant::now();
     world.reload();
-    assert!(!lateness::is_over(began, PROMPT), "the reload took {:?}:\n{}", began.elapsed(), world.output());
+    assert!(
+        !lateness::is_over(began, PROMPT),
+        "the reload took {:?}:\n{}",
+        began.elapsed(),
+        world.output()
+    );
 }
 
 #[test]
@@ -50,7 +63,8 @@ fn sigterm_ends_a_start_that_waits_for_a_store_that_hangs() {
     ends_promptly(&mut world);
 }
 
-/// The first removal of expired records begins with the start, and waits for the store for as long as that may take.
+/// The first removal of expired records begins with the start, and waits for the store for as long
+/// as that may take.
 #[test]
 fn signals_are_followed_while_the_store_is_away() {
     let mut world = plan(&format!("redis://127.0.0.1:{}", free_port())).launch();

@@ -1,4 +1,5 @@
-//! The start, as scripts meet it: a port that is open is served, and commands and starts do not get in each other's way.
+//! The start, as scripts meet it: a port that is open is served, and commands and starts do not get
+//! in each other's way.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,7 +14,8 @@ fn launched() -> (World, Upstream) {
 }
 
 fn create(world: &World) -> Output {
-    let arguments = "bootstrap create --token-api jarvispy --sub s --username u --organization o --role user";
+    let arguments =
+        "bootstrap create --token-api jarvispy --sub s --username u --organization o --role user";
     world.run(&arguments.split(' ').collect::<Vec<_>>())
 }
 
@@ -68,7 +70,11 @@ fn a_start_waits_for_a_command_that_has_the_store() {
     let mut world = Plan::usual(&upstream).prepare();
     let lock = hold(&world, "1 command");
     world.launch();
-    assert!(eventually(|| world.output().contains("waiting for another process")), "{}", world.output());
+    assert!(
+        eventually(|| world.output().contains("waiting for another process")),
+        "{}",
+        world.output()
+    );
     assert!(TcpStream::connect(world.address()).is_err(), "no port is open before it is served");
     assert!(TcpStream::connect(world.admin_address()).is_err(), "nor is that of the probes");
     assert!(!world.folder().join("admin.sock").exists(), "nor the socket");
@@ -84,7 +90,10 @@ fn a_command_says_after_a_while_that_the_store_is_in_use() {
     let output = create(&world);
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains("another keyward is using the store") && words.contains("admin.sock"), "{words}");
+    assert!(
+        words.contains("another keyward is using the store") && words.contains("admin.sock"),
+        "{words}"
+    );
     assert!(fs::metadata(world.folder().join("keyward.db")).is_err(), "nothing was made");
 }
 
@@ -100,7 +109,11 @@ fn a_start_takes_the_keys_that_come_while_it_waits_for_the_store() {
         fs::rename(&keys, &away).expect("moved");
         lock = Some(hold(&world, "1 command"));
     });
-    assert!(eventually(|| world.output().contains("waiting for another process")), "{}", world.output());
+    assert!(
+        eventually(|| world.output().contains("waiting for another process")),
+        "{}",
+        world.output()
+    );
     fs::rename(&away, &keys).expect("moved back");
     drop(lock);
     assert!(eventually(|| world.ready() == Some(200)), "{}", world.output());

@@ -65,9 +65,10 @@ fn a_client_that_drips_its_head_is_cut() {
 fn a_line_without_an_end_is_refused_when_it_is_too_long() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    for (start, limit, status) in
-        [("GET /public/", 16 * 1024, 414), ("GET /public/x HTTP/1.1\r\nHost: a.example\r\nX-A: ", 32 * 1024, 431)]
-    {
+    for (start, limit, status) in [
+        ("GET /public/", 16 * 1024, 414),
+        ("GET /public/x HTTP/1.1\r\nHost: a.example\r\nX-A: ", 32 * 1024, 431),
+    ] {
         for step in [100, 1000, 5000] {
             let mut client = world.client();
             client.send(start);
@@ -76,7 +77,8 @@ fn a_line_without_an_end_is_refused_when_it_is_too_long() {
                 client.send("a".repeat(step));
                 sent += step;
             }
-            let (answer, _) = client.final_response("GET").expect("a refusal, and no wait for more");
+            let (answer, _) =
+                client.final_response("GET").expect("a refusal, and no wait for more");
             assert_eq!(answer.status, status, "in steps of {step}");
         }
     }
@@ -135,16 +137,21 @@ fn a_response_that_stops_half_way_is_cut_and_never_looks_complete() {
     gate.open();
 }
 
-/// The end of a response may wait in keyward's buffers after the exchange has ended: it is not idleness.
+/// The end of a response may wait in keyward's buffers after the exchange has ended: it is not
+/// idleness.
 #[test]
 fn a_client_that_pauses_before_the_end_of_a_response_gets_all_of_it() {
     const LENGTH: usize = 4 << 20;
     let upstream = Upstream::start();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
-    upstream.answer("/public/long", Reply::acts([Act::Send(head.into_bytes()), Act::Send(vec![b'x'; LENGTH])]));
+    upstream.answer(
+        "/public/long",
+        Reply::acts([Act::Send(head.into_bytes()), Act::Send(vec![b'x'; LENGTH])]),
+    );
     let world = Plan::usual(&upstream).start();
     // With a small window, so that the system holds little of it.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(8 << 10).expect("an option can be set");
     socket.connect(&world.address().into()).expect("a connection");
     let mut client = TcpStream::from(socket);
@@ -168,7 +175,11 @@ fn a_client_that_pauses_before_the_end_of_a_response_gets_all_of_it() {
     // And the connection serves on.
     client.write_all(b"GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").expect("sent");
     let read = client.read(&mut piece).expect("an answer");
-    assert!(piece[..read].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&piece[..read]));
+    assert!(
+        piece[..read].starts_with(b"HTTP/1.1 200 "),
+        "{}",
+        String::from_utf8_lossy(&piece[..read])
+    );
 }
 
 /// When the client is gone, the upstream is not kept busy.
@@ -183,7 +194,11 @@ fn a_client_that_goes_takes_its_request_along() {
     let gone = Instant::now();
     client.reset();
     assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
-    assert!(!lateness::is_over(gone, Duration::from_secs(1)), "given up after {:?}", gone.elapsed());
+    assert!(
+        !lateness::is_over(gone, Duration::from_secs(1)),
+        "given up after {:?}",
+        gone.elapsed()
+    );
 }
 
 /// Slow clients hold up nobody but themselves.
@@ -258,16 +273,22 @@ fn a_client_that_goes_is_noticed_behind_what_it_sent_ahead() {
     assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
 }
 
-/// A client that has closed only its sending side gets the answers to all that it sent (RFC 9112, 9.6).
+/// A client that has closed only its sending side gets the answers to all that it sent (RFC 9112,
+/// 9.6).
 #[test]
 fn a_client_that_has_finished_sending_gets_every_answer() {
     let silent = Silent::start();
     let world = silent.world();
     let mut client = world.client();
-    client.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\nGET /public/y HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    client.send(
+        "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\nGET /public/y HTTP/1.1\r\n\
+                 Host: a.example\r\n\r\n",
+    );
     client.finish();
     let mut upstream = silent.next_request();
-    upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").expect("answered");
+    upstream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        .expect("answered");
     drop(upstream);
     assert_eq!(client.response().expect("an answer to the first").status, 200);
     let mut upstream = silent.next_request();
@@ -275,7 +296,8 @@ fn a_client_that_has_finished_sending_gets_every_answer() {
     assert_eq!(client.response().expect("an answer to the second").status, 201);
 }
 
-/// Answers of our own are no place to hide: who asks on and on and reads nothing is cut like any other.
+/// Answers of our own are no place to hide: who asks on and on and reads nothing is cut like any
+/// other.
 #[test]
 fn a_client_that_does_not_read_refusals_is_cut() {
     let upstream = Upstream::start();
@@ -287,24 +309,31 @@ fn a_client_that_does_not_read_refusals_is_cut() {
         let begun = Instant::now();
         loop {
             match client.write_all(requests.as_bytes()) {
-                Err(fault) if !matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(fault)
+                    if !matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    break;
+                }
                 _ => assert!(begun.elapsed() < Duration::from_secs(20), "{target}: still open"),
             }
         }
     }
 }
 
-/// A tunnel whose client has closed does not hold its two connections until the upstream closes, which may be never.
+/// A tunnel whose client has closed does not hold its two connections until the upstream closes,
+/// which may be never.
 #[test]
 fn a_tunnel_with_one_end_is_cut() {
     let upstream = Upstream::start();
     let gate = Gate::default();
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     upstream.answer("/public/ws", Reply::acts([Act::Send(switch.into()), Act::Wait(gate.clone())]));
     let world = hasty(&upstream);
     let mut client = world.client();
     client.send(
-        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     assert_eq!(client.response().expect("a switch").status, 101);

@@ -1,4 +1,5 @@
-//! TLS in front: the certificate by name, what the upstream is told, and peers that never finish their handshake.
+//! TLS in front: the certificate by name, what the upstream is told, and peers that never finish
+//! their handshake.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,17 +24,27 @@ pub(crate) struct Pair {
 
 pub(crate) fn pair(folder: &Path, name: &str) -> Pair {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
-    let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+    let (certificate, key) =
+        (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
     std::fs::write(&certificate, made.cert.pem()).expect("a file");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
     Pair {
         der: made.cert.der().clone(),
-        line: format!("{{ certificate = \"{}\", key = \"{}\" }}", certificate.display(), key.display()),
+        line: format!(
+            "{{ certificate = \"{}\", key = \"{}\" }}",
+            certificate.display(),
+            key.display()
+        ),
     }
 }
 
 /// Asks over TLS as this server name, trusting these certificates alone, and reads to the end.
-pub(crate) fn ask(address: SocketAddr, name: &str, trusted: &[&Pair], request: &str) -> std::io::Result<String> {
+pub(crate) fn ask(
+    address: SocketAddr,
+    name: &str,
+    trusted: &[&Pair],
+    request: &str,
+) -> std::io::Result<String> {
     let mut tls = connect(address, name, trusted, None)?;
     tls.write_all(request.as_bytes())?;
     let mut answer = String::new();
@@ -59,7 +70,9 @@ pub(crate) fn connect(
         .with_root_certificates(roots);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
-        Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).expect("a pair"),
+        Some((certificate, key)) => {
+            builder.with_client_auth_cert(vec![certificate], key).expect("a pair")
+        }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::try_from(name.to_owned()).expect("a name");
@@ -70,7 +83,10 @@ pub(crate) fn connect(
 }
 
 fn world(upstream: &Upstream, tls: &str) -> World {
-    Plan::usual(upstream).listener(&format!("tls = {tls}")).set("timeouts", "tls_handshake", "\"400ms\"").start()
+    Plan::usual(upstream)
+        .listener(&format!("tls = {tls}"))
+        .set("timeouts", "tls_handshake", "\"400ms\"")
+        .start()
 }
 
 #[test]
@@ -80,18 +96,26 @@ fn a_token_opens_the_route_over_tls_and_the_upstream_is_told_https() {
     let world = world(&upstream, &pair.line);
     let bootstrap = world.bootstrap(Person::ALICE, 1);
     let request = |line: &str, token: &str| {
-        format!("{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n")
+        format!(
+            "{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        )
     };
     let issue = request("POST /jarvispy/my-org/alice/api/v1/auth/issue-token", &bootstrap);
     let issued = ask(world.address(), "a.example", &[&pair], &issue).expect("an answer");
-    let token = issued.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect(&issued);
-    let answer = ask(world.address(), "a.example", &[&pair], &request("GET /private/x", token)).expect("an answer");
+    let token =
+        issued.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect(&issued);
+    let answer = ask(world.address(), "a.example", &[&pair], &request("GET /private/x", token))
+        .expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let request = upstream.take().requests.pop().expect("a request");
     assert_eq!(request.target, "/private/x");
     assert_eq!(request.fields.all("x-forwarded-proto"), ["https"]);
     assert_eq!(request.fields.all("x-keyward-subject"), [Person::ALICE.subject]);
-    assert!(request.fields.one("forwarded").is_some_and(|value| value.contains("proto=https")), "{request:?}");
+    assert!(
+        request.fields.one("forwarded").is_some_and(|value| value.contains("proto=https")),
+        "{request:?}"
+    );
 }
 
 #[test]
@@ -101,7 +125,10 @@ fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
     let world = world(&upstream, &format!("[{}, {}]", a.line, b.line));
     for name in ["a.example", "b.example", "A.EXAMPLE"] {
         let answer = ask(world.address(), name, &[&a, &b], REQUEST);
-        assert!(answer.as_ref().is_ok_and(|answer| answer.starts_with("HTTP/1.1 401 ")), "{name}: {answer:?}");
+        assert!(
+            answer.as_ref().is_ok_and(|answer| answer.starts_with("HTTP/1.1 401 ")),
+            "{name}: {answer:?}"
+        );
     }
     assert!(ask(world.address(), "b.example", &[&a], REQUEST).is_err(), "b's certificate is b's");
 }
@@ -126,13 +153,19 @@ fn a_handshake_that_stops_is_cut_and_holds_nobody_up() {
     for start in [b"\x16".as_slice(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
         let mut stalled = world.client();
         stalled.send(start);
-        assert!(ask(world.address(), "a.example", &[&pair], REQUEST).is_ok(), "others are served meanwhile");
+        assert!(
+            ask(world.address(), "a.example", &[&pair], REQUEST).is_ok(),
+            "others are served meanwhile"
+        );
         stalled.rest().expect("the connection ends");
     }
 }
 
 /// One exchange on a connection that stays open; the head of the answer.
-fn exchange(tls: &mut StreamOwned<ClientConnection, TcpStream>, request: &str) -> std::io::Result<String> {
+fn exchange(
+    tls: &mut StreamOwned<ClientConnection, TcpStream>,
+    request: &str,
+) -> std::io::Result<String> {
     tls.write_all(request.as_bytes())?;
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
@@ -146,7 +179,8 @@ fn exchange(tls: &mut StreamOwned<ClientConnection, TcpStream>, request: &str) -
     Ok(head)
 }
 
-/// As the kubelet publishes a Secret: a folder for each version, and a link to it that is replaced at once.
+/// As the kubelet publishes a Secret: a folder for each version, and a link to it that is replaced
+/// at once.
 #[test]
 fn a_certificate_renewed_by_a_swapped_link_is_shown_and_open_connections_go_on() {
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));
@@ -155,7 +189,8 @@ fn a_certificate_renewed_by_a_swapped_link_is_shown_and_open_connections_go_on()
         std::fs::create_dir(&versioned).expect("a folder");
         let pair = pair(&versioned, "a.example");
         symlink(version, folder.path().join("..data_tmp")).expect("a link");
-        std::fs::rename(folder.path().join("..data_tmp"), folder.path().join("..data")).expect("a rename");
+        std::fs::rename(folder.path().join("..data_tmp"), folder.path().join("..data"))
+            .expect("a rename");
         pair
     };
     let old = publish("..1");
@@ -163,7 +198,11 @@ fn a_certificate_renewed_by_a_swapped_link_is_shown_and_open_connections_go_on()
         symlink(format!("..data/{name}"), folder.path().join(name)).expect("a link");
     }
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let line = format!("{{ certificate = \"{}\", key = \"{}\" }}", path("a.example.pem"), path("a.example.key"));
+    let line = format!(
+        "{{ certificate = \"{}\", key = \"{}\" }}",
+        path("a.example.pem"),
+        path("a.example.key")
+    );
     let world = Plan::usual(&upstream).listener(&format!("tls = {line}")).start();
     let request = "GET /private/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let mut open = connect(world.address(), "a.example", &[&old], None).expect("a connection");
@@ -174,13 +213,17 @@ fn a_certificate_renewed_by_a_swapped_link_is_shown_and_open_connections_go_on()
     assert!(eventually(shows_new), "the new certificate is shown:\n{}", world.output());
     assert!(ask(world.address(), "a.example", &[&old], REQUEST).is_err(), "the old one is not");
     assert!(exchange(&mut open, request).expect("an answer").starts_with("http/1.1 401 "));
-    assert!(!open.conn.is_handshaking() && open.conn.peer_certificates().is_some_and(|shown| shown[0] == old.der));
+    assert!(
+        !open.conn.is_handshaking()
+            && open.conn.peer_certificates().is_some_and(|shown| shown[0] == old.der)
+    );
 
     // A version that cannot be used changes nothing, and the log names the file.
     std::fs::write(folder.path().join("..2/a.example.key"), "no key").expect("a file");
     let is_named = || {
         let output = world.output();
-        output.contains("those from before stay in force") && output.contains("holds no private key in PEM form")
+        output.contains("those from before stay in force")
+            && output.contains("holds no private key in PEM form")
     };
     assert!(eventually(is_named), "{}", world.output());
     assert!(shows_new());
@@ -194,10 +237,12 @@ fn a_client_certificate_that_is_required_is_asked_of_everybody() {
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = rcgen::KeyPair::generate().expect("a key");
     let ca_file = folder.path().join("clients.pem");
-    std::fs::write(&ca_file, parameters.self_signed(&authority_key).expect("a certificate").pem()).expect("a file");
+    std::fs::write(&ca_file, parameters.self_signed(&authority_key).expect("a certificate").pem())
+        .expect("a file");
     let authority = rcgen::Issuer::new(parameters, authority_key);
     let key = rcgen::KeyPair::generate().expect("a key");
-    let client = rcgen::CertificateParams::new(vec!["client.example".to_owned()]).expect("parameters");
+    let client =
+        rcgen::CertificateParams::new(vec!["client.example".to_owned()]).expect("parameters");
     let certificate = client.signed_by(&key, &authority).expect("a certificate").der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let world = Plan::usual(&upstream)
@@ -205,7 +250,8 @@ fn a_client_certificate_that_is_required_is_asked_of_everybody() {
         .listener(&format!("client_certificates = {{ ca_file = \"{}\" }}", ca_file.display()))
         .start();
     let exchange_as = |identity| {
-        let mut tls = connect(world.address(), "a.example", &[&server], identity).expect("a connection");
+        let mut tls =
+            connect(world.address(), "a.example", &[&server], identity).expect("a connection");
         exchange(&mut tls, "GET /private/x HTTP/1.1\r\nHost: a.example\r\n\r\n")
     };
     assert!(exchange_as(Some((certificate, key))).expect("an answer").starts_with("http/1.1 401 "));

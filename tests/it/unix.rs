@@ -65,7 +65,12 @@ fn received(upstream: &Upstream) -> Request {
 }
 
 fn logged(world: &World, words: &str) -> bool {
-    eventually(|| world.output().lines().any(|line| line.contains("\"path\":\"/public/x\"") && line.contains(words)))
+    eventually(|| {
+        world
+            .output()
+            .lines()
+            .any(|line| line.contains("\"path\":\"/public/x\"") && line.contains(words))
+    })
 }
 
 #[test]
@@ -74,7 +79,8 @@ fn a_client_on_a_unix_socket_has_no_address_and_cannot_make_one_up() {
     let path = dir.path().join("s.sock");
     let mut world = listening(Plan::usual(&upstream), &path, "").start();
     assert_eq!(mode(&path), 0o660);
-    let spoofed = "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\
+    let spoofed = "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n\
+                   Forwarded: for=6.6.6.6\r\n\
                    X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\n";
     for fields in ["", spoofed] {
         let answer = exchange(&connect(&path), &get(fields));
@@ -99,14 +105,16 @@ fn what_a_trusted_client_on_a_unix_socket_says_of_others_stays() {
     let (dir, upstream) = (folder(), Upstream::start());
     let path = dir.path().join("s.sock");
     let _world = listening(Plan::usual(&upstream), &path, "trusted_proxies = [\"unix\"]").start();
-    let said = "X-Forwarded-For: 192.0.2.7, 10.0.0.5\r\nForwarded: for=192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
+    let said = "X-Forwarded-For: 192.0.2.7, 10.0.0.5\r\nForwarded: for=192.0.2.7\r\n\
+                X-Forwarded-Proto: https\r\n\
                 X-Forwarded-Host: shop.example\r\n";
     let answer = exchange(&connect(&path), &get(said));
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let request = received(&upstream);
     assert_eq!(request.fields.all("x-forwarded-for"), ["192.0.2.7, 10.0.0.5"]);
     // X-Forwarded-For is what counts; Forwarded is made from it.
-    let forwarded = "for=10.0.0.5;host=shop.example;proto=https, for=unknown;host=a.example;proto=http";
+    let forwarded =
+        "for=10.0.0.5;host=shop.example;proto=https, for=unknown;host=a.example;proto=http";
     assert_eq!(request.fields.all("forwarded"), [forwarded]);
     assert_eq!(request.fields.all("x-real-ip"), ["10.0.0.5"]);
     assert_eq!(request.fields.all("x-forwarded-proto"), ["https"]);
@@ -123,13 +131,18 @@ fn a_proxy_header_on_a_unix_socket_names_the_client() {
     let lines = "trusted_proxies = [\"unix\"]\nproxy_protocol = \"required\"";
     let world = listening(Plan::usual(&upstream), &path, lines).start();
     let header = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n";
-    let answer = exchange(&connect(&path), &format!("{header}{}", get("X-Forwarded-For: 6.6.6.6\r\n")));
+    let answer =
+        exchange(&connect(&path), &format!("{header}{}", get("X-Forwarded-For: 6.6.6.6\r\n")));
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let request = received(&upstream);
     assert_eq!(request.fields.all("x-forwarded-for"), ["192.0.2.7"]);
     assert_eq!(request.fields.all("forwarded"), ["for=192.0.2.7;host=a.example;proto=http"]);
     assert!(logged(&world, "\"client\":\"192.0.2.7\",\"peer\":\"unix\""), "{}", world.output());
-    assert_eq!(exchange(&connect(&path), &get("")), "", "a connection without the header is closed");
+    assert_eq!(
+        exchange(&connect(&path), &get("")),
+        "",
+        "a connection without the header is closed"
+    );
     assert_eq!(upstream.take().requests.len(), 0);
 }
 
@@ -205,7 +218,11 @@ fn a_reload_adds_keeps_and_removes_unix_listeners() {
     let client = connect(&kept);
     assert_eq!(ask_on(&client), "HTTP/1.1 200 OK");
 
-    world.configure(&listening(listening(Plan::usual(&upstream), &kept, "mode = \"0666\""), &new, ""));
+    world.configure(&listening(
+        listening(Plan::usual(&upstream), &kept, "mode = \"0666\""),
+        &new,
+        "",
+    ));
     world.reload();
     assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 0.0);
     assert_eq!((mode(&kept), mode(&new)), (0o666, 0o660));
@@ -242,7 +259,8 @@ fn on_unix_socket(path: &Path, upstream: &Upstream) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (Ok(near), Ok(far)) = (stream, TcpStream::connect(address)) else { return };
-            let (near_too, far_too) = (near.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
+            let (near_too, far_too) =
+                (near.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut &near, &mut &far);
                 let _ = far.shutdown(std::net::Shutdown::Write);
@@ -265,7 +283,10 @@ fn an_upstream_on_a_unix_socket_keeps_its_connection_and_is_called_localhost() {
             .set("server", "workers", "1")
             .table(
                 "upstream",
-                &format!("name = \"app\"\nendpoints = [\"unix:{}\"]\npreserve_host = {preserves}", path.display()),
+                &format!(
+                    "name = \"app\"\nendpoints = [\"unix:{}\"]\npreserve_host = {preserves}",
+                    path.display()
+                ),
             )
             .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
             .start();
@@ -278,7 +299,11 @@ fn an_upstream_on_a_unix_socket_keeps_its_connection_and_is_called_localhost() {
         for (nth, request) in requests.iter().enumerate() {
             assert_eq!(request.fields.all("host"), [host]);
             assert_eq!(request.body, b"hello");
-            assert_eq!((request.connection, request.nth), (requests[0].connection, nth), "one connection");
+            assert_eq!(
+                (request.connection, request.nth),
+                (requests[0].connection, nth),
+                "one connection"
+            );
         }
     }
 }

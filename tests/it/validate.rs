@@ -1,5 +1,5 @@
-//! `validate` is `run` without serving: on every broken configuration and file both say the same, with file, line and what
-//! to do, and neither starts half. A reload is judged alike.
+//! `validate` is `run` without serving: on every broken configuration and file both say the same,
+//! with file, line and what to do, and neither starts half. A reload is judged alike.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,8 @@ use std::process::Output;
 use crate::support::redis::{RedisServer, free_port};
 use crate::support::{Plan, Upstream, World, eventually};
 
-/// The working configuration that each case breaks; its paths are relative to the folder of its world.
+/// The working configuration that each case breaks; its paths are relative to the folder of its
+/// world.
 const GOOD: &str = r#"[[listener]]
 address = "127.0.0.1:0"
 [admin]
@@ -128,26 +129,46 @@ const TLS: &str = "tls = { certificate = \"a.pem\", key = \"a.key\" }";
 
 fn of_tls() -> Vec<Case> {
     vec![
-        case("a key that does not fit", "3:38", &["\"b.key\" does not fit \"a.pem\"", "Name the key"], |folder| {
-            pair(folder, "a");
-            pair(folder, "b");
-            listener("tls = { certificate = \"a.pem\", key = \"b.key\" }")
-        }),
-        case("a chain in the wrong order", "3:23", &["is in the wrong order", "Put it first"], |folder| {
-            let (own, other) = (pair(folder, "a").0, pair(folder, "b").0);
-            write(folder, "a.pem", format!("{other}{own}"));
-            listener(TLS)
-        }),
-        case("a cut certificate", "3:23", &["\"a.pem\" is broken: its last PEM section has no end"], |folder| {
-            let (pem, _) = pair(folder, "a");
-            write(folder, "a.pem", half(&pem));
-            listener(TLS)
-        }),
-        case("a cut key", "3:38", &["\"a.key\" is broken: its last PEM section has no end"], |folder| {
-            let (_, key) = pair(folder, "a");
-            write(folder, "a.key", half(&key));
-            listener(TLS)
-        }),
+        case(
+            "a key that does not fit",
+            "3:38",
+            &["\"b.key\" does not fit \"a.pem\"", "Name the key"],
+            |folder| {
+                pair(folder, "a");
+                pair(folder, "b");
+                listener("tls = { certificate = \"a.pem\", key = \"b.key\" }")
+            },
+        ),
+        case(
+            "a chain in the wrong order",
+            "3:23",
+            &["is in the wrong order", "Put it first"],
+            |folder| {
+                let (own, other) = (pair(folder, "a").0, pair(folder, "b").0);
+                write(folder, "a.pem", format!("{other}{own}"));
+                listener(TLS)
+            },
+        ),
+        case(
+            "a cut certificate",
+            "3:23",
+            &["\"a.pem\" is broken: its last PEM section has no end"],
+            |folder| {
+                let (pem, _) = pair(folder, "a");
+                write(folder, "a.pem", half(&pem));
+                listener(TLS)
+            },
+        ),
+        case(
+            "a cut key",
+            "3:38",
+            &["\"a.key\" is broken: its last PEM section has no end"],
+            |folder| {
+                let (_, key) = pair(folder, "a");
+                write(folder, "a.key", half(&key));
+                listener(TLS)
+            },
+        ),
         case("no certificate", "3:23", &["\"a.pem\" cannot be read: No such file"], |folder| {
             pair(folder, "a");
             fs::remove_file(folder.join("a.pem")).expect("removed");
@@ -158,34 +179,51 @@ fn of_tls() -> Vec<Case> {
             fs::remove_file(folder.join("a.key")).expect("removed");
             listener(TLS)
         }),
-        case("a folder for a certificate", "3:23", &["\"a.pem\" cannot be read: is a directory"], |folder| {
-            pair(folder, "a");
-            fs::remove_file(folder.join("a.pem")).expect("removed");
-            fs::create_dir(folder.join("a.pem")).expect("made");
-            listener(TLS)
-        }),
+        case(
+            "a folder for a certificate",
+            "3:23",
+            &["\"a.pem\" cannot be read: is a directory"],
+            |folder| {
+                pair(folder, "a");
+                fs::remove_file(folder.join("a.pem")).expect("removed");
+                fs::create_dir(folder.join("a.pem")).expect("made");
+                listener(TLS)
+            },
+        ),
         case("an empty certificate", "3:23", &["\"a.pem\" holds no certificate"], |folder| {
             pair(folder, "a");
             write(folder, "a.pem", "");
             listener(TLS)
         }),
-        case("certificate and key swapped", "3:23", &["holds no certificate", "holds no private key"], |folder| {
-            pair(folder, "a");
-            listener("tls = { certificate = \"a.key\", key = \"a.pem\" }")
-        }),
-        case("an encrypted key", "3:38", &["holds an encrypted private key: decrypt it with"], |folder| {
-            pair(folder, "a");
-            let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-            write(folder, "a.key", key);
-            listener(TLS)
-        }),
+        case(
+            "certificate and key swapped",
+            "3:23",
+            &["holds no certificate", "holds no private key"],
+            |folder| {
+                pair(folder, "a");
+                listener("tls = { certificate = \"a.key\", key = \"a.pem\" }")
+            },
+        ),
+        case(
+            "an encrypted key",
+            "3:38",
+            &["holds an encrypted private key: decrypt it with"],
+            |folder| {
+                pair(folder, "a");
+                let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
+                           -----END ENCRYPTED PRIVATE KEY-----\n";
+                write(folder, "a.key", key);
+                listener(TLS)
+            },
+        ),
         case("the second of two pairs", "3:81", &["\"b.key\" does not fit \"b.pem\""], |folder| {
             pair(folder, "a");
             let (_, key) = pair(folder, "c");
             pair(folder, "b");
             write(folder, "b.key", key);
             listener(
-                "tls = [{ certificate = \"a.pem\", key = \"a.key\" }, { certificate = \"b.pem\", key = \"b.key\" }]",
+                "tls = [{ certificate = \"a.pem\", key = \"a.key\" }, { certificate = \"b.pem\", \
+                 key = \"b.key\" }]",
             )
         }),
         case("no authority of clients", "4:35", &["\"none.pem\" cannot be read"], |folder| {
@@ -197,13 +235,26 @@ fn of_tls() -> Vec<Case> {
             write(folder, "cut.pem", half(&pem));
             listener(&format!("{TLS}\nclient_certificates = {{ ca_file = \"cut.pem\" }}"))
         }),
-        case("certificates of clients without TLS", "3:23", &["\"client_certificates\" needs \"tls\""], |folder| {
-            pair(folder, "a");
-            listener("client_certificates = { ca_file = \"a.pem\" }")
-        }),
-        case("an authority of an upstream", "24:19", &["\"ca_file\": \"none.pem\" cannot be read"], |_| {
-            with("[[upstream]]\nname = \"tls\"\nendpoints = [\"https://a.test\"]\ntls = { ca_file = \"none.pem\" }\n")
-        }),
+        case(
+            "certificates of clients without TLS",
+            "3:23",
+            &["\"client_certificates\" needs \"tls\""],
+            |folder| {
+                pair(folder, "a");
+                listener("client_certificates = { ca_file = \"a.pem\" }")
+            },
+        ),
+        case(
+            "an authority of an upstream",
+            "24:19",
+            &["\"ca_file\": \"none.pem\" cannot be read"],
+            |_| {
+                with(
+                    "[[upstream]]\nname = \"tls\"\nendpoints = [\"https://a.test\"]\n\
+                     tls = { ca_file = \"none.pem\" }\n",
+                )
+            },
+        ),
         case("a key of an upstream", "24:57", &["\"b.key\" does not fit \"a.pem\""], |folder| {
             pair(folder, "a");
             pair(folder, "b");
@@ -217,14 +268,19 @@ fn of_tls() -> Vec<Case> {
 
 /// A program that is not keyward, on a port of its own.
 fn program(ip: &str) -> (TcpListener, u16) {
-    let listener = TcpListener::bind(SocketAddr::new(ip.parse().expect("an address"), free_port())).expect("bound");
+    let listener = TcpListener::bind(SocketAddr::new(ip.parse().expect("an address"), free_port()))
+        .expect("bound");
     let port = listener.local_addr().expect("it is bound").port();
     (listener, port)
 }
 
 /// A listener on this address, whose port a program on the other one has.
 fn taken(name: &'static str, wanted: &'static str, by: &'static str) -> Case {
-    let words = ["\"address\" ", " cannot be listened on: another program has port ", "stop it, or take another port"];
+    let words = [
+        "\"address\" ",
+        " cannot be listened on: another program has port ",
+        "stop it, or take another port",
+    ];
     holding(name, "2:11", &words, move |_| {
         let (program, port) = program(by);
         (swap("127.0.0.1:0", &format!("{wanted}:{port}")), Held::tcp(program))
@@ -246,42 +302,72 @@ fn of_addresses() -> Vec<Case> {
             "198.51.100.7:8080",
         ),
         typed("an address without a port", "2:11", &["it has no port"], "127.0.0.1:0", "127.0.0.1"),
-        typed("a name for an address", "2:11", &["must be an IP address with a port"], "127.0.0.1:0", "localhost:80"),
+        typed(
+            "a name for an address",
+            "2:11",
+            &["must be an IP address with a port"],
+            "127.0.0.1:0",
+            "localhost:80",
+        ),
         case("one address twice", "22:11", &["is taken by the [[listener]] on line 2"], |_| {
             let port = free_port();
             let more = format!("[[listener]]\naddress = \"127.0.0.1:{port}\"\n");
             format!("{}{more}", swap("127.0.0.1:0", &format!("127.0.0.1:{port}")))
         }),
-        case("one address in two spellings", "22:11", &["is taken by the [[listener]] on line 2"], |_| {
-            let port = free_port();
-            let more = format!("[[listener]]\naddress = \"[::ffff:127.0.0.1]:{port}\"\n");
-            format!("{}{more}", swap("127.0.0.1:0", &format!("127.0.0.1:{port}")))
-        }),
-        holding("the admin port is taken", "4:11", &["[admin] address", "another program has port"], |_| {
-            let (program, port) = program("127.0.0.1");
-            (swap("\"off\"", &format!("\"127.0.0.1:{port}\"")), Held::tcp(program))
-        }),
+        case(
+            "one address in two spellings",
+            "22:11",
+            &["is taken by the [[listener]] on line 2"],
+            |_| {
+                let port = free_port();
+                let more = format!("[[listener]]\naddress = \"[::ffff:127.0.0.1]:{port}\"\n");
+                format!("{}{more}", swap("127.0.0.1:0", &format!("127.0.0.1:{port}")))
+            },
+        ),
+        holding(
+            "the admin port is taken",
+            "4:11",
+            &["[admin] address", "another program has port"],
+            |_| {
+                let (program, port) = program("127.0.0.1");
+                (swap("\"off\"", &format!("\"127.0.0.1:{port}\"")), Held::tcp(program))
+            },
+        ),
         case(
             "the admin port is a listener's",
             "4:11",
             &["is that of the [[listener]] on line 2", "another port"],
             |_| {
                 let port = free_port();
-                swap("127.0.0.1:0", &format!("[::]:{port}")).replace("\"off\"", &format!("\"127.0.0.1:{port}\""))
+                swap("127.0.0.1:0", &format!("[::]:{port}"))
+                    .replace("\"off\"", &format!("\"127.0.0.1:{port}\""))
             },
         ),
         case("a Unix socket in no folder", "2:11", &["none is not there: make it"], |folder| {
             swap("127.0.0.1:0", &format!("unix:{}", folder.join("none/a.sock").display()))
         }),
-        case("a file for a Unix socket", "2:11", &["is not a socket, so it is left alone"], |folder| {
-            write(folder, "a.sock", "precious");
-            swap("127.0.0.1:0", &format!("unix:{}", folder.join("a.sock").display()))
-        }),
-        holding("a Unix socket that is taken", "2:11", &["is in use", "another program listens on it"], |folder| {
-            let path = folder.join("a.sock");
-            let held = Held { _unix: Some(UnixListener::bind(&path).expect("bound")), ..Held::default() };
-            (swap("127.0.0.1:0", &format!("unix:{}", path.display())), held)
-        }),
+        case(
+            "a file for a Unix socket",
+            "2:11",
+            &["is not a socket, so it is left alone"],
+            |folder| {
+                write(folder, "a.sock", "precious");
+                swap("127.0.0.1:0", &format!("unix:{}", folder.join("a.sock").display()))
+            },
+        ),
+        holding(
+            "a Unix socket that is taken",
+            "2:11",
+            &["is in use", "another program listens on it"],
+            |folder| {
+                let path = folder.join("a.sock");
+                let held = Held {
+                    _unix: Some(UnixListener::bind(&path).expect("bound")),
+                    ..Held::default()
+                };
+                (swap("127.0.0.1:0", &format!("unix:{}", path.display())), held)
+            },
+        ),
         typed(
             "TLS on a Unix socket",
             "3:7",
@@ -294,9 +380,12 @@ fn of_addresses() -> Vec<Case> {
 
 fn of_files() -> Vec<Case> {
     vec![
-        case("an access log in no folder", "22:10", &["the folder logs is not there: make it"], |_| {
-            with("[log]\naccess = \"logs/access.log\"\n")
-        }),
+        case(
+            "an access log in no folder",
+            "22:10",
+            &["the folder logs is not there: make it"],
+            |_| with("[log]\naccess = \"logs/access.log\"\n"),
+        ),
         case(
             "a folder for an access log",
             "22:10",
@@ -319,38 +408,73 @@ fn of_files() -> Vec<Case> {
                 GOOD.to_owned()
             },
         ),
-        case("the admin socket below a file", "5:10", &["[admin] socket", "file is not a folder"], |folder| {
-            write(folder, "file", "");
-            swap("admin.sock", "file/admin.sock")
-        }),
+        case(
+            "the admin socket below a file",
+            "5:10",
+            &["[admin] socket", "file is not a folder"],
+            |folder| {
+                write(folder, "file", "");
+                swap("admin.sock", "file/admin.sock")
+            },
+        ),
         holding("the admin socket is taken", "5:10", &["[admin] socket", "is in use"], |folder| {
             let held = UnixListener::bind(folder.join("admin.sock")).expect("bound");
             (GOOD.to_owned(), Held { _unix: Some(held), ..Held::default() })
         }),
-        case("a folder for the store", "7:8", &["[store] path", "is a folder: name a file in it"], |folder| {
-            fs::create_dir(folder.join("keyward.db")).expect("made");
-            GOOD.to_owned()
-        }),
-        case("the store below a file", "7:8", &["[store] path", "file is not a folder"], |folder| {
-            write(folder, "file", "");
-            swap("keyward.db", "file/keyward.db")
-        }),
-        case("a foreign file for the store", "7:8", &["is not a store of keyward", "give another path"], |folder| {
-            write(folder, "keyward.db", "a letter");
-            GOOD.to_owned()
-        }),
-        case("an empty store", "7:8", &["is damaged: it is empty; restore it from a backup"], |folder| {
-            write(folder, "keyward.db", "");
-            GOOD.to_owned()
-        }),
-        case("the log of a store that is gone", "7:8", &["it is missing, and its -wal file is there"], |folder| {
-            write(folder, "keyward.db-wal", "changes");
-            GOOD.to_owned()
-        }),
-        case("the journal of another program", "7:8", &["keyward.db-journal lies beside the store"], |folder| {
-            write(folder, "keyward.db-journal", "changes");
-            GOOD.to_owned()
-        }),
+        case(
+            "a folder for the store",
+            "7:8",
+            &["[store] path", "is a folder: name a file in it"],
+            |folder| {
+                fs::create_dir(folder.join("keyward.db")).expect("made");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "the store below a file",
+            "7:8",
+            &["[store] path", "file is not a folder"],
+            |folder| {
+                write(folder, "file", "");
+                swap("keyward.db", "file/keyward.db")
+            },
+        ),
+        case(
+            "a foreign file for the store",
+            "7:8",
+            &["is not a store of keyward", "give another path"],
+            |folder| {
+                write(folder, "keyward.db", "a letter");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "an empty store",
+            "7:8",
+            &["is damaged: it is empty; restore it from a backup"],
+            |folder| {
+                write(folder, "keyward.db", "");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "the log of a store that is gone",
+            "7:8",
+            &["it is missing, and its -wal file is there"],
+            |folder| {
+                write(folder, "keyward.db-wal", "changes");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "the journal of another program",
+            "7:8",
+            &["keyward.db-journal lies beside the store"],
+            |folder| {
+                write(folder, "keyward.db-journal", "changes");
+                GOOD.to_owned()
+            },
+        ),
         case("a store that was cut", "7:8", &["is damaged"], |folder| {
             store(folder);
             let path = folder.join("keyward.db");
@@ -368,43 +492,74 @@ fn of_files() -> Vec<Case> {
                 GOOD.to_owned()
             },
         ),
-        case("keys that all could change", "9:13", &["can be replaced by every user", "chmod 700"], |folder| {
-            keys(folder);
-            fs::set_permissions(folder.join("keys"), fs::Permissions::from_mode(0o777)).expect("chmod");
-            GOOD.to_owned()
-        }),
-        case("a pepper that is none", "9:13", &["pepper.key: is not 64 hexadecimal digits"], |folder| {
-            keys(folder);
-            write(folder, "keys/pepper.key", "canary");
-            GOOD.to_owned()
-        }),
-        case("a MAC key that was cut", "9:13", &["mac-1.key: is not 64 hexadecimal digits"], |folder| {
-            keys(folder);
-            write(folder, "keys/mac-1.key", "5e5e");
-            GOOD.to_owned()
-        }),
-        case("a signing key of no algorithm", "9:13", &["names no algorithm: it should begin with"], |folder| {
-            keys(folder);
-            key(folder, "jwt-rot13-x.key", "canary");
-            GOOD.to_owned()
-        }),
-        case("a signing key that is no PEM", "9:13", &["is not a PKCS#8 private key in PEM"], |folder| {
-            keys(folder);
-            key(folder, "jwt-es256-x.key", "canary");
-            GOOD.to_owned()
-        }),
+        case(
+            "keys that all could change",
+            "9:13",
+            &["can be replaced by every user", "chmod 700"],
+            |folder| {
+                keys(folder);
+                fs::set_permissions(folder.join("keys"), fs::Permissions::from_mode(0o777))
+                    .expect("chmod");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "a pepper that is none",
+            "9:13",
+            &["pepper.key: is not 64 hexadecimal digits"],
+            |folder| {
+                keys(folder);
+                write(folder, "keys/pepper.key", "canary");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "a MAC key that was cut",
+            "9:13",
+            &["mac-1.key: is not 64 hexadecimal digits"],
+            |folder| {
+                keys(folder);
+                write(folder, "keys/mac-1.key", "5e5e");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "a signing key of no algorithm",
+            "9:13",
+            &["names no algorithm: it should begin with"],
+            |folder| {
+                keys(folder);
+                key(folder, "jwt-rot13-x.key", "canary");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "a signing key that is no PEM",
+            "9:13",
+            &["is not a PKCS#8 private key in PEM"],
+            |folder| {
+                keys(folder);
+                key(folder, "jwt-es256-x.key", "canary");
+                GOOD.to_owned()
+            },
+        ),
         case("a signing key of another sort", "9:13", &["keys"], |folder| {
             keys(folder);
             let rsa = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
             key(folder, "jwt-es256-x.key", rsa);
             GOOD.to_owned()
         }),
-        case("no key of the store", "9:13", &["store.key: is missing, although there are other keys"], |folder| {
-            keys(folder);
-            fs::remove_file(folder.join("keys/store.key")).expect("removed");
-            fs::remove_file(folder.join("keys/pepper.key")).expect("removed");
-            GOOD.to_owned()
-        }),
+        case(
+            "no key of the store",
+            "9:13",
+            &["store.key: is missing, although there are other keys"],
+            |folder| {
+                keys(folder);
+                fs::remove_file(folder.join("keys/store.key")).expect("removed");
+                fs::remove_file(folder.join("keys/pepper.key")).expect("removed");
+                GOOD.to_owned()
+            },
+        ),
         case("a file for the keys", "9:13", &["[keys] directory"], |folder| {
             write(folder, "keys", "");
             GOOD.to_owned()
@@ -438,25 +593,41 @@ fn key(folder: &Path, name: &str, text: &str) {
 
 /// An issuer with these lines, the first of which is line 25.
 fn issuer(lines: &str) -> String {
-    with(&format!("[[issuer]]\nname = \"idp\"\nissuer = \"https://idp.test\"\naudience = [\"a\"]\n{lines}\n"))
+    with(&format!(
+        "[[issuer]]\nname = \"idp\"\nissuer = \"https://idp.test\"\naudience = [\"a\"]\n{lines}\n"
+    ))
 }
 
 fn of_issuers() -> Vec<Case> {
     vec![
-        case("no key set", "25:13", &["\"none.json\" cannot be read"], |_| issuer("jwks_file = \"none.json\"")),
-        case("a key set that is no JSON", "25:13", &["[[issuer]] idp: set.json: not valid JSON"], |folder| {
-            write(folder, "set.json", "garbage");
-            issuer("jwks_file = \"set.json\"")
+        case("no key set", "25:13", &["\"none.json\" cannot be read"], |_| {
+            issuer("jwks_file = \"none.json\"")
         }),
-        case("a key set without a key that can be used", "25:13", &["it holds no key that can be used"], |folder| {
-            write(folder, "set.json", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#);
-            issuer("jwks_file = \"set.json\"")
-        }),
+        case(
+            "a key set that is no JSON",
+            "25:13",
+            &["[[issuer]] idp: set.json: not valid JSON"],
+            |folder| {
+                write(folder, "set.json", "garbage");
+                issuer("jwks_file = \"set.json\"")
+            },
+        ),
+        case(
+            "a key set without a key that can be used",
+            "25:13",
+            &["it holds no key that can be used"],
+            |folder| {
+                write(folder, "set.json", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#);
+                issuer("jwks_file = \"set.json\"")
+            },
+        ),
         case("an empty key set", "25:13", &["set.json"], |folder| {
             write(folder, "set.json", r#"{"keys":[]}"#);
             issuer("jwks_file = \"set.json\"")
         }),
-        case("an unreadable secret", "25:15", &["\"none\" cannot be read"], |_| issuer("secret_file = \"none\"")),
+        case("an unreadable secret", "25:15", &["\"none\" cannot be read"], |_| {
+            issuer("secret_file = \"none\"")
+        }),
         case("a folder for a secret", "25:15", &["cannot be read"], |folder| {
             fs::create_dir(folder.join("secret")).expect("made");
             issuer("secret_file = \"secret\"")
@@ -506,10 +677,28 @@ fn of_names() -> Vec<Case> {
             "style = \"allowlist-jwt\"\nmount = \"/api\"",
             "style = \"agent-tokens\"\nmount = \"/api\"\nissuer = \"idp\"",
         ),
-        typed("an unknown key", "20:1", &["unknown key \"pubic\"; did you mean \"public\"?"], "public", "pubic"),
-        typed("an unknown table", "8:2", &["unknown key \"kees\"; did you mean \"keys\"?"], "[keys]", "[kees]"),
+        typed(
+            "an unknown key",
+            "20:1",
+            &["unknown key \"pubic\"; did you mean \"public\"?"],
+            "public",
+            "pubic",
+        ),
+        typed(
+            "an unknown table",
+            "8:2",
+            &["unknown key \"kees\"; did you mean \"keys\"?"],
+            "[keys]",
+            "[kees]",
+        ),
         typed("an unknown style", "12:9", &["allowlist-jwt"], "allowlist-jwt", "allowlist"),
-        typed("no TOML", "2:", &["this is not TOML"], "address = \"127.0.0.1:0\"", "address = 127.0.0.1:0"),
+        typed(
+            "no TOML",
+            "2:",
+            &["this is not TOML"],
+            "address = \"127.0.0.1:0\"",
+            "address = 127.0.0.1:0",
+        ),
         typed(
             "an undefined variable",
             "7:8",
@@ -517,41 +706,69 @@ fn of_names() -> Vec<Case> {
             "keyward.db",
             "${KEYWARD_NO_SUCH_VARIABLE}",
         ),
-        typed("a wrong type", "20:10", &["must be true or false"], "public = true", "public = \"yes\""),
+        typed(
+            "a wrong type",
+            "20:10",
+            &["must be true or false"],
+            "public = true",
+            "public = \"yes\"",
+        ),
         typed("a malformed endpoint", "16:", &["127.0.0.1:1"], "http://127.0.0.1:1", "127.0.0.1:1"),
         typed("a route that says neither", "17:", &["accepts nothing"], "public = true\n", ""),
-        typed("nothing to listen on", "", &["no [[listener]]"], "[[listener]]\naddress = \"127.0.0.1:0\"\n", ""),
+        typed(
+            "nothing to listen on",
+            "",
+            &["no [[listener]]"],
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n",
+            "",
+        ),
         case("a value out of range", "22:", &["must be an integer from 0 to 256"], |_| {
             with("[server]\nworkers = 9999\n")
         }),
-        case("a malformed duration", "22:8", &["must be a duration"], |_| with("[timeouts]\nidle = \"soon\"\n")),
+        case("a malformed duration", "22:8", &["must be a duration"], |_| {
+            with("[timeouts]\nidle = \"soon\"\n")
+        }),
         case("two routes for one request", "21:", &["in common with the one on line"], |_| {
             with("[[route]]\npath = \"/{*all}\"\nupstream = \"app\"\npublic = true\n")
         }),
         case("two mounts at one path", "24:9", &["is taken by the [[token_api]]"], move |_| {
             with(&api.replace("/two", "/api"))
         }),
-        case("two token APIs of one name", "22:8", &["is taken on line 11"], move |_| with(&api.replace("two", "api"))),
+        case("two token APIs of one name", "22:8", &["is taken on line 11"], move |_| {
+            with(&api.replace("two", "api"))
+        }),
         case("two upstreams of one name", "22:8", &["is taken on line 15"], |_| {
             with("[[upstream]]\nname = \"app\"\nendpoints = [\"http://127.0.0.1:2\"]\n")
         }),
-        case("prefixes that cannot be told apart", "", &["cannot be told from \"sk-\""], |folder| {
-            write(folder, "secret", "0123456789abcdef0123456789abcdef0123456789abcdef\n");
-            let more = |name: &str, prefix: &str| {
-                format!(
-                    "[[token_api]]\nname = \"{name}\"\nstyle = \"tenant-tokens\"\nmount = \"/{name}\"\n\
+        case(
+            "prefixes that cannot be told apart",
+            "",
+            &["cannot be told from \"sk-\""],
+            |folder| {
+                write(folder, "secret", "0123456789abcdef0123456789abcdef0123456789abcdef\n");
+                let more = |name: &str, prefix: &str| {
+                    format!(
+                        "[[token_api]]\nname = \"{name}\"\nstyle = \"tenant-tokens\"\n\
+                         mount = \"/{name}\"\n\
                      issuer = \"idp\"\nprefix = \"{prefix}\"\n"
+                    )
+                };
+                format!(
+                    "{}{}{}",
+                    issuer("secret_file = \"secret\""),
+                    more("one", "sk-"),
+                    more("two", "sk-a")
                 )
-            };
-            format!("{}{}{}", issuer("secret_file = \"secret\""), more("one", "sk-"), more("two", "sk-a"))
-        }),
+            },
+        ),
         case("two headers of one name", "22:", &["an upstream could not tell them apart"], |_| {
             with("[identity_headers]\nusername = \"X-Keyward-Subject\"\n")
         }),
     ]
 }
 
-/// The configuration with a Redis that was started with these lines, and these of `[store]` after its `url`, in line 9.
+/// The configuration with a Redis that was started with these lines, and these of `[store]` after
+/// its `url`, in line 9.
 fn redis(
     name: &'static str,
     place: &'static str,
@@ -570,7 +787,10 @@ fn of_redis() -> Vec<Case> {
     const USER: &str = "user app on >right ~* &* +@all";
     vec![
         case("an unreadable password", "9:17", &["\"none\" cannot be read"], |_| {
-            swap("path = \"keyward.db\"", "kind = \"redis\"\nurl = \"redis://127.0.0.1\"\npassword_file = \"none\"")
+            swap(
+                "path = \"keyward.db\"",
+                "kind = \"redis\"\nurl = \"redis://127.0.0.1\"\npassword_file = \"none\"",
+            )
         }),
         redis(
             "a wrong password",
@@ -600,8 +820,20 @@ fn of_redis() -> Vec<Case> {
             "maxmemory-policy allkeys-lru",
             "",
         ),
-        redis("a Redis that forgets", "8:7", &["persistence is none", "allow_volatile"], "appendonly no", ""),
-        redis("replicas that are not there", "8:7", &["revoke_acks = 2 asks for more replicas"], "", "revoke_acks = 2"),
+        redis(
+            "a Redis that forgets",
+            "8:7",
+            &["persistence is none", "allow_volatile"],
+            "appendonly no",
+            "",
+        ),
+        redis(
+            "replicas that are not there",
+            "8:7",
+            &["revoke_acks = 2 asks for more replicas"],
+            "",
+            "revoke_acks = 2",
+        ),
         redis("no Cluster", "8:7", &["[store]"], "", "topology = \"cluster\""),
         case("a Redis of no topology", "8:7", &["lists several servers"], |_| {
             swap("path = \"keyward.db\"", "kind = \"redis\"\nurl = [\"redis://a\", \"redis://b\"]")
@@ -675,13 +907,22 @@ fn validate_and_run_say_the_same_of_whatever_is_broken_and_nothing_starts_half()
         };
         let validated = run(folder, &text, &["validate"]);
         let after_validate = listing(folder);
-        check(after_validate == before, format!("validate leaves {after_validate:?} of {before:?}"));
+        check(
+            after_validate == before,
+            format!("validate leaves {after_validate:?} of {before:?}"),
+        );
         let ran = run_to_its_end(folder);
         let after = listing(folder);
         check(after == before, format!("run leaves {after:?} of {before:?}"));
         for (command, output) in [("validate", &validated), ("run", &ran)] {
-            check(output.status.code() == Some(1), format!("{command} ends with {}", output.status));
-            check(output.stdout.is_empty(), format!("{command} says {:?}", String::from_utf8_lossy(&output.stdout)));
+            check(
+                output.status.code() == Some(1),
+                format!("{command} ends with {}", output.status),
+            );
+            check(
+                output.stdout.is_empty(),
+                format!("{command} says {:?}", String::from_utf8_lossy(&output.stdout)),
+            );
         }
         let (one, other) = (said(&validated), said(&ran));
         check(one == other, format!("validate says {one:#?}, run says {other:#?}"));
@@ -690,8 +931,14 @@ fn validate_and_run_say_the_same_of_whatever_is_broken_and_nothing_starts_half()
         for word in words {
             check(whole.contains(word), format!("{word:?} is missing in {whole}"));
         }
-        check(whole.contains(&format!("keyward.toml:{place}")), format!("{place:?} is not the place of {whole}"));
-        check(!one.is_empty() && one.iter().all(|line| line.starts_with("keyward.toml:")), format!("no file: {whole}"));
+        check(
+            whole.contains(&format!("keyward.toml:{place}")),
+            format!("{place:?} is not the place of {whole}"),
+        );
+        check(
+            !one.is_empty() && one.iter().all(|line| line.starts_with("keyward.toml:")),
+            format!("no file: {whole}"),
+        );
         check(!whole.contains("canary"), format!("a secret is said: {whole}"));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -699,8 +946,10 @@ fn validate_and_run_say_the_same_of_whatever_is_broken_and_nothing_starts_half()
 
 /// `run` on the configuration of a folder, which must end by itself.
 fn run_to_its_end(folder: &Path) -> Output {
-    let (stdout, stderr) =
-        (tempfile::NamedTempFile::new().expect("a file"), tempfile::NamedTempFile::new().expect("a file"));
+    let (stdout, stderr) = (
+        tempfile::NamedTempFile::new().expect("a file"),
+        tempfile::NamedTempFile::new().expect("a file"),
+    );
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_keyward"))
         .args(["run", "-c", "keyward.toml"])
         .current_dir(folder)
@@ -712,7 +961,8 @@ fn run_to_its_end(folder: &Path) -> Output {
     let is_over = eventually(|| {
         status = child.try_wait().expect("our child");
         // One that serves will not end: there is no need to wait for that.
-        status.is_some() || fs::read_to_string(stderr.path()).is_ok_and(|text| text.contains("\"started\""))
+        status.is_some()
+            || fs::read_to_string(stderr.path()).is_ok_and(|text| text.contains("\"started\""))
     });
     let _ = child.kill();
     let ended = child.wait().expect("our child");
@@ -731,7 +981,11 @@ fn what_is_good_is_valid_without_a_trace_and_runs() {
     assert_eq!(validated.status.code(), Some(0), "{}", String::from_utf8_lossy(&validated.stderr));
     assert_eq!(listing(folder), before);
     let ran = run_to_its_end(folder);
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("\"started\""), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(
+        String::from_utf8_lossy(&ran.stderr).contains("\"started\""),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
 }
 
 /// What is wrong with each of several things is said in one go.
@@ -745,15 +999,20 @@ fn faults_that_show_only_when_files_are_used_are_all_said_at_once() {
     let text = swap("127.0.0.1:0", &format!("127.0.0.1:{port}"))
         .replace("admin.sock", "file/admin.sock")
         .replace("\"keyward.db\"", "\"file/keyward.db\"");
-    let issuer =
-        "[[issuer]]\nname = \"idp\"\nissuer = \"https://idp.test\"\naudience = [\"a\"]\njwks_file = \"set.json\"\n";
+    let issuer = "[[issuer]]\nname = \"idp\"\nissuer = \"https://idp.test\"\naudience = [\"a\"]\n\
+                  jwks_file = \"set.json\"\n";
     let text = format!("{text}[log]\naccess = \"none/access.log\"\n{issuer}");
     let validated = run(folder, &text, &["validate"]);
     let places: Vec<String> = String::from_utf8_lossy(&validated.stderr)
         .lines()
         .filter_map(|line| Some(line.strip_prefix("keyward.toml:")?.split(": ").next()?.to_owned()))
         .collect();
-    assert_eq!(places, ["2:11", "5:10", "7:8", "22:10", "27:13"], "{}", String::from_utf8_lossy(&validated.stderr));
+    assert_eq!(
+        places,
+        ["2:11", "5:10", "7:8", "22:10", "27:13"],
+        "{}",
+        String::from_utf8_lossy(&validated.stderr)
+    );
     assert_eq!(said(&run_to_its_end(folder)), said(&validated));
 }
 
@@ -766,17 +1025,22 @@ fn beside_a_running_keyward_of_the_same_configuration_what_that_one_holds_is_no_
     let validated = world.run(&["validate"]);
     assert_eq!(validated.status.code(), Some(0), "{}", notes(&validated));
     let pid = world.pid().as_raw_nonzero();
-    for held in
-        [world.address().to_string(), world.admin_address().to_string(), "admin.sock".into(), "keyward.db".into()]
-    {
-        let note = format!("{held} is in use by a running keyward of this configuration (process {pid})");
+    for held in [
+        world.address().to_string(),
+        world.admin_address().to_string(),
+        "admin.sock".into(),
+        "keyward.db".into(),
+    ] {
+        let note =
+            format!("{held} is in use by a running keyward of this configuration (process {pid})");
         assert!(notes(&validated).contains(&note), "{note}: {}", notes(&validated));
     }
     // It goes on serving, and its listener may move.
     assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
     let path = world.folder().join("keyward.toml");
     let text = fs::read_to_string(&path).expect("read");
-    let moved = text.replace(&world.address().to_string(), &format!("0.0.0.0:{}", world.address().port()));
+    let moved =
+        text.replace(&world.address().to_string(), &format!("0.0.0.0:{}", world.address().port()));
     world.configure_raw(&moved);
     assert_eq!(world.run(&["validate"]).status.code(), Some(0));
     // What another program holds is a fault all the same.
@@ -784,7 +1048,11 @@ fn beside_a_running_keyward_of_the_same_configuration_what_that_one_holds_is_no_
     world.configure(&plan.table("listener", &format!("address = \"127.0.0.1:{port}\"")));
     let refused = world.run(&["validate"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(notes(&refused).contains(&format!("another program has port {port}")), "{}", notes(&refused));
+    assert!(
+        notes(&refused).contains(&format!("another program has port {port}")),
+        "{}",
+        notes(&refused)
+    );
 }
 
 /// Another configuration that names the same store is no reload of the running one.
@@ -792,7 +1060,11 @@ fn beside_a_running_keyward_of_the_same_configuration_what_that_one_holds_is_no_
 fn a_store_that_another_keyward_has_open_is_a_fault() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let other = Plan::usual(&upstream).set("admin", "address", "\"off\"").set("admin", "socket", "\"second.sock\"");
+    let other = Plan::usual(&upstream).set("admin", "address", "\"off\"").set(
+        "admin",
+        "socket",
+        "\"second.sock\"",
+    );
     world.write("second.toml", &other);
     for command in ["validate", "run"] {
         let output = world.run_on("second.toml", &[command]);
@@ -806,7 +1078,8 @@ fn a_store_that_another_keyward_has_open_is_a_fault() {
     assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
 }
 
-/// The one difference: `run` waits for a Redis that is away, lets nobody through and says why; `validate` refuses.
+/// The one difference: `run` waits for a Redis that is away, lets nobody through and says why;
+/// `validate` refuses.
 #[test]
 fn a_redis_that_cannot_be_reached_is_named_by_both() {
     let upstream = Upstream::start();
@@ -817,11 +1090,17 @@ fn a_redis_that_cannot_be_reached_is_named_by_both() {
     assert_eq!(validated.status.code(), Some(1), "{words}");
     let fault = format!("127.0.0.1:{port} cannot be reached");
     assert!(
-        words.contains("keyward.toml:") && words.contains(&fault) && words.contains("start it, or correct"),
+        words.contains("keyward.toml:")
+            && words.contains(&fault)
+            && words.contains("start it, or correct"),
         "{words}"
     );
     world.launch();
-    assert!(eventually(|| world.output().contains(&fault) && world.ready() == Some(503)), "{}", world.output());
+    assert!(
+        eventually(|| world.output().contains(&fault) && world.ready() == Some(503)),
+        "{}",
+        world.output()
+    );
 }
 
 /// The words in the log are those of `validate`, and nothing has changed.
@@ -842,7 +1121,11 @@ fn a_reload_is_judged_as_validate_judges() {
         ("listener", format!("address = \"127.0.0.1:{port}\"")),
         (
             "listener",
-            format!("address = \"127.0.0.1:0\"\ntls = {{ certificate = {}, key = {} }}", file("a.pem"), file("b.key")),
+            format!(
+                "address = \"127.0.0.1:0\"\ntls = {{ certificate = {}, key = {} }}",
+                file("a.pem"),
+                file("b.key")
+            ),
         ),
         ("issuer", format!("{idp}\njwks_file = {}", file("set.json"))),
         ("issuer", format!("{idp}\nsecret_file = {}", file("none"))),
@@ -852,7 +1135,8 @@ fn a_reload_is_judged_as_validate_judges() {
         world.configure(&plan.clone().table(table, &lines));
         let validated = world.run(&["validate"]);
         assert_eq!(validated.status.code(), Some(1), "{lines}");
-        let faults: Vec<String> = said(&validated).into_iter().filter(|line| !line.starts_with("keyward: ")).collect();
+        let faults: Vec<String> =
+            said(&validated).into_iter().filter(|line| !line.starts_with("keyward: ")).collect();
         assert!(!faults.is_empty());
         world.reload();
         for fault in faults {

@@ -1,9 +1,11 @@
 //! The floor of the benchmark: a single-threaded relay that parses nothing.
 //!
-//! Each client connection gets one upstream connection; what one side sends is written to the other as it is. A
-//! keep-alive request thus costs two reads and two writes, which is what any proxy on this kernel has to pay.
+//! Each client connection gets one upstream connection; what one side sends is written to the other
+//! as it is. A keep-alive request thus costs two reads and two writes, which is what any proxy on
+//! this kernel has to pay.
 //!
-//! It is no proxy for use: an upstream is connected to with a blocking call, and a side that closes takes its pair with it.
+//! It is no proxy for use: an upstream is connected to with a blocking call, and a side that closes
+//! takes its pair with it.
 //!
 //! Usage: `keyward-bench-relay LISTEN UPSTREAM`, both as `ip:port`.
 
@@ -14,10 +16,12 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 
-/// The token of the listening socket; the sockets of pair `i` have `2 * i` (client) and `2 * i + 1` (upstream).
+/// The token of the listening socket; the sockets of pair `i` have `2 * i` (client) and `2 * i + 1`
+/// (upstream).
 const LISTENER: Token = Token(usize::MAX - 1);
 
-/// Bytes read at once: enough for a request or an answer of the benchmark, so that a read is also a short one.
+/// Bytes read at once: enough for a request or an answer of the benchmark, so that a read is also a
+/// short one.
 const CHUNK: usize = 16 * 1024;
 
 /// One socket of a pair, and the bytes that it has not yet taken.
@@ -49,7 +53,8 @@ impl Side {
 
 /// Moves bytes until `from` has none left or `to` takes no more.
 ///
-/// A read shorter than the buffer has emptied the socket (epoll(7)): no further read is spent to hear so.
+/// A read shorter than the buffer has emptied the socket (epoll(7)): no further read is spent to
+/// hear so.
 ///
 /// # Errors
 /// One side has closed or failed: the pair is over.
@@ -75,7 +80,8 @@ fn advance(event: &Event, near: &mut Side, far: &mut Side, buffer: &mut [u8]) ->
     if event.is_writable() && !near.pending.is_empty() {
         let pending = std::mem::take(&mut near.pending);
         near.send(&pending)?;
-        // Reading from the far side stopped when this side was full; its edge has passed and will not come again.
+        // Reading from the far side stopped when this side was full; its edge has passed and will
+        // not come again.
         pump(far, near, buffer)?;
     }
     if event.is_readable() {
@@ -84,7 +90,8 @@ fn advance(event: &Event, near: &mut Side, far: &mut Side, buffer: &mut [u8]) ->
     if event.is_read_closed() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
-/// Accepts all that wait, each with an upstream connection of its own, into the first free place of `pairs`.
+/// Accepts all that wait, each with an upstream connection of its own, into the first free place of
+/// `pairs`.
 fn accept(
     listener: &TcpListener,
     upstream: SocketAddr,
@@ -134,7 +141,8 @@ fn relay(listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
                 *place = None;
             }
         }
-        // Last, so that no event of an ended pair is taken for one of its successor in the same place.
+        // Last, so that no event of an ended pair is taken for one of its successor in the same
+        // place.
         if events.iter().any(|event| event.token() == LISTENER) {
             accept(&listener, upstream, poll.registry(), &mut pairs)?;
         }
@@ -143,7 +151,8 @@ fn relay(listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut address = || arguments.next().ok_or("usage: keyward-bench-relay LISTEN UPSTREAM (each ip:port)");
+    let mut address = || arguments.next().ok_or("usage: keyward-bench-relay LISTEN UPSTREAM (each \
+     ip:port)");
     relay(address()?.parse()?, address()?.parse()?)?;
     Ok(())
 }

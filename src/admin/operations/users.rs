@@ -58,12 +58,18 @@ fn new_password(text: String) -> Result<NewPassword, FieldFault> {
 
 impl Operations {
     /// A call below `/v1/users`, of which `action` is the rest of the path.
-    pub(super) async fn users(&self, request: Request<Incoming>, action: &str) -> Result<Answer, Answer> {
+    pub(super) async fn users(
+        &self,
+        request: Request<Incoming>,
+        action: &str,
+    ) -> Result<Answer, Answer> {
         match (request.method(), action) {
             (&Method::GET, "") => self.list_users(request.uri().query()).await,
             (&Method::POST, "") => self.add_user(request).await,
             (_, "") => Err(answer::method_not_allowed("GET, POST")),
-            (&Method::POST, "disable" | "enable" | "password") => self.change_user(request, action).await,
+            (&Method::POST, "disable" | "enable" | "password") => {
+                self.change_user(request, action).await
+            }
             (_, "disable" | "enable" | "password") => Err(answer::method_not_allowed("POST")),
             _ => Err(answer::not_found()),
         }
@@ -89,14 +95,23 @@ impl Operations {
             full_name: FullName::new(&body.full_name).map_err(|fault| unfit("full_name", fault))?,
         };
         let added = in_time(self.administration.user_add(request)).await?;
-        info!(id = %added.id, token_api = added.token_api, username = added.username, "an account was added at the command line");
+        info!(id = %added.id, token_api = added.token_api, username = added.username, "an account \
+         was added at the command line");
         Ok(answer::json(StatusCode::CREATED, &added))
     }
 
-    async fn change_user(&self, request: Request<Incoming>, action: &str) -> Result<Answer, Answer> {
+    async fn change_user(
+        &self,
+        request: Request<Incoming>,
+        action: &str,
+    ) -> Result<Answer, Answer> {
         let action = action.to_owned();
         let body: ChangeBody = read_json(request).await?;
-        let password = body.password.map(new_password).transpose().map_err(|fault| unfit("password", fault))?;
+        let password = body
+            .password
+            .map(new_password)
+            .transpose()
+            .map_err(|fault| unfit("password", fault))?;
         let change = UserChange {
             token_api: body.token_api,
             username: Username::new(&body.username).map_err(|fault| unfit("username", fault))?,
@@ -104,7 +119,12 @@ impl Operations {
                 ("disable", None) => UserAction::Disable,
                 ("enable", None) => UserAction::Enable,
                 ("password", Some(password)) => UserAction::SetPassword(password),
-                _ => return Err(unfit("password", "it belongs to a change of the password, and to no other")),
+                _ => {
+                    return Err(unfit(
+                        "password",
+                        "it belongs to a change of the password, and to no other",
+                    ));
+                }
             },
         };
         let username = body.username;

@@ -7,13 +7,25 @@ use crate::domain::{Account, AccountId, Identity, RawToken, RecordKind, Timestam
 use crate::tokens::store::Listed;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(0);
-const GOOD: &str =
-    r#"{"username":"hershel","email":"h@example.com","password":"secureP@ss123","full_name":"Hershel M"}"#;
+const GOOD: &str = r#"{"username":"hershel","email":"h@example.com","password":"secureP@ss123","full_name":"Hershel M"}"#;
 
-fn decode(method: &Method, path: &'static str, parameter: Option<&str>, body: &str) -> Result<Command, FaceError> {
-    let parameters: Vec<_> = parameter.map(|value| ("key_id".to_owned(), value.to_owned())).into_iter().collect();
+fn decode(
+    method: &Method,
+    path: &'static str,
+    parameter: Option<&str>,
+    body: &str,
+) -> Result<Command, FaceError> {
+    let parameters: Vec<_> =
+        parameter.map(|value| ("key_id".to_owned(), value.to_owned())).into_iter().collect();
     let body = body.as_bytes();
-    let call = Call { method, path, parameters: &parameters, content_type: Some("application/json"), body, now: NOW };
+    let call = Call {
+        method,
+        path,
+        parameters: &parameters,
+        content_type: Some("application/json"),
+        body,
+        now: NOW,
+    };
     Accounts.decode(&call)
 }
 
@@ -59,7 +71,8 @@ fn who_registers_or_logs_in_needs_no_login() {
 fn a_registration_is_read_and_other_members_are_not() {
     let with_more = GOOD.replace('{', r#"{"role":"admin","id":1,"#);
     for body in [GOOD, &with_more] {
-        let Ok(Command::Account(AccountCommand::Register(registration))) = post("/register", body) else {
+        let Ok(Command::Account(AccountCommand::Register(registration))) = post("/register", body)
+        else {
             panic!("{body}")
         };
         assert_eq!(registration.username.as_str(), "hershel");
@@ -71,16 +84,25 @@ fn a_registration_is_read_and_other_members_are_not() {
 
 #[test]
 fn what_is_wrong_is_said_of_all_fields_in_order_and_never_repeated() {
-    let all =
-        |kind| ["username", "email", "password", "full_name"].map(|field| (format!("body.{field}"), kind)).to_vec();
+    let all = |kind| {
+        ["username", "email", "password", "full_name"]
+            .map(|field| (format!("body.{field}"), kind))
+            .to_vec()
+    };
     assert_eq!(reports("/register", "{}"), all("missing"));
     let nulls = r#"{"full_name":null,"password":null,"email":null,"username":null}"#;
     assert_eq!(reports("/register", nulls), all("string_type"));
-    assert_eq!(reports("/register", r#"{"username":1,"email":[],"password":{},"full_name":true}"#), all("string_type"));
+    assert_eq!(
+        reports("/register", r#"{"username":1,"email":[],"password":{},"full_name":true}"#),
+        all("string_type")
+    );
     let one = |from: &str, to: &str| reports("/register", &GOOD.replace(from, to));
     let said = |field: &str, kind| vec![(format!("body.{field}"), kind)];
     assert_eq!(one("\"hershel\"", "\"he\""), said("username", "string_too_short"));
-    assert_eq!(one("\"hershel\"", &format!("\"{}\"", "h".repeat(51))), said("username", "string_too_long"));
+    assert_eq!(
+        one("\"hershel\"", &format!("\"{}\"", "h".repeat(51))),
+        said("username", "string_too_long")
+    );
     assert_eq!(one("\"hershel\"", "\"her shel\""), said("username", "string_pattern_mismatch"));
     assert_eq!(one("h@example.com", "h@example"), said("email", "value_error"));
     assert_eq!(one("secureP@ss123", "secureP"), said("password", "string_too_short"));
@@ -103,7 +125,14 @@ fn what_is_no_object_of_json_is_said_as_such() {
         assert_eq!(refused(path, "{").0, 400);
         assert_eq!(refused(path, r#"{"name":"a","name":"b"}"#).0, 400);
         let method = &Method::POST;
-        let call = Call { method, path, parameters: &[], content_type: Some("text/plain"), body: b"{}", now: NOW };
+        let call = Call {
+            method,
+            path,
+            parameters: &[],
+            content_type: Some("text/plain"),
+            body: b"{}",
+            now: NOW,
+        };
         assert_eq!(Accounts.decode(&call), Err(FaceError::NotDeclaredJson));
     }
 }
@@ -111,7 +140,9 @@ fn what_is_no_object_of_json_is_said_as_such() {
 #[test]
 fn a_login_takes_any_two_strings() {
     let long = "x".repeat(60_000);
-    for (username, password) in [("hershel", "secureP@ss123"), ("", ""), ("a b\\n", "short"), (&long, &long)] {
+    for (username, password) in
+        [("hershel", "secureP@ss123"), ("", ""), ("a b\\n", "short"), (&long, &long)]
+    {
         let body = format!(r#"{{"username":"{username}","password":"{password}"}}"#);
         let command = AccountCommand::Login {
             username: username.replace("\\n", "\n"),
@@ -119,7 +150,8 @@ fn a_login_takes_any_two_strings() {
         };
         assert_eq!(post("/login", &body), Ok(Command::Account(command)));
     }
-    let missing = [("body.username".to_owned(), "missing"), ("body.password".to_owned(), "string_type")];
+    let missing =
+        [("body.username".to_owned(), "missing"), ("body.password".to_owned(), "string_type")];
     assert_eq!(reports("/login", r#"{"password":null}"#), missing);
 }
 
@@ -140,7 +172,10 @@ fn a_key_has_a_name_of_one_to_a_hundred_characters_and_an_id() {
     }
     let id = "b2c3d4e5-6789-abcd-ef01-23456789abcd";
     let revoke = AccountCommand::Keys(KeyCommand::Revoke(TokenId::parse(id).unwrap()));
-    assert_eq!(decode(&Method::DELETE, "/api-keys/{key_id}", Some(id), ""), Ok(Command::Account(revoke)));
+    assert_eq!(
+        decode(&Method::DELETE, "/api-keys/{key_id}", Some(id), ""),
+        Ok(Command::Account(revoke))
+    );
     let wrong = decode(&Method::DELETE, "/api-keys/{key_id}", Some("7"), "").unwrap_err();
     let answer = error(&wrong);
     let detail = r#"{"detail":[{"loc":["path","key_id"],"msg":"Input should be a valid UUID","type":"uuid_parsing"}]}"#;
@@ -168,7 +203,10 @@ fn the_answers_are_those_of_the_seed() {
         r#"{"id":"a1b2c3d4-5678-9abc-def0-123456789abc","username":"hershel","email":"hershel@example.com","full_name":"Hershel Moshkovitz"}"#
     );
     let token = RawToken::new("eyJ.x.y".into());
-    assert_eq!(body(AccountOutcome::LoggedIn { token }), r#"{"access_token":"eyJ.x.y","token_type":"bearer"}"#);
+    assert_eq!(
+        body(AccountOutcome::LoggedIn { token }),
+        r#"{"access_token":"eyJ.x.y","token_type":"bearer"}"#
+    );
     let record = Record {
         digest: TokenDigest::from_bytes([0; 32]),
         id: TokenId::parse("b2c3d4e5-6789-abcd-ef01-23456789abcd").unwrap(),
@@ -188,8 +226,8 @@ fn the_answers_are_those_of_the_seed() {
         r#"{"id":"b2c3d4e5-6789-abcd-ef01-23456789abcd","name":"my-app-key","raw_key":"rst_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5","prefix":"rst_a1b2","is_active":true,"created_at":"2026-02-16T10:30:00Z"}"#
     );
     let listed = r#"{"id":"b2c3d4e5-6789-abcd-ef01-23456789abcd","name":"my-app-key","prefix":"rst_a1b2","is_active":true,"created_at":"2026-02-16T10:30:00Z"}"#;
-    let keys =
-        [None, Some(Timestamp::from_unix_millis(0))].map(|retired_at| Listed { record: record.clone(), retired_at });
+    let keys = [None, Some(Timestamp::from_unix_millis(0))]
+        .map(|retired_at| Listed { record: record.clone(), retired_at });
     let expected = format!("[{listed},{}]", listed.replace("true", "false"));
     assert_eq!(body(AccountOutcome::Keys(keys.into())), expected);
     assert_eq!(body(AccountOutcome::Keys(Vec::new())), "[]");

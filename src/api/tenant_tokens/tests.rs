@@ -9,7 +9,14 @@ const NOW: Timestamp = Timestamp::from_unix_millis(1_780_272_000_000);
 
 fn decode_as(content_type: Option<&str>, body: &[u8]) -> Result<Command, FaceError> {
     let parameters = [("tenant_id".to_owned(), "active".to_owned())];
-    let call = Call { method: &Method::POST, path: TOKENS, parameters: &parameters, content_type, body, now: NOW };
+    let call = Call {
+        method: &Method::POST,
+        path: TOKENS,
+        parameters: &parameters,
+        content_type,
+        body,
+        now: NOW,
+    };
     TenantTokens.decode(&call)
 }
 
@@ -31,7 +38,13 @@ fn record() -> Record {
         token_api: "platform".into(),
         kind: RecordKind::ApiKey,
         origin: None,
-        identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
+        identity: Identity {
+            subject: "s".into(),
+            username: None,
+            organization: None,
+            role: None,
+            email: None,
+        },
         name: Some("my-api-token".into()),
         hint: None,
         issued_at: NOW,
@@ -43,9 +56,11 @@ fn record() -> Record {
 #[test]
 fn the_seeds_body_is_understood() {
     let expires_at = Timestamp::parse_with_offset("2026-12-31T23:59:59Z").expect("a moment");
-    let expected = Command::IssueInTenant { tenant: "active".into(), name: "my-api-token".into(), expires_at };
+    let expected =
+        Command::IssueInTenant { tenant: "active".into(), name: "my-api-token".into(), expires_at };
     for date in ["2026-12-31T23:59:59Z", "2027-01-01T00:59:59.75+01:00", "2026-12-31 23:59:59z"] {
-        let body = format!(r#"{{ "name": "my-api-token", "expiry_date": "{date}", "scope": "ignored" }}"#);
+        let body =
+            format!(r#"{{ "name": "my-api-token", "expiry_date": "{date}", "scope": "ignored" }}"#);
         assert_eq!(decode(&body), Ok(expected.clone()), "{date}");
     }
 }
@@ -58,12 +73,18 @@ fn a_name_has_one_to_a_hundred_characters() {
     }
     for (name, message, kind) in [
         (r#""""#.to_owned(), "String should have at least 1 character", "string_too_short"),
-        (format!(r#""{}""#, "😀".repeat(101)), "String should have at most 100 characters", "string_too_long"),
+        (
+            format!(r#""{}""#, "😀".repeat(101)),
+            "String should have at most 100 characters",
+            "string_too_long",
+        ),
         ("1".to_owned(), "Input should be a valid string", "string_type"),
         ("null".to_owned(), "Input should be a valid string", "string_type"),
     ] {
         let body = format!(r#"{{"name":{name},"expiry_date":"2026-12-31T23:59:59Z"}}"#);
-        let expected = format!(r#"{{"detail":[{{"loc":["body","name"],"msg":"{message}","type":"{kind}"}}]}}"#);
+        let expected = format!(
+            r#"{{"detail":[{{"loc":["body","name"],"msg":"{message}","type":"{kind}"}}]}}"#
+        );
         assert_eq!(faults(&body), expected);
     }
 }
@@ -88,7 +109,9 @@ fn a_date_is_a_moment_with_an_offset_in_the_future() {
         ("null", "Input should be a valid datetime", "datetime_type"),
     ] {
         let body = format!(r#"{{"name":"a","expiry_date":{date}}}"#);
-        let expected = format!(r#"{{"detail":[{{"loc":["body","expiry_date"],"msg":"{message}","type":"{kind}"}}]}}"#);
+        let expected = format!(
+            r#"{{"detail":[{{"loc":["body","expiry_date"],"msg":"{message}","type":"{kind}"}}]}}"#
+        );
         assert_eq!(faults(&body), expected);
     }
     assert!(decode(r#"{"name":"a","expiry_date":"2026-06-01T00:00:01Z"}"#).is_ok());
@@ -101,21 +124,32 @@ fn all_faults_come_at_once_and_a_body_that_is_none_is_one_fault() {
         faults("{}"),
         r#"{"detail":[{"loc":["body","name"],"msg":"Field required","type":"missing"},{"loc":["body","expiry_date"],"msg":"Field required","type":"missing"}]}"#
     );
-    assert_eq!(faults(""), r#"{"detail":[{"loc":["body"],"msg":"Field required","type":"missing"}]}"#);
+    assert_eq!(
+        faults(""),
+        r#"{"detail":[{"loc":["body"],"msg":"Field required","type":"missing"}]}"#
+    );
     let no_object = r#"{"detail":[{"loc":["body"],"msg":"Input should be a valid dictionary or object to extract fields from","type":"model_attributes_type"}]}"#;
     for body in ["[]", "null", "1", r#""x""#] {
         assert_eq!(faults(body), no_object, "{body}");
     }
     for body in ["{", r#"{"name":"a","name":"b"}"#, "nul", "é"] {
-        assert!(faults(body).contains(r#""msg":"JSON decode error","type":"json_invalid""#), "{body}");
+        assert!(
+            faults(body).contains(r#""msg":"JSON decode error","type":"json_invalid""#),
+            "{body}"
+        );
     }
     assert_eq!(
         faults("{\n\"a\":x}"),
         r#"{"detail":[{"loc":["body"],"msg":"JSON decode error","type":"json_invalid"}]}"#
     );
     let body = br#"{"name":"a","expiry_date":"2026-12-31T23:59:59Z"}"#;
-    for content_type in [None, Some(""), Some("application/x-www-form-urlencoded"), Some("text/plain")] {
-        assert!(matches!(decode_as(content_type, body), Err(FaceError::BadFields(_))), "{content_type:?}");
+    for content_type in
+        [None, Some(""), Some("application/x-www-form-urlencoded"), Some("text/plain")]
+    {
+        assert!(
+            matches!(decode_as(content_type, body), Err(FaceError::BadFields(_))),
+            "{content_type:?}"
+        );
     }
 }
 
@@ -123,8 +157,18 @@ fn all_faults_come_at_once_and_a_body_that_is_none_is_one_fault() {
 fn a_call_is_known_by_its_path_and_method() {
     let id = "f1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b";
     let call = |method: &Method, path, token_id: &str| {
-        let parameters = [("tenant_id".to_owned(), "t".to_owned()), ("token_id".to_owned(), token_id.to_owned())];
-        TenantTokens.decode(&Call { method, path, parameters: &parameters, content_type: None, body: b"", now: NOW })
+        let parameters = [
+            ("tenant_id".to_owned(), "t".to_owned()),
+            ("token_id".to_owned(), token_id.to_owned()),
+        ];
+        TenantTokens.decode(&Call {
+            method,
+            path,
+            parameters: &parameters,
+            content_type: None,
+            body: b"",
+            now: NOW,
+        })
     };
     assert_eq!(call(&Method::GET, TOKENS, ""), Ok(Command::ListInTenant { tenant: "t".into() }));
     assert_eq!(call(&Method::PUT, TOKENS, ""), Err(FaceError::MethodNotAllowed("GET, HEAD, POST")));
@@ -143,7 +187,8 @@ fn the_answers_are_the_seeds_to_the_letter() {
     let id = "00000000-0000-0000-0000-000000000000";
     let token = RawToken::new("sk-abc".into());
     let issued = Outcome::Issued { token, record: Box::new(record()), lifetime_minutes: None };
-    let members = format!(r#""id":"{id}","name":"my-api-token","expiry_date":"2026-12-31T23:59:59Z""#);
+    let members =
+        format!(r#""id":"{id}","name":"my-api-token","expiry_date":"2026-12-31T23:59:59Z""#);
     assert_eq!(shown(issued), (201, format!(r#"{{{members},"token":"sk-abc"}}"#)));
     let listed = Outcome::Listed(vec![Listed { record: record(), retired_at: None }]);
     assert_eq!(shown(listed), (200, format!("[{{{members}}}]")));

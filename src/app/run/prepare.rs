@@ -59,7 +59,10 @@ impl Prepared {
     /// A key has vanished that was just made.
     pub(super) fn check_complete(&self, config: &Config) -> Result<(), Faults> {
         let Some(path) = self.lacking.first() else { return Ok(()) };
-        let words = format!("[keys] directory: {} has vanished: something else removes keys there", path.display());
+        let words = format!(
+            "[keys] directory: {} has vanished: something else removes keys there",
+            path.display()
+        );
         Err(config.places.one("keys.directory", words))
     }
 }
@@ -85,7 +88,13 @@ pub(super) struct PreparedListener {
 ///
 /// Everything that is wrong, the operator's to mend.
 pub(in crate::app) fn prepare(config: &Config, occasion: Occasion<'_>) -> Result<Prepared, Faults> {
-    let mut preparation = Preparation { config, occasion, faults: Vec::new(), notes: Vec::new(), warnings: Vec::new() };
+    let mut preparation = Preparation {
+        config,
+        occasion,
+        faults: Vec::new(),
+        notes: Vec::new(),
+        warnings: Vec::new(),
+    };
     let prepared = preparation.run();
     let Preparation { faults, notes, warnings, .. } = preparation;
     config.places.conclude(faults)?;
@@ -117,13 +126,21 @@ impl Preparation<'_> {
             Occasion::Reload(process) => &process.watcher,
         };
         let config = self.config;
-        let listeners: Vec<_> =
-            config.listeners.iter().enumerate().map(|(at, one)| self.listener(at, one, watcher)).collect();
+        let listeners: Vec<_> = config
+            .listeners
+            .iter()
+            .enumerate()
+            .map(|(at, one)| self.listener(at, one, watcher))
+            .collect();
         let probes = self.probes();
         self.files();
         let store = self.store();
-        let upstreams: Vec<_> =
-            config.upstreams.iter().enumerate().map(|(at, one)| self.upstream(at, one, watcher)).collect();
+        let upstreams: Vec<_> = config
+            .upstreams
+            .iter()
+            .enumerate()
+            .map(|(at, one)| self.upstream(at, one, watcher))
+            .collect();
         let (keys, lacking) = self.keys()?;
         let issuers = self.issuers(&keys, watcher)?;
         let signed = match &keys {
@@ -155,15 +172,23 @@ impl Preparation<'_> {
         outcome.map_err(|words| self.fault(key, words)).ok()
     }
 
-    fn listener(&mut self, at: usize, configured: &Listener, watcher: &Watcher) -> Option<PreparedListener> {
+    fn listener(
+        &mut self,
+        at: usize,
+        configured: &Listener,
+        watcher: &Watcher,
+    ) -> Option<PreparedListener> {
         let settings = assemble::listener(configured, watcher);
-        let settings =
-            self.found(&format!("listener[{at}].tls"), settings.map_err(|words| format!("\"tls\": {words}")));
+        let settings = self.found(
+            &format!("listener[{at}].tls"),
+            settings.map_err(|words| format!("\"tls\": {words}")),
+        );
         let bound = self.address(&format!("listener[{at}].address"), configured);
         Some(PreparedListener { settings: settings?, bound: bound? })
     }
 
-    /// Binds the address of a listener that is not listened on. The outer `None`: it cannot be bound.
+    /// Binds the address of a listener that is not listened on. The outer `None`: it cannot be
+    /// bound.
     fn address(&mut self, key: &str, configured: &Listener) -> Option<Option<BoundAddress>> {
         let address = &configured.address;
         if let Occasion::Reload(process) = self.occasion
@@ -195,7 +220,9 @@ impl Preparation<'_> {
 
     /// Binds the admin address. The outer `None`: it cannot be bound.
     fn probes(&mut self) -> Option<Option<BoundAddress>> {
-        let Some(address) = self.config.admin.address.map(ListenAddress::Tcp) else { return Some(None) };
+        let Some(address) = self.config.admin.address.map(ListenAddress::Tcp) else {
+            return Some(None);
+        };
         if matches!(self.occasion, Occasion::Reload(_)) {
             return Some(None);
         }
@@ -209,16 +236,31 @@ impl Preparation<'_> {
     }
 
     /// Says why an address cannot be bound, unless a running keyward of this configuration has it.
-    fn not_bound(&mut self, key: &str, name: &str, address: &ListenAddress, fault: &io::Error) -> Option<()> {
+    fn not_bound(
+        &mut self,
+        key: &str,
+        name: &str,
+        address: &ListenAddress,
+        fault: &io::Error,
+    ) -> Option<()> {
         if fault.kind() == ErrorKind::AddrInUse && self.is_of_neighbour(address) {
             return Some(());
         }
-        self.fault(key, format!("{name} {address} cannot be listened on: {}", why_not_bound(address, fault)));
+        self.fault(
+            key,
+            format!("{name} {address} cannot be listened on: {}", why_not_bound(address, fault)),
+        );
         None
     }
 
-    /// Says why a Unix socket cannot be made, unless a running keyward of this configuration has it.
-    fn unless_of_neighbour(&mut self, key: &str, fault: &SocketError, address: &ListenAddress) -> Option<()> {
+    /// Says why a Unix socket cannot be made, unless a running keyward of this configuration has
+    /// it.
+    fn unless_of_neighbour(
+        &mut self,
+        key: &str,
+        fault: &SocketError,
+        address: &ListenAddress,
+    ) -> Option<()> {
         if matches!(fault, SocketError::InUse { .. }) && self.is_of_neighbour(address) {
             return Some(());
         }
@@ -241,7 +283,10 @@ impl Preparation<'_> {
         let config = self.config;
         if let AccessLog::File(path) = &config.log.access {
             let outcome = writable::file(path);
-            self.found("log.access", outcome.map_err(|words| assemble::access_log_fault(config, &words)));
+            self.found(
+                "log.access",
+                outcome.map_err(|words| assemble::access_log_fault(config, &words)),
+            );
         }
         if matches!(self.occasion, Occasion::Reload(_)) {
             return;
@@ -276,7 +321,12 @@ impl Preparation<'_> {
         self.found("store", prepared.map_err(|words| format!("[store] {words}"))).map(Some)
     }
 
-    fn upstream(&mut self, at: usize, configured: &Upstream, watcher: &Watcher) -> Option<UpstreamPlan> {
+    fn upstream(
+        &mut self,
+        at: usize,
+        configured: &Upstream,
+        watcher: &Watcher,
+    ) -> Option<UpstreamPlan> {
         let plan = assemble::upstream(self.config, configured, watcher);
         let words = |words| format!("[[upstream]] {:?}: {words}", configured.name);
         self.found(&format!("upstream[{at}].tls"), plan.map_err(words))
@@ -285,11 +335,15 @@ impl Preparation<'_> {
     fn keys(&mut self) -> Option<(PreparedKeys, Vec<PathBuf>)> {
         let is_reload = matches!(self.occasion, Occasion::Reload(_));
         let missing = if is_reload { MissingKeys::MakeBesideOthers } else { MissingKeys::Make };
-        let (mut keys, lacking) = self.found("keys.directory", ReadKeys::look(self.config, missing))?;
+        let (mut keys, lacking) =
+            self.found("keys.directory", ReadKeys::look(self.config, missing))?;
         self.warnings.append(&mut keys.warnings);
         if let Some(path) = lacking.first() {
             let outcome = writable::folder(&self.config.keys.directory).map_err(|words| {
-                let fault = KeyDirectoryError::Unmade { path: path.clone(), source: io::Error::other(words) };
+                let fault = KeyDirectoryError::Unmade {
+                    path: path.clone(),
+                    source: io::Error::other(words),
+                };
                 format!("[keys] directory: {fault}")
             });
             self.found("keys.directory", outcome)?;
@@ -303,8 +357,12 @@ impl Preparation<'_> {
 
     fn issuers(&mut self, keys: &PreparedKeys, watcher: &Watcher) -> Option<issuers::Prepared> {
         let prepared = match (keys, self.occasion) {
-            (PreparedKeys::First(keys), Occasion::Start(issuers, _)) => issuers.prepare(self.config, &keys.peppers),
-            (PreparedKeys::First(keys), _) => Issuers::new(watcher.clone()).prepare(self.config, &keys.peppers),
+            (PreparedKeys::First(keys), Occasion::Start(issuers, _)) => {
+                issuers.prepare(self.config, &keys.peppers)
+            }
+            (PreparedKeys::First(keys), _) => {
+                Issuers::new(watcher.clone()).prepare(self.config, &keys.peppers)
+            }
             (PreparedKeys::Next(_), Occasion::Reload(process)) => {
                 process.issuers.prepare(self.config, &process.parts.peppers)
             }
@@ -328,15 +386,23 @@ fn why_not_bound(address: &ListenAddress, fault: &io::Error) -> String {
         ListenAddress::Unix(_) => return fault.to_string(),
     };
     match fault.kind() {
-        ErrorKind::AddrInUse => format!("another program has port {port} ({fault}): stop it, or take another port"),
+        ErrorKind::AddrInUse => {
+            format!("another program has port {port} ({fault}): stop it, or take another port")
+        }
         ErrorKind::PermissionDenied => format!(
-            "the system keeps port {port} from this user ({fault}): take a port from 1024 up, or give keyward \
+            "the system keeps port {port} from this user ({fault}): take a port from 1024 up, or \
+             give keyward \
              CAP_NET_BIND_SERVICE"
         ),
         ErrorKind::AddrNotAvailable => {
-            format!("this machine has no such address ({fault}): take one of its own, or 0.0.0.0 or [::] for all")
+            format!(
+                "this machine has no such address ({fault}): take one of its own, or 0.0.0.0 or \
+                 [::] for all"
+            )
         }
-        _ if address_family_is_missing(fault) => format!("this machine has no IPv6 ({fault}): take an IPv4 address"),
+        _ if address_family_is_missing(fault) => {
+            format!("this machine has no IPv6 ({fault}): take an IPv4 address")
+        }
         _ => fault.to_string(),
     }
 }
@@ -360,7 +426,8 @@ fn without_secrets(store: &crate::config::Store) -> crate::config::Store {
     store
 }
 
-/// What is fixed for the life of a process, and differs: the key at which that is said, and its name.
+/// What is fixed for the life of a process, and differs: the key at which that is said, and its
+/// name.
 fn needs_restart(old: &Config, new: &Config) -> Vec<(&'static str, &'static str)> {
     let logs = |config: &Config| (config.log.format, config.log.access.clone());
     let cores = |config: &Config| (config.server.workers, config.server.pin);
@@ -374,8 +441,16 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<(&'static str, &'static str)
         ("logins", "[logins]", old.logins != new.logins),
         ("admin", "[admin]", old.admin != new.admin),
         ("server", "[server] workers and pin", cores(old) != cores(new)),
-        ("limits.connections", "[limits] connections", old.limits.connections != new.limits.connections),
-        ("limits.cached_tokens", "[limits] cached_tokens", old.limits.cached_tokens != new.limits.cached_tokens),
+        (
+            "limits.connections",
+            "[limits] connections",
+            old.limits.connections != new.limits.connections,
+        ),
+        (
+            "limits.cached_tokens",
+            "[limits] cached_tokens",
+            old.limits.cached_tokens != new.limits.cached_tokens,
+        ),
         ("log", "[log] format and access", logs(old) != logs(new)),
     ]
     .into_iter()
@@ -393,7 +468,10 @@ mod tests {
         let no_family = io::Error::from(rustix::io::Errno::AFNOSUPPORT);
         for (fault, words) in [
             (ErrorKind::AddrInUse.into(), "another program has port 80"),
-            (ErrorKind::PermissionDenied.into(), "take a port from 1024 up, or give keyward CAP_NET_BIND_SERVICE"),
+            (
+                ErrorKind::PermissionDenied.into(),
+                "take a port from 1024 up, or give keyward CAP_NET_BIND_SERVICE",
+            ),
             (ErrorKind::AddrNotAvailable.into(), "this machine has no such address"),
             (no_family, "this machine has no IPv6"),
         ] {

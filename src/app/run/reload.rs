@@ -11,7 +11,9 @@ use super::prepare::{Occasion, Prepared, PreparedKeys, PreparedListener, prepare
 use crate::app::assemble;
 use crate::app::keys::{MissingKeys, ReadKeys};
 use crate::config::{self, Config, Faults};
-use crate::server::{Acceptor, BoundAddress, ListenAddress, ListenerSettings, ListeningSocket, listen_all};
+use crate::server::{
+    Acceptor, BoundAddress, ListenAddress, ListenerSettings, ListeningSocket, listen_all,
+};
 use crate::telemetry::access_log::ReopenedLog;
 
 /// A new configuration that can be put in force.
@@ -41,16 +43,17 @@ impl Process {
             }
             Err(faults) => {
                 self.status.reloads_refused.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%faults, "the new configuration was refused; the old one stays in force");
+                tracing::error!(%faults, "the new configuration was refused; the old one stays in \
+                                          force");
             }
         }
     }
 
     /// `None`: there is no file to read.
     ///
-    /// What leaves a trace comes last, when nothing else can fail: keys that are made, a log file that
-    /// is made, and, last of all, sockets that are listened on, because a connection to one of those
-    /// would be cut off.
+    /// What leaves a trace comes last, when nothing else can fail: keys that are made, a log file
+    /// that is made, and, last of all, sockets that are listened on, because a connection to one of
+    /// those would be cut off.
     fn ready(&mut self) -> Result<Option<Ready>, Faults> {
         let Some(path) = &self.path else { return Ok(None) };
         let config = config::load(path)?;
@@ -64,8 +67,9 @@ impl Process {
             prepared.check_complete(&config)?;
         }
         let access_log = self.shared.access_log.as_ref().map(|log| log.open_again()).transpose();
-        let access_log =
-            access_log.map_err(|fault| config.places.one("log.access", assemble::access_log_fault(&config, &fault)))?;
+        let access_log = access_log.map_err(|fault| {
+            config.places.one("log.access", assemble::access_log_fault(&config, &fault))
+        })?;
         let listeners = listen(&config, std::mem::take(&mut prepared.listeners), self.sockets())?;
         Ok(Some(Ready { config, prepared, access_log, listeners }))
     }
@@ -101,7 +105,8 @@ impl Process {
         }
     }
 
-    /// Accepts from sockets that are listened on now, and gives listeners that were there before their new settings.
+    /// Accepts from sockets that are listened on now, and gives listeners that were there before
+    /// their new settings.
     pub(super) fn accept(&mut self, listeners: Vec<ReadyListener>) {
         // There are workers until the end has begun, and no reload afterwards.
         let Some(pool) = &self.pool else { return };
@@ -116,7 +121,8 @@ impl Process {
                     }
                 }
                 (Some(socket), _) => {
-                    let acceptor = Acceptor::start(socket, settings, pool, Arc::clone(&self.connection_limit));
+                    let acceptor =
+                        Acceptor::start(socket, settings, pool, Arc::clone(&self.connection_limit));
                     self.acceptors.insert(configured, acceptor);
                 }
             }
@@ -131,7 +137,12 @@ impl Process {
     fn retire_listeners(&mut self) {
         let is_configured = |acceptor: &Acceptor, key: &ListenAddress| {
             let by_key = self.config.listeners.iter().any(|listener| listener.address == *key);
-            by_key || self.config.listeners.iter().any(|listener| listener.address.is_same(acceptor.address()))
+            by_key
+                || self
+                    .config
+                    .listeners
+                    .iter()
+                    .any(|listener| listener.address.is_same(acceptor.address()))
         };
         let (configured, others): (Vec<_>, Vec<_>) =
             self.acceptors.iter().partition(|(key, acceptor)| is_configured(acceptor, key));
@@ -141,11 +152,14 @@ impl Process {
             let covering = covering.filter(|other| other.address().covers(acceptor.address()));
             // The one that the system would give the connections to.
             let most_specific =
-                covering.reduce(|one, other| if one.address().covers(other.address()) { other } else { one });
+                covering.reduce(
+                    |one, other| if one.address().covers(other.address()) { other } else { one },
+                );
             if let Some(other) = most_specific {
                 acceptor.serve_for(other);
                 let (socket, listener) = (acceptor.address(), other.address());
-                tracing::info!(%socket, %listener, "a socket stays open and serves for the listener that covers it");
+                tracing::info!(%socket, %listener, "a socket stays open and serves for the \
+                 listener that covers it");
             } else {
                 acceptor.yield_to(configured.iter().map(|(_, other)| *other));
                 gone.push(key.clone());
@@ -161,12 +175,14 @@ impl Process {
     /// Has the status say which addresses are listened on.
     pub(super) fn note_listening(&self) {
         let admin = self.config.admin.address.map(|address| address.to_string());
-        let listening = self.acceptors.values().map(|acceptor| acceptor.address().to_string()).chain(admin);
+        let listening =
+            self.acceptors.values().map(|acceptor| acceptor.address().to_string()).chain(admin);
         self.status.listening.store(Arc::new(listening.collect()));
     }
 }
 
-/// Listens on the addresses of all listeners that were bound. From now on connections are taken in by the system.
+/// Listens on the addresses of all listeners that were bound. From now on connections are taken in
+/// by the system.
 pub(super) fn listen<'a>(
     config: &Config,
     prepared: Vec<PreparedListener>,
@@ -179,7 +195,10 @@ pub(super) fn listen<'a>(
     }
     let sockets = listen_all(bound, beside).map_err(|fault| {
         let at = config.listeners.iter().position(|listener| listener.address == fault.address);
-        config.places.one(&at.map_or("listener".to_owned(), |at| format!("listener[{at}].address")), fault.to_string())
+        config.places.one(
+            &at.map_or("listener".to_owned(), |at| format!("listener[{at}].address")),
+            fault.to_string(),
+        )
     })?;
     let mut sockets = sockets.into_iter();
     let ready = |(settings, is_new): (ListenerSettings, bool)| ReadyListener {

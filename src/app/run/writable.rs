@@ -13,12 +13,19 @@ use rustix::fs::Access;
 /// Why not, and what to do.
 pub(super) fn file(path: &Path) -> Result<(), String> {
     match look(path)? {
-        Some(found) if found.is_dir() => Err(format!("{} is a folder: name a file in it", path.display())),
+        Some(found) if found.is_dir() => {
+            Err(format!("{} is a folder: name a file in it", path.display()))
+        }
         Some(_) => may_write(path, Access::WRITE_OK),
         None => match look(&parent(path))? {
-            Some(found) if found.is_dir() => may_write(&parent(path), Access::WRITE_OK | Access::EXEC_OK),
+            Some(found) if found.is_dir() => {
+                may_write(&parent(path), Access::WRITE_OK | Access::EXEC_OK)
+            }
             Some(_) => Err(no_folder(&parent(path))),
-            None => Err(format!("the folder {} is not there: make it, or name another file", parent(path).display())),
+            None => Err(format!(
+                "the folder {} is not there: make it, or name another file",
+                parent(path).display()
+            )),
         },
     }
 }
@@ -33,7 +40,9 @@ pub(super) fn folder(path: &Path) -> Result<(), String> {
     let mut at = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
     loop {
         match look(&at)? {
-            Some(found) if found.is_dir() => return may_write(&at, Access::WRITE_OK | Access::EXEC_OK),
+            Some(found) if found.is_dir() => {
+                return may_write(&at, Access::WRITE_OK | Access::EXEC_OK);
+            }
             Some(_) => return Err(no_folder(&at)),
             None => at = parent(&at),
         }
@@ -48,7 +57,10 @@ pub(super) fn folder(path: &Path) -> Result<(), String> {
 pub(super) fn folder_of(path: &Path) -> Result<(), String> {
     match look(&parent(path))? {
         Some(_) => folder(&parent(path)),
-        None => Err(format!("the folder {} is not there: make it, or name another one", parent(path).display())),
+        None => Err(format!(
+            "the folder {} is not there: make it, or name another one",
+            parent(path).display()
+        )),
     }
 }
 
@@ -57,7 +69,8 @@ fn look(path: &Path) -> Result<Option<Metadata>, String> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            let is_in_the_way = |above: &&Path| fs::metadata(above).is_ok_and(|found| !found.is_dir());
+            let is_in_the_way =
+                |above: &&Path| fs::metadata(above).is_ok_and(|found| !found.is_dir());
             Err(no_folder(path.ancestors().find(is_in_the_way).unwrap_or(path)))
         }
         Err(error) => Err(format!("{} cannot be looked at: {error}", path.display())),
@@ -80,7 +93,10 @@ fn no_folder(path: &Path) -> String {
 fn may_write(path: &Path, access: Access) -> Result<(), String> {
     rustix::fs::access(path, access).map_err(|error| {
         let user = rustix::process::geteuid().as_raw();
-        format!("{} cannot be written by user {user} ({error}): change its rights, or name another one", path.display())
+        format!(
+            "{} cannot be written by user {user} ({error}): change its rights, or name another one",
+            path.display()
+        )
     })
 }
 

@@ -16,7 +16,8 @@ use crate::domain::{ClaimNames, ClaimPath, ClaimRule, ClaimValue, OutsideAlgorit
 use crate::files::FileKind;
 
 /// What has a claim in it that names itself.
-const CLAIM: &str = "the name of a claim, with dots for claims in claims, as in \"realm_access.roles\"";
+const CLAIM: &str =
+    "the name of a claim, with dots for claims in claims, as in \"realm_access.roles\"";
 /// What stands in `proxy`.
 const PROXY: &str = "a proxy as in \"http://proxy.example.com:3128\", or \"environment\"";
 /// Each is looked for at every token that is not remembered, and may have keys of its own to fetch.
@@ -25,7 +26,11 @@ const SOURCES: [&str; 3] = ["jwks_url", "jwks_file", "secret_file"];
 const SET: Expected = Expected { kind: FileKind::Trusted, most: 1024 * 1024 };
 const SECRET: Expected = Expected { kind: FileKind::Secret, most: 64 * 1024 };
 
-pub(super) fn read_all(sections: Vec<Section<'_>>, own: &Keys, findings: &Findings<'_>) -> Named<Issuer> {
+pub(super) fn read_all(
+    sections: Vec<Section<'_>>,
+    own: &Keys,
+    findings: &Findings<'_>,
+) -> Named<Issuer> {
     let mut named = Named::new();
     let mut taken: Vec<Placed<String>> = Vec::new();
     for mut section in sections {
@@ -35,20 +40,29 @@ pub(super) fn read_all(sections: Vec<Section<'_>>, own: &Keys, findings: &Findin
             "the \"iss\" claim of its tokens, as in \"https://id.example.com\"",
             |text| {
                 let visible = text.chars().all(|c| !c.is_control() && !c.is_whitespace());
-                if (1..=2048).contains(&text.len()) && visible { Ok(text.to_owned()) } else { Err(String::new()) }
+                if (1..=2048).contains(&text.len()) && visible {
+                    Ok(text.to_owned())
+                } else {
+                    Err(String::new())
+                }
             },
         );
         let tenants = tenants(&mut section, issuer.as_deref(), findings);
         if let (Some(issuer), Some(at)) = (&issuer, section.place("issuer")) {
             for value in expanded(issuer, &tenants) {
                 if value == own.issuer {
-                    section.fault("issuer", format!("\"issuer\" {value:?} is our own: see \"issuer\" in [keys]"));
+                    section.fault(
+                        "issuer",
+                        format!("\"issuer\" {value:?} is our own: see \"issuer\" in [keys]"),
+                    );
                 }
                 if let Some(other) = taken.iter().find(|other| other.value == value) {
                     let line = findings.line(other.at);
                     section.fault(
                         "issuer",
-                        format!("\"issuer\" {value:?} is taken on line {line}: only one could be asked"),
+                        format!(
+                            "\"issuer\" {value:?} is taken on line {line}: only one could be asked"
+                        ),
                     );
                 }
                 taken.push(Placed { at, value });
@@ -64,7 +78,8 @@ pub(super) fn read_all(sections: Vec<Section<'_>>, own: &Keys, findings: &Findin
         let day = second(24 * 3600);
         let leeway = section.take_duration("leeway", second(30), Duration::ZERO..=second(600));
         let refresh = section.take_duration("refresh", second(300), second(10)..=day);
-        let stale_if_error = section.take_duration("stale_if_error", day, Duration::ZERO..=day * 30);
+        let stale_if_error =
+            section.take_duration("stale_if_error", day, Duration::ZERO..=day * 30);
         if let (Some(name), Some(issuer), Some(keys)) = (name, issuer, keys) {
             named.objects.push(Issuer {
                 name,
@@ -85,20 +100,32 @@ pub(super) fn read_all(sections: Vec<Section<'_>>, own: &Keys, findings: &Findin
 }
 
 /// The tenants of a template: there if `issuer` is one, and only then.
-fn tenants(section: &mut Section<'_>, issuer: Option<&str>, findings: &Findings<'_>) -> Vec<String> {
+fn tenants(
+    section: &mut Section<'_>,
+    issuer: Option<&str>,
+    findings: &Findings<'_>,
+) -> Vec<String> {
     let list = section.maybe_list(
         "tenants",
         "a tenant: 1 to 128 letters, digits, \"-\", \"_\" or \".\", the first a letter or a digit",
         |text| {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            let fits =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-            if begins && text.len() <= 128 && text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(String::new()) }
+            if begins && text.len() <= 128 && text.bytes().all(fits) {
+                Ok(text.to_owned())
+            } else {
+                Err(String::new())
+            }
         },
     );
     let list = list.unwrap_or_default();
     report_twice("tenants", &list, findings);
     if list.len() > MOST_TENANTS {
-        section.fault("tenants", format!("\"tenants\" lists {}, more than {MOST_TENANTS}", list.len()));
+        section.fault(
+            "tenants",
+            format!("\"tenants\" lists {}, more than {MOST_TENANTS}", list.len()),
+        );
     }
     match issuer.map(|issuer| issuer.matches(TENANT).count()) {
         Some(0) if section.is_given("tenants") => {
@@ -106,7 +133,8 @@ fn tenants(section: &mut Section<'_>, issuer: Option<&str>, findings: &Findings<
         }
         Some(1) if !section.is_given("tenants") => section.fault(
             "issuer",
-            "\"issuer\" holds \"{tenant}\": list those whose tokens are accepted in \"tenants\", as otherwise whoever opens \
+            "\"issuer\" holds \"{tenant}\": list those whose tokens are accepted in \"tenants\", \
+             as otherwise whoever opens \
              an account there could come in",
         ),
         Some(2..) => section.fault("issuer", "\"issuer\" holds \"{tenant}\" more than once"),
@@ -133,15 +161,19 @@ fn checked_audience(
         if section.is_given("required_claims") {
             findings.warn(
                 section.at(),
-                "without \"audience\", every token of this [[issuer]] passes that has its \"required_claims\", whoever it was \
-                 made for: they must name this API or its client, as in { client_id = \"...\", token_use = \"access\" }"
+                "without \"audience\", every token of this [[issuer]] passes that has \
+                 its \"required_claims\", whoever it was \
+                 made for: they must name this API or its client, as in { client_id = \"...\", \
+                 token_use = \"access\" }"
                     .to_owned(),
             );
         } else {
             section.miss(
                 "audience",
-                "missing key \"audience\" in [[issuer]]: it must be an array, each item a value of the \"aud\" claim. For an \
-                 issuer whose tokens have none, leave it out and say in \"required_claims\" what they have instead, as in \
+                "missing key \"audience\" in [[issuer]]: it must be an array, each item a value of \
+                 the \"aud\" claim. For an \
+                 issuer whose tokens have none, leave it out and say in \"required_claims\" what \
+                 they have instead, as in \
                  { client_id = \"...\", token_use = \"access\" }"
                     .to_owned(),
             );
@@ -159,11 +191,14 @@ fn keys(
     tenants: &[String],
     findings: &Findings<'_>,
 ) -> Option<IssuerKeys> {
-    let url = section.maybe_parsed("jwks_url", "an address as in \"https://id.example.com/keys\"", |text| {
-        text.replace(TENANT, "tenant").parse::<KeysUrl>().map(|_| text.to_owned())
-    });
+    let url = section.maybe_parsed(
+        "jwks_url",
+        "an address as in \"https://id.example.com/keys\"",
+        |text| text.replace(TENANT, "tenant").parse::<KeysUrl>().map(|_| text.to_owned()),
+    );
     let file = section.maybe_parsed("jwks_file", "the path of a file with a JWK set", path);
-    let secret = section.maybe_parsed("secret_file", "the path of a file with a shared secret", path);
+    let secret =
+        section.maybe_parsed("secret_file", "the path of a file with a shared secret", path);
     let ca_file = section.maybe_parsed("ca_file", "the path of a PEM file", path);
     let proxy = proxy(section, findings);
     let allow_insecure = section.take_bool("allow_insecure", false);
@@ -178,13 +213,19 @@ fn keys(
     check("ca_file", ca_file.as_deref().map(|path: &Path| check_authorities(path)));
     let given: Vec<_> = SOURCES.into_iter().filter(|key| section.is_given(key)).collect();
     if let [first, second, ..] = given.as_slice() {
-        section.fault(second, format!("{first:?} and {second:?} exclude each other: keys come from one place"));
+        section.fault(
+            second,
+            format!("{first:?} and {second:?} exclude each other: keys come from one place"),
+        );
     }
     let is_fetched = given.is_empty() || section.is_given("jwks_url");
     if !is_fetched {
         for key in ["ca_file", "proxy", "allow_insecure"] {
             if section.is_given(key) {
-                section.fault(key, format!("{key:?} says how \"jwks_url\" is fetched, and there is none"));
+                section.fault(
+                    key,
+                    format!("{key:?} says how \"jwks_url\" is fetched, and there is none"),
+                );
             }
         }
     }
@@ -195,7 +236,8 @@ fn keys(
     }
     if let Some(url) = url {
         if url.contains(TENANT) && tenants.is_empty() {
-            section.fault("jwks_url", "\"jwks_url\" holds \"{tenant}\", and there are no \"tenants\"");
+            section
+                .fault("jwks_url", "\"jwks_url\" holds \"{tenant}\", and there are no \"tenants\"");
         }
         let texts = if url.contains(TENANT) { expanded(&url, tenants) } else { vec![url] };
         let urls: Vec<KeysUrl> = texts.iter().filter_map(|text| text.parse().ok()).collect();
@@ -220,7 +262,8 @@ fn metadata(section: &mut Section<'_>, issuer: &str, tenants: &[String]) -> Opti
                 section.miss(
                     "jwks_url",
                     format!(
-                        "this [[issuer]] has no keys: give it \"jwks_url\", \"jwks_file\" or \"secret_file\". Without them its \
+                        "this [[issuer]] has no keys: give it \"jwks_url\", \"jwks_file\" \
+                         or \"secret_file\". Without them its \
                          {METADATA} would be asked, and {issuer:?} is no address for that: {reason}"
                     ),
                 );
@@ -245,13 +288,18 @@ fn check_scheme(
         if allow_insecure {
             findings.warn(
                 section.place(key),
-                format!("{key:?} is fetched in clear from {}: whoever is on the way decides who may pass", url.host),
+                format!(
+                    "{key:?} is fetched in clear from {}: whoever is on the way decides who \
+                         may pass",
+                    url.host
+                ),
             );
         } else {
             section.fault(
                 key,
                 format!(
-                    "{key:?} is not https: whoever is on the way could put keys of their own in; if nobody is, say \
+                    "{key:?} is not https: whoever is on the way could put keys of their own in; \
+                     if nobody is, say \
                      \"allow_insecure = true\""
                 ),
             );
@@ -298,21 +346,31 @@ fn algorithms(section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<Outside
     let is_secret = section.is_given("secret_file");
     let list = section.maybe_list("algorithms", "a signature algorithm as in \"RS256\"", |text| {
         OutsideAlgorithm::named(text).ok_or_else(|| {
-            let known: Vec<_> =
-                OutsideAlgorithm::PUBLIC.iter().chain(&OutsideAlgorithm::SECRET).map(|one| one.name()).collect();
+            let known: Vec<_> = OutsideAlgorithm::PUBLIC
+                .iter()
+                .chain(&OutsideAlgorithm::SECRET)
+                .map(|one| one.name())
+                .collect();
             format!("there are {}", known.join(", "))
         })
     });
     let Some(list) = list else {
-        return if is_secret { OutsideAlgorithm::SECRET.to_vec() } else { OutsideAlgorithm::PUBLIC.to_vec() };
+        return if is_secret {
+            OutsideAlgorithm::SECRET.to_vec()
+        } else {
+            OutsideAlgorithm::PUBLIC.to_vec()
+        };
     };
     report_twice("algorithms", &list, findings);
     for algorithm in &list {
         // A public key taken for a secret lets anybody sign (CVE-2016-10555): the two never mix.
         if is_secret != OutsideAlgorithm::SECRET.contains(&algorithm.value) {
-            let why = if is_secret { "is not for a shared secret" } else { "needs \"secret_file\"" };
-            findings
-                .fault(Some(algorithm.at), format!("\"algorithms\" lists {:?}, which {why}", algorithm.value.name()));
+            let why =
+                if is_secret { "is not for a shared secret" } else { "needs \"secret_file\"" };
+            findings.fault(
+                Some(algorithm.at),
+                format!("\"algorithms\" lists {:?}, which {why}", algorithm.value.name()),
+            );
         }
     }
     list.into_iter().map(|algorithm| algorithm.value).collect()
@@ -326,12 +384,15 @@ fn claims(mut section: Section<'_>, by_template: bool) -> ClaimNames {
         (default.organization, default.tenants, default.active_tenant) = (None, None, None);
     }
     let subject = section.take_parsed("subject", default.subject, CLAIM, str::parse::<ClaimPath>);
-    let mut take = |key, default| {
-        section.take_parsed(key, default, &format!("{CLAIM}, or \"\" for none"), |text| match text {
-            "" => Ok(None),
-            _ => text.parse().map(Some),
-        })
-    };
+    let mut take =
+        |key, default| {
+            section.take_parsed(key, default, &format!("{CLAIM}, or \"\" for none"), |text| {
+                match text {
+                    "" => Ok(None),
+                    _ => text.parse().map(Some),
+                }
+            })
+        };
     let names = ClaimNames {
         subject,
         username: take("username", default.username),
@@ -345,7 +406,10 @@ fn claims(mut section: Section<'_>, by_template: bool) -> ClaimNames {
         if by_template && name.is_some() {
             section.fault(
                 key,
-                format!("{key:?} is of no use: of an issuer by template the tenant is that of its \"iss\""),
+                format!(
+                    "{key:?} is of no use: of an issuer by template the tenant is that of \
+                         its \"iss\""
+                ),
             );
         }
     }
@@ -357,7 +421,11 @@ fn required_claims(section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<Cl
 }
 
 /// Reads a table of claims and what they must be.
-pub(super) fn claim_rules(key: &'static str, section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<ClaimRule> {
+pub(super) fn claim_rules(
+    key: &'static str,
+    section: &mut Section<'_>,
+    findings: &Findings<'_>,
+) -> Vec<ClaimRule> {
     let entries = section.take_entries(key, "a table of claims, as in { typ = \"Bearer\" }");
     let mut rules = Vec::new();
     for entry in entries {
@@ -367,11 +435,18 @@ pub(super) fn claim_rules(key: &'static str, section: &mut Section<'_>, findings
 }
 
 /// Reads `claim = value`, `claim = [value, …]` and `claim = { inner = … }`, the last to any depth.
-fn read_rules(key: &str, outer: Option<&ClaimPath>, entry: Entry, rules: &mut Vec<ClaimRule>, findings: &Findings<'_>) {
+fn read_rules(
+    key: &str,
+    outer: Option<&ClaimPath>,
+    entry: Entry,
+    rules: &mut Vec<ClaimRule>,
+    findings: &Findings<'_>,
+) {
     let inner: ClaimPath = match entry.key.parse() {
         Ok(path) => path,
         Err(reason) => {
-            findings.fault(Some(entry.at), format!("each key of {key:?} must be {CLAIM}: {reason}"));
+            findings
+                .fault(Some(entry.at), format!("each key of {key:?} must be {CLAIM}: {reason}"));
             return;
         }
     };
@@ -394,9 +469,16 @@ fn read_rules(key: &str, outer: Option<&ClaimPath>, entry: Entry, rules: &mut Ve
     rules.push(ClaimRule { path, one_of });
 }
 
-fn claim_value(key: &str, path: &ClaimPath, node: &Node, findings: &Findings<'_>) -> Option<ClaimValue> {
+fn claim_value(
+    key: &str,
+    path: &ClaimPath,
+    node: &Node,
+    findings: &Findings<'_>,
+) -> Option<ClaimValue> {
     match &node.value {
-        Value::Text { value, .. } if !value.chars().any(char::is_control) => Some(ClaimValue::Text(value.clone())),
+        Value::Text { value, .. } if !value.chars().any(char::is_control) => {
+            Some(ClaimValue::Text(value.clone()))
+        }
         Value::Integer { value: Some(value), .. } => Some(ClaimValue::Integer(*value)),
         Value::Boolean(value) => Some(ClaimValue::Boolean(*value)),
         Value::Broken => None,
@@ -405,7 +487,8 @@ fn claim_value(key: &str, path: &ClaimPath, node: &Node, findings: &Findings<'_>
             findings.fault(
                 Some(node.at),
                 format!(
-                    "{key:?}: \"{path}\" must be a string, an integer, a boolean or an array of those, found {found}"
+                    "{key:?}: \"{path}\" must be a string, an integer, a boolean or an array of \
+                     those, found {found}"
                 ),
             );
             None

@@ -27,7 +27,10 @@ pub(super) fn read_all(root: &mut Section<'_>, findings: &Findings<'_>) -> Vec<P
             let line = findings.line(other.at);
             findings.fault(
                 Some(listener.at),
-                format!("\"address\" {address} is taken by the [[listener]] on line {line} ({})", other.value.address),
+                format!(
+                    "\"address\" {address} is taken by the [[listener]] on line {line} ({})",
+                    other.value.address
+                ),
             );
         }
         listeners.push(listener);
@@ -40,19 +43,28 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
     let address = section.need_parsed("address", &what, listen_address);
     let is_unix = matches!(address, Some(ListenAddress::Unix(_)));
     let is_tcp = matches!(address, Some(ListenAddress::Tcp(_)));
-    let mode = section.take_parsed("mode", Listener::SOCKET_MODE, "three octal digits, as in \"0660\"", file_mode);
+    let mode = section.take_parsed(
+        "mode",
+        Listener::SOCKET_MODE,
+        "three octal digits, as in \"0660\"",
+        file_mode,
+    );
     if is_tcp && section.is_given("mode") {
         section.fault("mode", "\"mode\" is for the file of a Unix socket: \"address\" is none");
     }
     let tls = tls(&mut section);
     if is_unix && section.is_given("tls") {
-        section.fault("tls", "TLS is not spoken on Unix sockets: nothing that is sent there leaves the machine");
+        section.fault(
+            "tls",
+            "TLS is not spoken on Unix sockets: nothing that is sent there leaves the machine",
+        );
     }
     let client_certificates = client_certificates(&mut section);
     if section.is_given("client_certificates") && !section.is_given("tls") {
         section.fault(
             "client_certificates",
-            "\"client_certificates\" needs \"tls\": a client shows its certificate in the TLS handshake",
+            "\"client_certificates\" needs \"tls\": a client shows its certificate in the TLS \
+             handshake",
         );
     }
     let trusted_proxies = section.take_list(
@@ -64,11 +76,14 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
         match proxy.value {
             TrustedProxy::Network(network) if network.prefix() == 0 => findings.warn(
                 Some(proxy.at),
-                format!("\"trusted_proxies\" holds {network}: any client can say whom it speaks for"),
+                format!(
+                    "\"trusted_proxies\" holds {network}: any client can say whom it speaks for"
+                ),
             ),
             TrustedProxy::UnixPeer if is_tcp => findings.fault(
                 Some(proxy.at),
-                "\"unix\" is for a [[listener]] on a Unix socket: peers of this one have addresses".to_owned(),
+                "\"unix\" is for a [[listener]] on a Unix socket: peers of this one have addresses"
+                    .to_owned(),
             ),
             TrustedProxy::Network(_) | TrustedProxy::UnixPeer => {}
         }
@@ -78,10 +93,12 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
     if proxy_protocol == ProxyProtocol::Required && section.is_silent("trusted_proxies") {
         section.fault(
             "proxy_protocol",
-            "\"proxy_protocol\" \"required\" needs \"trusted_proxies\": otherwise nobody could connect",
+            "\"proxy_protocol\" \"required\" needs \"trusted_proxies\": otherwise nobody could \
+             connect",
         );
     }
-    let trusts_unix_peers = trusted_proxies.iter().any(|proxy| proxy.value == TrustedProxy::UnixPeer);
+    let trusts_unix_peers =
+        trusted_proxies.iter().any(|proxy| proxy.value == TrustedProxy::UnixPeer);
     if proxy_protocol == ProxyProtocol::Required
         && is_unix
         && !trusts_unix_peers
@@ -89,7 +106,8 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
     {
         section.fault(
             "trusted_proxies",
-            "\"proxy_protocol\" \"required\" on a Unix socket needs \"unix\" in \"trusted_proxies\": otherwise nobody \
+            "\"proxy_protocol\" \"required\" on a Unix socket needs \"unix\" \
+             in \"trusted_proxies\": otherwise nobody \
              could connect",
         );
     }
@@ -101,7 +119,10 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
     {
         findings.warn(
             Some(at),
-            format!("[[listener]] {address} is not loopback and has no \"tls\": tokens cross the network in clear"),
+            format!(
+                "[[listener]] {address} is not loopback and has no \"tls\": tokens cross the \
+                     network in clear"
+            ),
         );
     }
     Some(Placed {
@@ -142,7 +163,8 @@ fn file_mode(text: &str) -> Result<u32, String> {
 }
 
 fn tls(section: &mut Section<'_>) -> Vec<CertificateFiles> {
-    let what = "{ certificate = \"…\", key = \"…\" } or an array of those (left out for plain HTTP)";
+    let what =
+        "{ certificate = \"…\", key = \"…\" } or an array of those (left out for plain HTTP)";
     section
         .table_or_tables("tls", what)
         .into_iter()

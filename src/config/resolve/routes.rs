@@ -43,14 +43,20 @@ pub(super) fn read_all(
             let line = findings.line(other.at);
             findings.fault(
                 Some(at),
-                format!("this [[route]] has host, path and a method in common with the one on line {line}: only one can answer"),
+                format!(
+                    "this [[route]] has host, path and a method in common with the one on line \
+                         {line}: only one can answer"
+                ),
             );
         }
         alike.push(Placed { at, value: route.methods.clone() });
         routes.push(route);
     }
     for upstream in upstreams.names.iter().filter(|upstream| !used.contains(&upstream.value)) {
-        findings.warn(Some(upstream.at), format!("no [[route]] leads to the [[upstream]] {:?}", upstream.value));
+        findings.warn(
+            Some(upstream.at),
+            format!("no [[route]] leads to the [[upstream]] {:?}", upstream.value),
+        );
     }
     routes
 }
@@ -68,23 +74,31 @@ fn route(
     );
     // A wrong host is none: as "any" it would seem to collide with the route that is meant for any.
     let host_is_wrong = host.is_none() && section.is_given("host");
-    let path = section.need_parsed("path", "a path as in \"/api/{name}/{*rest}\"", str::parse::<PathPattern>);
-    let methods = section.maybe_list("methods", "an HTTP method as in \"GET\" (left out for any)", method);
+    let path = section.need_parsed(
+        "path",
+        "a path as in \"/api/{name}/{*rest}\"",
+        str::parse::<PathPattern>,
+    );
+    let methods =
+        section.maybe_list("methods", "an HTTP method as in \"GET\" (left out for any)", method);
     let methods_are_wrong = methods.as_ref().is_some_and(Vec::is_empty);
     let methods = methods.unwrap_or_default();
     report_twice("methods", &methods, findings);
     let public = section.maybe_bool("public");
     let public_is_wrong = public.is_none() && section.is_given("public");
     let public = public.unwrap_or(false);
-    let accept =
-        section.maybe_list("accept", "the name of a [[token_api]] or an [[issuer]]", reference).unwrap_or_default();
+    let accept = section
+        .maybe_list("accept", "the name of a [[token_api]] or an [[issuer]]", reference)
+        .unwrap_or_default();
     report_twice("accept", &accept, findings);
     for name in &accept {
         check_name(accepted.iter().copied(), "token_api]] or [[issuer", name, findings);
     }
     let forward_credential = section.take_bool("forward_credential", false);
     let mut requirement = section.table("require");
-    let scope = requirement.maybe_one_or_list("scope", "a scope as in \"read:reports\"", scope).unwrap_or_default();
+    let scope = requirement
+        .maybe_one_or_list("scope", "a scope as in \"read:reports\"", scope)
+        .unwrap_or_default();
     report_twice("scope", &scope, findings);
     let mut take = |key| {
         let list = requirement.maybe_list(key, "a value that the identity may have", text);
@@ -100,10 +114,15 @@ fn route(
         scope: scope.into_iter().map(|item| item.value).collect(),
         claims: claim_rules("claims", &mut requirement, findings),
     };
-    let tenant_param = section.maybe_parsed("tenant_param", "the name of a parameter of the path, or \"\"", |text| {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(String::new()) }
-    });
+    let tenant_param = section.maybe_parsed(
+        "tenant_param",
+        "the name of a parameter of the path, or \"\"",
+        |text| {
+            let fits =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            if text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(String::new()) }
+        },
+    );
     let resolve_tenant = section.take_bool("resolve_tenant", false);
     let has_parameter = |name: &str| {
         let is_it = |segment: &Segment| matches!(segment, Segment::Parameter(parameter) if parameter == name);
@@ -111,25 +130,35 @@ fn route(
     };
     let wanted = tenant_param.as_deref().unwrap_or(DEFAULT_TENANT_PARAM);
     if tenant_param.is_some() && path.is_some() && !wanted.is_empty() && !has_parameter(wanted) {
-        section.fault("tenant_param", format!("\"tenant_param\": {{{wanted}}} is no segment of this route's path"));
+        section.fault(
+            "tenant_param",
+            format!("\"tenant_param\": {{{wanted}}} is no segment of this route's path"),
+        );
     }
     let tenant_param = (!public && has_parameter(wanted)).then(|| wanted.to_owned());
     if resolve_tenant && path.is_some() && tenant_param.is_none() {
-        section.fault("resolve_tenant", "\"resolve_tenant\" is of no use here: the path names no tenant of a caller");
+        section.fault(
+            "resolve_tenant",
+            "\"resolve_tenant\" is of no use here: the path names no tenant of a caller",
+        );
     }
     if public {
         for key in ["accept", "require"] {
             if section.is_given(key) {
                 section.fault(
                     key,
-                    format!("a public route asks for no credential: leave out either \"public\" or {key:?}"),
+                    format!(
+                        "a public route asks for no credential: leave out either \"public\" or \
+                             {key:?}"
+                    ),
                 );
             }
         }
     } else if !section.is_given("accept") && !public_is_wrong {
         section.miss(
             "accept",
-            "this [[route]] accepts nothing: name token APIs or issuers in \"accept\", or say \"public = true\""
+            "this [[route]] accepts nothing: name token APIs or issuers in \"accept\", or \
+             say \"public = true\""
                 .to_owned(),
         );
     }
@@ -154,8 +183,8 @@ fn route(
     })
 }
 
-/// Whether a request could mean both of two routes with the same host and path. A route for named methods is more
-/// specific than one for any: those two live together.
+/// Whether a request could mean both of two routes with the same host and path. A route for named
+/// methods is more specific than one for any: those two live together.
 fn overlap(one: &[Method], other: &[Method]) -> bool {
     match (one.is_empty(), other.is_empty()) {
         (true, true) => true,

@@ -11,7 +11,9 @@ use crate::config::endpoint::endpoint;
 use crate::config::fault::{Findings, nearest, quoted};
 use crate::config::issuer::Issuer;
 use crate::config::pattern::{PathPattern, Segment};
-use crate::config::routing::{AccountsStyle, Algorithm, RegistrationMode, Style, TokenApi, Upstream, UpstreamTls};
+use crate::config::routing::{
+    AccountsStyle, Algorithm, RegistrationMode, Style, TokenApi, Upstream, UpstreamTls,
+};
 use crate::config::section::{Placed, Section};
 use crate::config::tls_files::{check_authorities, check_identity};
 use crate::tls::{CertificateFiles, Trust};
@@ -24,7 +26,8 @@ const PREFIX: &str = "1 to 32 letters, digits, \"-\", \"_\" or \".\", as in \"sk
 /// How every JWT begins: `{"` in base64url.
 const JWT_BEGINS: &str = "ey";
 
-/// Objects that others name. The names include those of objects with a fault: whoever names one is right to.
+/// Objects that others name. The names include those of objects with a fault: whoever names one is
+/// right to.
 pub(super) struct Named<T> {
     pub(super) objects: Vec<T>,
     pub(super) names: Vec<Placed<Arc<str>>>,
@@ -39,7 +42,11 @@ impl<T> Named<T> {
     }
 
     /// Reads `name` of a section, which must be new.
-    pub(super) fn read_name(&mut self, section: &mut Section<'_>, findings: &Findings<'_>) -> Option<Arc<str>> {
+    pub(super) fn read_name(
+        &mut self,
+        section: &mut Section<'_>,
+        findings: &Findings<'_>,
+    ) -> Option<Arc<str>> {
         self.read_name_beside(&[], section, findings)
     }
 
@@ -82,7 +89,8 @@ pub(super) fn check_name<'n>(
         None if known().next().is_none() => format!("; there is no [[{what}]]"),
         None => format!("; there are {}", known().collect::<Vec<_>>().join(", ")),
     };
-    findings.fault(Some(name.at), format!("no [[{what}]] has the name {}{hint}", quoted(&name.value)));
+    findings
+        .fault(Some(name.at), format!("no [[{what}]] has the name {}{hint}", quoted(&name.value)));
 }
 
 /// Token APIs and issuers share their names: `accept` of a route holds both.
@@ -101,13 +109,20 @@ pub(super) fn token_apis(
     for mut section in sections {
         let name = named.read_name_beside(&issuers.names, &mut section, findings);
         let style = match section.need_parsed("style", STYLES, style) {
-            Some(Style::Accounts(default)) => Some(Style::Accounts(accounts(&mut section, default))),
+            Some(Style::Accounts(default)) => {
+                Some(Style::Accounts(accounts(&mut section, default)))
+            }
             other => other,
         };
-        let pattern = section.need_parsed("mount", "a path as in \"/{organization}/{username}/api/v1\"", mount);
+        let pattern = section.need_parsed(
+            "mount",
+            "a path as in \"/{organization}/{username}/api/v1\"",
+            mount,
+        );
         let algorithm = section.take_choice("algorithm", Algorithm::default(), &algorithms);
         let prefix = section.maybe_parsed("prefix", PREFIX, prefix);
-        let callers = section.maybe_one_or_list("issuer", "the name of an [[issuer]]", |text| Ok(text.into()));
+        let callers = section
+            .maybe_one_or_list("issuer", "the name of an [[issuer]]", |text| Ok(text.into()));
         let callers = callers.unwrap_or_default();
         report_twice("issuer", &callers, findings);
         for caller in &callers {
@@ -120,7 +135,8 @@ pub(super) fn token_apis(
             }
             check_style(style, &mut section);
             let default = style.default_prefix();
-            if let Some(prefix) = prefix.as_deref().or_else(|| Some(default).filter(|default| !default.is_empty()))
+            if let Some(prefix) =
+                prefix.as_deref().or_else(|| Some(default).filter(|default| !default.is_empty()))
                 && let Some(at) = section.place("prefix").or_else(|| section.at())
             {
                 let placed = Placed { at, value: prefix.to_owned() };
@@ -131,13 +147,19 @@ pub(super) fn token_apis(
         if let (Some(Style::Accounts(_)), Some(pattern)) = (&style, &pattern)
             && pattern.segments().iter().any(|segment| !matches!(segment, Segment::Literal(_)))
         {
-            section.fault("mount", "\"mount\" of \"accounts\" has no parameters: who registers is nobody yet");
+            section.fault(
+                "mount",
+                "\"mount\" of \"accounts\" has no parameters: who registers is nobody yet",
+            );
         }
         if let (Some(pattern), Some(at)) = (&pattern, section.place("mount")) {
             let shape = pattern.shape();
             if let Some(other) = mounts.iter().find(|other| other.value == shape) {
                 let line = findings.line(other.at);
-                findings.fault(Some(at), format!("\"mount\" {pattern} is taken by the [[token_api]] on line {line}"));
+                findings.fault(
+                    Some(at),
+                    format!("\"mount\" {pattern} is taken by the [[token_api]] on line {line}"),
+                );
             }
             mounts.push(Placed { at, value: shape });
         }
@@ -165,8 +187,10 @@ fn accounts(section: &mut Section<'_>, default: AccountsStyle) -> AccountsStyle 
 }
 
 /// How long a login may last.
-const SESSION: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
-const NOBODY: &str = "this [[token_api]] has nobody to make tokens for: name an [[issuer]] in \"issuer\"";
+const SESSION: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
+const NOBODY: &str =
+    "this [[token_api]] has nobody to make tokens for: name an [[issuer]] in \"issuer\"";
 
 /// Reports the keys that a style has no use for, and those that it needs.
 fn check_style(style: &Style, section: &mut Section<'_>) {
@@ -175,8 +199,13 @@ fn check_style(style: &Style, section: &mut Section<'_>) {
         Style::AllowlistJwt => {
             for key in ["prefix", "issuer"] {
                 if section.is_given(key) {
-                    section
-                        .fault(key, format!("{key:?} is of no use here: the tokens of {name:?} are signed by keyward"));
+                    section.fault(
+                        key,
+                        format!(
+                            "{key:?} is of no use here: the tokens of {name:?} are \
+                                             signed by keyward"
+                        ),
+                    );
                 }
             }
         }
@@ -184,7 +213,9 @@ fn check_style(style: &Style, section: &mut Section<'_>) {
             if section.is_given("algorithm") {
                 section.fault(
                     "algorithm",
-                    format!("\"algorithm\" is of no use here: the tokens of {name:?} are not signed"),
+                    format!(
+                        "\"algorithm\" is of no use here: the tokens of {name:?} are not signed"
+                    ),
                 );
             }
             if *style == Style::TenantTokens && !section.is_given("issuer") {
@@ -193,7 +224,10 @@ fn check_style(style: &Style, section: &mut Section<'_>) {
         }
         Style::Accounts(_) => {
             if section.is_given("issuer") {
-                section.fault("issuer", "\"issuer\" is of no use here: people log in with their accounts");
+                section.fault(
+                    "issuer",
+                    "\"issuer\" is of no use here: people log in with their accounts",
+                );
             }
         }
     }
@@ -201,15 +235,17 @@ fn check_style(style: &Style, section: &mut Section<'_>) {
 
 /// Reports a prefix by which a token could not be told from those of another token API.
 fn check_prefix(prefix: &Placed<String>, others: &[Placed<String>], findings: &Findings<'_>) {
-    let is_alike =
-        |other: &&Placed<String>| prefix.value.starts_with(&*other.value) || other.value.starts_with(&*prefix.value);
+    let is_alike = |other: &&Placed<String>| {
+        prefix.value.starts_with(&*other.value) || other.value.starts_with(&*prefix.value)
+    };
     let Some(other) = others.iter().find(is_alike) else { return };
     let line = findings.line(other.at);
     let message = if other.value == prefix.value {
         format!("\"prefix\" {:?} is that of the [[token_api]] on line {line}", prefix.value)
     } else {
         format!(
-            "\"prefix\" {:?} cannot be told from {:?} of the [[token_api]] on line {line}: one begins with the other",
+            "\"prefix\" {:?} cannot be told from {:?} of the [[token_api]] on line {line}: one \
+             begins with the other",
             prefix.value, other.value
         )
     };
@@ -220,16 +256,22 @@ pub(super) fn upstreams(sections: Vec<Section<'_>>, findings: &Findings<'_>) -> 
     let mut named = Named::new();
     for mut section in sections {
         let name = named.read_name(&mut section, findings);
-        let endpoints = section.need_list("endpoints", "a server as in \"http://127.0.0.1:3000\"", endpoint);
+        let endpoints =
+            section.need_list("endpoints", "a server as in \"http://127.0.0.1:3000\"", endpoint);
         report_twice("endpoints", &endpoints, findings);
-        let protocols = [("http1", Protocol::Http1), ("http2", Protocol::Http2), ("auto", Protocol::Auto)];
+        let protocols =
+            [("http1", Protocol::Http1), ("http2", Protocol::Http2), ("auto", Protocol::Auto)];
         let protocol = section.take_choice("protocol", Protocol::default(), &protocols);
         let tls = upstream_tls(&mut section, &endpoints);
         let endpoints = endpoints.into_iter().map(|endpoint| endpoint.value).collect();
         let default = Upstream::new("", Vec::new());
         let upstream = Upstream {
             preserve_host: section.take_bool("preserve_host", default.preserve_host),
-            idle_connections: section.take_integer("idle_connections", default.idle_connections, 0..=10_000),
+            idle_connections: section.take_integer(
+                "idle_connections",
+                default.idle_connections,
+                0..=10_000,
+            ),
             idle_timeout: section.take_duration("idle_timeout", default.idle_timeout, WAIT),
             name: name.unwrap_or(default.name),
             endpoints,
@@ -257,13 +299,19 @@ fn upstream_tls(section: &mut Section<'_>, endpoints: &[Placed<Endpoint>]) -> Up
     }
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {
         if tls.is_given(one) && !tls.is_given(other) {
-            tls.miss(other, format!("missing key {other:?} in tls of [[upstream]]: {one:?} is of no use without it"));
+            tls.miss(
+                other,
+                format!(
+                    "missing key {other:?} in tls of [[upstream]]: {one:?} is of no use without it"
+                ),
+            );
         }
     }
     if section.is_given("tls") && !endpoints.iter().any(|endpoint| endpoint.value.is_tls) {
         section.fault("tls", "\"tls\" is of no use: no endpoint begins with \"https://\"");
     }
-    let identity = certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key });
+    let identity =
+        certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key });
     if let Some(files) = &identity {
         check_identity(&tls, ["certificate", "key"], files);
     }
@@ -271,7 +319,11 @@ fn upstream_tls(section: &mut Section<'_>, endpoints: &[Placed<Endpoint>]) -> Up
 }
 
 /// Reports items that stand in a list more than once.
-pub(super) fn report_twice<T: PartialEq + ToString>(key: &str, list: &[Placed<T>], findings: &Findings<'_>) {
+pub(super) fn report_twice<T: PartialEq + ToString>(
+    key: &str,
+    list: &[Placed<T>],
+    findings: &Findings<'_>,
+) {
     for (index, item) in list.iter().enumerate() {
         if list.iter().take(index).any(|earlier| earlier.value == item.value) {
             let shown = quoted(&item.value.to_string());
@@ -283,7 +335,11 @@ pub(super) fn report_twice<T: PartialEq + ToString>(key: &str, list: &[Placed<T>
 /// Reads a name that logs, metrics and headers can carry as it is.
 fn name(text: &str) -> Result<Arc<str>, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if (1..=64).contains(&text.len()) && text.bytes().all(fits) { Ok(text.into()) } else { Err(String::new()) }
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.into())
+    } else {
+        Err(String::new())
+    }
 }
 
 /// Reads what opaque tokens begin with. It goes into headers and shells as it is.
@@ -318,7 +374,9 @@ fn mount(text: &str) -> Result<PathPattern, String> {
             Segment::Literal(_) => {}
             Segment::Parameter(name) if name == "organization" || name == "username" => {}
             Segment::Parameter(name) => {
-                return Err(format!("{{{name}}} is none of its parameters, {{organization}} and {{username}}"));
+                return Err(format!(
+                    "{{{name}}} is none of its parameters, {{organization}} and {{username}}"
+                ));
             }
             Segment::Rest(name) => {
                 return Err(format!("{{*{name}}} cannot stand in it: its calls come after it"));

@@ -52,28 +52,44 @@ pub(super) fn store(mut section: Section<'_>, findings: &Findings<'_>) -> Store 
     let kinds = [("embedded", StoreKind::Embedded), ("redis", StoreKind::Redis)];
     let kind = section.take_choice("kind", default.kind, &kinds);
     let path = section.take_parsed("path", default.path, PATH, path);
-    let timeout = section.take_duration("timeout", default.timeout, MILLIS_50..=Duration::from_secs(30));
+    let timeout =
+        section.take_duration("timeout", default.timeout, MILLIS_50..=Duration::from_secs(30));
     let redis = redis(&mut section, timeout, kind == StoreKind::Redis, findings);
     match kind {
         StoreKind::Embedded => {
             for key in OF_REDIS.iter().filter(|key| section.is_given(key)) {
-                section.fault(key, format!("{key:?} is for \"kind\" \"redis\", and \"kind\" is \"embedded\""));
+                section.fault(
+                    key,
+                    format!("{key:?} is for \"kind\" \"redis\", and \"kind\" is \"embedded\""),
+                );
             }
             Store { kind, path, timeout, redis: None }
         }
         StoreKind::Redis => {
             if section.is_given("path") {
-                section.fault("path", "\"path\" is for \"kind\" \"embedded\", and \"kind\" is \"redis\"");
+                section.fault(
+                    "path",
+                    "\"path\" is for \"kind\" \"embedded\", and \"kind\" is \"redis\"",
+                );
             }
             Store { kind, path, timeout, redis: Some(redis) }
         }
     }
 }
 
-fn redis(section: &mut Section<'_>, timeout: Duration, is_meant: bool, findings: &Findings<'_>) -> RedisStore {
+fn redis(
+    section: &mut Section<'_>,
+    timeout: Duration,
+    is_meant: bool,
+    findings: &Findings<'_>,
+) -> RedisStore {
     let default = RedisStore::default();
     let urls = section.maybe_texts("url", URL);
-    let topologies = [("single", Topology::Single), ("sentinel", Topology::Sentinel), ("cluster", Topology::Cluster)];
+    let topologies = [
+        ("single", Topology::Single),
+        ("sentinel", Topology::Sentinel),
+        ("cluster", Topology::Cluster),
+    ];
     let outages = [("deny", OnOutage::Deny), ("serve_cached", OnOutage::ServeCached)];
     let mut store = RedisStore {
         topology: section.take_choice("topology", default.topology, &topologies),
@@ -117,7 +133,8 @@ fn redis(section: &mut Section<'_>, timeout: Duration, is_meant: bool, findings:
         allow_volatile: section.take_bool("allow_volatile", false),
         ..RedisStore::default()
     };
-    if let (Some(certificate), Some(key)) = (&store.client_certificate_file, &store.client_key_file) {
+    if let (Some(certificate), Some(key)) = (&store.client_certificate_file, &store.client_key_file)
+    {
         let files = CertificateFiles { certificate: certificate.clone(), key: key.clone() };
         check_identity(section, IDENTITY, &files);
     }
@@ -129,9 +146,17 @@ fn redis(section: &mut Section<'_>, timeout: Duration, is_meant: bool, findings:
 }
 
 /// Puts the URLs in.
-fn servers(section: &mut Section<'_>, store: &mut RedisStore, urls: Option<&[Typed]>, findings: &Findings<'_>) {
+fn servers(
+    section: &mut Section<'_>,
+    store: &mut RedisStore,
+    urls: Option<&[Typed]>,
+    findings: &Findings<'_>,
+) {
     let Some(urls) = urls else {
-        section.miss("url", format!("missing key \"url\" in [store]: with \"kind\" \"redis\" it must be {URL}"));
+        section.miss(
+            "url",
+            format!("missing key \"url\" in [store]: with \"kind\" \"redis\" it must be {URL}"),
+        );
         return;
     };
     if urls.is_empty() && section.is_silent("url") {
@@ -150,7 +175,8 @@ fn servers(section: &mut Section<'_>, store: &mut RedisStore, urls: Option<&[Typ
         if url.password.is_some() && !typed.is_expanded {
             findings.fault(
                 Some(typed.at),
-                "\"url\" holds a password in clear: put it into \"password_file\", or into the environment as in \
+                "\"url\" holds a password in clear: put it into \"password_file\", or into the \
+                 environment as in \
                  \"redis://user:${PASSWORD}@host\""
                     .to_owned(),
             );
@@ -158,18 +184,30 @@ fn servers(section: &mut Section<'_>, store: &mut RedisStore, urls: Option<&[Typ
         if (url.username.is_some() || url.password.is_some()) && urls.len() > 1 {
             findings.fault(
                 Some(typed.at),
-                "a user or a password in one of several urls: say them once, in \"username\" and \"password_file\""
+                "a user or a password in one of several urls: say them once, in \"username\" \
+                 and \"password_file\""
                     .to_owned(),
             );
         }
-        for (given, key) in [(url.username.is_some(), "username"), (url.password.is_some(), "password")] {
-            if given && (section.is_given(key) || (key == "password" && section.is_given("password_file"))) {
-                findings.fault(Some(typed.at), format!("{key:?} is said twice: in \"url\" and beside it"));
+        for (given, key) in
+            [(url.username.is_some(), "username"), (url.password.is_some(), "password")]
+        {
+            if given
+                && (section.is_given(key)
+                    || (key == "password" && section.is_given("password_file")))
+            {
+                findings.fault(
+                    Some(typed.at),
+                    format!("{key:?} is said twice: in \"url\" and beside it"),
+                );
             }
         }
         if let Some(database) = url.database {
             if section.is_given("database") && database != store.database {
-                findings.fault(Some(typed.at), "\"database\" is another one than in \"url\"".to_owned());
+                findings.fault(
+                    Some(typed.at),
+                    "\"database\" is another one than in \"url\"".to_owned(),
+                );
             }
             store.database = database;
         }
@@ -177,18 +215,23 @@ fn servers(section: &mut Section<'_>, store: &mut RedisStore, urls: Option<&[Typ
         store.password = store.password.take().or(url.password);
         schemes.push(url.tls);
         if store.servers.contains(&(url.host.clone(), url.port)) {
-            findings.fault(Some(typed.at), format!("\"url\" lists {}:{} twice", url.host, url.port));
+            findings
+                .fault(Some(typed.at), format!("\"url\" lists {}:{} twice", url.host, url.port));
         }
         store.servers.push((url.host, url.port));
     }
     store.tls = schemes.contains(&true);
     if store.tls && schemes.contains(&false) {
-        section.fault("url", "\"url\" mixes redis:// and rediss://: either all servers speak TLS or none");
+        section.fault(
+            "url",
+            "\"url\" mixes redis:// and rediss://: either all servers speak TLS or none",
+        );
     }
     if store.topology == Topology::Single && urls.len() > 1 {
         section.fault(
             "url",
-            "\"url\" lists several servers: say with \"topology\" whether they are the sentinels of a master (\"sentinel\") or \
+            "\"url\" lists several servers: say with \"topology\" whether they are the sentinels \
+             of a master (\"sentinel\") or \
              nodes of a Cluster (\"cluster\")",
         );
     }
@@ -200,25 +243,34 @@ fn combinations(section: &mut Section<'_>, store: &RedisStore, timeout: Duration
         if !section.is_given("sentinel_master") {
             section.miss(
                 "sentinel_master",
-                "missing key \"sentinel_master\" in [store]: the name under which the sentinels watch the master"
+                "missing key \"sentinel_master\" in [store]: the name under which the sentinels \
+                 watch the master"
                     .to_owned(),
             );
         }
     } else {
-        for key in ["sentinel_master", "sentinel_username", "sentinel_password", "sentinel_password_file"] {
+        for key in
+            ["sentinel_master", "sentinel_username", "sentinel_password", "sentinel_password_file"]
+        {
             if section.is_given(key) {
                 section.fault(key, format!("{key:?} is for \"topology\" \"sentinel\""));
             }
         }
     }
     if store.topology == Topology::Cluster && store.database != 0 {
-        section.fault("database", "\"database\" must be 0 with \"topology\" \"cluster\": a Cluster has no other");
+        section.fault(
+            "database",
+            "\"database\" must be 0 with \"topology\" \"cluster\": a Cluster has no other",
+        );
     }
-    let has_password = store.password.is_some() || section.is_given("password") || section.is_given("password_file");
+    let has_password = store.password.is_some()
+        || section.is_given("password")
+        || section.is_given("password_file");
     if store.username.is_some() && !has_password {
         section.fault("username", "\"username\" needs \"password\" or \"password_file\"");
     }
-    let has_password = section.is_given("sentinel_password") || section.is_given("sentinel_password_file");
+    let has_password =
+        section.is_given("sentinel_password") || section.is_given("sentinel_password_file");
     if section.is_given("sentinel_username") && !has_password {
         section.fault(
             "sentinel_username",
@@ -228,12 +280,17 @@ fn combinations(section: &mut Section<'_>, store: &RedisStore, timeout: Duration
     if !store.tls && !store.servers.is_empty() {
         for key in ["ca_file", "client_certificate_file", "client_key_file"] {
             if section.is_given(key) {
-                section.fault(key, format!("{key:?} is for TLS, and \"url\" says redis://: write rediss://"));
+                section.fault(
+                    key,
+                    format!("{key:?} is for TLS, and \"url\" says redis://: write rediss://"),
+                );
             }
         }
     }
-    for (one, other) in [("client_certificate_file", "client_key_file"), ("client_key_file", "client_certificate_file")]
-    {
+    for (one, other) in [
+        ("client_certificate_file", "client_key_file"),
+        ("client_key_file", "client_certificate_file"),
+    ] {
         if section.is_given(one) && !section.is_given(other) {
             section.fault(one, format!("{one:?} needs {other:?}"));
         }
@@ -242,21 +299,34 @@ fn combinations(section: &mut Section<'_>, store: &RedisStore, timeout: Duration
         section.fault("max_staleness", "\"max_staleness\" is for \"on_outage\" \"serve_cached\"");
     }
     if store.on_outage == OnOutage::ServeCached && store.max_staleness < store.coherence_lease {
-        section.fault("max_staleness", "\"max_staleness\" must not be shorter than \"coherence_lease\"");
+        section.fault(
+            "max_staleness",
+            "\"max_staleness\" must not be shorter than \"coherence_lease\"",
+        );
     }
     if store.read_timeout > timeout {
         section.fault("read_timeout", "\"read_timeout\" must not be longer than \"timeout\"");
     }
     if section.is_given("revoke_acks_timeout") && store.revoke_acks == 0 {
-        section.fault("revoke_acks_timeout", "\"revoke_acks_timeout\" needs \"revoke_acks\" of 1 or more");
+        section.fault(
+            "revoke_acks_timeout",
+            "\"revoke_acks_timeout\" needs \"revoke_acks\" of 1 or more",
+        );
     }
     if store.revoke_acks_timeout >= timeout {
-        section.fault("revoke_acks_timeout", "\"revoke_acks_timeout\" must be shorter than \"timeout\"");
+        section.fault(
+            "revoke_acks_timeout",
+            "\"revoke_acks_timeout\" must be shorter than \"timeout\"",
+        );
     }
 }
 
 /// A password, typed or in a file; both are a fault.
-fn password(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Option<Secret> {
+fn password(
+    section: &mut Section<'_>,
+    key: &'static str,
+    file_key: &'static str,
+) -> Option<Secret> {
     let typed = section.maybe_secret(key);
     let file = section.maybe_parsed(file_key, PATH, path);
     if section.is_given(key) && section.is_given(file_key) {
@@ -284,11 +354,19 @@ fn authorities(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> 
 
 fn name(text: &str) -> Result<String, String> {
     let visible = text.chars().all(|c| !c.is_control() && !c.is_whitespace());
-    if (1..=255).contains(&text.len()) && visible { Ok(text.to_owned()) } else { Err(String::new()) }
+    if (1..=255).contains(&text.len()) && visible {
+        Ok(text.to_owned())
+    } else {
+        Err(String::new())
+    }
 }
 
 fn prefix(text: &str) -> Result<String, String> {
     // No brace: it stands between braces, as the hash tag of all keys.
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    if (1..=64).contains(&text.len()) && text.chars().all(allowed) { Ok(text.to_owned()) } else { Err(String::new()) }
+    if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(String::new())
+    }
 }

@@ -52,7 +52,11 @@ impl Section<'_> {
         default: Duration,
         range: RangeInclusive<Duration>,
     ) -> Duration {
-        let allowed = format!("a duration from \"{}\" to \"{}\"", TimeSpan(*range.start()), TimeSpan(*range.end()));
+        let allowed = format!(
+            "a duration from \"{}\" to \"{}\"",
+            TimeSpan(*range.start()),
+            TimeSpan(*range.end())
+        );
         let read = self.maybe_with(key, &allowed, |text| {
             let TimeSpan(duration) = text.parse()?;
             if range.contains(&duration) { Ok(duration) } else { Err(String::new()) }
@@ -79,10 +83,14 @@ impl Section<'_> {
         why: &str,
     ) -> usize {
         let shown = |bytes: &usize| ByteSize(u64::try_from(*bytes).unwrap_or(u64::MAX));
-        let allowed = format!("a size from \"{}\" to \"{}\"{why}", shown(range.start()), shown(range.end()));
+        let allowed =
+            format!("a size from \"{}\" to \"{}\"{why}", shown(range.start()), shown(range.end()));
         let read = self.maybe_with(key, &allowed, |text| {
             let ByteSize(bytes) = text.parse()?;
-            usize::try_from(bytes).ok().filter(|bytes| range.contains(bytes)).ok_or_else(String::new)
+            usize::try_from(bytes)
+                .ok()
+                .filter(|bytes| range.contains(bytes))
+                .ok_or_else(String::new)
         });
         read.unwrap_or(default)
     }
@@ -119,23 +127,40 @@ impl Section<'_> {
         self.maybe_parsed(key, what, parse).unwrap_or(default)
     }
 
-    pub(in crate::config) fn need_parsed<T>(&mut self, key: &'static str, what: &str, parse: Parse<T>) -> Option<T> {
+    pub(in crate::config) fn need_parsed<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        parse: Parse<T>,
+    ) -> Option<T> {
         let read = self.maybe_parsed(key, what, parse);
         self.note_missing(key, what);
         read
     }
 
-    pub(in crate::config) fn maybe_parsed<T>(&mut self, key: &'static str, what: &str, parse: Parse<T>) -> Option<T> {
+    pub(in crate::config) fn maybe_parsed<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        parse: Parse<T>,
+    ) -> Option<T> {
         self.maybe_with(key, what, parse)
     }
 
     /// An array of strings, empty where absent; `what` describes one of them.
-    pub(in crate::config) fn take_list<T>(&mut self, key: &'static str, what: &str, parse: Parse<T>) -> Vec<Placed<T>> {
+    pub(in crate::config) fn take_list<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        parse: Parse<T>,
+    ) -> Vec<Placed<T>> {
         let Some(node) = self.pull(key) else {
             return Vec::new();
         };
         match node.value {
-            Value::Array(items) => items.into_iter().filter_map(|item| self.item(key, what, parse, &item)).collect(),
+            Value::Array(items) => {
+                items.into_iter().filter_map(|item| self.item(key, what, parse, &item)).collect()
+            }
             _ => {
                 self.mismatch(key, &format!("an array, each item {what}"), &node);
                 Vec::new()
@@ -143,7 +168,8 @@ impl Section<'_> {
         }
     }
 
-    /// A string, or an array of strings that says something; `None` where absent. `what` describes one of them.
+    /// A string, or an array of strings that says something; `None` where absent. `what` describes
+    /// one of them.
     pub(in crate::config) fn maybe_one_or_list<T>(
         &mut self,
         key: &'static str,
@@ -153,7 +179,10 @@ impl Section<'_> {
         let node = self.pull(key)?;
         let items = match node.value {
             Value::Array(items) if items.is_empty() => {
-                self.fault(key, format!("{key:?} must not be empty: list at least one item, each {what}"));
+                self.fault(
+                    key,
+                    format!("{key:?} must not be empty: list at least one item, each {what}"),
+                );
                 return Some(Vec::new());
             }
             Value::Array(items) => items,
@@ -175,27 +204,42 @@ impl Section<'_> {
     ) -> Option<Vec<Placed<T>>> {
         let list = self.take_list(key, what, parse);
         if self.is_given(key) && self.is_silent(key) {
-            self.fault(key, format!("{key:?} must not be empty: list at least one item, each {what}"));
+            self.fault(
+                key,
+                format!("{key:?} must not be empty: list at least one item, each {what}"),
+            );
         }
         self.is_given(key).then_some(list)
     }
 
     /// As [`Self::maybe_list`], and absent is a fault.
-    pub(in crate::config) fn need_list<T>(&mut self, key: &'static str, what: &str, parse: Parse<T>) -> Vec<Placed<T>> {
+    pub(in crate::config) fn need_list<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        parse: Parse<T>,
+    ) -> Vec<Placed<T>> {
         let list = self.maybe_list(key, what, parse);
         self.note_missing(key, &format!("an array, each item {what}"));
         list.unwrap_or_default()
     }
 
-    /// A string or an array of strings, unread; `None` where absent. The texts may hold secrets: no fault repeats them.
-    pub(in crate::config) fn maybe_texts(&mut self, key: &'static str, what: &str) -> Option<Vec<Typed>> {
+    /// A string or an array of strings, unread; `None` where absent. The texts may hold secrets: no
+    /// fault repeats them.
+    pub(in crate::config) fn maybe_texts(
+        &mut self,
+        key: &'static str,
+        what: &str,
+    ) -> Option<Vec<Typed>> {
         let node = self.pull(key)?;
         let (whose, nodes) = match node.value {
             Value::Array(items) => ("each item of ", items),
             _ => ("", vec![node]),
         };
         let texts = nodes.into_iter().filter_map(|node| match node.value {
-            Value::Text { value, typed } => Some(Typed { at: node.at, value, is_expanded: typed.is_some() }),
+            Value::Text { value, typed } => {
+                Some(Typed { at: node.at, value, is_expanded: typed.is_some() })
+            }
             Value::Broken => None,
             other => {
                 let message = format!("{whose}{key:?} must be {what}, found {}", other.describe());
@@ -215,13 +259,17 @@ impl Section<'_> {
             }
             Value::Broken => None,
             _ => {
-                self.fault(key, format!("{key:?} must be a string, not empty and without control characters"));
+                self.fault(
+                    key,
+                    format!("{key:?} must be a string, not empty and without control characters"),
+                );
                 None
             }
         }
     }
 
-    /// A table whose keys are the user's own: its entries as they were typed; `what` completes "must be …".
+    /// A table whose keys are the user's own: its entries as they were typed; `what` completes
+    /// "must be …".
     pub(in crate::config) fn take_entries(&mut self, key: &'static str, what: &str) -> Vec<Entry> {
         let Some(node) = self.pull(key) else {
             return Vec::new();
@@ -254,7 +302,10 @@ impl Section<'_> {
             Ok(parsed) => Some(parsed),
             Err(reason) => {
                 let found = node.value.describe();
-                self.fault(key, with_reason(format!("{key:?} must be {what}, found {found}"), &reason));
+                self.fault(
+                    key,
+                    with_reason(format!("{key:?} must be {what}, found {found}"), &reason),
+                );
                 None
             }
         }
@@ -269,7 +320,8 @@ impl Section<'_> {
             Value::Broken => return None,
             _ => String::new(),
         };
-        let message = format!("each item of {key:?} must be {what}, found {}", item.value.describe());
+        let message =
+            format!("each item of {key:?} must be {what}, found {}", item.value.describe());
         self.findings.fault(Some(item.at), with_reason(message, &reason));
         None
     }

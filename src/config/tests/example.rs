@@ -155,7 +155,8 @@ pub(super) fn whole(folder: &std::path::Path) -> Table {
 
 #[test]
 fn the_example_is_a_configuration_without_warnings() {
-    let config = parse(EXAMPLE, "config.example.toml", &|_| None).unwrap_or_else(|faults| panic!("{faults}"));
+    let config = parse(EXAMPLE, "config.example.toml", &|_| None)
+        .unwrap_or_else(|faults| panic!("{faults}"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -193,7 +194,8 @@ fn the_values_in_the_example_are_the_defaults() {
             Err(faults) => panic!("{path}: {faults}"),
         }
     }
-    // Only the empty list of routes, whose upstream is then unused, is neither default nor required.
+    // Only the empty list of routes, whose upstream is then unused, is neither default nor
+    // required.
     changed.retain(|path| path != "route");
     assert_eq!(changed, ABSENT_BY_DEFAULT);
     assert_eq!(

@@ -20,7 +20,10 @@ fn redis(lines: &str) -> Result<RedisStore, String> {
 #[test]
 fn a_url_is_enough() {
     let found = redis("url = 'redis://localhost'").unwrap();
-    assert_eq!(found, RedisStore { servers: vec![("localhost".to_owned(), 6379)], ..RedisStore::default() });
+    assert_eq!(
+        found,
+        RedisStore { servers: vec![("localhost".to_owned(), 6379)], ..RedisStore::default() }
+    );
 }
 
 #[test]
@@ -32,8 +35,11 @@ fn a_password_comes_from_the_environment_or_a_file() {
     let file = folder.path().join("password");
     let with_file = format!("url = 'redis://localhost'\npassword_file = {file:?}");
     assert!(redis(&with_file).unwrap_err().contains("\"password_file\": "));
-    let utf_16 = "\u{feff}hunter2\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
-    for content in [&b"hunter2"[..], b"hunter2\n", b"hunter2\r\n", b"\xef\xbb\xbfhunter2\r\n", &utf_16] {
+    let utf_16 =
+        "\u{feff}hunter2\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    for content in
+        [&b"hunter2"[..], b"hunter2\n", b"hunter2\r\n", b"\xef\xbb\xbfhunter2\r\n", &utf_16]
+    {
         std::fs::write(&file, content).unwrap();
         assert_eq!(redis(&with_file).unwrap().password.unwrap().expose(), "hunter2", "{content:?}");
     }
@@ -45,7 +51,9 @@ fn a_password_comes_from_the_environment_or_a_file() {
 
 #[test]
 fn sentinels_and_clusters_are_lists() {
-    let found = redis("url = ['redis://a', 'redis://b:1']\ntopology = 'sentinel'\nsentinel_master = 'm'").unwrap();
+    let found =
+        redis("url = ['redis://a', 'redis://b:1']\ntopology = 'sentinel'\nsentinel_master = 'm'")
+            .unwrap();
     assert_eq!(found.servers, [("a".to_owned(), 26379), ("b".to_owned(), 1)]);
     let found = redis("url = ['redis://a', 'redis://[::1]']\ntopology = 'cluster'").unwrap();
     assert_eq!(found.servers, [("a".to_owned(), 6379), ("::1".to_owned(), 6379)]);
@@ -76,7 +84,12 @@ fn what_does_not_go_together_is_refused_in_words() {
         (&format!("{url}ca_file = '/none'"), "rediss://"),
         ("url = 'rediss://a'\nclient_key_file = '/none'", "needs \"client_certificate_file\""),
         (&format!("{url}max_staleness = '30s'"), "is for \"on_outage\" \"serve_cached\""),
-        (&format!("{url}on_outage = 'serve_cached'\nmax_staleness = '1s'\ncoherence_lease = '2s'"), "not be shorter"),
+        (
+            &format!(
+                "{url}on_outage = 'serve_cached'\nmax_staleness = '1s'\ncoherence_lease = '2s'"
+            ),
+            "not be shorter",
+        ),
         (&format!("{url}coherence_lease = '100ms'"), "from \"200ms\" to \"30s\""),
         (&format!("{url}read_timeout = '3s'"), "longer than \"timeout\""),
         (&format!("{url}revoke_acks_timeout = '1s'"), "needs \"revoke_acks\""),

@@ -24,7 +24,8 @@ fn tls_of(config: &Config) -> &UpstreamTls {
 #[test]
 fn endpoints_and_protocol_arrive() {
     let config = small_with(&with_upstream(
-        "endpoints = ['http://a:1', 'https://b', 'https://a:1', 'unix:/run/c.sock']\nprotocol = 'auto'",
+        "endpoints = ['http://a:1', 'https://b', 'https://a:1', 'unix:/run/c.sock']\n\
+         protocol = 'auto'",
     ));
     let upstream = config.upstreams.last().unwrap();
     assert_eq!(upstream.protocol, Protocol::Auto);
@@ -41,11 +42,15 @@ fn tls_towards_an_upstream_arrives() {
     let (pem, key) = certificate(folder.path());
     let config = small_with(&with_upstream(&format!(
         "endpoints = ['https://10.0.0.1', 'http://b']\n\
-         tls = {{ ca_file = {pem:?}, server_name = 'app.internal', certificate = {pem:?}, key = {key:?} }}"
+         tls = {{ ca_file = {pem:?}, server_name = 'app.internal', certificate = {pem:?}, key = \
+         {key:?} }}"
     )));
     let tls = tls_of(&config);
     assert_eq!(tls.trust, Trust::File(pem.clone()));
-    assert_eq!(tls.server_name.as_ref().map(|name| name.to_str().into_owned()).as_deref(), Some("app.internal"));
+    assert_eq!(
+        tls.server_name.as_ref().map(|name| name.to_str().into_owned()).as_deref(),
+        Some("app.internal")
+    );
     assert_eq!(tls.identity, Some(CertificateFiles { certificate: pem, key }));
 }
 
@@ -57,23 +62,35 @@ fn the_files_of_tls_are_looked_into_and_go_in_pairs() {
     let file = |key: &str, path: &Path| format!("{key} = {path:?}");
     assert_eq!(
         tls(&file("certificate", &pem)),
-        ["k.toml:17:7: missing key \"key\" in tls of [[upstream]]: \"certificate\" is of no use without it"]
+        ["k.toml:17:7: missing key \"key\" in tls of [[upstream]]: \"certificate\" is of no use \
+             without it"]
     );
     assert_eq!(
         tls(&file("key", &key)),
-        ["k.toml:17:7: missing key \"certificate\" in tls of [[upstream]]: \"key\" is of no use without it"]
+        ["k.toml:17:7: missing key \"certificate\" in tls of [[upstream]]: \"key\" is of no use \
+             without it"]
     );
-    let swapped = tls(&[file("ca_file", &key), file("certificate", &key), file("key", &pem)].join(", "));
+    let swapped =
+        tls(&[file("ca_file", &key), file("certificate", &key), file("key", &pem)].join(", "));
     assert_eq!(swapped.len(), 3, "{swapped:?}");
-    assert!(swapped[0].contains("\"ca_file\": ") && swapped[0].contains("holds no certificate"), "{swapped:?}");
-    assert!(swapped[1].contains("\"certificate\": ") && swapped[2].contains("holds no private key"), "{swapped:?}");
+    assert!(
+        swapped[0].contains("\"ca_file\": ") && swapped[0].contains("holds no certificate"),
+        "{swapped:?}"
+    );
+    assert!(
+        swapped[1].contains("\"certificate\": ") && swapped[2].contains("holds no private key"),
+        "{swapped:?}"
+    );
     let missing = tls(&file("ca_file", &folder.path().join("none.pem")));
     assert!(missing[0].contains("none.pem\" cannot be read: No such file"), "{missing:?}");
     assert_eq!(
         tls("server_name = 'a b'"),
         ["k.toml:17:23: \"server_name\" must be a host name or an IP address, found \"a b\""]
     );
-    assert_eq!(tls("ca_fiel = 'x'"), ["k.toml:17:9: unknown key \"ca_fiel\"; did you mean \"ca_file\"?"]);
+    assert_eq!(
+        tls("ca_fiel = 'x'"),
+        ["k.toml:17:9: unknown key \"ca_fiel\"; did you mean \"ca_file\"?"]
+    );
 }
 
 #[test]
@@ -88,33 +105,42 @@ fn tls_without_an_endpoint_that_has_it_is_a_fault() {
 fn wrong_endpoints_and_protocols_are_faults_with_their_place() {
     assert_eq!(
         of_upstream(
-            "endpoints = ['http://b', 'unix:b.sock', 'http://unix:/b.sock', 'unix:///b.sock']\nprotocol = 'htp2'"
+            "endpoints = ['http://b', 'unix:b.sock', 'http://unix:/b.sock', 'unix:///b.sock']\n\
+             protocol = 'htp2'"
         ),
         [
-            "k.toml:16:26: each item of \"endpoints\" must be a server as in \"http://127.0.0.1:3000\", found \"unix:b.sock\": \
+            "k.toml:16:26: each item of \"endpoints\" must be a server as \
+             in \"http://127.0.0.1:3000\", found \"unix:b.sock\": \
              the path of a Unix socket is absolute, as in \"unix:/run/app.sock\"",
             "k.toml:16:64: \"endpoints\" lists \"unix:/b.sock\" twice",
-            "k.toml:17:12: \"protocol\" must be \"http1\" or \"http2\" or \"auto\", found \"htp2\": did you mean \"http2\"?",
+            "k.toml:17:12: \"protocol\" must be \"http1\" or \"http2\" or \"auto\", \
+             found \"htp2\": did you mean \"http2\"?",
         ]
     );
 }
 
 #[test]
 fn limits_of_responses_and_streams_have_their_ranges() {
-    let config =
-        small_with("[limits]\ntarget = '65534B'\nresponse_head = '1MiB'\nresponse_headers = 1000\nstreams = 1\n");
+    let config = small_with(
+        "[limits]\ntarget = '65534B'\nresponse_head = '1MiB'\nresponse_headers = 1000\n\
+         streams = 1\n",
+    );
     assert_eq!((config.limits.target, config.limits.response_head), (65_534, 1 << 20));
     assert_eq!((config.limits.response_headers, config.limits.streams), (1000, 1));
     let found = faults(&format!(
-        "{SMALL}[limits]\ntarget = '64KiB'\nresponse_head = '1023B'\nresponse_headers = 1001\nstreams = 0\n\
+        "{SMALL}[limits]\ntarget = '64KiB'\nresponse_head = '1023B'\nresponse_headers = 1001\n\
+         streams = 0\n\
          [server]\ntunnel_grace = '2h'\n"
     ));
     assert_eq!(
         found,
         [
-            "k.toml:15:10: \"target\" must be a size from \"256B\" to \"65534B\" (no longer URI can be read), found \"64KiB\"",
-            "k.toml:16:17: \"response_head\" must be a size from \"1KiB\" to \"1MiB\", found \"1023B\"",
-            "k.toml:17:20: \"response_headers\" must be an integer from 1 to 1000, found the integer 1001",
+            "k.toml:15:10: \"target\" must be a size from \"256B\" to \"65534B\" (no longer URI \
+             can be read), found \"64KiB\"",
+            "k.toml:16:17: \"response_head\" must be a size from \"1KiB\" to \"1MiB\", \
+             found \"1023B\"",
+            "k.toml:17:20: \"response_headers\" must be an integer from 1 to 1000, found the \
+             integer 1001",
             "k.toml:18:11: \"streams\" must be an integer from 1 to 1000, found the integer 0",
             "k.toml:20:16: \"tunnel_grace\" must be a duration from \"0s\" to \"1h\", found \"2h\"",
         ]

@@ -8,7 +8,10 @@ fn is_free(path: &str, value: &Value) -> bool {
     let below = |key| path.strip_prefix(key);
     match below("issuer.required_claims").or_else(|| below("route.require.claims")) {
         Some("") => matches!(value, Value::Table(_)),
-        Some(_) => matches!(value, Value::Integer { value: Some(_), .. } | Value::Boolean(_) | Value::Table(_)),
+        Some(_) => matches!(
+            value,
+            Value::Integer { value: Some(_), .. } | Value::Boolean(_) | Value::Table(_)
+        ),
         None => false,
     }
 }

@@ -11,7 +11,9 @@ fn a_username_is_three_to_fifty_letters_and_digits() {
     assert_eq!(Username::new(""), Err(FieldFault::TooShort(3)));
     assert_eq!(Username::new(&"x".repeat(51)), Err(FieldFault::TooLong(50)));
     assert_eq!(Username::new(&"é".repeat(1_000_000)), Err(FieldFault::TooLong(50)));
-    for wrong in ["a b", "a_b", "a-b", "a.b", "abé", "abc\n", "abc\0", "ａｂｃ", "a@b", "Kelvin\u{212a}"] {
+    for wrong in
+        ["a b", "a_b", "a-b", "a.b", "abé", "abc\n", "abc\0", "ａｂｃ", "a@b", "Kelvin\u{212a}"]
+    {
         assert_eq!(Username::new(wrong), Err(FieldFault::NotAlphanumeric), "{wrong:?}");
     }
     assert_eq!(Username::new("AliCE7").unwrap().folded(), fold("aLIce7"));

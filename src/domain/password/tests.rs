@@ -6,9 +6,12 @@ fn a_password_is_counted_in_characters_and_shows_nothing() {
     assert_eq!(new("1234567"), Err(FieldFault::TooShort(8)));
     assert_eq!(new(&"ü".repeat(129)), Err(FieldFault::TooLong(128)));
     assert!(
-        new(&"\u{1f600}".repeat(8)).is_ok() && new(&"\u{1f600}".repeat(128)).is_ok() && new(&" ".repeat(8)).is_ok()
+        new(&"\u{1f600}".repeat(8)).is_ok()
+            && new(&"\u{1f600}".repeat(128)).is_ok()
+            && new(&" ".repeat(8)).is_ok()
     );
-    let shown = format!("{:?} {:?}", new("canary-canary").unwrap(), Password::presented("canary".into()));
+    let shown =
+        format!("{:?} {:?}", new("canary-canary").unwrap(), Password::presented("canary".into()));
     assert_eq!(shown, "NewPassword(Password([secret])) Password([secret])");
     assert_eq!(Password::presented("a".into()), Password::presented("a".into()));
     assert_ne!(Password::presented("a".into()), Password::presented("b".into()));
@@ -38,7 +41,10 @@ fn what_is_typed_in_different_forms_is_one_password() {
         assert_eq!(prepared(typed), Ok(form.into()), "{typed:?}");
         assert_eq!(prepared(form), Ok(form.into()), "{form:?}");
     }
-    for space in ["\u{a0}", "\u{1680}", "\u{2000}", "\u{2003}", "\u{200a}", "\u{202f}", "\u{205f}", "\u{3000}"] {
+    for space in [
+        "\u{a0}", "\u{1680}", "\u{2000}", "\u{2003}", "\u{200a}", "\u{202f}", "\u{205f}",
+        "\u{3000}",
+    ] {
         assert_eq!(prepared(&format!("{space}a{space}b{space}")), Ok(" a b ".into()), "{space:?}");
     }
 }
@@ -63,10 +69,17 @@ fn what_differs_otherwise_stays_different() {
 
 #[test]
 fn control_characters_are_in_no_password() {
-    for wrong in ["a\0", "a\tb", "a\nb", "a\r", "\u{1b}", "\u{7f}", "\u{85}", "\u{9f}", "\u{2028}", "\u{2029}"] {
+    for wrong in [
+        "a\0", "a\tb", "a\nb", "a\r", "\u{1b}", "\u{7f}", "\u{85}", "\u{9f}", "\u{2028}",
+        "\u{2029}",
+    ] {
         assert_eq!(prepared(wrong), Err(FieldFault::Control), "{wrong:?}");
         let long = format!("correct horse {wrong}");
-        assert_eq!(NewPassword::new(Password::presented(long)), Err(FieldFault::Control), "{wrong:?}");
+        assert_eq!(
+            NewPassword::new(Password::presented(long)),
+            Err(FieldFault::Control),
+            "{wrong:?}"
+        );
     }
 }
 

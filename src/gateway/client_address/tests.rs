@@ -19,13 +19,18 @@ fn connection(peer: PeerAddress) -> ClientConnection {
         None => true,
     });
     let (address, scheme) = (peer.clone(), Scheme::Http);
-    ClientConnection::new(ClientOrigin { address, peer, scheme, trusted_proxies: Some(trusted_proxies) }, None)
+    ClientConnection::new(
+        ClientOrigin { address, peer, scheme, trusted_proxies: Some(trusted_proxies) },
+        None,
+    )
 }
 
 fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
     lines
         .iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::try_from(*value).expect("a value")))
+        .map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::try_from(*value).expect("a value"))
+        })
         .collect()
 }
 
@@ -34,7 +39,10 @@ fn client(lines: &[(&'static str, &str)]) -> String {
     let chain = ForwardedChain::read(&behind_proxy(), &headers(lines));
     let address = chain.as_ref().and_then(ForwardedChain::client_address);
     let value = chain.as_ref().and_then(ForwardedChain::client_value);
-    assert_eq!(value.map(HeaderValue::as_bytes), address.map(|it| it.to_string()).as_ref().map(String::as_bytes));
+    assert_eq!(
+        value.map(HeaderValue::as_bytes),
+        address.map(|it| it.to_string()).as_ref().map(String::as_bytes)
+    );
     address.map_or_else(|| "peer".to_owned(), |address| address.to_string())
 }
 
@@ -92,7 +100,11 @@ fn an_address_is_understood_with_a_port_in_brackets_and_in_quotes() {
     ] {
         for text in [element.to_owned(), format!("\"{element}\""), format!(" {element}\t")] {
             assert_eq!(client(&[("x-forwarded-for", &text)]), expected, "{text}");
-            assert_eq!(client(&[("forwarded", &format!("for={text};proto=http"))]), expected, "{text}");
+            assert_eq!(
+                client(&[("forwarded", &format!("for={text};proto=http"))]),
+                expected,
+                "{text}"
+            );
         }
     }
     // A mapped address of a trusted proxy is trusted.
@@ -130,9 +142,18 @@ fn what_names_no_address_ends_the_reading_at_the_last_that_was_understood() {
         "\"",
     ] {
         let xff = |rest: &str| client(&[("x-forwarded-for", &format!("6.6.6.6, {wrong}{rest}"))]);
-        assert_eq!((xff(""), xff(", 10.0.0.5")), ("peer".to_owned(), "10.0.0.5".to_owned()), "{wrong}");
-        let forwarded = |rest: &str| client(&[("forwarded", &format!("for=6.6.6.6, for={wrong}{rest}"))]);
-        assert_eq!((forwarded(""), forwarded(", for=10.0.0.5")), ("peer".to_owned(), "10.0.0.5".to_owned()), "{wrong}");
+        assert_eq!(
+            (xff(""), xff(", 10.0.0.5")),
+            ("peer".to_owned(), "10.0.0.5".to_owned()),
+            "{wrong}"
+        );
+        let forwarded =
+            |rest: &str| client(&[("forwarded", &format!("for=6.6.6.6, for={wrong}{rest}"))]);
+        assert_eq!(
+            (forwarded(""), forwarded(", for=10.0.0.5")),
+            ("peer".to_owned(), "10.0.0.5".to_owned()),
+            "{wrong}"
+        );
         // What trusted proxies add to it is understood all the same.
         assert_eq!(xff(", 203.0.113.9, 10.0.0.5"), "203.0.113.9", "{wrong}");
         assert_eq!(forwarded(", for=203.0.113.9, for=\"10.0.0.5:80\""), "203.0.113.9", "{wrong}");
@@ -157,20 +178,27 @@ fn what_names_no_address_ends_the_reading_at_the_last_that_was_understood() {
     }
     // Quoted commas do not separate, in `Forwarded` alone (GHSA-38x9-25wx-7fg2).
     assert_eq!(client(&[("x-forwarded-for", "\"6.6.6.6, 203.0.113.9\", 10.0.0.5")]), "10.0.0.5");
-    assert_eq!(client(&[("forwarded", "for=\"6.6.6.6, for=203.0.113.9\", for=10.0.0.5")]), "10.0.0.5");
+    assert_eq!(
+        client(&[("forwarded", "for=\"6.6.6.6, for=203.0.113.9\", for=10.0.0.5")]),
+        "10.0.0.5"
+    );
 }
 
 #[test]
 fn bytes_that_are_no_text_end_the_reading_too() {
     let mut lines = HeaderMap::new();
-    lines.append(X_FORWARDED_FOR, HeaderValue::from_bytes(b"6.6.6.6, \xff, 10.0.0.5").expect("a value"));
+    lines.append(
+        X_FORWARDED_FOR,
+        HeaderValue::from_bytes(b"6.6.6.6, \xff, 10.0.0.5").expect("a value"),
+    );
     let chain = ForwardedChain::read(&behind_proxy(), &lines).expect("it says something");
     assert_eq!(chain.client_address(), Some(ip("10.0.0.5")));
 }
 
 #[test]
 fn of_both_fields_x_forwarded_for_alone_is_read() {
-    let (listed, element) = (("x-forwarded-for", "203.0.113.9, 10.0.0.5"), ("forwarded", "for=6.6.6.6"));
+    let (listed, element) =
+        (("x-forwarded-for", "203.0.113.9, 10.0.0.5"), ("forwarded", "for=6.6.6.6"));
     assert_eq!(client(&[listed, element]), "203.0.113.9");
     assert_eq!(client(&[element, listed]), "203.0.113.9");
     // Not even where it cannot be read, or stops at a proxy.
@@ -183,7 +211,8 @@ fn of_both_fields_x_forwarded_for_alone_is_read() {
 #[test]
 fn a_peer_that_is_not_trusted_says_nothing() {
     let peer = PeerAddress::Ip(SocketAddr::new(ip("10.0.0.1"), 4711));
-    let origin = ClientOrigin { address: peer.clone(), peer, scheme: Scheme::Http, trusted_proxies: None };
+    let origin =
+        ClientOrigin { address: peer.clone(), peer, scheme: Scheme::Http, trusted_proxies: None };
     let lines = headers(&[("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=203.0.113.9")]);
     assert!(ForwardedChain::read(&ClientConnection::new(origin, None), &lines).is_none());
 }
@@ -192,7 +221,8 @@ fn a_peer_that_is_not_trusted_says_nothing() {
 fn told(lines: &[(&'static str, &str)]) -> (String, String) {
     let lines = headers(lines);
     let chain = ForwardedChain::read(&behind_proxy(), &lines).expect("it says something");
-    let (address, ours) = (HeaderValue::from_static("10.0.0.1"), HeaderValue::from_static("for=10.0.0.1"));
+    let (address, ours) =
+        (HeaderValue::from_static("10.0.0.1"), HeaderValue::from_static("for=10.0.0.1"));
     let proto = lines.get("x-forwarded-proto").or(chain.proto()).cloned();
     let proto = proto.unwrap_or(HeaderValue::from_static("http"));
     let host = lines.get("x-forwarded-host").or(chain.host());
@@ -205,19 +235,28 @@ fn told(lines: &[(&'static str, &str)]) -> (String, String) {
 #[test]
 fn an_upstream_reads_the_same_way_in_both_fields() {
     let both = |listed: &str, forwarded: &str| (listed.to_owned(), forwarded.to_owned());
-    // What was read stays as it was written; the other field is written anew, and what was in it is gone.
+    // What was read stays as it was written; the other field is written anew, and what was in it is
+    // gone.
     assert_eq!(
-        told(&[("x-forwarded-for", "6.6.6.6,203.0.113.9:80, 10.0.0.5"), ("forwarded", "for=7.7.7.7;proto=https")]),
-        both("6.6.6.6,203.0.113.9:80, 10.0.0.5, 10.0.0.1", "for=203.0.113.9;proto=http, for=10.0.0.5, for=10.0.0.1")
+        told(&[
+            ("x-forwarded-for", "6.6.6.6,203.0.113.9:80, 10.0.0.5"),
+            ("forwarded", "for=7.7.7.7;proto=https")
+        ]),
+        both(
+            "6.6.6.6,203.0.113.9:80, 10.0.0.5, 10.0.0.1",
+            "for=203.0.113.9;proto=http, for=10.0.0.5, for=10.0.0.1"
+        )
     );
     assert_eq!(
         told(&[(
             "forwarded",
-            "for=6.6.6.6, for=\"[2001:db8::1]:80\";proto=HTTPS;host=\"shop.example:8443\", for=10.0.0.5"
+            "for=6.6.6.6, for=\"[2001:db8::1]:80\";proto=HTTPS;host=\"shop.example:8443\", \
+             for=10.0.0.5"
         )]),
         both(
             "2001:db8::1, 10.0.0.5, 10.0.0.1",
-            "for=6.6.6.6, for=\"[2001:db8::1]:80\";proto=HTTPS;host=\"shop.example:8443\", for=10.0.0.5, for=10.0.0.1"
+            "for=6.6.6.6, for=\"[2001:db8::1]:80\";proto=HTTPS;host=\"shop.example:8443\", \
+             for=10.0.0.5, for=10.0.0.1"
         )
     );
     // The host and the scheme of the client go with its address.
@@ -227,11 +266,18 @@ fn an_upstream_reads_the_same_way_in_both_fields() {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "shop.example:8443")
         ]),
-        both("2001:db8::1, 10.0.0.1", "for=\"[2001:db8::1]\";host=\"shop.example:8443\";proto=https, for=10.0.0.1")
+        both(
+            "2001:db8::1, 10.0.0.1",
+            "for=\"[2001:db8::1]\";host=\"shop.example:8443\";proto=https, for=10.0.0.1"
+        )
     );
     // What cannot stand in an element is left out of it.
     assert_eq!(
-        told(&[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "a\"b"), ("x-forwarded-host", "a, b")]),
+        told(&[
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "a\"b"),
+            ("x-forwarded-host", "a, b")
+        ]),
         both("203.0.113.9, 10.0.0.1", "for=203.0.113.9, for=10.0.0.1")
     );
     // Nothing was understood.
@@ -240,7 +286,10 @@ fn an_upstream_reads_the_same_way_in_both_fields() {
     // A quoted string that was left open would hide what is added to it.
     assert_eq!(
         told(&[("forwarded", "for=\"6.6.6.6, for=203.0.113.9"), ("forwarded", "for=10.0.0.5")]),
-        both("203.0.113.9, 10.0.0.5, 10.0.0.1", "for=203.0.113.9;proto=http, for=10.0.0.5, for=10.0.0.1")
+        both(
+            "203.0.113.9, 10.0.0.5, 10.0.0.1",
+            "for=203.0.113.9;proto=http, for=10.0.0.5, for=10.0.0.1"
+        )
     );
     assert_eq!(
         told(&[("x-forwarded-for", "\", 203.0.113.9")]),
@@ -255,6 +304,7 @@ fn a_proxy_on_a_unix_socket_adds_no_address_of_its_own() {
     let chain = ForwardedChain::read(&client, &lines).expect("it says something");
     assert_eq!(chain.client_address(), Some(ip("203.0.113.9")));
     assert_eq!(chain.forwarded_for(&lines, None), lines.get("x-forwarded-for").cloned());
-    let none = ForwardedChain::read(&client, &headers(&[("forwarded", "for=unknown")])).expect("it says something");
+    let none = ForwardedChain::read(&client, &headers(&[("forwarded", "for=unknown")]))
+        .expect("it says something");
     assert_eq!((none.client_address(), none.forwarded_for(&lines, None)), (None, None));
 }

@@ -1,5 +1,5 @@
-//! The body of a request, as it comes from the client: watched, and without its trailers, which could say
-//! what a head may not (cf. CVE-2025-12642).
+//! The body of a request, as it comes from the client: watched, and without its trailers, which
+//! could say what a head may not (cf. CVE-2025-12642).
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,7 +30,11 @@ pub(in crate::gateway) struct ClientBody {
 struct BodyBroken;
 
 impl ClientBody {
-    pub(in crate::gateway) fn new(incoming: Incoming, control: Rc<Control>, timeouts: ExchangeTimeouts) -> Self {
+    pub(in crate::gateway) fn new(
+        incoming: Incoming,
+        control: Rc<Control>,
+        timeouts: ExchangeTimeouts,
+    ) -> Self {
         Self { incoming: Some(incoming), control, timeouts }
     }
 
@@ -60,9 +64,9 @@ impl ClientBody {
 const DRAIN: Duration = Duration::from_secs(30);
 const DRAIN_SILENCE: Duration = Duration::from_secs(5);
 
-/// A response that comes before its request has ended is lost by clients whose upload is broken off (RFC
-/// 9112, section 9.6). On HTTP/1 the connection is closed with care; on HTTP/2 the stream would be reset, so
-/// its body is read on for a while.
+/// A response that comes before its request has ended is lost by clients whose upload is broken off
+/// (RFC 9112, section 9.6). On HTTP/1 the connection is closed with care; on HTTP/2 the stream
+/// would be reset, so its body is read on for a while.
 impl Drop for ClientBody {
     fn drop(&mut self) {
         let is_wanted = self.control.is_stream() && !self.control.is_cut() && !self.is_over();
@@ -81,13 +85,18 @@ impl Body for ClientBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let body = self.get_mut();
         let Some(incoming) = &mut body.incoming else { return Poll::Ready(None) };
         match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 // hyper takes a bare line feed behind the last chunk for an empty trailer section.
-                if frame.trailers_ref().is_some_and(HeaderMap::is_empty) && !body.control.is_stream() {
+                if frame.trailers_ref().is_some_and(HeaderMap::is_empty)
+                    && !body.control.is_stream()
+                {
                     return Poll::Ready(Some(Err(body.broke())));
                 }
                 if frame.is_trailers() || incoming.is_end_stream() {

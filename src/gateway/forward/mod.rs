@@ -40,7 +40,8 @@ pub(super) async fn forward(
 ) -> Result<Response<Source>, Refusal> {
     let plan = &local.plan;
     let at = permit.route().upstream;
-    let upstream = local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
+    let upstream =
+        local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
     let timeouts = plan.timeouts;
     let is_head = head.method == Method::HEAD;
     let has_body = !body.is_over();
@@ -52,7 +53,8 @@ pub(super) async fn forward(
         request::prepare(plan, exchange, &permit, passed, &mut head, &body);
 
     let control = Rc::clone(exchange.control());
-    let body = if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
+    let body =
+        if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
     let patience = response_patience(passed, &head, timeouts.response_head);
     match patience {
         _ if has_body => control.enter(Phase::Exchange, timeouts.body),
@@ -62,8 +64,14 @@ pub(super) async fn forward(
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
     let outcome = {
-        let own = request::Own { names: &plan.identity, exchange, permit: &permit, forwarding: &forwarding };
-        until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &own)).await
+        let own = request::Own {
+            names: &plan.identity,
+            exchange,
+            permit: &permit,
+            forwarding: &forwarding,
+        };
+        until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &own))
+            .await
     };
     exchange.upstream_took(sent);
     let reply = match outcome {
@@ -77,7 +85,9 @@ pub(super) async fn forward(
     if reply.head.status == StatusCode::SWITCHING_PROTOCOLS {
         return match websocket {
             Some(handshake) => handshake.accept(reply, timeouts.body),
-            None => Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched protocols unasked"))),
+            None => {
+                Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched protocols unasked")))
+            }
         };
     }
     if matches!(passed.websocket, Some(WebSocketForm::Connect)) && reply.head.status.is_success() {
@@ -86,8 +96,8 @@ pub(super) async fn forward(
     }
     let (mut head, body) = response::prepare(reply, is_head, takes_trailers)?;
     if !control.request_is_over() && !control.is_stream() {
-        // The upstream may never read the rest of the request. A client that is not told so would send its next
-        // request on a connection that is about to be closed.
+        // The upstream may never read the rest of the request. A client that is not told so would
+        // send its next request on a connection that is about to be closed.
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let silence = if response::may_be_silent(&head, passed) {
@@ -110,8 +120,8 @@ pub(super) async fn forward(
     Ok(Response::from_parts(head, source))
 }
 
-/// How long the head of the response may take; `None`: as long as the client waits. A gRPC call has its own
-/// deadline, or none.
+/// How long the head of the response may take; `None`: as long as the client waits. A gRPC call has
+/// its own deadline, or none.
 fn response_patience(passed: Passed, head: &Parts, usual: Duration) -> Option<Duration> {
     if passed.is_grpc {
         return request::grpc_timeout(&head.headers).map(|timeout| timeout + GRPC_SLACK);
@@ -125,9 +135,12 @@ const GRPC_SLACK: Duration = Duration::from_secs(1);
 /// The deadline is over.
 pub(super) struct Overdue;
 
-/// Waits, but no longer than until the deadline is over. It sets no waker of its own: the driver of the
-/// connection or stream is woken by the deadline and polls this.
-pub(super) async fn until<T>(deadline: &Deadline, future: impl Future<Output = T>) -> Result<T, Overdue> {
+/// Waits, but no longer than until the deadline is over. It sets no waker of its own: the driver of
+/// the connection or stream is woken by the deadline and polls this.
+pub(super) async fn until<T>(
+    deadline: &Deadline,
+    future: impl Future<Output = T>,
+) -> Result<T, Overdue> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Ok(value)),

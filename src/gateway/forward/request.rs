@@ -1,5 +1,6 @@
-//! The head of the upstream's request: what ends at this hop is removed, then what only keyward may set,
-//! and keyward's own fields stand beside what is left, where nothing that a client wrote can take them away.
+//! The head of the upstream's request: what ends at this hop is removed, then what only keyward may
+//! set, and keyward's own fields stand beside what is left, where nothing that a client wrote can
+//! take them away.
 
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use super::ClientBody;
 use crate::gateway::authenticate::{Door, X_API_KEY};
 use crate::gateway::authorize::Permit;
 use crate::gateway::client_address::ForwardedChain;
-use crate::gateway::connection::{ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP};
+use crate::gateway::connection::{
+    ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
+};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
@@ -29,8 +32,8 @@ pub(super) struct Prepared {
     pub(super) takes_trailers: bool,
 }
 
-/// Makes a request fit to be passed on, but for [`Own`]. What depends on the version of HTTP that the upstream speaks is
-/// added by `upstream`.
+/// Makes a request fit to be passed on, but for [`Own`]. What depends on the version of HTTP that
+/// the upstream speaks is added by `upstream`.
 pub(super) fn prepare(
     plan: &Plan,
     exchange: &Exchange,
@@ -51,14 +54,15 @@ pub(super) fn prepare(
     if !head.extensions.is_empty() {
         head.extensions.clear();
     }
-    // HTTP/2 carries trailers of the response whether or not they were asked for; on HTTP/1.1 hyper sends them only
-    // to a client that has asked for them.
-    let takes_trailers = head.version == Version::HTTP_2 || head.version == Version::HTTP_11 && accepts_trailers;
+    // HTTP/2 carries trailers of the response whether or not they were asked for; on HTTP/1.1 hyper
+    // sends them only to a client that has asked for them.
+    let takes_trailers =
+        head.version == Version::HTTP_2 || head.version == Version::HTTP_11 && accepts_trailers;
     Prepared { forwarding, takes_trailers }
 }
 
-/// Removes what ends at this hop and what only keyward may set. `length`: of the body, if it is known. Says
-/// whether the client takes trailers.
+/// Removes what ends at this hop and what only keyward may set. `length`: of the body, if it is
+/// known. Says whether the client takes trailers.
 pub(in crate::gateway) fn clean(
     rules: &IdentityRules,
     passed: Passed,
@@ -80,7 +84,11 @@ pub(in crate::gateway) fn clean(
 }
 
 /// Adds what is said to the next hop of a message that came in this version.
-pub(in crate::gateway) fn add_hop(headers: &mut HeaderMap, version: Version, accepts_trailers: bool) {
+pub(in crate::gateway) fn add_hop(
+    headers: &mut HeaderMap,
+    version: Version,
+    accepts_trailers: bool,
+) {
     if accepts_trailers {
         headers.insert(header::TE, TRAILERS);
     }
@@ -143,9 +151,9 @@ pub(super) fn via(version: Version) -> HeaderValue {
     }
 }
 
-/// The fields in which a credential could have come do not go on, unless the route says so. On a route that
-/// takes none from `X-API-Key`, that field is between the client and the upstream, unless it looks like a
-/// key that keyward made for it.
+/// The fields in which a credential could have come do not go on, unless the route says so. On a
+/// route that takes none from `X-API-Key`, that field is between the client and the upstream,
+/// unless it looks like a key that keyward made for it.
 fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
     if permit.route().forward_credential {
         return;
@@ -155,8 +163,12 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap)
     if permit.door() == Door::BearerOrApiKey {
         headers.remove(X_API_KEY);
     } else if headers.get_all(X_API_KEY).iter().any(looks_like_ours) {
-        let kept: Vec<HeaderValue> =
-            headers.get_all(X_API_KEY).iter().filter(|value| !looks_like_ours(value)).cloned().collect();
+        let kept: Vec<HeaderValue> = headers
+            .get_all(X_API_KEY)
+            .iter()
+            .filter(|value| !looks_like_ours(value))
+            .cloned()
+            .collect();
         headers.remove(X_API_KEY);
         for value in kept {
             headers.append(X_API_KEY, value);
@@ -176,8 +188,9 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
     }
 }
 
-/// The fields that say where a request came from. From an untrusted peer everything is replaced; what a
-/// trusted one said stays, and its own address is added. Only the real names are read: an alias is nobody's.
+/// The fields that say where a request came from. From an untrusted peer everything is replaced;
+/// what a trusted one said stays, and its own address is added. Only the real names are read: an
+/// alias is nobody's.
 pub(in crate::gateway) struct Forwarding {
     /// The client's address, as keyward itself goes by it. None: it has none.
     client: Option<HeaderValue>,
@@ -209,8 +222,10 @@ impl Forwarding {
 
     /// Behind what a trusted proxy said.
     fn behind(self, chain: Option<&ForwardedChain>, headers: &HeaderMap) -> Self {
-        let said = |name: &HeaderName, chain: Option<&HeaderValue>| headers.get(name).or(chain).cloned();
-        let proto = said(&X_FORWARDED_PROTO, chain.and_then(ForwardedChain::proto)).unwrap_or(self.proto);
+        let said =
+            |name: &HeaderName, chain: Option<&HeaderValue>| headers.get(name).or(chain).cloned();
+        let proto =
+            said(&X_FORWARDED_PROTO, chain.and_then(ForwardedChain::proto)).unwrap_or(self.proto);
         let host = said(&X_FORWARDED_HOST, chain.and_then(ForwardedChain::host)).or(self.host);
         let Some(chain) = chain else { return Self { proto, host, ..self } };
         Self {
@@ -223,9 +238,11 @@ impl Forwarding {
     }
 
     pub(in crate::gateway) fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
-        for (name, value) in
-            [(&X_FORWARDED_FOR, &self.forwarded_for), (&X_REAL_IP, &self.client), (&X_FORWARDED_HOST, &self.host)]
-        {
+        for (name, value) in [
+            (&X_FORWARDED_FOR, &self.forwarded_for),
+            (&X_REAL_IP, &self.client),
+            (&X_FORWARDED_HOST, &self.host),
+        ] {
             if let Some(value) = value {
                 field(name, value);
             }

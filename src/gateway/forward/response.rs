@@ -26,7 +26,11 @@ struct Seen {
 /// # Errors
 ///
 /// When two readers could frame it in two ways.
-pub(super) fn prepare(reply: Reply, is_head: bool, takes_trailers: bool) -> Result<(Parts, ReplyBody), Refusal> {
+pub(super) fn prepare(
+    reply: Reply,
+    is_head: bool,
+    takes_trailers: bool,
+) -> Result<(Parts, ReplyBody), Refusal> {
     let Reply { mut head, body } = reply;
     let seen = look(&head.headers);
     if seen.is_odd || seen.lengths + seen.encodings > 1 {
@@ -42,13 +46,17 @@ pub(super) fn prepare(reply: Reply, is_head: bool, takes_trailers: bool) -> Resu
         headers.remove(header::PROXY_AUTHENTICATE);
     }
     // The announcement of trailers goes on with them; everything else that ends at this hop ends.
-    let may_have_trailers = seen.encodings > 0 || head.version == Version::HTTP_2 && seen.lengths == 0;
-    let trailer = if takes_trailers && may_have_trailers { headers.remove(header::TRAILER) } else { None };
+    let may_have_trailers =
+        seen.encodings > 0 || head.version == Version::HTTP_2 && seen.lengths == 0;
+    let trailer =
+        if takes_trailers && may_have_trailers { headers.remove(header::TRAILER) } else { None };
     seen.hops.strip(headers);
     if let Some(trailer) = trailer {
         headers.insert(header::TRAILER, trailer);
     }
-    let has_content = !is_head && head.status != StatusCode::NO_CONTENT && head.status != StatusCode::NOT_MODIFIED;
+    let has_content = !is_head
+        && head.status != StatusCode::NO_CONTENT
+        && head.status != StatusCode::NOT_MODIFIED;
     if seen.lengths > 0 && has_content && body.is_end_stream() {
         // hyper says the length of what there is.
         headers.remove(header::CONTENT_LENGTH);
@@ -87,21 +95,23 @@ fn ambiguous(what: &'static str) -> Refusal {
     Refusal::Upstream(UpstreamFailure::Ambiguous(what))
 }
 
-/// Whether a response has no limit of silence: an event stream or a gRPC call may be silent for as long as
-/// the client listens (FIELD.md, F30).
+/// Whether a response has no limit of silence: an event stream or a gRPC call may be silent for as
+/// long as the client listens (FIELD.md, F30).
 pub(super) fn may_be_silent(head: &Parts, passed: Passed) -> bool {
     passed.is_grpc
         || head.headers.get(header::CONTENT_TYPE).is_some_and(|value: &HeaderValue| {
-            let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+            let media_type =
+                value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
             media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
         })
 }
 
-/// Removes from trailers what frames, routes or authenticates: those were said in the head or not at all
-/// (RFC 9110, section 6.5.1).
+/// Removes from trailers what frames, routes or authenticates: those were said in the head or not
+/// at all (RFC 9110, section 6.5.1).
 pub(in crate::gateway) fn strip_trailers(trailers: &mut HeaderMap) {
     fields::strip_hop_by_hop(trailers);
-    for name in [header::CONTENT_LENGTH, header::HOST, header::SET_COOKIE, header::WWW_AUTHENTICATE] {
+    for name in [header::CONTENT_LENGTH, header::HOST, header::SET_COOKIE, header::WWW_AUTHENTICATE]
+    {
         trailers.remove(name);
     }
 }

@@ -1,5 +1,6 @@
-//! The one switch of protocols that keyward knows: to WebSocket (RFC 6455, and RFC 8441 from clients of
-//! HTTP/2). Everything before the switch is HTTP like any other; everything after it is bytes.
+//! The one switch of protocols that keyward knows: to WebSocket (RFC 6455, and RFC 8441 from
+//! clients of HTTP/2). Everything before the switch is HTTP like any other; everything after it is
+//! bytes.
 //!
 //! The upstream is always asked in HTTP/1.1: nearly no server speaks WebSocket over HTTP/2.
 
@@ -39,32 +40,45 @@ enum Form {
 }
 
 impl Handshake {
-    /// Turns the client's handshake into that of HTTP/1.1; `Connection` and `Upgrade` are set by `upstream`.
+    /// Turns the client's handshake into that of HTTP/1.1; `Connection` and `Upgrade` are set by
+    /// `upstream`.
     pub(super) fn begin(form: WebSocketForm, head: &mut Parts) -> Result<Self, Refusal> {
         if form == WebSocketForm::Upgrade {
             return Ok(Self(Form::Upgrade));
         }
-        let stream =
-            head.extensions.remove::<OnUpgrade>().ok_or(Refusal::Internal("an extended CONNECT has no stream"))?;
+        let stream = head
+            .extensions
+            .remove::<OnUpgrade>()
+            .ok_or(Refusal::Internal("an extended CONNECT has no stream"))?;
         let mut nonce = [0; 16];
-        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Refusal::Internal("no randomness for a handshake"))?;
+        aws_lc_rs::rand::fill(&mut nonce)
+            .map_err(|_| Refusal::Internal("no randomness for a handshake"))?;
         let key = BASE64.encode(nonce);
         let accept = accept_for(&key);
         head.method = Method::GET;
         head.version = Version::HTTP_11;
-        let value = HeaderValue::try_from(key).map_err(|_| Refusal::Internal("a key is no field value"))?;
+        let value =
+            HeaderValue::try_from(key).map_err(|_| Refusal::Internal("a key is no field value"))?;
         head.headers.insert(header::SEC_WEBSOCKET_KEY, value);
         Ok(Self(Form::Connect { stream, accept }))
     }
 
-    /// Checks that the upstream switched to what was asked for, and makes its answer fit to be passed on.
-    pub(super) fn accept(self, reply: Reply, closing: Duration) -> Result<Response<Source>, Refusal> {
+    /// Checks that the upstream switched to what was asked for, and makes its answer fit to be
+    /// passed on.
+    pub(super) fn accept(
+        self,
+        reply: Reply,
+        closing: Duration,
+    ) -> Result<Response<Source>, Refusal> {
         let Reply { mut head, body } = reply;
         let headers = &mut head.headers;
-        if !fields::lists(headers, &header::UPGRADE, "websocket") || headers.contains_key(header::TRANSFER_ENCODING) {
+        if !fields::lists(headers, &header::UPGRADE, "websocket")
+            || headers.contains_key(header::TRANSFER_ENCODING)
+        {
             return Err(ambiguous("it switched to another protocol than asked for"));
         }
-        let upstream = body.into_tunnel().ok_or(ambiguous("it switched protocols before it was asked"))?;
+        let upstream =
+            body.into_tunnel().ok_or(ambiguous("it switched protocols before it was asked"))?;
         fields::strip_hop_by_hop(headers);
         headers.remove(header::CONTENT_LENGTH);
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
@@ -92,8 +106,10 @@ impl Handshake {
 /// `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2).
 fn accept_for(key: &str) -> String {
     const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    let digest =
-        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
+    let digest = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+        format!("{key}{GUID}").as_bytes(),
+    );
     BASE64.encode(digest.as_ref())
 }
 
@@ -109,8 +125,8 @@ pub struct Tunnel {
     pub(in crate::gateway) closing: Duration,
 }
 
-/// Carries bytes both ways until both ends are closed, one breaks, or the token ends. `early`: what the
-/// client sent ahead.
+/// Carries bytes both ways until both ends are closed, one breaks, or the token ends. `early`: what
+/// the client sent ahead.
 pub async fn carry<S>(tunnel: Tunnel, client: S, early: Bytes)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -156,7 +172,8 @@ where
         ended = &mut down => (ended, false),
     };
     first?;
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "one end had closed, and the other did not");
+    let late =
+        |_| io::Error::new(io::ErrorKind::TimedOut, "one end had closed, and the other did not");
     if is_down_left {
         tokio::time::timeout(closing, down).await.map_err(late)?
     } else {
@@ -185,7 +202,11 @@ struct Counted<'a, R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut *this.from).poll_read(cx, buf))?;

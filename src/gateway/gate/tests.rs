@@ -37,7 +37,8 @@ fn head(version: Version, method: &str, target: &str, fields: Fields<'_>) -> Par
 
 /// An extended CONNECT (RFC 8441) to `/ws` of `a.example`.
 fn connect(protocol: &'static str, versions: &[&str]) -> Parts {
-    let fields: Vec<_> = versions.iter().map(|version| ("sec-websocket-version", *version)).collect();
+    let fields: Vec<_> =
+        versions.iter().map(|version| ("sec-websocket-version", *version)).collect();
     let mut head = head(HTTP_2, "CONNECT", "http://a.example/ws", &fields);
     head.extensions.insert(Protocol::from_static(protocol));
     head
@@ -110,7 +111,11 @@ fn a_target_passes_in_its_normal_form_and_keeps_its_query() {
     ] {
         let (head, _) = passes(head(version, "GET", target, HOST));
         assert_eq!(head.uri.to_string(), normal, "{version:?} {target}");
-        assert_eq!((head.uri.scheme(), head.uri.authority()), (None, None), "origin form: {target}");
+        assert_eq!(
+            (head.uri.scheme(), head.uri.authority()),
+            (None, None),
+            "origin form: {target}"
+        );
     }
 }
 
@@ -211,7 +216,8 @@ fn no_host_several_or_a_malformed_one_is_refused() {
 
 #[test]
 fn cookies_that_http_2_splits_are_joined_in_their_order() {
-    let cookies: Fields<'_> = &[("cookie", "a=1"), ("host", "a.example"), ("cookie", "b=2; c=3"), ("cookie", "d=4")];
+    let cookies: Fields<'_> =
+        &[("cookie", "a=1"), ("host", "a.example"), ("cookie", "b=2; c=3"), ("cookie", "d=4")];
     let (joined, _) = passes(head(HTTP_2, "GET", "/", cookies));
     assert_eq!(all(&joined.headers, "cookie"), ["a=1; b=2; c=3; d=4"]);
     let (one, _) = passes(head(HTTP_2, "GET", "http://b.example/", &[("cookie", "a=1")]));
@@ -240,11 +246,19 @@ fn what_a_head_has_is_noted() {
         (HTTP_11, ("expect", "100-Continue"), Passed { expects: true, ..none }),
         (HTTP_2, ("expect", "100-continue"), Passed { expects: true, ..none }),
         (HTTP_10, ("expect", "x-magic"), Passed { expects: true, ..none }),
-        (HTTP_11, ("transfer-encoding", "Chunked"), Passed { hops: hops(&["transfer-encoding"]), ..none }),
+        (
+            HTTP_11,
+            ("transfer-encoding", "Chunked"),
+            Passed { hops: hops(&["transfer-encoding"]), ..none },
+        ),
         (HTTP_11, ("connection", "x-a"), Passed { hops: hops(&["connection"]), ..none }),
         (HTTP_11, ("te", "trailers"), Passed { hops: hops(&["te"]), ..none }),
         (HTTP_11, ("keep-alive", "timeout=5"), Passed { hops: hops(&["keep-alive"]), ..none }),
-        (HTTP_11, ("proxy-authorization", "Basic x"), Passed { hops: hops(&["proxy-authorization"]), ..none }),
+        (
+            HTTP_11,
+            ("proxy-authorization", "Basic x"),
+            Passed { hops: hops(&["proxy-authorization"]), ..none },
+        ),
     ] {
         let fields = [("host", "a.example"), field];
         let (_, passed) = passes(head(version, "POST", "/", &fields));
@@ -308,7 +322,9 @@ fn a_quotation_mark_in_a_name_of_http_2_is_malformed() {
 
 #[test]
 fn methods_pass_but_for_connect_and_trace_and_very_long_ones() {
-    for method in ["GET", "HEAD", "POST", "OPTIONS", "PROPFIND", "get", "MAKE-COFFEE", &"A".repeat(32)] {
+    for method in
+        ["GET", "HEAD", "POST", "OPTIONS", "PROPFIND", "get", "MAKE-COFFEE", &"A".repeat(32)]
+    {
         let (head, _) = passes(head(HTTP_11, method, "/", HOST));
         assert_eq!(head.method.as_str(), method);
     }
@@ -345,7 +361,9 @@ fn a_websocket_handshake_is_noted_in_either_form() {
 
 #[test]
 fn an_extended_connect_is_of_websocket_13_or_refused() {
-    for versions in [&[][..], &["12"], &["777"], &[""], &["13, 12"], &["013"], &["13", "13"], &["13", "8"]] {
+    for versions in
+        [&[][..], &["12"], &["777"], &[""], &["13, 12"], &["013"], &["13", "13"], &["13", "8"]]
+    {
         is_refused(connect("websocket", versions), Refused::Upgrade);
     }
     for protocol in ["connect-udp", "webtransport", "h2c", "", "WebSocket", "websocket, h2c"] {
@@ -392,7 +410,9 @@ fn an_offer_of_another_protocol_is_no_websocket_and_passes() {
         }
     }
     // Without `Connection: upgrade` it is no handshake, and HTTP/2 has none of this form.
-    for (version, connection) in [(HTTP_11, "keep-alive"), (HTTP_11, "upgraded"), (HTTP_2, "upgrade")] {
+    for (version, connection) in
+        [(HTTP_11, "keep-alive"), (HTTP_11, "upgraded"), (HTTP_2, "upgrade")]
+    {
         let fields = [("host", "a.example"), ("connection", connection), ("upgrade", "websocket")];
         let (_, passed) = passes(head(version, "GET", "/", &fields));
         assert_eq!(passed.websocket, None, "{version:?} {connection}");

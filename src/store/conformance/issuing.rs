@@ -14,9 +14,16 @@ async fn kind(store: &Arc<dyn Store>, number: u64) -> RecordKind {
 }
 
 pub(crate) async fn a_live_record_of_any_kind_vouches(store: Arc<dyn Store>) {
-    let vouchers = [api_key(1, "ann"), session(2, "bob"), bootstrap(3, "ann", 1), expiring(api_key(4, "ann"), at(1))];
+    let vouchers = [
+        api_key(1, "ann"),
+        session(2, "bob"),
+        bootstrap(3, "ann", 1),
+        expiring(api_key(4, "ann"), at(1)),
+    ];
     provision(&store, vouchers).await;
-    for (voucher, number) in [(by(1), 10), (by(2), 11), (by(3), 12), (by(4), 13), (Voucher::Outside, 14)] {
+    for (voucher, number) in
+        [(by(1), 10), (by(2), 11), (by(3), 12), (by(4), 13), (Voucher::Outside, 14)]
+    {
         // A child may be over as soon as it is made, and of whatever kind.
         let child = match number {
             10 => expiring(api_key(number, "ann"), at(-5)),
@@ -40,12 +47,17 @@ pub(crate) async fn a_voucher_that_is_gone_or_has_expired_is_refused(store: Arc<
     store.remove(Voucher::Outside, digest(5), Afterlife::Retired, NOW).await.unwrap();
     for place in [Place::Beside, Place::Instead, Place::Alone] {
         for voucher in [1, 2, 3, 4, 5, 99] {
-            assert_eq!(issue(&store, by(voucher), 10, place).await, Issue::VoucherGone, "{voucher} {place:?}");
+            assert_eq!(
+                issue(&store, by(voucher), 10, place).await,
+                Issue::VoucherGone,
+                "{voucher} {place:?}"
+            );
         }
     }
     assert_eq!(all(&store).await, vouchers[..4], "nothing was changed");
     for (voucher, number) in [(1, 10), (4, 11)] {
-        let outcome = store.issue(by(voucher), api_key(number, "ann"), Place::Beside, at(-1)).await.unwrap();
+        let outcome =
+            store.issue(by(voucher), api_key(number, "ann"), Place::Beside, at(-1)).await.unwrap();
         assert_eq!(outcome, ISSUED, "a millisecond before its end");
     }
 }
@@ -54,12 +66,18 @@ pub(crate) async fn a_bootstrap_token_is_spent_key_by_key(store: Arc<dyn Store>)
     provision(&store, [bootstrap(1, "ann", 2), bootstrap(2, "ann", 7)]).await;
     assert_eq!(issue(&store, by(1), 10, Place::Beside).await, ISSUED);
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 1 });
-    assert_eq!(issue(&store, by(1), 11, Place::Instead).await, Issue::Issued { removed: vec![digest(10)] });
+    assert_eq!(
+        issue(&store, by(1), 11, Place::Instead).await,
+        Issue::Issued { removed: vec![digest(10)] }
+    );
     for place in [Place::Beside, Place::Instead, Place::Alone] {
         assert_eq!(issue(&store, by(1), 12, place).await, Issue::VoucherSpent);
     }
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 0 });
-    assert_eq!(all(&store).await, [bootstrap(1, "ann", 0), bootstrap(2, "ann", 7), api_key(11, "ann")]);
+    assert_eq!(
+        all(&store).await,
+        [bootstrap(1, "ann", 0), bootstrap(2, "ann", 7), api_key(11, "ann")]
+    );
     let owned = store.owned(by(1), owner("ann"), NOW).await.unwrap();
     assert_eq!(owned, Some(vec![live(api_key(11, "ann"))]), "spent, it is still known");
 }
@@ -79,9 +97,17 @@ fn bystanders() -> [Record; 6] {
 pub(crate) async fn instead_takes_the_place_of_every_key_of_the_owner(store: Arc<dyn Store>) {
     provision(&store, bystanders()).await;
     assert_eq!(issue(&store, by(2), 10, Place::Instead).await, ISSUED, "of nothing");
-    provision(&store, [api_key(11, "ann"), expiring(api_key(12, "ann"), at(-1)), expiring(api_key(13, "ann"), at(1))])
-        .await;
-    let Issue::Issued { removed } = issue(&store, Voucher::Outside, 14, Place::Instead).await else {
+    provision(
+        &store,
+        [
+            api_key(11, "ann"),
+            expiring(api_key(12, "ann"), at(-1)),
+            expiring(api_key(13, "ann"), at(1)),
+        ],
+    )
+    .await;
+    let Issue::Issued { removed } = issue(&store, Voucher::Outside, 14, Place::Instead).await
+    else {
         panic!("not issued")
     };
     assert_eq!(unordered(removed), digests([10, 11, 12, 13]));
@@ -97,7 +123,10 @@ pub(crate) async fn instead_takes_the_place_of_every_key_of_the_owner(store: Arc
 
 pub(crate) async fn instead_of_the_key_that_vouches(store: Arc<dyn Store>) {
     provision(&store, [api_key(1, "ann")]).await;
-    assert_eq!(issue(&store, by(1), 2, Place::Instead).await, Issue::Issued { removed: vec![digest(1)] });
+    assert_eq!(
+        issue(&store, by(1), 2, Place::Instead).await,
+        Issue::Issued { removed: vec![digest(1)] }
+    );
     assert_eq!(issue(&store, by(1), 3, Place::Instead).await, Issue::VoucherGone);
     assert_eq!(all(&store).await, [api_key(2, "ann")]);
 }
@@ -121,10 +150,17 @@ pub(crate) async fn alone_is_refused_while_another_is_live(store: Arc<dyn Store>
 
 pub(crate) async fn alone_takes_the_place_of_what_has_expired(store: Arc<dyn Store>) {
     provision(&store, bystanders()).await;
-    provision(&store, [expiring(api_key(10, "ann"), NOW), expiring(api_key(11, "ann"), at(-9))]).await;
+    provision(&store, [expiring(api_key(10, "ann"), NOW), expiring(api_key(11, "ann"), at(-9))])
+        .await;
     let early = store.issue(by(2), api_key(12, "ann"), Place::Alone, at(-1)).await.unwrap();
-    assert_eq!(early, Issue::Taken(Box::new(expiring(api_key(10, "ann"), NOW))), "a millisecond before its end");
-    let Issue::Issued { removed } = issue(&store, by(2), 12, Place::Alone).await else { panic!("not issued") };
+    assert_eq!(
+        early,
+        Issue::Taken(Box::new(expiring(api_key(10, "ann"), NOW))),
+        "a millisecond before its end"
+    );
+    let Issue::Issued { removed } = issue(&store, by(2), 12, Place::Alone).await else {
+        panic!("not issued")
+    };
     assert_eq!(unordered(removed), digests([10, 11]));
     let left: Vec<_> = bystanders().into_iter().chain([api_key(12, "ann")]).collect();
     assert_eq!(all(&store).await, left);
@@ -135,5 +171,9 @@ pub(crate) async fn a_refused_place_spends_nothing(store: Arc<dyn Store>) {
     assert!(matches!(issue(&store, by(1), 3, Place::Alone).await, Issue::Taken(_)));
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 1 });
     assert_eq!(issue(&store, by(1), 3, Place::Beside).await, ISSUED);
-    assert_eq!(issue(&store, by(1), 4, Place::Alone).await, Issue::VoucherSpent, "the voucher is looked at first");
+    assert_eq!(
+        issue(&store, by(1), 4, Place::Alone).await,
+        Issue::VoucherSpent,
+        "the voucher is looked at first"
+    );
 }

@@ -5,8 +5,11 @@ use crate::domain::RecordSort;
 use crate::tokens::store::Afterlife;
 
 pub(crate) async fn owned_lists_the_live_keys_of_one_owner_oldest_first(store: Arc<dyn Store>) {
-    let [third, fifth, seventh] =
-        [api_key(3, "ann"), expiring(api_key(5, "ann"), at(1)), Record { name: None, ..api_key(7, "ann") }];
+    let [third, fifth, seventh] = [
+        api_key(3, "ann"),
+        expiring(api_key(5, "ann"), at(1)),
+        Record { name: None, ..api_key(7, "ann") },
+    ];
     // Written in another order than issued.
     let records = [
         seventh.clone(),
@@ -23,7 +26,10 @@ pub(crate) async fn owned_lists_the_live_keys_of_one_owner_oldest_first(store: A
     provision(&store, records).await;
     let expected: Vec<_> = [third, fifth, seventh].map(live).into();
     for voucher in [by(3), by(6), by(1), by(8), Voucher::Outside] {
-        assert_eq!(store.owned(voucher, owner("ann"), NOW).await.unwrap().as_ref(), Some(&expected));
+        assert_eq!(
+            store.owned(voucher, owner("ann"), NOW).await.unwrap().as_ref(),
+            Some(&expected)
+        );
     }
     assert_eq!(store.owned(by(6), owner("nobody"), NOW).await.unwrap(), Some(vec![]));
     for voucher in [by(4), by(2), by(99)] {
@@ -73,7 +79,10 @@ pub(crate) async fn owners_are_told_apart_to_the_byte(store: Arc<dyn Store>) {
         assert_eq!(owned(&store, owner.clone()).await, [live(key(number, owner))]);
     }
     for (number, owner) in owners.iter().enumerate() {
-        let removed = store.remove_owned(Voucher::Outside, owner.clone(), Afterlife::Gone, NOW).await.unwrap();
+        let removed = store
+            .remove_owned(Voucher::Outside, owner.clone(), Afterlife::Gone, NOW)
+            .await
+            .unwrap();
         assert_eq!(removed, Some(vec![key(number, owner).digest]), "{owner:?}");
     }
 }
@@ -109,11 +118,18 @@ pub(crate) async fn browse_shows_what_matches_oldest_first(store: Arc<dyn Store>
     assert_eq!(numbers(sort(RecordSort::Bootstrap)).await, [3, 7], "spent or not");
     assert_eq!(numbers(Filter { limit: 2, ..sort(RecordSort::ApiKey) }).await, [1, 2]);
     assert_eq!(numbers(Filter { limit: 2, ..platform() }).await, [2, 3]);
-    let all_three =
-        Filter { token_api: Some("platform".into()), subject: Some("ann".into()), ..sort(RecordSort::ApiKey) };
+    let all_three = Filter {
+        token_api: Some("platform".into()),
+        subject: Some("ann".into()),
+        ..sort(RecordSort::ApiKey)
+    };
     assert_eq!(numbers(all_three.clone()).await, [2, 6]);
     assert_eq!(numbers(Filter { limit: 1, ..all_three }).await, [2]);
     for nothing in ["", "an", "ann%", "*", "platform"] {
-        assert_eq!(numbers(Filter { subject: Some(nothing.into()), ..any() }).await, [0_i64; 0], "{nothing}");
+        assert_eq!(
+            numbers(Filter { subject: Some(nothing.into()), ..any() }).await,
+            [0_i64; 0],
+            "{nothing}"
+        );
     }
 }

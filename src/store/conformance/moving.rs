@@ -10,7 +10,9 @@ async fn retire(store: &Arc<dyn Store>, number: u64, now: Timestamp) {
 pub(crate) async fn every_retired_key_is_shown_oldest_first(store: Arc<dyn Store>) {
     assert_eq!(store.retired().await.unwrap(), []);
     // More than is read in one step, and live ones between them.
-    let keys: Vec<_> = (1..=600).map(|number| api_key(number, if number % 3 == 0 { "ann" } else { "bob" })).collect();
+    let keys: Vec<_> = (1..=600)
+        .map(|number| api_key(number, if number % 3 == 0 { "ann" } else { "bob" }))
+        .collect();
     provision(&store, keys.iter().cloned()).await;
     provision(&store, [session(700, "ann"), bootstrap(701, "ann", 1)]).await;
     let mut expected = Vec::new();
@@ -26,8 +28,10 @@ pub(crate) async fn every_retired_key_is_shown_oldest_first(store: Arc<dyn Store
 
 pub(crate) async fn a_live_record_is_restored_as_it_was(store: Arc<dyn Store>) {
     let used = Record { last_used_at: Some(at(-60_000)), ..api_key(1, "ann") };
-    let others = [expiring(session(2, "ann"), at(5)), bootstrap(3, "ann", 7), bootstrap(4, "bob", 0)];
-    let hinted = Record { hint: Some("sk-12345".into()), origin: Some("idp".into()), ..api_key(5, "ann") };
+    let others =
+        [expiring(session(2, "ann"), at(5)), bootstrap(3, "ann", 7), bootstrap(4, "bob", 0)];
+    let hinted =
+        Record { hint: Some("sk-12345".into()), origin: Some("idp".into()), ..api_key(5, "ann") };
     let records: Vec<_> = [used].into_iter().chain(others).chain([hinted]).collect();
     for record in &records {
         store.restore(live(record.clone())).await.unwrap();
@@ -44,7 +48,10 @@ pub(crate) async fn a_retired_key_is_restored_as_it_was(store: Arc<dyn Store>) {
     store.restore(was.clone()).await.unwrap();
     store.restore(live(api_key(2, "ann"))).await.unwrap();
     assert_eq!(store.find(digest(1)).await.unwrap(), None, "it opens nothing");
-    assert_eq!(store.find_by_id("platform".into(), was.record.id).await.unwrap(), Some(was.clone()));
+    assert_eq!(
+        store.find_by_id("platform".into(), was.record.id).await.unwrap(),
+        Some(was.clone())
+    );
     assert_eq!(owned(&store, owner("ann")).await, [was.clone(), live(api_key(2, "ann"))]);
     assert_eq!(store.retired().await.unwrap(), [was]);
     assert_eq!(all(&store).await, [api_key(2, "ann")]);
@@ -71,6 +78,9 @@ pub(crate) async fn what_is_taken_is_not_restored_over(store: Arc<dyn Store>) {
     for gone in [session(3, "ann"), bootstrap(4, "ann", 1), expiring(api_key(5, "ann"), at(-5))] {
         store.restore(retired(gone, at(-5))).await.unwrap();
     }
-    assert_eq!(owned(&store, owner("ann")).await, [live(api_key(1, "ann")), retired(api_key(2, "ann"), NOW)]);
+    assert_eq!(
+        owned(&store, owner("ann")).await,
+        [live(api_key(1, "ann")), retired(api_key(2, "ann"), NOW)]
+    );
     assert_eq!(all(&store).await, [api_key(1, "ann")]);
 }

@@ -11,7 +11,10 @@ const TASKS: u64 = 8;
 const ROUNDS: u64 = 40;
 
 /// Runs an operation for each number, all at the same time.
-async fn together<T, F>(numbers: impl IntoIterator<Item = u64>, operation: impl Fn(u64) -> F) -> Vec<T>
+async fn together<T, F>(
+    numbers: impl IntoIterator<Item = u64>,
+    operation: impl Fn(u64) -> F,
+) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -23,9 +26,13 @@ where
     tasks.join_all().await
 }
 
-/// Issues keys of "ann" from many tasks, each until it is refused, while `meanwhile` runs, which begins when a few have been
-/// issued; the digests that were acknowledged as issued.
-async fn issue_while(store: &Arc<dyn Store>, voucher: Voucher, meanwhile: impl AsyncFnOnce()) -> HashSet<TokenDigest> {
+/// Issues keys of "ann" from many tasks, each until it is refused, while `meanwhile` runs, which
+/// begins when a few have been issued; the digests that were acknowledged as issued.
+async fn issue_while(
+    store: &Arc<dyn Store>,
+    voucher: Voucher,
+    meanwhile: impl AsyncFnOnce(),
+) -> HashSet<TokenDigest> {
     let (sender, mut issued) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
@@ -69,7 +76,8 @@ async fn nothing_is_alive_and_unlisted(store: &Arc<dyn Store>, issued: &HashSet<
         assert_eq!(store.find(*name).await.unwrap().is_some(), listed.contains(name));
     }
     let keys = Filter { subject: Some("ann".into()), ..Filter::default() };
-    let browsed: HashSet<_> = store.browse(keys).await.unwrap().iter().map(|record| record.digest).collect();
+    let browsed: HashSet<_> =
+        store.browse(keys).await.unwrap().iter().map(|record| record.digest).collect();
     assert_eq!(browsed, listed);
 }
 
@@ -80,7 +88,9 @@ pub(crate) async fn what_is_issued_while_everything_is_removed_is_removed(store:
         provision(&store, [api_key(voucher, "ann")]).await;
         let mut removed = HashSet::new();
         let issued = issue_while(&store, by(voucher), async || {
-            removed = unordered(store.remove_owned(by(2), owner("ann"), after, NOW).await.unwrap().unwrap());
+            removed = unordered(
+                store.remove_owned(by(2), owner("ann"), after, NOW).await.unwrap().unwrap(),
+            );
         })
         .await;
         // What vouches is among the removed, so nothing can have been issued after that.
@@ -95,11 +105,14 @@ pub(crate) async fn what_is_issued_while_everything_is_removed_is_removed(store:
     }
 }
 
-pub(crate) async fn what_anybody_issues_while_keys_are_removed_is_listed_or_named(store: Arc<dyn Store>) {
+pub(crate) async fn what_anybody_issues_while_keys_are_removed_is_listed_or_named(
+    store: Arc<dyn Store>,
+) {
     let mut removed = HashSet::new();
     let issued = issue_while(&store, Voucher::Outside, async || {
         for _ in 0..5 {
-            let named = store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await;
+            let named =
+                store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await;
             for name in unordered(named.unwrap().unwrap()) {
                 assert!(removed.insert(name), "named twice");
                 assert_eq!(store.find(name).await.unwrap(), None);
@@ -118,7 +131,10 @@ pub(crate) async fn what_is_issued_while_its_voucher_is_removed_is_listed(store:
     provision(&store, [api_key(1, "ann"), session(2, "root")]).await;
     let mut listed_at_removal = HashSet::new();
     let issued = issue_while(&store, by(1), async || {
-        assert_eq!(store.remove(by(2), digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Removed);
+        assert_eq!(
+            store.remove(by(2), digest(1), Afterlife::Gone, NOW).await.unwrap(),
+            Removal::Removed
+        );
         listed_at_removal = names(&owned(&store, owner("ann")).await);
     })
     .await;
@@ -129,19 +145,25 @@ pub(crate) async fn what_is_issued_while_its_voucher_is_removed_is_listed(store:
 
 pub(crate) async fn alone_is_one(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 50), expiring(api_key(2, "ann"), NOW)]).await;
-    let outcomes = together(10..110, |number| store.issue(by(1), api_key(number, "ann"), Place::Alone, NOW)).await;
+    let outcomes =
+        together(10..110, |number| store.issue(by(1), api_key(number, "ann"), Place::Alone, NOW))
+            .await;
     let [key] = &owned(&store, owner("ann")).await[..] else { panic!("not one") };
     let taken = Issue::Taken(Box::new(key.record.clone()));
-    let (issued, refused): (Vec<_>, Vec<_>) =
-        outcomes.into_iter().map(Result::unwrap).partition(|outcome| matches!(outcome, Issue::Issued { .. }));
+    let (issued, refused): (Vec<_>, Vec<_>) = outcomes
+        .into_iter()
+        .map(Result::unwrap)
+        .partition(|outcome| matches!(outcome, Issue::Issued { .. }));
     assert_eq!(issued, [Issue::Issued { removed: vec![digest(2)] }]);
     assert!(refused.len() == 99 && refused.iter().all(|outcome| *outcome == taken));
     assert_eq!(all(&store).await, [bootstrap(1, "ann", 49), key.record.clone()]);
 }
 
 pub(crate) async fn instead_leaves_one_and_names_the_others_once(store: Arc<dyn Store>) {
-    let outcomes =
-        together(10..110, |number| store.issue(Voucher::Outside, api_key(number, "ann"), Place::Instead, NOW)).await;
+    let outcomes = together(10..110, |number| {
+        store.issue(Voucher::Outside, api_key(number, "ann"), Place::Instead, NOW)
+    })
+    .await;
     let mut removed = Vec::new();
     for outcome in outcomes {
         let Issue::Issued { removed: named } = outcome.unwrap() else { panic!("not issued") };
@@ -155,8 +177,11 @@ pub(crate) async fn instead_leaves_one_and_names_the_others_once(store: Arc<dyn 
 
 pub(crate) async fn a_bootstrap_token_makes_exactly_what_it_is_good_for(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 25)]).await;
-    let outcomes = together(10..110, |number| store.issue(by(1), api_key(number, "ann"), Place::Beside, NOW)).await;
-    let count = |wanted: Issue| outcomes.iter().flatten().filter(|outcome| **outcome == wanted).count();
+    let outcomes =
+        together(10..110, |number| store.issue(by(1), api_key(number, "ann"), Place::Beside, NOW))
+            .await;
+    let count =
+        |wanted: Issue| outcomes.iter().flatten().filter(|outcome| **outcome == wanted).count();
     assert_eq!((count(Issue::Issued { removed: vec![] }), count(Issue::VoucherSpent)), (25, 75));
     assert_eq!(owned(&store, owner("ann")).await.len(), 25);
     let kind = store.find(digest(1)).await.unwrap().unwrap().kind;
@@ -176,8 +201,10 @@ pub(crate) async fn a_record_is_removed_once(store: Arc<dyn Store>) {
 
 pub(crate) async fn an_id_is_given_once(store: Arc<dyn Store>) {
     let id = api_key(1, "ann").id;
-    let outcomes = together(10..60, |number| store.provision(Record { id, ..api_key(number, "ann") })).await;
-    let conflicts = outcomes.iter().filter(|outcome| matches!(outcome, Err(StoreError::Conflict))).count();
+    let outcomes =
+        together(10..60, |number| store.provision(Record { id, ..api_key(number, "ann") })).await;
+    let conflicts =
+        outcomes.iter().filter(|outcome| matches!(outcome, Err(StoreError::Conflict))).count();
     assert_eq!((conflicts, outcomes.iter().flatten().count()), (49, 1));
     assert_eq!(owned(&store, owner("ann")).await.len(), 1);
 }

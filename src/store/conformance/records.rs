@@ -8,14 +8,24 @@ fn unused(record: Record) -> Record {
     Record { last_used_at: None, ..record }
 }
 
-pub(crate) async fn find_returns_the_record_as_it_was_written_expired_or_not(store: Arc<dyn Store>) {
+pub(crate) async fn find_returns_the_record_as_it_was_written_expired_or_not(
+    store: Arc<dyn Store>,
+) {
     let full = Record {
         origin: Some("https://idp.example/\u{1F511}".into()),
-        identity: Identity { email: Some("ann@example.com".into()), ..api_key(1, "ann \"\u{0}\n{}").identity },
+        identity: Identity {
+            email: Some("ann@example.com".into()),
+            ..api_key(1, "ann \"\u{0}\n{}").identity
+        },
         ..api_key(1, "ann")
     };
     let bare = Record {
-        identity: Identity { username: None, organization: None, role: None, ..api_key(2, "").identity },
+        identity: Identity {
+            username: None,
+            organization: None,
+            role: None,
+            ..api_key(2, "").identity
+        },
         name: None,
         last_used_at: Some(at(-7)),
         ..api_key(2, "ann")
@@ -40,13 +50,23 @@ pub(crate) async fn find_by_id_looks_within_one_token_api(store: Arc<dyn Store>)
     provision(&store, records.clone()).await;
     for record in records {
         assert_eq!(store.find_by_id("other".into(), record.id).await.unwrap(), None);
-        assert_eq!(store.find_by_id("platform".into(), record.id).await.unwrap(), Some(live(record)));
+        assert_eq!(
+            store.find_by_id("platform".into(), record.id).await.unwrap(),
+            Some(live(record))
+        );
     }
     assert_eq!(store.find_by_id("platform".into(), api_key(99, "ann").id).await.unwrap(), None);
 }
 
-pub(crate) async fn a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothing(store: Arc<dyn Store>) {
-    let before = [api_key(1, "ann"), bootstrap(2, "bob", 1), api_key(3, "bob"), expiring(api_key(4, "bob"), at(-1))];
+pub(crate) async fn a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothing(
+    store: Arc<dyn Store>,
+) {
+    let before = [
+        api_key(1, "ann"),
+        bootstrap(2, "bob", 1),
+        api_key(3, "bob"),
+        expiring(api_key(4, "bob"), at(-1)),
+    ];
     provision(&store, before.clone()).await;
     let id = before[0].id;
     let same_id = Record { id, ..api_key(10, "bob") };
@@ -54,7 +74,10 @@ pub(crate) async fn a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothi
     let same_digest = Record { digest: digest(1), ..api_key(12, "bob") };
     let both = api_key(1, "bob");
     for record in [same_id, same_id_elsewhere, same_digest, both] {
-        assert!(matches!(store.provision(record.clone()).await, Err(StoreError::Conflict)), "{record:?}");
+        assert!(
+            matches!(store.provision(record.clone()).await, Err(StoreError::Conflict)),
+            "{record:?}"
+        );
         for place in [Place::Beside, Place::Instead] {
             let outcome = store.issue(by(2), record.clone(), place, NOW).await;
             assert!(matches!(outcome, Err(StoreError::Conflict)), "{outcome:?} for {record:?}");
@@ -69,10 +92,15 @@ pub(crate) async fn a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothi
     assert_eq!(issue, Issue::Issued { removed: vec![] });
 }
 
-pub(crate) async fn touch_moves_the_last_use_forward_only_and_passes_over_the_unknown(store: Arc<dyn Store>) {
+pub(crate) async fn touch_moves_the_last_use_forward_only_and_passes_over_the_unknown(
+    store: Arc<dyn Store>,
+) {
     let records = [api_key(1, "ann"), session(2, "ann"), api_key(3, "ann")];
     provision(&store, records.clone()).await;
-    store.touch(vec![(digest(1), at(60_000)), (digest(99), at(60_000)), (digest(2), at(7))]).await.unwrap();
+    store
+        .touch(vec![(digest(1), at(60_000)), (digest(99), at(60_000)), (digest(2), at(7))])
+        .await
+        .unwrap();
     store.touch(vec![(digest(1), at(0)), (digest(2), at(8))]).await.unwrap();
     store.touch(vec![]).await.unwrap();
     store.touch((0..1_000).map(|number| (digest(number + 100), NOW)).collect()).await.unwrap();
@@ -81,7 +109,10 @@ pub(crate) async fn touch_moves_the_last_use_forward_only_and_passes_over_the_un
     let second = Record { last_used_at: Some(at(8)), ..second };
     assert_eq!(all(&store).await, [first.clone(), second, third.clone()]);
     assert_eq!(store.find(digest(1)).await.unwrap().map(unused), Some(unused(first.clone())));
-    assert_eq!(store.find_by_id("platform".into(), first.id).await.unwrap(), Some(live(first.clone())));
+    assert_eq!(
+        store.find_by_id("platform".into(), first.id).await.unwrap(),
+        Some(live(first.clone()))
+    );
     assert_eq!(owned(&store, owner("ann")).await, [live(first), live(third)]);
 }
 

@@ -8,8 +8,12 @@ async fn remove(store: &Arc<dyn Store>, voucher: Voucher, target: u64) -> Remova
 }
 
 pub(crate) async fn remove_has_three_outcomes(store: Arc<dyn Store>) {
-    let records =
-        [api_key(1, "ann"), api_key(2, "ann"), expiring(api_key(3, "ann"), NOW), expiring(session(4, "ann"), NOW)];
+    let records = [
+        api_key(1, "ann"),
+        api_key(2, "ann"),
+        expiring(api_key(3, "ann"), NOW),
+        expiring(session(4, "ann"), NOW),
+    ];
     provision(&store, records.clone()).await;
     for voucher in [3, 4, 99] {
         assert_eq!(remove(&store, by(voucher), 2).await, Removal::VoucherGone);
@@ -33,7 +37,11 @@ pub(crate) async fn remove_has_three_outcomes(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn remove_takes_any_kind(store: Arc<dyn Store>) {
-    provision(&store, [session(1, "ann"), bootstrap(2, "bob", 1), bootstrap(3, "bob", 0), session(4, "bob")]).await;
+    provision(
+        &store,
+        [session(1, "ann"), bootstrap(2, "bob", 1), bootstrap(3, "bob", 0), session(4, "bob")],
+    )
+    .await;
     for target in [2, 3, 4] {
         assert_eq!(remove(&store, by(1), target).await, Removal::Removed);
     }
@@ -50,7 +58,9 @@ pub(crate) async fn remove_owned_names_the_keys_and_spares_the_rest(store: Arc<d
     ];
     provision(&store, [api_key(1, "ann"), expiring(api_key(2, "ann"), NOW)]).await;
     provision(&store, spared.clone()).await;
-    let remove = async |voucher| store.remove_owned(voucher, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    let remove = async |voucher| {
+        store.remove_owned(voucher, owner("ann"), Afterlife::Gone, NOW).await.unwrap()
+    };
     for voucher in [2, 99] {
         assert_eq!(remove(by(voucher)).await, None);
     }

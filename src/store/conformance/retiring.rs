@@ -13,18 +13,28 @@ async fn by_id(store: &Arc<dyn Store>, number: u64) -> Option<Listed> {
 }
 
 pub(crate) async fn a_retired_key_is_listed_and_opens_nothing(store: Arc<dyn Store>) {
-    provision(&store, [api_key(1, "ann"), api_key(2, "ann"), api_key(3, "ann"), session(4, "ann")]).await;
+    provision(&store, [api_key(1, "ann"), api_key(2, "ann"), api_key(3, "ann"), session(4, "ann")])
+        .await;
     assert_eq!(retire(&store, 2, at(5)).await, Removal::Removed);
     assert_eq!(store.find(digest(2)).await.unwrap(), None);
     assert_eq!(by_id(&store, 2).await, Some(retired(api_key(2, "ann"), at(5))));
     assert_eq!(store.find_by_id("other".into(), api_key(2, "ann").id).await.unwrap(), None);
-    let listed = [live(api_key(1, "ann")), retired(api_key(2, "ann"), at(5)), live(api_key(3, "ann"))];
+    let listed =
+        [live(api_key(1, "ann")), retired(api_key(2, "ann"), at(5)), live(api_key(3, "ann"))];
     assert_eq!(owned(&store, owner("ann")).await, listed, "in the order of issue");
     assert_eq!(all(&store).await, [api_key(1, "ann"), api_key(3, "ann"), session(4, "ann")]);
-    let keys = Filter { sort: Some(RecordSort::ApiKey), subject: Some("ann".into()), ..Filter::default() };
+    let keys =
+        Filter { sort: Some(RecordSort::ApiKey), subject: Some("ann".into()), ..Filter::default() };
     assert_eq!(store.browse(keys).await.unwrap().len(), 2);
-    assert_eq!(store.owned(by(2), owner("ann"), NOW).await.unwrap(), None, "it vouches for nothing");
-    assert_eq!(store.remove(by(2), digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::VoucherGone);
+    assert_eq!(
+        store.owned(by(2), owner("ann"), NOW).await.unwrap(),
+        None,
+        "it vouches for nothing"
+    );
+    assert_eq!(
+        store.remove(by(2), digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        Removal::VoucherGone
+    );
     assert_eq!(store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW).await.unwrap(), None);
     let issue = store.issue(by(2), api_key(9, "ann"), Place::Beside, NOW).await.unwrap();
     assert_eq!(issue, Issue::VoucherGone);
@@ -35,7 +45,11 @@ pub(crate) async fn a_retired_key_stays_what_it_was(store: Arc<dyn Store>) {
     provision(&store, [key.clone(), session(2, "ann")]).await;
     store.touch(vec![(key.digest, at(-60_000))]).await.unwrap();
     let key = Record { last_used_at: Some(at(-60_000)), ..key };
-    assert_eq!(store.remove(by(1), digest(1), Afterlife::Retired, NOW).await.unwrap(), Removal::Removed, "by itself");
+    assert_eq!(
+        store.remove(by(1), digest(1), Afterlife::Retired, NOW).await.unwrap(),
+        Removal::Removed,
+        "by itself"
+    );
     let listed = retired(key.clone(), NOW);
     for after in [Afterlife::Retired, Afterlife::Gone] {
         let again = store.remove(by(2), digest(1), after, at(20)).await.unwrap();
@@ -57,7 +71,10 @@ pub(crate) async fn a_retired_key_is_in_nobodys_way_but_keeps_its_names(store: A
     let same_digest = Record { digest: digest(2), ..api_key(3, "bob") };
     let same_id = Record { id: api_key(2, "ann").id, ..api_key(4, "bob") };
     for record in [same_digest, same_id, api_key(2, "ann")] {
-        assert!(matches!(store.provision(record.clone()).await, Err(StoreError::Conflict)), "{record:?}");
+        assert!(
+            matches!(store.provision(record.clone()).await, Err(StoreError::Conflict)),
+            "{record:?}"
+        );
         let outcome = store.issue(by(1), record, Place::Beside, NOW).await;
         assert!(matches!(outcome, Err(StoreError::Conflict)), "{outcome:?}");
     }
@@ -66,7 +83,10 @@ pub(crate) async fn a_retired_key_is_in_nobodys_way_but_keeps_its_names(store: A
     assert_eq!(alone, Issue::Issued { removed: vec![] });
     let instead = store.issue(by(1), api_key(6, "ann"), Place::Instead, NOW).await.unwrap();
     assert_eq!(instead, Issue::Issued { removed: vec![digest(5)] });
-    assert_eq!(owned(&store, owner("ann")).await, [retired(api_key(2, "ann"), NOW), live(api_key(6, "ann"))]);
+    assert_eq!(
+        owned(&store, owner("ann")).await,
+        [retired(api_key(2, "ann"), NOW), live(api_key(6, "ann"))]
+    );
 }
 
 pub(crate) async fn remove_owned_retires_what_is_live(store: Arc<dyn Store>) {
@@ -81,7 +101,10 @@ pub(crate) async fn remove_owned_retires_what_is_live(store: Arc<dyn Store>) {
     ];
     provision(&store, records).await;
     assert_eq!(retire(&store, 7, at(-50)).await, Removal::Removed);
-    assert_eq!(store.remove_owned(by(2), owner("ann"), Afterlife::Retired, NOW).await.unwrap(), None);
+    assert_eq!(
+        store.remove_owned(by(2), owner("ann"), Afterlife::Retired, NOW).await.unwrap(),
+        None
+    );
     let removed = store.remove_owned(by(4), owner("ann"), Afterlife::Retired, NOW).await.unwrap();
     assert_eq!(removed.map(unordered), Some(digests([1, 2, 3])));
     let listed = [
@@ -89,7 +112,11 @@ pub(crate) async fn remove_owned_retires_what_is_live(store: Arc<dyn Store>) {
         retired(expiring(api_key(3, "ann"), at(1)), NOW),
         retired(api_key(7, "ann"), at(-50)),
     ];
-    assert_eq!(owned(&store, owner("ann")).await, listed, "what had expired was in no list any more");
+    assert_eq!(
+        owned(&store, owner("ann")).await,
+        listed,
+        "what had expired was in no list any more"
+    );
     assert_eq!(by_id(&store, 2).await, None);
     assert_eq!(all(&store).await, [session(4, "ann"), bootstrap(5, "ann", 1), api_key(6, "bob")]);
 }
@@ -120,7 +147,11 @@ pub(crate) async fn the_newest_retired_keys_of_an_owner_are_kept(store: Arc<dyn 
     // One fewer, so that the older of the two is forgotten and the other stays.
     let removal = store.remove(Voucher::Outside, digest(1), Afterlife::Gone, at(2)).await.unwrap();
     assert_eq!(removal, Removal::Removed);
-    let removed = store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Retired, at(2)).await.unwrap().unwrap();
+    let removed = store
+        .remove_owned(Voucher::Outside, owner("ann"), Afterlife::Retired, at(2))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(unordered(removed).len(), MOST_RETIRED - 1);
     let listed = owned(&store, owner("ann")).await;
     assert_eq!(listed.len(), MOST_RETIRED);

@@ -12,7 +12,11 @@ impl AccountStore for EmbeddedStore {
         self.write(move |tables| tables.register(&credentials))
     }
 
-    fn account_by_username(&self, token_api: String, folded: String) -> StoreFuture<Option<Credentials>> {
+    fn account_by_username(
+        &self,
+        token_api: String,
+        folded: String,
+    ) -> StoreFuture<Option<Credentials>> {
         self.look_up(move |tables| tables.account_by_username(&token_api, &folded))
     }
 
@@ -24,7 +28,12 @@ impl AccountStore for EmbeddedStore {
         self.list(move |tables| tables.accounts(token_api.as_deref(), limit))
     }
 
-    fn disable(&self, token_api: String, id: AccountId, now: Timestamp) -> StoreFuture<Option<Vec<TokenDigest>>> {
+    fn disable(
+        &self,
+        token_api: String,
+        id: AccountId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<Vec<TokenDigest>>> {
         self.write(move |tables| tables.disable(&token_api, id, now))
     }
 
@@ -41,11 +50,22 @@ impl AccountStore for EmbeddedStore {
         self.write(move |tables| tables.set_password(&token_api, id, &hash))
     }
 
-    fn rehash(&self, token_api: String, id: AccountId, revision: u32, hash: PasswordHash) -> StoreFuture<()> {
+    fn rehash(
+        &self,
+        token_api: String,
+        id: AccountId,
+        revision: u32,
+        hash: PasswordHash,
+    ) -> StoreFuture<()> {
         self.write(move |tables| tables.rehash(&token_api, id, revision, &hash))
     }
 
-    fn open_session(&self, id: AccountId, revision: u32, session: Record) -> StoreFuture<SessionOpening> {
+    fn open_session(
+        &self,
+        id: AccountId,
+        revision: u32,
+        session: Record,
+    ) -> StoreFuture<SessionOpening> {
         self.write(move |tables| tables.open_session(id, revision, &session))
     }
 }

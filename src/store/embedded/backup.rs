@@ -1,9 +1,10 @@
 //! A copy of the whole store in one file, and the store from such a copy.
 //!
-//! A backup is a snapshot: SQLite reads a state of the database that was acknowledged, whatever a running keyward writes
-//! meanwhile, from another process. Both directions verify the copy as a start would, before it gets its name: pages and
-//! indexes, layout, seal, keys, and every record. A backup has no log, and another tie (`tie`): a log that was left
-//! beside the place where it is put is not taken for its own.
+//! A backup is a snapshot: SQLite reads a state of the database that was acknowledged, whatever a
+//! running keyward writes meanwhile, from another process. Both directions verify the copy as a
+//! start would, before it gets its name: pages and indexes, layout, seal, keys, and every record. A
+//! backup has no log, and another tie (`tie`): a log that was left beside the place where it is put
+//! is not taken for its own.
 //!
 //! The keys are not in a backup.
 
@@ -57,7 +58,8 @@ pub enum BackupError {
     NoStore(PathBuf),
     /// A keyward runs on the store that is to be replaced.
     #[error(
-        "a keyward is running on the store {}{}: stop it, then restore; a running one would go on with what it remembers",
+        "a keyward is running on the store {}{}: stop it, then restore; a running one would go on \
+         with what it remembers",
         path.display(), process.map(|id| format!(" (process {id})")).unwrap_or_default()
     )]
     Running {
@@ -106,7 +108,8 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupE
     move |source| BackupError::Files { doing, path: path.to_owned(), source }
 }
 
-/// Copies the store at `store` into the file `target`. A keyward may run on the store: it goes on serving.
+/// Copies the store at `store` into the file `target`. A keyward may run on the store: it goes on
+/// serving.
 ///
 /// # Errors
 ///
@@ -135,7 +138,8 @@ pub fn back_up(
 
 /// A connection with an open transaction on the state that was acknowledged last.
 fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connection, BackupError> {
-    // Without a running keyward, the files are unchecked. With one, they are in use and were checked at its start.
+    // Without a running keyward, the files are unchecked. With one, they are in use and were
+    // checked at its start.
     let at_once = EmbeddedOptions { wait_for_server: Duration::ZERO, ..options };
     let alone = match lock::take(store, at_once) {
         Ok(lock) => Some(lock),
@@ -153,7 +157,8 @@ fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connection, Backup
     let connection = schema::connect(store, Access::Read, options.busy).map_err(explain)?;
     // A transaction begins with its first look.
     let begun = connection.execute_batch("BEGIN");
-    let begun = begun.and_then(|()| connection.query_row("SELECT count(*) FROM meta", [], |_| Ok(())));
+    let begun =
+        begun.and_then(|()| connection.query_row("SELECT count(*) FROM meta", [], |_| Ok(())));
     begun.map_err(|error| explain(error.into()))?;
     // From here on, a keyward may start.
     drop(alone);
@@ -170,7 +175,9 @@ fn check_target(store: &Path, target: &Path, existing: Existing) -> Result<(), B
         return refused("belongs to the store itself");
     }
     if existing == Existing::Refuse {
-        return refused("is not overwritten: name another file, or say --replace to replace an earlier backup");
+        return refused(
+            "is not overwritten: name another file, or say --replace to replace an earlier backup",
+        );
     }
     if !found.is_file() || !files::is_ours(target).map_err(failed("read", target))? {
         return refused("is no backup of a store of keyward, so --replace does not replace it");
@@ -210,8 +217,14 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Copies everything that `source` sees of `origin`, into one file that can be read anywhere, without files beside it.
-    fn fill(&self, source: &Connection, origin: &Path, busy: Duration) -> Result<Copied, BackupError> {
+    /// Copies everything that `source` sees of `origin`, into one file that can be read anywhere,
+    /// without files beside it.
+    fn fill(
+        &self,
+        source: &Connection,
+        origin: &Path,
+        busy: Duration,
+    ) -> Result<Copied, BackupError> {
         let path = &self.path;
         let copy = |fault: Fault| match fault.explain_opening(origin) {
             OpenError::Refused { source, .. } => BackupError::Copy { path: path.clone(), source },
@@ -225,7 +238,9 @@ impl Draft {
         target.close().map_err(|(_, error)| copy(error.into()))?;
         for ending in ["-wal", "-journal"] {
             if beside(path, ending).exists() {
-                return Err(failed("finish", path)(io::Error::other("its log could not be written back")));
+                return Err(failed("finish", path)(io::Error::other(
+                    "its log could not be written back",
+                )));
             }
         }
         let file = File::open(path).map_err(failed("read", path))?;
@@ -284,7 +299,9 @@ fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
 
 fn sync_directory_of(path: &Path) -> Result<(), BackupError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("sync", directory))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed("sync", directory))
 }
 
 fn copy_all(source: &Connection, target: &mut Connection) -> Result<(), Fault> {
@@ -309,14 +326,24 @@ fn count(connection: &Connection) -> Result<Copied, Fault> {
             // A table that an older layout does not have.
             return Ok(0);
         }
-        let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
+        let count: i64 =
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
         Ok(u64::try_from(count).unwrap_or_default())
     };
-    Ok(Copied { records: rows("record")?, retired: rows("retired")?, accounts: rows("account")?, bytes: 0 })
+    Ok(Copied {
+        records: rows("record")?,
+        retired: rows("retired")?,
+        accounts: rows("account")?,
+        bytes: 0,
+    })
 }
 
 /// Checks a database that is not in use, as a start would.
-fn verify(path: &Path, identity: &StoreIdentity<'_>, options: EmbeddedOptions) -> Result<Layout, OpenError> {
+fn verify(
+    path: &Path,
+    identity: &StoreIdentity<'_>,
+    options: EmbeddedOptions,
+) -> Result<Layout, OpenError> {
     let explain = |fault: Fault| fault.explain_opening(path);
     verify_all(schema::connect_without_log(path).map_err(explain)?, path, identity, options.busy)
 }
@@ -341,7 +368,8 @@ pub struct Restored {
     pub before: Option<PathBuf>,
 }
 
-/// Makes the store at `store` from the file `backup`. What was there is moved aside, its log included, and nothing is deleted.
+/// Makes the store at `store` from the file `backup`. What was there is moved aside, its log
+/// included, and nothing is deleted.
 ///
 /// # Errors
 ///
@@ -429,17 +457,23 @@ fn words_for_backup(fault: &OpenError) -> String {
     match fault {
         OpenError::Damaged { what, .. } => format!("it is damaged: {what}"),
         OpenError::OtherKeys { .. } => {
-            "it was written with other keys: restore it with the key directory that belongs to it".to_owned()
+            "it was written with other keys: restore it with the key directory that belongs to it"
+                .to_owned()
         }
         OpenError::Newer { found, known, .. } => {
-            format!("it was written by a newer keyward: it has layout {found}, and this one knows up to {known}")
+            format!(
+                "it was written by a newer keyward: it has layout {found}, and this one knows up \
+                 to {known}"
+            )
         }
         OpenError::ForeignLog { why, .. } => format!(
-            "the -wal file beside it is not its log: {why}. Move the -wal and -shm files away and try again, or use the ones \
+            "the -wal file beside it is not its log: {why}. Move the -wal and -shm files away and \
+             try again, or use the ones \
              that belong to it"
         ),
         OpenError::Journal { .. } => {
-            "a -journal file lies beside it: another program was interrupted while it changed it".to_owned()
+            "a -journal file lies beside it: another program was interrupted while it changed it"
+                .to_owned()
         }
         OpenError::Foreign { .. } => "it is not a store of keyward".to_owned(),
         other => {
@@ -460,9 +494,11 @@ fn bring_up_to_date(path: &Path, options: EmbeddedOptions) -> Result<(), OpenErr
     connection.close().map_err(|(_, error)| explain(error.into()))
 }
 
-/// SQLite answers with the mode that it has then, and with no error where that is the one of before.
+/// SQLite answers with the mode that it has then, and with no error where that is the one of
+/// before.
 fn set_journal_mode(connection: &Connection, mode: &str) -> Result<(), Fault> {
-    let has: String = connection.pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0))?;
+    let has: String =
+        connection.pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0))?;
     if has == mode {
         Ok(())
     } else {
@@ -482,8 +518,9 @@ fn move_back(aside: Option<&Path>, store: &Path) -> Result<(), BackupError> {
     sync_directory_of(store)
 }
 
-/// Moves the store away with its log. In an order in which a crash leaves nothing that would be taken for a store: without its
-/// database, a log is a fault; a database without its log would be an older state.
+/// Moves the store away with its log. In an order in which a crash leaves nothing that would be
+/// taken for a store: without its database, a log is a fault; a database without its log would be
+/// an older state.
 fn move_aside(store: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupError> {
     let stamp = now.to_rfc3339_zulu().replace(['-', ':'], "");
     let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
@@ -491,7 +528,9 @@ fn move_aside(store: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupErr
         0 => beside(store, &format!(".before-restore-{stamp}")),
         more => beside(store, &format!(".before-restore-{stamp}-{more}")),
     });
-    let free = |name: &PathBuf| ["", "-wal", "-journal"].iter().all(|ending| !is_there(&beside(name, ending)));
+    let free = |name: &PathBuf| {
+        ["", "-wal", "-journal"].iter().all(|ending| !is_there(&beside(name, ending)))
+    };
     let Some(aside) = names.take(1000).find(free) else {
         return Err(failed("name a place for", store)(ErrorKind::AlreadyExists.into()));
     };

@@ -1,5 +1,5 @@
-//! What can go wrong: while opening ([`OpenError`], for the operator) and afterwards ([`Fault`], in the store's own words,
-//! which becomes a [`StoreError`]).
+//! What can go wrong: while opening ([`OpenError`], for the operator) and afterwards ([`Fault`], in
+//! the store's own words, which becomes a [`StoreError`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use crate::store::account_codec::AccountFault;
 use crate::store::record_codec::BodyFault;
 use crate::tokens::store::StoreError;
 
-/// Why the store was not opened. Nothing was changed, and no error ever means "go on with an empty store".
+/// Why the store was not opened. Nothing was changed, and no error ever means "go on with an empty
+/// store".
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
@@ -42,7 +43,8 @@ pub enum OpenError {
     },
     /// The file is something else, or its first bytes are destroyed.
     #[error(
-        "{} is not a store of keyward, or its beginning is damaged; give another path, or restore the file from a backup",
+        "{} is not a store of keyward, or its beginning is damaged; give another path, or restore \
+         the file from a backup",
         path.display()
     )]
     Foreign {
@@ -51,7 +53,8 @@ pub enum OpenError {
     },
     /// Some of what was acknowledged is not there any more.
     #[error(
-        "the store {} is damaged: {what}; restore it from a backup (keyward store restore), or move it and the files beside it away to begin with \
+        "the store {} is damaged: {what}; restore it from a backup (keyward store restore), or \
+         move it and the files beside it away to begin with \
          an empty one, which refuses every token that was issued until now",
         path.display()
     )]
@@ -63,9 +66,12 @@ pub enum OpenError {
     },
     /// The log beside the database is not its own.
     #[error(
-        "{}-wal is not the log of the store {}: {why}. It was left there by another database, or by this one before a copy was \
-         put in its place, and would undo or damage the copy. To use the copy, move {}-wal and {}-shm away, or put it there \
-         with \"keyward store restore\", which does so; to go on as before, put the database back that the log belongs to",
+        "{}-wal is not the log of the store {}: {why}. It was left there by another database, or \
+         by this one before a copy was \
+         put in its place, and would undo or damage the copy. To use the copy, move {}-wal and \
+         {}-shm away, or put it there \
+         with \"keyward store restore\", which does so; to go on as before, put the database back \
+         that the log belongs to",
         path.display(), path.display(), path.display(), path.display()
     )]
     ForeignLog {
@@ -76,8 +82,10 @@ pub enum OpenError {
     },
     /// A rollback journal lies beside the database.
     #[error(
-        "{}-journal lies beside the store {}: keyward makes no such file, and SQLite would write it back into the store. \
-         Another program was interrupted while it changed the store, or the file belongs to another database: move it away, \
+        "{}-journal lies beside the store {}: keyward makes no such file, and SQLite would write \
+         it back into the store. \
+         Another program was interrupted while it changed the store, or the file belongs to \
+         another database: move it away, \
          or put a backup in place with \"keyward store restore\", which does so",
         path.display(), path.display()
     )]
@@ -86,7 +94,8 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A newer keyward has changed the layout.
-    #[error("the store {} was written by a newer keyward: it has layout {found}, and this one knows up to {known}", path.display())]
+    #[error("the store {} was written by a newer keyward: it has layout {found}, and this one \
+             knows up to {known}", path.display())]
     Newer {
         /// The database.
         path: PathBuf,
@@ -97,7 +106,8 @@ pub enum OpenError {
     },
     /// Written with other keys than ours.
     #[error(
-        "the store {} was written with other keys; start keyward with the key directory that belongs to it",
+        "the store {} was written with other keys; start keyward with the key directory that \
+         belongs to it",
         path.display()
     )]
     OtherKeys {
@@ -148,11 +158,14 @@ impl From<AccountFault> for Fault {
 }
 
 impl Fault {
-    /// In the words of the port. `path` is the database: an I/O error on a disk without room is the lack of room.
+    /// In the words of the port. `path` is the database: an I/O error on a disk without room is the
+    /// lack of room.
     pub(super) fn explain(&self, path: &Path) -> StoreError {
         let error = match self {
             Self::Body(fault) => return StoreError::Corrupt(fault.to_string()),
-            Self::Disagreement(column) => return StoreError::Corrupt(format!("a record's {column} was altered")),
+            Self::Disagreement(column) => {
+                return StoreError::Corrupt(format!("a record's {column} was altered"));
+            }
             Self::Account(fault) => return StoreError::Corrupt(fault.to_string()),
             Self::AccountDisagreement(column) => {
                 return StoreError::Corrupt(format!("an account's {column} was altered"));
@@ -165,13 +178,19 @@ impl Fault {
         match error {
             rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
                 ErrorCode::ConstraintViolation
-                    if matches!(failure.extended_code, SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY) =>
+                    if matches!(
+                        failure.extended_code,
+                        SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY
+                    ) =>
                 {
                     StoreError::Conflict
                 }
                 ErrorCode::DiskFull => StoreError::Full(words),
-                // SQLite turns ENOSPC into SQLITE_FULL only where it writes, not where it syncs or grows the -shm file.
-                ErrorCode::SystemIoFailure | ErrorCode::CannotOpen if is_full(path) => StoreError::Full(words),
+                // SQLite turns ENOSPC into SQLITE_FULL only where it writes, not where it syncs or
+                // grows the -shm file.
+                ErrorCode::SystemIoFailure | ErrorCode::CannotOpen if is_full(path) => {
+                    StoreError::Full(words)
+                }
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(words),
                 _ => StoreError::Unavailable(words),
             },

@@ -1,7 +1,9 @@
-//! The files of a store: `<path>`, SQLite's `<path>-wal` and `<path>-shm`, `<path>.lock`, and for a moment `<path>.new`.
+//! The files of a store: `<path>`, SQLite's `<path>-wal` and `<path>-shm`, `<path>.lock`, and for a
+//! moment `<path>.new`.
 //!
-//! A new database is made under another name and renamed when it is whole. So a file under `path` that is empty or
-//! unreadable was never an interrupted first start: something has been lost, and that is said.
+//! A new database is made under another name and renamed when it is whole. So a file under `path`
+//! that is empty or unreadable was never an interrupted first start: something has been lost, and
+//! that is said.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -48,8 +50,8 @@ pub(super) fn has_log(path: &Path) -> bool {
     fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
 }
 
-/// Makes sure that there is a database at `path` and that SQLite can be trusted with it. SQLite must not have it open yet:
-/// closing a file here would drop the locks that SQLite has on it.
+/// Makes sure that there is a database at `path` and that SQLite can be trusted with it. SQLite
+/// must not have it open yet: closing a file here would drop the locks that SQLite has on it.
 pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError> {
     if !is_there(path)? {
         return create(path, key, busy);
@@ -60,8 +62,8 @@ pub(super) fn prepare(path: &Path, key: &RecordKey, busy: Duration) -> Result<()
     check_log(path)
 }
 
-/// Whether there is a database at `path`; what is none of ours, or what is left of one, is an error. SQLite must not have it
-/// open. What is in the log is for [`check_log`] to say.
+/// Whether there is a database at `path`; what is none of ours, or what is left of one, is an
+/// error. SQLite must not have it open. What is in the log is for [`check_log`] to say.
 pub(super) fn is_there(path: &Path) -> Result<bool, OpenError> {
     let log = log_of(path);
     let length = |path: &Path| match fs::metadata(path) {
@@ -82,8 +84,8 @@ pub(super) fn is_there(path: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-/// Makes sure that there is no rollback journal beside `path`: keyward makes none, and SQLite would write it back, into
-/// whatever database is there.
+/// Makes sure that there is no rollback journal beside `path`: keyward makes none, and SQLite would
+/// write it back, into whatever database is there.
 pub(super) fn check_journal(path: &Path) -> Result<(), OpenError> {
     let journal = journal_of(path);
     match fs::metadata(&journal) {
@@ -93,7 +95,8 @@ pub(super) fn check_journal(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Makes sure that SQLite may replay the log beside the database at `path`, if there is one: that it is whole, and its own.
+/// Makes sure that SQLite may replay the log beside the database at `path`, if there is one: that
+/// it is whole, and its own.
 pub(super) fn check_log(path: &Path) -> Result<(), OpenError> {
     let log = log_of(path);
     let found = wal::inspect(&log).map_err(files("read", &log))?;
@@ -121,11 +124,13 @@ pub(super) fn check_log(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Whether the file begins as our databases do (<https://sqlite.org/fileformat2.html#the_database_header>).
+/// Whether the file begins as our databases do
+/// (<https://sqlite.org/fileformat2.html#the_database_header>).
 pub(super) fn is_ours(path: &Path) -> io::Result<bool> {
     let mut beginning = Vec::with_capacity(72);
     File::open(path)?.take(72).read_to_end(&mut beginning)?;
-    Ok(beginning.starts_with(b"SQLite format 3\0") && beginning.get(68..) == Some(&APPLICATION_ID.to_be_bytes()))
+    Ok(beginning.starts_with(b"SQLite format 3\0")
+        && beginning.get(68..) == Some(&APPLICATION_ID.to_be_bytes()))
 }
 
 /// Takes all rights from everybody but the owner.
@@ -141,11 +146,17 @@ fn keep_private(path: &Path) -> io::Result<()> {
 
 fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError> {
     let new = beside(path, ".new");
-    for leftover in [&new, &beside(&new, "-wal"), &beside(&new, "-shm"), &beside(&new, "-journal")] {
+    for leftover in [&new, &beside(&new, "-wal"), &beside(&new, "-shm"), &beside(&new, "-journal")]
+    {
         remove(leftover).map_err(files("remove", leftover))?;
     }
     // SQLite gives its other files the mode of this one.
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(files("make", &new))?;
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(files("make", &new))?;
     give_to_owner_of_folder(&made, &new).map_err(files("give away", &new))?;
     drop(made);
     let fill = || -> Result<(), OpenError> {
@@ -153,7 +164,9 @@ fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError>
         let mut connection = schema::connect(&new, Access::Write, busy).map_err(explain)?;
         connection
             .pragma_update(None, "application_id", APPLICATION_ID)
-            .and_then(|()| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())))
+            .and_then(|()| {
+                connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+            })
             .map_err(|error| explain(error.into()))?;
         schema::migrate(&mut connection, path, STEPS)?;
         schema::set_meta(&connection, "seal", &key.seal()).map_err(explain)?;
@@ -174,7 +187,9 @@ fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError>
     File::open(&new).and_then(|file| file.sync_all()).map_err(files("sync", &new))?;
     fs::rename(&new, path).map_err(files("make", path))?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(files("sync", directory))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(files("sync", directory))
 }
 
 pub(super) fn remove(path: &Path) -> io::Result<()> {

@@ -1,8 +1,10 @@
-//! The store's threads: a bounded queue, a connection of its own, and batches of whatever has queued up.
+//! The store's threads: a bounded queue, a connection of its own, and batches of whatever has
+//! queued up.
 //!
-//! A batch shares one transaction. For the writer that is one sync of the disk for all who came while the last one was
-//! under way; for the reader it is one round of file locks. What was queued before a batch began is after everything that
-//! was acknowledged before it was queued: the transaction begins later still.
+//! A batch shares one transaction. For the writer that is one sync of the disk for all who came
+//! while the last one was under way; for the reader it is one round of file locks. What was queued
+//! before a batch began is after everything that was acknowledged before it was queued: the
+//! transaction begins later still.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -15,7 +17,8 @@ use super::job::{Effect, Job};
 use super::tables::Tables;
 use crate::tokens::store::StoreError;
 
-/// How many operations at most share a transaction: at some 30 µs each, the first of them waits 15 ms for the last.
+/// How many operations at most share a transaction: at some 30 µs each, the first of them waits 15
+/// ms for the last.
 const BATCH: usize = 512;
 
 enum Message {
@@ -59,9 +62,16 @@ impl Lane {
         Self::start(name, tables, queue, read_batch)
     }
 
-    fn start(name: &str, tables: Tables, queue: NonZeroUsize, run: fn(&Tables, Vec<Box<dyn Job>>)) -> io::Result<Self> {
+    fn start(
+        name: &str,
+        tables: Tables,
+        queue: NonZeroUsize,
+        run: fn(&Tables, Vec<Box<dyn Job>>),
+    ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue.get());
-        let thread = thread::Builder::new().name(name.into()).spawn(move || serve(&tables, &receiver, run))?;
+        let thread = thread::Builder::new()
+            .name(name.into())
+            .spawn(move || serve(&tables, &receiver, run))?;
         Ok(Self { queue: Queue(sender), thread: Mutex::new(Some(thread)) })
     }
 
@@ -70,7 +80,8 @@ impl Lane {
         &self.queue
     }
 
-    /// Lets the thread finish what is queued and waits for its end. What comes later finds the store closed.
+    /// Lets the thread finish what is queued and waits for its end. What comes later finds the
+    /// store closed.
     pub(super) fn close(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -131,7 +142,8 @@ fn read_batch(tables: &Tables, batch: Vec<Box<dyn Job>>) {
 enum Lost {
     /// It could not begin.
     Begin(StoreError),
-    /// An operation took it along: SQLite rolls some errors back by itself. `None`: the operation holds the error.
+    /// An operation took it along: SQLite rolls some errors back by itself. `None`: the operation
+    /// holds the error.
     Within(Option<StoreError>),
     /// It could not be committed.
     Commit(StoreError),
@@ -140,7 +152,8 @@ enum Lost {
 fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
     let result = attempt(tables, &mut batch);
     if matches!(result, Err(Lost::Within(_))) && batch.len() > 1 {
-        // Nothing is in the database, so each can be done again; alone, an operation can only take itself along.
+        // Nothing is in the database, so each can be done again; alone, an operation can only take
+        // itself along.
         for job in &mut batch {
             let alone = std::slice::from_mut(job);
             let result = attempt(tables, alone);
@@ -178,8 +191,8 @@ fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), Lost> {
         end(tables);
     }
     if matches!(result, Err(Lost::Commit(_))) {
-        // The log may now end in a transaction whose callers were told that it failed. Written back and begun anew, the
-        // log cannot be taken for a damaged one, see super::wal.
+        // The log may now end in a transaction whose callers were told that it failed. Written back
+        // and begun anew, the log cannot be taken for a damaged one, see super::wal.
         tables.log_due.set(true);
     }
     result.map(|_| ())

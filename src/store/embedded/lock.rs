@@ -1,8 +1,8 @@
-//! The lock of the one process that may use a store: `<path>.lock`, held by the kernel for as long as the process lives, however
-//! that ends. The file stays, and names the holder.
+//! The lock of the one process that may use a store: `<path>.lock`, held by the kernel for as long
+//! as the process lives, however that ends. The file stays, and names the holder.
 //!
-//! A server that starts while a command has the store waits for the command, which ends by itself. So no command keeps a server
-//! from starting.
+//! A server that starts while a command has the store waits for the command, which ends by itself.
+//! So no command keeps a server from starting.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
@@ -22,7 +22,8 @@ const EVERY: Duration = Duration::from_millis(10);
 /// What the lock file says of a command, after the number of its process.
 const COMMAND: &str = "command";
 
-/// Takes the lock of the store at `path`; waits for it as long as `options` say. Makes the directory if need be.
+/// Takes the lock of the store at `path`; waits for it as long as `options` say. Makes the
+/// directory if need be.
 pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenError> {
     if let Some(directory) = path.parent() {
         make_folder(directory).map_err(files("make", directory))?;
@@ -46,12 +47,14 @@ pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenEr
             Err(TryLockError::Error(error)) => return Err(files("lock", &name)(error)),
         }
         let holder = Holder::read(&mut lock);
-        let patience = if holder.is_command { options.wait_for_command } else { options.wait_for_server };
+        let patience =
+            if holder.is_command { options.wait_for_command } else { options.wait_for_server };
         if began.elapsed() >= patience {
             return Err(OpenError::Locked { path: path.to_owned(), process: holder.process });
         }
         if !is_told {
-            tracing::info!(path = %path.display(), process = holder.process, "waiting for another process to be done with the store");
+            tracing::info!(path = %path.display(), process = holder.process, "waiting for another \
+             process to be done with the store");
             is_told = true;
         }
         thread::sleep(EVERY);

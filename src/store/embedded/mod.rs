@@ -1,14 +1,16 @@
 //! The store of a single keyward: a SQLite database in a file, in this process.
 //!
-//! What it promises: an operation is acknowledged when it is on the disk (write-ahead log, `synchronous=FULL`), so a crash
-//! at any moment loses nothing that was acknowledged and leaves nothing half-done. Records are sealed
-//! ([`crate::store::record_codec`]), damage is an error and never an empty or another answer, and a full disk refuses
-//! changes until there is room again.
+//! What it promises: an operation is acknowledged when it is on the disk (write-ahead log,
+//! `synchronous=FULL`), so a crash at any moment loses nothing that was acknowledged and leaves
+//! nothing half-done. Records are sealed ([`crate::store::record_codec`]), damage is an error and
+//! never an empty or another answer, and a full disk refuses changes until there is room again.
 //!
-//! What it does not: serve two processes (the second is refused), or put a deadline on an operation (its callers do).
+//! What it does not: serve two processes (the second is refused), or put a deadline on an operation
+//! (its callers do).
 //!
-//! SQLite blocks, so it runs on threads of its own, see `lane.rs`: one writes, one looks up, one lists. A listing takes as
-//! long as what it lists, some 5 µs a record; a request that waits for a look-up must not wait for that.
+//! SQLite blocks, so it runs on threads of its own, see `lane.rs`: one writes, one looks up, one
+//! lists. A listing takes as long as what it lists, some 5 µs a record; a request that waits for a
+//! look-up must not wait for that.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -20,7 +22,9 @@ use tokio::sync::oneshot;
 
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordKey;
-use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
+use crate::tokens::store::{
+    Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher,
+};
 
 mod accounts;
 pub mod backup;
@@ -59,15 +63,16 @@ pub struct StoreIdentity<'a> {
 /// The bounds of an embedded store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmbeddedOptions {
-    /// How many operations may wait for each of the threads before further ones are [`StoreError::Overloaded`].
-    /// Default 4096: some 0.2 s of work for the one that writes.
+    /// How many operations may wait for each of the threads before further ones are
+    /// [`StoreError::Overloaded`]. Default 4096: some 0.2 s of work for the one that writes.
     pub queue: NonZeroUsize,
-    /// How long to wait while somebody else, such as an operator's `sqlite3`, has the database locked. Default 1 s.
+    /// How long to wait while somebody else, such as an operator's `sqlite3`, has the database
+    /// locked. Default 1 s.
     pub busy: Duration,
     /// What opens it: said in the lock file, to whoever comes meanwhile. Default: a server.
     pub opener: Opener,
-    /// How long to wait for a command to be done with the store. Default 5 min: a command ends by itself, and one that reads or
-    /// copies everything takes some 0.7 s for 100,000 records.
+    /// How long to wait for a command to be done with the store. Default 5 min: a command ends by
+    /// itself, and one that reads or copies everything takes some 0.7 s for 100,000 records.
     pub wait_for_command: Duration,
     /// How long to wait for a server to be done with the store: one that is stopping. Default 1 s.
     pub wait_for_server: Duration,
@@ -97,22 +102,30 @@ impl Default for EmbeddedOptions {
 /// An open store. Dropping it is [`EmbeddedStore::close`].
 pub struct EmbeddedStore {
     path: PathBuf,
-    // In this order: the last connection to close, which must be the one that writes, tidies the log away.
+    // In this order: the last connection to close, which must be the one that writes, tidies the
+    // log away.
     lookups: Lane,
     listings: Lane,
     writer: Lane,
 }
 
 impl EmbeddedStore {
-    /// Opens the store at `path`, or makes it if nothing is there, its directory included. `integrity` seals the records.
+    /// Opens the store at `path`, or makes it if nothing is there, its directory included.
+    /// `integrity` seals the records.
     ///
     /// The whole database is checked and every record is read: some 0.7 s for 100,000 records.
     ///
     /// # Errors
     ///
-    /// The operator's to mend: see [`OpenError`]. Nothing is made or changed in the place of what is damaged or foreign.
-    pub fn open(path: &Path, integrity: RecordKey, options: EmbeddedOptions) -> Result<Arc<Self>, OpenError> {
-        // Absolute, because the working directory may change, and because SQLite takes `file:…` for a URL.
+    /// The operator's to mend: see [`OpenError`]. Nothing is made or changed in the place of what
+    /// is damaged or foreign.
+    pub fn open(
+        path: &Path,
+        integrity: RecordKey,
+        options: EmbeddedOptions,
+    ) -> Result<Arc<Self>, OpenError> {
+        // Absolute, because the working directory may change, and because SQLite takes `file:…` for
+        // a URL.
         let path = std::path::absolute(path).map_err(|source| OpenError::Files {
             doing: "find",
             path: path.to_owned(),
@@ -122,17 +135,25 @@ impl EmbeddedStore {
         files::prepare(&path, &integrity, options.busy)?;
         let had_log = files::has_log(&path);
         let explain = |fault: Fault| fault.explain_opening(&path);
-        let mut connection = schema::connect(&path, Access::Write, options.busy).map_err(explain)?;
+        let mut connection =
+            schema::connect(&path, Access::Write, options.busy).map_err(explain)?;
         check_structure(&connection, &path).map_err(|fault| blame_log(fault, &path, had_log))?;
         schema::migrate(&mut connection, &path, schema::STEPS)?;
-        check_seal(&path, schema::meta(&connection, "seal").map_err(explain)?.as_deref(), &integrity)?;
-        let writing = Tables::new(connection, path.clone(), integrity.clone(), options.busy, Some(lock));
+        check_seal(
+            &path,
+            schema::meta(&connection, "seal").map_err(explain)?.as_deref(),
+            &integrity,
+        )?;
+        let writing =
+            Tables::new(connection, path.clone(), integrity.clone(), options.busy, Some(lock));
         writing.verify().map_err(explain).map_err(|fault| blame_log(fault, &path, had_log))?;
         writing.tie_log().map_err(explain)?;
-        let thread = |source| OpenError::Files { doing: "start a thread for", path: path.clone(), source };
+        let thread =
+            |source| OpenError::Files { doing: "start a thread for", path: path.clone(), source };
         let reader = |name| {
             let connection = schema::connect(&path, Access::Read, options.busy).map_err(explain)?;
-            let reading = Tables::new(connection, path.clone(), integrity.clone(), options.busy, None);
+            let reading =
+                Tables::new(connection, path.clone(), integrity.clone(), options.busy, None);
             Lane::reader(name, reading, options.queue).map_err(thread)
         };
         let writer = Lane::writer(writing, options.queue).map_err(thread)?;
@@ -144,7 +165,8 @@ impl EmbeddedStore {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Locked`] if another process has it, [`OpenError::Files`] if that cannot be told.
+    /// [`OpenError::Locked`] if another process has it, [`OpenError::Files`] if that cannot be
+    /// told.
     pub fn check_free(path: &Path) -> Result<(), OpenError> {
         lock::look(path)
     }
@@ -155,14 +177,19 @@ impl EmbeddedStore {
         path.exists() || files::log_of(path).exists() || files::journal_of(path).exists()
     }
 
-    /// Finds what [`open`](Self::open) and [`bind_keys`](Self::bind_keys) would refuse at `path`, where
-    /// something is, and changes nothing. The records of an older layout are not read: opening changes
-    /// them. As long as it looks, it has the lock, which it waits for as [`open`](Self::open) does.
+    /// Finds what [`open`](Self::open) and [`bind_keys`](Self::bind_keys) would refuse at `path`,
+    /// where something is, and changes nothing. The records of an older layout are not read:
+    /// opening changes them. As long as it looks, it has the lock, which it waits for as
+    /// [`open`](Self::open) does.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open) and [`bind_keys`](Self::bind_keys).
-    pub fn check(path: &Path, identity: &StoreIdentity<'_>, options: EmbeddedOptions) -> Result<(), OpenError> {
+    pub fn check(
+        path: &Path,
+        identity: &StoreIdentity<'_>,
+        options: EmbeddedOptions,
+    ) -> Result<(), OpenError> {
         let path = std::path::absolute(path).map_err(|source| OpenError::Files {
             doing: "find",
             path: path.to_owned(),
@@ -175,19 +202,23 @@ impl EmbeddedStore {
         files::check_log(&path)?;
         let explain = |fault: Fault| fault.explain_opening(&path);
         let had_log = files::has_log(&path);
-        let connection =
-            if had_log { schema::connect_to_look(&path, options.busy) } else { schema::connect_without_log(&path) };
+        let connection = if had_log {
+            schema::connect_to_look(&path, options.busy)
+        } else {
+            schema::connect_without_log(&path)
+        };
         let verified = verify(connection.map_err(explain)?, &path, identity, options.busy);
         verified.map(drop).map_err(|fault| blame_log(fault, &path, had_log))
     }
 
-    /// Ties the store to the keys with this fingerprint at first use, and holds it to them ever after. Blocks until that is
-    /// on the disk.
+    /// Ties the store to the keys with this fingerprint at first use, and holds it to them ever
+    /// after. Blocks until that is on the disk.
     ///
     /// # Errors
     ///
-    /// [`OpenError::OtherKeys`] if it is tied to others: tokens would verify against one and be recorded under the other.
-    /// [`OpenError::Refused`] or [`OpenError::Damaged`] if the store cannot tell.
+    /// [`OpenError::OtherKeys`] if it is tied to others: tokens would verify against one and be
+    /// recorded under the other. [`OpenError::Refused`] or [`OpenError::Damaged`] if the store
+    /// cannot tell.
     pub fn bind_keys(&self, fingerprint: &[u8]) -> Result<(), OpenError> {
         let fingerprint = fingerprint.to_owned();
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -205,15 +236,18 @@ impl EmbeddedStore {
         }
     }
 
-    /// Finishes what is queued, writes the log back, closes the database and gives the lock up. Blocks until then; what is
-    /// asked afterwards is [`StoreError::Unavailable`].
+    /// Finishes what is queued, writes the log back, closes the database and gives the lock up.
+    /// Blocks until then; what is asked afterwards is [`StoreError::Unavailable`].
     pub fn close(&self) {
         self.lookups.close();
         self.listings.close();
         self.writer.close();
     }
 
-    fn list<T: Send + 'static>(&self, work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static) -> StoreFuture<T> {
+    fn list<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<T> {
         ask(self.listings.queue(), work)
     }
 
@@ -224,7 +258,10 @@ impl EmbeddedStore {
         ask(self.lookups.queue(), work)
     }
 
-    fn write<T: Send + 'static>(&self, work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static) -> StoreFuture<T> {
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<T> {
         ask(self.writer.queue(), work)
     }
 }
@@ -253,7 +290,8 @@ enum Layout {
     Older,
 }
 
-/// Checks a database as a start would: pages and indexes, layout, seal, keys, and every record. Changes nothing.
+/// Checks a database as a start would: pages and indexes, layout, seal, keys, and every record.
+/// Changes nothing.
 fn verify(
     connection: rusqlite::Connection,
     path: &Path,
@@ -265,10 +303,13 @@ fn verify(
     let is_current = schema::check_version(&connection, path, schema::STEPS)?;
     check_seal(path, schema::meta(&connection, "seal").map_err(explain)?.as_deref(), identity.key)?;
     match schema::meta(&connection, "keys").map_err(explain)? {
-        Some(bound) if bound != identity.fingerprint => return Err(OpenError::OtherKeys { path: path.to_owned() }),
+        Some(bound) if bound != identity.fingerprint => {
+            return Err(OpenError::OtherKeys { path: path.to_owned() });
+        }
         _ => {}
     }
-    // One of an older layout has other columns; it is read to its end once it has been brought up to date.
+    // One of an older layout has other columns; it is read to its end once it has been brought up
+    // to date.
     if is_current {
         let tables = Tables::new(connection, path.to_owned(), identity.key.clone(), busy, None);
         tables.verify().map_err(explain)?;
@@ -280,17 +321,27 @@ fn verify(
 /// Whether the store was sealed with these keys.
 fn check_seal(path: &Path, seal: Option<&[u8]>, integrity: &RecordKey) -> Result<(), OpenError> {
     match seal {
-        None => Err(OpenError::Damaged { path: path.to_owned(), what: "its seal is missing".into() }),
-        Some(seal) if seal != integrity.seal() => Err(OpenError::OtherKeys { path: path.to_owned() }),
+        None => {
+            Err(OpenError::Damaged { path: path.to_owned(), what: "its seal is missing".into() })
+        }
+        Some(seal) if seal != integrity.seal() => {
+            Err(OpenError::OtherKeys { path: path.to_owned() })
+        }
         Some(_) => Ok(()),
     }
 }
 
-/// Looks for damage to the tree of pages and to the indexes: a record that an index has lost could live on unlisted.
+/// Looks for damage to the tree of pages and to the indexes: a record that an index has lost could
+/// live on unlisted.
 fn check_structure(connection: &rusqlite::Connection, path: &Path) -> Result<(), OpenError> {
     let explain = |error: rusqlite::Error| Fault::Sqlite(error).explain_opening(path);
-    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(explain)?;
-    if found == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), what: found }) }
+    let found: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(explain)?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(OpenError::Damaged { path: path.to_owned(), what: found })
+    }
 }
 
 /// Damage that is only there with the log is the log's: it is of another database.
@@ -316,7 +367,13 @@ impl Store for EmbeddedStore {
         self.look_up(move |tables| tables.find_by_id(&token_api, id))
     }
 
-    fn issue(&self, voucher: Voucher, child: Record, place: Place, now: Timestamp) -> StoreFuture<Issue> {
+    fn issue(
+        &self,
+        voucher: Voucher,
+        child: Record,
+        place: Place,
+        now: Timestamp,
+    ) -> StoreFuture<Issue> {
         self.write(move |tables| tables.issue(voucher, &child, place, now))
     }
 
@@ -324,11 +381,22 @@ impl Store for EmbeddedStore {
         self.write(move |tables| tables.provision(&record))
     }
 
-    fn owned(&self, voucher: Voucher, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
+    fn owned(
+        &self,
+        voucher: Voucher,
+        owner: Owner,
+        now: Timestamp,
+    ) -> StoreFuture<Option<Vec<Listed>>> {
         self.list(move |tables| tables.owned(voucher, &owner, now))
     }
 
-    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp) -> StoreFuture<Removal> {
+    fn remove(
+        &self,
+        voucher: Voucher,
+        target: TokenDigest,
+        after: Afterlife,
+        now: Timestamp,
+    ) -> StoreFuture<Removal> {
         self.write(move |tables| tables.remove(voucher, target, after, now))
     }
 

@@ -16,13 +16,15 @@ mod tests;
 /// "kwrd" in SQLite's header: the file is ours.
 pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"kwrd");
 
-/// The steps from an empty database to the present layout; `user_version` counts those that were made. Append only.
+/// The steps from an empty database to the present layout; `user_version` counts those that were
+/// made. Append only.
 ///
-/// `record` is a rowid table rather than one clustered by digest: `seq` then is the order of insertion, new rows go to the
-/// end, and a write at a random place costs 40 bytes of index instead of a whole record.
+/// `record` is a rowid table rather than one clustered by digest: `seq` then is the order of
+/// insertion, new rows go to the end, and a write at a random place costs 40 bytes of index instead
+/// of a whole record.
 ///
-/// `retired` has the keys that their owners still see in their lists. A retired key moves there: whoever looks one up to let
-/// it in reads `record` alone.
+/// `retired` has the keys that their owners still see in their lists. A retired key moves there:
+/// whoever looks one up to let it in reads `record` alone.
 ///
 /// `account` has who registered; their sessions and keys are records.
 pub(super) const STEPS: &[&str] = &[
@@ -48,7 +50,8 @@ pub(super) const STEPS: &[&str] = &[
 ",
     "
     ALTER TABLE record ADD COLUMN origin TEXT; -- NULL: the token API's own
-    ALTER TABLE record ADD COLUMN sort TEXT NOT NULL DEFAULT 'api_key'; -- or 'session' or 'bootstrap'
+    ALTER TABLE record ADD COLUMN sort TEXT NOT NULL DEFAULT 'api_key'; -- or 'session' or \
+    'bootstrap'
     UPDATE record SET sort = 'bootstrap' WHERE mints_left IS NOT NULL;
     DROP INDEX record_owner;
     CREATE INDEX record_owner ON record (token_api, subject, origin, issued_at);
@@ -92,8 +95,8 @@ pub(super) enum Access {
     Read,
 }
 
-/// A connection to the database at `path`, which exists. `busy` is how long it waits for a lock of somebody else: our own
-/// connections hold theirs shortly, an operator's `sqlite3` may not.
+/// A connection to the database at `path`, which exists. `busy` is how long it waits for a lock of
+/// somebody else: our own connections hold theirs shortly, an operator's `sqlite3` may not.
 pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Connection, Fault> {
     let mode = match access {
         Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
@@ -108,17 +111,19 @@ pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cache_size", -16_384)?; // KiB, 16 MiB: a full batch of writes stays in memory
+    // KiB, 16 MiB: a full batch of writes stays in memory
+    connection.pragma_update(None, "cache_size", -16_384)?;
     if access == Access::Write {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 1_000)?; // pages, 4 MiB
-        connection.pragma_update(None, "journal_size_limit", 16 << 20)?; // what a burst leaves of the log's file
+        // what a burst leaves of the log's file
+        connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     }
     Ok(connection)
 }
 
-/// A connection that reads the database at `path` with its log, and leaves both as they are: what is in the log is not written
-/// back at the end.
+/// A connection that reads the database at `path` with its log, and leaves both as they are: what
+/// is in the log is not written back at the end.
 pub(super) fn connect_to_look(path: &Path, busy: Duration) -> Result<Connection, Fault> {
     // Whoever only reads cannot use a log whose index is missing, as after a crash of the machine.
     let connection = connect(path, Access::Write, busy)?;
@@ -127,13 +132,15 @@ pub(super) fn connect_to_look(path: &Path, busy: Duration) -> Result<Connection,
     Ok(connection)
 }
 
-/// A connection that reads the database at `path` and no log: as it was when it was last written back. Nobody may change the
-/// file meanwhile.
+/// A connection that reads the database at `path` and no log: as it was when it was last written
+/// back. Nobody may change the file meanwhile.
 pub(super) fn connect_without_log(path: &Path) -> Result<Connection, Fault> {
     // The characters that mean something in SQLite's URLs, <https://sqlite.org/uri.html>.
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
     let name = percent_encode(path.as_os_str().as_bytes(), KEPT);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -142,7 +149,11 @@ pub(super) fn connect_without_log(path: &Path) -> Result<Connection, Fault> {
 }
 
 /// Brings the layout up to `steps`, all or nothing.
-pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), OpenError> {
+pub(super) fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    steps: &[&str],
+) -> Result<(), OpenError> {
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     let explain = |fault: Fault| fault.explain_opening(path);
     let done = steps_done(connection, path, steps)?;
@@ -162,7 +173,11 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) 
 }
 
 /// Whether the layout is the present one; an older one can be brought up to it.
-pub(super) fn check_version(connection: &Connection, path: &Path, steps: &[&str]) -> Result<bool, OpenError> {
+pub(super) fn check_version(
+    connection: &Connection,
+    path: &Path,
+    steps: &[&str],
+) -> Result<bool, OpenError> {
     Ok(steps_done(connection, path, steps)? == steps.len())
 }
 
@@ -173,8 +188,10 @@ fn steps_done(connection: &Connection, path: &Path, steps: &[&str]) -> Result<us
     if found > known {
         return Err(OpenError::Newer { path: path.to_owned(), found, known });
     }
-    usize::try_from(found)
-        .map_err(|_| OpenError::Damaged { path: path.to_owned(), what: format!("it says that it has layout {found}") })
+    usize::try_from(found).map_err(|_| OpenError::Damaged {
+        path: path.to_owned(),
+        what: format!("it says that it has layout {found}"),
+    })
 }
 
 fn version(connection: &Connection) -> Result<i64, Fault> {
@@ -190,7 +207,8 @@ pub(super) fn meta(connection: &Connection, name: &str) -> Result<Option<Vec<u8>
 
 /// Sets a value of the table `meta`.
 pub(super) fn set_meta(connection: &Connection, name: &str, value: &[u8]) -> Result<(), Fault> {
-    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET \
+               value = excluded.value";
     connection.prepare_cached(sql)?.execute((name, value))?;
     Ok(())
 }

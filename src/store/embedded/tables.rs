@@ -1,4 +1,5 @@
-//! The store's operations in SQL. Each runs inside a transaction that [`super::lane`] opens and ends.
+//! The store's operations in SQL. Each runs inside a transaction that [`super::lane`] opens and
+//! ends.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -28,7 +29,8 @@ pub(super) struct Tables {
     pub(super) failed: Cell<bool>,
     /// Whether the log is to be written back and cut once the transaction is over.
     pub(super) log_due: Cell<bool>,
-    /// What ties the database to its log, as of the last transaction; only of the connection that writes.
+    /// What ties the database to its log, as of the last transaction; only of the connection that
+    /// writes.
     tie: Cell<Option<Tie>>,
     /// The lock of this instance. Last, so that it is given up after the connection is closed.
     _lock: Option<File>,
@@ -36,7 +38,8 @@ pub(super) struct Tables {
 
 macro_rules! columns {
     () => {
-        "digest, id, token_api, origin, subject, issued_at, expires_at, sort, mints_left, last_used_at, body"
+        "digest, id, token_api, origin, subject, issued_at, expires_at, sort, mints_left, \
+         last_used_at, body"
     };
 }
 
@@ -69,7 +72,13 @@ impl Tables {
         }
     }
 
-    pub(super) fn issue(&self, voucher: Voucher, child: &Record, place: Place, now: Timestamp) -> Result<Issue, Fault> {
+    pub(super) fn issue(
+        &self,
+        voucher: Voucher,
+        child: &Record,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<Issue, Fault> {
         let mut spent = None;
         if let Voucher::Record(voucher) = voucher {
             match self.live(voucher, now)?.map(|record| record.kind) {
@@ -102,8 +111,11 @@ impl Tables {
         if self.is_retired(record)? {
             return Err(Fault::Taken);
         }
-        let sql =
-            concat!("INSERT INTO record (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+        let sql = concat!(
+            "INSERT INTO record (",
+            columns!(),
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+        );
         let state = RecordState::of(record);
         self.statement(sql)?.execute((
             record.digest.as_bytes(),
@@ -121,12 +133,19 @@ impl Tables {
         Ok(())
     }
 
-    pub(super) fn owned(&self, voucher: Voucher, owner: &Owner, now: Timestamp) -> Result<Option<Vec<Listed>>, Fault> {
+    pub(super) fn owned(
+        &self,
+        voucher: Voucher,
+        owner: &Owner,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Listed>>, Fault> {
         if !self.is_good(voucher, now)? {
             return Ok(None);
         }
         let mut keys = self.retired_of(owner)?;
-        keys.extend(self.live_of(owner, now)?.into_iter().map(|record| Listed { record, retired_at: None }));
+        keys.extend(
+            self.live_of(owner, now)?.into_iter().map(|record| Listed { record, retired_at: None }),
+        );
         // Stable: each of the two is in order already.
         keys.sort_by_key(|key| key.record.issued_at);
         Ok(Some(keys))
@@ -145,7 +164,8 @@ impl Tables {
         if after == Afterlife::Retired {
             self.retire(target, now)?;
         }
-        let removed = self.statement("DELETE FROM record WHERE digest = ?1")?.execute([target.as_bytes()])?;
+        let removed =
+            self.statement("DELETE FROM record WHERE digest = ?1")?.execute([target.as_bytes()])?;
         Ok(if removed == 0 { Removal::Absent } else { Removal::Removed })
     }
 
@@ -167,7 +187,8 @@ impl Tables {
 
     pub(super) fn browse(&self, filter: &Filter) -> Result<Vec<Record>, Fault> {
         // SQLite takes a negative limit for none.
-        let limit = if filter.limit == 0 { -1 } else { i64::try_from(filter.limit).unwrap_or(i64::MAX) };
+        let limit =
+            if filter.limit == 0 { -1 } else { i64::try_from(filter.limit).unwrap_or(i64::MAX) };
         let params = (&filter.token_api, &filter.subject, filter.sort.map(sort_name), limit);
         if filter.token_api.is_some() && filter.subject.is_some() {
             // In these words SQLite uses the index of owners; in the others it reads every record.
@@ -206,7 +227,8 @@ impl Tables {
         Ok(self.statement(sql)?.execute((now.unix_millis(), limit))?)
     }
 
-    /// Writes if writing failed last, else only reads: a probe every few seconds should not keep the disk busy.
+    /// Writes if writing failed last, else only reads: a probe every few seconds should not keep
+    /// the disk busy.
     pub(super) fn check(&self) -> Result<(), Fault> {
         if self.failed.get() {
             // Random and larger than a page, so that it needs room in the log as any change does.
@@ -218,7 +240,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Reads what ties the database to its log, and makes it for a database from before there was such a thing.
+    /// Reads what ties the database to its log, and makes it for a database from before there was
+    /// such a thing.
     pub(super) fn tie_log(&self) -> Result<(), Fault> {
         let tie = match Tie::read(&self.connection)? {
             Some(tie) => tie,
@@ -254,8 +277,8 @@ impl Tables {
         Ok(true)
     }
 
-    /// Writes the log back into the database and cuts it. Where a listing still reads from the log, it does what can be
-    /// done without waiting.
+    /// Writes the log back into the database and cuts it. Where a listing still reads from the log,
+    /// it does what can be done without waiting.
     pub(super) fn cut_log(&self) -> Result<(), Fault> {
         self.connection.busy_timeout(Duration::ZERO)?;
         let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
@@ -287,7 +310,8 @@ impl Tables {
         let sql = concat!(
             "SELECT ",
             columns!(),
-            " FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = 'api_key'",
+            " FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = \
+             'api_key'",
             " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY issued_at, seq"
         );
         self.many(sql, (&owner.token_api, &owner.subject, &owner.origin, now.unix_millis()))
@@ -295,7 +319,8 @@ impl Tables {
 
     /// Deletes all API keys of `owner` and names them.
     fn delete_owned(&self, owner: &Owner) -> Result<Vec<TokenDigest>, Fault> {
-        let sql = "DELETE FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = 'api_key'
+        let sql = "DELETE FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND \
+                   sort = 'api_key'
                    RETURNING digest";
         let mut statement = self.statement(sql)?;
         let mut rows = statement.query((&owner.token_api, &owner.subject, &owner.origin))?;
@@ -330,9 +355,12 @@ impl Tables {
         Ok(records)
     }
 
-    /// A row of `columns!()`. The columns are there to look records up by and can be altered; what counts is the body.
+    /// A row of `columns!()`. The columns are there to look records up by and can be altered; what
+    /// counts is the body.
     fn record(&self, row: &Row<'_>) -> Result<Record, Fault> {
-        let time = |column| row.get::<_, Option<i64>>(column).map(|time| time.map(Timestamp::from_unix_millis));
+        let time = |column| {
+            row.get::<_, Option<i64>>(column).map(|time| time.map(Timestamp::from_unix_millis))
+        };
         let digest = TokenDigest::from_bytes(row.get(0)?);
         let state = RecordState { mints_left: row.get(8)?, last_used_at: time(9)? };
         let body = row.get_ref(10)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -342,7 +370,9 @@ impl Tables {
             "id"
         } else if text(2)? != record.token_api {
             "token API"
-        } else if row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)? != record.origin.as_deref() {
+        } else if row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?
+            != record.origin.as_deref()
+        {
             "origin"
         } else if text(4)? != record.identity.subject {
             "subject"

@@ -1,14 +1,16 @@
 //! Ties a database to its write-ahead log.
 //!
-//! SQLite replays any log that lies beside a database and is whole in itself. Where an operator has put a copy in the place of
-//! the database and left the log there, the copy is undone in silence, or mixed with other pages. So the table `meta` has a row
-//! that names the database, by random bytes, and counts its transactions: each one that changes anything counts on. The file
-//! then has the count of a transaction that was written back, and the log has the counts from the one after it. Where the two do
-//! not meet, or the names differ, the log is that of another database, or of this one at another time. A copy has another name
-//! from the start: [`super::backup`] sees to it.
+//! SQLite replays any log that lies beside a database and is whole in itself. Where an operator has
+//! put a copy in the place of the database and left the log there, the copy is undone in silence,
+//! or mixed with other pages. So the table `meta` has a row that names the database, by random
+//! bytes, and counts its transactions: each one that changes anything counts on. The file then has
+//! the count of a transaction that was written back, and the log has the counts from the one after
+//! it. Where the two do not meet, or the names differ, the log is that of another database, or of
+//! this one at another time. A copy has another name from the start: [`super::backup`] sees to it.
 //!
-//! The row is found without SQLite, which would replay the log: `meta` is the first table of the layout, so it has page 2, and
-//! its few rows have room on that one page. Format: <https://sqlite.org/fileformat2.html#b_tree_pages>.
+//! The row is found without SQLite, which would replay the log: `meta` is the first table of the
+//! layout, so it has page 2, and its few rows have room on that one page. Format:
+//! <https://sqlite.org/fileformat2.html#b_tree_pages>.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -82,13 +84,15 @@ impl Tie {
         /// A leaf of an index, as a table without row ids has them.
         const LEAF: u8 = 10;
         const HEADER: usize = 8;
-        let number = |at: usize| Some(usize::from(u16::from_be_bytes(*page.get(at..)?.first_chunk()?)));
+        let number =
+            |at: usize| Some(usize::from(u16::from_be_bytes(*page.get(at..)?.first_chunk()?)));
         if *page.first()? != LEAF {
             return None;
         }
         (0..number(3)?).find_map(|cell| {
             let at = number(HEADER + 2 * cell)?;
-            // A cell of this row begins with its length, in one byte: what is behind it belongs to others.
+            // A cell of this row begins with its length, in one byte: what is behind it belongs to
+            // others.
             let length = usize::from(*page.get(at)?);
             let payload = page.get(at + 1..)?.get(..length)?;
             let value = memchr::memmem::find(payload, MARK)?;
@@ -96,10 +100,13 @@ impl Tie {
         })
     }
 
-    /// Whether a log with the counts from `first` to `last` is that of the database whose file has `self`.
+    /// Whether a log with the counts from `first` to `last` is that of the database whose file has
+    /// `self`.
     pub(super) fn has_log(self, first: Self, last: Self) -> bool {
         let lineages = [first.lineage, last.lineage];
-        lineages == [self.lineage; 2] && first.count <= self.count.saturating_add(1) && self.count <= last.count
+        lineages == [self.lineage; 2]
+            && first.count <= self.count.saturating_add(1)
+            && self.count <= last.count
     }
 }
 
@@ -116,22 +123,27 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// `None`: it does not begin as a database does. SQLite must not have the file open: closing it here would drop SQLite's
-    /// locks on it.
+    /// `None`: it does not begin as a database does. SQLite must not have the file open: closing it
+    /// here would drop SQLite's locks on it.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut file = File::open(path)?;
         let mut header = Vec::with_capacity(100);
         (&mut file).take(100).read_to_end(&mut header)?;
-        let Some(header) = header.first_chunk::<100>().filter(|header| header.starts_with(b"SQLite format 3\0")) else {
+        let Some(header) =
+            header.first_chunk::<100>().filter(|header| header.starts_with(b"SQLite format 3\0"))
+        else {
             return Ok(None);
         };
-        let [.., size_high, size_low, _, log_version] = header.first_chunk::<20>().copied().unwrap_or([0; 20]);
+        let [.., size_high, size_low, _, log_version] =
+            header.first_chunk::<20>().copied().unwrap_or([0; 20]);
         let page_size = match u16::from_be_bytes([size_high, size_low]) {
             1 => 65_536,
             size => u64::from(size),
         };
-        let pages =
-            header.get(28..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let pages = header
+            .get(28..)
+            .and_then(|bytes| bytes.first_chunk())
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let mut page = Vec::new();
         file.seek(SeekFrom::Start(page_size))?;
         file.take(page_size).read_to_end(&mut page)?;

@@ -1,13 +1,14 @@
 //! Tells a write-ahead log that ends in an unfinished transaction from one that is damaged.
 //!
-//! SQLite takes a log for good up to the first frame whose checksum fails and forgets the rest in silence. After a crash
-//! that is right: the rest was never acknowledged. After a flipped bit in the middle it would undo acknowledged changes:
-//! a revoked token would open doors again. The two can be told apart: a transaction is synced before the next one is
-//! written (`synchronous=FULL`), so only the last transaction of a log can be unfinished. A bad frame with a later
-//! transaction behind it is damage.
+//! SQLite takes a log for good up to the first frame whose checksum fails and forgets the rest in
+//! silence. After a crash that is right: the rest was never acknowledged. After a flipped bit in
+//! the middle it would undo acknowledged changes: a revoked token would open doors again. The two
+//! can be told apart: a transaction is synced before the next one is written (`synchronous=FULL`),
+//! so only the last transaction of a log can be unfinished. A bad frame with a later transaction
+//! behind it is damage.
 //!
-//! What this cannot see: damage to the last transaction looks like a crash while it was written, and so does a log that
-//! was cut short.
+//! What this cannot see: damage to the last transaction looks like a crash while it was written,
+//! and so does a log that was cut short.
 //!
 //! Format: <https://sqlite.org/fileformat2.html#walformat>.
 
@@ -36,7 +37,8 @@ pub(super) struct Found {
     pub(super) state: WalState,
     /// Of the database that it was written for, in bytes; zero for an empty log.
     pub(super) page_size: u64,
-    /// The ties in the first and the last of the frames that SQLite would replay, where these have any.
+    /// The ties in the first and the last of the frames that SQLite would replay, where these have
+    /// any.
     pub(super) ties: Option<(Tie, Tie)>,
 }
 
@@ -47,7 +49,8 @@ impl Found {
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
-/// Reads the log at `path`. SQLite must not have the file open: closing it here would drop SQLite's locks on it.
+/// Reads the log at `path`. SQLite must not have the file open: closing it here would drop SQLite's
+/// locks on it.
 pub(super) fn inspect(path: &Path) -> io::Result<Found> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -57,7 +60,8 @@ pub(super) fn inspect(path: &Path) -> io::Result<Found> {
     let length = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let mut header = [0; HEADER];
-    // The header is synced before the first frame is written: without a frame, it may be half a header.
+    // The header is synced before the first frame is written: without a frame, it may be half a
+    // header.
     if length <= HEADER as u64 || !filled(&mut reader, &mut header)? {
         return Ok(Found::EMPTY);
     }
@@ -94,7 +98,9 @@ struct Checksum {
 
 impl Checksum {
     fn over(mut self, bytes: &[u8]) -> Self {
-        let word = |bytes: [u8; 4]| if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        let word = |bytes: [u8; 4]| {
+            if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
         for &[a, b, c, d, e, f, g, h] in bytes.as_chunks::<8>().0 {
             self.first = self.first.wrapping_add(word([a, b, c, d])).wrapping_add(self.second);
             self.second = self.second.wrapping_add(word([e, f, g, h])).wrapping_add(self.first);
@@ -128,11 +134,17 @@ impl Log {
         let mut broken = false;
         let mut commit_behind_break = false;
         while filled(reader, &mut header)? && filled(reader, &mut page)? {
-            let Some([number, pages_at_commit, salt1, salt2, first, second]) = words(&header) else { break };
+            let Some([number, pages_at_commit, salt1, salt2, first, second]) = words(&header)
+            else {
+                break;
+            };
             if !broken {
                 let (summed, _) = header.split_at(8);
                 let sum = self.sum.over(summed).over(&page);
-                if number != 0 && (salt1, salt2) == self.salts && (sum.first, sum.second) == (first, second) {
+                if number != 0
+                    && (salt1, salt2) == self.salts
+                    && (sum.first, sum.second) == (first, second)
+                {
                     self.sum = sum;
                     if number == tie::PAGE
                         && let Some(tie) = Tie::on_page(&page)
@@ -143,7 +155,8 @@ impl Log {
                 }
                 broken = true;
             }
-            // Either salt will do: what is left of an earlier round of the log differs in both, a flipped bit in one.
+            // Either salt will do: what is left of an earlier round of the log differs in both, a
+            // flipped bit in one.
             if salt1 != self.salts.0 && salt2 != self.salts.1 {
                 continue;
             }

@@ -1,4 +1,5 @@
-//! Makes a directory of keys before anything runs: to be mounted read-only by all instances of a fleet.
+//! Makes a directory of keys before anything runs: to be mounted read-only by all instances of a
+//! fleet.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,12 +9,13 @@ use super::{KeyDirectory, KeyDirectoryError};
 use crate::domain::Timestamp;
 use crate::tokens::signed::SigningAlgorithm;
 
-/// Makes everything that a start would make in `directory`, with a signing key for each of `algorithms`, and names the files.
+/// Makes everything that a start would make in `directory`, with a signing key for each of
+/// `algorithms`, and names the files.
 ///
 /// # Errors
 ///
-/// See [`KeyDirectoryError`]. A directory that holds anything is refused: a key that is overwritten is lost with all of its
-/// tokens. After an error, nothing is left of what was made.
+/// See [`KeyDirectoryError`]. A directory that holds anything is refused: a key that is overwritten
+/// is lost with all of its tokens. After an error, nothing is left of what was made.
 pub fn create(
     directory: &Path,
     algorithms: &[SigningAlgorithm],
@@ -21,14 +23,17 @@ pub fn create(
 ) -> Result<Vec<PathBuf>, KeyDirectoryError> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(directory)?;
-        let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        let mut paths =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
         paths.sort();
         Ok(paths)
     };
     let files = |source| KeyDirectoryError::Files { path: directory.to_owned(), source };
     match list() {
         Ok(found) if !found.is_empty() => {
-            let fault = "is not empty: nothing is overwritten. Name a folder that is empty or is not there".to_owned();
+            let fault =
+                "is not empty: nothing is overwritten. Name a folder that is empty or is not there"
+                    .to_owned();
             return Err(KeyDirectoryError::Malformed { path: directory.to_owned(), fault });
         }
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(files(error)),

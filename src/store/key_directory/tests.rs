@@ -8,7 +8,10 @@ fn open(directory: &Path, algorithms: &[SigningAlgorithm]) -> Result<KeyDirector
     KeyDirectory::open(directory, algorithms, NOW).map_err(|fault| fault.to_string())
 }
 
-fn look(directory: &Path, algorithms: &[SigningAlgorithm]) -> Result<(KeyDirectory, Vec<PathBuf>), String> {
+fn look(
+    directory: &Path,
+    algorithms: &[SigningAlgorithm],
+) -> Result<(KeyDirectory, Vec<PathBuf>), String> {
     KeyDirectory::look(directory, algorithms, NOW).map_err(|fault| fault.to_string())
 }
 
@@ -44,10 +47,16 @@ fn a_look_reads_what_is_there_and_makes_nothing() {
     assert_eq!((keys.peppers.len(), keys.macs.len(), keys.signing.len()), (1, 1, 1));
     assert!(!directory.exists());
     let names = |paths: &[PathBuf]| -> Vec<String> {
-        paths.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
+        paths
+            .iter()
+            .map(|path| path.file_name().expect("a name").to_string_lossy().into_owned())
+            .collect()
     };
     let lacking = names(&lacking);
-    assert_eq!(lacking.get(..3), Some(&["store.key", "pepper.key", "mac-1.key"].map(str::to_owned)[..]));
+    assert_eq!(
+        lacking.get(..3),
+        Some(&["store.key", "pepper.key", "mac-1.key"].map(str::to_owned)[..])
+    );
     assert!(lacking.len() == 4 && lacking[3].starts_with("jwt-eddsa-"), "{lacking:?}");
 
     let made = open(&directory, &[SigningAlgorithm::EdDsa]).expect("made");
@@ -81,7 +90,8 @@ fn of_peppers_and_of_macs_the_one_that_sorts_last_is_the_first_and_what_was_remo
         [("pepper", "pepper.key", |keys| &keys.peppers), ("mac", "mac-1.key", |keys| &keys.macs)];
     for (sort, made, ring) in rings {
         let room = tempfile::tempdir().expect("a directory");
-        let ring = || exposed(ring(&open(room.path(), &[SigningAlgorithm::Hs256]).expect("opened")));
+        let ring =
+            || exposed(ring(&open(room.path(), &[SigningAlgorithm::Hs256]).expect("opened")));
         let first = ring();
         assert_eq!(first.len(), 1);
         add(room.path(), &format!("{sort}-20270625T100000Z.key"), "2");
@@ -93,7 +103,11 @@ fn of_peppers_and_of_macs_the_one_that_sorts_last_is_the_first_and_what_was_remo
         assert_eq!(ring(), [[0x22; 32], [0x33; 32]], "what was retired is not made anew");
         fs::write(room.path().join(format!("{sort}-0-next.key")), "canary").expect("written");
         let fault = open(room.path(), &[]).err().expect("refused");
-        assert!(fault.contains("-0-next.key: is not 64 hexadecimal digits") && !fault.contains("canary"), "{fault}");
+        assert!(
+            fault.contains("-0-next.key: is not 64 hexadecimal digits")
+                && !fault.contains("canary"),
+            "{fault}"
+        );
     }
 }
 
@@ -117,7 +131,8 @@ fn a_directory_from_before_there_was_a_key_of_the_store_has_its_pepper_for_one()
 #[test]
 fn a_directory_without_its_keys_is_not_filled_up_with_others() {
     let room = tempfile::tempdir().expect("a directory");
-    let reopened = || KeyDirectory::reopen(room.path(), &[], NOW).map_err(|fault| fault.to_string());
+    let reopened =
+        || KeyDirectory::reopen(room.path(), &[], NOW).map_err(|fault| fault.to_string());
     assert!(reopened().err().expect("refused").contains("store.key: No such file"));
     open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
     fs::remove_file(room.path().join("pepper.key")).expect("removed");
@@ -125,7 +140,9 @@ fn a_directory_without_its_keys_is_not_filled_up_with_others() {
     add(room.path(), "pepper-2.key", "8");
     reopened().expect("there is another one");
     fs::remove_file(room.path().join("store.key")).expect("removed");
-    assert!(open(room.path(), &[]).err().expect("refused").contains("store.key: is missing, although"));
+    assert!(
+        open(room.path(), &[]).err().expect("refused").contains("store.key: is missing, although")
+    );
 }
 
 #[test]
@@ -134,14 +151,20 @@ fn faults_are_said_in_words_and_without_the_key() {
     open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
     let fault = open(room.path(), &[]).err().expect("refused");
-    assert!(fault.contains("can be replaced by every user") && fault.contains("chmod 700"), "{fault}");
+    assert!(
+        fault.contains("can be replaced by every user") && fault.contains("chmod 700"),
+        "{fault}"
+    );
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
     let pepper = room.path().join("pepper.key");
     let secret = fs::read_to_string(&pepper).expect("text");
 
     fs::set_permissions(&pepper, fs::Permissions::from_mode(0o646)).expect("chmod");
     let fault = open(room.path(), &[]).err().expect("refused");
-    assert!(fault.contains("can be written by every user") && fault.contains("chmod 600"), "{fault}");
+    assert!(
+        fault.contains("can be written by every user") && fault.contains("chmod 600"),
+        "{fault}"
+    );
     fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("chmod");
 
     fs::write(&pepper, "12").expect("written");
@@ -167,7 +190,8 @@ fn as_a_volume(from: &Path, mount: &Path, [folder, file]: [u32; 2]) {
         let copy = version.join(entry.file_name());
         fs::copy(entry.path(), &copy).expect("copied");
         fs::set_permissions(&copy, fs::Permissions::from_mode(file)).expect("chmod");
-        symlink(Path::new("..data").join(entry.file_name()), mount.join(entry.file_name())).expect("linked");
+        symlink(Path::new("..data").join(entry.file_name()), mount.join(entry.file_name()))
+            .expect("linked");
     }
     symlink(version.file_name().expect("a name"), mount.join("..data")).expect("linked");
     fs::set_permissions(mount, fs::Permissions::from_mode(folder)).expect("chmod");
@@ -178,17 +202,24 @@ fn a_volume_of_kubernetes_works_in_its_modes_and_is_not_written_to() {
     let room = tempfile::tempdir().expect("a directory");
     let made = room.path().join("keys");
     let first = open(&made, &[SigningAlgorithm::Hs256, SigningAlgorithm::Es256]).expect("made");
-    for (modes, warned) in [([0o3777, 0o440], 0), ([0o1777, 0o644], 5), ([0o755, 0o444], 5), ([0o500, 0o400], 0)] {
+    for (modes, warned) in
+        [([0o3777, 0o440], 0), ([0o1777, 0o644], 5), ([0o755, 0o444], 5), ([0o500, 0o400], 0)]
+    {
         let mount = room.path().join(format!("mount-{:o}", modes[0]));
         as_a_volume(&made, &mount, modes);
         let before = fs::read_dir(&mount).expect("a directory").count();
-        let keys = open(&mount, &[SigningAlgorithm::Hs256, SigningAlgorithm::Es256]).expect("all keys are there");
+        let keys = open(&mount, &[SigningAlgorithm::Hs256, SigningAlgorithm::Es256])
+            .expect("all keys are there");
         assert_eq!(keys.store.fingerprint().expose(), first.store.fingerprint().expose());
         assert_eq!(keys.signing.len(), 2);
         assert_eq!(keys.warnings.len(), warned, "{modes:?}: {:?}", keys.warnings);
         let (looked, lacking) = look(&mount, &[SigningAlgorithm::Hs256]).expect("all are fine");
         assert_eq!((looked.warnings.len(), lacking.len()), (warned, 0));
-        assert_eq!(fs::read_dir(&mount).expect("a directory").count(), before, "nothing was written");
+        assert_eq!(
+            fs::read_dir(&mount).expect("a directory").count(),
+            before,
+            "nothing was written"
+        );
     }
 }
 
@@ -226,10 +257,16 @@ fn keys_from_another_system_are_the_same_keys() {
     }
     let again = open(room.path(), &SigningAlgorithm::ALL).expect("understood");
     assert_eq!(first.store.fingerprint().expose(), again.store.fingerprint().expose());
-    assert_eq!((exposed(&first.peppers), exposed(&first.macs)), (exposed(&again.peppers), exposed(&again.macs)));
+    assert_eq!(
+        (exposed(&first.peppers), exposed(&first.macs)),
+        (exposed(&again.peppers), exposed(&again.macs))
+    );
     let materials = |keys: &KeyDirectory| {
-        let mut all: Vec<_> =
-            keys.signing.iter().map(|(kid, _, material)| (kid.clone(), material.expose().to_vec())).collect();
+        let mut all: Vec<_> = keys
+            .signing
+            .iter()
+            .map(|(kid, _, material)| (kid.clone(), material.expose().to_vec()))
+            .collect();
         all.sort();
         all
     };
@@ -241,7 +278,8 @@ fn a_directory_to_mount_holds_every_key_and_is_never_made_over_another() {
     let room = tempfile::tempdir().expect("a directory");
     let directory = room.path().join("deep/keys");
     let made = create(&directory, &[SigningAlgorithm::EdDsa], NOW).expect("made");
-    let names: Vec<_> = made.iter().map(|path| path.file_name().expect("a name").to_string_lossy()).collect();
+    let names: Vec<_> =
+        made.iter().map(|path| path.file_name().expect("a name").to_string_lossy()).collect();
     assert!(names.iter().any(|name| name.starts_with("jwt-eddsa-")), "{names:?}");
     assert_eq!(names.len(), 4, "{names:?}");
     for path in &made {

@@ -34,7 +34,13 @@ fn decode(body: &[u8], record: &Record) -> Result<Record, BodyFault> {
 fn what_is_encoded_is_decoded() {
     let full = record(RecordKind::ApiKey);
     let bare = Record {
-        identity: Identity { username: None, organization: None, role: None, email: None, ..full.identity.clone() },
+        identity: Identity {
+            username: None,
+            organization: None,
+            role: None,
+            email: None,
+            ..full.identity.clone()
+        },
         name: None,
         hint: None,
         origin: None,
@@ -77,7 +83,13 @@ fn the_form_on_disk_is_the_documented_one() {
 #[test]
 fn a_session_and_an_origin_are_named_at_the_end_and_read_as_nothing_else() {
     let session = Record {
-        identity: Identity { username: None, organization: None, role: None, email: None, subject: "ann".into() },
+        identity: Identity {
+            username: None,
+            organization: None,
+            role: None,
+            email: None,
+            subject: "ann".into(),
+        },
         name: None,
         hint: None,
         expires_at: None,
@@ -90,7 +102,8 @@ fn a_session_and_an_origin_are_named_at_the_end_and_read_as_nothing_else() {
     assert_eq!(key().decode(session.digest, &body, state), Err(BodyFault::ImpossibleState));
     for wrong in [r#""kind":"api_key""#, r#""kind":"session","mints":1"#] {
         let json = json.replace(r#""kind":"session""#, wrong);
-        let body = [&[1][..], &key().tag(session.digest, json.as_bytes()), json.as_bytes()].concat();
+        let body =
+            [&[1][..], &key().tag(session.digest, json.as_bytes()), json.as_bytes()].concat();
         assert!(key().decode(session.digest, &body, RecordState::default()).is_err(), "{wrong}");
     }
 }
@@ -103,7 +116,8 @@ fn every_flipped_byte_is_noticed() {
         for flip in [0x01, 0x20, 0x80, 0xff] {
             let mut altered = body.clone();
             altered[at] ^= flip;
-            let expected = if at == 0 { BodyFault::UnknownForm(1 ^ flip) } else { BodyFault::Altered };
+            let expected =
+                if at == 0 { BodyFault::UnknownForm(1 ^ flip) } else { BodyFault::Altered };
             assert_eq!(decode(&altered, &record), Err(expected), "byte {at}");
         }
     }
@@ -135,8 +149,13 @@ fn a_body_belongs_to_one_digest_and_one_key() {
 fn the_state_beside_a_body_cannot_make_more_of_it() {
     let bootstrap = record(RecordKind::Bootstrap { mints_left: 3 });
     let body = key().encode(&bootstrap).unwrap();
-    let with = |mints_left| key().decode(bootstrap.digest, &body, RecordState { mints_left, last_used_at: None });
-    assert_eq!(with(Some(0)).map(|record| record.kind), Ok(RecordKind::Bootstrap { mints_left: 0 }));
+    let with = |mints_left| {
+        key().decode(bootstrap.digest, &body, RecordState { mints_left, last_used_at: None })
+    };
+    assert_eq!(
+        with(Some(0)).map(|record| record.kind),
+        Ok(RecordKind::Bootstrap { mints_left: 0 })
+    );
     assert_eq!(with(Some(4)), Err(BodyFault::ImpossibleState));
     assert_eq!(with(None), Err(BodyFault::ImpossibleState));
     let api_key = key().encode(&record(RecordKind::ApiKey)).unwrap();

@@ -1,7 +1,9 @@
-//! The operations on accounts as calls of scripts, and what their answers mean. Nothing here talks to Redis.
+//! The operations on accounts as calls of scripts, and what their answers mean. Nothing here talks
+//! to Redis.
 //!
-//! Everything about an account is in its sealed body, which no script can read or write. So an account is changed by putting
-//! another body in the place of the one that was read, if that is still there: otherwise the script says what is there now.
+//! Everything about an account is in its sealed body, which no script can read or write. So an
+//! account is changed by putting another body in the place of the one that was read, if that is
+//! still there: otherwise the script says what is there now.
 
 use redis::{Cmd, Value};
 
@@ -30,7 +32,8 @@ pub(super) enum Ends {
     Nothing,
     /// Its sessions.
     Sessions,
-    /// Its sessions, what they made at other token APIs, and its keys, which are retired at this moment.
+    /// Its sessions, what they made at other token APIs, and its keys, which are retired at this
+    /// moment.
     All(Timestamp),
 }
 
@@ -130,7 +133,10 @@ impl Operations {
 
     pub(super) fn accounts_page(&self, value: Value) -> Result<Page, StoreError> {
         let [rows, score, member] = reply::parts::<3>(value)?;
-        let accounts = reply::list(rows)?.into_iter().map(|row| self.listed_account(row)).collect::<Result<_, _>>()?;
+        let accounts = reply::list(rows)?
+            .into_iter()
+            .map(|row| self.listed_account(row))
+            .collect::<Result<_, _>>()?;
         Ok(Page { accounts, next: Cursor::read(score, member)? })
     }
 
@@ -149,18 +155,27 @@ impl Operations {
     }
 
     /// Puts `to` in the place of what was read.
-    pub(super) fn change_account(&self, read: &Kept, to: &Credentials, ends: Ends) -> Result<Call, StoreError> {
+    pub(super) fn change_account(
+        &self,
+        read: &Kept,
+        to: &Credentials,
+        ends: Ends,
+    ) -> Result<Call, StoreError> {
         let account = &to.account;
         let subject = account.id.to_string();
         let vouched = vouched_name(&account.token_api, &subject);
-        let owner = owner_name(&Owner { token_api: account.token_api.clone(), origin: None, subject });
+        let owner =
+            owner_name(&Owner { token_api: account.token_api.clone(), origin: None, subject });
         let (what, now) = match ends {
             Ends::Nothing => ("nothing", None),
             Ends::Sessions => ("sessions", None),
             Ends::All(now) => ("all", Some(now.unix_millis())),
         };
         Ok(self
-            .call(&calls::CHANGE_ACCOUNT, [self.layout.account(&token_api_name(&account.token_api), account.id)])
+            .call(
+                &calls::CHANGE_ACCOUNT,
+                [self.layout.account(&token_api_name(&account.token_api), account.id)],
+            )
             .lasting()
             .argument(read.body.as_slice())
             .argument(account_codec::encode(&self.key, to)?)
@@ -175,7 +190,10 @@ impl Operations {
     pub(super) fn open_session(&self, read: &Kept, session: &Record) -> Result<Call, StoreError> {
         let account = &read.credentials.account;
         let call = self
-            .call(&calls::OPEN_SESSION, [self.layout.account(&token_api_name(&account.token_api), account.id)])
+            .call(
+                &calls::OPEN_SESSION,
+                [self.layout.account(&token_api_name(&account.token_api), account.id)],
+            )
             .lasting()
             .argument(read.body.as_slice())
             .argument(MOST_SESSIONS.to_string());
@@ -183,7 +201,12 @@ impl Operations {
     }
 
     /// What became of [`Self::change_account`] or [`Self::open_session`] of this account.
-    pub(super) fn account_step(&self, token_api: &str, id: AccountId, value: Value) -> Result<Step, StoreError> {
+    pub(super) fn account_step(
+        &self,
+        token_api: &str,
+        id: AccountId,
+        value: Value,
+    ) -> Result<Step, StoreError> {
         let mut parts = outcome(value)?;
         match parts.outcome.as_str() {
             "changed" | "opened" => {

@@ -10,17 +10,20 @@ use crate::tokens::accounts::store::{Credentials, Registered, SessionOpening};
 use crate::tokens::accounts::{AccountStore, PasswordHash};
 use crate::tokens::store::{StoreError, StoreFuture};
 
-/// How often a step is tried whose account has changed since it was read. Each time it is somebody else's step that was made,
-/// and of those an account has few at the same time: another password, another hash, disabling and enabling.
+/// How often a step is tried whose account has changed since it was read. Each time it is somebody
+/// else's step that was made, and of those an account has few at the same time: another password,
+/// another hash, disabling and enabling.
 const TRIES: usize = 64;
 
 impl Inner {
     async fn account(&self, token_api: &str, id: AccountId) -> Result<Option<Kept>, StoreError> {
-        let value = self.data.read(Question::Command(self.operations.account(token_api, id))).await?;
+        let value =
+            self.data.read(Question::Command(self.operations.account(token_api, id))).await?;
         self.operations.account_found(token_api, id, value)
     }
 
-    /// Changes an account, unless `change` says that it does not want to. What was removed; `None`: there is no such account.
+    /// Changes an account, unless `change` says that it does not want to. What was removed; `None`:
+    /// there is no such account.
     async fn change_account(
         &self,
         token_api: String,
@@ -35,7 +38,8 @@ impl Inner {
             if !change(&mut credentials) {
                 return Ok(Some(Vec::new()));
             }
-            let value = self.data.change(self.operations.change_account(read, &credentials, ends)?).await?;
+            let value =
+                self.data.change(self.operations.change_account(read, &credentials, ends)?).await?;
             match self.operations.account_step(&token_api, id, value)? {
                 Step::Made(removed, announced) => {
                     self.heeded(announced).await;
@@ -47,7 +51,12 @@ impl Inner {
         Err(StoreError::Overloaded)
     }
 
-    async fn open_session(&self, id: AccountId, revision: u32, session: &Record) -> Result<SessionOpening, StoreError> {
+    async fn open_session(
+        &self,
+        id: AccountId,
+        revision: u32,
+        session: &Record,
+    ) -> Result<SessionOpening, StoreError> {
         let mut found = self.account(&session.token_api, id).await?;
         for _ in 0..TRIES {
             let good = |read: &&Kept| {
@@ -67,11 +76,17 @@ impl Inner {
         Err(StoreError::Overloaded)
     }
 
-    async fn accounts(&self, token_api: Option<&str>, limit: usize) -> Result<Vec<Account>, StoreError> {
+    async fn accounts(
+        &self,
+        token_api: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Account>, StoreError> {
         let limit = if limit == 0 { usize::MAX } else { limit };
         let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
         while let Some(cursor) = next.filter(|_| found.len() < limit) {
-            let page = self.operations.accounts_page(self.ask(self.operations.accounts(token_api, &cursor)).await?)?;
+            let page = self
+                .operations
+                .accounts_page(self.ask(self.operations.accounts(token_api, &cursor)).await?)?;
             found.extend(page.accounts);
             next = page.next;
         }
@@ -88,22 +103,34 @@ impl AccountStore for RedisStore {
         })
     }
 
-    fn account_by_username(&self, token_api: String, folded: String) -> StoreFuture<Option<Credentials>> {
+    fn account_by_username(
+        &self,
+        token_api: String,
+        folded: String,
+    ) -> StoreFuture<Option<Credentials>> {
         self.run(async move |inner| {
-            let value = inner.ask(inner.operations.account_by_username(&token_api, &folded)).await?;
+            let value =
+                inner.ask(inner.operations.account_by_username(&token_api, &folded)).await?;
             inner.operations.account_by_username_found(&token_api, &folded, value)
         })
     }
 
     fn account(&self, token_api: String, id: AccountId) -> StoreFuture<Option<Account>> {
-        self.run(async move |inner| Ok(inner.account(&token_api, id).await?.map(|found| found.credentials.account)))
+        self.run(async move |inner| {
+            Ok(inner.account(&token_api, id).await?.map(|found| found.credentials.account))
+        })
     }
 
     fn accounts(&self, token_api: Option<String>, limit: usize) -> StoreFuture<Vec<Account>> {
         self.run(async move |inner| inner.accounts(token_api.as_deref(), limit).await)
     }
 
-    fn disable(&self, token_api: String, id: AccountId, now: Timestamp) -> StoreFuture<Option<Vec<TokenDigest>>> {
+    fn disable(
+        &self,
+        token_api: String,
+        id: AccountId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<Vec<TokenDigest>>> {
         self.run(async move |inner| {
             let disabled = |credentials: &mut Credentials| {
                 credentials.account.is_disabled = true;
@@ -140,7 +167,13 @@ impl AccountStore for RedisStore {
         })
     }
 
-    fn rehash(&self, token_api: String, id: AccountId, revision: u32, hash: PasswordHash) -> StoreFuture<()> {
+    fn rehash(
+        &self,
+        token_api: String,
+        id: AccountId,
+        revision: u32,
+        hash: PasswordHash,
+    ) -> StoreFuture<()> {
         self.run(async move |inner| {
             let rehashed = |credentials: &mut Credentials| {
                 let is_same = credentials.account.revision == revision;
@@ -153,7 +186,12 @@ impl AccountStore for RedisStore {
         })
     }
 
-    fn open_session(&self, id: AccountId, revision: u32, session: Record) -> StoreFuture<SessionOpening> {
+    fn open_session(
+        &self,
+        id: AccountId,
+        revision: u32,
+        session: Record,
+    ) -> StoreFuture<SessionOpening> {
         self.run(async move |inner: Arc<Inner>| inner.open_session(id, revision, &session).await)
     }
 }

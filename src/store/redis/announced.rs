@@ -32,7 +32,8 @@ pub(super) struct Registered {
     pub(super) bound: Duration,
 }
 
-/// An id for a generation, should there be none: never twice the same, or the loss of the data would go unnoticed.
+/// An id for a generation, should there be none: never twice the same, or the loss of the data
+/// would go unnoticed.
 pub(super) fn fresh_generation() -> String {
     Uuid::new_v4().simple().to_string()
 }
@@ -45,8 +46,12 @@ pub(super) fn announced(value: Value) -> Result<Announced, StoreError> {
     let mut flat = reply::list(instances)?.into_iter();
     let mut instances = Vec::with_capacity(flat.len() / 2);
     while let Some(instance) = flat.next() {
-        let (instance, registered) = (reply::text(instance)?, reply::text(flat.next().unwrap_or_default())?);
-        instances.push(Registered::read(instance, &registered).ok_or_else(|| unexpected("a readable register"))?);
+        let (instance, registered) =
+            (reply::text(instance)?, reply::text(flat.next().unwrap_or_default())?);
+        instances.push(
+            Registered::read(instance, &registered)
+                .ok_or_else(|| unexpected("a readable register"))?,
+        );
     }
     Ok(Announced {
         number: number.ok_or_else(|| unexpected("an announcement's number"))?,
@@ -59,7 +64,11 @@ pub(super) fn announced(value: Value) -> Result<Announced, StoreError> {
 impl Registered {
     pub(super) fn read(instance: String, registered: &str) -> Option<Self> {
         let (beat, bound) = registered.split_once(' ')?;
-        Some(Self { instance, beat: beat.parse().ok()?, bound: Duration::from_millis(bound.parse().ok()?) })
+        Some(Self {
+            instance,
+            beat: beat.parse().ok()?,
+            bound: Duration::from_millis(bound.parse().ok()?),
+        })
     }
 
     /// As it was read from the register.

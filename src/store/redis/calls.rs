@@ -1,8 +1,9 @@
 //! The scripts of the operations, and how one is called.
 //!
-//! Each operation that changes something is one script: Redis runs it as one step, with nothing in between. The files in
-//! `scripts/` have a common beginning for those that share one. A script is named by its SHA-1; a server that does not know it
-//! (it was restarted, or somebody emptied its scripts) says so before it has done anything, and gets the source.
+//! Each operation that changes something is one script: Redis runs it as one step, with nothing in
+//! between. The files in `scripts/` have a common beginning for those that share one. A script is
+//! named by its SHA-1; a server that does not know it (it was restarted, or somebody emptied its
+//! scripts) says so before it has done anything, and gets the source.
 
 use std::sync::LazyLock;
 
@@ -56,7 +57,8 @@ pub(super) struct Call {
     endurance: Endurance,
 }
 
-/// Whether what a script changes must have reached the replicas before it is acknowledged, where that is asked for.
+/// Whether what a script changes must have reached the replicas before it is acknowledged, where
+/// that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endurance {
     /// It may be lost with a master: a note, or what will be done again.

@@ -8,8 +8,9 @@ use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// A connection that many requests share, each with its own answer. It ends when the last clone is dropped, when the peer
-/// goes, when something that is not RESP arrives, or by [`Connection::discard`].
+/// A connection that many requests share, each with its own answer. It ends when the last clone is
+/// dropped, when the peer goes, when something that is not RESP arrives, or by
+/// [`Connection::discard`].
 #[derive(Clone)]
 pub struct Connection {
     inner: MultiplexedConnection,
@@ -30,7 +31,10 @@ impl Drop for Driver {
 
 impl Connection {
     /// Starts the driver on the current runtime.
-    pub(super) fn start(inner: MultiplexedConnection, driver: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(super) fn start(
+        inner: MultiplexedConnection,
+        driver: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         let (end, ended) = watch::channel(false);
         let task = tokio::spawn(async move {
             // Dropped, and so `false` for ever but closed, if the task is aborted.
@@ -58,7 +62,8 @@ impl Connection {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
-    /// The client library's connection, for what goes beyond [`ConnectionLike`]: `subscribe` and `unsubscribe`.
+    /// The client library's connection, for what goes beyond [`ConnectionLike`]: `subscribe` and
+    /// `unsubscribe`.
     pub const fn inner(&mut self) -> &mut MultiplexedConnection {
         &mut self.inner
     }

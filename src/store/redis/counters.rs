@@ -1,8 +1,9 @@
-//! The port of counters of what failed: shared by the fleet, so that many instances are no more chances than one.
+//! The port of counters of what failed: shared by the fleet, so that many instances are no more
+//! chances than one.
 //!
-//! Each operation is one script. The windows are the callers', by their clocks; Redis' times to live see to it that what nobody
-//! asks about any more goes away, and bound what there is: by the reservations of one window, and by the accounts that somebody
-//! has logged in to.
+//! Each operation is one script. The windows are the callers', by their clocks; Redis' times to
+//! live see to it that what nobody asks about any more goes away, and bound what there is: by the
+//! reservations of one window, and by the accounts that somebody has logged in to.
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use crate::tokens::store::{StoreError, StoreFuture};
 /// What to wait for what is only reserved.
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// How long Redis keeps a counter beyond its window. Not [`BACKSTOP`]: there are many, and one that goes too early, because a
-/// clock is further off than that, is only a window that was cut short.
+/// How long Redis keeps a counter beyond its window. Not [`BACKSTOP`]: there are many, and one that
+/// goes too early, because a clock is further off than that, is only a window that was cut short.
 const SLACK: Duration = Duration::from_secs(60);
 
 fn millis(duration: Duration) -> i64 {
@@ -34,7 +35,9 @@ impl Counters for RedisStore {
         self.run(async move |inner| {
             let layout = &inner.operations.layout;
             let keys = allowances.iter().map(|allowance| layout.counter(allowance.key)).collect();
-            let call = Call::new(&calls::RESERVE, keys).number(Some(now.unix_millis())).number(Some(millis(SHORTLY)));
+            let call = Call::new(&calls::RESERVE, keys)
+                .number(Some(now.unix_millis()))
+                .number(Some(millis(SHORTLY)));
             let call = allowances.iter().fold(call, |call, allowance| {
                 call.argument(allowance.limit.to_string())
                     .number(Some(now.after(allowance.window).unix_millis()))
@@ -44,7 +47,11 @@ impl Counters for RedisStore {
         })
     }
 
-    fn settle(&self, settlements: Vec<(CounterKey, Settlement)>, now: Timestamp) -> StoreFuture<()> {
+    fn settle(
+        &self,
+        settlements: Vec<(CounterKey, Settlement)>,
+        now: Timestamp,
+    ) -> StoreFuture<()> {
         self.run(async move |inner| {
             let layout = &inner.operations.layout;
             let keys = settlements.iter().map(|&(key, _)| layout.counter(key)).collect();
@@ -64,7 +71,8 @@ impl Counters for RedisStore {
         self.run(async move |inner| {
             let mut command = redis::cmd("HMGET");
             command.arg(inner.operations.layout.counter(key)).arg(&["e", "s"]);
-            let [ends_at, spent] = reply::parts::<2>(inner.data.read(Question::Command(command)).await?)?;
+            let [ends_at, spent] =
+                reply::parts::<2>(inner.data.read(Question::Command(command)).await?)?;
             if ends_at == Value::Nil || now.unix_millis() >= reply::number(ends_at)? {
                 return Ok(0);
             }
@@ -84,13 +92,20 @@ impl Counters for RedisStore {
         })
     }
 
-    fn remembers(&self, group: CounterKey, member: CounterKey, now: Timestamp) -> StoreFuture<bool> {
+    fn remembers(
+        &self,
+        group: CounterKey,
+        member: CounterKey,
+        now: Timestamp,
+    ) -> StoreFuture<bool> {
         self.run(async move |inner| {
             let mut command = redis::cmd("HMGET");
             command.arg(inner.operations.layout.group(group)).arg(hex(&member.0));
             let [kept] = reply::parts::<1>(inner.data.read(Question::Command(command)).await?)?;
             let Some(kept) = reply::bytes(kept)? else { return Ok(false) };
-            let until = std::str::from_utf8(&kept).ok().and_then(|kept| kept.split(' ').next()?.parse::<i64>().ok());
+            let until = std::str::from_utf8(&kept)
+                .ok()
+                .and_then(|kept| kept.split(' ').next()?.parse::<i64>().ok());
             Ok(now.unix_millis() < until.ok_or_else(|| unexpected("a time"))?)
         })
     }

@@ -1,14 +1,17 @@
 //! Look-ups and changes: the connections that carry them.
 //!
-//! Every connection belongs to a [`Site`]: it is opened to the site's address, checks that the same server
-//! answers there, and is thrown away when the term ends. So look-ups, changes and the link never speak to different servers.
+//! Every connection belongs to a [`Site`]: it is opened to the site's address, checks that the same
+//! server answers there, and is thrown away when the term ends. So look-ups, changes and the link
+//! never speak to different servers.
 //!
-//! Look-ups: one connection a thread, on that thread's runtime, shared by all of its requests. Changes: one connection on
-//! the control runtime, and a few more for those that wait for replicas, because `WAIT` holds up whatever is behind it.
+//! Look-ups: one connection a thread, on that thread's runtime, shared by all of its requests.
+//! Changes: one connection on the control runtime, and a few more for those that wait for replicas,
+//! because `WAIT` holds up whatever is behind it.
 //!
-//! Answers come in the order of the questions, and nothing in them says to which they belong. So each question carries a
-//! number with it (`ECHO`), and where an answer does not come with its own number, the connection is thrown away with all
-//! that is out on it: no answer is ever given to another question.
+//! Answers come in the order of the questions, and nothing in them says to which they belong. So
+//! each question carries a number with it (`ECHO`), and where an answer does not come with its own
+//! number, the connection is thrown away with all that is out on it: no answer is ever given to
+//! another question.
 //!
 //! While there is no site, a look-up fails at once and a change waits for one until its deadline.
 
@@ -127,13 +130,17 @@ impl Data {
         }
     }
 
-    /// Asks the master something that changes nothing, on the connection of the thread that polls first. Whether the term
-    /// still stands has been looked at when the answer came; whether the lease does is the caller's to see.
+    /// Asks the master something that changes nothing, on the connection of the thread that polls
+    /// first. Whether the term still stands has been looked at when the answer came; whether the
+    /// lease does is the caller's to see.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; the deadline is `timeouts.read`.
-    pub fn read(&self, command: Cmd) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
+    pub fn read(
+        &self,
+        command: Cmd,
+    ) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         async move {
             let (lane, _out) = shared.thread_lane()?;
@@ -148,7 +155,8 @@ impl Data {
         }
     }
 
-    /// Runs a script on the master. `wait`: returns only when so many replicas have what it changed.
+    /// Runs a script on the master. `wait`: returns only when so many replicas have what it
+    /// changed.
     ///
     /// # Errors
     ///
@@ -166,10 +174,13 @@ impl Data {
         let shared = Arc::clone(&self.shared);
         let order = Order { call: Box::new(call), wait };
         async move {
-            let permit = Arc::clone(&shared.changes).try_acquire_owned().map_err(|_| StoreError::Overloaded)?;
+            let permit = Arc::clone(&shared.changes)
+                .try_acquire_owned()
+                .map_err(|_| StoreError::Overloaded)?;
             let control = shared.control.clone();
             let work = control.spawn(shared.carry_out(order, permit));
-            work.await.unwrap_or_else(|_| Err(StoreError::Unavailable("keyward is stopping".to_owned())))
+            work.await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("keyward is stopping".to_owned())))
         }
     }
 }
@@ -209,7 +220,10 @@ impl Shared {
                     out: Arc::default(),
                 });
             }
-            let found = known.and_then(|at| lanes.get(at)).or(lanes.last()).ok_or(StoreError::Overloaded)?;
+            let found = known
+                .and_then(|at| lanes.get(at))
+                .or(lanes.last())
+                .ok_or(StoreError::Overloaded)?;
             if found.out.fetch_add(1, Ordering::Relaxed) >= LOOKUPS {
                 found.out.fetch_sub(1, Ordering::Relaxed);
                 return Err(StoreError::Overloaded);
@@ -228,11 +242,20 @@ impl Shared {
         let mut round = 0;
         loop {
             let site = self.watch.now().ok_or_else(away)?;
-            let open = lane.open(&self.nodes, &self.watch, &site).await.map_err(StoreError::Unavailable)?;
-            let mut values = self.ask(lane, &open, [command.clone()], sent).await.map_err(|lost| match lost {
-                Lost::Broken(words) => StoreError::Unavailable(format!("the connection to Redis was lost: {words}")),
-                Lost::Mixed => StoreError::Unavailable("an answer of Redis did not fit its question".to_owned()),
-            })?;
+            let open = lane
+                .open(&self.nodes, &self.watch, &site)
+                .await
+                .map_err(StoreError::Unavailable)?;
+            let mut values = self.ask(lane, &open, [command.clone()], sent).await.map_err(
+                |lost| match lost {
+                    Lost::Broken(words) => StoreError::Unavailable(format!(
+                        "the connection to Redis was lost: {words}"
+                    )),
+                    Lost::Mixed => StoreError::Unavailable(
+                        "an answer of Redis did not fit its question".to_owned(),
+                    ),
+                },
+            )?;
             match values.pop().unwrap_or_default() {
                 Value::ServerError(error) => match Trouble::of(&error) {
                     Trouble::Passing(words) => *why = words,
@@ -241,7 +264,9 @@ impl Shared {
                         return Err(StoreError::Unavailable(words));
                     }
                     Trouble::NoScript => {
-                        return Err(StoreError::Unavailable("Redis does not know a script".to_owned()));
+                        return Err(StoreError::Unavailable(
+                            "Redis does not know a script".to_owned(),
+                        ));
                     }
                     Trouble::Refused(fault) => return Err(fault),
                 },
@@ -278,7 +303,8 @@ impl Shared {
                 return Err(Lost::Broken(fault.to_string()));
             }
         };
-        let fits = matches!(values.pop(), Some(Value::BulkString(echo)) if echo == nonce.as_bytes());
+        let fits =
+            matches!(values.pop(), Some(Value::BulkString(echo)) if echo == nonce.as_bytes());
         if !fits || values.len() != N {
             lane.fail(open, "an answer did not fit its question");
             return Err(Lost::Mixed);
@@ -288,7 +314,11 @@ impl Shared {
     }
 
     /// Makes a change, on the control runtime.
-    async fn carry_out(self: Arc<Self>, order: Order, permit: OwnedSemaphorePermit) -> Result<Value, StoreError> {
+    async fn carry_out(
+        self: Arc<Self>,
+        order: Order,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Value, StoreError> {
         let _permit = permit;
         let deadline = tokio::time::Instant::now() + self.nodes.settings().timeouts.change;
         let mut sent = None;
@@ -323,7 +353,8 @@ impl Shared {
             match lane.open(&self.nodes, &self.watch, &site).await {
                 Err(words) => *why = words,
                 Ok(open) => {
-                    let outcome = self.try_once(lane, &open, order, with_source, deadline, sent).await?;
+                    let outcome =
+                        self.try_once(lane, &open, order, with_source, deadline, sent).await?;
                     match outcome {
                         Ok(value) => return Ok(value),
                         Err(Trouble::NoScript) if !with_source => {
@@ -331,14 +362,17 @@ impl Shared {
                             continue;
                         }
                         Err(Trouble::NoScript) => {
-                            return Err(StoreError::Unavailable("Redis takes no scripts".to_owned()));
+                            return Err(StoreError::Unavailable(
+                                "Redis takes no scripts".to_owned(),
+                            ));
                         }
                         Err(Trouble::Refused(fault)) => return Err(fault),
                         Err(Trouble::Passing(words)) => *why = words,
                         Err(Trouble::Elsewhere(words)) => {
                             *why = words;
                             self.watch.doubt.notify_one();
-                            // It changed nothing there, so it is made at the next site, if that is found in time.
+                            // It changed nothing there, so it is made at the next site, if that is
+                            // found in time.
                             self.watch.ended(site.term).await;
                             continue;
                         }
@@ -366,7 +400,8 @@ impl Shared {
                 Lost::Mixed => "an answer did not fit its question".to_owned(),
             };
             StoreError::Unavailable(format!(
-                "the connection to Redis was lost before the answer ({words}): the change may or may not have been made; \
+                "the connection to Redis was lost before the answer ({words}): the change may or \
+                 may not have been made; \
                  repeat the call"
             ))
         };
@@ -388,7 +423,9 @@ impl Shared {
             value => value,
         };
         match acked {
-            Some((Value::Int(acked), count)) if usize::try_from(acked).is_ok_and(|acked| acked >= count) => {
+            Some((Value::Int(acked), count))
+                if usize::try_from(acked).is_ok_and(|acked| acked >= count) =>
+            {
                 Ok(Ok(value))
             }
             Some((found, count)) => {
@@ -398,7 +435,8 @@ impl Shared {
                     _ => "something else than a number".to_owned(),
                 };
                 Err(StoreError::Unavailable(format!(
-                    "the change was made, but not confirmed by {count} replicas in time (found: {found}); repeat the call"
+                    "the change was made, but not confirmed by {count} replicas in time (found: \
+                     {found}); repeat the call"
                 )))
             }
             None => Ok(Ok(value)),
@@ -415,7 +453,12 @@ impl Shared {
     /// A lane that nobody else uses at the same time.
     async fn waiter(self: &Arc<Self>) -> Result<Waiter, StoreError> {
         let permit = Arc::clone(&self.waiting).acquire_owned().await.map_err(|_| away())?;
-        let lane = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(Lane::new);
+        let lane = self
+            .waiters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_else(Lane::new);
         Ok(Waiter { lane, shared: Arc::clone(self), _permit: permit })
     }
 }
@@ -429,7 +472,11 @@ struct Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.shared.waiters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.lane));
+        self.shared
+            .waiters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&self.lane));
     }
 }
 
@@ -437,7 +484,8 @@ fn away() -> StoreError {
     StoreError::Unavailable(AWAY.to_owned())
 }
 
-/// The deadline has passed. A connection on which nothing at all has come back meanwhile is not waited for any longer.
+/// The deadline has passed. A connection on which nothing at all has come back meanwhile is not
+/// waited for any longer.
 fn give_up(sent: Option<Sent>, why: String) -> StoreError {
     match sent {
         Some(Sent { lane, open, at }) => {

@@ -1,9 +1,10 @@
 //! Finds the master: it is named by the settings, by sentinels, or by the nodes of a Cluster.
 //!
-//! Who names it is never simply believed. The server that is named must say itself that it is a master, and in a Cluster
-//! that the fleet's slot is its own. Of sentinels that disagree, those with the newest configuration are right: a sentinel
-//! raises the *configuration epoch* with every failover, so an old master that comes back, or a sentinel that was cut off,
-//! does not win against what has been voted since (Redis Sentinel documentation, "Configuration epochs").
+//! Who names it is never simply believed. The server that is named must say itself that it is a
+//! master, and in a Cluster that the fleet's slot is its own. Of sentinels that disagree, those
+//! with the newest configuration are right: a sentinel raises the *configuration epoch* with every
+//! failover, so an old master that comes back, or a sentinel that was cut off, does not win against
+//! what has been voted since (Redis Sentinel documentation, "Configuration epochs").
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -47,22 +48,29 @@ struct Named {
 }
 
 impl Nodes {
-    /// The master as it can be found now. With a single server that is the server, without a question; otherwise it has been
-    /// asked whether it is a master. [`Nodes::connect`] asks in any case.
+    /// The master as it can be found now. With a single server that is the server, without a
+    /// question; otherwise it has been asked whether it is a master. [`Nodes::connect`] asks in any
+    /// case.
     ///
     /// # Errors
     ///
-    /// Mostly [`SiteFault::MasterUnknown`] with what each of those who were asked said; [`SiteFault::NotMaster`] while a
-    /// failover is under way.
+    /// Mostly [`SiteFault::MasterUnknown`] with what each of those who were asked said;
+    /// [`SiteFault::NotMaster`] while a failover is under way.
     pub async fn discover(&self) -> Result<NodeAddress, SiteFault> {
         match &self.settings.servers {
             Servers::Single(address) => Ok(address.clone()),
-            Servers::Sentinel { sentinels, master, .. } => self.ask_sentinels(sentinels, master).await,
+            Servers::Sentinel { sentinels, master, .. } => {
+                self.ask_sentinels(sentinels, master).await
+            }
             Servers::Cluster(nodes) => self.ask_cluster(nodes).await,
         }
     }
 
-    async fn ask_sentinels(&self, sentinels: &[NodeAddress], master: &str) -> Result<NodeAddress, SiteFault> {
+    async fn ask_sentinels(
+        &self,
+        sentinels: &[NodeAddress],
+        master: &str,
+    ) -> Result<NodeAddress, SiteFault> {
         let answers = gather(sentinels, |address| self.ask_sentinel(address, master)).await;
         let mut named = Vec::new();
         let mut reasons = Vec::new();
@@ -81,7 +89,10 @@ impl Nodes {
         let Some((candidates, epoch)) = choose(&named, if is_majority { 0 } else { floor }) else {
             // All of them say the same definitive thing: so does the whole.
             if named.is_empty() && reasons.iter().all(SiteFault::is_definitive) {
-                return Err(reasons.into_iter().next().unwrap_or(SiteFault::MasterUnknown { reasons: Vec::new() }));
+                return Err(reasons
+                    .into_iter()
+                    .next()
+                    .unwrap_or(SiteFault::MasterUnknown { reasons: Vec::new() }));
             }
             let mut reasons: Vec<String> = reasons.iter().map(SiteFault::to_string).collect();
             if !named.is_empty() {
@@ -111,18 +122,29 @@ impl Nodes {
             Ok(Some(found)) => found,
             Ok(None) => return Err(Refusal::Unknown),
             Err(fault) => {
-                return Err(SiteFault::from_redis(address, "SENTINEL GET-MASTER-ADDR-BY-NAME", &fault).into());
+                return Err(SiteFault::from_redis(
+                    address,
+                    "SENTINEL GET-MASTER-ADDR-BY-NAME",
+                    &fault,
+                )
+                .into());
             }
         };
         // A sentinel that does not say counts as one that has seen no failover.
-        let details: Value =
-            redis::cmd("SENTINEL").arg("MASTER").arg(master).query_async(&mut connection).await.unwrap_or_default();
+        let details: Value = redis::cmd("SENTINEL")
+            .arg("MASTER")
+            .arg(master)
+            .query_async(&mut connection)
+            .await
+            .unwrap_or_default();
         Ok(Named { address: NodeAddress::new(host, port), epoch: epoch_in(&details) })
     }
 
     async fn ask_cluster(&self, configured: &[NodeAddress]) -> Result<NodeAddress, SiteFault> {
         let mut nodes = self.learned().nodes.clone();
-        nodes.extend(configured.iter().filter(|node| !nodes.contains(node)).cloned().collect::<Vec<_>>());
+        nodes.extend(
+            configured.iter().filter(|node| !nodes.contains(node)).cloned().collect::<Vec<_>>(),
+        );
         let start = usize::try_from(random()).unwrap_or(0) % nodes.len().max(1);
         nodes.rotate_left(start);
         let mut reasons: Vec<SiteFault> = Vec::new();
@@ -139,12 +161,15 @@ impl Nodes {
         {
             return Err(fault);
         }
-        Err(SiteFault::MasterUnknown { reasons: reasons.iter().map(SiteFault::to_string).collect() })
+        Err(SiteFault::MasterUnknown {
+            reasons: reasons.iter().map(SiteFault::to_string).collect(),
+        })
     }
 
-    /// Asks one node for the slots, and then the master that it names whether the slot is its own; `MOVED` leads on. `None`: it
-    /// names one that has been tried `in_vain`. Until a dead master is replaced, every node names it, and connections are paced: to
-    /// try it for each of them would take a second in which another may have taken its place.
+    /// Asks one node for the slots, and then the master that it names whether the slot is its own;
+    /// `MOVED` leads on. `None`: it names one that has been tried `in_vain`. Until a dead master is
+    /// replaced, every node names it, and connections are paced: to try it for each of them would
+    /// take a second in which another may have taken its place.
     async fn ask_node(
         &self,
         node: &NodeAddress,
@@ -156,7 +181,8 @@ impl Nodes {
             Some(slots) => {
                 self.learn(slots.iter().map(|(_, _, master)| master));
                 let slot = slot_of(key.as_bytes());
-                let owner = slots.into_iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
+                let owner =
+                    slots.into_iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
                 owner.map(|(_, _, master)| master).ok_or_else(|| SiteFault::NotNow {
                     address: node.clone(),
                     reason: format!("no node of the Cluster serves slot {slot}"),
@@ -179,30 +205,40 @@ impl Nodes {
                 Ok(Err(fault)) => match (fault.code(), fault.redirect_node()) {
                     (Some("ASK" | "TRYAGAIN"), _) => return Ok(Some(candidate)),
                     (Some("MOVED"), Some((to, _))) => {
-                        let next: NodeAddress = to
-                            .parse()
-                            .map_err(|()| SiteFault::NotNow { address: candidate.clone(), reason: words_of(&fault) })?;
+                        let next: NodeAddress = to.parse().map_err(|()| SiteFault::NotNow {
+                            address: candidate.clone(),
+                            reason: words_of(&fault),
+                        })?;
                         candidate = at_home(next, &candidate);
                     }
                     _ => return Err(SiteFault::from_redis(&candidate, "EXISTS", &fault)),
                 },
             }
         }
-        Err(SiteFault::NotNow { address: candidate, reason: "the nodes of the Cluster do not agree yet".to_owned() })
+        Err(SiteFault::NotNow {
+            address: candidate,
+            reason: "the nodes of the Cluster do not agree yet".to_owned(),
+        })
     }
 
-    /// The ranges of slots with their masters, as a node sees them; `None` where it may not be asked.
-    async fn slots(&self, node: &NodeAddress) -> Result<Option<Vec<(u16, u16, NodeAddress)>>, SiteFault> {
+    /// The ranges of slots with their masters, as a node sees them; `None` where it may not be
+    /// asked.
+    async fn slots(
+        &self,
+        node: &NodeAddress,
+    ) -> Result<Option<Vec<(u16, u16, NodeAddress)>>, SiteFault> {
         let mut connection = self.open(node, Peer::Server, None).await?;
         // Deprecated in favour of CLUSTER SHARDS, which servers before 7.0 do not know.
         let asked = redis::cmd("CLUSTER").arg("SLOTS").query_async::<Value>(&mut connection).await;
         match asked {
             Ok(slots) => Ok(Some(read_slots(&slots, node))),
             Err(fault) if fault.code() == Some("NOPERM") => Ok(None),
-            Err(fault) if words_of(&fault).contains("cluster support disabled") => Err(SiteFault::Unsuitable {
-                address: node.clone(),
-                reason: "it is no node of a Cluster: see \"topology\" in [store]".to_owned(),
-            }),
+            Err(fault) if words_of(&fault).contains("cluster support disabled") => {
+                Err(SiteFault::Unsuitable {
+                    address: node.clone(),
+                    reason: "it is no node of a Cluster: see \"topology\" in [store]".to_owned(),
+                })
+            }
             Err(fault) => Err(SiteFault::from_redis(node, "CLUSTER SLOTS", &fault)),
         }
     }
@@ -255,7 +291,8 @@ where
             }))
         })
         .collect();
-    // Few, and each bounded in time: polling all of them whenever one moves is simple and cheap enough.
+    // Few, and each bounded in time: polling all of them whenever one moves is simple and cheap
+    // enough.
     std::future::poll_fn(|context| {
         for slot in &mut asked {
             if let Some(asking) = slot
@@ -265,17 +302,27 @@ where
                 *slot = None;
             }
         }
-        if asked.iter().all(Option::is_none) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if asked.iter().all(Option::is_none) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
     answers
 }
 
-async fn briefly<T>(address: &NodeAddress, asking: impl Future<Output = Result<T, SiteFault>>) -> Result<T, SiteFault> {
-    timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }))
+async fn briefly<T>(
+    address: &NodeAddress,
+    asking: impl Future<Output = Result<T, SiteFault>>,
+) -> Result<T, SiteFault> {
+    timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }))
 }
 
-/// The addresses that are named with the newest epoch, the most often named first; none if that is older than `floor`.
+/// The addresses that are named with the newest epoch, the most often named first; none if that is
+/// older than `floor`.
 fn choose(named: &[Named], floor: u64) -> Option<(Vec<NodeAddress>, u64)> {
     let newest = named.iter().map(|named| named.epoch).max().filter(|epoch| *epoch >= floor)?;
     let mut votes: BTreeMap<&NodeAddress, usize> = BTreeMap::new();
@@ -291,7 +338,9 @@ fn choose(named: &[Named], floor: u64) -> Option<(Vec<NodeAddress>, u64)> {
 fn epoch_in(details: &Value) -> u64 {
     let words: Vec<&[u8]> = match details {
         Value::Array(items) => items.iter().filter_map(text).collect(),
-        Value::Map(pairs) => pairs.iter().flat_map(|(name, value)| [text(name), text(value)]).flatten().collect(),
+        Value::Map(pairs) => {
+            pairs.iter().flat_map(|(name, value)| [text(name), text(value)]).flatten().collect()
+        }
         _ => Vec::new(),
     };
     let value = words.chunks_exact(2).find_map(|pair| match pair {
@@ -308,10 +357,14 @@ fn read_slots(answer: &Value, asked: &NodeAddress) -> Vec<(u16, u16, NodeAddress
         .iter()
         .filter_map(|range| {
             let Value::Array(parts) = range else { return None };
-            let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = parts.as_slice() else { return None };
+            let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = parts.as_slice()
+            else {
+                return None;
+            };
             let [host, Value::Int(port), ..] = master.as_slice() else { return None };
             let host = match text(host).map(String::from_utf8_lossy).as_deref() {
-                // Not known to the node itself: where the question went (CLUSTER SLOTS, "null" and "?").
+                // Not known to the node itself: where the question went (CLUSTER SLOTS, "null" and
+                // "?").
                 None | Some("" | "?") => String::new(),
                 Some(host) => host.to_owned(),
             };
@@ -331,5 +384,9 @@ fn text(value: &Value) -> Option<&[u8]> {
 
 /// An address without a host is on the host that was asked.
 fn at_home(address: NodeAddress, asked: &NodeAddress) -> NodeAddress {
-    if address.host.is_empty() { NodeAddress::new(asked.host.clone(), address.port) } else { address }
+    if address.host.is_empty() {
+        NodeAddress::new(asked.host.clone(), address.port)
+    } else {
+        address
+    }
 }

@@ -21,8 +21,8 @@ pub(super) struct Fault {
 /// What helps against an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Finding the site anew: this server is not the master of our slot, or the connection is gone. Whether the command has
-    /// taken effect is unknown, if the connection was lost.
+    /// Finding the site anew: this server is not the master of our slot, or the connection is gone.
+    /// Whether the command has taken effect is unknown, if the connection was lost.
     Rediscover,
     /// The same again on the same server after a moment: nothing was done.
     Retry,
@@ -40,7 +40,12 @@ pub(super) fn judge(error: &RedisError) -> Fault {
         ErrorKind::Parse => ("Redis answers what is not its protocol", Remedy::Rediscover),
         ErrorKind::RESP3NotSupported => ("Redis is older than 6", Remedy::Nothing),
         ErrorKind::AuthenticationFailed => ("Redis refuses the password", Remedy::Nothing),
-        _ => return judge_code(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
+        _ => {
+            return judge_code(
+                error.code().unwrap_or_default(),
+                error.detail().unwrap_or_default(),
+            );
+        }
     };
     unavailable(means, &error.to_string(), remedy)
 }
@@ -62,7 +67,9 @@ fn judge_code(code: &str, detail: &str) -> Fault {
             return Fault { error: StoreError::Corrupt(words), remedy: Remedy::Nothing };
         }
         "MOVED" => ("the keys are at another node of the Redis Cluster", Remedy::Rediscover),
-        "ASK" | "TRYAGAIN" => ("the keys are being moved to another node of the Redis Cluster", Remedy::Retry),
+        "ASK" | "TRYAGAIN" => {
+            ("the keys are being moved to another node of the Redis Cluster", Remedy::Retry)
+        }
         "CLUSTERDOWN" => ("the Redis Cluster is down", Remedy::Rediscover),
         "BUSY" => ("Redis is busy with somebody's script", Remedy::Retry),
         "NOSCRIPT" => ("Redis does not know a script", Remedy::Retry),
@@ -77,10 +84,12 @@ fn refused(refusal: ChangeRefusal, whole: &str) -> Fault {
     let words = format!("{}: {} ({})", refusal.state(), refusal.remedy(), shortened(whole));
     let (error, remedy) = match refusal {
         ChangeRefusal::Full => (StoreError::Full(words), Remedy::Nothing),
-        ChangeRefusal::SnapshotFailed | ChangeRefusal::AppendFailed | ChangeRefusal::TooFewReplicas => {
-            (StoreError::RefusesChanges(words), Remedy::Nothing)
+        ChangeRefusal::SnapshotFailed
+        | ChangeRefusal::AppendFailed
+        | ChangeRefusal::TooFewReplicas => (StoreError::RefusesChanges(words), Remedy::Nothing),
+        ChangeRefusal::Replica | ChangeRefusal::MasterDown => {
+            (StoreError::Unavailable(words), Remedy::Rediscover)
         }
-        ChangeRefusal::Replica | ChangeRefusal::MasterDown => (StoreError::Unavailable(words), Remedy::Rediscover),
         ChangeRefusal::Loading => (StoreError::Unavailable(words), Remedy::Retry),
         ChangeRefusal::NotPermitted => (StoreError::Unavailable(words), Remedy::Nothing),
     };
@@ -114,8 +123,9 @@ pub(super) fn unexpected(what: &str) -> StoreError {
     StoreError::Corrupt(format!("Redis answers without {what}"))
 }
 
-/// The code that counts. Before version 7, Redis wraps the error of a command within a script into one of its own:
-/// `ERR Error running script (call to f_…): @user_script:1: @user_script: 1: -OOM command not allowed …`.
+/// The code that counts. Before version 7, Redis wraps the error of a command within a script into
+/// one of its own: `ERR Error running script (call to f_…): @user_script:1: @user_script: 1: -OOM
+/// command not allowed …`.
 fn effective_code<'a>(code: &'a str, detail: &'a str) -> &'a str {
     if code == "ERR"
         && detail.starts_with("Error running script")
@@ -148,36 +158,64 @@ mod tests {
         for (line, kind, remedy) in [
             ("OOM command not allowed when used memory > 'maxmemory'.", "Full", Remedy::Nothing),
             (
-                "OOM command not allowed when used memory > 'maxmemory'. script: 7a, on @user_script:1.",
+                "OOM command not allowed when used memory > 'maxmemory'. script: 7a, on \
+                 @user_script:1.",
                 "Full",
                 Remedy::Nothing,
             ),
             (
-                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: -OOM command not allowed when",
+                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: -OOM \
+                 command not allowed when",
                 "Full",
                 Remedy::Nothing,
             ),
             (
-                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: -READONLY You can't write",
+                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: \
+                 -READONLY You can't write",
                 "Unavailable",
                 Remedy::Rediscover,
             ),
-            ("WRONGTYPE Operation against a key holding the wrong kind of value", "Corrupt", Remedy::Nothing),
-            ("READONLY You can't write against a read only replica.", "Unavailable", Remedy::Rediscover),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                "Corrupt",
+                Remedy::Nothing,
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                "Unavailable",
+                Remedy::Rediscover,
+            ),
             ("MOVED 3999 127.0.0.1:6381", "Unavailable", Remedy::Rediscover),
             ("MASTERDOWN Link with MASTER is down", "Unavailable", Remedy::Rediscover),
             ("ASK 3999 127.0.0.1:6381", "Unavailable", Remedy::Retry),
-            ("TRYAGAIN Multiple keys request during rehashing of slot", "Unavailable", Remedy::Retry),
+            (
+                "TRYAGAIN Multiple keys request during rehashing of slot",
+                "Unavailable",
+                Remedy::Retry,
+            ),
             ("CLUSTERDOWN The cluster is down", "Unavailable", Remedy::Rediscover),
             ("LOADING Redis is loading the dataset in memory", "Unavailable", Remedy::Retry),
             ("BUSY Redis is busy running a script.", "Unavailable", Remedy::Retry),
             ("NOAUTH Authentication required.", "Unavailable", Remedy::Rediscover),
             ("WRONGPASS invalid username-password pair", "Unavailable", Remedy::Rediscover),
-            ("NOPERM this user has no permissions to run the 'evalsha' command", "Unavailable", Remedy::Nothing),
-            ("MISCONF Redis is configured to save RDB snapshots", "RefusesChanges", Remedy::Nothing),
-            ("MISCONF Errors writing to the AOF file: No space left on device", "RefusesChanges", Remedy::Nothing),
             (
-                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: -MISCONF Redis is configured",
+                "NOPERM this user has no permissions to run the 'evalsha' command",
+                "Unavailable",
+                Remedy::Nothing,
+            ),
+            (
+                "MISCONF Redis is configured to save RDB snapshots",
+                "RefusesChanges",
+                Remedy::Nothing,
+            ),
+            (
+                "MISCONF Errors writing to the AOF file: No space left on device",
+                "RefusesChanges",
+                Remedy::Nothing,
+            ),
+            (
+                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: \
+                 -MISCONF Redis is configured",
                 "RefusesChanges",
                 Remedy::Nothing,
             ),
@@ -194,12 +232,18 @@ mod tests {
     #[test]
     fn a_refused_change_is_said_with_the_setting_that_it_is_about() {
         for (line, setting) in [
-            ("MISCONF Redis is configured to save RDB snapshots, but", "stop-writes-on-bgsave-error"),
+            (
+                "MISCONF Redis is configured to save RDB snapshots, but",
+                "stop-writes-on-bgsave-error",
+            ),
             ("MISCONF Errors writing to the AOF file: No space left on device", "append-only file"),
             ("NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
             ("READONLY You can't write against a read only replica.", "replicaof"),
             ("MASTERDOWN Link with MASTER is down", "replicaof"),
-            ("OOM command not allowed when used memory > 'maxmemory'.", "maxmemory-policy noeviction"),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                "maxmemory-policy noeviction",
+            ),
             ("LOADING Redis is loading the dataset in memory", "read its data"),
             ("NOPERM this user has no permissions to run the 'evalsha' command", "ACL"),
         ] {

@@ -1,9 +1,11 @@
-//! This instance as a member of its fleet: what it is told, what it has confirmed, and for whom it waits.
+//! This instance as a member of its fleet: what it is told, what it has confirmed, and for whom it
+//! waits.
 //!
-//! An announcement names what was removed, who removed it, and a number. Every other instance drops its copies and confirms; the
-//! one that removed waits until all who were registered have, or until the leases of those that did not are over for
-//! certain. No two clocks are compared: the wait is counted from the receipt of the script's answer. Every heartbeat that
-//! an instance may still count its lease from was executed before the script, and sent before it was executed; a later
+//! An announcement names what was removed, who removed it, and a number. Every other instance drops
+//! its copies and confirms; the one that removed waits until all who were registered have, or until
+//! the leases of those that did not are over for certain. No two clocks are compared: the wait is
+//! counted from the receipt of the script's answer. Every heartbeat that an instance may still
+//! count its lease from was executed before the script, and sent before it was executed; a later
 //! one brings the announcement with it.
 
 use std::collections::{HashMap, HashSet};
@@ -23,12 +25,13 @@ pub(super) struct Fleet {
     /// This instance's id: random, new with every start.
     me: String,
     cache: Arc<TokenCache>,
-    /// Since when the register can be trusted to grow whole: the link has been up, on the same data. In nanoseconds of
-    /// [`Uptime`]; 0: there is no link.
+    /// Since when the register can be trusted to grow whole: the link has been up, on the same
+    /// data. In nanoseconds of [`Uptime`]; 0: there is no link.
     register_since: AtomicU64,
     /// The generation of the data, as the link last heard it.
     generation: Mutex<String>,
-    /// The longest time after a beat for which any instance may use what it remembers, as far as was ever heard here.
+    /// The longest time after a beat for which any instance may use what it remembers, as far as
+    /// was ever heard here.
     longest: AtomicU64,
     /// How often this instance has beaten. Never goes back.
     beats: AtomicU64,
@@ -43,8 +46,8 @@ pub(super) struct Fleet {
     entered: Notify,
 }
 
-/// Who has confirmed which announcement. A confirmation may be there before the answer of the script that it is about: the two
-/// come on different connections.
+/// Who has confirmed which announcement. A confirmation may be there before the answer of the
+/// script that it is about: the two come on different connections.
 #[derive(Default)]
 struct Ledger {
     confirmed: HashMap<u64, Confirmations>,
@@ -144,8 +147,9 @@ impl Fleet {
         self.announcements_at_beat.store(announcements, Ordering::Release);
     }
 
-    /// Whether nothing was announced since the latest heartbeat that was answered. Then nobody is about to take this instance
-    /// off the register: who would must have announced something, and found it registered as it is now.
+    /// Whether nothing was announced since the latest heartbeat that was answered. Then nobody is
+    /// about to take this instance off the register: who would must have announced something, and
+    /// found it registered as it is now.
     pub(super) fn is_quiet(&self) -> bool {
         self.announcements() == self.announcements_at_beat.load(Ordering::Acquire)
     }
@@ -170,7 +174,9 @@ impl Fleet {
     /// Drops what an announcement names. When this returns, it may be confirmed.
     pub(super) fn drop_named(&self, dropped: &Dropped) {
         match dropped {
-            Dropped::Named(digests) => digests.iter().for_each(|digest| self.cache.invalidate(digest)),
+            Dropped::Named(digests) => {
+                digests.iter().for_each(|digest| self.cache.invalidate(digest))
+            }
             Dropped::Everything => self.cache.invalidate_all(),
         }
     }
@@ -187,30 +193,45 @@ impl Fleet {
                 return;
             }
         }
-        let entry =
-            ledger.confirmed.entry(number).or_insert_with(|| Confirmations { first_at: now, by: HashSet::new() });
+        let entry = ledger
+            .confirmed
+            .entry(number)
+            .or_insert_with(|| Confirmations { first_at: now, by: HashSet::new() });
         entry.by.insert(by.to_owned());
         drop(ledger);
         self.entered.notify_waiters();
     }
 
-    /// Returns when no other instance uses any more what was announced; `received` is when the answer of the script was there.
+    /// Returns when no other instance uses any more what was announced; `received` is when the
+    /// answer of the script was there.
     ///
-    /// Whoever confirms, it waits as long as anybody may use what they remember, if the register may lack somebody: it was
-    /// lost or replaced with the data, or this instance's link has not been up for as long, as after a failover.
+    /// Whoever confirms, it waits as long as anybody may use what they remember, if the register
+    /// may lack somebody: it was lost or replaced with the data, or this instance's link has not
+    /// been up for as long, as after a failover.
     pub(super) async fn settled(&self, announced: &Announced, received: Uptime) -> Settled {
         let own = self.cache.lease().bound();
-        let heard = announced.instances.iter().map(|registered| registered.bound).max().unwrap_or_default().max(own);
+        let heard = announced
+            .instances
+            .iter()
+            .map(|registered| registered.bound)
+            .max()
+            .unwrap_or_default()
+            .max(own);
         let heard = u64::try_from(heard.as_nanos()).unwrap_or(u64::MAX);
-        let longest = Duration::from_nanos(self.longest.fetch_max(heard, Ordering::AcqRel).max(heard));
+        let longest =
+            Duration::from_nanos(self.longest.fetch_max(heard, Ordering::AcqRel).max(heard));
         let mine = announced.instances.iter().find(|registered| registered.instance == self.me);
         // One beat may have been answered between the script and now.
-        let has_me = mine.is_some_and(|mine| mine.beat.saturating_add(1) >= self.beaten.load(Ordering::Acquire));
+        let has_me = mine
+            .is_some_and(|mine| mine.beat.saturating_add(1) >= self.beaten.load(Ordering::Acquire));
         let since = self.register_since.load(Ordering::Acquire);
         let is_same = !announced.is_new_generation && self.is_known(&announced.generation);
         let over = received.after(longest);
-        let whole_at =
-            if since == 0 || !is_same || !has_me { over } else { Uptime::from_nanos(since).after(longest).min(over) };
+        let whole_at = if since == 0 || !is_same || !has_me {
+            over
+        } else {
+            Uptime::from_nanos(since).after(longest).min(over)
+        };
         if whole_at > received {
             // Else nobody could tell why it took so long: everyone may have confirmed at once.
             let (is_linked, waits) = (since != 0, whole_at.since(received));
@@ -237,14 +258,21 @@ impl Fleet {
                 awaited.retain(|instance, _| !confirmations.by.contains(*instance));
             }
             let now = clock::uptime();
-            let until = awaited.values().map(|silent| received.after(silent.bound)).fold(whole_at, Uptime::max);
+            let until = awaited
+                .values()
+                .map(|silent| received.after(silent.bound))
+                .fold(whole_at, Uptime::max);
             if now >= until {
                 break;
             }
             let _ = tokio::time::timeout(until.since(now), entered).await;
         }
         self.ledger().confirmed.remove(&announced.number);
-        if awaited.is_empty() { Settled::Confirmed } else { Settled::Waited(awaited.into_values().cloned().collect()) }
+        if awaited.is_empty() {
+            Settled::Confirmed
+        } else {
+            Settled::Waited(awaited.into_values().cloned().collect())
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -294,11 +322,16 @@ mod tests {
     use crate::tokens::lease::{Lease, LeaseTerms};
 
     fn fleet(bound: Duration) -> Arc<Fleet> {
-        let terms = LeaseTerms { span: bound, staleness: Duration::ZERO, open: bound, patience: Duration::ZERO };
+        let terms = LeaseTerms {
+            span: bound,
+            staleness: Duration::ZERO,
+            open: bound,
+            patience: Duration::ZERO,
+        };
         Arc::new(Fleet::new("a".into(), Arc::new(TokenCache::new(100, Lease::pending(terms)))))
     }
 
-    /// Up for as long as it takes.
+    /// Linked since the machine started.
     fn linked(bound: Duration) -> Arc<Fleet> {
         let fleet = fleet(bound);
         fleet.linked("g", Uptime::from_nanos(1));
@@ -306,8 +339,11 @@ mod tests {
     }
 
     fn announced(instances: &[(&str, Duration)]) -> Announced {
-        let registered =
-            |&(instance, bound): &(&str, Duration)| Registered { instance: instance.into(), beat: 4, bound };
+        let registered = |&(instance, bound): &(&str, Duration)| Registered {
+            instance: instance.into(),
+            beat: 4,
+            bound,
+        };
         Announced {
             number: 7,
             instances: instances.iter().map(registered).collect(),
@@ -316,7 +352,9 @@ mod tests {
         }
     }
 
-    const LONG: Duration = Duration::from_secs(3600);
+    /// Longer than a test takes, and shorter than the machine has been up: [`linked`] says "since
+    /// the machine started". A test that waited for it would end with [`Settled::Waited`].
+    const LONG: Duration = Duration::from_secs(20);
     const SHORT: Duration = Duration::from_millis(30);
 
     #[tokio::test]
@@ -354,8 +392,13 @@ mod tests {
         let fleet = linked(Duration::from_millis(1));
         fleet.enter(7, "b");
         let announced = announced(&[("a", SHORT), ("b", LONG), ("c", SHORT)]);
-        let Settled::Waited(silent) = fleet.settled(&announced, received).await else { panic!("c did not confirm") };
-        assert!(silent.len() == 1 && silent.iter().all(|silent| silent.instance == "c" && silent.beat == 4));
+        let Settled::Waited(silent) = fleet.settled(&announced, received).await else {
+            panic!("c did not confirm")
+        };
+        assert!(
+            silent.len() == 1
+                && silent.iter().all(|silent| silent.instance == "c" && silent.beat == 4)
+        );
         assert!(clock::uptime() >= received.after(SHORT));
     }
 
@@ -364,7 +407,8 @@ mod tests {
         let alone = || announced(&[("a", SHORT)]);
         let new = Announced { is_new_generation: true, ..alone() };
         let other = Announced { generation: "h".into(), ..alone() };
-        for (announced, why) in [(new, "the data was lost"), (other, "it is other data"), (announced(&[]), "who am I?")]
+        for (announced, why) in
+            [(new, "the data was lost"), (other, "it is other data"), (announced(&[]), "who am I?")]
         {
             let received = clock::uptime();
             assert_eq!(linked(SHORT).settled(&announced, received).await, Settled::Confirmed);
@@ -393,7 +437,8 @@ mod tests {
         let digest = [b' '; 32];
         let mut payload = b"12 me ".to_vec();
         assert!(
-            Announcement::read(&payload).is_some_and(|bare| bare.is_bare() && bare.number == 12 && bare.by == "me")
+            Announcement::read(&payload)
+                .is_some_and(|bare| bare.is_bare() && bare.number == 12 && bare.by == "me")
         );
         payload.extend_from_slice(&digest);
         let one = Announcement::read(&payload).expect("one");

@@ -1,8 +1,10 @@
-//! Looks at the Redis that keyward is to trust: can it lose records, does it do what keyward needs, may keyward do it?
+//! Looks at the Redis that keyward is to trust: can it lose records, does it do what keyward needs,
+//! may keyward do it?
 //!
-//! Nothing is changed: rights are tried with commands that find nothing to change, on keys that nobody has, and one change is
-//! made and undone in one step. What a managed Redis does not let us see (`CONFIG`) is looked up in `INFO`, as far as that
-//! goes, and otherwise reported as not checked.
+//! Nothing is changed: rights are tried with commands that find nothing to change, on keys that
+//! nobody has, and one change is made and undone in one step. What a managed Redis does not let us
+//! see (`CONFIG`) is looked up in `INFO`, as far as that goes, and otherwise reported as not
+//! checked.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -56,9 +58,14 @@ impl Expectations {
 /// The clocks may differ by so much before it is said.
 const CLOCK: Duration = Duration::from_secs(1);
 
-/// Looks at the server behind a connection that [`super::node::Nodes::connect`] has made. Takes some forty questions, each
-/// with the deadline of the connection, which must not be the link's: it ends tracking and the subscriptions that it tries.
-pub async fn inspect(connection: &mut Connection, facts: &Facts, wanted: &Expectations) -> Vec<Finding> {
+/// Looks at the server behind a connection that [`super::node::Nodes::connect`] has made. Takes
+/// some forty questions, each with the deadline of the connection, which must not be the link's: it
+/// ends tracking and the subscriptions that it tries.
+pub async fn inspect(
+    connection: &mut Connection,
+    facts: &Facts,
+    wanted: &Expectations,
+) -> Vec<Finding> {
     let (major, minor, patch) = facts.version;
     let mut found = vec![Finding::fine("version", format!("{major}.{minor}.{patch}"))];
     found.push(encryption(wanted));
@@ -90,7 +97,10 @@ fn encryption(wanted: &Expectations) -> Finding {
             "TLS",
             "off",
             "on",
-            format!("records and the password cross the network to {} in clear: use rediss://", wanted.address),
+            format!(
+                "records and the password cross the network to {} in clear: use rediss://",
+                wanted.address
+            ),
         )
     }
 }
@@ -116,18 +126,25 @@ impl Seen {
         self.append_only = config(connection, "appendonly").await.map(|value| value == "yes");
         self.append_fsync = config(connection, "appendfsync").await;
         self.save = config(connection, "save").await;
-        self.stops_writes = config(connection, "stop-writes-on-bgsave-error").await.map(|value| value == "yes");
-        self.node_timeout = config(connection, "cluster-node-timeout").await.and_then(|value| value.parse().ok());
-        let count = config(connection, "min-replicas-to-write").await.and_then(|value| value.parse().ok());
-        let lag = config(connection, "min-replicas-max-lag").await.and_then(|value| value.parse().ok());
+        self.stops_writes =
+            config(connection, "stop-writes-on-bgsave-error").await.map(|value| value == "yes");
+        self.node_timeout =
+            config(connection, "cluster-node-timeout").await.and_then(|value| value.parse().ok());
+        let count =
+            config(connection, "min-replicas-to-write").await.and_then(|value| value.parse().ok());
+        let lag =
+            config(connection, "min-replicas-max-lag").await.and_then(|value| value.parse().ok());
         self.min_replicas = count.zip(lag);
         // Where CONFIG is closed, INFO tells some of it.
         if self.policy.is_none() {
-            self.policy = info(connection, "memory").await.and_then(|info| owned(&info, "maxmemory_policy"));
+            self.policy =
+                info(connection, "memory").await.and_then(|info| owned(&info, "maxmemory_policy"));
         }
         if self.append_only.is_none() {
-            self.append_only =
-                info(connection, "persistence").await.and_then(|info| owned(&info, "aof_enabled")).map(|on| on == "1");
+            self.append_only = info(connection, "persistence")
+                .await
+                .and_then(|info| owned(&info, "aof_enabled"))
+                .map(|on| on == "1");
         }
     }
 
@@ -140,7 +157,8 @@ impl Seen {
                 SUBJECT,
                 policy,
                 "noeviction",
-                "when memory is short, Redis would throw records away, and their tokens would stop working: set \
+                "when memory is short, Redis would throw records away, and their tokens would stop \
+                 working: set \
                  maxmemory-policy noeviction, and maxmemory to what the machine can spare",
             ),
             None => unseen(SUBJECT, "noeviction"),
@@ -157,7 +175,8 @@ impl Seen {
                 SUBJECT,
                 "snapshots only",
                 "appendonly yes",
-                "a crash of Redis undoes what was changed since the latest snapshot: tokens that were issued stop working, \
+                "a crash of Redis undoes what was changed since the latest snapshot: tokens that \
+                 were issued stop working, \
                  and tokens that were revoked work again",
             )],
             (Some(false), Some(false)) if wanted.allow_volatile => vec![Finding::of(
@@ -165,14 +184,16 @@ impl Seen {
                 SUBJECT,
                 "none",
                 "appendonly yes",
-                "a restart of Redis loses every record, and so every token; allowed by allow_volatile = true",
+                "a restart of Redis loses every record, and so every token; allowed by \
+                 allow_volatile = true",
             )],
             (Some(false), Some(false)) => vec![Finding::of(
                 Severity::Fault,
                 SUBJECT,
                 "none",
                 "appendonly yes",
-                "a restart of Redis would lose every record, and so every token: set appendonly yes, or accept that with \
+                "a restart of Redis would lose every record, and so every token: set appendonly \
+                 yes, or accept that with \
                  allow_volatile = true in [store]",
             )],
             (Some(false), None) => vec![Finding::of(
@@ -187,10 +208,10 @@ impl Seen {
         if self.append_only == Some(true) {
             if saves == Some(true) && self.stops_writes == Some(true) {
                 found.push(Finding {
-                    words:
-                        "a snapshot that fails, on a full disk say, makes Redis refuse every change (MISCONF): with an \
+                    words: "a snapshot that fails, on a full disk say, makes Redis refuse every \
+                         change (MISCONF): with an \
                         append-only file none is needed (save \"\")"
-                            .to_owned(),
+                        .to_owned(),
                     ..Finding::fine("stop-writes-on-bgsave-error", "yes")
                 });
             }
@@ -198,9 +219,11 @@ impl Seen {
                 match fsync {
                     "always" => Finding::fine("appendfsync", "always"),
                     "everysec" => Finding {
-                        words: "a power failure may undo the latest second of changes, revocations among them, unless \
+                        words:
+                            "a power failure may undo the latest second of changes, revocations \
+                                among them, unless \
                             replicas have them (revoke_acks)"
-                            .to_owned(),
+                                .to_owned(),
                         ..Finding::fine("appendfsync", "everysec")
                     },
                     other => Finding::of(
@@ -223,7 +246,8 @@ impl Seen {
             // A master that is cut off stops to take writes after the node timeout by itself.
             return self.node_timeout.map(|millis| Finding {
                 words: format!(
-                    "a master that is cut off refuses writes after the node timeout: no instance accepts a revoked token \
+                    "a master that is cut off refuses writes after the node timeout: no instance \
+                     accepts a revoked token \
                      longer than {:.1} s",
                     lease + Duration::from_millis(millis).as_secs_f64()
                 ),
@@ -236,7 +260,8 @@ impl Seen {
         Some(match self.min_replicas {
             Some((count, lag)) if count > 0 && lag > 0 => Finding {
                 words: format!(
-                    "a master that is cut off refuses writes after {lag} s: no instance accepts a revoked token longer \
+                    "a master that is cut off refuses writes after {lag} s: no instance accepts a \
+                     revoked token longer \
                      than {:.1} s",
                     Duration::from_secs(lag).as_secs_f64() + lease
                 ),
@@ -247,8 +272,10 @@ impl Seen {
                 SUBJECT,
                 "0",
                 "1 or more, and min-replicas-max-lag",
-                "after a failover, an old master that is cut off with some of the instances goes on answering them, and they \
-                 accept revoked tokens until it notices: without these settings there is no bound; with them it is \
+                "after a failover, an old master that is cut off with some of the instances goes \
+                 on answering them, and they \
+                 accept revoked tokens until it notices: without these settings there is no bound; \
+                 with them it is \
                  coherence_lease plus min-replicas-max-lag",
             ),
             None => unseen(SUBJECT, "1 or more, and min-replicas-max-lag"),
@@ -261,8 +288,14 @@ pub(super) const CHANGES: &str = "changes";
 
 /// Whether it takes changes now: one is made and undone.
 async fn changes(connection: &mut Connection, wanted: &Expectations) -> Finding {
-    const TRY: &str = "redis.call('HSET', KEYS[1], 'probe', '1') redis.call('DEL', KEYS[1]) return 1";
-    let tried = redis::cmd("EVAL").arg(TRY).arg(1).arg(rights::probe_key(wanted)).exec_async(connection).await;
+    const TRY: &str =
+        "redis.call('HSET', KEYS[1], 'probe', '1') redis.call('DEL', KEYS[1]) return 1";
+    let tried = redis::cmd("EVAL")
+        .arg(TRY)
+        .arg(1)
+        .arg(rights::probe_key(wanted))
+        .exec_async(connection)
+        .await;
     let Err(fault) = tried else { return Finding::fine(CHANGES, "taken") };
     let said = words_of(&fault);
     match change_refusal(&fault) {
@@ -273,7 +306,13 @@ async fn changes(connection: &mut Connection, wanted: &Expectations) -> Finding 
             "taken",
             format!("{}: {} ({said})", refusal.state(), refusal.remedy()),
         ),
-        None => Finding::of(Severity::Fault, CHANGES, "refused", "taken", format!("Redis refuses changes ({said})")),
+        None => Finding::of(
+            Severity::Fault,
+            CHANGES,
+            "refused",
+            "taken",
+            format!("Redis refuses changes ({said})"),
+        ),
     }
 }
 
@@ -287,7 +326,8 @@ fn acknowledgements(facts: &Facts, wanted: &Expectations) -> Finding {
             replicas.to_string(),
             format!("{} or more", wanted.revoke_acks),
             format!(
-                "revoke_acks = {} asks for more replicas than are connected: every revocation would fail",
+                "revoke_acks = {} asks for more replicas than are connected: every revocation \
+                 would fail",
                 wanted.revoke_acks
             ),
         );
@@ -298,7 +338,8 @@ fn acknowledgements(facts: &Facts, wanted: &Expectations) -> Finding {
             SUBJECT,
             format!("{replicas}, revoke_acks = 0"),
             "revoke_acks = 1 or more",
-            "a failover may undo revocations that were acknowledged shortly before: replicas get them a moment later",
+            "a failover may undo revocations that were acknowledged shortly before: replicas get \
+             them a moment later",
         );
     }
     Finding::fine(SUBJECT, replicas.to_string())
@@ -307,10 +348,12 @@ fn acknowledgements(facts: &Facts, wanted: &Expectations) -> Finding {
 async fn clock(connection: &mut Connection) -> Finding {
     const SUBJECT: &str = "clock";
     let asked = SystemTime::now();
-    let Ok((seconds, micros)) = redis::cmd("TIME").query_async::<(u64, u32)>(connection).await else {
+    let Ok((seconds, micros)) = redis::cmd("TIME").query_async::<(u64, u32)>(connection).await
+    else {
         return unseen(SUBJECT, "ours");
     };
-    let theirs = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(u64::from(micros));
+    let theirs =
+        UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(u64::from(micros));
     let answered = SystemTime::now();
     // The answer was made somewhere between the two.
     let ahead = theirs.duration_since(answered).unwrap_or_default();
@@ -325,7 +368,8 @@ async fn clock(connection: &mut Connection) -> Finding {
         SUBJECT,
         format!("{:.1} s {direction} ours", apart.as_secs_f64()),
         "within 1 s",
-        "keyward decides with its own clock whether a token has expired: if the instances' clocks differ, so do their answers",
+        "keyward decides with its own clock whether a token has expired: if the instances' clocks \
+         differ, so do their answers",
     )
 }
 

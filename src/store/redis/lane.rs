@@ -1,5 +1,5 @@
-//! One place for a connection to the site: made when it is first needed, by one for all who wait, and thrown away with its
-//! term.
+//! One place for a connection to the site: made when it is first needed, by one for all who wait,
+//! and thrown away with its term.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -46,7 +46,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// A number that no other question on this connection has: sent along with it, and looked for in the answer.
+    /// A number that no other question on this connection has: sent along with it, and looked for
+    /// in the answer.
     pub(super) fn nonce(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -72,8 +73,8 @@ impl Lane {
         Arc::new(Self { state: watch::Sender::new(State::Idle) })
     }
 
-    /// The connection to `site`; made now if there is none. It is made on the current runtime, and goes on being made if
-    /// who waits for it gives up.
+    /// The connection to `site`; made now if there is none. It is made on the current runtime, and
+    /// goes on being made if who waits for it gives up.
     ///
     /// # Errors
     ///
@@ -110,15 +111,22 @@ impl Lane {
                     return false;
                 }
                 State::Connecting => return false,
-                State::Resting { term, until, why, .. } if *term == site.term && Instant::now() < *until => {
+                State::Resting { term, until, why, .. }
+                    if *term == site.term && Instant::now() < *until =>
+                {
                     outcome = Some(Err(why.clone()));
                     return false;
                 }
-                State::Resting { term, failures, .. } if *term == site.term => failures_before = Some(*failures),
+                State::Resting { term, failures, .. } if *term == site.term => {
+                    failures_before = Some(*failures)
+                }
                 State::Open(open) => {
                     open.connection.discard();
-                    failures_before =
-                        Some(if open.term == site.term { open.failures.load(Ordering::Relaxed) } else { 0 });
+                    failures_before = Some(if open.term == site.term {
+                        open.failures.load(Ordering::Relaxed)
+                    } else {
+                        0
+                    });
                 }
                 State::Idle | State::Resting { .. } => failures_before = Some(0),
             }
@@ -126,14 +134,15 @@ impl Lane {
             true
         });
         if let Some(failures) = failures_before {
-            let attempt = Attempt { lane: Some(Arc::clone(self)), site: Arc::clone(site), failures };
+            let attempt =
+                Attempt { lane: Some(Arc::clone(self)), site: Arc::clone(site), failures };
             tokio::spawn(attempt.run(Arc::clone(nodes), watch.clone()));
         }
         outcome
     }
 
-    /// Throws a connection away that cannot be trusted or does not answer: every question that is still out fails, and the
-    /// next one is made after a pause.
+    /// Throws a connection away that cannot be trusted or does not answer: every question that is
+    /// still out fails, and the next one is made after a pause.
     pub(super) fn fail(&self, open: &Arc<Open>, why: &str) {
         open.connection.discard();
         self.state.send_if_modified(|state| {
@@ -196,7 +205,11 @@ impl Attempt {
                 if matches!(fault, SiteFault::OtherServer { .. } | SiteFault::NotMaster { .. }) {
                     watch.doubt.notify_one();
                 }
-                lane.state.send_replace(resting(self.site.term, self.failures.saturating_add(1), fault.to_string()));
+                lane.state.send_replace(resting(
+                    self.site.term,
+                    self.failures.saturating_add(1),
+                    fault.to_string(),
+                ));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The names of the keys, and of the channels.
 //!
-//! Layout 1. Every key begins with the prefix in braces, `{keyward}:` by default: one hash tag, so in a Cluster all of them
-//! are in one slot, and a script can change them in one step.
+//! Layout 1. Every key begins with the prefix in braces, `{keyward}:` by default: one hash tag, so
+//! in a Cluster all of them are in one slot, and a script can change them in one step.
 //!
 //! | key | type | what |
 //! |---|---|---|
@@ -29,16 +29,19 @@
 //! | `revoked` | number, space, revoker's instance id, space, then 32 bytes for each digest; `*`: more than 1024; nothing: everything that was removed before |
 //! | `confirmed:<instance id>` | what a revoker hears from the others |
 //!
-//! Digest and owner are 64 hexadecimal digits, ids 32, times milliseconds since 1970. An owner is the SHA-256 of its parts,
-//! each with its length, so that names stay short whatever a subject looks like; so are a token API, and an origin with a subject.
-//! Counters and groups are 32 hexadecimal digits: usernames, and passwords typed in their place, are in none of them. A member of a sorted set is a sequence
-//! number and an id: at the same moment, the one that was added first comes first. Times are exact there up to 2^53 ms.
+//! Digest and owner are 64 hexadecimal digits, ids 32, times milliseconds since 1970. An owner is
+//! the SHA-256 of its parts, each with its length, so that names stay short whatever a subject
+//! looks like; so are a token API, and an origin with a subject. Counters and groups are 32
+//! hexadecimal digits: usernames, and passwords typed in their place, are in none of them. A member
+//! of a sorted set is a sequence number and an id: at the same moment, the one that was added first
+//! comes first. Times are exact there up to 2^53 ms.
 //!
-//! What the indexes say is for finding records. Who a record is, and how long it lives, is what its sealed body says; where
-//! the two disagree, the store is damaged. Redis' clock decides nothing: `now` is the caller's, and the time to live is a
-//! backstop for a fleet that has stopped, counted from the time of issue by intervals, so that it does not matter what
-//! Redis' clock says. Entries of the indexes outlive a record that went that way, or by an operator's `DEL`; lists pass
-//! them over, and the purge removes them with time.
+//! What the indexes say is for finding records. Who a record is, and how long it lives, is what its
+//! sealed body says; where the two disagree, the store is damaged. Redis' clock decides nothing:
+//! `now` is the caller's, and the time to live is a backstop for a fleet that has stopped, counted
+//! from the time of issue by intervals, so that it does not matter what Redis' clock says. Entries
+//! of the indexes outlive a record that went that way, or by an operator's `DEL`; lists pass them
+//! over, and the purge removes them with time.
 
 use std::time::Duration;
 
@@ -50,11 +53,13 @@ use crate::tokens::accounts::counters::CounterKey;
 /// The layout that this code writes, and the newest one that it reads.
 pub(super) const LAYOUT: u32 = 1;
 
-/// How long a record stays in Redis after its end if nobody purges it. More than any clock is off, by far: who decides
-/// whether a record has expired is keyward, with the end that is in the sealed body.
+/// How long a record stays in Redis after its end if nobody purges it. More than any clock is off,
+/// by far: who decides whether a record has expired is keyward, with the end that is in the sealed
+/// body.
 pub(super) const BACKSTOP: Duration = Duration::from_secs(3600);
 
-/// The longest time to live that is set: a hundred years. Whatever lives longer has none; Redis refuses huge ones.
+/// The longest time to live that is set: a hundred years. Whatever lives longer has none; Redis
+/// refuses huge ones.
 const LONGEST_TIME_TO_LIVE_MILLIS: i64 = 100 * 366 * 86_400 * 1000;
 
 /// The names of one fleet's keys.
@@ -188,7 +193,8 @@ fn name(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
 
 /// How long Redis keeps a record unasked; `None`: for ever.
 pub(super) fn time_to_live_millis(record: &Record) -> Option<i64> {
-    let life = record.expires_at?.unix_millis().saturating_sub(record.issued_at.unix_millis()).max(0);
+    let life =
+        record.expires_at?.unix_millis().saturating_sub(record.issued_at.unix_millis()).max(0);
     let backstop = i64::try_from(BACKSTOP.as_millis()).unwrap_or(i64::MAX);
     Some(life.saturating_add(backstop)).filter(|&millis| millis <= LONGEST_TIME_TO_LIVE_MILLIS)
 }
@@ -206,7 +212,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
-        text.extend([byte >> 4, byte & 15].iter().filter_map(|&half| char::from_digit(u32::from(half), 16)));
+        text.extend(
+            [byte >> 4, byte & 15].iter().filter_map(|&half| char::from_digit(u32::from(half), 16)),
+        );
     }
 }
 
@@ -222,7 +230,8 @@ fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     }
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
         let &[high, low] = pair else { return None };
-        let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit =
+            |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         *byte = digit(high)? << 4 | digit(low)?;
     }
     Some(bytes)
@@ -234,7 +243,11 @@ mod tests {
     use crate::domain::{Identity, RecordKind, Timestamp};
 
     fn owner(token_api: &str, origin: Option<&str>, subject: &str) -> Owner {
-        Owner { token_api: token_api.into(), origin: origin.map(Into::into), subject: subject.into() }
+        Owner {
+            token_api: token_api.into(),
+            origin: origin.map(Into::into),
+            subject: subject.into(),
+        }
     }
 
     #[test]
@@ -245,12 +258,23 @@ mod tests {
         assert!(layout.record(digest).starts_with(&layout.records()));
         assert_eq!(layout.common().len(), 6);
         let mut keys = layout.common();
-        keys.extend([layout.retired(digest), layout.owned("o"), layout.retired_of("o"), layout.revoked()]);
+        keys.extend([
+            layout.retired(digest),
+            layout.owned("o"),
+            layout.retired_of("o"),
+            layout.revoked(),
+        ]);
         let (id, counter) = (AccountId::from_uuid(uuid::Uuid::nil()), CounterKey([1; 16]));
-        keys.extend([layout.account("o", id), layout.usernames("o"), layout.emails("o"), layout.accounts()]);
+        keys.extend([
+            layout.account("o", id),
+            layout.usernames("o"),
+            layout.emails("o"),
+            layout.accounts(),
+        ]);
         keys.extend([layout.counter(counter), layout.group(counter)]);
         assert!(
-            keys.iter().all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())),
+            keys.iter()
+                .all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())),
             "{keys:?}"
         );
     }
@@ -273,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_digest_survives_its_hexadecimal_form() {
-        let digest = TokenDigest::from_bytes(std::array::from_fn(|at| u8::try_from(at * 7 % 256).unwrap()));
+        let digest =
+            TokenDigest::from_bytes(std::array::from_fn(|at| u8::try_from(at * 7 % 256).unwrap()));
         assert_eq!(digest_from_hex(hex(digest.as_bytes()).as_bytes()), Some(digest));
         let (short, signed, word) = ("a".repeat(63), "+a".repeat(32), "é".repeat(32));
         for wrong in ["", short.as_str(), &signed, &word] {
@@ -289,7 +314,13 @@ mod tests {
             token_api: "a".into(),
             kind: RecordKind::ApiKey,
             origin: None,
-            identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
+            identity: Identity {
+                subject: "s".into(),
+                username: None,
+                organization: None,
+                role: None,
+                email: None,
+            },
             name: None,
             hint: None,
             issued_at: Timestamp::from_unix_millis(issued),
@@ -298,7 +329,11 @@ mod tests {
         };
         assert_eq!(time_to_live_millis(&record(5, None)), None);
         assert_eq!(time_to_live_millis(&record(1_000, Some(61_000))), Some(3_660_000));
-        assert_eq!(time_to_live_millis(&record(61_000, Some(1_000))), Some(3_600_000), "never in the past");
+        assert_eq!(
+            time_to_live_millis(&record(61_000, Some(1_000))),
+            Some(3_600_000),
+            "never in the past"
+        );
         assert_eq!(time_to_live_millis(&record(i64::MIN, Some(i64::MAX))), None);
     }
 }

@@ -1,34 +1,44 @@
-//! The link: the one connection on which an instance learns of removals, and by which it earns its lease.
+//! The link: the one connection on which an instance learns of removals, and by which it earns its
+//! lease.
 //!
 //! A term of the link, from its establishment to its end:
 //!
 //! 1. find the master, connect, tie the store to our keys;
-//! 2. subscribe to the fleet's announcements and to our confirmations, and switch broadcast tracking of all records on;
-//! 3. heartbeat and proof, and with the first of them publish the **site**: data connections may be made to it;
+//! 2. subscribe to the fleet's announcements and to our confirmations, and switch broadcast
+//!    tracking of all records on;
+//! 3. heartbeat and proof, and with the first of them publish the **site**: data connections may be
+//!    made to it;
 //! 4. drop everything that is remembered, as what happened before is unknown, and begin the lease;
-//! 5. heartbeat and proof, four times in a lease, one at a time, until the connection ends, another server is master, or it
-//!    has been silent while somebody else who asks gets answers.
+//! 5. heartbeat and proof, four times in a lease, one at a time, until the connection ends, another
+//!    server is master, or it has been silent while somebody else who asks gets answers.
 //!
-//! The heartbeat is a write, so an isolated master refuses it (`min-replicas-to-write`). The **proof** is a `PING` that is sent
-//! when the heartbeat has been answered: Redis writes broadcast invalidations at the end of the turn of its event loop, so
-//! the heartbeat's answer may overtake those of its own turn, but the proof is executed in a later one. When it has been
-//! answered, everything that was removed before the heartbeat was executed has been dropped, and the lease counts from the
-//! moment before the heartbeat was sent.
+//! The heartbeat is a write, so an isolated master refuses it (`min-replicas-to-write`). The
+//! **proof** is a `PING` that is sent when the heartbeat has been answered: Redis writes broadcast
+//! invalidations at the end of the turn of its event loop, so the heartbeat's answer may overtake
+//! those of its own turn, but the proof is executed in a later one. When it has been answered,
+//! everything that was removed before the heartbeat was executed has been dropped, and the lease
+//! counts from the moment before the heartbeat was sent.
 //!
-//! A server whose background save has failed refuses every change (`MISCONF`), so it refuses heartbeats, although nothing is
-//! wrong with what it says. There, a heartbeat may be replaced by a **look**: it asks whether this instance is registered, and
-//! is proved as a heartbeat is. It brings a lease only where
+//! A server whose background save has failed refuses every change (`MISCONF`), so it refuses
+//! heartbeats, although nothing is wrong with what it says. There, a heartbeat may be replaced by a
+//! **look**: it asks whether this instance is registered, and is proved as a heartbeat is. It
+//! brings a lease only where
 //!
-//! * the instance is registered, on the same data: whoever removes something afterwards waits for it;
-//! * nothing was announced since the latest heartbeat that was answered: otherwise the one that announced it may have waited
-//!   in vain for a confirmation, and may take the instance off the register without knowing of the look (unless somebody
-//!   deletes the register by hand, this implies that the instance is registered);
-//! * the topology is a single server, and the server itself says that it is a master that no replica follows and that
-//!   needs none (`min-replicas-to-write`): a look would prove nothing about a master that is cut off.
+//! * the instance is registered, on the same data: whoever removes something afterwards waits for
+//!   it;
+//! * nothing was announced since the latest heartbeat that was answered: otherwise the one that
+//!   announced it may have waited in vain for a confirmation, and may take the instance off the
+//!   register without knowing of the look (unless somebody deletes the register by hand, this
+//!   implies that the instance is registered);
+//! * the topology is a single server, and the server itself says that it is a master that no
+//!   replica follows and that needs none (`min-replicas-to-write`): a look would prove nothing
+//!   about a master that is cut off.
 //!
-//! `tests/coherence` has looks in it, with a counterexample without the second rule and one without the third.
+//! `tests/coherence` has looks in it, with a counterexample without the second rule and one without
+//! the third.
 //!
-//! What comes over the link is acted upon where it is read, before anything that comes behind it: no queue, no other task.
+//! What comes over the link is acted upon where it is read, before anything that comes behind it:
+//! no queue, no other task.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -65,7 +75,8 @@ const BEATS: u32 = 4;
 /// How often, at most, another server is looked for while the link is silent.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Confirmations that wait to be sent; more are left out, and whoever waits for them waits for our lease to end instead.
+/// Confirmations that wait to be sent; more are left out, and whoever waits for them waits for our
+/// lease to end instead.
 const MOST_CONFIRMATIONS: usize = 4096;
 
 /// What a link needs to know.
@@ -130,7 +141,9 @@ enum End {
     Abandoned,
     #[error("the link is silent, and the server answers others")]
     Silent,
-    #[error("the store belongs to other keys: this instance's [keys] differ from those of its fleet")]
+    #[error(
+        "the store belongs to other keys: this instance's [keys] differ from those of its fleet"
+    )]
     OtherKeys,
     #[error("{0}")]
     Refused(String),
@@ -170,9 +183,14 @@ impl Link {
                 tracing::error!(reason = %words, "there is no link to the store");
             }
             said.clone_from(&words);
-            *self.state.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(words);
+            *self.state.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                Some(words);
             failures = if was_up { 1 } else { failures + 1 };
-            let pause = if end.is_definitive() { DEFINITIVE_PAUSE.max(back_off(failures)) } else { back_off(failures) };
+            let pause = if end.is_definitive() {
+                DEFINITIVE_PAUSE.max(back_off(failures))
+            } else {
+                back_off(failures)
+            };
             sleep(pause).await;
         }
     }
@@ -183,7 +201,8 @@ impl Link {
         let address = self.nodes.discover().await?;
         let term = self.state.terms.load(Ordering::Relaxed) + 1;
         let (sender, mut confirmations) = mpsc::channel(MOST_CONFIRMATIONS);
-        let pushes = Pushes::new(&self.layout, Arc::clone(&self.fleet), Arc::clone(&self.state), sender);
+        let pushes =
+            Pushes::new(&self.layout, Arc::clone(&self.fleet), Arc::clone(&self.state), sender);
         let channels = [pushes.revoked.clone(), pushes.confirmed.clone()];
         let (mut connection, facts) = self.nodes.connect(&address, Some(Arc::new(pushes))).await?;
         let patience = self.nodes.settings().timeouts.connect;
@@ -219,19 +238,22 @@ impl Link {
                     self.fleet.cache().lease().grant(sent);
                     if words != refused {
                         tracing::error!(reason = %words,
-                            "the store refuses changes: tokens are judged as before, and none is issued or revoked");
+                            "the store refuses changes: tokens are judged as before, and none is \
+                             issued or revoked");
                         refused = words;
                     }
                 }
                 Err(fault) if fault.is_moved => return Err(End::Abandoned),
-                // The server answers, and does not take it: it lacks its replicas, or we a right. The lease runs out meanwhile.
+                // The server answers, and does not take it: it lacks its replicas, or we a right.
+                // The lease runs out meanwhile.
                 Err(fault) => {
                     if fault.words != refused {
                         tracing::warn!(reason = %fault.words, "the store refuses heartbeats");
                     }
                     refused = fault.words;
                     self.fleet.cache().lease().give_up(clock::uptime());
-                    // After a planned failover the old master may live on without its replicas: somebody else is master then.
+                    // After a planned failover the old master may live on without its replicas:
+                    // somebody else is master then.
                     if self.is_elsewhere(&address).await {
                         return Err(End::Abandoned);
                     }
@@ -244,11 +266,16 @@ impl Link {
     async fn beat_or_look(&self, connection: Connection) -> Result<Beaten, BeatFault> {
         match beat(&self.layout, &self.fleet, connection.clone()).await {
             Ok(generation) => Ok(Beaten { generation, refused: None }),
-            Err(fault) if fault.allows_look && matches!(self.nodes.settings().servers, Servers::Single(_)) => {
+            Err(fault)
+                if fault.allows_look
+                    && matches!(self.nodes.settings().servers, Servers::Single(_)) =>
+            {
                 match look_at_register(&self.layout, &self.fleet, connection).await {
                     Ok(generation) => Ok(Beaten { generation, refused: Some(fault.words) }),
                     // Why there is no lease; why there is no heartbeat comes first.
-                    Err(why) => Err(BeatFault { words: format!("{}; {why}", fault.words), ..fault }),
+                    Err(why) => {
+                        Err(BeatFault { words: format!("{}; {why}", fault.words), ..fault })
+                    }
                 }
             }
             Err(fault) => Err(fault),
@@ -256,14 +283,23 @@ impl Link {
     }
 
     /// Steps 1 to 4, after connecting.
-    async fn establish(&self, connection: &mut Connection, channels: &[String], site: Arc<Site>) -> Result<(), End> {
+    async fn establish(
+        &self,
+        connection: &mut Connection,
+        channels: &[String],
+        site: Arc<Site>,
+    ) -> Result<(), End> {
         let refused = |fault: redis::RedisError| End::Refused(words_of(&fault));
-        let bound = run(connection, &membership::bind_keys(&self.layout, &self.fingerprint)).await.map_err(refused)?;
+        let bound = run(connection, &membership::bind_keys(&self.layout, &self.fingerprint))
+            .await
+            .map_err(refused)?;
         match membership::binding(bound).map_err(|fault| End::Refused(fault.to_string()))? {
             Binding::Bound => {}
             Binding::OtherKeys => return Err(End::OtherKeys),
             Binding::Newer(layout) => {
-                return Err(End::Refused(format!("the store has layout {layout}, which a newer keyward has written")));
+                return Err(End::Refused(format!(
+                    "the store has layout {layout}, which a newer keyward has written"
+                )));
             }
         }
         connection.inner().subscribe(channels).await.map_err(refused)?;
@@ -274,11 +310,13 @@ impl Link {
             .await
             .map_err(refused)?;
         let sent = clock::uptime();
-        let generation = beat(&self.layout, &self.fleet, connection.clone())
-            .await
-            .map_err(|fault| if fault.is_moved { End::Abandoned } else { End::Refused(fault.words) })?;
+        let generation =
+            beat(&self.layout, &self.fleet, connection.clone()).await.map_err(|fault| {
+                if fault.is_moved { End::Abandoned } else { End::Refused(fault.words) }
+            })?;
         self.note_loss(&generation);
-        // The site first: from the drop on, everybody reads, and shall find where. What they read before the drop is fenced off.
+        // The site first: from the drop on, everybody reads, and shall find where. What they read
+        // before the drop is fenced off.
         self.site.send_replace(Some(site));
         self.fleet.cache().invalidate_all();
         self.state.drops.fetch_add(1, Ordering::Relaxed);
@@ -287,7 +325,8 @@ impl Link {
         Ok(())
     }
 
-    /// Whether those who know name another master than this one. Only a hint to look anew: what is found then is asked itself.
+    /// Whether those who know name another master than this one. Only a hint to look anew: what is
+    /// found then is asked itself.
     async fn is_elsewhere(&self, address: &NodeAddress) -> bool {
         let found = tokio::time::timeout(LOOK_EVERY, self.nodes.discover()).await;
         found.is_ok_and(|found| found.is_ok_and(|found| found != *address))
@@ -310,8 +349,8 @@ impl Link {
         }
     }
 
-    /// As [`attend`](Self::attend), until the heartbeat is answered. While it is overdue, another server is looked for, or another
-    /// way to the same one: the link may be half-open.
+    /// As [`attend`](Self::attend), until the heartbeat is answered. While it is overdue, another
+    /// server is looked for, or another way to the same one: the link may be half-open.
     async fn attend_beat<T>(
         &self,
         connection: &Connection,
@@ -320,14 +359,16 @@ impl Link {
     ) -> Result<T, End> {
         let lease = self.fleet.cache().lease();
         let span = lease.terms().span;
-        // Seen from here, and not by the clock alone: this may have been stopped as long as whoever waits.
+        // Seen from here, and not by the clock alone: this may have been stopped as long as whoever
+        // waits.
         let mut overdue = pin!(async {
             sleep(span - span / BEATS).await;
             lease.give_up(clock::uptime());
             std::future::pending::<std::convert::Infallible>().await
         });
         let nodes = Arc::clone(&self.nodes);
-        // Another who asks, and is answered, and even so the link stays silent a little longer: then the link is dead.
+        // Another who asks, and is answered, and even so the link stays silent a little longer:
+        // then the link is dead.
         let mut silent = pin!(async {
             sleep(span).await;
             while look(&nodes).await.is_err() {
@@ -354,15 +395,19 @@ impl Link {
         let channel = self.layout.confirmed(&confirmation.to);
         let payload = format!("{} {}", confirmation.number, self.fleet.me());
         tokio::spawn(async move {
-            if confirmation.needs_proof && redis::cmd("PING").exec_async(&mut connection).await.is_err() {
+            if confirmation.needs_proof
+                && redis::cmd("PING").exec_async(&mut connection).await.is_err()
+            {
                 return;
             }
             // Should it get lost, the other waits for our lease to end.
-            let _ = redis::cmd("PUBLISH").arg(channel).arg(payload).exec_async(&mut connection).await;
+            let _ =
+                redis::cmd("PUBLISH").arg(channel).arg(payload).exec_async(&mut connection).await;
         });
     }
 
-    /// Other data than before: nothing of what is remembered is in it, and the register is another, too.
+    /// Other data than before: nothing of what is remembered is in it, and the register is another,
+    /// too.
     fn compare(&self, generation: &str) {
         if !self.fleet.is_known(generation) {
             self.note_loss(generation);
@@ -402,7 +447,10 @@ impl BeatFault {
         let said = words_of(fault);
         Self {
             is_moved: fault::judge(fault).remedy == Remedy::Rediscover,
-            allows_look: matches!(refusal, Some(ChangeRefusal::SnapshotFailed | ChangeRefusal::AppendFailed)),
+            allows_look: matches!(
+                refusal,
+                Some(ChangeRefusal::SnapshotFailed | ChangeRefusal::AppendFailed)
+            ),
             words: match refusal {
                 Some(refusal) => format!("{}: {} ({said})", refusal.state(), refusal.remedy()),
                 None => said,
@@ -412,12 +460,21 @@ impl BeatFault {
 }
 
 /// A heartbeat and its proof. Returns the generation of the data.
-async fn beat(layout: &Layout, fleet: &Fleet, mut connection: Connection) -> Result<String, BeatFault> {
+async fn beat(
+    layout: &Layout,
+    fleet: &Fleet,
+    mut connection: Connection,
+) -> Result<String, BeatFault> {
     let explain = |fault: redis::RedisError| BeatFault::of(&fault);
     let next = fleet.next_beat();
     let announcements = fleet.announcements();
-    let answer = run(&mut connection, &membership::heartbeat(layout, &next)).await.map_err(explain)?;
-    let unreadable = |fault: StoreError| BeatFault { is_moved: false, allows_look: false, words: fault.to_string() };
+    let answer =
+        run(&mut connection, &membership::heartbeat(layout, &next)).await.map_err(explain)?;
+    let unreadable = |fault: StoreError| BeatFault {
+        is_moved: false,
+        allows_look: false,
+        words: fault.to_string(),
+    };
     let heard = membership::heard(answer).map_err(unreadable)?;
     fleet.beaten(next.beat);
     fleet.quiet_since(announcements);
@@ -425,16 +482,24 @@ async fn beat(layout: &Layout, fleet: &Fleet, mut connection: Connection) -> Res
     Ok(heard.generation)
 }
 
-/// Whether the register still has this instance, without a change, and its proof. Returns the generation of the data, or why this
-/// brings no lease.
-async fn look_at_register(layout: &Layout, fleet: &Fleet, mut connection: Connection) -> Result<String, String> {
+/// Whether the register still has this instance, without a change, and its proof. Returns the
+/// generation of the data, or why this brings no lease.
+async fn look_at_register(
+    layout: &Layout,
+    fleet: &Fleet,
+    mut connection: Connection,
+) -> Result<String, String> {
     let explain = |fault: redis::RedisError| words_of(&fault);
-    let replication: String =
-        redis::cmd("INFO").arg("replication").query_async(&mut connection).await.map_err(explain)?;
+    let replication: String = redis::cmd("INFO")
+        .arg("replication")
+        .query_async(&mut connection)
+        .await
+        .map_err(explain)?;
     if !is_alone(&replication) {
         return Err("and it has replicas, or needs some: another may be the master".to_owned());
     }
-    let answer = run(&mut connection, &membership::registered(layout, fleet.me())).await.map_err(explain)?;
+    let answer =
+        run(&mut connection, &membership::registered(layout, fleet.me())).await.map_err(explain)?;
     let found = membership::registered_in(answer).map_err(|fault| fault.to_string())?;
     let generation = found.ok_or("and this instance is not registered")?;
     // PING is refused where changes are (`MISCONF`).
@@ -448,7 +513,8 @@ async fn look_at_register(layout: &Layout, fleet: &Fleet, mut connection: Connec
     Ok(generation)
 }
 
-/// Whether a server says in `INFO replication` that it is a master that no replica follows, and that needs none for a change.
+/// Whether a server says in `INFO replication` that it is a master that no replica follows, and
+/// that needs none for a change.
 fn is_alone(replication: &str) -> bool {
     field(replication, "role") == Some("master")
         && field(replication, "connected_slaves") == Some("0")
@@ -457,9 +523,14 @@ fn is_alone(replication: &str) -> bool {
 }
 
 /// Runs a script on the link itself.
-pub(super) async fn run(connection: &mut Connection, call: &Call) -> Result<Value, redis::RedisError> {
+pub(super) async fn run(
+    connection: &mut Connection,
+    call: &Call,
+) -> Result<Value, redis::RedisError> {
     match call.by_name().query_async(connection).await {
-        Err(fault) if fault.code() == Some("NOSCRIPT") => call.by_source().query_async(connection).await,
+        Err(fault) if fault.code() == Some("NOSCRIPT") => {
+            call.by_source().query_async(connection).await
+        }
         answer => answer,
     }
 }
@@ -470,7 +541,10 @@ async fn look(nodes: &Nodes) -> Result<(), SiteFault> {
     nodes.connect(&address, None).await.map(|_| ())
 }
 
-async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, End>>,
+) -> Result<T, End> {
     let late = || Err(End::Refused("it did not answer in time".into()));
     tokio::time::timeout(patience, work).await.unwrap_or_else(|_| late())
 }
@@ -480,7 +554,8 @@ async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, End>
 struct Confirmation {
     to: String,
     number: u64,
-    /// What it confirms was removed by commands before it, whose invalidations may still be on their way.
+    /// What it confirms was removed by commands before it, whose invalidations may still be on
+    /// their way.
     needs_proof: bool,
 }
 
@@ -517,7 +592,8 @@ impl Pushes {
         self.state.drops.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// `[keys]`, or nil after FLUSHALL and FLUSHDB. What cannot be read may be anything, so everything goes.
+    /// `[keys]`, or nil after FLUSHALL and FLUSHDB. What cannot be read may be anything, so
+    /// everything goes.
     fn invalidate(&self, data: &[Value]) {
         let Some(Value::Array(keys)) = data.first() else { return self.drop_everything() };
         for key in keys {
@@ -535,14 +611,17 @@ impl Pushes {
         let [Value::BulkString(channel), Value::BulkString(payload)] = data else { return };
         if channel == self.revoked.as_bytes() {
             self.fleet.note_announcement();
-            let Some(announcement) = Announcement::read(payload) else { return self.drop_everything() };
+            let Some(announcement) = Announcement::read(payload) else {
+                return self.drop_everything();
+            };
             self.fleet.drop_named(&announcement.dropped);
             if announcement.dropped == Dropped::Everything {
                 self.state.drops.fetch_add(1, Ordering::Relaxed);
             }
             if announcement.by != self.fleet.me() {
                 let needs_proof = announcement.is_bare();
-                let confirmation = Confirmation { to: announcement.by, number: announcement.number, needs_proof };
+                let confirmation =
+                    Confirmation { to: announcement.by, number: announcement.number, needs_proof };
                 let _ = self.confirmations.try_send(confirmation);
             }
         } else if channel == self.confirmed.as_bytes()

@@ -1,4 +1,5 @@
-//! The calls by which an instance belongs to the fleet, as scripts, and what their answers mean. Nothing here talks to Redis.
+//! The calls by which an instance belongs to the fleet, as scripts, and what their answers mean.
+//! Nothing here talks to Redis.
 
 use redis::Value;
 
@@ -42,7 +43,10 @@ pub(super) fn heartbeat(layout: &Layout, me: &Registered) -> Call {
 /// What [`heartbeat`] returned.
 pub(super) fn heard(value: Value) -> Result<Heard, StoreError> {
     let [generation, is_new] = reply::parts::<2>(value)?;
-    Ok(Heard { generation: reply::text(generation)?, is_new_generation: reply::number(is_new)? == 1 })
+    Ok(Heard {
+        generation: reply::text(generation)?,
+        is_new_generation: reply::number(is_new)? == 1,
+    })
 }
 
 /// Asks whether `instance` is registered, without changing anything.
@@ -60,7 +64,9 @@ pub(super) fn registered_in(value: Value) -> Result<Option<String>, StoreError> 
 /// Takes the instances off the register for which it still says the same.
 pub(super) fn forget_instances(layout: &Layout, silent: &[Registered]) -> Call {
     let call = Call::new(&calls::FORGET_INSTANCES, vec![layout.instances()]);
-    silent.iter().fold(call, |call, silent| call.argument(silent.instance.as_str()).argument(silent.as_read()))
+    silent.iter().fold(call, |call, silent| {
+        call.argument(silent.instance.as_str()).argument(silent.as_read())
+    })
 }
 
 /// Takes `instance` off the register: it is stopping.
@@ -70,7 +76,10 @@ pub(super) fn goodbye(layout: &Layout, instance: &str) -> Call {
 
 /// Ties the store to the keys with this fingerprint at first use, and holds it to them ever after.
 pub(super) fn bind_keys(layout: &Layout, fingerprint: &[u8]) -> Call {
-    Call::new(&calls::BIND_KEYS, vec![layout.meta()]).lasting().argument(fingerprint).argument(LAYOUT.to_string())
+    Call::new(&calls::BIND_KEYS, vec![layout.meta()])
+        .lasting()
+        .argument(fingerprint)
+        .argument(LAYOUT.to_string())
 }
 
 /// What [`bind_keys`] returned.

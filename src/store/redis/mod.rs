@@ -1,33 +1,42 @@
 //! The store of a fleet: Redis.
 //!
-//! Every operation is one script and so one step (`calls.rs`, `scripts/`); the keys are in `layout.rs`. There are two exceptions,
-//! both of reading: a list of more than 512 records is read on in parts, so a key that is removed meanwhile is missing, and
-//! [`Store::browse`] and the list of accounts read everything in parts, so what they show need not have been there at one
-//! moment. [`Store::find`] leaves [`Record::last_used_at`] out: that is kept beside the records, and a look-up is to be one
-//! command. What builds on an account is a reading and a step that is only made if the account is still what was read.
+//! Every operation is one script and so one step (`calls.rs`, `scripts/`); the keys are in
+//! `layout.rs`. There are two exceptions, both of reading: a list of more than 512 records is read
+//! on in parts, so a key that is removed meanwhile is missing, and [`Store::browse`] and the list
+//! of accounts read everything in parts, so what they show need not have been there at one moment.
+//! [`Store::find`] leaves [`Record::last_used_at`] out: that is kept beside the records, and a
+//! look-up is to be one command. What builds on an account is a reading and a step that is only
+//! made if the account is still what was read.
 //!
-//! Records are sealed ([`crate::store::record_codec`]), and what is beside the seal is held against it: who can write to Redis
-//! but has no key can destroy records, not make or change them. It cannot be noticed when such a one puts back a whole
-//! record or account that was there before, or tells a script that a record that vouches ends later than it does.
+//! Records are sealed ([`crate::store::record_codec`]), and what is beside the seal is held against
+//! it: who can write to Redis but has no key can destroy records, not make or change them. It
+//! cannot be noticed when such a one puts back a whole record or account that was there before, or
+//! tells a script that a record that vouches ends later than it does.
 //!
 //! # Coherence
 //!
-//! Each instance remembers what it has read. When an operation that removes something has returned, no instance of the fleet
-//! uses it any more, the calling one apart, which tells its own cache. How:
+//! Each instance remembers what it has read. When an operation that removes something has returned,
+//! no instance of the fleet uses it any more, the calling one apart, which tells its own cache.
+//! How:
 //!
-//! * `link.rs`: one connection per instance on which it hears of removals (broadcast tracking of all records, and the fleet's
-//!   announcements), and on which it earns its **lease** with heartbeats. What Redis has said counts only under the lease.
-//! * `fleet.rs`: who removes announces it in the same script, and waits until every other registered instance has confirmed
-//!   that it dropped its copy, or until the leases of those that did not are over for certain.
+//! * `link.rs`: one connection per instance on which it hears of removals (broadcast tracking of
+//!   all records, and the fleet's announcements), and on which it earns its **lease** with
+//!   heartbeats. What Redis has said counts only under the lease.
+//! * `fleet.rs`: who removes announces it in the same script, and waits until every other
+//!   registered instance has confirmed that it dropped its copy, or until the leases of those that
+//!   did not are over for certain.
 //! * `opening.rs`: what all of this stands on, the thread of the link, and its end.
-//! * `data.rs`: look-ups and changes go to the server of the link, and to no other. What was read in one **term** of the link
-//!   counts for nothing in the next; the cache's fences see to what was removed while it was being read.
+//! * `data.rs`: look-ups and changes go to the server of the link, and to no other. What was read
+//!   in one **term** of the link counts for nothing in the next; the cache's fences see to what was
+//!   removed while it was being read.
 //!
-//! When the link is cut, the lease ends, and with it the use of everything that was remembered: the bound of the promise is
-//! the lease, and where a master may be cut off from its replicas, the time after which it refuses the heartbeat, which is
-//! a write (`min-replicas-max-lag`; in a Cluster `cluster-node-timeout`). Only where a single server refuses all changes because
-//! it cannot save, and no other can be the master, a look takes the place of one (`link.rs`). `tests/coherence` is a model of all
-//! this, with a counterexample for each rule that is left out, or for two that guard the same place.
+//! When the link is cut, the lease ends, and with it the use of everything that was remembered: the
+//! bound of the promise is the lease, and where a master may be cut off from its replicas, the time
+//! after which it refuses the heartbeat, which is a write (`min-replicas-max-lag`; in a Cluster
+//! `cluster-node-timeout`). Only where a single server refuses all changes because it cannot save,
+//! and no other can be the master, a look takes the place of one (`link.rs`). `tests/coherence` is
+//! a model of all this, with a counterexample for each rule that is left out, or for two that guard
+//! the same place.
 
 use std::fmt;
 use std::future::Future;
@@ -38,7 +47,9 @@ use redis::{Cmd, Value};
 
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordKey;
-use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher};
+use crate::tokens::store::{
+    Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher,
+};
 
 mod account_operations;
 mod accounts;
@@ -70,7 +81,10 @@ mod slot;
 mod trouble;
 
 #[cfg(test)]
-#[allow(dead_code, reason = "the tests here and those through the socket use different parts of it")]
+#[allow(
+    dead_code,
+    reason = "the tests here and those through the socket use different parts of it"
+)]
 #[path = "../../../tests/it/support/redis.rs"]
 mod server;
 #[cfg(test)]
@@ -93,8 +107,9 @@ trait Master: Send + Sync + 'static {
     /// Asks something. Handed over at once and pipelined; the answer is the master's.
     fn read(&self, question: Question) -> StoreFuture<Value>;
 
-    /// Changes something. Whether a [`calls::Endurance::Lasting`] change must have reached replicas before it is
-    /// acknowledged is the configuration's: if it has not, that is an error, although it has taken effect.
+    /// Changes something. Whether a [`calls::Endurance::Lasting`] change must have reached replicas
+    /// before it is acknowledged is the configuration's: if it has not, that is an error, although
+    /// it has taken effect.
     fn change(&self, call: Call) -> StoreFuture<Value>;
 }
 
@@ -108,12 +123,14 @@ enum Question {
 
 /// How a removal reaches the fleet.
 trait Coherence: Send + Sync + 'static {
-    /// Returns when no other instance uses any more what was removed before this announcement, be it that each has said so,
-    /// be it that it could not use anything any more.
-    fn announced(&self, announced: Announced) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
+    /// Returns when no other instance uses any more what was removed before this announcement, be
+    /// it that each has said so, be it that it could not use anything any more.
+    fn announced(&self, announced: Announced)
+    -> Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 }
 
-/// The store. It keeps its link on a thread of its own until it is [closed](Self::close) or dropped.
+/// The store. It keeps its link on a thread of its own until it is [closed](Self::close) or
+/// dropped.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -136,7 +153,11 @@ impl RedisStore {
         coherence: Arc<dyn Coherence>,
     ) -> Self {
         Self {
-            inner: Arc::new(Inner { operations: Operations::new(layout, key, instance), data, coherence }),
+            inner: Arc::new(Inner {
+                operations: Operations::new(layout, key, instance),
+                data,
+                coherence,
+            }),
             link: None,
         }
     }
@@ -160,7 +181,12 @@ impl Inner {
         }
     }
 
-    async fn owned(&self, voucher: Voucher, owner: &Owner, now: Timestamp) -> Result<Option<Vec<Listed>>, StoreError> {
+    async fn owned(
+        &self,
+        voucher: Voucher,
+        owner: &Owner,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Listed>>, StoreError> {
         let value = self.ask(self.operations.owned(voucher, owner, now)).await?;
         let Some(mut owned) = self.operations.read_owned(value)? else { return Ok(None) };
         for names in owned.others.chunks(WHOLE) {
@@ -205,7 +231,9 @@ impl Inner {
         let mut deleted = 0_usize;
         loop {
             let wanted = limit.saturating_sub(deleted).min(operations::PURGED);
-            let purged = self.operations.purged(self.data.change(self.operations.purge(now, wanted)).await?)?;
+            let purged = self
+                .operations
+                .purged(self.data.change(self.operations.purge(now, wanted)).await?)?;
             self.heeded(purged.announced).await;
             deleted = deleted.saturating_add(purged.expired);
             if purged.expired < wanted || deleted >= limit {
@@ -228,7 +256,13 @@ impl Store for RedisStore {
         })
     }
 
-    fn issue(&self, voucher: Voucher, child: Record, place: Place, now: Timestamp) -> StoreFuture<Issue> {
+    fn issue(
+        &self,
+        voucher: Voucher,
+        child: Record,
+        place: Place,
+        now: Timestamp,
+    ) -> StoreFuture<Issue> {
         self.run(async move |inner| {
             let call = inner.operations.issue(voucher, &child, place, now)?;
             let (issue, announced) = inner.operations.issued(inner.data.change(call).await?)?;
@@ -243,13 +277,25 @@ impl Store for RedisStore {
         Box::pin(async move { issue.await.map(|_| ()) })
     }
 
-    fn owned(&self, voucher: Voucher, owner: Owner, now: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
+    fn owned(
+        &self,
+        voucher: Voucher,
+        owner: Owner,
+        now: Timestamp,
+    ) -> StoreFuture<Option<Vec<Listed>>> {
         self.run(async move |inner| inner.owned(voucher, &owner, now).await)
     }
 
-    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp) -> StoreFuture<Removal> {
+    fn remove(
+        &self,
+        voucher: Voucher,
+        target: TokenDigest,
+        after: Afterlife,
+        now: Timestamp,
+    ) -> StoreFuture<Removal> {
         self.run(async move |inner| {
-            let value = inner.data.change(inner.operations.remove(voucher, target, after, now)).await?;
+            let value =
+                inner.data.change(inner.operations.remove(voucher, target, after, now)).await?;
             let (removal, announced) = inner.operations.removed(value)?;
             inner.heeded(announced).await;
             Ok(removal)
@@ -264,7 +310,10 @@ impl Store for RedisStore {
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
         self.run(async move |inner| {
-            let value = inner.data.change(inner.operations.remove_owned(voucher, &owner, after, now)).await?;
+            let value = inner
+                .data
+                .change(inner.operations.remove_owned(voucher, &owner, after, now))
+                .await?;
             let (removed, announced) = inner.operations.removed_owned(value)?;
             inner.heeded(announced).await;
             Ok(removed)
@@ -273,7 +322,8 @@ impl Store for RedisStore {
 
     fn settle(&self) -> StoreFuture<()> {
         self.run(async move |inner| {
-            let announced = announced::announced(inner.data.change(inner.operations.settle()).await?)?;
+            let announced =
+                announced::announced(inner.data.change(inner.operations.settle()).await?)?;
             inner.heeded(Some(announced)).await;
             Ok(())
         })
@@ -318,6 +368,8 @@ impl Store for RedisStore {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("layout", &self.inner.operations.layout).finish_non_exhaustive()
+        f.debug_struct("RedisStore")
+            .field("layout", &self.inner.operations.layout)
+            .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,9 @@
 //! One server: connecting to it, and what it says about itself before it is trusted.
 //!
-//! A connection is handed out only when it has been authenticated and the server has said that it is a master. The TCP
-//! connection and TLS are made here and not by the client library, so that there is one place with one deadline, and a peer
-//! that has gone is noticed by the kernel (keepalive, `TCP_USER_TIMEOUT`) even where nothing is being asked.
+//! A connection is handed out only when it has been authenticated and the server has said that it
+//! is a master. The TCP connection and TLS are made here and not by the client library, so that
+//! there is one place with one deadline, and a peer that has gone is noticed by the kernel
+//! (keepalive, `TCP_USER_TIMEOUT`) even where nothing is being asked.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,12 +34,14 @@ const OLDEST: (u32, u32, u32) = (6, 0, 0);
 /// The name under which connections show in `CLIENT LIST`.
 const CLIENT_NAME: &str = "keyward";
 
-/// When the kernel begins to ask a silent peer whether it is still there, how often, and how often in vain.
+/// When the kernel begins to ask a silent peer whether it is still there, how often, and how often
+/// in vain.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 const KEEPALIVE_TRIES: u32 = 3;
 
-/// How long what was sent may stay unacknowledged by the peer's kernel (tcp(7), `TCP_USER_TIMEOUT`).
+/// How long what was sent may stay unacknowledged by the peer's kernel (tcp(7),
+/// `TCP_USER_TIMEOUT`).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// Requests that may wait for a connection to write them; further ones wait their turn.
@@ -47,7 +50,8 @@ const QUEUE: usize = 1024;
 /// What a server says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Random, new with each start of the server: the same address with another one is another server.
+    /// Random, new with each start of the server: the same address with another one is another
+    /// server.
     pub run_id: String,
     /// Its version.
     pub version: (u32, u32, u32),
@@ -78,7 +82,8 @@ pub struct Means {
 }
 
 impl Means {
-    /// Reads the files that `settings` name. Nothing else of `settings` counts: the rest takes a new start.
+    /// Reads the files that `settings` name. Nothing else of `settings` counts: the rest takes a
+    /// new start.
     ///
     /// # Errors
     ///
@@ -129,18 +134,20 @@ impl Nodes {
         self.means.store(Arc::new(means));
     }
 
-    /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes a new one.
+    /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes
+    /// a new one.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<tls::Client>> {
         self.means.load().tls.clone()
     }
 
-    /// Connects to a server that must be a master: RESP3, authenticated, named `keyward`, the configured database. Its pushes
-    /// go to `push`, in order, from the task that reads the connection; it must not block. The connection belongs to the
-    /// runtime that this is called on.
+    /// Connects to a server that must be a master: RESP3, authenticated, named `keyward`, the
+    /// configured database. Its pushes go to `push`, in order, from the task that reads the
+    /// connection; it must not block. The connection belongs to the runtime that this is called on.
     ///
-    /// Once an attempt has failed, further ones are spaced, at most ten a second in the whole process, until one succeeds: that
-    /// waiting counts against the deadline (`timeouts.connect`), too.
+    /// Once an attempt has failed, further ones are spaced, at most ten a second in the whole
+    /// process, until one succeeds: that waiting counts against the deadline (`timeouts.connect`),
+    /// too.
     ///
     /// # Errors
     ///
@@ -165,7 +172,11 @@ impl Nodes {
                 return Err(SiteFault::NotMaster { address: address.clone(), role });
             }
             // Only seen by operators: that it is not permitted is no reason not to work.
-            let _ = redis::cmd("CLIENT").arg("SETNAME").arg(CLIENT_NAME).exec_async(&mut connection).await;
+            let _ = redis::cmd("CLIENT")
+                .arg("SETNAME")
+                .arg(CLIENT_NAME)
+                .exec_async(&mut connection)
+                .await;
             Ok((connection, facts))
         })
         .await
@@ -196,13 +207,17 @@ impl Nodes {
     }
 
     fn check_mode(&self, address: &NodeAddress, mode: &str) -> Result<(), SiteFault> {
-        let wrong = |reason: &str| Err(SiteFault::Unsuitable { address: address.clone(), reason: reason.to_owned() });
+        let wrong = |reason: &str| {
+            Err(SiteFault::Unsuitable { address: address.clone(), reason: reason.to_owned() })
+        };
         match (&self.settings.servers, mode) {
             (_, "sentinel") => wrong("it is a sentinel, not a server: see \"topology\" in [store]"),
             (Servers::Single(_) | Servers::Sentinel { .. }, "cluster") => {
                 wrong("it is a node of a Cluster: see \"topology\" in [store]")
             }
-            (Servers::Cluster(_), "standalone") => wrong("it is no node of a Cluster: see \"topology\" in [store]"),
+            (Servers::Cluster(_), "standalone") => {
+                wrong("it is no node of a Cluster: see \"topology\" in [store]")
+            }
             _ => Ok(()),
         }
     }
@@ -219,7 +234,9 @@ impl Nodes {
             tokio::time::sleep(wait).await;
             work.await
         };
-        timeout(patience, paced).await.unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }))
+        timeout(patience, paced)
+            .await
+            .unwrap_or_else(|_| Err(SiteFault::TimedOut { address: address.clone() }))
     }
 
     /// TCP, TLS, authentication. Without a deadline.
@@ -234,7 +251,9 @@ impl Nodes {
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             // A backstop: who asks has a shorter deadline of its own.
-            .set_response_timeout(Some(self.settings.timeouts.connect.max(self.settings.timeouts.change) * 2))
+            .set_response_timeout(Some(
+                self.settings.timeouts.connect.max(self.settings.timeouts.change) * 2,
+            ))
             .set_pipeline_buffer_size(QUEUE);
         if let Some(push) = push {
             config = config.set_push_sender(push);
@@ -244,11 +263,15 @@ impl Nodes {
             None => start(address, &info, stream, config).await,
             Some(tls) => {
                 let connector = TlsConnector::from(tls.config());
-                let name = ServerName::try_from(address.host.clone()).map_err(|_| SiteFault::Tls {
-                    address: address.clone(),
-                    reason: "the host is neither a name nor an IP address".to_owned(),
-                })?;
-                let stream = connector.connect(name, stream).await.map_err(|fault| tls_fault(address, &fault))?;
+                let name =
+                    ServerName::try_from(address.host.clone()).map_err(|_| SiteFault::Tls {
+                        address: address.clone(),
+                        reason: "the host is neither a name nor an IP address".to_owned(),
+                    })?;
+                let stream = connector
+                    .connect(name, stream)
+                    .await
+                    .map_err(|fault| tls_fault(address, &fault))?;
                 start(address, &info, stream, config).await
             }
         }
@@ -262,11 +285,12 @@ impl std::fmt::Debug for Nodes {
 }
 
 impl Facts {
-    /// From the lines of `INFO server` and `INFO replication`. Its role is what `ROLE` says, too; `INFO` needs one right
-    /// less.
+    /// From the lines of `INFO server` and `INFO replication`. Its role is what `ROLE` says, too;
+    /// `INFO` needs one right less.
     fn read(info: &str) -> Option<Self> {
         let value = |name: &str| field(info, name);
-        let mut parts = value("redis_version")?.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let mut parts =
+            value("redis_version")?.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let mode = value("redis_mode").unwrap_or("standalone");
         Some(Self {
             run_id: value("run_id")?.to_owned(),
@@ -284,18 +308,22 @@ pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-/// What the client library is told about a connection. It copies the password, and drops the copy when the connection has
-/// been made.
+/// What the client library is told about a connection. It copies the password, and drops the copy
+/// when the connection has been made.
 fn connection_info(means: &Means, peer: Peer, database: u32) -> RedisConnectionInfo {
     let info = RedisConnectionInfo::default().set_skip_set_lib_name();
     let (info, username, password) = match peer {
-        Peer::Server => {
-            (info.set_protocol(ProtocolVersion::RESP3).set_db(i64::from(database)), &means.username, &means.password)
-        }
+        Peer::Server => (
+            info.set_protocol(ProtocolVersion::RESP3).set_db(i64::from(database)),
+            &means.username,
+            &means.password,
+        ),
         // Sentinels are asked in RESP2: those before 6.2 know no other.
-        Peer::Sentinel => {
-            (info.set_protocol(ProtocolVersion::RESP2), &means.sentinel_username, &means.sentinel_password)
-        }
+        Peer::Sentinel => (
+            info.set_protocol(ProtocolVersion::RESP2),
+            &means.sentinel_username,
+            &means.sentinel_password,
+        ),
     };
     let info = username.iter().fold(info, RedisConnectionInfo::set_username);
     password.iter().fold(info, |info, password| info.set_password(password.expose()))
@@ -303,13 +331,18 @@ fn connection_info(means: &Means, peer: Peer, database: u32) -> RedisConnectionI
 
 /// A TCP connection to the first of the host's addresses that takes it.
 async fn dial(address: &NodeAddress) -> Result<TcpStream, SiteFault> {
-    let unreachable =
-        |fault: std::io::Error| SiteFault::Unreachable { address: address.clone(), reason: fault.to_string() };
-    let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(unreachable)?;
+    let unreachable = |fault: std::io::Error| SiteFault::Unreachable {
+        address: address.clone(),
+        reason: fault.to_string(),
+    };
+    let stream =
+        TcpStream::connect((address.host.as_str(), address.port)).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     let socket = SockRef::from(&stream);
-    let keepalive =
-        TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_TRIES);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_TRIES);
     socket.set_tcp_keepalive(&keepalive).map_err(unreachable)?;
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)).map_err(unreachable)?;
     Ok(stream)
@@ -331,18 +364,21 @@ where
     Ok(Connection::start(connection, driver))
 }
 
-/// A server that wants TLS hangs up on who does not speak it: say so. With TLS 1.3, what the server thinks of our
-/// certificate arrives only now, in place of the answer to the greeting.
+/// A server that wants TLS hangs up on who does not speak it: say so. With TLS 1.3, what the server
+/// thinks of our certificate arrives only now, in place of the answer to the greeting.
 fn greeting_fault(address: &NodeAddress, fault: &redis::RedisError) -> SiteFault {
-    let system = std::error::Error::source(fault).and_then(|source| source.downcast_ref::<std::io::Error>());
+    let system =
+        std::error::Error::source(fault).and_then(|source| source.downcast_ref::<std::io::Error>());
     if let Some(system) = system.filter(|system| rustls_fault(system).is_some()) {
         return tls_fault(address, system);
     }
     match SiteFault::from_redis(address, "HELLO", fault) {
-        SiteFault::Unreachable { address, reason } if fault.is_connection_dropped() => SiteFault::Unreachable {
-            address,
-            reason: format!("{reason} (it hung up on the greeting: does it expect TLS?)"),
-        },
+        SiteFault::Unreachable { address, reason } if fault.is_connection_dropped() => {
+            SiteFault::Unreachable {
+                address,
+                reason: format!("{reason} (it hung up on the greeting: does it expect TLS?)"),
+            }
+        }
         fault => fault,
     }
 }
@@ -351,7 +387,8 @@ fn rustls_fault(fault: &std::io::Error) -> Option<&rustls::Error> {
     fault.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
-/// Certificates stay wrong until somebody changes them; a connection that broke may work the next time.
+/// Certificates stay wrong until somebody changes them; a connection that broke may work the next
+/// time.
 fn tls_fault(address: &NodeAddress, fault: &std::io::Error) -> SiteFault {
     let address = address.clone();
     match rustls_fault(fault) {

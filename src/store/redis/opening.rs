@@ -48,7 +48,9 @@ pub enum RedisOpenError {
     #[error(transparent)]
     Site(#[from] SiteFault),
     /// It is tied to other keys than ours.
-    #[error("the store belongs to other keys: this instance's [keys] differ from those of its fleet")]
+    #[error(
+        "the store belongs to other keys: this instance's [keys] differ from those of its fleet"
+    )]
     OtherKeys,
     /// A newer keyward has written it.
     #[error("the store has layout {0}, which a newer keyward has written")]
@@ -63,7 +65,10 @@ pub enum RedisOpenError {
 
 fn sentences(findings: &[Finding]) -> String {
     let words = findings.iter().map(|finding| {
-        format!("{} is {}, wanted is {} ({})", finding.subject, finding.found, finding.wanted, finding.words)
+        format!(
+            "{} is {}, wanted is {} ({})",
+            finding.subject, finding.found, finding.wanted, finding.words
+        )
     });
     words.collect::<Vec<_>>().join("; ")
 }
@@ -79,10 +84,11 @@ pub(super) struct LinkThread {
 const FAREWELL: Duration = Duration::from_millis(500);
 
 impl RedisStore {
-    /// Opens the store, and keeps `cache` coherent from now on. Blocks while it looks at the server: at most as long as
-    /// connecting may take, twice.
+    /// Opens the store, and keeps `cache` coherent from now on. Blocks while it looks at the
+    /// server: at most as long as connecting may take, twice.
     ///
-    /// A Redis that cannot be reached now is no error: until it is, nothing that needs it is served.
+    /// A Redis that cannot be reached now is no error: until it is, nothing that needs it is
+    /// served.
     ///
     /// # Errors
     ///
@@ -130,23 +136,28 @@ impl RedisStore {
                 let data = data::Data::new(master_nodes, watch, tokio::runtime::Handle::current());
                 let master = Carrier { data: data.clone(), acks: options.acks };
                 let _ = opened.send(Ok(master));
-                // Kept until the end, although it rests once we stop: with it would go the site, and no word would get through.
+                // Kept until the end, although it rests once we stop: with it would go the site,
+                // and no word would get through.
                 let mut running = std::pin::pin!(link.run());
                 tokio::select! {
                     () = &mut running => {}
                     _ = stopped => {}
                 }
-                // So that nobody waits for an instance that is gone. If it does not get through, they wait once. As nobody
-                // waits any more, nothing that is remembered may be used any more.
+                // So that nobody waits for an instance that is gone. If it does not get through,
+                // they wait once. As nobody waits any more, nothing that is remembered may be used
+                // any more.
                 left.cache().lease().end_all(clock::uptime());
                 let goodbye = membership::goodbye(&farewell.0, &farewell.1);
                 let _ = tokio::time::timeout(FAREWELL, data.change(goodbye, None)).await;
             });
-            // A name that is being looked up blocks a thread for as long as the resolver takes: the end does not wait for it.
+            // A name that is being looked up blocks a thread for as long as the resolver takes: the
+            // end does not wait for it.
             runtime.shutdown_background();
         };
-        let thread =
-            std::thread::Builder::new().name("store-link".into()).spawn(body).map_err(RedisOpenError::Thread)?;
+        let thread = std::thread::Builder::new()
+            .name("store-link".into())
+            .spawn(body)
+            .map_err(RedisOpenError::Thread)?;
         let gone = || RedisOpenError::Thread(std::io::Error::other("it ended at once"));
         let master = Arc::new(opening.recv().map_err(|_| gone())??);
         let coherence = Arc::new(Watch {
@@ -160,18 +171,24 @@ impl RedisStore {
         Ok(Self { link: Some(Arc::new(link)), ..store })
     }
 
-    /// Finds what [`open`](Self::open) would refuse, and a server that cannot be reached. Joins no fleet
-    /// and changes nothing. Returns what is not as it should be and no reason to refuse. `bound` is
-    /// for how long an instance that is cut off may use what it remembers. Blocks as long as
-    /// connecting may take, twice.
+    /// Finds what [`open`](Self::open) would refuse, and a server that cannot be reached. Joins no
+    /// fleet and changes nothing. Returns what is not as it should be and no reason to refuse.
+    /// `bound` is for how long an instance that is cut off may use what it remembers. Blocks as
+    /// long as connecting may take, twice.
     ///
     /// # Errors
     ///
     /// What an operator has to mend: see [`RedisOpenError`].
-    pub fn check(options: &RedisOptions, fingerprint: &[u8], bound: Duration) -> Result<Vec<Finding>, RedisOpenError> {
+    pub fn check(
+        options: &RedisOptions,
+        fingerprint: &[u8],
+        bound: Duration,
+    ) -> Result<Vec<Finding>, RedisOpenError> {
         let nodes = Nodes::new(options.settings.clone())?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RedisOpenError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(RedisOpenError::Thread)?;
         let checked = runtime.block_on(async {
             let (mut connection, warnings) = examine(&nodes, options, bound).await?;
             let layout = Layout::new(&options.settings.prefix);
@@ -185,7 +202,8 @@ impl RedisStore {
         checked
     }
 
-    /// Leaves the fleet and ends the link. Blocks until then; what is asked afterwards is unavailable.
+    /// Leaves the fleet and ends the link. Blocks until then; what is asked afterwards is
+    /// unavailable.
     pub fn close(&self) {
         let Some(link) = &self.link else { return };
         let stop = link.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -208,7 +226,8 @@ impl RedisStore {
         }
     }
 
-    /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes a new one.
+    /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes
+    /// a new one.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<tls::Client>> {
         self.link.as_ref().and_then(|link| link.nodes.tls())
@@ -218,7 +237,8 @@ impl RedisStore {
 /// Looks at the server before anything is built on it. That it cannot be reached now is no fault.
 async fn look(link: &Link, options: &RedisOptions) -> Result<(), RedisOpenError> {
     let looked = async {
-        let (mut connection, warnings) = examine(&link.nodes, options, link.fleet.cache().lease().bound()).await?;
+        let (mut connection, warnings) =
+            examine(&link.nodes, options, link.fleet.cache().lease().bound()).await?;
         for finding in warnings {
             if finding.subject == CHANGES {
                 tracing::error!(reason = %finding.words, "the store takes no changes yet");
@@ -265,17 +285,24 @@ async fn examine(
     if !faults.is_empty() {
         return Err(RedisOpenError::Unfit(faults));
     }
-    let matters = |finding: &Finding| matches!(finding.severity, Severity::Fault | Severity::Warning);
+    let matters =
+        |finding: &Finding| matches!(finding.severity, Severity::Fault | Severity::Warning);
     Ok((connection, others.into_iter().filter(matters).collect()))
 }
 
-/// Whether the store is tied to the keys with this fingerprint, or to none yet, without tying it; none: the server did
-/// not say.
-async fn found_binding(connection: &mut Connection, layout: &Layout, fingerprint: &[u8]) -> Option<Binding> {
+/// Whether the store is tied to the keys with this fingerprint, or to none yet, without tying it;
+/// none: the server did not say.
+async fn found_binding(
+    connection: &mut Connection,
+    layout: &Layout,
+    fingerprint: &[u8],
+) -> Option<Binding> {
     let mut question = redis::cmd("HMGET");
     question.arg(layout.meta()).arg("layout").arg("keys");
-    let (written, bound): (Option<String>, Option<Vec<u8>>) = question.query_async(connection).await.ok()?;
-    let is_newer = |written: &String| written.parse::<u32>().map_or(true, |written| written > LAYOUT);
+    let (written, bound): (Option<String>, Option<Vec<u8>>) =
+        question.query_async(connection).await.ok()?;
+    let is_newer =
+        |written: &String| written.parse::<u32>().map_or(true, |written| written > LAYOUT);
     Some(match (written.filter(is_newer), bound) {
         (Some(newer), _) => Binding::Newer(newer),
         (None, Some(bound)) if bound != fingerprint => Binding::OtherKeys,
@@ -326,14 +353,23 @@ struct Watch {
 }
 
 impl Coherence for Watch {
-    fn announced(&self, announced: Announced) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+    fn announced(
+        &self,
+        announced: Announced,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         let received = clock::uptime();
-        let (fleet, master, layout) = (Arc::clone(&self.fleet), Arc::clone(&self.master), self.layout.clone());
+        let (fleet, master, layout) =
+            (Arc::clone(&self.fleet), Arc::clone(&self.master), self.layout.clone());
         let state = Arc::clone(&self.state);
         Box::pin(async move {
             if let Settled::Waited(silent) = fleet.settled(&announced, received).await {
-                state.unconfirmed.fetch_add(silent.len() as u64, std::sync::atomic::Ordering::Relaxed);
-                tracing::warn!(instances = silent.len(), "instances did not confirm a removal; their leases are over");
+                state
+                    .unconfirmed
+                    .fetch_add(silent.len() as u64, std::sync::atomic::Ordering::Relaxed);
+                tracing::warn!(
+                    instances = silent.len(),
+                    "instances did not confirm a removal; their leases are over"
+                );
                 // So that a dead one is waited for once. One that has beaten since stays.
                 let _ = master.change(membership::forget_instances(&layout, &silent)).await;
             }

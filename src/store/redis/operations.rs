@@ -1,4 +1,5 @@
-//! The store's operations as calls of scripts, and what their answers mean. Nothing here talks to Redis.
+//! The store's operations as calls of scripts, and what their answers mean. Nothing here talks to
+//! Redis.
 //!
 //! How the arguments of each script are numbered is said at the top of its file.
 
@@ -15,13 +16,16 @@ use super::reply::{self, Fields, Kept};
 use super::script::Script;
 use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::{RecordKey, RecordState};
-use crate::tokens::store::{Afterlife, Issue, Listed, MOST_RETIRED, Place, Removal, StoreError, Voucher};
+use crate::tokens::store::{
+    Afterlife, Issue, Listed, MOST_RETIRED, Place, Removal, StoreError, Voucher,
+};
 
-/// How many records of a list come in the answer that has their names, so that the list is of one moment. A longer list is
-/// read on in parts of that size.
+/// How many records of a list come in the answer that has their names, so that the list is of one
+/// moment. A longer list is read on in parts of that size.
 pub(super) const WHOLE: usize = 512;
 
-/// How many entries a step of a listing looks at: some milliseconds in which Redis does nothing else.
+/// How many entries a step of a listing looks at: some milliseconds in which Redis does nothing
+/// else.
 pub(super) const PAGE: usize = 256;
 
 /// How many expired records one step of the purge deletes. No more than an announcement can name.
@@ -63,10 +67,13 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// What a step of a listing returned as the last entry that it looked at; `None`: there are no more.
+    /// What a step of a listing returned as the last entry that it looked at; `None`: there are no
+    /// more.
     pub(super) fn read(score: Value, member: Value) -> Result<Option<Self>, StoreError> {
-        let next =
-            Self { score: reply::bytes(score)?.unwrap_or_default(), member: reply::bytes(member)?.unwrap_or_default() };
+        let next = Self {
+            score: reply::bytes(score)?.unwrap_or_default(),
+            member: reply::bytes(member)?.unwrap_or_default(),
+        };
         Ok(Some(next).filter(|next| !next.member.is_empty()))
     }
 }
@@ -89,14 +96,19 @@ impl Operations {
         Self { layout, key, instance, announcements: Arc::default() }
     }
 
-    /// One command, and not of a script: this is asked for each request whose token is not in the cache.
+    /// One command, and not of a script: this is asked for each request whose token is not in the
+    /// cache.
     pub(super) fn find(&self, digest: TokenDigest) -> Cmd {
         let mut command = redis::cmd("HMGET");
         command.arg(self.layout.record(digest)).arg(&["i", "b", "e", "m"]);
         command
     }
 
-    pub(super) fn found(&self, digest: TokenDigest, value: Value) -> Result<Option<Record>, StoreError> {
+    pub(super) fn found(
+        &self,
+        digest: TokenDigest,
+        value: Value,
+    ) -> Result<Option<Record>, StoreError> {
         let [id, body, ends_at, mints_left] = reply::parts::<4>(value)?.map(reply::bytes);
         let (id, body) = (id?, body?);
         if id.is_none() && body.is_none() {
@@ -115,7 +127,12 @@ impl Operations {
         self.call(&calls::BY_ID, []).argument(id_name(id))
     }
 
-    pub(super) fn found_by_id(&self, token_api: &str, id: TokenId, value: Value) -> Result<Option<Listed>, StoreError> {
+    pub(super) fn found_by_id(
+        &self,
+        token_api: &str,
+        id: TokenId,
+        value: Value,
+    ) -> Result<Option<Listed>, StoreError> {
         if value == Value::Nil {
             return Ok(None);
         }
@@ -157,10 +174,13 @@ impl Operations {
 
     /// Adds what another store kept.
     pub(super) fn restore(&self, kept: &Listed) -> Result<Call, StoreError> {
-        let call = self.issue(Voucher::Outside, &kept.record, Place::Beside, kept.record.issued_at)?;
+        let call =
+            self.issue(Voucher::Outside, &kept.record, Place::Beside, kept.record.issued_at)?;
         Ok(match kept.retired_at {
             None => call,
-            Some(_) => call.number(kept.retired_at.map(Timestamp::unix_millis)).argument(MOST_RETIRED.to_string()),
+            Some(_) => call
+                .number(kept.retired_at.map(Timestamp::unix_millis))
+                .argument(MOST_RETIRED.to_string()),
         })
     }
 
@@ -172,7 +192,8 @@ impl Operations {
             RecordSort::Session => "session",
             RecordSort::Bootstrap => "",
         };
-        let vouched = record.origin.as_ref().map(|origin| vouched_name(origin, &record.identity.subject));
+        let vouched =
+            record.origin.as_ref().map(|origin| vouched_name(origin, &record.identity.subject));
         Ok(call
             .argument(hex(record.digest.as_bytes()))
             .argument(id_name(record.id))
@@ -223,7 +244,12 @@ impl Operations {
     }
 
     /// The list from everything that was read: what is in it must be the owner's.
-    pub(super) fn listed(&self, owner: &Owner, now: Timestamp, keys: Vec<Kept>) -> Result<Vec<Listed>, StoreError> {
+    pub(super) fn listed(
+        &self,
+        owner: &Owner,
+        now: Timestamp,
+        keys: Vec<Kept>,
+    ) -> Result<Vec<Listed>, StoreError> {
         let mut list = Vec::with_capacity(keys.len());
         for kept in keys {
             let listed = kept.open(&self.key)?;
@@ -242,10 +268,18 @@ impl Operations {
 
     /// Reads the records with these members and digests.
     pub(super) fn records_of(&self, names: &[Vec<u8>]) -> Call {
-        names.iter().fold(self.call(&calls::RECORDS_OF, []), |call, name| call.argument(name.as_slice()))
+        names
+            .iter()
+            .fold(self.call(&calls::RECORDS_OF, []), |call, name| call.argument(name.as_slice()))
     }
 
-    pub(super) fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, now: Timestamp) -> Call {
+    pub(super) fn remove(
+        &self,
+        voucher: Voucher,
+        target: TokenDigest,
+        after: Afterlife,
+        now: Timestamp,
+    ) -> Call {
         let mut keys = vec![self.layout.record(target), self.layout.retired(target)];
         keys.extend(self.key_of(voucher));
         self.removing(self.call(&calls::REMOVE, keys), voucher, now, hex(target.as_bytes()), after)
@@ -262,7 +296,13 @@ impl Operations {
         Ok((removal, parts.announced()?))
     }
 
-    pub(super) fn remove_owned(&self, voucher: Voucher, owner: &Owner, after: Afterlife, now: Timestamp) -> Call {
+    pub(super) fn remove_owned(
+        &self,
+        voucher: Voucher,
+        owner: &Owner,
+        after: Afterlife,
+        now: Timestamp,
+    ) -> Call {
         let owner = owner_name(owner);
         let mut keys = vec![self.layout.owned(&owner), self.layout.retired_of(&owner)];
         keys.extend(self.key_of(voucher));
@@ -296,12 +336,16 @@ impl Operations {
 
     pub(super) fn page(&self, value: Value) -> Result<Page, StoreError> {
         let [rows, score, member] = reply::parts::<3>(value)?;
-        let kept = kept(rows)?.iter().map(|kept| kept.open(&self.key)).collect::<Result<_, StoreError>>()?;
+        let kept = kept(rows)?
+            .iter()
+            .map(|kept| kept.open(&self.key))
+            .collect::<Result<_, StoreError>>()?;
         Ok(Page { kept, next: Cursor::read(score, member)? })
     }
 
     pub(super) fn touch(&self, uses: &[(TokenDigest, Timestamp)]) -> Call {
-        let call = self.call(&calls::TOUCH, uses.iter().map(|&(digest, _)| self.layout.record(digest)));
+        let call =
+            self.call(&calls::TOUCH, uses.iter().map(|&(digest, _)| self.layout.record(digest)));
         uses.iter().fold(call, |call, &(digest, moment)| {
             call.argument(hex(digest.as_bytes())).number(Some(moment.unix_millis()))
         })
@@ -317,7 +361,8 @@ impl Operations {
     pub(super) fn purged(&self, value: Value) -> Result<Purged, StoreError> {
         let mut parts = reply::list(value)?.into_iter();
         let expired = reply::count(parts.next().unwrap_or_default())?;
-        let announced = parts.nth(1).filter(|part| *part != Value::Nil).map(announced).transpose()?;
+        let announced =
+            parts.nth(1).filter(|part| *part != Value::Nil).map(announced).transpose()?;
         Ok(Purged { expired: usize::try_from(expired).unwrap_or(usize::MAX), announced })
     }
 
@@ -338,16 +383,31 @@ impl Operations {
     }
 
     /// A call of a script that begins with `announce.lua`.
-    pub(super) fn call(&self, script: &'static Script, keys: impl IntoIterator<Item = String>) -> Call {
+    pub(super) fn call(
+        &self,
+        script: &'static Script,
+        keys: impl IntoIterator<Item = String>,
+    ) -> Call {
         let mut all = self.layout.common();
         all.extend(keys);
         Call::new(script, all)
             .argument(self.layout.prefix.as_str())
-            .argument(format!("{} {}", self.announcements.fetch_add(1, Ordering::Relaxed), self.instance))
+            .argument(format!(
+                "{} {}",
+                self.announcements.fetch_add(1, Ordering::Relaxed),
+                self.instance
+            ))
             .argument(fresh_generation())
     }
 
-    fn removing(&self, call: Call, voucher: Voucher, now: Timestamp, what: String, after: Afterlife) -> Call {
+    fn removing(
+        &self,
+        call: Call,
+        voucher: Voucher,
+        now: Timestamp,
+        what: String,
+        after: Afterlife,
+    ) -> Call {
         let after = match after {
             Afterlife::Gone => "gone",
             Afterlife::Retired => "retired",

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 /// Between two connections, when more are wanted than may be made at once.
 const GAP: Duration = Duration::from_millis(167);
 
-/// Spaces the connections of one process: as many at once as a process needs when Redis comes back, one for each worker, one
-/// for the link and one for changes; after that six a second. With two workers that is no more than ten in any second.
+/// Spaces the connections of one process: as many at once as a process needs when Redis comes back,
+/// one for each worker, one for the link and one for changes; after that six a second. With two
+/// workers that is no more than ten in any second.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When all that were let through would have begun, had they been spaced by the gap (generic cell rate algorithm).
+    /// When all that were let through would have begun, had they been spaced by the gap (generic
+    /// cell rate algorithm).
     due: Mutex<Option<Instant>>,
     /// So much earlier than that one may begin.
     leeway: Duration,
@@ -29,7 +31,8 @@ impl Pace {
         Self { due: Mutex::new(None), leeway: GAP.saturating_mul(at_once.saturating_sub(1)) }
     }
 
-    /// How long to wait before connecting; `None` if the turn would come only after `patience`, and then none is taken.
+    /// How long to wait before connecting; `None` if the turn would come only after `patience`, and
+    /// then none is taken.
     pub(super) fn turn(&self, now: Instant, patience: Duration) -> Option<Duration> {
         let mut due = self.due.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ahead = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
@@ -42,9 +45,10 @@ impl Pace {
     }
 }
 
-/// How long to wait after `failures` failures in a row: 50 ms, doubled each time up to half a second, and of that between a half
-/// and the whole, so that the instances of a fleet do not come back all at once. The longest is what an instance adds to an
-/// outage: full service is to be back two seconds after a Redis that was away, and one after a failover.
+/// How long to wait after `failures` failures in a row: 50 ms, doubled each time up to half a
+/// second, and of that between a half and the whole, so that the instances of a fleet do not come
+/// back all at once. The longest is what an instance adds to an outage: full service is to be back
+/// two seconds after a Redis that was away, and one after a failover.
 pub(super) fn back_off(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_millis(500);
@@ -57,7 +61,8 @@ fn random_share() -> f64 {
     f64::from(random() & 0xffff) / 65536.0
 }
 
-/// 32 random bits; the same ones each time if the system has none to give, which costs the jitter and nothing else.
+/// 32 random bits; the same ones each time if the system has none to give, which costs the jitter
+/// and nothing else.
 pub(super) fn random() -> u32 {
     let mut bytes = [0; 4];
     let _ = aws_lc_rs::rand::fill(&mut bytes);
@@ -72,11 +77,18 @@ mod tests {
     fn what_is_needed_at_once_is_made_at_once_and_then_no_more_than_ten_in_a_second() {
         let pace = Pace::of(4);
         let start = Instant::now();
-        let waits: Vec<_> = (0..1000).filter_map(|_| pace.turn(start, Duration::from_secs(10))).collect();
+        let waits: Vec<_> =
+            (0..1000).filter_map(|_| pace.turn(start, Duration::from_secs(10))).collect();
         assert_eq!(waits.iter().filter(|wait| wait.is_zero()).count(), 4);
-        assert!(waits.windows(11).all(|eleven| eleven[10] - eleven[0] >= Duration::from_secs(1)), "{waits:?}");
+        assert!(
+            waits.windows(11).all(|eleven| eleven[10] - eleven[0] >= Duration::from_secs(1)),
+            "{waits:?}"
+        );
         // Whoever rests gets it back.
-        assert_eq!(pace.turn(start + Duration::from_secs(60), Duration::ZERO), Some(Duration::ZERO));
+        assert_eq!(
+            pace.turn(start + Duration::from_secs(60), Duration::ZERO),
+            Some(Duration::ZERO)
+        );
     }
 
     #[test]
@@ -92,7 +104,10 @@ mod tests {
     fn waiting_grows_to_a_bound_and_is_never_nothing() {
         for failures in 0..100 {
             let wait = back_off(failures);
-            assert!(wait >= Duration::from_millis(25) && wait <= Duration::from_millis(500), "{failures}: {wait:?}");
+            assert!(
+                wait >= Duration::from_millis(25) && wait <= Duration::from_millis(500),
+                "{failures}: {wait:?}"
+            );
         }
         assert!(back_off(100) >= Duration::from_millis(250));
     }

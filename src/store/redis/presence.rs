@@ -37,8 +37,8 @@ pub enum PresenceError {
     Store(#[from] StoreError),
 }
 
-/// Looks whether somebody is registered and beats. An instance that died stays in the register: that it does not beat is known
-/// when the time is over for which it could use what it remembers.
+/// Looks whether somebody is registered and beats. An instance that died stays in the register:
+/// that it does not beat is known when the time is over for which it could use what it remembers.
 ///
 /// # Errors
 ///
@@ -54,14 +54,16 @@ pub async fn presence(settings: &RedisSettings) -> Result<Presence, PresenceErro
     let mut asked = redis::cmd("HGETALL");
     asked.arg(layout.instances());
     let mut register = async || {
-        let found: HashMap<String, String> = asked.query_async(&mut connection).await.map_err(failed)?;
+        let found: HashMap<String, String> =
+            asked.query_async(&mut connection).await.map_err(failed)?;
         Ok::<_, StoreError>(found)
     };
     let first = register().await?;
     let mut patience = Duration::ZERO;
     for (instance, registered) in &first {
         let registered = Registered::read(instance.clone(), registered);
-        patience = patience.max(registered.ok_or_else(|| unexpected("a readable register"))?.bound + SLACK);
+        patience = patience
+            .max(registered.ok_or_else(|| unexpected("a readable register"))?.bound + SLACK);
     }
     let until = tokio::time::Instant::now() + patience;
     while tokio::time::Instant::now() < until {

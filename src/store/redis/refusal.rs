@@ -40,8 +40,12 @@ impl ChangeRefusal {
     /// What is the case.
     pub(super) const fn state(self) -> &'static str {
         match self {
-            Self::SnapshotFailed => "Redis refuses changes because its latest background save failed",
-            Self::AppendFailed => "Redis refuses changes because it cannot write its append-only file",
+            Self::SnapshotFailed => {
+                "Redis refuses changes because its latest background save failed"
+            }
+            Self::AppendFailed => {
+                "Redis refuses changes because it cannot write its append-only file"
+            }
             Self::TooFewReplicas => "Redis refuses changes because too few replicas follow it",
             Self::Replica => "this Redis is a replica",
             Self::MasterDown => "this Redis is a replica, and its master is down",
@@ -55,18 +59,22 @@ impl ChangeRefusal {
     pub(super) const fn remedy(self) -> &'static str {
         match self {
             Self::SnapshotFailed => {
-                "make room on the disk of \"dir\" and see the log of Redis; with appendonly yes, snapshots can be switched \
+                "make room on the disk of \"dir\" and see the log of Redis; with appendonly yes, \
+                 snapshots can be switched \
                  off (save \"\"), or be allowed to fail (stop-writes-on-bgsave-error no)"
             }
             Self::AppendFailed => "make room on the disk of \"dir\" and see the log of Redis",
             Self::TooFewReplicas => {
-                "bring the replicas back; as many as min-replicas-to-write says must follow within min-replicas-max-lag"
+                "bring the replicas back; as many as min-replicas-to-write says must follow within \
+                 min-replicas-max-lag"
             }
             Self::Replica | Self::MasterDown => {
-                "name the master in \"url\" of [store], or make this one the master (replicaof no one)"
+                "name the master in \"url\" of [store], or make this one the master (replicaof no \
+                 one)"
             }
             Self::Full => {
-                "give it more memory (maxmemory); with maxmemory-policy noeviction, tokens are still judged and revoked, \
+                "give it more memory (maxmemory); with maxmemory-policy noeviction, tokens are \
+                 still judged and revoked, \
                  but not issued"
             }
             Self::Loading => "wait until it has read its data",

@@ -1,5 +1,5 @@
-//! What Redis answers, taken apart. The same answer may come in the words of RESP2 or of RESP3: a number as text, a map as
-//! a list.
+//! What Redis answers, taken apart. The same answer may come in the words of RESP2 or of RESP3: a
+//! number as text, a map as a list.
 
 use redis::Value;
 
@@ -61,13 +61,16 @@ pub(super) fn count(value: Value) -> Result<u64, StoreError> {
 /// Digests, all in one string.
 pub(super) fn digests(value: Value) -> Result<Vec<TokenDigest>, StoreError> {
     let text = bytes(value)?.unwrap_or_default();
-    text.chunks(64).map(|digest| digest_from_hex(digest).ok_or_else(|| unexpected("a digest"))).collect()
+    text.chunks(64)
+        .map(|digest| digest_from_hex(digest).ok_or_else(|| unexpected("a digest")))
+        .collect()
 }
 
 /// A record as the scripts hand it out: `kept` in `scripts/records.lua`.
 pub(super) struct Kept {
     pub(super) digest: TokenDigest,
-    /// Its member of the sorted sets: in their order, records of the same moment are in the order in which they were added.
+    /// Its member of the sorted sets: in their order, records of the same moment are in the order
+    /// in which they were added.
     pub(super) member: Vec<u8>,
     fields: Fields,
     retired_at: Vec<u8>,
@@ -136,9 +139,9 @@ pub(super) fn disagreement(what: &str) -> StoreError {
 fn time(digits: &[u8]) -> Result<Option<Timestamp>, StoreError> {
     match digits {
         [] => Ok(None),
-        digits => {
-            parse(digits).map(|millis| Some(Timestamp::from_unix_millis(millis))).ok_or_else(|| unexpected("a time"))
-        }
+        digits => parse(digits)
+            .map(|millis| Some(Timestamp::from_unix_millis(millis)))
+            .ok_or_else(|| unexpected("a time")),
     }
 }
 
@@ -160,7 +163,8 @@ mod tests {
         let map = Value::Map(vec![(bulk("a"), bulk("1"))]);
         assert_eq!(list(flat).unwrap(), list(map).unwrap());
         assert_eq!(list(Value::Set(vec![bulk("a")])).unwrap(), [bulk("a")]);
-        for one in [Value::Int(1), bulk("1"), Value::SimpleString("1".into()), Value::Boolean(true)] {
+        for one in [Value::Int(1), bulk("1"), Value::SimpleString("1".into()), Value::Boolean(true)]
+        {
             assert_eq!(number(one).unwrap(), 1);
         }
         assert_eq!(number(Value::Boolean(false)).unwrap(), 0);

@@ -49,7 +49,8 @@ impl fmt::Display for NodeAddress {
 impl FromStr for NodeAddress {
     type Err = ();
 
-    /// Reads what [`fmt::Display`] writes, and an IPv6 address without brackets as Redis writes it (`::1:6379`).
+    /// Reads what [`fmt::Display`] writes, and an IPv6 address without brackets as Redis writes it
+    /// (`::1:6379`).
     fn from_str(text: &str) -> Result<Self, ()> {
         let (host, port) = text.rsplit_once(':').ok_or(())?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -73,7 +74,8 @@ pub enum Servers {
         /// The password for the sentinels; `None`: they ask for none.
         password: Option<Secret>,
     },
-    /// A Cluster: the master of the slot in which the fleet's keys are. At least one node; the others are learned.
+    /// A Cluster: the master of the slot in which the fleet's keys are. At least one node; the
+    /// others are learned.
     Cluster(Vec<NodeAddress>),
 }
 
@@ -114,7 +116,8 @@ pub struct RedisSettings {
     pub password: Option<Secret>,
     /// The database, 0 to 15 by Redis's default; 0 with a Cluster, which has no other.
     pub database: u32,
-    /// What the fleet's keys begin with, in braces: fleets with different ones share a server. Holds no brace.
+    /// What the fleet's keys begin with, in braces: fleets with different ones share a server.
+    /// Holds no brace.
     pub prefix: String,
     /// The bounds of waiting.
     pub timeouts: RedisTimeouts,
@@ -133,7 +136,11 @@ pub struct RedisTimeouts {
 
 impl Default for RedisTimeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(2), read: Duration::from_millis(250), change: Duration::from_secs(2) }
+        Self {
+            connect: Duration::from_secs(2),
+            read: Duration::from_millis(250),
+            change: Duration::from_secs(2),
+        }
     }
 }
 
@@ -159,7 +166,8 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_redis_writes_them() {
-        let read = |text: &str| text.parse::<NodeAddress>().map(|address| (address.host, address.port));
+        let read =
+            |text: &str| text.parse::<NodeAddress>().map(|address| (address.host, address.port));
         assert_eq!(read("127.0.0.1:6379"), Ok(("127.0.0.1".to_owned(), 6379)));
         assert_eq!(read("::1:6380"), Ok(("::1".to_owned(), 6380)));
         assert_eq!(read("[::1]:6380"), Ok(("::1".to_owned(), 6380)));

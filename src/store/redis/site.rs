@@ -11,9 +11,11 @@ use super::settings::NodeAddress;
 pub struct Site {
     /// Where it is.
     pub address: NodeAddress,
-    /// Who it is ([`super::node::Facts::run_id`]): another one at the same address is another server.
+    /// Who it is ([`super::node::Facts::run_id`]): another one at the same address is another
+    /// server.
     pub run_id: String,
-    /// Counts how often a link was established in this process. What was read in one term counts for nothing in the next.
+    /// Counts how often a link was established in this process. What was read in one term counts
+    /// for nothing in the next.
     pub term: u64,
 }
 
@@ -22,7 +24,8 @@ pub struct Site {
 pub struct SiteWatch {
     /// The site while the link stands; `None` while it does not.
     pub current: watch::Receiver<Option<Arc<Site>>>,
-    /// Rung when a server says that it is not, or no longer, the right one: the link ends the term and looks anew.
+    /// Rung when a server says that it is not, or no longer, the right one: the link ends the term
+    /// and looks anew.
     pub doubt: Arc<Notify>,
 }
 

@@ -29,7 +29,8 @@ pub enum SiteFault {
         /// What it says that it is.
         role: String,
     },
-    /// It answers, but cannot serve now: it loads its data, a script blocks it, it has no room for another connection.
+    /// It answers, but cannot serve now: it loads its data, a script blocks it, it has no room for
+    /// another connection.
     #[error("{address} cannot serve now: {reason}")]
     NotNow {
         /// Who was asked.
@@ -37,8 +38,8 @@ pub enum SiteFault {
         /// Its own words.
         reason: String,
     },
-    /// Whoever answers at the address is not who answered a moment ago: it was restarted, or a load balancer stands
-    /// there.
+    /// Whoever answers at the address is not who answered a moment ago: it was restarted, or a load
+    /// balancer stands there.
     #[error("{address} is another server than before: restarted, or behind a load balancer")]
     OtherServer {
         /// Who was asked.
@@ -78,7 +79,10 @@ pub enum SiteFault {
         command: String,
     },
     /// Too old for what keyward needs.
-    #[error("{address} is too old: keyward needs Redis 6.0 or later (RESP3 and client tracking), found {version}")]
+    #[error(
+        "{address} is too old: keyward needs Redis 6.0 or later (RESP3 and client tracking), found \
+         {version}"
+    )]
     TooOld {
         /// Who was asked.
         address: NodeAddress,
@@ -99,8 +103,8 @@ pub enum SiteFault {
 }
 
 impl SiteFault {
-    /// Whether it stays so until somebody changes something; otherwise trying again later may help. Even then it is tried
-    /// again, only less often: the change may be made on the other side.
+    /// Whether it stays so until somebody changes something; otherwise trying again later may help.
+    /// Even then it is tried again, only less often: the change may be made on the other side.
     #[must_use]
     pub const fn is_definitive(&self) -> bool {
         matches!(
@@ -123,22 +127,32 @@ impl SiteFault {
         }
         match fault.kind() {
             ErrorKind::RESP3NotSupported => {
-                return Self::TooOld { address, version: "one that does not know HELLO".to_owned() };
+                return Self::TooOld {
+                    address,
+                    version: "one that does not know HELLO".to_owned(),
+                };
             }
             ErrorKind::Parse => {
-                return Self::Unsuitable { address, reason: "it does not speak the protocol of Redis".to_owned() };
+                return Self::Unsuitable {
+                    address,
+                    reason: "it does not speak the protocol of Redis".to_owned(),
+                };
             }
             _ => {}
         }
         match fault.code() {
             Some("WRONGPASS" | "NOAUTH") => Self::Refused { address, reason: said() },
             Some("NOPERM") => Self::NotPermitted { address, command: doing.to_owned() },
-            Some("NOPROTO") => Self::TooOld { address, version: "one that does not know RESP3".to_owned() },
+            Some("NOPROTO") => {
+                Self::TooOld { address, version: "one that does not know RESP3".to_owned() }
+            }
             Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNKILLABLE") => {
                 Self::NotNow { address, reason: said() }
             }
             // Without a code of its own: "ERR max number of clients reached".
-            Some("ERR") if said().contains("max number of clients") => Self::NotNow { address, reason: said() },
+            Some("ERR") if said().contains("max number of clients") => {
+                Self::NotNow { address, reason: said() }
+            }
             Some("ERR") if said().contains("unknown command") => {
                 Self::Unsuitable { address, reason: format!("it does not know {doing}") }
             }
@@ -154,7 +168,9 @@ pub(super) fn words_of(fault: &RedisError) -> String {
     const LONGEST: usize = 200;
     let words = match fault.code() {
         Some("ERR") | None => fault.detail().map_or_else(|| fault.to_string(), str::to_owned),
-        Some(code) => format!("{code} {}", fault.detail().unwrap_or_default()).trim_end().to_owned(),
+        Some(code) => {
+            format!("{code} {}", fault.detail().unwrap_or_default()).trim_end().to_owned()
+        }
     };
     words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
 }

@@ -3,8 +3,8 @@
 /// The number of slots.
 const SLOTS: u16 = 16384;
 
-/// The slot of a key: CRC16 of its hash tag, or of the whole key where it has none (Redis Cluster specification, "Key
-/// distribution model" and "Hash tags").
+/// The slot of a key: CRC16 of its hash tag, or of the whole key where it has none (Redis Cluster
+/// specification, "Key distribution model" and "Hash tags").
 #[must_use]
 pub(super) fn slot_of(key: &[u8]) -> u16 {
     crc16(tag(key)) % SLOTS
@@ -23,8 +23,9 @@ fn tag(key: &[u8]) -> &[u8] {
 /// CRC-16/XMODEM: polynomial 0x1021, nothing reflected, beginning with 0.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, &byte| {
-        (0..8)
-            .fold(crc ^ (u16::from(byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
     })
 }
 
@@ -41,9 +42,13 @@ mod tests {
     #[test]
     fn slots_are_those_that_redis_says() {
         // CLUSTER KEYSLOT of Redis 7.0.
-        for (key, slot) in
-            [("foo", 12182), ("bar", 5061), ("somekey", 11058), ("foo{hash_tag}", 2515), ("{foo}:x", 12182)]
-        {
+        for (key, slot) in [
+            ("foo", 12182),
+            ("bar", 5061),
+            ("somekey", 11058),
+            ("foo{hash_tag}", 2515),
+            ("{foo}:x", 12182),
+        ] {
             assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
         }
     }

@@ -7,7 +7,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ToRedisArgs};
 
 use super::*;
-use crate::store::conformance::{self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
+use crate::store::conformance::{
+    self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
+};
 
 mod accounts;
 mod announcements;
@@ -25,14 +27,16 @@ struct Plain(MultiplexedConnection);
 
 impl Plain {
     async fn connect(url: &str) -> Self {
-        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+        let patient =
+            AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
         let client = redis::Client::open(url).unwrap();
         Self(client.get_multiplexed_async_connection_with_config(&patient).await.unwrap())
     }
 
     async fn run(mut connection: MultiplexedConnection, call: Call) -> Result<Value, StoreError> {
         let mut result = call.by_name().query_async(&mut connection).await;
-        if result.as_ref().is_err_and(|error: &redis::RedisError| error.code() == Some("NOSCRIPT")) {
+        if result.as_ref().is_err_and(|error: &redis::RedisError| error.code() == Some("NOSCRIPT"))
+        {
             result = call.by_source().query_async(&mut connection).await;
         }
         result.map_err(|error| fault::judge(&error).error)
@@ -44,9 +48,10 @@ impl Master for Plain {
         let mut connection = self.0.clone();
         Box::pin(async move {
             match question {
-                Question::Command(command) => {
-                    command.query_async(&mut connection).await.map_err(|error| fault::judge(&error).error)
-                }
+                Question::Command(command) => command
+                    .query_async(&mut connection)
+                    .await
+                    .map_err(|error| fault::judge(&error).error),
                 Question::Script(call) => Self::run(connection, call).await,
             }
         })
@@ -69,7 +74,10 @@ fn registered(instance: &str, beat: u64) -> announced::Registered {
 struct Diary(Mutex<Vec<Announced>>);
 
 impl Coherence for Diary {
-    fn announced(&self, announced: Announced) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+    fn announced(
+        &self,
+        announced: Announced,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         self.0.lock().unwrap().push(announced);
         Box::pin(std::future::ready(()))
     }
@@ -93,7 +101,8 @@ impl World {
         let plain = Plain::connect(&format!("{}/?protocol={protocol}", server.url())).await;
         let (connection, diary) = (plain.0.clone(), Arc::new(Diary::default()));
         let coherence: Arc<dyn Coherence> = Arc::clone(&diary) as _;
-        let store = RedisStore::new(Layout::new("keyward"), key(), "me".into(), Arc::new(plain), coherence);
+        let store =
+            RedisStore::new(Layout::new("keyward"), key(), "me".into(), Arc::new(plain), coherence);
         Self { server, connection, store: Arc::new(store), diary }
     }
 
@@ -106,7 +115,11 @@ impl World {
     }
 
     /// What an operator, or somebody else, may do.
-    async fn command<T: redis::FromRedisValue>(&self, name: &str, arguments: &[&dyn Argument]) -> T {
+    async fn command<T: redis::FromRedisValue>(
+        &self,
+        name: &str,
+        arguments: &[&dyn Argument],
+    ) -> T {
         let mut command = redis::cmd(name);
         for argument in arguments {
             argument.add(&mut command);
@@ -161,7 +174,8 @@ async fn the_older_protocol_will_do() {
     }
     assert_eq!(world.store.find(digest(1)).await.unwrap(), Some(records[0].clone()));
     assert_eq!(world.all().await, records);
-    let removed = world.store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    let removed =
+        world.store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW).await.unwrap();
     assert_eq!(removed, Some(vec![digest(1)]));
     assert_eq!(world.announcements().len(), 1);
 }
@@ -194,7 +208,8 @@ async fn a_record_lives_an_hour_longer_in_redis_than_its_token_by_whichever_cloc
     // Redis' clock is years off from the tokens' in both directions.
     for (number, issued_at) in [(1, NOW), (2, Timestamp::from_unix_millis(1_000)), (3, start)] {
         let ends = Timestamp::from_unix_millis(issued_at.unix_millis() + 60_000);
-        let world = World::with([expiring(Record { issued_at, ..api_key(number, "ann") }, ends)]).await;
+        let world =
+            World::with([expiring(Record { issued_at, ..api_key(number, "ann") }, ends)]).await;
         let left: i64 = world.command("PTTL", &[&world.layout().record(digest(number))]).await;
         assert!((3_650_000..=3_660_000).contains(&left), "{left} ms");
     }

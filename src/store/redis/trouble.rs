@@ -10,8 +10,8 @@ use crate::tokens::store::StoreError;
 pub(super) enum Trouble {
     /// The script is not in the server's memory: send its source.
     NoScript,
-    /// It will pass: ask again after a moment. `ASK` is among them and is never followed: where it leads to is not tracked,
-    /// so nothing that is read there could be kept.
+    /// It will pass: ask again after a moment. `ASK` is among them and is never followed: where it
+    /// leads to is not tracked, so nothing that is read there could be kept.
     Passing(String),
     /// This is not, or no longer, the master of the keys: the site must be found anew.
     Elsewhere(String),

@@ -4,24 +4,37 @@ use super::*;
 
 #[tokio::test]
 async fn only_a_server_of_a_trusted_authority_with_the_right_name_will_do() {
-    let (folder, authority, other) = (Folder::new(), Authority::new("authority"), Authority::new("other"));
-    let server = Server::load(plain(folder.write_pair("a", &authority.issue(&["a.example", "127.0.0.1"])))).unwrap();
-    let (trusted, stranger) = (folder.write("ca.pem", &authority.pem), folder.write("other.pem", &other.pem));
+    let (folder, authority, other) =
+        (Folder::new(), Authority::new("authority"), Authority::new("other"));
+    let server =
+        Server::load(plain(folder.write_pair("a", &authority.issue(&["a.example", "127.0.0.1"]))))
+            .unwrap();
+    let (trusted, stranger) =
+        (folder.write("ca.pem", &authority.pem), folder.write("other.pem", &other.pem));
     for name in ["a.example", "127.0.0.1"] {
         assert!(meet(&server, &client(&trusted), name).await.is_ok(), "{name}");
     }
-    let fault = meet(&server, &client(&trusted), "b.example").await.expect_err("another name").to_string();
+    let fault =
+        meet(&server, &client(&trusted), "b.example").await.expect_err("another name").to_string();
     assert!(fault.contains("not valid for name"), "{fault}");
-    let fault = meet(&server, &client(&stranger), "a.example").await.expect_err("another authority").to_string();
+    let fault = meet(&server, &client(&stranger), "a.example")
+        .await
+        .expect_err("another authority")
+        .to_string();
     assert!(fault.contains("UnknownIssuer"), "{fault}");
     let both = folder.write("both.pem", format!("{}\n{}", other.pem, authority.pem));
-    assert!(meet(&server, &client(&both), "a.example").await.is_ok(), "the second certificate of a file counts, too");
+    assert!(
+        meet(&server, &client(&both), "a.example").await.is_ok(),
+        "the second certificate of a file counts, too"
+    );
 }
 
 #[tokio::test]
 async fn a_changed_trust_counts_from_the_next_handshake_on_for_sessions_too() {
-    let (folder, authority, other) = (Folder::new(), Authority::new("authority"), Authority::new("other"));
-    let server = Server::load(plain(folder.write_pair("a", &authority.issue(&["a.example"])))).unwrap();
+    let (folder, authority, other) =
+        (Folder::new(), Authority::new("authority"), Authority::new("other"));
+    let server =
+        Server::load(plain(folder.write_pair("a", &authority.issue(&["a.example"])))).unwrap();
     let client = Client::load(trusting(&folder.write("ca.pem", &authority.pem))).expect("a client");
     assert!(!meet(&server, &client.config(), "a.example").await.unwrap().is_resumed);
     assert!(matches!(client.refresh(later()), Outcome::Unchanged));
@@ -36,13 +49,17 @@ fn files_that_cannot_be_used_are_refused_with_their_names() {
     let (folder, authority) = (Folder::new(), Authority::new("authority"));
     let ca_file = folder.write("ca.pem", &authority.pem);
     let good = folder.write_pair("good", &authority.issue(&["a.example"]));
-    let broken = folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let broken = folder
+        .write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let refused = |settings: ClientSettings| {
         let fault = Client::load(settings).expect_err("refused");
         (fault.path().expect("a file").to_owned(), fault.to_string())
     };
     let (path, words) = refused(trusting(&folder.path("none.pem")));
-    assert!(path.ends_with("none.pem") && words.contains("none.pem\" cannot be read: No such file"), "{words}");
+    assert!(
+        path.ends_with("none.pem") && words.contains("none.pem\" cannot be read: No such file"),
+        "{words}"
+    );
     let (path, words) = refused(trusting(&good.key));
     assert!(path == good.key && words.contains("holds no certificate in PEM form"), "{words}");
     let (path, words) = refused(trusting(&broken));

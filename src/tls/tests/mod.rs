@@ -126,14 +126,23 @@ async fn meet(server: &Server, client: &Arc<ClientConfig>, name: &str) -> Result
     let (accepted, connected) = match (accepted, connected) {
         (Ok(accepted), Ok(connected)) => (accepted, connected),
         (accepted, connected) => {
-            let words = [accepted.err(), connected.err()].map(|fault| fault.map(|fault| fault.to_string()));
-            return Err(io::Error::other(format!("server: {:?}; client: {:?}", words[0], words[1])));
+            let words =
+                [accepted.err(), connected.err()].map(|fault| fault.map(|fault| fault.to_string()));
+            return Err(io::Error::other(format!(
+                "server: {:?}; client: {:?}",
+                words[0], words[1]
+            )));
         }
     };
     let (accepted, connected) = (accepted.get_ref().1, connected.get_ref().1);
     Ok(Met {
         is_resumed: accepted.handshake_kind() == Some(HandshakeKind::Resumed),
-        leaf: connected.peer_certificates().and_then(<[_]>::first).expect("a certificate").clone().into_owned(),
+        leaf: connected
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .expect("a certificate")
+            .clone()
+            .into_owned(),
         alpn: connected.alpn_protocol().map(<[u8]>::to_vec),
         peer: PeerCertificate::of(accepted, SystemTime::now()).expect("names"),
     })

@@ -41,10 +41,14 @@ fn the_subject_is_written_as_rfc_4514_has_it() {
 
 #[test]
 fn a_subject_cannot_break_out_of_its_line() {
-    let der = certificate(|parameters| parameters.distinguished_name.push(DnType::CommonName, "a\r\nX-Admin: 1\0"));
+    let der = certificate(|parameters| {
+        parameters.distinguished_name.push(DnType::CommonName, "a\r\nX-Admin: 1\0")
+    });
     assert_eq!(read(&der).expect("names").subject, r"CN=a\0d\0aX-Admin: 1\00");
     // C1 controls are not escaped by RFC 4514.
-    let der = certificate(|parameters| parameters.distinguished_name.push(DnType::CommonName, "a\u{85}b"));
+    let der = certificate(|parameters| {
+        parameters.distinguished_name.push(DnType::CommonName, "a\u{85}b")
+    });
     assert_eq!(read(&der), Err(PeerCertificateError::Unreadable));
 }
 
@@ -54,7 +58,10 @@ fn alternative_names_stand_in_their_order_after_their_kind() {
         parameters.subject_alt_names = vec![
             SanType::URI(text("spiffe://cluster.local/ns/a/sa/b")),
             SanType::DnsName(text("a.example")),
-            SanType::OtherName((vec![1, 3, 6, 1], rcgen::OtherNameValue::Utf8String("left out".to_owned()))),
+            SanType::OtherName((
+                vec![1, 3, 6, 1],
+                rcgen::OtherNameValue::Utf8String("left out".to_owned()),
+            )),
             SanType::Rfc822Name(text("a@b.example")),
             SanType::IpAddress("192.0.2.1".parse::<IpAddr>().expect("an address")),
             SanType::IpAddress("2001:db8::1".parse::<IpAddr>().expect("an address")),
@@ -86,8 +93,9 @@ fn a_certificate_counts_from_its_first_moment_to_its_last() {
         parameters.not_before = date_time_ymd(2020, 1, 1);
         parameters.not_after = date_time_ymd(2021, 1, 1);
     });
-    let at =
-        |seconds: u64| PeerCertificate::read(&der, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).map(drop);
+    let at = |seconds: u64| {
+        PeerCertificate::read(&der, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).map(drop)
+    };
     let (first, last) = (1_577_836_800, 1_609_459_200);
     assert_eq!((at(first), at(last)), (Ok(()), Ok(())));
     let refused = Err(PeerCertificateError::NotValidNow);

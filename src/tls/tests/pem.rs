@@ -33,16 +33,23 @@ async fn byte_order_marks_and_line_ends_of_other_systems_are_understood() {
             key: folder.write("a.key", form(&issued.key)),
         };
         let ca_file = folder.write("ca.pem", form(&authority.pem));
-        let server = Server::load(plain(files.clone())).unwrap_or_else(|fault| panic!("{at}: {fault}"));
-        let met = meet(&server, &client(&ca_file), "a.example").await.unwrap_or_else(|fault| panic!("{at}: {fault}"));
+        let server =
+            Server::load(plain(files.clone())).unwrap_or_else(|fault| panic!("{at}: {fault}"));
+        let met = meet(&server, &client(&ca_file), "a.example")
+            .await
+            .unwrap_or_else(|fault| panic!("{at}: {fault}"));
         assert!(met.leaf == issued.der, "{at}");
-        let found = certificates(&files.certificate, &files::Contents::read(std::slice::from_ref(&files.certificate)));
+        let found = certificates(
+            &files.certificate,
+            &files::Contents::read(std::slice::from_ref(&files.certificate)),
+        );
         assert_eq!(found.expect("certificates").len(), 2, "{at}: none is lost");
     }
     // Files with marks, one appended to the other.
     let folder = Folder::new();
     let path = folder.write("a.pem", format!("\u{feff}{}\u{feff}{}", chain[0], chain[1]));
-    let found = certificates(&path, &files::Contents::read(std::slice::from_ref(&path))).expect("certificates");
+    let found = certificates(&path, &files::Contents::read(std::slice::from_ref(&path)))
+        .expect("certificates");
     assert_eq!(found.len(), 2);
 }
 
@@ -55,7 +62,10 @@ fn a_chain_whose_leaf_is_not_first_is_refused_with_its_place() {
         key: folder.write("a.key", &issued.key),
     };
     let words = fault(&files);
-    assert!(words.starts_with(&format!("{:?} is in the wrong order", files.certificate)), "{words}");
+    assert!(
+        words.starts_with(&format!("{:?} is in the wrong order", files.certificate)),
+        "{words}"
+    );
     assert!(words.contains("a.key\" is number 2 in it. Put it first"), "{words}");
     assert_eq!(Server::load(plain(files)).expect_err("refused").to_string(), words);
 }
@@ -78,20 +88,29 @@ fn what_is_wrong_with_a_file_is_said_without_what_is_in_it() {
     let issued = authority.issue(&["a.example"]);
     let good = folder.write_pair("good", &issued);
     let with_key = |content: &str| {
-        let words = fault(&CertificateFiles { key: folder.write("x.key", content), ..good.clone() });
+        let words =
+            fault(&CertificateFiles { key: folder.write("x.key", content), ..good.clone() });
         assert!(!words.contains("hunter2") && words.contains("x.key"), "{words}");
         words
     };
     assert!(with_key("").contains("holds no private key in PEM form"));
     assert!(with_key(&issued.pem).contains("holds no private key in PEM form"));
-    assert!(with_key("-----BEGIN PRIVATE KEY-----\nhunter2\n").contains("its last PEM section has no end"));
-    assert!(with_key("-----BEGIN PRIVATE KEY-----\n§hunter2§\n-----END PRIVATE KEY-----\n").contains("is broken"));
+    assert!(
+        with_key("-----BEGIN PRIVATE KEY-----\nhunter2\n")
+            .contains("its last PEM section has no end")
+    );
+    assert!(
+        with_key("-----BEGIN PRIVATE KEY-----\n§hunter2§\n-----END PRIVATE KEY-----\n")
+            .contains("is broken")
+    );
     let der = "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n";
     assert!(with_key(der).contains("a private key that cannot be used"));
-    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nhunter2=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nhunter2=\n-----END ENCRYPTED PRIVATE KEY-----\n";
     assert!(with_key(encrypted).contains("encrypted private key: decrypt it"));
     let cut = issued.pem.split_at(issued.pem.len() / 2).0;
-    let words = fault(&CertificateFiles { certificate: folder.write("cut.pem", cut), ..good.clone() });
+    let words =
+        fault(&CertificateFiles { certificate: folder.write("cut.pem", cut), ..good.clone() });
     assert!(words.contains("cut.pem\" is broken"), "{words}");
     let both = CertificateFiles { certificate: good.key.clone(), key: good.certificate.clone() };
     assert_eq!(faults_of_identity(&both).len(), 2, "both faults at once");

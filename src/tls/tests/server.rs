@@ -10,22 +10,33 @@ use super::*;
 async fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
     let (folder, authority) = (Folder::new(), Authority::new("authority"));
     let ca_file = folder.write("ca.pem", &authority.pem);
-    let issued =
-        [&["a.example"][..], &["*.b.example", "c.example"], &["d.example"]].map(|names| authority.issue(names));
-    let files = issued.iter().enumerate().map(|(at, issued)| folder.write_pair(&at.to_string(), issued));
-    let settings = ServerSettings { certificates: files.collect(), client_auth: None, alpn: Vec::new() };
+    let issued = [&["a.example"][..], &["*.b.example", "c.example"], &["d.example"]]
+        .map(|names| authority.issue(names));
+    let files =
+        issued.iter().enumerate().map(|(at, issued)| folder.write_pair(&at.to_string(), issued));
+    let settings =
+        ServerSettings { certificates: files.collect(), client_auth: None, alpn: Vec::new() };
     let server = Server::load(settings).expect("a server");
     let client = client(&ca_file);
-    for (name, at) in
-        [("a.example", 0), ("x.b.example", 1), ("X.B.EXAMPLE", 1), ("c.example", 1), ("d.example", 2), ("D.example", 2)]
-    {
-        let met = meet(&server, &client, name).await.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+    for (name, at) in [
+        ("a.example", 0),
+        ("x.b.example", 1),
+        ("X.B.EXAMPLE", 1),
+        ("c.example", 1),
+        ("d.example", 2),
+        ("D.example", 2),
+    ] {
+        let met =
+            meet(&server, &client, name).await.unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert!(met.leaf == issued[at].der, "{name}");
     }
     // Of every other name the first certificate is shown, and the client refuses it.
     for name in ["b.example", "x.y.b.example", "e.example", "127.0.0.1"] {
         let fault = meet(&server, &client, name).await.expect_err(name).to_string();
-        assert!(fault.contains("not valid for name") && fault.contains("a.example"), "{name}: {fault}");
+        assert!(
+            fault.contains("not valid for name") && fault.contains("a.example"),
+            "{name}: {fault}"
+        );
     }
 }
 
@@ -73,8 +84,11 @@ impl Scene {
     }
 
     fn client_of(&self, authority: &Authority) -> Arc<ClientConfig> {
-        let identity = Some(self.folder.write_pair("client", &authority.issue(&["client.example"])));
-        Client::load(ClientSettings { identity, ..trusting(&self.ca_file) }).expect("a client").config()
+        let identity =
+            Some(self.folder.write_pair("client", &authority.issue(&["client.example"])));
+        Client::load(ClientSettings { identity, ..trusting(&self.ca_file) })
+            .expect("a client")
+            .config()
     }
 
     /// A client that speaks one version only; it has a certificate, or none.
@@ -87,7 +101,11 @@ impl Scene {
             .with_protocol_versions(&[version])
             .expect("versions")
             .with_root_certificates(
-                roots::of_file(&self.ca_file, &files::Contents::read(std::slice::from_ref(&self.ca_file))).unwrap(),
+                roots::of_file(
+                    &self.ca_file,
+                    &files::Contents::read(std::slice::from_ref(&self.ca_file)),
+                )
+                .unwrap(),
             );
         Arc::new(match identity {
             None => builder.with_no_client_auth(),
@@ -102,10 +120,12 @@ impl Scene {
 #[tokio::test]
 async fn a_required_certificate_is_required_and_an_optional_one_may_be_absent() {
     let scene = Scene::new();
-    let (required, optional) = (scene.server(ClientAuthMode::Required), scene.server(ClientAuthMode::Optional));
+    let (required, optional) =
+        (scene.server(ClientAuthMode::Required), scene.server(ClientAuthMode::Optional));
     let (with, without) = (scene.client_of(&scene.authority), client(&scene.ca_file));
     for server in [&required, &optional] {
-        let peer = meet(server, &with, "a.example").await.expect("served").peer.expect("a certificate");
+        let peer =
+            meet(server, &with, "a.example").await.expect("served").peer.expect("a certificate");
         assert_eq!(peer.names, ["DNS:client.example"]);
     }
     assert_eq!(meet(&optional, &without, "a.example").await.expect("served").peer, None);
@@ -118,7 +138,10 @@ async fn a_certificate_of_another_authority_is_refused_in_both_modes() {
     let scene = Scene::new();
     let stranger = scene.client_of(&Authority::new("another"));
     for mode in [ClientAuthMode::Required, ClientAuthMode::Optional] {
-        let fault = meet(&scene.server(mode), &stranger, "a.example").await.expect_err("refused").to_string();
+        let fault = meet(&scene.server(mode), &stranger, "a.example")
+            .await
+            .expect_err("refused")
+            .to_string();
         assert!(fault.contains("UnknownIssuer"), "{mode:?}: {fault}");
     }
 }
@@ -132,10 +155,16 @@ async fn sessions_go_on_when_only_the_certificate_of_the_server_is_renewed() {
         assert!(!meet(&server, &client, "a.example").await.expect("served").is_resumed);
         let again = meet(&server, &client, "a.example").await.expect("served");
         assert!(again.is_resumed, "{version:?}");
-        assert_eq!(again.peer.expect("the certificate of the session").names, ["DNS:client.example"]);
+        assert_eq!(
+            again.peer.expect("the certificate of the session").names,
+            ["DNS:client.example"]
+        );
         scene.folder.write_pair("server", &scene.authority.issue(&["a.example"]));
         assert!(matches!(server.refresh(later()), Outcome::Reloaded));
-        assert!(meet(&server, &client, "a.example").await.expect("served").is_resumed, "{version:?}");
+        assert!(
+            meet(&server, &client, "a.example").await.expect("served").is_resumed,
+            "{version:?}"
+        );
     }
 }
 
@@ -147,9 +176,13 @@ async fn a_session_from_before_a_certificate_was_required_is_not_resumed() {
         let open = Server::load(plain(scene.files.clone())).expect("a server");
         for before in [open, scene.server(ClientAuthMode::Optional)] {
             meet(&before, &client, "a.example").await.expect("served");
-            assert!(meet(&before, &client, "a.example").await.expect("served").is_resumed, "{version:?}");
+            assert!(
+                meet(&before, &client, "a.example").await.expect("served").is_resumed,
+                "{version:?}"
+            );
             let required = scene.server(ClientAuthMode::Required);
-            let fault = meet(&required, &client, "a.example").await.expect_err("refused").to_string();
+            let fault =
+                meet(&required, &client, "a.example").await.expect_err("refused").to_string();
             assert!(fault.contains("no certificates"), "{version:?}: {fault}");
         }
     }
@@ -162,7 +195,10 @@ async fn a_session_of_an_authority_that_is_no_longer_trusted_is_not_resumed() {
         let server = scene.server(ClientAuthMode::Required);
         let client = scene.client_with(version, Some(&scene.authority.issue(&["client.example"])));
         meet(&server, &client, "a.example").await.expect("served");
-        assert!(meet(&server, &client, "a.example").await.expect("served").is_resumed, "{version:?}");
+        assert!(
+            meet(&server, &client, "a.example").await.expect("served").is_resumed,
+            "{version:?}"
+        );
         scene.folder.write("clients.pem", &Authority::new("authority").pem);
         assert!(matches!(server.refresh(later()), Outcome::Reloaded));
         assert!(meet(&server, &client, "a.example").await.is_err(), "{version:?}");

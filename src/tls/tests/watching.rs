@@ -53,7 +53,11 @@ impl Renewed {
 /// Gives a file a time of change that no write of this test gives it.
 fn set_time(path: &Path, seconds: u64) {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("a time");
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.set_modified(time))
+        .expect("a time");
 }
 
 #[tokio::test]
@@ -146,10 +150,15 @@ async fn a_second_change_within_one_step_of_the_clock_is_seen() {
     assert!(matches!(server.refresh(SystemTime::now()), Outcome::Unchanged));
     // The same size, and a time of change that is set back: only the contents differ.
     let next = authority.issue(&["a.example"]);
-    let stamps = [&files.certificate, &files.key].map(|path| std::fs::metadata(path).unwrap().modified().unwrap());
+    let stamps = [&files.certificate, &files.key]
+        .map(|path| std::fs::metadata(path).unwrap().modified().unwrap());
     folder.write_pair("a", &next);
     for (path, time) in [&files.certificate, &files.key].into_iter().zip(stamps) {
-        std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("a time");
+        std::fs::File::options()
+            .write(true)
+            .open(path)
+            .and_then(|file| file.set_modified(time))
+            .expect("a time");
     }
     assert!(matches!(server.refresh(SystemTime::now()), Outcome::Reloaded));
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::hashing::HashingError;
-use crate::domain::{Account, Email, FullName, NewPassword, Password, RawToken, Record, TokenId, Username};
+use crate::domain::{
+    Account, Email, FullName, NewPassword, Password, RawToken, Record, TokenId, Username,
+};
 use crate::tokens::opaque::NoRandomness;
 use crate::tokens::signed::KeyError;
 use crate::tokens::store::{Listed, StoreError};

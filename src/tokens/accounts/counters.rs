@@ -1,8 +1,9 @@
 //! Counters of what failed: the port, and the one of a single keyward, in memory.
 //!
-//! An attempt is *reserved* before its outcome is known, so that many at the same time cannot exceed a limit together, and
-//! *settled* afterwards. A counter's window begins with its first reservation and does not move: after it, it is as if nothing
-//! had been. One that is never settled (a crashed instance) counts as spent until its window ends.
+//! An attempt is *reserved* before its outcome is known, so that many at the same time cannot
+//! exceed a limit together, and *settled* afterwards. A counter's window begins with its first
+//! reservation and does not move: after it, it is as if nothing had been. One that is never settled
+//! (a crashed instance) counts as spent until its window ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,8 @@ pub(crate) mod conformance;
 #[cfg(test)]
 mod tests;
 
-/// What is counted, as a keyed hash: usernames, and passwords typed in their place, are in no counter.
+/// What is counted, as a keyed hash: usernames, and passwords typed in their place, are in no
+/// counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CounterKey(pub [u8; 16]);
 
@@ -38,8 +40,8 @@ pub enum Reservation {
     Reserved,
     /// One of them has no more, and none was taken.
     Refused {
-        /// When to try again: at the end of the window if all of it is spent; a second if some of it is only reserved, by
-        /// attempts whose outcome may give it back.
+        /// When to try again: at the end of the window if all of it is spent; a second if some of
+        /// it is only reserved, by attempts whose outcome may give it back.
         retry_after: Duration,
     },
 }
@@ -55,22 +57,26 @@ pub enum Settlement {
     Cleared,
 }
 
-/// Whoever counts: as [`Store`](crate::tokens::store::Store), for all instances together, every operation atomic.
+/// Whoever counts: as [`Store`](crate::tokens::store::Store), for all instances together, every
+/// operation atomic.
 pub trait Counters: Send + Sync + 'static {
     /// Takes one of each, or none.
     fn reserve(&self, allowances: Vec<Allowance>, now: Timestamp) -> StoreFuture<Reservation>;
 
     /// Ends one reservation of each. What has no window any more is passed over.
-    fn settle(&self, settlements: Vec<(CounterKey, Settlement)>, now: Timestamp) -> StoreFuture<()>;
+    fn settle(&self, settlements: Vec<(CounterKey, Settlement)>, now: Timestamp)
+    -> StoreFuture<()>;
 
     /// How much of the counter is spent.
     fn spent(&self, key: CounterKey, now: Timestamp) -> StoreFuture<u32>;
 
-    /// Remembers `member` of `group` for [`REMEMBERED_FOR`] from now; of one group, the latest [`MOST_REMEMBERED`].
+    /// Remembers `member` of `group` for [`REMEMBERED_FOR`] from now; of one group, the latest
+    /// [`MOST_REMEMBERED`].
     fn remember(&self, group: CounterKey, member: CounterKey, now: Timestamp) -> StoreFuture<()>;
 
     /// Whether `member` of `group` is remembered.
-    fn remembers(&self, group: CounterKey, member: CounterKey, now: Timestamp) -> StoreFuture<bool>;
+    fn remembers(&self, group: CounterKey, member: CounterKey, now: Timestamp)
+    -> StoreFuture<bool>;
 }
 
 /// How long a member of a group is remembered.
@@ -79,8 +85,9 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How many members of one group are remembered.
 pub const MOST_REMEMBERED: usize = 32;
 
-/// How many counters there are in memory at most, some 100 bytes each; the oldest is forgotten first. A hashing pool
-/// of one or two threads does not do as many logins in a quarter of an hour, and what is refused makes no counter.
+/// How many counters there are in memory at most, some 100 bytes each; the oldest is forgotten
+/// first. A hashing pool of one or two threads does not do as many logins in a quarter of an hour,
+/// and what is refused makes no counter.
 const MOST_COUNTERS: usize = 200_000;
 
 /// How many groups.
@@ -96,8 +103,8 @@ pub struct MemoryCounters {
 #[derive(Default)]
 struct Tables {
     counters: HashMap<CounterKey, Counter>,
-    /// Counters in the order in which their windows began, each with that moment: an entry whose counter has begun anew
-    /// since is void.
+    /// Counters in the order in which their windows began, each with that moment: an entry whose
+    /// counter has begun anew since is void.
     order: VecDeque<(CounterKey, u64)>,
     groups: HashMap<CounterKey, Group>,
     groups_order: VecDeque<(CounterKey, u64)>,
@@ -134,9 +141,12 @@ impl Tables {
             if counter.spent.saturating_add(counter.reserved) < allowance.limit {
                 continue;
             }
-            let left = u64::try_from(counter.ends_at.unix_millis().saturating_sub(now.unix_millis())).unwrap_or(0);
+            let left =
+                u64::try_from(counter.ends_at.unix_millis().saturating_sub(now.unix_millis()))
+                    .unwrap_or(0);
             let is_spent = counter.spent >= allowance.limit;
-            let retry_after = if is_spent { Duration::from_millis(left) } else { Duration::from_secs(1) };
+            let retry_after =
+                if is_spent { Duration::from_millis(left) } else { Duration::from_secs(1) };
             refused = refused.max(Some(retry_after));
         }
         if let Some(retry_after) = refused {
@@ -148,7 +158,8 @@ impl Tables {
                 None => {
                     let serial = self.next_serial();
                     let ends_at = now.after(allowance.window);
-                    self.counters.insert(allowance.key, Counter { serial, ends_at, spent: 0, reserved: 1 });
+                    self.counters
+                        .insert(allowance.key, Counter { serial, ends_at, spent: 0, reserved: 1 });
                     self.order.push_back((allowance.key, serial));
                 }
             }
@@ -172,7 +183,8 @@ impl Tables {
 
     fn remember(&mut self, group: CounterKey, member: CounterKey, now: Timestamp) {
         let serial = self.next_serial();
-        let entry = self.groups.entry(group).or_insert_with(|| Group { serial, members: VecDeque::new() });
+        let entry =
+            self.groups.entry(group).or_insert_with(|| Group { serial, members: VecDeque::new() });
         if entry.serial == serial {
             self.groups_order.push_back((group, serial));
         }
@@ -184,7 +196,8 @@ impl Tables {
         self.shrink();
     }
 
-    /// Forgets the oldest beyond the bounds, and void entries of the order before they are more than the others.
+    /// Forgets the oldest beyond the bounds, and void entries of the order before they are more
+    /// than the others.
     fn shrink(&mut self) {
         while self.counters.len() > MOST_COUNTERS {
             let Some((key, serial)) = self.order.pop_front() else { break };
@@ -194,7 +207,9 @@ impl Tables {
         }
         if self.order.len() > 2 * self.counters.len() + 64 {
             let counters = &self.counters;
-            self.order.retain(|(key, serial)| counters.get(key).is_some_and(|counter| counter.serial == *serial));
+            self.order.retain(|(key, serial)| {
+                counters.get(key).is_some_and(|counter| counter.serial == *serial)
+            });
         }
         while self.groups.len() > MOST_GROUPS {
             let Some((group, _)) = self.groups_order.pop_front() else { break };
@@ -219,7 +234,11 @@ impl Counters for MemoryCounters {
         ready(self.tables().reserve(&allowances, now))
     }
 
-    fn settle(&self, settlements: Vec<(CounterKey, Settlement)>, now: Timestamp) -> StoreFuture<()> {
+    fn settle(
+        &self,
+        settlements: Vec<(CounterKey, Settlement)>,
+        now: Timestamp,
+    ) -> StoreFuture<()> {
         let mut tables = self.tables();
         for (key, settlement) in settlements {
             tables.settle(key, settlement, now);
@@ -236,7 +255,12 @@ impl Counters for MemoryCounters {
         ready(())
     }
 
-    fn remembers(&self, group: CounterKey, member: CounterKey, now: Timestamp) -> StoreFuture<bool> {
+    fn remembers(
+        &self,
+        group: CounterKey,
+        member: CounterKey,
+        now: Timestamp,
+    ) -> StoreFuture<bool> {
         let tables = self.tables();
         let members = tables.groups.get(&group).into_iter().flat_map(|group| &group.members);
         ready(members.into_iter().any(|(other, until)| *other == member && now < *until))

@@ -1,20 +1,26 @@
-//! Passwords are hashed here and nowhere else: on a few threads of their own, behind a bounded queue.
+//! Passwords are hashed here and nowhere else: on a few threads of their own, behind a bounded
+//! queue.
 //!
-//! A login takes some 20 ms of a core and 19 MiB, on purpose; a flood of logins must not take either from the proxy. So there
-//! are half as many threads as cores, and memory for one hash for each, which is kept for the next one and given back after
-//! 10 s without work. A full queue is [`HashingError::Busy`] at once.
+//! A login takes some 20 ms of a core and 19 MiB, on purpose; a flood of logins must not take
+//! either from the proxy. So there are half as many threads as cores, and memory for one hash for
+//! each, which is kept for the next one and given back after 10 s without work. A full queue is
+//! [`HashingError::Busy`] at once.
 //!
-//! Passwords are hashed while a core has nothing else to do: under SCHED_IDLE (sched(7)) a request that arrives takes the core
-//! from a hash at once. Niceness alone does not: it says how much of a core a thread gets, not when, and since Linux 6.6 a nice thread
-//! finishes a slice of a few milliseconds before somebody who has just woken up runs. `bench/logins` measures it.
+//! Passwords are hashed while a core has nothing else to do: under SCHED_IDLE (sched(7)) a request
+//! that arrives takes the core from a hash at once. Niceness alone does not: it says how much of a
+//! core a thread gets, not when, and since Linux 6.6 a nice thread finishes a slice of a few
+//! milliseconds before somebody who has just woken up runs. `bench/logins` measures it.
 //!
-//! Where the cores are never idle, nobody would log in. So each of these threads has a reserve, which waits for it, and does
-//! its work as soon as one hash takes more than a quarter of a second: nice (10), which leaves a busy worker nine parts
-//! of ten (weights 1024 and 110), as every thread would be if the system has no SCHED_IDLE.
+//! Where the cores are never idle, nobody would log in. So each of these threads has a reserve,
+//! which waits for it, and does its work as soon as one hash takes more than a quarter of a second:
+//! nice (10), which leaves a busy worker nine parts of ten (weights 1024 and 110), as every thread
+//! would be if the system has no SCHED_IDLE.
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,14 +40,17 @@ const KEEP_ARENA: Duration = Duration::from_secs(10);
 /// How far the reserves stand back: nice 10, counted from the other end and in hundredths.
 const NICE_10: u8 = 22;
 
-/// How long one hash may take on a core that has little else to do; after that its thread is taken for starved.
+/// How long one hash may take on a core that has little else to do; after that its thread is taken
+/// for starved.
 const STARVED: Duration = Duration::from_millis(250);
 
-/// How often a reserve looks whether its thread is done: for the sake of the workers. A thread under SCHED_IDLE gives way to who
-/// wakes up. But when the last of several others on its core goes to sleep, the kernel may choose it although a worker waits there
-/// (EEVDF passes over who has just had more than its share), and chooses anew at the next tick: up to 4 ms later with 250 Hz. Who wakes
-/// up and sleeps again makes it choose at once. Seen in a flood of logins on one core: without it a worker waited ten times a second, for
-/// up to 3 ms; with it, more often, but hardly ever longer than 0.2 ms.
+/// How often a reserve looks whether its thread is done: for the sake of the workers. A thread
+/// under SCHED_IDLE gives way to who wakes up. But when the last of several others on its core goes
+/// to sleep, the kernel may choose it although a worker waits there (EEVDF passes over who has just
+/// had more than its share), and chooses anew at the next tick: up to 4 ms later with 250 Hz. Who
+/// wakes up and sleeps again makes it choose at once. Seen in a flood of logins on one core:
+/// without it a worker waited ten times a second, for up to 3 ms; with it, more often, but hardly
+/// ever longer than 0.2 ms.
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 /// The threads and their queue. They end when it is dropped, after what they are at.
@@ -98,13 +107,17 @@ impl<T> Clone for Reply<T> {
 }
 
 impl HashingPool {
-    /// Starts `threads` threads; [`default_threads`] is a good number. Behind a `queue` of 64 the last waits some 0.7 s for two
-    /// threads.
+    /// Starts `threads` threads; [`default_threads`] is a good number. Behind a `queue` of 64 the
+    /// last waits some 0.7 s for two threads.
     ///
     /// # Errors
     ///
     /// The system is out of threads or of random bytes.
-    pub fn start(threads: NonZeroUsize, queue: NonZeroUsize, cost: HashingCost) -> io::Result<Self> {
+    pub fn start(
+        threads: NonZeroUsize,
+        queue: NonZeroUsize,
+        cost: HashingCost,
+    ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue.get());
         let shared = Arc::new(Shared { queue: Mutex::new(receiver), arenas: Mutex::default() });
         for number in 0..threads.get() {
@@ -121,7 +134,11 @@ impl HashingPool {
                 shared.serve(&Idle { hand_over, is_done }, cost);
             })?;
         }
-        Ok(Self { queue: sender, cost, nobody: PasswordHash::of_nobody(cost).map_err(io::Error::other)? })
+        Ok(Self {
+            queue: sender,
+            cost,
+            nobody: PasswordHash::of_nobody(cost).map_err(io::Error::other)?,
+        })
     }
 
     /// Hashes a new password.
@@ -148,7 +165,11 @@ impl HashingPool {
     /// # Cancel safety
     ///
     /// As for [`Self::hash`].
-    pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<Verdict, HashingError> {
+    pub async fn verify(
+        &self,
+        password: Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<Verdict, HashingError> {
         let (sender, receiver) = oneshot::channel();
         let is_known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
@@ -193,12 +214,14 @@ impl Shared {
         lock(&self.arenas).push(arena);
     }
 
-    /// Hands work to the one that works when nobody else does, and does it in its place while that one is starved. The idle one
-    /// never touches the queue: a worker that submits must not wait for a lock whose holder does not get to run.
+    /// Hands work to the one that works when nobody else does, and does it in its place while that
+    /// one is starved. The idle one never touches the queue: a worker that submits must not wait
+    /// for a lock whose holder does not get to run.
     fn serve(&self, idle: &Idle, cost: HashingCost) {
         let mut is_away = false;
         loop {
-            // The lock is held while waiting: the others wait for it instead, and each computation wakes one thread.
+            // The lock is held while waiting: the others wait for it instead, and each computation
+            // wakes one thread.
             let next = lock(&self.queue).recv_timeout(KEEP_ARENA);
             let work = match next {
                 Ok(work) => work,
@@ -273,14 +296,17 @@ impl Idle {
 fn take_what_is_left() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let thread = thread_priority::thread_native_id();
-    if let Err(error) = thread_priority::set_thread_priority_and_policy(thread, ThreadPriority::Min, idle) {
+    if let Err(error) =
+        thread_priority::set_thread_priority_and_policy(thread, ThreadPriority::Min, idle)
+    {
         tracing::debug!(?error, "a thread for passwords is not idle, but nice");
         stand_back();
     }
 }
 
-/// Makes the calling thread nice (on Linux niceness is a thread's own: nice(2), "C library/kernel differences"), and one that does not
-/// take a core from a worker when it wakes up (SCHED_BATCH, sched(7)). One of a process that is as nice already stays as it is.
+/// Makes the calling thread nice (on Linux niceness is a thread's own: nice(2), "C library/kernel
+/// differences"), and one that does not take a core from a worker when it wakes up (SCHED_BATCH,
+/// sched(7)). One of a process that is as nice already stays as it is.
 fn stand_back() {
     let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
     let thread = thread_priority::thread_native_id();
@@ -291,7 +317,8 @@ fn stand_back() {
     }
 }
 
-/// What is under these locks is whole between any two instructions: a panic elsewhere has not broken it.
+/// What is under these locks is whole between any two instructions: a panic elsewhere has not
+/// broken it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

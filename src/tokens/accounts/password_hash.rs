@@ -28,22 +28,26 @@ pub struct HashingCost {
 }
 
 impl HashingCost {
-    /// The first of OWASP's equal choices for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes, one lane. Some 20 ms
-    /// of one core.
+    /// The first of OWASP's equal choices for argon2id (Password Storage Cheat Sheet): 19 MiB, two
+    /// passes, one lane. Some 20 ms of one core.
     pub const OWASP: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
 
-    /// The most that a stored hash may ask for, so that nothing in a store can take the memory of the process.
+    /// The most that a stored hash may ask for, so that nothing in a store can take the memory of
+    /// the process.
     const MOST: Self = Self { memory_kib: 256 * 1024, passes: 16, lanes: 16 };
 
     fn fits(self) -> bool {
-        self.memory_kib <= Self::MOST.memory_kib && self.passes <= Self::MOST.passes && self.lanes <= Self::MOST.lanes
+        self.memory_kib <= Self::MOST.memory_kib
+            && self.passes <= Self::MOST.passes
+            && self.lanes <= Self::MOST.lanes
     }
 
     fn context(self) -> Result<Argon2<'static>, HashFault> {
         if !self.fits() {
             return Err(HashFault);
         }
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(HASH)).map_err(|_| HashFault)?;
+        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(HASH))
+            .map_err(|_| HashFault)?;
         Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
     }
 }
@@ -64,8 +68,8 @@ pub enum Verdict {
     Wrong,
     /// It is its hash.
     Right,
-    /// It is the hash of the bytes that were typed, made before passwords were [prepared](Password::prepared): it is to be
-    /// made anew.
+    /// It is the hash of the bytes that were typed, made before passwords were
+    /// [prepared](Password::prepared): it is to be made anew.
     RightAsTyped,
 }
 
@@ -86,14 +90,16 @@ impl PasswordHash {
     ///
     /// # Errors
     ///
-    /// It is none of argon2id, version 19, with a salt and a hash of our lengths and at a bearable cost.
+    /// It is none of argon2id, version 19, with a salt and a hash of our lengths and at a bearable
+    /// cost.
     pub fn parse(text: String) -> Result<Self, HashFault> {
         let hash = Self(text);
         hash.parts()?.0.context()?;
         Ok(hash)
     }
 
-    /// A hash that no password has, which costs as much to verify as any: for users who are not there.
+    /// A hash that no password has, which costs as much to verify as any: for users who are not
+    /// there.
     ///
     /// # Errors
     ///
@@ -115,17 +121,27 @@ impl PasswordHash {
     }
 
     /// Hashes a new password. Takes its time.
-    pub(super) fn make(password: &NewPassword, cost: HashingCost, arena: &mut Arena) -> Result<Self, HashFault> {
+    pub(super) fn make(
+        password: &NewPassword,
+        cost: HashingCost,
+        arena: &mut Arena,
+    ) -> Result<Self, HashFault> {
         let salt = random()?;
         let hash = compute(password.password(), cost, &salt, arena)?;
         Ok(Self::spell(cost, &salt, &hash))
     }
 
-    /// Whether this is the hash of `password`. Takes its time: for a wrong password the same for each hash of the same
-    /// cost, twice that if it was typed in another form than the one that is hashed.
-    pub(super) fn verify(&self, password: &Password, arena: &mut Arena) -> Result<Verdict, HashFault> {
+    /// Whether this is the hash of `password`. Takes its time: for a wrong password the same for
+    /// each hash of the same cost, twice that if it was typed in another form than the one that is
+    /// hashed.
+    pub(super) fn verify(
+        &self,
+        password: &Password,
+        arena: &mut Arena,
+    ) -> Result<Verdict, HashFault> {
         let (cost, salt, hash) = self.parts()?;
-        let mut is_of = |form: &Password| Ok(bool::from(compute(form, cost, &salt, arena)?.ct_eq(&hash)));
+        let mut is_of =
+            |form: &Password| Ok(bool::from(compute(form, cost, &salt, arena)?.ct_eq(&hash)));
         let prepared = password.prepared().ok();
         if let Some(prepared) = &prepared
             && is_of(prepared)?
@@ -149,7 +165,9 @@ impl PasswordHash {
         let [cost, salt, hash] = split(rest, '$')?;
         let [memory, passes, lanes] = split(cost, ',')?;
         let number = |text: &str, name: &str| {
-            let digits = text.strip_prefix(name).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            let digits = text
+                .strip_prefix(name)
+                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
             digits.and_then(|digits| digits.parse().ok()).ok_or(HashFault)
         };
         let cost = HashingCost {
@@ -176,7 +194,12 @@ fn compute(
     let context = cost.context()?;
     let mut hash = Zeroizing::new([0; HASH]);
     context
-        .hash_password_into_with_memory(password.expose(), salt, hash.as_mut(), arena.blocks(context.params()))
+        .hash_password_into_with_memory(
+            password.expose(),
+            salt,
+            hash.as_mut(),
+            arena.blocks(context.params()),
+        )
         .map_err(|_| HashFault)?;
     Ok(hash)
 }
@@ -213,21 +236,34 @@ mod tests {
         assert_ne!(one, two);
         for hash in [&one, &two] {
             let hash = PasswordHash::parse(hash.expose().to_owned()).expect("ours");
-            assert_eq!(hash.verify(password("correct horse").password(), &mut arena), Ok(Verdict::Right));
-            assert_eq!(hash.verify(password("correct horsf").password(), &mut arena), Ok(Verdict::Wrong));
+            assert_eq!(
+                hash.verify(password("correct horse").password(), &mut arena),
+                Ok(Verdict::Right)
+            );
+            assert_eq!(
+                hash.verify(password("correct horsf").password(), &mut arena),
+                Ok(Verdict::Wrong)
+            );
             assert!(hash.costs(CHEAP) && !hash.costs(HashingCost::OWASP));
         }
         let nobody = PasswordHash::of_nobody(CHEAP).expect("random bytes");
-        assert_eq!(nobody.verify(password("correct horse").password(), &mut arena), Ok(Verdict::Wrong));
+        assert_eq!(
+            nobody.verify(password("correct horse").password(), &mut arena),
+            Ok(Verdict::Wrong)
+        );
         assert_eq!(format!("{one:?}"), "PasswordHash([secret])");
     }
 
     #[test]
-    fn a_hash_is_that_of_every_form_of_its_password_and_one_from_before_of_the_form_that_was_typed() {
+    fn a_hash_is_that_of_every_form_of_its_password_and_one_from_before_of_the_form_that_was_typed()
+    {
         let mut arena = Arena::default();
         let (composed, decomposed) = ("caf\u{e9}\u{a0}au lait", "cafe\u{301} au\u{3000}lait");
-        let mut verify = |hash: &PasswordHash, typed: &str| hash.verify(&Password::presented(typed.into()), &mut arena);
-        let new = PasswordHash::make(&password(decomposed), CHEAP, &mut Arena::default()).expect("made");
+        let mut verify = |hash: &PasswordHash, typed: &str| {
+            hash.verify(&Password::presented(typed.into()), &mut arena)
+        };
+        let new =
+            PasswordHash::make(&password(decomposed), CHEAP, &mut Arena::default()).expect("made");
         for typed in [composed, decomposed, "caf\u{e9} au lait"] {
             assert_eq!(verify(&new, typed), Ok(Verdict::Right), "{typed:?}");
         }

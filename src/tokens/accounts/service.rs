@@ -1,4 +1,5 @@
-//! The use-cases of accounts. Every change goes through here, so that the store and the cache are never told different things.
+//! The use-cases of accounts. Every change goes through here, so that the store and the cache are
+//! never told different things.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use super::password_hash::{PasswordHash, Verdict};
 use super::store::{AccountStore, Credentials, Registered, SessionOpening};
 use super::throttle::{ClientGroup, Throttle, ThrottleLimits, TooMany, Try};
 use crate::domain::{
-    Account, AccountId, NewPassword, Password, RawToken, Record, RecordKind, RecordSort, Timestamp, TokenDigest,
-    TokenId, Username,
+    Account, AccountId, NewPassword, Password, RawToken, Record, RecordKind, RecordSort, Timestamp,
+    TokenDigest, TokenId, Username,
 };
 use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::{CredentialSort, Peppers, SecretBytes};
@@ -26,8 +27,8 @@ use crate::tokens::verified::{Caller, Power};
 /// How much of a key its owner sees in the list, beside the prefix.
 const HINT_CHARS: usize = 4;
 
-/// How long a password may wait to be hashed and be hashed. The queue is worth less than a second; the rest is for a machine
-/// on which the proxy leaves the pool little.
+/// How long a password may wait to be hashed and be hashed. The queue is worth less than a second;
+/// the rest is for a machine on which the proxy leaves the pool little.
 const HASHING_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What one token API of the style says of its accounts.
@@ -97,7 +98,8 @@ impl AccountsService {
         Self { parts, throttle: Arc::new(throttle) }
     }
 
-    /// Does what is asked of the token API of `terms`, from `client`, by `caller` if the call has a credential.
+    /// Does what is asked of the token API of `terms`, from `client`, by `caller` if the call has a
+    /// credential.
     ///
     /// # Errors
     ///
@@ -105,8 +107,8 @@ impl AccountsService {
     ///
     /// # Cancel safety
     ///
-    /// What has begun is done to its end, also when nobody waits any more: no attempt is left uncounted, and nothing that was
-    /// removed stays remembered.
+    /// What has begun is done to its end, also when nobody waits any more: no attempt is left
+    /// uncounted, and nothing that was removed stays remembered.
     pub async fn execute(
         &self,
         terms: &AccountTerms,
@@ -116,12 +118,14 @@ impl AccountsService {
         now: Timestamp,
     ) -> Result<AccountOutcome, AccountError> {
         match command {
-            AccountCommand::Register(registration) => {
-                self.register(terms, client, registration, now).await.map(AccountOutcome::Registered)
-            }
-            AccountCommand::Login { username, password } => {
-                self.login(terms, client, username, password, now).await.map(|token| AccountOutcome::LoggedIn { token })
-            }
+            AccountCommand::Register(registration) => self
+                .register(terms, client, registration, now)
+                .await
+                .map(AccountOutcome::Registered),
+            AccountCommand::Login { username, password } => self
+                .login(terms, client, username, password, now)
+                .await
+                .map(|token| AccountOutcome::LoggedIn { token }),
             AccountCommand::Keys(command) => {
                 let is_session = |caller: &&Caller| {
                     let token = &caller.token;
@@ -151,7 +155,10 @@ impl AccountsService {
         }
         let (service, token_api) = (self.clone(), terms.token_api.to_string());
         on_its_own(async move {
-            let attempt = match service.within(service.throttle.admit_registration(client, now)).await? {
+            let attempt = match service
+                .within(service.throttle.admit_registration(client, now))
+                .await?
+            {
                 Ok(attempt) => attempt,
                 Err(TooMany { retry_after }) => return Err(AccountError::TooMany { retry_after }),
             };
@@ -161,7 +168,9 @@ impl AccountsService {
                 Err(AccountError::Busy) => Try::Void,
                 Err(_) => Try::Failed,
             };
-            note_unsettled(service.within(service.throttle.settle_registration(attempt, tried, now)).await);
+            note_unsettled(
+                service.within(service.throttle.settle_registration(attempt, tried, now)).await,
+            );
             outcome
         })
         .await
@@ -177,7 +186,8 @@ impl AccountsService {
     ) -> Result<RawToken, AccountError> {
         let (service, terms) = (self.clone(), terms.clone());
         on_its_own(async move {
-            // Before anything else is known of the name, so that what is refused here tells nothing.
+            // Before anything else is known of the name, so that what is refused here tells
+            // nothing.
             let admission = service.throttle.admit(&terms.token_api, &username, client, now);
             let attempt = match service.within(admission).await? {
                 Ok(attempt) => attempt,
@@ -195,8 +205,8 @@ impl AccountsService {
         .await
     }
 
-    /// The one way in. Whether nobody has the name, or the account is disabled, or the password is wrong: a password is
-    /// verified first, which is what takes the time.
+    /// The one way in. Whether nobody has the name, or the account is disabled, or the password is
+    /// wrong: a password is verified first, which is what takes the time.
     async fn try_password(
         &self,
         terms: &AccountTerms,
@@ -211,7 +221,9 @@ impl AccountsService {
         let hash = found.as_ref().map(|found| found.hash.clone());
         let verdict = self.hashing(self.parts.hashing.verify(password.clone(), hash)).await?;
         let is_right = verdict != Verdict::Wrong;
-        let Some(Credentials { account, hash }) = found.filter(|found| is_right && !found.account.is_disabled) else {
+        let Some(Credentials { account, hash }) =
+            found.filter(|found| is_right && !found.account.is_disabled)
+        else {
             return Err(AccountError::WrongLogin);
         };
         let (token, record) = self.session(terms, &account, now)?;
@@ -220,7 +232,9 @@ impl AccountsService {
         let opening = self.change(opening, move |opening, cache| {
             cache.invalidate(&digest);
             match opening {
-                Ok(SessionOpening::Opened { removed }) => removed.iter().for_each(|digest| cache.invalidate(digest)),
+                Ok(SessionOpening::Opened { removed }) => {
+                    removed.iter().for_each(|digest| cache.invalidate(digest))
+                }
                 Ok(SessionOpening::Stale) => {}
                 Err(_) => cache.invalidate_all(),
             }
@@ -240,7 +254,12 @@ impl AccountsService {
     async fn renew_hash(&self, account: &Account, password: Password) {
         let Ok(password) = NewPassword::new(password) else { return };
         let Ok(hash) = self.hashing(self.parts.hashing.hash(password)).await else { return };
-        let rehash = self.parts.accounts.rehash(account.token_api.clone(), account.id, account.revision, hash);
+        let rehash = self.parts.accounts.rehash(
+            account.token_api.clone(),
+            account.id,
+            account.revision,
+            hash,
+        );
         if let Err(error) = self.within(rehash).await {
             tracing::debug!(%error, "a password keeps its old hash");
         }
@@ -267,7 +286,8 @@ impl AccountsService {
             last_used_at: None,
         };
         let token = self.parts.signed.sign(terms.algorithm, &record)?;
-        record.digest = self.parts.peppers.digest(CredentialSort::SignedToken, token.expose().as_bytes());
+        record.digest =
+            self.parts.peppers.digest(CredentialSort::SignedToken, token.expose().as_bytes());
         Ok((token, record))
     }
 
@@ -293,16 +313,28 @@ impl AccountsService {
             last_used_at: None,
         };
         let digest = record.digest;
-        // If the account is disabled meanwhile, its session is removed in the same step, and nothing vouches any more.
-        let issue = self.parts.store.issue(Voucher::Record(caller.digest), record.clone(), Place::Beside, now);
+        // If the account is disabled meanwhile, its session is removed in the same step, and
+        // nothing vouches any more.
+        let issue = self.parts.store.issue(
+            Voucher::Record(caller.digest),
+            record.clone(),
+            Place::Beside,
+            now,
+        );
         match self.change(issue, move |_, cache| cache.invalidate(&digest)).await? {
             Issue::Issued { .. } => Ok(AccountOutcome::KeyIssued { key, record: Box::new(record) }),
             Issue::VoucherGone | Issue::VoucherSpent => self.gone(caller),
-            Issue::Taken(_) => Err(StoreError::Unavailable("it found no room beside other keys".into()).into()),
+            Issue::Taken(_) => {
+                Err(StoreError::Unavailable("it found no room beside other keys".into()).into())
+            }
         }
     }
 
-    async fn list_keys(&self, caller: &Caller, now: Timestamp) -> Result<AccountOutcome, AccountError> {
+    async fn list_keys(
+        &self,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<AccountOutcome, AccountError> {
         match self
             .within(self.parts.store.owned(
                 Voucher::Record(caller.digest),
@@ -316,7 +348,12 @@ impl AccountsService {
         }
     }
 
-    async fn revoke_key(&self, caller: &Caller, id: TokenId, now: Timestamp) -> Result<AccountOutcome, AccountError> {
+    async fn revoke_key(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<AccountOutcome, AccountError> {
         let store = &self.parts.store;
         let found = self.within(store.find_by_id(caller.token.token_api().to_string(), id)).await?;
         let own = found.filter(|found| {
@@ -326,7 +363,8 @@ impl AccountsService {
         match own {
             Some(Listed { record, retired_at: None }) => {
                 let digest = record.digest;
-                let removal = store.remove(Voucher::Record(caller.digest), digest, Afterlife::Retired, now);
+                let removal =
+                    store.remove(Voucher::Record(caller.digest), digest, Afterlife::Retired, now);
                 match self.change(removal, move |_, cache| cache.invalidate(&digest)).await? {
                     Removal::Removed => Ok(AccountOutcome::KeyRevoked),
                     Removal::Absent => {
@@ -338,7 +376,8 @@ impl AccountsService {
                 }
             }
             Some(_) => {
-                // Before it is said, no instance accepts it any more, whoever retired it and however long ago.
+                // Before it is said, no instance accepts it any more, whoever retired it and
+                // however long ago.
                 self.within(store.settle()).await?;
                 Ok(AccountOutcome::KeyRevoked)
             }
@@ -381,12 +420,16 @@ impl AccountsService {
     /// # Errors
     ///
     /// When the store cannot tell.
-    pub async fn list(&self, token_api: Option<String>, limit: usize) -> Result<Vec<Account>, StoreError> {
+    pub async fn list(
+        &self,
+        token_api: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<Account>, StoreError> {
         self.within(self.parts.accounts.accounts(token_api, limit)).await
     }
 
-    /// Shuts an account out. When this has returned `Some`, its sessions and keys are accepted by nobody any more. `None`: there
-    /// is no such account.
+    /// Shuts an account out. When this has returned `Some`, its sessions and keys are accepted by
+    /// nobody any more. `None`: there is no such account.
     ///
     /// # Errors
     ///
@@ -407,7 +450,11 @@ impl AccountsService {
     /// # Errors
     ///
     /// As for [`Self::disable`].
-    pub async fn enable(&self, token_api: &str, username: &Username) -> Result<Option<AccountId>, AccountError> {
+    pub async fn enable(
+        &self,
+        token_api: &str,
+        username: &Username,
+    ) -> Result<Option<AccountId>, AccountError> {
         let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
         let is_there = self.within(self.parts.accounts.enable(token_api.to_owned(), id)).await?;
         Ok(is_there.then_some(id))
@@ -430,12 +477,23 @@ impl AccountsService {
         Ok(self.change(removal, forget_named).await?.map(|_| id))
     }
 
-    async fn id_of(&self, token_api: &str, username: &Username) -> Result<Option<AccountId>, StoreError> {
+    async fn id_of(
+        &self,
+        token_api: &str,
+        username: &Username,
+    ) -> Result<Option<AccountId>, StoreError> {
         Ok(self.by_username(token_api, username).await?.map(|found| found.account.id))
     }
 
-    async fn by_username(&self, token_api: &str, username: &Username) -> Result<Option<Credentials>, StoreError> {
-        self.within(self.parts.accounts.account_by_username(token_api.to_owned(), username.folded())).await
+    async fn by_username(
+        &self,
+        token_api: &str,
+        username: &Username,
+    ) -> Result<Option<Credentials>, StoreError> {
+        self.within(
+            self.parts.accounts.account_by_username(token_api.to_owned(), username.folded()),
+        )
+        .await
     }
 
     fn gone(&self, caller: &Caller) -> Result<AccountOutcome, AccountError> {
@@ -458,8 +516,13 @@ impl AccountsService {
         .await
     }
 
-    async fn within<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.parts.deadline, operation).await.unwrap_or(Err(StoreError::TimedOut))
+    async fn within<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(self.parts.deadline, operation)
+            .await
+            .unwrap_or(Err(StoreError::TimedOut))
     }
 
     async fn hashing<T>(
@@ -473,7 +536,8 @@ impl AccountsService {
     }
 }
 
-/// Tells the cache what a removal named. After an error it is unknown what is gone: nothing that is remembered counts any more.
+/// Tells the cache what a removal named. After an error it is unknown what is gone: nothing that is
+/// remembered counts any more.
 fn forget_named(removal: &Result<Option<Vec<TokenDigest>>, StoreError>, cache: &TokenCache) {
     match removal {
         Ok(removed) => removed.iter().flatten().for_each(|digest| cache.invalidate(digest)),

@@ -1,6 +1,7 @@
 //! Who may try a password, and how often.
 //!
-//! Failures are counted in windows of 15 minutes, of three things; the numbers are the defaults of [`ThrottleLimits`]:
+//! Failures are counted in windows of 15 minutes, of three things; the numbers are the defaults of
+//! [`ThrottleLimits`]:
 //!
 //! | of | limit | against |
 //! |---|---|---|
@@ -8,13 +9,15 @@
 //! | one address, whatever the account | 50 | trying one password with every account |
 //! | one account from everywhere | none; from 50 on, an address that has never logged in to it may fail once instead of 5 times | guessing from many addresses |
 //!
-//! Nothing locks an account: whoever fails elsewhere, its owner's own address keeps its five attempts, and an address that is
-//! new keeps one. An address is that of the connection, an IPv6 one its /64, which is what one household or host has; all
-//! peers of a listener on a Unix socket are one address, unless a trusted proxy names another. A success
-//! clears the account's counter of that address, and has the address remembered.
+//! Nothing locks an account: whoever fails elsewhere, its owner's own address keeps its five
+//! attempts, and an address that is new keeps one. An address is that of the connection, an IPv6
+//! one its /64, which is what one household or host has; all peers of a listener on a Unix socket
+//! are one address, unless a trusted proxy names another. A success clears the account's counter of
+//! that address, and has the address remembered.
 //!
-//! Accounts are counted by the name that is typed, folded: every spelling of one shares a counter (cf. CVE-2025-24806), and
-//! one that is not there is counted like one that is, so that nothing tells the two apart.
+//! Accounts are counted by the name that is typed, folded: every spelling of one shares a counter
+//! (cf. CVE-2025-24806), and one that is not there is counted like one that is, so that nothing
+//! tells the two apart.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -33,7 +36,8 @@ use crate::tokens::store::StoreError;
 #[cfg(test)]
 mod tests;
 
-/// How often a password may be tried. No number may be 0: it would lock people out whom nobody attacks.
+/// How often a password may be tried. No number may be 0: it would lock people out whom nobody
+/// attacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleLimits {
     /// How long failures count. Default 15 minutes.
@@ -66,8 +70,8 @@ impl Default for ThrottleLimits {
     }
 }
 
-/// Where a call comes from, as far as it is counted: an IPv4 address, the /64 of an IPv6 address, or a listener on a
-/// Unix socket, whose peers have no addresses.
+/// Where a call comes from, as far as it is counted: an IPv4 address, the /64 of an IPv6 address,
+/// or a listener on a Unix socket, whose peers have no addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientGroup(Group);
 
@@ -90,7 +94,9 @@ impl ClientGroup {
 impl From<IpAddr> for ClientGroup {
     fn from(address: IpAddr) -> Self {
         Self(Group::Address(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+            IpAddr::V6(address) => {
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+            }
             v4 => v4,
         }))
     }
@@ -136,7 +142,11 @@ pub(super) struct TooMany {
 
 impl Throttle {
     /// `key` keeps what is counted out of the counters' sight.
-    pub(super) fn new(counters: Arc<dyn Counters>, key: &SecretBytes, limits: ThrottleLimits) -> Self {
+    pub(super) fn new(
+        counters: Arc<dyn Counters>,
+        key: &SecretBytes,
+        limits: ThrottleLimits,
+    ) -> Self {
         Self { counters, key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()), limits }
     }
 
@@ -168,7 +178,12 @@ impl Throttle {
     }
 
     /// Says what came of an attempt.
-    pub(super) async fn settle(&self, attempt: Attempt, outcome: Try, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn settle(
+        &self,
+        attempt: Attempt,
+        outcome: Try,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let Attempt { pair, address, account } = attempt;
         let (of_pair, of_others) = match outcome {
             Try::Passed => (Settlement::Cleared, Settlement::Returned),
@@ -205,7 +220,8 @@ impl Throttle {
         outcome: Try,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let settlement = if outcome == Try::Void { Settlement::Returned } else { Settlement::Spent };
+        let settlement =
+            if outcome == Try::Void { Settlement::Returned } else { Settlement::Spent };
         self.counters.settle(vec![(attempt.0, settlement)], now).await
     }
 

@@ -7,7 +7,9 @@ use crate::domain::{Identity, Owner, RecordKind, Timestamp, TokenId};
 use crate::tokens::keyring::SecretBytes;
 use crate::tokens::lease::Lease;
 use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat};
-use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, StoreFuture, Voucher};
+use crate::tokens::store::{
+    Afterlife, Filter, Issue, Listed, Place, Removal, StoreFuture, Voucher,
+};
 
 /// Has one record, and counts how often it is asked.
 struct Counting {
@@ -42,11 +44,23 @@ impl Store for Counting {
         not_asked()
     }
 
-    fn remove(&self, _: Voucher, _: TokenDigest, _: Afterlife, _: Timestamp) -> StoreFuture<Removal> {
+    fn remove(
+        &self,
+        _: Voucher,
+        _: TokenDigest,
+        _: Afterlife,
+        _: Timestamp,
+    ) -> StoreFuture<Removal> {
         not_asked()
     }
 
-    fn remove_owned(&self, _: Voucher, _: Owner, _: Afterlife, _: Timestamp) -> StoreFuture<Option<Vec<TokenDigest>>> {
+    fn remove_owned(
+        &self,
+        _: Voucher,
+        _: Owner,
+        _: Afterlife,
+        _: Timestamp,
+    ) -> StoreFuture<Option<Vec<TokenDigest>>> {
         not_asked()
     }
 
@@ -91,14 +105,24 @@ fn format(prefix: &str) -> OpaqueFormat {
 }
 
 fn apis(token_api: &str) -> OpaqueApis {
-    OpaqueApis::new(vec![OpaqueApi { token_api: token_api.into(), format: format("sk-"), takes_api_key_field: false }])
+    OpaqueApis::new(vec![OpaqueApi {
+        token_api: token_api.into(),
+        format: format("sk-"),
+        takes_api_key_field: false,
+    }])
 }
 
 fn bench() -> Bench {
     let peppers = Arc::new(Peppers::new(&SecretBytes::new([1; 32]), []));
     let opaque = Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])]));
     let token = opaque.mint(&format("sk-")).unwrap().expose().to_owned();
-    let identity = Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None };
+    let identity = Identity {
+        subject: "ann".into(),
+        username: None,
+        organization: None,
+        role: None,
+        email: None,
+    };
     let record = Record {
         digest: peppers.digest(CredentialSort::OpaqueToken, token.as_bytes()),
         id: TokenId::from_uuid(uuid::Uuid::nil()),
@@ -116,8 +140,14 @@ fn bench() -> Bench {
     let signed = Arc::new(SignedTokens::new("keyward".into(), []).unwrap());
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let deadline = Duration::from_secs(10);
-    let authenticator =
-        Authenticator::new(cache, Arc::clone(&store) as Arc<dyn Store>, signed, opaque, Arc::clone(&peppers), deadline);
+    let authenticator = Authenticator::new(
+        cache,
+        Arc::clone(&store) as Arc<dyn Store>,
+        signed,
+        opaque,
+        Arc::clone(&peppers),
+        deadline,
+    );
     Bench { store, authenticator, peppers, token }
 }
 
@@ -162,9 +192,15 @@ async fn a_key_is_good_only_for_the_token_api_that_has_its_prefix_now() {
     let (bench, other) = (bench(), apis("other"));
     assert!(matches!(bench.check(&other, &bench.token).await, Err(Refused::OtherTokenApi)));
     bench.check(&apis("platform"), &bench.token).await.unwrap();
-    assert!(matches!(bench.check(&other, &bench.token).await, Err(Refused::OtherTokenApi)), "remembered, too");
+    assert!(
+        matches!(bench.check(&other, &bench.token).await, Err(Refused::OtherTokenApi)),
+        "remembered, too"
+    );
     // Without its prefix it is no key at all, and no JWT.
-    assert!(matches!(bench.check(&OpaqueApis::default(), &bench.token).await, Err(Refused::Signature(_))));
+    assert!(matches!(
+        bench.check(&OpaqueApis::default(), &bench.token).await,
+        Err(Refused::Signature(_))
+    ));
 }
 
 #[tokio::test]
@@ -174,7 +210,10 @@ async fn a_token_of_another_pepper_is_known_by_what_that_makes_of_it_until_it_is
     bench.peppers.replace(Peppers::new(&new, [&old]));
     for _ in 0..3 {
         let caller = bench.check(&apis, &bench.token).await.unwrap();
-        assert_eq!(caller.digest, bench.store.record.digest, "what its record has, so that what revokes it is noticed");
+        assert_eq!(
+            caller.digest, bench.store.record.digest,
+            "what its record has, so that what revokes it is noticed"
+        );
     }
     assert_eq!(bench.finds(), 2, "once under each, and then both answers are remembered");
     bench.peppers.replace(Peppers::new(&new, []));

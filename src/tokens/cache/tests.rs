@@ -19,7 +19,13 @@ fn present() -> Answer {
         token_api: "api".into(),
         kind: RecordKind::ApiKey,
         origin: None,
-        identity: Identity { subject: "s".into(), username: None, organization: None, role: None, email: None },
+        identity: Identity {
+            subject: "s".into(),
+            username: None,
+            organization: None,
+            role: None,
+            email: None,
+        },
         name: None,
         hint: None,
         issued_at: Timestamp::from_unix_millis(0),
@@ -82,8 +88,12 @@ fn a_copy_kept_outside_is_told_of_an_invalidation_by_its_fence() {
 async fn all_who_miss_share_one_read_and_its_error_is_not_remembered() {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
-    let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else { panic!("expected to follow") };
-    leader.land(leader.fence(), Err(StoreError::TimedOut), clock::uptime()).expect("an error needs no fence");
+    let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else {
+        panic!("expected to follow")
+    };
+    leader
+        .land(leader.fence(), Err(StoreError::TimedOut), clock::uptime())
+        .expect("an error needs no fence");
     let outcome = follower.wait_for(Option::is_some).await.expect("landed").clone();
     assert!(matches!(outcome, Some(Err(StoreError::TimedOut))));
     drop(leader);
@@ -94,7 +104,9 @@ async fn all_who_miss_share_one_read_and_its_error_is_not_remembered() {
 async fn a_leader_that_dies_frees_those_who_wait_and_the_token() {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
-    let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else { panic!("expected to follow") };
+    let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else {
+        panic!("expected to follow")
+    };
     drop(leader);
     assert!(follower.wait_for(Option::is_some).await.is_err());
     let _ = lead(&cache, digest(1));
@@ -131,15 +143,17 @@ fn the_number_of_entries_is_bounded() {
     assert!(cache.len() <= 1000, "{}", cache.len());
 }
 
-/// Threads fill from a store that another thread revokes in. Whoever begins to ask after a revocation has returned must not
-/// be answered with the token.
+/// Threads fill from a store that another thread revokes in. Whoever begins to ask after a
+/// revocation has returned must not be answered with the token.
 #[test]
 fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
     const TOKENS: u64 = 32;
     let cache = Arc::new(TokenCache::new(1000, Lease::endless()));
-    let store: Arc<Vec<AtomicBool>> = Arc::new((0..TOKENS).map(|_| AtomicBool::new(true)).collect());
+    let store: Arc<Vec<AtomicBool>> =
+        Arc::new((0..TOKENS).map(|_| AtomicBool::new(true)).collect());
     // What has been revoked and answered.
-    let revoked: Arc<Vec<AtomicBool>> = Arc::new((0..TOKENS).map(|_| AtomicBool::new(false)).collect());
+    let revoked: Arc<Vec<AtomicBool>> =
+        Arc::new((0..TOKENS).map(|_| AtomicBool::new(false)).collect());
     let stop = Arc::new(AtomicBool::new(false));
     let wrong = Arc::new(AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -192,7 +206,8 @@ fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
 #[test]
 fn without_a_lease_nothing_is_recalled_and_nothing_lands() {
     let second = Duration::from_secs(1);
-    let terms = LeaseTerms { span: second, staleness: 5 * second, open: second, patience: Duration::ZERO };
+    let terms =
+        LeaseTerms { span: second, staleness: 5 * second, open: second, patience: Duration::ZERO };
     let cache = Arc::new(TokenCache::new(100, Lease::pending(terms)));
     let now = clock::uptime();
     let leader = lead(&cache, digest(1));
@@ -205,8 +220,13 @@ fn without_a_lease_nothing_is_recalled_and_nothing_lands() {
 
     // It has run out: only what was good is still told, to who may use it so, and not for ever.
     let lapsed = now.after(second);
-    assert!(cache.recall(&digest(1), lapsed).is_none() && cache.recall(&digest(2), lapsed).is_none());
-    assert!(is_present(cache.recall_stale(&digest(1), lapsed)) && cache.recall_stale(&digest(2), lapsed).is_none());
+    assert!(
+        cache.recall(&digest(1), lapsed).is_none() && cache.recall(&digest(2), lapsed).is_none()
+    );
+    assert!(
+        is_present(cache.recall_stale(&digest(1), lapsed))
+            && cache.recall_stale(&digest(2), lapsed).is_none()
+    );
     assert!(cache.recall_stale(&digest(1), now.after(5 * second)).is_none());
     // A new lease: nothing was missed, so nothing was forgotten.
     cache.lease().grant(lapsed);

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use super::{IssuerSettings, OutsideFault, OutsideRefusal};
 use crate::domain::{ClaimPath, ClaimRule, Identity, Timestamp};
 
-/// The last second of the year 9999: a date beyond it is a mistake, or an attack on who multiplies it.
+/// The last second of the year 9999: a date beyond it is a mistake, or an attack on who multiplies
+/// it.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 /// In bytes; a `jti` of more names nothing.
 const LONGEST_ID: usize = 255;
@@ -56,7 +57,10 @@ pub(super) fn check(
         // The `iss` says which tenant it is of, and no other claim of one tenant's makes it
         // another's.
         Some(tenancy) => (vec![tenancy.tenant.clone()], Some(tenancy.tenant.clone())),
-        None => (many(claims, names.tenants.as_ref()), one(claims, names.active_tenant.as_ref()).map(Into::into)),
+        None => (
+            many(claims, names.tenants.as_ref()),
+            one(claims, names.active_tenant.as_ref()).map(Into::into),
+        ),
     };
     let roles = many(claims, names.role.as_ref());
     let organization = many(claims, names.organization.as_ref()).into_iter().next();
@@ -73,7 +77,9 @@ pub(super) fn check(
         scopes: scopes(claims),
         tenants,
         active_tenant,
-        token_id: one(claims, Some(&ClaimPath::name("jti"))).filter(|id| id.len() <= LONGEST_ID).map(Into::into),
+        token_id: one(claims, Some(&ClaimPath::name("jti")))
+            .filter(|id| id.len() <= LONGEST_ID)
+            .map(Into::into),
         kept: settings.kept_claims.iter().map(|path| path.find(claims).cloned()).collect(),
         expires_at,
     })
@@ -84,7 +90,8 @@ fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), Ou
     let is_ours = |audience: &str| ours.iter().any(|our| our == audience);
     let found = match claims.get("aud") {
         None | Some(Value::Null) => {
-            let why = "it has no audience; an issuer that gives none needs \"required_claims\" instead of \"audience\"";
+            let why = "it has no audience; an issuer that gives none needs \"required_claims\" \
+                       instead of \"audience\"";
             return Err(OutsideFault::Claim("aud").with(with_hint(why.to_owned(), claims)));
         }
         Some(Value::String(audience)) => is_ours(audience),
@@ -101,13 +108,19 @@ fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), Ou
         return Ok(());
     }
     let accepted: Vec<_> = ours.iter().map(|our| format!("{our:?}")).collect();
-    let words = format!("it is for {}, accepted is {}", shown(claims.get("aud")), accepted.join(" or "));
+    let words =
+        format!("it is for {}, accepted is {}", shown(claims.get("aud")), accepted.join(" or "));
     Err(OutsideFault::Audience.with(with_hint(words, claims)))
 }
 
 /// `exp`, which must be there, and `nbf`; returns the moment at which it is over, leeway included.
-fn check_dates(claims: &Map<String, Value>, leeway: Duration, now: Timestamp) -> Result<Timestamp, OutsideRefusal> {
-    let expiry = date(claims, "exp")?.ok_or_else(|| OutsideFault::Claim("exp").with("it never expires".to_owned()))?;
+fn check_dates(
+    claims: &Map<String, Value>,
+    leeway: Duration,
+    now: Timestamp,
+) -> Result<Timestamp, OutsideRefusal> {
+    let expiry = date(claims, "exp")?
+        .ok_or_else(|| OutsideFault::Claim("exp").with("it never expires".to_owned()))?;
     // Rounded so that a fraction of a millisecond never makes a token live longer.
     #[expect(clippy::cast_possible_truncation, reason = "within the range of `date`")]
     let expires_at = Timestamp::from_unix_millis((expiry * 1000.0).floor() as i64).after(leeway);
@@ -121,7 +134,8 @@ fn check_dates(claims: &Map<String, Value>, leeway: Duration, now: Timestamp) ->
         if now.after(leeway) < start {
             let ahead = seconds(now, start);
             return Err(OutsideFault::NotYet.with(format!(
-                "its \"nbf\" is {ahead} seconds ahead of the clock of this machine, and \"leeway\" is {} seconds: is the \
+                "its \"nbf\" is {ahead} seconds ahead of the clock of this machine, and \"leeway\" \
+                 is {} seconds: is the \
                  issuer's clock ahead, or this one behind?",
                 leeway.as_secs()
             )));
@@ -184,7 +198,9 @@ fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> 
     let clean = |text: &str| is_clean(text).then(|| Box::<str>::from(text));
     match path.and_then(|path| path.find(claims)) {
         Some(Value::String(text)) => clean(text).into_iter().collect(),
-        Some(Value::Array(items)) => items.iter().filter_map(|item| clean(item.as_str()?)).collect(),
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(|item| clean(item.as_str()?)).collect()
+        }
         // An object such as {"admin": false} says something else.
         Some(Value::Object(members)) if members.values().all(Value::is_object) => {
             members.keys().filter_map(|name| clean(name)).collect()
@@ -196,12 +212,19 @@ fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> 
 /// What the token is good for: `scope` (RFC 8693, section 4.2) and `scp` (Okta, Entra ID), each a
 /// string with spaces between the scopes, or a list.
 fn scopes(claims: &Map<String, Value>) -> Vec<Box<str>> {
-    let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(Box::from).collect::<Vec<_>>();
-    let found = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| match value {
-        Value::String(text) => words(text),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).flat_map(words).collect(),
-        _ => Vec::new(),
-    });
+    let words = |text: &str| {
+        text.split(' ').filter(|word| !word.is_empty()).map(Box::from).collect::<Vec<_>>()
+    };
+    let found =
+        ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| {
+            match value {
+                Value::String(text) => words(text),
+                Value::Array(items) => {
+                    items.iter().filter_map(Value::as_str).flat_map(words).collect()
+                }
+                _ => Vec::new(),
+            }
+        });
     let mut scopes: Vec<Box<str>> = Vec::new();
     for scope in found {
         if !scopes.contains(&scope) {
@@ -234,7 +257,11 @@ fn with_hint(words: String, claims: &Map<String, Value>) -> String {
     let is_id_token = is("typ", "ID")
         || is("token_use", "id")
         || ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name));
-    if is_id_token { format!("{words}; it looks like an id token, not an access token") } else { words }
+    if is_id_token {
+        format!("{words}; it looks like an id token, not an access token")
+    } else {
+        words
+    }
 }
 
 /// A claim as the log shows it.

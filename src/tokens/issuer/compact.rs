@@ -14,8 +14,8 @@ pub(super) struct Compact<'t> {
     pub(super) claims: Map<String, Value>,
 }
 
-/// What counts of a header. Whatever points at a key (`jku`, `jwk`, `x5u`, `x5c`) does not: keys come from the configuration
-/// (RFC 8725, section 3.10).
+/// What counts of a header. Whatever points at a key (`jku`, `jwk`, `x5u`, `x5c`) does not: keys
+/// come from the configuration (RFC 8725, section 3.10).
 pub(super) struct Header {
     pub(super) algorithm: Result<OutsideAlgorithm, OutsideFault>,
     /// Its `alg` as it stands, for the log.
@@ -39,7 +39,8 @@ impl Header {
     pub(super) fn signature_fault(&self) -> OutsideRefusal {
         if self.has_nonce {
             // Entra ID signs a token for Microsoft Graph over another header than it sends.
-            let words = "its header has a \"nonce\", as tokens for Microsoft Graph have, which only Graph can verify: is the \
+            let words = "its header has a \"nonce\", as tokens for Microsoft Graph have, which \
+                         only Graph can verify: is the \
                          scope of this API asked for?";
             return OutsideFault::Signature.with(words.to_owned());
         }
@@ -54,7 +55,8 @@ impl Header {
 /// When it is not in compact form with a JSON object each in the first two parts, no name twice in
 /// either.
 pub(super) fn read(token: &str) -> Result<Compact<'_>, OutsideFault> {
-    let signed = jwt::Compact::read(token).map_err(|jwt::NotCompact(why)| OutsideFault::Malformed(why))?;
+    let signed =
+        jwt::Compact::read(token).map_err(|jwt::NotCompact(why)| OutsideFault::Malformed(why))?;
     let object = |bytes: &[u8]| match json::parse(bytes) {
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(OutsideFault::Malformed("a part of it is no JSON object, or has a name twice")),
@@ -92,8 +94,9 @@ fn read_header(members: &Map<String, Value>) -> Header {
     Header { algorithm, algorithm_name, kid, has_nonce: members.contains_key("nonce"), fault }
 }
 
-/// `JWT` (RFC 7519, section 5.1) or `at+jwt` (RFC 9068, section 2.1), as media types: without regard to case, with or without
-/// `application/` (RFC 7515, section 4.1.9). Any other is a token for another purpose (RFC 8725, section 3.11).
+/// `JWT` (RFC 7519, section 5.1) or `at+jwt` (RFC 9068, section 2.1), as media types: without
+/// regard to case, with or without `application/` (RFC 7515, section 4.1.9). Any other is a token
+/// for another purpose (RFC 8725, section 3.11).
 fn is_access_token(kind: &Value) -> bool {
     let Some(kind) = kind.as_str() else { return false };
     let kind = kind.to_ascii_lowercase();

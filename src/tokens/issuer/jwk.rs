@@ -1,7 +1,9 @@
-//! The keys of an issuer: a JWK set (RFC 7517) is read, and each key in it is good for its own algorithms only.
+//! The keys of an issuer: a JWK set (RFC 7517) is read, and each key in it is good for its own
+//! algorithms only.
 //!
-//! A set is judged key by key: one that cannot be used is passed over, with the reason, and spoils no other. What the set as a
-//! whole promises wrongly (its form, its size) makes it no set, and whoever has an older one keeps that.
+//! A set is judged key by key: one that cannot be used is passed over, with the reason, and spoils
+//! no other. What the set as a whole promises wrongly (its form, its size) makes it no set, and
+//! whoever has an older one keeps that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +23,8 @@ use crate::tokens::jwt::{self, VerifyingKey};
 pub const MOST_BYTES: usize = 1024 * 1024;
 /// The most keys that a set may have.
 pub const MOST_KEYS: usize = 100;
-/// The shortest and the longest RSA modulus, in bits (RFC 7518, section 3.3, and what aws-lc verifies).
+/// The shortest and the longest RSA modulus, in bits (RFC 7518, section 3.3, and what aws-lc
+/// verifies).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// In bytes; an exponent of more is nobody's, and slow.
 const LONGEST_EXPONENT: usize = 4;
@@ -32,9 +35,9 @@ const SHORTEST_SECRET: usize = 32;
 /// How many keys are tried for one token at most: what a token that names none may cost.
 pub const MOST_TRIED: usize = 8;
 
-/// The second coordinates of the points of edwards25519 whose order is 1, 2, 4 or 8, as RFC 8032, section 5.1.2, encodes them, and
-/// p and p + 1, which some take for 0 and 1: the upper and the lower half. With such a key, signatures exist that fit many messages,
-/// or all.
+/// The second coordinates of the points of edwards25519 whose order is 1, 2, 4 or 8, as RFC 8032,
+/// section 5.1.2, encodes them, and p and p + 1, which some take for 0 and 1: the upper and the
+/// lower half. With such a key, signatures exist that fit many messages, or all.
 const SMALL_ORDER: [(u128, u128); 7] = [
     (0, 0),
     (0, 1),
@@ -60,7 +63,10 @@ impl Key {
     /// Whether the signature of a token is this key's. Never, with an algorithm that this key is
     /// not good for, whatever the token says.
     pub(super) fn verifies(&self, algorithm: OutsideAlgorithm, token: &jwt::Compact<'_>) -> bool {
-        self.means.iter().find(|key| key.algorithm() == algorithm).is_some_and(|key| key.verifies(token))
+        self.means
+            .iter()
+            .find(|key| key.algorithm() == algorithm)
+            .is_some_and(|key| key.verifies(token))
     }
 
     /// Whether it is the same key under the same name.
@@ -112,8 +118,8 @@ pub struct KeySet {
 pub struct NoKeySet(String);
 
 impl KeySet {
-    /// Reads a JWK set. `accepted`: the algorithms that the configuration allows; a key is good for those of them that its
-    /// type, and its own `alg`, allow too.
+    /// Reads a JWK set. `accepted`: the algorithms that the configuration allows; a key is good for
+    /// those of them that its type, and its own `alg`, allow too.
     ///
     /// # Errors
     ///
@@ -153,7 +159,8 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// When it is too short, or is a public key by mistake: then anybody could sign (cf. CVE-2016-10555).
+    /// When it is too short, or is a public key by mistake: then anybody could sign (cf.
+    /// CVE-2016-10555).
     pub fn secret(secret: &[u8]) -> Result<Self, NoKeySet> {
         if secret.len() < SHORTEST_SECRET {
             return Err(NoKeySet(format!(
@@ -162,8 +169,11 @@ impl KeySet {
             )));
         }
         let start = secret.trim_ascii_start();
-        if start.starts_with(b"-----BEGIN") || start.starts_with(b"ssh-") || start.starts_with(b"{") {
-            return Err(NoKeySet("the file holds a key that may be public, not a shared secret".into()));
+        if start.starts_with(b"-----BEGIN") || start.starts_with(b"ssh-") || start.starts_with(b"{")
+        {
+            return Err(NoKeySet(
+                "the file holds a key that may be public, not a shared secret".into(),
+            ));
         }
         let key = Key {
             kid: None,
@@ -212,7 +222,8 @@ impl KeySet {
         }
     }
 
-    /// Keeps the keys that stay as they are, retires those that are gone, and says how many came and went.
+    /// Keeps the keys that stay as they are, retires those that are gone, and says how many came
+    /// and went.
     pub(super) fn succeed(&mut self, before: &Self) -> (usize, usize) {
         let mut added = 0;
         for key in &mut self.all {
@@ -222,7 +233,8 @@ impl KeySet {
             }
         }
         let mut removed = 0;
-        for old in before.all.iter().filter(|old| !self.all.iter().any(|key| Arc::ptr_eq(key, old))) {
+        for old in before.all.iter().filter(|old| !self.all.iter().any(|key| Arc::ptr_eq(key, old)))
+        {
             old.is_retired.store(true, Ordering::Release);
             removed += 1;
         }
@@ -237,7 +249,8 @@ impl KeySet {
     }
 }
 
-/// The keys of a set, not looked into: one that is written wrongly spoils no other. `None`: it is no set.
+/// The keys of a set, not looked into: one that is written wrongly spoils no other. `None`: it is
+/// no set.
 fn unread_keys(text: &[u8]) -> Result<Option<Vec<&RawValue>>, json::NotJson> {
     #[derive(Deserialize)]
     struct Set<'a> {
@@ -292,7 +305,8 @@ fn read_key(jwk: &Value, accepted: &[OutsideAlgorithm]) -> Result<Key, String> {
     }
     match jwk.get("key_ops") {
         None => {}
-        Some(Value::Array(operations)) if operations.iter().any(|operation| operation == "verify") => {}
+        Some(Value::Array(operations))
+            if operations.iter().any(|operation| operation == "verify") => {}
         Some(_) => return Err("its \"key_ops\" do not hold \"verify\"".into()),
     }
     if ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|private| jwk.contains_key(*private)) {
@@ -315,12 +329,17 @@ fn read_key(jwk: &Value, accepted: &[OutsideAlgorithm]) -> Result<Key, String> {
     };
     let pinned = match text("alg")? {
         None => None,
-        Some(name) => Some(OutsideAlgorithm::named(name).ok_or("its \"alg\" is no signature that is understood")?),
+        Some(name) => Some(
+            OutsideAlgorithm::named(name)
+                .ok_or("its \"alg\" is no signature that is understood")?,
+        ),
     };
     let algorithms: Vec<_> = algorithms
         .iter()
         .copied()
-        .filter(|algorithm| pinned.is_none_or(|pinned| pinned == *algorithm) && accepted.contains(algorithm))
+        .filter(|algorithm| {
+            pinned.is_none_or(|pinned| pinned == *algorithm) && accepted.contains(algorithm)
+        })
         .collect();
     if algorithms.is_empty() {
         return Err("its algorithm does not fit its type, or is not accepted here".into());
@@ -357,20 +376,29 @@ impl Material {
                 .ok_or(format!("its \"{name}\" is 0"))
         };
         let (modulus, exponent) = (number("n")?, number("e")?);
-        let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+        let bits =
+            modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
         if !RSA_BITS.contains(&bits) {
-            return Err(format!("it has {bits} bits, not {} to {}", RSA_BITS.start(), RSA_BITS.end()));
+            return Err(format!(
+                "it has {bits} bits, not {} to {}",
+                RSA_BITS.start(),
+                RSA_BITS.end()
+            ));
         }
         let is_odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last % 2 == 1);
         // With an exponent of 1 every message is its own signature.
-        if !is_odd(&modulus) || !is_odd(&exponent) || exponent == [1] || exponent.len() > LONGEST_EXPONENT {
+        if !is_odd(&modulus)
+            || !is_odd(&exponent)
+            || exponent == [1]
+            || exponent.len() > LONGEST_EXPONENT
+        {
             return Err("its numbers are not those of an RSA key".into());
         }
         Ok(Self::Rsa { modulus, exponent })
     }
 
-    /// An uncompressed point: 0x04 ‖ x ‖ y (SEC 1, section 2.3.3), each coordinate at its full length (RFC 7518, section
-    /// 6.2.1.2).
+    /// An uncompressed point: 0x04 ‖ x ‖ y (SEC 1, section 2.3.3), each coordinate at its full
+    /// length (RFC 7518, section 6.2.1.2).
     fn point(jwk: &Map<String, Value>, length: usize) -> Result<Self, String> {
         let mut point = vec![0x04];
         for name in ["x", "y"] {
@@ -410,13 +438,16 @@ impl Material {
                 Ok(VerifyingKey::rsa(algorithm, modulus, exponent))
             }
             Self::Plain(bytes) => match algorithm {
-                OutsideAlgorithm::Es256 => ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, bytes)
-                    .map(|_| VerifyingKey::ec(algorithm, bytes)),
-                OutsideAlgorithm::Es384 => ParsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, bytes)
-                    .map(|_| VerifyingKey::ec(algorithm, bytes)),
-                OutsideAlgorithm::EdDsa => {
-                    ParsedPublicKey::new(&signature::ED25519, bytes).map(|_| VerifyingKey::ed25519(bytes))
+                OutsideAlgorithm::Es256 => {
+                    ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, bytes)
+                        .map(|_| VerifyingKey::ec(algorithm, bytes))
                 }
+                OutsideAlgorithm::Es384 => {
+                    ParsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, bytes)
+                        .map(|_| VerifyingKey::ec(algorithm, bytes))
+                }
+                OutsideAlgorithm::EdDsa => ParsedPublicKey::new(&signature::ED25519, bytes)
+                    .map(|_| VerifyingKey::ed25519(bytes)),
                 _ => return Err(misfit.into()),
             }
             .map_err(rejected),
@@ -439,7 +470,10 @@ fn rsa_parameters(algorithm: OutsideAlgorithm) -> Option<&'static RsaParameters>
         OutsideAlgorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
         OutsideAlgorithm::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
         OutsideAlgorithm::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
-        OutsideAlgorithm::Hs256 | OutsideAlgorithm::Es256 | OutsideAlgorithm::Es384 | OutsideAlgorithm::EdDsa => {
+        OutsideAlgorithm::Hs256
+        | OutsideAlgorithm::Es256
+        | OutsideAlgorithm::Es384
+        | OutsideAlgorithm::EdDsa => {
             return None;
         }
     })

@@ -26,11 +26,15 @@ impl Outside {
     /// The issuer's name, and of an issuer by template the tenant too.
     #[must_use]
     pub fn origin(&self) -> &str {
-        self.issuer.settings().tenancy.as_ref().map_or(self.issuer.name(), |tenancy| &tenancy.origin)
+        self.issuer
+            .settings()
+            .tenancy
+            .as_ref()
+            .map_or(self.issuer.name(), |tenancy| &tenancy.origin)
     }
 
-    /// Who it is. The organization is the active tenant where there is no claim for it; the role is the first of
-    /// [`roles`](Self::roles).
+    /// Who it is. The organization is the active tenant where there is no claim for it; the role is
+    /// the first of [`roles`](Self::roles).
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.checked.identity
@@ -51,13 +55,15 @@ impl Outside {
         self.checked.tenants.iter().map(AsRef::as_ref)
     }
 
-    /// The tenant that the holder acts for now. Nothing says that it is among [`tenants`](Self::tenants).
+    /// The tenant that the holder acts for now. Nothing says that it is among
+    /// [`tenants`](Self::tenants).
     #[must_use]
     pub fn active_tenant(&self) -> Option<&str> {
         self.checked.active_tenant.as_deref()
     }
 
-    /// The `jti`, at most 255 bytes without control characters; unique only within its issuer, and not every token has one.
+    /// The `jti`, at most 255 bytes without control characters; unique only within its issuer, and
+    /// not every token has one.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.checked.token_id.as_deref()
@@ -75,16 +81,18 @@ impl Outside {
         now >= self.checked.expires_at
     }
 
-    /// Whether a claim is as a route wants it. Only claims that [`IssuerSettings::kept_claims`](super::IssuerSettings) names are
-    /// known: any other meets nothing.
+    /// Whether a claim is as a route wants it. Only claims that
+    /// [`IssuerSettings::kept_claims`](super::IssuerSettings) names are known: any other meets
+    /// nothing.
     #[must_use]
     pub fn meets(&self, rule: &ClaimRule) -> bool {
         let at = self.issuer.settings().kept_claims.iter().position(|path| *path == rule.path);
         rule.is_met(at.and_then(|at| self.checked.kept.get(at)?.as_ref()))
     }
 
-    /// Whether it still counts: not expired, its key still published, its issuer still configured as it was. A "no" means that
-    /// it must be checked anew. Three loads; for every use of a remembered one, and for what is open already.
+    /// Whether it still counts: not expired, its key still published, its issuer still configured
+    /// as it was. A "no" means that it must be checked anew. Three loads; for every use of a
+    /// remembered one, and for what is open already.
     ///
     /// # Errors
     ///
@@ -94,6 +102,10 @@ impl Outside {
             return Ok(false);
         }
         let now = ring::now();
-        if self.issuer.ring().are_usable(now) { Ok(true) } else { Err(self.issuer.unavailable(now)) }
+        if self.issuer.ring().are_usable(now) {
+            Ok(true)
+        } else {
+            Err(self.issuer.unavailable(now))
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! The keys of one issuer over time: asked for again and again, kept while the issuer is away, given up at a stated end.
+//! The keys of one issuer over time: asked for again and again, kept while the issuer is away,
+//! given up at a stated end.
 //!
-//! Verifying never waits for the issuer: it uses the keys that are here. Only a token whose key is not here waits, for a short
-//! time, for one fetch that all such tokens share; and such fetches begin at most once in [`ASK_EVERY`], whatever is sent to us.
+//! Verifying never waits for the issuer: it uses the keys that are here. Only a token whose key is
+//! not here waits, for a short time, for one fetch that all such tokens share; and such fetches
+//! begin at most once in [`ASK_EVERY`], whatever is sent to us.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,12 +18,13 @@ use super::jwk::{KeySet, Selection};
 use crate::domain::OutsideAlgorithm;
 use crate::telemetry::metrics::IssuerGauges;
 
-/// How often a fetch may begin because a token names a key that is not here: what a flood of such tokens costs the issuer.
+/// How often a fetch may begin because a token names a key that is not here: what a flood of such
+/// tokens costs the issuer.
 pub const ASK_EVERY: Duration = Duration::from_secs(10);
 /// How long a token may wait for such a fetch.
 pub const MISS_PATIENCE: Duration = Duration::from_secs(1);
-/// After a failure while no key is here that can be used: the first pause, doubled by each further one, and the longest. While there are
-/// keys, the first is [`ASK_EVERY`].
+/// After a failure while no key is here that can be used: the first pause, doubled by each further
+/// one, and the longest. While there are keys, the first is [`ASK_EVERY`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A source has deadlines of its own; this one is for a source that has not.
@@ -35,8 +38,8 @@ pub(super) fn now() -> Instant {
 /// What a source returns: the bytes of a JWK set.
 pub type KeyFetch<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, KeySourceFault>> + Send + 'a>>;
 
-/// Where the keys of an issuer come from: the port. Whoever fetches keeps deadlines, and reads at most
-/// [`MOST_BYTES`](super::jwk::MOST_BYTES).
+/// Where the keys of an issuer come from: the port. Whoever fetches keeps deadlines, and reads at
+/// most [`MOST_BYTES`](super::jwk::MOST_BYTES).
 pub trait KeySource: Send + Sync + 'static {
     /// Fetches the set as it is now.
     fn fetch(&self) -> KeyFetch<'_>;
@@ -50,7 +53,8 @@ pub struct KeySourceFault(pub String);
 /// How long keys are good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rhythm {
-    /// How old keys may become before they are fetched again; a fetch begins somewhat earlier, never later.
+    /// How old keys may become before they are fetched again; a fetch begins somewhat earlier,
+    /// never later.
     pub refresh: Duration,
     /// How long, beyond that, keys are used whose issuer cannot be reached.
     pub stale_if_error: Duration,
@@ -106,13 +110,21 @@ impl KeyRing {
     /// A ring that waits for its first keys.
     #[must_use]
     pub fn empty(name: Arc<str>, rhythm: Rhythm) -> Self {
-        Self::new(name, Some(rhythm), Held { keys: Arc::default(), since: None, was_usable: false, fault: None })
+        Self::new(
+            name,
+            Some(rhythm),
+            Held { keys: Arc::default(), since: None, was_usable: false, fault: None },
+        )
     }
 
     /// A ring whose keys are here, and are only ever [taken](Self::take) anew by whoever made it.
     #[must_use]
     pub fn fixed(name: Arc<str>, keys: KeySet) -> Self {
-        Self::new(name, None, Held { keys: Arc::new(keys), since: None, was_usable: true, fault: None })
+        Self::new(
+            name,
+            None,
+            Held { keys: Arc::new(keys), since: None, was_usable: true, fault: None },
+        )
     }
 
     fn new(name: Arc<str>, rhythm: Option<Rhythm>, held: Held) -> Self {
@@ -144,7 +156,8 @@ impl KeyRing {
         let Some(rhythm) = self.rhythm else { return !held.keys.is_empty() };
         !held.keys.is_empty()
             && held.since.is_some_and(|since| {
-                now.saturating_duration_since(since) < rhythm.refresh.saturating_add(rhythm.stale_if_error)
+                now.saturating_duration_since(since)
+                    < rhythm.refresh.saturating_add(rhythm.stale_if_error)
             })
     }
 
@@ -153,7 +166,8 @@ impl KeyRing {
         self.held.load().keys.select(kid, algorithm)
     }
 
-    /// Takes a set from now on. A key that stays is the same key; one that is gone is dead at once, in every copy.
+    /// Takes a set from now on. A key that stays is the same key; one that is gone is dead at once,
+    /// in every copy.
     pub fn take(&self, mut keys: KeySet, now: Instant) {
         let before = self.held.load_full();
         let (added, removed) = keys.succeed(&before.keys);
@@ -164,19 +178,27 @@ impl KeyRing {
             }
         }
         if keys.is_empty() {
-            tracing::error!(issuer = %self.name, removed, "an issuer has no key that can be used: its tokens cannot be judged");
+            tracing::error!(issuer = %self.name, removed, "an issuer has no key that can be used: \
+             its tokens cannot be judged");
         } else if is_news {
-            tracing::info!(issuer = %self.name, keys = keys.len(), added, removed, "the keys of an issuer are here");
+            tracing::info!(issuer = %self.name, keys = keys.len(), added, removed, "the keys of an \
+             issuer are here");
         }
         let was_usable = before.was_usable || !keys.is_empty();
-        self.held.store(Arc::new(Held { keys: Arc::new(keys), since: Some(now), was_usable, fault: None }));
+        self.held.store(Arc::new(Held {
+            keys: Arc::new(keys),
+            since: Some(now),
+            was_usable,
+            fault: None,
+        }));
     }
 
     /// Notes that there is no newer set.
     fn fail(&self, fault: String) {
         let before = self.held.load_full();
         if before.fault.as_ref() != Some(&fault) {
-            tracing::warn!(issuer = %self.name, %fault, "the keys of an issuer could not be fetched");
+            tracing::warn!(issuer = %self.name, %fault, "the keys of an issuer could not be \
+             fetched");
         }
         self.held.store(Arc::new(Held {
             keys: Arc::clone(&before.keys),
@@ -223,7 +245,8 @@ impl KeyRing {
         *self.ended.borrow()
     }
 
-    /// Waits for a fetch that may bring a key which is missing: a moment, or not at all where one has just been.
+    /// Waits for a fetch that may bring a key which is missing: a moment, or not at all where one
+    /// has just been.
     ///
     /// # Cancel safety
     ///
@@ -235,7 +258,9 @@ impl KeyRing {
         let mut ended = self.ended.subscribe();
         {
             let mut pacing = self.pacing();
-            let may_begin = pacing.last_begun.is_none_or(|begun| now.saturating_duration_since(begun) >= ASK_EVERY);
+            let may_begin = pacing
+                .last_begun
+                .is_none_or(|begun| now.saturating_duration_since(begun) >= ASK_EVERY);
             if !pacing.is_under_way && !pacing.is_wanted {
                 if !may_begin {
                     return;
@@ -247,8 +272,8 @@ impl KeyRing {
         let _ = tokio::time::timeout(MISS_PATIENCE, ended.changed()).await;
     }
 
-    /// Fetches from `source`, now and whenever it is due or wanted, for ever: the caller ends it by dropping it. `accepted`: as in
-    /// [`KeySet::read`].
+    /// Fetches from `source`, now and whenever it is due or wanted, for ever: the caller ends it by
+    /// dropping it. `accepted`: as in [`KeySet::read`].
     pub async fn keep(&self, source: Arc<dyn KeySource>, accepted: Arc<[OutsideAlgorithm]>) {
         let Some(rhythm) = self.rhythm else { return };
         let mut failures = 0_u32;
@@ -257,9 +282,8 @@ impl KeyRing {
             let under_way = UnderWay(self);
             let fetched = tokio::time::timeout(SOURCE_DEADLINE, source.fetch()).await;
             let outcome = match fetched {
-                Ok(Ok(text)) => {
-                    KeySet::read(&text, &accepted).map_err(|fault| format!("what came is no key set: {fault}"))
-                }
+                Ok(Ok(text)) => KeySet::read(&text, &accepted)
+                    .map_err(|fault| format!("what came is no key set: {fault}")),
                 Ok(Err(fault)) => Err(fault.to_string()),
                 Err(_) => Err("the fetch took too long".to_owned()),
             };
@@ -303,8 +327,11 @@ impl KeyRing {
 
     fn begin(&self) {
         let mut pacing = self.pacing();
-        *pacing =
-            Pacing { last_begun: Some(tokio::time::Instant::now().into_std()), is_under_way: true, is_wanted: false };
+        *pacing = Pacing {
+            last_begun: Some(tokio::time::Instant::now().into_std()),
+            is_under_way: true,
+            is_wanted: false,
+        };
     }
 
     fn pacing(&self) -> MutexGuard<'_, Pacing> {
@@ -327,8 +354,8 @@ fn pause_after(failures: u32, first: Duration, rhythm: Rhythm) -> Duration {
     doubled.min(LONGEST_PAUSE).min(rhythm.refresh.max(FIRST_PAUSE))
 }
 
-/// Between a tenth of it and three: a slow answer shall not be too late, and a fleet that was started together shall not ask together
-/// for ever.
+/// Between a tenth of it and three: a slow answer shall not be too late, and a fleet that was
+/// started together shall not ask together for ever.
 fn chance(span: Duration) -> Duration {
     let mut byte = [0_u8; 1];
     // Without randomness all ask at the same time; that is no reason not to ask.

@@ -1,8 +1,8 @@
 //! All issuers of one configuration, and the tokens of theirs that were verified lately.
 //!
-//! The memory is one of positive answers only, bounded, keyed by the token's digest; what is in it counts while it
-//! [stands](Outside::stands), so a key that is gone takes its tokens with it. A configuration has a set of its own: what was
-//! verified under another one is not in it.
+//! The memory is one of positive answers only, bounded, keyed by the token's digest; what is in it
+//! counts while it [stands](Outside::stands), so a key that is gone takes its tokens with it. A
+//! configuration has a set of its own: what was verified under another one is not in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +12,8 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 
 use super::{
-    Issuer, IssuerUnavailable, Judgement, KeyRing, Outside, OutsideFault, OutsideRefusal, RingHealth, compact, quoted,
-    ring,
+    Issuer, IssuerUnavailable, Judgement, KeyRing, Outside, OutsideFault, OutsideRefusal,
+    RingHealth, compact, quoted, ring,
 };
 use crate::domain::{Moment, TENANT, TokenDigest};
 use crate::telemetry::metrics::IssuerGauges;
@@ -27,7 +27,8 @@ pub enum OutsideVerdict {
     Passed(Arc<Outside>),
     /// No.
     Refused(OutsideRefusal),
-    /// It is a JWT of nobody whom the configuration knows. To be refused, unless it is one of our own.
+    /// It is a JWT of nobody whom the configuration knows. To be refused, unless it is one of our
+    /// own.
     Foreign,
 }
 
@@ -48,16 +49,27 @@ pub struct IssuerSet {
 }
 
 impl IssuerSet {
-    /// `capacity`: how many tokens are remembered at most; `longest_token`: in bytes. No two issuers may have the same `iss`:
-    /// the second would never be asked.
+    /// `capacity`: how many tokens are remembered at most; `longest_token`: in bytes. No two
+    /// issuers may have the same `iss`: the second would never be asked.
     #[must_use]
-    pub fn new(issuers: Vec<Arc<Issuer>>, peppers: Arc<Peppers>, capacity: usize, longest_token: usize) -> Self {
-        let memory =
-            Memory::with(capacity.min(1024), capacity as u64, UnitWeighter, DigestHasher, DefaultLifecycle::default());
+    pub fn new(
+        issuers: Vec<Arc<Issuer>>,
+        peppers: Arc<Peppers>,
+        capacity: usize,
+        longest_token: usize,
+    ) -> Self {
+        let memory = Memory::with(
+            capacity.min(1024),
+            capacity as u64,
+            UnitWeighter,
+            DigestHasher,
+            DefaultLifecycle::default(),
+        );
         Self { issuers, peppers, memory, longest_token }
     }
 
-    /// Takes the place of `before`: tokens of issuers that are not in this set as they were are dead in every copy.
+    /// Takes the place of `before`: tokens of issuers that are not in this set as they were are
+    /// dead in every copy.
     pub fn succeed(&self, before: &Self) {
         for issuer in &before.issuers {
             if !self.issuers.iter().any(|own| Arc::ptr_eq(own, issuer)) {
@@ -100,7 +112,8 @@ impl IssuerSet {
     /// verified.
     #[must_use]
     pub fn stranger(&self, token: &[u8], own: &str) -> Option<String> {
-        let token = std::str::from_utf8(token).ok().filter(|token| token.len() <= self.longest_token)?;
+        let token =
+            std::str::from_utf8(token).ok().filter(|token| token.len() <= self.longest_token)?;
         let token = compact::read(token).ok()?;
         let Some(iss) = token.claims.get("iss").and_then(serde_json::Value::as_str) else {
             return Some("it has no \"iss\"".to_owned());
@@ -110,7 +123,9 @@ impl IssuerSet {
         }
         let found = quoted(iss);
         let all = || self.issuers.iter().map(|issuer| issuer.settings());
-        if let Some(near) = all().find(|settings| settings.issuer.trim_end_matches('/') == iss.trim_end_matches('/')) {
+        if let Some(near) = all()
+            .find(|settings| settings.issuer.trim_end_matches('/') == iss.trim_end_matches('/'))
+        {
             return Some(format!(
                 "it is {found}, and [[issuer]] {} has {:?}: they differ in the slash at the end",
                 near.name, near.issuer
@@ -122,11 +137,15 @@ impl IssuerSet {
                 middle.is_some_and(|tenant| !tenant.is_empty() && !tenant.contains('/'))
             })
         };
-        let of_template =
-            all().find(|settings| settings.tenancy.as_ref().is_some_and(|tenancy| is_other_tenant(&tenancy.template)));
+        let of_template = all().find(|settings| {
+            settings.tenancy.as_ref().is_some_and(|tenancy| is_other_tenant(&tenancy.template))
+        });
         Some(match of_template {
             Some(settings) => {
-                format!("it is {found}, whose tenant is not in \"tenants\" of [[issuer]] {}", settings.name)
+                format!(
+                    "it is {found}, whose tenant is not in \"tenants\" of [[issuer]] {}",
+                    settings.name
+                )
             }
             None => format!("it is {found}, which is that of no [[issuer]]"),
         })
@@ -143,7 +162,11 @@ impl IssuerSet {
     /// # Errors
     ///
     /// When the keys of its issuer have become too old to say.
-    pub fn recall(&self, digest: &TokenDigest, now: Moment) -> Result<Option<Arc<Outside>>, IssuerUnavailable> {
+    pub fn recall(
+        &self,
+        digest: &TokenDigest,
+        now: Moment,
+    ) -> Result<Option<Arc<Outside>>, IssuerUnavailable> {
         let Some(outside) = self.memory.get(digest) else { return Ok(None) };
         if outside.stands(now)? {
             return Ok(Some(outside));
@@ -152,8 +175,9 @@ impl IssuerSet {
         Ok(None)
     }
 
-    /// The whole check, for a token that is not remembered. The issuer is chosen by the unverified `iss`, which must then turn
-    /// out to be signed. Waits at most [`MISS_PATIENCE`](super::ring::MISS_PATIENCE), and only for a key that is not here.
+    /// The whole check, for a token that is not remembered. The issuer is chosen by the unverified
+    /// `iss`, which must then turn out to be signed. Waits at most
+    /// [`MISS_PATIENCE`](super::ring::MISS_PATIENCE), and only for a key that is not here.
     ///
     /// # Errors
     ///
@@ -182,7 +206,8 @@ impl IssuerSet {
         let Some(iss) = token.claims.get("iss").and_then(serde_json::Value::as_str) else {
             return Ok(OutsideVerdict::Foreign);
         };
-        let Some(issuer) = self.issuers.iter().find(|issuer| issuer.settings().issuer == iss) else {
+        let Some(issuer) = self.issuers.iter().find(|issuer| issuer.settings().issuer == iss)
+        else {
             return Ok(OutsideVerdict::Foreign);
         };
         let mut judgement = issuer.judge(&token, now);
@@ -196,7 +221,9 @@ impl IssuerSet {
                 self.memory.insert(digest, Arc::clone(&outside));
                 Ok(OutsideVerdict::Passed(outside))
             }
-            Judgement::Refused(refusal) | Judgement::KeyMissing(refusal) => Ok(OutsideVerdict::Refused(refusal)),
+            Judgement::Refused(refusal) | Judgement::KeyMissing(refusal) => {
+                Ok(OutsideVerdict::Refused(refusal))
+            }
             Judgement::Unavailable => Err(issuer.unavailable(ring::now())),
         }
     }
@@ -206,7 +233,11 @@ impl IssuerSet {
     /// # Errors
     ///
     /// As those two.
-    pub async fn verify(&self, token: &[u8], now: Moment) -> Result<OutsideVerdict, IssuerUnavailable> {
+    pub async fn verify(
+        &self,
+        token: &[u8],
+        now: Moment,
+    ) -> Result<OutsideVerdict, IssuerUnavailable> {
         let digest = self.digest(token);
         match self.recall(&digest, now)? {
             Some(outside) => Ok(OutsideVerdict::Passed(outside)),

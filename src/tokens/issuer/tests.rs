@@ -1,4 +1,5 @@
-//! An issuer of one's own: its keys, its key set, and any token that it, or somebody who is not it, could write.
+//! An issuer of one's own: its keys, its key set, and any token that it, or somebody who is not it,
+//! could write.
 
 mod accepted;
 mod forge;
@@ -81,7 +82,11 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| runtime.block_on(work))
 }
 
-pub(super) fn verify_at(set: &IssuerSet, token: impl AsRef<[u8]>, now: Timestamp) -> OutsideVerdict {
+pub(super) fn verify_at(
+    set: &IssuerSet,
+    token: impl AsRef<[u8]>,
+    now: Timestamp,
+) -> OutsideVerdict {
     block_on(set.verify(token.as_ref(), at(now))).expect("its keys are here")
 }
 

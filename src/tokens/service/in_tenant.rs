@@ -1,4 +1,5 @@
-//! Keys that speak for their owner in one tenant, which is their organization (style `tenant-tokens`).
+//! Keys that speak for their owner in one tenant, which is their organization (style
+//! `tenant-tokens`).
 
 use super::{Desk, TokenService, key_of};
 use crate::domain::{Identity, Record, RecordKind, Timestamp, TokenDigest, TokenId};
@@ -27,10 +28,14 @@ impl TokenService {
             },
         )?;
         match self.add(caller.voucher(), record.clone(), Place::Beside, now).await? {
-            Issue::Issued { .. } => Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes: None }),
+            Issue::Issued { .. } => {
+                Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes: None })
+            }
             Issue::VoucherGone => self.gone(caller),
             Issue::VoucherSpent => Err(CommandError::CredentialGone),
-            Issue::Taken(_) => Err(StoreError::Unavailable("it found no room beside other keys".into()).into()),
+            Issue::Taken(_) => {
+                Err(StoreError::Unavailable("it found no room beside other keys".into()).into())
+            }
         }
     }
 

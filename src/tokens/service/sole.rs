@@ -46,7 +46,8 @@ impl TokenService {
         Ok(Outcome::SoleEnsured { token, record })
     }
 
-    /// Makes the key, unless its place is taken: the token if it was made, and the record that is there now.
+    /// Makes the key, unless its place is taken: the token if it was made, and the record that is
+    /// there now.
     async fn make_sole(
         &self,
         caller: &Caller,

@@ -50,7 +50,13 @@ impl Store for Scripted {
         self.answer(format!("find in {token_api}"), found)
     }
 
-    fn issue(&self, voucher: Voucher, child: Record, place: Place, _: Timestamp) -> StoreFuture<Issue> {
+    fn issue(
+        &self,
+        voucher: Voucher,
+        child: Record,
+        place: Place,
+        _: Timestamp,
+    ) -> StoreFuture<Issue> {
         self.answer(format!("issue {voucher:?} {:?} {place:?}", child.owner()), self.issue.clone())
     }
 
@@ -58,11 +64,22 @@ impl Store for Scripted {
         self.answer("provision".into(), ())
     }
 
-    fn owned(&self, voucher: Voucher, owner: Owner, _: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
+    fn owned(
+        &self,
+        voucher: Voucher,
+        owner: Owner,
+        _: Timestamp,
+    ) -> StoreFuture<Option<Vec<Listed>>> {
         self.answer(format!("owned {voucher:?} {owner:?}"), Some(vec![]))
     }
 
-    fn remove(&self, voucher: Voucher, target: TokenDigest, after: Afterlife, _: Timestamp) -> StoreFuture<Removal> {
+    fn remove(
+        &self,
+        voucher: Voucher,
+        target: TokenDigest,
+        after: Afterlife,
+        _: Timestamp,
+    ) -> StoreFuture<Removal> {
         self.answer(format!("remove {voucher:?} {target:?} {after:?}"), self.removal)
     }
 
@@ -117,8 +134,11 @@ struct Bench {
 fn desk(store: Scripted) -> Bench {
     let store = Arc::new(store);
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
-    let signed =
-        SignedTokens::new("keyward".into(), [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))]).unwrap();
+    let signed = SignedTokens::new(
+        "keyward".into(),
+        [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))],
+    )
+    .unwrap();
     let peppers = Arc::new(Peppers::new(&SecretBytes::new([1; 32]), []));
     let opaque = Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])]));
     let deadline = Duration::from_secs(10);
@@ -137,7 +157,9 @@ fn desk(store: Scripted) -> Bench {
 impl Bench {
     async fn execute(&self, caller: &Caller, command: Command) -> Result<Outcome, CommandError> {
         let minting = Minting::Signed(ALGORITHM);
-        self.service.execute(caller, Desk { token_api: "api", minting: &minting }, command, NOW).await
+        self.service
+            .execute(caller, Desk { token_api: "api", minting: &minting }, command, NOW)
+            .await
     }
 
     /// What was asked since the last look.
@@ -153,7 +175,13 @@ fn record(number: u8, kind: RecordKind) -> Record {
         token_api: "api".into(),
         kind,
         origin: Some("idp".into()),
-        identity: Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None },
+        identity: Identity {
+            subject: "ann".into(),
+            username: None,
+            organization: None,
+            role: None,
+            email: None,
+        },
         name: None,
         hint: None,
         issued_at: NOW,
@@ -164,7 +192,11 @@ fn record(number: u8, kind: RecordKind) -> Record {
 
 fn caller(kind: RecordKind) -> Caller {
     let record = record(1, kind);
-    Caller { digest: record.digest, token: Arc::new(Verified::new(&record, "api".into())), outside: None }
+    Caller {
+        digest: record.digest,
+        token: Arc::new(Verified::new(&record, "api".into())),
+        outside: None,
+    }
 }
 
 fn found(record: Record) -> Option<Listed> {
@@ -178,25 +210,39 @@ async fn what_is_gone_is_called_so_only_when_the_fleet_has_settled() {
     for (what, found, removal) in [
         ("unknown", None, Removal::Removed),
         ("expired", found(expired), Removal::Removed),
-        ("retired", Some(Listed { record: target.clone(), retired_at: Some(NOW) }), Removal::Removed),
+        (
+            "retired",
+            Some(Listed { record: target.clone(), retired_at: Some(NOW) }),
+            Removal::Removed,
+        ),
         ("a session", found(record(2, RecordKind::Session)), Removal::Removed),
         ("quicker", found(target.clone()), Removal::Absent),
     ] {
         for settles in [true, false] {
             let desk = desk(Scripted { found: found.clone(), removal, settles, ..Scripted::new() });
-            let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
+            let outcome =
+                desk.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
             if settles {
-                assert!(matches!(outcome, Ok(Outcome::NotFound(id)) if id == target.id), "{what}: {outcome:?}");
+                assert!(
+                    matches!(outcome, Ok(Outcome::NotFound(id)) if id == target.id),
+                    "{what}: {outcome:?}"
+                );
                 assert_eq!(desk.asked().last().map(String::as_str), Some("settle"), "{what}");
             } else {
-                assert!(matches!(outcome, Err(CommandError::Store(StoreError::TimedOut))), "{what}: {outcome:?}");
+                assert!(
+                    matches!(outcome, Err(CommandError::Store(StoreError::TimedOut))),
+                    "{what}: {outcome:?}"
+                );
             }
         }
     }
     let desk = desk(Scripted { found: found(target.clone()), ..Scripted::new() });
     let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
     assert!(matches!(outcome, Ok(Outcome::Revoked(_))), "{outcome:?}");
-    assert!(!desk.asked().contains(&"settle".to_owned()), "a removal is in force everywhere when it returns");
+    assert!(
+        !desk.asked().contains(&"settle".to_owned()),
+        "a removal is in force everywhere when it returns"
+    );
 }
 
 #[tokio::test]
@@ -236,7 +282,9 @@ async fn what_an_issue_removed_is_forgotten() {
     let replaced = record(2, RecordKind::ApiKey);
     let issue = Issue::Issued { removed: vec![replaced.digest] };
     let desk = desk(Scripted { issue, ..Scripted::new() });
-    let Join::Leader(leader) = desk.cache.join(replaced.digest, clock::uptime()) else { panic!("alone here") };
+    let Join::Leader(leader) = desk.cache.join(replaced.digest, clock::uptime()) else {
+        panic!("alone here")
+    };
     let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
     leader.land(leader.fence(), Ok(answer), clock::uptime()).unwrap();
     assert!(desk.cache.recall(&replaced.digest, clock::uptime()).is_some());
@@ -250,7 +298,12 @@ async fn an_administrator_revokes_the_sort_that_was_meant_wherever_it_is() {
     let apis: [Arc<str>; 2] = ["other".into(), "api".into()];
     let target = record(2, RecordKind::ApiKey);
     let mut desk = desk(Scripted { found: found(target.clone()), ..Scripted::new() });
-    assert!(desk.service.revoke_as_administrator(&apis, target.id, RecordSort::ApiKey, NOW).await.unwrap());
+    assert!(
+        desk.service
+            .revoke_as_administrator(&apis, target.id, RecordSort::ApiKey, NOW)
+            .await
+            .unwrap()
+    );
     let removal = format!("remove {:?} {:?} Gone", Voucher::Outside, target.digest);
     assert_eq!(desk.asked(), ["find in other".to_owned(), "find in api".to_owned(), removal]);
     for (found, sort) in [
@@ -261,6 +314,10 @@ async fn an_administrator_revokes_the_sort_that_was_meant_wherever_it_is() {
     ] {
         desk = self::desk(Scripted { found, ..Scripted::new() });
         assert!(!desk.service.revoke_as_administrator(&apis, target.id, sort, NOW).await.unwrap());
-        assert_eq!(desk.asked(), ["find in other", "find in api", "settle"], "once for all token APIs");
+        assert_eq!(
+            desk.asked(),
+            ["find in other", "find in api", "settle"],
+            "once for all token APIs"
+        );
     }
 }

@@ -29,12 +29,16 @@ fn record(expires_at: Option<Timestamp>) -> Record {
 
 fn tokens(algorithm: SigningAlgorithm) -> SignedTokens {
     let material = KeyMaterial::generate(algorithm).expect("a key");
-    SignedTokens::new("keyward".into(), [("k1".into(), algorithm, material)]).expect("a readable key")
+    SignedTokens::new("keyward".into(), [("k1".into(), algorithm, material)])
+        .expect("a readable key")
 }
 
 fn hs256() -> SignedTokens {
-    SignedTokens::new("keyward".into(), [("k1".into(), SigningAlgorithm::Hs256, KeyMaterial::new(vec![7; 32]))])
-        .expect("a readable key")
+    SignedTokens::new(
+        "keyward".into(),
+        [("k1".into(), SigningAlgorithm::Hs256, KeyMaterial::new(vec![7; 32]))],
+    )
+    .expect("a readable key")
 }
 
 /// Signs any header and claims with the HS256 key of `hs256`, as somebody would who had the key.
@@ -58,7 +62,11 @@ fn every_algorithm_verifies_what_it_signed_and_publishes_only_public_keys() {
         assert_eq!(claims.expires_at, Some(end));
         let keys = tokens.public_keys();
         let published = keys["keys"].as_array().expect("an array");
-        assert_eq!(published.len(), usize::from(algorithm != SigningAlgorithm::Hs256), "{algorithm:?}");
+        assert_eq!(
+            published.len(),
+            usize::from(algorithm != SigningAlgorithm::Hs256),
+            "{algorithm:?}"
+        );
         for key in published {
             assert!(key.get("d").is_none() && key.get("k").is_none() && key.get("p").is_none());
         }
@@ -73,17 +81,24 @@ fn a_token_is_dead_at_the_second_of_its_expiry_and_alive_just_before() {
     let just_before = Timestamp::from_unix_millis(end.unix_millis() - 1);
     assert!(tokens.verify(token.expose(), just_before).is_ok());
     assert_eq!(tokens.verify(token.expose(), end), Err(SignedTokenFault::Expired));
-    assert_eq!(tokens.verify(token.expose(), end.after(Duration::from_secs(1))), Err(SignedTokenFault::Expired));
+    assert_eq!(
+        tokens.verify(token.expose(), end.after(Duration::from_secs(1))),
+        Err(SignedTokenFault::Expired)
+    );
 }
 
 #[test]
 fn the_newest_key_signs_and_older_ones_still_verify() {
     let key = |byte| KeyMaterial::new(vec![byte; 32]);
-    let old = SignedTokens::new("keyward".into(), [("a".into(), SigningAlgorithm::Hs256, key(1))]).expect("keys");
+    let old = SignedTokens::new("keyward".into(), [("a".into(), SigningAlgorithm::Hs256, key(1))])
+        .expect("keys");
     let token = old.sign(SigningAlgorithm::Hs256, &record(None)).expect("signed");
     let both = SignedTokens::new(
         "keyward".into(),
-        [("a".into(), SigningAlgorithm::Hs256, key(1)), ("b".into(), SigningAlgorithm::Hs256, key(2))],
+        [
+            ("a".into(), SigningAlgorithm::Hs256, key(1)),
+            ("b".into(), SigningAlgorithm::Hs256, key(2)),
+        ],
     )
     .expect("keys");
     assert!(both.verify(token.expose(), NOW).is_ok());
@@ -94,7 +109,10 @@ fn the_newest_key_signs_and_older_ones_still_verify() {
 #[test]
 fn forgeries_are_refused_whatever_they_try() {
     let tokens = hs256();
-    assert!(tokens.verify(&forge(HEADER, CLAIMS, &[7; 32]), NOW).is_ok(), "the forger's own tool works");
+    assert!(
+        tokens.verify(&forge(HEADER, CLAIMS, &[7; 32]), NOW).is_ok(),
+        "the forger's own tool works"
+    );
     let headers = [
         r#"{"alg":"none","kid":"k1","typ":"JWT"}"#,
         r#"{"alg":"None","kid":"k1","typ":"JWT"}"#,
@@ -121,8 +139,14 @@ fn forgeries_are_refused_whatever_they_try() {
     for header in headers {
         assert!(tokens.verify(&forge(header, CLAIMS, &[7; 32]), NOW).is_err(), "{header}");
     }
-    assert_eq!(tokens.verify(&forge(HEADER, CLAIMS, &[8; 32]), NOW), Err(SignedTokenFault::BadSignature));
-    assert_eq!(tokens.verify(&forge(HEADER, CLAIMS, b""), NOW), Err(SignedTokenFault::BadSignature));
+    assert_eq!(
+        tokens.verify(&forge(HEADER, CLAIMS, &[8; 32]), NOW),
+        Err(SignedTokenFault::BadSignature)
+    );
+    assert_eq!(
+        tokens.verify(&forge(HEADER, CLAIMS, b""), NOW),
+        Err(SignedTokenFault::BadSignature)
+    );
 }
 
 #[test]
@@ -169,7 +193,8 @@ fn one_token_has_one_spelling() {
         token.replace('.', ".."),
         token.trim_end_matches(|c| c != '.').to_owned(),
     ];
-    // HMAC-SHA-256 is 43 characters, of which the last carries two bits too many: three other spellings of the same bytes.
+    // HMAC-SHA-256 is 43 characters, of which the last carries two bits too many: three other
+    // spellings of the same bytes.
     let last = token.chars().last().expect("not empty");
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     for other in alphabet.chars().filter(|c| *c != last) {
@@ -206,11 +231,16 @@ fn an_asymmetric_public_key_is_no_hmac_secret() {
 
 #[test]
 fn a_short_secret_and_a_wrong_key_are_refused_in_words() {
-    let short =
-        SignedTokens::new("keyward".into(), [("k1".into(), SigningAlgorithm::Hs256, KeyMaterial::new(vec![1; 31]))]);
+    let short = SignedTokens::new(
+        "keyward".into(),
+        [("k1".into(), SigningAlgorithm::Hs256, KeyMaterial::new(vec![1; 31]))],
+    );
     assert!(short.err().expect("refused").to_string().contains("31 bytes"));
     for algorithm in [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
-        let wrong = SignedTokens::new("keyward".into(), [("k1".into(), algorithm, KeyMaterial::new(vec![1; 48]))]);
+        let wrong = SignedTokens::new(
+            "keyward".into(),
+            [("k1".into(), algorithm, KeyMaterial::new(vec![1; 48]))],
+        );
         assert!(wrong.err().expect("refused").to_string().contains(algorithm.name()));
     }
 }

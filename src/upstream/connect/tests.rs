@@ -63,9 +63,11 @@ async fn alive(address: &str) -> SocketAddr {
 
 /// An address of which the port is taken and nothing listens.
 fn refusing() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
-    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+    let address =
+        socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
     (socket, address)
 }
 
@@ -75,7 +77,8 @@ fn refusing() -> (socket2::Socket, SocketAddr) {
 fn silent() -> (Vec<socket2::Socket>, SocketAddr) {
     let (listener, address) = refusing();
     listener.listen(0).expect("it listens");
-    let first = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let first =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     first.connect(&address.into()).expect("the queue has room for one");
     (vec![listener, first], address)
 }
@@ -83,7 +86,10 @@ fn silent() -> (Vec<socket2::Socket>, SocketAddr) {
 /// What is sent comes back, also when it is sent in several slices.
 async fn assert_is_open(mut stream: UpstreamStream) {
     assert!(stream.is_write_vectored());
-    let sent = stream.write_vectored(&[io::IoSlice::new(b"pi"), io::IoSlice::new(b"ng")]).await.expect("sent");
+    let sent = stream
+        .write_vectored(&[io::IoSlice::new(b"pi"), io::IoSlice::new(b"ng")])
+        .await
+        .expect("sent");
     assert_eq!(sent, 4);
     stream.flush().await.expect("flushed");
     let mut back = [0; 4];
@@ -99,7 +105,8 @@ async fn an_address_is_connected_to_without_a_resolver_and_without_delay_of_smal
         let port = alive(host).await.port();
         let connector = Connector::new(tcp(host, port), plain(LONG))
             .resolving_by(Box::new(|host, _| panic!("{host} is an address")));
-        let UpstreamStream::Tcp(stream) = connector.connect().await.expect("connected").stream else {
+        let UpstreamStream::Tcp(stream) = connector.connect().await.expect("connected").stream
+        else {
             panic!("it is plain TCP")
         };
         assert!(stream.nodelay().expect("an option"));
@@ -110,7 +117,8 @@ async fn an_address_is_connected_to_without_a_resolver_and_without_delay_of_smal
 #[tokio::test]
 async fn the_names_of_the_system_are_resolved() {
     let port = alive("127.0.0.1").await.port();
-    let connected = Connector::new(tcp("localhost", port), plain(LONG)).connect().await.expect("connected");
+    let connected =
+        Connector::new(tcp("localhost", port), plain(LONG)).connect().await.expect("connected");
     assert_is_open(connected.stream).await;
 }
 
@@ -133,7 +141,8 @@ async fn the_last_of_many_addresses_gets_its_share_of_a_short_time() {
     let mut addresses: Vec<_> = silent.iter().map(|(_, address)| *address).collect();
     addresses.push(alive("127.0.0.1").await);
     // Seven turns of 250 ms would take longer than this.
-    let connected = to_name(&addresses, Duration::from_millis(1600)).connect().await.expect("connected");
+    let connected =
+        to_name(&addresses, Duration::from_millis(1600)).connect().await.expect("connected");
     assert_is_open(connected.stream).await;
 }
 
@@ -185,7 +194,9 @@ async fn a_name_without_an_address_and_a_silent_resolver_are_told_apart() {
         Connector::new(tcp("none.test", 80), plain(LONG))
             .resolving_by(Box::new(move |_, _| Box::pin(async move { answer() })))
     };
-    for connector in [answering(|| Ok(Vec::new())), answering(|| Err(io::Error::other("no such name")))] {
+    for connector in
+        [answering(|| Ok(Vec::new())), answering(|| Err(io::Error::other("no such name")))]
+    {
         let fault = connector.connect().await.expect_err("there is no address");
         assert!(matches!(fault, ConnectError::Resolve(_)), "{fault:?}");
     }
@@ -200,10 +211,11 @@ async fn names_are_looked_up_for_each_connection() {
     let alive = alive("127.0.0.1").await;
     let asked = Rc::new(Cell::new(0));
     let counted = Rc::clone(&asked);
-    let connector = Connector::new(tcp("app.test", 80), plain(LONG)).resolving_by(Box::new(move |_, _| {
-        counted.set(counted.get() + 1);
-        Box::pin(async move { Ok(vec![alive]) })
-    }));
+    let connector =
+        Connector::new(tcp("app.test", 80), plain(LONG)).resolving_by(Box::new(move |_, _| {
+            counted.set(counted.get() + 1);
+            Box::pin(async move { Ok(vec![alive]) })
+        }));
     for times in 1..=2 {
         connector.connect().await.expect("connected");
         assert_eq!(asked.get(), times);
@@ -224,7 +236,8 @@ async fn a_unix_socket_is_connected_to_and_one_that_is_missing_is_named() {
     assert_is_open(connected.stream).await;
 
     let missing = directory.path().join("none.sock");
-    let fault = Connector::new(unix(missing.clone()), plain(LONG)).connect().await.expect_err("missing");
+    let fault =
+        Connector::new(unix(missing.clone()), plain(LONG)).connect().await.expect_err("missing");
     assert!(fault.to_string().contains(missing.to_str().expect("text")), "{fault}");
     let encrypted = Endpoint { is_tls: true, ..unix(missing) };
     let fault = Connector::new(encrypted, plain(LONG)).connect().await.expect_err("never in plain");
@@ -234,9 +247,12 @@ async fn a_unix_socket_is_connected_to_and_one_that_is_missing_is_named() {
 #[tokio::test]
 async fn without_tls_only_prior_knowledge_makes_it_http2() {
     let port = alive("127.0.0.1").await.port();
-    for (protocol, expected) in [(Protocol::Http1, false), (Protocol::Http2, true), (Protocol::Auto, false)] {
+    for (protocol, expected) in
+        [(Protocol::Http1, false), (Protocol::Http2, true), (Protocol::Auto, false)]
+    {
         let settings = ConnectSettings { protocol, ..plain(LONG) };
-        let connected = Connector::new(tcp("127.0.0.1", port), settings).connect().await.expect("connected");
+        let connected =
+            Connector::new(tcp("127.0.0.1", port), settings).connect().await.expect("connected");
         assert_eq!(connected.is_http2, expected, "{protocol:?}");
     }
 }
@@ -250,11 +266,13 @@ struct Secure {
 
 impl Secure {
     async fn start(name: &str, alpn: &[&[u8]]) -> Self {
-        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
+        let made =
+            rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
         let directory = tempfile::tempdir().expect("a directory");
         let ca = directory.path().join("ca.pem");
         std::fs::write(&ca, made.cert.pem()).expect("written");
-        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).expect("a key");
+        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes())
+            .expect("a key");
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("versions")
@@ -293,9 +311,11 @@ impl Secure {
         let endpoint = Endpoint { is_tls: true, ..tcp(name, self.port) };
         let server_name = server_name.map(|name| ServerName::try_from(name).expect("a name"));
         let tls = Some(UpstreamTls { client: Arc::clone(client), server_name });
-        Connector::new(endpoint, ConnectSettings { timeout: LONG, protocol, tls }).resolving_by(Box::new(|_, port| {
-            Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]) })
-        }))
+        Connector::new(endpoint, ConnectSettings { timeout: LONG, protocol, tls }).resolving_by(
+            Box::new(|_, port| {
+                Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]) })
+            }),
+        )
     }
 }
 
@@ -306,7 +326,8 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 fn load(trust: tls::Trust) -> Arc<tls::Client> {
     // The client's own ALPN is not what is offered.
     let alpn = vec![b"other".as_slice()];
-    tls::Client::load(tls::ClientSettings { trust, identity: None, alpn }).expect("files that can be used")
+    tls::Client::load(tls::ClientSettings { trust, identity: None, alpn })
+        .expect("files that can be used")
 }
 
 #[tokio::test]
@@ -335,15 +356,23 @@ async fn over_tls_the_protocol_is_what_both_sides_speak() {
                 assert_is_open(connected.stream).await;
             }
             Err(fault) => {
-                assert!(matches!(fault, ConnectError::Alpn(_)), "{protocol:?} with {spoken:?}: {fault:?}");
+                assert!(
+                    matches!(fault, ConnectError::Alpn(_)),
+                    "{protocol:?} with {spoken:?}: {fault:?}"
+                );
                 assert_eq!(is_http2, None, "{protocol:?} with {spoken:?}");
             }
         }
         if spoken != h2 && spoken != [b"other"] {
-            let UpstreamStream::Tls(stream) = connector.connect_http1().await.expect("connected") else {
+            let UpstreamStream::Tls(stream) = connector.connect_http1().await.expect("connected")
+            else {
                 panic!("it is TLS")
             };
-            assert_ne!(stream.get_ref().1.alpn_protocol(), Some(HTTP2), "{protocol:?} with {spoken:?}");
+            assert_ne!(
+                stream.get_ref().1.alpn_protocol(),
+                Some(HTTP2),
+                "{protocol:?} with {spoken:?}"
+            );
         }
     }
 }
@@ -364,7 +393,8 @@ async fn only_a_trusted_certificate_for_the_name_is_accepted() {
     assert!(address.contains("127.0.0.1"), "{address}");
     let named = server.connector_by("127.0.0.1", Some("app.test"), &server.client, Protocol::Http1);
     assert_is_open(named.connect().await.expect("connected").stream).await;
-    let misnamed = server.connector_by("app.test", Some("other.test"), &server.client, Protocol::Http1);
+    let misnamed =
+        server.connector_by("app.test", Some("other.test"), &server.client, Protocol::Http1);
     assert!(words(misnamed).await.contains("other.test"));
 
     let stranger = Secure::start("app.test", &[]).await;

@@ -1,4 +1,5 @@
-//! A scripted server, plain or with TLS: what it may do wrong, and that nobody waits for it longer than was said.
+//! A scripted server, plain or with TLS: what it may do wrong, and that nobody waits for it longer
+//! than was said.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,11 @@ impl Drop for Server {
     }
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, script: &Script, requests: &AtomicUsize) {
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    script: &Script,
+    requests: &AtomicUsize,
+) {
     let (mut seen, mut buffer) = (Vec::new(), [0; 1024]);
     while !seen.ends_with(b"\r\n\r\n") {
         match stream.read(&mut buffer).await {
@@ -110,9 +115,14 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-async fn fetch_plain(answer: impl AsRef<[u8]>, then: Then, limits: DocumentLimits) -> Result<Bytes, DocumentError> {
+async fn fetch_plain(
+    answer: impl AsRef<[u8]>,
+    then: Then,
+    limits: DocumentLimits,
+) -> Result<Bytes, DocumentError> {
     let server = serve(Script { answer: answer.as_ref().to_vec(), then }, None).await;
-    let document = Document::new(address(server.address, false), Trust::System, None, limits).expect("a document");
+    let document = Document::new(address(server.address, false), Trust::System, None, limits)
+        .expect("a document");
     let fetched = document.fetch().await;
     assert!(server.requests.load(Ordering::SeqCst) <= 1, "asked once");
     fetched
@@ -122,7 +132,8 @@ async fn fetch_plain(answer: impl AsRef<[u8]>, then: Then, limits: DocumentLimit
 fn a_document_is_fetched_whatever_its_media_type_and_framing() {
     runtime().block_on(async {
         let chunked =
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{\"\r\n3\r\na\":\r\n2\r\n1}\r\n0\r\n\r\n";
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{\"\r\n3\r\na\":\r\n2\r\n\
+             1}\r\n0\r\n\r\n";
         let until_end = "HTTP/1.1 200 OK\r\n\r\n{\"a\":1}";
         let early = ["HTTP/1.1 100 Continue\r\n\r\n", until_end].concat();
         for (answer, then) in [
@@ -142,7 +153,9 @@ fn a_document_is_fetched_whatever_its_media_type_and_framing() {
 #[test]
 fn every_wrong_answer_is_a_failure_in_words() {
     runtime().block_on(async {
-        let status = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").into_bytes();
+        let status = |status: &str| {
+            format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").into_bytes()
+        };
         let many = "X: y\r\n".repeat(200);
         let long = format!("X: {}\r\n", "y".repeat(200_000));
         for (answer, then, why) in [
@@ -152,14 +165,19 @@ fn every_wrong_answer_is_a_failure_in_words() {
             (status("206 Partial Content"), Then::Close, "the answer is 206"),
             (status("304 Not Modified"), Then::Close, "redirects are not followed"),
             (
-                b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_vec(),
+                b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+                    .to_vec(),
                 Then::Close,
                 "redirects are not followed",
             ),
             (Vec::new(), Then::Close, "the exchange failed"),
             (Vec::new(), Then::Reset, "the exchange failed"),
             (b"HTTP/1.1 200 OK\r\nContent-Le".to_vec(), Then::Close, "the exchange failed"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}".to_vec(), Then::Close, "the exchange failed"),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}".to_vec(),
+                Then::Close,
+                "the exchange failed",
+            ),
             (
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec(),
                 Then::Close,
@@ -171,14 +189,19 @@ fn every_wrong_answer_is_a_failure_in_words() {
             (ok("{}", &long), Then::Close, "the exchange failed"),
             (ok("{}", "Content-Encoding: gzip\r\n"), Then::Close, "is encoded"),
             (ok(&"x".repeat(1001), ""), Then::Hang, "more than 1000 bytes"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n{}".to_vec(), Then::Close, "more than 1000 bytes"),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n{}".to_vec(),
+                Then::Close,
+                "more than 1000 bytes",
+            ),
         ] {
             let shown = String::from_utf8_lossy(&answer).chars().take(60).collect::<String>();
             let fault = fetch_plain(&answer, then, LIMITS).await.expect_err(&shown).to_string();
             assert!(fault.contains(why), "{shown}: {fault}");
         }
         let endless = ["HTTP/1.1 200 OK\r\n\r\n".to_owned(), "x".repeat(2000)].concat();
-        let fault = fetch_plain(&endless, Then::Hang, LIMITS).await.expect_err("too large").to_string();
+        let fault =
+            fetch_plain(&endless, Then::Hang, LIMITS).await.expect_err("too large").to_string();
         assert!(fault.contains("more than 1000 bytes"), "{fault}");
     });
 }
@@ -187,7 +210,8 @@ fn every_wrong_answer_is_a_failure_in_words() {
 fn nobody_waits_longer_than_was_said() {
     runtime().block_on(async {
         let short = Duration::from_millis(50);
-        let (head, whole) = (DocumentLimits { head: short, ..LIMITS }, DocumentLimits { whole: short, ..LIMITS });
+        let (head, whole) =
+            (DocumentLimits { head: short, ..LIMITS }, DocumentLimits { whole: short, ..LIMITS });
         let half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}";
         for (answer, limits, why) in [
             ("", head, "the head of the answer took too long"),
@@ -206,19 +230,30 @@ fn nobody_waits_longer_than_was_said() {
         let folder = tempfile::tempdir().expect("a folder");
         let (_, ca_file) = acceptor(folder.path(), "localhost");
         let limits = DocumentLimits { connect: short, ..LIMITS };
-        let document = Document::new(address, Trust::File(ca_file), None, limits).expect("a document");
-        assert_eq!(document.fetch().await.expect_err("silent").to_string(), "connecting took too long");
+        let document =
+            Document::new(address, Trust::File(ca_file), None, limits).expect("a document");
+        assert_eq!(
+            document.fetch().await.expect_err("silent").to_string(),
+            "connecting took too long"
+        );
     });
 }
 
 #[test]
 fn a_server_that_is_down_is_a_failure_with_its_address() {
     runtime().block_on(async {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address(port.expect("an address"), false);
-        let fault = Document::new(address.clone(), Trust::System, None, LIMITS).expect("a document").fetch().await;
+        let fault = Document::new(address.clone(), Trust::System, None, LIMITS)
+            .expect("a document")
+            .fetch()
+            .await;
         let fault = fault.expect_err("down").to_string();
-        assert!(fault.starts_with(&format!("cannot connect to 127.0.0.1:{}", address.port)), "{fault}");
+        assert!(
+            fault.starts_with(&format!("cannot connect to 127.0.0.1:{}", address.port)),
+            "{fault}"
+        );
     });
 }
 
@@ -227,7 +262,8 @@ fn acceptor(folder: &Path, name: &str) -> (TlsAcceptor, PathBuf) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
     let file = folder.join(format!("{name}.pem"));
     std::fs::write(&file, made.cert.pem()).expect("a file");
-    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let key =
+        rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -247,18 +283,29 @@ fn over_tls_only_believed_certificates_for_the_right_name_will_do() {
         let script = Script { answer: ok("{\"a\":1}", ""), then: Then::Close };
         let server = serve(script.clone(), Some(tls)).await;
         let fetch = |server: SocketAddr, trust: Trust| async move {
-            Document::new(address(server, true), trust, None, LIMITS).expect("a document").fetch().await
+            Document::new(address(server, true), trust, None, LIMITS)
+                .expect("a document")
+                .fetch()
+                .await
         };
         let fetched = fetch(server.address, Trust::File(ca_file.clone())).await.expect("fetched");
         assert_eq!(&fetched[..], b"{\"a\":1}");
-        let fault =
-            fetch(server.address, Trust::File(other_file.clone())).await.expect_err("unknown issuer").to_string();
+        let fault = fetch(server.address, Trust::File(other_file.clone()))
+            .await
+            .expect_err("unknown issuer")
+            .to_string();
         assert!(fault.contains("cannot connect") && fault.contains("certificate"), "{fault}");
         let elsewhere = serve(script.clone(), Some(stranger)).await;
-        let fault = fetch(elsewhere.address, Trust::File(other_file)).await.expect_err("another name").to_string();
+        let fault = fetch(elsewhere.address, Trust::File(other_file))
+            .await
+            .expect_err("another name")
+            .to_string();
         assert!(fault.contains("not valid for name"), "{fault}");
         let plain = serve(script, None).await;
-        assert!(fetch(plain.address, Trust::File(ca_file)).await.is_err(), "plain bytes are no TLS");
+        assert!(
+            fetch(plain.address, Trust::File(ca_file)).await.is_err(),
+            "plain bytes are no TLS"
+        );
         assert_eq!(server.requests.load(Ordering::SeqCst), 1);
     });
 }
@@ -266,14 +313,20 @@ fn over_tls_only_believed_certificates_for_the_right_name_will_do() {
 #[test]
 fn a_certificate_file_that_cannot_be_used_is_said_before_anything_is_fetched() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (missing, empty, broken) =
-        (folder.path().join("none.pem"), folder.path().join("empty.pem"), folder.path().join("broken.pem"));
+    let (missing, empty, broken) = (
+        folder.path().join("none.pem"),
+        folder.path().join("empty.pem"),
+        folder.path().join("broken.pem"),
+    );
     std::fs::write(&empty, "").expect("a file");
-    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("a file");
-    let address = DocumentAddress { is_https: true, host: "localhost".into(), port: 443, target: "/".into() };
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .expect("a file");
+    let address =
+        DocumentAddress { is_https: true, host: "localhost".into(), port: 443, target: "/".into() };
     for file in [missing, empty, broken] {
         let trust = Trust::File(file.clone());
-        let fault = Document::new(address.clone(), trust, None, LIMITS).err().expect("refused").to_string();
+        let fault =
+            Document::new(address.clone(), trust, None, LIMITS).err().expect("refused").to_string();
         assert!(fault.starts_with(&format!("{file:?} ")), "{fault}");
     }
 }
@@ -308,7 +361,9 @@ async fn proxy(status: &'static str) -> (HttpProxy, Arc<std::sync::Mutex<Vec<Str
                 };
                 let _ = stream.write_all(answer.as_bytes()).await;
                 if status == "200 OK" && head.starts_with("CONNECT ") {
-                    let Ok(mut server) = tokio::net::TcpStream::connect(&target).await else { return };
+                    let Ok(mut server) = tokio::net::TcpStream::connect(&target).await else {
+                        return;
+                    };
                     let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
                 }
             });
@@ -322,17 +377,27 @@ fn through_a_proxy_tls_reaches_to_the_server_and_what_is_in_clear_is_asked_for_i
     runtime().block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
         let (tls, ca_file) = acceptor(folder.path(), "localhost");
-        let server = serve(Script { answer: ok("{\"a\":1}", ""), then: Then::Close }, Some(tls)).await;
+        let server =
+            serve(Script { answer: ok("{\"a\":1}", ""), then: Then::Close }, Some(tls)).await;
         let (mut proxy, heads) = proxy("200 OK").await;
         let mut secret = HeaderValue::from_static("Basic bWU6aHVudGVyMg==");
         secret.set_sensitive(true);
         proxy.authorization = Some(secret);
         let secure = address(server.address, true);
-        let document = Document::new(secure.clone(), Trust::File(ca_file), Some(proxy.clone()), LIMITS);
-        assert_eq!(&document.expect("a document").fetch().await.expect("fetched")[..], b"{\"a\":1}");
-        let clear =
-            DocumentAddress { is_https: false, host: "id.example".into(), port: 80, target: "/keys?v=1".into() };
-        let document = Document::new(clear, Trust::System, Some(proxy), LIMITS).expect("a document");
+        let document =
+            Document::new(secure.clone(), Trust::File(ca_file), Some(proxy.clone()), LIMITS);
+        assert_eq!(
+            &document.expect("a document").fetch().await.expect("fetched")[..],
+            b"{\"a\":1}"
+        );
+        let clear = DocumentAddress {
+            is_https: false,
+            host: "id.example".into(),
+            port: 80,
+            target: "/keys?v=1".into(),
+        };
+        let document =
+            Document::new(clear, Trust::System, Some(proxy), LIMITS).expect("a document");
         assert_eq!(&document.fetch().await.expect("fetched")[..], b"{\"a\":1}");
         let heads = heads.lock().expect("not poisoned");
         let [connect, get] = heads.as_slice() else { panic!("{heads:?}") };
@@ -341,7 +406,8 @@ fn through_a_proxy_tls_reaches_to_the_server_and_what_is_in_clear_is_asked_for_i
         assert!(get.starts_with("GET http://id.example/keys?v=1 HTTP/1.1\r\n"), "{get}");
         for head in [connect, get] {
             assert!(
-                head.to_ascii_lowercase().contains("\r\nproxy-authorization: basic bwu6ahvudgvymg==\r\n"),
+                head.to_ascii_lowercase()
+                    .contains("\r\nproxy-authorization: basic bwu6ahvudgvymg==\r\n"),
                 "{head}"
             );
         }
@@ -352,11 +418,19 @@ fn through_a_proxy_tls_reaches_to_the_server_and_what_is_in_clear_is_asked_for_i
 #[test]
 fn a_proxy_that_refuses_is_a_failure_that_names_it() {
     runtime().block_on(async {
-        let target = DocumentAddress { is_https: true, host: "id.example".into(), port: 443, target: "/".into() };
+        let target = DocumentAddress {
+            is_https: true,
+            host: "id.example".into(),
+            port: 443,
+            target: "/".into(),
+        };
         let folder = tempfile::tempdir().expect("a folder");
         let (_, ca_file) = acceptor(folder.path(), "localhost");
         for (status, why) in [
-            ("407 Proxy Authentication Required", "it asks for a user and a password, which go into its address"),
+            (
+                "407 Proxy Authentication Required",
+                "it asks for a user and a password, which go into its address",
+            ),
             ("403 Forbidden", "it answers 403 Forbidden"),
             ("302 Found", "it answers 302 Found"),
             ("502 Bad Gateway", "it answers 502 Bad Gateway"),
@@ -364,13 +438,17 @@ fn a_proxy_that_refuses_is_a_failure_that_names_it() {
             let (proxy, _) = proxy(status).await;
             let through = format!("through the proxy 127.0.0.1:{}", proxy.port);
             let trust = Trust::File(ca_file.clone());
-            let document = Document::new(target.clone(), trust, Some(proxy), LIMITS).expect("a document");
+            let document =
+                Document::new(target.clone(), trust, Some(proxy), LIMITS).expect("a document");
             let fault = document.fetch().await.expect_err(status).to_string();
             assert_eq!(fault, format!("cannot connect to id.example:443 {through}: {why}"));
         }
         let clear = DocumentAddress { is_https: false, port: 80, ..target };
         let (proxy, _) = proxy("403 Forbidden").await;
-        let fault = Document::new(clear, Trust::System, Some(proxy), LIMITS).expect("a document").fetch().await;
+        let fault = Document::new(clear, Trust::System, Some(proxy), LIMITS)
+            .expect("a document")
+            .fetch()
+            .await;
         assert_eq!(fault.expect_err("refused").to_string(), "the answer is 403 Forbidden");
     });
 }
@@ -380,13 +458,20 @@ fn a_document_elsewhere_is_fetched_with_the_same_certificates_and_needs_them() {
     runtime().block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
         let (tls, ca_file) = acceptor(folder.path(), "localhost");
-        let server = serve(Script { answer: ok("{\"a\":1}", ""), then: Then::Close }, Some(tls)).await;
-        let first = DocumentAddress { is_https: true, host: "id.example".into(), port: 443, target: "/".into() };
+        let server =
+            serve(Script { answer: ok("{\"a\":1}", ""), then: Then::Close }, Some(tls)).await;
+        let first = DocumentAddress {
+            is_https: true,
+            host: "id.example".into(),
+            port: 443,
+            target: "/".into(),
+        };
         let first = Document::new(first, Trust::File(ca_file), None, LIMITS).expect("a document");
         let second = first.elsewhere(address(server.address, true), None).expect("a document");
         assert_eq!(&second.fetch().await.expect("fetched")[..], b"{\"a\":1}");
         let clear = first.elsewhere(address(server.address, false), None).expect("a document");
-        let fault = clear.elsewhere(address(server.address, true), None).err().expect("no certificates");
+        let fault =
+            clear.elsewhere(address(server.address, true), None).err().expect("no certificates");
         assert!(fault.to_string().contains("came over http"), "{fault}");
     });
 }

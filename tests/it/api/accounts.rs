@@ -1,4 +1,5 @@
-//! The style `accounts`, from the outside: what people log in with opens calls, and what they make with it opens routes.
+//! The style `accounts`, from the outside: what people log in with opens calls, and what they make
+//! with it opens routes.
 
 use serde_json::json;
 
@@ -22,8 +23,14 @@ impl House {
     pub(super) fn furnish(plan: Plan) -> Plan {
         plan.table("token_api", "name = \"accounts\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"")
             .route("path = \"/v1/me/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]")
-            .route("path = \"/mixed/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\", \"jarvispy\"]")
-            .route("path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\nforward_credential = true")
+            .route(
+                "path = \"/mixed/{*rest}\"\nupstream = \"app\"\n\
+                    accept = [\"accounts\", \"jarvispy\"]",
+            )
+            .route(
+                "path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\n\
+                    forward_credential = true",
+            )
     }
 
     pub(super) fn post(&self, target: &str, fields: &str, body: &str) -> Response {
@@ -34,7 +41,8 @@ impl House {
     /// Registers, logs in and returns the session.
     pub(super) fn session(&self, username: &str) -> String {
         let body = json!({
-            "username": username, "email": format!("{username}@example.com"), "password": "correct horse",
+            "username": username, "email": format!("{username}@example.com"), "password": "correct \
+             horse",
             "full_name": "A Person",
         });
         let made = answered(&self.post("/v1/auth/register", "", &body.to_string()), 200);
@@ -50,7 +58,9 @@ impl House {
         let made = answered(&self.post("/v1/auth/api-keys", &fields, r#"{"name":"laptop"}"#), 200);
         assert_eq!(members(&made), ["id", "name", "raw_key", "prefix", "is_active", "created_at"]);
         let text = |member: &str| made[member].as_str().expect("text").to_owned();
-        assert!(text("raw_key").starts_with("rst_") && text("raw_key").starts_with(&text("prefix")));
+        assert!(
+            text("raw_key").starts_with("rst_") && text("raw_key").starts_with(&text("prefix"))
+        );
         (text("raw_key"), text("id"))
     }
 
@@ -77,7 +87,15 @@ fn a_key_in_its_own_field_never_reaches_an_upstream_unless_the_route_says_so() {
     let seen = |target: &str, fields: &str| {
         house.platform.upstream.take();
         assert_eq!(house.get(target, fields), 200, "{target}");
-        house.platform.upstream.take().requests.pop().expect("it was forwarded").fields.one("x-api-key")
+        house
+            .platform
+            .upstream
+            .take()
+            .requests
+            .pop()
+            .expect("it was forwarded")
+            .fields
+            .one("x-api-key")
     };
     assert_eq!(seen("/public/x", &field(&key)), None);
     assert_eq!(seen("/people/x", &(alice.clone() + &field(&key))), None);
@@ -104,18 +122,30 @@ fn a_key_opens_the_routes_in_its_own_field_and_as_a_bearer_and_never_beside_anot
     ] {
         assert_eq!(house.get("/v1/me/x", &fields), 400, "{fields}");
     }
-    for fields in [String::new(), field(""), field("x"), field(&session), field(&format!("rst_{}", "0".repeat(39)))] {
+    for fields in [
+        String::new(),
+        field(""),
+        field("x"),
+        field(&session),
+        field(&format!("rst_{}", "0".repeat(39))),
+    ] {
         assert_eq!(house.get("/v1/me/x", &fields), 401, "{fields}");
     }
     // A key of another token API does not come in this field, also where the route accepts both.
     let other = house.platform.foreign_key();
-    assert_eq!((house.get("/mixed/x", &bearer(&other)), house.get("/mixed/x", &field(&other))), (200, 401));
+    assert_eq!(
+        (house.get("/mixed/x", &bearer(&other)), house.get("/mixed/x", &field(&other))),
+        (200, 401)
+    );
     assert_eq!(house.get("/mixed/x", &field(&key)), 200);
     assert_eq!(house.get("/people/x", &field(&key)), 401, "that route does not read it");
     // Revoked, it opens nothing at once, in either way.
     let gone = house.platform.call("DELETE", &format!("/v1/auth/api-keys/{id}"), &session, "");
     assert_eq!(gone.status, 204, "{gone}");
-    assert_eq!((house.get("/v1/me/x", &field(&key)), house.get("/v1/me/x", &bearer(&key))), (401, 401));
+    assert_eq!(
+        (house.get("/v1/me/x", &field(&key)), house.get("/v1/me/x", &bearer(&key))),
+        (401, 401)
+    );
 }
 
 #[test]
@@ -166,7 +196,9 @@ fn a_password_is_the_same_in_every_form_in_which_it_is_typed() {
         house.post("/v1/auth/login", "", &body).status
     };
     let forms = ["cr\u{e8}me\u{a0}br\u{fb}l\u{e9}e", "cre\u{300}me bru\u{302}le\u{301}e"];
-    for (username, chosen, other) in [("composed", forms[0], forms[1]), ("decomposed", forms[1], forms[0])] {
+    for (username, chosen, other) in
+        [("composed", forms[0], forms[1]), ("decomposed", forms[1], forms[0])]
+    {
         answered(&register(username, chosen), 200);
         assert_eq!([login(username, chosen), login(username, other)], [200, 200], "{username}");
         assert_eq!(login(username, "creme brulee"), 401, "{username}");
@@ -212,12 +244,15 @@ fn a_wrong_password_is_refused_and_too_many_are_slowed() {
     let body = json!({ "username": "hershel", "password": "wrong password" }).to_string();
     let refused = house.post("/v1/auth/login", "", &body);
     answered(&refused, 401);
-    let slowed = (0..10).map(|_| house.post("/v1/auth/login", "", &body)).find(|answer| answer.status == 429);
+    let slowed = (0..10)
+        .map(|_| house.post("/v1/auth/login", "", &body))
+        .find(|answer| answer.status == 429);
     let slowed = slowed.expect("it is slowed");
     assert!(slowed.fields.has("retry-after"), "{slowed}");
 }
 
-/// Whoever fails from wherever: the owner's own address keeps its attempts, and a new one keeps one.
+/// Whoever fails from wherever: the owner's own address keeps its attempts, and a new one keeps
+/// one.
 #[test]
 fn an_attacker_from_everywhere_cannot_lock_the_owner_out() {
     let house = House::open_with(|plan| {
@@ -231,18 +266,33 @@ fn an_attacker_from_everywhere_cannot_lock_the_owner_out() {
         let body = json!({ "username": username, "password": password }).to_string();
         house.post("/v1/auth/login", &format!("X-Forwarded-For: {from}\r\n"), &body)
     };
-    assert_eq!(login("198.51.100.1", "hershel", "correct horse").status, 200, "the owner's address");
-    // Two failures each, until the account is under suspicion; then one each. Every spelling is the same account.
+    assert_eq!(
+        login("198.51.100.1", "hershel", "correct horse").status,
+        200,
+        "the owner's address"
+    );
+    // Two failures each, until the account is under suspicion; then one each. Every spelling is the
+    // same account.
     for (host, spelling) in ["hershel", "Hershel", "HERSHEL", "hersheL"].into_iter().enumerate() {
-        let statuses = [0; 3].map(|_| login(&format!("192.0.2.{host}"), spelling, "a wrong one").status);
-        assert_eq!(statuses, if host < 2 { [401, 401, 429] } else { [401, 429, 429] }, "{spelling}");
+        let statuses =
+            [0; 3].map(|_| login(&format!("192.0.2.{host}"), spelling, "a wrong one").status);
+        assert_eq!(
+            statuses,
+            if host < 2 { [401, 401, 429] } else { [401, 429, 429] },
+            "{spelling}"
+        );
     }
     let slowed = login("192.0.2.1", "hershel", "correct horse");
     answered(&slowed, 429);
-    let wait: u64 = slowed.fields.one("retry-after").expect("when to come back").parse().expect("seconds");
+    let wait: u64 =
+        slowed.fields.one("retry-after").expect("when to come back").parse().expect("seconds");
     assert!((1..=900).contains(&wait), "{slowed}");
     assert_eq!(login("198.51.100.1", "hershel", "mistyped").status, 401);
-    assert_eq!(login("198.51.100.1", "hershel", "correct horse").status, 200, "where the owner is known");
+    assert_eq!(
+        login("198.51.100.1", "hershel", "correct horse").status,
+        200,
+        "where the owner is known"
+    );
     assert_eq!(login("203.0.113.7", "hershel", "correct horse").status, 200, "and elsewhere");
     // Nobody's account is told from somebody's by being slowed.
     let statuses = [0; 3].map(|_| login("203.0.113.9", "nobody", "a wrong one").status);

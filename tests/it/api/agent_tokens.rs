@@ -21,14 +21,22 @@ fn a_key_is_made_shown_renewed_and_revoked_as_the_seed_says() {
     assert_eq!(made["message"], "Store this token securely — it will not be shown again.");
     let first = made["token"].as_str().expect("a token").to_owned();
     let digits = first.strip_prefix("sk_agt_").expect("the prefix");
-    assert!(digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{first}");
+    assert!(
+        digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+        "{first}"
+    );
     assert_eq!(made["token_prefix"], format!("{}...", &first[..15]));
-    assert_eq!(answered(&status(), 200), json!({ "has_token": true, "token_prefix": made["token_prefix"] }));
+    assert_eq!(
+        answered(&status(), 200),
+        json!({ "has_token": true, "token_prefix": made["token_prefix"] })
+    );
 
     let seen = platform.seen("/agents/x", &first);
-    for (name, value) in
-        [("x-keyward-subject", "alice"), ("x-keyward-organization", "acme"), ("x-keyward-credential", "agents")]
-    {
+    for (name, value) in [
+        ("x-keyward-subject", "alice"),
+        ("x-keyward-organization", "acme"),
+        ("x-keyward-credential", "agents"),
+    ] {
         assert_eq!(seen.fields.one(name).as_deref(), Some(value), "{name}");
     }
 
@@ -57,14 +65,18 @@ fn get_or_create_gives_the_key_once() {
     let token = made["token"].as_str().expect("a token").to_owned();
     let again = platform.call("POST", GET_OR_CREATE, &alice, "");
     let expected = format!(
-        "{{\"is_new\":false,\"token\":null,\"token_prefix\":\"{}...\",\"message\":\"Token already exists. Rotate it from \
+        "{{\"is_new\":false,\"token\":null,\"token_prefix\":\"{}...\",\"message\":\"Token already \
+         exists. Rotate it from \
          Settings if you need a new one.\"}}",
         &token[..15]
     );
     assert_eq!((again.status, again.text()), (200, expected));
     assert_eq!(platform.status("/agents/x", &token), 200);
     // Bob's is another.
-    assert_eq!(answered(&platform.call("POST", GET_OR_CREATE, &platform.bob(), ""), 200)["is_new"], true);
+    assert_eq!(
+        answered(&platform.call("POST", GET_OR_CREATE, &platform.bob(), ""), 200)["is_new"],
+        true
+    );
     assert_eq!(platform.status("/agents/x", &token), 200);
 }
 
@@ -107,7 +119,8 @@ fn of_renewals_at_once_one_key_is_left() {
         let calls: Vec<_> = (0..30).map(|_| scope.spawn(renew)).collect();
         calls.into_iter().map(|call| call.join().expect("no panic")).collect()
     });
-    let alive: Vec<_> = tokens.iter().filter(|token| platform.status("/agents/x", token) == 200).collect();
+    let alive: Vec<_> =
+        tokens.iter().filter(|token| platform.status("/agents/x", token) == 200).collect();
     assert_eq!(alive.len(), 1);
     let shown = answered(&platform.call("GET", ME, &alice, ""), 200);
     assert_eq!(shown["token_prefix"], format!("{}...", &alive[0][..15]));
@@ -132,9 +145,14 @@ fn only_a_users_own_jwt_manages_keys() {
         ("an ID token", platform.login.identity("alice")),
         ("made up", made_up),
     ] {
-        for (method, target) in [("GET", ME), ("POST", ME), ("DELETE", ME), ("POST", GET_OR_CREATE)] {
+        for (method, target) in [("GET", ME), ("POST", ME), ("DELETE", ME), ("POST", GET_OR_CREATE)]
+        {
             let refused = platform.call(method, target, &token, "");
-            assert_eq!(answered(&refused, 401), json!({ "error": "Missing or invalid JWT." }), "{what}: {method}");
+            assert_eq!(
+                answered(&refused, 401),
+                json!({ "error": "Missing or invalid JWT." }),
+                "{what}: {method}"
+            );
         }
     }
     let nobody = platform.world.ask("GET", ME, "", "");
@@ -145,7 +163,10 @@ fn only_a_users_own_jwt_manages_keys() {
     }
     assert_eq!(platform.status("/agents/x", &alice), 401, "the route is for agents");
     let put = platform.call("PUT", ME, &alice, "");
-    assert_eq!((put.status, put.fields.one("allow").as_deref()), (405, Some("GET, HEAD, POST, DELETE")));
+    assert_eq!(
+        (put.status, put.fields.one("allow").as_deref()),
+        (405, Some("GET, HEAD, POST, DELETE"))
+    );
 }
 
 #[test]
@@ -155,7 +176,10 @@ fn the_page_for_agents_is_there_for_everybody() {
     assert_eq!(page.status, 200, "{page}");
     assert_eq!(page.fields.one("content-type").as_deref(), Some("text/markdown; charset=utf-8"));
     assert!(page.text().contains("POST /api/agent-tokens/me/get-or-create"), "{page}");
-    assert_eq!(platform.world.ask("POST", "/api/doc/raw/token-management-user-jwt", "", "").status, 405);
+    assert_eq!(
+        platform.world.ask("POST", "/api/doc/raw/token-management-user-jwt", "", "").status,
+        405
+    );
 }
 
 #[test]
@@ -163,7 +187,8 @@ fn a_store_that_does_not_answer_is_told_in_the_seeds_words_and_then_all_is_well_
     let platform = Platform::open_with(|plan| plan.set("store", "timeout", "\"100ms\""));
     let alice = platform.alice();
     // Somebody holds the database.
-    let database = rusqlite::Connection::open(platform.world.folder().join("keyward.db")).expect("a database");
+    let database =
+        rusqlite::Connection::open(platform.world.folder().join("keyward.db")).expect("a database");
     database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     for (method, target, words) in [
         ("POST", ME, "Failed to store agent token."),

@@ -1,4 +1,5 @@
-//! The life of a credential through all four faces and over both stores, and the wrong kind of credential at every door.
+//! The life of a credential through all four faces and over both stores, and the wrong kind of
+//! credential at every door.
 
 use std::sync::Barrier;
 
@@ -27,7 +28,11 @@ impl Site {
 
     /// Everybody comes from one address here, and all at once.
     fn crowded(plan: Plan) -> Plan {
-        plan.set("logins", "registrations_per_address", "1000").set("logins", "hashing_threads", "4")
+        plan.set("logins", "registrations_per_address", "1000").set(
+            "logins",
+            "hashing_threads",
+            "4",
+        )
     }
 
     /// As crowded, with a lease that outlives a machine's pauses: no time is judged here.
@@ -55,7 +60,10 @@ impl Site {
 
     /// A key for Alice's agents.
     fn agent_key(&self) -> String {
-        text(&answered(&self.platform().call("POST", ME, &self.platform().alice(), ""), 200), "token")
+        text(
+            &answered(&self.platform().call("POST", ME, &self.platform().alice(), ""), 200),
+            "token",
+        )
     }
 }
 
@@ -68,7 +76,10 @@ fn names(seen: &Request, expected: &[(&str, &str)]) {
     for (name, value) in expected {
         assert_eq!(seen.fields.all(&format!("x-keyward-{name}")), [*value], "{name}");
     }
-    assert!(!seen.fields.has("authorization") && !seen.fields.has("x-api-key"), "the credential stays here");
+    assert!(
+        !seen.fields.has("authorization") && !seen.fields.has("x-api-key"),
+        "the credential stays here"
+    );
 }
 
 /// Makes each case a test over each store.
@@ -108,9 +119,13 @@ fn allowlist_jwt_from_creation_to_revocation(site: &Site) {
     let (token, id) = (text(&made["data"], "token"), text(&made["data"], "jti"));
     assert_eq!(api.jtis(&first.token), [first.jti.clone(), id.clone()]);
     let listed = body_of(&api.list(&token))["data"]["tokens"][1].clone();
-    assert_eq!((&listed["name"], &listed["expires_at"]), (&json!("laptop"), &made["data"]["expires_at"]));
+    assert_eq!(
+        (&listed["name"], &listed["expires_at"]),
+        (&json!("laptop"), &made["data"]["expires_at"])
+    );
     let seen = platform.seen("/private/x", &token);
-    let of_alice = [("subject", Person::ALICE.subject), ("username", "alice"), ("organization", "my-org")];
+    let of_alice =
+        [("subject", Person::ALICE.subject), ("username", "alice"), ("organization", "my-org")];
     names(&seen, &of_alice);
     names(&seen, &[("role", "user"), ("credential", "jarvispy"), ("token-id", &id)]);
     let gone = body_of(&api.revoke_by_jti(&first.token, &id));
@@ -127,10 +142,21 @@ fn tenant_tokens_from_creation_to_revocation(site: &Site) {
     let (platform, alice) = (site.platform(), site.platform().alice());
     let (token, id) = site.tenant_key("globex");
     let list = || answered(&platform.call("GET", "/api/v1/globex/tokens/", &alice, ""), 200);
-    assert_eq!(list(), json!([{ "id": id, "name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z" }]));
+    assert_eq!(
+        list(),
+        json!([{ "id": id, "name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z" }])
+    );
     let seen = platform.seen("/api/v1/active/x", &token);
     assert_eq!(seen.target, "/api/v1/globex/x");
-    names(&seen, &[("subject", "alice"), ("organization", "globex"), ("credential", "platform"), ("token-id", &id)]);
+    names(
+        &seen,
+        &[
+            ("subject", "alice"),
+            ("organization", "globex"),
+            ("credential", "platform"),
+            ("token-id", &id),
+        ],
+    );
     let path = format!("/api/v1/globex/tokens/{id}");
     assert_eq!(platform.call("DELETE", &path, &alice, "").status, 204);
     assert_eq!(platform.status("/api/v1/globex/x", &token), 401, "at once");
@@ -144,13 +170,26 @@ fn agent_tokens_from_creation_to_revocation(site: &Site) {
     assert_eq!(shown(), json!({ "has_token": false, "token_prefix": null }));
     let made = answered(&platform.call("POST", GET_OR_CREATE, &alice, ""), 200);
     let first = text(&made, "token");
-    assert_eq!((&made["is_new"], &shown()["token_prefix"]), (&json!(true), &json!(format!("{}...", &first[..15]))));
-    names(&platform.seen("/agents/x", &first), &[("subject", "alice"), ("email", "alice@example.com")]);
-    names(&platform.seen("/agents/x", &first), &[("credential", "agents"), ("organization", "acme")]);
+    assert_eq!(
+        (&made["is_new"], &shown()["token_prefix"]),
+        (&json!(true), &json!(format!("{}...", &first[..15])))
+    );
+    names(
+        &platform.seen("/agents/x", &first),
+        &[("subject", "alice"), ("email", "alice@example.com")],
+    );
+    names(
+        &platform.seen("/agents/x", &first),
+        &[("credential", "agents"), ("organization", "acme")],
+    );
     let again = answered(&platform.call("POST", GET_OR_CREATE, &alice, ""), 200);
     assert_eq!((&again["is_new"], &again["token"]), (&json!(false), &json!(null)));
     let second = site.agent_key();
-    assert_eq!((platform.status("/agents/x", &first), platform.status("/agents/x", &second)), (401, 200), "rotated");
+    assert_eq!(
+        (platform.status("/agents/x", &first), platform.status("/agents/x", &second)),
+        (401, 200),
+        "rotated"
+    );
     assert_eq!(shown()["token_prefix"], json!(format!("{}...", &second[..15])));
     assert_eq!(platform.call("DELETE", ME, &alice, "").status, 204);
     assert_eq!(platform.status("/agents/x", &second), 401, "at once");
@@ -172,7 +211,11 @@ fn accounts_from_creation_to_revocation(site: &Site) {
     let path = format!("/v1/auth/api-keys/{id}");
     for _ in 0..2 {
         assert_eq!(platform.call("DELETE", &path, &session, "").status, 204);
-        assert_eq!((house.get("/v1/me/x", &field(&key)), house.get("/v1/me/x", &bearer(&key))), (401, 401), "at once");
+        assert_eq!(
+            (house.get("/v1/me/x", &field(&key)), house.get("/v1/me/x", &bearer(&key))),
+            (401, 401),
+            "at once"
+        );
         assert_eq!(list()[0]["is_active"], false, "it stays listed");
     }
     // Shutting the person out ends what is left.
@@ -207,7 +250,10 @@ fn the_wrong_kind_of_credential_is_refused_at_every_door(site: &Site) {
         (("POST", "/api/v1/acme/tokens/", TENANT_KEY), [401, 401, 201, 401, 201, 401]),
         (("GET", ME, ""), [401, 401, 401, 401, 200, 401]),
         (("POST", GET_OR_CREATE, ""), [401, 401, 401, 401, 200, 401]),
-        (("DELETE", "/api/v1/acme/tokens/00000000-0000-4000-8000-000000000000", ""), [401, 401, 404, 401, 404, 401]),
+        (
+            ("DELETE", "/api/v1/acme/tokens/00000000-0000-4000-8000-000000000000", ""),
+            [401, 401, 404, 401, 404, 401],
+        ),
         (("GET", "/private/x", ""), [200, 403, 401, 401, 401, 401]),
         (("GET", "/api/v1/acme/x", ""), [401, 403, 200, 401, 200, 401]),
         (("GET", "/agents/x", ""), [401, 403, 401, 200, 401, 401]),
@@ -237,7 +283,10 @@ fn a_token_of_one_tenant_is_refused_at_another(site: &Site) {
         assert_eq!(platform.status(&format!("/api/v1/{tenant}/x"), &acme), 403, "{tenant}");
         assert_eq!(platform.status(&format!("/api/v1/{tenant}/tokens/"), &acme), 403, "{tenant}");
     }
-    assert_eq!(platform.call("DELETE", &format!("/api/v1/globex/tokens/{id}"), &acme, "").status, 403);
+    assert_eq!(
+        platform.call("DELETE", &format!("/api/v1/globex/tokens/{id}"), &acme, "").status,
+        403
+    );
     assert_eq!(platform.status("/api/v1/globex/x", &globex), 200);
     assert_eq!(platform.status("/api/v1/acme/x", &platform.bob()), 403);
 }
@@ -251,7 +300,9 @@ fn a_slash_at_the_end_of_a_call_changes_nothing(site: &Site) {
     let (session, (tenant, id)) = (house.session("hershel"), site.tenant_key("acme"));
     let (key, key_id) = house.key(&session);
     platform.upstream.take();
-    let call = |method, target: &str, token: &str| platform.call(method, &format!("{target}/"), token, "").status;
+    let call = |method, target: &str, token: &str| {
+        platform.call(method, &format!("{target}/"), token, "").status
+    };
     assert_eq!(call("GET", &api.path("/auth/tokens"), &first.token), 200);
     assert_eq!(call("POST", &api.path("/auth/issue-token"), &first.token), 200);
     assert_eq!(call("POST", &api.path(&format!("/auth/revoke/{}", second.jti)), &first.token), 200);
@@ -277,10 +328,21 @@ fn people_and_their_keys_are_refused_at_every_other_door(site: &Site) {
     let session = house.session("hershel");
     let (key, id) = house.key(&session);
     let keys = platform.world.api(Person::ALICE).path("/auth/tokens");
-    for target in [keys.as_str(), "/api/v1/active/tokens/", "/private/x", "/api/v1/acme/x", "/agents/x", "/people/x"] {
+    for target in [
+        keys.as_str(),
+        "/api/v1/active/tokens/",
+        "/private/x",
+        "/api/v1/acme/x",
+        "/agents/x",
+        "/people/x",
+    ] {
         // A login is known everywhere, and opens no route.
         let is_call = target.contains("tokens");
-        assert_eq!(house.get(target, &bearer(&session)), if is_call { 401 } else { 403 }, "a login at {target}");
+        assert_eq!(
+            house.get(target, &bearer(&session)),
+            if is_call { 401 } else { 403 },
+            "a login at {target}"
+        );
         assert_eq!(house.get(target, &bearer(&key)), 401, "a key at {target}");
         assert_eq!(house.get(target, &field(&key)), 401, "a key in its field at {target}");
     }
@@ -288,7 +350,11 @@ fn people_and_their_keys_are_refused_at_every_other_door(site: &Site) {
     assert_eq!((house.get(ME, &bearer(&session)), house.get(ME, &bearer(&key))), (200, 401));
     for fields in [bearer(&key), field(&key), field(&session)] {
         assert_eq!(house.get("/v1/auth/api-keys", &fields), 401, "{fields}");
-        assert_eq!(house.post("/v1/auth/api-keys", &fields, r#"{"name":"a"}"#).status, 401, "{fields}");
+        assert_eq!(
+            house.post("/v1/auth/api-keys", &fields, r#"{"name":"a"}"#).status,
+            401,
+            "{fields}"
+        );
         let target = format!("/v1/auth/api-keys/{id}");
         assert_eq!(platform.world.ask("DELETE", &target, &fields, "").status, 401, "{fields}");
     }
@@ -310,7 +376,10 @@ fn at_rest(site: &Site, secrets: &[String]) {
             if kind.is_dir() && !path.ends_with("keys") {
                 files(&path, visit);
             } else if kind.is_file() {
-                visit(path.display().to_string(), std::fs::read(&path).expect("a file can be read"));
+                visit(
+                    path.display().to_string(),
+                    std::fs::read(&path).expect("a file can be read"),
+                );
             }
         }
     }
@@ -322,7 +391,9 @@ fn at_rest(site: &Site, secrets: &[String]) {
         assert!(everything.len() > 1000, "it holds something");
         places.push(("Redis".into(), everything));
     } else {
-        assert!(places.iter().any(|(path, bytes)| path.ends_with("keyward.db") && bytes.len() > 4096));
+        assert!(
+            places.iter().any(|(path, bytes)| path.ends_with("keyward.db") && bytes.len() > 4096)
+        );
     }
     for secret in secrets {
         // The whole, and each part that would be of use: what is random, a signature, a payload.
@@ -331,7 +402,8 @@ fn at_rest(site: &Site, secrets: &[String]) {
             let half = &part[part.len() / 2..];
             for word in [part, if half.len() >= 16 { half } else { part }] {
                 for (place, bytes) in &places {
-                    let is_there = bytes.windows(word.len()).any(|window| window == word.as_bytes());
+                    let is_there =
+                        bytes.windows(word.len()).any(|window| window == word.as_bytes());
                     assert!(!is_there, "{place} holds {word} of {secret}");
                 }
             }
@@ -341,19 +413,26 @@ fn at_rest(site: &Site, secrets: &[String]) {
 
 fn nothing_that_opens_anything_is_at_rest(site: &Site) {
     let platform = site.platform();
-    let (alice, bootstrap) = (platform.world.key(Person::ALICE), platform.world.bootstrap(Person::ALICE, 2));
+    let (alice, bootstrap) =
+        (platform.world.key(Person::ALICE), platform.world.bootstrap(Person::ALICE, 2));
     let (tenant, id) = site.tenant_key("acme");
     let revoked = site.tenant_key("globex");
     let agent = site.agent_key();
     let renewed = site.agent_key();
     let outside = [platform.alice(), platform.bob(), platform.login.identity("alice")];
-    let secrets = [[alice.token, bootstrap, tenant, revoked.0, agent, renewed].as_slice(), &outside].concat();
+    let secrets =
+        [[alice.token, bootstrap, tenant, revoked.0, agent, renewed].as_slice(), &outside].concat();
     for token in &secrets {
         for target in ["/private/x", "/agents/x", "/api/v1/active/x", "/people/x"] {
             platform.call("GET", target, token, "");
         }
     }
-    let gone = platform.call("DELETE", &format!("/api/v1/globex/tokens/{}", revoked.1), &platform.alice(), "");
+    let gone = platform.call(
+        "DELETE",
+        &format!("/api/v1/globex/tokens/{}", revoked.1),
+        &platform.alice(),
+        "",
+    );
     assert_eq!((gone.status, id.len()), (204, 36));
     at_rest(site, &secrets);
 }
@@ -368,19 +447,28 @@ fn no_password_login_or_key_of_a_person_is_at_rest(site: &Site) {
     for fields in [bearer(&session), bearer(&key), field(&revoked)] {
         house.get("/v1/me/x", &fields);
     }
-    assert_eq!(platform.call("DELETE", &format!("/v1/auth/api-keys/{id}"), &session, "").status, 204);
+    assert_eq!(
+        platform.call("DELETE", &format!("/v1/auth/api-keys/{id}"), &session, "").status,
+        204
+    );
     let passwords = ["correct horse", "a password that is wrong"].map(str::to_owned);
     at_rest(site, &[session, key, revoked].into_iter().chain(passwords).collect::<Vec<_>>());
 }
 
-/// DESIGN, section 3: a current key and retired ones that still verify. `first`: the file of the one that was made at the start.
+/// DESIGN, section 3: a current key and retired ones that still verify. `first`: the file of the
+/// one that was made at the start.
 fn rotate_and_retire(site: &Site, first: &str, next: &str) {
     let (house, platform, world) = (&site.house, site.platform(), &site.platform().world);
     let keys = world.keys();
     let session = house.session("hershel");
-    // One of each format, each with a route that it opens. The agent's key is renewed by the next call.
+    // One of each format, each with a route that it opens. The agent's key is renewed by the next
+    // call.
     let make = |agent: String| {
-        [(site.tenant_key("acme").0, "/api/v1/acme/x"), (agent, "/agents/x"), (house.key(&session).0, "/v1/me/x")]
+        [
+            (site.tenant_key("acme").0, "/api/v1/acme/x"),
+            (agent, "/agents/x"),
+            (house.key(&session).0, "/v1/me/x"),
+        ]
     };
     let statuses = |tokens: &[(String, &str)]| {
         tokens.iter().map(|(token, route)| house.get(route, &bearer(token))).collect::<Vec<_>>()
@@ -388,13 +476,18 @@ fn rotate_and_retire(site: &Site, first: &str, next: &str) {
     let old = make(site.agent_key());
     let (victim, id) = site.tenant_key("acme");
     let jwts = [world.key(Person::ALICE).token, world.key(Person::ALICE).token];
-    let jwt_statuses = || jwts.iter().map(|token| platform.status("/private/x", token)).collect::<Vec<_>>();
+    let jwt_statuses =
+        || jwts.iter().map(|token| platform.status("/private/x", token)).collect::<Vec<_>>();
     assert_eq!((statuses(&old), jwt_statuses()), (vec![200; 3], vec![200; 2]));
 
     world.add_key(next);
     world.reload();
     for _ in 0..2 {
-        assert_eq!((statuses(&old), jwt_statuses()), (vec![200; 3], vec![200; 2]), "the retired key still verifies");
+        assert_eq!(
+            (statuses(&old), jwt_statuses()),
+            (vec![200; 3], vec![200; 2]),
+            "the retired key still verifies"
+        );
     }
     assert_eq!(house.get(ME, &bearer(&session)), 200, "and so it does for a login");
     // Bob's: Alice's own has to stay.
@@ -403,7 +496,11 @@ fn rotate_and_retire(site: &Site, first: &str, next: &str) {
     assert_eq!(platform.status("/api/v1/acme/x", &victim), 200);
     let path = format!("/api/v1/acme/tokens/{id}");
     assert_eq!(platform.call("DELETE", &path, &platform.alice(), "").status, 204);
-    assert_eq!(platform.status("/api/v1/acme/x", &victim), 401, "what an old key has made is revoked like any other");
+    assert_eq!(
+        platform.status("/api/v1/acme/x", &victim),
+        401,
+        "what an old key has made is revoked like any other"
+    );
     assert_eq!(world.api(Person::ALICE).revoke(&jwts[1]).status, 200);
     assert_eq!(jwt_statuses(), [200, 401]);
 
@@ -411,18 +508,28 @@ fn rotate_and_retire(site: &Site, first: &str, next: &str) {
     let mut open = world.client();
     let (token, route) = &old[0];
     let on_it = |open: &mut Client| {
-        open.ask(format!("GET {route} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n")).status
+        open.ask(format!(
+            "GET {route} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+        .status
     };
     assert_eq!(on_it(&mut open), 200);
     std::fs::rename(keys.join(first), world.folder().join("away")).expect("moved");
     world.reload();
-    assert_eq!((statuses(&old), on_it(&mut open)), (vec![401; 3], 401), "a key that is removed ends its tokens");
+    assert_eq!(
+        (statuses(&old), on_it(&mut open)),
+        (vec![401; 3], 401),
+        "a key that is removed ends its tokens"
+    );
     assert_eq!(statuses(&new), [200; 3], "which were made with the new one");
     assert_eq!(platform.status("/api/v1/acme/x", &victim), 401);
     // Their records are there, so nothing but the key was missing.
     std::fs::rename(world.folder().join("away"), keys.join(first)).expect("moved back");
     world.reload();
-    assert_eq!((statuses(&old), statuses(&new), on_it(&mut open)), (vec![200; 3], vec![200; 3], 200));
+    assert_eq!(
+        (statuses(&old), statuses(&new), on_it(&mut open)),
+        (vec![200; 3], vec![200; 3], 200)
+    );
     assert_eq!((platform.status("/api/v1/acme/x", &victim), jwt_statuses()), (401, vec![200, 401]));
 }
 
@@ -451,17 +558,24 @@ fn at_once<T: Send>(count: usize, call: impl Fn(usize) -> T + Sync) -> Vec<T> {
     })
 }
 
-/// A hundred people who register at once, at these keywards in turn: one gets the account, the others are told that it is taken.
+/// A hundred people who register at once, at these keywards in turn: one gets the account, the
+/// others are told that it is taken.
 #[track_caller]
-fn one_of_a_hundred_wins(worlds: &[&World], person: impl Fn(usize) -> (String, String) + Sync, taken: &str) {
+fn one_of_a_hundred_wins(
+    worlds: &[&World],
+    person: impl Fn(usize) -> (String, String) + Sync,
+    taken: &str,
+) {
     let answers = at_once(100, |number| {
         let (username, email) = person(number);
         let body = json!({
-            "username": username, "email": email, "password": "correct horse", "full_name": "A Person",
+            "username": username, "email": email, "password": "correct horse", "full_name": "A \
+             Person",
         });
         let (world, body) = (worlds[number % worlds.len()], body.to_string());
         loop {
-            let answer = world.ask("POST", "/v1/auth/register", "Content-Type: application/json\r\n", &body);
+            let answer =
+                world.ask("POST", "/v1/auth/register", "Content-Type: application/json\r\n", &body);
             // A password that waited too long on a busy machine was not tried.
             if answer.status != 503 {
                 return (answer.status, body_of(&answer));
@@ -479,11 +593,17 @@ fn one_of_a_hundred_wins(worlds: &[&World], person: impl Fn(usize) -> (String, S
 
 /// One spelling or another of one name.
 fn of_one_name(number: usize) -> (String, String) {
-    (if number % 4 < 2 { "hershel" } else { "Hershel" }.to_owned(), format!("h{number}@example.com"))
+    (
+        if number % 4 < 2 { "hershel" } else { "Hershel" }.to_owned(),
+        format!("h{number}@example.com"),
+    )
 }
 
 fn of_one_address(number: usize) -> (String, String) {
-    (format!("hershel{number}"), if number % 4 < 2 { "h@example.com" } else { "H@Example.com" }.to_owned())
+    (
+        format!("hershel{number}"),
+        if number % 4 < 2 { "h@example.com" } else { "H@Example.com" }.to_owned(),
+    )
 }
 
 fn of_a_hundred_registrations_of_one_name_one_wins(site: &Site) {
@@ -516,7 +636,8 @@ fn of_a_hundred_calls_on_two_instances_exactly_one_gets_the_agents_key() {
         let new: Vec<_> = answers.iter().filter(|answer| answer["is_new"] == true).collect();
         assert_eq!(new.len(), 1, "{answers:?}");
         let token = text(new[0], "token");
-        let prefixes = answers.iter().all(|answer| answer["token_prefix"] == new[0]["token_prefix"]);
+        let prefixes =
+            answers.iter().all(|answer| answer["token_prefix"] == new[0]["token_prefix"]);
         assert!(prefixes, "all are told of the same key: {answers:?}");
         let open = || worlds.map(|world| world.ask("GET", "/agents/x", &bearer(&token), "").status);
         assert_eq!(open(), [200, 200]);

@@ -1,5 +1,5 @@
-//! Swagger UI and the OpenAPI document, as a browser gets them. That a person can make a token there is tested with a browser, in
-//! `tests/black_box/walk_through.py`.
+//! Swagger UI and the OpenAPI document, as a browser gets them. That a person can make a token
+//! there is tested with a browser, in `tests/black_box/walk_through.py`.
 
 use super::platform::{Platform, answered};
 use crate::support::json as body_of;
@@ -14,7 +14,11 @@ fn everybody_gets_the_page_and_it_may_talk_to_nobody_else() {
         ("/api/v1/docs/", "text/html; charset=utf-8", "<!DOCTYPE html>"),
         ("/api/v1/docs/swagger-ui.css", "text/css; charset=utf-8", ""),
         ("/api/v1/docs/swagger-ui-bundle.js", "text/javascript; charset=utf-8", ""),
-        ("/api/v1/docs/swagger-initializer.js", "text/javascript; charset=utf-8", "// Starts Swagger UI"),
+        (
+            "/api/v1/docs/swagger-initializer.js",
+            "text/javascript; charset=utf-8",
+            "// Starts Swagger UI",
+        ),
         ("/api/v1/docs/favicon-32x32.png", "image/png", ""),
         ("/api/v1/docs/NOTICE", "text/plain; charset=utf-8", ""),
         ("/api/v1/openapi.json", "application/json", "{\"openapi\":\"3.1.0\""),
@@ -23,16 +27,30 @@ fn everybody_gets_the_page_and_it_may_talk_to_nobody_else() {
         assert_eq!(page.status, 200, "{path}");
         assert_eq!(page.fields.one("content-type").as_deref(), Some(kind), "{path}");
         assert_eq!(page.fields.one("x-content-type-options").as_deref(), Some("nosniff"), "{path}");
-        assert_eq!(page.fields.one("cache-control").as_deref(), Some("public, max-age=300"), "{path}");
+        assert_eq!(
+            page.fields.one("cache-control").as_deref(),
+            Some("public, max-age=300"),
+            "{path}"
+        );
         assert!(page.body.len() > 30 && page.body.starts_with(begins.as_bytes()), "{path}");
         let policy = page.fields.one("content-security-policy");
         assert_eq!(policy.is_some(), kind.starts_with("text/html"), "{path}");
         if let Some(policy) = policy {
-            assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
-            assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'), "{policy}");
+            assert!(
+                policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"),
+                "{policy}"
+            );
+            assert!(
+                !policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'),
+                "{policy}"
+            );
         }
     }
-    for path in ["/api/v1/docs/index.html", "/api/v1/docs/../openapi.json.x", "/api/v1/docs/swagger-ui.css/"] {
+    for path in [
+        "/api/v1/docs/index.html",
+        "/api/v1/docs/../openapi.json.x",
+        "/api/v1/docs/swagger-ui.css/",
+    ] {
         assert_ne!(platform.world.ask("GET", path, "", "").status, 200, "{path}");
     }
 }
@@ -53,7 +71,11 @@ fn who_has_a_page_already_is_told_so_and_only_get_and_head_are_taken() {
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         for path in [DOCS, "/api/v1/docs/", path, "/api/v1/openapi.json"] {
             let refused = platform.world.ask(method, path, "", "");
-            assert_eq!((refused.status, refused.fields.one("allow").as_deref()), (405, Some("GET, HEAD")), "{path}");
+            assert_eq!(
+                (refused.status, refused.fields.one("allow").as_deref()),
+                (405, Some("GET, HEAD")),
+                "{path}"
+            );
         }
     }
 }
@@ -62,11 +84,19 @@ fn who_has_a_page_already_is_told_so_and_only_get_and_head_are_taken() {
 fn a_tenant_may_be_called_docs_and_the_document_covers_every_token_api() {
     let platform = Platform::open();
     let odd = platform.login.access("odd", serde_json::json!({ "tenants": ["docs"] }));
-    assert_eq!(answered(&platform.call("GET", "/api/v1/docs/tokens/", &odd, ""), 200), serde_json::json!([]));
+    assert_eq!(
+        answered(&platform.call("GET", "/api/v1/docs/tokens/", &odd, ""), 200),
+        serde_json::json!([])
+    );
     assert_eq!(platform.status("/api/v1/docs/agents/", &odd), 200, "a route beside the page");
     let document = body_of(&platform.world.ask("GET", "/api/v1/openapi.json", "", ""));
-    let paths: Vec<_> = document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
-    for path in ["/api/v1/{tenant_id}/tokens/", "/api/v1/{tenant_id}/tokens/{token_id}", "/api/agent-tokens/me"] {
+    let paths: Vec<_> =
+        document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
+    for path in [
+        "/api/v1/{tenant_id}/tokens/",
+        "/api/v1/{tenant_id}/tokens/{token_id}",
+        "/api/agent-tokens/me",
+    ] {
         assert!(paths.contains(&path), "{paths:?}");
     }
     assert!(paths.iter().any(|path| path.ends_with("/auth/issue-token")), "{paths:?}");

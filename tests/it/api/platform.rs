@@ -1,4 +1,5 @@
-//! A keyward with a login of the site, keys for tenants, keys for agents, and what lies behind them.
+//! A keyward with a login of the site, keys for tenants, keys for agents, and what lies behind
+//! them.
 
 use serde_json::{Value, json};
 
@@ -30,17 +31,23 @@ impl Platform {
             .table("issuer", &login.table("keycloak"))
             .table(
                 "token_api",
-                "name = \"platform\"\nstyle = \"tenant-tokens\"\nmount = \"/api/v1\"\nissuer = \"keycloak\"",
+                "name = \"platform\"\nstyle = \"tenant-tokens\"\nmount = \"/api/v1\"\n\
+                 issuer = \"keycloak\"",
             )
             .table(
                 "token_api",
-                "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\nissuer = [\"keycloak\"]",
+                "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\n\
+                 issuer = [\"keycloak\"]",
             )
             .route(
-                "path = \"/api/v1/{tenant_id}/{*rest}\"\nupstream = \"app\"\naccept = [\"platform\", \"keycloak\"]\n\
+                "path = \"/api/v1/{tenant_id}/{*rest}\"\nupstream = \"app\"\n\
+                 accept = [\"platform\", \"keycloak\"]\n\
                  resolve_tenant = true",
             )
-            .route("path = \"/seen/{tenant_id}/{*rest}\"\nupstream = \"app\"\naccept = [\"platform\", \"keycloak\"]")
+            .route(
+                "path = \"/seen/{tenant_id}/{*rest}\"\nupstream = \"app\"\n\
+                    accept = [\"platform\", \"keycloak\"]",
+            )
             .route("path = \"/agents/{*rest}\"\nupstream = \"app\"\naccept = [\"agents\"]")
             .route("path = \"/people/{*rest}\"\nupstream = \"app\"\naccept = [\"keycloak\"]")
     }

@@ -10,14 +10,19 @@ const SEED: &str = r#"{ "name": "my-api-token", "expiry_date": "2099-12-31T23:59
 
 /// A key of this caller, made in a tenant.
 fn key(platform: &Platform, token: &str, tenant: &str) -> (String, String) {
-    let made = answered(&platform.call("POST", &format!("/api/v1/{tenant}/tokens/"), token, SEED), 201);
+    let made =
+        answered(&platform.call("POST", &format!("/api/v1/{tenant}/tokens/"), token, SEED), 201);
     let text = |member: &str| made[member].as_str().expect("text").to_owned();
     (text("token"), text("id"))
 }
 
 fn ids(response: &Response) -> Vec<String> {
     let list = answered(response, 200);
-    list.as_array().expect("an array").iter().map(|key| key["id"].as_str().expect("an id").to_owned()).collect()
+    list.as_array()
+        .expect("an array")
+        .iter()
+        .map(|key| key["id"].as_str().expect("an id").to_owned())
+        .collect()
 }
 
 /// The seed's own example, step by step.
@@ -27,8 +32,12 @@ fn a_key_is_made_with_an_access_token_used_listed_and_revoked() {
     let alice = platform.alice();
     let made = answered(&platform.call("POST", TOKENS, &alice, SEED), 201);
     assert_eq!(members(&made), ["id", "name", "expiry_date", "token"]);
-    assert_eq!((&made["name"], &made["expiry_date"]), (&json!("my-api-token"), &json!("2099-12-31T23:59:59Z")));
-    let (token, id) = (made["token"].as_str().expect("a token"), made["id"].as_str().expect("an id"));
+    assert_eq!(
+        (&made["name"], &made["expiry_date"]),
+        (&json!("my-api-token"), &json!("2099-12-31T23:59:59Z"))
+    );
+    let (token, id) =
+        (made["token"].as_str().expect("a token"), made["id"].as_str().expect("an id"));
     let body = token.strip_prefix("sk-").expect("the prefix");
     assert!(body.len() == 33 && body.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{token}");
 
@@ -48,14 +57,20 @@ fn a_key_is_made_with_an_access_token_used_listed_and_revoked() {
     assert!(!seen.fields.has("authorization"));
 
     let listed = answered(&platform.call("GET", TOKENS, &alice, ""), 200);
-    assert_eq!(listed, json!([{ "id": id, "name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z" }]));
+    assert_eq!(
+        listed,
+        json!([{ "id": id, "name": "my-api-token", "expiry_date": "2099-12-31T23:59:59Z" }])
+    );
     assert_eq!(members(&listed[0]), ["id", "name", "expiry_date"]);
 
     let path = format!("{TOKENS}{id}");
     let gone = platform.call("DELETE", &path, &alice, "");
     assert_eq!((gone.status, gone.body.len()), (204, 0), "{gone}");
     assert_eq!(platform.status("/api/v1/active/agents/", token), 401, "revoked at once");
-    assert_eq!(answered(&platform.call("DELETE", &path, &alice, ""), 404), json!({ "detail": "Token not found" }));
+    assert_eq!(
+        answered(&platform.call("DELETE", &path, &alice, ""), 404),
+        json!({ "detail": "Token not found" })
+    );
     assert_eq!(answered(&platform.call("GET", TOKENS, &alice, ""), 200), json!([]));
 }
 
@@ -80,13 +95,21 @@ fn a_key_may_make_keys_for_its_own_tenant_alone_and_all_are_its_owners() {
     assert_eq!(platform.seen("/api/v1/active/x", &child).target, "/api/v1/globex/x");
     for tenant in ["acme", "initech", "Globex", "globex%20"] {
         let refused = platform.call("POST", &format!("/api/v1/{tenant}/tokens/"), &parent, SEED);
-        assert_eq!(answered(&refused, 403), json!({ "detail": "Not a tenant of the caller" }), "{tenant}");
+        assert_eq!(
+            answered(&refused, 403),
+            json!({ "detail": "Not a tenant of the caller" }),
+            "{tenant}"
+        );
         assert_eq!(platform.status(&format!("/api/v1/{tenant}/agents/"), &parent), 403, "{tenant}");
     }
     let all = [parent_id.clone(), child_id.clone()];
     assert_eq!(ids(&platform.call("GET", "/api/v1/globex/tokens/", &alice, "")), all);
     assert_eq!(ids(&platform.call("GET", TOKENS, &child, "")), all);
-    assert_eq!(ids(&platform.call("GET", "/api/v1/acme/tokens/", &alice, "")), [] as [&str; 0], "another tenant");
+    assert_eq!(
+        ids(&platform.call("GET", "/api/v1/acme/tokens/", &alice, "")),
+        [] as [&str; 0],
+        "another tenant"
+    );
     // The child outlives its parent, until it is revoked itself.
     assert_eq!(platform.call("DELETE", &format!("{TOKENS}{parent_id}"), &child, "").status, 204);
     assert_eq!(platform.call("POST", TOKENS, &parent, SEED).status, 401);
@@ -112,7 +135,11 @@ fn keys_of_others_and_of_other_tenants_are_as_unknown_as_ids_never_given() {
     }
     assert_eq!(ids(&platform.call("GET", "/api/v1/acme/tokens/", &carol, "")), [] as [&str; 0]);
     assert_eq!(platform.status("/api/v1/acme/agents/", &token), 200);
-    assert_eq!(platform.call("DELETE", &format!("/api/v1/acme/tokens/{id}"), &bob, "").status, 403, "not his tenant");
+    assert_eq!(
+        platform.call("DELETE", &format!("/api/v1/acme/tokens/{id}"), &bob, "").status,
+        403,
+        "not his tenant"
+    );
 }
 
 #[test]
@@ -120,7 +147,8 @@ fn a_tenant_is_one_of_the_callers_or_the_active_one() {
     let platform = Platform::open();
     let none = platform.login.access("dave", json!({}));
     let many = platform.login.access("dave", json!({ "tenants": ["a", "b"] }));
-    let stale = platform.login.access("dave", json!({ "tenants": ["a", "b"], "active_tenant": "c" }));
+    let stale =
+        platform.login.access("dave", json!({ "tenants": ["a", "b"], "active_tenant": "c" }));
     let active_only = platform.login.access("dave", json!({ "active_tenant": "a" }));
     let by_organization = platform.login.access("dave", json!({ "organization": "a" }));
     for (what, token, tenant, status) in [
@@ -138,8 +166,16 @@ fn a_tenant_is_one_of_the_callers_or_the_active_one() {
         ("the only one", &platform.bob(), "active", 200),
         ("foreign", &platform.alice(), "initech", 403),
     ] {
-        assert_eq!(platform.status(&format!("/api/v1/{tenant}/tokens/"), token), status, "{what}: {tenant}");
-        assert_eq!(platform.status(&format!("/api/v1/{tenant}/agents/"), token), status, "{what}: {tenant}, a route");
+        assert_eq!(
+            platform.status(&format!("/api/v1/{tenant}/tokens/"), token),
+            status,
+            "{what}: {tenant}"
+        );
+        assert_eq!(
+            platform.status(&format!("/api/v1/{tenant}/agents/"), token),
+            status,
+            "{what}: {tenant}, a route"
+        );
     }
 }
 
@@ -155,12 +191,20 @@ fn the_upstream_is_told_the_tenant_in_force() {
     assert_eq!(organization("/api/v1/globex/x"), told("/api/v1/globex/x", "globex"));
     assert_eq!(organization("/api/v1/active/x"), told("/api/v1/acme/x", "acme"));
     assert_eq!(organization("/seen/globex/x"), told("/seen/globex/x", "globex"));
-    assert_eq!(organization("/seen/active/x"), told("/seen/active/x", "acme"), "not rewritten unless asked for");
+    assert_eq!(
+        organization("/seen/active/x"),
+        told("/seen/active/x", "acme"),
+        "not rewritten unless asked for"
+    );
     let seen = platform.seen("/people/x", &alice);
-    for (name, value) in [("x-keyward-credential", "keycloak"), ("x-keyward-token-id", "session-1")] {
+    for (name, value) in [("x-keyward-credential", "keycloak"), ("x-keyward-token-id", "session-1")]
+    {
         assert_eq!(seen.fields.one(name).as_deref(), Some(value), "{name}");
     }
-    assert!(!platform.seen("/people/x", &platform.bob()).fields.has("x-keyward-token-id"), "it has no jti");
+    assert!(
+        !platform.seen("/people/x", &platform.bob()).fields.has("x-keyward-token-id"),
+        "it has no jti"
+    );
     // A tenant that would make another path of it goes nowhere.
     for tenant in ["..", ".", "a/b", "a\\b", ""] {
         let odd = platform.login.access("eve", json!({ "tenants": [tenant] }));
@@ -189,7 +233,10 @@ fn every_other_credential_is_refused_at_this_door() {
         ("for another audience", platform.login.access("alice", json!({ "aud": "web" }))),
         ("not a Bearer", platform.login.access("alice", json!({ "typ": null }))),
         ("expired", platform.login.access("alice", json!({ "exp": 1_700_000_000 }))),
-        ("of another issuer", platform.login.access("alice", json!({ "iss": "https://evil.example" }))),
+        (
+            "of another issuer",
+            platform.login.access("alice", json!({ "iss": "https://evil.example" })),
+        ),
         ("claims to be ours", platform.login.access("alice", json!({ "iss": "keyward" }))),
         ("a changed signature", tampered),
         ("an agent's", agent),
@@ -198,9 +245,16 @@ fn every_other_credential_is_refused_at_this_door() {
         ("one character off", String::from_utf8(near).expect("ASCII")),
         ("nonsense", "x".into()),
     ] {
-        for (method, target) in [("GET", TOKENS), ("POST", TOKENS), ("DELETE", "/api/v1/active/tokens/7")] {
-            let refused = platform.call(method, target, &token, if method == "POST" { SEED } else { "" });
-            assert_eq!(answered(&refused, 401), json!({ "detail": "Invalid token" }), "{what}: {method}");
+        for (method, target) in
+            [("GET", TOKENS), ("POST", TOKENS), ("DELETE", "/api/v1/active/tokens/7")]
+        {
+            let refused =
+                platform.call(method, target, &token, if method == "POST" { SEED } else { "" });
+            assert_eq!(
+                answered(&refused, 401),
+                json!({ "detail": "Invalid token" }),
+                "{what}: {method}"
+            );
         }
         assert_eq!(platform.status("/api/v1/active/agents/", &token), 401, "{what}: a route");
     }
@@ -228,7 +282,10 @@ fn an_issuer_with_public_keys_is_believed_by_its_signature_alone() {
     // The same claims, signed by somebody else.
     for other in [Login::with_public_keys(), Login::open()] {
         let forged = other.access("alice", json!({ "tenants": ["acme"] }));
-        assert_eq!(answered(&platform.call("GET", TOKENS, &forged, ""), 401), json!({ "detail": "Invalid token" }));
+        assert_eq!(
+            answered(&platform.call("GET", TOKENS, &forged, ""), 401),
+            json!({ "detail": "Invalid token" })
+        );
         assert_eq!(platform.status("/people/x", &forged), 401);
     }
 }
@@ -271,13 +328,15 @@ fn wrong_bodies_are_told_as_fastapi_tells_them() {
         (
             r#"{"name":"","expiry_date":"2020-01-01T00:00:00Z"}"#,
             json!([
-                { "loc": ["body", "name"], "msg": "String should have at least 1 character", "type": "string_too_short" },
+                { "loc": ["body", "name"], "msg": "String should have at least 1 \
+                 character", "type": "string_too_short" },
                 { "loc": ["body", "expiry_date"], "msg": "Input should be in the future", "type": "datetime_future" },
             ]),
         ),
         (
             r#"{"name":"a","expiry_date":"2099-12-31T23:59:59"}"#,
-            json!([{ "loc": ["body", "expiry_date"], "msg": "Input should have timezone info", "type": "timezone_aware" }]),
+            json!([{ "loc": ["body", "expiry_date"], "msg": "Input should have timezone \
+             info", "type": "timezone_aware" }]),
         ),
         ("{", json!([{ "loc": ["body"], "msg": "JSON decode error", "type": "json_invalid" }])),
     ] {
@@ -317,16 +376,23 @@ fn a_key_ends_with_its_date_and_is_then_in_no_list() {
 fn a_route_may_ask_for_roles_tenants_and_claims() {
     let platform = Platform::open_with(|plan| {
         let route = |path: &str, require: &str| {
-            format!("path = \"/{path}\"\nupstream = \"app\"\naccept = [\"platform\", \"keycloak\"]\n{require}")
+            format!(
+                "path = \"/{path}\"\nupstream = \"app\"\naccept = [\"platform\", \"keycloak\"]\n\
+                 {require}"
+            )
         };
         plan.route(&route("editors", "require.role = [\"editor\"]"))
             .route(&route("acme", "require.tenant = [\"acme\"]"))
             .route(&route("in/{tenant_id}", "require.tenant = [\"globex\"]"))
-            .route(&route("claimed", "require.claims = { \"realm_access.roles\" = [\"editor\"], level = 3 }"))
+            .route(&route(
+                "claimed",
+                "require.claims = { \"realm_access.roles\" = [\"editor\"], level = 3 }",
+            ))
     });
     let alice = platform.alice();
     let (key, _) = key(&platform, &alice, "acme");
-    let claimed = platform.login.access("al", json!({ "realm_access": { "roles": ["editor"] }, "level": 3 }));
+    let claimed =
+        platform.login.access("al", json!({ "realm_access": { "roles": ["editor"] }, "level": 3 }));
     for (target, token, status) in [
         ("/editors", &alice, 200),
         ("/editors", &platform.bob(), 403),

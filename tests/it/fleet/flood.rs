@@ -10,20 +10,22 @@ use crate::support::redis::{Monitor, RedisServer};
 /// How many are asked with before the answers are read.
 const BATCH: usize = 100;
 
-/// Long: whose link is lost because the machine was late makes another, and says more than its upkeep.
+/// Long: whose link is lost because the machine was late makes another, and says more than its
+/// upkeep.
 const LEASE: Duration = Duration::from_secs(4);
 
-/// What a look-up is: a command of an instance, with an `ECHO` behind it. What a script reads does not count: it was called, and
-/// that counts.
+/// What a look-up is: a command of an instance, with an `ECHO` behind it. What a script reads does
+/// not count: it was called, and that counts.
 const LOOK_UP: &str = "hmget";
 
-/// What an instance says whether or not anybody asks it for anything: its heartbeats, each with a `PING` behind it, and once a
-/// second a question and a script that say whether the store can be used, and at times one that notes uses or sweeps up; each of
-/// these has an `ECHO` behind it. A script that Redis does not know yet is sent again.
+/// What an instance says whether or not anybody asks it for anything: its heartbeats, each with a
+/// `PING` behind it, and once a second a question and a script that say whether the store can be
+/// used, and at times one that notes uses or sweeps up; each of these has an `ECHO` behind it. A
+/// script that Redis does not know yet is sent again.
 const UPKEEP: [&str; 5] = ["evalsha", "eval", "ping", "exists", "echo"];
 
-/// What instances asked Redis meanwhile, by command; and the look-ups among it, those of scripts apart, by both of the ways to
-/// count them.
+/// What instances asked Redis meanwhile, by command; and the look-ups among it, those of scripts
+/// apart, by both of the ways to count them.
 fn asked(redis: &RedisServer, meanwhile: impl FnOnce()) -> (BTreeMap<String, u64>, u64) {
     let monitor = Monitor::start(redis);
     let before = redis.calls(LOOK_UP);
@@ -37,7 +39,9 @@ fn asked(redis: &RedisServer, meanwhile: impl FnOnce()) -> (BTreeMap<String, u64
 
 fn flood(count: usize) {
     let redis = RedisServer::start();
-    let fleet = Fleet::start_with(&[&redis.url()], |plan| plan.set("store", "coherence_lease", &millis(LEASE)));
+    let fleet = Fleet::start_with(&[&redis.url()], |plan| {
+        plan.set("store", "coherence_lease", &millis(LEASE))
+    });
     let root = fleet.root();
     let good = fleet.mint(0, &root);
     let cold: Vec<_> = (0..3).map(|_| fleet.mint(0, &root)).collect();
@@ -68,14 +72,24 @@ fn flood(count: usize) {
     eprintln!("{count} forged tokens in {took:?}");
     assert_eq!(look_ups, 0, "{commands:?}");
     let others: Vec<_> = commands.keys().filter(|name| !UPKEEP.contains(&name.as_str())).collect();
-    assert!(others.is_empty(), "this is asked for nobody's sake but that of a forged token: {commands:?}");
+    assert!(
+        others.is_empty(),
+        "this is asked for nobody's sake but that of a forged token: {commands:?}"
+    );
     let count_of = |name: &str| commands.get(name).copied().unwrap_or_default();
-    let (beats, echoes, scripts) = (count_of("ping"), count_of("echo"), count_of("evalsha") + count_of("eval"));
+    let (beats, echoes, scripts) =
+        (count_of("ping"), count_of("echo"), count_of("evalsha") + count_of("eval"));
     let seconds = took.as_secs_f64();
     let most = |a_second: f64| (a_second * seconds) as u64 + 10;
-    assert!(beats <= most(4.0 / LEASE.as_secs_f64()) && echoes <= most(4.0), "in {took:?}: {commands:?}");
+    assert!(
+        beats <= most(4.0 / LEASE.as_secs_f64()) && echoes <= most(4.0),
+        "in {took:?}: {commands:?}"
+    );
     // One of either may be under way.
-    assert!((scripts + count_of("exists")).abs_diff(beats + echoes) <= 2, "in {took:?}: {commands:?}");
+    assert!(
+        (scripts + count_of("exists")).abs_diff(beats + echoes) <= 2,
+        "in {took:?}: {commands:?}"
+    );
 
     // What would have been seen: a token that nobody has asked for costs one.
     let (_, look_ups) = asked(&redis, || {

@@ -1,4 +1,5 @@
-//! A kept-alive connection for many requests: it reads what it needs to know of an answer, and keeps nothing else.
+//! A kept-alive connection for many requests: it reads what it needs to know of an answer, and
+//! keeps nothing else.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -49,12 +50,23 @@ impl Line {
     }
 
     /// A call of anything, without a body.
-    pub(super) fn call_at(&mut self, method: &str, target: &str, token: &str) -> Result<Heard, Silence> {
+    pub(super) fn call_at(
+        &mut self,
+        method: &str,
+        target: &str,
+        token: &str,
+    ) -> Result<Heard, Silence> {
         self.ask(request(method, target, token).as_bytes())
     }
 
     /// A call of the token API.
-    pub(super) fn call(&mut self, person: Person, method: &str, call: &str, token: &str) -> Result<Heard, Silence> {
+    pub(super) fn call(
+        &mut self,
+        person: Person,
+        method: &str,
+        call: &str,
+        token: &str,
+    ) -> Result<Heard, Silence> {
         let (organization, username) = (person.organization, person.username);
         self.call_at(method, &format!("/jarvispy/{organization}/{username}/api/v1{call}"), token)
     }
@@ -66,7 +78,8 @@ impl Line {
     /// Sends without waiting for an answer.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Silence> {
         if self.stream.is_none() {
-            let stream = TcpStream::connect_timeout(&self.address, self.patience).map_err(|_| Silence::Refused)?;
+            let stream = TcpStream::connect_timeout(&self.address, self.patience)
+                .map_err(|_| Silence::Refused)?;
             let _ = stream.set_nodelay(true);
             let _ = stream.set_write_timeout(Some(self.patience));
             self.stream = Some(stream);
@@ -85,7 +98,8 @@ impl Line {
         };
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
         let status = head.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or(0);
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let field =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let length = field("content-length:").and_then(|digits| digits.parse().ok()).unwrap_or(0);
         while self.ahead.len() < length {
             self.fill(deadline)?;
@@ -113,7 +127,9 @@ impl Line {
                     return Ok(());
                 }
                 Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
-                Err(fault) if matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(fault)
+                    if matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     return Err(Silence::Late);
                 }
                 Err(_) => return Err(Silence::Cut),
@@ -137,5 +153,7 @@ pub(super) fn get(token: &str) -> String {
 }
 
 fn request(method: &str, target: &str, token: &str) -> String {
-    format!("{method} {target} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n")
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
 }

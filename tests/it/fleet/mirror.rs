@@ -1,5 +1,5 @@
-//! An upstream for many requests: it answers with the id of the token that it was told of, or, where that is asked for
-//! (`…/subject`), with its subject, and keeps nothing.
+//! An upstream for many requests: it answers with the id of the token that it was told of, or,
+//! where that is asked for (`…/subject`), with its subject, and keeps nothing.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// See the module. It takes no more connections once it is dropped; those that are open end with their peers.
+/// See the module. It takes no more connections once it is dropped; those that are open end with
+/// their peers.
 pub(super) struct Mirror {
     address: SocketAddr,
     stopped: Arc<AtomicBool>,
@@ -55,7 +56,11 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
             let head: Vec<u8> = ahead.drain(..end + 4).collect();
             let head = String::from_utf8_lossy(&head);
             let target = head.split(' ').nth(1).unwrap_or_default();
-            let wanted = if target.ends_with("/subject") { "x-keyward-subject" } else { "x-keyward-token-id" };
+            let wanted = if target.ends_with("/subject") {
+                "x-keyward-subject"
+            } else {
+                "x-keyward-token-id"
+            };
             let told = head.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
                 name.eq_ignore_ascii_case(wanted).then(|| value.trim())

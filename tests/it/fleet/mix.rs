@@ -1,6 +1,6 @@
-//! The background load of an outage: seven in ten requests with tokens that are remembered, one with a good one that is
-//! new, one with a signed one that was never recorded, and the rest with revoked and expired ones. And what must hold of every
-//! answer, whatever is broken.
+//! The background load of an outage: seven in ten requests with tokens that are remembered, one
+//! with a good one that is new, one with a signed one that was never recorded, and the rest with
+//! revoked and expired ones. And what must hold of every answer, whatever is broken.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,12 +78,13 @@ const RATE: u32 = 200;
 const LINES: u32 = 4;
 
 impl Tokens {
-    /// Made through the first instance of a fleet, and the unknown ones by an instance with the same keys that keeps its records
-    /// elsewhere.
+    /// Made through the first instance of a fleet, and the unknown ones by an instance with the
+    /// same keys that keeps its records elsewhere.
     pub(super) fn make(fleet: &Fleet, redis: &RedisServer, root: &str, fresh: usize) -> Self {
         let expired = (0..2).map(|_| expired(&fleet.worlds[0])).collect::<Vec<_>>();
         let mut line = fleet.line(0);
-        let mut mint = |count: usize| -> Vec<Issued> { (0..count).map(|_| mint(&mut line, root)).collect() };
+        let mut mint =
+            |count: usize| -> Vec<Issued> { (0..count).map(|_| mint(&mut line, root)).collect() };
         let (cached, fresh, revoked) = (mint(20), mint(fresh), mint(5));
         for victim in &revoked {
             fleet.revoke(0, &victim.token);
@@ -103,7 +104,9 @@ impl Tokens {
 fn mint(line: &mut Line, root: &str) -> Issued {
     let mut heard = None;
     let status = unless_held_up(|| {
-        heard.insert(line.call(Person::ALICE, "POST", "/auth/issue-token", root).expect("an answer")).status
+        heard
+            .insert(line.call(Person::ALICE, "POST", "/auth/issue-token", root).expect("an answer"))
+            .status
     });
     let heard = heard.expect("somebody asked");
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&heard.body));
@@ -147,18 +150,23 @@ impl Mix {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..LINES)
             .map(|number| {
-                let (stop, tokens, line) = (Arc::clone(&stop), Arc::clone(tokens), fleet.line(instance));
+                let (stop, tokens, line) =
+                    (Arc::clone(&stop), Arc::clone(tokens), fleet.line(instance));
                 std::thread::spawn(move || ask(line, number, &tokens, &stop))
             })
             .collect();
         Self { stop, threads }
     }
 
-    /// Ends the load, and says what became of it, the first request first. `root` of the fleet keeps what was asked for.
+    /// Ends the load, and says what became of it, the first request first. `root` of the fleet
+    /// keeps what was asked for.
     pub(super) fn end(self) -> Samples {
         self.stop.store(true, Ordering::SeqCst);
-        let mut all: Vec<Sample> =
-            self.threads.into_iter().flat_map(|thread| thread.join().expect("the load ends")).collect();
+        let mut all: Vec<Sample> = self
+            .threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("the load ends"))
+            .collect();
         all.sort_by_key(|sample| sample.began);
         Samples(all)
     }
@@ -170,7 +178,9 @@ fn ask(mut line: Line, number: u32, tokens: &Tokens, stop: &AtomicBool) -> Vec<S
     for turn in 0_u32.. {
         let due = begin + turn * (Duration::from_secs(1) * LINES / RATE);
         // The rate, not a wait for anything.
-        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        while let Some(left) =
+            due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
             std::thread::park_timeout(left);
         }
         if stop.load(Ordering::SeqCst) {
@@ -184,14 +194,28 @@ fn ask(mut line: Line, number: u32, tokens: &Tokens, stop: &AtomicBool) -> Vec<S
                 Some(fresh) => (Class::Fresh, fresh.token, fresh.jti),
                 None => (Class::Cached, cached.token.clone(), cached.jti.clone()),
             },
-            10..20 => (Class::Unknown, tokens.unknown[pick % tokens.unknown.len()].clone(), String::new()),
-            20..25 => (Class::Revoked, tokens.revoked[pick % tokens.revoked.len()].token.clone(), String::new()),
-            25..30 => (Class::Expired, tokens.expired[pick % tokens.expired.len()].clone(), String::new()),
+            10..20 => {
+                (Class::Unknown, tokens.unknown[pick % tokens.unknown.len()].clone(), String::new())
+            }
+            20..25 => (
+                Class::Revoked,
+                tokens.revoked[pick % tokens.revoked.len()].token.clone(),
+                String::new(),
+            ),
+            25..30 => {
+                (Class::Expired, tokens.expired[pick % tokens.expired.len()].clone(), String::new())
+            }
             _ => (Class::Cached, cached.token.clone(), cached.jti.clone()),
         };
         let began = Instant::now();
         let heard = line.get(&token);
-        samples.push(Sample { class, began, took: began.elapsed(), heard: heard.clone(), jti: jti.clone() });
+        samples.push(Sample {
+            class,
+            began,
+            took: began.elapsed(),
+            heard: heard.clone(),
+            jti: jti.clone(),
+        });
         if class == Class::Fresh && heard.is_ok_and(|heard| heard.status == 503) {
             // It has not been seen yet.
             tokens.fresh.lock().unwrap().push_back(Issued { token, jti });
@@ -206,10 +230,17 @@ pub(super) struct Samples(pub(super) Vec<Sample>);
 impl Samples {
     /// What began in this time.
     pub(super) fn between(&self, from: Instant, until: Instant) -> Self {
-        Self(self.0.iter().filter(|sample| sample.began >= from && sample.began < until).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|sample| sample.began >= from && sample.began < until)
+                .cloned()
+                .collect(),
+        )
     }
 
-    /// What was answered before this moment: what is still under way when a fault ends may be answered as if it had never been.
+    /// What was answered before this moment: what is still under way when a fault ends may be
+    /// answered as if it had never been.
     pub(super) fn answered_by(&self, moment: Instant) -> Self {
         Self(self.0.iter().filter(|sample| sample.ended() <= moment).cloned().collect())
     }
@@ -219,11 +250,15 @@ impl Samples {
         Self(self.0.iter().filter(|sample| sample.class == class).cloned().collect())
     }
 
-    /// Those of the good ones, of which there must be some, that were not let through, although the machine was not late.
+    /// Those of the good ones, of which there must be some, that were not let through, although the
+    /// machine was not late.
     pub(super) fn not_served(&self) -> Vec<String> {
         let good: Vec<_> = self.0.iter().filter(|sample| sample.class.is_good()).collect();
         assert!(!good.is_empty(), "nobody asked");
-        good.iter().filter(|sample| !sample.is_answered(200)).map(|sample| format!("{sample:?}")).collect()
+        good.iter()
+            .filter(|sample| !sample.is_answered(200))
+            .map(|sample| format!("{sample:?}"))
+            .collect()
     }
 
     /// Whether all were answered with this status that the machine did not keep from it.
@@ -248,18 +283,23 @@ impl Samples {
         format!("{counts:?}")
     }
 
-    /// The invariants of every outage, of the answers: nothing passes that must not, nothing hangs, nothing is refused that is
-    /// good, and nobody is taken for somebody else. With `lost_from`, what was good may be refused from then on.
+    /// The invariants of every outage, of the answers: nothing passes that must not, nothing hangs,
+    /// nothing is refused that is good, and nobody is taken for somebody else. With `lost_from`,
+    /// what was good may be refused from then on.
     pub(super) fn hold(&self, lost_from: Option<Instant>) {
         for sample in &self.0 {
             let status = sample.status();
             assert!(sample.heard.is_ok(), "no answer: {sample:?}");
-            assert!(sample.took_by_itself() < STORE_TIMEOUT + Duration::from_secs(1), "it hung: {sample:?}");
+            assert!(
+                sample.took_by_itself() < STORE_TIMEOUT + Duration::from_secs(1),
+                "it hung: {sample:?}"
+            );
             let has_retry_after = sample.heard.as_ref().is_ok_and(|heard| heard.has_retry_after);
             match status {
                 200 => {
                     assert!(sample.class.is_good(), "it must not pass: {sample:?}");
-                    let body = sample.heard.as_ref().map(|heard| heard.body.clone()).unwrap_or_default();
+                    let body =
+                        sample.heard.as_ref().map(|heard| heard.body.clone()).unwrap_or_default();
                     assert_eq!(body, sample.jti.as_bytes(), "taken for another: {sample:?}");
                 }
                 401 if sample.class.is_good() => {
@@ -284,15 +324,18 @@ pub(super) struct Footprint {
 impl Footprint {
     pub(super) fn of(world: &World) -> Self {
         let process = format!("/proc/{}", world.pid().as_raw_nonzero());
-        let status = std::fs::read_to_string(format!("{process}/status")).expect("our child's status");
-        let resident =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        let status =
+            std::fs::read_to_string(format!("{process}/status")).expect("our child's status");
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
         let files = std::fs::read_dir(format!("{process}/fd")).expect("our child's files").count();
         Self { resident_kib: resident.expect("a size"), files }
     }
 
     /// Back to what it was, give or take a tenth and what a busy allocator keeps.
     pub(super) fn is_like(self, before: Self) -> bool {
-        self.resident_kib <= before.resident_kib * 11 / 10 + 16 * 1024 && self.files <= before.files * 11 / 10 + 8
+        self.resident_kib <= before.resident_kib * 11 / 10 + 16 * 1024
+            && self.files <= before.files * 11 / 10 + 8
     }
 }

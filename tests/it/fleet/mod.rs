@@ -1,4 +1,5 @@
-//! Several instances on one Redis, and what their Redis may do to them (DESIGN.md, sections 5 and 6).
+//! Several instances on one Redis, and what their Redis may do to them (DESIGN.md, sections 5 and
+//! 6).
 
 mod flood;
 mod line;
@@ -26,7 +27,8 @@ const LEASE: Duration = Duration::from_millis(500);
 /// How long a call to the store may take, as the instances here are configured.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Instances with the same keys on the same Redis, in front of one upstream. They end when this is dropped.
+/// Instances with the same keys on the same Redis, in front of one upstream. They end when this is
+/// dropped.
 struct Fleet {
     worlds: Vec<World>,
     mirror: Mirror,
@@ -63,7 +65,10 @@ impl Fleet {
         let mirror = Mirror::start();
         let keys = tempfile::tempdir().expect("a directory");
         let login = Login::open();
-        let worlds = urls.iter().map(|url| change(plan(&mirror, keys.path(), &login, url)).prepare()).collect();
+        let worlds = urls
+            .iter()
+            .map(|url| change(plan(&mirror, keys.path(), &login, url)).prepare())
+            .collect();
         Self { worlds, mirror, keys, login }
     }
 
@@ -100,7 +105,8 @@ impl Fleet {
         }
     }
 
-    /// Revokes a token on this instance. Where the machine kept it from being told, it is asked again: then it may have been done.
+    /// Revokes a token on this instance. Where the machine kept it from being told, it is asked
+    /// again: then it may have been done.
     #[track_caller]
     fn revoke(&self, instance: usize, token: &str) {
         let mut times = 0;
@@ -116,9 +122,12 @@ impl Fleet {
         self.worlds[instance].api(Person::ALICE).mint(root)
     }
 
-    /// An instance with the same keys that keeps its records elsewhere: what it issues is signed, and unknown to the others.
+    /// An instance with the same keys that keeps its records elsewhere: what it issues is signed,
+    /// and unknown to the others.
     fn elsewhere(&self, redis: &RedisServer) -> World {
-        plan(&self.mirror, self.keys.path(), &self.login, &redis.url()).set("store", "prefix", "\"elsewhere\"").start()
+        plan(&self.mirror, self.keys.path(), &self.login, &redis.url())
+            .set("store", "prefix", "\"elsewhere\"")
+            .start()
     }
 
     /// Something to issue and revoke with for as long as a test takes.
@@ -133,11 +142,15 @@ fn plan(mirror: &Mirror, keys: &Path, login: &Login, url: &str) -> Plan {
     Plan::bare()
         .upstream("app", mirror.address())
         .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
-        .route("path = \"/private/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\", \"agents\"]")
+        .route(
+            "path = \"/private/{*rest}\"\nupstream = \"app\"\n\
+                accept = [\"jarvispy\", \"agents\"]",
+        )
         .table("issuer", &login.table("site"))
         .table(
             "token_api",
-            "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\nissuer = \"site\"",
+            "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\n\
+             issuer = \"site\"",
         )
         .set("keys", "directory", &format!("\"{}\"", keys.display()))
         .set("store", "kind", "\"redis\"")

@@ -1,4 +1,5 @@
-//! A revocation means it: when it is answered, no instance accepts the token, be an instance stopped, killed or cut off.
+//! A revocation means it: when it is answered, no instance accepts the token, be an instance
+//! stopped, killed or cut off.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,9 @@ impl Scene {
     fn mint(&mut self) -> Issued {
         let mut body = Vec::new();
         let status = unless_held_up(|| {
-            let heard = self.lines[0].call(ALICE, "POST", "/auth/issue-token", &self.root).expect("an answer");
+            let heard = self.lines[0]
+                .call(ALICE, "POST", "/auth/issue-token", &self.root)
+                .expect("an answer");
             body = heard.body;
             heard.status
         });
@@ -89,7 +92,8 @@ fn what_is_revoked_on_one_instance_is_refused_by_the_very_next_request_on_the_ot
     let (mut own, mut by_id, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds() {
         for way in 0..3 {
-            let victims: Vec<Issued> = (0..if way == 2 { 2 } else { 1 }).map(|_| scene.warm()).collect();
+            let victims: Vec<Issued> =
+                (0..if way == 2 { 2 } else { 1 }).map(|_| scene.warm()).collect();
             let (victim, root) = (victims[0].clone(), scene.root.clone());
             let revoked = match way {
                 0 => scene.revoke("/auth/revoke", &victim.token),
@@ -99,7 +103,11 @@ fn what_is_revoked_on_one_instance_is_refused_by_the_very_next_request_on_the_ot
             for victim in &victims {
                 for instance in [1, 2, 0] {
                     let status = scene.asks(instance, &victim.token);
-                    assert_eq!(status, 401, "round {round}, way {way}, instance {instance}, {}", victim.jti);
+                    assert_eq!(
+                        status, 401,
+                        "round {round}, way {way}, instance {instance}, {}",
+                        victim.jti
+                    );
                 }
             }
             [&mut own, &mut by_id, &mut all][way].push(revoked.took);
@@ -120,7 +128,11 @@ fn what_the_command_line_revokes_is_refused_by_the_very_next_request_on_the_othe
         let output = scene.fleet.worlds[0].run(&["token", "revoke", &victim.jti]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for instance in [1, 2, 0] {
-            assert_eq!(scene.asks(instance, &victim.token), 401, "round {round}, instance {instance}");
+            assert_eq!(
+                scene.asks(instance, &victim.token),
+                401,
+                "round {round}, instance {instance}"
+            );
         }
     }
 }
@@ -152,7 +164,10 @@ fn a_stopped_instance_is_waited_for_once_as_long_as_its_lease_and_refuses_when_i
     eprintln!("revoke with a stopped instance: {waited:?}, then {again:?}");
     // Who was late with a heartbeat before it was stopped has less of its lease left.
     let late = between(began.checked_sub(LEASE).expect("the test is older"), began);
-    assert!(waited.took + late >= LEASE / 2, "nobody waited for the stopped instance: {waited:?}, {late:?}");
+    assert!(
+        waited.took + late >= LEASE / 2,
+        "nobody waited for the stopped instance: {waited:?}, {late:?}"
+    );
     assert!(waited.is_within(LEASE), "waited {waited:?}");
     assert!(again.is_within(LEASE / 2), "waited again: {again:?}");
 }
@@ -190,7 +205,8 @@ fn an_instance_that_has_stopped_in_good_order_is_not_waited_for() {
 }
 
 #[test]
-fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing_after_the_answer() {
+fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing_after_the_answer()
+{
     let redis = RedisServer::start();
     for way in ["both ways", "from Redis", "to Redis", "with a reset"] {
         let relay = Relay::start(redis.address());
@@ -211,7 +227,10 @@ fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing
         let cut = Instant::now();
         let (revoked, latest, latest_of_other) = std::thread::scope(|scope| {
             let revoking = scope.spawn(|| {
-                let heard = fleet.line(0).call(ALICE, "POST", "/auth/revoke", &victim.token).expect("an answer");
+                let heard = fleet
+                    .line(0)
+                    .call(ALICE, "POST", "/auth/revoke", &victim.token)
+                    .expect("an answer");
                 assert_eq!(heard.status, 200);
                 Instant::now()
             });
@@ -232,9 +251,12 @@ fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing
             (revoking.join().expect("it is revoked"), latest, latest_of_other)
         });
         let bound = LEASE + slack(cut, revoked);
-        let after = |moment: Option<Instant>| moment.map(|moment| moment.duration_since(cut)).unwrap_or_default();
+        let after = |moment: Option<Instant>| {
+            moment.map(|moment| moment.duration_since(cut)).unwrap_or_default()
+        };
         eprintln!(
-            "cut off {way}: revoked after {:?}, last success {:?}, of another token {:?}, allowed {LEASE:?} and {bound:?}",
+            "cut off {way}: revoked after {:?}, last success {:?}, of another token {:?}, allowed \
+             {LEASE:?} and {bound:?}",
             revoked.duration_since(cut),
             after(latest),
             after(latest_of_other)
@@ -258,9 +280,12 @@ fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
     let mut scene = Scene::start();
     let (victim, other) = (scene.warm(), scene.warm());
     let pattern = scene.redis.command(&["KEYS", "{keyward}:r:*"]);
-    let crate::support::redis::Reply::Array(before) = pattern else { panic!("no list: {pattern:?}") };
+    let crate::support::redis::Reply::Array(before) = pattern else {
+        panic!("no list: {pattern:?}")
+    };
     assert!(before.len() >= 3, "the records of two tokens and of a bootstrap token: {before:?}");
-    // Which record is whose cannot be told from outside, so all of them but the bootstrap token's go, one by one.
+    // Which record is whose cannot be told from outside, so all of them but the bootstrap token's
+    // go, one by one.
     let deleted = Instant::now();
     for key in &before {
         scene.redis.command(&["DEL", &key.text()]);
@@ -268,7 +293,9 @@ fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
     for token in [&victim, &other] {
         for instance in 0..3 {
             let lines = &mut scene.lines;
-            assert!(eventually(|| lines[instance].get(&token.token).expect("an answer").status == 401));
+            assert!(eventually(
+                || lines[instance].get(&token.token).expect("an answer").status == 401
+            ));
         }
     }
     let took = deleted.elapsed();
@@ -301,7 +328,10 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     }
     let took = revoked.elapsed();
     eprintln!("what was open on another instance ended after {took:?}");
-    assert!(took < Duration::from_secs(1) + slack(revoked, revoked + took), "they ended after {took:?}");
+    assert!(
+        took < Duration::from_secs(1) + slack(revoked, revoked + took),
+        "they ended after {took:?}"
+    );
     stream_gate.open();
     socket_gate.open();
     others_gate.open();
@@ -318,7 +348,8 @@ fn soak_what_is_open_goes_on_for_half_a_minute_without_redis_and_no_longer() {
     let upstream = Upstream::start();
     let address = upstream.address();
     let fleet = Fleet::start_with(&[&redis.url()], |plan| {
-        plan.upstream("open", address).route("path = \"/open/{*rest}\"\nupstream = \"open\"\naccept = [\"jarvispy\"]")
+        plan.upstream("open", address)
+            .route("path = \"/open/{*rest}\"\nupstream = \"open\"\naccept = [\"jarvispy\"]")
     });
     let root = fleet.root();
     let good = fleet.mint(0, &root);
@@ -337,7 +368,8 @@ fn soak_what_is_open_goes_on_for_half_a_minute_without_redis_and_no_longer() {
         let _ = client.rest().expect("it is closed");
         let took = frozen.elapsed();
         eprintln!("closed {took:?} after Redis fell silent");
-        // The time counts from the last heartbeat, and what is open is looked at about once a second.
+        // The time counts from the last heartbeat, and what is open is looked at about once a
+        // second.
         assert!(took > OPEN_WITHOUT_STORE - LEASE, "closed after {took:?}");
         let looked_at = Duration::from_secs(1) + slack(frozen, frozen + took);
         assert!(took < OPEN_WITHOUT_STORE + looked_at, "closed after {took:?}");
@@ -356,7 +388,11 @@ fn an_instance_with_other_keys_than_its_fleet_is_not_started_and_changes_nothing
     assert!(!stranger.worlds[0].ended().success());
     let output = stranger.worlds[0].output();
     assert!(output.contains("the store belongs to other keys"), "{output}");
-    assert_eq!(redis.command(&["HLEN", "{keyward}:instances"]).integer(), 1, "it was never a member");
+    assert_eq!(
+        redis.command(&["HLEN", "{keyward}:instances"]).integer(),
+        1,
+        "it was never a member"
+    );
     assert_eq!(fleet.status(0, &good.token), 200);
 }
 

@@ -1,4 +1,5 @@
-//! The master changes: a failover by sentinels, a slot that moves in a Cluster, a node of it that dies, all under load.
+//! The master changes: a failover by sentinels, a slot that moves in a Cluster, a node of it that
+//! dies, all under load.
 
 use std::time::{Duration, Instant};
 
@@ -37,11 +38,17 @@ pub(super) fn wait_for_followers_of<'s>(find_master: impl Fn() -> &'s RedisServe
         let master = find_master();
         let info = replication(master);
         if master.port != known {
-            written = offset(&info, "master_repl_offset:", '\n').expect("a master says how much it has");
+            written =
+                offset(&info, "master_repl_offset:", '\n').expect("a master says how much it has");
             known = master.port;
         }
-        let up_to_date = info.lines().filter(|line| line.starts_with("slave") && line.contains("state=online"));
-        if up_to_date.filter(|line| offset(line, "offset=", ',').is_some_and(|has| has >= written)).count() >= count {
+        let up_to_date =
+            info.lines().filter(|line| line.starts_with("slave") && line.contains("state=online"));
+        if up_to_date
+            .filter(|line| offset(line, "offset=", ',').is_some_and(|has| has >= written))
+            .count()
+            >= count
+        {
             return;
         }
         assert!(
@@ -53,7 +60,8 @@ pub(super) fn wait_for_followers_of<'s>(find_master: impl Fn() -> &'s RedisServe
     }
 }
 
-/// A master with two replicas, three sentinels, and three instances whose changes wait for replicas.
+/// A master with two replicas, three sentinels, and three instances whose changes wait for
+/// replicas.
 pub(super) struct Watched {
     pub(super) servers: Vec<RedisServer>,
     pub(super) sentinels: Vec<RedisServer>,
@@ -66,11 +74,15 @@ impl Watched {
     }
 
     fn with_replicas(replicas: usize, acks: usize) -> Self {
-        let lines = "appendfsync always\nrepl-diskless-sync-delay 0\nmin-replicas-to-write 1\nmin-replicas-max-lag 2";
+        let lines = "appendfsync always\nrepl-diskless-sync-delay 0\nmin-replicas-to-write 1\n\
+                     min-replicas-max-lag 2";
         let master = RedisServer::start_with(lines);
         let mut servers = vec![master];
         for _ in 0..replicas {
-            servers.push(RedisServer::start_with(&format!("{lines}\nreplicaof 127.0.0.1 {}", servers[0].port)));
+            servers.push(RedisServer::start_with(&format!(
+                "{lines}\nreplicaof 127.0.0.1 {}",
+                servers[0].port
+            )));
         }
         wait_for_followers(&servers[0], replicas);
         let sentinels = sentinels(3, &servers[0], DOWN_AFTER);
@@ -82,11 +94,9 @@ impl Watched {
         });
         let urls = urls(&sentinels);
         let fleet = Fleet::start_with(&[&urls, &urls, &urls], |plan| {
-            plan.set("store", "topology", "\"sentinel\"").set("store", "sentinel_master", "\"fleet\"").set(
-                "store",
-                "revoke_acks",
-                &acks.to_string(),
-            )
+            plan.set("store", "topology", "\"sentinel\"")
+                .set("store", "sentinel_master", "\"fleet\"")
+                .set("store", "revoke_acks", &acks.to_string())
         });
         Self { servers, sentinels, fleet }
     }
@@ -94,7 +104,9 @@ impl Watched {
 
 /// Of the latest failover that a sentinel knows of.
 fn epoch(sentinel: &RedisServer) -> Option<String> {
-    let Reply::Array(facts) = sentinel.command(&["SENTINEL", "MASTER", "fleet"]) else { return None };
+    let Reply::Array(facts) = sentinel.command(&["SENTINEL", "MASTER", "fleet"]) else {
+        return None;
+    };
     facts.iter().skip_while(|fact| fact.text() != "config-epoch").nth(1).map(|epoch| epoch.text())
 }
 
@@ -104,7 +116,10 @@ fn names_another(sentinel: &RedisServer, port: u16) -> bool {
 
 /// The port of the master that a sentinel names.
 fn named_by(sentinel: &RedisServer) -> Option<u16> {
-    let Reply::Array(named) = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "fleet"]) else { return None };
+    let Reply::Array(named) = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "fleet"])
+    else {
+        return None;
+    };
     named.get(1)?.text().parse().ok()
 }
 
@@ -123,7 +138,8 @@ pub(super) fn failover(servers: &[RedisServer], sentinels: &[RedisServer]) {
     let old = servers[master_of(servers, sentinels)].port;
     let is_named = |sentinel: &RedisServer| names_another(sentinel, old);
     wait_until("the sentinels name another master", || {
-        // Soon after another one they know no replica that is good enough yet, and one that takes too long they give up.
+        // Soon after another one they know no replica that is good enough yet, and one that takes
+        // too long they give up.
         if !is_named(&sentinels[0]) {
             sentinels[0].command(&["SENTINEL", "FAILOVER", "fleet"]);
         }
@@ -148,12 +164,15 @@ fn r6_a_failover_by_sentinels_loses_no_acknowledged_answer_and_the_old_master_is
                 sentinels.iter().all(|sentinel| names_another(sentinel, old))
             });
             named = killed.elapsed();
-            wait_until("tokens are issued again", || fleet.worlds[0].api(Person::ALICE).issue(&root, "").status == 200);
+            wait_until("tokens are issued again", || {
+                fleet.worlds[0].api(Person::ALICE).issue(&root, "").status == 200
+            });
             away = killed.elapsed();
             wait_until("every instance is ready again", || fleet.are_ready());
         });
         std::thread::sleep(Duration::from_secs(1));
-        // One sentinel is enough to hear who is master, if it has heard of the latest failover: there may have been two.
+        // One sentinel is enough to hear who is master, if it has heard of the latest failover:
+        // there may have been two.
         wait_until("the sentinels know of the same failover", || {
             let epochs: Vec<_> = sentinels.iter().map(epoch).collect();
             epochs[0].is_some() && epochs.iter().all(|epoch| *epoch == epochs[0])
@@ -170,16 +189,21 @@ fn r6_a_failover_by_sentinels_loses_no_acknowledged_answer_and_the_old_master_is
         std::thread::sleep(Duration::from_secs(1));
     });
     eprintln!(
-        "sentinel: {} revocations; after {named:?} there was another master, after {away:?} it was used",
+        "sentinel: {} revocations; after {named:?} there was another master, after {away:?} it was \
+         used",
         seen.revocations
     );
     assert!(seen.revocations > 20, "only {} revocations", seen.revocations);
     // How long the sentinels take is theirs.
-    assert!(away - named < Duration::from_secs(3) + LEASE, "named after {named:?}, used after {away:?}");
+    assert!(
+        away - named < Duration::from_secs(3) + LEASE,
+        "named after {named:?}, used after {away:?}"
+    );
 }
 
-/// A failover that somebody asks for. The old master goes on taking writes, with the other replica, until the sentinels tell them,
-/// and what it has taken meanwhile is lost: only if every change waits for all replicas is nothing acknowledged that is lost.
+/// A failover that somebody asks for. The old master goes on taking writes, with the other replica,
+/// until the sentinels tell them, and what it has taken meanwhile is lost: only if every change
+/// waits for all replicas is nothing acknowledged that is lost.
 #[test]
 #[ignore = "takes long, because the sentinels do: make soak"]
 fn soak_r6_a_planned_failover_undoes_nothing_that_all_replicas_have_acknowledged() {
@@ -194,15 +218,18 @@ fn soak_r6_a_planned_failover_undoes_nothing_that_all_replicas_have_acknowledged
             let named = asked.elapsed();
             wait_for_followers_of(|| &servers[master_of(servers, &watched.sentinels)], 2);
             wait_until("every instance is ready again", || fleet.are_ready());
-            eprintln!("planned failover: another master after {named:?}, used after {:?}", asked.elapsed());
+            eprintln!(
+                "planned failover: another master after {named:?}, used after {:?}",
+                asked.elapsed()
+            );
         });
         std::thread::sleep(Duration::from_secs(2));
     });
     eprintln!("planned failover: {} revocations", seen.revocations);
 }
 
-/// Its only replica has become the master, and for some ten seconds nobody tells it: it still takes itself for one, but lacks the
-/// replica without which it refuses heartbeats.
+/// Its only replica has become the master, and for some ten seconds nobody tells it: it still takes
+/// itself for one, but lacks the replica without which it refuses heartbeats.
 #[test]
 fn r6_an_old_master_that_refuses_heartbeats_is_left_for_the_new_one_at_once() {
     let Watched { servers, sentinels, fleet } = &Watched::with_replicas(1, 0);
@@ -224,8 +251,13 @@ fn r6_an_old_master_that_refuses_heartbeats_is_left_for_the_new_one_at_once() {
     eprintln!("every instance had left the old master {linked:?} after another was named");
     assert!(old.contains("role:master"), "somebody has told it, so this shows nothing: {old}");
     // A heartbeat, a look around, and another link.
-    assert!(linked < LEASE / 4 + Duration::from_secs(1) + slack, "after {linked:?}, slack {slack:?}");
-    wait_until("what the old master was told is known", || fleet.statuses(&good.token) == [200, 200, 200]);
+    assert!(
+        linked < LEASE / 4 + Duration::from_secs(1) + slack,
+        "after {linked:?}, slack {slack:?}"
+    );
+    wait_until("what the old master was told is known", || {
+        fleet.statuses(&good.token) == [200, 200, 200]
+    });
 }
 
 /// Three masters, each with a replica.
@@ -257,8 +289,9 @@ impl Clustered {
 
     fn find_owner(&self) -> Option<usize> {
         // Everybody else answers MOVED, or not at all.
-        let owns =
-            |node: &RedisServer| matches!(node.try_command(&[b"EXISTS", b"{keyward}:meta"]), Ok(Reply::Integer(_)));
+        let owns = |node: &RedisServer| {
+            matches!(node.try_command(&[b"EXISTS", b"{keyward}:meta"]), Ok(Reply::Integer(_)))
+        };
         self.nodes.iter().position(owns)
     }
 
@@ -273,7 +306,9 @@ impl Clustered {
     }
 
     fn masters(&self) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|&node| replication(&self.nodes[node]).contains("role:master")).collect()
+        (0..self.nodes.len())
+            .filter(|&node| replication(&self.nodes[node]).contains("role:master"))
+            .collect()
     }
 
     /// Gives the fleet's slot to another master.
@@ -281,8 +316,8 @@ impl Clustered {
         self.move_slots(self.slot..=self.slot);
     }
 
-    /// Gives these slots to another master, one after the other, as `redis-cli --cluster reshard` does. All belong to the
-    /// fleet's node, and only the fleet's has keys.
+    /// Gives these slots to another master, one after the other, as `redis-cli --cluster reshard`
+    /// does. All belong to the fleet's node, and only the fleet's has keys.
     fn move_slots(&self, slots: std::ops::RangeInclusive<u16>) {
         let (from, masters) = (self.owner(), self.masters());
         let to = *masters.iter().find(|&&master| master != from).expect("another master");
@@ -294,7 +329,9 @@ impl Clustered {
 
     fn move_one(&self, slot: u16, from: usize, to: usize, masters: &[usize]) {
         let name = slot.to_string();
-        let ok = |node: usize, words: &[&str]| assert_eq!(self.nodes[node].command(words).text(), "OK", "{words:?}");
+        let ok = |node: usize, words: &[&str]| {
+            assert_eq!(self.nodes[node].command(words).text(), "OK", "{words:?}")
+        };
         ok(to, &["CLUSTER", "SETSLOT", &name, "IMPORTING", &self.ids[from]]);
         ok(from, &["CLUSTER", "SETSLOT", &name, "MIGRATING", &self.ids[to]]);
         if slot == self.slot {
@@ -309,7 +346,9 @@ impl Clustered {
     fn migrate_keys(&self, slot: &str, from: usize, to: usize) {
         let port = self.nodes[to].port.to_string();
         loop {
-            let Reply::Array(keys) = self.nodes[from].command(&["CLUSTER", "GETKEYSINSLOT", slot, "20"]) else {
+            let Reply::Array(keys) =
+                self.nodes[from].command(&["CLUSTER", "GETKEYSINSLOT", slot, "20"])
+            else {
                 panic!("no keys")
             };
             if keys.is_empty() {
@@ -323,7 +362,8 @@ impl Clustered {
         }
     }
 
-    /// Kills the node that has the slot; returns which it was, when its replica has taken its place.
+    /// Kills the node that has the slot; returns which it was, when its replica has taken its
+    /// place.
     pub(super) fn kill_owner(&mut self) -> usize {
         let owner = self.owner();
         self.nodes[owner].kill();
@@ -358,7 +398,9 @@ fn r8_a_thousand_slots_that_move_and_a_master_that_is_killed_cost_no_wrong_answe
             let began = Instant::now();
             let killed = cluster.kill_owner();
             promoted = began.elapsed();
-            wait_until("every instance asks the new master", || fleet.statuses(&unseen.token) == [200, 200, 200]);
+            wait_until("every instance asks the new master", || {
+                fleet.statuses(&unseen.token) == [200, 200, 200]
+            });
             used = began.elapsed();
             late = slack(began + promoted, Instant::now());
             cluster.restart(killed);
@@ -372,12 +414,16 @@ fn r8_a_thousand_slots_that_move_and_a_master_that_is_killed_cost_no_wrong_answe
         std::thread::sleep(Duration::from_secs(1));
     });
     eprintln!(
-        "cluster: {} revocations; after {promoted:?} there was another master, after {used:?} it was used",
+        "cluster: {} revocations; after {promoted:?} there was another master, after {used:?} it \
+         was used",
         seen.revocations
     );
     assert!(seen.revocations > 20, "only {} revocations", seen.revocations);
     // How long the nodes take to agree on another one is theirs.
-    assert!(used - promoted < Duration::from_secs(1) + late, "promoted after {promoted:?}, used after {used:?}");
+    assert!(
+        used - promoted < Duration::from_secs(1) + late,
+        "promoted after {promoted:?}, used after {used:?}"
+    );
 }
 
 #[test]

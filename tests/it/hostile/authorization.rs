@@ -10,17 +10,38 @@ fn bare(lines: impl AsRef<[u8]>) -> Vec<u8> {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
-        forwarded("a good token", bare("Authorization: Bearer @TOKEN@\r\n"), [Target("/private/x")]),
-        forwarded("the scheme in lower case", bare("Authorization: bearer @TOKEN@\r\n"), [Target("/private/x")]),
-        forwarded("the scheme in upper case", bare("Authorization: BEARER @TOKEN@\r\n"), [Target("/private/x")]),
-        forwarded("the field's name in upper case", bare("AUTHORIZATION: Bearer @TOKEN@\r\n"), [Target("/private/x")]),
+        forwarded(
+            "a good token",
+            bare("Authorization: Bearer @TOKEN@\r\n"),
+            [Target("/private/x")],
+        ),
+        forwarded(
+            "the scheme in lower case",
+            bare("Authorization: bearer @TOKEN@\r\n"),
+            [Target("/private/x")],
+        ),
+        forwarded(
+            "the scheme in upper case",
+            bare("Authorization: BEARER @TOKEN@\r\n"),
+            [Target("/private/x")],
+        ),
+        forwarded(
+            "the field's name in upper case",
+            bare("AUTHORIZATION: Bearer @TOKEN@\r\n"),
+            [Target("/private/x")],
+        ),
         forwarded("the credential goes no further", private(""), [Without("authorization")]),
         forwarded(
             "white space around the value",
             bare("Authorization: \t Bearer @TOKEN@ \t\r\n"),
             [Target("/private/x")],
         ),
-        either("two spaces between", &[400, 401], bare("Authorization: Bearer  @TOKEN@\r\n"), [Target("/private/x")]),
+        either(
+            "two spaces between",
+            &[400, 401],
+            bare("Authorization: Bearer  @TOKEN@\r\n"),
+            [Target("/private/x")],
+        ),
         forwarded(
             "a good token on a public route",
             "GET /public/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer @TOKEN@\r\n\r\n",
@@ -65,8 +86,16 @@ pub(super) fn cases() -> Vec<Case> {
         declined("a token of 9 KiB of dots (CVE-2025-30204)", &[400, 401, 431], {
             bare(format!("Authorization: Bearer {}\r\n", ".".repeat(9 * 1024)))
         }),
-        declined("a token of 8000 dots", &[400, 401], bare(format!("Authorization: Bearer {}\r\n", ".".repeat(8000)))),
-        declined("a token of 8-bit bytes", &[400, 401], bare(b"Authorization: Bearer \xff\xfe\xfd\r\n")),
+        declined(
+            "a token of 8000 dots",
+            &[400, 401],
+            bare(format!("Authorization: Bearer {}\r\n", ".".repeat(8000))),
+        ),
+        declined(
+            "a token of 8-bit bytes",
+            &[400, 401],
+            bare(b"Authorization: Bearer \xff\xfe\xfd\r\n"),
+        ),
         declined("a token and an 8-bit byte", &[400, 401], {
             super::replace(&bare("Authorization: Bearer @TOKEN@!\r\n"), b"!", b"\xff")
         }),
@@ -133,6 +162,9 @@ fn a_challenge_says_whether_a_token_was_presented() {
     let response = range.client().ask(bare("Authorization: Bearer nonsense\r\n"));
     let challenge = response.fields.one("www-authenticate").expect("one challenge");
     assert_eq!(response.status, 401, "{response}");
-    assert!(challenge.starts_with("Bearer") && challenge.contains("error=\"invalid_token\""), "{challenge}");
+    assert!(
+        challenge.starts_with("Bearer") && challenge.contains("error=\"invalid_token\""),
+        "{challenge}"
+    );
     assert!(!response.text().contains("nonsense"), "{response}");
 }

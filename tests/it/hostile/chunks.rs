@@ -1,4 +1,5 @@
-//! Chunked bodies of requests (RFC 9112, 7.1): a bad one is the client's fault, so 400, and never a whole request.
+//! Chunked bodies of requests (RFC 9112, 7.1): a bad one is the client's fault, so 400, and never a
+//! whole request.
 
 use super::Want::{Body, Without};
 use super::{Case, answers, broken, either, forwarded, run};
@@ -11,7 +12,8 @@ fn chunked(rest: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// The same on the path that marks bodies that break off.
 fn breaking(rest: impl AsRef<[u8]>) -> Vec<u8> {
-    let head = b"POST /public/broken HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head =
+        b"POST /public/broken HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n";
     [head, rest.as_ref()].concat()
 }
 
@@ -29,28 +31,74 @@ pub(super) fn cases() -> Vec<Case> {
             [Body(b"hello")],
         ),
         forwarded("no chunk", chunked("0\r\n\r\n"), [Body(b"")]),
-        forwarded("a size in upper-case hex", chunked("A\r\n0123456789\r\n0\r\n\r\n"), [Body(b"0123456789")]),
-        forwarded("a size in lower-case hex", chunked("a\r\n0123456789\r\n0\r\n\r\n"), [Body(b"0123456789")]),
-        forwarded("a size with leading zeros", chunked("0005\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
-        forwarded("a last chunk of many zeros", chunked("5\r\nhello\r\n0000\r\n\r\n"), [Body(b"hello")]),
+        forwarded(
+            "a size in upper-case hex",
+            chunked("A\r\n0123456789\r\n0\r\n\r\n"),
+            [Body(b"0123456789")],
+        ),
+        forwarded(
+            "a size in lower-case hex",
+            chunked("a\r\n0123456789\r\n0\r\n\r\n"),
+            [Body(b"0123456789")],
+        ),
+        forwarded(
+            "a size with leading zeros",
+            chunked("0005\r\nhello\r\n0\r\n\r\n"),
+            [Body(b"hello")],
+        ),
+        forwarded(
+            "a last chunk of many zeros",
+            chunked("5\r\nhello\r\n0000\r\n\r\n"),
+            [Body(b"hello")],
+        ),
         either(
             "a size with forty leading zeros",
             &[400],
             breaking(format!("{:0>40}\r\nhello\r\n0\r\n\r\n", "5")),
             [Body(b"hello")],
         ),
-        forwarded("data that looks like a chunk", chunked("7\r\n0\r\n\r\nGE\r\n0\r\n\r\n"), [Body(b"0\r\n\r\nGE")]),
+        forwarded(
+            "data that looks like a chunk",
+            chunked("7\r\n0\r\n\r\nGE\r\n0\r\n\r\n"),
+            [Body(b"0\r\n\r\nGE")],
+        ),
         forwarded("a chunk extension", chunked("5;a=b\r\nhello\r\n0;c\r\n\r\n"), [Body(b"hello")]),
-        forwarded("a quoted chunk extension", chunked("5;a=\"b;c\"\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
-        either("a chunk extension of 300 bytes", &[400], breaking(long_extension), [Body(b"hello")]),
-        broken("a chunk extension of a mebibyte (CVE-2023-39326)", &[400, 413], breaking(huge_extension)),
+        forwarded(
+            "a quoted chunk extension",
+            chunked("5;a=\"b;c\"\r\nhello\r\n0\r\n\r\n"),
+            [Body(b"hello")],
+        ),
+        either(
+            "a chunk extension of 300 bytes",
+            &[400],
+            breaking(long_extension),
+            [Body(b"hello")],
+        ),
+        broken(
+            "a chunk extension of a mebibyte (CVE-2023-39326)",
+            &[400, 413],
+            breaking(huge_extension),
+        ),
         broken("chunk extensions without end", &[400, 413], breaking(many_extensions)),
         // As nginx: it skips what follows the size up to the end of the line.
         forwarded("a space behind the size", chunked("5 \r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
         forwarded("a tab behind the size", chunked("5\t\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
-        forwarded("a space before an extension", chunked("5 ;a=b\r\nhello\r\n0 ;c\r\n\r\n"), [Body(b"hello")]),
-        forwarded("space around an extension", chunked("5 ; a = b\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
-        either("an empty extension", &[400], breaking("5;\r\nhello\r\n0\r\n\r\n"), [Body(b"hello")]),
+        forwarded(
+            "a space before an extension",
+            chunked("5 ;a=b\r\nhello\r\n0 ;c\r\n\r\n"),
+            [Body(b"hello")],
+        ),
+        forwarded(
+            "space around an extension",
+            chunked("5 ; a = b\r\nhello\r\n0\r\n\r\n"),
+            [Body(b"hello")],
+        ),
+        either(
+            "an empty extension",
+            &[400],
+            breaking("5;\r\nhello\r\n0\r\n\r\n"),
+            [Body(b"hello")],
+        ),
         forwarded(
             "a trailer",
             chunked("5\r\nhello\r\n0\r\nX-Trailer: a\r\n\r\n"),
@@ -66,7 +114,11 @@ pub(super) fn cases() -> Vec<Case> {
             chunked("5\r\nhello\r\n0\r\nX_Keyward_Subject: evil\r\n\r\n"),
             [Without("x_keyward_subject")],
         ),
-        forwarded("a trailer that was announced", announced_trailer(), [Body(b"hello"), Without("x-keyward-role")]),
+        forwarded(
+            "a trailer that was announced",
+            announced_trailer(),
+            [Body(b"hello"), Without("x-keyward-role")],
+        ),
         either(
             "a trailer with a length",
             &[400],
@@ -120,7 +172,8 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn announced_trailer() -> Vec<u8> {
-    b"POST /public/x HTTP/1.1\r\nHost: a.example\r\nTrailer: X-Keyward-Role\r\nTransfer-Encoding: chunked\r\n\r\n\
+    b"POST /public/x HTTP/1.1\r\nHost: a.example\r\nTrailer: X-Keyward-Role\r\n\
+      Transfer-Encoding: chunked\r\n\r\n\
       5\r\nhello\r\n0\r\nX-Keyward-Role: evil\r\n\r\n"
         .to_vec()
 }

@@ -20,10 +20,17 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         forwarded(
             "100-continue and chunked",
-            post("Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+            post(
+                "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n",
+                "5\r\nhello\r\n0\r\n\r\n",
+            ),
             [Body(b"hello")],
         ),
-        forwarded("100-continue without a body", get("Expect: 100-continue\r\n"), [Target("/public/x")]),
+        forwarded(
+            "100-continue without a body",
+            get("Expect: 100-continue\r\n"),
+            [Target("/public/x")],
+        ),
         forwarded(
             "100-continue with a length of zero",
             post("Expect: 100-continue\r\nContent-Length: 0\r\n", ""),
@@ -31,24 +38,47 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         forwarded(
             "100-continue from HTTP/1.0 is ignored",
-            "POST /public/x HTTP/1.0\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+            "POST /public/x HTTP/1.0\r\nHost: a.example\r\nExpect: 100-continue\r\n\
+             Content-Length: 5\r\n\r\nhello",
             [Body(b"hello")],
         ),
-        case("another expectation", post("Expect: x-magic\r\n", ""), super::Expect::Declined(&[417])),
+        case(
+            "another expectation",
+            post("Expect: x-magic\r\n", ""),
+            super::Expect::Declined(&[417]),
+        ),
         declined("a word before 100-continue", &[417], post("Expect: y 100-continue\r\n", "")),
         declined("a word behind 100-continue", &[417], post("Expect: 100-continue y\r\n", "")),
         declined("another number", &[417], post("Expect: 200-ok\r\n", "")),
         declined("100 alone", &[417], post("Expect: 100\r\n", "")),
-        either("100-continue with a parameter", &[417], post("Expect: 100-continue;a=b\r\n", ""), []),
-        either("100-continue twice in a list", &[400, 417], post("Expect: 100-continue, 100-continue\r\n", ""), []),
+        either(
+            "100-continue with a parameter",
+            &[417],
+            post("Expect: 100-continue;a=b\r\n", ""),
+            [],
+        ),
+        either(
+            "100-continue twice in a list",
+            &[400, 417],
+            post("Expect: 100-continue, 100-continue\r\n", ""),
+            [],
+        ),
         either(
             "100-continue on two lines",
             &[400, 417],
             post("Expect: 100-continue\r\nExpect: 100-continue\r\n", ""),
             [],
         ),
-        declined("two expectations", &[400, 417], post("Expect: 100-continue\r\nExpect: x-magic\r\n", "")),
-        declined("two expectations, the other order", &[400, 417], post("Expect: x-magic, 100-continue\r\n", "")),
+        declined(
+            "two expectations",
+            &[400, 417],
+            post("Expect: 100-continue\r\nExpect: x-magic\r\n", ""),
+        ),
+        declined(
+            "two expectations, the other order",
+            &[400, 417],
+            post("Expect: x-magic, 100-continue\r\n", ""),
+        ),
         either("an empty expectation", &[400, 417], post("Expect:\r\n", ""), []),
         declined("another expectation with a body", &[417], {
             post(&format!("Expect: x-magic\r\nContent-Length: {}\r\n", SMUGGLED.len()), SMUGGLED)
@@ -59,10 +89,14 @@ pub(super) fn cases() -> Vec<Case> {
             post("Expect: 100-continue\r\nContent-Length: +5\r\n", "hello"),
         ),
         refused("100-continue with two framings", &[400], {
-            post("Expect: 100-continue\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")
+            post(
+                "Expect: 100-continue\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                "0\r\n\r\n",
+            )
         }),
         declined("100-continue on the guarded route, without a token", &[401], {
-            "POST /private/x HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"
+            "POST /private/x HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\n\
+             Content-Length: 0\r\n\r\n"
         }),
     ]
 }
@@ -72,7 +106,8 @@ fn expectations_are_met_or_refused() {
     run("expect", &cases());
 }
 
-/// A client that waits for 100 before it sends its body gets the 100, or a final answer, and is not left waiting.
+/// A client that waits for 100 before it sends its body gets the 100, or a final answer, and is not
+/// left waiting.
 #[test]
 fn a_client_that_waits_for_100_is_told_to_go_on() {
     let range = Range::open();
@@ -96,7 +131,8 @@ fn a_refused_client_that_waits_for_100_never_gets_it() {
     let mut client = range.client();
     let length = SMUGGLED.len();
     client.send(format!(
-        "POST /private/x HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        "POST /private/x HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\n\
+         Content-Length: {length}\r\n\r\n"
     ));
     let response = client.response().expect("an answer");
     assert_eq!(response.status, 401, "{response}");

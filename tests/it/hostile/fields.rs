@@ -1,4 +1,5 @@
-//! Request lines and header fields (RFC 9112, 2.2, 3, 5; RFC 9110, 5.5): what is no HTTP/1.1 is refused and cut.
+//! Request lines and header fields (RFC 9112, 2.2, 3, 5; RFC 9110, 5.5): what is no HTTP/1.1 is
+//! refused and cut.
 
 use super::Want::{Field, Method, Target};
 use super::{Case, cut, declined, either, forwarded, get, refused, run};
@@ -11,7 +12,11 @@ fn line(line: impl AsRef<[u8]>) -> Vec<u8> {
 pub(super) fn cases() -> Vec<Case> {
     let lines = |count: usize| (0..count).map(|n| format!("X-{n}: y\r\n")).collect::<String>();
     let mut cases = vec![
-        forwarded("fields in any case keep their values", get("X-MiXeD: VaLuE\r\n"), [Field("x-mixed", "VaLuE")]),
+        forwarded(
+            "fields in any case keep their values",
+            get("X-MiXeD: VaLuE\r\n"),
+            [Field("x-mixed", "VaLuE")],
+        ),
         forwarded("an empty value", get("X-Empty:\r\n"), [Field("x-empty", "")]),
         forwarded("no space behind the colon", get("X-A:b\r\n"), [Field("x-a", "b")]),
         forwarded("white space around a value", get("X-A: \t b \t \r\n"), [Field("x-a", "b")]),
@@ -28,12 +33,24 @@ pub(super) fn cases() -> Vec<Case> {
             [Field("x-a", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")],
         ),
         forwarded("a field of one letter", get("X: y\r\n"), [Field("x", "y")]),
-        forwarded("a value of 8 KiB", get(format!("X-A: {}\r\n", "a".repeat(8192))), [Target("/public/x")]),
+        forwarded(
+            "a value of 8 KiB",
+            get(format!("X-A: {}\r\n", "a".repeat(8192))),
+            [Target("/public/x")],
+        ),
         forwarded("99 fields and Host", get(lines(99)), [Field("x-98", "y")]),
         declined("100 fields and Host", &[431], get(lines(100))),
         declined("1000 fields", &[431], get(lines(1000))),
-        declined("a head of 33 KiB in one field", &[431], get(format!("X-A: {}\r\n", "a".repeat(33 * 1024)))),
-        declined("a head of 33 KiB in many fields", &[431], get(format!("X-A: {}\r\n", "a".repeat(700)).repeat(48))),
+        declined(
+            "a head of 33 KiB in one field",
+            &[431],
+            get(format!("X-A: {}\r\n", "a".repeat(33 * 1024))),
+        ),
+        declined(
+            "a head of 33 KiB in many fields",
+            &[431],
+            get(format!("X-A: {}\r\n", "a".repeat(700)).repeat(48)),
+        ),
         declined("a name of 33 KiB", &[431], get(format!("X{}: b\r\n", "a".repeat(33 * 1024)))),
         declined("a head of a mebibyte", &[431], get(format!("X-A: {}\r\n", "a".repeat(1 << 20)))),
         declined(
@@ -48,7 +65,12 @@ pub(super) fn cases() -> Vec<Case> {
             [Target("/public/x")],
         ),
         either("8-bit bytes in a value", &[400], get(b"X-A: \xe4\xff\r\n"), [Target("/public/x")]),
-        either("UTF-8 in a value", &[400], get("X-A: \u{e4}\u{1f600}\r\n"), [Field("x-a", "\u{e4}\u{1f600}")]),
+        either(
+            "UTF-8 in a value",
+            &[400],
+            get("X-A: \u{e4}\u{1f600}\r\n"),
+            [Field("x-a", "\u{e4}\u{1f600}")],
+        ),
         either(
             "an empty line before the request line",
             &[400],
@@ -61,7 +83,12 @@ pub(super) fn cases() -> Vec<Case> {
             [b"\r\n\r\n", line("GET /public/x HTTP/1.1").as_slice()].concat(),
             [Target("/public/x")],
         ),
-        either("a lower-case method", &[400, 405, 501], line("get /public/x HTTP/1.1"), [Method("get")]),
+        either(
+            "a lower-case method",
+            &[400, 405, 501],
+            line("get /public/x HTTP/1.1"),
+            [Method("get")],
+        ),
         either(
             "a method of the site's own",
             &[400, 405, 501],
@@ -85,7 +112,12 @@ pub(super) fn cases() -> Vec<Case> {
             get("X-A: GET /public/evil HTTP/1.1\r\n"),
             [Target("/public/x")],
         ),
-        either("two user agents", &[400], get("User-Agent: a\r\nUser-Agent: b\r\n"), [Target("/public/x")]),
+        either(
+            "two user agents",
+            &[400],
+            get("User-Agent: a\r\nUser-Agent: b\r\n"),
+            [Target("/public/x")],
+        ),
         forwarded("two cookies", get("Cookie: a=b\r\nCookie: c=d\r\n"), [Target("/public/x")]),
         cut("a TLS hello on a plain port", &[400], TLS_HELLO),
         cut(
@@ -104,13 +136,23 @@ pub(super) fn cases() -> Vec<Case> {
         cut("zeros", &[400], [0_u8; 64]),
         cut("high bytes", &[400], [0xff_u8; 64]),
         cut("a lone CR", &[400], "\rGET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
-        cut("the end after the request line", &[400, 408], "GET /public/x HTTP/1.1\r\n").then_finish(),
+        cut("the end after the request line", &[400, 408], "GET /public/x HTTP/1.1\r\n")
+            .then_finish(),
         cut("the end inside the request line", &[400, 408], "GET /pub").then_finish(),
-        cut("the end inside a field", &[400, 408], "GET /public/x HTTP/1.1\r\nHost: a.exa").then_finish(),
-        cut("the end before the empty line", &[400, 408], "GET /public/x HTTP/1.1\r\nHost: a.example\r\n")
+        cut("the end inside a field", &[400, 408], "GET /public/x HTTP/1.1\r\nHost: a.exa")
             .then_finish(),
-        cut("the end inside the empty line", &[400, 408], "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r")
-            .then_finish(),
+        cut(
+            "the end before the empty line",
+            &[400, 408],
+            "GET /public/x HTTP/1.1\r\nHost: a.example\r\n",
+        )
+        .then_finish(),
+        cut(
+            "the end inside the empty line",
+            &[400, 408],
+            "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r",
+        )
+        .then_finish(),
         cut("nothing at all", &[400, 408], "").then_finish(),
     ];
     for (name, request_line) in BAD_REQUEST_LINES {
@@ -130,7 +172,8 @@ const TLS_HELLO: &[u8] =
     b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\
     \x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x20\x21\x22\x23\x24\x25\x26\x27\x28\x29\x20\x01\x02\x03\x04";
 
-const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\x06\x06\x06\x06\x7f\0\0\x01\x00\x01\x00\x50\
+const PROXY_V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\x06\x06\x06\x06\x7f\0\0\x01\x00\x01\x00\x50\
     GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 const BAD_REQUEST_LINES: [(&str, &[u8]); 24] = [
@@ -201,8 +244,14 @@ const BAD_LINE_ENDS: [(&str, &str); 7] = [
     ("a bare LF behind a field", "GET /public/x HTTP/1.1\r\nHost: a.example\nX-A: b\r\n\r\n"),
     ("a bare LF behind the last field", "GET /public/x HTTP/1.1\r\nHost: a.example\n\r\n"),
     ("a bare LF as the empty line", "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\n"),
-    ("a CR too many behind the request line", "GET /public/x HTTP/1.1\r\r\nHost: a.example\r\n\r\n"),
-    ("a space before the first field", "GET /public/x HTTP/1.1\r\n X-A: b\r\nHost: a.example\r\n\r\n"),
+    (
+        "a CR too many behind the request line",
+        "GET /public/x HTTP/1.1\r\r\nHost: a.example\r\n\r\n",
+    ),
+    (
+        "a space before the first field",
+        "GET /public/x HTTP/1.1\r\n X-A: b\r\nHost: a.example\r\n\r\n",
+    ),
 ];
 
 #[test]

@@ -7,18 +7,31 @@ use super::{Case, either, forwarded, post, refused, run};
 const SMUGGLED: &str = "helloGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 /// A chunked `hello`, and behind it the request that nobody may see.
-const SMUGGLED_CHUNKED: &str = "5\r\nhello\r\n0\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const SMUGGLED_CHUNKED: &str =
+    "5\r\nhello\r\n0\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 const CHUNKED: &str = "5\r\nhello\r\n0\r\n\r\n";
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
-        forwarded("a length", post("Content-Length: 5\r\n", "hello"), [Body(b"hello"), Field("content-length", "5")]),
+        forwarded(
+            "a length",
+            post("Content-Length: 5\r\n", "hello"),
+            [Body(b"hello"), Field("content-length", "5")],
+        ),
         forwarded("a length of zero", post("Content-Length: 0\r\n", ""), [Body(b"")]),
         forwarded("no length and no coding", post("", ""), [Body(b"")]),
-        forwarded("a length with leading zeros", post("Content-Length: 0005\r\n", "hello"), [Body(b"hello")]),
+        forwarded(
+            "a length with leading zeros",
+            post("Content-Length: 0005\r\n", "hello"),
+            [Body(b"hello")],
+        ),
         forwarded("a length in odd case", post("cOnTeNt-LeNgTh: 5\r\n", "hello"), [Body(b"hello")]),
-        forwarded("a length in white space", post("Content-Length: \t 5 \t\r\n", "hello"), [Body(b"hello")]),
+        forwarded(
+            "a length in white space",
+            post("Content-Length: \t 5 \t\r\n", "hello"),
+            [Body(b"hello")],
+        ),
         either(
             "the same length twice",
             &[400],
@@ -41,7 +54,11 @@ pub(super) fn cases() -> Vec<Case> {
             post("Transfer-Encoding: ChUnKeD\r\n", CHUNKED),
             [Body(b"hello"), Field("transfer-encoding", "chunked")],
         ),
-        forwarded("the coding's name in odd case", post("tRANSFER-eNCODING: chunked\r\n", CHUNKED), [Body(b"hello")]),
+        forwarded(
+            "the coding's name in odd case",
+            post("tRANSFER-eNCODING: chunked\r\n", CHUNKED),
+            [Body(b"hello")],
+        ),
         either(
             "chunked in white space",
             &[400],
@@ -50,7 +67,12 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         either("a GET with a length", &[400, 411, 413], GET_WITH_LENGTH, [Body(b"hello")]),
         either("a GET that is chunked", &[400, 411, 413], GET_CHUNKED, [Body(b"hello")]),
-        either("a HEAD that is chunked", &[400, 411, 413], GET_CHUNKED.replacen("GET", "HEAD", 1), [Body(b"hello")]),
+        either(
+            "a HEAD that is chunked",
+            &[400, 411, 413],
+            GET_CHUNKED.replacen("GET", "HEAD", 1),
+            [Body(b"hello")],
+        ),
         either(
             "a DELETE that is chunked",
             &[400, 411, 413],
@@ -93,15 +115,20 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-const GET_WITH_LENGTH: &str = "GET /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
-const GET_CHUNKED: &str =
-    "GET /public/x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-const HEAD_WITH_LENGTH: &str = "HEAD /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
-const DELETE_WITH_LENGTH: &str = "DELETE /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
-const HTTP_10_CHUNKED: &str =
-    "POST /public/x HTTP/1.0\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-const HTTP_10_CHUNKED_KEEP_ALIVE: &str = "POST /public/x HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\
-    Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const GET_WITH_LENGTH: &str =
+    "GET /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
+const GET_CHUNKED: &str = "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\
+                           Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+const HEAD_WITH_LENGTH: &str =
+    "HEAD /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
+const DELETE_WITH_LENGTH: &str =
+    "DELETE /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
+const HTTP_10_CHUNKED: &str = "POST /public/x HTTP/1.0\r\nHost: a.example\r\n\
+                               Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+const HTTP_10_CHUNKED_KEEP_ALIVE: &str = "POST /public/x HTTP/1.0\r\nHost: a.example\r\n\
+                                          Connection: keep-alive\r\n\
+    Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /public/smuggled HTTP/1.1\r\n\
+    Host: a.example\r\n\r\n";
 const HTTP_10_BOTH: &str = "POST /public/x HTTP/1.0\r\nHost: a.example\r\nContent-Length: 15\r\n\
     Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
 
@@ -138,7 +165,10 @@ const BAD_LENGTHS: [(&str, &str); 25] = [
 const BAD_LENGTH_LINES: [(&str, &str); 9] = [
     ("two lengths", "Content-Length: 5\r\nContent-Length: 6\r\n"),
     ("two lengths, the other order", "Content-Length: 6\r\nContent-Length: 5\r\n"),
-    ("three lengths, the last differs", "Content-Length: 5\r\nContent-Length: 5\r\nContent-Length: 55\r\n"),
+    (
+        "three lengths, the last differs",
+        "Content-Length: 5\r\nContent-Length: 5\r\nContent-Length: 55\r\n",
+    ),
     ("two lengths in different case", "Content-Length: 5\r\ncontent-length: 0\r\n"),
     ("an empty length before a good one", "Content-Length:\r\nContent-Length: 5\r\n"),
     ("an empty length after a good one", "Content-Length: 5\r\nContent-Length:\r\n"),
@@ -162,9 +192,18 @@ const BAD_CODINGS: [(&str, &str); 40] = [
     ("identity, chunked", "Transfer-Encoding: identity, chunked\r\n"),
     ("chunked, identity", "Transfer-Encoding: chunked, identity\r\n"),
     ("chunked, chunked", "Transfer-Encoding: chunked, chunked\r\n"),
-    ("chunked on two lines (CVE-2021-21299)", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
-    ("identity and chunked on two lines", "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"),
-    ("chunked and identity on two lines", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"),
+    (
+        "chunked on two lines (CVE-2021-21299)",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    ),
+    (
+        "identity and chunked on two lines",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+    ),
+    (
+        "chunked and identity on two lines",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+    ),
     ("gzip and chunked on two lines", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"),
     ("an empty coding and chunked", "Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n"),
     ("chunked and an empty coding", "Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n"),
@@ -186,7 +225,10 @@ const BAD_CODINGS: [(&str, &str); 40] = [
     ("a tab before the coding's colon", "Transfer-Encoding\t: chunked\r\n"),
     ("chunked on a folded line", "Transfer-Encoding:\r\n chunked\r\n"),
     ("chunked on a line folded by a tab", "Transfer-Encoding:\r\n\tchunked\r\n"),
-    ("a coding folded into another field", "X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+    (
+        "a coding folded into another field",
+        "X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    ),
     ("a coding behind a bare CR", "X: y\rTransfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
     ("a coding behind a bare LF", "X: y\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
 ];

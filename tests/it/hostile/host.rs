@@ -11,10 +11,18 @@ fn bare(lines: impl AsRef<[u8]>) -> Vec<u8> {
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
         refused("no Host", &[400], bare("")),
-        refused("no Host but others", &[400], bare("Accept: */*\r\nX-Host: a.example\r\nX-Forwarded-Host: a\r\n")),
+        refused(
+            "no Host but others",
+            &[400],
+            bare("Accept: */*\r\nX-Host: a.example\r\nX-Forwarded-Host: a\r\n"),
+        ),
         refused("two Hosts", &[400], bare("Host: a.example\r\nHost: b.example\r\n")),
         refused("the same Host twice", &[400], bare("Host: a.example\r\nHost: a.example\r\n")),
-        refused("two Hosts in different case", &[400], bare("Host: a.example\r\nhOST: b.example\r\n")),
+        refused(
+            "two Hosts in different case",
+            &[400],
+            bare("Host: a.example\r\nhOST: b.example\r\n"),
+        ),
         refused("three Hosts", &[400], bare("Host: a.example\r\nHost:\r\nHost: b.example\r\n")),
         refused("an empty Host", &[400], bare("Host:\r\n")),
         refused("a Host of white space", &[400], bare("Host: \t \r\n")),
@@ -22,20 +30,42 @@ pub(super) fn cases() -> Vec<Case> {
         refused("a space before Host's colon", &[400], bare("Host : a.example\r\n")),
         refused("a Host on a folded line", &[400], bare("Host:\r\n a.example\r\n")),
         refused("a Host behind a space", &[400], bare(" Host: a.example\r\n")),
-        refused("two Hosts, the first behind a space", &[400], bare(" Host: b.example\r\nHost: a.example\r\n")),
+        refused(
+            "two Hosts, the first behind a space",
+            &[400],
+            bare(" Host: b.example\r\nHost: a.example\r\n"),
+        ),
         forwarded("a Host in upper case", bare("Host: A.EXAMPLE\r\n"), [Target("/public/x")]),
-        forwarded("the name of the field in upper case", bare("HOST: a.example\r\n"), [Host("a.example")]),
+        forwarded(
+            "the name of the field in upper case",
+            bare("HOST: a.example\r\n"),
+            [Host("a.example")],
+        ),
         forwarded(
             "a Host with a port",
             bare("Host: a.example:8080\r\n"),
             [Host("a.example:8080"), Field("x-forwarded-host", "a.example:8080")],
         ),
-        forwarded("a Host that is an IPv4 address", bare("Host: 127.0.0.1\r\n"), [Host("127.0.0.1")]),
+        forwarded(
+            "a Host that is an IPv4 address",
+            bare("Host: 127.0.0.1\r\n"),
+            [Host("127.0.0.1")],
+        ),
         forwarded("a Host that is an IPv6 address", bare("Host: [::1]\r\n"), [Host("[::1]")]),
         forwarded("an IPv6 address with a port", bare("Host: [::1]:80\r\n"), [Host("[::1]:80")]),
         forwarded("a Host with one label", bare("Host: localhost\r\n"), [Host("localhost")]),
-        either("a Host with a trailing dot", &[400], bare("Host: a.example.\r\n"), [Target("/public/x")]),
-        either("a Host with a trailing dot and a port", &[400], bare("Host: a.example.:80\r\n"), [Target("/public/x")]),
+        either(
+            "a Host with a trailing dot",
+            &[400],
+            bare("Host: a.example.\r\n"),
+            [Target("/public/x")],
+        ),
+        either(
+            "a Host with a trailing dot and a port",
+            &[400],
+            bare("Host: a.example.:80\r\n"),
+            [Target("/public/x")],
+        ),
         forwarded(
             "a Host with an empty port",
             bare("Host: localhost:\r\n"),
@@ -52,11 +82,31 @@ pub(super) fn cases() -> Vec<Case> {
             bare("Host: ~x\r\n"),
             [Host("~x"), Field("forwarded", "for=127.0.0.1;host=~x;proto=http")],
         ),
-        either("a Host with an underscore", &[400], bare("Host: a_b.example\r\n"), [Host("a_b.example")]),
+        either(
+            "a Host with an underscore",
+            &[400],
+            bare("Host: a_b.example\r\n"),
+            [Host("a_b.example")],
+        ),
         either("a Host with two dots", &[400], bare("Host: a..example\r\n"), [Host("a..example")]),
-        either("a Host with an encoded byte", &[400], bare("Host: a%41.example\r\n"), [Target("/public/x")]),
-        either("a label of 300 letters", &[400], bare(format!("Host: {}\r\n", "a".repeat(300))), [Target("/public/x")]),
-        either("an address that is no IPv4", &[400], bare("Host: 999.1.1.1\r\n"), [Host("999.1.1.1")]),
+        either(
+            "a Host with an encoded byte",
+            &[400],
+            bare("Host: a%41.example\r\n"),
+            [Target("/public/x")],
+        ),
+        either(
+            "a label of 300 letters",
+            &[400],
+            bare(format!("Host: {}\r\n", "a".repeat(300))),
+            [Target("/public/x")],
+        ),
+        either(
+            "an address that is no IPv4",
+            &[400],
+            bare("Host: 999.1.1.1\r\n"),
+            [Host("999.1.1.1")],
+        ),
         forwarded(
             "an absolute target wins over Host",
             "GET http://b.example/public/x HTTP/1.1\r\nHost: a.example\r\n\r\n",
@@ -68,7 +118,11 @@ pub(super) fn cases() -> Vec<Case> {
             "GET http://b.example:/public/x HTTP/1.1\r\nHost: a.example\r\n\r\n",
             [Host("b.example"), Field("x-forwarded-host", "b.example")],
         ),
-        refused("an absolute target and no Host", &[400], "GET http://b.example/public/x HTTP/1.1\r\n\r\n"),
+        refused(
+            "an absolute target and no Host",
+            &[400],
+            "GET http://b.example/public/x HTTP/1.1\r\n\r\n",
+        ),
         refused("an absolute target and two Hosts", &[400], {
             "GET http://b.example/public/x HTTP/1.1\r\nHost: b.example\r\nHost: a.example\r\n\r\n"
         }),
@@ -79,7 +133,11 @@ pub(super) fn cases() -> Vec<Case> {
             "GET http://[::1]evil/public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"
         }),
         refused("HTTP/1.0 with an empty Host", &[400], "GET /public/x HTTP/1.0\r\nHost:\r\n\r\n"),
-        forwarded("HTTP/1.0 with a Host", "GET /public/x HTTP/1.0\r\nHost: a.example\r\n\r\n", [Host("a.example")]),
+        forwarded(
+            "HTTP/1.0 with a Host",
+            "GET /public/x HTTP/1.0\r\nHost: a.example\r\n\r\n",
+            [Host("a.example")],
+        ),
         refused("HTTP/1.0 with two Hosts", &[400], {
             "GET /public/x HTTP/1.0\r\nHost: a.example\r\nHost: b.example\r\n\r\n"
         }),
@@ -144,8 +202,8 @@ fn a_request_names_one_valid_host() {
     run("host", &cases());
 }
 
-/// HTTP/1.0 may leave Host out; the upstream, which is asked in HTTP/1.1, still gets one that names something, or the
-/// request is refused.
+/// HTTP/1.0 may leave Host out; the upstream, which is asked in HTTP/1.1, still gets one that names
+/// something, or the request is refused.
 #[test]
 fn a_request_of_http_1_0_without_a_host_is_refused_or_given_one() {
     let range = super::Range::open();

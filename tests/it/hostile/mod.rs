@@ -1,10 +1,11 @@
-//! The corpus: raw HTTP/1.1 that a proxy must refuse with the connection closed, or forward once in one normal form.
+//! The corpus: raw HTTP/1.1 that a proxy must refuse with the connection closed, or forward once in
+//! one normal form.
 //!
-//! Each file is a table of literal bytes with what must come of them. [`run`] plays a table against one keyward and
-//! one upstream, case after case, so that what a case leaves behind shows in the next; after each of them a *sentinel*
-//! (a harmless request on a connection of its own) must arrive and get its own answer. Where RFC 9110 and RFC 9112
-//! leave a choice, the table names every answer that is safe, never one that is not. Which of them it is, is in
-//! [`snapshot`].
+//! Each file is a table of literal bytes with what must come of them. [`run`] plays a table against
+//! one keyward and one upstream, case after case, so that what a case leaves behind shows in the
+//! next; after each of them a *sentinel* (a harmless request on a connection of its own) must
+//! arrive and get its own answer. Where RFC 9110 and RFC 9112 leave a choice, the table names every
+//! answer that is safe, never one that is not. Which of them it is, is in [`snapshot`].
 
 mod authorization;
 mod chunks;
@@ -24,7 +25,9 @@ use std::time::Duration;
 
 use snapshot::{Outcome, Suite};
 
-use crate::support::{Client, Fault, Issued, Person, Plan, Request, Response, Upstream, World, json};
+use crate::support::{
+    Client, Fault, Issued, Person, Plan, Request, Response, Upstream, World, json,
+};
 
 /// What the upstream must have received, beyond the normal form that every forwarded request has.
 #[derive(Clone)]
@@ -47,14 +50,15 @@ enum Expect {
     Declined(&'static [u16]),
     /// One of these answers or none at all, the connection closed, nothing at the upstream.
     Cut(&'static [u16]),
-    /// One of these answers (or none, if the client has stopped sending), the connection closed. The head may have
-    /// reached the upstream, the whole request not.
+    /// One of these answers (or none, if the client has stopped sending), the connection closed.
+    /// The head may have reached the upstream, the whole request not.
     Broken(&'static [u16]),
     /// Exactly one request at the upstream, its answer at the client.
     Forwarded(Vec<Want>),
     /// Either declined with one of these answers, or forwarded.
     Either(&'static [u16], Vec<Want>),
-    /// These answers in this order, these targets at the upstream in this order, and no more of either.
+    /// These answers in this order, these targets at the upstream in this order, and no more of
+    /// either.
     Answers(Vec<&'static [u16]>, Vec<&'static str>),
 }
 
@@ -97,7 +101,12 @@ fn forwarded<const N: usize>(name: &str, send: impl AsRef<[u8]>, wants: [Want; N
     case(name, send, Expect::Forwarded(wants.to_vec()))
 }
 
-fn either<const N: usize>(name: &str, statuses: &'static [u16], send: impl AsRef<[u8]>, wants: [Want; N]) -> Case {
+fn either<const N: usize>(
+    name: &str,
+    statuses: &'static [u16],
+    send: impl AsRef<[u8]>,
+    wants: [Want; N],
+) -> Case {
     case(name, send, Expect::Either(statuses, wants.to_vec()))
 }
 
@@ -123,7 +132,10 @@ fn get(lines: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// `GET /private/x` with the test's token and these field lines.
 fn private(lines: &str) -> Vec<u8> {
-    format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer @TOKEN@\r\n{lines}\r\n").into_bytes()
+    format!(
+        "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer @TOKEN@\r\n{lines}\r\n"
+    )
+    .into_bytes()
 }
 
 /// A GET of this target, which need not be text.
@@ -143,7 +155,8 @@ const PERSON: Person = Person::ALICE;
 /// How long a refused connection may stay open.
 pub(crate) const CLOSING: Duration = Duration::from_secs(5);
 
-/// A target that marks requests whose body breaks off: what the upstream saw of them may be logged late.
+/// A target that marks requests whose body breaks off: what the upstream saw of them may be logged
+/// late.
 pub(crate) const BROKEN: &str = "/public/broken";
 
 impl Range {
@@ -166,7 +179,8 @@ impl Range {
     /// A harmless request on a connection of its own gets its own answer.
     pub(crate) fn sentinel(&self) -> Result<(), String> {
         let mut client = self.client();
-        client.send("GET /public/sentinel HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+        client
+            .send("GET /public/sentinel HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
         match client.final_response("GET") {
             Ok((response, _)) => echoes(&response, "/public/sentinel"),
             Err(fault) => Err(format!("the sentinel got no answer: {fault:?}")),
@@ -190,7 +204,13 @@ impl Range {
         .map_err(|what| format!("{what}\n    the client read: {:?}", shown(client.seen())))
     }
 
-    fn play_one(&self, client: &mut Client, method: &str, finish: bool, expect: &Expect) -> Result<Outcome, String> {
+    fn play_one(
+        &self,
+        client: &mut Client,
+        method: &str,
+        finish: bool,
+        expect: &Expect,
+    ) -> Result<Outcome, String> {
         let answer = match client.final_response(method) {
             Ok((response, interim)) => {
                 if let Some(odd) = interim.iter().find(|one| !matches!(one.status, 100 | 103)) {
@@ -203,14 +223,20 @@ impl Range {
         };
         let is_kept = match &answer {
             Some(response) => self.go_on(client, response, expect, finish)?,
-            None if matches!(expect, Expect::Cut(_)) || (finish && matches!(expect, Expect::Broken(_))) => false,
+            None if matches!(expect, Expect::Cut(_))
+                || (finish && matches!(expect, Expect::Broken(_))) =>
+            {
+                false
+            }
             None => return Err("closed without an answer".into()),
         };
         self.sentinel()?;
         let status = answer.as_ref().map(|response| response.status);
         let at_upstream = self.at_upstream()?;
         let among = |statuses: &[u16]| match status {
-            Some(status) if !statuses.contains(&status) => Err(format!("answered {status}, not {statuses:?}")),
+            Some(status) if !statuses.contains(&status) => {
+                Err(format!("answered {status}, not {statuses:?}"))
+            }
             _ => answer.as_ref().map_or(Ok(()), is_refusal),
         };
         match expect {
@@ -241,15 +267,23 @@ impl Range {
         Ok(Outcome { answer, is_kept, forwarded: at_upstream.len() })
     }
 
-    /// After the answer: the connection is closed if it must be, else it is closed or still in step. Says whether it
-    /// is kept.
-    fn go_on(&self, client: &mut Client, response: &Response, expect: &Expect, finish: bool) -> Result<bool, String> {
+    /// After the answer: the connection is closed if it must be, else it is closed or still in
+    /// step. Says whether it is kept.
+    fn go_on(
+        &self,
+        client: &mut Client,
+        response: &Response,
+        expect: &Expect,
+        finish: bool,
+    ) -> Result<bool, String> {
         let must_close = matches!(expect, Expect::Refused(_) | Expect::Cut(_) | Expect::Broken(_));
         if must_close || finish || response.until_close {
             return match client.rest() {
                 Ok(rest) if rest.is_empty() => Ok(false),
                 Ok(rest) => Err(format!("more bytes after the answer: {:?}", shown(&rest))),
-                Err(_) => Err(format!("answered {}, but the connection stays open", response.status)),
+                Err(_) => {
+                    Err(format!("answered {}, but the connection stays open", response.status))
+                }
             };
         }
         client.send("GET /public/after HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
@@ -268,10 +302,19 @@ impl Range {
             return Err(format!("the upstream received half a request or none: {odd}"));
         }
         let requests = log.requests.into_iter();
-        Ok(requests.filter(|request| request.target == BROKEN || !others.contains(&request.target.as_str())).collect())
+        Ok(requests
+            .filter(|request| {
+                request.target == BROKEN || !others.contains(&request.target.as_str())
+            })
+            .collect())
     }
 
-    fn play_answers(&self, client: &mut Client, statuses: &[&[u16]], targets: &[&str]) -> Result<Outcome, String> {
+    fn play_answers(
+        &self,
+        client: &mut Client,
+        statuses: &[&[u16]],
+        targets: &[&str],
+    ) -> Result<Outcome, String> {
         let mut seen = Vec::new();
         for (nth, allowed) in statuses.iter().enumerate() {
             let (response, _) = match client.final_response("GET") {
@@ -306,31 +349,49 @@ impl Range {
         let fields = &request.fields;
         let path = request.target.split('?').next().unwrap_or_default();
         let hidden = ["%2f", "%5c", "%00", "%2e", "//", "/../", "/./", "..;", "#", "\\"];
-        if !path.starts_with('/') || hidden.iter().any(|bad| path.to_ascii_lowercase().contains(bad)) {
+        if !path.starts_with('/')
+            || hidden.iter().any(|bad| path.to_ascii_lowercase().contains(bad))
+        {
             return Err(format!("the path {path:?} is not in normal form"));
         }
         if !request.trailers.0.is_empty() {
             return Err(format!("trailers reached the upstream: {:?}", request.trailers));
         }
-        let host = fields.one("host").filter(|host| !host.is_empty()).ok_or("not exactly one Host, or an empty one")?;
-        let websocket = fields.one("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
-        let hop_by_hop =
-            ["keep-alive", "proxy-connection", "proxy-authorization", "trailer", "http2-settings", "te", "connection"];
+        let host = fields
+            .one("host")
+            .filter(|host| !host.is_empty())
+            .ok_or("not exactly one Host, or an empty one")?;
+        let websocket =
+            fields.one("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
+        let hop_by_hop = [
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authorization",
+            "trailer",
+            "http2-settings",
+            "te",
+            "connection",
+        ];
         for name in hop_by_hop {
             let fine = (name == "te" && fields.one("te").is_some_and(|te| te.eq_ignore_ascii_case("trailers")))
                 || (name == "connection" && websocket)
                 // RFC 9110, 10.1.4: who sends TE lists it.
                 || (name == "connection" && fields.has("te") && fields.all(name).iter().all(|value| value.eq_ignore_ascii_case("te")));
             if fields.has(name) && !fine {
-                return Err(format!("{name} is hop-by-hop and reached the upstream: {:?}", fields.all(name)));
+                return Err(format!(
+                    "{name} is hop-by-hop and reached the upstream: {:?}",
+                    fields.all(name)
+                ));
             }
         }
         if fields.has("upgrade") && !websocket {
             return Err(format!("Upgrade reached the upstream: {:?}", fields.all("upgrade")));
         }
-        for (name, value) in
-            [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "http"), ("x-forwarded-host", host.as_str())]
-        {
+        for (name, value) in [
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", host.as_str()),
+        ] {
             if fields.all(name) != [value] {
                 return Err(format!("{name} is {:?}, not once {value:?}", fields.all(name)));
             }
@@ -339,15 +400,25 @@ impl Range {
             fields.one(name).ok_or(format!("not exactly one {name}: {:?}", fields.all(name)))?;
         }
         for (name, value) in &fields.0 {
-            let folded: String =
-                name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+            let folded: String = name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+                .collect();
             let ours = folded.starts_with("x-keyward-")
-                || ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id"]
-                    .contains(&folded.as_str());
+                || [
+                    "x-forwarded-for",
+                    "x-forwarded-proto",
+                    "x-forwarded-host",
+                    "forwarded",
+                    "x-request-id",
+                ]
+                .contains(&folded.as_str());
             if ours && !name.eq_ignore_ascii_case(&folded) {
                 return Err(format!("the alias {name} reached the upstream"));
             }
-            if ours && (fields.all(name).len() != 1 || String::from_utf8_lossy(value).contains("evil")) {
+            if ours
+                && (fields.all(name).len() != 1 || String::from_utf8_lossy(value).contains("evil"))
+            {
                 return Err(format!("{name} is not ours alone: {:?}", fields.all(name)));
             }
         }
@@ -383,7 +454,11 @@ impl Want {
             Self::Field(name, value) => request.fields.all(name) == [*value],
             Self::Without(name) => !request.fields.has(name),
         };
-        if right { Ok(()) } else { Err(format!("the upstream received {request:?}, against {self:?}")) }
+        if right {
+            Ok(())
+        } else {
+            Err(format!("the upstream received {request:?}, against {self:?}"))
+        }
     }
 }
 
@@ -404,7 +479,8 @@ pub(crate) fn nothing(requests: &[Request]) -> Result<(), String> {
     if requests.is_empty() { Ok(()) } else { Err(format!("the upstream received {requests:?}")) }
 }
 
-/// The answer is the upstream's echo of this target, so it is the answer to this request and no other.
+/// The answer is the upstream's echo of this target, so it is the answer to this request and no
+/// other.
 pub(crate) fn echoes(response: &Response, target: &str) -> Result<(), String> {
     if response.status != 200 {
         return Err(format!("{target} got {response}"));
@@ -434,10 +510,12 @@ pub(crate) fn is_refusal(response: &Response) -> Result<(), String> {
     Ok(())
 }
 
-/// Plays a table; reports every case that goes wrong or differs from the snapshot, not only the first.
+/// Plays a table; reports every case that goes wrong or differs from the snapshot, not only the
+/// first.
 fn run(theme: &str, cases: &[Case]) {
     let range = Range::open();
-    let played = cases.iter().map(|case| (case.name.as_str(), case.send.as_slice(), range.play(case)));
+    let played =
+        cases.iter().map(|case| (case.name.as_str(), case.send.as_slice(), range.play(case)));
     Suite::new("http1", theme).settle(played);
 }
 
@@ -486,7 +564,8 @@ fn the_corpus_has_at_least_371_cases_and_no_name_twice() {
     let mut names = names();
     eprintln!("the corpus has {} cases", names.len());
     names.sort();
-    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    let twice: Vec<_> =
+        names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
     assert!(twice.is_empty(), "the same name twice: {twice:?}");
     assert!(names.len() >= 371, "only {} cases", names.len());
 }

@@ -1,5 +1,5 @@
-//! Several requests on one connection: each gets its own answer, and behind a refusal with an unread body no byte is
-//! ever taken for a request.
+//! Several requests on one connection: each gets its own answer, and behind a refusal with an
+//! unread body no byte is ever taken for a request.
 
 use super::{Case, Range, answers, run};
 use crate::support::Reply;
@@ -11,11 +11,13 @@ pub(super) fn cases() -> Vec<Case> {
     let two = "GET /public/two HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let three = "GET /public/three HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let body = "POST /public/body HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
-    let chunked = "POST /public/chunked HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n\
+    let chunked = "POST /public/chunked HTTP/1.1\r\nHost: a.example\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n0\r\n\r\n";
     let guarded = "GET /private/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let nowhere = "GET /nowhere HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    let with_token = "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer @TOKEN@\r\n\r\n";
+    let with_token =
+        "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer @TOKEN@\r\n\r\n";
     let garbage = "\u{1}\u{2}\u{3}\r\n\r\n";
     let hidden = |head: &str| {
         let length = two.len();
@@ -31,8 +33,18 @@ pub(super) fn cases() -> Vec<Case> {
             [OK, OK, OK],
             ["/public/one", "/public/two", "/public/three"],
         ),
-        answers("a body and a request", all(&[body, one]), [OK, OK], ["/public/body", "/public/one"]),
-        answers("chunks and a request", all(&[chunked, one]), [OK, OK], ["/public/chunked", "/public/one"]),
+        answers(
+            "a body and a request",
+            all(&[body, one]),
+            [OK, OK],
+            ["/public/body", "/public/one"],
+        ),
+        answers(
+            "chunks and a request",
+            all(&[chunked, one]),
+            [OK, OK],
+            ["/public/chunked", "/public/one"],
+        ),
         answers(
             "chunks and a body and a request",
             all(&[chunked, body, one]),
@@ -40,10 +52,30 @@ pub(super) fn cases() -> Vec<Case> {
             ["/public/chunked", "/public/body", "/public/one"],
         ),
         answers("two bodies", all(&[body, body]), [OK, OK], ["/public/body", "/public/body"]),
-        answers("a refusal without a body, and a request", all(&[guarded, one]), [&[401], OK], ["/public/one"]),
-        answers("a page that is not there, and a request", all(&[nowhere, one]), [&[404], OK], ["/public/one"]),
-        answers("with a token, then without one", all(&[with_token, guarded]), [OK, &[401]], ["/private/x"]),
-        answers("without a token, then with one", all(&[guarded, with_token]), [&[401], OK], ["/private/x"]),
+        answers(
+            "a refusal without a body, and a request",
+            all(&[guarded, one]),
+            [&[401], OK],
+            ["/public/one"],
+        ),
+        answers(
+            "a page that is not there, and a request",
+            all(&[nowhere, one]),
+            [&[404], OK],
+            ["/public/one"],
+        ),
+        answers(
+            "with a token, then without one",
+            all(&[with_token, guarded]),
+            [OK, &[401]],
+            ["/private/x"],
+        ),
+        answers(
+            "without a token, then with one",
+            all(&[guarded, with_token]),
+            [&[401], OK],
+            ["/private/x"],
+        ),
         answers(
             "with a token, a public one between, and without",
             all(&[with_token, one, guarded]),
@@ -54,7 +86,10 @@ pub(super) fn cases() -> Vec<Case> {
         answers("nothing behind garbage", all(&[garbage, one]), [&[400]], []),
         answers(
             "nothing behind a bad length",
-            all(&["POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: +5\r\n\r\nhello", one]),
+            all(&[
+                "POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: +5\r\n\r\nhello",
+                one,
+            ]),
             [&[400]],
             [],
         ),
@@ -62,7 +97,8 @@ pub(super) fn cases() -> Vec<Case> {
             "nothing behind two framings",
             {
                 all(&[
-                    "POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    "POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\
+                     Transfer-Encoding: chunked\r\n\r\n\
                    0\r\n\r\n",
                     one,
                 ])
@@ -70,9 +106,24 @@ pub(super) fn cases() -> Vec<Case> {
             [&[400]],
             [],
         ),
-        answers("nothing behind a missing Host", all(&["GET /public/x HTTP/1.1\r\n\r\n", one]), [&[400]], []),
-        answers("nothing behind a bare LF", all(&["GET /public/x HTTP/1.1\nHost: a.example\n\n", one]), [&[400]], []),
-        answers("a request in the body of a good one", hidden(&post("/public/outer")), [OK], ["/public/outer"]),
+        answers(
+            "nothing behind a missing Host",
+            all(&["GET /public/x HTTP/1.1\r\n\r\n", one]),
+            [&[400]],
+            [],
+        ),
+        answers(
+            "nothing behind a bare LF",
+            all(&["GET /public/x HTTP/1.1\nHost: a.example\n\n", one]),
+            [&[400]],
+            [],
+        ),
+        answers(
+            "a request in the body of a good one",
+            hidden(&post("/public/outer")),
+            [OK],
+            ["/public/outer"],
+        ),
     ]
 }
 
@@ -103,16 +154,25 @@ fn a_request_hidden_in_the_body_of_a_refused_one_is_never_served() {
     ] {
         for chunked in [false, true] {
             let fields = fields.replace("@TOKEN@", &range.issued.token);
-            let framing =
-                if chunked { "Transfer-Encoding: chunked".into() } else { format!("Content-Length: {length}") };
+            let framing = if chunked {
+                "Transfer-Encoding: chunked".into()
+            } else {
+                format!("Content-Length: {length}")
+            };
             let body = if chunked { chunk.as_str() } else { hidden };
             let mut client = range.client();
-            client.send(format!("POST {target} HTTP/1.1\r\nHost: a.example\r\n{fields}{framing}\r\n\r\n{body}"));
+            client.send(format!(
+                "POST {target} HTTP/1.1\r\nHost: a.example\r\n{fields}{framing}\r\n\r\n{body}"
+            ));
             let (response, _) = client.final_response("POST").expect("an answer");
             assert!((400..500).contains(&response.status), "{target}: {response}");
             client.finish();
             let rest = client.rest().expect("the connection ends");
-            assert!(rest.is_empty(), "{target} {fields:?}: more came: {:?}", String::from_utf8_lossy(&rest));
+            assert!(
+                rest.is_empty(),
+                "{target} {fields:?}: more came: {:?}",
+                String::from_utf8_lossy(&rest)
+            );
             range.sentinel().expect("the next client is served");
             let served = range.at_upstream().expect("nothing broken");
             assert!(served.is_empty(), "{target} {fields:?}: {served:?}");
@@ -120,14 +180,17 @@ fn a_request_hidden_in_the_body_of_a_refused_one_is_never_served() {
     }
 }
 
-/// The refused body is longer than anyone drains: the connection ends, and the end of the body is no request.
+/// The refused body is longer than anyone drains: the connection ends, and the end of the body is
+/// no request.
 #[test]
 fn behind_a_refusal_with_a_huge_body_nothing_is_served() {
     let range = Range::open();
     let hidden = "\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n".repeat(20_000);
     let mut client = range.client();
     let length = hidden.len() + 1000;
-    client.send(format!("POST /private/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n"));
+    client.send(format!(
+        "POST /private/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n"
+    ));
     client.send(&hidden);
     client.finish();
     let (response, _) = client.final_response("POST").expect("an answer");
@@ -137,7 +200,8 @@ fn behind_a_refusal_with_a_huge_body_nothing_is_served() {
     assert!(range.at_upstream().expect("nothing broken").is_empty());
 }
 
-/// An answer that comes before the body has been sent must not leave the rest of the body behind as a request.
+/// An answer that comes before the body has been sent must not leave the rest of the body behind as
+/// a request.
 #[test]
 fn an_early_answer_of_the_upstream_leaves_no_body_behind() {
     let range = Range::open();
@@ -145,7 +209,10 @@ fn an_early_answer_of_the_upstream_leaves_no_body_behind() {
     range.upstream.answer("/public/early", early);
     let mut client = range.client();
     let hidden = "GET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    client.send(format!("POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n", hidden.len()));
+    client.send(format!(
+        "POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n",
+        hidden.len()
+    ));
     let (response, _) = client.final_response("POST").expect("an answer");
     assert_eq!(response.status, 413, "{response}");
     client.send(hidden);

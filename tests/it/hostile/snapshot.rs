@@ -1,8 +1,8 @@
 //! What came of each case, in one committed file: `snapshot.txt`, one line per case, sorted.
 //!
-//! A table says what may come of a case; the snapshot says what does. A change of an outcome within what
-//! the table allows is a difference here, to be looked at and committed: `KEYWARD_SNAPSHOT=write cargo
-//! test --test it hostile` writes the file anew.
+//! A table says what may come of a case; the snapshot says what does. A change of an outcome within
+//! what the table allows is a difference here, to be looked at and committed:
+//! `KEYWARD_SNAPSHOT=write cargo test --test it hostile` writes the file anew.
 //!
 //! ```text
 //! http1 fields / an empty value → 200, kept, forwarded
@@ -54,7 +54,11 @@ pub(crate) struct Suite {
 
 impl Suite {
     pub(crate) fn new(protocol: &str, theme: &str) -> Self {
-        Self { name: format!("{protocol} {theme}"), outcomes: BTreeMap::new(), wrong: BTreeSet::new() }
+        Self {
+            name: format!("{protocol} {theme}"),
+            outcomes: BTreeMap::new(),
+            wrong: BTreeSet::new(),
+        }
     }
 
     /// Notes every case, by its name, what was sent and what came of it.
@@ -63,7 +67,10 @@ impl Suite {
     ///
     /// When a case is wrong or differs from the file: with all of them, not only the first.
     #[track_caller]
-    pub(crate) fn settle<'a>(mut self, played: impl Iterator<Item = (&'a str, &'a [u8], Result<Outcome, String>)>) {
+    pub(crate) fn settle<'a>(
+        mut self,
+        played: impl Iterator<Item = (&'a str, &'a [u8], Result<Outcome, String>)>,
+    ) {
         let theme = self.name.clone();
         let mut wrong = Vec::new();
         let mut total = 0;
@@ -79,7 +86,10 @@ impl Suite {
         }
         let differences = self.check();
         let (wrongs, list) = (wrong.len(), wrong.join("\n"));
-        assert!(wrong.is_empty(), "{theme}: {wrongs} of {total} cases are wrong\n{list}\n{differences:?}");
+        assert!(
+            wrong.is_empty(),
+            "{theme}: {wrongs} of {total} cases are wrong\n{list}\n{differences:?}"
+        );
         differences.unwrap_or_else(|what| panic!("{what}"));
     }
 
@@ -120,7 +130,8 @@ impl Suite {
             return Ok(());
         }
         Err(format!(
-            "{}: {} lines differ from tests/it/hostile/snapshot.txt (KEYWARD_SNAPSHOT=write writes it anew)\n{}",
+            "{}: {} lines differ from tests/it/hostile/snapshot.txt (KEYWARD_SNAPSHOT=write writes \
+             it anew)\n{}",
             self.name,
             differences.len(),
             differences.join("\n")
@@ -130,7 +141,10 @@ impl Suite {
 
 fn key(suite: &str, case: &str) -> String {
     let key = format!("{suite} / {case}");
-    assert!(!key.contains(['\n', '\r']) && !key.contains(ARROW), "{key:?} does not fit into a line");
+    assert!(
+        !key.contains(['\n', '\r']) && !key.contains(ARROW),
+        "{key:?} does not fit into a line"
+    );
     key
 }
 
@@ -143,7 +157,10 @@ fn is_writing() -> bool {
 }
 
 /// The cases whose outcomes differ: `-` as committed, `+` as it is now.
-fn difference(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> Vec<String> {
+fn difference(
+    expected: &BTreeMap<String, String>,
+    found: &BTreeMap<String, String>,
+) -> Vec<String> {
     let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     let changed = keys.into_iter().filter(|key| expected.get(*key) != found.get(*key));
     let shown = |key: &String| {
@@ -158,7 +175,8 @@ fn difference(expected: &BTreeMap<String, String>, found: &BTreeMap<String, Stri
 
 fn parse(text: &str) -> BTreeMap<String, String> {
     let line = |line: &str| {
-        let (key, outcome) = line.split_once(ARROW).unwrap_or_else(|| panic!("a line without an arrow: {line:?}"));
+        let (key, outcome) =
+            line.split_once(ARROW).unwrap_or_else(|| panic!("a line without an arrow: {line:?}"));
         (key.to_owned(), outcome.to_owned())
     };
     text.lines().map(line).collect()
@@ -204,14 +222,20 @@ fn the_snapshot_has_one_line_for_each_case_and_no_other_and_is_sorted() {
     let found: BTreeSet<String> = lines.into_keys().collect();
     let missing: Vec<_> = known.difference(&found).collect();
     let unknown: Vec<_> = found.difference(&known).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "without a line: {missing:#?}\nof no case: {unknown:#?}");
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "without a line: {missing:#?}\nof no case: {unknown:#?}"
+    );
 }
 
 #[test]
 fn a_difference_names_the_case_and_both_outcomes() {
     let lines = |text: &str| parse(text);
-    let expected = lines("http1 a / one → 200, kept, forwarded\nhttp1 a / two → 400, closed, not forwarded\n");
-    let found = lines("http1 a / one → 200, closed, forwarded\nhttp1 a / three → none, closed, not forwarded\n");
+    let expected =
+        lines("http1 a / one → 200, kept, forwarded\nhttp1 a / two → 400, closed, not forwarded\n");
+    let found = lines(
+        "http1 a / one → 200, closed, forwarded\nhttp1 a / three → none, closed, not forwarded\n",
+    );
     assert_eq!(
         difference(&expected, &found),
         [

@@ -1,4 +1,5 @@
-//! Upgrade (RFC 9110, 7.8): WebSocket alone, and not a byte past it before the upstream has said 101.
+//! Upgrade (RFC 9110, 7.8): WebSocket alone, and not a byte past it before the upstream has said
+//! 101.
 
 use super::Want::{Target, Without};
 use super::{Case, Range, declined, either, forwarded, get, post, private, refused, run};
@@ -10,18 +11,31 @@ const SETTINGS: &str = "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n";
 
 /// A request that offers to upgrade, and is served without.
 fn offer(name: &str, fields: &str, more: &str) -> Case {
-    let wants = [Without("upgrade"), Without("http2-settings"), Without("connection"), Target("/public/x")];
+    let wants =
+        [Without("upgrade"), Without("http2-settings"), Without("connection"), Target("/public/x")];
     forwarded(name, get(format!("{fields}{more}")), wants)
 }
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         // An offer is dropped with its fields, and the request is served as it is (RFC 9110, 7.8).
-        offer("h2c (CVE-2022-41721)", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", SETTINGS),
+        offer(
+            "h2c (CVE-2022-41721)",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
+            SETTINGS,
+        ),
         offer("h2c without its settings", "Connection: Upgrade\r\nUpgrade: h2c\r\n", ""),
-        offer("h2c without the settings listed", "Connection: Upgrade\r\nUpgrade: h2c\r\n", SETTINGS),
+        offer(
+            "h2c without the settings listed",
+            "Connection: Upgrade\r\nUpgrade: h2c\r\n",
+            SETTINGS,
+        ),
         offer("h2c in upper case", "Connection: upgrade\r\nUpgrade: H2C\r\n", ""),
-        offer("h2c, as Java has it", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", SETTINGS),
+        offer(
+            "h2c, as Java has it",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
+            SETTINGS,
+        ),
         offer("h2", "Connection: Upgrade\r\nUpgrade: h2\r\n", ""),
         offer("TLS", "Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n", ""),
         offer("TLS, as Apache's client has it", "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n", ""),
@@ -30,15 +44,34 @@ pub(super) fn cases() -> Vec<Case> {
         offer("websocketx", "Connection: Upgrade\r\nUpgrade: websocketx\r\n", ""),
         offer("websocket with a version", "Connection: Upgrade\r\nUpgrade: websocket/13\r\n", ""),
         offer("on two lines", "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: TLS/1.2\r\n", ""),
-        declined("websocket and h2c", REFUSALS, get("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n")),
-        declined("h2c and websocket", REFUSALS, get("Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n")),
+        declined(
+            "websocket and h2c",
+            REFUSALS,
+            get("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n"),
+        ),
+        declined(
+            "h2c and websocket",
+            REFUSALS,
+            get("Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n"),
+        ),
         declined("websocket and h2c on two lines", REFUSALS, {
             get("Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n")
         }),
-        either("an empty Upgrade", REFUSALS, get("Connection: Upgrade\r\nUpgrade:\r\n"), [Without("upgrade")]),
-        either("Connection: Upgrade and no Upgrade", REFUSALS, get("Connection: Upgrade\r\n"), [Without("upgrade")]),
+        either(
+            "an empty Upgrade",
+            REFUSALS,
+            get("Connection: Upgrade\r\nUpgrade:\r\n"),
+            [Without("upgrade")],
+        ),
+        either(
+            "Connection: Upgrade and no Upgrade",
+            REFUSALS,
+            get("Connection: Upgrade\r\n"),
+            [Without("upgrade")],
+        ),
         declined("h2c on the guarded route, without a token", &[401], {
-            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+             Upgrade: h2c\r\n\
              HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
         }),
         forwarded(
@@ -47,7 +80,8 @@ pub(super) fn cases() -> Vec<Case> {
             [Without("upgrade"), Without("connection"), Target("/private/x")],
         ),
         declined("websocket on the guarded route, without a token", &[401], {
-            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         }),
         either(
@@ -59,21 +93,24 @@ pub(super) fn cases() -> Vec<Case> {
         either(
             "websocket from HTTP/1.0",
             REFUSALS,
-            "GET /public/x HTTP/1.0\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            "GET /public/x HTTP/1.0\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\n\r\n",
             [Without("upgrade")],
         ),
         either(
             "websocket with a body",
             REFUSALS,
             {
-                "GET /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                "GET /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+                 Upgrade: websocket\r\n\
              Content-Length: 5\r\n\r\nhello"
             },
             [Target("/public/x")],
         ),
         declined("TRACE", &[405, 501], "TRACE /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
         declined("TRACE on the guarded route, with a token", &[405, 501], {
-            "TRACE /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer @TOKEN@\r\nMax-Forwards: 0\r\n\r\n"
+            "TRACE /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer @TOKEN@\r\n\
+             Max-Forwards: 0\r\n\r\n"
         }),
         refused(
             "CONNECT to an authority",
@@ -81,9 +118,14 @@ pub(super) fn cases() -> Vec<Case> {
             "CONNECT b.example:80 HTTP/1.1\r\nHost: b.example:80\r\n\r\n",
         ),
         refused("CONNECT with a body behind (CVE-2026-71324)", &[400, 405, 501], {
-            "CONNECT b.example:80 HTTP/1.1\r\nHost: b.example:80\r\n\r\nGET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            "CONNECT b.example:80 HTTP/1.1\r\nHost: b.example:80\r\n\r\nGET /public/x HTTP/1.1\r\n\
+             Host: a.example\r\n\r\n"
         }),
-        declined("CONNECT to a path", &[400, 405, 501], "CONNECT /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        declined(
+            "CONNECT to a path",
+            &[400, 405, 501],
+            "CONNECT /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        ),
         declined("CONNECT with a length", &[400, 405, 501], {
             "CONNECT b.example:80 HTTP/1.1\r\nHost: b.example:80\r\nContent-Length: 5\r\n\r\nhello"
         }),
@@ -95,16 +137,21 @@ fn no_upgrade_but_websocket() {
     run("upgrade", &cases());
 }
 
-const HANDSHAKE: &str = "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+const HANDSHAKE: &str = "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+                         Upgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                         Upgrade: websocket\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 #[test]
 fn a_websocket_passes_both_ways_until_either_side_ends_it() {
     let range = Range::open();
-    range.upstream.answer("/public/ws", Reply::bytes(SWITCHING).then(Act::Send(b"welcome".into())).then(Act::Echo));
+    range.upstream.answer(
+        "/public/ws",
+        Reply::bytes(SWITCHING).then(Act::Send(b"welcome".into())).then(Act::Echo),
+    );
     let mut client = range.client();
     client.send(HANDSHAKE);
     let (response, _) = client.final_response("GET").expect("an answer");
@@ -130,13 +177,20 @@ fn a_websocket_passes_both_ways_until_either_side_ends_it() {
 fn nothing_behind_the_handshake_reaches_the_upstream_before_101() {
     let range = Range::open();
     let gate = Gate::default();
-    range.upstream.answer("/public/ws", Reply::acts([Act::Wait(gate.clone()), Act::Send(SWITCHING.into()), Act::Echo]));
+    range.upstream.answer(
+        "/public/ws",
+        Reply::acts([Act::Wait(gate.clone()), Act::Send(SWITCHING.into()), Act::Echo]),
+    );
     let mut client = range.client();
     client.send([HANDSHAKE, "GET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n"].concat());
-    assert!(range.upstream.wait_until(|log| log.heads.len() == 1), "the handshake reaches the upstream");
+    assert!(
+        range.upstream.wait_until(|log| log.heads.len() == 1),
+        "the handshake reaches the upstream"
+    );
     range.sentinel().expect("others are served meanwhile");
     gate.open();
-    // Either the proxy refuses to go on, or the bytes are now WebSocket's and come back; a request they never are.
+    // Either the proxy refuses to go on, or the bytes are now WebSocket's and come back; a request
+    // they never are.
     let _ = client.final_response("GET");
     client.finish();
     let _ = client.rest();
@@ -145,17 +199,26 @@ fn nothing_behind_the_handshake_reaches_the_upstream_before_101() {
     assert!(log.broken.is_empty(), "{:?}", log.broken);
 }
 
-/// When the upstream declines, the connection is HTTP still, and what was pipelined is judged like any other request.
+/// When the upstream declines, the connection is HTTP still, and what was pipelined is judged like
+/// any other request.
 #[test]
 fn an_upgrade_that_the_upstream_declines_opens_no_tunnel() {
     let range = Range::open();
     let behind = "GET /private/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
     for (status, reply) in [
-        (426, "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n"),
+        (
+            426,
+            "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\
+             \r\n",
+        ),
         (200, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
         (400, "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"),
         (500, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
-        (200, "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nok"),
+        (
+            200,
+            "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\
+             \r\nok",
+        ),
     ] {
         range.upstream.take();
         range.upstream.answer("/public/ws", Reply::bytes(reply));
@@ -185,7 +248,8 @@ fn an_upgrade_that_the_upstream_declines_opens_no_tunnel() {
 #[test]
 fn a_101_that_nobody_asked_for_becomes_502() {
     let range = Range::open();
-    let reply = Reply::bytes(SWITCHING).then(Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil".into()));
+    let reply = Reply::bytes(SWITCHING)
+        .then(Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil".into()));
     range.upstream.answer("/public/unasked", reply);
     for lines in ["", "Upgrade: websocket\r\n", "Connection: Upgrade\r\n"] {
         let mut client = range.client();

@@ -10,13 +10,12 @@ use crate::support::hpack::{index, indexed_literal, integer, literal, table_size
 
 const COMPRESSION: &[u32] = &[COMPRESSION_ERROR, PROTOCOL_ERROR];
 
-/// The outcomes of a header list that is too large: 431, or an error of the stream or the connection.
+/// The outcomes of a header list that is too large: 431, or an error of the stream or the
+/// connection.
 fn too_large(name: &str, send: impl AsRef<[u8]>) -> Case {
-    answered(name, &[431], send).or(End::Reset(&[PROTOCOL_ERROR, ENHANCE_YOUR_CALM])).or(End::GoAway(&[
-        ENHANCE_YOUR_CALM,
-        COMPRESSION_ERROR,
-        PROTOCOL_ERROR,
-    ]))
+    answered(name, &[431], send)
+        .or(End::Reset(&[PROTOCOL_ERROR, ENHANCE_YOUR_CALM]))
+        .or(End::GoAway(&[ENHANCE_YOUR_CALM, COMPRESSION_ERROR, PROTOCOL_ERROR]))
 }
 
 /// A whole request whose header block is `GET /public/x` with these bytes behind it.
@@ -46,7 +45,11 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
     let one = |name: &str, value: &str| public().with(name, value).whole(1);
     let value = |bytes: &[u8]| public().with("x-a", bytes).whole(1);
     let mut cases = vec![
-        forwarded("a field keeps its value", one("x-a", "VaLuE; a=\"b\""), [Field("x-a", "VaLuE; a=\"b\"")]),
+        forwarded(
+            "a field keeps its value",
+            one("x-a", "VaLuE; a=\"b\""),
+            [Field("x-a", "VaLuE; a=\"b\"")],
+        ),
         forwarded("an empty value", one("x-a", ""), [Field("x-a", "")]),
         forwarded(
             "every byte of a token in a name",
@@ -67,7 +70,10 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         malformed("connection: close", one("connection", "close")),
         malformed("an empty connection", one("connection", "")),
         malformed("connection lists an identity", {
-            public().with("connection", "x-keyward-subject").with("x-keyward-subject", "evil").whole(1)
+            public()
+                .with("connection", "x-keyward-subject")
+                .with("x-keyward-subject", "evil")
+                .whole(1)
         }),
         malformed("connection: upgrade, with upgrade", {
             public().with("connection", "upgrade").with("upgrade", "websocket").whole(1)
@@ -87,10 +93,19 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             one("proxy-authorization", "Basic eDp5"),
             [Without("proxy-authorization")],
         ),
-        forwarded("trailer goes no further", one("trailer", "x-keyward-subject"), [Without("trailer")]),
-        malformed_or("http2-settings goes no further", one("http2-settings", "AAMAAABk"), [Without("http2-settings")]),
+        forwarded(
+            "trailer goes no further",
+            one("trailer", "x-keyward-subject"),
+            [Without("trailer")],
+        ),
+        malformed_or(
+            "http2-settings goes no further",
+            one("http2-settings", "AAMAAABk"),
+            [Without("http2-settings")],
+        ),
         malformed_or("an expectation of 100-continue", one("expect", "100-continue"), []),
-        answered("another expectation", &[400, 417], one("expect", "200-ok")).or(End::Reset(&[PROTOCOL_ERROR])),
+        answered("another expectation", &[400, 417], one("expect", "200-ok"))
+            .or(End::Reset(&[PROTOCOL_ERROR])),
         forwarded(
             "two crumbs are one cookie",
             public().with("cookie", "a=b").with("cookie", "c=d").whole(1),
@@ -98,14 +113,26 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         ),
         forwarded(
             "crumbs between other fields are one cookie",
-            public().with("cookie", "a=b").with("x-a", "1").with("cookie", "c=d").with("cookie", "e=f").whole(1),
+            public()
+                .with("cookie", "a=b")
+                .with("x-a", "1")
+                .with("cookie", "c=d")
+                .with("cookie", "e=f")
+                .whole(1),
             [Field("cookie", "a=b; c=d; e=f")],
         ),
         malformed("a comma does not hide a second credential", {
-            Head::get("/private/x").with("authorization", "Bearer a").with("authorization", "Bearer b").whole(1)
+            Head::get("/private/x")
+                .with("authorization", "Bearer a")
+                .with("authorization", "Bearer b")
+                .whole(1)
         })
         .or(End::Answer(&[401])),
-        forwarded("a field from the table of fields", block(indexed_literal("x-a", "b")), [Field("x-a", "b")]),
+        forwarded(
+            "a field from the table of fields",
+            block(indexed_literal("x-a", "b")),
+            [Field("x-a", "b")],
+        ),
         forwarded(
             "a field added and named again",
             block([indexed_literal("x-a", "b"), index(62)].concat()),
@@ -126,9 +153,17 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         connection_error("a table's size behind a field", COMPRESSION, block(table_size(0))),
         connection_error("a string that is cut", COMPRESSION, block([0, 3, b'x', b'-'])),
         connection_error("a value that is missing", COMPRESSION, block([0, 3, b'x', b'-', b'a'])),
-        connection_error("a string of 2 GiB", COMPRESSION, block([&[0][..], &integer(0, 7, 1 << 31)].concat())),
+        connection_error(
+            "a string of 2 GiB",
+            COMPRESSION,
+            block([&[0][..], &integer(0, 7, 1 << 31)].concat()),
+        ),
         connection_error("Huffman padding of zeros", COMPRESSION, block([0, 1, b'x', 0x81, 0x00])),
-        connection_error("Huffman padding of a whole byte", COMPRESSION, block([0, 1, b'x', 0x82, 0x1f, 0xff])),
+        connection_error(
+            "Huffman padding of a whole byte",
+            COMPRESSION,
+            block([0, 1, b'x', 0x82, 0x1f, 0xff]),
+        ),
         connection_error("the symbol EOS in Huffman", COMPRESSION, {
             block([0, 1, b'x', 0x84, 0xff, 0xff, 0xff, 0xff])
         }),
@@ -137,17 +172,31 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         forwarded("90 fields", many(90, "y").whole(1), [Field("x-89", "y")]),
         too_large("1000 fields", in_pieces(&many(1000, "y"))),
         too_large("200 fields", many(200, "y").whole(1)),
-        too_large("2000 crumbs", in_pieces(&(0..2000).fold(public(), |head, _| head.with("cookie", "a=b")))),
+        too_large(
+            "2000 crumbs",
+            in_pieces(&(0..2000).fold(public(), |head, _| head.with("cookie", "a=b"))),
+        ),
         too_large("a value of 40 KiB", in_pieces(&public().with("x-a", "a".repeat(40 << 10)))),
         too_large("a name of 40 KiB", in_pieces(&public().with("a".repeat(40 << 10), "b"))),
         too_large("fields of 40 KiB in all", in_pieces(&many(50, &"a".repeat(800)))),
         too_large("a value of a mebibyte", in_pieces(&public().with("x-a", "a".repeat(1 << 20)))),
-        too_large("a path of 40 KiB", in_pieces(&Head::get(format!("/public/{}", "a".repeat(40 << 10)))))
-            .or(End::Answer(&[414])),
-        answered("a path of 17 KiB", &[414], in_pieces(&Head::get(format!("/public/{}", "a".repeat(17 << 10)))))
-            .or(End::Answer(&[431])),
-        answered("a query of 17 KiB", &[414], in_pieces(&Head::get(format!("/public/x?{}", "a".repeat(17 << 10)))))
-            .or(End::Answer(&[431])),
+        too_large(
+            "a path of 40 KiB",
+            in_pieces(&Head::get(format!("/public/{}", "a".repeat(40 << 10)))),
+        )
+        .or(End::Answer(&[414])),
+        answered(
+            "a path of 17 KiB",
+            &[414],
+            in_pieces(&Head::get(format!("/public/{}", "a".repeat(17 << 10)))),
+        )
+        .or(End::Answer(&[431])),
+        answered(
+            "a query of 17 KiB",
+            &[414],
+            in_pieces(&Head::get(format!("/public/x?{}", "a".repeat(17 << 10)))),
+        )
+        .or(End::Answer(&[431])),
     ];
     for (name, field) in BAD_NAMES {
         cases.push(unspeakable(name, block(literal(field, "evil"))));
@@ -155,7 +204,8 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
     for (name, bytes) in BAD_VALUES {
         cases.push(unspeakable(name, value(bytes)));
     }
-    // A space around a value is malformed, too (section 8.2.1); without it there is one reading left.
+    // A space around a value is malformed, too (section 8.2.1); without it there is one reading
+    // left.
     for (name, bytes) in [
         ("a space before a value", &b" b"[..]),
         ("a space behind a value", b"b "),

@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 use super::{BROKEN, public, sentinel};
 use crate::hostile::Range;
 use crate::support::h2::{
-    Connection, Head, State, code, continuation, data, flag, frame, kind, ping, priority, reset, setting, settings,
-    window_update,
+    Connection, Head, State, code, continuation, data, flag, frame, kind, ping, priority, reset,
+    setting, settings, window_update,
 };
 use crate::support::hpack::{index, indexed_literal, literal};
 use crate::support::lateness::slack;
 use crate::support::{Act, Gate, Plan, Reply, Upstream, eventually};
 
-/// What one connection may cost, and everything else that happens meanwhile: 100 streams with what is
-/// buffered for each, in a build that is not optimised.
+/// What one connection may cost, and everything else that happens meanwhile: 100 streams with what
+/// is buffered for each, in a build that is not optimised.
 const MOST_MEMORY: usize = 64 << 20;
 
 /// How long a client may take to get an answer on a new connection while another client floods.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
-/// A peer that does not take bytes for so long has stopped reading, which is one way to hold a flood.
+/// A peer that does not take bytes for so long has stopped reading, which is one way to hold a
+/// flood.
 const STOPPED: Duration = Duration::from_secs(2);
 
 /// What has stopped is cut after 2 s in these tests; how much later at most.
@@ -80,7 +81,11 @@ fn has_ended(state: &State) -> bool {
 }
 
 /// Sends batches until the connection ends; an error if it takes them all.
-fn ends(connection: &mut Connection, batches: usize, mut batch: impl FnMut(usize) -> Vec<u8>) -> Result<(), String> {
+fn ends(
+    connection: &mut Connection,
+    batches: usize,
+    mut batch: impl FnMut(usize) -> Vec<u8>,
+) -> Result<(), String> {
     for nth in 0..batches {
         if connection.try_send(batch(nth), STOPPED).is_err() {
             break;
@@ -129,7 +134,11 @@ fn slow_resets(range: &Range) -> Result<(), String> {
     gate.open();
     // An exchange whose stream was reset is over, and so is its connection to the upstream.
     let open = || range.upstream.open_connections();
-    if eventually(|| open() <= 20) { Ok(()) } else { Err(format!("{} connections are left", open())) }
+    if eventually(|| open() <= 20) {
+        Ok(())
+    } else {
+        Err(format!("{} connections are left", open()))
+    }
 }
 
 /// CVE-2025-8671: nothing is reset by the client.
@@ -233,7 +242,8 @@ fn refuses(range: &Range, field: &[u8], count: usize) -> Result<(), String> {
     for nth in 0..40 {
         let first = if nth == 0 { field } else { &[] };
         let block = [&Head::get("/public/bomb").block()[..], first, &references].concat();
-        if connection.try_send(frame(kind::HEADERS, flag::WHOLE, id(nth), block), STOPPED).is_err() {
+        if connection.try_send(frame(kind::HEADERS, flag::WHOLE, id(nth), block), STOPPED).is_err()
+        {
             break;
         }
     }
@@ -241,8 +251,10 @@ fn refuses(range: &Range, field: &[u8], count: usize) -> Result<(), String> {
     if !connection.read_until(|state| has_ended(state) || is_over(state)) {
         return Err(format!("streams are neither refused nor ended: {:?}", connection.state));
     }
-    let passed = range.upstream.take().heads.iter().filter(|target| *target == "/public/bomb").count();
-    let answered = connection.state.streams.values().filter(|stream| stream.status == Some(200)).count();
+    let passed =
+        range.upstream.take().heads.iter().filter(|target| *target == "/public/bomb").count();
+    let answered =
+        connection.state.streams.values().filter(|stream| stream.status == Some(200)).count();
     if passed + answered == 0 { Ok(()) } else { Err(format!("{passed} requests passed")) }
 }
 
@@ -251,9 +263,12 @@ fn many_streams(range: &Range) -> Result<(), String> {
     range.upstream.take();
     let gate = Gate::default();
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    range.upstream.answer("/public/held", Reply::acts([Act::Wait(gate.clone()), Act::Send(answer.into())]));
+    range
+        .upstream
+        .answer("/public/held", Reply::acts([Act::Wait(gate.clone()), Act::Send(answer.into())]));
     let mut connection = open(range);
-    if !connection.read_until(|state| state.settings.contains_key(&setting::MAX_CONCURRENT_STREAMS)) {
+    if !connection.read_until(|state| state.settings.contains_key(&setting::MAX_CONCURRENT_STREAMS))
+    {
         return Err("the server names no limit of streams".into());
     }
     let limit = connection.state.settings[&setting::MAX_CONCURRENT_STREAMS] as usize;
@@ -267,8 +282,10 @@ fn many_streams(range: &Range) -> Result<(), String> {
         let is_refused = |nth: &usize| state.stream(id(*nth)).reset == Some(code::REFUSED_STREAM);
         (0..STREAMS).filter(is_refused).count()
     };
-    let all_are = connection.read_until(|state| has_ended(state) || refused(state) >= STREAMS - limit);
-    let under_way = range.upstream.take().heads.iter().filter(|target| *target == "/public/held").count();
+    let all_are =
+        connection.read_until(|state| has_ended(state) || refused(state) >= STREAMS - limit);
+    let under_way =
+        range.upstream.take().heads.iter().filter(|target| *target == "/public/held").count();
     gate.open();
     if under_way > limit {
         return Err(format!("{under_way} of at most {limit} are under way"));
@@ -290,7 +307,8 @@ fn many_streams(range: &Range) -> Result<(), String> {
 /// makes no progress.
 fn starved_windows(range: &Range) -> Result<(), String> {
     large(range, 1 << 20);
-    let mut connection = Connection::raw(range.world.address()).with_patience(CUT_WITHIN).without_grants();
+    let mut connection =
+        Connection::raw(range.world.address()).with_patience(CUT_WITHIN).without_grants();
     connection.begin(&[(setting::INITIAL_WINDOW_SIZE, 0)]);
     for nth in 0..100 {
         connection.send(Head::get("/public/large").whole(id(nth)));
@@ -307,7 +325,8 @@ fn starved_windows(range: &Range) -> Result<(), String> {
 fn unread_responses(range: &Range) -> Result<(), String> {
     large(range, 8 << 20);
     let began = Instant::now();
-    let mut connection = Connection::raw(range.world.address()).with_patience(CUT_WITHIN).without_grants();
+    let mut connection =
+        Connection::raw(range.world.address()).with_patience(CUT_WITHIN).without_grants();
     connection.begin(&[(setting::INITIAL_WINDOW_SIZE, i32::MAX as u32)]);
     connection.send(window_update(0, i32::MAX as u32 - 65_535));
     for nth in 0..16 {
@@ -327,7 +346,9 @@ fn unread_responses(range: &Range) -> Result<(), String> {
 /// Has the upstream answer `/public/large` with so many bytes.
 fn large(range: &Range, size: usize) {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
-    range.upstream.answer("/public/large", Reply::bytes([head.as_bytes(), &vec![b'a'; size]].concat()));
+    range
+        .upstream
+        .answer("/public/large", Reply::bytes([head.as_bytes(), &vec![b'a'; size]].concat()));
 }
 
 fn stopped_prefaces(range: &Range) -> Result<(), String> {
@@ -347,17 +368,25 @@ fn stopped_prefaces(range: &Range) -> Result<(), String> {
 fn dripping_head(range: &Range) -> Result<(), String> {
     for in_pieces in [false, true] {
         let began = Instant::now();
-        let mut connection = Connection::raw(range.world.address()).with_patience(Duration::from_millis(100));
+        let mut connection =
+            Connection::raw(range.world.address()).with_patience(Duration::from_millis(100));
         connection.begin(&[]);
         let block = public().with("x-a", "a".repeat(1000)).block();
         let whole = frame(kind::HEADERS, flag::WHOLE, 1, &block);
-        connection.send(if in_pieces { frame(kind::HEADERS, 1, 1, "") } else { whole[..9].to_vec() });
+        connection.send(if in_pieces {
+            frame(kind::HEADERS, 1, 1, "")
+        } else {
+            whole[..9].to_vec()
+        });
         for byte in block {
             if has_ended(&connection.state) || connection.state.is_over(1) {
                 break;
             }
             if began.elapsed() > CUT_WITHIN + slack(began, Instant::now()) {
-                return Err(format!("a head is read for {:?}, in pieces: {in_pieces}", began.elapsed()));
+                return Err(format!(
+                    "a head is read for {:?}, in pieces: {in_pieces}",
+                    began.elapsed()
+                ));
             }
             connection.send(if in_pieces { continuation(1, 0, [byte]) } else { vec![byte] });
             connection.read_until(|state| has_ended(state) || state.is_over(1));
@@ -377,7 +406,8 @@ fn stopped_body(range: &Range) -> Result<(), String> {
         let open = connection.state.streams.values().filter(|stream| !stream.is_over()).count();
         return Err(format!("{open} streams wait for bodies that do not come"));
     }
-    let passed = connection.state.streams.values().filter(|stream| stream.status == Some(200)).count();
+    let passed =
+        connection.state.streams.values().filter(|stream| stream.status == Some(200)).count();
     if passed == 0 { Ok(()) } else { Err(format!("{passed} halves were taken for whole requests")) }
 }
 
@@ -391,7 +421,10 @@ fn beyond_the_window(range: &Range) -> Result<(), String> {
     connection.send(Head::post(BROKEN).frame(1, flag::END_HEADERS));
     let mut sent = 0;
     // Beyond what the windows and the sockets between keyward and the upstream can hold.
-    while sent < 64 << 20 && !is_cut(&connection.state) && connection.try_send(&piece, STOPPED).is_ok() {
+    while sent < 64 << 20
+        && !is_cut(&connection.state)
+        && connection.try_send(&piece, STOPPED).is_ok()
+    {
         connection.glance();
         sent += 16_384;
     }
@@ -405,7 +438,8 @@ fn beyond_the_window(range: &Range) -> Result<(), String> {
 fn resident(range: &Range) -> usize {
     let status = format!("/proc/{}/status", range.world.pid().as_raw_nonzero());
     let status = std::fs::read_to_string(status).expect("keyward runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has memory");
+    let line =
+        status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has memory");
     let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok());
     kib.expect("a number of KiB") << 10
 }
@@ -414,7 +448,8 @@ fn resident(range: &Range) -> usize {
 fn play(range: &Range, attack: Attack) -> Result<(), String> {
     sentinel(range)?;
     let before = resident(range);
-    let (is_over, most, served) = (AtomicBool::new(false), AtomicUsize::new(before), AtomicUsize::new(0));
+    let (is_over, most, served) =
+        (AtomicBool::new(false), AtomicUsize::new(before), AtomicUsize::new(0));
     let others = || -> Result<(), String> {
         while !is_over.load(Ordering::SeqCst) || served.load(Ordering::SeqCst) < 3 {
             let began = Instant::now();
@@ -458,5 +493,11 @@ fn a_flood_ends_or_is_held_and_others_are_served_meanwhile() {
         }
         eprintln!("{name}: {:?}", began.elapsed());
     }
-    assert!(wrong.is_empty(), "{} of {} floods are wrong\n{}", wrong.len(), FLOODS.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} floods are wrong\n{}",
+        wrong.len(),
+        FLOODS.len(),
+        wrong.join("\n")
+    );
 }

@@ -45,19 +45,33 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             },
             [Body(b"hello")],
         ),
-        forwarded("GET with a body", public().with_body(1, "hello"), [Body(b"hello"), Method("GET")]),
+        forwarded(
+            "GET with a body",
+            public().with_body(1, "hello"),
+            [Body(b"hello"), Method("GET")],
+        ),
         // A client's word for the length of what it does not send.
         malformed("a length and no body (CVE-2026-48743)", post("60").whole(1)),
         malformed("GET with a length and no body", public().with("content-length", "60").whole(1)),
         broken("less than the length", breaks("10").with_body(1, "hello")),
         broken("more than the length", breaks("3").with_body(1, "hello")),
-        // The request is whole without its body, so it may be at the upstream before the body comes.
-        broken("a body of a length of nothing", breaks("0").set(":path", BEFORE).with_body(1, "hello")),
-        broken("less than the length, then trailers", trailed(breaks("10"), &one("x-a", "b"), flag::WHOLE)),
+        // The request is whole without its body, so it may be at the upstream before the body
+        // comes.
+        broken(
+            "a body of a length of nothing",
+            breaks("0").set(":path", BEFORE).with_body(1, "hello"),
+        ),
+        broken(
+            "less than the length, then trailers",
+            trailed(breaks("10"), &one("x-a", "b"), flag::WHOLE),
+        ),
         broken("a request behind the length", {
             breaks("5").with_body(1, "helloGET /private/x HTTP/1.1\r\nHost: a.example\r\n\r\n")
         }),
-        malformed("two lengths that differ", breaks("5").with("content-length", "6").with_body(1, "hello")),
+        malformed(
+            "two lengths that differ",
+            breaks("5").with("content-length", "6").with_body(1, "hello"),
+        ),
         malformed_or(
             "the same length twice",
             post("5").with("content-length", "5").with_body(1, "hello"),
@@ -68,11 +82,20 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         forwarded("empty trailers", with_trailers(&Head::empty()), [Body(b"hello")]),
         forwarded(
             "trailers in place of a body",
-            [Head::post("/public/x").frame(1, flag::END_HEADERS), one("x-a", "b").whole(1)].concat(),
+            [Head::post("/public/x").frame(1, flag::END_HEADERS), one("x-a", "b").whole(1)]
+                .concat(),
             [Body(b"")],
         ),
-        malformed_or("a length in trailers", with_trailers(&one("content-length", "0")), [Body(b"hello")]),
-        malformed_or("a Host in trailers", with_trailers(&one("host", "b.example")), [Body(b"hello")]),
+        malformed_or(
+            "a length in trailers",
+            with_trailers(&one("content-length", "0")),
+            [Body(b"hello")],
+        ),
+        malformed_or(
+            "a Host in trailers",
+            with_trailers(&one("host", "b.example")),
+            [Body(b"hello")],
+        ),
         stream_error("trailers that do not end the stream", &[PROTOCOL_ERROR], {
             trailed(Head::post(BROKEN), &one("x-a", "b"), flag::END_HEADERS)
         }),
@@ -81,8 +104,15 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             with_trailers(&one("transfer-encoding", "chunked")),
             [Body(b"hello")],
         ),
-        malformed_or("connection in trailers", with_trailers(&one("connection", "close")), [Body(b"hello")]),
-        unspeakable("a name in upper case in trailers", trailed(Head::post(BROKEN), &one("X-A", "b"), flag::WHOLE)),
+        malformed_or(
+            "connection in trailers",
+            with_trailers(&one("connection", "close")),
+            [Body(b"hello")],
+        ),
+        unspeakable(
+            "a name in upper case in trailers",
+            trailed(Head::post(BROKEN), &one("X-A", "b"), flag::WHOLE),
+        ),
         unspeakable("CR and LF in trailers", {
             trailed(Head::post(BROKEN), &one("x-a", "b\r\nx-keyward-subject: evil"), flag::WHOLE)
         }),
@@ -90,21 +120,34 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         answered("CONNECT", no_tunnel, connect().frame(1, flag::END_HEADERS)),
         answered("CONNECT that ends at once", no_tunnel, connect().whole(1)),
         answered("CONNECT with bytes behind it", no_tunnel, {
-            [connect().frame(1, flag::END_HEADERS), data(1, 0, "GET /private/x HTTP/1.1\r\n\r\n")].concat()
+            [connect().frame(1, flag::END_HEADERS), data(1, 0, "GET /private/x HTTP/1.1\r\n\r\n")]
+                .concat()
         }),
         malformed("CONNECT with a path", connect().with(":path", "/public/x").whole(1)),
         malformed("CONNECT with a scheme", connect().with(":scheme", "http").whole(1)),
-        malformed("CONNECT without an authority", Head::empty().with(":method", "CONNECT").whole(1))
-            .or(End::Answer(no_tunnel)),
-        malformed("CONNECT to a malformed authority", connect().set(":authority", "u:p@a:b").whole(1))
-            .or(End::Answer(no_tunnel)),
-        malformed("CONNECT to an authority without a port", connect().set(":authority", "a.example").whole(1))
-            .or(End::Answer(no_tunnel)),
+        malformed(
+            "CONNECT without an authority",
+            Head::empty().with(":method", "CONNECT").whole(1),
+        )
+        .or(End::Answer(no_tunnel)),
+        malformed(
+            "CONNECT to a malformed authority",
+            connect().set(":authority", "u:p@a:b").whole(1),
+        )
+        .or(End::Answer(no_tunnel)),
+        malformed(
+            "CONNECT to an authority without a port",
+            connect().set(":authority", "a.example").whole(1),
+        )
+        .or(End::Answer(no_tunnel)),
         // hyper ends the whole connection over this one.
-        malformed("CONNECT with a length", connect().with("content-length", "5").frame(1, flag::END_HEADERS))
-            .or(End::Answer(no_tunnel))
-            .or(End::Reset(&[INTERNAL_ERROR, REFUSED_STREAM]))
-            .or(End::Closed),
+        malformed(
+            "CONNECT with a length",
+            connect().with("content-length", "5").frame(1, flag::END_HEADERS),
+        )
+        .or(End::Answer(no_tunnel))
+        .or(End::Reset(&[INTERNAL_ERROR, REFUSED_STREAM]))
+        .or(End::Closed),
         malformed("extended CONNECT without a path", {
             extended("websocket").without(":path").frame(1, flag::END_HEADERS)
         }),
@@ -114,12 +157,21 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         malformed("extended CONNECT without an authority", {
             extended("websocket").without(":authority").frame(1, flag::END_HEADERS)
         }),
-        malformed("two protocols", extended("websocket").with(":protocol", "websocket").frame(1, flag::END_HEADERS)),
+        malformed(
+            "two protocols",
+            extended("websocket").with(":protocol", "websocket").frame(1, flag::END_HEADERS),
+        ),
         malformed("a protocol behind a regular field", {
-            Head::new("CONNECT", "/public/x").with("x-a", "b").with(":protocol", "websocket").whole(1)
+            Head::new("CONNECT", "/public/x")
+                .with("x-a", "b")
+                .with(":protocol", "websocket")
+                .whole(1)
         }),
         answered("a WebSocket to the guarded route", &[401], {
-            extended("websocket").set(":path", "/private/x").with("sec-websocket-version", "13").frame(1, 4)
+            extended("websocket")
+                .set(":path", "/private/x")
+                .with("sec-websocket-version", "13")
+                .frame(1, 4)
         })
         .or(End::Reset(&[PROTOCOL_ERROR])),
         // The upstream is asked in HTTP/1.1, and this one does not switch.
@@ -131,20 +183,30 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         answered("a WebSocket of another version", &[400], {
             extended("websocket").with("sec-websocket-version", "777").frame(1, flag::END_HEADERS)
         }),
-        answered("a WebSocket of no version", &[400], extended("websocket").frame(1, flag::END_HEADERS)),
+        answered(
+            "a WebSocket of no version",
+            &[400],
+            extended("websocket").frame(1, flag::END_HEADERS),
+        ),
         answered("a WebSocket of two versions", &[400], {
             let head = extended("websocket").with("sec-websocket-version", "13");
             head.with("sec-websocket-version", "8").frame(1, flag::END_HEADERS)
         }),
-        answered("a protocol with CR and LF", &[400, 501], extended("websocket\r\nx: y").frame(1, flag::END_HEADERS))
-            .or(End::Reset(&[PROTOCOL_ERROR])),
+        answered(
+            "a protocol with CR and LF",
+            &[400, 501],
+            extended("websocket\r\nx: y").frame(1, flag::END_HEADERS),
+        )
+        .or(End::Reset(&[PROTOCOL_ERROR])),
         forwarded(
             "sec-websocket fields without CONNECT are fields",
             public().with("sec-websocket-version", "13").whole(1),
             [Target("/public/x"), Without("upgrade")],
         ),
     ];
-    for protocol in ["foo", "", "connect-udp", "webtransport", "h2c", "websocket, h2c", "websocket "] {
+    for protocol in
+        ["foo", "", "connect-udp", "webtransport", "h2c", "websocket, h2c", "websocket "]
+    {
         let head = extended(protocol).with("sec-websocket-version", "13");
         let case = answered(
             &format!("extended CONNECT for {protocol:?}"),
@@ -160,8 +222,24 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         let case = malformed_or(&name, send, [Body(b"hello"), Target("/public/x")]);
         cases.push(case.or(End::GoAway(&[PROTOCOL_ERROR])));
     }
-    for length in ["", "abc", "+5", "-5", "0x5", "5, 5", "5,6", "5 5", "5;", "5.0", "1e1", "99999999999999999999"] {
-        cases.push(malformed(&format!("a length of {length:?}"), breaks(length).with_body(1, "hello")));
+    for length in [
+        "",
+        "abc",
+        "+5",
+        "-5",
+        "0x5",
+        "5, 5",
+        "5,6",
+        "5 5",
+        "5;",
+        "5.0",
+        "1e1",
+        "99999999999999999999",
+    ] {
+        cases.push(malformed(
+            &format!("a length of {length:?}"),
+            breaks(length).with_body(1, "hello"),
+        ));
     }
     for length in [" 5", "5 ", "05"] {
         let name = format!("a length of {length:?}");

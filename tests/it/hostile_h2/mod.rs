@@ -2,12 +2,12 @@
 //! normal form.
 //!
 //! Each file is a table of frames with what must come of them. [`run`] plays a table against one
-//! keyward and one upstream, each case on a connection of its own. After each case the connection is
-//! tried with another request, and a request on a new connection must get its own answer. Where the
-//! RFC leaves a choice, a table names every outcome that is safe and no other.
+//! keyward and one upstream, each case on a connection of its own. After each case the connection
+//! is tried with another request, and a request on a new connection must get its own answer. Where
+//! the RFC leaves a choice, a table names every outcome that is safe and no other.
 //!
-//! Error codes are diagnostic (RFC 9113, section 7): where the RFC asks for a special code, the generic
-//! `PROTOCOL_ERROR` is taken, too. That a stream or a connection ends is what is asked for.
+//! Error codes are diagnostic (RFC 9113, section 7): where the RFC asks for a special code, the
+//! generic `PROTOCOL_ERROR` is taken, too. That a stream or a connection ends is what is asked for.
 
 mod fields;
 mod floods;
@@ -36,7 +36,8 @@ enum End {
     Closed,
     /// Exactly one request at the upstream, its answer at the client.
     Forwarded(Vec<Want>),
-    /// Exactly one request at the upstream, whose answer is of no use: one of these statuses at the client.
+    /// Exactly one request at the upstream, whose answer is of no use: one of these statuses at the
+    /// client.
     Failed(&'static [u16]),
 }
 
@@ -108,7 +109,12 @@ fn forwarded<const N: usize>(name: &str, send: impl AsRef<[u8]>, wants: [Want; N
 }
 
 /// Declined with one of these statuses, or forwarded.
-fn either<const N: usize>(name: &str, statuses: &'static [u16], send: impl AsRef<[u8]>, wants: [Want; N]) -> Case {
+fn either<const N: usize>(
+    name: &str,
+    statuses: &'static [u16],
+    send: impl AsRef<[u8]>,
+    wants: [Want; N],
+) -> Case {
     forwarded(name, send, wants).or(End::Answer(statuses))
 }
 
@@ -184,7 +190,8 @@ fn look(connection: &mut Connection, case: &Case) -> Result<Seen, String> {
     let of_connection = case.ends.iter().all(|end| matches!(end, End::GoAway(_) | End::Closed));
     let is_over = |state: &State| state.is_closed || state.error().is_some();
     let stream = case.stream;
-    let in_time = connection.read_until(|state| is_over(state) || !of_connection && state.is_over(stream));
+    let in_time =
+        connection.read_until(|state| is_over(state) || !of_connection && state.is_over(stream));
     if !in_time {
         let what = if of_connection { "the connection lives on" } else { "nothing comes of it" };
         return Err(format!("{what}: {:?}", connection.state));
@@ -203,7 +210,9 @@ fn look(connection: &mut Connection, case: &Case) -> Result<Seen, String> {
         return Ok(match (connection.state.error(), answer.status) {
             (Some(code), _) => Seen::GoAway(code),
             // Closed in good order behind the answer, as after a GOAWAY of the client's.
-            (None, Some(status)) if answer.is_ended && !connection.state.goaways.is_empty() => Seen::Answer(status),
+            (None, Some(status)) if answer.is_ended && !connection.state.goaways.is_empty() => {
+                Seen::Answer(status)
+            }
             (None, _) => Seen::Closed,
         });
     }
@@ -260,7 +269,9 @@ fn judge(
                 _ => Err(format!("the upstream received {} requests", at_upstream.len())),
             }
         }
-        (End::Answer(statuses) | End::Failed(statuses), _) => Err(format!("not answered with one of {statuses:?}")),
+        (End::Answer(statuses) | End::Failed(statuses), _) => {
+            Err(format!("not answered with one of {statuses:?}"))
+        }
         (End::Reset(codes), _) => Err(format!("not reset with one of {codes:?}")),
         (End::GoAway(codes), _) => Err(format!("no GOAWAY with one of {codes:?}")),
         (End::Closed, _) => Err("not closed without a word".into()),
@@ -274,7 +285,10 @@ fn sentinel(range: &Range) -> Result<(), String> {
     let id = connection.request(&Head::get("/public/sentinel"));
     connection.read_until(|state| state.is_over(id));
     let answer = connection.state.stream(id).response();
-    echoes(&answer.ok_or(format!("the sentinel got no answer: {:?}", connection.state))?, "/public/sentinel")
+    echoes(
+        &answer.ok_or(format!("the sentinel got no answer: {:?}", connection.state))?,
+        "/public/sentinel",
+    )
 }
 
 /// What the upstream received of a case, in whole requests.
@@ -288,11 +302,13 @@ fn at_upstream(range: &Range) -> Result<Vec<Request>, String> {
     Ok(log.requests.into_iter().filter(is_counted).collect())
 }
 
-/// Plays a table; reports every case that goes wrong or differs from the snapshot, not only the first.
+/// Plays a table; reports every case that goes wrong or differs from the snapshot, not only the
+/// first.
 fn run(theme: &str, cases: impl FnOnce(&str) -> Vec<Case>) {
     let range = Range::open();
     let cases = cases(&range.issued.token);
-    let played = cases.iter().map(|case| (case.name.as_str(), case.send.as_slice(), play(&range, case)));
+    let played =
+        cases.iter().map(|case| (case.name.as_str(), case.send.as_slice(), play(&range, case)));
     Suite::new("http2", theme).settle(played);
 }
 
@@ -321,6 +337,7 @@ fn the_corpus_of_http2_has_at_least_112_cases_and_14_floods_and_no_name_twice() 
     assert!(floods::NAMES.len() >= 14, "only {} floods", floods::NAMES.len());
     names.extend(floods::NAMES.iter().map(|&name| ("floods".to_owned(), name.to_owned())));
     names.sort();
-    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    let twice: Vec<_> =
+        names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
     assert!(twice.is_empty(), "the same name twice: {twice:?}");
 }

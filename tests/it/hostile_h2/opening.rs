@@ -31,9 +31,18 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             [Target("/public/x")],
         )
         .raw(),
-        not_begun("the preface with another end", [preface("SN\r\n\r\n"), settings(&[]), get.clone()].concat()),
-        not_begun("the preface with a bare LF", [preface("SM\r\n\n\n"), settings(&[]), get.clone()].concat()),
-        not_begun("the preface in lower case", [&b"pri * http/2.0\r\n\r\nsm\r\n\r\n"[..], &settings(&[])].concat()),
+        not_begun(
+            "the preface with another end",
+            [preface("SN\r\n\r\n"), settings(&[]), get.clone()].concat(),
+        ),
+        not_begun(
+            "the preface with a bare LF",
+            [preface("SM\r\n\n\n"), settings(&[]), get.clone()].concat(),
+        ),
+        not_begun(
+            "the preface in lower case",
+            [&b"pri * http/2.0\r\n\r\nsm\r\n\r\n"[..], &settings(&[])].concat(),
+        ),
         not_begun("HTTP/1.1 behind the preface", [PREFACE, h1].concat()),
         not_begun("a request and no SETTINGS", [PREFACE, &get].concat())
             // h2 serves without SETTINGS: every parameter has its initial value then.
@@ -45,7 +54,11 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         connection_error("SETTINGS of 5 bytes", SIZE, raw_settings([0_u8; 5])),
         connection_error("SETTINGS of 7 bytes", SIZE, raw_settings([0_u8; 7])),
         connection_error("SETTINGS on a stream", PROTOCOL, frame(kind::SETTINGS, 0, 1, "")),
-        connection_error("an acknowledgement with a payload", SIZE, frame(kind::SETTINGS, flag::ACK, 0, [0_u8; 6])),
+        connection_error(
+            "an acknowledgement with a payload",
+            SIZE,
+            frame(kind::SETTINGS, flag::ACK, 0, [0_u8; 6]),
+        ),
         // The RFC does not call it an error, nor anything else.
         forwarded(
             "acknowledgements of nothing",
@@ -56,22 +69,48 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         connection_error("ENABLE_PUSH 2", PROTOCOL, one(setting::ENABLE_PUSH, 2)),
         connection_error("a window of 2^31", FLOW, one(setting::INITIAL_WINDOW_SIZE, 1 << 31)),
         connection_error("a window of 2^32 - 1", FLOW, one(setting::INITIAL_WINDOW_SIZE, u32::MAX)),
-        connection_error("a largest frame of 16383", PROTOCOL, one(setting::MAX_FRAME_SIZE, 16_383)),
+        connection_error(
+            "a largest frame of 16383",
+            PROTOCOL,
+            one(setting::MAX_FRAME_SIZE, 16_383),
+        ),
         connection_error("a largest frame of 0", PROTOCOL, one(setting::MAX_FRAME_SIZE, 0)),
-        connection_error("a largest frame of 2^24", PROTOCOL, one(setting::MAX_FRAME_SIZE, 1 << 24)),
-        connection_error("ENABLE_CONNECT_PROTOCOL 2", PROTOCOL, one(setting::ENABLE_CONNECT_PROTOCOL, 2)),
+        connection_error(
+            "a largest frame of 2^24",
+            PROTOCOL,
+            one(setting::MAX_FRAME_SIZE, 1 << 24),
+        ),
+        connection_error(
+            "ENABLE_CONNECT_PROTOCOL 2",
+            PROTOCOL,
+            one(setting::ENABLE_CONNECT_PROTOCOL, 2),
+        ),
         connection_error(
             "a window that grows beyond 2^31 - 1 by SETTINGS",
             FLOW,
-            [Head::post(BROKEN).frame(1, flag::END_HEADERS), window_update(1, 1 << 30), one(4, i32::MAX as u32)]
-                .concat(),
+            [
+                Head::post(BROKEN).frame(1, flag::END_HEADERS),
+                window_update(1, 1 << 30),
+                one(4, i32::MAX as u32),
+            ]
+            .concat(),
         ),
-        forwarded("an unknown setting", [one(0xf0f0, 7), get.clone()].concat(), [Target("/public/x")]),
+        forwarded(
+            "an unknown setting",
+            [one(0xf0f0, 7), get.clone()].concat(),
+            [Target("/public/x")],
+        ),
         forwarded("setting 0", [one(0, 7), get.clone()].concat(), [Target("/public/x")]),
         forwarded(
             "a setting twice, the last one counts",
-            [settings(&[(setting::INITIAL_WINDOW_SIZE, 0), (setting::INITIAL_WINDOW_SIZE, 65_535)]), get.clone()]
-                .concat(),
+            [
+                settings(&[
+                    (setting::INITIAL_WINDOW_SIZE, 0),
+                    (setting::INITIAL_WINDOW_SIZE, 65_535),
+                ]),
+                get.clone(),
+            ]
+            .concat(),
             [Target("/public/x")],
         ),
         forwarded(

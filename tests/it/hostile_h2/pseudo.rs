@@ -1,8 +1,10 @@
-//! Pseudo-header fields (RFC 9113, section 8.3): which a request has, where they stand and what they
-//! say. Host and authority are one thing.
+//! Pseudo-header fields (RFC 9113, section 8.3): which a request has, where they stand and what
+//! they say. Host and authority are one thing.
 
 use super::Want::{Field, Host, Method, Target};
-use super::{Case, End, answered, either, forwarded, malformed, malformed_or, public, run, unspeakable};
+use super::{
+    Case, End, answered, either, forwarded, malformed, malformed_or, public, run, unspeakable,
+};
 use crate::support::h2::Head;
 
 /// Malformed, or found by the gate behind the codec: 400 or a route that is not there.
@@ -10,8 +12,10 @@ const ODD_TARGET: &[u16] = &[400, 404];
 
 pub(super) fn cases(_token: &str) -> Vec<Case> {
     let regular_first = Head::empty().with("x-a", "b").with(":method", "GET");
-    let regular_first =
-        regular_first.with(":scheme", "http").with(":path", "/public/x").with(":authority", "a.example");
+    let regular_first = regular_first
+        .with(":scheme", "http")
+        .with(":path", "/public/x")
+        .with(":authority", "a.example");
     let host_only = public().without(":authority");
     let authority = |value: &str| public().set(":authority", value).whole(1);
     let mut cases = vec![
@@ -28,7 +32,10 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         malformed("no :method", public().without(":method").whole(1)),
         malformed("no :scheme", public().without(":scheme").whole(1)),
         malformed("no :path", public().without(":path").whole(1)),
-        malformed("no pseudo-header field at all", Head::empty().with("host", "a.example").whole(1)),
+        malformed(
+            "no pseudo-header field at all",
+            Head::empty().with("host", "a.example").whole(1),
+        ),
         malformed("no field at all", Head::empty().whole(1)),
         malformed("two :method", public().with(":method", "GET").whole(1)),
         malformed("two :path", public().with(":path", "/public/x").whole(1)),
@@ -36,7 +43,10 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         malformed("two :scheme", public().with(":scheme", "http").whole(1)),
         malformed("two :authority", public().with(":authority", "b.example").whole(1)),
         unspeakable("an unknown pseudo-header field", public().with(":other", "x").whole(1)),
-        unspeakable("a pseudo-header field in upper case", public().with(":Path", "/private/x").whole(1)),
+        unspeakable(
+            "a pseudo-header field in upper case",
+            public().with(":Path", "/private/x").whole(1),
+        ),
         unspeakable("a pseudo-header field without a name", public().with(":", "x").whole(1)),
         malformed(":status in a request", public().with(":status", "200").whole(1)),
         malformed(":protocol without CONNECT", public().with(":protocol", "websocket").whole(1)),
@@ -51,20 +61,38 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         malformed("an empty :scheme", public().set(":scheme", "").whole(1)),
         malformed_or("an empty :authority and no Host", authority(""), []),
         unspeakable("a method with a space", public().set(":method", "GET /private/x").whole(1)),
-        unspeakable("a method with CR and LF", public().set(":method", "GET / HTTP/1.1\r\nx: y").whole(1)),
+        unspeakable(
+            "a method with CR and LF",
+            public().set(":method", "GET / HTTP/1.1\r\nx: y").whole(1),
+        ),
         unspeakable("a method with a NUL", public().set(":method", "GE\0T").whole(1)),
-        either("a lower-case method", &[400, 405, 501], public().set(":method", "get").whole(1), [Method("get")]),
+        either(
+            "a lower-case method",
+            &[400, 405, 501],
+            public().set(":method", "get").whole(1),
+            [Method("get")],
+        ),
         forwarded("PROPFIND", public().set(":method", "PROPFIND").whole(1), [Method("PROPFIND")]),
         forwarded("HEAD", public().set(":method", "HEAD").whole(1), [Method("HEAD")]),
         answered("TRACE", &[405, 501], public().set(":method", "TRACE").whole(1)),
-        answered("OPTIONS *", &[400, 404, 405, 501], public().set(":method", "OPTIONS").set(":path", "*").whole(1))
-            .or(End::Reset(&[super::code::PROTOCOL_ERROR])),
+        answered(
+            "OPTIONS *",
+            &[400, 404, 405, 501],
+            public().set(":method", "OPTIONS").set(":path", "*").whole(1),
+        )
+        .or(End::Reset(&[super::code::PROTOCOL_ERROR])),
         malformed("GET *", public().set(":path", "*").whole(1)).or(End::Answer(&[404])),
-        malformed("a path without a slash", public().set(":path", "public/x").whole(1)).or(End::Answer(ODD_TARGET)),
-        malformed("a query alone", public().set(":path", "?a=b").whole(1)).or(End::Answer(ODD_TARGET)),
-        malformed("an absolute target in :path", public().set(":path", "http://a.example/public/x").whole(1))
+        malformed("a path without a slash", public().set(":path", "public/x").whole(1))
             .or(End::Answer(ODD_TARGET)),
-        malformed("an authority in :path", public().set(":path", "a.example:80").whole(1)).or(End::Answer(ODD_TARGET)),
+        malformed("a query alone", public().set(":path", "?a=b").whole(1))
+            .or(End::Answer(ODD_TARGET)),
+        malformed(
+            "an absolute target in :path",
+            public().set(":path", "http://a.example/public/x").whole(1),
+        )
+        .or(End::Answer(ODD_TARGET)),
+        malformed("an authority in :path", public().set(":path", "a.example:80").whole(1))
+            .or(End::Answer(ODD_TARGET)),
         malformed("a protocol in :path", public().set(":path", "/public/x HTTP/1.1").whole(1)),
         unspeakable(
             "a request in :path",
@@ -77,9 +105,17 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             [Field("x-forwarded-proto", "http"), Target("/public/x")],
         )
         .or(End::Answer(&[400, 421])),
-        malformed_or("a scheme in upper case", public().set(":scheme", "HTTP").whole(1), [Target("/public/x")]),
-        malformed("another scheme", public().set(":scheme", "ftp").whole(1)).or(End::Answer(&[404, 421])),
-        malformed("a scheme that is a target", public().set(":scheme", "http://a.example/private/x?").whole(1)),
+        malformed_or(
+            "a scheme in upper case",
+            public().set(":scheme", "HTTP").whole(1),
+            [Target("/public/x")],
+        ),
+        malformed("another scheme", public().set(":scheme", "ftp").whole(1))
+            .or(End::Answer(&[404, 421])),
+        malformed(
+            "a scheme that is a target",
+            public().set(":scheme", "http://a.example/private/x?").whole(1),
+        ),
         malformed("a scheme with a space", public().set(":scheme", "http ").whole(1)),
         unspeakable("a scheme with CR and LF", public().set(":scheme", "http\r\nx: y").whole(1)),
         forwarded(
@@ -88,22 +124,60 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             [Host("b.example"), Field("x-forwarded-host", "b.example")],
         ),
         malformed("neither Host nor :authority", host_only.clone().whole(1)),
-        forwarded("a Host that agrees", public().with("host", "a.example").whole(1), [Host("a.example")]),
+        forwarded(
+            "a Host that agrees",
+            public().with("host", "a.example").whole(1),
+            [Host("a.example")],
+        ),
         // Section 8.3.1: :authority is what counts, and a server may treat the two as malformed.
-        malformed_or("a Host that differs", public().with("host", "b.example").whole(1), [Host("a.example")]),
-        malformed_or("a Host that differs in case", public().with("host", "A.EXAMPLE").whole(1), [Host("a.example")]),
-        malformed_or("a Host with another port", public().with("host", "a.example:81").whole(1), [Host("a.example")]),
-        malformed("two Hosts that agree", public().with("host", "a.example").with("host", "a.example").whole(1)),
+        malformed_or(
+            "a Host that differs",
+            public().with("host", "b.example").whole(1),
+            [Host("a.example")],
+        ),
+        malformed_or(
+            "a Host that differs in case",
+            public().with("host", "A.EXAMPLE").whole(1),
+            [Host("a.example")],
+        ),
+        malformed_or(
+            "a Host with another port",
+            public().with("host", "a.example:81").whole(1),
+            [Host("a.example")],
+        ),
+        malformed(
+            "two Hosts that agree",
+            public().with("host", "a.example").with("host", "a.example").whole(1),
+        ),
         malformed("two Hosts and no :authority", {
             host_only.clone().with("host", "a.example").with("host", "b.example").whole(1)
         }),
         malformed("an empty Host and no :authority", host_only.clone().with("host", "").whole(1)),
-        malformed_or("an empty Host beside :authority", public().with("host", "").whole(1), [Host("a.example")]),
+        malformed_or(
+            "an empty Host beside :authority",
+            public().with("host", "").whole(1),
+            [Host("a.example")],
+        ),
         malformed("a malformed Host beside :authority", public().with("host", "a b").whole(1)),
-        malformed("a malformed Host and no :authority", host_only.with("host", "u:p@a.example").whole(1)),
-        forwarded("an authority with a port", authority("a.example:8080"), [Host("a.example:8080")]),
-        forwarded("an authority that is an address", authority("127.0.0.1:80"), [Host("127.0.0.1:80")]),
-        forwarded("an authority that is an IPv6 address", authority("[::1]:80"), [Host("[::1]:80")]),
+        malformed(
+            "a malformed Host and no :authority",
+            host_only.with("host", "u:p@a.example").whole(1),
+        ),
+        forwarded(
+            "an authority with a port",
+            authority("a.example:8080"),
+            [Host("a.example:8080")],
+        ),
+        forwarded(
+            "an authority that is an address",
+            authority("127.0.0.1:80"),
+            [Host("127.0.0.1:80")],
+        ),
+        forwarded(
+            "an authority that is an IPv6 address",
+            authority("[::1]:80"),
+            [Host("[::1]:80")],
+        ),
     ];
     for (name, value) in [
         ("an authority with user information", "u:p@a.example"),

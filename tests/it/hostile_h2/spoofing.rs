@@ -14,7 +14,11 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
         let trailers = Head::empty().with(name, "evil").frame(1, flag::WHOLE);
         let post = private(token).set(":method", "POST").frame(1, flag::END_HEADERS);
         let send = [post, data(1, 0, "hello"), trailers].concat();
-        cases.push(forwarded(&format!("{name} in a trailer"), send, [Body(b"hello"), Method("POST")]));
+        cases.push(forwarded(
+            &format!("{name} in a trailer"),
+            send,
+            [Body(b"hello"), Method("POST")],
+        ));
     }
     let guarded = || Head::get("/private/x");
     cases.extend([
@@ -35,7 +39,10 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
         forwarded("an empty subject", private(token).with("x-keyward-subject", "").whole(1), []),
         forwarded(
             "a chain of addresses",
-            public().with("x-forwarded-for", "6.6.6.6, 7.7.7.7").with("forwarded", "for=evil").whole(1),
+            public()
+                .with("x-forwarded-for", "6.6.6.6, 7.7.7.7")
+                .with("forwarded", "for=evil")
+                .whole(1),
             [],
         ),
         forwarded(
@@ -44,10 +51,16 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
             [Method("GET")],
         ),
         answered("an identity does not open a route", &[401], {
-            guarded().with("x-keyward-subject", "auth0|alice").with("x-keyward-credential", "jarvispy").whole(1)
+            guarded()
+                .with("x-keyward-subject", "auth0|alice")
+                .with("x-keyward-credential", "jarvispy")
+                .whole(1)
         }),
         answered("an original path does not open a route", &[401], {
-            guarded().with("x-original-url", "/public/x").with("x-rewrite-url", "/public/x").whole(1)
+            guarded()
+                .with("x-original-url", "/public/x")
+                .with("x-rewrite-url", "/public/x")
+                .whole(1)
         }),
         answered("a loopback address does not open a route", &[401], {
             guarded().with("x-forwarded-for", "127.0.0.1").with("x-real-ip", "127.0.0.1").whole(1)

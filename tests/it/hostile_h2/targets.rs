@@ -22,12 +22,24 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
         ),
         // A fragment is cut off by the codec before anything is decided: one reading is left.
         malformed_or("a fragment", get(b"/public/x#y"), [Target("/public/x")]),
-        malformed_or("a fragment that climbs", get(b"/public/x#/../private/x"), [Target("/public/x")]),
-        answered("a fragment behind the guarded route", NO_WAY_IN, get(b"/private/x#/../../public/x"))
-            .or(End::Reset(&[PROTOCOL_ERROR])),
+        malformed_or(
+            "a fragment that climbs",
+            get(b"/public/x#/../private/x"),
+            [Target("/public/x")],
+        ),
+        answered(
+            "a fragment behind the guarded route",
+            NO_WAY_IN,
+            get(b"/private/x#/../../public/x"),
+        )
+        .or(End::Reset(&[PROTOCOL_ERROR])),
     ];
     for (path, normal) in NORMALISED {
-        cases.push(forwarded(&format!("{path} is {normal}"), get(path.as_bytes()), [Target(normal)]));
+        cases.push(forwarded(
+            &format!("{path} is {normal}"),
+            get(path.as_bytes()),
+            [Target(normal)],
+        ));
     }
     for path in AMBIGUOUS {
         cases.push(malformed(&format!("{path} is ambiguous"), get(path.as_bytes())));
@@ -40,7 +52,12 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
         cases.push(answered(&format!("{path} leads nowhere"), NOWHERE, get(path.as_bytes())));
     }
     for (path, normal) in EITHER {
-        let case = either(&format!("{path} is refused or {normal}"), &[400], get(path.as_bytes()), [Target(normal)]);
+        let case = either(
+            &format!("{path} is refused or {normal}"),
+            &[400],
+            get(path.as_bytes()),
+            [Target(normal)],
+        );
         cases.push(case);
     }
     for (name, path) in BAD_BYTES {

@@ -26,7 +26,8 @@ pub(super) struct Internet {
 impl Internet {
     pub(super) fn start() -> Self {
         let documents = documents();
-        let hosts: Vec<String> = documents.keys().filter_map(|url| url.split('/').next()).map(str::to_owned).collect();
+        let hosts: Vec<String> =
+            documents.keys().filter_map(|url| url.split('/').next()).map(str::to_owned).collect();
         let made = rcgen::generate_simple_self_signed(hosts).expect("a certificate");
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("ca.pem"), made.cert.pem()).expect("a file");
@@ -49,7 +50,9 @@ impl Internet {
                 if is_over.load(Ordering::SeqCst) {
                     return;
                 }
-                let (Ok(stream), config, documents) = (stream, Arc::clone(&config), Arc::clone(&documents)) else {
+                let (Ok(stream), config, documents) =
+                    (stream, Arc::clone(&config), Arc::clone(&documents))
+                else {
                     continue;
                 };
                 // Whoever breaks off is no fault of the proxy's.
@@ -95,7 +98,11 @@ fn first_line(stream: &mut impl Read) -> std::io::Result<String> {
 }
 
 /// One tunnel, and one document through it.
-fn serve(mut stream: TcpStream, config: Arc<ServerConfig>, documents: &HashMap<String, String>) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    config: Arc<ServerConfig>,
+    documents: &HashMap<String, String>,
+) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let line = first_line(&mut stream)?;
     let host = line.strip_prefix("CONNECT ").and_then(|rest| rest.strip_suffix(":443 HTTP/1.1"));

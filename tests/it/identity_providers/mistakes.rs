@@ -17,7 +17,12 @@ pub(super) struct Mistake {
 }
 
 /// A token of this provider with other claims; null takes one away.
-fn with(provider: &'static str, what: &'static str, changed: Value, cause: &'static str) -> Mistake {
+fn with(
+    provider: &'static str,
+    what: &'static str,
+    changed: Value,
+    cause: &'static str,
+) -> Mistake {
     let token = self::provider(provider).with(changed);
     Mistake { provider, what, token, cause, refusal: "bad_credential", is_commonest: false }
 }
@@ -48,9 +53,19 @@ pub(super) fn all() -> Vec<Mistake> {
             json!({"typ": "ID", "at_hash": "n0t"}),
             "\"typ\" is \"ID\", it must be \"Bearer\"",
         ),
-        with("keycloak", "other realm", json!({"iss": "https://id.example.com/realms/staging"}), other_issuer),
+        with(
+            "keycloak",
+            "other realm",
+            json!({"iss": "https://id.example.com/realms/staging"}),
+            other_issuer,
+        ),
         with("keycloak", "other audience", json!({"aud": "account"}), other_audience),
-        with("keycloak", "clock ahead", json!({"nbf": now() + 90}), "it is not valid yet: its \"nbf\" is "),
+        with(
+            "keycloak",
+            "clock ahead",
+            json!({"nbf": now() + 90}),
+            "it is not valid yet: its \"nbf\" is ",
+        ),
         commonest(with(
             "auth0",
             "no slash",
@@ -64,14 +79,24 @@ pub(super) fn all() -> Vec<Mistake> {
             json!({"iss": "https://example.okta.com", "aud": "https://example.okta.com"}),
             other_issuer,
         )),
-        with("okta", "id token", json!({"aud": "nmdP1fcyvdVO11AL7ECm", "at_hash": "x", "scp": null}), id_token),
+        with(
+            "okta",
+            "id token",
+            json!({"aud": "nmdP1fcyvdVO11AL7ECm", "at_hash": "x", "scp": null}),
+            id_token,
+        ),
         commonest(with(
             "entra-v2",
             "v1 token",
             json!({"iss": "https://sts.windows.net/00000000-1111-4222-8333-444444444444/", "ver": "1.0"}),
             "its issuer is another: it is \"https://sts.windows.net/",
         )),
-        with("entra-v2", "other application", json!({"aud": "00000000-aaaa-4bbb-8ccc-dddddddddddd"}), other_audience),
+        with(
+            "entra-v2",
+            "other application",
+            json!({"aud": "00000000-aaaa-4bbb-8ccc-dddddddddddd"}),
+            other_audience,
+        ),
         commonest(with(
             "entra",
             "other tenant",
@@ -82,24 +107,45 @@ pub(super) fn all() -> Vec<Mistake> {
             "cognito",
             "id token",
             json!({"aud": "3n4b5urk1ft4fl3mg5e62d9ado", "client_id": null, "token_use": "id", "at_hash": "x"}),
-            "\"client_id\" is missing, it must be \"3n4b5urk1ft4fl3mg5e62d9ado\"; it looks like an id token",
+            "\"client_id\" is missing, it must be \"3n4b5urk1ft4fl3mg5e62d9ado\"; it looks like an \
+             id token",
         )),
-        with("cognito", "other client", json!({"client_id": "4other"}), "\"client_id\" is \"4other\", it must be "),
+        with(
+            "cognito",
+            "other client",
+            json!({"client_id": "4other"}),
+            "\"client_id\" is \"4other\", it must be ",
+        ),
         with(
             "b2c",
             "other user flow",
             json!({"tfp": "B2C_1_reset"}),
             "\"tfp\" is \"B2C_1_reset\", it must be \"B2C_1_signin\"",
         ),
-        with("google", "other client", json!({"aud": "999-other.apps.googleusercontent.com"}), other_audience),
-        with("google", "other domain", json!({"hd": null}), "\"hd\" is missing, it must be \"example.com\""),
+        with(
+            "google",
+            "other client",
+            json!({"aud": "999-other.apps.googleusercontent.com"}),
+            other_audience,
+        ),
+        with(
+            "google",
+            "other domain",
+            json!({"hd": null}),
+            "\"hd\" is missing, it must be \"example.com\"",
+        ),
         commonest(with(
             "firebase",
             "other project",
             json!({"iss": "https://securetoken.google.com/example-staging", "aud": "example-staging"}),
             other_issuer,
         )),
-        commonest(with("zitadel", "client alone", json!({"aud": ["195123456789012345@portal"]}), other_audience)),
+        commonest(with(
+            "zitadel",
+            "client alone",
+            json!({"aud": ["195123456789012345@portal"]}),
+            other_audience,
+        )),
         commonest(with(
             "authentik",
             "other application",
@@ -124,16 +170,33 @@ pub(super) fn all() -> Vec<Mistake> {
             json!({"type": "refresh"}),
             "\"type\" is \"refresh\", it must be \"access\"",
         )),
-        with("flask", "no issuer", json!({"iss": null}), "its issuer is another: it has no \"iss\""),
-        with("django", "refresh token", json!({"token_type": "refresh"}), "\"token_type\" is \"refresh\""),
+        with(
+            "flask",
+            "no issuer",
+            json!({"iss": null}),
+            "its issuer is another: it has no \"iss\"",
+        ),
+        with(
+            "django",
+            "refresh token",
+            json!({"token_type": "refresh"}),
+            "\"token_type\" is \"refresh\"",
+        ),
     ];
-    all.extend([commonest(expired("b2c")), commonest(expired("django")), expired("keycloak"), expired("kubernetes")]);
+    all.extend([
+        commonest(expired("b2c")),
+        commonest(expired("django")),
+        expired("keycloak"),
+        expired("kubernetes"),
+    ]);
     // For Graph, Entra ID signs another header than it sends.
     let v1 = provider("entra-v1");
     let graph = merged(v1.claims.clone(), json!({"aud": "00000003-0000-0000-c000-000000000000"}));
     let signed = token("RS256", &v1.header, &graph);
     let (_, rest) = signed.split_once('.').expect("three parts");
-    let sent = crate::outside_jwts::forge::b64(merged(v1.header.clone(), json!({"nonce": "hashed"})).to_string());
+    let sent = crate::outside_jwts::forge::b64(
+        merged(v1.header.clone(), json!({"nonce": "hashed"})).to_string(),
+    );
     all.push(Mistake {
         provider: "entra-v1",
         what: "for Graph",
@@ -159,7 +222,11 @@ pub(super) fn all() -> Vec<Mistake> {
     all.push(Mistake {
         provider: "okta",
         what: "unknown key",
-        token: token("RS256", &merged(okta.header.clone(), json!({"kid": "preview"})), &okta.claims),
+        token: token(
+            "RS256",
+            &merged(okta.header.clone(), json!({"kid": "preview"})),
+            &okta.claims,
+        ),
         cause: "its key is not published: issuer okta publishes no key called \"preview\"",
         refusal: "bad_credential",
         is_commonest: false,

@@ -67,11 +67,19 @@ pub(super) fn providers() -> Vec<Provider> {
                 "iss": "https://id.example.com/realms/main", "aud": ["my-api", "account"], "sub": "b0c1f5c4-5a0e-4f55-9ad5-7f3b6a1c9e10",
                 "typ": "Bearer", "azp": "portal", "sid": "0c8b6c0e-5a0e-4f55-9ad5-7f3b6a1c9e10", "acr": "1",
                 "allowed-origins": ["https://app.example.com"], "realm_access": {"roles": ["editor", "offline_access"]},
-                "resource_access": {"account": {"roles": ["view-profile"]}}, "scope": "openid profile email",
-                "email_verified": true, "organization": {"acme": {"id": "42"}}, "name": "Ann Example",
+                "resource_access": {"account": {"roles": ["view-profile"]}}, "scope": "openid \
+                 profile email",
+                "email_verified": true, "organization": {"acme": {"id": "42"}}, "name": "Ann \
+                 Example",
                 "preferred_username": "ann", "given_name": "Ann", "family_name": "Example", "email": "ann@example.com",
             }),
-            identity: ["b0c1f5c4-5a0e-4f55-9ad5-7f3b6a1c9e10", "ann", "acme", "editor", "ann@example.com"],
+            identity: [
+                "b0c1f5c4-5a0e-4f55-9ad5-7f3b6a1c9e10",
+                "ann",
+                "acme",
+                "editor",
+                "ann@example.com",
+            ],
         },
         Provider {
             name: "auth0",
@@ -84,7 +92,13 @@ pub(super) fn providers() -> Vec<Provider> {
                 "scope": "openid profile read:reports", "azp": "my_client_id", "permissions": ["read:reports"], "jti": "a1b2",
             }),
             // A bar is percent-encoded in no header, as it is visible ASCII.
-            identity: ["auth0|507f1f77bcf86cd799439011", "ann", "", "read:reports", "ann@example.com"],
+            identity: [
+                "auth0|507f1f77bcf86cd799439011",
+                "ann",
+                "",
+                "read:reports",
+                "ann@example.com",
+            ],
         },
         Provider {
             name: "okta",
@@ -102,7 +116,13 @@ pub(super) fn providers() -> Vec<Provider> {
             algorithm: "RS256",
             header: rs256("entra-1"),
             claims: entra_v2(TENANT),
-            identity: ["690222be-ff1a-4d56-abd1-7e4f7d38e474", "ann@example.com", TENANT, "Reports.Read", ""],
+            identity: [
+                "690222be-ff1a-4d56-abd1-7e4f7d38e474",
+                "ann@example.com",
+                TENANT,
+                "Reports.Read",
+                "",
+            ],
         },
         Provider {
             name: "entra-v1",
@@ -159,7 +179,13 @@ pub(super) fn providers() -> Vec<Provider> {
                 "emails": ["ann@example.com"], "tfp": "B2C_1_signin", "scp": "read", "azp": "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d",
                 "ver": "1.0", "iat": iat,
             }),
-            identity: ["884408e1-2918-4cz0-b12d-3aa027d7563b", "Ann%20Example", "", "", "ann@example.com"],
+            identity: [
+                "884408e1-2918-4cz0-b12d-3aa027d7563b",
+                "Ann%20Example",
+                "",
+                "",
+                "ann@example.com",
+            ],
         },
         Provider {
             name: "google",
@@ -171,7 +197,13 @@ pub(super) fn providers() -> Vec<Provider> {
                 "email": "ann@example.com", "email_verified": true, "at_hash": "HK6E_P6Dh8Y93mRNtsDB1Q", "name": "Ann Example",
                 "picture": "https://images.example.com/a.png", "iat": iat, "exp": exp,
             }),
-            identity: ["110169484474386276334", "ann@example.com", "example.com", "", "ann@example.com"],
+            identity: [
+                "110169484474386276334",
+                "ann@example.com",
+                "example.com",
+                "",
+                "ann@example.com",
+            ],
         },
         Provider {
             name: "firebase",
@@ -197,7 +229,13 @@ pub(super) fn providers() -> Vec<Provider> {
                 "urn:zitadel:iam:user:resourceowner:id": "160606060606060606", "urn:zitadel:iam:user:resourceowner:name": "acme",
                 "preferred_username": "ann@acme.example.com", "email": "ann@example.com", "email_verified": true,
             }),
-            identity: ["163840776835432705", "ann@acme.example.com", "acme", "editor", "ann@example.com"],
+            identity: [
+                "163840776835432705",
+                "ann@acme.example.com",
+                "acme",
+                "editor",
+                "ann@example.com",
+            ],
         },
         Provider {
             name: "authentik",
@@ -206,9 +244,11 @@ pub(super) fn providers() -> Vec<Provider> {
             claims: json!({
                 "iss": "https://auth.example.com/application/o/my-api/", "sub": "4f1d3c2b", "exp": exp, "iat": iat, "auth_time": iat,
                 "aud": "Yh6kBtmQ2wJcR8vLxN4sD0gFzP1aKeUi7oTqWbCy", "acr": "goauthentik.io/providers/oauth2/default",
-                "amr": ["pwd"], "email": "ann@example.com", "email_verified": true, "name": "Ann Example",
+                "amr": ["pwd"], "email": "ann@example.com", "email_verified": true, "name": "Ann \
+                 Example",
                 "preferred_username": "ann", "nickname": "ann", "groups": ["editors", "staff"],
-                "azp": "Yh6kBtmQ2wJcR8vLxN4sD0gFzP1aKeUi7oTqWbCy", "uid": "kd93", "scope": "openid email profile",
+                "azp": "Yh6kBtmQ2wJcR8vLxN4sD0gFzP1aKeUi7oTqWbCy", "uid": "kd93", "scope": "openid \
+                 email profile",
             }),
             identity: ["4f1d3c2b", "ann", "", "editors", "ann@example.com"],
         },
@@ -223,7 +263,13 @@ pub(super) fn providers() -> Vec<Provider> {
                 "role": "authenticated", "aal": "aal1", "amr": [{"method": "password", "timestamp": iat}],
                 "session_id": "c1d2", "is_anonymous": false,
             }),
-            identity: ["5be8c3f0-0c5f-4d2c-9a1e-6b7a8c9d0e1f", "Ann", "", "authenticated", "ann@example.com"],
+            identity: [
+                "5be8c3f0-0c5f-4d2c-9a1e-6b7a8c9d0e1f",
+                "Ann",
+                "",
+                "authenticated",
+                "ann@example.com",
+            ],
         },
         Provider {
             name: "kubernetes",
@@ -266,7 +312,8 @@ pub(super) fn providers() -> Vec<Provider> {
 pub(super) fn documents() -> HashMap<String, String> {
     let mut documents = HashMap::new();
     let mut publish = |url: &str, document: Value| {
-        documents.insert(url.strip_prefix("https://").expect("https").to_owned(), document.to_string());
+        documents
+            .insert(url.strip_prefix("https://").expect("https").to_owned(), document.to_string());
     };
     let rsa = |kid: &str| json!({"keys": [rsa_jwk(kid, &KEYS.rsa)]});
     // What the metadata of an issuer say, and the keys behind them.
@@ -276,8 +323,16 @@ pub(super) fn documents() -> HashMap<String, String> {
             "https://id.example.com/realms/main/protocol/openid-connect/certs",
             "kc-sig",
         ),
-        ("https://example.eu.auth0.com/", "https://example.eu.auth0.com/.well-known/jwks.json", "auth0-1"),
-        ("https://example.okta.com/oauth2/default", "https://example.okta.com/oauth2/default/v1/keys", "okta-1"),
+        (
+            "https://example.eu.auth0.com/",
+            "https://example.eu.auth0.com/.well-known/jwks.json",
+            "auth0-1",
+        ),
+        (
+            "https://example.okta.com/oauth2/default",
+            "https://example.okta.com/oauth2/default/v1/keys",
+            "okta-1",
+        ),
         (
             "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI",
             "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI/.well-known/jwks.json",
@@ -289,7 +344,11 @@ pub(super) fn documents() -> HashMap<String, String> {
             "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com",
             "firebase-1",
         ),
-        ("https://example-abc123.zitadel.cloud", "https://example-abc123.zitadel.cloud/oauth/v2/keys", "zitadel-1"),
+        (
+            "https://example-abc123.zitadel.cloud",
+            "https://example-abc123.zitadel.cloud/oauth/v2/keys",
+            "zitadel-1",
+        ),
         (
             "https://auth.example.com/application/o/my-api/",
             "https://auth.example.com/application/o/my-api/jwks/",
@@ -298,31 +357,54 @@ pub(super) fn documents() -> HashMap<String, String> {
     ];
     for (issuer, keys, kid) in discovered {
         let metadata = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        publish(&metadata, json!({"issuer": issuer, "jwks_uri": keys, "response_types_supported": ["code"]}));
+        publish(
+            &metadata,
+            json!({"issuer": issuer, "jwks_uri": keys, "response_types_supported": ["code"]}),
+        );
         publish(keys, rsa(kid));
     }
     // Keycloak has a key for encryption beside it, and Cognito another for id tokens.
-    let mut encryption = merged(rsa_jwk("kc-enc", &KEYS.other_rsa), json!({"use": "enc", "alg": "RSA-OAEP"}));
+    let mut encryption =
+        merged(rsa_jwk("kc-enc", &KEYS.other_rsa), json!({"use": "enc", "alg": "RSA-OAEP"}));
     encryption["x5c"] = json!(["MIIB"]);
-    let signing = merged(rsa_jwk("kc-sig", &KEYS.rsa), json!({"alg": "RS256", "x5c": ["MIIB"], "x5t": "abc"}));
-    publish("https://id.example.com/realms/main/protocol/openid-connect/certs", json!({"keys": [encryption, signing]}));
+    let signing = merged(
+        rsa_jwk("kc-sig", &KEYS.rsa),
+        json!({"alg": "RS256", "x5c": ["MIIB"], "x5t": "abc"}),
+    );
+    publish(
+        "https://id.example.com/realms/main/protocol/openid-connect/certs",
+        json!({"keys": [encryption, signing]}),
+    );
     publish(
         "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI/.well-known/jwks.json",
         json!({"keys": [rsa_jwk("cognito-id", &KEYS.rsa), rsa_jwk("cognito-access", &KEYS.rsa)]}),
     );
-    let tenants = [TENANT, "11111111-aaaa-4bbb-8ccc-222222222222", "33333333-dddd-4eee-9fff-444444444444"];
+    let tenants =
+        [TENANT, "11111111-aaaa-4bbb-8ccc-222222222222", "33333333-dddd-4eee-9fff-444444444444"];
     for tenant in tenants {
         let issuer = format!("https://login.microsoftonline.com/{tenant}/v2.0");
         let keys = format!("https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys");
-        let jwk = merged(rsa_jwk("entra-1", &KEYS.rsa), json!({"x5t": "entra-1", "issuer": issuer, "x5c": ["MIIC"]}));
-        publish(&format!("{issuer}/.well-known/openid-configuration"), json!({"issuer": issuer, "jwks_uri": keys}));
+        let jwk = merged(
+            rsa_jwk("entra-1", &KEYS.rsa),
+            json!({"x5t": "entra-1", "issuer": issuer, "x5c": ["MIIC"]}),
+        );
+        publish(
+            &format!("{issuer}/.well-known/openid-configuration"),
+            json!({"issuer": issuer, "jwks_uri": keys}),
+        );
         publish(&keys, json!({"keys": [jwk]}));
     }
     let issuer = format!("https://sts.windows.net/{TENANT}/");
     let keys = "https://login.windows.net/common/discovery/keys";
-    publish(&format!("{issuer}.well-known/openid-configuration"), json!({"issuer": issuer, "jwks_uri": keys}));
+    publish(
+        &format!("{issuer}.well-known/openid-configuration"),
+        json!({"issuer": issuer, "jwks_uri": keys}),
+    );
     publish(keys, rsa("entra-1"));
-    publish("https://example.b2clogin.com/example.onmicrosoft.com/B2C_1_signin/discovery/v2.0/keys", rsa("b2c-1"));
+    publish(
+        "https://example.b2clogin.com/example.onmicrosoft.com/B2C_1_signin/discovery/v2.0/keys",
+        rsa("b2c-1"),
+    );
     publish(
         "https://abcdefghijklmnopqrst.supabase.co/auth/v1/.well-known/jwks.json",
         json!({"keys": [ec_jwk("supabase-1", "P-256", &KEYS.p256)]}),

@@ -49,8 +49,12 @@ impl Client {
         self.wire.response("GET")
     }
 
-    /// The next final response to a request of this method, and the statuses of the interim ones before it.
-    pub(crate) fn final_response(&mut self, method: &str) -> Result<(Response, Vec<Response>), Fault> {
+    /// The next final response to a request of this method, and the statuses of the interim ones
+    /// before it.
+    pub(crate) fn final_response(
+        &mut self,
+        method: &str,
+    ) -> Result<(Response, Vec<Response>), Fault> {
         let mut interim = Vec::new();
         loop {
             let response = self.wire.response(method)?;

@@ -1,6 +1,6 @@
-//! A raw HTTP/2 client (RFC 9113): frames are written byte by byte and checked by nothing, so that a
-//! test sends what no library would; what comes back is read by the letter, and what is wrong with it
-//! is kept in [`State::odd`].
+//! A raw HTTP/2 client (RFC 9113): frames are written byte by byte and checked by nothing, so that
+//! a test sends what no library would; what comes back is read by the letter, and what is wrong
+//! with it is kept in [`State::odd`].
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -339,7 +339,11 @@ impl Connection {
     }
 
     /// Writes bytes to a peer that has so long to take each piece of them.
-    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>, time: Duration) -> Result<(), Stopped> {
+    pub(crate) fn try_send(
+        &mut self,
+        bytes: impl AsRef<[u8]>,
+        time: Duration,
+    ) -> Result<(), Stopped> {
         self.socket.set_write_timeout(Some(time)).map_err(|_| Stopped)?;
         self.io.write_all(bytes.as_ref()).and_then(|()| self.io.flush()).map_err(|_| Stopped)
     }
@@ -363,13 +367,14 @@ impl Connection {
         id
     }
 
-    /// Sends the whole body of a stream, the first of its connection to have one, within the windows
-    /// that the peer grants.
+    /// Sends the whole body of a stream, the first of its connection to have one, within the
+    /// windows that the peer grants.
     pub(crate) fn send_body(&mut self, id: u32, body: &[u8]) {
         self.read_until(|state| !state.settings.is_empty());
         let initial = self.state.settings.get(&setting::INITIAL_WINDOW_SIZE);
         let initial = initial.map_or(WINDOW, |&size| i64::from(size));
-        let granted = |state: &State, stream| state.granted.get(&stream).copied().unwrap_or_default();
+        let granted =
+            |state: &State, stream| state.granted.get(&stream).copied().unwrap_or_default();
         let mut sent = 0_i64;
         let mut pieces = body.chunks(16_384).peekable();
         while let Some(piece) = pieces.next() {
@@ -378,7 +383,11 @@ impl Connection {
                 let stream = sent <= initial + granted(state, id);
                 stream && sent <= WINDOW + granted(state, 0) || state.is_closed
             });
-            assert!(is_granted && !self.state.is_closed, "{sent} bytes are not granted: {:?}", self.state);
+            assert!(
+                is_granted && !self.state.is_closed,
+                "{sent} bytes are not granted: {:?}",
+                self.state
+            );
             let flags = if pieces.peek().is_none() { flag::END_STREAM } else { 0 };
             self.send(data(id, flags, piece));
         }
@@ -479,7 +488,9 @@ impl Connection {
             kind::DATA => self.note_data(flags, stream, payload)?,
             kind::HEADERS => {
                 if flags & (flag::PADDED | flag::PRIORITY) != 0 {
-                    return Err("HEADERS with padding or priority, which this client cannot read".into());
+                    return Err(
+                        "HEADERS with padding or priority, which this client cannot read".into()
+                    );
                 }
                 self.partial = Some((stream, flags, payload.to_vec()));
                 self.note_block(flags)?;
@@ -560,7 +571,8 @@ impl Connection {
         let mut regular = Fields::default();
         for (name, value) in fields.into_iter().skip(pseudo) {
             let name = String::from_utf8_lossy(&name).into_owned();
-            let hop = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+            let hop =
+                ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
             let is_name = |b: u8| b > b' ' && b < 0x7f && b != b':' && !b.is_ascii_uppercase();
             if hop.contains(&name.as_str()) || name.is_empty() || !name.bytes().all(is_name) {
                 return Err(format!("the field {name:?}"));
@@ -579,7 +591,9 @@ impl Connection {
                 (stream.status, stream.fields) = (Some(status), regular);
                 (stream.is_ended, stream.is_head_only) = (is_end, is_end);
             }
-            None if stream.status.is_none() || !is_end => return Err("a head without a status".into()),
+            None if stream.status.is_none() || !is_end => {
+                return Err("a head without a status".into());
+            }
             None => (stream.trailers, stream.is_ended) = (regular, true),
         }
         Ok(())

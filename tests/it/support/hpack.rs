@@ -83,7 +83,10 @@ impl Decoder {
                 0x20.. => {
                     let size = take_integer(&mut rest, 5)?;
                     if size > TABLE_SIZE || !fields.is_empty() {
-                        return Err(format!("a table of {size} bytes, behind {} fields", fields.len()));
+                        return Err(format!(
+                            "a table of {size} bytes, behind {} fields",
+                            fields.len()
+                        ));
                     }
                     self.most = size;
                     self.evict();
@@ -103,11 +106,14 @@ impl Decoder {
     }
 
     fn entry(&self, index: usize) -> Result<RawField, String> {
-        let owned = |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let owned =
+            |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
         let place = index.checked_sub(1).ok_or("index 0")?;
         match STATIC.get(place) {
             Some(field) => Ok(owned(field)),
-            None => self.dynamic.get(place - STATIC.len()).cloned().ok_or(format!("no entry {index}")),
+            None => {
+                self.dynamic.get(place - STATIC.len()).cloned().ok_or(format!("no entry {index}"))
+            }
         }
     }
 
@@ -169,7 +175,11 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, String> {
             return Err("a code that no symbol has".into());
         }
     }
-    if length < 8 && code + 1 == 1 << length { Ok(unpacked) } else { Err("padding that is none".into()) }
+    if length < 8 && code + 1 == 1 << length {
+        Ok(unpacked)
+    } else {
+        Err("padding that is none".into())
+    }
 }
 
 /// The symbols by the length and the value of their codes. The code is canonical (Appendix B):
@@ -271,7 +281,8 @@ const STATIC: [(&str, &str); 61] = [
 
 /// The bytes of a hexadecimal text, in which white space says nothing.
 fn bytes_of(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+    let digits: Vec<u8> =
+        hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
@@ -299,7 +310,8 @@ fn the_decoder_reads_the_requests_of_the_rfc() {
         let common = [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com"];
         assert_eq!(decode(blocks[0]), common);
         assert_eq!(decode(blocks[1]), [&common[..], &["cache-control=no-cache"]].concat());
-        let third = [":method=GET", ":scheme=https", ":path=/index.html", ":authority=www.example.com"];
+        let third =
+            [":method=GET", ":scheme=https", ":path=/index.html", ":authority=www.example.com"];
         assert_eq!(decode(blocks[2]), [&third[..], &["custom-key=custom-value"]].concat());
     }
 }
@@ -312,7 +324,10 @@ fn the_decoder_evicts_as_the_rfc_does() {
     let first = "3fe101 488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff6e919d29ad17\
                  1863c78f0b97c8e9ae82ae43d3";
     let date = "date=Mon, 21 Oct 2013 20:13:21 GMT";
-    assert_eq!(decode(first), [":status=302", "cache-control=private", date, "location=https://www.example.com"]);
+    assert_eq!(
+        decode(first),
+        [":status=302", "cache-control=private", date, "location=https://www.example.com"]
+    );
     assert_eq!(
         decode("4883640effc1c0bf"),
         [":status=307", "cache-control=private", date, "location=https://www.example.com"]
@@ -325,7 +340,9 @@ fn the_decoder_evicts_as_the_rfc_does() {
 #[test]
 fn literals_are_read_as_they_were_written() {
     let long = vec![b'a'; 70_000];
-    for (name, value) in [(&b"x"[..], &b"y"[..]), (b"", b""), (b"X: y\r\n", b"\0\xff"), (&long, &long)] {
+    for (name, value) in
+        [(&b"x"[..], &b"y"[..]), (b"", b""), (b"X: y\r\n", b"\0\xff"), (&long, &long)]
+    {
         let mut decoder = Decoder::new();
         let fields = decoder.decode(&[literal(name, value), indexed_literal(name, value)].concat());
         assert_eq!(fields.expect("a block"), vec![(name.to_vec(), value.to_vec()); 2]);

@@ -55,8 +55,9 @@ struct State {
 
 /// The running upstream. It stops when it is dropped.
 ///
-/// A request whose path ends in `held` is answered when [`release`](Self::release) is called, one in
-/// `trailers` with trailers, which one in `announced-trailers` has announced (and is of unknown length), one in `last` is the last one that its connection takes: GOAWAY follows.
+/// A request whose path ends in `held` is answered when [`release`](Self::release) is called, one
+/// in `trailers` with trailers, which one in `announced-trailers` has announced (and is of unknown
+/// length), one in `last` is the last one that its connection takes: GOAWAY follows.
 pub(crate) struct Http2Upstream {
     address: SocketAddr,
     state: Arc<State>,
@@ -89,7 +90,10 @@ impl Http2Upstream {
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&state);
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("a listener");
                 tokio::select! {
@@ -135,7 +139,9 @@ async fn accept(listener: &TcpListener, state: &Arc<State>) {
         let number = state.connections.fetch_add(1, Ordering::SeqCst);
         let state = Arc::clone(state);
         tokio::spawn(async move {
-            let Some(tls) = state.tls.clone() else { return serve(stream, true, number, state).await };
+            let Some(tls) = state.tls.clone() else {
+                return serve(stream, true, number, state).await;
+            };
             // A client that trusts another authority ends the handshake.
             let Ok(stream) = tls.accept(stream).await else { return };
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2".as_slice());
@@ -150,14 +156,16 @@ where
 {
     let (streams, goaway) = (state.streams, Arc::new(Notify::new()));
     let asked = Arc::clone(&goaway);
-    let service = service_fn(move |request| answer(request, number, Arc::clone(&state), Arc::clone(&asked)));
+    let service =
+        service_fn(move |request| answer(request, number, Arc::clone(&state), Arc::clone(&asked)));
     let io = TokioIo::new(stream);
     if !is_http2 {
         let _ = http1::Builder::new().serve_connection(io, service).await;
         return;
     }
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    let mut connection = pin!(builder.max_concurrent_streams(streams).serve_connection(io, service));
+    let mut connection =
+        pin!(builder.max_concurrent_streams(streams).serve_connection(io, service));
     tokio::select! {
         _ = connection.as_mut() => return,
         () = goaway.notified() => connection.as_mut().graceful_shutdown(),
@@ -175,7 +183,10 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let field = head.headers.get(http::header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let field = head
+        .headers
+        .get(http::header::HOST)
+        .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     let host = head.uri.authority().map(ToString::to_string).or(field).unwrap_or_default();
     let arrival = Arrival { version: head.version, target, host, progress: Progress::Underway };
     let underway = Underway::begin(state, arrival.clone());
@@ -188,10 +199,14 @@ async fn answer(
     if path.ends_with("last") {
         goaway.notify_one();
     }
-    let echo = serde_json::json!({ "target": arrival.target, "connection": connection }).to_string();
+    let echo =
+        serde_json::json!({ "target": arrival.target, "connection": connection }).to_string();
     let body = Full::new(Bytes::from(echo));
     let body = if path.ends_with("trailers") {
-        let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), HeaderValue::from_static("0"))]);
+        let trailers = HeaderMap::from_iter([(
+            "grpc-status".parse().expect("a name"),
+            HeaderValue::from_static("0"),
+        )]);
         body.with_trailers(async move { Some(Ok(trailers)) }).boxed_unsync()
     } else {
         body.boxed_unsync()

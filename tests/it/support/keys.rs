@@ -1,4 +1,5 @@
-//! People with tokens: the calls of the token API `jarvispy`, made as an integration would make them.
+//! People with tokens: the calls of the token API `jarvispy`, made as an integration would make
+//! them.
 
 use std::time::Duration;
 
@@ -40,8 +41,9 @@ pub(crate) struct Issued {
 }
 
 impl World {
-    /// A bootstrap token, made by the administrator's command, good for this many mints. It prepares a test and is none: where
-    /// the machine was too busy for the store's deadlines, it is asked for again.
+    /// A bootstrap token, made by the administrator's command, good for this many mints. It
+    /// prepares a test and is none: where the machine was too busy for the store's deadlines, it is
+    /// asked for again.
     pub(crate) fn bootstrap(&self, person: Person, mints: usize) -> String {
         for _ in 0..TRIES {
             match self.try_bootstrap(person, mints) {
@@ -55,7 +57,8 @@ impl World {
             }
             std::thread::sleep(BETWEEN_TRIES);
         }
-        self.try_bootstrap(person, mints).unwrap_or_else(|words| panic!("bootstrap create: {words}"))
+        self.try_bootstrap(person, mints)
+            .unwrap_or_else(|words| panic!("bootstrap create: {words}"))
     }
 
     /// As [`bootstrap`](Self::bootstrap), where the store may be away; why there is none, in words.
@@ -91,7 +94,10 @@ impl World {
 
     /// The token API as this person calls it.
     pub(crate) fn api(&self, person: Person) -> TokenApi<'_> {
-        TokenApi { world: self, mount: format!("/jarvispy/{}/{}/api/v1", person.organization, person.username) }
+        TokenApi {
+            world: self,
+            mount: format!("/jarvispy/{}/{}/api/v1", person.organization, person.username),
+        }
     }
 
     /// A first key for this person, by way of a bootstrap token.
@@ -124,8 +130,9 @@ impl TokenApi<'_> {
         self.call("POST", "/auth/issue-token", token, body)
     }
 
-    /// Issues a token and takes it out of the answer. It prepares a test and is none: where the machine was too busy for the
-    /// store's deadline, the answer is a 503 that asks to try again, and so it does.
+    /// Issues a token and takes it out of the answer. It prepares a test and is none: where the
+    /// machine was too busy for the store's deadline, the answer is a 503 that asks to try again,
+    /// and so it does.
     pub(crate) fn mint(&self, token: &str) -> Issued {
         for _ in 0..TRIES {
             let response = self.issue(token, "");
@@ -167,7 +174,8 @@ impl TokenApi<'_> {
 pub(crate) fn issued(response: &Response) -> Issued {
     assert_eq!(response.status, 200, "{response}");
     let data = &json(response)["data"];
-    let text = |key: &str| data[key].as_str().unwrap_or_else(|| panic!("no {key} in {data}")).to_owned();
+    let text =
+        |key: &str| data[key].as_str().unwrap_or_else(|| panic!("no {key} in {data}")).to_owned();
     Issued { token: text("token"), jti: text("jti") }
 }
 

@@ -1,8 +1,9 @@
 //! How late this machine wakes who sleeps: what a test adds to the time that it gives to others.
 //!
-//! A host that has other guests takes a processor away for some hundred milliseconds at a time, and a machine that is busy with
-//! other tests keeps its own waiting. What was waited for then is nobody's fault, and an answer "cannot tell" of who waited longer than a
-//! deadline is the right one. It is measured where it happens, on every core, and counted only for the time in question.
+//! A host that has other guests takes a processor away for some hundred milliseconds at a time, and
+//! a machine that is busy with other tests keeps its own waiting. What was waited for then is
+//! nobody's fault, and an answer "cannot tell" of who waited longer than a deadline is the right
+//! one. It is measured where it happens, on every core, and counted only for the time in question.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -65,7 +66,8 @@ fn watch_core(core: usize) -> Arc<Mutex<Watch>> {
     watch
 }
 
-/// How long the machine kept somebody waiting in this time: the sum over its cores, because who is waited for may wait in turn.
+/// How long the machine kept somebody waiting in this time: the sum over its cores, because who is
+/// waited for may wait in turn.
 pub(crate) fn between(from: Instant, until: Instant) -> Duration {
     watch();
     let watches = WATCHES.get().map(Vec::as_slice).unwrap_or_default();
@@ -76,20 +78,23 @@ pub(crate) fn between(from: Instant, until: Instant) -> Duration {
     watches.iter().map(|watch| lock(watch).between(from, until)).sum()
 }
 
-/// What a moment that was due in this time may be late: a fixed part for a few round trips, and what the machine was.
+/// What a moment that was due in this time may be late: a fixed part for a few round trips, and
+/// what the machine was.
 pub(crate) fn slack(from: Instant, until: Instant) -> Duration {
     Duration::from_millis(250) + between(from, until)
 }
 
-/// Whether the machine kept who asked in this time waiting for so long that "cannot tell" is the right answer: for half the time
-/// that a look-up has, by default, then or within what is usually the lease here.
+/// Whether the machine kept who asked in this time waiting for so long that "cannot tell" is the
+/// right answer: for half the time that a look-up has, by default, then or within what is usually
+/// the lease here.
 pub(crate) fn is_held_up(began: Instant, ended: Instant) -> bool {
     const BEFORE: Duration = Duration::from_millis(500);
     const LONG: Duration = Duration::from_millis(125);
     between(began.checked_sub(BEFORE).unwrap_or(began), ended) >= LONG
 }
 
-/// The status of an answer; if that is "cannot tell" because the machine was late, of another one. Five times at most.
+/// The status of an answer; if that is "cannot tell" because the machine was late, of another one.
+/// Five times at most.
 pub(crate) fn unless_held_up(mut ask: impl FnMut() -> u16) -> u16 {
     let mut left = 5;
     loop {
@@ -102,7 +107,8 @@ pub(crate) fn unless_held_up(mut ask: impl FnMut() -> u16) -> u16 {
     }
 }
 
-/// Whether this time is over since `began`, and as much more as the machine was late in it, four times of it at most.
+/// Whether this time is over since `began`, and as much more as the machine was late in it, four
+/// times of it at most.
 pub(crate) fn is_over(began: Instant, time: Duration) -> bool {
     let elapsed = began.elapsed();
     elapsed >= 4 * time || elapsed >= time && elapsed >= time + between(began, began + elapsed)

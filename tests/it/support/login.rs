@@ -1,4 +1,5 @@
-//! A site's own login: it signs whatever a test wants it to say, with a secret that keyward shares or a key of its own.
+//! A site's own login: it signs whatever a test wants it to say, with a secret that keyward shares
+//! or a key of its own.
 
 use std::path::PathBuf;
 
@@ -66,7 +67,8 @@ impl Login {
         )
     }
 
-    /// The access token of this subject, with these claims beside the usual ones, or instead of them; null leaves one out.
+    /// The access token of this subject, with these claims beside the usual ones, or instead of
+    /// them; null leaves one out.
     pub(crate) fn access(&self, subject: &str, more: Value) -> String {
         let now = jiff::Timestamp::now().as_second();
         let mut claims = json!({
@@ -96,8 +98,13 @@ impl Login {
             Key::Rsa(pair) => {
                 let signed = signed(json!({ "alg": "RS256", "typ": "JWT", "kid": "k1" }));
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-                    .expect("it is signed");
+                pair.sign(
+                    &signature::RSA_PKCS1_SHA256,
+                    &SystemRandom::new(),
+                    signed.as_bytes(),
+                    &mut signature,
+                )
+                .expect("it is signed");
                 (signed, signature)
             }
         };

@@ -1,4 +1,5 @@
-//! A strict reader of HTTP/1.1 messages (RFC 9112), written for the tests alone: what it does not like is a fault.
+//! A strict reader of HTTP/1.1 messages (RFC 9112), written for the tests alone: what it does not
+//! like is a fault.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -26,7 +27,11 @@ impl Fields {
     /// Every value of `name`, whatever its case.
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
         let same = |found: &&(String, Vec<u8>)| found.0.eq_ignore_ascii_case(name);
-        self.0.iter().filter(same).map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+        self.0
+            .iter()
+            .filter(same)
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            .collect()
     }
 
     /// The value of `name` if there is exactly one such field.
@@ -42,7 +47,9 @@ impl Fields {
 
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |(name, value): &(String, Vec<u8>)| format!("{name}: {}", String::from_utf8_lossy(value));
+        let text = |(name, value): &(String, Vec<u8>)| {
+            format!("{name}: {}", String::from_utf8_lossy(value))
+        };
         f.debug_list().entries(self.0.iter().map(text)).finish()
     }
 }
@@ -232,7 +239,10 @@ impl Wire {
         }
         let line = self.line(deadline)?;
         if !line.iter().all(|&b| (0x20..0x7f).contains(&b)) {
-            return Err(Fault::Malformed(format!("a start line with odd bytes {:?}", lossy(&line))));
+            return Err(Fault::Malformed(format!(
+                "a start line with odd bytes {:?}",
+                lossy(&line)
+            )));
         }
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
@@ -258,13 +268,21 @@ impl Wire {
     }
 
     /// The body that `fields` announce; `None` if nothing announces one.
-    fn body(&mut self, fields: &Fields, deadline: Instant) -> Result<Option<(Vec<u8>, Fields)>, Fault> {
+    fn body(
+        &mut self,
+        fields: &Fields,
+        deadline: Instant,
+    ) -> Result<Option<(Vec<u8>, Fields)>, Fault> {
         let (codings, lengths) = (fields.all("transfer-encoding"), fields.all("content-length"));
         match (codings.as_slice(), lengths.as_slice()) {
             ([], []) => Ok(None),
-            ([coding], []) if coding.eq_ignore_ascii_case("chunked") => self.chunked(deadline).map(Some),
+            ([coding], []) if coding.eq_ignore_ascii_case("chunked") => {
+                self.chunked(deadline).map(Some)
+            }
             ([], [length]) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
-                let length = length.parse().map_err(|_| Fault::Malformed(format!("content-length {length}")))?;
+                let length = length
+                    .parse()
+                    .map_err(|_| Fault::Malformed(format!("content-length {length}")))?;
                 Ok(Some((self.take(length, deadline)?, Fields::default())))
             }
             _ => Err(Fault::Malformed(format!("ambiguous framing: {codings:?} {lengths:?}"))),

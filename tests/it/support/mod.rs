@@ -29,10 +29,12 @@ pub(crate) use world::{Plan, World};
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test calls it a hang. Long, because a busy machine is not a bug.
+/// How long anything may take before a test calls it a hang. Long, because a busy machine is not a
+/// bug.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` holds, looking again and again; `false` if it does not within the patience of a test.
+/// Waits until `condition` holds, looking again and again; `false` if it does not within the
+/// patience of a test.
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     loop {

@@ -14,9 +14,13 @@ impl Kept {
     fn begins(self) -> &'static [u8] {
         match self {
             Self::Events => {
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                  Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
             }
-            Self::WebSocket => b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst",
+            Self::WebSocket => {
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                                 Upgrade: websocket\r\n\r\nfirst"
+            }
         }
     }
 
@@ -32,14 +36,24 @@ impl Kept {
     }
 }
 
-/// An exchange that has begun: the upstream has said "first", and says "more" when the gate is opened.
-pub(crate) fn open(world: &World, upstream: &Upstream, path: &str, kept: Kept, token: &str) -> (Client, Gate) {
+/// An exchange that has begun: the upstream has said "first", and says "more" when the gate is
+/// opened.
+pub(crate) fn open(
+    world: &World,
+    upstream: &Upstream,
+    path: &str,
+    kept: Kept,
+    token: &str,
+) -> (Client, Gate) {
     let gate = Gate::default();
-    let acts = [Act::Send(kept.begins().into()), Act::Wait(gate.clone()), Act::Send(b"more".into())];
+    let acts =
+        [Act::Send(kept.begins().into()), Act::Wait(gate.clone()), Act::Send(b"more".into())];
     upstream.answer(path, Reply::acts(acts));
     let mut client = world.client();
     let fields = kept.fields();
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"));
+    client.send(format!(
+        "GET {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"
+    ));
     while !String::from_utf8_lossy(client.seen()).contains("first") {
         let more = client.some().expect("the exchange opens");
         assert!(!more.is_empty(), "closed after {:?}", String::from_utf8_lossy(client.seen()));

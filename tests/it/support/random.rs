@@ -6,10 +6,13 @@ pub(crate) struct Random(u64);
 impl Random {
     /// Takes the seed from `KEYWARD_SEED`, else from the clock, and prints it.
     pub(crate) fn seeded(test: &str) -> Self {
-        let seed = std::env::var("KEYWARD_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-            let now = std::time::SystemTime::now();
-            now.duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64)
-        });
+        let seed = std::env::var("KEYWARD_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| {
+                let now = std::time::SystemTime::now();
+                now.duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64)
+            });
         eprintln!("{test}: KEYWARD_SEED={seed}");
         Self(seed | 1)
     }

@@ -1,4 +1,5 @@
-//! Real Redis processes on free ports of the loopback interface. They end with the test, whatever becomes of it.
+//! Real Redis processes on free ports of the loopback interface. They end with the test, whatever
+//! becomes of it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -72,11 +73,17 @@ impl RedisServer {
 
     /// On this port, which a client has been told already.
     pub(crate) fn start_as(sentinel: bool, port: u16, lines: &str) -> Self {
-        let room = in_memory().map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a directory");
+        let room =
+            in_memory().map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a directory");
         let config = room.path().join("redis.conf");
-        let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\nprotected-mode no\n", room.path().display());
+        let mut text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nprotected-mode no\n",
+            room.path().display()
+        );
         if !sentinel {
-            text.push_str("appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n");
+            text.push_str(
+                "appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n",
+            );
         }
         let _ = writeln!(text, "{lines}");
         fs::write(&config, text).expect("the configuration");
@@ -95,7 +102,9 @@ impl RedisServer {
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|fault| panic!("{program} does not start ({fault}): `make test` installs it"));
+            .unwrap_or_else(|fault| {
+                panic!("{program} does not start ({fault}): `make test` installs it")
+            });
         self.child = Some(child);
         let deadline = Instant::now() + START;
         loop {
@@ -103,7 +112,10 @@ impl RedisServer {
             if self.try_command(&[b"PING"]).is_ok() {
                 return;
             }
-            let ended = self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()));
+            let ended = self
+                .child
+                .as_mut()
+                .is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()));
             assert!(!ended && Instant::now() < deadline, "redis did not come up: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -187,7 +199,8 @@ impl RedisServer {
         read_reply(&mut BufReader::new(stream))
     }
 
-    /// From now on its background saves fail, and so it refuses changes (MISCONF): the file that they write is a folder.
+    /// From now on its background saves fail, and so it refuses changes (MISCONF): the file that
+    /// they write is a folder.
     pub(crate) fn fail_saves(&self) {
         fs::create_dir(self.room.path().join("dump.rdb")).expect("a folder");
         self.command(&["CONFIG", "SET", "save", "3600 1"]);
@@ -210,7 +223,8 @@ impl RedisServer {
         });
     }
 
-    /// How often each command was called since the server started (`INFO commandstats`), all of them together for `""`.
+    /// How often each command was called since the server started (`INFO commandstats`), all of
+    /// them together for `""`.
     pub(crate) fn calls(&self, name: &str) -> u64 {
         let stats = self.command(&["INFO", "commandstats"]).text();
         stats
@@ -295,7 +309,11 @@ impl Monitor {
                 if command == "info" {
                     continue;
                 }
-                let by = if from.ends_with("lua") { &mut heard.of_scripts } else { &mut heard.of_clients };
+                let by = if from.ends_with("lua") {
+                    &mut heard.of_scripts
+                } else {
+                    &mut heard.of_clients
+                };
                 *by.entry(command).or_default() += 1;
             }
         });
@@ -312,8 +330,9 @@ impl Monitor {
     }
 }
 
-/// Where files are kept in memory, if there is room. A disk that is busy with what was built a moment ago holds Redis up for seconds;
-/// no test kills the machine, so what is written there is kept as well.
+/// Where files are kept in memory, if there is room. A disk that is busy with what was built a
+/// moment ago holds Redis up for seconds; no test kills the machine, so what is written there is
+/// kept as well.
 fn in_memory() -> Option<&'static Path> {
     const ROOM: u64 = 2 * 1024 * 1024 * 1024;
     let place = Path::new("/dev/shm");
@@ -322,11 +341,17 @@ fn in_memory() -> Option<&'static Path> {
     (is_writable && found.f_bavail * found.f_frsize >= ROOM).then_some(place)
 }
 
-/// So many sentinels that watch `master` under the name `fleet`; a majority of them agrees on a failover, which begins
-/// `down_after` after the master fell silent. Returns when they know each other.
-pub(crate) fn sentinels(count: usize, master: &RedisServer, down_after: Duration) -> Vec<RedisServer> {
+/// So many sentinels that watch `master` under the name `fleet`; a majority of them agrees on a
+/// failover, which begins `down_after` after the master fell silent. Returns when they know each
+/// other.
+pub(crate) fn sentinels(
+    count: usize,
+    master: &RedisServer,
+    down_after: Duration,
+) -> Vec<RedisServer> {
     let lines = format!(
-        "sentinel monitor fleet 127.0.0.1 {} {}\nsentinel down-after-milliseconds fleet {}\nsentinel failover-timeout fleet 5000\n",
+        "sentinel monitor fleet 127.0.0.1 {} {}\nsentinel down-after-milliseconds fleet {}\n\
+         sentinel failover-timeout fleet 5000\n",
         master.port,
         count / 2 + 1,
         down_after.as_millis()
@@ -334,8 +359,13 @@ pub(crate) fn sentinels(count: usize, master: &RedisServer, down_after: Duration
     let sentinels: Vec<_> = (0..count).map(|_| RedisServer::start_sentinel(&lines)).collect();
     let all_met = || {
         sentinels.iter().all(|sentinel| {
-            let Reply::Array(known) = sentinel.command(&["SENTINEL", "SENTINELS", "fleet"]) else { return false };
-            let Reply::Array(replicas) = sentinel.command(&["SENTINEL", "REPLICAS", "fleet"]) else { return false };
+            let Reply::Array(known) = sentinel.command(&["SENTINEL", "SENTINELS", "fleet"]) else {
+                return false;
+            };
+            let Reply::Array(replicas) = sentinel.command(&["SENTINEL", "REPLICAS", "fleet"])
+            else {
+                return false;
+            };
             known.len() + 1 == count && !replicas.is_empty()
         })
     };
@@ -345,13 +375,16 @@ pub(crate) fn sentinels(count: usize, master: &RedisServer, down_after: Duration
 
 /// A Cluster of so many masters without replicas; each has an equal part of the slots, in order.
 pub(crate) fn cluster(masters: u16) -> Vec<RedisServer> {
-    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\nappendfsync always\n";
+    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\n\
+                 appendfsync always\n";
     let nodes: Vec<_> = (0..masters).map(|_| RedisServer::start_with(lines)).collect();
     let part = 16384 / masters;
     for (node, index) in nodes.iter().zip(0..) {
-        let (first, after) = (index * part, if index + 1 == masters { 16384 } else { (index + 1) * part });
+        let (first, after) =
+            (index * part, if index + 1 == masters { 16384 } else { (index + 1) * part });
         let slots = (first..after).map(|slot: u16| slot.to_string());
-        let words: Vec<String> = ["CLUSTER", "ADDSLOTS"].map(str::to_owned).into_iter().chain(slots).collect();
+        let words: Vec<String> =
+            ["CLUSTER", "ADDSLOTS"].map(str::to_owned).into_iter().chain(slots).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         assert_eq!(node.command(&words), Reply::Simple("OK".to_owned()));
         node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
@@ -361,7 +394,8 @@ pub(crate) fn cluster(masters: u16) -> Vec<RedisServer> {
     wait_until("the Cluster is up", || {
         nodes.iter().all(|node| {
             let info = node.command(&["CLUSTER", "INFO"]).text();
-            info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{masters}"))
+            info.contains("cluster_state:ok")
+                && info.contains(&format!("cluster_known_nodes:{masters}"))
         })
     });
     nodes
@@ -370,28 +404,35 @@ pub(crate) fn cluster(masters: u16) -> Vec<RedisServer> {
 /// As [`cluster`], and each master has a replica: those are behind all masters, in the same order.
 pub(crate) fn cluster_with_replicas(masters: u16) -> Vec<RedisServer> {
     let mut nodes = cluster(masters);
-    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\nappendfsync always\n";
+    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\n\
+                 appendfsync always\n";
     for master in 0..usize::from(masters) {
         let replica = RedisServer::start_with(lines);
-        let (id, port) = (nodes[master].command(&["CLUSTER", "MYID"]).text(), nodes[master].port.to_string());
+        let (id, port) =
+            (nodes[master].command(&["CLUSTER", "MYID"]).text(), nodes[master].port.to_string());
         replica.command(&["CLUSTER", "MEET", "127.0.0.1", &port]);
         // It must have heard of the master before.
-        wait_until("it follows its master", || replica.command(&["CLUSTER", "REPLICATE", &id]).text() == "OK");
+        wait_until("it follows its master", || {
+            replica.command(&["CLUSTER", "REPLICATE", &id]).text() == "OK"
+        });
         nodes.push(replica);
     }
     wait_until("every node knows the others, and each replica has its copy", || {
         let knows_all = |node: &RedisServer| {
             let info = node.command(&["CLUSTER", "INFO"]).text();
-            info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{}", 2 * masters))
+            info.contains("cluster_state:ok")
+                && info.contains(&format!("cluster_known_nodes:{}", 2 * masters))
         };
-        let has_copy =
-            |node: &RedisServer| node.command(&["INFO", "replication"]).text().contains("master_link_status:up");
+        let has_copy = |node: &RedisServer| {
+            node.command(&["INFO", "replication"]).text().contains("master_link_status:up")
+        };
         nodes.iter().all(knows_all) && nodes[usize::from(masters)..].iter().all(has_copy)
     });
     nodes
 }
 
-/// Looks again and again until it is so. For a minute: sentinels that disagree try again after tens of seconds.
+/// Looks again and again until it is so. For a minute: sentinels that disagree try again after tens
+/// of seconds.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
@@ -430,9 +471,10 @@ fn read_reply(from: &mut impl BufRead) -> std::io::Result<Reply> {
     })
 }
 
-/// A port of the loopback interface that nobody listens on. The ports lie below the range from which the kernel takes the local
-/// ports of outgoing connections, and no two calls in one process return the same. The buses of Redis Cluster, each 10,000 above
-/// its node's port, are between the two.
+/// A port of the loopback interface that nobody listens on. The ports lie below the range from
+/// which the kernel takes the local ports of outgoing connections, and no two calls in one process
+/// return the same. The buses of Redis Cluster, each 10,000 above its node's port, are between the
+/// two.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 10_000;

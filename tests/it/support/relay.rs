@@ -1,4 +1,5 @@
-//! A relay in front of a server, with a hand on it: it passes bytes on, late, slowly, spoilt, in one direction or not at all.
+//! A relay in front of a server, with a hand on it: it passes bytes on, late, slowly, spoilt, in
+//! one direction or not at all.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -70,7 +71,13 @@ impl Relay {
     pub(crate) fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let ways = Ways { to_server: Way::Pass, to_client: Way::Pass, which: Which::All, closed: false, cuts: 0 };
+        let ways = Ways {
+            to_server: Way::Pass,
+            to_client: Way::Pass,
+            which: Which::All,
+            closed: false,
+            cuts: 0,
+        };
         let state = Arc::new(State {
             target,
             ways: Mutex::new(ways),
@@ -152,15 +159,20 @@ fn connect(client: TcpStream, state: &Arc<State>) {
         }
         ways.cuts
     };
-    let Ok(server) = TcpStream::connect_timeout(&state.target, Duration::from_secs(1)) else { return };
+    let Ok(server) = TcpStream::connect_timeout(&state.target, Duration::from_secs(1)) else {
+        return;
+    };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
         state.streams.lock().unwrap().extend(stream.try_clone());
     }
     let listens = Arc::new(AtomicBool::new(false));
-    for (from, to, direction) in [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)] {
+    for (from, to, direction) in
+        [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)]
+    {
         let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
-        let pump = Pump { direction, state: Arc::clone(state), cuts, listens: Arc::clone(&listens) };
+        let pump =
+            Pump { direction, state: Arc::clone(state), cuts, listens: Arc::clone(&listens) };
         std::thread::spawn(move || {
             let _ = pump.run(&from, &to);
             let _ = from.shutdown(Shutdown::Both);
@@ -190,7 +202,8 @@ impl Pump {
             }
             let read = Instant::now();
             let Some(bytes) = chunk.get_mut(..count) else { return Ok(()) };
-            if matches!(self.direction, Direction::ToServer) && bytes.windows(LISTENS.len()).any(|part| part == LISTENS)
+            if matches!(self.direction, Direction::ToServer)
+                && bytes.windows(LISTENS.len()).any(|part| part == LISTENS)
             {
                 self.listens.store(true, Ordering::SeqCst);
             }
@@ -219,14 +232,18 @@ impl Pump {
                 return None;
             }
             let way = match self.direction {
-                _ if ways.which == Which::Listening && !self.listens.load(Ordering::SeqCst) => Way::Pass,
+                _ if ways.which == Which::Listening && !self.listens.load(Ordering::SeqCst) => {
+                    Way::Pass
+                }
                 Direction::ToServer => ways.to_server,
                 Direction::ToClient => ways.to_client,
             };
             let due = match way {
                 Way::Hold => None,
                 Way::Delay(late) => Some(read + late),
-                Way::Trickle(rate) => Some(read + Duration::from_secs_f64(count as f64 / rate as f64)),
+                Way::Trickle(rate) => {
+                    Some(read + Duration::from_secs_f64(count as f64 / rate as f64))
+                }
                 Way::Pass | Way::Swallow | Way::Garble => return Some(way),
             };
             ways = match due {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::PATIENCE;
 use super::message::{Fault, Request, Wire};
 
-/// How long the upstream waits for the rest of a message; an idle connection may stay open longer than any test.
+/// How long the upstream waits for the rest of a message; an idle connection may stay open longer
+/// than any test.
 const UPSTREAM_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A door that stays shut until a test opens it.
@@ -87,7 +88,8 @@ struct State {
     log: Mutex<Log>,
     changed: Condvar,
     replies: Mutex<HashMap<String, Reply>>,
-    /// A handle on each connection ever accepted, to end those that are open; nothing once they are over.
+    /// A handle on each connection ever accepted, to end those that are open; nothing once they are
+    /// over.
     streams: Mutex<Vec<Option<TcpStream>>>,
     stopped: AtomicBool,
     /// How long a connection may wait for the next request, or for the rest of one.
@@ -102,7 +104,8 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Starts an upstream that answers every request with an echo of its head, until told otherwise.
+    /// Starts an upstream that answers every request with an echo of its head, until told
+    /// otherwise.
     pub(crate) fn start() -> Self {
         Self::closing_after(UPSTREAM_PATIENCE)
     }
@@ -165,7 +168,8 @@ impl Upstream {
     /// Waits until the log satisfies the condition; `false` if it does not in time.
     pub(crate) fn wait_until(&self, condition: impl Fn(&Log) -> bool) -> bool {
         let log = self.state.log.lock().unwrap();
-        let (_log, waited) = self.state.changed.wait_timeout_while(log, PATIENCE, |log| !condition(log)).unwrap();
+        let (_log, waited) =
+            self.state.changed.wait_timeout_while(log, PATIENCE, |log| !condition(log)).unwrap();
         !waited.timed_out()
     }
 }
@@ -203,7 +207,8 @@ fn converse(wire: &mut Wire, number: usize, state: &State) {
             Ok(request) => Request { connection: number, nth, ..request },
             Err(Fault::Closed | Fault::Late(_)) => break,
             Err(fault) => {
-                let what = format!("{fault:?}, all read: {:?}", String::from_utf8_lossy(wire.seen()));
+                let what =
+                    format!("{fault:?}, all read: {:?}", String::from_utf8_lossy(wire.seen()));
                 note(&|log| log.broken.push(what.clone()));
                 break;
             }
@@ -222,7 +227,11 @@ fn converse(wire: &mut Wire, number: usize, state: &State) {
             note(&|log| log.requests.push(request.clone()));
             continue;
         }
-        if request.fields.one("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+        if request
+            .fields
+            .one("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+        {
             wire.send(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         if let Err(fault) = wire.request_body(&mut request) {
@@ -265,7 +274,12 @@ fn play(wire: &mut Wire, acts: Vec<Act>) -> bool {
 
 /// A 200 whose body says what was received.
 fn echo(request: &Request) -> Vec<u8> {
-    let fields: Vec<_> = request.fields.0.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))).collect();
+    let fields: Vec<_> = request
+        .fields
+        .0
+        .iter()
+        .map(|(name, value)| (name, String::from_utf8_lossy(value)))
+        .collect();
     let body = serde_json::json!({
         "method": request.method,
         "target": request.target,
@@ -274,7 +288,9 @@ fn echo(request: &Request) -> Vec<u8> {
     })
     .to_string();
     let length = body.len();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
     let shown = if request.method == "HEAD" { String::new() } else { body };
     [head.into_bytes(), shown.into_bytes()].concat()
 }

@@ -31,7 +31,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// Nothing but the listeners, the files of its own folder, and the token API `jarvispy`.
     pub(crate) fn bare() -> Self {
-        let mut plan = Self { tables: BTreeMap::new(), listener: Vec::new(), arrays: String::new() };
+        let mut plan =
+            Self { tables: BTreeMap::new(), listener: Vec::new(), arrays: String::new() };
         plan.arrays.push_str(
             "[[token_api]]\nname = \"jarvispy\"\nstyle = \"allowlist-jwt\"\n\
              mount = \"/jarvispy/{organization}/{username}/api/v1\"\n\n",
@@ -39,7 +40,8 @@ impl Plan {
         plan.set("server", "workers", "2").set("server", "pin", "false")
     }
 
-    /// The usual world: `/public/…` for all and `/private/…` for tokens of `jarvispy`, both to this upstream.
+    /// The usual world: `/public/…` for all and `/private/…` for tokens of `jarvispy`, both to this
+    /// upstream.
     pub(crate) fn usual(upstream: &Upstream) -> Self {
         Self::bare()
             .upstream("app", upstream.address())
@@ -53,8 +55,8 @@ impl Plan {
         self
     }
 
-    /// With its records in the Redis at this URL, for a test that is not about time: a busy machine keeps nothing from being
-    /// told.
+    /// With its records in the Redis at this URL, for a test that is not about time: a busy machine
+    /// keeps nothing from being told.
     pub(crate) fn redis(self, url: &str) -> Self {
         self.set("store", "kind", "\"redis\"")
             .set("store", "url", &format!("{url:?}"))
@@ -91,7 +93,12 @@ impl Plan {
     /// Everything but the process.
     pub(crate) fn prepare(self) -> World {
         let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
-        let world = World { folder, listen: free_address(), admin: free_address(), child: Mutex::default() };
+        let world = World {
+            folder,
+            listen: free_address(),
+            admin: free_address(),
+            child: Mutex::default(),
+        };
         world.configure(&self);
         world
     }
@@ -123,7 +130,8 @@ impl Plan {
         }
         add("keys", "directory", path("keys"));
         add("log", "level", "\"debug\"".into());
-        let mut text = format!("[[listener]]\naddress = \"{listen}\"\n{}\n\n", self.listener.join("\n"));
+        let mut text =
+            format!("[[listener]]\naddress = \"{listen}\"\n{}\n\n", self.listener.join("\n"));
         for (table, keys) in &tables {
             writeln!(text, "[{table}]").expect("a string takes what is written");
             for (key, value) in keys {
@@ -135,7 +143,8 @@ impl Plan {
     }
 }
 
-/// A running keyward (or one that was stopped and may be started again). The process ends when this is dropped.
+/// A running keyward (or one that was stopped and may be started again). The process ends when this
+/// is dropped.
 pub(crate) struct World {
     folder: TempDir,
     listen: SocketAddr,
@@ -150,7 +159,8 @@ impl World {
         self.configure_raw(&plan.render(self.folder.path(), self.listen, self.admin));
     }
 
-    /// Writes another configuration beside it, with the same store and keys and an address of its own.
+    /// Writes another configuration beside it, with the same store and keys and an address of its
+    /// own.
     pub(crate) fn write(&self, name: &str, plan: &Plan) {
         let text = plan.render(self.folder.path(), free_address(), free_address());
         fs::write(self.folder.path().join(name), text).expect("a configuration can be written");
@@ -186,7 +196,8 @@ impl World {
         self.spawn();
     }
 
-    /// SIGKILL, and another start, for who shares it; what happens between the two is up to the caller.
+    /// SIGKILL, and another start, for who shares it; what happens between the two is up to the
+    /// caller.
     pub(crate) fn replace(&self, meanwhile: impl FnOnce()) {
         self.end();
         meanwhile();
@@ -228,7 +239,11 @@ impl World {
                 *self.child() = None;
                 panic!("keyward ended with {status} instead of getting ready:\n{}", self.output());
             }
-            assert!(!lateness::is_over(began, PATIENCE), "keyward is not ready in time:\n{}", self.output());
+            assert!(
+                !lateness::is_over(began, PATIENCE),
+                "keyward is not ready in time:\n{}",
+                self.output()
+            );
             std::thread::park_timeout(Duration::from_millis(3));
         }
     }
@@ -249,7 +264,8 @@ impl World {
     pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = self.admin_get("/metrics").expect("metrics").text();
         let series = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && line.contains(labels)
         });
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
@@ -267,7 +283,8 @@ impl World {
         kill_process(pid, signal).expect("our child can be signalled");
     }
 
-    /// Has the configuration and the keys read again, and waits until the reload is counted, be it done or refused.
+    /// Has the configuration and the keys read again, and waits until the reload is counted, be it
+    /// done or refused.
     pub(crate) fn reload(&self) {
         let count = || self.metric("keyward_config_reloads_total", "");
         let before = count();
@@ -289,7 +306,9 @@ impl World {
 
     /// Whether the process has ended, without waiting for it.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child().as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+        self.child()
+            .as_mut()
+            .is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     /// Waits for the process to end by itself.
@@ -330,7 +349,8 @@ impl World {
         self.run_on("keyward.toml", arguments)
     }
 
-    /// Runs a subcommand on a configuration of this name in this world's folder. It has to end by itself.
+    /// Runs a subcommand on a configuration of this name in this world's folder. It has to end by
+    /// itself.
     pub(crate) fn run_on(&self, config: &str, arguments: &[&str]) -> Output {
         self.run_on_with(config, arguments, &[], Stdio::null())
     }
@@ -343,11 +363,19 @@ impl World {
     /// As [`run`](Self::run), with these bytes on its standard input.
     pub(crate) fn run_reading(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
         let mut file = tempfile().expect("a file");
-        file.write_all(input.as_ref()).and_then(|()| file.rewind()).expect("what is to be read can be written");
+        file.write_all(input.as_ref())
+            .and_then(|()| file.rewind())
+            .expect("what is to be read can be written");
         self.run_on_with("keyward.toml", arguments, &[], file.into())
     }
 
-    fn run_on_with(&self, config: &str, arguments: &[&str], variables: &[(&str, &str)], input: Stdio) -> Output {
+    fn run_on_with(
+        &self,
+        config: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        input: Stdio,
+    ) -> Output {
         let (mut stdout, mut stderr) = (tempfile().expect("a file"), tempfile().expect("a file"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyward"))
             .args(arguments)
@@ -371,12 +399,17 @@ impl World {
         }
         let said = |file: &mut File| {
             let mut bytes = Vec::new();
-            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("what was written can be read");
+            file.rewind()
+                .and_then(|()| file.read_to_end(&mut bytes))
+                .expect("what was written can be read");
             bytes
         };
         let (stdout, stderr) = (said(&mut stdout), said(&mut stderr));
         let status = status.unwrap_or_else(|| {
-            panic!("keyward {arguments:?} does not end by itself:\n{}", String::from_utf8_lossy(&stderr))
+            panic!(
+                "keyward {arguments:?} does not end by itself:\n{}",
+                String::from_utf8_lossy(&stderr)
+            )
         });
         Output { status, stdout, stderr }
     }
@@ -396,7 +429,9 @@ impl World {
     /// The one line of a path, when it is written.
     #[track_caller]
     pub(crate) fn access_line(&self, path: &str) -> Value {
-        let of_path = || self.access_lines().into_iter().filter(|line| line["path"] == path).collect::<Vec<_>>();
+        let of_path = || {
+            self.access_lines().into_iter().filter(|line| line["path"] == path).collect::<Vec<_>>()
+        };
         assert!(eventually(|| !of_path().is_empty()), "{path} has a line");
         let mut found = of_path();
         assert_eq!(found.len(), 1, "{path} has one line: {found:?}");
@@ -413,7 +448,13 @@ impl World {
     }
 
     /// One request on a connection of its own; `fields` are whole lines, each with its CRLF.
-    pub(crate) fn ask(&self, method: &str, target: &str, fields: &str, body: impl AsRef<[u8]>) -> Response {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &str,
+        body: impl AsRef<[u8]>,
+    ) -> Response {
         self.client().ask(request(method, target, fields, body.as_ref()))
     }
 
@@ -437,7 +478,8 @@ impl Drop for World {
 
 /// A plain request with `Connection: close`.
 pub(crate) fn request(method: &str, target: &str, fields: &str, body: &[u8]) -> Vec<u8> {
-    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}");
+    let mut head =
+        format!("{method} {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}");
     if !body.is_empty() {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }

@@ -17,8 +17,13 @@ fn each_step_is_made_once() {
     migrate(&mut connection, &path, &steps[..1]).unwrap();
     migrate(&mut connection, &path, &steps).unwrap();
     migrate(&mut connection, &path, &steps).unwrap();
-    let rows: Vec<i64> =
-        connection.prepare("SELECT x FROM a").unwrap().query_map([], |row| row.get(0)).unwrap().flatten().collect();
+    let rows: Vec<i64> = connection
+        .prepare("SELECT x FROM a")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .flatten()
+        .collect();
     assert_eq!((rows, version(&connection).unwrap()), (vec![7], 2));
 }
 
@@ -57,7 +62,9 @@ fn a_count_of_steps_below_none_is_damage() {
 fn every_commit_is_synced() {
     let directory = tempfile::tempdir().unwrap();
     let (_, connection) = empty(&directory);
-    let value = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-    let names = ["synchronous", "foreign_keys", "trusted_schema", "temp_store", "wal_autocheckpoint"];
+    let value =
+        |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+    let names =
+        ["synchronous", "foreign_keys", "trusted_schema", "temp_store", "wal_autocheckpoint"];
     assert_eq!(names.map(value), [2, 1, 0, 2, 1000]);
 }

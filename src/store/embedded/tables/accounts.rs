@@ -16,10 +16,15 @@ macro_rules! columns {
 }
 
 impl Tables {
-    pub(in crate::store::embedded) fn register(&self, credentials: &Credentials) -> Result<Registered, Fault> {
+    pub(in crate::store::embedded) fn register(
+        &self,
+        credentials: &Credentials,
+    ) -> Result<Registered, Fault> {
         let account = &credentials.account;
         let (username, email) = (account.username.folded(), account.email.folded());
-        let taken = |sql: &str, value: &str| Ok::<_, Fault>(self.statement(sql)?.exists((&account.token_api, value))?);
+        let taken = |sql: &str, value: &str| {
+            Ok::<_, Fault>(self.statement(sql)?.exists((&account.token_api, value))?)
+        };
         if taken("SELECT 1 FROM account WHERE token_api = ?1 AND username = ?2", &username)? {
             return Ok(Registered::UsernameTaken);
         }
@@ -43,7 +48,8 @@ impl Tables {
         token_api: &str,
         folded: &str,
     ) -> Result<Option<Credentials>, Fault> {
-        let sql = concat!("SELECT ", columns!(), " FROM account WHERE token_api = ?1 AND username = ?2");
+        let sql =
+            concat!("SELECT ", columns!(), " FROM account WHERE token_api = ?1 AND username = ?2");
         Ok(self.credentials(sql, (token_api, folded))?.pop())
     }
 
@@ -68,7 +74,11 @@ impl Tables {
             columns!(),
             " FROM account WHERE (?1 IS NULL OR token_api = ?1) ORDER BY created_at, seq LIMIT ?2"
         );
-        Ok(self.credentials(sql, (token_api, limit))?.into_iter().map(|found| found.account).collect())
+        Ok(self
+            .credentials(sql, (token_api, limit))?
+            .into_iter()
+            .map(|found| found.account)
+            .collect())
     }
 
     pub(in crate::store::embedded) fn disable(
@@ -81,7 +91,8 @@ impl Tables {
         credentials.account.is_disabled = true;
         credentials.account.revision = credentials.account.revision.wrapping_add(1);
         self.replace(&credentials)?;
-        let owner = Owner { token_api: token_api.to_owned(), origin: None, subject: id.to_string() };
+        let owner =
+            Owner { token_api: token_api.to_owned(), origin: None, subject: id.to_string() };
         let mut removed = self.delete_sessions(&owner, 0)?;
         self.retire_owned(&owner, now)?;
         removed.extend(self.delete_owned(&owner)?);
@@ -90,7 +101,11 @@ impl Tables {
         Ok(Some(removed))
     }
 
-    pub(in crate::store::embedded) fn enable(&self, token_api: &str, id: AccountId) -> Result<bool, Fault> {
+    pub(in crate::store::embedded) fn enable(
+        &self,
+        token_api: &str,
+        id: AccountId,
+    ) -> Result<bool, Fault> {
         let Some(mut credentials) = self.account(token_api, id)? else { return Ok(false) };
         credentials.account.is_disabled = false;
         self.replace(&credentials)?;
@@ -107,7 +122,8 @@ impl Tables {
         credentials.account.revision = credentials.account.revision.wrapping_add(1);
         credentials.hash = hash.clone();
         self.replace(&credentials)?;
-        let owner = Owner { token_api: token_api.to_owned(), origin: None, subject: id.to_string() };
+        let owner =
+            Owner { token_api: token_api.to_owned(), origin: None, subject: id.to_string() };
         self.delete_sessions(&owner, 0).map(Some)
     }
 
@@ -134,7 +150,8 @@ impl Tables {
         session: &Record,
     ) -> Result<SessionOpening, Fault> {
         match self.account(&session.token_api, id)? {
-            Some(Credentials { account, .. }) if account.revision == revision && !account.is_disabled => {}
+            Some(Credentials { account, .. })
+                if account.revision == revision && !account.is_disabled => {}
             _ => return Ok(SessionOpening::Stale),
         }
         self.provision(session)?;
@@ -144,7 +161,8 @@ impl Tables {
 
     /// Reads every account: what cannot be read is damage.
     pub(super) fn verify_accounts(&self) -> Result<(), Fault> {
-        let mut statement = self.connection.prepare(concat!("SELECT ", columns!(), " FROM account"))?;
+        let mut statement =
+            self.connection.prepare(concat!("SELECT ", columns!(), " FROM account"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             self.read_credentials(row)?;
@@ -156,7 +174,8 @@ impl Tables {
     fn delete_sessions(&self, owner: &Owner, kept: usize) -> Result<Vec<TokenDigest>, Fault> {
         // SQLite takes a negative limit for none.
         let sql = "DELETE FROM record WHERE seq IN
-                   (SELECT seq FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = 'session'
+                   (SELECT seq FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 \
+                   AND sort = 'session'
                     ORDER BY issued_at DESC, seq DESC LIMIT -1 OFFSET ?4)
                    RETURNING digest";
         let kept = i64::try_from(kept).unwrap_or(i64::MAX);
@@ -190,7 +209,8 @@ impl Tables {
         Ok(found)
     }
 
-    /// A row of `columns!()`. The columns are there to look accounts up by and can be altered; what counts is the body.
+    /// A row of `columns!()`. The columns are there to look accounts up by and can be altered; what
+    /// counts is the body.
     fn read_credentials(&self, row: &Row<'_>) -> Result<Credentials, Fault> {
         let body = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
         let credentials = account_codec::decode(&self.key, body)?;

@@ -1,4 +1,5 @@
-//! Keys with an afterlife: moved out of `record`, so that nothing that lets a token in can find them.
+//! Keys with an afterlife: moved out of `record`, so that nothing that lets a token in can find
+//! them.
 
 use super::Tables;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
@@ -9,7 +10,8 @@ use rusqlite::{Params, Row};
 /// The columns of a record as [`Tables::record`] reads them, and the moment of retirement.
 macro_rules! columns {
     () => {
-        "digest, id, token_api, origin, subject, issued_at, expires_at, 'api_key', NULL, last_used_at, body, retired_at"
+        "digest, id, token_api, origin, subject, issued_at, expires_at, 'api_key', NULL, \
+         last_used_at, body, retired_at"
     };
 }
 
@@ -21,14 +23,16 @@ macro_rules! shared {
 }
 
 impl Tables {
-    /// Copies the record under `target` to the retired ones, if it is an API key that has not expired.
+    /// Copies the record under `target` to the retired ones, if it is an API key that has not
+    /// expired.
     pub(super) fn retire(&self, target: TokenDigest, now: Timestamp) -> Result<(), Fault> {
         let sql = concat!(
             "INSERT INTO retired (",
             shared!(),
             ", retired_at) SELECT ",
             shared!(),
-            ", ?2 FROM record WHERE digest = ?1 AND sort = 'api_key' AND (expires_at IS NULL OR expires_at > ?2)",
+            ", ?2 FROM record WHERE digest = ?1 AND sort = 'api_key' AND (expires_at IS NULL OR \
+             expires_at > ?2)",
             " RETURNING token_api, origin, subject"
         );
         let mut statement = self.statement(sql)?;
@@ -47,7 +51,8 @@ impl Tables {
             shared!(),
             ", retired_at) SELECT ",
             shared!(),
-            ", ?4 FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = 'api_key'",
+            ", ?4 FROM record WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 AND sort = \
+             'api_key'",
             " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY issued_at, seq"
         );
         let params = (&owner.token_api, &owner.subject, &owner.origin, now.unix_millis());
@@ -60,7 +65,8 @@ impl Tables {
         let sql = concat!(
             "SELECT ",
             columns!(),
-            " FROM retired WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 ORDER BY issued_at, seq"
+            " FROM retired WHERE token_api = ?1 AND subject = ?2 AND origin IS ?3 ORDER BY \
+             issued_at, seq"
         );
         self.listed(sql, (&owner.token_api, &owner.subject, &owner.origin))
     }
@@ -80,7 +86,11 @@ impl Tables {
     }
 
     /// The retired key with this public id.
-    pub(super) fn retired_by_id(&self, token_api: &str, id: TokenId) -> Result<Option<Listed>, Fault> {
+    pub(super) fn retired_by_id(
+        &self,
+        token_api: &str,
+        id: TokenId,
+    ) -> Result<Option<Listed>, Fault> {
         let sql = concat!("SELECT ", columns!(), " FROM retired WHERE id = ?1 AND token_api = ?2");
         Ok(self.listed(sql, (id.as_bytes(), token_api))?.pop())
     }
@@ -93,7 +103,8 @@ impl Tables {
 
     /// Reads every retired key: what cannot be read is damage.
     pub(super) fn verify_retired(&self) -> Result<(), Fault> {
-        let mut statement = self.connection.prepare(concat!("SELECT ", columns!(), " FROM retired"))?;
+        let mut statement =
+            self.connection.prepare(concat!("SELECT ", columns!(), " FROM retired"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             self.listing(row)?;

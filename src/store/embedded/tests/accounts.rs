@@ -37,13 +37,15 @@ fn an_account_survives_a_crash() {
 #[test]
 fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password() {
     for meddling in [
-        "UPDATE account SET body = (SELECT body FROM account WHERE username = 'bob') WHERE username = 'ann'",
+        "UPDATE account SET body = (SELECT body FROM account WHERE username = 'bob') WHERE \
+         username = 'ann'",
         "UPDATE account SET username = 'eve' WHERE username = 'ann'",
         "UPDATE account SET email = 'eve@example.com' WHERE username = 'ann'",
         "UPDATE account SET token_api = 'other' WHERE username = 'ann'",
         "UPDATE account SET created_at = 9 WHERE username = 'ann'",
         "UPDATE account SET id = randomblob(16) WHERE username = 'ann'",
-        "UPDATE account SET body = CAST(replace(CAST(body AS TEXT), '\"rev\":0', '\"rev\":1') AS BLOB)",
+        "UPDATE account SET body = CAST(replace(CAST(body AS TEXT), '\"rev\":0', '\"rev\":1') AS \
+         BLOB)",
         "INSERT INTO account (id, token_api, username, email, created_at, body)
          SELECT randomblob(16), 'other', username, email, created_at, body FROM account",
     ] {
@@ -54,7 +56,10 @@ fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password() {
     // Behind the back of a store that is open, it is noticed when the account is read.
     let place = with_two();
     let store = place.open();
-    place.meddle("UPDATE account SET body = (SELECT body FROM account WHERE username = 'bob') WHERE username = 'ann'");
+    place.meddle(
+        "UPDATE account SET body = (SELECT body FROM account WHERE username = 'bob') \
+                  WHERE username = 'ann'",
+    );
     let found = wait(store.account_by_username("accounts".into(), "ann".into()));
     assert!(matches!(found, Err(StoreError::Corrupt(_))), "{found:?}");
 }

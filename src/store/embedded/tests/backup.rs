@@ -86,7 +86,11 @@ fn a_backup_is_one_private_file_and_restores_to_another_path_and_from_a_read_onl
     assert_eq!(digests(&store), expected(0..50));
     wait(store.provision(api_key(50, "ann"))).unwrap();
     drop(store);
-    assert_eq!(place.back_up(Existing::Replace).unwrap().records, 50, "the first store is as it was");
+    assert_eq!(
+        place.back_up(Existing::Replace).unwrap().records,
+        50,
+        "the first store is as it was"
+    );
 }
 
 #[test]
@@ -112,13 +116,24 @@ fn what_is_at_the_place_of_a_backup_stays_unless_it_is_an_earlier_one() {
     assert_eq!(fs::read(place.backup()).unwrap(), b"precious");
     let identity = StoreIdentity { key: &key(), fingerprint: FINGERPRINT };
     for ending in ["", ".lock"] {
-        let own = back_up(&place.path(), &identity, &place.beside(ending), Existing::Replace, options());
+        let own =
+            back_up(&place.path(), &identity, &place.beside(ending), Existing::Replace, options());
         assert!(words(own).contains("belongs to the store itself"));
     }
-    let nowhere = back_up(&place.path(), &identity, Path::new("/no/such/folder/b"), Existing::Refuse, options());
+    let nowhere = back_up(
+        &place.path(),
+        &identity,
+        Path::new("/no/such/folder/b"),
+        Existing::Refuse,
+        options(),
+    );
     assert!(words(nowhere).contains("/no/such/folder"));
-    let left = fs::read_dir(place.directory.path()).unwrap().flatten().map(|entry| entry.file_name());
-    assert!(left.into_iter().all(|name| !name.to_string_lossy().contains(".new-")), "no draft is left");
+    let left =
+        fs::read_dir(place.directory.path()).unwrap().flatten().map(|entry| entry.file_name());
+    assert!(
+        left.into_iter().all(|name| !name.to_string_lossy().contains(".new-")),
+        "no draft is left"
+    );
     assert!(matches!(Place::new().back_up(Existing::Refuse), Err(BackupError::NoStore(_))));
 }
 
@@ -161,7 +176,10 @@ fn what_is_no_backup_is_refused_in_words_and_the_store_stays() {
         let refused = restore(&source.backup(), &identity, &place.path(), NOW, options());
         assert!(words(refused).contains("written with other keys"));
     }
-    rusqlite::Connection::open(source.backup()).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    rusqlite::Connection::open(source.backup())
+        .unwrap()
+        .execute_batch("PRAGMA user_version = 99")
+        .unwrap();
     assert!(words(place.restore_from(&source.backup())).contains("newer keyward"));
     assert_eq!(digests(&place.open()), expected(500..503), "nothing of this changed the store");
     assert!(!place.beside(".restore").exists());
@@ -208,7 +226,10 @@ fn restoring_keeps_the_store_of_before_with_its_log_and_is_refused_while_one_is_
     assert_ne!(place.restore_from(&source.backup()).unwrap().before.unwrap(), aside);
     let open = place.open();
     let refused = place.restore_from(&source.backup()).unwrap_err();
-    assert!(matches!(refused, BackupError::Running { .. }) && refused.to_string().contains("stop it"), "{refused}");
+    assert!(
+        matches!(refused, BackupError::Running { .. }) && refused.to_string().contains("stop it"),
+        "{refused}"
+    );
     assert_eq!(digests(&open), expected(0..10));
 }
 
@@ -226,7 +247,8 @@ fn a_backup_of_the_first_layout_is_restored_in_the_present_one() {
     assert!(words.contains("it is damaged"), "{words}");
 }
 
-/// Puts a copy in the place of the database of what a crash left, as an operator's `cp` would, and starts.
+/// Puts a copy in the place of the database of what a crash left, as an operator's `cp` would, and
+/// starts.
 fn started(after: &Place, copy: &Path) -> Result<Arc<EmbeddedStore>, OpenError> {
     fs::copy(copy, after.path()).unwrap();
     after.try_open()
@@ -295,7 +317,11 @@ fn a_rollback_journal_is_named_and_never_written_back() {
         let other = Place::of(0..3);
         let connection = rusqlite::Connection::open(other.path()).unwrap();
         connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(())).unwrap();
-        connection.execute_batch("PRAGMA cache_spill = 1; BEGIN; DELETE FROM record; PRAGMA cache_size = 1").unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA cache_spill = 1; BEGIN; DELETE FROM record; PRAGMA cache_size = 1",
+            )
+            .unwrap();
         connection.execute_batch("INSERT INTO meta VALUES ('x', randomblob(100000))").unwrap();
         fs::read(other.beside("-journal")).unwrap()
     };
@@ -305,7 +331,10 @@ fn a_rollback_journal_is_named_and_never_written_back() {
     let before = fs::read(place.path()).unwrap();
     let words = place.try_open().map(drop).expect_err("refused").to_string();
     assert!(words.contains("keyward.db-journal lies beside the store"), "{words}");
-    assert!(matches!(place.back_up(Existing::Replace), Err(BackupError::Store(OpenError::Journal { .. }))));
+    assert!(matches!(
+        place.back_up(Existing::Replace),
+        Err(BackupError::Store(OpenError::Journal { .. }))
+    ));
     assert_eq!(fs::read(place.path()).unwrap(), before, "nothing was written back");
     let beside_backup = place.directory.path().join("backup.db-journal");
     fs::write(&beside_backup, &journal).unwrap();
@@ -331,7 +360,9 @@ fn a_store_from_before_there_were_ties_is_opened_and_gets_one() {
     let place = Place::of(0..3);
     place.meddle("DELETE FROM meta WHERE name = 'log'");
     let connection = rusqlite::Connection::open(place.path()).unwrap();
-    connection.execute_batch("PRAGMA wal_autocheckpoint = 0; DELETE FROM record WHERE seq = 2").unwrap();
+    connection
+        .execute_batch("PRAGMA wal_autocheckpoint = 0; DELETE FROM record WHERE seq = 2")
+        .unwrap();
     let after = place.crash();
     assert!(after.beside("-wal").exists());
     drop(connection);
@@ -345,7 +376,9 @@ fn a_log_that_only_damages_is_named_even_without_counts() {
     place.meddle("DELETE FROM meta WHERE name = 'log'");
     let connection = rusqlite::Connection::open(place.path()).unwrap();
     connection
-        .execute_batch("PRAGMA wal_autocheckpoint = 0; UPDATE record SET last_used_at = 1 WHERE seq <= 12")
+        .execute_batch(
+            "PRAGMA wal_autocheckpoint = 0; UPDATE record SET last_used_at = 1 WHERE seq <= 12",
+        )
         .unwrap();
     let after = place.crash();
     drop(connection);

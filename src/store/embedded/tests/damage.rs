@@ -1,4 +1,5 @@
-//! Flipped bits, edited rows, cut files: an error or the truth, never another identity and never silence.
+//! Flipped bits, edited rows, cut files: an error or the truth, never another identity and never
+//! silence.
 
 use std::collections::HashMap;
 
@@ -42,7 +43,11 @@ fn holds(store: &EmbeddedStore, records: &HashMap<TokenDigest, Record>) {
     }
     for (subject, count) in [("ann", RECORDS / 3), ("bob", 0)] {
         if let Ok(Some(owned)) = wait(store.owned(by(1), owner(subject), NOW)) {
-            assert!(owned.iter().all(|key| is_right(&key.record) && key.record.identity.subject == subject));
+            assert!(
+                owned
+                    .iter()
+                    .all(|key| is_right(&key.record) && key.record.identity.subject == subject)
+            );
             assert_eq!(u64::try_from(owned.len()).unwrap(), count);
         }
     }
@@ -78,7 +83,8 @@ fn a_byte_that_flips_while_the_store_is_open_is_never_another_identity() {
     for seed in 1_000..1_060 {
         fs::write(place.path(), &whole).unwrap();
         let store = place.open();
-        // From here on the file is not what was checked; a connection that has read nothing has nothing cached.
+        // From here on the file is not what was checked; a connection that has read nothing has
+        // nothing cached.
         let mut random = Random(seed);
         let mut bytes = whole.clone();
         for _ in 0..20 {
@@ -112,10 +118,21 @@ fn every_flipped_byte_of_a_body_is_corrupt() {
         flipped[at] ^= 0x15;
         let sql = "UPDATE record SET body = ?1 WHERE digest = ?2";
         let name = record.digest;
-        wait(store.write(move |tables| Ok(tables.connection.execute(sql, (&flipped, name.as_bytes()))?))).unwrap();
+        wait(
+            store.write(move |tables| {
+                Ok(tables.connection.execute(sql, (&flipped, name.as_bytes()))?)
+            }),
+        )
+        .unwrap();
         assert!(matches!(wait(store.find(name)), Err(StoreError::Corrupt(_))), "byte {at}");
-        assert!(matches!(wait(store.find_by_id("platform".into(), record.id)), Err(StoreError::Corrupt(_))));
-        assert!(matches!(wait(store.owned(Voucher::Record(name), owner("ann"), NOW)), Err(StoreError::Corrupt(_))));
+        assert!(matches!(
+            wait(store.find_by_id("platform".into(), record.id)),
+            Err(StoreError::Corrupt(_))
+        ));
+        assert!(matches!(
+            wait(store.owned(Voucher::Record(name), owner("ann"), NOW)),
+            Err(StoreError::Corrupt(_))
+        ));
         assert!(matches!(
             wait(store.issue(Voucher::Record(name), api_key(9_000, "ann"), BESIDE, NOW)),
             Err(StoreError::Corrupt(_))
@@ -155,7 +172,10 @@ fn an_edited_row_is_corrupt_and_refused_at_the_next_start() {
         let seq = "(SELECT seq FROM record WHERE subject = 'ann' AND mints_left IS NULL LIMIT 1)";
         let sql = format!("UPDATE record SET {edit} WHERE seq = {seq}");
         wait(store.write(move |tables| Ok(tables.connection.execute(&sql, [])?))).unwrap();
-        assert!(matches!(wait(store.browse(Filter::default())), Err(StoreError::Corrupt(_))), "{edit}");
+        assert!(
+            matches!(wait(store.browse(Filter::default())), Err(StoreError::Corrupt(_))),
+            "{edit}"
+        );
         for record in records.values() {
             if let Ok(Some(found)) = wait(store.find(record.digest)) {
                 assert_eq!(&found, record, "{edit}");
@@ -181,7 +201,8 @@ fn an_edited_row_of_a_retired_key_is_corrupt_and_refused_at_the_next_start() {
     ] {
         let (place, _) = filled();
         let store = place.open();
-        let retired = wait(store.remove(Voucher::Outside, digest(1), Afterlife::Retired, NOW)).unwrap();
+        let retired =
+            wait(store.remove(Voucher::Outside, digest(1), Afterlife::Retired, NOW)).unwrap();
         assert_eq!(retired, Removal::Removed);
         let sql = format!("UPDATE retired SET {edit}");
         wait(store.write(move |tables| Ok(tables.connection.execute(&sql, [])?))).unwrap();
@@ -199,8 +220,12 @@ fn more_keys_left_than_a_bootstrap_token_was_made_for_is_corrupt() {
     let (place, _) = filled();
     let store = place.open();
     let sql = "UPDATE record SET mints_left = 3 WHERE digest = ?1";
-    wait(store.write(move |tables| Ok(tables.connection.execute(sql, [digest(0).as_bytes()])?))).unwrap();
-    assert!(matches!(wait(store.issue(by(0), api_key(9_000, "ann"), BESIDE, NOW)), Err(StoreError::Corrupt(_))));
+    wait(store.write(move |tables| Ok(tables.connection.execute(sql, [digest(0).as_bytes()])?)))
+        .unwrap();
+    assert!(matches!(
+        wait(store.issue(by(0), api_key(9_000, "ann"), BESIDE, NOW)),
+        Err(StoreError::Corrupt(_))
+    ));
 }
 
 #[test]
@@ -239,13 +264,15 @@ fn logged(numbers: std::ops::Range<u64>) -> Place {
 #[test]
 fn a_log_that_was_cut_short_loses_its_end_only() {
     let place = logged(0..30);
-    let (database, log) = (fs::read(place.path()).unwrap(), fs::read(place.beside("-wal")).unwrap());
+    let (database, log) =
+        (fs::read(place.path()).unwrap(), fs::read(place.beside("-wal")).unwrap());
     let mut random = Random(1);
     for _ in 0..40 {
         fs::write(place.path(), &database).unwrap();
         fs::write(place.beside("-wal"), &log[..random.below(log.len())]).unwrap();
         let found = all(&place.open());
-        let expected: Vec<_> = (0..30).map(|number| api_key(number, "ann")).take(found.len()).collect();
+        let expected: Vec<_> =
+            (0..30).map(|number| api_key(number, "ann")).take(found.len()).collect();
         assert_eq!(found, expected);
     }
 }
@@ -253,7 +280,8 @@ fn a_log_that_was_cut_short_loses_its_end_only() {
 #[test]
 fn a_flipped_byte_in_the_log_costs_the_last_transaction_or_is_refused() {
     let place = logged(0..30);
-    let (database, log) = (fs::read(place.path()).unwrap(), fs::read(place.beside("-wal")).unwrap());
+    let (database, log) =
+        (fs::read(place.path()).unwrap(), fs::read(place.beside("-wal")).unwrap());
     let mut refused = 0;
     for seed in 0..200 {
         fs::write(place.path(), &database).unwrap();
@@ -263,7 +291,9 @@ fn a_flipped_byte_in_the_log_costs_the_last_transaction_or_is_refused() {
             Ok(store) => {
                 let found = all(&store);
                 assert!(found.len() >= 29, "byte {at}: {} of 30 left", found.len());
-                assert!(found.iter().zip(0..).all(|(record, number)| *record == api_key(number, "ann")));
+                assert!(
+                    found.iter().zip(0..).all(|(record, number)| *record == api_key(number, "ann"))
+                );
             }
             Err(error) => {
                 assert!(matches!(error, OpenError::Damaged { .. }), "{error}");

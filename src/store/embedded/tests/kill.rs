@@ -1,4 +1,5 @@
-//! SIGKILL at random moments: this test binary is started again as a process that writes, and killed.
+//! SIGKILL at random moments: this test binary is started again as a process that writes, and
+//! killed.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -9,7 +10,8 @@ use super::*;
 /// Where the process that is to be killed finds its store.
 const STORE: &str = "KEYWARD_TEST_STORE";
 
-/// The highest number that any process before it spoke of: none is used twice, or a record that was revoked would be issued anew.
+/// The highest number that any process before it spoke of: none is used twice, or a record that was
+/// revoked would be issued anew.
 const LAST: &str = "KEYWARD_TEST_LAST";
 
 #[test]
@@ -18,7 +20,12 @@ fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(STORE) else { return };
     let store = EmbeddedStore::open(Path::new(&path), key(), EmbeddedOptions::default()).unwrap();
     let last: i64 = std::env::var(LAST).unwrap().parse().unwrap();
-    let first = all(&store).iter().map(|record| record.issued_at.unix_millis()).max().unwrap_or(0).max(last);
+    let first = all(&store)
+        .iter()
+        .map(|record| record.issued_at.unix_millis())
+        .max()
+        .unwrap_or(0)
+        .max(last);
     let first = u64::try_from(first).unwrap() + 1;
     let revoked = |number: u64| number.is_multiple_of(3);
     thread::scope(|scope| {
@@ -30,7 +37,8 @@ fn writes_until_it_is_killed() {
                     println!("\nissued {number}");
                     if revoked(number) {
                         println!("\nrevoking {number}");
-                        wait(store.remove(Voucher::Outside, digest(number), Afterlife::Gone, NOW)).unwrap();
+                        wait(store.remove(Voucher::Outside, digest(number), Afterlife::Gone, NOW))
+                            .unwrap();
                         println!("\nrevoked {number}");
                     }
                 }
@@ -43,10 +51,16 @@ fn writes_until_it_is_killed() {
 fn a_killed_process_loses_nothing_that_it_acknowledged_and_leaves_no_lock() {
     let place = Place::new();
     let mut random = Random(5);
-    let (mut issued, mut revoking, mut revoked) = (BTreeSet::<u64>::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut issued, mut revoking, mut revoked) =
+        (BTreeSet::<u64>::new(), BTreeSet::new(), BTreeSet::new());
     for _ in 0..12 {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::embedded::tests::kill::writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "store::embedded::tests::kill::writes_until_it_is_killed",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(STORE, place.path())
             .env(LAST, issued.union(&revoking).max().copied().unwrap_or(0).to_string())
             .stdout(Stdio::piped())
@@ -72,8 +86,10 @@ fn a_killed_process_loses_nothing_that_it_acknowledged_and_leaves_no_lock() {
         }
         process.wait().unwrap();
         let store = place.open();
-        let found: BTreeSet<_> =
-            all(&store).iter().map(|record| u64::try_from(record.issued_at.unix_millis()).unwrap()).collect();
+        let found: BTreeSet<_> = all(&store)
+            .iter()
+            .map(|record| u64::try_from(record.issued_at.unix_millis()).unwrap())
+            .collect();
         assert!(revoked.is_disjoint(&found), "a revoked record is back");
         let living: BTreeSet<_> = issued.difference(&revoking).copied().collect();
         assert!(living.is_subset(&found), "an acknowledged record is lost");

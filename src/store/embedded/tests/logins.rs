@@ -1,5 +1,5 @@
-//! The use-cases of accounts, with this store, a cheap hash and the counters of a single keyward. They are here because the
-//! use-cases know no store.
+//! The use-cases of accounts, with this store, a cheap hash and the counters of a single keyward.
+//! They are here because the use-cases know no store.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -11,13 +11,14 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use uuid::Uuid;
 
 use crate::domain::{
-    Account, Email, FullName, Moment, NewPassword, Password, RawToken, Record, RecordKind, Timestamp, TokenDigest,
-    TokenId, Username,
+    Account, Email, FullName, Moment, NewPassword, Password, RawToken, Record, RecordKind,
+    Timestamp, TokenDigest, TokenId, Username,
 };
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::tokens::accounts::{
-    AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService, ClientGroup, Enrolment,
-    HashingCost, HashingPool, KeyCommand, MemoryCounters, PasswordHash, Registration, ThrottleLimits,
+    AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService,
+    ClientGroup, Enrolment, HashingCost, HashingPool, KeyCommand, MemoryCounters, PasswordHash,
+    Registration, ThrottleLimits,
 };
 use crate::tokens::authenticator::{Authenticator, Verdict};
 use crate::tokens::cache::TokenCache;
@@ -45,8 +46,12 @@ fn desk() -> Desk {
 
 fn desk_with(cost: HashingCost) -> Desk {
     let directory = tempfile::tempdir().unwrap();
-    let store = EmbeddedStore::open(&directory.path().join("db"), RecordKey::new(&[1; 32]), EmbeddedOptions::default())
-        .unwrap();
+    let store = EmbeddedStore::open(
+        &directory.path().join("db"),
+        RecordKey::new(&[1; 32]),
+        EmbeddedOptions::default(),
+    )
+    .unwrap();
     let algorithm = SigningAlgorithm::Hs256;
     let signed = [("k1".into(), algorithm, KeyMaterial::new(vec![7; 32]))];
     let two = NonZeroUsize::new(2).unwrap();
@@ -78,7 +83,13 @@ fn desk_with(cost: HashingCost) -> Desk {
         enrolment: Enrolment::Open,
         format: OpaqueFormat { prefix: "rst_".into(), alphabet: Alphabet::Base36 },
     };
-    Desk { service: AccountsService::new(parts.clone()), parts, authenticator, terms, _directory: directory }
+    Desk {
+        service: AccountsService::new(parts.clone()),
+        parts,
+        authenticator,
+        terms,
+        _directory: directory,
+    }
 }
 
 fn registration(username: &str) -> Registration {
@@ -103,11 +114,19 @@ fn from(address: &str) -> ClientGroup {
 }
 
 impl Desk {
-    async fn ask(&self, caller: Option<&Caller>, command: AccountCommand) -> Result<AccountOutcome, AccountError> {
+    async fn ask(
+        &self,
+        caller: Option<&Caller>,
+        command: AccountCommand,
+    ) -> Result<AccountOutcome, AccountError> {
         self.service.execute(&self.terms, from("192.0.2.1"), caller, command, NOW).await
     }
 
-    async fn keys(&self, caller: &Caller, command: KeyCommand) -> Result<AccountOutcome, AccountError> {
+    async fn keys(
+        &self,
+        caller: &Caller,
+        command: KeyCommand,
+    ) -> Result<AccountOutcome, AccountError> {
         self.ask(Some(caller), AccountCommand::Keys(command)).await
     }
 
@@ -118,7 +137,12 @@ impl Desk {
         }
     }
 
-    async fn login_from(&self, client: &str, username: &str, password: &str) -> Result<RawToken, AccountError> {
+    async fn login_from(
+        &self,
+        client: &str,
+        username: &str,
+        password: &str,
+    ) -> Result<RawToken, AccountError> {
         let (username, password) = (username.to_owned(), Password::presented(password.to_owned()));
         let command = AccountCommand::Login { username, password };
         match self.service.execute(&self.terms, from(client), None, command, NOW).await? {
@@ -144,7 +168,8 @@ impl Desk {
         if let Some(Verdict::Passed(caller)) = self.authenticator.recall(form, digest, now) {
             return Some(caller);
         }
-        match self.authenticator.check(form, token.expose().as_bytes(), digest, now).await.unwrap() {
+        match self.authenticator.check(form, token.expose().as_bytes(), digest, now).await.unwrap()
+        {
             Verdict::Passed(caller) => Some(caller),
             Verdict::Refused(_) => None,
         }
@@ -181,7 +206,10 @@ async fn who_registers_logs_in_whatever_the_case_of_the_name() {
     for spelling in ["Hershel", "hershel", "HERSHEL"] {
         let token = desk.login(spelling, "correct horse").await.unwrap();
         let caller = desk.caller(&token).await.unwrap();
-        assert_eq!((caller.token.power(), caller.token.identity()), (Power::Session, account.identity()));
+        assert_eq!(
+            (caller.token.power(), caller.token.identity()),
+            (Power::Session, account.identity())
+        );
         assert!(!caller.token.is_expired(NOW.after(Duration::from_secs(3599))));
         assert!(caller.token.is_expired(NOW.after(Duration::from_secs(3600))));
     }
@@ -228,7 +256,10 @@ async fn a_session_makes_keys_lists_them_and_retires_them() {
         let outcome = desk.keys(&ann, KeyCommand::Revoke(record.id)).await;
         assert!(matches!(outcome, Ok(AccountOutcome::KeyRevoked)), "{outcome:?}");
         assert!(!desk.is_recorded(digest).await);
-        assert_eq!(desk.list(&ann).await, [Listed { record: record.clone(), retired_at: Some(NOW) }]);
+        assert_eq!(
+            desk.list(&ann).await,
+            [Listed { record: record.clone(), retired_at: Some(NOW) }]
+        );
     }
 }
 
@@ -244,7 +275,9 @@ async fn only_a_session_of_this_token_api_manages_keys() {
         let token = crate::tokens::verified::Verified::new(record, token_api.into());
         Caller { digest: ann.digest, token: Arc::new(token), outside: None }
     };
-    for caller in [holder(&record, "accounts"), holder(&session, "other"), holder(&foreign, "accounts")] {
+    for caller in
+        [holder(&record, "accounts"), holder(&session, "other"), holder(&foreign, "accounts")]
+    {
         let outcome = desk.keys(&caller, KeyCommand::List).await;
         assert!(matches!(outcome, Err(AccountError::NoSession)), "{outcome:?}");
     }
@@ -282,22 +315,28 @@ async fn another_password_ends_the_sessions_and_leaves_the_keys() {
     desk.register("ann").await;
     let token = desk.login("ann", "correct horse").await.unwrap();
     let (_, key) = desk.issue(&desk.caller(&token).await.unwrap()).await;
-    let changed = desk.service.set_password("accounts", &name("ann"), new_password("battery staple")).await;
+    let changed =
+        desk.service.set_password("accounts", &name("ann"), new_password("battery staple")).await;
     assert!(changed.unwrap().is_some());
     assert!(desk.caller(&token).await.is_none() && desk.is_recorded(key.digest).await);
     assert!(matches!(desk.login("ann", "correct horse").await, Err(AccountError::WrongLogin)));
     assert!(desk.login("ann", "battery staple").await.is_ok());
-    let nobody = desk.service.set_password("accounts", &name("nobody"), new_password("battery staple")).await;
+    let nobody = desk
+        .service
+        .set_password("accounts", &name("nobody"), new_password("battery staple"))
+        .await;
     assert_eq!(nobody.unwrap(), None);
 }
 
-/// The login looks the account up, then takes its time over the password; whatever happens meanwhile, nobody is left in.
+/// The login looks the account up, then takes its time over the password; whatever happens
+/// meanwhile, nobody is left in.
 #[tokio::test]
 async fn no_login_survives_a_disable_that_it_races_with() {
     let desk = Arc::new(desk_with(HashingCost { memory_kib: 1024, passes: 2, lanes: 1 }));
     for round in 0..12 {
         let username = format!("user{round}");
-        let account = desk.service.add("accounts".into(), registration(&username), NOW).await.unwrap();
+        let account =
+            desk.service.add("accounts".into(), registration(&username), NOW).await.unwrap();
         let logins: Vec<_> = (0..4)
             .map(|host| {
                 let (desk, username) = (Arc::clone(&desk), username.clone());
@@ -317,7 +356,10 @@ async fn no_login_survives_a_disable_that_it_races_with() {
                 Err(other) => panic!("{other}"),
             }
         }
-        let filter = crate::tokens::store::Filter { subject: Some(account.id.to_string()), ..Default::default() };
+        let filter = crate::tokens::store::Filter {
+            subject: Some(account.id.to_string()),
+            ..Default::default()
+        };
         assert!(desk.parts.store.browse(filter).await.unwrap().is_empty());
     }
 }
@@ -333,7 +375,9 @@ async fn guessing_ends_after_five_failures_and_locks_nobody_out_elsewhere() {
     // Right or wrong, it is not tried any more; and the same holds of a name that nobody has.
     for password in ["correct horse", "wrong horse"] {
         let outcome = desk.login_from("198.51.100.1", "ann", password).await;
-        assert!(matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 900));
+        assert!(
+            matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 900)
+        );
     }
     assert!(desk.login_from("192.0.2.1", "ann", "correct horse").await.is_ok());
     for _ in 0..5 {
@@ -376,7 +420,9 @@ async fn registration_is_limited_and_can_be_closed() {
         desk.register(&format!("user{number}")).await;
     }
     let outcome = desk.ask(None, AccountCommand::Register(registration("user20"))).await;
-    assert!(matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 3600));
+    assert!(
+        matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 3600)
+    );
     desk.terms.enrolment = Enrolment::Closed;
     let outcome = desk.ask(None, AccountCommand::Register(registration("user20"))).await;
     assert!(matches!(outcome, Err(AccountError::RegistrationClosed)));
@@ -392,9 +438,12 @@ async fn an_old_hash_is_made_anew_at_the_next_login() {
     let account = desk.register("ann").await;
     let mut parts = desk.parts.clone();
     let dearer = HashingCost { passes: 2, ..CHEAP };
-    parts.hashing = Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, dearer).unwrap());
+    parts.hashing =
+        Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, dearer).unwrap());
     let accounts = Arc::clone(&parts.accounts);
-    let kept = async || accounts.account_by_username("accounts".into(), "ann".into()).await.unwrap().unwrap();
+    let kept = async || {
+        accounts.account_by_username("accounts".into(), "ann".into()).await.unwrap().unwrap()
+    };
     let desk = Desk { service: AccountsService::new(parts.clone()), parts, ..desk };
     assert!(desk.login("ann", "wrong horse").await.is_err());
     assert!(kept().await.hash.costs(CHEAP));
@@ -402,16 +451,21 @@ async fn an_old_hash_is_made_anew_at_the_next_login() {
     let now = kept().await;
     assert!(now.hash.costs(dearer) && now.account == account);
     // The same password: nobody is thrown out.
-    assert!(desk.caller(&token).await.is_some() && desk.login("ann", "correct horse").await.is_ok());
+    assert!(
+        desk.caller(&token).await.is_some() && desk.login("ann", "correct horse").await.is_ok()
+    );
 }
 
 /// As hashes were made before passwords had one form: of the bytes that were typed.
 fn hash_as_typed(password: &str) -> PasswordHash {
-    let params = argon2::Params::new(CHEAP.memory_kib, CHEAP.passes, CHEAP.lanes, Some(32)).unwrap();
+    let params =
+        argon2::Params::new(CHEAP.memory_kib, CHEAP.passes, CHEAP.lanes, Some(32)).unwrap();
     let mut memory = vec![argon2::Block::default(); params.block_count()];
     let (salt, mut hash) = ([7; 16], [0; 32]);
     let context = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
-    context.hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, &mut memory).unwrap();
+    context
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, &mut memory)
+        .unwrap();
     let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
     PasswordHash::parse(format!("$argon2id$v=19$m=64,t=1,p=1${salt}${hash}")).unwrap()
 }
@@ -423,7 +477,8 @@ async fn a_hash_of_what_was_typed_is_good_as_it_was_typed_and_from_then_on_in_ev
     let (typed, other) = ("cafe\u{301}\u{a0}au lait", "caf\u{e9} au lait");
     let old = hash_as_typed(typed);
     let accounts = &desk.parts.accounts;
-    let changed = accounts.rehash("accounts".into(), account.id, account.revision, old.clone()).await;
+    let changed =
+        accounts.rehash("accounts".into(), account.id, account.revision, old.clone()).await;
     changed.unwrap();
     assert!(matches!(desk.login("ann", other).await, Err(AccountError::WrongLogin)));
     let token = desk.login("ann", typed).await.unwrap();
@@ -435,7 +490,10 @@ async fn a_hash_of_what_was_typed_is_good_as_it_was_typed_and_from_then_on_in_ev
     assert!(desk.caller(&token).await.is_some(), "nobody is thrown out");
     // One that can be chosen no more still lets in.
     let with_control = "tab\tulated";
-    accounts.rehash("accounts".into(), account.id, account.revision, hash_as_typed(with_control)).await.unwrap();
+    accounts
+        .rehash("accounts".into(), account.id, account.revision, hash_as_typed(with_control))
+        .await
+        .unwrap();
     for _ in 0..2 {
         assert!(desk.login("ann", with_control).await.is_ok());
     }
@@ -458,12 +516,16 @@ async fn a_full_pool_is_said_and_counts_for_nobody() {
     let desk = desk_with(HashingCost::OWASP);
     desk.register("ann").await;
     let mut parts = desk.parts.clone();
-    parts.hashing = Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, HashingCost::OWASP).unwrap());
+    parts.hashing = Arc::new(
+        HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, HashingCost::OWASP).unwrap(),
+    );
     let desk = Arc::new(Desk { service: AccountsService::new(parts.clone()), parts, ..desk });
     let logins: Vec<_> = (0..40)
         .map(|host| {
             let desk = Arc::clone(&desk);
-            tokio::spawn(async move { desk.login_from(&format!("192.0.2.{host}"), "ann", "wrong horse").await })
+            tokio::spawn(async move {
+                desk.login_from(&format!("192.0.2.{host}"), "ann", "wrong horse").await
+            })
         })
         .collect();
     let mut busy = None;
@@ -476,7 +538,13 @@ async fn a_full_pool_is_said_and_counts_for_nobody() {
     }
     let client = format!("192.0.2.{}", busy.expect("a queue of one is full"));
     for _ in 0..5 {
-        assert!(matches!(desk.login_from(&client, "ann", "wrong horse").await, Err(AccountError::WrongLogin)));
+        assert!(matches!(
+            desk.login_from(&client, "ann", "wrong horse").await,
+            Err(AccountError::WrongLogin)
+        ));
     }
-    assert!(matches!(desk.login_from(&client, "ann", "wrong horse").await, Err(AccountError::TooMany { .. })));
+    assert!(matches!(
+        desk.login_from(&client, "ann", "wrong horse").await,
+        Err(AccountError::TooMany { .. })
+    ));
 }

@@ -1,4 +1,5 @@
-//! Figures, not guarantees: `cargo test --release --lib store::embedded::tests::measure -- --ignored --nocapture`.
+//! Figures, not guarantees: `cargo test --release --lib store::embedded::tests::measure --
+//! --ignored --nocapture`.
 
 use std::time::Instant;
 
@@ -29,7 +30,10 @@ fn figures() {
                 });
             }
         });
-        println!("{issuers} issuers: {} acknowledged issues/s", per_second(issuers * rounds, begun));
+        println!(
+            "{issuers} issuers: {} acknowledged issues/s",
+            per_second(issuers * rounds, begun)
+        );
     }
 
     let begun = Instant::now();
@@ -65,7 +69,8 @@ fn figures() {
     let begun = Instant::now();
     let mut random = Random(1);
     for _ in 0..100 {
-        let pending: Vec<_> = (0..2_000).map(|_| store.find(digest(random.next() % 100_000 + 1))).collect();
+        let pending: Vec<_> =
+            (0..2_000).map(|_| store.find(digest(random.next() % 100_000 + 1))).collect();
         for found in pending {
             assert!(wait(found).unwrap().is_some());
         }
@@ -76,7 +81,11 @@ fn figures() {
     let shown = all(&store).len();
     println!("browse of all {shown}: {:?}", begun.elapsed());
     let begun = Instant::now();
-    let filter = Filter { token_api: Some("platform".into()), subject: Some("user 7".into()), ..Filter::default() };
+    let filter = Filter {
+        token_api: Some("platform".into()),
+        subject: Some("user 7".into()),
+        ..Filter::default()
+    };
     let shown = wait(store.browse(filter)).unwrap().len();
     println!("browse of one owner ({shown}): {:?}", begun.elapsed());
     let begun = Instant::now();

@@ -9,13 +9,19 @@ pub(super) fn in_the_first_layout(records: &[Record]) -> Place {
     drop(place.open());
     let connection = rusqlite::Connection::open(place.path()).unwrap();
     connection
-        .execute_batch("DROP TABLE record; DROP TABLE retired; DROP TABLE account; ALTER TABLE meta RENAME TO kept")
+        .execute_batch(
+            "DROP TABLE record; DROP TABLE retired; DROP TABLE account; ALTER TABLE \
+                        meta RENAME TO kept",
+        )
         .unwrap();
     connection.execute_batch(schema::STEPS[0]).unwrap();
-    connection.execute_batch("DROP TABLE meta; ALTER TABLE kept RENAME TO meta; PRAGMA user_version = 1").unwrap();
+    connection
+        .execute_batch("DROP TABLE meta; ALTER TABLE kept RENAME TO meta; PRAGMA user_version = 1")
+        .unwrap();
     for record in records {
         let state = RecordState::of(record);
-        let sql = "INSERT INTO record (digest, id, token_api, subject, issued_at, expires_at, mints_left, last_used_at,
+        let sql = "INSERT INTO record (digest, id, token_api, subject, issued_at, expires_at, \
+                   mints_left, last_used_at,
                    body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let values = (
             record.digest.as_bytes(),
@@ -36,19 +42,30 @@ pub(super) fn in_the_first_layout(records: &[Record]) -> Place {
 #[test]
 fn what_the_first_layout_held_is_found_listed_and_sorted_as_before() {
     let used = Record { last_used_at: Some(at(-1)), ..api_key(1, "ann") };
-    let records = [used.clone(), bootstrap(2, "ann", 1), expiring(api_key(3, "bob"), at(-1)), bootstrap(4, "bob", 0)];
+    let records = [
+        used.clone(),
+        bootstrap(2, "ann", 1),
+        expiring(api_key(3, "bob"), at(-1)),
+        bootstrap(4, "bob", 0),
+    ];
     let place = in_the_first_layout(&records);
     for _ in 0..2 {
         assert_eq!(all(&place.open()), records);
     }
     let store = place.open();
-    let sort = |sort| wait(store.browse(Filter { sort: Some(sort), ..Filter::default() })).unwrap().len();
-    assert_eq!([RecordSort::ApiKey, RecordSort::Bootstrap, RecordSort::Session].map(sort), [2, 2, 0]);
+    let sort =
+        |sort| wait(store.browse(Filter { sort: Some(sort), ..Filter::default() })).unwrap().len();
+    assert_eq!(
+        [RecordSort::ApiKey, RecordSort::Bootstrap, RecordSort::Session].map(sort),
+        [2, 2, 0]
+    );
     wait(store.issue(by(2), api_key(5, "ann"), BESIDE, NOW)).unwrap();
     wait(store.issue(Voucher::Outside, session(6, "ann"), BESIDE, NOW)).unwrap();
     wait(store.remove(Voucher::Outside, digest(5), Afterlife::Retired, NOW)).unwrap();
-    let listed =
-        [Listed { record: used, retired_at: None }, Listed { record: api_key(5, "ann"), retired_at: Some(NOW) }];
+    let listed = [
+        Listed { record: used, retired_at: None },
+        Listed { record: api_key(5, "ann"), retired_at: Some(NOW) },
+    ];
     assert_eq!(wait(store.owned(by(6), owner("ann"), NOW)).unwrap(), Some(listed.into()));
 }
 

@@ -9,7 +9,9 @@ use std::thread::{self, Thread};
 
 use super::*;
 use crate::domain::{RecordKind, RecordSort};
-use crate::store::conformance::{NOW, api_key, at, bootstrap, by, digest, expiring, owner, session};
+use crate::store::conformance::{
+    NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
+};
 
 mod accounts;
 mod backup;

@@ -35,7 +35,10 @@ fn a_new_store_and_its_directory_are_private() {
     let path = place.directory.path().join("made/too/keyward.db");
     let store = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap();
     wait(store.provision(api_key(1, "ann"))).unwrap();
-    assert_eq!((mode(path.parent().unwrap()), mode(path.parent().unwrap().parent().unwrap())), (0o700, 0o700));
+    assert_eq!(
+        (mode(path.parent().unwrap()), mode(path.parent().unwrap().parent().unwrap())),
+        (0o700, 0o700)
+    );
     for name in ["keyward.db", "keyward.db-wal", "keyward.db-shm", "keyward.db.lock"] {
         assert_eq!(mode(&path.with_file_name(name)), 0o600, "{name}");
     }
@@ -75,8 +78,11 @@ fn a_second_opener_is_refused_until_the_first_is_gone() {
     let place = Place::new();
     let store = place.open();
     let refused = words(&place, place.try_open());
-    let ours =
-        format!("another keyward is using the store {} (process {})", place.path().display(), std::process::id());
+    let ours = format!(
+        "another keyward is using the store {} (process {})",
+        place.path().display(),
+        std::process::id()
+    );
     assert!(refused.starts_with(&ours), "{refused}");
     wait(store.provision(api_key(1, "ann"))).unwrap();
     drop(store);
@@ -122,12 +128,20 @@ fn a_check_finds_what_opening_would_refuse_and_changes_nothing() {
     drop(store);
     check(&key(), b"fingerprint one").unwrap();
     assert!(matches!(check(&key(), b"fingerprint two"), Err(OpenError::OtherKeys { .. })));
-    assert!(matches!(check(&RecordKey::new(&[8; 32]), b"fingerprint one"), Err(OpenError::OtherKeys { .. })));
+    assert!(matches!(
+        check(&RecordKey::new(&[8; 32]), b"fingerprint one"),
+        Err(OpenError::OtherKeys { .. })
+    ));
     assert_eq!(all(&place.open()).len(), 20, "and the lock is given up");
 
     let missing = place.path().with_file_name("missing.db");
     assert!(!EmbeddedStore::is_there(&missing));
-    EmbeddedStore::check(&missing, &StoreIdentity { key: &key(), fingerprint: b"fingerprint one" }, at_once()).unwrap();
+    EmbeddedStore::check(
+        &missing,
+        &StoreIdentity { key: &key(), fingerprint: b"fingerprint one" },
+        at_once(),
+    )
+    .unwrap();
     assert!(!missing.exists());
 }
 
@@ -144,7 +158,10 @@ fn a_check_reads_the_log_that_a_crash_has_left_and_leaves_it_there() {
         EmbeddedStore::check(&place.path(), &StoreIdentity { key: &key(), fingerprint }, at_once())
     };
     check(b"one").unwrap();
-    assert!(matches!(check(b"two"), Err(OpenError::OtherKeys { .. })), "they are bound in the log alone");
+    assert!(
+        matches!(check(b"two"), Err(OpenError::OtherKeys { .. })),
+        "they are bound in the log alone"
+    );
     assert!(content("") == database && content("-wal") == log);
     assert_eq!(all(&place.open()).len(), 20);
 }
@@ -206,5 +223,8 @@ fn a_place_that_cannot_be_written_is_named() {
     fs::write(place.directory.path().join("file"), b"").unwrap();
     let path = place.directory.path().join("file/keyward.db");
     let error = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap_err();
-    assert!(matches!(error, OpenError::Files { .. }) && error.to_string().contains("file"), "{error}");
+    assert!(
+        matches!(error, OpenError::Files { .. }) && error.to_string().contains("file"),
+        "{error}"
+    );
 }

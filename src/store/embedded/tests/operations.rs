@@ -1,4 +1,5 @@
-//! What this store promises of single operations beyond the port: what is on the disk, and in which order.
+//! What this store promises of single operations beyond the port: what is on the disk, and in which
+//! order.
 
 use super::*;
 
@@ -14,7 +15,8 @@ fn with<const N: usize>(records: [Record; N]) -> (Place, Arc<EmbeddedStore>) {
 #[test]
 fn every_change_is_there_when_the_store_is_opened_again() {
     let end = expiring(api_key(3, "ann"), at(1));
-    let (place, store) = with([bootstrap(1, "ann", 2), session(2, "ann"), end.clone(), api_key(4, "bob")]);
+    let (place, store) =
+        with([bootstrap(1, "ann", 2), session(2, "ann"), end.clone(), api_key(4, "bob")]);
     for number in [10, 11] {
         wait(store.issue(by(1), api_key(number, "ann"), BESIDE, NOW)).unwrap();
     }
@@ -24,19 +26,26 @@ fn every_change_is_there_when_the_store_is_opened_again() {
     drop(store);
     let store = place.open();
     let used = Record { last_used_at: Some(at(60)), ..api_key(10, "ann") };
-    assert_eq!(all(&store), [bootstrap(1, "ann", 0), session(2, "ann"), used.clone(), api_key(11, "ann")]);
+    assert_eq!(
+        all(&store),
+        [bootstrap(1, "ann", 0), session(2, "ann"), used.clone(), api_key(11, "ann")]
+    );
     let listed = [
         Listed { record: end, retired_at: Some(NOW) },
         Listed { record: used, retired_at: None },
         Listed { record: api_key(11, "ann"), retired_at: None },
     ];
     assert_eq!(wait(store.owned(by(2), owner("ann"), NOW)).unwrap(), Some(listed.into()));
-    assert_eq!(wait(store.issue(by(1), api_key(12, "ann"), BESIDE, NOW)).unwrap(), Issue::VoucherSpent);
+    assert_eq!(
+        wait(store.issue(by(1), api_key(12, "ann"), BESIDE, NOW)).unwrap(),
+        Issue::VoucherSpent
+    );
 }
 
 #[test]
 fn what_was_issued_in_the_same_millisecond_is_listed_as_it_was_written() {
-    let tied = |number| Record { issued_at: Timestamp::from_unix_millis(5), ..api_key(number, "ann") };
+    let tied =
+        |number| Record { issued_at: Timestamp::from_unix_millis(5), ..api_key(number, "ann") };
     let (_place, store) = with([tied(9), tied(8), api_key(3, "ann"), tied(6)]);
     wait(store.remove(Voucher::Outside, digest(8), Afterlife::Retired, NOW)).unwrap();
     let owned = wait(store.owned(Voucher::Outside, owner("ann"), NOW)).unwrap().unwrap();
@@ -69,8 +78,9 @@ fn purge_deletes_the_expired_up_to_its_limit_and_cuts_the_log() {
 fn a_log_stays_in_bounds_while_records_come_and_go() {
     let (place, store) = with([]);
     for round in 0..40 {
-        let pending: Vec<_> =
-            (0..250).map(|number| store.provision(expiring(api_key(round * 250 + number, "ann"), NOW))).collect();
+        let pending: Vec<_> = (0..250)
+            .map(|number| store.provision(expiring(api_key(round * 250 + number, "ann"), NOW)))
+            .collect();
         for done in pending {
             wait(done).unwrap();
         }
@@ -93,5 +103,8 @@ fn check_answers_while_the_store_is_open() {
 fn a_dropped_future_does_not_undo_the_operation() {
     let (_place, store) = with([]);
     drop(store.provision(api_key(1, "ann")));
-    assert_eq!(wait(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW)).unwrap(), Removal::Removed);
+    assert_eq!(
+        wait(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW)).unwrap(),
+        Removal::Removed
+    );
 }

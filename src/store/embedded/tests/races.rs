@@ -8,9 +8,13 @@ use super::*;
 
 const THREADS: u64 = 8;
 
-/// Issues keys of "ann" under `parent` from many threads while `revoke` runs in the middle of it; the digests that were
-/// acknowledged as issued.
-fn issue_from_many_threads(store: &EmbeddedStore, parent: TokenDigest, revoke: impl FnOnce()) -> HashSet<TokenDigest> {
+/// Issues keys of "ann" under `parent` from many threads while `revoke` runs in the middle of it;
+/// the digests that were acknowledged as issued.
+fn issue_from_many_threads(
+    store: &EmbeddedStore,
+    parent: TokenDigest,
+    revoke: impl FnOnce(),
+) -> HashSet<TokenDigest> {
     let start = Barrier::new(usize::try_from(THREADS).unwrap() + 1);
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
@@ -47,10 +51,17 @@ fn what_is_issued_while_everything_is_revoked_is_listed_or_removed() {
         let place = Place::new();
         let store = place.open();
         wait(store.provision(api_key(1, "ann"))).unwrap();
-        wait(store.provision(Record { identity: api_key(0, "root").identity, ..api_key(2, "root") })).unwrap();
+        wait(
+            store.provision(Record { identity: api_key(0, "root").identity, ..api_key(2, "root") }),
+        )
+        .unwrap();
         let mut removed = HashSet::new();
         let issued = issue_from_many_threads(&store, digest(1), || {
-            removed.extend(wait(store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW)).unwrap().unwrap());
+            removed.extend(
+                wait(store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW))
+                    .unwrap()
+                    .unwrap(),
+            );
         });
         // The parent is among the removed, so nothing can have been issued after that.
         assert!(removed.remove(&digest(1)));
@@ -65,7 +76,8 @@ fn what_is_issued_while_everything_is_revoked_is_listed_or_removed() {
 fn a_conflict_in_a_batch_concerns_only_its_own_operation() {
     let place = Place::new();
     let store = place.open();
-    let pending: Vec<_> = (0..300).map(|number| (number, store.provision(api_key(number / 3, "ann")))).collect();
+    let pending: Vec<_> =
+        (0..300).map(|number| (number, store.provision(api_key(number / 3, "ann")))).collect();
     for (number, done) in pending {
         let outcome = wait(done);
         assert_eq!(outcome.is_ok(), number % 3 == 0, "{outcome:?}");
@@ -92,8 +104,12 @@ fn a_read_sees_what_was_acknowledged_before_it() {
                     for round in 0..50 {
                         let record = api_key(number * 1_000 + round, "ann");
                         wait(store.provision(record.clone())).unwrap();
-                        assert_eq!(wait(store.find(record.digest)).unwrap().as_ref(), Some(&record));
-                        wait(store.remove(Voucher::Outside, record.digest, Afterlife::Gone, NOW)).unwrap();
+                        assert_eq!(
+                            wait(store.find(record.digest)).unwrap().as_ref(),
+                            Some(&record)
+                        );
+                        wait(store.remove(Voucher::Outside, record.digest, Afterlife::Gone, NOW))
+                            .unwrap();
                         assert_eq!(wait(store.find(record.digest)).unwrap(), None);
                     }
                 })

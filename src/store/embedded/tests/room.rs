@@ -4,7 +4,8 @@ use super::*;
 
 fn bound_pages(store: &EmbeddedStore, pages: i64) {
     let sql = format!("PRAGMA max_page_count = {pages}");
-    wait(store.write(move |tables| Ok(tables.connection.query_row(&sql, [], |_| Ok(()))?))).unwrap();
+    wait(store.write(move |tables| Ok(tables.connection.query_row(&sql, [], |_| Ok(()))?)))
+        .unwrap();
 }
 
 #[test]
@@ -67,7 +68,11 @@ fn in_a_batch_only_those_without_room_are_refused() {
     let found = all(&store);
     let left = 1_000 - u32::try_from(kept.len()).unwrap();
     assert!(kept.len() > 10 && kept.len() < 390, "{} kept", kept.len());
-    assert_eq!(found[0].kind, RecordKind::Bootstrap { mints_left: left }, "what was refused has spent nothing");
+    assert_eq!(
+        found[0].kind,
+        RecordKind::Bootstrap { mints_left: left },
+        "what was refused has spent nothing"
+    );
     assert_eq!(found[1..].iter().map(|record| record.digest).collect::<Vec<_>>(), kept);
 }
 
@@ -81,7 +86,12 @@ fn revoking_makes_room() {
     while wait(store.provision(api_key(number, "ann"))).is_ok() {
         number += 1;
     }
-    assert!(!wait(store.remove_owned(by(0), owner("ann"), Afterlife::Gone, NOW)).unwrap().unwrap().is_empty());
+    assert!(
+        !wait(store.remove_owned(by(0), owner("ann"), Afterlife::Gone, NOW))
+            .unwrap()
+            .unwrap()
+            .is_empty()
+    );
     wait(store.provision(api_key(number, "ann"))).unwrap();
     wait(store.check()).unwrap();
 }

@@ -33,7 +33,8 @@ fn the_row_is_found_on_its_page_whatever_else_is_there() {
     connection.execute_batch(schema::STEPS[0]).unwrap();
     let on_disk = || Beginning::read(&path).unwrap().unwrap().tie;
     assert_eq!(on_disk(), None);
-    for (name, value) in [("seal", vec![7; 32]), ("keys", vec![8; 32]), ("probe", vec![9; 16_384])] {
+    for (name, value) in [("seal", vec![7; 32]), ("keys", vec![8; 32]), ("probe", vec![9; 16_384])]
+    {
         schema::set_meta(&connection, name, &value).unwrap();
         assert_eq!(on_disk(), None);
     }
@@ -45,8 +46,9 @@ fn the_row_is_found_on_its_page_whatever_else_is_there() {
         assert_eq!(on_disk(), Some(last));
         assert_eq!(Tie::read(&connection).unwrap(), Some(last));
     }
-    let root: u32 =
-        connection.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0)).unwrap();
+    let root: u32 = connection
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(root, PAGE);
     assert_eq!(Tie::from_bytes(&last.to_bytes()), Some(last));
     assert_eq!(Tie::from_bytes(&last.to_bytes()[..23]), None);

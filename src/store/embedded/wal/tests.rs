@@ -80,7 +80,8 @@ fn a_flipped_bit_before_the_last_transaction_is_damage() {
     for at in (0..log.begins[3]).step_by(41) {
         let mut flipped = log.bytes.clone();
         flipped[at] ^= 0x10;
-        // Two of a header's bytes, version and number of checkpoints, are under its checksum like all others.
+        // Two of a header's bytes, version and number of checkpoints, are under its checksum like
+        // all others.
         assert_eq!(log.inspect(&flipped), WalState::Damaged, "byte {at}");
     }
 }

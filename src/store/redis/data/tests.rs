@@ -20,7 +20,8 @@ struct Bench {
     _control: tokio::sync::oneshot::Sender<()>,
 }
 
-/// The control runtime turns on a thread of its own, as in the program, until the sender is dropped.
+/// The control runtime turns on a thread of its own, as in the program, until the sender is
+/// dropped.
 fn control() -> (Handle, tokio::sync::oneshot::Sender<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let handle = runtime.handle().clone();
@@ -60,8 +61,14 @@ struct Lua(&'static str, Vec<&'static str>);
 
 impl ScriptCall for Lua {
     fn by_name(&self) -> Cmd {
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, self.0.as_bytes());
-        self.command("EVALSHA", &hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        let hash = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+            self.0.as_bytes(),
+        );
+        self.command(
+            "EVALSHA",
+            &hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        )
     }
 
     fn by_source(&self) -> Cmd {
@@ -113,7 +120,11 @@ async fn ten_thousand_look_ups_each_get_their_own_answer_on_one_connection() {
         }
     }
     let clients = server.command(&["CLIENT", "LIST"]).text();
-    assert_eq!(clients.matches("name=keyward").count(), 2, "one for look-ups, one for changes: {clients}");
+    assert_eq!(
+        clients.matches("name=keyward").count(),
+        2,
+        "one for look-ups, one for changes: {clients}"
+    );
 }
 
 #[tokio::test]
@@ -213,7 +224,9 @@ async fn another_server_at_the_same_address_is_doubted_and_not_read() {
         }
     };
     assert!(fault.contains("another server"), "{fault}");
-    tokio::time::timeout(Duration::from_secs(1), bench.doubt.notified()).await.expect("the link is told");
+    tokio::time::timeout(Duration::from_secs(1), bench.doubt.notified())
+        .await
+        .expect("the link is told");
 }
 
 #[tokio::test]
@@ -228,8 +241,15 @@ async fn a_change_waits_for_a_site_and_survives_a_server_that_forgot_its_scripts
     server.command(&["SCRIPT", "FLUSH"]);
     bench.data.change(Lua(SET, vec!["a", "late"]), None).await.unwrap();
     assert_eq!(server.command(&["GET", "a"]).text(), "late");
-    let fault = bench.data.change(Lua("return redis.call('INCR', 'a')", Vec::new()), None).await.unwrap_err();
-    assert!(matches!(&fault, StoreError::Unavailable(words) if words.contains("not an integer")), "{fault:?}");
+    let fault = bench
+        .data
+        .change(Lua("return redis.call('INCR', 'a')", Vec::new()), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&fault, StoreError::Unavailable(words) if words.contains("not an integer")),
+        "{fault:?}"
+    );
 }
 
 #[tokio::test]
@@ -242,7 +262,9 @@ async fn a_change_on_a_replica_is_made_at_the_next_site() {
     old.command(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
     let data = bench.data.clone();
     let change = tokio::spawn(async move { data.change(Lua(SET, vec!["a", "2"]), None).await });
-    tokio::time::timeout(Duration::from_secs(1), bench.doubt.notified()).await.expect("the link is told");
+    tokio::time::timeout(Duration::from_secs(1), bench.doubt.notified())
+        .await
+        .expect("the link is told");
     let address = NodeAddress::new("127.0.0.1", new.port);
     let (_, facts) = bench.nodes.connect(&address, None).await.unwrap();
     bench.site.send_replace(Some(Arc::new(Site { address, run_id: facts.run_id, term: 2 })));
@@ -345,7 +367,8 @@ fn pass_on(mut server: TcpStream, mut client: TcpStream, switch: &AtomicBool, ma
                 }
                 Madness::Missing => {
                     // "$n\r\n…\r\n": the second line break ends it.
-                    let ends: Vec<_> = reply.windows(2).enumerate().filter(|(_, pair)| pair == b"\r\n").collect();
+                    let ends: Vec<_> =
+                        reply.windows(2).enumerate().filter(|(_, pair)| pair == b"\r\n").collect();
                     reply.drain(..ends[1].0 + 2);
                 }
                 Madness::Cut => {
@@ -369,7 +392,8 @@ async fn whatever_a_mad_server_says_no_answer_goes_to_another_question() {
         let relay = Relay::start(server.port, madness);
         let bench = Bench::new(relay.port);
         bench.publish(1).await;
-        let fill = "for i = 0, 999 do redis.call('SET', 'k' .. i, 'v' .. i) end redis.call('SET', 'a', 'a') return 1";
+        let fill = "for i = 0, 999 do redis.call('SET', 'k' .. i, 'v' .. i) end redis.call('SET', \
+                    'a', 'a') return 1";
         bench.data.change(Lua(fill, Vec::new()), None).await.unwrap();
         bench.get("a").await.unwrap();
         let (mut right, mut failed) = (0, 0);

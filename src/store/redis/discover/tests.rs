@@ -15,7 +15,8 @@ fn named(port: u16, epoch: u64) -> Named {
 #[test]
 fn the_newest_configuration_wins_and_then_the_majority() {
     let chosen = |named: &[Named], floor| {
-        choose(named, floor).map(|(list, epoch)| (list.iter().map(|a| a.port).collect::<Vec<_>>(), epoch))
+        choose(named, floor)
+            .map(|(list, epoch)| (list.iter().map(|a| a.port).collect::<Vec<_>>(), epoch))
     };
     assert_eq!(chosen(&[], 0), None);
     assert_eq!(chosen(&[named(1, 1), named(1, 1), named(2, 2)], 0), Some((vec![2], 2)));
@@ -47,8 +48,10 @@ fn slots_are_read_whatever_is_announced() {
         Value::Array(vec![Value::Int(1)]),
         Value::Nil,
     ]);
-    let found: Vec<String> =
-        read_slots(&answer, &asked).iter().map(|(first, last, master)| format!("{first}-{last} {master}")).collect();
+    let found: Vec<String> = read_slots(&answer, &asked)
+        .iter()
+        .map(|(first, last, master)| format!("{first}-{last} {master}"))
+        .collect();
     assert_eq!(found, ["0-1 h1:7", "2-3 asked:8", "4-5 asked:8", "6-7 asked:8", "8-9 [::1]:8"]);
     assert_eq!(read_slots(&Value::Nil, &asked), []);
 }
@@ -81,8 +84,9 @@ async fn after_a_failover_the_new_master_is_found_and_never_the_old_one() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         found = nodes.discover().await;
     }
-    // The old master comes back and takes itself for the master until the sentinels tell it otherwise. One sentinel that has
-    // missed the failover would name it: it is not believed, because the newer configuration is known.
+    // The old master comes back and takes itself for the master until the sentinels tell it
+    // otherwise. One sentinel that has missed the failover would name it: it is not believed,
+    // because the newer configuration is known.
     for sentinel in &mut watch {
         sentinel.kill();
     }
@@ -103,7 +107,10 @@ async fn after_a_failover_the_new_master_is_found_and_never_the_old_one() {
         ..settings
     };
     let fault = Nodes::new(wrong_name).unwrap().discover().await.unwrap_err();
-    assert!(matches!(fault, SiteFault::Unsuitable { .. } | SiteFault::MasterUnknown { .. }), "{fault:?}");
+    assert!(
+        matches!(fault, SiteFault::Unsuitable { .. } | SiteFault::MasterUnknown { .. }),
+        "{fault:?}"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
-//! Which of the commands that keyward sends it may send: each is tried where it finds nothing to do.
+//! Which of the commands that keyward sends it may send: each is tried where it finds nothing to
+//! do.
 //!
-//! `ACL DRYRUN` would tell without trying, but is itself a right of administrators, and newer than 6.
+//! `ACL DRYRUN` would tell without trying, but is itself a right of administrators, and newer than
+//! 6.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,9 +13,10 @@ use super::Expectations;
 use crate::store::redis::connection::Connection;
 use crate::tokens::finding::{Finding, Severity};
 
-/// The commands of the scripts, each with arguments that change nothing where the key (`?`) is not there. Those that would
-/// make something get a number that is none, or a name without a value: Redis looks at the right first. `INCR` has no such
-/// arguments; what it makes is removed in the same step.
+/// The commands of the scripts, each with arguments that change nothing where the key (`?`) is not
+/// there. Those that would make something get a number that is none, or a name without a value:
+/// Redis looks at the right first. `INCR` has no such arguments; what it makes is removed in the
+/// same step.
 const IN_SCRIPTS: &[(&str, &[&str])] = &[
     ("EXISTS", &["?"]),
     ("DEL", &["?"]),
@@ -86,13 +89,17 @@ pub(super) async fn check(connection: &mut Connection, wanted: &Expectations) ->
                 format!("right to {name}"),
                 "missing",
                 "permitted",
-                format!("keyward cannot do its work without it ({words}): see the ACL rule in the documentation"),
+                format!(
+                    "keyward cannot do its work without it ({words}): see the ACL rule in the \
+                         documentation"
+                ),
             )
         })
         .collect()
 }
 
-/// The commands that are sent as they are. `SUBSCRIBE` must be undone on this connection, in this order.
+/// The commands that are sent as they are. `SUBSCRIBE` must be undone on this connection, in this
+/// order.
 fn outside_scripts(key: &str, wanted: &Expectations) -> Vec<Cmd> {
     let channel = |name: &str| format!("{{{}}}:{name}", wanted.prefix);
     let build = |words: &[&str]| {
@@ -124,7 +131,8 @@ fn outside_scripts(key: &str, wanted: &Expectations) -> Vec<Cmd> {
     commands
 }
 
-/// `CLIENT TRACKING`, not `CLIENT`; the channel with a subscription, because rights to channels are given one by one.
+/// `CLIENT TRACKING`, not `CLIENT`; the channel with a subscription, because rights to channels are
+/// given one by one.
 fn name_of(command: &Cmd) -> String {
     let words: Vec<String> = command
         .args_iter()
@@ -145,7 +153,9 @@ fn name_of(command: &Cmd) -> String {
 async fn tried(connection: &mut Connection, command: &Cmd) -> Option<String> {
     let words = match connection.req_packed_command(command).await {
         Ok(Value::ServerError(error)) => {
-            format!("{} {}", error.code(), error.details().unwrap_or_default()).trim_end().to_owned()
+            format!("{} {}", error.code(), error.details().unwrap_or_default())
+                .trim_end()
+                .to_owned()
         }
         Ok(Value::SimpleString(text)) => text,
         Ok(Value::BulkString(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -156,12 +166,19 @@ async fn tried(connection: &mut Connection, command: &Cmd) -> Option<String> {
     is_denied(&words).then_some(words)
 }
 
-/// How Redis 6, 7 and later say that a right is missing, in and outside scripts. A command that the server does not know
-/// (renamed away, or blocked by who runs it) is missing as well.
+/// How Redis 6, 7 and later say that a right is missing, in and outside scripts. A command that the
+/// server does not know (renamed away, or blocked by who runs it) is missing as well.
 fn is_denied(words: &str) -> bool {
-    ["NOPERM", "ACL failure", "can't run this command", "no permissions", "unknown command", "Unknown Redis command"]
-        .iter()
-        .any(|sign| words.contains(sign))
+    [
+        "NOPERM",
+        "ACL failure",
+        "can't run this command",
+        "no permissions",
+        "unknown command",
+        "Unknown Redis command",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
 }
 
 fn note(missing: &mut Vec<(String, String)>, name: &str, refused: Option<String>) -> bool {

@@ -33,7 +33,10 @@ async fn a_server_as_it_should_be_gives_no_complaint_and_is_not_changed() {
     let findings = look(single(&server), |_| {}).await;
     assert_eq!(complaints(&findings), [], "{findings:#?}");
     assert_eq!(server.command(&["DBSIZE"]).integer(), 0);
-    assert_eq!(server.command(&["PUBSUB", "CHANNELS"]), crate::store::redis::server::Reply::Array(Vec::new()));
+    assert_eq!(
+        server.command(&["PUBSUB", "CHANNELS"]),
+        crate::store::redis::server::Reply::Array(Vec::new())
+    );
 }
 
 #[tokio::test]
@@ -70,14 +73,18 @@ async fn replicas_need_bounds_and_acknowledgements() {
     });
     let findings = look(single(&master), |wanted| wanted.revoke_acks = 1).await;
     assert_eq!(complaints(&findings), [], "{findings:#?}");
-    assert!(findings.iter().any(|finding| finding.words.contains("longer than 11.0 s")), "{findings:#?}");
+    assert!(
+        findings.iter().any(|finding| finding.words.contains("longer than 11.0 s")),
+        "{findings:#?}"
+    );
     let findings = look(single(&master), |wanted| wanted.revoke_acks = 2).await;
     assert_eq!(complaints(&findings), [(Severity::Fault, "replicas")]);
 }
 
 /// What is said of changes: how it is, and why.
 fn of_changes(findings: &[Finding]) -> (&str, &str) {
-    let found = findings.iter().find(|finding| finding.subject == CHANGES).expect("changes are tried");
+    let found =
+        findings.iter().find(|finding| finding.subject == CHANGES).expect("changes are tried");
     (&found.found, &found.words)
 }
 
@@ -90,7 +97,10 @@ async fn a_server_that_refuses_changes_is_named_with_the_setting_that_it_is_abou
     assert_eq!(complaints(&findings), [(Severity::Fault, CHANGES)], "{findings:#?}");
     let (found, words) = of_changes(&findings);
     assert_eq!(found, "refused: MISCONF");
-    assert!(words.contains("save \"\"") && words.contains("stop-writes-on-bgsave-error"), "{words}");
+    assert!(
+        words.contains("save \"\"") && words.contains("stop-writes-on-bgsave-error"),
+        "{words}"
+    );
     server.mend_saves();
     assert_eq!(of_changes(&look(single(&server), |_| {}).await), ("taken", ""));
     for (setting, value, usual, code, word) in [
@@ -111,9 +121,14 @@ async fn a_server_that_refuses_changes_is_named_with_the_setting_that_it_is_abou
 #[tokio::test]
 async fn a_server_that_is_still_loading_is_named_as_that() {
     // 2 ms for each key, and a look at its clients after each kilobyte.
-    let slowly = "rdbcompression no\nkey-load-delay 2000\nloading-process-events-interval-bytes 1024";
+    let slowly =
+        "rdbcompression no\nkey-load-delay 2000\nloading-process-events-interval-bytes 1024";
     let mut server = RedisServer::start_with(slowly);
-    server.command(&["EVAL", "for n = 1, 6000 do redis.call('SET', n, string.rep('x', 100)) end", "0"]);
+    server.command(&[
+        "EVAL",
+        "for n = 1, 6000 do redis.call('SET', n, string.rep('x', 100)) end",
+        "0",
+    ]);
     server.command(&["BGREWRITEAOF"]);
     wait_until("it is written", || {
         let info = server.command(&["INFO", "persistence"]).text();
@@ -144,7 +159,8 @@ async fn with_rule(rule: &str, revoke_acks: usize) -> Vec<Finding> {
 
 #[tokio::test]
 async fn every_missing_right_is_named() {
-    let enough = "~{keyward}:* &{keyward}:* +@read +@write +@scripting +@connection +@pubsub +info +time";
+    let enough =
+        "~{keyward}:* &{keyward}:* +@read +@write +@scripting +@connection +@pubsub +info +time";
     let without = |rule: &str| format!("{enough} {rule}");
     // Without CONFIG: INFO tells what matters.
     let findings = with_rule(enough, 0).await;
@@ -161,16 +177,23 @@ async fn every_missing_right_is_named() {
         ("-client|tracking", "right to CLIENT TRACKING"),
     ] {
         let findings = with_rule(&without(rule), 0).await;
-        let faults: Vec<_> =
-            findings.iter().filter(|f| f.severity == Severity::Fault).map(|f| f.subject.as_str()).collect();
+        let faults: Vec<_> = findings
+            .iter()
+            .filter(|f| f.severity == Severity::Fault)
+            .map(|f| f.subject.as_str())
+            .collect();
         assert!(faults.contains(&name), "{rule}: {findings:#?}");
         assert!(faults.len() <= 2, "{rule}: {faults:?}");
     }
     let other_keys = with_rule("~other:* &* +@all", 0).await;
-    assert!(complaints(&other_keys).contains(&(Severity::Fault, "right to EVAL")), "{other_keys:#?}");
+    assert!(
+        complaints(&other_keys).contains(&(Severity::Fault, "right to EVAL")),
+        "{other_keys:#?}"
+    );
     let other_channels = with_rule("~* &other +@all", 0).await;
     assert!(
-        complaints(&other_channels).contains(&(Severity::Fault, "right to SUBSCRIBE {keyward}:revoked")),
+        complaints(&other_channels)
+            .contains(&(Severity::Fault, "right to SUBSCRIBE {keyward}:revoked")),
         "{other_channels:#?}"
     );
 }

@@ -18,7 +18,8 @@ async fn connect(settings: RedisSettings) -> Result<(Connection, Facts), SiteFau
 
 #[test]
 fn facts_are_read_from_info() {
-    let info = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:abc\r\n# Replication\r\nrole:master\r\nconnected_slaves:2\r\n";
+    let info = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:abc\r\n\
+                # Replication\r\nrole:master\r\nconnected_slaves:2\r\n";
     let facts = Facts::read(info).unwrap();
     assert_eq!((facts.version, facts.run_id.as_str(), facts.replicas), ((7, 0, 15), "abc", 2));
     assert_eq!(Facts::read(&info.replace("7.0.15", "8.0-rc1")).unwrap().version, (8, 0, 0));
@@ -29,10 +30,17 @@ fn facts_are_read_from_info() {
 #[tokio::test]
 async fn a_connection_tells_who_is_there_and_has_our_name() {
     let server = RedisServer::start();
-    let (mut connection, facts) = connect(RedisSettings { database: 3, ..settings(&server) }).await.unwrap();
-    assert_eq!((facts.role.as_str(), facts.mode.as_str(), facts.run_id.len()), ("master", "standalone", 40));
+    let (mut connection, facts) =
+        connect(RedisSettings { database: 3, ..settings(&server) }).await.unwrap();
+    assert_eq!(
+        (facts.role.as_str(), facts.mode.as_str(), facts.run_id.len()),
+        ("master", "standalone", 40)
+    );
     let clients = server.command(&["CLIENT", "LIST"]).text();
-    assert!(clients.contains("name=keyward") && clients.contains("resp=3") && clients.contains("db=3"), "{clients}");
+    assert!(
+        clients.contains("name=keyward") && clients.contains("resp=3") && clients.contains("db=3"),
+        "{clients}"
+    );
     assert!(!connection.is_closed());
     let other = connection.clone();
     connection.discard();
@@ -45,16 +53,23 @@ async fn a_connection_tells_who_is_there_and_has_our_name() {
 #[tokio::test]
 async fn a_wrong_password_is_definitive_and_is_not_repeated() {
     let server = RedisServer::start_with("requirepass right-one");
-    let right = RedisSettings { password: Some(Secret::new("right-one".to_owned())), ..settings(&server) };
+    let right =
+        RedisSettings { password: Some(Secret::new("right-one".to_owned())), ..settings(&server) };
     let nodes = Nodes::new(right.clone()).unwrap();
     let address = nodes.discover().await.unwrap();
     assert!(nodes.connect(&address, None).await.is_ok());
-    let wrong = RedisSettings { password: Some(Secret::new("hunter2".to_owned())), ..right.clone() };
-    for (settings, why) in [(wrong.clone(), "WRONGPASS"), (RedisSettings { password: None, ..right.clone() }, "NOAUTH")]
-    {
+    let wrong =
+        RedisSettings { password: Some(Secret::new("hunter2".to_owned())), ..right.clone() };
+    for (settings, why) in [
+        (wrong.clone(), "WRONGPASS"),
+        (RedisSettings { password: None, ..right.clone() }, "NOAUTH"),
+    ] {
         let fault = connect(settings).await.unwrap_err();
         assert!(matches!(fault, SiteFault::Refused { .. }) && fault.is_definitive(), "{fault:?}");
-        assert!(fault.to_string().contains(why) && !format!("{fault:?}").contains("hunter2"), "{fault}");
+        assert!(
+            fault.to_string().contains(why) && !format!("{fault:?}").contains("hunter2"),
+            "{fault}"
+        );
     }
     nodes.replace(Means::of(&wrong).unwrap());
     assert!(matches!(nodes.connect(&address, None).await, Err(SiteFault::Refused { .. })));
@@ -73,7 +88,10 @@ async fn a_user_without_a_right_hears_which() {
     let fault = connect(settings).await.unwrap_err();
     assert_eq!(
         fault,
-        SiteFault::NotPermitted { address: NodeAddress::new("127.0.0.1", server.port), command: "INFO".to_owned() }
+        SiteFault::NotPermitted {
+            address: NodeAddress::new("127.0.0.1", server.port),
+            command: "INFO".to_owned()
+        }
     );
 }
 
@@ -95,9 +113,11 @@ async fn another_topology_than_configured_is_said() {
         servers: Servers::Cluster(vec![NodeAddress::new("127.0.0.1", plain.port)]),
         ..settings(&plain)
     };
-    for (settings, words) in
-        [(settings(&node), "node of a Cluster"), (settings(&sentinel), "sentinel"), (cluster, "no node of a Cluster")]
-    {
+    for (settings, words) in [
+        (settings(&node), "node of a Cluster"),
+        (settings(&sentinel), "sentinel"),
+        (cluster, "no node of a Cluster"),
+    ] {
         let fault = connect(settings).await.unwrap_err();
         assert!(fault.to_string().contains(words) && fault.is_definitive(), "{fault:?}");
     }
@@ -117,7 +137,10 @@ async fn a_server_that_does_not_answer_costs_the_deadline_and_no_more() {
     assert!(connect(settings).await.is_ok());
     let nobody = RedisSettings::single(NodeAddress::new("127.0.0.1", free_port()));
     let fault = connect(nobody).await.unwrap_err();
-    assert!(matches!(&fault, SiteFault::Unreachable { reason, .. } if reason.contains("refused")), "{fault:?}");
+    assert!(
+        matches!(&fault, SiteFault::Unreachable { reason, .. } if reason.contains("refused")),
+        "{fault:?}"
+    );
 }
 
 /// An authority, and certificates of it for a server and a client, as PEM files.
@@ -148,7 +171,8 @@ async fn tls_checks_the_server_and_shows_our_certificate() {
     let file = |name: &str| room.path().join(name);
     let port = free_port();
     let server = RedisServer::start_with(&format!(
-        "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients yes",
+        "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\n\
+         tls-auth-clients yes",
         file("server.pem").display(),
         file("server.key").display(),
         file("ca.pem").display()
@@ -162,9 +186,15 @@ async fn tls_checks_the_server_and_shows_our_certificate() {
     let fault = connect(tls("ca.pem", None, "localhost")).await.unwrap_err();
     assert!(fault.to_string().contains("ertificate"), "no certificate of ours: {fault:?}");
     let fault = connect(tls("client.pem", Some(client.clone()), "localhost")).await.unwrap_err();
-    assert!(matches!(&fault, SiteFault::Tls { .. }) && fault.is_definitive(), "another authority: {fault:?}");
+    assert!(
+        matches!(&fault, SiteFault::Tls { .. }) && fault.is_definitive(),
+        "another authority: {fault:?}"
+    );
     let fault = connect(tls("ca.pem", Some(client.clone()), "127.0.0.1")).await.unwrap_err();
-    assert!(matches!(&fault, SiteFault::Tls { reason, .. } if reason.contains("name")), "another name: {fault:?}");
+    assert!(
+        matches!(&fault, SiteFault::Tls { reason, .. } if reason.contains("name")),
+        "another name: {fault:?}"
+    );
     // TLS to a port without it, and the other way round.
     let fault = connect(RedisSettings {
         servers: Servers::Single(NodeAddress::new("localhost", server.port)),
@@ -172,9 +202,13 @@ async fn tls_checks_the_server_and_shows_our_certificate() {
     });
     // It waits for the end of what it takes for a command.
     assert!(matches!(fault.await.unwrap_err(), SiteFault::Tls { .. } | SiteFault::TimedOut { .. }));
-    let fault = connect(RedisSettings::single(NodeAddress::new("localhost", port))).await.unwrap_err();
+    let fault =
+        connect(RedisSettings::single(NodeAddress::new("localhost", port))).await.unwrap_err();
     assert!(fault.to_string().contains("TLS"), "{fault:?}");
     let missing = Nodes::new(tls("none.pem", None, "localhost")).unwrap_err();
-    assert!(matches!(&missing, SiteFault::Settings(words) if words.contains("none.pem")), "{missing:?}");
+    assert!(
+        matches!(&missing, SiteFault::Settings(words) if words.contains("none.pem")),
+        "{missing:?}"
+    );
     assert!(Nodes::new(tls("server.key", None, "localhost")).is_err());
 }

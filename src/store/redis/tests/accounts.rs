@@ -26,7 +26,8 @@ mod conforms {
 const API: &str = "accounts";
 
 fn session_of(account: &Account, number: u64) -> Record {
-    let record = Record { token_api: API.into(), identity: account.identity(), ..session(number, "") };
+    let record =
+        Record { token_api: API.into(), identity: account.identity(), ..session(number, "") };
     expiring(Record { kind: RecordKind::Session, ..record }, at(3_600_000))
 }
 
@@ -51,7 +52,9 @@ fn is_corrupt<T: std::fmt::Debug>(result: Result<T, StoreError>) -> bool {
 #[tokio::test]
 async fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password() {
     let (ann, bob) = (account(1, "ann"), account(2, "bob"));
-    for meddling in ["the body of another", "another bit", "nothing", "another name", "another token API"] {
+    for meddling in
+        ["the body of another", "another bit", "nothing", "another name", "another token API"]
+    {
         let world = with_ann_and_bob().await;
         let api = super::super::layout::token_api_name(API);
         let row = |account: &Account| world.layout().account(&api, account.id);
@@ -60,14 +63,17 @@ async fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password()
         match meddling {
             "another name" => {
                 let id = super::super::layout::hex(ann.id.as_bytes());
-                let _: i64 = world.command("HSET", &[&world.layout().usernames(&api), &"eve", &id]).await;
+                let _: i64 =
+                    world.command("HSET", &[&world.layout().usernames(&api), &"eve", &id]).await;
                 assert!(is_corrupt(by_name("eve").await));
                 assert!(by_name("ann").await.unwrap().is_some());
                 continue;
             }
             "another token API" => {
                 let other = super::super::layout::token_api_name("other");
-                let _: i64 = world.command("HSET", &[&world.layout().account(&other, bob.id), &"b", &body]).await;
+                let _: i64 = world
+                    .command("HSET", &[&world.layout().account(&other, bob.id), &"b", &body])
+                    .await;
                 assert!(is_corrupt(world.store.account("other".into(), bob.id).await));
                 assert!(is_corrupt(world.store.enable("other".into(), bob.id).await));
                 continue;
@@ -80,9 +86,16 @@ async fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password()
         assert!(is_corrupt(by_name("ann").await), "{meddling}");
         assert!(is_corrupt(world.store.account(API.into(), ann.id).await), "{meddling}");
         assert!(is_corrupt(world.store.accounts(None, 0).await), "{meddling}");
-        assert!(is_corrupt(world.store.open_session(ann.id, 0, session_of(&ann, 1)).await), "{meddling}");
+        assert!(
+            is_corrupt(world.store.open_session(ann.id, 0, session_of(&ann, 1)).await),
+            "{meddling}"
+        );
         assert!(is_corrupt(world.store.disable(API.into(), ann.id, NOW).await), "{meddling}");
-        assert_eq!(by_name("bob").await.unwrap().map(|found| found.account), Some(bob.clone()), "{meddling}");
+        assert_eq!(
+            by_name("bob").await.unwrap().map(|found| found.account),
+            Some(bob.clone()),
+            "{meddling}"
+        );
         assert_eq!(world.all().await, [], "{meddling}");
     }
 }
@@ -95,7 +108,10 @@ async fn what_ends_with_an_account_is_announced_and_what_does_not_end_is_not() {
     store.rehash(API.into(), ann.id, 0, hash(2)).await.unwrap();
     store.enable(API.into(), ann.id).await.unwrap();
     assert_eq!(world.announcements(), []);
-    assert_eq!(store.set_password(API.into(), ann.id, hash(3)).await.unwrap(), Some(vec![digest(1)]));
+    assert_eq!(
+        store.set_password(API.into(), ann.id, hash(3)).await.unwrap(),
+        Some(vec![digest(1)])
+    );
     assert_eq!(world.announcements().len(), 1);
     for number in 1..=100 {
         store.open_session(ann.id, 1, session_of(&ann, number)).await.unwrap();
@@ -105,9 +121,16 @@ async fn what_ends_with_an_account_is_announced_and_what_does_not_end_is_not() {
     assert_eq!(world.announcements().len(), 1, "one had to make room");
     for _ in 0..2 {
         store.disable(API.into(), ann.id, NOW).await.unwrap();
-        assert_eq!(world.announcements().len(), 1, "perhaps the repetition of a call whose answer was lost");
+        assert_eq!(
+            world.announcements().len(),
+            1,
+            "perhaps the repetition of a call whose answer was lost"
+        );
     }
-    assert_eq!(store.open_session(ann.id, 1, session_of(&ann, 102)).await.unwrap(), SessionOpening::Stale);
+    assert_eq!(
+        store.open_session(ann.id, 1, session_of(&ann, 102)).await.unwrap(),
+        SessionOpening::Stale
+    );
     assert_eq!(world.announcements(), []);
     model::audit(&world).await;
 }
@@ -150,7 +173,8 @@ async fn many_accounts_are_listed_in_steps() {
     let world = World::new().await;
     for number in 0..600_u64 {
         let api = if number % 3 == 0 { "other" } else { API };
-        let registered = Account { token_api: api.into(), ..account(number * 7 % 600, &format!("ann{number}")) };
+        let registered =
+            Account { token_api: api.into(), ..account(number * 7 % 600, &format!("ann{number}")) };
         world.store.register(registered, hash(1)).await.unwrap();
     }
     let all = world.store.accounts(None, 0).await.unwrap();
@@ -188,12 +212,14 @@ impl Instance {
         let cache = Arc::new(TokenCache::new(1000, lease));
         let settings = RedisSettings::single(settings::NodeAddress::new("127.0.0.1", server.port));
         let options = RedisOptions { settings, acks: None, allow_volatile: true };
-        let store = RedisStore::open(options, key(), b"fingerprint".to_vec(), Arc::clone(&cache)).unwrap();
+        let store =
+            RedisStore::open(options, key(), b"fingerprint".to_vec(), Arc::clone(&cache)).unwrap();
         cache.lease().held().await.unwrap();
         Self { store, cache }
     }
 
-    /// As for a request: what is remembered, else what the store says, which is then remembered. Whether the token is good.
+    /// As for a request: what is remembered, else what the store says, which is then remembered.
+    /// Whether the token is good.
     async fn lets_in(&self, number: u64) -> bool {
         for _ in 0..20 {
             match self.cache.join(digest(number), clock::uptime()) {
@@ -203,7 +229,10 @@ impl Instance {
                     let fence = leader.fence();
                     let found = self.store.find(digest(number)).await.unwrap();
                     let answer = found.map_or(Answer::Absent, |record| {
-                        Answer::Present(Arc::new(Verified::new(&record, record.token_api.as_str().into())))
+                        Answer::Present(Arc::new(Verified::new(
+                            &record,
+                            record.token_api.as_str().into(),
+                        )))
                     });
                     let is_good = matches!(answer, Answer::Present(_));
                     if leader.land(fence, Ok(answer), clock::uptime()).is_ok() {
@@ -215,7 +244,8 @@ impl Instance {
         panic!("no answer is remembered");
     }
 
-    /// Lets in until it remembers: the word that the record was written may come after the first answer.
+    /// Lets in until it remembers: the word that the record was written may come after the first
+    /// answer.
     async fn learns(&self, number: u64) {
         for _ in 0..1000 {
             assert!(self.lets_in(number).await, "{number}");
@@ -245,7 +275,9 @@ async fn of_a_hundred_registrations_of_one_name_over_two_instances_one_wins() {
             let email = Email::new(&format!("ann{number}@example.com")).unwrap();
             let name = if number % 3 == 0 { "Ann" } else { "ann" };
             let instance = &instances[usize::from(number % 2 == 0)];
-            tokio::spawn(instance.store.register(Account { email, ..account(number, name) }, hash(1)))
+            tokio::spawn(
+                instance.store.register(Account { email, ..account(number, name) }, hash(1)),
+            )
         })
         .collect();
     let mut won = Vec::new();
@@ -258,7 +290,8 @@ async fn of_a_hundred_registrations_of_one_name_over_two_instances_one_wins() {
     assert_eq!(won.len(), 1);
     for instance in &instances {
         assert_eq!(instance.store.accounts(None, 0).await.unwrap().len(), 1);
-        let found = instance.store.account_by_username(API.into(), "ann".into()).await.unwrap().unwrap();
+        let found =
+            instance.store.account_by_username(API.into(), "ann".into()).await.unwrap().unwrap();
         assert_eq!(found.account.created_at.unix_millis(), won[0] as i64);
     }
 }
@@ -271,7 +304,11 @@ async fn no_session_survives_a_disable_at_another_instance() {
         one.store.register(ann.clone(), hash(1)).await.unwrap();
         let open = |number: u64| {
             let instance = if number.is_multiple_of(2) { &one } else { &two };
-            tokio::spawn(instance.store.open_session(ann.id, 0, session_of(&ann, round * 100 + number)))
+            tokio::spawn(instance.store.open_session(
+                ann.id,
+                0,
+                session_of(&ann, round * 100 + number),
+            ))
         };
         let before: Vec<_> = (0..8).map(open).collect();
         let disabling = tokio::spawn(two.store.disable(API.into(), ann.id, NOW));
@@ -304,7 +341,10 @@ async fn a_disable_returns_when_no_other_instance_remembers_what_the_account_had
         one.store.open_session(ann.id, 0, session_of(&ann, session)).await.unwrap();
         let child = Record { token_api: API.into(), identity: ann.identity(), ..api_key(key, "") };
         one.store.issue(by(session), child, Place::Beside, NOW).await.unwrap();
-        one.store.issue(by(session), made_elsewhere(&ann, elsewhere), Place::Beside, NOW).await.unwrap();
+        one.store
+            .issue(by(session), made_elsewhere(&ann, elsewhere), Place::Beside, NOW)
+            .await
+            .unwrap();
         let all = [session, key, elsewhere];
         for number in all {
             two.learns(number).await;
@@ -325,7 +365,10 @@ async fn another_password_returns_when_no_other_instance_remembers_a_session() {
     one.store.register(ann.clone(), hash(1)).await.unwrap();
     one.store.open_session(ann.id, 0, session_of(&ann, 1)).await.unwrap();
     two.learns(1).await;
-    assert_eq!(one.store.set_password(API.into(), ann.id, hash(2)).await.unwrap(), Some(vec![digest(1)]));
+    assert_eq!(
+        one.store.set_password(API.into(), ann.id, hash(2)).await.unwrap(),
+        Some(vec![digest(1)])
+    );
     assert!(!two.remembers(1));
     // And so does the login that displaces a session.
     for number in 1..=100 {

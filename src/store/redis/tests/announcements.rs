@@ -8,7 +8,8 @@ struct Listener(redis::Connection);
 
 impl Listener {
     fn new(world: &World) -> Self {
-        let mut connection = redis::Client::open(world.server.url()).unwrap().get_connection().unwrap();
+        let mut connection =
+            redis::Client::open(world.server.url()).unwrap().get_connection().unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         redis::cmd("SUBSCRIBE").arg(world.layout().revoked()).exec(&mut connection).unwrap();
         Self(connection)
@@ -35,11 +36,20 @@ async fn every_removal_is_announced_by_number_revoker_and_digests() {
     let world = World::with((1..=9).map(|number| api_key(number, "ann"))).await;
     let mut listener = Listener::new(&world);
     let store = &world.store;
-    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Removed);
+    assert_eq!(
+        store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        Removal::Removed
+    );
     assert_eq!(by_me(&listener.next()), named(&[digest(1)]));
-    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Absent);
+    assert_eq!(
+        store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        Removal::Absent
+    );
     assert_eq!(by_me(&listener.next()), named(&[digest(1)]), "also what was not there");
-    assert_eq!(store.remove(Voucher::Outside, digest(2), Afterlife::Retired, NOW).await.unwrap(), Removal::Removed);
+    assert_eq!(
+        store.remove(Voucher::Outside, digest(2), Afterlife::Retired, NOW).await.unwrap(),
+        Removal::Removed
+    );
     assert_eq!(by_me(&listener.next()), named(&[digest(2)]));
     store.issue(by(4), api_key(10, "ann"), Place::Instead, NOW).await.unwrap();
     let others: Vec<_> = (3..=9).map(digest).collect();
@@ -51,7 +61,10 @@ async fn every_removal_is_announced_by_number_revoker_and_digests() {
     store.settle().await.unwrap();
     assert_eq!(by_me(&listener.next()), named(&[]));
     let announced = world.announcements();
-    assert!(announced.len() == 7 && announced.windows(2).all(|two| two[0].number < two[1].number), "{announced:?}");
+    assert!(
+        announced.len() == 7 && announced.windows(2).all(|two| two[0].number < two[1].number),
+        "{announced:?}"
+    );
     assert!(announced.iter().all(|one| one.generation == announced[0].generation), "{announced:?}");
     let fresh: Vec<_> = announced.iter().map(|one| one.is_new_generation).collect();
     assert_eq!(fresh, [true, false, false, false, false, false, false]);
@@ -72,21 +85,30 @@ async fn what_removes_nothing_by_its_nature_is_not_announced() {
     store.issue(by(1), api_key(6, "bob"), Place::Alone, at(2)).await.unwrap();
     assert_eq!(world.announcements().len(), 1, "an expired one had to go");
     store.issue(by(1), api_key(7, "cid"), Place::Instead, NOW).await.unwrap();
-    assert_eq!(world.announcements().len(), 1, "perhaps the repetition of a call whose answer was lost");
+    assert_eq!(
+        world.announcements().len(),
+        1,
+        "perhaps the repetition of a call whose answer was lost"
+    );
 }
 
 #[tokio::test]
 async fn an_announcement_names_who_is_registered() {
     let world = World::new().await;
     for one in [registered("one", 1), registered("one", 2), registered("two", 1)] {
-        Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), &one)).await.unwrap();
+        Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), &one))
+            .await
+            .unwrap();
     }
     world.store.settle().await.unwrap();
     let mut instances = world.announcements().remove(0).instances;
     instances.sort_by(|one, other| one.instance.cmp(&other.instance));
     let beats: Vec<_> = instances.iter().map(|one| (one.instance.as_str(), one.beat)).collect();
     assert_eq!(beats, [("one", 2), ("two", 1)]);
-    assert!(instances.iter().all(|one| one.bound >= BOUND), "nobody may be waited for too short a time");
+    assert!(
+        instances.iter().all(|one| one.bound >= BOUND),
+        "nobody may be waited for too short a time"
+    );
 }
 
 #[tokio::test]

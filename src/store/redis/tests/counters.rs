@@ -19,13 +19,19 @@ async fn whatever_is_counted_has_a_time_to_live_and_what_counts_nothing_is_not_k
     let world = World::new().await;
     let counters: &dyn Counters = &*world.store;
     let of = async |name: String| -> i64 { world.command("PTTL", &[&name]).await };
-    let (counter, other, group) =
-        (world.layout().counter(key(1)), world.layout().counter(key(2)), world.layout().group(key(3)));
+    let (counter, other, group) = (
+        world.layout().counter(key(1)),
+        world.layout().counter(key(2)),
+        world.layout().group(key(3)),
+    );
     assert_eq!(counters.reserve(vec![up_to(1, 1)], at(0)).await.unwrap(), Reservation::Reserved);
     // By intervals: the callers' clocks say something else than Redis'.
     let left = of(counter.clone()).await;
     assert!((110_000..=120_000).contains(&left), "{left} ms");
-    assert_ne!(counters.reserve(vec![up_to(2, 1), up_to(1, 1)], at(0)).await.unwrap(), Reservation::Reserved);
+    assert_ne!(
+        counters.reserve(vec![up_to(2, 1), up_to(1, 1)], at(0)).await.unwrap(),
+        Reservation::Reserved
+    );
     assert_eq!(of(other).await, -2, "a refusal makes no counter");
     // A new window has its own.
     let _: i64 = world.command("PEXPIRE", &[&counter, &9_000]).await;
@@ -59,7 +65,11 @@ async fn a_counter_that_cannot_be_read_is_an_error() {
     let _: i64 = world.command("HSET", &[&world.layout().counter(key(1)), &"e", &"never"]).await;
     assert!(counters.reserve(vec![up_to(1, 9)], at(0)).await.is_err());
     assert!(counters.spent(key(1), at(0)).await.is_err());
-    let _: i64 =
-        world.command("HSET", &[&world.layout().group(key(2)), &"01000000000000000000000000000000", &"x"]).await;
+    let _: i64 = world
+        .command(
+            "HSET",
+            &[&world.layout().group(key(2)), &"01000000000000000000000000000000", &"x"],
+        )
+        .await;
     assert!(counters.remembers(key(2), key(1), at(0)).await.is_err());
 }

@@ -40,11 +40,15 @@ async fn a_record_that_is_not_as_it_was_written_is_damage_wherever_it_is_read() 
     ];
     for (command, arguments) in meddlings {
         let world = World::with(records()).await;
-        let arguments: Vec<&dyn Argument> = arguments.iter().map(|word| word as &dyn Argument).collect();
+        let arguments: Vec<&dyn Argument> =
+            arguments.iter().map(|word| word as &dyn Argument).collect();
         let _: i64 = world.command(command, &arguments).await;
         let what = format!("{command} of {} words", arguments.len());
         assert!(is_corrupt(world.store.find(digest(1)).await), "{what}");
-        assert!(is_corrupt(world.store.find_by_id("platform".into(), api_key(1, "ann").id).await), "{what}");
+        assert!(
+            is_corrupt(world.store.find_by_id("platform".into(), api_key(1, "ann").id).await),
+            "{what}"
+        );
         assert!(is_corrupt(listing(&world, "ann").await), "{what}");
         assert!(is_corrupt(world.store.browse(Filter::default()).await), "{what}");
         assert_eq!(world.store.find(digest(2)).await.unwrap(), Some(api_key(2, "ann")), "{what}");
@@ -71,11 +75,14 @@ async fn a_bootstrap_token_makes_no_more_keys_than_were_sealed() {
 #[tokio::test]
 async fn a_list_that_names_the_record_of_another_owner_is_damage() {
     let world = World::with([api_key(1, "ann"), api_key(2, "bob"), session(3, "ann")]).await;
-    let of = |subject: &str| world.layout().owned(&super::super::layout::owner_name(&owner(subject)));
+    let of =
+        |subject: &str| world.layout().owned(&super::super::layout::owner_name(&owner(subject)));
     let theirs: Vec<String> = world.command("ZRANGE", &[&of("bob"), &0, &-1]).await;
     let _: i64 = world.command("ZADD", &[&of("ann"), &2, &theirs[0]]).await;
     assert!(is_corrupt(listing(&world, "ann").await));
-    assert!(is_corrupt(world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await));
+    assert!(is_corrupt(
+        world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await
+    ));
     for place in [Place::Instead, Place::Alone] {
         let issue = world.store.issue(Voucher::Outside, api_key(9, "ann"), place, NOW).await;
         assert!(is_corrupt(issue), "{place:?}");
@@ -92,7 +99,9 @@ async fn an_id_that_leads_to_another_record_is_damage() {
     let line: String = world.command("HGET", &[&catalog, &id(2)]).await;
     let _: i64 = world.command("HSET", &[&catalog, &id(1), &line]).await;
     assert!(is_corrupt(world.store.find_by_id("platform".into(), api_key(1, "ann").id).await));
-    assert!(world.store.find_by_id("platform".into(), api_key(2, "bob").id).await.unwrap().is_some());
+    assert!(
+        world.store.find_by_id("platform".into(), api_key(2, "bob").id).await.unwrap().is_some()
+    );
 }
 
 #[tokio::test]
@@ -115,9 +124,12 @@ async fn a_retired_key_without_its_moment_is_not_live() {
 #[tokio::test]
 async fn records_of_other_keys_are_not_believed() {
     let world = World::with([api_key(1, "ann")]).await;
-    let operations = Operations { key: RecordKey::new(&[8; 32]), ..world.store.inner.operations.clone() };
-    let admin =
-        Record { identity: Identity { role: Some("admin".into()), ..api_key(2, "ann").identity }, ..api_key(2, "ann") };
+    let operations =
+        Operations { key: RecordKey::new(&[8; 32]), ..world.store.inner.operations.clone() };
+    let admin = Record {
+        identity: Identity { role: Some("admin".into()), ..api_key(2, "ann").identity },
+        ..api_key(2, "ann")
+    };
     let forged = operations.issue(Voucher::Outside, &admin, Place::Beside, NOW).unwrap();
     Plain::run(world.connection.clone(), forged).await.unwrap();
     assert!(is_corrupt(world.store.find(digest(2)).await));
@@ -125,7 +137,12 @@ async fn records_of_other_keys_are_not_believed() {
 
 #[tokio::test]
 async fn what_an_operator_deleted_is_in_nobodys_way_and_is_tidied_up() {
-    let records = [api_key(1, "ann"), api_key(2, "ann"), bootstrap(3, "bob", 1), expiring(session(4, "bob"), at(9))];
+    let records = [
+        api_key(1, "ann"),
+        api_key(2, "ann"),
+        bootstrap(3, "bob", 1),
+        expiring(session(4, "bob"), at(9)),
+    ];
     let world = World::with(records.clone()).await;
     world.store.touch(vec![(digest(1), NOW)]).await.unwrap();
     for number in [1, 2, 3, 4] {
@@ -134,7 +151,8 @@ async fn what_an_operator_deleted_is_in_nobodys_way_and_is_tidied_up() {
     assert_eq!(listing(&world, "ann").await.unwrap(), Some(vec![]));
     assert_eq!(world.all().await, []);
     assert_eq!(world.store.find_by_id("platform".into(), records[0].id).await.unwrap(), None);
-    let alone = world.store.issue(Voucher::Outside, api_key(5, "ann"), Place::Alone, NOW).await.unwrap();
+    let alone =
+        world.store.issue(Voucher::Outside, api_key(5, "ann"), Place::Alone, NOW).await.unwrap();
     assert_eq!(alone, Issue::Issued { removed: vec![] });
     // The id of one that is gone is free.
     let heir = Record { id: records[2].id, ..api_key(6, "bob") };

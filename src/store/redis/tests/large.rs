@@ -7,7 +7,9 @@ const MANY: u64 = 10_000;
 
 async fn crowd() -> World {
     let world = World::new().await;
-    let tasks: Vec<_> = (0..MANY).map(|number| tokio::spawn(world.store.provision(api_key(number, "ann")))).collect();
+    let tasks: Vec<_> = (0..MANY)
+        .map(|number| tokio::spawn(world.store.provision(api_key(number, "ann"))))
+        .collect();
     for task in tasks {
         task.await.unwrap().unwrap();
     }
@@ -26,7 +28,8 @@ async fn ten_thousand_keys_of_one_owner_are_listed_and_removed() {
     assert_eq!(world.store.browse(wanted).await.unwrap(), expected[..1_500]);
     let uses = (0..MANY).map(|number| (digest(number), NOW)).collect();
     world.store.touch(uses).await.unwrap();
-    let removed = world.store.remove_owned(by(7), owner("ann"), Afterlife::Gone, NOW).await.unwrap().unwrap();
+    let removed =
+        world.store.remove_owned(by(7), owner("ann"), Afterlife::Gone, NOW).await.unwrap().unwrap();
     assert_eq!(removed, (0..MANY).map(digest).collect::<Vec<_>>());
     assert_eq!(world.all().await, [api_key(MANY, "bob")]);
     model::audit(&world).await;
@@ -35,7 +38,12 @@ async fn ten_thousand_keys_of_one_owner_are_listed_and_removed() {
 #[tokio::test]
 async fn of_ten_thousand_retired_keys_the_newest_are_kept() {
     let world = crowd().await;
-    let removed = world.store.remove_owned(by(7), owner("ann"), Afterlife::Retired, NOW).await.unwrap().unwrap();
+    let removed = world
+        .store
+        .remove_owned(by(7), owner("ann"), Afterlife::Retired, NOW)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(removed.len(), usize::try_from(MANY).unwrap());
     let listed = world.store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap().unwrap();
     assert_eq!(listed.len(), MOST_RETIRED);
@@ -47,7 +55,9 @@ async fn of_ten_thousand_retired_keys_the_newest_are_kept() {
 async fn ten_thousand_keys_are_replaced_by_one() {
     let world = crowd().await;
     let issue = world.store.issue(by(7), api_key(MANY, "ann"), Place::Instead, NOW).await.unwrap();
-    assert!(matches!(issue, Issue::Issued { removed } if removed.len() == usize::try_from(MANY).unwrap()));
+    assert!(
+        matches!(issue, Issue::Issued { removed } if removed.len() == usize::try_from(MANY).unwrap())
+    );
     assert_eq!(world.all().await, [api_key(MANY, "ann")]);
     model::audit(&world).await;
 }
@@ -69,13 +79,18 @@ async fn a_listing_goes_on_where_it_was_although_records_come_and_go() {
     let operations = &world.store.inner.operations;
     let (mut seen, mut next) = (Vec::new(), Some(Cursor::default()));
     while let Some(cursor) = next {
-        let page =
-            operations.page(world.store.inner.ask(operations.browse(Shelf::Live, &cursor)).await.unwrap()).unwrap();
+        let page = operations
+            .page(world.store.inner.ask(operations.browse(Shelf::Live, &cursor)).await.unwrap())
+            .unwrap();
         seen.extend(page.kept.iter().map(|kept| kept.record.digest));
         next = page.next;
         // The one at which the next step would go on, and one long before it.
         for gone in [page.kept.last(), page.kept.first()].into_iter().flatten() {
-            world.store.remove(Voucher::Outside, gone.record.digest, Afterlife::Gone, NOW).await.unwrap();
+            world
+                .store
+                .remove(Voucher::Outside, gone.record.digest, Afterlife::Gone, NOW)
+                .await
+                .unwrap();
         }
     }
     assert_eq!(seen, (0..1_300).map(digest).collect::<Vec<_>>(), "each once, and none left out");
@@ -87,7 +102,10 @@ async fn how_long_redis_is_held_up() {
     let world = crowd().await;
     let measure = async |what: &str| {
         let stats: String = world.command("INFO", &[&"commandstats"]).await;
-        for line in stats.lines().filter(|line| line.starts_with("cmdstat_eval") || line.starts_with("cmdstat_hmget")) {
+        for line in stats
+            .lines()
+            .filter(|line| line.starts_with("cmdstat_eval") || line.starts_with("cmdstat_hmget"))
+        {
             println!("{what}: {line}");
         }
         let _: () = world.command("CONFIG", &[&"RESETSTAT"]).await;
@@ -110,7 +128,14 @@ async fn how_long_redis_is_held_up() {
     world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
     measure("to remove 10,000").await;
     let world = crowd().await;
-    world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Retired, NOW).await.unwrap();
+    world
+        .store
+        .remove_owned(Voucher::Outside, owner("ann"), Afterlife::Retired, NOW)
+        .await
+        .unwrap();
     let stats: String = world.command("INFO", &[&"commandstats"]).await;
-    println!("issued and retired 10,000: {:?}", stats.lines().find(|line| line.starts_with("cmdstat_evalsha")));
+    println!(
+        "issued and retired 10,000: {:?}",
+        stats.lines().find(|line| line.starts_with("cmdstat_evalsha"))
+    );
 }

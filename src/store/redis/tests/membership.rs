@@ -8,11 +8,15 @@ async fn run(world: &World, call: Call) -> Value {
 }
 
 async fn beat(world: &World, instance: &str, beat: u64) -> Heard {
-    membership::heard(run(world, membership::heartbeat(world.layout(), &registered(instance, beat))).await).unwrap()
+    membership::heard(
+        run(world, membership::heartbeat(world.layout(), &registered(instance, beat))).await,
+    )
+    .unwrap()
 }
 
 async fn bind(world: &World, fingerprint: &[u8]) -> Binding {
-    membership::binding(run(world, membership::bind_keys(world.layout(), fingerprint)).await).unwrap()
+    membership::binding(run(world, membership::bind_keys(world.layout(), fingerprint)).await)
+        .unwrap()
 }
 
 #[tokio::test]
@@ -32,7 +36,10 @@ async fn the_generation_stays_as_long_as_the_data() {
 async fn who_only_looks_finds_whether_it_is_registered_and_changes_nothing() {
     let world = World::new().await;
     let look = async |instance: &str| {
-        membership::registered_in(run(&world, membership::registered(world.layout(), instance)).await).unwrap()
+        membership::registered_in(
+            run(&world, membership::registered(world.layout(), instance)).await,
+        )
+        .unwrap()
     };
     assert_eq!(look("one").await, None);
     assert_eq!(world.command::<i64>("DBSIZE", &[]).await, 0);
@@ -54,7 +61,10 @@ async fn only_who_has_not_beaten_since_is_forgotten() {
     silent.iter_mut().filter(|silent| silent.instance == "two").for_each(|two| two.beat = 1);
     silent.retain(|silent| silent.instance != "three");
     silent.push(registered("four", 1));
-    assert_eq!(run(&world, membership::forget_instances(world.layout(), &silent)).await, Value::Int(1));
+    assert_eq!(
+        run(&world, membership::forget_instances(world.layout(), &silent)).await,
+        Value::Int(1)
+    );
     run(&world, membership::goodbye(world.layout(), "three")).await;
     let left: Vec<String> = world.command("HKEYS", &[&world.layout().instances()]).await;
     assert_eq!(left, ["two"]);

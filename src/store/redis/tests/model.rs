@@ -1,9 +1,12 @@
-//! The same steps at random on this store and on the embedded one: every answer must be the same, and afterwards the keys in
-//! Redis must be those of the records that are left, no more and no fewer.
+//! The same steps at random on this store and on the embedded one: every answer must be the same,
+//! and afterwards the keys in Redis must be those of the records that are left, no more and no
+//! fewer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::layout::{digest_from_hex, hex, id_name, owner_name, token_api_name, vouched_name};
+use super::super::layout::{
+    digest_from_hex, hex, id_name, owner_name, token_api_name, vouched_name,
+};
 use super::*;
 use crate::domain::RecordKind;
 use crate::store::account_codec;
@@ -92,13 +95,16 @@ fn some_record(random: &mut Random, now: Timestamp) -> Record {
     Record {
         token_api: owner.token_api,
         origin: owner.origin,
-        // Not in the order of the steps; and no two the same, for which the stores promise different orders.
+        // Not in the order of the steps; and no two the same, for which the stores promise
+        // different orders.
         issued_at: Timestamp::from_unix_millis(
             now.unix_millis() - 1_000_000 + i64::try_from(random.below(1 << 40)).unwrap(),
         ),
-        expires_at: random
-            .one_in(2)
-            .then(|| Timestamp::from_unix_millis(now.unix_millis() - 5 + i64::try_from(random.below(40)).unwrap())),
+        expires_at: random.one_in(2).then(|| {
+            Timestamp::from_unix_millis(
+                now.unix_millis() - 5 + i64::try_from(random.below(40)).unwrap(),
+            )
+        }),
         last_used_at: random.one_in(5).then_some(now),
         id: api_key(if random.one_in(12) { random.below(RECORDS) } else { number }, "").id,
         ..base
@@ -137,7 +143,9 @@ async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
             format!("remove_owned {:?}", removed.map(|removed| removed.map(sorted)))
         }
         11 => {
-            let uses = (0..5).map(|_| (digest(random.below(RECORDS)), at(i64::try_from(random.below(100)).unwrap())));
+            let uses = (0..5).map(|_| {
+                (digest(random.below(RECORDS)), at(i64::try_from(random.below(100)).unwrap()))
+            });
             format!("touch {:?}", store.touch(uses.collect()).await)
         }
         12 => {
@@ -148,7 +156,10 @@ async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
         14 => {
             let found = store.find(digest(number)).await;
             // What Redis keeps elsewhere.
-            format!("find {:?}", found.map(|found| found.map(|record| Record { last_used_at: None, ..record })))
+            format!(
+                "find {:?}",
+                found.map(|found| found.map(|record| Record { last_used_at: None, ..record }))
+            )
         }
         15 => {
             let account = some_account(random);
@@ -169,8 +180,12 @@ async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
             format!("set_password {:?}", removed.map(|removed| removed.map(sorted)))
         }
         19 => {
-            let (account, revision) = (some_account(random), u32::try_from(random.below(4)).unwrap());
-            format!("rehash {:?}", store.rehash(account.token_api, account.id, revision, hash(3)).await)
+            let (account, revision) =
+                (some_account(random), u32::try_from(random.below(4)).unwrap());
+            format!(
+                "rehash {:?}",
+                store.rehash(account.token_api, account.id, revision, hash(3)).await
+            )
         }
         20..=22 => {
             let account = some_account(random);
@@ -180,7 +195,9 @@ async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
             let revision = there.map_or(0, |there| there.revision) + u32::from(random.one_in(5));
             let opening = store.open_session(account.id, revision, session).await;
             let opening = opening.map(|opening| match opening {
-                SessionOpening::Opened { removed } => SessionOpening::Opened { removed: sorted(removed) },
+                SessionOpening::Opened { removed } => {
+                    SessionOpening::Opened { removed: sorted(removed) }
+                }
                 stale => stale,
             });
             format!("open_session {opening:?}")
@@ -188,9 +205,14 @@ async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
         _ => {
             let limit = usize::try_from(random.below(5)).unwrap();
             let owner = some_owner(random);
-            let (token_api, subject) =
-                (random.one_in(2).then_some(owner.token_api), random.one_in(2).then_some(owner.subject));
-            format!("browse {:?}", store.browse(Filter { token_api, subject, sort: None, limit }).await)
+            let (token_api, subject) = (
+                random.one_in(2).then_some(owner.token_api),
+                random.one_in(2).then_some(owner.subject),
+            );
+            format!(
+                "browse {:?}",
+                store.browse(Filter { token_api, subject, sort: None, limit }).await
+            )
         }
     }
 }
@@ -199,17 +221,27 @@ async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
 async fn view(store: &dyn Both, now: Timestamp) -> String {
     let mut lines = vec![format!("{:#?}", store.browse(Filter::default()).await)];
     for (token_api, origin, subject) in OWNERS {
-        let owner = Owner { token_api: token_api.into(), origin: origin.map(Into::into), subject: subject.into() };
+        let owner = Owner {
+            token_api: token_api.into(),
+            origin: origin.map(Into::into),
+            subject: subject.into(),
+        };
         lines.push(format!("{:#?}", store.owned(Voucher::Outside, owner, now).await));
         for number in 0..RECORDS {
-            lines.push(format!("{:#?}", store.find_by_id(token_api.into(), api_key(number, "").id).await));
+            lines.push(format!(
+                "{:#?}",
+                store.find_by_id(token_api.into(), api_key(number, "").id).await
+            ));
         }
     }
     for token_api in [None, Some("accounts"), Some("platform")] {
         lines.push(format!("{:#?}", store.accounts(token_api.map(str::to_owned), 0).await));
     }
     for name in ["ann", "bob"] {
-        lines.push(format!("{:#?}", store.account_by_username("accounts".into(), name.into()).await));
+        lines.push(format!(
+            "{:#?}",
+            store.account_by_username("accounts".into(), name.into()).await
+        ));
     }
     lines.join("\n")
 }
@@ -220,8 +252,12 @@ async fn both_stores_answer_the_same_to_the_same_steps() {
     for seed in 1..=6 {
         let world = World::new().await;
         let directory = tempfile::tempdir().unwrap();
-        let embedded =
-            EmbeddedStore::open(&directory.path().join("keyward.db"), key(), EmbeddedOptions::default()).unwrap();
+        let embedded = EmbeddedStore::open(
+            &directory.path().join("keyward.db"),
+            key(),
+            EmbeddedOptions::default(),
+        )
+        .unwrap();
         let mut now = NOW;
         let mut random = Random(seed);
         for count in 0..600 {
@@ -234,7 +270,11 @@ async fn both_stores_answer_the_same_to_the_same_steps() {
                 now = Timestamp::from_unix_millis(now.unix_millis() + 1);
             }
             if random.one_in(40) {
-                assert_eq!(view(&*world.store, now).await, view(&*embedded, now).await, "step {count} of seed {seed}");
+                assert_eq!(
+                    view(&*world.store, now).await,
+                    view(&*embedded, now).await,
+                    "step {count} of seed {seed}"
+                );
                 audit(&world).await;
             }
         }
@@ -245,9 +285,17 @@ async fn both_stores_answer_the_same_to_the_same_steps() {
         );
         assert_eq!(view(&*world.store, later).await, view(&*embedded, later).await, "seed {seed}");
         audit(&world).await;
-        world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, later).await.unwrap();
+        world
+            .store
+            .remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, later)
+            .await
+            .unwrap();
         for record in world.all().await {
-            world.store.remove(Voucher::Outside, record.digest, Afterlife::Gone, later).await.unwrap();
+            world
+                .store
+                .remove(Voucher::Outside, record.digest, Afterlife::Gone, later)
+                .await
+                .unwrap();
         }
         audit(&world).await;
     }
@@ -269,7 +317,8 @@ async fn what_was_lost_by_hand_leaves_nothing_behind_after_a_purge() {
                     world.layout().retired(digest(of))
                 };
                 let _: i64 = world.command("DEL", &[&key]).await;
-                // A digest is never made twice, so whoever comes again under it is none of this test's.
+                // A digest is never made twice, so whoever comes again under it is none of this
+                // test's.
                 world.store.purge(NOW, 0).await.unwrap();
             }
         }
@@ -281,14 +330,19 @@ async fn what_was_lost_by_hand_leaves_nothing_behind_after_a_purge() {
 pub(super) async fn audit(world: &World) {
     let layout = world.layout();
     let of_set = async |key: String| -> BTreeMap<String, f64> {
-        world.command::<Vec<(String, f64)>>("ZRANGE", &[&key, &0, &-1, &"WITHSCORES"]).await.into_iter().collect()
+        world
+            .command::<Vec<(String, f64)>>("ZRANGE", &[&key, &0, &-1, &"WITHSCORES"])
+            .await
+            .into_iter()
+            .collect()
     };
     let names: Vec<String> = world.command("KEYS", &[&"*"]).await;
     let mut unexplained: BTreeSet<String> = names.iter().cloned().collect();
     let mut expected_sets: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
     let mut digests = BTreeSet::new();
 
-    let catalog: HashMap<String, String> = world.command("HGETALL", &[&layout.key("catalog")]).await;
+    let catalog: HashMap<String, String> =
+        world.command("HGETALL", &[&layout.key("catalog")]).await;
     for (id, line) in &catalog {
         let (name, rest) = line.split_at(64);
         let (sequence, lists) = rest.split_at(12);
@@ -298,7 +352,8 @@ pub(super) async fn audit(world: &World) {
         assert_ne!(is_live, unexplained.remove(&retired), "a record is in one place: {name}");
         let fields: HashMap<String, Vec<u8>> =
             world.command("HGETALL", &[if is_live { &live } else { &retired }]).await;
-        let text = |field: &str| fields.get(field).map(|value| String::from_utf8(value.clone()).unwrap());
+        let text =
+            |field: &str| fields.get(field).map(|value| String::from_utf8(value.clone()).unwrap());
         let mints_left = text("m").map(|digits| digits.parse().unwrap());
         let state = crate::store::record_codec::RecordState { mints_left, last_used_at: None };
         let record = key().decode(digest, &fields["b"], state).expect("a record");
@@ -306,7 +361,8 @@ pub(super) async fn audit(world: &World) {
         let is_key = record.kind == RecordKind::ApiKey;
         let is_session = record.kind == RecordKind::Session;
         let owner = owner_name(&record.owner());
-        let vouched = record.origin.as_ref().map(|origin| vouched_name(origin, &record.identity.subject));
+        let vouched =
+            record.origin.as_ref().map(|origin| vouched_name(origin, &record.identity.subject));
         let expected_lists = [
             if is_key { owner.clone() } else { String::new() },
             if is_session { format!("s{owner}") } else { String::new() },
@@ -345,7 +401,10 @@ pub(super) async fn audit(world: &World) {
         unexplained.remove(&set);
     }
     let used: Vec<String> = world.command("HKEYS", &[&layout.key("used")]).await;
-    assert!(used.iter().all(|digest| digests.contains(digest)), "a note of a use has outlived its record");
+    assert!(
+        used.iter().all(|digest| digests.contains(digest)),
+        "a note of a use has outlived its record"
+    );
     for name in audit_accounts(world).await {
         unexplained.remove(&name);
     }
@@ -358,7 +417,8 @@ pub(super) async fn audit(world: &World) {
 /// Holds the names and the list of the accounts against the accounts; which keys are theirs.
 async fn audit_accounts(world: &World) -> BTreeSet<String> {
     let layout = world.layout();
-    let list: Vec<(String, f64)> = world.command("ZRANGE", &[&layout.accounts(), &0, &-1, &"WITHSCORES"]).await;
+    let list: Vec<(String, f64)> =
+        world.command("ZRANGE", &[&layout.accounts(), &0, &-1, &"WITHSCORES"]).await;
     let mut names: BTreeSet<String> = BTreeSet::from([layout.accounts()]);
     let mut expected: BTreeMap<String, HashMap<String, String>> = BTreeMap::new();
     for (member, score) in list {
@@ -366,7 +426,10 @@ async fn audit_accounts(world: &World) -> BTreeSet<String> {
         let row = format!("{}{id}", layout.accounts_of(token_api));
         let body: Vec<u8> = world.command("HGET", &[&row, &"b"]).await;
         let account = account_codec::decode(&key(), &body).expect("an account").account;
-        assert_eq!((token_api, id), (&*token_api_name(&account.token_api), &*hex(account.id.as_bytes())));
+        assert_eq!(
+            (token_api, id),
+            (&*token_api_name(&account.token_api), &*hex(account.id.as_bytes()))
+        );
         #[expect(clippy::cast_precision_loss, reason = "as in Redis")]
         let registered_at = account.created_at.unix_millis() as f64;
         assert_eq!(score, registered_at);
@@ -379,7 +442,11 @@ async fn audit_accounts(world: &World) -> BTreeSet<String> {
         assert!(names.insert(row), "an account is listed once");
     }
     for (key, ids) in expected {
-        assert_eq!(world.command::<HashMap<String, String>>("HGETALL", &[&key]).await, ids, "{key}");
+        assert_eq!(
+            world.command::<HashMap<String, String>>("HGETALL", &[&key]).await,
+            ids,
+            "{key}"
+        );
         names.insert(key);
     }
     names

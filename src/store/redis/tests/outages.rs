@@ -15,8 +15,14 @@ async fn after_a_flush_everything_is_absent_and_the_generation_is_another() {
     assert_eq!(store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap(), Some(vec![]));
     assert_eq!(store.owned(by(1), owner("ann"), NOW).await.unwrap(), None);
     assert_eq!(world.all().await, []);
-    assert_eq!(store.issue(by(2), api_key(3, "ann"), Place::Beside, NOW).await.unwrap(), Issue::VoucherGone);
-    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Absent);
+    assert_eq!(
+        store.issue(by(2), api_key(3, "ann"), Place::Beside, NOW).await.unwrap(),
+        Issue::VoucherGone
+    );
+    assert_eq!(
+        store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        Removal::Absent
+    );
     let announced = world.announcements().remove(0);
     assert!(announced.is_new_generation && announced.generation != before);
     store.provision(api_key(1, "ann")).await.unwrap();
@@ -40,8 +46,9 @@ async fn scripts_that_are_forgotten_are_sent_again() {
 
 #[tokio::test]
 async fn a_full_server_issues_nothing_and_goes_on_revoking() {
-    let records =
-        (1..=6).map(|number| api_key(number, "ann")).chain([expiring(session(7, "ann"), NOW), bootstrap(8, "bob", 2)]);
+    let records = (1..=6)
+        .map(|number| api_key(number, "ann"))
+        .chain([expiring(session(7, "ann"), NOW), bootstrap(8, "bob", 2)]);
     let world = World::with(records).await;
     let before = world.all().await;
     let _: () = world.command("CONFIG", &[&"SET", &"maxmemory", &"100kb"]).await;
@@ -57,14 +64,27 @@ async fn a_full_server_issues_nothing_and_goes_on_revoking() {
     assert_eq!(world.all().await, before, "nothing was spent or removed");
 
     assert_eq!(store.find(digest(1)).await.unwrap(), Some(api_key(1, "ann")));
-    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Removed);
-    assert_eq!(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(), Removal::Absent);
-    assert_eq!(store.remove(Voucher::Outside, digest(2), Afterlife::Retired, NOW).await.unwrap(), Removal::Removed);
+    assert_eq!(
+        store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        Removal::Removed
+    );
+    assert_eq!(
+        store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        Removal::Absent
+    );
+    assert_eq!(
+        store.remove(Voucher::Outside, digest(2), Afterlife::Retired, NOW).await.unwrap(),
+        Removal::Removed
+    );
     store.settle().await.unwrap();
     assert_eq!(store.purge(NOW, 10).await.unwrap(), 1);
     let removed = store.remove_owned(by(3), owner("ann"), Afterlife::Retired, NOW).await.unwrap();
     assert_eq!(removed.map(|removed| removed.len()), Some(4));
-    let beat = Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), &registered("one", 1))).await;
+    let beat = Plain::run(
+        world.connection.clone(),
+        membership::heartbeat(world.layout(), &registered("one", 1)),
+    )
+    .await;
     assert!(beat.is_ok(), "or no instance would hold a lease any more");
     assert_eq!(world.announcements().len(), 6);
 
@@ -78,7 +98,8 @@ async fn a_full_server_issues_nothing_and_goes_on_revoking() {
 async fn a_replica_is_no_place_to_write_and_says_so() {
     let world = World::with([api_key(1, "ann")]).await;
     let _: () = world.command("REPLICAOF", &[&"127.0.0.1", &"1"]).await;
-    let call = world.store.inner.operations.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW);
+    let call =
+        world.store.inner.operations.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW);
     let mut connection = world.connection.clone();
     let error = call.by_source().query_async::<Value>(&mut connection).await.unwrap_err();
     assert_eq!(fault::judge(&error).remedy, fault::Remedy::Rediscover, "{error}");

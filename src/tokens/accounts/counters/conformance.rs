@@ -1,15 +1,18 @@
 //! The port of counters as tests: what every one of them must do, wherever it counts.
 //!
-//! A case takes counters that have counted nothing; [`conforms_counters`] makes a test of each. The time is an argument.
+//! A case takes counters that have counted nothing; [`conforms_counters`] makes a test of each. The
+//! time is an argument.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Allowance, CounterKey, Counters, MOST_REMEMBERED, REMEMBERED_FOR, Reservation, Settlement};
+use super::{
+    Allowance, CounterKey, Counters, MOST_REMEMBERED, REMEMBERED_FOR, Reservation, Settlement,
+};
 use crate::domain::Timestamp;
 
-/// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns counters after something that they need
-/// and that is dropped after them.
+/// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns counters
+/// after something that they need and that is dropped after them.
 macro_rules! conforms_counters {
     ($fresh:path) => {
         $crate::tokens::accounts::counters::conformance::conforms_counters! { $fresh:
@@ -63,7 +66,11 @@ fn refused(seconds: u64) -> Reservation {
     Reservation::Refused { retry_after: Duration::from_secs(seconds) }
 }
 
-async fn reserve<const N: usize>(counters: &Counting, allowances: [Allowance; N], second: i64) -> Reservation {
+async fn reserve<const N: usize>(
+    counters: &Counting,
+    allowances: [Allowance; N],
+    second: i64,
+) -> Reservation {
     counters.reserve(allowances.to_vec(), at(second)).await.unwrap()
 }
 
@@ -71,7 +78,9 @@ async fn settle(counters: &Counting, number: u64, settlement: Settlement, second
     counters.settle(vec![(key(number), settlement)], at(second)).await.unwrap();
 }
 
-pub(crate) async fn what_is_spent_counts_until_the_window_ends_and_the_window_does_not_move(counters: Counting) {
+pub(crate) async fn what_is_spent_counts_until_the_window_ends_and_the_window_does_not_move(
+    counters: Counting,
+) {
     for second in 0..3 {
         assert_eq!(reserve(&counters, [up_to(1, 3)], second).await, Reservation::Reserved);
         settle(&counters, 1, Settlement::Spent, second).await;
@@ -87,7 +96,9 @@ pub(crate) async fn what_is_spent_counts_until_the_window_ends_and_the_window_do
     assert_eq!(counters.spent(key(1), at(119)).await.unwrap(), 1);
 }
 
-pub(crate) async fn many_at_once_cannot_exceed_a_limit_and_what_is_returned_is_there_again(counters: Counting) {
+pub(crate) async fn many_at_once_cannot_exceed_a_limit_and_what_is_returned_is_there_again(
+    counters: Counting,
+) {
     for _ in 0..2 {
         assert_eq!(reserve(&counters, [up_to(1, 2)], 0).await, Reservation::Reserved);
     }
@@ -112,7 +123,8 @@ pub(crate) async fn the_longest_wait_is_told(counters: Counting) {
         settle(&counters, number, Settlement::Spent, second).await;
     }
     assert_eq!(reserve(&counters, [up_to(3, 1)], 30).await, Reservation::Reserved);
-    for order in [[up_to(1, 1), up_to(2, 1), up_to(3, 1)], [up_to(3, 1), up_to(2, 1), up_to(1, 1)]] {
+    for order in [[up_to(1, 1), up_to(2, 1), up_to(3, 1)], [up_to(3, 1), up_to(2, 1), up_to(1, 1)]]
+    {
         assert_eq!(reserve(&counters, order, 30).await, refused(50));
     }
 }
@@ -147,7 +159,10 @@ pub(crate) async fn what_has_no_window_is_passed_over(counters: Counting) {
 
 pub(crate) async fn without_a_limit_it_only_counts(counters: Counting) {
     for _ in 0..5 {
-        assert_eq!(reserve(&counters, [up_to(1, u32::MAX), up_to(2, 9)], 0).await, Reservation::Reserved);
+        assert_eq!(
+            reserve(&counters, [up_to(1, u32::MAX), up_to(2, 9)], 0).await,
+            Reservation::Reserved
+        );
         let both = vec![(key(1), Settlement::Spent), (key(2), Settlement::Returned)];
         counters.settle(both, at(0)).await.unwrap();
     }
@@ -155,9 +170,13 @@ pub(crate) async fn without_a_limit_it_only_counts(counters: Counting) {
     assert_eq!(counters.spent(key(2), at(0)).await.unwrap(), 0);
 }
 
-pub(crate) async fn of_many_reservations_at_the_same_time_no_more_than_the_limit_are_made(counters: Counting) {
+pub(crate) async fn of_many_reservations_at_the_same_time_no_more_than_the_limit_are_made(
+    counters: Counting,
+) {
     let reservations: Vec<_> = (0..50)
-        .map(|number| tokio::spawn(counters.reserve(vec![up_to(1, 5), up_to(100 + number, 1)], at(0))))
+        .map(|number| {
+            tokio::spawn(counters.reserve(vec![up_to(1, 5), up_to(100 + number, 1)], at(0)))
+        })
         .collect();
     let mut made = 0;
     for reservation in reservations {
@@ -178,7 +197,8 @@ pub(crate) async fn a_group_remembers_its_latest_members_for_a_while(counters: C
     // Seen again, the first is the latest.
     counters.remember(key(1), key(0), at(1)).await.unwrap();
     counters.remember(key(1), key(most), at(1)).await.unwrap();
-    let knows = async |member: u64, now| counters.remembers(key(1), key(member), now).await.unwrap();
+    let knows =
+        async |member: u64, now| counters.remembers(key(1), key(member), now).await.unwrap();
     assert!(knows(0, at(2)).await && knows(most, at(2)).await && knows(14, at(2)).await);
     assert!(!knows(7, at(2)).await, "the one that was remembered after the first");
     assert!(!counters.remembers(key(2), key(0), at(2)).await.unwrap());

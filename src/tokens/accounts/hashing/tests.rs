@@ -18,7 +18,9 @@ fn password(text: &str) -> NewPassword {
 async fn a_password_is_verified_and_an_unknown_user_has_none() {
     let pool = pool(2, 8, CHEAP);
     let hash = pool.hash(password("correct horse")).await.unwrap();
-    let verify = |text: &str, hash: Option<&PasswordHash>| pool.verify(Password::presented(text.into()), hash.cloned());
+    let verify = |text: &str, hash: Option<&PasswordHash>| {
+        pool.verify(Password::presented(text.into()), hash.cloned())
+    };
     assert_eq!(verify("correct horse", Some(&hash)).await, Ok(Verdict::Right));
     assert_eq!(verify("correct horsE", Some(&hash)).await, Ok(Verdict::Wrong));
     assert_eq!(verify("", Some(&hash)).await, Ok(Verdict::Wrong));
@@ -27,26 +29,33 @@ async fn a_password_is_verified_and_an_unknown_user_has_none() {
     assert!(!pool.is_outdated(&hash));
     let dearer = self::pool(2, 8, HashingCost { passes: 2, ..CHEAP });
     assert!(dearer.is_outdated(&hash));
-    assert_eq!(dearer.verify(Password::presented("correct horse".into()), Some(hash)).await, Ok(Verdict::Right));
+    assert_eq!(
+        dearer.verify(Password::presented("correct horse".into()), Some(hash)).await,
+        Ok(Verdict::Right)
+    );
 }
 
 #[tokio::test]
 async fn a_full_queue_is_said_at_once_and_what_nobody_waits_for_is_passed_over() {
     let pool = pool(1, 2, HashingCost::OWASP);
-    let mut waiting: Vec<_> = (0..16).map(|_| Box::pin(pool.verify(Password::presented("x".into()), None))).collect();
+    let mut waiting: Vec<_> =
+        (0..16).map(|_| Box::pin(pool.verify(Password::presented("x".into()), None))).collect();
     let mut busy = 0;
     for verification in &mut waiting {
-        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(verification.as_mut().poll(cx))).await;
+        let polled =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(verification.as_mut().poll(cx))).await;
         match polled {
             std::task::Poll::Ready(Err(HashingError::Busy)) => busy += 1,
             std::task::Poll::Ready(other) => panic!("{other:?}"),
             std::task::Poll::Pending => {}
         }
     }
-    // One is being computed, two wait; should a computation have ended meanwhile, a few more were taken.
+    // One is being computed, two wait; should a computation have ended meanwhile, a few more were
+    // taken.
     assert!(busy >= 8, "{busy}");
     drop(waiting);
-    // Passed over, those that wait leave room at once: with 20 ms for each, 40 ms are a lot of patience for a busy machine.
+    // Passed over, those that wait leave room at once: with 20 ms for each, 40 ms are a lot of
+    // patience for a busy machine.
     let begun = Instant::now();
     loop {
         match pool.verify(Password::presented("x".into()), None).await {
@@ -58,19 +67,23 @@ async fn a_full_queue_is_said_at_once_and_what_nobody_waits_for_is_passed_over()
     }
 }
 
-/// CVE-2026-88010: usernames told apart by the time of a refusal. Known and unknown users take turns, so that whatever else the
-/// machine does meets both alike.
+/// CVE-2026-88010: usernames told apart by the time of a refusal. Known and unknown users take
+/// turns, so that whatever else the machine does meets both alike.
 #[tokio::test]
 async fn an_unknown_user_takes_as_long_as_a_known_one() {
     let pool = pool(1, 8, HashingCost::OWASP);
     let hash = pool.hash(password("correct horse")).await.unwrap();
-    // These threads take what others leave, so what counts is how short it can be. A difference there would be there every time.
+    // These threads take what others leave, so what counts is how short it can be. A difference
+    // there would be there every time.
     let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
     let mut ratio = f64::INFINITY;
     for round in 0..200 {
         for (shortest, hash) in [(&mut known, Some(hash.clone())), (&mut unknown, None)] {
             let begun = Instant::now();
-            assert_eq!(pool.verify(Password::presented("wrong horse".into()), hash).await, Ok(Verdict::Wrong));
+            assert_eq!(
+                pool.verify(Password::presented("wrong horse".into()), hash).await,
+                Ok(Verdict::Wrong)
+            );
             *shortest = begun.elapsed().min(*shortest);
         }
         ratio = known.as_secs_f64() / unknown.as_secs_f64();
@@ -89,7 +102,8 @@ async fn the_threads_take_what_is_left_the_reserves_stand_back_and_nobody_else_d
     const SCHED_IDLE: i32 = 5;
     let pool = pool(1, 8, CHEAP);
     pool.verify(Password::presented("x".into()), None).await.unwrap();
-    // Name, niceness and policy: fields 2, 19 and 41 (proc(5)); a name may hold spaces, but no parenthesis of ours.
+    // Name, niceness and policy: fields 2, 19 and 41 (proc(5)); a name may hold spaces, but no
+    // parenthesis of ours.
     let priority = |stat: &str| {
         let (name, rest) = stat.rsplit_once(')').unwrap();
         let fields: Vec<_> = rest.split_whitespace().collect();
@@ -99,13 +113,17 @@ async fn the_threads_take_what_is_left_the_reserves_stand_back_and_nobody_else_d
     let own = priority(&std::fs::read_to_string("/proc/thread-self/stat").unwrap()).1;
     let all = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+        let stats = tasks
+            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
         stats.map(|stat| priority(&stat)).collect::<Vec<_>>()
     };
     let all = all();
     // Who is nicer already stays so.
     let reserve = ("reserve-0".to_owned(), own.max(10), SCHED_BATCH);
-    assert!(all.iter().any(|(name, _, policy)| name == "passwords-0" && *policy == SCHED_IDLE), "{all:?}");
+    assert!(
+        all.iter().any(|(name, _, policy)| name == "passwords-0" && *policy == SCHED_IDLE),
+        "{all:?}"
+    );
     assert!(all.contains(&reserve), "{all:?}");
     for (name, nice, policy) in &all {
         let is_ours = name.starts_with("passwords-") || name.starts_with("reserve-");
@@ -125,7 +143,10 @@ async fn while_a_thread_is_starved_its_reserve_does_the_work() {
     let verify = || {
         let (reply, answer) = oneshot::channel();
         let nobody = PasswordHash::of_nobody(CHEAP).unwrap();
-        queue.try_send(Work::Verify(Password::presented("x".into()), nobody, Reply::new(reply))).ok().unwrap();
+        queue
+            .try_send(Work::Verify(Password::presented("x".into()), nobody, Reply::new(reply)))
+            .ok()
+            .unwrap();
         answer
     };
     // The first is handed over and done all the same; the second is not even handed over.

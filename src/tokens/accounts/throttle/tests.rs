@@ -20,7 +20,13 @@ fn from(address: &str) -> ClientGroup {
 }
 
 impl Throttle {
-    async fn attempt(&self, username: &str, client: &str, outcome: Try, now: Timestamp) -> Result<(), Duration> {
+    async fn attempt(
+        &self,
+        username: &str,
+        client: &str,
+        outcome: Try,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
         match self.admit("accounts", username, from(client), now).await.unwrap() {
             Ok(attempt) => {
                 self.settle(attempt, outcome, now).await.unwrap();
@@ -102,13 +108,21 @@ async fn attempts_at_the_same_time_share_the_limit() {
     let throttle = throttle();
     let mut attempts = Vec::new();
     for _ in 0..5 {
-        attempts.push(throttle.admit("accounts", "alice", from("192.0.2.1"), at(0)).await.unwrap().unwrap());
+        attempts.push(
+            throttle.admit("accounts", "alice", from("192.0.2.1"), at(0)).await.unwrap().unwrap(),
+        );
     }
-    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Err(Duration::from_secs(1)));
+    assert_eq!(
+        throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await,
+        Err(Duration::from_secs(1))
+    );
     for attempt in attempts {
         throttle.settle(attempt, Try::Failed, at(0)).await.unwrap();
     }
-    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Err(throttle.limits.window));
+    assert_eq!(
+        throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await,
+        Err(throttle.limits.window)
+    );
 }
 
 #[tokio::test]
@@ -137,7 +151,8 @@ async fn whoever_fails_elsewhere_the_owner_gets_in() {
     // Five each, until the account is under suspicion; then one each.
     assert_eq!(admitted[..10], [5; 10]);
     assert_eq!(admitted[10..], [1; 190]);
-    // Where the owner has logged in before there are five, and elsewhere one is enough for the right password.
+    // Where the owner has logged in before there are five, and elsewhere one is enough for the
+    // right password.
     assert_eq!(throttle.failures("alice", "198.51.100.1").await, 5);
     assert_eq!(throttle.attempt("alice", "203.0.113.1", Try::Passed, at(0)).await, Ok(()));
     assert_eq!(throttle.failures("alice", "203.0.113.1").await, 5);
@@ -146,7 +161,11 @@ async fn whoever_fails_elsewhere_the_owner_gets_in() {
 #[tokio::test]
 async fn registrations_are_limited_by_address() {
     let throttle = throttle();
-    let register = async |client, outcome, now| match throttle.admit_registration(from(client), now).await.unwrap() {
+    let register = async |client, outcome, now| match throttle
+        .admit_registration(from(client), now)
+        .await
+        .unwrap()
+    {
         Ok(attempt) => {
             throttle.settle_registration(attempt, outcome, now).await.unwrap();
             Ok(())
@@ -158,7 +177,10 @@ async fn registrations_are_limited_by_address() {
             assert_eq!(register("192.0.2.1", outcome, at(0)).await, Ok(()));
         }
     }
-    assert_eq!(register("192.0.2.1", Try::Passed, at(0)).await, Err(throttle.limits.registration_window));
+    assert_eq!(
+        register("192.0.2.1", Try::Passed, at(0)).await,
+        Err(throttle.limits.registration_window)
+    );
     assert_eq!(register("192.0.2.2", Try::Passed, at(0)).await, Ok(()));
     assert_eq!(register("192.0.2.1", Try::Passed, at(3600)).await, Ok(()));
 }
@@ -179,7 +201,10 @@ async fn each_limit_is_the_one_that_is_configured() {
     assert_eq!(throttle.failures("bob", "192.0.2.1").await, 2, "of one address");
     assert_eq!(throttle.failures("alice", "192.0.2.2").await, 7, "not under suspicion yet");
     assert_eq!(throttle.failures("alice", "192.0.2.3").await, 2, "a stranger, from then on");
-    assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(59)).await, Err(Duration::from_secs(1)));
+    assert_eq!(
+        throttle.attempt("alice", "192.0.2.1", Try::Failed, at(59)).await,
+        Err(Duration::from_secs(1))
+    );
     assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(60)).await, Ok(()));
     for _ in 0..3 {
         let attempt = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap().unwrap();
@@ -188,8 +213,12 @@ async fn each_limit_is_the_one_that_is_configured() {
     let refused = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap();
     assert_eq!(refused.unwrap_err().retry_after, Duration::from_secs(120));
     // Who is patient with people who mistype is not more so with strangers.
-    let odd =
-        throttle_with(ThrottleLimits { of_pair: 2, of_stranger: 5, suspect_from: 2, ..ThrottleLimits::default() });
+    let odd = throttle_with(ThrottleLimits {
+        of_pair: 2,
+        of_stranger: 5,
+        suspect_from: 2,
+        ..ThrottleLimits::default()
+    });
     assert_eq!(odd.failures("alice", "192.0.2.1").await, 2);
     assert_eq!(odd.failures("alice", "192.0.2.2").await, 2);
 }

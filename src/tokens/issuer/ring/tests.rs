@@ -1,4 +1,5 @@
-//! Keys over time, from a source that is told what to bring. Nothing sleeps: what is waited for is an end of a fetch.
+//! Keys over time, from a source that is told what to bring. Nothing sleeps: what is waited for is
+//! an end of a fetch.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,7 +7,8 @@ use super::*;
 use crate::tokens::issuer::jwk::Key;
 use crate::tokens::issuer::set::OutsideVerdict;
 use crate::tokens::issuer::tests::{
-    NOW, at, claims, document, ed_jwk, header, key_set, merged, set_of, settings, token, with_header,
+    NOW, at, claims, document, ed_jwk, header, key_set, merged, set_of, settings, token,
+    with_header,
 };
 use crate::tokens::issuer::{Issuer, IssuerSet, OutsideFault, OutsideRefusal};
 
@@ -39,7 +41,11 @@ impl KeySource for Scripted {
                 gate.notified().await;
             }
             let mut script = self.script.lock().expect("not poisoned");
-            let line = if script.len() > 1 { script.remove(0) } else { script.first().cloned().expect("a line") };
+            let line = if script.len() > 1 {
+                script.remove(0)
+            } else {
+                script.first().cloned().expect("a line")
+            };
             line.map_err(|words| KeySourceFault(words.to_owned()))
         })
     }
@@ -67,15 +73,19 @@ fn start(ring: &Arc<KeyRing>, source: &Arc<Scripted>) -> tokio::task::JoinHandle
 /// Waits until this many fetches have ended.
 async fn fetched(ring: &KeyRing, count: u64) {
     let mut ended = ring.ended.subscribe();
-    let waited = tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| *ended >= count)).await;
+    let waited =
+        tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| *ended >= count))
+            .await;
     waited.expect("in time").expect("the ring is there");
 }
 
 /// The key of this name, whatever it is good for.
 fn named(ring: &KeyRing, kid: &str) -> Option<Arc<Key>> {
-    OutsideAlgorithm::PUBLIC.into_iter().find_map(|algorithm| match ring.select(Some(kid), algorithm) {
-        Selection::Keys(keys) => keys.into_iter().next(),
-        Selection::OtherAlgorithm | Selection::Missing => None,
+    OutsideAlgorithm::PUBLIC.into_iter().find_map(|algorithm| {
+        match ring.select(Some(kid), algorithm) {
+            Selection::Keys(keys) => keys.into_iter().next(),
+            Selection::OtherAlgorithm | Selection::Missing => None,
+        }
     })
 }
 
@@ -84,13 +94,15 @@ fn an_issuer_that_is_away_at_the_start_is_asked_until_it_is_there() {
     runtime().block_on(async {
         let ring = ring(HOUR);
         let source = Scripted::new([Err("down"), Ok(b"<html>".to_vec()), Ok(document(&key_set()))]);
-        assert!(matches!(ring.health(Instant::now()), RingHealth::Never(why) if why.contains("no fetch has ended")));
+        assert!(matches!(ring.health(Instant::now()), RingHealth::Never(why) if why.contains("no \
+         fetch has ended")));
         let _task = start(&ring, &source);
         fetched(&ring, 1).await;
         assert_eq!(ring.health(Instant::now()), RingHealth::Never("down".into()));
         assert!(!ring.are_usable(Instant::now()));
         fetched(&ring, 2).await;
-        assert!(matches!(ring.health(Instant::now()), RingHealth::Never(why) if why.contains("no key set")));
+        assert!(matches!(ring.health(Instant::now()), RingHealth::Never(why) if why.contains("no \
+         key set")));
         fetched(&ring, 3).await;
         assert_eq!(ring.health(Instant::now()), RingHealth::Well);
         assert!(named(&ring, "rsa").is_some() && ring.are_usable(Instant::now()));
@@ -109,7 +121,11 @@ fn keys_are_used_while_their_issuer_is_away_and_given_up_at_the_stated_end() {
         assert_eq!(ring.health(now), RingHealth::Stale("down".into()));
         let key = named(&ring, "rsa").expect("still here");
         fetched(&ring, 4).await;
-        assert!(ring.are_usable(now) && Arc::ptr_eq(&key, &named(&ring, "rsa").expect("here")) && !key.is_retired());
+        assert!(
+            ring.are_usable(now)
+                && Arc::ptr_eq(&key, &named(&ring, "rsa").expect("here"))
+                && !key.is_retired()
+        );
         // 60 s and one refresh after the last that came.
         assert!(ring.are_usable(now + Duration::from_secs(59)));
         assert!(!ring.are_usable(now + Duration::from_secs(61)));
@@ -191,11 +207,15 @@ fn a_token_waits_for_a_slow_issuer_for_a_second_and_no_longer() {
 fn a_set_of_keys_that_cannot_be_used_is_asked_for_again_soon() {
     runtime().block_on(async {
         let ring = ring(HOUR);
-        let source =
-            Scripted::new([Ok(b"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}".to_vec()), Ok(document(&key_set()))]);
+        let source = Scripted::new([
+            Ok(b"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}".to_vec()),
+            Ok(document(&key_set())),
+        ]);
         let _task = start(&ring, &source);
         fetched(&ring, 1).await;
-        assert!(matches!(ring.health(Instant::now()), RingHealth::Never(why) if why.contains("no key")));
+        assert!(
+            matches!(ring.health(Instant::now()), RingHealth::Never(why) if why.contains("no key"))
+        );
         fetched(&ring, 2).await;
         assert_eq!(ring.health(Instant::now()), RingHealth::Well);
     });
@@ -203,13 +223,23 @@ fn a_set_of_keys_that_cannot_be_used_is_asked_for_again_soon() {
 
 #[test]
 fn pauses_grow_to_a_bound_and_refreshes_are_never_late() {
-    let pauses: Vec<_> = (1..8).map(|failures| pause_after(failures, FIRST_PAUSE, rhythm(HOUR)).as_secs()).collect();
+    let pauses: Vec<_> =
+        (1..8).map(|failures| pause_after(failures, FIRST_PAUSE, rhythm(HOUR)).as_secs()).collect();
     assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
     assert_eq!(pause_after(u32::MAX, FIRST_PAUSE, rhythm(HOUR)), LONGEST_PAUSE);
-    assert_eq!(pause_after(9, FIRST_PAUSE, rhythm(Duration::from_secs(10))), Duration::from_secs(10));
-    // An issuer whose keys are here is not asked more often because it fails than because of a flood.
-    let pauses: Vec<_> = (1..5).map(|failures| pause_after(failures, ASK_EVERY, rhythm(HOUR))).collect();
-    assert!(pauses.is_sorted() && pauses.iter().all(|pause| (ASK_EVERY..=LONGEST_PAUSE).contains(pause)), "{pauses:?}");
+    assert_eq!(
+        pause_after(9, FIRST_PAUSE, rhythm(Duration::from_secs(10))),
+        Duration::from_secs(10)
+    );
+    // An issuer whose keys are here is not asked more often because it fails than because of a
+    // flood.
+    let pauses: Vec<_> =
+        (1..5).map(|failures| pause_after(failures, ASK_EVERY, rhythm(HOUR))).collect();
+    assert!(
+        pauses.is_sorted()
+            && pauses.iter().all(|pause| (ASK_EVERY..=LONGEST_PAUSE).contains(pause)),
+        "{pauses:?}"
+    );
     for _ in 0..1000 {
         let pause = HOUR - chance(HOUR);
         assert!(pause <= HOUR * 9 / 10 && pause >= HOUR * 7 / 10, "{pause:?}");
@@ -233,7 +263,8 @@ fn set_around(ring: &Arc<KeyRing>) -> Arc<IssuerSet> {
 }
 
 #[test]
-fn a_token_that_comes_before_the_first_keys_waits_for_them_a_moment_and_gets_no_verdict_without_them() {
+fn a_token_that_comes_before_the_first_keys_waits_for_them_a_moment_and_gets_no_verdict_without_them()
+ {
     runtime().block_on(async {
         let ring = ring(HOUR);
         let set = set_around(&ring);
@@ -249,11 +280,18 @@ fn a_token_that_comes_before_the_first_keys_waits_for_them_a_moment_and_gets_no_
             async move { set.verify(good.as_bytes(), at(NOW)).await }
         });
         let unavailable = set.verify(good.as_bytes(), at(NOW)).await.expect_err("no keys yet");
-        assert_eq!(unavailable.to_string(), "the keys of issuer main are not available: no fetch has ended yet");
+        assert_eq!(
+            unavailable.to_string(),
+            "the keys of issuer main are not available: no fetch has ended yet"
+        );
         assert!(waiting.await.expect("no panic").is_err());
         // What needs no key to be judged is judged.
-        let forged = set.verify(with_header(serde_json::json!({"alg": "none"})).as_bytes(), at(NOW)).await;
-        assert!(matches!(forged, Ok(OutsideVerdict::Refused(OutsideRefusal { fault: OutsideFault::Algorithm, .. }))));
+        let forged =
+            set.verify(with_header(serde_json::json!({"alg": "none"})).as_bytes(), at(NOW)).await;
+        assert!(matches!(
+            forged,
+            Ok(OutsideVerdict::Refused(OutsideRefusal { fault: OutsideFault::Algorithm, .. }))
+        ));
         let waiting = tokio::spawn({
             let set = Arc::clone(&set);
             async move { set.verify(good.as_bytes(), at(NOW)).await }
@@ -280,14 +318,26 @@ fn a_flood_of_unknown_keys_costs_the_issuer_nothing_and_known_ones_pass_meanwhil
             })
             .collect();
         for number in 0..10 {
-            let good =
-                token("EdDSA", &header("EdDSA"), &merged(claims(), serde_json::json!({"jti": number.to_string()})));
-            assert!(matches!(set.verify(good.as_bytes(), at(NOW)).await, Ok(OutsideVerdict::Passed(_))));
+            let good = token(
+                "EdDSA",
+                &header("EdDSA"),
+                &merged(claims(), serde_json::json!({"jti": number.to_string()})),
+            );
+            assert!(matches!(
+                set.verify(good.as_bytes(), at(NOW)).await,
+                Ok(OutsideVerdict::Passed(_))
+            ));
         }
         for task in flood {
             let verdict = task.await.expect("no panic");
             assert!(
-                matches!(verdict, Ok(OutsideVerdict::Refused(OutsideRefusal { fault: OutsideFault::UnknownKey, .. }))),
+                matches!(
+                    verdict,
+                    Ok(OutsideVerdict::Refused(OutsideRefusal {
+                        fault: OutsideFault::UnknownKey,
+                        ..
+                    }))
+                ),
                 "{verdict:?}"
             );
         }

@@ -40,7 +40,10 @@ fn harmless_headers_pass_and_what_points_at_keys_is_not_looked_at() {
 
 #[test]
 fn dates_may_have_fractions_and_count_to_the_millisecond() {
-    let (set, token) = (usual(), with_claims(json!({"exp": 1_800_000_000.5, "nbf": 1_799_999_999.25, "iat": 1.5})));
+    let (set, token) = (
+        usual(),
+        with_claims(json!({"exp": 1_800_000_000.5, "nbf": 1_799_999_999.25, "iat": 1.5})),
+    );
     let at = Timestamp::from_unix_millis;
     for (now, expected) in [
         (1_799_999_999_249, Some(OutsideFault::NotYet)),
@@ -61,7 +64,10 @@ fn leeway_is_for_both_ends() {
     let set = set_of(vec![issuer(IssuerSettings { leeway, ..settings() }, &key_set())]);
     let late = with_claims(json!({"exp": 1_799_999_971}));
     assert_eq!(passed(verify(&set, &late)).expires_at().unix_millis(), 1_800_000_001_000);
-    assert_eq!(refused(&verify_at(&set, &late, NOW.after(Duration::from_secs(1)))), Some(OutsideFault::Expired));
+    assert_eq!(
+        refused(&verify_at(&set, &late, NOW.after(Duration::from_secs(1)))),
+        Some(OutsideFault::Expired)
+    );
     passed(verify(&set, with_claims(json!({"nbf": 1_800_000_030}))));
     let early = with_claims(json!({"nbf": 1_800_000_031}));
     assert_eq!(refused(&verify(&set, early)), Some(OutsideFault::NotYet));
@@ -99,24 +105,43 @@ fn claims_are_found_where_the_configuration_says() {
     assert_eq!(outside.roles().collect::<Vec<_>>(), ["editor", "admin"]);
     assert_eq!(outside.tenants().collect::<Vec<_>>(), ["t1", "t2"]);
     assert_eq!((outside.active_tenant(), outside.token_id()), (Some("t2"), Some("x-1")));
-    let meets =
-        |text: &str, value| outside.meets(&ClaimRule { path: text.parse().expect("a path"), one_of: vec![value] });
+    let meets = |text: &str, value| {
+        outside.meets(&ClaimRule { path: text.parse().expect("a path"), one_of: vec![value] })
+    };
     assert!(meets("plan", ClaimValue::Text("gold".into())) && meets("a.b", ClaimValue::Integer(2)));
-    assert!(!meets("plan", ClaimValue::Text("silver".into())) && !meets("a", ClaimValue::Integer(2)));
+    assert!(
+        !meets("plan", ClaimValue::Text("silver".into())) && !meets("a", ClaimValue::Integer(2))
+    );
     assert!(!meets("jti", ClaimValue::Text("x-1".into())), "what was not kept meets nothing");
 }
 
 #[test]
 fn the_issuer_is_chosen_by_its_name_and_another_ones_key_does_not_help() {
-    let other = IssuerSettings { name: "other".into(), issuer: "https://other.example".into(), ..settings() };
+    let other = IssuerSettings {
+        name: "other".into(),
+        issuer: "https://other.example".into(),
+        ..settings()
+    };
     let set = set_of(vec![issuer(settings(), &key_set()[..1]), issuer(other, &key_set()[1..2])]);
     let mine = token("RS256", &header("RS256"), &claims());
     let theirs = with_claims(json!({"iss": "https://other.example"}));
     assert_eq!(&**passed(verify(&set, &mine)).issuer(), "main");
     assert_eq!(&**passed(verify(&set, &theirs)).issuer(), "other");
-    assert_eq!(refused(&verify(&set, with_claims(json!({})))), Some(OutsideFault::UnknownKey), "their key, my name");
-    let renamed = token("RS256", &header("RS256"), &merged(claims(), json!({"iss": "https://other.example"})));
-    assert_eq!(refused(&verify(&set, renamed)), Some(OutsideFault::UnknownKey), "my key, their name");
+    assert_eq!(
+        refused(&verify(&set, with_claims(json!({})))),
+        Some(OutsideFault::UnknownKey),
+        "their key, my name"
+    );
+    let renamed = token(
+        "RS256",
+        &header("RS256"),
+        &merged(claims(), json!({"iss": "https://other.example"})),
+    );
+    assert_eq!(
+        refused(&verify(&set, renamed)),
+        Some(OutsideFault::UnknownKey),
+        "my key, their name"
+    );
 }
 
 #[test]
@@ -128,7 +153,10 @@ fn what_passed_is_remembered_until_it_expires() {
     let first = passed(verify(&set, &token));
     assert!(recall(NOW).is_some_and(|again| Arc::ptr_eq(&again, &first)));
     assert!(recall(NOW.after(Duration::from_secs(1))).is_none() && set.is_empty());
-    assert_eq!(refused(&verify_at(&set, &token, NOW.after(Duration::from_secs(1)))), Some(OutsideFault::Expired));
+    assert_eq!(
+        refused(&verify_at(&set, &token, NOW.after(Duration::from_secs(1)))),
+        Some(OutsideFault::Expired)
+    );
 }
 
 #[test]
@@ -137,14 +165,22 @@ fn a_key_that_is_gone_takes_its_tokens_with_it_and_leaves_the_others() {
     let (es, rs) = (with_claims(json!({})), token("RS256", &header("RS256"), &claims()));
     let (es_was, rs_was) = (passed(verify(&set, &es)), passed(verify(&set, &rs)));
     let ring = set.issuers()[0].ring();
-    let read = |keys: &[Value]| KeySet::read(&document(keys), &OutsideAlgorithm::PUBLIC).expect("a key set");
+    let read = |keys: &[Value]| {
+        KeySet::read(&document(keys), &OutsideAlgorithm::PUBLIC).expect("a key set")
+    };
     ring.take(read(&key_set()), Instant::now());
-    assert!(es_was.stands(at(NOW)).expect("here") && rs_was.stands(at(NOW)).expect("here"), "nothing has changed");
+    assert!(
+        es_was.stands(at(NOW)).expect("here") && rs_was.stands(at(NOW)).expect("here"),
+        "nothing has changed"
+    );
     ring.take(read(&key_set()[1..]), Instant::now());
     assert!(es_was.stands(at(NOW)).expect("here") && !rs_was.stands(at(NOW)).expect("here"));
     assert_eq!(refused(&verify(&set, &rs)), Some(OutsideFault::UnknownKey));
     // Another key under the same name is another key.
-    ring.take(read(&[ec_jwk("p384", "P-384", &KEYS.p384), rsa_jwk("p256", &KEYS.rsa)]), Instant::now());
+    ring.take(
+        read(&[ec_jwk("p384", "P-384", &KEYS.p384), rsa_jwk("p256", &KEYS.rsa)]),
+        Instant::now(),
+    );
     assert!(!es_was.stands(at(NOW)).expect("here"));
     assert_eq!(refused(&verify(&set, &es)), Some(OutsideFault::Algorithm));
     // And when it comes back, what is dead stays dead, and what is new passes.
@@ -160,11 +196,18 @@ fn a_key_that_is_gone_takes_its_tokens_with_it_and_leaves_the_others() {
 fn another_configuration_ends_what_the_old_one_let_pass() {
     let (before, token) = (usual(), with_claims(json!({})));
     let outside = passed(verify(&before, &token));
-    let same =
-        IssuerSet::new(before.issuers().to_vec(), Arc::new(Peppers::new(&SecretBytes::new([9; 32]), [])), 100, 8192);
+    let same = IssuerSet::new(
+        before.issuers().to_vec(),
+        Arc::new(Peppers::new(&SecretBytes::new([9; 32]), [])),
+        100,
+        8192,
+    );
     same.succeed(&before);
     assert!(outside.stands(at(NOW)).expect("here"), "the issuer is the same");
-    let stricter = set_of(vec![issuer(IssuerSettings { audience: vec!["api".into()], ..settings() }, &key_set())]);
+    let stricter = set_of(vec![issuer(
+        IssuerSettings { audience: vec!["api".into()], ..settings() },
+        &key_set(),
+    )]);
     stricter.succeed(&same);
     assert!(!outside.stands(at(NOW)).expect("here"));
     assert_eq!(refused(&verify(&stricter, &token)), Some(OutsideFault::Audience));

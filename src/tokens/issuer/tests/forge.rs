@@ -1,7 +1,8 @@
-//! What somebody needs to write any token: keys of each type, their public halves as JWKs, and signatures over whatever is wanted.
+//! What somebody needs to write any token: keys of each type, their public halves as JWKs, and
+//! signatures over whatever is wanted.
 //!
-//! It knows nothing of keyward. Whoever includes it says what time it is: the unit tests of issuers, whose clock stands, and the
-//! tests over TCP, whose clock runs.
+//! It knows nothing of keyward. Whoever includes it says what time it is: the unit tests of
+//! issuers, whose clock stands, and the tests over TCP, whose clock runs.
 
 use std::sync::LazyLock;
 
@@ -97,7 +98,11 @@ pub(crate) fn hmac_sha256(secret: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
 }
 
-fn rsa_sign(key: &rsa::KeyPair, how: &'static dyn signature::RsaEncoding, message: &[u8]) -> Vec<u8> {
+fn rsa_sign(
+    key: &rsa::KeyPair,
+    how: &'static dyn signature::RsaEncoding,
+    message: &[u8],
+) -> Vec<u8> {
     let mut signature = vec![0; key.public_modulus_len()];
     key.sign(how, &SystemRandom::new(), message, &mut signature).expect("signed");
     signature
@@ -146,7 +151,11 @@ pub(crate) fn claims() -> Value {
 }
 
 /// Puts a token together from any bytes.
-pub(crate) fn raw(header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+pub(crate) fn raw(
+    header: impl AsRef<[u8]>,
+    claims: impl AsRef<[u8]>,
+    sign: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> String {
     let signed = format!("{}.{}", b64(header), b64(claims));
     let signature = sign(signed.as_bytes());
     format!("{signed}.{}", b64(signature))

@@ -14,7 +14,8 @@ fn no_hostile_token_passes_and_each_is_refused_for_its_own_reason() {
         for _ in 0..2 {
             let verdict = verify(&set, token);
             let is_expected = match (refused(&verdict), expected) {
-                (Some(OutsideFault::Malformed(_)), Malformed) | (Some(OutsideFault::Header(_)), Header) => true,
+                (Some(OutsideFault::Malformed(_)), Malformed)
+                | (Some(OutsideFault::Header(_)), Header) => true,
                 (None, Foreign) => matches!(verdict, OutsideVerdict::Foreign),
                 (Some(fault), Fault(expected)) => fault == *expected,
                 _ => false,
@@ -33,10 +34,15 @@ fn with_a_shared_secret_only_hs256_passes() {
         let verdict = verify(&set, token(algorithm, &header(algorithm), &claims()));
         assert_eq!(refused(&verdict), Some(OutsideFault::Algorithm), "{algorithm}");
     }
-    for secret in
-        [&b""[..], b"0", &SECRET[..31], b"0123456789abcdef0123456789abcdef\n", b"0123456789ABCDEF0123456789abcdef"]
-    {
-        let forged = raw(r#"{"alg":"HS256"}"#, claims().to_string(), |message| hmac_sha256(secret, message));
+    for secret in [
+        &b""[..],
+        b"0",
+        &SECRET[..31],
+        b"0123456789abcdef0123456789abcdef\n",
+        b"0123456789ABCDEF0123456789abcdef",
+    ] {
+        let forged =
+            raw(r#"{"alg":"HS256"}"#, claims().to_string(), |message| hmac_sha256(secret, message));
         assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::Signature), "{secret:?}");
     }
     for name in ["none", "HS384", "HS512", "hs256"] {
@@ -48,13 +54,17 @@ fn with_a_shared_secret_only_hs256_passes() {
 #[test]
 fn the_configuration_narrows_the_algorithms_and_so_does_the_key() {
     let only = |algorithms: &[OutsideAlgorithm], jwk: Value| {
-        set_of(vec![issuer(IssuerSettings { algorithms: algorithms.to_vec(), ..settings() }, &[jwk])])
+        set_of(vec![issuer(
+            IssuerSettings { algorithms: algorithms.to_vec(), ..settings() },
+            &[jwk],
+        )])
     };
     let rs512 = token("RS512", &header("RS512"), &claims());
     let narrowed = only(&[OutsideAlgorithm::Rs256], rsa_jwk("rsa", &KEYS.rsa));
     assert_eq!(refused(&verify(&narrowed, &rs512)), Some(OutsideFault::Algorithm));
     passed(verify(&narrowed, token("RS256", &header("RS256"), &claims())));
-    let pinned = only(&OutsideAlgorithm::PUBLIC, merged(rsa_jwk("rsa", &KEYS.rsa), json!({"alg": "PS256"})));
+    let pinned =
+        only(&OutsideAlgorithm::PUBLIC, merged(rsa_jwk("rsa", &KEYS.rsa), json!({"alg": "PS256"})));
     assert_eq!(refused(&verify(&pinned, &rs512)), Some(OutsideFault::Algorithm));
     passed(verify(&pinned, token("PS256", &header("PS256"), &claims())));
 }
@@ -66,7 +76,10 @@ fn every_flipped_bit_is_noticed() {
         for bit in 0..8 {
             let mut bytes = good.clone().into_bytes();
             bytes[at] ^= 1 << bit;
-            assert!(!matches!(verify(&set, bytes), OutsideVerdict::Passed(_)), "byte {at}, bit {bit}");
+            assert!(
+                !matches!(verify(&set, bytes), OutsideVerdict::Passed(_)),
+                "byte {at}, bit {bit}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Tokens that must not pass, each with the reason for which it must not. As [`super::forge`], it is shown to an issuer in memory
-//! and to a whole keyward over TCP.
+//! Tokens that must not pass, each with the reason for which it must not. As [`super::forge`], it
+//! is shown to an issuer in memory and to a whole keyward over TCP.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -35,7 +35,16 @@ impl Table {
 
 /// All of them.
 pub(super) fn hostile() -> Table {
-    let tables = [algorithms(), keys(), headers(), signatures(), forms(), claims_of_others(), dates(), people()];
+    let tables = [
+        algorithms(),
+        keys(),
+        headers(),
+        signatures(),
+        forms(),
+        claims_of_others(),
+        dates(),
+        people(),
+    ];
     Table(tables.into_iter().flat_map(|table| table.0).collect())
 }
 
@@ -86,10 +95,16 @@ fn algorithms() -> Table {
     }
     // A key of one type with the algorithm of another.
     for named in ["RS256", "PS512", "ES256", "ES384", "EdDSA"] {
-        for (owner, signer) in [("rsa", "RS256"), ("p256", "ES256"), ("p384", "ES384"), ("ed25519", "EdDSA")] {
+        for (owner, signer) in
+            [("rsa", "RS256"), ("p256", "ES256"), ("p384", "ES384"), ("ed25519", "EdDSA")]
+        {
             if kid(named) != owner {
                 let header = json!({"alg": named, "typ": "JWT", "kid": owner});
-                table.add(format!("{named} with the key {owner}"), token(signer, &header, &claims()), fault);
+                table.add(
+                    format!("{named} with the key {owner}"),
+                    token(signer, &header, &claims()),
+                    fault,
+                );
             }
         }
     }
@@ -118,9 +133,15 @@ fn keys() -> Table {
         "0",
         &long,
     ] {
-        table.add(format!("kid {kid:.40?}"), with_header(json!({"kid": kid})), Fault(OutsideFault::UnknownKey));
+        table.add(
+            format!("kid {kid:.40?}"),
+            with_header(json!({"kid": kid})),
+            Fault(OutsideFault::UnknownKey),
+        );
     }
-    for kid in [json!(null), json!(0), json!(true), json!([]), json!(["p256"]), json!({"kid": "p256"})] {
+    for kid in
+        [json!(null), json!(0), json!(true), json!([]), json!(["p256"]), json!({"kid": "p256"})]
+    {
         table.add(format!("kid {kid}"), with_header(json!({"kid": kid})), Header);
     }
     let unnamed = json!({"alg": "RS256", "typ": "JWT"});
@@ -147,9 +168,16 @@ fn keys() -> Table {
 
 fn headers() -> Table {
     let mut table = Table::default();
-    for crit in
-        [json!([]), json!(["exp"]), json!(["b64"]), json!(["alg"]), json!(null), json!("exp"), json!({}), json!(false)]
-    {
+    for crit in [
+        json!([]),
+        json!(["exp"]),
+        json!(["b64"]),
+        json!(["alg"]),
+        json!(null),
+        json!("exp"),
+        json!({}),
+        json!(false),
+    ] {
         table.add(format!("crit {crit}"), with_header(json!({"crit": crit})), Header);
     }
     for b64 in [json!(false), json!(null), json!("true"), json!(0), json!([])] {
@@ -191,7 +219,11 @@ fn signatures() -> Table {
         let (signed, signature) = good.rsplit_once('.').expect("three parts");
         let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
         let mut add = |name: &str, signature: &[u8]| {
-            table.add(format!("{algorithm}: {name}"), format!("{signed}.{}", b64(signature)), fault);
+            table.add(
+                format!("{algorithm}: {name}"),
+                format!("{signed}.{}", b64(signature)),
+                fault,
+            );
         };
         let length = signature.len();
         add("no signature", b"");
@@ -202,26 +234,47 @@ fn signatures() -> Table {
         add("one byte more", &[signature.as_slice(), &[0]].concat());
         add("a zero before", &[&[0], signature.as_slice()].concat());
         add("twice", &[signature.as_slice(), &signature].concat());
-        let other = token(algorithm, &header(algorithm), &merged(claims(), json!({"sub": "other"})));
+        let other =
+            token(algorithm, &header(algorithm), &merged(claims(), json!({"sub": "other"})));
         let (other_signed, other_signature) = other.rsplit_once('.').expect("three parts");
-        table.add(format!("{algorithm}: another token's signature"), format!("{signed}.{other_signature}"), fault);
-        table.add(format!("{algorithm}: another token's claims"), format!("{other_signed}.{}", b64(&signature)), fault);
+        table.add(
+            format!("{algorithm}: another token's signature"),
+            format!("{signed}.{other_signature}"),
+            fault,
+        );
+        table.add(
+            format!("{algorithm}: another token's claims"),
+            format!("{other_signed}.{}", b64(&signature)),
+            fault,
+        );
         for at in [0, length / 2, length - 1] {
             let mut flipped = signature.clone();
             flipped[at] ^= 1;
-            table.add(format!("{algorithm}: a bit of byte {at}"), format!("{signed}.{}", b64(flipped)), fault);
+            table.add(
+                format!("{algorithm}: a bit of byte {at}"),
+                format!("{signed}.{}", b64(flipped)),
+                fault,
+            );
         }
     }
     // CVE-2022-21449 and its neighbours: r and s of 0, 1 and the order of the curve.
     let mut one = vec![0; 64];
     (one[31], one[63]) = (1, 1);
     let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
-    let order: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&order[at * 2..at * 2 + 2], 16).expect("hex")).collect();
+    let order: Vec<u8> = (0..32)
+        .map(|at| u8::from_str_radix(&order[at * 2..at * 2 + 2], 16).expect("hex"))
+        .collect();
     let header_text = header("ES256").to_string();
-    for (name, signature) in
-        [("1, 1", one), ("n, n", [order.clone(), order.clone()].concat()), ("0, n", [vec![0; 32], order].concat())]
-    {
-        table.add(format!("ES256: r and s {name}"), raw(&header_text, claims().to_string(), |_| signature), fault);
+    for (name, signature) in [
+        ("1, 1", one),
+        ("n, n", [order.clone(), order.clone()].concat()),
+        ("0, n", [vec![0; 32], order].concat()),
+    ] {
+        table.add(
+            format!("ES256: r and s {name}"),
+            raw(&header_text, claims().to_string(), |_| signature),
+            fault,
+        );
     }
     // ASN.1 instead of r ‖ s.
     let der = raw(&header_text, claims().to_string(), |message| {
@@ -232,14 +285,26 @@ fn signatures() -> Table {
     });
     table.add("ES256 in DER", der, fault);
     // PKCS #1 signed, PSS named, and the other way round; another hash.
-    for (named, signer) in
-        [("PS256", "RS256"), ("RS256", "PS256"), ("RS384", "RS256"), ("RS512", "RS384"), ("PS384", "PS256")]
-    {
-        table.add(format!("{named} signed as {signer}"), token(signer, &header(named), &claims()), fault);
+    for (named, signer) in [
+        ("PS256", "RS256"),
+        ("RS256", "PS256"),
+        ("RS384", "RS256"),
+        ("RS512", "RS384"),
+        ("PS384", "PS256"),
+    ] {
+        table.add(
+            format!("{named} signed as {signer}"),
+            token(signer, &header(named), &claims()),
+            fault,
+        );
     }
     // Signature first: who did not sign learns nothing of dates.
     let expired = merged(claims(), json!({"exp": 1}));
-    table.add("expired and not signed", token("another RSA key", &header("RS256"), &expired), fault);
+    table.add(
+        "expired and not signed",
+        token("another RSA key", &header("RS256"), &expired),
+        fault,
+    );
     table
 }
 
@@ -386,7 +451,11 @@ fn claims_of_others() -> Table {
         json!(["account\0"]),
         json!([""]),
     ] {
-        table.add(format!("aud {aud}"), with_claims(json!({"aud": aud})), Fault(OutsideFault::Audience));
+        table.add(
+            format!("aud {aud}"),
+            with_claims(json!({"aud": aud})),
+            Fault(OutsideFault::Audience),
+        );
     }
     for aud in [
         json!(null),
@@ -397,7 +466,11 @@ fn claims_of_others() -> Table {
         json!([["account"]]),
         json!([null]),
     ] {
-        table.add(format!("aud {aud}"), with_claims(json!({"aud": aud})), Fault(OutsideFault::Claim("aud")));
+        table.add(
+            format!("aud {aud}"),
+            with_claims(json!({"aud": aud})),
+            Fault(OutsideFault::Claim("aud")),
+        );
     }
     table.add("aud null", nulled("aud"), Fault(OutsideFault::Claim("aud")));
     for typ in [
@@ -409,7 +482,11 @@ fn claims_of_others() -> Table {
         json!({"Bearer": 1}),
         json!(true),
     ] {
-        table.add(format!("typ {typ}"), with_claims(json!({"typ": typ})), Fault(OutsideFault::RequiredClaim));
+        table.add(
+            format!("typ {typ}"),
+            with_claims(json!({"typ": typ})),
+            Fault(OutsideFault::RequiredClaim),
+        );
     }
     table
 }
@@ -434,12 +511,20 @@ fn dates() -> Table {
             json!(1e300),
         ] {
             let changed = merged(json!({"exp": now() + 300}), json!({name: date}));
-            table.add(format!("{name} {date}"), with_claims(changed), Fault(OutsideFault::Claim(name)));
+            table.add(
+                format!("{name} {date}"),
+                with_claims(changed),
+                Fault(OutsideFault::Claim(name)),
+            );
         }
     }
     let mut members = claims();
     members["exp"] = Value::Null;
-    table.add("exp null", token("ES256", &header("ES256"), &members), Fault(OutsideFault::Claim("exp")));
+    table.add(
+        "exp null",
+        token("ES256", &header("ES256"), &members),
+        Fault(OutsideFault::Claim("exp")),
+    );
     table.add("no exp", with_claims(json!({"exp": null})), Fault(OutsideFault::Claim("exp")));
     for exp in [
         json!(0),
@@ -450,10 +535,22 @@ fn dates() -> Table {
         json!(now() as f64 - 0.0001),
         json!(now() as f64 + 0.0004),
     ] {
-        table.add(format!("exp {exp}"), with_claims(json!({"exp": exp})), Fault(OutsideFault::Expired));
+        table.add(
+            format!("exp {exp}"),
+            with_claims(json!({"exp": exp})),
+            Fault(OutsideFault::Expired),
+        );
     }
-    for nbf in [json!(now() + MARGIN + 1), json!((now() + MARGIN) as f64 + 0.0001), json!(253_402_300_799_i64)] {
-        table.add(format!("nbf {nbf}"), with_claims(json!({"nbf": nbf})), Fault(OutsideFault::NotYet));
+    for nbf in [
+        json!(now() + MARGIN + 1),
+        json!((now() + MARGIN) as f64 + 0.0001),
+        json!(253_402_300_799_i64),
+    ] {
+        table.add(
+            format!("nbf {nbf}"),
+            with_claims(json!({"nbf": nbf})),
+            Fault(OutsideFault::NotYet),
+        );
     }
     table
 }

@@ -114,7 +114,8 @@ fn a_key_that_cannot_be_used_is_passed_over_with_its_reason() {
     }
 }
 
-/// RFC 8032 allows such keys to be refused: with the first one, anybody signs everything with R = A and S = 0.
+/// RFC 8032 allows such keys to be refused: with the first one, anybody signs everything with R = A
+/// and S = 0.
 #[test]
 fn a_point_of_small_order_is_no_key() {
     let identity = |sign: u8| {
@@ -158,17 +159,23 @@ fn a_key_that_cannot_even_be_read_spoils_no_other() {
         r#"{"kty":"EC","kid":"\ud800"}"#.to_owned(),
         deep,
     ] {
-        let set = KeySet::read(format!(r#"{{"keys":[{key},{good}],"keys2":[]}}"#).as_bytes(), ALL).expect("a key set");
+        let set = KeySet::read(format!(r#"{{"keys":[{key},{good}],"keys2":[]}}"#).as_bytes(), ALL)
+            .expect("a key set");
         assert!(set.len() == 1 && has(&set, "good"), "{key}");
         assert_eq!(set.passed_over().len(), 1, "{:?}", set.passed_over());
-        assert!(set.passed_over()[0].starts_with("key number 1: not valid JSON"), "{:?}", set.passed_over());
+        assert!(
+            set.passed_over()[0].starts_with("key number 1: not valid JSON"),
+            "{:?}",
+            set.passed_over()
+        );
     }
 }
 
 #[test]
 fn what_is_no_key_set_is_none_as_a_whole() {
-    let keys: Vec<_> =
-        (0..20_000).map(|at| json!({"kty": "RSA", "kid": at.to_string(), "n": "AQAB", "e": "AQAB"})).collect();
+    let keys: Vec<_> = (0..20_000)
+        .map(|at| json!({"kty": "RSA", "kid": at.to_string(), "n": "AQAB", "e": "AQAB"}))
+        .collect();
     let many = document(&keys);
     let large = [b"{\"keys\":[]".to_vec(), vec![b' '; jwk::MOST_BYTES], b"}".to_vec()].concat();
     let hundred_and_one: Vec<_> = (0..101).map(|at| rsa_jwk(&at.to_string(), &KEYS.rsa)).collect();
@@ -192,8 +199,13 @@ fn what_is_no_key_set_is_none_as_a_whole() {
         assert!(fault.contains(why), "{fault}");
     }
     assert!(KeySet::read(&document(&hundred_and_one), ALL).is_err());
-    assert!(KeySet::read(&document(&hundred_and_one[..100]), ALL).is_ok_and(|set| set.len() == 100));
-    assert!(KeySet::read(b"{\"keys\":[]}", ALL).is_ok_and(|set| set.is_empty()), "an empty set is a set");
+    assert!(
+        KeySet::read(&document(&hundred_and_one[..100]), ALL).is_ok_and(|set| set.len() == 100)
+    );
+    assert!(
+        KeySet::read(b"{\"keys\":[]}", ALL).is_ok_and(|set| set.is_empty()),
+        "an empty set is a set"
+    );
 }
 
 /// FIELD.md, F3.
@@ -224,7 +236,8 @@ fn of_keys_with_one_name_that_which_fits_the_algorithm_and_the_signature_counts(
 
 /// FIELD.md, F3.
 #[test]
-fn a_token_that_names_no_key_is_tried_with_those_that_fit_and_one_that_names_an_unknown_key_is_refused() {
+fn a_token_that_names_no_key_is_tried_with_those_that_fit_and_one_that_names_an_unknown_key_is_refused()
+ {
     let unnamed = |algorithm: &str| token(algorithm, &json!({"alg": algorithm}), &claims());
     let nameless = |mut jwk: Value| {
         jwk.as_object_mut().expect("an object").remove("kid");
@@ -233,18 +246,31 @@ fn a_token_that_names_no_key_is_tried_with_those_that_fit_and_one_that_names_an_
     for keys in [
         key_set(),
         key_set().into_iter().map(nameless).collect(),
-        vec![nameless(rsa_jwk("", &KEYS.other_rsa)), nameless(rsa_jwk("", &KEYS.rsa)), key_set()[1].clone()],
+        vec![
+            nameless(rsa_jwk("", &KEYS.other_rsa)),
+            nameless(rsa_jwk("", &KEYS.rsa)),
+            key_set()[1].clone(),
+        ],
     ] {
         let set = set_of(vec![issuer(settings(), &keys)]);
         passed(verify(&set, unnamed("RS256")));
         passed(verify(&set, unnamed("ES256")));
-        let forged = raw(json!({"alg": "ES256"}).to_string(), claims().to_string(), |_| vec![7; 64]);
+        let forged =
+            raw(json!({"alg": "ES256"}).to_string(), claims().to_string(), |_| vec![7; 64]);
         assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::Signature));
         let stranger = with_header(json!({"kid": "nobody's"}));
-        assert_eq!(refused(&verify(&set, stranger)), Some(OutsideFault::UnknownKey), "a name means a name");
+        assert_eq!(
+            refused(&verify(&set, stranger)),
+            Some(OutsideFault::UnknownKey),
+            "a name means a name"
+        );
     }
     let set = set_of(vec![issuer(settings(), &key_set()[..1])]);
-    assert_eq!(refused(&verify(&set, unnamed("ES256"))), Some(OutsideFault::UnknownKey), "none fits");
+    assert_eq!(
+        refused(&verify(&set, unnamed("ES256"))),
+        Some(OutsideFault::UnknownKey),
+        "none fits"
+    );
     assert_eq!(
         cause(&verify(&set, unnamed("ES256"))),
         "its key is not published: it names none, and issuer main publishes none for ES256"
@@ -263,7 +289,8 @@ fn at_most_eight_keys_are_tried_for_one_token_and_those_without_a_name_first() {
     };
     // Ten keys by ten exponents.
     let key = |at: usize, name: Option<&str>| {
-        let changed = json!({"e": b64([1, 0, u8::try_from(2 * at + 1).expect("small")]), "kid": name});
+        let changed =
+            json!({"e": b64([1, 0, u8::try_from(2 * at + 1).expect("small")]), "kid": name});
         merged(rsa_jwk("x", &KEYS.rsa), changed)
     };
     let ten: Vec<_> = (0..10).map(|at| key(at, None)).collect();
@@ -281,7 +308,10 @@ fn a_secret_is_long_enough_and_no_key_that_may_be_public() {
     for (secret, why) in [
         (&b""[..], "0 bytes"),
         (&SECRET[..31], "31 bytes"),
-        (b"-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA", "may be public"),
+        (
+            b"-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA",
+            "may be public",
+        ),
         (b"\n -----BEGIN RSA PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8", "may be public"),
         (b"{\"kty\":\"RSA\",\"n\":\"0123456789012345678901234567890\"}", "may be public"),
         (b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7", "may be public"),
@@ -294,7 +324,10 @@ fn a_secret_is_long_enough_and_no_key_that_may_be_public() {
 #[test]
 fn no_word_about_a_key_holds_a_key() {
     let secret = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LXNlY3JldC1jYW5hcnk";
-    let set = KeySet::read(&document(&[json!({"kty": "oct", "k": secret, "kid": "k"}), json!({"kty": secret})]), ALL);
+    let set = KeySet::read(
+        &document(&[json!({"kty": "oct", "k": secret, "kid": "k"}), json!({"kty": secret})]),
+        ALL,
+    );
     let set = set.expect("a key set");
     assert!(!set.passed_over().join("").contains(secret) && !format!("{set:?}").contains(secret));
     let keys = KeySet::secret(SECRET).expect("a secret");

@@ -1,4 +1,5 @@
-//! Tokens as Keycloak writes them: an access token passes, and none of the others that it hands out beside it.
+//! Tokens as Keycloak writes them: an access token passes, and none of the others that it hands out
+//! beside it.
 
 use super::*;
 
@@ -30,9 +31,11 @@ fn read(text: &str) -> Value {
 fn keycloak(claims: &Value) -> OutsideVerdict {
     let header = json!({"alg": "RS256", "typ": "JWT", "kid": "rsa"});
     // Its key set has a key for encryption beside the one for signatures.
-    let mut encryption = merged(rsa_jwk("enc", &KEYS.other_rsa), json!({"use": "enc", "alg": "RSA-OAEP"}));
+    let mut encryption =
+        merged(rsa_jwk("enc", &KEYS.other_rsa), json!({"use": "enc", "alg": "RSA-OAEP"}));
     encryption["x5c"] = json!(["MIIB"]);
-    let signing = merged(rsa_jwk("rsa", &KEYS.rsa), json!({"alg": "RS256", "x5c": ["MIIB"], "x5t": "abc"}));
+    let signing =
+        merged(rsa_jwk("rsa", &KEYS.rsa), json!({"alg": "RS256", "x5c": ["MIIB"], "x5t": "abc"}));
     let set = set_of(vec![issuer(settings(), &[encryption, signing])]);
     verify(&set, token("RS256", &header, claims))
 }
@@ -48,7 +51,10 @@ fn an_access_token_passes_with_all_that_it_says() {
         email: Some("ann@example.com".into()),
     };
     assert_eq!(*outside.identity(), expected);
-    assert_eq!(outside.roles().collect::<Vec<_>>(), ["default-roles-main", "offline_access", "uma_authorization"]);
+    assert_eq!(
+        outside.roles().collect::<Vec<_>>(),
+        ["default-roles-main", "offline_access", "uma_authorization"]
+    );
     assert_eq!(outside.tenants().collect::<Vec<_>>(), ["t-1", "t-2"]);
     assert_eq!(outside.active_tenant(), Some("t-1"));
     passed(keycloak(&merged(read(ACCESS), json!({"aud": "account"}))));

@@ -27,7 +27,9 @@ fn an_integer_subject_is_its_decimal_digits_and_a_list_of_one_is_that_one() {
     ] {
         assert_eq!(outside(json!({"sub": subject})).identity().subject, expected, "{subject}");
     }
-    let lists = outside(json!({"preferred_username": ["ann"], "email": ["ann@example.com"], "active_tenant": ["t1"]}));
+    let lists = outside(
+        json!({"preferred_username": ["ann"], "email": ["ann@example.com"], "active_tenant": ["t1"]}),
+    );
     assert_eq!(lists.identity().username.as_deref(), Some("ann"));
     assert_eq!(lists.identity().email.as_deref(), Some("ann@example.com"));
     assert_eq!(lists.active_tenant(), Some("t1"));
@@ -55,34 +57,52 @@ fn an_optional_claim_that_cannot_be_used_is_left_out_and_the_token_passes() {
         let outside = outside(json!({
             "preferred_username": value, "email": value, "active_tenant": value, "jti": value,
         }));
-        assert_eq!((&outside.identity().username, &outside.identity().email), (&None, &None), "{value}");
+        assert_eq!(
+            (&outside.identity().username, &outside.identity().email),
+            (&None, &None),
+            "{value}"
+        );
         assert_eq!((outside.active_tenant(), outside.token_id()), (None, None), "{value}");
     }
     assert_eq!(outside(json!({"jti": "j".repeat(256)})).token_id(), None);
     // Of a list, what can be used stays.
     let mixed = json!([7, "admin", null, "a\nb", ["x"], "editor", {"a": 1}]);
-    let outside_of = outside(json!({"realm_access": {"roles": mixed}, "tenants": mixed, "organization": mixed}));
+    let outside_of =
+        outside(json!({"realm_access": {"roles": mixed}, "tenants": mixed, "organization": mixed}));
     assert_eq!(outside_of.roles().collect::<Vec<_>>(), ["admin", "editor"]);
     assert_eq!(outside_of.tenants().collect::<Vec<_>>(), ["admin", "editor"]);
     assert_eq!(outside_of.identity().role.as_deref(), Some("admin"));
     assert_eq!(outside_of.identity().organization.as_deref(), Some("admin"));
     // Members of an object are names where each says more, and not where they say yes or no.
     let names = json!({"reader": {"1": "acme"}, "a\nb": {}, "writer": {}});
-    assert_eq!(outside(json!({"realm_access": {"roles": names}})).roles().collect::<Vec<_>>(), ["reader", "writer"]);
-    for flags in [json!({"admin": false, "user": true}), json!({"admin": {}, "user": 1}), json!(5), json!(true)] {
-        assert_eq!(outside(json!({"realm_access": {"roles": flags}})).roles().count(), 0, "{flags}");
+    assert_eq!(
+        outside(json!({"realm_access": {"roles": names}})).roles().collect::<Vec<_>>(),
+        ["reader", "writer"]
+    );
+    for flags in [
+        json!({"admin": false, "user": true}),
+        json!({"admin": {}, "user": 1}),
+        json!(5),
+        json!(true),
+    ] {
+        assert_eq!(
+            outside(json!({"realm_access": {"roles": flags}})).roles().count(),
+            0,
+            "{flags}"
+        );
     }
 }
 
 #[test]
 fn null_is_absent_and_dates_are_strict_otherwise() {
     let set = usual();
-    for name in ["nbf", "iat", "jti", "email", "preferred_username", "realm_access", "tenants", "scope"] {
+    for name in
+        ["nbf", "iat", "jti", "email", "preferred_username", "realm_access", "tenants", "scope"]
+    {
         passed(verify(&set, with_null(name)));
     }
     for name in ["exp", "sub", "aud"] {
-        let name_of =
-            |fault: Option<OutsideFault>| matches!(fault, Some(OutsideFault::Claim(claim)) if claim.starts_with(name));
+        let name_of = |fault: Option<OutsideFault>| matches!(fault, Some(OutsideFault::Claim(claim)) if claim.starts_with(name));
         assert!(name_of(refused(&verify(&set, with_null(name)))), "{name}");
     }
     for name in ["exp", "nbf", "iat"] {
@@ -93,7 +113,8 @@ fn null_is_absent_and_dates_are_strict_otherwise() {
 
 #[test]
 fn scopes_come_from_scope_and_scp_as_words_or_lists() {
-    let scopes = |changed: Value| outside(changed).scopes().map(str::to_owned).collect::<Vec<_>>().join(",");
+    let scopes =
+        |changed: Value| outside(changed).scopes().map(str::to_owned).collect::<Vec<_>>().join(",");
     for (claims, expected) in [
         (json!({}), ""),
         (json!({"scope": "openid read:reports"}), "openid,read:reports"),
@@ -126,7 +147,8 @@ fn without_an_audience_the_required_claims_say_for_whom_a_token_is() {
     let id_token = json!({"aud": "portal", "client_id": "portal", "token_use": "id"});
     assert_eq!(
         cause(&verify(id_token)),
-        "a required claim is not as it must be: \"token_use\" is \"id\", it must be \"access\"; it looks like an id token, \
+        "a required claim is not as it must be: \"token_use\" is \"id\", it must be \"access\"; it \
+         looks like an id token, \
          not an access token"
     );
     assert_eq!(
@@ -147,16 +169,21 @@ fn the_log_says_what_was_found_and_what_would_be_right() {
         ),
         (
             json!({"aud": "portal", "nonce": "x"}),
-            "its audience is another: it is for \"portal\", accepted is \"account\" or \"api\"; it looks like an id token, not \
+            "its audience is another: it is for \"portal\", accepted is \"account\" or \"api\"; it \
+             looks like an id token, not \
              an access token",
         ),
         (json!({"exp": now() - 100}), "it has expired: 100 seconds ago"),
         (
             json!({"nbf": now() + 90}),
-            "it is not valid yet: its \"nbf\" is 90 seconds ahead of the clock of this machine, and \"leeway\" is 30 seconds: is \
+            "it is not valid yet: its \"nbf\" is 90 seconds ahead of the clock of this machine, \
+             and \"leeway\" is 30 seconds: is \
              the issuer's clock ahead, or this one behind?",
         ),
-        (json!({"typ": null}), "a required claim is not as it must be: \"typ\" is missing, it must be \"Bearer\""),
+        (
+            json!({"typ": null}),
+            "a required claim is not as it must be: \"typ\" is missing, it must be \"Bearer\"",
+        ),
         (json!({"sub": true}), "its claim \"subject\" is missing or malformed"),
     ] {
         assert_eq!(by(claims.clone()), expected, "{claims}");
@@ -164,17 +191,26 @@ fn the_log_says_what_was_found_and_what_would_be_right() {
     let long = by(json!({"aud": "ä".repeat(5000)}));
     assert!(long.chars().count() < 200, "{long}");
     let header = |changed: Value| cause(&verify(&set, with_header(changed)));
-    assert_eq!(header(json!({"kid": "new"})), "its key is not published: issuer main publishes no key called \"new\"");
+    assert_eq!(
+        header(json!({"kid": "new"})),
+        "its key is not published: issuer main publishes no key called \"new\""
+    );
     assert!(
         header(json!({"alg": "HS256"}))
             .starts_with("its algorithm is not accepted: it is \"HS256\"; accepted are RS256,")
     );
     let graph = cause(&verify(
         &set,
-        raw(json!({"alg": "ES256", "kid": "p256", "nonce": "n"}).to_string(), claims().to_string(), |_| vec![7; 64]),
+        raw(
+            json!({"alg": "ES256", "kid": "p256", "nonce": "n"}).to_string(),
+            claims().to_string(),
+            |_| vec![7; 64],
+        ),
     ));
     assert!(
-        graph.starts_with("its signature is wrong: its header has a \"nonce\", as tokens for Microsoft Graph"),
+        graph.starts_with(
+            "its signature is wrong: its header has a \"nonce\", as tokens for Microsoft Graph"
+        ),
         "{graph}"
     );
 }
@@ -192,14 +228,19 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
         issuer(settings, keys)
     };
     let set = set_of(vec![of("one", &key_set()[..1]), of("two", &key_set()[1..2])]);
-    let iss =
-        |tenant: &str| json!({"iss": template.replace("{tenant}", tenant), "tenants": ["two"], "active_tenant": "two"});
+    let iss = |tenant: &str| json!({"iss": template.replace("{tenant}", tenant), "tenants": ["two"], "active_tenant": "two"});
     let one = passed(verify(&set, token("RS256", &header("RS256"), &merged(claims(), iss("one")))));
     assert_eq!((&**one.issuer(), one.origin()), ("main", "main/one"));
-    assert_eq!((one.tenants().collect::<Vec<_>>(), one.active_tenant()), (vec!["one"], Some("one")));
+    assert_eq!(
+        (one.tenants().collect::<Vec<_>>(), one.active_tenant()),
+        (vec!["one"], Some("one"))
+    );
     assert_eq!(one.identity().organization.as_deref(), Some("one"));
     let two = passed(verify(&set, with_claims(iss("two"))));
-    assert_eq!((&**two.issuer(), two.origin(), two.active_tenant()), ("main", "main/two", Some("two")));
+    assert_eq!(
+        (&**two.issuer(), two.origin(), two.active_tenant()),
+        ("main", "main/two", Some("two"))
+    );
     // The key of one tenant does not sign for another.
     let forged = token("RS256", &header("RS256"), &merged(claims(), iss("two")));
     assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::UnknownKey));
@@ -208,7 +249,8 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
     let stranger = |token: &str| set.stranger(token.as_bytes(), "keyward").expect("a stranger");
     assert_eq!(
         stranger(&other),
-        "it is \"https://id.example.com/three/v2.0\", whose tenant is not in \"tenants\" of [[issuer]] main"
+        "it is \"https://id.example.com/three/v2.0\", whose tenant is not in \"tenants\" of \
+         [[issuer]] main"
     );
     assert_eq!(
         stranger(&with_claims(json!({"iss": "https://x"}))),
@@ -218,8 +260,14 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
     let slash = with_claims(json!({"iss": format!("{ISS}/")}));
     assert_eq!(
         usual().stranger(slash.as_bytes(), "keyward").expect("a stranger"),
-        format!("it is \"{ISS}/\", and [[issuer]] main has {ISS:?}: they differ in the slash at the end")
+        format!(
+            "it is \"{ISS}/\", and [[issuer]] main has {ISS:?}: they differ in the slash at the end"
+        )
     );
-    assert_eq!(set.stranger(with_claims(json!({"iss": "keyward"})).as_bytes(), "keyward"), None, "ours");
+    assert_eq!(
+        set.stranger(with_claims(json!({"iss": "keyward"})).as_bytes(), "keyward"),
+        None,
+        "ours"
+    );
     assert_eq!(set.stranger(b"no token", "keyward"), None);
 }

@@ -82,7 +82,9 @@ fn deep_json_gets_400_and_harms_nobody() {
     for depth in [200, 10_000, 30_000] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let (open, close) = (open.repeat(depth), close.repeat(depth));
-            for body in [format!("{open}1{close}"), format!("{{\"name\":{open}1{close}}}"), open.clone()] {
+            for body in
+                [format!("{open}1{close}"), format!("{{\"name\":{open}1{close}}}"), open.clone()]
+            {
                 if body.len() <= 65_536 {
                     error(&send(&office, JSON, body), 400);
                 }
@@ -108,7 +110,8 @@ fn chunks_are_counted_like_any_other_body() {
     let office = Office::open();
     let chunked = |client: &mut Client, body: &str| {
         let head = format!(
-            "POST {} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n{JSON}Connection: close\r\n\
+            "POST {} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\
+             {JSON}Connection: close\r\n\
              Transfer-Encoding: chunked\r\n\r\n",
             office.api().path("/auth/issue-token"),
             office.alice.token
@@ -125,7 +128,8 @@ fn a_length_that_is_too_large_is_refused_before_the_body_comes() {
     let office = Office::open();
     let mut client = office.world.client();
     let head = format!(
-        "POST {} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n{JSON}Content-Length: 10000000\r\n\r\n",
+        "POST {} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\
+         {JSON}Content-Length: 10000000\r\n\r\n",
         office.api().path("/auth/issue-token"),
         office.alice.token
     );
@@ -151,9 +155,12 @@ fn another_content_type_gets_415_if_there_is_a_body() {
         error(&send(&office, &fields, "{}"), 415);
         data(&send(&office, &fields, ""), ISSUED);
     }
-    for kind in
-        ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"]
-    {
+    for kind in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/json;charset=UTF-8",
+    ] {
         data(&send(&office, &format!("Content-Type: {kind}\r\n"), "{}"), ISSUED);
     }
 }
@@ -169,6 +176,10 @@ fn a_body_without_a_content_type_is_not_misread() {
 #[test]
 fn a_compressed_body_is_not_opened() {
     let office = Office::open();
-    let response = send(&office, "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", "\u{1f}garbage");
+    let response = send(
+        &office,
+        "Content-Type: application/json\r\nContent-Encoding: gzip\r\n",
+        "\u{1f}garbage",
+    );
     assert!([400, 415].contains(&response.status), "{response}");
 }

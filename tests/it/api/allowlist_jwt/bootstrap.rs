@@ -10,7 +10,10 @@ fn a_bootstrap_token_makes_one_key_and_is_spent() {
     let api = office.world.api(Person::BOB);
     let key = api.mint(&bootstrap);
     let claims = claims(&key.token);
-    assert_eq!((claims["sub"].as_str(), claims["role"].as_str()), (Some(Person::BOB.subject), Some(Person::BOB.role)));
+    assert_eq!(
+        (claims["sub"].as_str(), claims["role"].as_str()),
+        (Some(Person::BOB.subject), Some(Person::BOB.role))
+    );
     assert_eq!(office.world.status_with(&key.token), 200);
     error(&api.issue(&bootstrap, ""), 401);
     error(&api.issue(&bootstrap, "{}"), 401);
@@ -44,8 +47,17 @@ fn a_bootstrap_token_opens_no_route() {
     let office = Office::open();
     let bootstrap = office.world.bootstrap(Person::ALICE, 2);
     assert_eq!(office.world.status_with(&bootstrap), 403);
-    let response = office.world.ask("GET", "/private/x", &format!("Authorization: Bearer {bootstrap}\r\n"), "");
-    assert_eq!(response.fields.one("content-type").as_deref(), Some("application/problem+json"), "{response}");
+    let response = office.world.ask(
+        "GET",
+        "/private/x",
+        &format!("Authorization: Bearer {bootstrap}\r\n"),
+        "",
+    );
+    assert_eq!(
+        response.fields.one("content-type").as_deref(),
+        Some("application/problem+json"),
+        "{response}"
+    );
 }
 
 #[test]
@@ -90,7 +102,11 @@ fn a_bootstrap_token_revokes_a_key_by_its_id() {
 #[test]
 fn a_username_outside_ascii_travels_whole() {
     let office = Office::open();
-    let person = Person { organization: "größe & söhne", role: "rôle", ..Person::user("auth0|jörg", "jörg ☃") };
+    let person = Person {
+        organization: "größe & söhne",
+        role: "rôle",
+        ..Person::user("auth0|jörg", "jörg ☃")
+    };
     let bootstrap = office.world.bootstrap(person, 1);
     let mount = "/jarvispy/gr%C3%B6%C3%9Fe%20&%20s%C3%B6hne/j%C3%B6rg%20%E2%98%83/api/v1";
     let fields = format!("Authorization: Bearer {bootstrap}\r\n");
@@ -107,9 +123,12 @@ fn a_username_outside_ascii_travels_whole() {
         ("x-keyward-role", "r%C3%B4le"),
     ] {
         let echoed =
-            crate::support::json(&response)["headers"].as_array().expect("headers").iter().any(|field| {
-                field[0].as_str().is_some_and(|found| found.eq_ignore_ascii_case(name)) && field[1] == value
-            });
+            crate::support::json(&response)["headers"].as_array().expect("headers").iter().any(
+                |field| {
+                    field[0].as_str().is_some_and(|found| found.eq_ignore_ascii_case(name))
+                        && field[1] == value
+                },
+            );
         assert!(echoed, "{name}: {value} is missing in {text}");
     }
 }

@@ -1,4 +1,5 @@
-//! Who may call at all: the Authorization of the token API, forged tokens, and the mount against the claims.
+//! Who may call at all: the Authorization of the token API, forged tokens, and the mount against
+//! the claims.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -33,11 +34,15 @@ fn signed(header: &Value, payload: &str, key: &[u8]) -> String {
 /// The token works nowhere, and the refusal repeats nothing of it.
 #[track_caller]
 fn is_nobody(office: &Office, what: &str, token: &str) {
-    let response = office.world.ask("GET", "/private/x", &format!("Authorization: Bearer {token}\r\n"), "");
+    let response =
+        office.world.ask("GET", "/private/x", &format!("Authorization: Bearer {token}\r\n"), "");
     assert_eq!(response.status, 401, "{what} on a route: {response}");
     let response = office.api().list(token);
     assert_eq!(response.status, 401, "{what} at the token API: {response}");
-    assert!(response.fields.one("www-authenticate").is_some_and(|value| value.starts_with("Bearer")), "{response}");
+    assert!(
+        response.fields.one("www-authenticate").is_some_and(|value| value.starts_with("Bearer")),
+        "{response}"
+    );
     error(&response, 401);
 }
 
@@ -58,7 +63,11 @@ fn a_token_of_no_algorithm_is_nobody() {
     for alg in [json!(null), json!(0), json!(["HS256"]), json!({}), json!(true)] {
         let mut header = header(&office.alice.token);
         header["alg"] = alg.clone();
-        is_nobody(&office, &alg.to_string(), &format!("{}.{payload}.{signature}", encode(header.to_string())));
+        is_nobody(
+            &office,
+            &alg.to_string(),
+            &format!("{}.{payload}.{signature}", encode(header.to_string())),
+        );
     }
 }
 
@@ -66,9 +75,10 @@ fn a_token_of_no_algorithm_is_nobody() {
 fn a_token_under_another_algorithm_is_nobody() {
     let office = Office::open();
     let [_, payload, signature] = parts(&office.alice.token);
-    for alg in
-        ["HS384", "HS512", "RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA", "hs256", "HS-256", "A128KW", "dir"]
-    {
+    for alg in [
+        "HS384", "HS512", "RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA", "hs256", "HS-256",
+        "A128KW", "dir",
+    ] {
         let mut header = header(&office.alice.token);
         header["alg"] = json!(alg);
         is_nobody(&office, alg, &format!("{}.{payload}.{signature}", encode(header.to_string())));
@@ -82,7 +92,8 @@ fn a_token_under_another_key_is_nobody() {
     let [_, payload, _] = parts(&office.alice.token);
     let header = header(&office.alice.token);
     let own = header.to_string();
-    let keys: [&[u8]; 8] = [b"", b"secret", b"keyward", b"\0", &[0; 32], &[0; 64], own.as_bytes(), payload.as_bytes()];
+    let keys: [&[u8]; 8] =
+        [b"", b"secret", b"keyward", b"\0", &[0; 32], &[0; 64], own.as_bytes(), payload.as_bytes()];
     for key in keys {
         is_nobody(&office, &format!("{key:?}"), &signed(&header, &payload, key));
     }
@@ -157,9 +168,14 @@ fn a_token_is_one_string_and_no_other() {
     let last = signature.chars().last().expect("a signature");
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let place = alphabet.find(last).expect("base64url");
-    // The last character of 43 holds two bits that mean nothing: three other spellings of the same 32 bytes.
+    // The last character of 43 holds two bits that mean nothing: three other spellings of the same
+    // 32 bytes.
     for other in alphabet.chars().skip(place / 4 * 4).take(4).filter(|&c| c != last) {
-        is_nobody(&office, "a tail that is not canonical", &format!("{head}.{payload}.{}{other}", &signature[..42]));
+        is_nobody(
+            &office,
+            "a tail that is not canonical",
+            &format!("{head}.{payload}.{}{other}", &signature[..42]),
+        );
     }
     let variants = [
         ("padding", format!("{head}.{payload}.{signature}=")),
@@ -209,8 +225,9 @@ fn a_token_with_any_character_changed_is_nobody() {
             _ => b'A',
         };
         let changed = String::from_utf8(changed).expect("ASCII");
-        let response = client
-            .ask(format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {changed}\r\n\r\n"));
+        let response = client.ask(format!(
+            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {changed}\r\n\r\n"
+        ));
         assert_eq!(response.status, 401, "place {place}: {changed}");
     }
 }
@@ -233,7 +250,13 @@ fn an_authorization_that_is_none_gets_401_in_the_faces_own_shape() {
     ] {
         let response = office.world.ask("GET", &path, &fields, "");
         error(&response, 401);
-        assert!(response.fields.one("www-authenticate").is_some_and(|value| value.starts_with("Bearer")), "{response}");
+        assert!(
+            response
+                .fields
+                .one("www-authenticate")
+                .is_some_and(|value| value.starts_with("Bearer")),
+            "{response}"
+        );
     }
     let twice = format!("Authorization: Bearer {token}\r\n").repeat(2);
     error(&office.world.ask("GET", &path, &twice, ""), 400);
@@ -265,7 +288,8 @@ fn a_mount_that_is_not_the_callers_gets_403() {
             ("POST", "revoke/f1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b"),
         ] {
             let fields = format!("Authorization: Bearer {token}\r\n");
-            let response = office.world.ask(method, &format!("{mount}/api/v1/auth/{call}"), &fields, "");
+            let response =
+                office.world.ask(method, &format!("{mount}/api/v1/auth/{call}"), &fields, "");
             assert_eq!(response.status, 403, "{mount} {call}: {response}");
             error(&response, 403);
         }
@@ -281,7 +305,8 @@ fn a_mount_that_is_not_the_callers_tells_a_stranger_nothing() {
     let bodies: Vec<_> = ["my-org/alice", "my-org/bob", "nowhere/nobody"]
         .iter()
         .map(|who| {
-            let response = office.world.ask("GET", &format!("/jarvispy/{who}/api/v1/auth/tokens"), "", "");
+            let response =
+                office.world.ask("GET", &format!("/jarvispy/{who}/api/v1/auth/tokens"), "", "");
             error(&response, 401)
         })
         .collect();
@@ -300,7 +325,10 @@ fn a_mount_in_another_spelling_is_the_same_mount() {
     ] {
         assert_eq!(office.world.ask("GET", path, &fields, "").status, 200, "{path}");
     }
-    for path in ["/jarvispy/my-org%2Falice/x/api/v1/auth/tokens", "/jarvispy/my-org/alice%00/api/v1/auth/tokens"] {
+    for path in [
+        "/jarvispy/my-org%2Falice/x/api/v1/auth/tokens",
+        "/jarvispy/my-org/alice%00/api/v1/auth/tokens",
+    ] {
         assert_eq!(office.world.ask("GET", path, &fields, "").status, 400, "{path}");
     }
 }
@@ -336,7 +364,16 @@ fn another_method_gets_405_and_says_which_is_allowed() {
 #[test]
 fn a_call_that_is_none_gets_404() {
     let office = Office::open();
-    for call in ["", "/", "/auth", "/auth/", "/auth/nothing", "/auth/tokens/x", "/auth/issue-token/x", "/AUTH/TOKENS"] {
+    for call in [
+        "",
+        "/",
+        "/auth",
+        "/auth/",
+        "/auth/nothing",
+        "/auth/tokens/x",
+        "/auth/issue-token/x",
+        "/AUTH/TOKENS",
+    ] {
         let response = office.api().call("GET", call, &office.alice.token, "");
         assert_eq!(response.status, 404, "{call}: {response}");
     }
@@ -346,8 +383,9 @@ fn a_call_that_is_none_gets_404() {
 #[test]
 fn the_calls_of_a_token_api_are_never_forwarded() {
     let upstream = crate::support::Upstream::start();
-    let world =
-        crate::support::Plan::usual(&upstream).route("path = \"/{*rest}\"\nupstream = \"app\"\npublic = true").start();
+    let world = crate::support::Plan::usual(&upstream)
+        .route("path = \"/{*rest}\"\nupstream = \"app\"\npublic = true")
+        .start();
     let alice = world.key(Person::ALICE);
     for call in ["/auth/tokens", "/auth/issue-token", "/auth/revoke-all"] {
         let path = world.api(Person::ALICE).path(call);

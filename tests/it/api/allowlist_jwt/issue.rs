@@ -10,8 +10,9 @@ const YEAR: i64 = 525_600;
 fn the_seeds_example_gets_the_seeds_answer() {
     let office = Office::open();
     let before = now();
-    let response =
-        office.api().issue(&office.alice.token, r#"{ "name": "CI pipeline", "expires_in_minutes": 525600 }"#);
+    let response = office
+        .api()
+        .issue(&office.alice.token, r#"{ "name": "CI pipeline", "expires_in_minutes": 525600 }"#);
     let data = data(&response, ISSUED);
     assert_eq!(keys(&data), ["expires_at", "expires_in_minutes", "jti", "name", "token"]);
     assert_eq!(data["name"], "CI pipeline");
@@ -19,7 +20,10 @@ fn the_seeds_example_gets_the_seeds_answer() {
     let lifetime = seconds(&data["expires_at"]) - before;
     assert!((YEAR * 60..=YEAR * 60 + 10).contains(&lifetime), "{data}");
     assert!(is_uuid(data["jti"].as_str().expect("a jti")), "{data}");
-    assert!(response.fields.one("cache-control").is_some_and(|value| value.contains("no-store")), "{response}");
+    assert!(
+        response.fields.one("cache-control").is_some_and(|value| value.contains("no-store")),
+        "{response}"
+    );
     assert_eq!(office.world.status_with(data["token"].as_str().expect("a token")), 200);
 }
 
@@ -33,7 +37,10 @@ fn a_token_carries_exactly_the_identity_of_the_one_that_made_it() {
     assert_eq!(first["role"], Person::ALICE.role);
     assert_eq!(first["iss"], "keyward");
     assert_eq!(first["jti"], office.alice.jti.as_str());
-    assert!((now() - 10..=now()).contains(&first["iat"].as_i64().expect("a whole number")), "{first}");
+    assert!(
+        (now() - 10..=now()).contains(&first["iat"].as_i64().expect("a whole number")),
+        "{first}"
+    );
     assert_eq!(
         keys(&first),
         ["iat", "iss", "jti", "organization", "role", "sub", "username"],
@@ -50,7 +57,10 @@ fn a_token_carries_exactly_the_identity_of_the_one_that_made_it() {
         }
         assert_ne!(child["jti"], "00000000-0000-0000-0000-000000000000");
         assert_eq!(child["exp"].as_i64().expect("exp") - child["iat"].as_i64().expect("iat"), 300);
-        assert_eq!(keys(&child), ["exp", "iat", "iss", "jti", "organization", "role", "sub", "username"]);
+        assert_eq!(
+            keys(&child),
+            ["exp", "iat", "iss", "jti", "organization", "role", "sub", "username"]
+        );
     } else {
         error(&response, 422);
     }
@@ -75,7 +85,9 @@ fn a_body_is_optional_and_so_is_every_field() {
         }
         let data = data(&response, ISSUED);
         assert!(
-            data["name"].is_null() && data["expires_at"].is_null() && data["expires_in_minutes"].is_null(),
+            data["name"].is_null()
+                && data["expires_at"].is_null()
+                && data["expires_in_minutes"].is_null(),
             "{data}"
         );
         assert_eq!(keys(&data).len(), 5, "what is null is there all the same: {data}");
@@ -87,11 +99,16 @@ fn a_body_is_optional_and_so_is_every_field() {
 fn lifetimes_from_a_minute_to_a_year_are_taken() {
     let office = Office::open();
     for minutes in [1, 2, 60, 1440, YEAR - 1, YEAR] {
-        let response = office.api().issue(&office.alice.token, &format!(r#"{{"expires_in_minutes":{minutes}}}"#));
+        let response = office
+            .api()
+            .issue(&office.alice.token, &format!(r#"{{"expires_in_minutes":{minutes}}}"#));
         let data = data(&response, ISSUED);
         assert_eq!(data["expires_in_minutes"], minutes);
         let claims = claims(data["token"].as_str().expect("a token"));
-        assert_eq!(claims["exp"].as_i64().expect("exp") - claims["iat"].as_i64().expect("iat"), minutes * 60);
+        assert_eq!(
+            claims["exp"].as_i64().expect("exp") - claims["iat"].as_i64().expect("iat"),
+            minutes * 60
+        );
         assert_eq!(seconds(&data["expires_at"]), claims["exp"].as_i64().expect("exp"));
     }
 }
@@ -122,7 +139,9 @@ fn a_lifetime_that_is_no_whole_number_of_0_to_525600_gets_422_and_names_the_fiel
         "18446744073709551616",
         "99999999999999999999999999",
     ] {
-        let response = office.api().issue(&office.alice.token, &format!(r#"{{"expires_in_minutes":{value}}}"#));
+        let response = office
+            .api()
+            .issue(&office.alice.token, &format!(r#"{{"expires_in_minutes":{value}}}"#));
         let message = error(&response, 422);
         assert!(message.contains("expires_in_minutes"), "{value}: {message}");
     }
@@ -134,10 +153,14 @@ fn a_name_has_at_most_120_characters_and_characters_are_not_bytes() {
     let office = Office::open();
     for unit in ["a", "ä", "漢", "😀", "\u{10ffff}"] {
         let fits = unit.repeat(120);
-        let response = office.api().issue(&office.alice.token, &serde_json::json!({ "name": fits }).to_string());
+        let response = office
+            .api()
+            .issue(&office.alice.token, &serde_json::json!({ "name": fits }).to_string());
         assert_eq!(data(&response, ISSUED)["name"], fits, "120 × {unit}");
         let long = unit.repeat(121);
-        let response = office.api().issue(&office.alice.token, &serde_json::json!({ "name": long }).to_string());
+        let response = office
+            .api()
+            .issue(&office.alice.token, &serde_json::json!({ "name": long }).to_string());
         let message = error(&response, 422);
         assert!(message.contains("name"), "121 × {unit}: {message}");
     }
@@ -164,14 +187,20 @@ fn a_name_is_kept_to_the_letter() {
         "\u{202e}rtl",
         "a\u{0}b",
     ] {
-        let response = office.api().issue(&office.alice.token, &serde_json::json!({ "name": name }).to_string());
+        let response = office
+            .api()
+            .issue(&office.alice.token, &serde_json::json!({ "name": name }).to_string());
         if name.contains('\0') && response.status == 422 {
             continue;
         }
         let data = data(&response, ISSUED);
         assert_eq!(data["name"], name);
         let list = json(&office.api().list(&office.alice.token));
-        let listed = list["data"]["tokens"].as_array().expect("tokens").iter().any(|entry| entry["name"] == name);
+        let listed = list["data"]["tokens"]
+            .as_array()
+            .expect("tokens")
+            .iter()
+            .any(|entry| entry["name"] == name);
         assert!(listed, "{name:?} is listed");
     }
 }
@@ -180,7 +209,8 @@ fn a_name_is_kept_to_the_letter() {
 fn a_name_that_is_no_string_gets_422_and_names_the_field() {
     let office = Office::open();
     for value in ["5", "0", "1.5", "true", "false", "[]", r#"["x"]"#, "{}", r#"{"x":"y"}"#] {
-        let message = error(&office.api().issue(&office.alice.token, &format!(r#"{{"name":{value}}}"#)), 422);
+        let message =
+            error(&office.api().issue(&office.alice.token, &format!(r#"{{"name":{value}}}"#)), 422);
         assert!(message.contains("name"), "{value}: {message}");
     }
 }

@@ -12,15 +12,18 @@ fn the_callers_active_keys_are_listed_oldest_first() {
     let before = now();
     let mut expected = vec![office.alice.jti.clone()];
     for n in 0..12 {
-        let response =
-            api.issue(&office.alice.token, &format!(r#"{{"name":"key {n}","expires_in_minutes":{}}}"#, n * 10));
+        let response = api.issue(
+            &office.alice.token,
+            &format!(r#"{{"name":"key {n}","expires_in_minutes":{}}}"#, n * 10),
+        );
         expected.push(json(&response)["data"]["jti"].as_str().expect("a jti").to_owned());
     }
     let response = api.list(&office.alice.token);
     let data = data(&response, LISTED);
     assert_eq!(keys(&data), ["tokens"]);
     let tokens = data["tokens"].as_array().expect("an array");
-    let ids: Vec<_> = tokens.iter().map(|entry| entry["jti"].as_str().expect("a jti").to_owned()).collect();
+    let ids: Vec<_> =
+        tokens.iter().map(|entry| entry["jti"].as_str().expect("a jti").to_owned()).collect();
     assert_eq!(ids, expected);
     for (n, entry) in tokens.iter().enumerate() {
         assert_eq!(keys(entry), ["expires_at", "issued_at", "jti", "name"], "{entry}");
@@ -57,7 +60,8 @@ fn a_list_holds_no_key_of_anybody_else() {
 #[test]
 fn a_list_keeps_organizations_apart() {
     let office = Office::open();
-    let elsewhere = Person { organization: "other-org", ..Person::user("auth0|alice-elsewhere", "alice") };
+    let elsewhere =
+        Person { organization: "other-org", ..Person::user("auth0|alice-elsewhere", "alice") };
     let other = office.world.key(elsewhere);
     assert_eq!(office.world.api(elsewhere).jtis(&other.token), [other.jti]);
     assert_eq!(office.api().jtis(&office.alice.token).len(), 1);

@@ -37,7 +37,11 @@ impl Office {
 #[track_caller]
 fn data(response: &Response, message: &str) -> Value {
     assert_eq!(response.status, 200, "{response}");
-    assert_eq!(response.fields.one("content-type").as_deref(), Some("application/json"), "{response}");
+    assert_eq!(
+        response.fields.one("content-type").as_deref(),
+        Some("application/json"),
+        "{response}"
+    );
     let body = json(response);
     assert_eq!(body["status"], "success", "{body}");
     assert_eq!(body["message"], message, "{body}");
@@ -49,7 +53,11 @@ fn data(response: &Response, message: &str) -> Value {
 #[track_caller]
 fn error(response: &Response, status: u16) -> String {
     assert_eq!(response.status, status, "{response}");
-    assert_eq!(response.fields.one("content-type").as_deref(), Some("application/json"), "{response}");
+    assert_eq!(
+        response.fields.one("content-type").as_deref(),
+        Some("application/json"),
+        "{response}"
+    );
     assert!(
         response.fields.one("cache-control").is_some_and(|value| value.contains("no-store")),
         "a refusal that caches may keep: {response}"
@@ -69,7 +77,8 @@ fn keys(value: &Value) -> Vec<String> {
     keys
 }
 
-/// Seconds since 1970 of a time in the one form that the contract knows: `2027-06-25T10:00:00+00:00`.
+/// Seconds since 1970 of a time in the one form that the contract knows:
+/// `2027-06-25T10:00:00+00:00`.
 #[track_caller]
 fn seconds(value: &Value) -> i64 {
     let text = value.as_str().unwrap_or_else(|| panic!("{value} is no time"));

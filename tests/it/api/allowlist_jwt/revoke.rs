@@ -12,7 +12,10 @@ fn a_key_revokes_itself_and_opens_nothing_from_then_on() {
     assert_eq!(office.world.status_with(&second.token), 200);
     let data = data(&office.api().revoke(&second.token), REVOKED);
     assert_eq!(keys(&data), ["jti", "status"]);
-    assert_eq!((data["jti"].as_str(), data["status"].as_str()), (Some(second.jti.as_str()), Some("revoked")));
+    assert_eq!(
+        (data["jti"].as_str(), data["status"].as_str()),
+        (Some(second.jti.as_str()), Some("revoked"))
+    );
     assert_eq!(office.world.status_with(&second.token), 401);
     for response in [
         office.api().revoke(&second.token),
@@ -26,13 +29,16 @@ fn a_key_revokes_itself_and_opens_nothing_from_then_on() {
     assert_eq!(office.world.status_with(&office.alice.token), 200, "the other key lives");
 }
 
-/// The promise of DESIGN section 5 within one process: no request that starts after the answer is served, on whatever
-/// connection and worker, however warm the token was.
+/// The promise of DESIGN section 5 within one process: no request that starts after the answer is
+/// served, on whatever connection and worker, however warm the token was.
 #[test]
 fn no_request_after_the_answer_is_served_on_any_connection() {
     let office = Office::open();
-    let request =
-        |token: &str| format!("GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let request = |token: &str| {
+        format!(
+            "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+    };
     for _ in 0..20 {
         let victim = office.api().mint(&office.alice.token);
         let mut clients: Vec<Client> = (0..8).map(|_| office.world.client()).collect();
@@ -48,7 +54,8 @@ fn no_request_after_the_answer_is_served_on_any_connection() {
     }
 }
 
-/// A token that was refused before it existed in the cache must not stay refused, nor one that was accepted stay so.
+/// A token that was refused before it existed in the cache must not stay refused, nor one that was
+/// accepted stay so.
 #[test]
 fn keys_of_one_person_live_and_die_apart() {
     let office = Office::open();

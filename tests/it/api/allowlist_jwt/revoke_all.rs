@@ -15,7 +15,10 @@ fn every_key_of_the_caller_ends_and_nobody_elses() {
     }
     let data = data(&office.api().revoke_all(&office.alice.token), ALL_REVOKED);
     assert_eq!(keys(&data), ["status", "sub"]);
-    assert_eq!((data["sub"].as_str(), data["status"].as_str()), (Some(Person::ALICE.subject), Some("all_revoked")));
+    assert_eq!(
+        (data["sub"].as_str(), data["status"].as_str()),
+        (Some(Person::ALICE.subject), Some("all_revoked"))
+    );
     for key in others.iter().chain([&office.alice]) {
         assert_eq!(office.world.status_with(&key.token), 401);
     }

@@ -12,7 +12,10 @@ fn a_key_of_ones_own_is_revoked_by_its_id() {
     assert_eq!(office.world.status_with(&second.token), 200);
     let data = data(&office.api().revoke_by_jti(&office.alice.token, &second.jti), REVOKED);
     assert_eq!(keys(&data), ["jti", "status"]);
-    assert_eq!((data["jti"].as_str(), data["status"].as_str()), (Some(second.jti.as_str()), Some("revoked")));
+    assert_eq!(
+        (data["jti"].as_str(), data["status"].as_str()),
+        (Some(second.jti.as_str()), Some("revoked"))
+    );
     assert_eq!(office.world.status_with(&second.token), 401);
     assert_eq!(office.world.status_with(&office.alice.token), 200);
 }
@@ -46,9 +49,13 @@ fn an_unknown_id_gets_200_and_not_found_as_often_as_one_asks() {
 fn an_id_in_upper_case_is_the_same_id() {
     let office = Office::open();
     let second = office.api().mint(&office.alice.token);
-    let data = data(&office.api().revoke_by_jti(&office.alice.token, &second.jti.to_uppercase()), REVOKED);
+    let data =
+        data(&office.api().revoke_by_jti(&office.alice.token, &second.jti.to_uppercase()), REVOKED);
     assert_eq!(data["status"], "revoked");
-    assert!(data["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(&second.jti)), "{data}");
+    assert!(
+        data["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(&second.jti)),
+        "{data}"
+    );
     assert_eq!(office.world.status_with(&second.token), 401);
 }
 
@@ -91,8 +98,14 @@ fn another_users_key_gets_403_and_lives_on() {
 fn an_admin_revokes_anybodys_key() {
     let office = Office::open();
     let admin = office.world.key(Person::ADMIN);
-    let data = data(&office.world.api(Person::ADMIN).revoke_by_jti(&admin.token, &office.alice.jti), REVOKED);
-    assert_eq!((data["jti"].as_str(), data["status"].as_str()), (Some(office.alice.jti.as_str()), Some("revoked")));
+    let data = data(
+        &office.world.api(Person::ADMIN).revoke_by_jti(&admin.token, &office.alice.jti),
+        REVOKED,
+    );
+    assert_eq!(
+        (data["jti"].as_str(), data["status"].as_str()),
+        (Some(office.alice.jti.as_str()), Some("revoked"))
+    );
     assert_eq!(office.world.status_with(&office.alice.token), 401);
     assert_eq!(office.world.status_with(&admin.token), 200);
 }
@@ -101,9 +114,12 @@ fn an_admin_revokes_anybodys_key() {
 #[test]
 fn no_other_role_is_admin() {
     let office = Office::open();
-    for (subject, username, role) in
-        [("r1", "r1", "Admin"), ("r2", "r2", "ADMIN"), ("r3", "r3", "administrator"), ("r4", "r4", "user,admin")]
-    {
+    for (subject, username, role) in [
+        ("r1", "r1", "Admin"),
+        ("r2", "r2", "ADMIN"),
+        ("r3", "r3", "administrator"),
+        ("r4", "r4", "user,admin"),
+    ] {
         let person = Person { role, ..Person::user(subject, username) };
         let key = office.world.key(person);
         error(&office.world.api(person).revoke_by_jti(&key.token, &office.alice.jti), 403);
@@ -116,7 +132,8 @@ fn no_other_role_is_admin() {
 fn an_id_with_more_behind_it_is_another_path() {
     let office = Office::open();
     let second = office.api().mint(&office.alice.token);
-    for call in [format!("/auth/revoke/{}/x", second.jti), format!("/auth/revoke/x/{}", second.jti)] {
+    for call in [format!("/auth/revoke/{}/x", second.jti), format!("/auth/revoke/x/{}", second.jti)]
+    {
         let response = office.api().call("POST", &call, &office.alice.token, "");
         assert_eq!(response.status, 404, "{call}: {response}");
     }

@@ -1,4 +1,5 @@
-//! What is broken in a run, and mended again: each kind once, in random order, before any comes again.
+//! What is broken in a run, and mended again: each kind once, in random order, before any comes
+//! again.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,8 @@ const LISTENER_LATE: &str = "invalidation connection late";
 const PLANNED: &str = "planned failover";
 const SLOT_MOVED: &str = "slot moved";
 
-/// Breaks one thing after the other for so long. `act` breaks it, for about that time, and mends it.
+/// Breaks one thing after the other for so long. `act` breaks it, for about that time, and mends
+/// it.
 fn stir(
     history: &History,
     fleet: &Fleet,
@@ -49,7 +51,9 @@ fn stir(
             act(fault, lasts, random);
             let over = Instant::now();
             wait_until("every instance is ready again", || fleet.are_ready());
-            slowest = slowest.clone().max((over.elapsed(), format!("ready {:?} after {fault}", over.elapsed())));
+            slowest = slowest
+                .clone()
+                .max((over.elapsed(), format!("ready {:?} after {fault}", over.elapsed())));
         });
     }
     eprintln!("linearizability: the slowest to recover from: {}", slowest.1);
@@ -60,7 +64,14 @@ fn pause(millis: usize) {
 }
 
 /// What is broken in the same way wherever the records are; `redis` is the master.
-fn common(history: &History, fleet: &Fleet, redis: &RedisServer, fault: &str, lasts: Duration, random: &mut Random) {
+fn common(
+    history: &History,
+    fleet: &Fleet,
+    redis: &RedisServer,
+    fault: &str,
+    lasts: Duration,
+    random: &mut Random,
+) {
     let instance = random.below(fleet.worlds.len());
     let world = &fleet.worlds[instance];
     match fault {
@@ -111,7 +122,11 @@ pub(super) fn on_one_server(
     ];
     stir(history, fleet, &KINDS, random, span, |fault, lasts, random| {
         let late = Way::Delay(Duration::from_millis(10 + random.below(90) as u64));
-        let one_way = if random.below(2) == 0 { (Way::Pass, Way::Swallow) } else { (Way::Swallow, Way::Pass) };
+        let one_way = if random.below(2) == 0 {
+            (Way::Pass, Way::Swallow)
+        } else {
+            (Way::Swallow, Way::Pass)
+        };
         let (which, (to_server, to_client)) = match fault {
             REDIS_KILLED => {
                 redis.kill();
@@ -129,7 +144,8 @@ pub(super) fn on_one_server(
         relay.set_of(which, to_server, to_client);
         std::thread::park_timeout(lasts);
         if matches!(fault, ONE_WAY | LISTENER_HALF_OPEN) {
-            // What was swallowed is missing for good: nothing sensible comes over these connections any more.
+            // What was swallowed is missing for good: nothing sensible comes over these connections
+            // any more.
             relay.cut();
         }
         relay.mend();
@@ -145,21 +161,41 @@ pub(super) fn on_sentinels(
     random: &mut Random,
     span: Duration,
 ) {
-    const KINDS: [&str; 8] =
-        [REDIS_KILLED, PLANNED, INSTANCE_STOPPED, INSTANCE_KILLED, LISTENERS_CUT, OTHERS_CUT, REDIS_STOPPED, FLUSHED];
+    const KINDS: [&str; 8] = [
+        REDIS_KILLED,
+        PLANNED,
+        INSTANCE_STOPPED,
+        INSTANCE_KILLED,
+        LISTENERS_CUT,
+        OTHERS_CUT,
+        REDIS_STOPPED,
+        FLUSHED,
+    ];
     stir(history, fleet, &KINDS, random, span, |fault, lasts, random| {
         let master = master_of(servers, sentinels);
         match fault {
             REDIS_KILLED => {
                 servers[master].kill();
-                wait_until("the sentinels name another master", || master_of(servers, sentinels) != master);
+                wait_until("the sentinels name another master", || {
+                    master_of(servers, sentinels) != master
+                });
                 servers[master].restart();
             }
             PLANNED => failover(servers, sentinels),
             // Shorter than the sentinels' patience: it stays the master.
-            _ => return common(history, fleet, &servers[master], fault, lasts.min(Duration::from_millis(600)), random),
+            _ => {
+                return common(
+                    history,
+                    fleet,
+                    &servers[master],
+                    fault,
+                    lasts.min(Duration::from_millis(600)),
+                    random,
+                );
+            }
         }
-        // Until then, no change is acknowledged. Where a sentinel was late, they may choose once more.
+        // Until then, no change is acknowledged. Where a sentinel was late, they may choose once
+        // more.
         wait_for_followers_of(|| &servers[master_of(servers, sentinels)], servers.len() - 1);
     });
 }

@@ -18,7 +18,8 @@ pub(super) struct Entry {
     pub(super) answer: String,
     pub(super) issue_began: u64,
     pub(super) issued: u64,
-    /// A call that takes tokens of this owner away was never answered: should it have been late, it took this one, too.
+    /// A call that takes tokens of this owner away was never answered: should it have been late, it
+    /// took this one, too.
     pub(super) may_be_gone: bool,
     pub(super) revoke_began: AtomicU64,
     pub(super) revoked: AtomicU64,
@@ -79,7 +80,8 @@ pub(super) enum Said {
 
 impl History {
     pub(super) fn new(slots: usize, instances: usize) -> Self {
-        let life = || Life { deaths: AtomicU64::new(0), died: AtomicU64::new(0), back: AtomicU64::new(0) };
+        let life =
+            || Life { deaths: AtomicU64::new(0), died: AtomicU64::new(0), back: AtomicU64::new(0) };
         Self {
             origin: Instant::now(),
             slots: (0..slots).map(|_| RwLock::new(None)).collect(),
@@ -184,26 +186,42 @@ impl History {
         self.violations.lock().unwrap().push(format!("at {now:?}: {words}"));
     }
 
-    /// What the answer to a call comes to that began then. `unable`: the status with which the API says that it cannot tell.
-    pub(super) fn said(&self, instance: usize, began: u64, heard: &Result<Heard, Silence>, unable: u16) -> Said {
+    /// What the answer to a call comes to that began then. `unable`: the status with which the API
+    /// says that it cannot tell.
+    pub(super) fn said(
+        &self,
+        instance: usize,
+        began: u64,
+        heard: &Result<Heard, Silence>,
+        unable: u16,
+    ) -> Said {
         match heard {
             Ok(Heard { status: 200 | 204, body, .. }) => Said::Done(body.clone()),
             Ok(Heard { status: 401, .. }) => Said::Refused,
             Ok(Heard { status: 503, has_retry_after: true, .. }) => Said::CannotTell,
             Ok(Heard { status, .. }) if *status == unable => Said::CannotTell,
-            Err(Silence::Cut | Silence::Refused) if self.was_away(instance, began, self.now()) => Said::CannotTell,
+            Err(Silence::Cut | Silence::Refused) if self.was_away(instance, began, self.now()) => {
+                Said::CannotTell
+            }
             _ => Said::Wrong,
         }
     }
 
     /// Holds an answer to a request that began then against what is known.
-    pub(super) fn judge(&self, instance: usize, entry: &Entry, began: u64, heard: &Result<Heard, Silence>) {
+    pub(super) fn judge(
+        &self,
+        instance: usize,
+        entry: &Entry,
+        began: u64,
+        heard: &Result<Heard, Silence>,
+    ) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let ended = self.now();
         let moments = || {
             let at = |nanos: u64| Duration::from_nanos(nanos);
             format!(
-                "{} on instance {instance}, begun {:?}, ended {:?}, issue begun {:?}, revoke begun {:?}, answered {:?}",
+                "{} on instance {instance}, begun {:?}, ended {:?}, issue begun {:?}, revoke begun \
+                 {:?}, answered {:?}",
                 entry.answer,
                 at(began),
                 at(ended),
@@ -217,7 +235,10 @@ impl History {
                 self.successes.fetch_add(1, Ordering::Relaxed);
                 let revoked = entry.revoked.load(Ordering::SeqCst);
                 if revoked != 0 && began > revoked {
-                    self.violation(format!("a success after the revocation was answered: {}", moments()));
+                    self.violation(format!(
+                        "a success after the revocation was answered: {}",
+                        moments()
+                    ));
                 }
                 if body != entry.answer.as_bytes() {
                     let other = String::from_utf8_lossy(&body).into_owned();
@@ -231,7 +252,9 @@ impl History {
                 }
             }
             Said::Refused => {
-                let may_be = entry.is_being_revoked() || entry.may_be_gone || self.may_be_flushed(entry.issue_began);
+                let may_be = entry.is_being_revoked()
+                    || entry.may_be_gone
+                    || self.may_be_flushed(entry.issue_began);
                 if !may_be {
                     self.violation(format!("a good token was refused: {}", moments()));
                 }

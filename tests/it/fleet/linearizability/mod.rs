@@ -1,12 +1,14 @@
-//! Many clients on three instances, tokens that come and go, and faults: no success begins after a revoke's answer.
+//! Many clients on three instances, tokens that come and go, and faults: no success begins after a
+//! revoke's answer.
 //!
 //! What is checked of each answer, with the moments taken on one clock:
 //!
-//! * a success whose request began after the answer of the token's revocation, or of the call that put another in its place, is a
-//!   violation, whatever was broken meanwhile;
-//! * so is a refusal of a token that was issued, that nobody has begun to revoke, and that FLUSHDB has not taken;
-//! * so is an answer with another's identity, an answer that is neither yes, no nor "cannot tell", and none at all from an
-//!   instance that was not killed.
+//! * a success whose request began after the answer of the token's revocation, or of the call that
+//!   put another in its place, is a violation, whatever was broken meanwhile;
+//! * so is a refusal of a token that was issued, that nobody has begun to revoke, and that FLUSHDB
+//!   has not taken;
+//! * so is an answer with another's identity, an answer that is neither yes, no nor "cannot tell",
+//!   and none at all from an instance that was not killed.
 
 mod faults;
 mod history;
@@ -83,7 +85,12 @@ impl Drop for Stop<'_> {
 }
 
 /// Owners, users and clients at work for as long as `trouble` lasts, and then the judgement.
-pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble: impl FnOnce(&History)) -> Seen {
+pub(super) fn drive(
+    fleet: &Fleet,
+    clients: usize,
+    random: &mut Random,
+    trouble: impl FnOnce(&History),
+) -> Seen {
     let before: Vec<_> = fleet.worlds.iter().map(Footprint::of).collect();
     let history = History::new(ALL_SLOTS, fleet.worlds.len());
     std::thread::scope(|scope| {
@@ -104,13 +111,19 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
         trouble(&history);
     });
 
-    // Nothing is broken any more: each token is what it should be, everywhere, and each instance can tell.
+    // Nothing is broken any more: each token is what it should be, everywhere, and each instance
+    // can tell.
     for world in &fleet.worlds {
-        assert!(eventually(|| world.status_with("forged") == 401 && world.ready() == Some(200)), "not ready");
+        assert!(
+            eventually(|| world.status_with("forged") == 401 && world.ready() == Some(200)),
+            "not ready"
+        );
     }
     for slot in 0..history.slots() {
         let Some(entry) = history.entry(slot) else { continue };
-        let can_tell = |line: &mut Line| line.get_at(entry.target, &entry.token).is_ok_and(|heard| heard.status != 503);
+        let can_tell = |line: &mut Line| {
+            line.get_at(entry.target, &entry.token).is_ok_and(|heard| heard.status != 503)
+        };
         assert!(
             fleet.lines().iter_mut().all(|line| eventually(|| can_tell(line))),
             "still cannot tell: {}",
@@ -124,18 +137,22 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
             history.judge(instance, &entry, began, &heard);
         }
     }
-    // Nothing is left of those who came, but for what is kept for the next: connections to the upstream, memory of the allocator.
+    // Nothing is left of those who came, but for what is kept for the next: connections to the
+    // upstream, memory of the allocator.
     for (world, before) in fleet.worlds.iter().zip(before) {
         let is_small = |now: Footprint| {
-            now.files <= before.files + clients + ALL_SLOTS && now.resident_kib <= before.resident_kib + 64 * 1024
+            now.files <= before.files + clients + ALL_SLOTS
+                && now.resident_kib <= before.resident_kib + 64 * 1024
         };
         let now = || Footprint::of(world);
         assert!(eventually(|| is_small(now())), "it holds {:?}, and held {before:?}", now());
     }
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
-    let seen = Seen { revocations: count(&history.revocations), rotations: count(&history.rotations) };
+    let seen =
+        Seen { revocations: count(&history.revocations), rotations: count(&history.rotations) };
     eprintln!(
-        "linearizability: {} requests, {} successes, {} times \"cannot tell\", {} revocations, {} rotations",
+        "linearizability: {} requests, {} successes, {} times \"cannot tell\", {} revocations, {} \
+         rotations",
         count(&history.requests),
         count(&history.successes),
         count(&history.cannot_tell),
@@ -145,7 +162,9 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
     let healthy = history.healthy.into_inner().unwrap();
     if !healthy.is_empty() {
         let (middle, most) = percentiles(healthy);
-        eprintln!("linearizability: revocations while nothing was broken: p50 {middle:?}, p99 {most:?}");
+        eprintln!(
+            "linearizability: revocations while nothing was broken: p50 {middle:?}, p99 {most:?}"
+        );
     }
     let faults: Vec<String> = history
         .faults
@@ -173,32 +192,44 @@ pub(super) fn drive(fleet: &Fleet, clients: usize, random: &mut Random, trouble:
 
 #[test]
 fn no_success_begins_after_the_answer_of_a_revocation_whatever_fails_meanwhile() {
-    runs(&[Ground::OneServer], Duration::from_secs(10), Seen { revocations: 100, rotations: 30 }, 4);
+    runs(
+        &[Ground::OneServer],
+        Duration::from_secs(10),
+        Seen { revocations: 100, rotations: 30 },
+        4,
+    );
 }
 
 /// The long form: `make soak`.
 #[test]
 #[ignore = "takes minutes: make soak"]
 fn soak_no_success_begins_after_the_answer_of_a_revocation() {
-    let number =
-        |name: &str, default: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number = |name: &str, default: usize| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
     let wanted = Seen { revocations: number("KEYWARD_SOAK_REVOCATIONS", 10_000), rotations: 0 };
     let grounds = [Ground::OneServer, Ground::Sentinels, Ground::Cluster];
     runs(&grounds, Duration::from_secs(60), wanted, number("KEYWARD_SOAK_RUNS", 24));
 }
 
-/// A run on each of these grounds, and more of them, one after the other, until enough has been seen.
+/// A run on each of these grounds, and more of them, one after the other, until enough has been
+/// seen.
 fn runs(grounds: &[Ground], span: Duration, wanted: Seen, most: usize) {
     let mut random = Random::seeded("linearizability");
     let (mut runs, mut all) = (0, Seen::default());
-    let is_enough = |all: &Seen| all.revocations >= wanted.revocations && all.rotations >= wanted.rotations;
+    let is_enough =
+        |all: &Seen| all.revocations >= wanted.revocations && all.rotations >= wanted.rotations;
     while runs < grounds.len().min(most) || (!is_enough(&all) && runs < most) {
         let ground = grounds[runs % grounds.len()];
         let seen = run(ground, &mut random, span);
-        all = Seen { revocations: all.revocations + seen.revocations, rotations: all.rotations + seen.rotations };
+        all = Seen {
+            revocations: all.revocations + seen.revocations,
+            rotations: all.rotations + seen.rotations,
+        };
         runs += 1;
         eprintln!(
-            "linearizability: {} revocations and {} rotations in {runs} runs, the last on {ground:?}",
+            "linearizability: {} revocations and {} rotations in {runs} runs, the last on \
+             {ground:?}",
             all.revocations, all.rotations
         );
     }

@@ -29,8 +29,8 @@ pub(super) const USERS: [&str; 4] = ["user|0", "user|1", "user|2", "user|3"];
 /// Slots of all.
 pub(super) const ALL_SLOTS: usize = OWNERS.len() * SLOTS + USERS.len();
 
-/// A line to each instance. One that leads to a process which has been killed since is taken up anew, as a client would that
-/// has seen its connection end.
+/// A line to each instance. One that leads to a process which has been killed since is taken up
+/// anew, as a client would that has seen its connection end.
 struct Lines<'h> {
     history: &'h History,
     lines: Vec<Line>,
@@ -102,7 +102,12 @@ pub(super) struct Owner<'h> {
 }
 
 impl<'h> Owner<'h> {
-    pub(super) fn new(history: &'h History, fleet: &'h Fleet, index: usize, random: Random) -> Self {
+    pub(super) fn new(
+        history: &'h History,
+        fleet: &'h Fleet,
+        index: usize,
+        random: Random,
+    ) -> Self {
         Self {
             history,
             fleet,
@@ -132,7 +137,8 @@ impl<'h> Owner<'h> {
     fn call(&mut self, call: &str, token: &str) -> (Said, Result<Heard, Silence>) {
         let instance = self.random.below(self.lines.lines.len());
         let person = self.person;
-        let (began, heard) = self.lines.ask(instance, |line| line.call(person, "POST", call, token));
+        let (began, heard) =
+            self.lines.ask(instance, |line| line.call(person, "POST", call, token));
         (self.history.said(instance, began, &heard, 503), heard)
     }
 
@@ -159,7 +165,8 @@ impl<'h> Owner<'h> {
         let root = self.root.clone();
         match self.call("/auth/issue-token", &root) {
             (Said::Done(body), _) => {
-                let answer: serde_json::Value = serde_json::from_slice(&body).expect("an answer is JSON");
+                let answer: serde_json::Value =
+                    serde_json::from_slice(&body).expect("an answer is JSON");
                 let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
                 let entry = Entry {
                     token: text("token"),
@@ -213,14 +220,20 @@ impl<'h> Owner<'h> {
                 }
                 Said::Refused => {
                     let credential = if by_itself { entry.issue_began } else { self.root_made };
-                    let may_be = self.history.may_be_flushed(credential) || (by_itself && entry.may_be_gone);
+                    let may_be =
+                        self.history.may_be_flushed(credential) || (by_itself && entry.may_be_gone);
                     if !may_be {
-                        let words = format!("revoke of {}: refused, by itself: {by_itself}", entry.answer);
+                        let words =
+                            format!("revoke of {}: refused, by itself: {by_itself}", entry.answer);
                         self.history.violation(words);
                     }
                     return;
                 }
-                Said::Wrong => return self.history.violation(format!("revoke of {}: {heard:?}", entry.answer)),
+                Said::Wrong => {
+                    return self
+                        .history
+                        .violation(format!("revoke of {}: {heard:?}", entry.answer));
+                }
             }
             if self.history.is_over() {
                 return;
@@ -229,7 +242,8 @@ impl<'h> Owner<'h> {
     }
 
     fn revoke_all(&mut self) {
-        let live: Vec<Arc<Entry>> = self.slots.iter().filter_map(|&slot| self.history.entry(slot)).collect();
+        let live: Vec<Arc<Entry>> =
+            self.slots.iter().filter_map(|&slot| self.history.entry(slot)).collect();
         let live: Vec<_> = live.into_iter().filter(|entry| !entry.is_being_revoked()).collect();
         for entry in &live {
             entry.revoke_began.store(self.history.now(), Ordering::SeqCst);
@@ -259,7 +273,8 @@ impl<'h> Owner<'h> {
     }
 }
 
-/// One who has a key for agents and puts another in its place, again and again, or has it taken away.
+/// One who has a key for agents and puts another in its place, again and again, or has it taken
+/// away.
 pub(super) struct User<'h> {
     history: &'h History,
     slot: usize,
@@ -293,7 +308,8 @@ impl<'h> User<'h> {
         }
     }
 
-    /// `POST`: another key in the place of the one that there is; `DELETE`: none. Asks until it is answered.
+    /// `POST`: another key in the place of the one that there is; `DELETE`: none. Asks until it is
+    /// answered.
     fn replace(&mut self, method: &str) {
         let old = self.history.entry(self.slot).filter(|entry| !entry.is_being_revoked());
         if let Some(old) = &old {
@@ -303,15 +319,19 @@ impl<'h> User<'h> {
             self.doubt = self.doubt.filter(|&doubt| !self.history.is_calm_since(doubt));
             let instance = self.random.below(self.lines.lines.len());
             let login = self.login.clone();
-            let (began, heard) = self.lines.ask(instance, |line| line.call_at(method, AGENTS, &login));
+            let (began, heard) =
+                self.lines.ask(instance, |line| line.call_at(method, AGENTS, &login));
             // This API says 500 where the others say 503.
             match self.history.said(instance, began, &heard, 500) {
                 Said::Done(body) => {
                     let answered = self.history.now();
                     if let Some(old) = &old {
                         old.revoked.store(answered, Ordering::SeqCst);
-                        let counter =
-                            if method == "POST" { &self.history.rotations } else { &self.history.revocations };
+                        let counter = if method == "POST" {
+                            &self.history.rotations
+                        } else {
+                            &self.history.revocations
+                        };
                         counter.fetch_add(1, Ordering::SeqCst);
                     }
                     if method == "POST" {
@@ -325,7 +345,9 @@ impl<'h> User<'h> {
                     pause();
                 }
                 // The login is good without a store.
-                Said::Refused | Said::Wrong => return self.history.violation(format!("{method} {AGENTS}: {heard:?}")),
+                Said::Refused | Said::Wrong => {
+                    return self.history.violation(format!("{method} {AGENTS}: {heard:?}"));
+                }
             }
             if self.history.is_over() {
                 return;

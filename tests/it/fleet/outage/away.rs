@@ -16,7 +16,8 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     /// Also how long a revocation takes while it is not certain that everybody is registered.
     const STALENESS: Duration = Duration::from_secs(4);
     let mut scene = Scene::start("appendfsync always", false, |plan| serve_cached(plan, STALENESS));
-    let (mix, book) = (scene.mix(), Book::start(scene.fleet.line(0), scene.root.clone(), STALENESS));
+    let (mix, book) =
+        (scene.mix(), Book::start(scene.fleet.line(0), scene.root.clone(), STALENESS));
     pass(Duration::from_millis(500));
     let killed = Instant::now();
     scene.redis.kill();
@@ -24,8 +25,8 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     scene.redis.restart();
     let over = Instant::now();
     let samples = scene.recover(mix, Some(book), over);
-    // When it is back, all that is remembered is dropped and read anew, over connections that are made one after the other: that
-    // is part of the recovery, and held to its time.
+    // When it is back, all that is remembered is dropped and read anew, over connections that are
+    // made one after the other: that is part of the recovery, and held to its time.
     let meanwhile = samples.of(Class::Cached).between(killed, over);
     assert_eq!(meanwhile.not_served(), Vec::<String>::new(), "a remembered token was not served");
     let away = samples.between(killed + LEASE, over - Duration::from_millis(100));
@@ -33,7 +34,8 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
     // Nothing is said of what is in no record: it might have been made a moment ago.
     let unknown = away.of(Class::Unknown);
     assert!(!unknown.0.is_empty() && unknown.count(503) == unknown.0.len(), "{}", away.summary());
-    let slowest = away.of(Class::Fresh).0.iter().map(Sample::took_by_itself).max().unwrap_or_default();
+    let slowest =
+        away.of(Class::Fresh).0.iter().map(Sample::took_by_itself).max().unwrap_or_default();
     assert!(slowest <= 2 * READ_TIMEOUT, "\"cannot tell\" took {slowest:?}");
     // Three seconds since its start; and of our own, one for each command of this test.
     let made = connections(&scene.redis);
@@ -69,16 +71,24 @@ fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_
     let over = Instant::now();
     let samples = scene.recover(mix, None, over);
     let reads = scene.redis.calls("hmget") - reads_before;
-    assert!(grown.resident_kib < scene.before.resident_kib + 32 * 1024, "{grown:?} after {:?}", scene.before);
+    assert!(
+        grown.resident_kib < scene.before.resident_kib + 32 * 1024,
+        "{grown:?} after {:?}",
+        scene.before
+    );
     let away = samples.between(frozen + LEASE, thawing).answered_by(thawing);
     assert_eq!(away.count(200), 0, "without a lease nobody is let through: {}", away.summary());
     let since = samples.between(frozen, Instant::now());
-    let asked = |classes: &[Class]| since.0.iter().filter(|sample| classes.contains(&sample.class)).count();
-    // At most one read for each token: those that are remembered, those of the other classes, and each first request.
+    let asked =
+        |classes: &[Class]| since.0.iter().filter(|sample| classes.contains(&sample.class)).count();
+    // At most one read for each token: those that are remembered, those of the other classes, and
+    // each first request.
     let remembered = 20 + 10 + 5;
     // A machine that is late for longer than a lease ends one, and then all of them are read again.
     let again = lateness::between(over, Instant::now()).as_millis() / (LEASE / 2).as_millis();
-    let distinct = remembered + asked(&[Class::Fresh]) + remembered * usize::try_from(again).expect("a few times");
+    let distinct = remembered
+        + asked(&[Class::Fresh])
+        + remembered * usize::try_from(again).expect("a few times");
     eprintln!("{reads} reads since the stop, {distinct} distinct tokens at most");
     assert!(reads <= distinct as u64, "{reads} reads for {distinct} tokens");
 }
@@ -97,15 +107,16 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
     scene.redis.thaw();
     samples.hold(None);
     let cached = samples.of(Class::Cached);
-    // The lease counts from the last heartbeat: at most a quarter of it, and a bit, before the stop.
+    // The lease counts from the last heartbeat: at most a quarter of it, and a bit, before the
+    // stop.
     let before = LEASE / 4 + slack(frozen - LEASE, frozen);
     let early = cached.between(frozen, frozen + staleness.saturating_sub(before));
     assert_eq!(early.not_served(), Vec::<String>::new());
     let took = early.0.iter().map(Sample::took_by_itself).collect();
     let (middle, most) = percentiles(took);
     eprintln!("remembered tokens while Redis is stopped: p50 {middle:?}, p99 {most:?}");
-    // Who waits for Redis waits for its deadline. What is remembered does not: most take as long as ever, and those whom the machine
-    // holds up are far from it.
+    // Who waits for Redis waits for its deadline. What is remembered does not: most take as long as
+    // ever, and those whom the machine holds up are far from it.
     assert!(middle < Duration::from_millis(5), "p50 {middle:?}");
     assert!(most < READ_TIMEOUT / 4, "p99 {most:?}");
     let late = cached.between(frozen + staleness, end);
@@ -115,7 +126,9 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
 #[test]
 fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_without_a_restart() {
     let mut scene = Scene::start("", true, |plan| plan);
-    for (to_server, to_client) in [(Way::Hold, Way::Hold), (Way::Pass, Way::Swallow), (Way::Swallow, Way::Pass)] {
+    for (to_server, to_client) in
+        [(Way::Hold, Way::Hold), (Way::Pass, Way::Swallow), (Way::Swallow, Way::Pass)]
+    {
         let mix = scene.mix();
         let cut = Instant::now();
         scene.relay().set(to_server, to_client);
@@ -123,7 +136,8 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
         let mending = Instant::now();
         scene.relay().mend();
         let over = Instant::now();
-        // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is over.
+        // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is
+        // over.
         let lost = if to_server == to_client { Duration::ZERO } else { CONNECT_TIMEOUT };
         let samples = scene.recover_within(RECOVERY + lost, mix, None, over);
         let away = samples.between(cut + LEASE, mending).answered_by(mending);

@@ -1,4 +1,5 @@
-//! Redis away, stopped, slow, cut off, mad, full, empty or changed: what is let through meanwhile, and what comes of it.
+//! Redis away, stopped, slow, cut off, mad, full, empty or changed: what is let through meanwhile,
+//! and what comes of it.
 
 mod away;
 mod wrong;
@@ -36,7 +37,9 @@ impl Scene {
     fn start(lines: &str, is_relayed: bool, change: impl Fn(Plan) -> Plan) -> Self {
         let redis = RedisServer::start_with(lines);
         let relay = is_relayed.then(|| Relay::start(redis.address()));
-        let url = relay.as_ref().map_or_else(|| redis.url(), |relay| format!("redis://{}", relay.address()));
+        let url = relay
+            .as_ref()
+            .map_or_else(|| redis.url(), |relay| format!("redis://{}", relay.address()));
         let fleet = Fleet::start_with(&[&url], change);
         let root = fleet.root();
         let tokens = Arc::new(Tokens::make(&fleet, &redis, &root, 120));
@@ -61,9 +64,15 @@ impl Scene {
         self.recover_within(RECOVERY, mix, book, over)
     }
 
-    /// Lets the load go on until full service must be back and a little longer, and holds it to what must hold after every
-    /// outage. Returns what became of the requests.
-    fn recover_within(&mut self, time: Duration, mix: Mix, book: Option<Book>, over: Instant) -> Samples {
+    /// Lets the load go on until full service must be back and a little longer, and holds it to
+    /// what must hold after every outage. Returns what became of the requests.
+    fn recover_within(
+        &mut self,
+        time: Duration,
+        mix: Mix,
+        book: Option<Book>,
+        over: Instant,
+    ) -> Samples {
         lateness::pass((over + time).saturating_duration_since(Instant::now()));
         let back = Instant::now();
         lateness::pass(AFTERWARDS);
@@ -72,7 +81,12 @@ impl Scene {
         eprintln!("{}", samples.summary());
         samples.hold(None);
         let late = samples.between(back, Instant::now()).not_served();
-        assert!(late.is_empty(), "{} are not served {time:?} later: {:#?}", late.len(), late.first());
+        assert!(
+            late.is_empty(),
+            "{} are not served {time:?} later: {:#?}",
+            late.len(),
+            late.first()
+        );
         if let Some(book) = book {
             book.audit(&self.fleet);
         }
@@ -112,7 +126,8 @@ impl Book {
                 let began = Instant::now();
                 if known.alive.len() > 2 {
                     let victim = known.alive.remove(0);
-                    let heard = line.call(ALICE, "POST", &format!("/auth/revoke/{}", victim.jti), &root);
+                    let heard =
+                        line.call(ALICE, "POST", &format!("/auth/revoke/{}", victim.jti), &root);
                     match heard.expect("an answer").status {
                         200 => known.revoked.push(victim),
                         // Either may be true of it now.
@@ -122,8 +137,11 @@ impl Book {
                 } else {
                     match line.call(ALICE, "POST", "/auth/issue-token", &root).expect("an answer") {
                         Heard { status: 200, body, .. } => {
-                            let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-                            let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
+                            let answer: serde_json::Value =
+                                serde_json::from_slice(&body).expect("JSON");
+                            let text = |key: &str| {
+                                answer["data"][key].as_str().expect("a string").to_owned()
+                            };
                             known.alive.push(Issued { token: text("token"), jti: text("jti") });
                         }
                         Heard { status: 503, has_retry_after: true, .. } => known.refused += 1,
@@ -132,7 +150,10 @@ impl Book {
                 }
                 let (took, late) = (began.elapsed(), lateness::between(began, Instant::now()));
                 // A change, and then at most the wait for the fleet.
-                assert!(took < most + late, "a change took {took:?}, and the machine was late by {late:?}");
+                assert!(
+                    took < most + late,
+                    "a change took {took:?}, and the machine was late by {late:?}"
+                );
                 std::thread::park_timeout(Duration::from_millis(30));
             }
             known
@@ -149,12 +170,27 @@ impl Book {
 impl Acknowledged {
     /// What was acknowledged still holds.
     fn audit(&self, fleet: &Fleet) {
-        eprintln!("{} issued, {} revoked, {} refused", self.alive.len(), self.revoked.len(), self.refused);
+        eprintln!(
+            "{} issued, {} revoked, {} refused",
+            self.alive.len(),
+            self.revoked.len(),
+            self.refused
+        );
         for issued in &self.alive {
-            assert_eq!(fleet.status(0, &issued.token), 200, "an acknowledged token is lost: {}", issued.jti);
+            assert_eq!(
+                fleet.status(0, &issued.token),
+                200,
+                "an acknowledged token is lost: {}",
+                issued.jti
+            );
         }
         for issued in &self.revoked {
-            assert_eq!(fleet.status(0, &issued.token), 401, "an acknowledged revocation is lost: {}", issued.jti);
+            assert_eq!(
+                fleet.status(0, &issued.token),
+                401,
+                "an acknowledged revocation is lost: {}",
+                issued.jti
+            );
         }
     }
 }
@@ -165,7 +201,11 @@ fn is_long() -> bool {
 }
 
 fn serve_cached(plan: Plan, staleness: Duration) -> Plan {
-    plan.set("store", "on_outage", "\"serve_cached\"").set("store", "max_staleness", &millis(staleness))
+    plan.set("store", "on_outage", "\"serve_cached\"").set(
+        "store",
+        "max_staleness",
+        &millis(staleness),
+    )
 }
 
 /// Lets time pass: that of a fault, not a wait for anything.

@@ -23,8 +23,8 @@ fn soak_r5_garbage_among_a_hundred_thousand_answers_makes_nobody_somebody_else()
     garble(100_000);
 }
 
-/// Asks until so many answers were right, many requests at once on each line. Each request asks Redis, whose answers are spoilt
-/// again and again.
+/// Asks until so many answers were right, many requests at once on each line. Each request asks
+/// Redis, whose answers are spoilt again and again.
 fn garble(count: usize) {
     // Nothing is remembered.
     let mut scene = Scene::start("", true, |plan| plan.set("limits", "cached_tokens", "0"));
@@ -66,17 +66,23 @@ fn garble(count: usize) {
         spoilt
     });
     let (right, cannot_tell) = (right.into_inner(), cannot_tell.into_inner());
-    eprintln!("with garbage: {right} right answers, {cannot_tell} times \"cannot tell\", {spoilt} times spoilt");
+    eprintln!(
+        "with garbage: {right} right answers, {cannot_tell} times \"cannot tell\", {spoilt} times \
+         spoilt"
+    );
     assert!(spoilt > 3 && cannot_tell > 0);
     // Half an answer is waited for as long as connecting may take, and the pauses have grown.
     let fleet = &scene.fleet;
-    wait_until("everybody is served again", || good.iter().all(|issued| fleet.status(0, &issued.token) == 200));
+    wait_until("everybody is served again", || {
+        good.iter().all(|issued| fleet.status(0, &issued.token) == 200)
+    });
     let mix = scene.mix();
     scene.recover(mix, None, Instant::now());
 }
 
 #[test]
-fn r7_a_redis_that_becomes_a_replica_is_not_used_and_no_revocation_is_reported_that_did_not_happen() {
+fn r7_a_redis_that_becomes_a_replica_is_not_used_and_no_revocation_is_reported_that_did_not_happen()
+{
     let mut scene = Scene::start("", false, |plan| plan);
     let victim = scene.fleet.mint(0, &scene.root);
     scene.fleet.warm(&victim);
@@ -125,7 +131,9 @@ fn r9_a_full_redis_still_tells_and_revokes_and_refuses_only_what_needs_room() {
 fn found_faulty(world: &World) -> String {
     let output = world.run(&["store", "check"]);
     assert!(!output.status.success());
-    [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
+    [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat()
 }
 
 /// How often a line of the log holds these words.
@@ -135,8 +143,8 @@ fn said(world: &World, words: &str) -> usize {
 
 const REFUSES: &str = "the store refuses changes";
 
-/// redis#9913. The server itself has all that it was ever told, and no other can be the master: while it takes no revocation,
-/// none can be missed.
+/// redis#9913. The server itself has all that it was ever told, and no other can be the master:
+/// while it takes no revocation, none can be missed.
 #[test]
 fn r9c_a_redis_whose_saves_fail_still_judges_and_says_why_it_changes_nothing() {
     let redis = RedisServer::start();
@@ -156,7 +164,8 @@ fn r9c_a_redis_whose_saves_fail_still_judges_and_says_why_it_changes_nothing() {
     for _ in 0..3 {
         assert_eq!(fleet.worlds[0].api(ALICE).revoke(&victim.token).status, 503);
         assert_eq!(fleet.worlds[1].api(ALICE).issue(&root, "").status, 503);
-        for (token, statuses) in [(&known, [200, 200]), (&victim, [200, 200]), (&gone, [401, 401])] {
+        for (token, statuses) in [(&known, [200, 200]), (&victim, [200, 200]), (&gone, [401, 401])]
+        {
             assert_eq!(fleet.statuses(&token.token), statuses);
         }
         pass(LEASE);
@@ -193,10 +202,19 @@ fn r9d_a_redis_that_lacks_its_replicas_may_be_cut_off_and_judges_nothing() {
     let world = &fleet.worlds[0];
     assert!(eventually(|| fleet.status(0, &good.token) == 503), "nobody can tell");
     assert!(eventually(|| world.ready() == Some(503)), "it says so");
-    assert!(eventually(|| said(world, "the store refuses heartbeats") == 1), "and why: {}", world.output());
-    assert!(world.output().contains("NOREPLICAS") && world.output().contains("min-replicas-max-lag"));
+    assert!(
+        eventually(|| said(world, "the store refuses heartbeats") == 1),
+        "and why: {}",
+        world.output()
+    );
+    assert!(
+        world.output().contains("NOREPLICAS") && world.output().contains("min-replicas-max-lag")
+    );
     let found = found_faulty(world);
-    assert!(found.contains("refused: NOREPLICAS") && found.contains("min-replicas-to-write"), "{found}");
+    assert!(
+        found.contains("refused: NOREPLICAS") && found.contains("min-replicas-to-write"),
+        "{found}"
+    );
     // A save that fails as well is said first by Redis, and is no reason to believe it.
     redis.fail_saves();
     assert!(eventually(|| world.output().contains("MISCONF")), "{}", world.output());
@@ -215,7 +233,11 @@ fn r9e_store_check_names_a_full_redis_and_one_that_is_a_replica() {
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let found = found_faulty(world);
     assert!(found.contains("refused: OOM") && found.contains("maxmemory"), "{found}");
-    assert!(eventually(|| world.output().contains("maxmemory")), "the log names it: {}", world.output());
+    assert!(
+        eventually(|| world.output().contains("maxmemory")),
+        "the log names it: {}",
+        world.output()
+    );
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
     let found = found_faulty(world);
@@ -244,7 +266,11 @@ fn r10_a_changed_password_is_said_without_it_and_taken_by_a_reload() {
     let file = room.path().join("password");
     std::fs::write(&file, "first-secret\n").expect("written");
     let fleet = Fleet::start_with(&[&redis.url()], |plan| {
-        plan.set("store", "username", "\"fleet\"").set("store", "password_file", &format!("\"{}\"", file.display()))
+        plan.set("store", "username", "\"fleet\"").set(
+            "store",
+            "password_file",
+            &format!("\"{}\"", file.display()),
+        )
     });
     let root = fleet.root();
     let good = fleet.mint(0, &root);
@@ -285,7 +311,10 @@ fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
     }
     redis.command(&["ACL", "SETUSER", "fleet", "+@scripting"]);
     wait_until("they are ready again, without a restart", || fleet.are_ready());
-    assert_eq!((fleet.statuses(&good.token), fleet.statuses(&victim.token)), (vec![200, 200], vec![200, 200]));
+    assert_eq!(
+        (fleet.statuses(&good.token), fleet.statuses(&victim.token)),
+        (vec![200, 200], vec![200, 200])
+    );
     fleet.revoke(0, &victim.token);
     assert_eq!(fleet.statuses(&victim.token), [401, 401]);
     assert!(!fleet.worlds[0].output().contains("open-sesame"));
@@ -309,7 +338,11 @@ fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
     let after = samples.between(back, Instant::now());
     assert!(after.count(401) > 0 && after.are_answered(401), "{}", after.summary());
     let world = &scene.fleet.worlds[0];
-    assert!(world.output().contains("the store's data has been lost or replaced"), "{}", world.output());
+    assert!(
+        world.output().contains("the store's data has been lost or replaced"),
+        "{}",
+        world.output()
+    );
     assert!(world.metric("keyward_store_generation_changes_total", "") > 0.0);
     // What is issued now is as good as any, and what was never there is not remembered as absent.
     let root = scene.fleet.root();
@@ -346,18 +379,21 @@ fn r12_no_room_for_connections_is_recovered_from() {
     let mix = scene.mix();
     // From the one connection that is left.
     let mut left = Client::connect(scene.redis.address());
-    left.send("CONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes\r\nCLIENT KILL TYPE pubsub\r\n");
+    left.send(
+        "CONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes\r\n\
+               CLIENT KILL TYPE pubsub\r\n",
+    );
     pass(Duration::from_secs(1));
     left.send("CONFIG SET maxclients 1000\r\n");
     scene.recover(mix, None, Instant::now());
 }
 
 /// The public key of RFC 8037, appendix A.2.
-const KEYS: &str =
-    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 #[test]
-fn r13_without_redis_and_an_issuer_at_start_it_lives_and_lets_nobody_through_and_is_ready_when_redis_comes() {
+fn r13_without_redis_and_an_issuer_at_start_it_lives_and_lets_nobody_through_and_is_ready_when_redis_comes()
+ {
     let port = free_port();
     // Somebody else's token, so that there is one to ask with.
     let first = RedisServer::start();
@@ -365,12 +401,20 @@ fn r13_without_redis_and_an_issuer_at_start_it_lives_and_lets_nobody_through_and
     let issuer = Upstream::start();
     let answer = |status: &str, body: &str| {
         let length = body.len();
-        issuer.answer("/keys", Reply::bytes(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}")));
+        issuer.answer(
+            "/keys",
+            Reply::bytes(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}")),
+        );
     };
     answer("200 OK", KEYS);
     let mut fleet = Fleet::prepare(&[&first.url(), &format!("redis://127.0.0.1:{port}")], |plan| {
         let keys = format!("jwks_url = \"http://{}/keys\"", issuer.address());
-        plan.table("issuer", &format!("name = \"idp\"\nissuer = \"https://idp.example\"\naudience = [\"a\"]\n{keys}"))
+        plan.table(
+            "issuer",
+            &format!(
+                "name = \"idp\"\nissuer = \"https://idp.example\"\naudience = [\"a\"]\n{keys}"
+            ),
+        )
     });
     fleet.worlds[0].restart();
     let root = fleet.root();
