@@ -65,7 +65,7 @@
 //! | hint | the first characters of an opaque token, which lists show so that its owner knows it again |
 //! | origin | whose credential made a token, where that was not the token API's own: subjects are unique only within one |
 //! | owner | whose an API key is: one subject of one origin within one token API |
-//! | voucher | who answers for a change of the records: the caller's own record, or nobody whom the store knows |
+//! | authorized by | what authorizes a change: the caller's record, or something outside the store |
 //! | retired | of an API key: it opens nothing any more, and is still in its owner's list |
 //! | credential | what a request carries to say who it is: a token, or a JWT of an issuer |
 //! | issuer | an outside party whose JWTs are accepted |

@@ -21,7 +21,7 @@ pub struct IdentityNames {
     pub email: Option<String>,
     /// The token's id.
     pub token_id: Option<String>,
-    /// Which token API or issuer vouches for all that.
+    /// The token API or issuer that all of it is from.
     pub credential: Option<String>,
     /// The request's id: also where there is no caller.
     pub request_id: Option<String>,

@@ -13,7 +13,7 @@ use crate::tokens::accounts::PasswordHash;
 use crate::tokens::accounts::store::{
     AccountStore, Credentials, MOST_SESSIONS, Registered, SessionOpening,
 };
-use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Store, Voucher};
+use crate::tokens::store::{AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Store};
 
 /// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns an empty
 /// store, once as each port, after something that the store needs and that is dropped after it.
@@ -100,7 +100,7 @@ async fn open(accounts: &Accounts, account: &Account, number: u64) -> SessionOpe
 }
 
 async fn issue(records: &Records, account: &Account, session: u64, number: u64) -> Issue {
-    records.issue(by(session), key_of(account, number), Place::Beside, NOW).await.unwrap()
+    records.issue(by(session), key_of(account, number), IssueMode::Add, NOW).await.unwrap()
 }
 
 fn opened() -> SessionOpening {
@@ -112,7 +112,7 @@ async fn is_there(records: &Records, number: u64) -> bool {
 }
 
 async fn listed(records: &Records, account: &Account) -> Vec<Listed> {
-    records.owned(Voucher::Outside, owner_of(account), NOW).await.unwrap().unwrap()
+    records.owned(AuthorizedBy::Outside, owner_of(account), NOW).await.unwrap().unwrap()
 }
 
 pub(crate) async fn an_account_is_found_by_its_name_and_by_its_id(_: Records, accounts: Accounts) {
@@ -229,11 +229,11 @@ pub(crate) async fn disabling_ends_sessions_retires_keys_and_spares_the_rest(
             issue(&records, account, session, key).await;
         }
     }
-    records.remove(by(1), digest(3), Afterlife::Retired, at(-5)).await.unwrap();
+    records.remove(by(1), digest(3), OnRemove::Retire, at(-5)).await.unwrap();
     // What her session made at another token API; and strangers whose names are alike.
     let elsewhere =
         Record { token_api: "agents".into(), origin: Some(API.into()), ..key_of(&ann, 4) };
-    records.issue(by(1), elsewhere, Place::Beside, NOW).await.unwrap();
+    records.issue(by(1), elsewhere, IssueMode::Add, NOW).await.unwrap();
     for stranger in [
         Record { token_api: "agents".into(), ..key_of(&ann, 5) },
         Record { origin: Some("idp".into()), ..key_of(&ann, 6) },
@@ -379,7 +379,7 @@ pub(crate) async fn no_key_survives_a_disable_that_it_races_with(
         open(&accounts, &ann, round * 100).await;
         let issue = |number: u64| {
             let child = key_of(&ann, round * 100 + number);
-            tokio::spawn(records.issue(by(round * 100), child, Place::Beside, NOW))
+            tokio::spawn(records.issue(by(round * 100), child, IssueMode::Add, NOW))
         };
         let before: Vec<_> = (1..8).map(issue).collect();
         let disabling = tokio::spawn(accounts.disable(API.into(), ann.id, NOW));
@@ -388,7 +388,7 @@ pub(crate) async fn no_key_survives_a_disable_that_it_races_with(
         for issue in before.into_iter().chain(after) {
             match issue.await.unwrap().unwrap() {
                 Issue::Issued { .. } => issued += 1,
-                other => assert_eq!(other, Issue::VoucherGone),
+                other => assert_eq!(other, Issue::AuthorizationGone),
             }
         }
         // The session, and every key that was issued.

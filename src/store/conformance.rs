@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
-use crate::tokens::store::{Filter, Listed, Store, Voucher};
+use crate::tokens::store::{AuthorizedBy, Filter, Listed, Store};
 
 pub(crate) mod issuing;
 pub(crate) mod listing;
@@ -140,9 +140,9 @@ pub(crate) fn expiring(record: Record, end: Timestamp) -> Record {
     Record { expires_at: Some(end), ..record }
 }
 
-/// The record with this number as a voucher.
-pub(crate) fn by(number: u64) -> Voucher {
-    Voucher::Record(digest(number))
+/// The record with this number as what authorizes a change.
+pub(crate) fn by(number: u64) -> AuthorizedBy {
+    AuthorizedBy::Record(digest(number))
 }
 
 async fn provision(store: &Arc<dyn Store>, records: impl IntoIterator<Item = Record>) {
@@ -158,7 +158,7 @@ async fn all(store: &Arc<dyn Store>) -> Vec<Record> {
 
 /// The keys in the list of that owner at [`NOW`].
 async fn owned(store: &Arc<dyn Store>, owner: Owner) -> Vec<Listed> {
-    store.owned(Voucher::Outside, owner, NOW).await.unwrap().unwrap()
+    store.owned(AuthorizedBy::Outside, owner, NOW).await.unwrap().unwrap()
 }
 
 fn live(record: Record) -> Listed {

@@ -16,7 +16,8 @@ use super::keyring::{CredentialSort, Peppers};
 use super::opaque::OpaqueTokens;
 use super::signed::{SignedTokens, SigningAlgorithm};
 use super::store::{
-    Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher,
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
+    StoreFuture,
 };
 use super::verified::{Caller, Power};
 use crate::domain::access::may_revoke;
@@ -147,12 +148,12 @@ impl TokenService {
                 ..key_of(caller, desk, now)
             },
         )?;
-        match self.add(caller.voucher(), record.clone(), Place::Beside, now).await? {
+        match self.add(caller.authorized_by(), record.clone(), IssueMode::Add, now).await? {
             Issue::Issued { .. } => {
                 Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes })
             }
-            Issue::VoucherGone => self.gone(caller),
-            Issue::VoucherSpent => Err(CommandError::CredentialGone),
+            Issue::AuthorizationGone => self.gone(caller),
+            Issue::AuthorizationSpent => Err(CommandError::CredentialGone),
             Issue::Taken(_) => {
                 Err(StoreError::Unavailable("it found no room beside other keys".into()).into())
             }
@@ -163,13 +164,13 @@ impl TokenService {
     /// more.
     async fn add(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         record: Record,
-        place: Place,
+        mode: IssueMode,
         now: Timestamp,
     ) -> Result<Issue, StoreError> {
         let digest = record.digest;
-        let operation = self.store.issue(voucher, record, place, now);
+        let operation = self.store.issue(authorized_by, record, mode, now);
         let cache = Arc::clone(&self.cache);
         self.to_its_end(async move {
             let issue = operation.await;
@@ -179,7 +180,7 @@ impl TokenService {
                 }
                 // What was removed is unknown, if anything was: nothing that is remembered counts
                 // any more.
-                Err(_) if place != Place::Beside => cache.invalidate_all(),
+                Err(_) if mode != IssueMode::Add => cache.invalidate_all(),
                 Ok(_) | Err(_) => {}
             }
             // It may have been asked for before it was there, and is then remembered as unknown.
@@ -196,7 +197,7 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
         let owner = caller.owner_at(desk.token_api);
-        match self.within(self.store.owned(caller.voucher(), owner, now)).await? {
+        match self.within(self.store.owned(caller.authorized_by(), owner, now)).await? {
             Some(records) => Ok(Outcome::Listed(records)),
             None => self.gone(caller),
         }
@@ -214,11 +215,11 @@ impl TokenService {
             Power::Session => return self.not_found(caller.token.id()).await,
             Power::Bootstrap | Power::Spent => return Err(CommandError::Protected),
         }
-        match self.remove(Voucher::Record(caller.digest), caller.digest, now).await? {
+        match self.remove(AuthorizedBy::Record(caller.digest), caller.digest, now).await? {
             Removal::Removed => Ok(Outcome::Revoked(caller.token.id())),
             // Somebody else was quicker: the credential is not accepted any more, and that is the
             // answer.
-            Removal::Absent | Removal::VoucherGone => {
+            Removal::Absent | Removal::AuthorizationGone => {
                 self.within(self.store.settle()).await?;
                 self.gone(caller)
             }
@@ -250,10 +251,10 @@ impl TokenService {
             (Some(Listed { record, retired_at: None }), Some(RevokeVerdict::Allowed))
                 if !record.is_expired(now) =>
             {
-                match self.remove(Voucher::Record(caller.digest), record.digest, now).await? {
+                match self.remove(AuthorizedBy::Record(caller.digest), record.digest, now).await? {
                     Removal::Removed => Ok(Outcome::Revoked(id)),
                     Removal::Absent => self.not_found(id).await,
-                    Removal::VoucherGone => self.gone(caller),
+                    Removal::AuthorizationGone => self.gone(caller),
                 }
             }
             _ => self.not_found(id).await,
@@ -280,7 +281,7 @@ impl TokenService {
     }
 
     /// Removes every key of the caller at one token API, and says how many; nothing, if what
-    /// vouches for it is gone.
+    /// authorizes it is gone.
     async fn remove_all(
         &self,
         caller: &Caller,
@@ -288,7 +289,8 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<Option<usize>, StoreError> {
         let owner = caller.owner_at(desk.token_api);
-        let operation = self.store.remove_owned(caller.voucher(), owner, Afterlife::Gone, now);
+        let operation =
+            self.store.remove_owned(caller.authorized_by(), owner, OnRemove::Delete, now);
         let cache = Arc::clone(&self.cache);
         let begun = clock::uptime();
         let removal = self.to_its_end(async move {
@@ -363,7 +365,7 @@ impl TokenService {
             let target = self.within(self.store.find_by_id(token_api.to_string(), id)).await?;
             if let Some(Listed { record, retired_at: None }) = target
                 && record.kind.sort() == sort
-                && self.remove(Voucher::Outside, record.digest, now).await? == Removal::Removed
+                && self.remove(AuthorizedBy::Outside, record.digest, now).await? == Removal::Removed
             {
                 return Ok(true);
             }
@@ -396,11 +398,11 @@ impl TokenService {
     /// given any more.
     async fn remove(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         target: TokenDigest,
         now: Timestamp,
     ) -> Result<Removal, StoreError> {
-        let operation = self.store.remove(voucher, target, Afterlife::Gone, now);
+        let operation = self.store.remove(authorized_by, target, OnRemove::Delete, now);
         let cache = Arc::clone(&self.cache);
         let begun = clock::uptime();
         let removal = self.to_its_end(async move {

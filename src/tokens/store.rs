@@ -1,4 +1,4 @@
-//! The store port: what keyward asks of whoever keeps the records.
+//! The store port: the operations on records that keyward needs from a store.
 //!
 //! The operations are those of the token rules, each atomic against every other, not those of a
 //! database. A change made by a caller names the caller's own record, and is refused in the same
@@ -20,7 +20,7 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// has returned, but for the one that called it: that one tells its own cache.
 ///
 /// A record is there until it is removed, retired or purged, also after it has expired. Only an API
-/// key that has not expired can be retired ([`Afterlife::Retired`]); of anything else nothing is
+/// key that has not expired can be retired ([`OnRemove::Retire`]); of anything else nothing is
 /// left. Digest and id of a retired key stay taken.
 ///
 /// # Cancel safety
@@ -36,44 +36,44 @@ pub trait Store: Send + Sync + 'static {
     /// The record with this public id in this token API, expired or not, retired or not.
     fn find_by_id(&self, token_api: String, id: TokenId) -> StoreFuture<Option<Listed>>;
 
-    /// Adds `child` in its `place`, if `voucher` is good at `now`; a bootstrap record that vouches
-    /// is spent by one.
+    /// Adds `child` in the given `mode`, if `authorized_by` is valid at `now`. A bootstrap record
+    /// that authorizes it has one mint less afterwards.
     fn issue(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         child: Record,
-        place: Place,
+        mode: IssueMode,
         now: Timestamp,
     ) -> StoreFuture<Issue>;
 
-    /// Adds a record that no other one vouches for: an administrator's doing.
+    /// Adds a record that an administrator makes: no other record authorizes it.
     fn provision(&self, record: Record) -> StoreFuture<()>;
 
-    /// The API keys of `owner` that are live at `now` or retired, oldest first, if `voucher` is
-    /// good.
+    /// The API keys of `owner` that are live at `now` or retired, oldest first, if `authorized_by`
+    /// is valid.
     fn owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<Listed>>>;
 
-    /// Removes the record under `target`, expired or not, if `voucher` is good at `now`.
+    /// Removes the record under `target`, expired or not, if `authorized_by` is valid at `now`.
     fn remove(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Removal>;
 
-    /// Removes every API key of `owner`, expired or not, and names them, if `voucher` is good at
+    /// Removes every API key of `owner`, expired or not, and names them, if `authorized_by` is valid at
     /// `now`. Bootstrap tokens and sessions stay, and so does what was retired before.
     fn remove_owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
 
@@ -103,36 +103,35 @@ pub trait Store: Send + Sync + 'static {
     fn check(&self) -> StoreFuture<()>;
 }
 
-/// Who answers for a change: if it is no longer good when the change is made, nothing is changed.
+/// What authorizes a change: if it is no longer valid when the change is made, nothing is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voucher {
+pub enum AuthorizedBy {
     /// The caller's own record, of any kind: it must be there, not retired and not expired.
     Record(TokenDigest),
-    /// Nobody whom the store knows: an administrator, or the holder of an outside issuer's JWT.
+    /// No record: an administrator, or the holder of an outside issuer's JWT.
     Outside,
 }
 
-/// Where a new record goes among the API keys of its owner ([`Record::owner`]).
+/// What becomes of the owner's other API keys ([`Record::owner`]) when a record is issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Beside the others.
-    Beside,
-    /// In the place of all the others, expired or not, which are removed in the same step and leave
-    /// nothing.
-    Instead,
-    /// Only if there is no other that is live. Those that have expired are removed in the same step
-    /// and leave nothing.
-    Alone,
+pub enum IssueMode {
+    /// They stay: the record is added to them.
+    Add,
+    /// They are deleted in the same step, expired or not: the record replaces them all.
+    Replace,
+    /// The record is issued only if none of them is live. Those that have expired are deleted in
+    /// the same step.
+    IfNone,
 }
 
 /// What is left of an API key that is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterlife {
+pub enum OnRemove {
     /// Nothing.
-    Gone,
+    Delete,
     /// It opens nothing any more, but its owner still sees it in the list, with the moment it was
     /// retired. The newest [`MOST_RETIRED`] of an owner are kept.
-    Retired,
+    Retire,
 }
 
 /// How many retired keys of one owner are kept for the list.
@@ -152,15 +151,15 @@ pub struct Listed {
 pub enum Issue {
     /// The child is in the store and will survive a crash.
     Issued {
-        /// What was removed to make its place.
+        /// What was removed in the same step.
         removed: Vec<TokenDigest>,
     },
-    /// With [`Place::Alone`]: the owner has this one already, and nothing was changed.
+    /// With [`IssueMode::IfNone`]: the owner has this one already, and nothing was changed.
     Taken(Box<Record>),
-    /// What vouched is gone or has expired.
-    VoucherGone,
-    /// What vouched is a bootstrap token that has made all the keys it was good for.
-    VoucherSpent,
+    /// The authorizing record is gone or has expired.
+    AuthorizationGone,
+    /// The authorizing record is of a bootstrap token that has made all its keys.
+    AuthorizationSpent,
 }
 
 /// What became of a [`Store::remove`].
@@ -170,8 +169,8 @@ pub enum Removal {
     Removed,
     /// There was no such record, or it is retired already.
     Absent,
-    /// What vouched is gone or has expired: nothing was done.
-    VoucherGone,
+    /// The authorizing record is gone or has expired: nothing was done.
+    AuthorizationGone,
 }
 
 /// Which records an administrator wants to see.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::issuer::Outside;
-use super::store::Voucher;
+use super::store::AuthorizedBy;
 use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 
 /// A token that has a record, or an outside one that was verified. Immutable, but for the note of
@@ -283,10 +283,10 @@ impl Caller {
 
     /// What answers for a change that it asks for.
     #[must_use]
-    pub fn voucher(&self) -> Voucher {
+    pub fn authorized_by(&self) -> AuthorizedBy {
         match self.outside {
-            Some(_) => Voucher::Outside,
-            None => Voucher::Record(self.digest),
+            Some(_) => AuthorizedBy::Outside,
+            None => AuthorizedBy::Record(self.digest),
         }
     }
 

@@ -1,12 +1,17 @@
-//! `issue`: every voucher, every place, every outcome.
+//! `issue`: every authorization, every mode, every outcome.
 
 use super::*;
-use crate::tokens::store::{Afterlife, Issue, Place};
+use crate::tokens::store::{Issue, IssueMode, OnRemove};
 
 const ISSUED: Issue = Issue::Issued { removed: vec![] };
 
-async fn issue(store: &Arc<dyn Store>, voucher: Voucher, number: u64, place: Place) -> Issue {
-    store.issue(voucher, api_key(number, "ann"), place, NOW).await.unwrap()
+async fn issue(
+    store: &Arc<dyn Store>,
+    authorized_by: AuthorizedBy,
+    number: u64,
+    place: IssueMode,
+) -> Issue {
+    store.issue(authorized_by, api_key(number, "ann"), place, NOW).await.unwrap()
 }
 
 async fn kind(store: &Arc<dyn Store>, number: u64) -> RecordKind {
@@ -14,15 +19,15 @@ async fn kind(store: &Arc<dyn Store>, number: u64) -> RecordKind {
 }
 
 pub(crate) async fn a_live_record_of_any_kind_vouches(store: Arc<dyn Store>) {
-    let vouchers = [
+    let records = [
         api_key(1, "ann"),
         session(2, "bob"),
         bootstrap(3, "ann", 1),
         expiring(api_key(4, "ann"), at(1)),
     ];
-    provision(&store, vouchers).await;
-    for (voucher, number) in
-        [(by(1), 10), (by(2), 11), (by(3), 12), (by(4), 13), (Voucher::Outside, 14)]
+    provision(&store, records).await;
+    for (authorized_by, number) in
+        [(by(1), 10), (by(2), 11), (by(3), 12), (by(4), 13), (AuthorizedBy::Outside, 14)]
     {
         // A child may be over as soon as it is made, and of whatever kind.
         let child = match number {
@@ -30,48 +35,53 @@ pub(crate) async fn a_live_record_of_any_kind_vouches(store: Arc<dyn Store>) {
             11 => session(number, "bob"),
             _ => api_key(number, "ann"),
         };
-        assert_eq!(store.issue(voucher, child.clone(), Place::Beside, NOW).await.unwrap(), ISSUED);
+        assert_eq!(
+            store.issue(authorized_by, child.clone(), IssueMode::Add, NOW).await.unwrap(),
+            ISSUED
+        );
         assert_eq!(store.find(child.digest).await.unwrap(), Some(child));
     }
 }
 
 pub(crate) async fn a_voucher_that_is_gone_or_has_expired_is_refused(store: Arc<dyn Store>) {
-    let vouchers = [
+    let records = [
         expiring(api_key(1, "ann"), NOW),
         expiring(bootstrap(2, "ann", 0), NOW),
         expiring(bootstrap(3, "ann", 1), at(-1)),
         expiring(session(4, "ann"), NOW),
         api_key(5, "eve"),
     ];
-    provision(&store, vouchers.clone()).await;
-    store.remove(Voucher::Outside, digest(5), Afterlife::Retired, NOW).await.unwrap();
-    for place in [Place::Beside, Place::Instead, Place::Alone] {
-        for voucher in [1, 2, 3, 4, 5, 99] {
+    provision(&store, records.clone()).await;
+    store.remove(AuthorizedBy::Outside, digest(5), OnRemove::Retire, NOW).await.unwrap();
+    for place in [IssueMode::Add, IssueMode::Replace, IssueMode::IfNone] {
+        for authorized_by in [1, 2, 3, 4, 5, 99] {
             assert_eq!(
-                issue(&store, by(voucher), 10, place).await,
-                Issue::VoucherGone,
-                "{voucher} {place:?}"
+                issue(&store, by(authorized_by), 10, place).await,
+                Issue::AuthorizationGone,
+                "{authorized_by} {place:?}"
             );
         }
     }
-    assert_eq!(all(&store).await, vouchers[..4], "nothing was changed");
-    for (voucher, number) in [(1, 10), (4, 11)] {
-        let outcome =
-            store.issue(by(voucher), api_key(number, "ann"), Place::Beside, at(-1)).await.unwrap();
+    assert_eq!(all(&store).await, records[..4], "nothing was changed");
+    for (authorized_by, number) in [(1, 10), (4, 11)] {
+        let outcome = store
+            .issue(by(authorized_by), api_key(number, "ann"), IssueMode::Add, at(-1))
+            .await
+            .unwrap();
         assert_eq!(outcome, ISSUED, "a millisecond before its end");
     }
 }
 
 pub(crate) async fn a_bootstrap_token_is_spent_key_by_key(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 2), bootstrap(2, "ann", 7)]).await;
-    assert_eq!(issue(&store, by(1), 10, Place::Beside).await, ISSUED);
+    assert_eq!(issue(&store, by(1), 10, IssueMode::Add).await, ISSUED);
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 1 });
     assert_eq!(
-        issue(&store, by(1), 11, Place::Instead).await,
+        issue(&store, by(1), 11, IssueMode::Replace).await,
         Issue::Issued { removed: vec![digest(10)] }
     );
-    for place in [Place::Beside, Place::Instead, Place::Alone] {
-        assert_eq!(issue(&store, by(1), 12, place).await, Issue::VoucherSpent);
+    for place in [IssueMode::Add, IssueMode::Replace, IssueMode::IfNone] {
+        assert_eq!(issue(&store, by(1), 12, place).await, Issue::AuthorizationSpent);
     }
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 0 });
     assert_eq!(
@@ -96,7 +106,7 @@ fn bystanders() -> [Record; 6] {
 
 pub(crate) async fn instead_takes_the_place_of_every_key_of_the_owner(store: Arc<dyn Store>) {
     provision(&store, bystanders()).await;
-    assert_eq!(issue(&store, by(2), 10, Place::Instead).await, ISSUED, "of nothing");
+    assert_eq!(issue(&store, by(2), 10, IssueMode::Replace).await, ISSUED, "of nothing");
     provision(
         &store,
         [
@@ -106,7 +116,8 @@ pub(crate) async fn instead_takes_the_place_of_every_key_of_the_owner(store: Arc
         ],
     )
     .await;
-    let Issue::Issued { removed } = issue(&store, Voucher::Outside, 14, Place::Instead).await
+    let Issue::Issued { removed } =
+        issue(&store, AuthorizedBy::Outside, 14, IssueMode::Replace).await
     else {
         panic!("not issued")
     };
@@ -124,26 +135,26 @@ pub(crate) async fn instead_takes_the_place_of_every_key_of_the_owner(store: Arc
 pub(crate) async fn instead_of_the_key_that_vouches(store: Arc<dyn Store>) {
     provision(&store, [api_key(1, "ann")]).await;
     assert_eq!(
-        issue(&store, by(1), 2, Place::Instead).await,
+        issue(&store, by(1), 2, IssueMode::Replace).await,
         Issue::Issued { removed: vec![digest(1)] }
     );
-    assert_eq!(issue(&store, by(1), 3, Place::Instead).await, Issue::VoucherGone);
+    assert_eq!(issue(&store, by(1), 3, IssueMode::Replace).await, Issue::AuthorizationGone);
     assert_eq!(all(&store).await, [api_key(2, "ann")]);
 }
 
 pub(crate) async fn alone_is_refused_while_another_is_live(store: Arc<dyn Store>) {
     provision(&store, bystanders()).await;
     assert_eq!(
-        issue(&store, by(2), 10, Place::Alone).await,
+        issue(&store, by(2), 10, IssueMode::IfNone).await,
         ISSUED,
         "others' keys and other kinds are in nobody's way"
     );
     let taken = Issue::Taken(Box::new(api_key(10, "ann")));
-    for voucher in [by(2), by(10), Voucher::Outside] {
-        assert_eq!(issue(&store, voucher, 11, Place::Alone).await, taken);
+    for authorized_by in [by(2), by(10), AuthorizedBy::Outside] {
+        assert_eq!(issue(&store, authorized_by, 11, IssueMode::IfNone).await, taken);
     }
     provision(&store, [expiring(api_key(12, "ann"), at(-1))]).await;
-    assert_eq!(issue(&store, by(2), 11, Place::Alone).await, taken);
+    assert_eq!(issue(&store, by(2), 11, IssueMode::IfNone).await, taken);
     assert!(store.find(digest(12)).await.unwrap().is_some(), "nothing was changed");
     assert_eq!(store.find(digest(11)).await.unwrap(), None);
 }
@@ -152,13 +163,13 @@ pub(crate) async fn alone_takes_the_place_of_what_has_expired(store: Arc<dyn Sto
     provision(&store, bystanders()).await;
     provision(&store, [expiring(api_key(10, "ann"), NOW), expiring(api_key(11, "ann"), at(-9))])
         .await;
-    let early = store.issue(by(2), api_key(12, "ann"), Place::Alone, at(-1)).await.unwrap();
+    let early = store.issue(by(2), api_key(12, "ann"), IssueMode::IfNone, at(-1)).await.unwrap();
     assert_eq!(
         early,
         Issue::Taken(Box::new(expiring(api_key(10, "ann"), NOW))),
         "a millisecond before its end"
     );
-    let Issue::Issued { removed } = issue(&store, by(2), 12, Place::Alone).await else {
+    let Issue::Issued { removed } = issue(&store, by(2), 12, IssueMode::IfNone).await else {
         panic!("not issued")
     };
     assert_eq!(unordered(removed), digests([10, 11]));
@@ -168,12 +179,12 @@ pub(crate) async fn alone_takes_the_place_of_what_has_expired(store: Arc<dyn Sto
 
 pub(crate) async fn a_refused_place_spends_nothing(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 1), api_key(2, "ann")]).await;
-    assert!(matches!(issue(&store, by(1), 3, Place::Alone).await, Issue::Taken(_)));
+    assert!(matches!(issue(&store, by(1), 3, IssueMode::IfNone).await, Issue::Taken(_)));
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 1 });
-    assert_eq!(issue(&store, by(1), 3, Place::Beside).await, ISSUED);
+    assert_eq!(issue(&store, by(1), 3, IssueMode::Add).await, ISSUED);
     assert_eq!(
-        issue(&store, by(1), 4, Place::Alone).await,
-        Issue::VoucherSpent,
-        "the voucher is looked at first"
+        issue(&store, by(1), 4, IssueMode::IfNone).await,
+        Issue::AuthorizationSpent,
+        "the authorization is checked first"
     );
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::RecordSort;
-use crate::tokens::store::Afterlife;
+use crate::tokens::store::OnRemove;
 
 pub(crate) async fn owned_lists_the_live_keys_of_one_owner_oldest_first(store: Arc<dyn Store>) {
     let [third, fifth, seventh] = [
@@ -25,18 +25,18 @@ pub(crate) async fn owned_lists_the_live_keys_of_one_owner_oldest_first(store: A
     ];
     provision(&store, records).await;
     let expected: Vec<_> = [third, fifth, seventh].map(live).into();
-    for voucher in [by(3), by(6), by(1), by(8), Voucher::Outside] {
+    for authorized_by in [by(3), by(6), by(1), by(8), AuthorizedBy::Outside] {
         assert_eq!(
-            store.owned(voucher, owner("ann"), NOW).await.unwrap().as_ref(),
+            store.owned(authorized_by, owner("ann"), NOW).await.unwrap().as_ref(),
             Some(&expected)
         );
     }
     assert_eq!(store.owned(by(6), owner("nobody"), NOW).await.unwrap(), Some(vec![]));
-    for voucher in [by(4), by(2), by(99)] {
-        assert_eq!(store.owned(voucher, owner("ann"), NOW).await.unwrap(), None);
+    for authorized_by in [by(4), by(2), by(99)] {
+        assert_eq!(store.owned(authorized_by, owner("ann"), NOW).await.unwrap(), None);
     }
     let before = store.owned(by(4), owner("ann"), at(-1)).await.unwrap().unwrap();
-    assert_eq!(before.len(), 4, "a millisecond before its end it vouches and is listed");
+    assert_eq!(before.len(), 4, "a millisecond before its end it authorizes and is listed");
     let after = store.owned(by(3), owner("ann"), at(1)).await.unwrap().unwrap();
     assert_eq!(after.len(), 2);
 }
@@ -80,7 +80,7 @@ pub(crate) async fn owners_are_told_apart_to_the_byte(store: Arc<dyn Store>) {
     }
     for (number, owner) in owners.iter().enumerate() {
         let removed = store
-            .remove_owned(Voucher::Outside, owner.clone(), Afterlife::Gone, NOW)
+            .remove_owned(AuthorizedBy::Outside, owner.clone(), OnRemove::Delete, NOW)
             .await
             .unwrap();
         assert_eq!(removed, Some(vec![key(number, owner).digest]), "{owner:?}");

@@ -1,10 +1,10 @@
 //! What moves from one store to another.
 
 use super::*;
-use crate::tokens::store::{Afterlife, MOST_RETIRED, StoreError};
+use crate::tokens::store::{MOST_RETIRED, OnRemove, StoreError};
 
 async fn retire(store: &Arc<dyn Store>, number: u64, now: Timestamp) {
-    store.remove(Voucher::Outside, digest(number), Afterlife::Retired, now).await.unwrap();
+    store.remove(AuthorizedBy::Outside, digest(number), OnRemove::Retire, now).await.unwrap();
 }
 
 pub(crate) async fn every_retired_key_is_shown_oldest_first(store: Arc<dyn Store>) {

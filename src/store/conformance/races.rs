@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::tokens::store::{Afterlife, Issue, Place, Removal, StoreError};
+use crate::tokens::store::{Issue, IssueMode, OnRemove, Removal, StoreError};
 
 const TASKS: u64 = 8;
 /// How many keys each task makes.
@@ -30,7 +30,7 @@ where
 /// begins when a few have been issued; the digests that were acknowledged as issued.
 async fn issue_while(
     store: &Arc<dyn Store>,
-    voucher: Voucher,
+    authorized_by: AuthorizedBy,
     meanwhile: impl AsyncFnOnce(),
 ) -> HashSet<TokenDigest> {
     let (sender, mut issued) = mpsc::unbounded_channel();
@@ -41,12 +41,12 @@ async fn issue_while(
             for round in 0..ROUNDS {
                 let child = api_key(1_000 + task * 1_000 + round, "ann");
                 let name = child.digest;
-                match store.issue(voucher, child, Place::Beside, NOW).await.unwrap() {
+                match store.issue(authorized_by, child, IssueMode::Add, NOW).await.unwrap() {
                     Issue::Issued { removed } => {
                         assert_eq!(removed, []);
                         sender.send(name).unwrap();
                     }
-                    Issue::VoucherGone => return,
+                    Issue::AuthorizationGone => return,
                     other => panic!("{other:?}"),
                 }
             }
@@ -83,24 +83,24 @@ async fn nothing_is_alive_and_unlisted(store: &Arc<dyn Store>, issued: &HashSet<
 
 pub(crate) async fn what_is_issued_while_everything_is_removed_is_removed(store: Arc<dyn Store>) {
     provision(&store, [session(2, "root")]).await;
-    for after in [Afterlife::Gone, Afterlife::Retired] {
-        let voucher = if after == Afterlife::Gone { 1 } else { 3 };
-        provision(&store, [api_key(voucher, "ann")]).await;
+    for after in [OnRemove::Delete, OnRemove::Retire] {
+        let authorized_by = if after == OnRemove::Delete { 1 } else { 3 };
+        provision(&store, [api_key(authorized_by, "ann")]).await;
         let mut removed = HashSet::new();
-        let issued = issue_while(&store, by(voucher), async || {
+        let issued = issue_while(&store, by(authorized_by), async || {
             removed = unordered(
                 store.remove_owned(by(2), owner("ann"), after, NOW).await.unwrap().unwrap(),
             );
         })
         .await;
-        // What vouches is among the removed, so nothing can have been issued after that.
-        assert!(removed.remove(&digest(voucher)));
+        // What authorizes is among the removed, so nothing can have been issued after that.
+        assert!(removed.remove(&digest(authorized_by)));
         assert_eq!(issued, removed);
         assert_eq!(all(&store).await, [session(2, "root")]);
         for name in issued {
             assert_eq!(store.find(name).await.unwrap(), None);
         }
-        let kept = if after == Afterlife::Gone { 0 } else { removed.len() + 1 };
+        let kept = if after == OnRemove::Delete { 0 } else { removed.len() + 1 };
         assert_eq!(owned(&store, owner("ann")).await.len(), kept);
     }
 }
@@ -109,10 +109,11 @@ pub(crate) async fn what_anybody_issues_while_keys_are_removed_is_listed_or_name
     store: Arc<dyn Store>,
 ) {
     let mut removed = HashSet::new();
-    let issued = issue_while(&store, Voucher::Outside, async || {
+    let issued = issue_while(&store, AuthorizedBy::Outside, async || {
         for _ in 0..5 {
-            let named =
-                store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await;
+            let named = store
+                .remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, NOW)
+                .await;
             for name in unordered(named.unwrap().unwrap()) {
                 assert!(removed.insert(name), "named twice");
                 assert_eq!(store.find(name).await.unwrap(), None);
@@ -132,7 +133,7 @@ pub(crate) async fn what_is_issued_while_its_voucher_is_removed_is_listed(store:
     let mut listed_at_removal = HashSet::new();
     let issued = issue_while(&store, by(1), async || {
         assert_eq!(
-            store.remove(by(2), digest(1), Afterlife::Gone, NOW).await.unwrap(),
+            store.remove(by(2), digest(1), OnRemove::Delete, NOW).await.unwrap(),
             Removal::Removed
         );
         listed_at_removal = names(&owned(&store, owner("ann")).await);
@@ -145,9 +146,10 @@ pub(crate) async fn what_is_issued_while_its_voucher_is_removed_is_listed(store:
 
 pub(crate) async fn alone_is_one(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 50), expiring(api_key(2, "ann"), NOW)]).await;
-    let outcomes =
-        together(10..110, |number| store.issue(by(1), api_key(number, "ann"), Place::Alone, NOW))
-            .await;
+    let outcomes = together(10..110, |number| {
+        store.issue(by(1), api_key(number, "ann"), IssueMode::IfNone, NOW)
+    })
+    .await;
     let [key] = &owned(&store, owner("ann")).await[..] else { panic!("not one") };
     let taken = Issue::Taken(Box::new(key.record.clone()));
     let (issued, refused): (Vec<_>, Vec<_>) = outcomes
@@ -161,7 +163,7 @@ pub(crate) async fn alone_is_one(store: Arc<dyn Store>) {
 
 pub(crate) async fn instead_leaves_one_and_names_the_others_once(store: Arc<dyn Store>) {
     let outcomes = together(10..110, |number| {
-        store.issue(Voucher::Outside, api_key(number, "ann"), Place::Instead, NOW)
+        store.issue(AuthorizedBy::Outside, api_key(number, "ann"), IssueMode::Replace, NOW)
     })
     .await;
     let mut removed = Vec::new();
@@ -178,11 +180,14 @@ pub(crate) async fn instead_leaves_one_and_names_the_others_once(store: Arc<dyn 
 pub(crate) async fn a_bootstrap_token_makes_exactly_what_it_is_good_for(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 25)]).await;
     let outcomes =
-        together(10..110, |number| store.issue(by(1), api_key(number, "ann"), Place::Beside, NOW))
+        together(10..110, |number| store.issue(by(1), api_key(number, "ann"), IssueMode::Add, NOW))
             .await;
     let count =
         |wanted: Issue| outcomes.iter().flatten().filter(|outcome| **outcome == wanted).count();
-    assert_eq!((count(Issue::Issued { removed: vec![] }), count(Issue::VoucherSpent)), (25, 75));
+    assert_eq!(
+        (count(Issue::Issued { removed: vec![] }), count(Issue::AuthorizationSpent)),
+        (25, 75)
+    );
     assert_eq!(owned(&store, owner("ann")).await.len(), 25);
     let kind = store.find(digest(1)).await.unwrap().unwrap().kind;
     assert_eq!(kind, RecordKind::Bootstrap { mints_left: 0 });
@@ -191,7 +196,7 @@ pub(crate) async fn a_bootstrap_token_makes_exactly_what_it_is_good_for(store: A
 pub(crate) async fn a_record_is_removed_once(store: Arc<dyn Store>) {
     provision(&store, [session(1, "ann"), api_key(2, "ann")]).await;
     let outcomes = together(0..50, |number| {
-        let after = if number % 2 == 0 { Afterlife::Gone } else { Afterlife::Retired };
+        let after = if number % 2 == 0 { OnRemove::Delete } else { OnRemove::Retire };
         store.remove(by(1), digest(2), after, NOW)
     })
     .await;

@@ -1,7 +1,7 @@
 //! Records one by one.
 
 use super::*;
-use crate::tokens::store::{Afterlife, Issue, Place, Removal, StoreError};
+use crate::tokens::store::{Issue, IssueMode, OnRemove, Removal, StoreError};
 
 /// Without what [`Store::find`] may leave out.
 fn unused(record: Record) -> Record {
@@ -78,7 +78,7 @@ pub(crate) async fn a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothi
             matches!(store.provision(record.clone()).await, Err(StoreError::Conflict)),
             "{record:?}"
         );
-        for place in [Place::Beside, Place::Instead] {
+        for place in [IssueMode::Add, IssueMode::Replace] {
             let outcome = store.issue(by(2), record.clone(), place, NOW).await;
             assert!(matches!(outcome, Err(StoreError::Conflict)), "{outcome:?} for {record:?}");
         }
@@ -88,7 +88,7 @@ pub(crate) async fn a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothi
         let found = store.find_by_id(record.token_api.clone(), record.id).await.unwrap();
         assert_eq!(found, Some(live(record)));
     }
-    let issue = store.issue(by(2), api_key(20, "bob"), Place::Beside, NOW).await.unwrap();
+    let issue = store.issue(by(2), api_key(20, "bob"), IssueMode::Add, NOW).await.unwrap();
     assert_eq!(issue, Issue::Issued { removed: vec![] });
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn an_open_store_checks_and_settles(store: Arc<dyn Store>) {
     store.check().await.unwrap();
     store.settle().await.unwrap();
     provision(&store, [api_key(1, "ann")]).await;
-    let removal = store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await;
+    let removal = store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW).await;
     assert_eq!(removal.unwrap(), Removal::Removed);
     store.settle().await.unwrap();
     store.check().await.unwrap();

@@ -1,10 +1,10 @@
 //! `remove` and `remove_owned`, where nothing is left.
 
 use super::*;
-use crate::tokens::store::{Afterlife, Removal};
+use crate::tokens::store::{OnRemove, Removal};
 
-async fn remove(store: &Arc<dyn Store>, voucher: Voucher, target: u64) -> Removal {
-    store.remove(voucher, digest(target), Afterlife::Gone, NOW).await.unwrap()
+async fn remove(store: &Arc<dyn Store>, authorized_by: AuthorizedBy, target: u64) -> Removal {
+    store.remove(authorized_by, digest(target), OnRemove::Delete, NOW).await.unwrap()
 }
 
 pub(crate) async fn remove_has_three_outcomes(store: Arc<dyn Store>) {
@@ -15,11 +15,11 @@ pub(crate) async fn remove_has_three_outcomes(store: Arc<dyn Store>) {
         expiring(session(4, "ann"), NOW),
     ];
     provision(&store, records.clone()).await;
-    for voucher in [3, 4, 99] {
-        assert_eq!(remove(&store, by(voucher), 2).await, Removal::VoucherGone);
+    for authorized_by in [3, 4, 99] {
+        assert_eq!(remove(&store, by(authorized_by), 2).await, Removal::AuthorizationGone);
         assert_eq!(
-            remove(&store, by(voucher), 98).await,
-            Removal::VoucherGone,
+            remove(&store, by(authorized_by), 98).await,
+            Removal::AuthorizationGone,
             "whether or not there is such a record"
         );
     }
@@ -27,8 +27,8 @@ pub(crate) async fn remove_has_three_outcomes(store: Arc<dyn Store>) {
     assert_eq!(remove(&store, by(1), 99).await, Removal::Absent);
     assert_eq!(remove(&store, by(1), 2).await, Removal::Removed);
     assert_eq!(remove(&store, by(1), 2).await, Removal::Absent);
-    assert_eq!(remove(&store, Voucher::Outside, 2).await, Removal::Absent);
-    assert_eq!(remove(&store, Voucher::Outside, 3).await, Removal::Removed, "expired or not");
+    assert_eq!(remove(&store, AuthorizedBy::Outside, 2).await, Removal::Absent);
+    assert_eq!(remove(&store, AuthorizedBy::Outside, 3).await, Removal::Removed, "expired or not");
     assert_eq!(store.find(digest(2)).await.unwrap(), None);
     assert_eq!(store.find_by_id("platform".into(), api_key(2, "ann").id).await.unwrap(), None);
     assert_eq!(owned(&store, owner("ann")).await, [live(api_key(1, "ann"))]);
@@ -58,29 +58,29 @@ pub(crate) async fn remove_owned_names_the_keys_and_spares_the_rest(store: Arc<d
     ];
     provision(&store, [api_key(1, "ann"), expiring(api_key(2, "ann"), NOW)]).await;
     provision(&store, spared.clone()).await;
-    let remove = async |voucher| {
-        store.remove_owned(voucher, owner("ann"), Afterlife::Gone, NOW).await.unwrap()
+    let remove = async |authorized_by| {
+        store.remove_owned(authorized_by, owner("ann"), OnRemove::Delete, NOW).await.unwrap()
     };
-    for voucher in [2, 99] {
-        assert_eq!(remove(by(voucher)).await, None);
+    for authorized_by in [2, 99] {
+        assert_eq!(remove(by(authorized_by)).await, None);
     }
     assert_eq!(all(&store).await.len(), 7, "nothing was done");
     assert_eq!(remove(by(3)).await.map(unordered), Some(digests([1, 2])));
     assert_eq!(remove(by(4)).await, Some(vec![]));
-    assert_eq!(remove(Voucher::Outside).await, Some(vec![]));
+    assert_eq!(remove(AuthorizedBy::Outside).await, Some(vec![]));
     assert_eq!(all(&store).await, spared);
     assert_eq!(owned(&store, owner("ann")).await, []);
     let theirs = Owner { origin: Some("idp".into()), ..owner("ann") };
-    let removed = store.remove_owned(by(4), theirs, Afterlife::Gone, NOW).await.unwrap();
+    let removed = store.remove_owned(by(4), theirs, OnRemove::Delete, NOW).await.unwrap();
     assert_eq!(removed, Some(vec![digest(6)]));
 }
 
 pub(crate) async fn a_key_may_remove_itself(store: Arc<dyn Store>) {
     provision(&store, [api_key(1, "ann"), api_key(2, "bob"), api_key(3, "bob")]).await;
     assert_eq!(remove(&store, by(1), 1).await, Removal::Removed);
-    assert_eq!(remove(&store, by(1), 1).await, Removal::VoucherGone);
-    let removed = store.remove_owned(by(2), owner("bob"), Afterlife::Gone, NOW).await.unwrap();
+    assert_eq!(remove(&store, by(1), 1).await, Removal::AuthorizationGone);
+    let removed = store.remove_owned(by(2), owner("bob"), OnRemove::Delete, NOW).await.unwrap();
     assert_eq!(removed.map(unordered), Some(digests([2, 3])));
-    assert_eq!(store.remove_owned(by(2), owner("bob"), Afterlife::Gone, NOW).await.unwrap(), None);
+    assert_eq!(store.remove_owned(by(2), owner("bob"), OnRemove::Delete, NOW).await.unwrap(), None);
     assert_eq!(all(&store).await, []);
 }

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::domain::RecordSort;
-use crate::tokens::store::{Afterlife, Issue, MOST_RETIRED, Place, Removal, StoreError};
+use crate::tokens::store::{Issue, IssueMode, MOST_RETIRED, OnRemove, Removal, StoreError};
 
 async fn retire(store: &Arc<dyn Store>, number: u64, now: Timestamp) -> Removal {
-    store.remove(Voucher::Outside, digest(number), Afterlife::Retired, now).await.unwrap()
+    store.remove(AuthorizedBy::Outside, digest(number), OnRemove::Retire, now).await.unwrap()
 }
 
 async fn by_id(store: &Arc<dyn Store>, number: u64) -> Option<Listed> {
@@ -26,18 +26,14 @@ pub(crate) async fn a_retired_key_is_listed_and_opens_nothing(store: Arc<dyn Sto
     let keys =
         Filter { sort: Some(RecordSort::ApiKey), subject: Some("ann".into()), ..Filter::default() };
     assert_eq!(store.browse(keys).await.unwrap().len(), 2);
+    assert_eq!(store.owned(by(2), owner("ann"), NOW).await.unwrap(), None, "it authorizes nothing");
     assert_eq!(
-        store.owned(by(2), owner("ann"), NOW).await.unwrap(),
-        None,
-        "it vouches for nothing"
+        store.remove(by(2), digest(1), OnRemove::Delete, NOW).await.unwrap(),
+        Removal::AuthorizationGone
     );
-    assert_eq!(
-        store.remove(by(2), digest(1), Afterlife::Gone, NOW).await.unwrap(),
-        Removal::VoucherGone
-    );
-    assert_eq!(store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW).await.unwrap(), None);
-    let issue = store.issue(by(2), api_key(9, "ann"), Place::Beside, NOW).await.unwrap();
-    assert_eq!(issue, Issue::VoucherGone);
+    assert_eq!(store.remove_owned(by(2), owner("ann"), OnRemove::Delete, NOW).await.unwrap(), None);
+    let issue = store.issue(by(2), api_key(9, "ann"), IssueMode::Add, NOW).await.unwrap();
+    assert_eq!(issue, Issue::AuthorizationGone);
 }
 
 pub(crate) async fn a_retired_key_stays_what_it_was(store: Arc<dyn Store>) {
@@ -46,12 +42,12 @@ pub(crate) async fn a_retired_key_stays_what_it_was(store: Arc<dyn Store>) {
     store.touch(vec![(key.digest, at(-60_000))]).await.unwrap();
     let key = Record { last_used_at: Some(at(-60_000)), ..key };
     assert_eq!(
-        store.remove(by(1), digest(1), Afterlife::Retired, NOW).await.unwrap(),
+        store.remove(by(1), digest(1), OnRemove::Retire, NOW).await.unwrap(),
         Removal::Removed,
         "by itself"
     );
     let listed = retired(key.clone(), NOW);
-    for after in [Afterlife::Retired, Afterlife::Gone] {
+    for after in [OnRemove::Retire, OnRemove::Delete] {
         let again = store.remove(by(2), digest(1), after, at(20)).await.unwrap();
         assert_eq!(again, Removal::Absent, "once is enough");
         let removed = store.remove_owned(by(2), key.owner(), after, at(20)).await.unwrap();
@@ -75,13 +71,13 @@ pub(crate) async fn a_retired_key_is_in_nobodys_way_but_keeps_its_names(store: A
             matches!(store.provision(record.clone()).await, Err(StoreError::Conflict)),
             "{record:?}"
         );
-        let outcome = store.issue(by(1), record, Place::Beside, NOW).await;
+        let outcome = store.issue(by(1), record, IssueMode::Add, NOW).await;
         assert!(matches!(outcome, Err(StoreError::Conflict)), "{outcome:?}");
     }
     assert_eq!(all(&store).await, [bootstrap(1, "ann", 5)], "what was retired does not come back");
-    let alone = store.issue(by(1), api_key(5, "ann"), Place::Alone, NOW).await.unwrap();
+    let alone = store.issue(by(1), api_key(5, "ann"), IssueMode::IfNone, NOW).await.unwrap();
     assert_eq!(alone, Issue::Issued { removed: vec![] });
-    let instead = store.issue(by(1), api_key(6, "ann"), Place::Instead, NOW).await.unwrap();
+    let instead = store.issue(by(1), api_key(6, "ann"), IssueMode::Replace, NOW).await.unwrap();
     assert_eq!(instead, Issue::Issued { removed: vec![digest(5)] });
     assert_eq!(
         owned(&store, owner("ann")).await,
@@ -101,11 +97,8 @@ pub(crate) async fn remove_owned_retires_what_is_live(store: Arc<dyn Store>) {
     ];
     provision(&store, records).await;
     assert_eq!(retire(&store, 7, at(-50)).await, Removal::Removed);
-    assert_eq!(
-        store.remove_owned(by(2), owner("ann"), Afterlife::Retired, NOW).await.unwrap(),
-        None
-    );
-    let removed = store.remove_owned(by(4), owner("ann"), Afterlife::Retired, NOW).await.unwrap();
+    assert_eq!(store.remove_owned(by(2), owner("ann"), OnRemove::Retire, NOW).await.unwrap(), None);
+    let removed = store.remove_owned(by(4), owner("ann"), OnRemove::Retire, NOW).await.unwrap();
     assert_eq!(removed.map(unordered), Some(digests([1, 2, 3])));
     let listed = [
         retired(api_key(1, "ann"), NOW),
@@ -145,10 +138,11 @@ pub(crate) async fn the_newest_retired_keys_of_an_owner_are_kept(store: Arc<dyn 
     assert_eq!(retire(&store, 5_000, at(0)).await, Removal::Removed);
     assert_eq!(owned(&store, owner("ann")).await.len(), MOST_RETIRED + 2);
     // One fewer, so that the older of the two is forgotten and the other stays.
-    let removal = store.remove(Voucher::Outside, digest(1), Afterlife::Gone, at(2)).await.unwrap();
+    let removal =
+        store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, at(2)).await.unwrap();
     assert_eq!(removal, Removal::Removed);
     let removed = store
-        .remove_owned(Voucher::Outside, owner("ann"), Afterlife::Retired, at(2))
+        .remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Retire, at(2))
         .await
         .unwrap()
         .unwrap();

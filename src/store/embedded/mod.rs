@@ -23,7 +23,8 @@ use tokio::sync::oneshot;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordKey;
 use crate::tokens::store::{
-    Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher,
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
+    StoreFuture,
 };
 
 mod accounts;
@@ -369,12 +370,12 @@ impl Store for EmbeddedStore {
 
     fn issue(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         child: Record,
-        place: Place,
+        mode: IssueMode,
         now: Timestamp,
     ) -> StoreFuture<Issue> {
-        self.write(move |tables| tables.issue(voucher, &child, place, now))
+        self.write(move |tables| tables.issue(authorized_by, &child, mode, now))
     }
 
     fn provision(&self, record: Record) -> StoreFuture<()> {
@@ -383,31 +384,31 @@ impl Store for EmbeddedStore {
 
     fn owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<Listed>>> {
-        self.list(move |tables| tables.owned(voucher, &owner, now))
+        self.list(move |tables| tables.owned(authorized_by, &owner, now))
     }
 
     fn remove(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Removal> {
-        self.write(move |tables| tables.remove(voucher, target, after, now))
+        self.write(move |tables| tables.remove(authorized_by, target, after, now))
     }
 
     fn remove_owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
-        self.write(move |tables| tables.remove_owned(voucher, &owner, after, now))
+        self.write(move |tables| tables.remove_owned(authorized_by, &owner, after, now))
     }
 
     /// At once: there is no other instance.

@@ -13,7 +13,9 @@ use super::schema;
 use super::tie::Tie;
 use crate::domain::{Owner, Record, RecordKind, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::{RecordKey, RecordState};
-use crate::tokens::store::{Afterlife, Filter, Issue, Listed, Place, Removal, StoreError, Voucher};
+use crate::tokens::store::{
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, StoreError,
+};
 
 mod accounts;
 mod retired;
@@ -74,34 +76,36 @@ impl Tables {
 
     pub(super) fn issue(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         child: &Record,
-        place: Place,
+        mode: IssueMode,
         now: Timestamp,
     ) -> Result<Issue, Fault> {
         let mut spent = None;
-        if let Voucher::Record(voucher) = voucher {
-            match self.live(voucher, now)?.map(|record| record.kind) {
-                None => return Ok(Issue::VoucherGone),
-                Some(RecordKind::Bootstrap { mints_left: 0 }) => return Ok(Issue::VoucherSpent),
-                Some(RecordKind::Bootstrap { .. }) => spent = Some(voucher),
+        if let AuthorizedBy::Record(authorized_by) = authorized_by {
+            match self.live(authorized_by, now)?.map(|record| record.kind) {
+                None => return Ok(Issue::AuthorizationGone),
+                Some(RecordKind::Bootstrap { mints_left: 0 }) => {
+                    return Ok(Issue::AuthorizationSpent);
+                }
+                Some(RecordKind::Bootstrap { .. }) => spent = Some(authorized_by),
                 Some(RecordKind::ApiKey | RecordKind::Session) => {}
             }
         }
         let owner = child.owner();
-        if place == Place::Alone
+        if mode == IssueMode::IfNone
             && let Some(there) = self.live_of(&owner, now)?.into_iter().next()
         {
             return Ok(Issue::Taken(Box::new(there)));
         }
-        let removed = match place {
-            Place::Beside => Vec::new(),
+        let removed = match mode {
+            IssueMode::Add => Vec::new(),
             // With `Alone`, only expired ones are left by now.
-            Place::Instead | Place::Alone => self.delete_owned(&owner)?,
+            IssueMode::Replace | IssueMode::IfNone => self.delete_owned(&owner)?,
         };
-        if let Some(voucher) = spent {
+        if let Some(authorized_by) = spent {
             let sql = "UPDATE record SET mints_left = mints_left - 1 WHERE digest = ?1";
-            self.statement(sql)?.execute([voucher.as_bytes()])?;
+            self.statement(sql)?.execute([authorized_by.as_bytes()])?;
         }
         self.provision(child)?;
         Ok(Issue::Issued { removed })
@@ -135,11 +139,11 @@ impl Tables {
 
     pub(super) fn owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: &Owner,
         now: Timestamp,
     ) -> Result<Option<Vec<Listed>>, Fault> {
-        if !self.is_good(voucher, now)? {
+        if !self.is_good(authorized_by, now)? {
             return Ok(None);
         }
         let mut keys = self.retired_of(owner)?;
@@ -153,15 +157,15 @@ impl Tables {
 
     pub(super) fn remove(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> Result<Removal, Fault> {
-        if !self.is_good(voucher, now)? {
-            return Ok(Removal::VoucherGone);
+        if !self.is_good(authorized_by, now)? {
+            return Ok(Removal::AuthorizationGone);
         }
-        if after == Afterlife::Retired {
+        if after == OnRemove::Retire {
             self.retire(target, now)?;
         }
         let removed =
@@ -171,15 +175,15 @@ impl Tables {
 
     pub(super) fn remove_owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: &Owner,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> Result<Option<Vec<TokenDigest>>, Fault> {
-        if !self.is_good(voucher, now)? {
+        if !self.is_good(authorized_by, now)? {
             return Ok(None);
         }
-        if after == Afterlife::Retired {
+        if after == OnRemove::Retire {
             self.retire_owned(owner, now)?;
         }
         self.delete_owned(owner).map(Some)
@@ -298,10 +302,10 @@ impl Tables {
         self.verify_accounts()
     }
 
-    fn is_good(&self, voucher: Voucher, now: Timestamp) -> Result<bool, Fault> {
-        match voucher {
-            Voucher::Record(digest) => Ok(self.live(digest, now)?.is_some()),
-            Voucher::Outside => Ok(true),
+    fn is_good(&self, authorized_by: AuthorizedBy, now: Timestamp) -> Result<bool, Fault> {
+        match authorized_by {
+            AuthorizedBy::Record(digest) => Ok(self.live(digest, now)?.is_some()),
+            AuthorizedBy::Outside => Ok(true),
         }
     }
 

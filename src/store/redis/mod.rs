@@ -48,7 +48,8 @@ use redis::{Cmd, Value};
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordKey;
 use crate::tokens::store::{
-    Afterlife, Filter, Issue, Listed, Place, Removal, Store, StoreError, StoreFuture, Voucher,
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
+    StoreFuture,
 };
 
 mod account_operations;
@@ -97,7 +98,7 @@ use announced::Announced;
 use calls::Call;
 use layout::Layout;
 use opening::LinkThread;
-use operations::{Cursor, Operations, Page, Shelf, WHOLE};
+use operations::{Cursor, ListKind, Operations, Page, WHOLE};
 
 /// How many uses are noted in one operation, so that a long list lets others in between.
 const TOUCHES: usize = 256;
@@ -183,11 +184,11 @@ impl Inner {
 
     async fn owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: &Owner,
         now: Timestamp,
     ) -> Result<Option<Vec<Listed>>, StoreError> {
-        let value = self.ask(self.operations.owned(voucher, owner, now)).await?;
+        let value = self.ask(self.operations.owned(authorized_by, owner, now)).await?;
         let Some(mut owned) = self.operations.read_owned(value)? else { return Ok(None) };
         for names in owned.others.chunks(WHOLE) {
             let value = self.ask(self.operations.records_of(names)).await?;
@@ -205,7 +206,7 @@ impl Inner {
         let limit = if filter.limit == 0 { usize::MAX } else { filter.limit };
         let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
         while let Some(cursor) = next.filter(|_| found.len() < limit) {
-            let page = self.page(Shelf::Live, &cursor).await?;
+            let page = self.page(ListKind::Live, &cursor).await?;
             found.extend(page.kept.into_iter().map(|kept| kept.record).filter(matches));
             next = page.next;
         }
@@ -216,14 +217,14 @@ impl Inner {
     async fn retired(&self) -> Result<Vec<Listed>, StoreError> {
         let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
         while let Some(cursor) = next {
-            let page = self.page(Shelf::Retired, &cursor).await?;
+            let page = self.page(ListKind::Retired, &cursor).await?;
             found.extend(page.kept);
             next = page.next;
         }
         Ok(found)
     }
 
-    async fn page(&self, which: Shelf, from: &Cursor) -> Result<Page, StoreError> {
+    async fn page(&self, which: ListKind, from: &Cursor) -> Result<Page, StoreError> {
         self.operations.page(self.ask(self.operations.browse(which, from)).await?)
     }
 
@@ -258,13 +259,13 @@ impl Store for RedisStore {
 
     fn issue(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         child: Record,
-        place: Place,
+        mode: IssueMode,
         now: Timestamp,
     ) -> StoreFuture<Issue> {
         self.run(async move |inner| {
-            let call = inner.operations.issue(voucher, &child, place, now)?;
+            let call = inner.operations.issue(authorized_by, &child, mode, now)?;
             let (issue, announced) = inner.operations.issued(inner.data.change(call).await?)?;
             inner.heeded(announced).await;
             Ok(issue)
@@ -273,29 +274,31 @@ impl Store for RedisStore {
 
     fn provision(&self, record: Record) -> StoreFuture<()> {
         let now = record.issued_at;
-        let issue = self.issue(Voucher::Outside, record, Place::Beside, now);
+        let issue = self.issue(AuthorizedBy::Outside, record, IssueMode::Add, now);
         Box::pin(async move { issue.await.map(|_| ()) })
     }
 
     fn owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<Listed>>> {
-        self.run(async move |inner| inner.owned(voucher, &owner, now).await)
+        self.run(async move |inner| inner.owned(authorized_by, &owner, now).await)
     }
 
     fn remove(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Removal> {
         self.run(async move |inner| {
-            let value =
-                inner.data.change(inner.operations.remove(voucher, target, after, now)).await?;
+            let value = inner
+                .data
+                .change(inner.operations.remove(authorized_by, target, after, now))
+                .await?;
             let (removal, announced) = inner.operations.removed(value)?;
             inner.heeded(announced).await;
             Ok(removal)
@@ -304,15 +307,15 @@ impl Store for RedisStore {
 
     fn remove_owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
         self.run(async move |inner| {
             let value = inner
                 .data
-                .change(inner.operations.remove_owned(voucher, &owner, after, now))
+                .change(inner.operations.remove_owned(authorized_by, &owner, after, now))
                 .await?;
             let (removed, announced) = inner.operations.removed_owned(value)?;
             inner.heeded(announced).await;

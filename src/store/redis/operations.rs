@@ -17,7 +17,7 @@ use super::script::Script;
 use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::{RecordKey, RecordState};
 use crate::tokens::store::{
-    Afterlife, Issue, Listed, MOST_RETIRED, Place, Removal, StoreError, Voucher,
+    AuthorizedBy, Issue, IssueMode, Listed, MOST_RETIRED, OnRemove, Removal, StoreError,
 };
 
 /// How many records of a list come in the answer that has their names, so that the list is of one
@@ -54,7 +54,7 @@ pub(super) struct Page {
 
 /// Which records a listing shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shelf {
+pub(super) enum ListKind {
     Live,
     Retired,
 }
@@ -145,9 +145,9 @@ impl Operations {
 
     pub(super) fn issue(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         child: &Record,
-        place: Place,
+        mode: IssueMode,
         now: Timestamp,
     ) -> Result<Call, StoreError> {
         let owner = owner_name(&child.owner());
@@ -157,25 +157,25 @@ impl Operations {
             self.layout.owned(&owner),
             self.layout.retired_of(&owner),
         ];
-        keys.extend(self.key_of(voucher));
-        let place = match place {
-            Place::Beside => "beside",
-            Place::Instead => "instead",
-            Place::Alone => "alone",
+        keys.extend(self.key_of(authorized_by));
+        let mode = match mode {
+            IssueMode::Add => "beside",
+            IssueMode::Replace => "instead",
+            IssueMode::IfNone => "alone",
         };
         let call = self
             .call(&calls::ISSUE, keys)
             .lasting()
-            .argument(name_of(voucher))
+            .argument(name_of(authorized_by))
             .number(Some(now.unix_millis()))
-            .argument(place);
+            .argument(mode);
         self.adding(call, child)
     }
 
     /// Adds what another store kept.
     pub(super) fn restore(&self, kept: &Listed) -> Result<Call, StoreError> {
         let call =
-            self.issue(Voucher::Outside, &kept.record, Place::Beside, kept.record.issued_at)?;
+            self.issue(AuthorizedBy::Outside, &kept.record, IssueMode::Add, kept.record.issued_at)?;
         Ok(match kept.retired_at {
             None => call,
             Some(_) => call
@@ -214,20 +214,20 @@ impl Operations {
         let issue = match parts.outcome.as_str() {
             "issued" => Issue::Issued { removed: reply::digests(parts.next()?)? },
             "taken" => Issue::Taken(Box::new(Kept::read(parts.next()?)?.open(&self.key)?.record)),
-            "gone" => Issue::VoucherGone,
-            "spent" => Issue::VoucherSpent,
+            "gone" => Issue::AuthorizationGone,
+            "spent" => Issue::AuthorizationSpent,
             "conflict" => return Err(StoreError::Conflict),
             _ => return Err(unexpected("a known outcome")),
         };
         Ok((issue, parts.announced()?))
     }
 
-    pub(super) fn owned(&self, voucher: Voucher, owner: &Owner, now: Timestamp) -> Call {
+    pub(super) fn owned(&self, authorized_by: AuthorizedBy, owner: &Owner, now: Timestamp) -> Call {
         let owner = owner_name(owner);
         let mut keys = vec![self.layout.owned(&owner), self.layout.retired_of(&owner)];
-        keys.extend(self.key_of(voucher));
+        keys.extend(self.key_of(authorized_by));
         self.call(&calls::OWNED, keys)
-            .argument(name_of(voucher))
+            .argument(name_of(authorized_by))
             .number(Some(now.unix_millis()))
             .argument(owner)
             .argument(WHOLE.to_string())
@@ -275,14 +275,20 @@ impl Operations {
 
     pub(super) fn remove(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> Call {
         let mut keys = vec![self.layout.record(target), self.layout.retired(target)];
-        keys.extend(self.key_of(voucher));
-        self.removing(self.call(&calls::REMOVE, keys), voucher, now, hex(target.as_bytes()), after)
+        keys.extend(self.key_of(authorized_by));
+        self.removing(
+            self.call(&calls::REMOVE, keys),
+            authorized_by,
+            now,
+            hex(target.as_bytes()),
+            after,
+        )
     }
 
     pub(super) fn removed(&self, value: Value) -> Result<(Removal, Option<Announced>), StoreError> {
@@ -290,7 +296,7 @@ impl Operations {
         let removal = match parts.outcome.as_str() {
             "removed" => Removal::Removed,
             "absent" => Removal::Absent,
-            "gone" => Removal::VoucherGone,
+            "gone" => Removal::AuthorizationGone,
             _ => return Err(unexpected("a known outcome")),
         };
         Ok((removal, parts.announced()?))
@@ -298,15 +304,15 @@ impl Operations {
 
     pub(super) fn remove_owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: &Owner,
-        after: Afterlife,
+        after: OnRemove,
         now: Timestamp,
     ) -> Call {
         let owner = owner_name(owner);
         let mut keys = vec![self.layout.owned(&owner), self.layout.retired_of(&owner)];
-        keys.extend(self.key_of(voucher));
-        self.removing(self.call(&calls::REMOVE_OWNED, keys), voucher, now, owner, after)
+        keys.extend(self.key_of(authorized_by));
+        self.removing(self.call(&calls::REMOVE_OWNED, keys), authorized_by, now, owner, after)
     }
 
     pub(super) fn removed_owned(
@@ -322,10 +328,10 @@ impl Operations {
         Ok((removed, parts.announced()?))
     }
 
-    pub(super) fn browse(&self, which: Shelf, from: &Cursor) -> Call {
+    pub(super) fn browse(&self, which: ListKind, from: &Cursor) -> Call {
         let which = match which {
-            Shelf::Live => "live",
-            Shelf::Retired => "retired",
+            ListKind::Live => "live",
+            ListKind::Retired => "retired",
         };
         self.call(&calls::BROWSE, [])
             .argument(from.score.as_slice())
@@ -403,27 +409,27 @@ impl Operations {
     fn removing(
         &self,
         call: Call,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         now: Timestamp,
         what: String,
-        after: Afterlife,
+        after: OnRemove,
     ) -> Call {
         let after = match after {
-            Afterlife::Gone => "gone",
-            Afterlife::Retired => "retired",
+            OnRemove::Delete => "gone",
+            OnRemove::Retire => "retired",
         };
         call.lasting()
-            .argument(name_of(voucher))
+            .argument(name_of(authorized_by))
             .number(Some(now.unix_millis()))
             .argument(what)
             .argument(after)
             .argument(MOST_RETIRED.to_string())
     }
 
-    fn key_of(&self, voucher: Voucher) -> Option<String> {
-        match voucher {
-            Voucher::Record(digest) => Some(self.layout.record(digest)),
-            Voucher::Outside => None,
+    fn key_of(&self, authorized_by: AuthorizedBy) -> Option<String> {
+        match authorized_by {
+            AuthorizedBy::Record(digest) => Some(self.layout.record(digest)),
+            AuthorizedBy::Outside => None,
         }
     }
 }
@@ -434,9 +440,9 @@ pub(super) fn kept(value: Value) -> Result<Vec<Kept>, StoreError> {
 }
 
 /// Who vouches, as the scripts name it; empty for somebody outside.
-fn name_of(voucher: Voucher) -> String {
-    match voucher {
-        Voucher::Record(digest) => hex(digest.as_bytes()),
-        Voucher::Outside => String::new(),
+fn name_of(authorized_by: AuthorizedBy) -> String {
+    match authorized_by {
+        AuthorizedBy::Record(digest) => hex(digest.as_bytes()),
+        AuthorizedBy::Outside => String::new(),
     }
 }

@@ -175,7 +175,7 @@ async fn the_older_protocol_will_do() {
     assert_eq!(world.store.find(digest(1)).await.unwrap(), Some(records[0].clone()));
     assert_eq!(world.all().await, records);
     let removed =
-        world.store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+        world.store.remove_owned(by(2), owner("ann"), OnRemove::Delete, NOW).await.unwrap();
     assert_eq!(removed, Some(vec![digest(1)]));
     assert_eq!(world.announcements().len(), 1);
 }
@@ -186,7 +186,8 @@ async fn what_was_issued_at_the_same_moment_is_listed_in_the_order_of_issue() {
     let order: Vec<u64> = (1..40).map(|number| number * 17 % 40).collect();
     let world = World::with(order.iter().map(|&number| tied(number))).await;
     let expected: Vec<_> = order.into_iter().map(digest).collect();
-    let listed = world.store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap().unwrap();
+    let listed =
+        world.store.owned(AuthorizedBy::Outside, owner("ann"), NOW).await.unwrap().unwrap();
     assert_eq!(listed.iter().map(|listed| listed.record.digest).collect::<Vec<_>>(), expected);
     assert_eq!(world.all().await.iter().map(|record| record.digest).collect::<Vec<_>>(), expected);
 }

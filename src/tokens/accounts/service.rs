@@ -21,7 +21,9 @@ use crate::tokens::keyring::{CredentialSort, Peppers, SecretBytes};
 use crate::tokens::opaque::{OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::to_its_end;
 use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
-use crate::tokens::store::{Afterlife, Issue, Listed, Place, Removal, Store, StoreError, Voucher};
+use crate::tokens::store::{
+    AuthorizedBy, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
+};
 use crate::tokens::verified::{Caller, Power};
 
 /// How much of a key its owner sees in the list, beside the prefix.
@@ -314,16 +316,16 @@ impl AccountsService {
         };
         let digest = record.digest;
         // If the account is disabled meanwhile, its session is removed in the same step, and
-        // nothing vouches any more.
+        // nothing authorizes it any more.
         let issue = self.parts.store.issue(
-            Voucher::Record(caller.digest),
+            AuthorizedBy::Record(caller.digest),
             record.clone(),
-            Place::Beside,
+            IssueMode::Add,
             now,
         );
         match self.change(issue, move |_, cache| cache.invalidate(&digest)).await? {
             Issue::Issued { .. } => Ok(AccountOutcome::KeyIssued { key, record: Box::new(record) }),
-            Issue::VoucherGone | Issue::VoucherSpent => self.gone(caller),
+            Issue::AuthorizationGone | Issue::AuthorizationSpent => self.gone(caller),
             Issue::Taken(_) => {
                 Err(StoreError::Unavailable("it found no room beside other keys".into()).into())
             }
@@ -337,7 +339,7 @@ impl AccountsService {
     ) -> Result<AccountOutcome, AccountError> {
         match self
             .within(self.parts.store.owned(
-                Voucher::Record(caller.digest),
+                AuthorizedBy::Record(caller.digest),
                 caller.owner_at(caller.token.token_api()),
                 now,
             ))
@@ -363,8 +365,12 @@ impl AccountsService {
         match own {
             Some(Listed { record, retired_at: None }) => {
                 let digest = record.digest;
-                let removal =
-                    store.remove(Voucher::Record(caller.digest), digest, Afterlife::Retired, now);
+                let removal = store.remove(
+                    AuthorizedBy::Record(caller.digest),
+                    digest,
+                    OnRemove::Retire,
+                    now,
+                );
                 match self.change(removal, move |_, cache| cache.invalidate(&digest)).await? {
                     Removal::Removed => Ok(AccountOutcome::KeyRevoked),
                     Removal::Absent => {
@@ -372,7 +378,7 @@ impl AccountsService {
                         self.within(store.settle()).await?;
                         Ok(AccountOutcome::KeyRevoked)
                     }
-                    Removal::VoucherGone => self.gone(caller),
+                    Removal::AuthorizationGone => self.gone(caller),
                 }
             }
             Some(_) => {

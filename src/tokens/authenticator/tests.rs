@@ -8,7 +8,7 @@ use crate::tokens::keyring::SecretBytes;
 use crate::tokens::lease::Lease;
 use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat};
 use crate::tokens::store::{
-    Afterlife, Filter, Issue, Listed, Place, Removal, StoreFuture, Voucher,
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, StoreFuture,
 };
 
 /// Has one record, and counts how often it is asked.
@@ -32,7 +32,7 @@ impl Store for Counting {
         not_asked()
     }
 
-    fn issue(&self, _: Voucher, _: Record, _: Place, _: Timestamp) -> StoreFuture<Issue> {
+    fn issue(&self, _: AuthorizedBy, _: Record, _: IssueMode, _: Timestamp) -> StoreFuture<Issue> {
         not_asked()
     }
 
@@ -40,15 +40,15 @@ impl Store for Counting {
         not_asked()
     }
 
-    fn owned(&self, _: Voucher, _: Owner, _: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
+    fn owned(&self, _: AuthorizedBy, _: Owner, _: Timestamp) -> StoreFuture<Option<Vec<Listed>>> {
         not_asked()
     }
 
     fn remove(
         &self,
-        _: Voucher,
+        _: AuthorizedBy,
         _: TokenDigest,
-        _: Afterlife,
+        _: OnRemove,
         _: Timestamp,
     ) -> StoreFuture<Removal> {
         not_asked()
@@ -56,9 +56,9 @@ impl Store for Counting {
 
     fn remove_owned(
         &self,
-        _: Voucher,
+        _: AuthorizedBy,
         _: Owner,
-        _: Afterlife,
+        _: OnRemove,
         _: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
         not_asked()

@@ -4,7 +4,7 @@
 use super::{Desk, TokenService, key_of};
 use crate::domain::{Identity, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 use crate::tokens::command::{CommandError, Outcome};
-use crate::tokens::store::{Issue, Listed, Place, Removal, StoreError};
+use crate::tokens::store::{Issue, IssueMode, Listed, Removal, StoreError};
 use crate::tokens::verified::Caller;
 
 impl TokenService {
@@ -27,12 +27,12 @@ impl TokenService {
                 ..key_of(caller, desk, now)
             },
         )?;
-        match self.add(caller.voucher(), record.clone(), Place::Beside, now).await? {
+        match self.add(caller.authorized_by(), record.clone(), IssueMode::Add, now).await? {
             Issue::Issued { .. } => {
                 Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes: None })
             }
-            Issue::VoucherGone => self.gone(caller),
-            Issue::VoucherSpent => Err(CommandError::CredentialGone),
+            Issue::AuthorizationGone => self.gone(caller),
+            Issue::AuthorizationSpent => Err(CommandError::CredentialGone),
             Issue::Taken(_) => {
                 Err(StoreError::Unavailable("it found no room beside other keys".into()).into())
             }
@@ -48,7 +48,7 @@ impl TokenService {
     ) -> Result<Outcome, CommandError> {
         let tenant = caller.tenant(tenant).ok_or(CommandError::ForeignTenant)?;
         let owner = caller.owner_at(desk.token_api);
-        match self.within(self.store.owned(caller.voucher(), owner, now)).await? {
+        match self.within(self.store.owned(caller.authorized_by(), owner, now)).await? {
             Some(mut keys) => {
                 keys.retain(|key| key.retired_at.is_none() && is_in(tenant, &key.record));
                 Ok(Outcome::Listed(keys))
@@ -80,7 +80,7 @@ impl TokenService {
             _ => None,
         };
         let removal = match target {
-            Some(target) => self.remove(caller.voucher(), target, now).await?,
+            Some(target) => self.remove(caller.authorized_by(), target, now).await?,
             None => Removal::Absent,
         };
         match removal {
@@ -90,7 +90,7 @@ impl TokenService {
                 self.within(self.store.settle()).await?;
                 Err(CommandError::NoSuchToken)
             }
-            Removal::VoucherGone => self.gone(caller),
+            Removal::AuthorizationGone => self.gone(caller),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Desk, TokenService, key_of};
 use crate::domain::{RawToken, Record, Timestamp};
 use crate::tokens::command::{CommandError, Outcome};
-use crate::tokens::store::{Issue, Place};
+use crate::tokens::store::{Issue, IssueMode};
 use crate::tokens::verified::Caller;
 
 impl TokenService {
@@ -14,7 +14,7 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
         let owner = caller.owner_at(desk.token_api);
-        match self.within(self.store.owned(caller.voucher(), owner, now)).await? {
+        match self.within(self.store.owned(caller.authorized_by(), owner, now)).await? {
             Some(keys) => {
                 let live = keys.into_iter().rfind(|key| key.retired_at.is_none());
                 Ok(Outcome::SoleShown(live.map(|key| Box::new(key.record))))
@@ -29,7 +29,7 @@ impl TokenService {
         desk: Desk<'_>,
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
-        match self.make_sole(caller, desk, Place::Instead, now).await? {
+        match self.make_sole(caller, desk, IssueMode::Replace, now).await? {
             (Some(token), record) => Ok(Outcome::SoleRenewed { token, record }),
             // What is put in the place of another never finds it taken.
             (None, _) => self.gone(caller),
@@ -42,7 +42,7 @@ impl TokenService {
         desk: Desk<'_>,
         now: Timestamp,
     ) -> Result<Outcome, CommandError> {
-        let (token, record) = self.make_sole(caller, desk, Place::Alone, now).await?;
+        let (token, record) = self.make_sole(caller, desk, IssueMode::IfNone, now).await?;
         Ok(Outcome::SoleEnsured { token, record })
     }
 
@@ -52,15 +52,15 @@ impl TokenService {
         &self,
         caller: &Caller,
         desk: Desk<'_>,
-        place: Place,
+        mode: IssueMode,
         now: Timestamp,
     ) -> Result<(Option<RawToken>, Box<Record>), CommandError> {
         let (token, record) = self.mint(desk.minting, key_of(caller, desk, now))?;
-        match self.add(caller.voucher(), record.clone(), place, now).await? {
+        match self.add(caller.authorized_by(), record.clone(), mode, now).await? {
             Issue::Issued { .. } => Ok((Some(token), Box::new(record))),
             Issue::Taken(record) => Ok((None, record)),
-            Issue::VoucherGone => self.gone(caller),
-            Issue::VoucherSpent => Err(CommandError::CredentialGone),
+            Issue::AuthorizationGone => self.gone(caller),
+            Issue::AuthorizationSpent => Err(CommandError::CredentialGone),
         }
     }
 

@@ -52,12 +52,15 @@ impl Store for Scripted {
 
     fn issue(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         child: Record,
-        place: Place,
+        place: IssueMode,
         _: Timestamp,
     ) -> StoreFuture<Issue> {
-        self.answer(format!("issue {voucher:?} {:?} {place:?}", child.owner()), self.issue.clone())
+        self.answer(
+            format!("issue {authorized_by:?} {:?} {place:?}", child.owner()),
+            self.issue.clone(),
+        )
     }
 
     fn provision(&self, _: Record) -> StoreFuture<()> {
@@ -66,31 +69,31 @@ impl Store for Scripted {
 
     fn owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
         _: Timestamp,
     ) -> StoreFuture<Option<Vec<Listed>>> {
-        self.answer(format!("owned {voucher:?} {owner:?}"), Some(vec![]))
+        self.answer(format!("owned {authorized_by:?} {owner:?}"), Some(vec![]))
     }
 
     fn remove(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: Afterlife,
+        after: OnRemove,
         _: Timestamp,
     ) -> StoreFuture<Removal> {
-        self.answer(format!("remove {voucher:?} {target:?} {after:?}"), self.removal)
+        self.answer(format!("remove {authorized_by:?} {target:?} {after:?}"), self.removal)
     }
 
     fn remove_owned(
         &self,
-        voucher: Voucher,
+        authorized_by: AuthorizedBy,
         owner: Owner,
-        after: Afterlife,
+        after: OnRemove,
         _: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
-        self.answer(format!("remove_owned {voucher:?} {owner:?} {after:?}"), Some(vec![]))
+        self.answer(format!("remove_owned {authorized_by:?} {owner:?} {after:?}"), Some(vec![]))
     }
 
     fn settle(&self) -> StoreFuture<()> {
@@ -247,7 +250,7 @@ async fn what_is_gone_is_called_so_only_when_the_fleet_has_settled() {
 
 #[tokio::test]
 async fn a_key_that_is_gone_is_told_so_when_the_fleet_has_settled_and_a_session_is_no_key() {
-    for removal in [Removal::Absent, Removal::VoucherGone] {
+    for removal in [Removal::Absent, Removal::AuthorizationGone] {
         let desk = desk(Scripted { removal, ..Scripted::new() });
         let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::RevokeCurrent).await;
         assert!(matches!(outcome, Err(CommandError::CredentialGone)), "{outcome:?}");
@@ -267,11 +270,11 @@ async fn a_caller_vouches_for_its_own_origin() {
         desk.execute(&caller, Command::Issue { name: None, lifetime_minutes: None }).await.unwrap();
         desk.execute(&caller, Command::List).await.unwrap();
         desk.execute(&caller, Command::RevokeAll).await.unwrap();
-        let (voucher, owner) = (Voucher::Record(caller.digest), record(1, kind).owner());
+        let (authorized_by, owner) = (AuthorizedBy::Record(caller.digest), record(1, kind).owner());
         let expected = [
-            format!("issue {voucher:?} {owner:?} Beside"),
-            format!("owned {voucher:?} {owner:?}"),
-            format!("remove_owned {voucher:?} {owner:?} Gone"),
+            format!("issue {authorized_by:?} {owner:?} Add"),
+            format!("owned {authorized_by:?} {owner:?}"),
+            format!("remove_owned {authorized_by:?} {owner:?} Delete"),
         ];
         assert_eq!(desk.asked(), expected);
     }
@@ -304,7 +307,7 @@ async fn an_administrator_revokes_the_sort_that_was_meant_wherever_it_is() {
             .await
             .unwrap()
     );
-    let removal = format!("remove {:?} {:?} Gone", Voucher::Outside, target.digest);
+    let removal = format!("remove {:?} {:?} Delete", AuthorizedBy::Outside, target.digest);
     assert_eq!(desk.asked(), ["find in other".to_owned(), "find in api".to_owned(), removal]);
     for (found, sort) in [
         (found(target.clone()), RecordSort::Bootstrap),

@@ -4,7 +4,7 @@
 use super::Tables;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};
 use crate::store::embedded::fault::Fault;
-use crate::tokens::store::{Afterlife, Listed, MOST_RETIRED, Voucher};
+use crate::tokens::store::{AuthorizedBy, Listed, MOST_RETIRED, OnRemove};
 use rusqlite::{Params, Row};
 
 /// The columns of a record as [`Tables::record`] reads them, and the moment of retirement.
@@ -80,7 +80,7 @@ impl Tables {
     pub(in crate::store::embedded) fn restore(&self, kept: &Listed) -> Result<(), Fault> {
         self.provision(&kept.record)?;
         if let Some(retired_at) = kept.retired_at {
-            self.remove(Voucher::Outside, kept.record.digest, Afterlife::Retired, retired_at)?;
+            self.remove(AuthorizedBy::Outside, kept.record.digest, OnRemove::Retire, retired_at)?;
         }
         Ok(())
     }

@@ -288,7 +288,8 @@ fn a_log_that_was_left_beside_a_copy_is_named_and_not_replayed() {
         fs::write(after.path(), &whole[0]).unwrap();
         fs::write(after.beside("-wal"), &whole[1]).unwrap();
         assert!(digests(&after.open()).contains(&digest(100)), "{what}");
-        wait(place.open().remove(Voucher::Outside, digest(100), Afterlife::Gone, NOW)).unwrap();
+        wait(place.open().remove(AuthorizedBy::Outside, digest(100), OnRemove::Delete, NOW))
+            .unwrap();
     }
 }
 

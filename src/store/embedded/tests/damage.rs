@@ -98,7 +98,7 @@ fn a_byte_that_flips_while_the_store_is_open_is_never_another_identity() {
             }
         }
         let _ = wait(store.issue(by(1), api_key(5_000, "ann"), BESIDE, NOW));
-        let _ = wait(store.remove_owned(by(1), owner("ann"), Afterlife::Gone, NOW));
+        let _ = wait(store.remove_owned(by(1), owner("ann"), OnRemove::Delete, NOW));
         let _ = wait(store.purge(NOW, 10));
         drop(store);
         for ending in ["-wal", "-shm"] {
@@ -130,18 +130,18 @@ fn every_flipped_byte_of_a_body_is_corrupt() {
             Err(StoreError::Corrupt(_))
         ));
         assert!(matches!(
-            wait(store.owned(Voucher::Record(name), owner("ann"), NOW)),
+            wait(store.owned(AuthorizedBy::Record(name), owner("ann"), NOW)),
             Err(StoreError::Corrupt(_))
         ));
         assert!(matches!(
-            wait(store.issue(Voucher::Record(name), api_key(9_000, "ann"), BESIDE, NOW)),
+            wait(store.issue(AuthorizedBy::Record(name), api_key(9_000, "ann"), BESIDE, NOW)),
             Err(StoreError::Corrupt(_))
         ));
     }
     let others = wait(store.find(digest(2))).unwrap();
     assert_eq!(others.as_ref(), records.get(&digest(2)), "one damaged record harms no other");
     assert_eq!(
-        wait(store.remove(Voucher::Outside, record.digest, Afterlife::Gone, NOW)).unwrap(),
+        wait(store.remove(AuthorizedBy::Outside, record.digest, OnRemove::Delete, NOW)).unwrap(),
         Removal::Removed,
         "it can be removed"
     );
@@ -202,7 +202,7 @@ fn an_edited_row_of_a_retired_key_is_corrupt_and_refused_at_the_next_start() {
         let (place, _) = filled();
         let store = place.open();
         let retired =
-            wait(store.remove(Voucher::Outside, digest(1), Afterlife::Retired, NOW)).unwrap();
+            wait(store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Retire, NOW)).unwrap();
         assert_eq!(retired, Removal::Removed);
         let sql = format!("UPDATE retired SET {edit}");
         wait(store.write(move |tables| Ok(tables.connection.execute(&sql, [])?))).unwrap();

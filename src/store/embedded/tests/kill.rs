@@ -37,8 +37,13 @@ fn writes_until_it_is_killed() {
                     println!("\nissued {number}");
                     if revoked(number) {
                         println!("\nrevoking {number}");
-                        wait(store.remove(Voucher::Outside, digest(number), Afterlife::Gone, NOW))
-                            .unwrap();
+                        wait(store.remove(
+                            AuthorizedBy::Outside,
+                            digest(number),
+                            OnRemove::Delete,
+                            NOW,
+                        ))
+                        .unwrap();
                         println!("\nrevoked {number}");
                     }
                 }

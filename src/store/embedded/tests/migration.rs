@@ -60,8 +60,8 @@ fn what_the_first_layout_held_is_found_listed_and_sorted_as_before() {
         [2, 2, 0]
     );
     wait(store.issue(by(2), api_key(5, "ann"), BESIDE, NOW)).unwrap();
-    wait(store.issue(Voucher::Outside, session(6, "ann"), BESIDE, NOW)).unwrap();
-    wait(store.remove(Voucher::Outside, digest(5), Afterlife::Retired, NOW)).unwrap();
+    wait(store.issue(AuthorizedBy::Outside, session(6, "ann"), BESIDE, NOW)).unwrap();
+    wait(store.remove(AuthorizedBy::Outside, digest(5), OnRemove::Retire, NOW)).unwrap();
     let listed = [
         Listed { record: used, retired_at: None },
         Listed { record: api_key(5, "ann"), retired_at: Some(NOW) },

@@ -27,7 +27,7 @@ mod races;
 mod room;
 
 /// Where most keys go.
-const BESIDE: crate::tokens::store::Place = crate::tokens::store::Place::Beside;
+const BESIDE: crate::tokens::store::IssueMode = crate::tokens::store::IssueMode::Add;
 
 /// A directory with a store in it, gone with the value.
 struct Place {

@@ -21,8 +21,8 @@ fn every_change_is_there_when_the_store_is_opened_again() {
         wait(store.issue(by(1), api_key(number, "ann"), BESIDE, NOW)).unwrap();
     }
     wait(store.touch(vec![(digest(10), at(60))])).unwrap();
-    wait(store.remove(by(2), digest(3), Afterlife::Retired, NOW)).unwrap();
-    wait(store.remove(by(2), digest(4), Afterlife::Gone, NOW)).unwrap();
+    wait(store.remove(by(2), digest(3), OnRemove::Retire, NOW)).unwrap();
+    wait(store.remove(by(2), digest(4), OnRemove::Delete, NOW)).unwrap();
     drop(store);
     let store = place.open();
     let used = Record { last_used_at: Some(at(60)), ..api_key(10, "ann") };
@@ -38,7 +38,7 @@ fn every_change_is_there_when_the_store_is_opened_again() {
     assert_eq!(wait(store.owned(by(2), owner("ann"), NOW)).unwrap(), Some(listed.into()));
     assert_eq!(
         wait(store.issue(by(1), api_key(12, "ann"), BESIDE, NOW)).unwrap(),
-        Issue::VoucherSpent
+        Issue::AuthorizationSpent
     );
 }
 
@@ -47,8 +47,8 @@ fn what_was_issued_in_the_same_millisecond_is_listed_as_it_was_written() {
     let tied =
         |number| Record { issued_at: Timestamp::from_unix_millis(5), ..api_key(number, "ann") };
     let (_place, store) = with([tied(9), tied(8), api_key(3, "ann"), tied(6)]);
-    wait(store.remove(Voucher::Outside, digest(8), Afterlife::Retired, NOW)).unwrap();
-    let owned = wait(store.owned(Voucher::Outside, owner("ann"), NOW)).unwrap().unwrap();
+    wait(store.remove(AuthorizedBy::Outside, digest(8), OnRemove::Retire, NOW)).unwrap();
+    let owned = wait(store.owned(AuthorizedBy::Outside, owner("ann"), NOW)).unwrap().unwrap();
     let order: Vec<_> = owned.iter().map(|key| key.record.digest).collect();
     assert_eq!(order, [3, 8, 9, 6].map(digest), "the retired ones before the others");
     let order: Vec<_> = all(&store).iter().map(|record| record.digest).collect();
@@ -68,7 +68,7 @@ fn purge_deletes_the_expired_up_to_its_limit_and_cuts_the_log() {
     let purge = |limit| wait(store.purge(NOW, limit)).unwrap();
     assert_eq!((purge(0), purge(2), purge(100), purge(usize::MAX)), (0, 2, 1, 0));
     // The answers come before the log is cut: one more round makes sure that it was.
-    wait(store.remove(Voucher::Outside, digest(99), Afterlife::Gone, NOW)).unwrap();
+    wait(store.remove(AuthorizedBy::Outside, digest(99), OnRemove::Delete, NOW)).unwrap();
     assert_eq!(fs::metadata(place.beside("-wal")).unwrap().len(), 0);
     let left: Vec<_> = all(&store).iter().map(|record| record.digest).collect();
     assert_eq!(left, [4, 5].map(digest));
@@ -104,7 +104,7 @@ fn a_dropped_future_does_not_undo_the_operation() {
     let (_place, store) = with([]);
     drop(store.provision(api_key(1, "ann")));
     assert_eq!(
-        wait(store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW)).unwrap(),
+        wait(store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW)).unwrap(),
         Removal::Removed
     );
 }

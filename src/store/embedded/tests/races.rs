@@ -25,9 +25,11 @@ fn issue_from_many_threads(
                 for round in 0..40 {
                     let child = api_key(1_000 + number * 1_000 + round, "ann");
                     let name = child.digest;
-                    match wait(store.issue(Voucher::Record(parent), child, BESIDE, NOW)).unwrap() {
+                    match wait(store.issue(AuthorizedBy::Record(parent), child, BESIDE, NOW))
+                        .unwrap()
+                    {
                         Issue::Issued { .. } => sender.send(name).unwrap(),
-                        Issue::VoucherGone => return,
+                        Issue::AuthorizationGone => return,
                         other => panic!("{other:?}"),
                     }
                 }
@@ -58,7 +60,7 @@ fn what_is_issued_while_everything_is_revoked_is_listed_or_removed() {
         let mut removed = HashSet::new();
         let issued = issue_from_many_threads(&store, digest(1), || {
             removed.extend(
-                wait(store.remove_owned(by(2), owner("ann"), Afterlife::Gone, NOW))
+                wait(store.remove_owned(by(2), owner("ann"), OnRemove::Delete, NOW))
                     .unwrap()
                     .unwrap(),
             );
@@ -108,8 +110,13 @@ fn a_read_sees_what_was_acknowledged_before_it() {
                             wait(store.find(record.digest)).unwrap().as_ref(),
                             Some(&record)
                         );
-                        wait(store.remove(Voucher::Outside, record.digest, Afterlife::Gone, NOW))
-                            .unwrap();
+                        wait(store.remove(
+                            AuthorizedBy::Outside,
+                            record.digest,
+                            OnRemove::Delete,
+                            NOW,
+                        ))
+                        .unwrap();
                         assert_eq!(wait(store.find(record.digest)).unwrap(), None);
                     }
                 })

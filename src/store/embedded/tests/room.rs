@@ -54,7 +54,11 @@ fn in_a_batch_only_those_without_room_are_refused() {
     let pending: Vec<_> = (1..400)
         .map(|number| {
             let issue = store.issue(by(0), api_key(number, "ann"), BESIDE, NOW);
-            (number, issue, store.remove(Voucher::Outside, digest(99_999), Afterlife::Gone, NOW))
+            (
+                number,
+                issue,
+                store.remove(AuthorizedBy::Outside, digest(99_999), OnRemove::Delete, NOW),
+            )
         })
         .collect();
     let mut kept = Vec::new();
@@ -87,7 +91,7 @@ fn revoking_makes_room() {
         number += 1;
     }
     assert!(
-        !wait(store.remove_owned(by(0), owner("ann"), Afterlife::Gone, NOW))
+        !wait(store.remove_owned(by(0), owner("ann"), OnRemove::Delete, NOW))
             .unwrap()
             .unwrap()
             .is_empty()

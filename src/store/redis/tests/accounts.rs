@@ -340,9 +340,9 @@ async fn a_disable_returns_when_no_other_instance_remembers_what_the_account_had
         one.store.register(ann.clone(), hash(1)).await.unwrap();
         one.store.open_session(ann.id, 0, session_of(&ann, session)).await.unwrap();
         let child = Record { token_api: API.into(), identity: ann.identity(), ..api_key(key, "") };
-        one.store.issue(by(session), child, Place::Beside, NOW).await.unwrap();
+        one.store.issue(by(session), child, IssueMode::Add, NOW).await.unwrap();
         one.store
-            .issue(by(session), made_elsewhere(&ann, elsewhere), Place::Beside, NOW)
+            .issue(by(session), made_elsewhere(&ann, elsewhere), IssueMode::Add, NOW)
             .await
             .unwrap();
         let all = [session, key, elsewhere];

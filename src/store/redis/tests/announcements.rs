@@ -37,26 +37,26 @@ async fn every_removal_is_announced_by_number_revoker_and_digests() {
     let mut listener = Listener::new(&world);
     let store = &world.store;
     assert_eq!(
-        store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW).await.unwrap(),
         Removal::Removed
     );
     assert_eq!(by_me(&listener.next()), named(&[digest(1)]));
     assert_eq!(
-        store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap(),
+        store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW).await.unwrap(),
         Removal::Absent
     );
     assert_eq!(by_me(&listener.next()), named(&[digest(1)]), "also what was not there");
     assert_eq!(
-        store.remove(Voucher::Outside, digest(2), Afterlife::Retired, NOW).await.unwrap(),
+        store.remove(AuthorizedBy::Outside, digest(2), OnRemove::Retire, NOW).await.unwrap(),
         Removal::Removed
     );
     assert_eq!(by_me(&listener.next()), named(&[digest(2)]));
-    store.issue(by(4), api_key(10, "ann"), Place::Instead, NOW).await.unwrap();
+    store.issue(by(4), api_key(10, "ann"), IssueMode::Replace, NOW).await.unwrap();
     let others: Vec<_> = (3..=9).map(digest).collect();
     assert_eq!(by_me(&listener.next()), named(&others));
-    store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    store.remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, NOW).await.unwrap();
     assert_eq!(by_me(&listener.next()), named(&[digest(10)]));
-    store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    store.remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, NOW).await.unwrap();
     assert_eq!(by_me(&listener.next()), named(&[]), "bare");
     store.settle().await.unwrap();
     assert_eq!(by_me(&listener.next()), named(&[]));
@@ -74,17 +74,17 @@ async fn every_removal_is_announced_by_number_revoker_and_digests() {
 async fn what_removes_nothing_by_its_nature_is_not_announced() {
     let world = World::with([api_key(1, "ann"), expiring(api_key(2, "bob"), at(1))]).await;
     let store = &world.store;
-    store.issue(by(1), api_key(3, "ann"), Place::Beside, NOW).await.unwrap();
-    store.issue(by(1), api_key(4, "ann"), Place::Alone, NOW).await.unwrap();
-    store.issue(by(99), api_key(5, "ann"), Place::Instead, NOW).await.unwrap();
-    store.remove(by(99), digest(1), Afterlife::Gone, NOW).await.unwrap();
-    store.remove_owned(by(99), owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    store.issue(by(1), api_key(3, "ann"), IssueMode::Add, NOW).await.unwrap();
+    store.issue(by(1), api_key(4, "ann"), IssueMode::IfNone, NOW).await.unwrap();
+    store.issue(by(99), api_key(5, "ann"), IssueMode::Replace, NOW).await.unwrap();
+    store.remove(by(99), digest(1), OnRemove::Delete, NOW).await.unwrap();
+    store.remove_owned(by(99), owner("ann"), OnRemove::Delete, NOW).await.unwrap();
     store.touch(vec![(digest(1), NOW)]).await.unwrap();
     store.purge(NOW, 10).await.unwrap();
     assert_eq!(world.announcements(), []);
-    store.issue(by(1), api_key(6, "bob"), Place::Alone, at(2)).await.unwrap();
+    store.issue(by(1), api_key(6, "bob"), IssueMode::IfNone, at(2)).await.unwrap();
     assert_eq!(world.announcements().len(), 1, "an expired one had to go");
-    store.issue(by(1), api_key(7, "cid"), Place::Instead, NOW).await.unwrap();
+    store.issue(by(1), api_key(7, "cid"), IssueMode::Replace, NOW).await.unwrap();
     assert_eq!(
         world.announcements().len(),
         1,
@@ -115,7 +115,8 @@ async fn an_announcement_names_who_is_registered() {
 async fn more_than_1024_are_announced_as_everything() {
     let world = World::with((0..1024).map(|number| api_key(number, "ann"))).await;
     let mut listener = Listener::new(&world);
-    let revoke = || world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW);
+    let revoke =
+        || world.store.remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, NOW);
     assert_eq!(revoke().await.unwrap().map(|removed| removed.len()), Some(1024));
     assert_eq!(by_me(&listener.next()).len(), 1024 * 32);
     for number in 0..1025 {

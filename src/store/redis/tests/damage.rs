@@ -10,7 +10,7 @@ fn is_corrupt<T: std::fmt::Debug>(result: Result<T, StoreError>) -> bool {
 }
 
 async fn listing(world: &World, subject: &str) -> Result<Option<Vec<Listed>>, StoreError> {
-    world.store.owned(Voucher::Outside, owner(subject), NOW).await
+    world.store.owned(AuthorizedBy::Outside, owner(subject), NOW).await
 }
 
 #[tokio::test]
@@ -53,7 +53,8 @@ async fn a_record_that_is_not_as_it_was_written_is_damage_wherever_it_is_read() 
         assert!(is_corrupt(world.store.browse(Filter::default()).await), "{what}");
         assert_eq!(world.store.find(digest(2)).await.unwrap(), Some(api_key(2, "ann")), "{what}");
         // What cannot be read can be revoked.
-        let removal = world.store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await;
+        let removal =
+            world.store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW).await;
         assert_eq!(removal.unwrap(), Removal::Removed, "{what}");
         assert_eq!(world.store.find(digest(1)).await.unwrap(), None, "{what}");
         world.store.purge(NOW, 10).await.unwrap();
@@ -81,10 +82,10 @@ async fn a_list_that_names_the_record_of_another_owner_is_damage() {
     let _: i64 = world.command("ZADD", &[&of("ann"), &2, &theirs[0]]).await;
     assert!(is_corrupt(listing(&world, "ann").await));
     assert!(is_corrupt(
-        world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await
+        world.store.remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, NOW).await
     ));
-    for place in [Place::Instead, Place::Alone] {
-        let issue = world.store.issue(Voucher::Outside, api_key(9, "ann"), place, NOW).await;
+    for place in [IssueMode::Replace, IssueMode::IfNone] {
+        let issue = world.store.issue(AuthorizedBy::Outside, api_key(9, "ann"), place, NOW).await;
         assert!(is_corrupt(issue), "{place:?}");
     }
     assert_eq!(world.all().await.len(), 3, "nothing was changed");
@@ -116,7 +117,7 @@ async fn a_key_that_holds_something_else_is_damage() {
 #[tokio::test]
 async fn a_retired_key_without_its_moment_is_not_live() {
     let world = World::with([api_key(1, "ann")]).await;
-    world.store.remove(Voucher::Outside, digest(1), Afterlife::Retired, NOW).await.unwrap();
+    world.store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Retire, NOW).await.unwrap();
     let _: i64 = world.command("HDEL", &[&world.layout().retired(digest(1)), &"x"]).await;
     assert!(is_corrupt(listing(&world, "ann").await));
 }
@@ -130,7 +131,7 @@ async fn records_of_other_keys_are_not_believed() {
         identity: Identity { role: Some("admin".into()), ..api_key(2, "ann").identity },
         ..api_key(2, "ann")
     };
-    let forged = operations.issue(Voucher::Outside, &admin, Place::Beside, NOW).unwrap();
+    let forged = operations.issue(AuthorizedBy::Outside, &admin, IssueMode::Add, NOW).unwrap();
     Plain::run(world.connection.clone(), forged).await.unwrap();
     assert!(is_corrupt(world.store.find(digest(2)).await));
 }
@@ -151,8 +152,11 @@ async fn what_an_operator_deleted_is_in_nobodys_way_and_is_tidied_up() {
     assert_eq!(listing(&world, "ann").await.unwrap(), Some(vec![]));
     assert_eq!(world.all().await, []);
     assert_eq!(world.store.find_by_id("platform".into(), records[0].id).await.unwrap(), None);
-    let alone =
-        world.store.issue(Voucher::Outside, api_key(5, "ann"), Place::Alone, NOW).await.unwrap();
+    let alone = world
+        .store
+        .issue(AuthorizedBy::Outside, api_key(5, "ann"), IssueMode::IfNone, NOW)
+        .await
+        .unwrap();
     assert_eq!(alone, Issue::Issued { removed: vec![] });
     // The id of one that is gone is free.
     let heir = Record { id: records[2].id, ..api_key(6, "bob") };

@@ -20,7 +20,8 @@ async fn crowd() -> World {
 async fn ten_thousand_keys_of_one_owner_are_listed_and_removed() {
     let world = crowd().await;
     world.store.provision(api_key(MANY, "bob")).await.unwrap();
-    let listed = world.store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap().unwrap();
+    let listed =
+        world.store.owned(AuthorizedBy::Outside, owner("ann"), NOW).await.unwrap().unwrap();
     let expected: Vec<_> = (0..MANY).map(|number| api_key(number, "ann")).collect();
     assert_eq!(listed.into_iter().map(|listed| listed.record).collect::<Vec<_>>(), expected);
     assert_eq!(world.all().await.len(), expected.len() + 1);
@@ -28,8 +29,12 @@ async fn ten_thousand_keys_of_one_owner_are_listed_and_removed() {
     assert_eq!(world.store.browse(wanted).await.unwrap(), expected[..1_500]);
     let uses = (0..MANY).map(|number| (digest(number), NOW)).collect();
     world.store.touch(uses).await.unwrap();
-    let removed =
-        world.store.remove_owned(by(7), owner("ann"), Afterlife::Gone, NOW).await.unwrap().unwrap();
+    let removed = world
+        .store
+        .remove_owned(by(7), owner("ann"), OnRemove::Delete, NOW)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(removed, (0..MANY).map(digest).collect::<Vec<_>>());
     assert_eq!(world.all().await, [api_key(MANY, "bob")]);
     model::audit(&world).await;
@@ -40,12 +45,13 @@ async fn of_ten_thousand_retired_keys_the_newest_are_kept() {
     let world = crowd().await;
     let removed = world
         .store
-        .remove_owned(by(7), owner("ann"), Afterlife::Retired, NOW)
+        .remove_owned(by(7), owner("ann"), OnRemove::Retire, NOW)
         .await
         .unwrap()
         .unwrap();
     assert_eq!(removed.len(), usize::try_from(MANY).unwrap());
-    let listed = world.store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap().unwrap();
+    let listed =
+        world.store.owned(AuthorizedBy::Outside, owner("ann"), NOW).await.unwrap().unwrap();
     assert_eq!(listed.len(), MOST_RETIRED);
     assert_eq!(listed.last().unwrap().record, api_key(MANY - 1, "ann"));
     model::audit(&world).await;
@@ -54,7 +60,8 @@ async fn of_ten_thousand_retired_keys_the_newest_are_kept() {
 #[tokio::test]
 async fn ten_thousand_keys_are_replaced_by_one() {
     let world = crowd().await;
-    let issue = world.store.issue(by(7), api_key(MANY, "ann"), Place::Instead, NOW).await.unwrap();
+    let issue =
+        world.store.issue(by(7), api_key(MANY, "ann"), IssueMode::Replace, NOW).await.unwrap();
     assert!(
         matches!(issue, Issue::Issued { removed } if removed.len() == usize::try_from(MANY).unwrap())
     );
@@ -80,7 +87,7 @@ async fn a_listing_goes_on_where_it_was_although_records_come_and_go() {
     let (mut seen, mut next) = (Vec::new(), Some(Cursor::default()));
     while let Some(cursor) = next {
         let page = operations
-            .page(world.store.inner.ask(operations.browse(Shelf::Live, &cursor)).await.unwrap())
+            .page(world.store.inner.ask(operations.browse(ListKind::Live, &cursor)).await.unwrap())
             .unwrap();
         seen.extend(page.kept.iter().map(|kept| kept.record.digest));
         next = page.next;
@@ -88,7 +95,7 @@ async fn a_listing_goes_on_where_it_was_although_records_come_and_go() {
         for gone in [page.kept.last(), page.kept.first()].into_iter().flatten() {
             world
                 .store
-                .remove(Voucher::Outside, gone.record.digest, Afterlife::Gone, NOW)
+                .remove(AuthorizedBy::Outside, gone.record.digest, OnRemove::Delete, NOW)
                 .await
                 .unwrap();
         }
@@ -115,7 +122,7 @@ async fn how_long_redis_is_held_up() {
         world.store.find(digest(number)).await.unwrap();
     }
     measure("to find").await;
-    world.store.owned(Voucher::Outside, owner("ann"), NOW).await.unwrap();
+    world.store.owned(AuthorizedBy::Outside, owner("ann"), NOW).await.unwrap();
     measure("to list 10,000").await;
     world.all().await;
     measure("to browse 10,000").await;
@@ -123,14 +130,18 @@ async fn how_long_redis_is_held_up() {
     measure("to settle").await;
     world.store.touch((0..256).map(|number| (digest(number), NOW)).collect()).await.unwrap();
     measure("to note 256 uses").await;
-    world.store.remove(Voucher::Outside, digest(1), Afterlife::Gone, NOW).await.unwrap();
+    world.store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW).await.unwrap();
     measure("to remove").await;
-    world.store.remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, NOW).await.unwrap();
+    world
+        .store
+        .remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, NOW)
+        .await
+        .unwrap();
     measure("to remove 10,000").await;
     let world = crowd().await;
     world
         .store
-        .remove_owned(Voucher::Outside, owner("ann"), Afterlife::Retired, NOW)
+        .remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Retire, NOW)
         .await
         .unwrap();
     let stats: String = world.command("INFO", &[&"commandstats"]).await;

@@ -111,8 +111,8 @@ fn some_record(random: &mut Random, now: Timestamp) -> Record {
     }
 }
 
-fn some_voucher(random: &mut Random) -> Voucher {
-    if random.one_in(4) { Voucher::Outside } else { by(random.below(RECORDS)) }
+fn some_voucher(random: &mut Random) -> AuthorizedBy {
+    if random.one_in(4) { AuthorizedBy::Outside } else { by(random.below(RECORDS)) }
 }
 
 fn sorted(mut digests: Vec<TokenDigest>) -> Vec<TokenDigest> {
@@ -122,24 +122,31 @@ fn sorted(mut digests: Vec<TokenDigest>) -> Vec<TokenDigest> {
 
 /// One step on one store; what it answered, in words.
 async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
-    let after = random.pick(&[Afterlife::Gone, Afterlife::Retired]);
-    let voucher = some_voucher(random);
+    let after = random.pick(&[OnRemove::Delete, OnRemove::Retire]);
+    let authorized_by = some_voucher(random);
     let number = random.below(RECORDS);
     match random.below(24) {
         0..=2 => format!("provision {:?}", store.provision(some_record(random, now)).await),
         3..=7 => {
-            let place = random.pick(&[Place::Beside, Place::Beside, Place::Instead, Place::Alone]);
-            let issue = store.issue(voucher, some_record(random, now), place, now).await;
+            let place = random.pick(&[
+                IssueMode::Add,
+                IssueMode::Add,
+                IssueMode::Replace,
+                IssueMode::IfNone,
+            ]);
+            let issue = store.issue(authorized_by, some_record(random, now), place, now).await;
             let issue = issue.map(|issue| match issue {
                 Issue::Issued { removed } => Issue::Issued { removed: sorted(removed) },
                 other => other,
             });
-            format!("issue {voucher:?} {place:?} {issue:?}")
+            format!("issue {authorized_by:?} {place:?} {issue:?}")
         }
-        8..=9 => format!("remove {:?}", store.remove(voucher, digest(number), after, now).await),
+        8..=9 => {
+            format!("remove {:?}", store.remove(authorized_by, digest(number), after, now).await)
+        }
         10 => {
             let owner = some_owner(random);
-            let removed = store.remove_owned(voucher, owner, after, now).await;
+            let removed = store.remove_owned(authorized_by, owner, after, now).await;
             format!("remove_owned {:?}", removed.map(|removed| removed.map(sorted)))
         }
         11 => {
@@ -152,7 +159,7 @@ async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
             let limit = usize::try_from(random.below(4)).unwrap();
             format!("purge {:?}", store.purge(now, limit).await)
         }
-        13 => format!("owned {:?}", store.owned(voucher, some_owner(random), now).await),
+        13 => format!("owned {:?}", store.owned(authorized_by, some_owner(random), now).await),
         14 => {
             let found = store.find(digest(number)).await;
             // What Redis keeps elsewhere.
@@ -226,7 +233,7 @@ async fn view(store: &dyn Both, now: Timestamp) -> String {
             origin: origin.map(Into::into),
             subject: subject.into(),
         };
-        lines.push(format!("{:#?}", store.owned(Voucher::Outside, owner, now).await));
+        lines.push(format!("{:#?}", store.owned(AuthorizedBy::Outside, owner, now).await));
         for number in 0..RECORDS {
             lines.push(format!(
                 "{:#?}",
@@ -287,13 +294,13 @@ async fn both_stores_answer_the_same_to_the_same_steps() {
         audit(&world).await;
         world
             .store
-            .remove_owned(Voucher::Outside, owner("ann"), Afterlife::Gone, later)
+            .remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, later)
             .await
             .unwrap();
         for record in world.all().await {
             world
                 .store
-                .remove(Voucher::Outside, record.digest, Afterlife::Gone, later)
+                .remove(AuthorizedBy::Outside, record.digest, OnRemove::Delete, later)
                 .await
                 .unwrap();
         }
