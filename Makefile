@@ -32,13 +32,16 @@ by=
 	    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then by="sudo -n env"
 	    fi
 	    if [ -z "$$by" ] || ! command -v apt-get >/dev/null; then
-	        say "something is missing, and this user cannot install it. On Debian, as root: apt-get install $$needed"
+	        say "something is missing, and this user cannot install it. On Debian, as root:" \
+	            "apt-get install $$needed"
 	        exit 1
 	    fi
 	    say "installing $$needed"
-	    $$by apt-get update -q || say "the package lists could not be refreshed; trying with those that are there"
+	    $$by apt-get update -q \
+	        || say "the package lists could not be refreshed; trying with those that are there"
 	    # RUNLEVEL=1: Debian starts a service upon its installation, and nobody here needs it.
-	    $$by DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $$needed \
+	    $$by DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	        apt-get install -q -y --no-install-recommends $$needed \
 	        || { say "$$needed could not be installed"; exit 1; }
 endef
 
@@ -60,7 +63,8 @@ test:
 tools:
 	@say() { echo "make test: $$*" >&2; }
 	if ! command -v $(CARGO) >/dev/null; then
-	    say "cargo is missing: install Rust (see rust-version in Cargo.toml for the oldest that will do) and try again"
+	    say "cargo is missing: install Rust (see rust-version in Cargo.toml for the oldest" \
+	        "that will do) and try again"
 	    exit 1
 	fi
 	missing=
@@ -68,7 +72,8 @@ tools:
 	$(CARGO) clippy --version >/dev/null 2>&1 || missing="$$missing clippy"
 	if [ -n "$$missing" ]; then
 	    if ! command -v rustup >/dev/null; then
-	        say "missing:$$missing. There is no rustup to add it with: install it beside your Rust and try again"
+	        say "missing:$$missing. There is no rustup to add it with: install it beside" \
+	            "your Rust and try again"
 	        exit 1
 	    fi
 	    say "adding$$missing with rustup"
@@ -90,7 +95,9 @@ tools:
 	python3 -c 'import ensurepip, venv' 2>/dev/null || needed="$$needed python3 python3-venv"
 	command -v chromium >/dev/null || needed="$$needed chromium"
 	command -v chromedriver >/dev/null || needed="$$needed chromium-driver"
-	for program in openssl valgrind; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	for program in openssl valgrind; do
+	    command -v $$program >/dev/null || needed="$$needed $$program"
+	done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
 	command -v node >/dev/null || needed="$$needed nodejs"
 	command -v go >/dev/null && [ -d /usr/share/gocode/src/golang.org/x/net/http2 ] \
@@ -98,7 +105,10 @@ tools:
 	PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || needed="$$needed nginx"
 	if [ -n "$$needed" ]; then
 	    $(install)
-	    compiles || { say "a C compiler was installed, but still compiles nothing: is CC set to another one?"; exit 1; }
+	    if ! compiles; then
+	        say "a C compiler was installed, but still compiles nothing: is CC set to another one?"
+	        exit 1
+	    fi
 	fi
 
 format:
@@ -133,14 +143,18 @@ black-box:
 	if ! cmp -s tests/black_box/requirements.txt "$$room/installed"; then
 	    rm -rf "$$room"
 	    python3 -m venv "$$room/venv"
-	    "$$room/venv/bin/pip" install -q --disable-pip-version-check -r tests/black_box/requirements.txt \
-	        || { echo "make black-box: what requirements.txt lists could not be installed" >&2; exit 1; }
+	    if ! "$$room/venv/bin/pip" install -q --disable-pip-version-check \
+	        -r tests/black_box/requirements.txt; then
+	        echo "make black-box: what requirements.txt lists could not be installed" >&2
+	        exit 1
+	    fi
 	    cp tests/black_box/requirements.txt "$$room/installed"
 	fi
 	export PYTHONDONTWRITEBYTECODE=1
 	# Debian's nginx is where only root's PATH leads.
 	export PATH=$$PATH:/usr/sbin
-	for test in seeds openapi walk_through tls_checks clients servers go_calls grpc_calls websocket_calls; do
+	for test in seeds openapi walk_through tls_checks clients servers go_calls grpc_calls \
+	    websocket_calls; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 
@@ -150,7 +164,8 @@ black-box:
 # tokens and the faults in their full length, some eighteen minutes on two busy cores.
 soak:
 	@$(MAKE) --no-print-directory tools
-	KEYWARD_LONG=1 KEYWARD_ROUNDS=1000 $(CARGO) test --locked --test it fleet:: -- --include-ignored --nocapture --test-threads 1
+	KEYWARD_LONG=1 KEYWARD_ROUNDS=1000 $(CARGO) test --locked --test it fleet:: \
+	    -- --include-ignored --nocapture --test-threads 1
 
 # The instrumentation is that of cargo-fuzz, by flags that are stable. Its sanitizers are not, and
 # are left out: there is no unsafe code of ours for them to watch. What is found is kept in
@@ -172,13 +187,16 @@ fuzz:
 	done
 	# The same versions as everywhere, and libFuzzer.
 	cp Cargo.lock fuzz/Cargo.lock
-	RUSTFLAGS="$${RUSTFLAGS:-} $$coverage" $(CARGO) build --manifest-path fuzz/Cargo.toml --release --target "$$host" --target-dir "$$room"
+	RUSTFLAGS="$${RUSTFLAGS:-} $$coverage" $(CARGO) build --manifest-path fuzz/Cargo.toml \
+	    --release --target "$$host" --target-dir "$$room"
 	failed=
 	for target in $${FUZZ_TARGETS:-$$(ls fuzz/corpus)}; do
 	    say "$$target, $(FUZZ_SECONDS) s"
 	    mkdir -p "$$room/corpus/$$target" "$$room/found/$$target"
-	    KEYWARD_FUZZ_TARGET=$$target "$$room/$$host/release/keyward-fuzz" -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
-	        -dict=fuzz/words.dict -artifact_prefix="$$room/found/$$target/" "$$room/corpus/$$target" "fuzz/corpus/$$target" \
+	    KEYWARD_FUZZ_TARGET=$$target "$$room/$$host/release/keyward-fuzz" \
+	        -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -dict=fuzz/words.dict \
+	        -artifact_prefix="$$room/found/$$target/" \
+	        "$$room/corpus/$$target" "fuzz/corpus/$$target" \
 	        || failed="$$failed $$target"
 	done
 	if [ -n "$$failed" ]; then
@@ -214,14 +232,17 @@ release:
 	needed=
 	[ -x "$$profdata" ] || profdata=llvm-profdata-$$llvm
 	command -v "$$profdata" >/dev/null || needed="llvm-$$llvm"
-	for program in nginx wrk openssl; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	for program in nginx wrk openssl; do
+	    command -v $$program >/dev/null || needed="$$needed $$program"
+	done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
 	if [ -n "$$needed" ]; then
 	    $(install)
 	fi
 	room=$$(realpath -m "$${CARGO_TARGET_DIR:-target}")/trained
 	build() {
-	    RUSTFLAGS="$${RUSTFLAGS:-} $$1" $(CARGO) build --locked --release --bin keyward --target "$$host" --target-dir "$$2"
+	    RUSTFLAGS="$${RUSTFLAGS:-} $$1" $(CARGO) build --locked --release --bin keyward \
+	        --target "$$host" --target-dir "$$2"
 	}
 	build "-Cprofile-generate=$$room/counts" "$$room/instrumented"
 	instrumented=$$room/instrumented/$$host/release/keyward
@@ -240,7 +261,9 @@ release:
 bench:
 	@say() { echo "make bench: $$*" >&2; }
 	needed=
-	for program in strace haproxy redis-server; do command -v $$program >/dev/null || needed="$$needed $$program"; done
+	for program in strace haproxy redis-server; do
+	    command -v $$program >/dev/null || needed="$$needed $$program"
+	done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
 	[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || needed="$$needed libnginx-mod-http-lua"
 	[ -e /usr/share/lua/5.1/nginx/redis.lua ] || needed="$$needed lua-nginx-redis"

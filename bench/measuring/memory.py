@@ -40,8 +40,9 @@ def exchange(connection, request):
 
 
 def settled(child, request_once):
-    """Resident bytes, once they do not fall any more: idle memory may be given back later. A request
-    now and then is traffic as a proxy always has it; allocators give memory back upon activity."""
+    """Resident bytes, once they do not fall any more: idle memory may be given back later. A
+    request now and then is traffic as a proxy always has it; allocators give memory back upon
+    activity."""
     began = fell = time.monotonic()
     least = child.resident_bytes()
     while time.monotonic() - fell < SETTLED_SECONDS and time.monotonic() - began < MOST_SECONDS:

@@ -294,9 +294,10 @@ def start_redis(setting):
 def redis(port, *words):
     """One command of Redis; returns text."""
     request = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
-    with socket.create_connection(("127.0.0.1", port), 5) as connection, connection.makefile(
-        "rb"
-    ) as answer:
+    with (
+        socket.create_connection(("127.0.0.1", port), 5) as connection,
+        connection.makefile("rb") as answer,
+    ):
         connection.sendall(request.encode())
         line = answer.readline().decode().rstrip()
         return answer.read(int(line[1:])).decode() if line.startswith("$") else line[1:]
