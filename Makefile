@@ -89,7 +89,7 @@ tools:
 	}
 	needed=
 	compiles || needed="gcc libc6-dev"
-	# The README's lines are tried as they stand there.
+	# The lines that the documents show are tried as they stand there.
 	command -v curl >/dev/null || needed="$$needed curl"
 	command -v redis-server >/dev/null || needed="$$needed redis-server"
 	python3 -c 'import ensurepip, venv' 2>/dev/null || needed="$$needed python3 python3-venv"

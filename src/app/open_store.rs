@@ -216,7 +216,7 @@ fn advice(fault: &RedisOpenError) -> &'static str {
         SiteFault::NotMaster { .. } => "name the master in \"url\", or set \"topology\"",
         SiteFault::Refused { .. } => "correct \"username\" and \"password\" or \"password_file\"",
         SiteFault::NotPermitted { .. } => {
-            "give the user this right: the README has the whole ACL rule"
+            "give the user this right: docs/fleet.md has the whole ACL rule"
         }
         SiteFault::TooOld { .. } => "upgrade it",
         SiteFault::Tls { .. } => "correct \"ca_file\", the client certificate, or \"url\"",

@@ -338,7 +338,7 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     assert_eq!(others.exactly(4).expect("what the upstream says next"), b"more");
 }
 
-/// How long what is open may go on without a word from Redis: fixed, and in the README.
+/// How long what is open may go on without a word from Redis: as docs/fleet.md says.
 const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
 
 #[test]

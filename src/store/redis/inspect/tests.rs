@@ -161,6 +161,8 @@ async fn with_rule(rule: &str, revoke_acks: usize) -> Vec<Finding> {
 async fn every_missing_right_is_named() {
     let enough =
         "~{keyward}:* &{keyward}:* +@read +@write +@scripting +@connection +@pubsub +info +time";
+    let page = include_str!("../../../../docs/fleet.md");
+    assert!(page.contains(&format!("```text\n{enough}\n```")), "the rule that operators read");
     let without = |rule: &str| format!("{enough} {rule}");
     // Without CONFIG: INFO tells what matters.
     let findings = with_rule(enough, 0).await;
