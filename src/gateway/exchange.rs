@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
@@ -97,6 +97,8 @@ pub(super) struct Exchange {
     control: Rc<Control>,
     /// Only of a head that passed the gate.
     method: Option<Method>,
+    /// Whether the request is a HEAD, judged or not: the body of its answer is not sent.
+    is_head: bool,
     version: Version,
     target: Option<PathAndQuery>,
     local: Rc<Local>,
@@ -133,6 +135,7 @@ impl Exchange {
             chain: None,
             control: Rc::clone(control),
             method: None,
+            is_head: false,
             version,
             target: None,
             local: gateway.local(),
@@ -162,10 +165,10 @@ impl Exchange {
         &self.client
     }
 
-    /// The head has come, with these fields. Whose it is is known from now on, whatever is said of
-    /// it.
-    pub(super) fn arrived(&mut self, headers: &HeaderMap) {
-        self.chain = ForwardedChain::read(&self.client, headers).map(Box::new);
+    /// The head has come, not yet judged. The client's address is known from now on.
+    pub(super) fn arrived(&mut self, head: &http::request::Parts) {
+        self.chain = ForwardedChain::read(&self.client, &head.headers).map(Box::new);
+        self.is_head = head.method == Method::HEAD;
     }
 
     /// What trusted proxies say of the request's way.
@@ -237,6 +240,11 @@ impl Exchange {
     /// So many bytes of the response have been handed over.
     pub(super) fn sent(&mut self, bytes: u64) {
         self.bytes += bytes;
+    }
+
+    /// Whether the body of the response is not sent (RFC 9110, section 9.3.2).
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// The response has been handed over to its end, or not.

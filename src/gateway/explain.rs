@@ -49,7 +49,7 @@ pub async fn explain(
     let (mut head, ()) = request.into_parts();
     let has_body = has_body(&head.headers);
     let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
-    exchange.arrived(&head.headers);
+    exchange.arrived(&head);
     let local = exchange.local();
     let mut explanation = Explanation {
         decision: Decision::Refused,
@@ -80,7 +80,7 @@ pub async fn explain(
     if let Err(refusal) = followed {
         explanation.status.get_or_insert(refusal.status().as_u16());
         explanation.reason = Some(refusal.reason().as_str().to_owned());
-        explanation.cause = refusal.cause();
+        explanation.cause = Some(refusal.cause());
         explanation.detail = Some(refusal.detail());
         explanation.challenge = refusal.challenge().map(Cow::into_owned);
         if let Refusal::MethodNotAllowed { allow } = refusal {

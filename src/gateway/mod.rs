@@ -84,7 +84,7 @@ pub async fn run(
     let (mut head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
     let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
-    exchange.arrived(&head.headers);
+    exchange.arrived(&head);
     let local = exchange.local();
     let body = ClientBody::new(body, control, local.plan.timeouts);
     exchange.set_grpc(gate::is_grpc(&head));

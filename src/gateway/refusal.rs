@@ -226,20 +226,33 @@ impl Refusal {
         }
     }
 
-    /// The cause for the log, where the reason alone does not say it: never a token.
+    /// The cause for the log, in words for the operator: never a token.
     #[must_use]
-    pub fn cause(&self) -> Option<String> {
+    pub fn cause(&self) -> String {
         match self {
-            Self::Head(_) | Self::Path(_) | Self::Upgrade => Some(self.detail()),
-            Self::BadCredential(refused) => Some(refused.to_string()),
-            Self::KeysMissing(fault) => Some(fault.to_string()),
-            Self::NotAccepted { cause } | Self::Forbidden { cause, .. } => Some(cause.clone()),
-            Self::Store(fault) => Some(fault.to_string()),
-            Self::Upstream(UpstreamFailure::Exchange(fault)) => Some(fault.to_string()),
-            Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => {
-                Some((*what).to_owned())
+            Self::BadCredential(refused) => refused.to_string(),
+            Self::KeysMissing(fault) => fault.to_string(),
+            Self::CredentialTooLong => "the credential is longer than limits.token".to_owned(),
+            Self::AmbiguousCredential => {
+                "there are several credentials, or one that can be read in two ways".to_owned()
             }
-            _ => None,
+            Self::MethodNotAllowed { allow } => format!("the methods allowed are {allow}"),
+            Self::NotAccepted { cause } | Self::Forbidden { cause, .. } => cause.clone(),
+            Self::Overloaded => "there are more connections than limits.connections".to_owned(),
+            Self::Store(fault) => fault.to_string(),
+            Self::Upstream(UpstreamFailure::Exchange(fault)) => fault.to_string(),
+            Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => {
+                (*what).to_owned()
+            }
+            Self::Head(_)
+            | Self::Path(_)
+            | Self::Upgrade
+            | Self::BodyBroken
+            | Self::BodyTooSlow
+            | Self::NoRoute
+            | Self::NoCredential
+            | Self::Face(_)
+            | Self::Upstream(UpstreamFailure::TooSlow) => self.detail(),
         }
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn finish(
                 // ever.
                 control.enter(Phase::Streaming, exchange.local().plan.timeouts.body);
             }
-            exchange.set_complete(source.is_end_stream());
+            exchange.set_complete(source.is_end_stream() || exchange.is_head());
             (source, Some(exchange))
         }
     };
@@ -123,7 +123,7 @@ fn begin_tunnel(tunnel: Tunnel, stream: Option<OnUpgrade>) {
 /// A refusal of the gateway, as problem details.
 pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<Source> {
     if exchange.is_grpc() {
-        exchange.refused(refusal.reason(), refusal.cause());
+        exchange.refused(refusal.reason(), Some(refusal.cause()));
         return grpc_refused(refusal);
     }
     let status = refusal.status();
@@ -268,7 +268,7 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Sour
     if (is_unread || matches!(refusal, Refusal::Head(_))) && !exchange.control().is_stream() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    exchange.refused(refusal.reason(), refusal.cause());
+    exchange.refused(refusal.reason(), Some(refusal.cause()));
 }
 
 impl Body for ResponseBody {

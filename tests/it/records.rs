@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World, eventually};
+use crate::support::{Act, Client, Gate, Person, Plan, Reply, Upstream, World, eventually};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -172,4 +172,43 @@ fn a_request_before_a_malformed_one_leaves_its_own_line() {
     assert_eq!(client.response().expect("another").status, 400);
     assert_eq!(world.access_line("/public/first")["status"], 200);
     assert!(eventually(|| counted(&world, 400) == 1.0));
+}
+
+/// Its body is not sent (RFC 9110, section 9.3.2), so nothing of it is missing.
+#[test]
+fn an_answer_of_keyward_to_head_is_recorded_as_whole() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let alice = world.key(Person::ALICE);
+    let list = world.api(Person::ALICE).path("/auth/tokens");
+    for (target, fields, status) in [
+        ("/.well-known/jwks.json", String::new(), 200),
+        (list.as_str(), format!("Authorization: Bearer {}\r\n", alice.token), 200),
+        ("/private/refused", String::new(), 401),
+        ("/no%00path", String::new(), 400),
+    ] {
+        let answer = world.ask("HEAD", target, &fields, "");
+        assert_eq!((answer.status, answer.body.len()), (status, 0), "{target}: {answer}");
+        let path = if status == 400 { "-" } else { target };
+        let line = world.access_line(path);
+        assert_eq!((&line["status"], &line["complete"]), (&status.into(), &Value::Null), "{line}");
+    }
+}
+
+#[test]
+fn every_refusal_is_recorded_with_its_cause() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).set("limits", "token", "\"256B\"").start();
+    let long = format!("Authorization: Bearer {}\r\n", "a".repeat(300));
+    let two = "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n".to_owned();
+    for (target, fields, cause) in [
+        ("/private/none", String::new(), "a bearer token is required"),
+        ("/private/long", long, "the credential is longer than limits.token"),
+        ("/private/two", two, "there are several credentials, or one that can be read in two ways"),
+        ("/nowhere", String::new(), "no route matches this request"),
+    ] {
+        world.ask("GET", target, &fields, "");
+        let line = world.access_line(target);
+        assert_eq!(line["cause"], cause, "{line}");
+    }
 }
