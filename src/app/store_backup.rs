@@ -46,7 +46,7 @@ pub(super) fn restore(config: &Config, file: &Path) -> Result<RestoreReport, Str
 }
 
 /// The keys must be there: what is sealed with others is of no use.
-fn with_identity<T>(
+pub(super) fn with_identity<T>(
     config: &Config,
     work: impl FnOnce(&StoreIdentity<'_>) -> Result<T, String>,
 ) -> Result<T, String> {

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::open_store;
+use super::assemble::with_sources;
+use super::open_store::{self, command};
 use super::parts::Parts;
+use super::store_backup::with_identity;
 use crate::config::{Config, StoreKind};
+use crate::store::EmbeddedStore;
 use crate::store::redis::inspect::{Expectations, inspect};
 use crate::store::redis::node::Nodes;
 use crate::store::redis::site_fault::SiteFault;
@@ -90,20 +93,38 @@ fn embedded(config: &Config) -> Result<Vec<Finding>, String> {
         Finding::fine("file", format!("{}, {size} bytes", path.display())),
         Finding::fine("write-ahead log", format!("{waiting} bytes before the check")),
     ];
-    match Parts::reopen(config) {
-        Ok(_) => findings.extend(
+    let checked = match Parts::reopen(config) {
+        Ok(_) => Ok(()),
+        // A server that runs is not in the way of a look.
+        Err(fault) => match fault.holder() {
+            Some(process) => check_in_use(config).map(|()| {
+                findings.push(Finding::fine("in use", format!("by process {process}")));
+            }),
+            None => Err(String::from(fault)),
+        },
+    };
+    match checked {
+        Ok(()) => findings.extend(
             ["layout", "pages and indexes", "records"]
                 .map(|subject| Finding::fine(subject, "checked: as written")),
         ),
-        Err(fault) => findings.push(Finding::of(
+        Err(words) => findings.push(Finding::of(
             Severity::Fault,
             "content",
             "not usable",
             "as written",
-            String::from(fault),
+            words,
         )),
     }
     Ok(findings)
+}
+
+/// Checks what a running keyward has in use: the state that was acknowledged last.
+fn check_in_use(config: &Config) -> Result<(), String> {
+    with_identity(config, |identity| {
+        EmbeddedStore::check_in_use(&config.store.path, identity, command())
+            .map_err(|fault| format!("[store] {}", with_sources(&fault)))
+    })
 }
 
 fn size(path: &Path) -> Option<u64> {

@@ -147,6 +147,40 @@ fn a_restore_is_refused_while_keyward_runs_and_works_beside_what_a_kill_left() {
     assert_eq!(world.status_with(&late.token), 200, "its log was taken along");
 }
 
+/// SQLite would replay such a log, and with it the other program's pages would be in the store.
+#[test]
+fn the_log_of_another_programs_database_is_named_and_the_store_stays_whole_beside_it() {
+    let (mut world, _upstream) = start();
+    let key = world.key(Person::ALICE);
+    world.stop();
+    let other = tempfile::tempdir().expect("a folder");
+    let connection = rusqlite::Connection::open(other.path().join("a.db")).expect("opened");
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).expect("set");
+    connection.execute_batch("CREATE TABLE a (x); INSERT INTO a VALUES (1)").expect("written");
+    let file = |ending: &str| world.folder().join(format!("keyward.db{ending}"));
+    // The log of a change that leaves the first page as it is, and of one that does not.
+    let whole_log = fs::read(other.path().join("a.db-wal")).expect("a log");
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("written back");
+    connection.execute_batch("UPDATE a SET x = 2").expect("written");
+    let later_log = fs::read(other.path().join("a.db-wal")).expect("a log");
+    let before = fs::read(file("")).expect("a store");
+    for log in [whole_log, later_log] {
+        fs::write(file("-wal"), &log).expect("written");
+        for arguments in [&["validate"][..], &["token", "list"], &["store", "backup", "x.db"]] {
+            let words = fails(&world.run(arguments));
+            assert!(words.contains("keyward.db-wal is not the log of the store"), "{words}");
+        }
+        let checked = world.run(&["store", "check"]);
+        assert_eq!(checked.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&checked.stderr).contains("is not the log of the store"));
+        assert!(fs::read(file("")).expect("a store") == before);
+        assert_eq!(fs::read(file("-wal")).expect("a log"), log);
+    }
+    fs::remove_file(file("-wal")).expect("moved away");
+    world.restart();
+    assert_eq!(world.status_with(&key.token), 200);
+}
+
 #[test]
 fn what_cannot_be_backed_up_or_restored_is_said_in_words() {
     let (mut world, upstream) = start();
@@ -158,6 +192,15 @@ fn what_cannot_be_backed_up_or_restored_is_said_in_words() {
         fails(&world.run(&["store", "backup", "keyward.db", "--replace"]))
             .contains("belongs to the store")
     );
+    for name in ["keyward.db-journal", "keyward.db.new", "./keyward.db-wal"] {
+        for arguments in [&["store", "backup", name][..], &["store", "backup", name, "--replace"]] {
+            let words = fails(&world.run(arguments));
+            assert!(words.contains("belongs to the store itself"), "{words}");
+        }
+    }
+    assert!(!world.folder().join("keyward.db-journal").exists());
+    let checked = succeeds(&world.run(&["store", "check"]));
+    assert!(checked.contains("in use") && checked.contains("checked: as written"), "{checked}");
     world.stop();
     let whole = fs::read(world.folder().join("one.db")).expect("a backup");
     for (name, bytes, part) in [

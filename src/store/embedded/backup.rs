@@ -76,6 +76,15 @@ pub enum BackupError {
         /// Why it stays.
         why: &'static str,
     },
+    /// The place of the backup is one of the store's own.
+    #[error(
+        "{} belongs to the store itself, or would be taken for a file of it; name another file",
+        path.display()
+    )]
+    OfStore {
+        /// The place.
+        path: PathBuf,
+    },
     /// The file is no backup that could be used.
     #[error("{} cannot be used as a backup: {why}", path.display())]
     Unusable {
@@ -137,17 +146,17 @@ pub fn back_up(
 }
 
 /// A connection with an open transaction on the state that was acknowledged last.
-fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connection, BackupError> {
+pub(super) fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connection, OpenError> {
     // Without a running keyward, the files are unchecked. With one, they are in use and were
     // checked at its start.
     let at_once = EmbeddedOptions { wait_for_server: Duration::ZERO, ..options };
     let alone = match lock::take(store, at_once) {
         Ok(lock) => Some(lock),
         Err(OpenError::Locked { .. }) => None,
-        Err(other) => return Err(other.into()),
+        Err(other) => return Err(other),
     };
-    if !files::is_ours(store).map_err(failed("read", store))? {
-        return Err(OpenError::Foreign { path: store.to_owned() }.into());
+    if !files::is_ours(store).map_err(files::files("read", store))? {
+        return Err(OpenError::Foreign { path: store.to_owned() });
     }
     files::check_journal(store)?;
     if alone.is_some() {
@@ -167,6 +176,9 @@ fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connection, Backup
 
 fn check_target(store: &Path, target: &Path, existing: Existing) -> Result<(), BackupError> {
     let refused = |why| Err(BackupError::Exists { path: target.to_owned(), why });
+    if is_name_of_store(store, target) {
+        return Err(BackupError::OfStore { path: target.to_owned() });
+    }
     let found = match fs::symlink_metadata(target) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(failed("look at", target))?,
@@ -185,6 +197,19 @@ fn check_target(store: &Path, target: &Path, existing: Existing) -> Result<(), B
     Ok(())
 }
 
+/// What a store has beside its database, by the endings of their names.
+pub(super) const BESIDE: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".new"];
+
+/// Whether the store would take a file at `path` for one of its own, be it there or not.
+fn is_name_of_store(store: &Path, path: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().map(|folder| fs::canonicalize(folder).ok());
+        (folder, path.file_name().map(ToOwned::to_owned))
+    };
+    let wanted = place(path);
+    BESIDE.iter().any(|ending| place(&beside(store, ending)) == wanted)
+}
+
 /// Whether `path` is the store's database or one of the files beside it.
 fn is_of_store(store: &Path, path: &Path) -> Result<bool, BackupError> {
     let identity = |path: &Path| match fs::metadata(path) {
@@ -193,7 +218,7 @@ fn is_of_store(store: &Path, path: &Path) -> Result<bool, BackupError> {
         Err(error) => Err(failed("look at", path)(error)),
     };
     let Some(found) = identity(path)? else { return Ok(false) };
-    for ending in ["", "-wal", "-shm", "-journal", ".lock"] {
+    for ending in BESIDE {
         if identity(&beside(store, ending))? == Some(found) {
             return Ok(true);
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::fault::{Fault, OpenError};
 use super::schema::{self, APPLICATION_ID, Access, STEPS};
 use super::tie::{Beginning, Tie};
-use super::wal::{self, WalState};
+use super::wal::{self, Owner, WalState};
 use crate::files::give_to_owner_of_folder;
 use crate::store::record_codec::RecordKey;
 
@@ -116,9 +116,16 @@ pub(super) fn check_log(path: &Path) -> Result<(), OpenError> {
     if found.page_size != database.page_size {
         return foreign("the two have pages of different sizes");
     }
+    if found.owner == Some(Owner::AnotherProgram) {
+        return foreign("it is the log of another program's database");
+    }
     match (database.tie, found.ties) {
         (Some(tie), Some((first, last))) if !tie.has_log(first, last) => {
             foreign("the changes in the log do not follow on the last one in the database")
+        }
+        // Each transaction of keyward's writes the tie, but for one that changes the layout.
+        (Some(_), None) if found.has_changes && found.owner.is_none() => {
+            foreign("the changes in the log are not keyward's")
         }
         _ => Ok(()),
     }

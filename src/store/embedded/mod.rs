@@ -172,6 +172,17 @@ impl EmbeddedStore {
         lock::look(path)
     }
 
+    /// The file whose lock says that a process has the store at `path`.
+    #[must_use]
+    pub fn lock_of(path: &Path) -> PathBuf {
+        files::beside(path, ".lock")
+    }
+
+    /// The files that a store at `path` has, or may have for a while.
+    pub fn files_of(path: &Path) -> impl Iterator<Item = PathBuf> {
+        backup::BESIDE.iter().map(|ending| files::beside(path, ending))
+    }
+
     /// Whether anything is at `path`: a database, or the log or journal of one.
     #[must_use]
     pub fn is_there(path: &Path) -> bool {
@@ -210,6 +221,21 @@ impl EmbeddedStore {
         };
         let verified = verify(connection.map_err(explain)?, &path, identity, options.busy);
         verified.map(drop).map_err(|fault| blame_log(fault, &path, had_log))
+    }
+
+    /// As [`check`](Self::check), of a store that another process has: its state that was
+    /// acknowledged last. The other process goes on working.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check), but for [`OpenError::Locked`].
+    pub fn check_in_use(
+        path: &Path,
+        identity: &StoreIdentity<'_>,
+        options: EmbeddedOptions,
+    ) -> Result<(), OpenError> {
+        let connection = backup::snapshot(path, options)?;
+        verify(connection, path, identity, options.busy).map(drop)
     }
 
     /// Ties the store to the keys with this fingerprint at first use, and holds it to them ever

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use super::schema;
 use super::tie::{self, Tie};
 
 #[cfg(test)]
@@ -40,10 +41,31 @@ pub(super) struct Found {
     /// The ties in the first and the last of the frames that SQLite would replay, where these have
     /// any.
     pub(super) ties: Option<(Tie, Tie)>,
+    /// Whose database they make of it, where they say so: a transaction that changes the layout
+    /// does.
+    pub(super) owner: Option<Owner>,
+    /// Whether SQLite would replay anything.
+    pub(super) has_changes: bool,
+}
+
+/// The program that a database belongs to, by the application id in its first page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Keyward,
+    AnotherProgram,
+}
+
+impl Owner {
+    fn on_first_page(page: &[u8]) -> Option<Self> {
+        let id = page.get(68..)?.first_chunk::<4>()?;
+        let is_ours = *id == schema::APPLICATION_ID.to_be_bytes();
+        Some(if is_ours { Self::Keyward } else { Self::AnotherProgram })
+    }
 }
 
 impl Found {
-    const EMPTY: Self = Self { state: WalState::Empty, page_size: 0, ties: None };
+    const EMPTY: Self =
+        Self { state: WalState::Empty, page_size: 0, ties: None, owner: None, has_changes: false };
 }
 
 const HEADER: usize = 32;
@@ -69,7 +91,9 @@ pub(super) fn inspect(path: &Path) -> io::Result<Found> {
         return Ok(Found { state: WalState::Damaged, ..Found::EMPTY });
     };
     let state = log.walk(&mut reader)?;
-    Ok(Found { state, page_size: u64::try_from(log.page_size).unwrap_or_default(), ties: log.ties })
+    let Log { page_size, ties, owner, has_changes, .. } = log;
+    let page_size = u64::try_from(page_size).unwrap_or_default();
+    Ok(Found { state, page_size, ties, owner, has_changes })
 }
 
 /// Whether there was enough to fill `buffer`.
@@ -86,6 +110,8 @@ struct Log {
     salts: (u32, u32),
     sum: Checksum,
     ties: Option<(Tie, Tie)>,
+    owner: Option<Owner>,
+    has_changes: bool,
 }
 
 /// The running checksum over header and frames.
@@ -125,6 +151,8 @@ impl Log {
             salts: (salt1, salt2),
             sum,
             ties: None,
+            owner: None,
+            has_changes: false,
         })
     }
 
@@ -146,6 +174,10 @@ impl Log {
                     && (sum.first, sum.second) == (first, second)
                 {
                     self.sum = sum;
+                    self.has_changes |= pages_at_commit != 0;
+                    if number == 1 {
+                        self.owner = Owner::on_first_page(&page);
+                    }
                     if number == tie::PAGE
                         && let Some(tie) = Tie::on_page(&page)
                     {
