@@ -356,7 +356,11 @@ impl Exchange {
                     line.push_str(r#","complete":false"#);
                 }
             } else {
-                let _ = write!(line, "{status} {method} {path} {took}us");
+                let (client, peer) = (self.client_text(), self.client.peer_text());
+                let _ = write!(line, "{client} {status} {method} {path} {took}us");
+                if client != peer {
+                    let _ = write!(line, " peer={peer}");
+                }
                 if let Some(admitted) = &self.admitted {
                     let _ = write!(line, " subject={:?}", admitted.caller.token.subject());
                 }

@@ -85,6 +85,27 @@ fn behind_proxies_the_log_and_the_upstream_name_the_same_client() {
 }
 
 #[test]
+fn the_access_log_for_people_names_client_and_peer() {
+    let upstream = Upstream::start();
+    let mut world =
+        Plan::usual(&upstream).listener(PROXIES).set("log", "format", "\"human\"").start();
+    let mut client = world.client();
+    for field in ["X-Forwarded-For: 203.0.113.9\r\n", ""] {
+        let request = format!("GET /public/a HTTP/1.1\r\nHost: a.example\r\n{field}\r\n");
+        assert_eq!(client.ask(request).status, 200);
+    }
+    drop(client);
+    world.stop();
+    let output = world.output();
+    let lines: Vec<_> = output.lines().filter(|line| line.contains("/public/a")).collect();
+    let [behind, direct] = lines[..] else { panic!("{output}") };
+    assert!(behind.contains(" 203.0.113.9 200 GET "), "{behind}");
+    assert!(behind.ends_with(" peer=127.0.0.1"), "{behind}");
+    assert!(direct.contains(" 127.0.0.1 200 GET "), "{direct}");
+    assert!(!direct.contains("peer="), "{direct}");
+}
+
+#[test]
 fn an_upstream_finds_the_same_way_in_x_forwarded_for_and_forwarded() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).listener(PROXIES).start();
