@@ -132,6 +132,8 @@ impl SiteFault {
                     version: "one that does not know HELLO".to_owned(),
                 };
             }
+            // The client library gives no code with it.
+            ErrorKind::AuthenticationFailed => return Self::Refused { address, reason: said() },
             ErrorKind::Parse => {
                 return Self::Unsuitable {
                     address,
@@ -152,6 +154,9 @@ impl SiteFault {
             // Without a code of its own: "ERR max number of clients reached".
             Some("ERR") if said().contains("max number of clients") => {
                 Self::NotNow { address, reason: said() }
+            }
+            Some("ERR") if doing == "HELLO" && said().contains("unknown command") => {
+                Self::TooOld { address, version: "one that does not know HELLO".to_owned() }
             }
             Some("ERR") if said().contains("unknown command") => {
                 Self::Unsuitable { address, reason: format!("it does not know {doing}") }
