@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::admin::{SocketClient, StatusReport};
 use crate::config::Config;
 use crate::server::ListenAddress;
+use crate::wire::socket_file;
 
 /// A running keyward that answers on the admin socket of a configuration.
 pub(super) struct Neighbour {
@@ -14,9 +17,28 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    /// Asks on the admin socket; none: nobody answers. Blocks for as long as the status of a
-    /// keyward may take.
+    /// How long one that is starting is waited for, as commands do.
+    pub(super) const STARTING: Duration = Duration::from_secs(10);
+
+    /// How often it is asked meanwhile.
+    pub(super) const EVERY: Duration = Duration::from_millis(50);
+
+    /// Asks on the admin socket; none: nobody answers. One that is starting has the lock of the
+    /// socket and answers a little later: it is waited for. Blocks for as long as that and the
+    /// status of a keyward may take.
     pub(super) fn find(config: &Config) -> Option<Self> {
+        let began = Instant::now();
+        loop {
+            let found = Self::ask(config);
+            let is_starting = || socket_file::is_locked(&config.admin.socket);
+            if found.is_some() || began.elapsed() >= Self::STARTING || !is_starting() {
+                return found;
+            }
+            thread::sleep(Self::EVERY);
+        }
+    }
+
+    fn ask(config: &Config) -> Option<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let asked = async {
             let client = SocketClient::find(&config.admin.socket).await.ok()??;

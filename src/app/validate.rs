@@ -1,7 +1,8 @@
 //! `keyward validate`: a start without serving.
 
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::keys;
 use super::neighbour::Neighbour;
@@ -18,6 +19,11 @@ use crate::telemetry::log;
 ///
 /// Everything that is wrong, a line each, in the words of a start.
 pub(super) fn validate(path: &Path) -> Result<Settings, String> {
+    validate_since(path, Instant::now())
+}
+
+/// `began`: when it was first tried.
+fn validate_since(path: &Path, began: Instant) -> Result<Settings, String> {
     let config = config::load(path).map_err(|faults| faults.to_string())?;
     log::check().map_err(|fault| format!("keyward: {fault}"))?;
     let neighbour = Neighbour::find(&config);
@@ -38,7 +44,12 @@ pub(super) fn validate(path: &Path) -> Result<Settings, String> {
                 settings.notes.push(neighbour.has(&config.store.path.display()));
             }
             // Another process has made the keys that the store is tied to.
-            _ if keys::have_come(&config, &prepared.lacking) => return validate(path),
+            _ if keys::have_come(&config, &prepared.lacking) => return validate_since(path, began),
+            // It is just starting, and will answer; or it is of another configuration.
+            (None, Some(_)) if began.elapsed() < Neighbour::STARTING => {
+                thread::sleep(Neighbour::EVERY);
+                return validate_since(path, began);
+            }
             _ => {
                 return Err(config
                     .places

@@ -8,6 +8,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a lock is tried for: longer than another process has it that only looks ([`check`]).
+const LOOK: Duration = Duration::from_millis(200);
 
 /// A Unix socket that is bound and not listened on yet. Nothing is at its path so far.
 #[derive(Debug)]
@@ -115,12 +120,32 @@ impl Drop for SocketFile {
 /// As [`BoundSocketFile::bind`].
 pub fn check(path: &Path) -> Result<(), SocketError> {
     check_length(path)?;
-    match File::open(lock_path(path)) {
-        Ok(file) => held(path, &file)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    match look_at_lock(path) {
+        Ok(true) => return Err(SocketError::InUse { path: path.to_owned() }),
+        Ok(false) => {}
         Err(cause) => return Err(SocketError::Io { action: "lock", path: path.to_owned(), cause }),
     }
     refuse_what_lives(path)
+}
+
+/// Whether a process has the socket at `path`, or is about to listen on it. What cannot be told is
+/// no.
+#[must_use]
+pub fn is_locked(path: &Path) -> bool {
+    look_at_lock(path).unwrap_or(false)
+}
+
+/// Whether the lock is taken. It is opened as for taking it, so that the system refuses the same.
+fn look_at_lock(path: &Path) -> io::Result<bool> {
+    let file = match OpenOptions::new().read(true).write(true).open(lock_path(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(cause)) => Err(cause),
+    }
 }
 
 /// Changes the permissions of a socket that is listened on.
@@ -167,31 +192,32 @@ fn lock(path: &Path) -> Result<File, SocketError> {
     let failed = |cause| SocketError::Io { action: "lock", path: path.to_owned(), cause };
     let mut options = OpenOptions::new();
     let file = options
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(lock_path(path))
         .map_err(failed)?;
-    held(path, &file)?;
-    Ok(file)
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOOK => thread::sleep(LOOK / 20),
+            Err(TryLockError::WouldBlock) => {
+                return Err(SocketError::InUse { path: path.to_owned() });
+            }
+            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
+    }
 }
 
-fn lock_path(path: &Path) -> PathBuf {
+/// The file whose lock says that a process has the socket at `path`.
+#[must_use]
+pub fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     name.into()
-}
-
-/// Takes the lock, for as long as the file is open.
-fn held(path: &Path, file: &File) -> Result<(), SocketError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(cause)) => {
-            Err(SocketError::Io { action: "lock", path: path.to_owned(), cause })
-        }
-    }
 }
 
 fn refuse_what_lives(path: &Path) -> Result<(), SocketError> {

@@ -55,6 +55,25 @@ fn a_command_that_comes_with_the_start_works_and_the_start_does_too() {
     }
 }
 
+/// A keyward that is just starting is one that runs: what it holds is no fault.
+#[test]
+fn a_validation_that_comes_with_the_start_finds_no_fault_and_the_start_works() {
+    for _ in 0..20 {
+        let (mut world, _upstream) = launched();
+        for _ in 0..3 {
+            let output = world.run(&["validate"]);
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        assert!(eventually(|| world.ready() == Some(200)), "{}", world.output());
+        assert!(!world.has_ended());
+    }
+}
+
 /// Holds the lock of the store as a process of this kind would.
 fn hold(world: &World, said: &str) -> File {
     let path = world.folder().join("keyward.db.lock");
