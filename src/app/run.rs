@@ -1,5 +1,6 @@
 //! `keyward run`: start, serve, follow signals, stop.
 
+mod clashes;
 pub(super) mod prepare;
 mod reload;
 mod writable;

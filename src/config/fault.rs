@@ -45,6 +45,12 @@ pub struct Places {
 }
 
 impl Places {
+    /// The file, as it was named.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// A fault at a key. Where the key is not given, it is at the table that the key would be in.
     #[must_use]
     pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {

@@ -2,13 +2,14 @@
 //! that loads them: a file that cannot be used is a fault of the configuration, at the key that
 //! names it.
 //!
-//! It does not check how long a certificate is good.
+//! A certificate that is not valid now is a warning: its file may be replaced while keyward runs.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::section::Section;
 use crate::files::{self, FileKind, Found};
-use crate::tls::{CertificateFiles, check_roots, faults_of_identity};
+use crate::tls::{CertificateFiles, check_roots, faults_of_identity, not_valid_at};
 
 /// Checks that a file holds certificates of authorities.
 pub(super) fn check_authorities(path: &Path) -> Result<(), String> {
@@ -25,6 +26,9 @@ pub(super) fn check_identity(
     for fault in faults_of_identity(files) {
         let at = if fault.path() == Some(files.certificate.as_path()) { certificate } else { key };
         section.fault(at, format!("{at:?}: {fault}"));
+    }
+    if let Some(warning) = not_valid_at(&files.certificate, SystemTime::now()) {
+        section.warn(certificate, format!("{certificate:?}: {:?} {warning}", files.certificate));
     }
     if let Ok(Some(warning)) = files::judge(&files.key, FileKind::Secret) {
         section.warn(key, format!("{key:?}: {:?} {warning}", files.key));

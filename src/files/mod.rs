@@ -20,6 +20,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -64,7 +65,17 @@ pub struct Found {
 ///
 /// It cannot be read, or has more than `most` bytes.
 pub fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    read_open(&File::open(path)?, most)
+    read_open(&open(path)?, most)
+}
+
+/// Opens a file for reading. A pipe in a folder is refused: opening it would wait until another
+/// process writes to it, at every start and reload. One without a name, as a shell makes it for
+/// `<(command)`, is already written to.
+fn open(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path)?.file_type().is_fifo() && std::fs::canonicalize(path).is_ok() {
+        return Err(io::Error::other("it is a named pipe: name a file"));
+    }
+    File::open(path)
 }
 
 /// Reads a file that holds nothing secret and decides on access, such as a set of public keys.
@@ -99,7 +110,7 @@ pub fn judge(path: &Path, kind: FileKind) -> Result<Option<String>, FileError> {
 
 fn read_checked(path: &Path, most: u64, kind: FileKind) -> Result<Found, FileError> {
     // The file that is looked at is the file that is read, whatever happens to its name meanwhile.
-    let file = File::open(path)?;
+    let file = open(path)?;
     let found = file.metadata()?;
     // A pipe is in no folder: it was made by the process that started us.
     let warning = if found.is_file() { Access::of(path, &found)?.judge(kind)? } else { None };

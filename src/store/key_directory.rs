@@ -159,6 +159,12 @@ impl KeyDirectory {
                 macs.push((name.to_owned(), reader.secret(&path)?));
             } else if let Some(name) = named("pepper-") {
                 peppers.push((name.to_owned(), reader.secret(&path)?));
+            } else if name.ends_with(".key") && !["store.key", "pepper.key"].contains(&name) {
+                reader.warnings.push(format!(
+                    "[keys] directory: {} is not used: names of keys are store.key, pepper.key, or \
+                     begin with \"pepper-\", \"mac-\" or \"jwt-\"",
+                    path.display()
+                ));
             }
         }
         // Looked for after the listing, and what was just made is read back: of two that start at

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use client::{Client, ClientSettings};
 pub use peer::{PeerCertificate, PeerCertificateError};
-pub use pem::faults_of_identity;
+pub use pem::{faults_of_identity, not_valid_at};
 pub use reload::Outcome;
 pub use roots::{Trust, check_roots};
 pub use server::{ClientAuth, ClientAuthMode, Server, ServerSettings};

@@ -1,12 +1,15 @@
 //! PEM: certificates and keys from the contents of files (RFC 7468).
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
 use super::files::Contents;
@@ -21,9 +24,9 @@ pub(super) fn certificates(
     let text = text_of(contents.of(path)?);
     let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
-        .map_err(|fault| unusable(path, "certificate", &fault))?;
+        .map_err(|fault| unusable(path, "certificate", &text, &fault))?;
     if found.is_empty() {
-        return Err(unusable(path, "certificate", &pem::Error::NoItemsFound));
+        return Err(unusable(path, "certificate", &text, &pem::Error::NoItemsFound));
     }
     Ok(found)
 }
@@ -32,15 +35,18 @@ pub(super) fn certificates(
 fn key(path: &Path, contents: &Contents) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = Zeroizing::new(text_of(contents.of_secret(path)?).into_owned());
     PrivateKeyDer::from_pem_slice(&text).map_err(|fault| {
+        // The form of PKCS#8, and that of OpenSSL before it, whose header lines are no base64.
         let is_encrypted =
-            memchr::memmem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
-        if is_encrypted && matches!(fault, pem::Error::NoItemsFound) {
+            [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"]
+                .iter()
+                .any(|sign| memchr::memmem::find(&text, sign).is_some());
+        if is_encrypted && !matches!(fault, pem::Error::MissingSectionEnd { .. }) {
             return TlsError::unusable(
                 path,
                 "holds an encrypted private key: decrypt it with \"openssl pkey\"",
             );
         }
-        unusable(path, "private key", &fault)
+        unusable(path, "private key", &text, &fault)
     })
 }
 
@@ -55,6 +61,24 @@ pub fn faults_of_identity(files: &CertificateFiles) -> Vec<TlsError> {
         identity(files, &contents, &provider()).err().into_iter().collect()
     } else {
         alone
+    }
+}
+
+/// Why the certificate of a chain is not accepted at `now`, to be read after the file's name. None:
+/// it is good for now, or cannot be read, which is a fault already.
+#[must_use]
+pub fn not_valid_at(path: &Path, now: SystemTime) -> Option<String> {
+    let contents = Contents::read(&[path.to_owned()]);
+    let chain = certificates(path, &contents).ok()?;
+    let leaf = CertificateInner::<Raw>::from_der(chain.first()?).ok()?;
+    let validity = leaf.tbs_certificate().validity();
+    let (from, until) = (validity.not_before, validity.not_after);
+    if until.to_system_time() < now {
+        Some(format!("expired on {until}: clients refuse it; put a new one in its place"))
+    } else if now < from.to_system_time() {
+        Some(format!("is not valid before {from}: clients refuse it until then"))
+    } else {
+        None
     }
 }
 
@@ -114,12 +138,33 @@ fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
     }
 }
 
-fn unusable(path: &Path, what: &str, fault: &pem::Error) -> TlsError {
+/// Whether a file begins as one in DER form does: with a sequence whose length takes two or three
+/// bytes more.
+fn is_der(content: &[u8]) -> bool {
+    matches!(content, [0x30, 0x81..=0x83, ..])
+}
+
+fn unusable(path: &Path, what: &str, content: &[u8], fault: &pem::Error) -> TlsError {
     // The error is left out where it quotes the file: it may hold a key.
     TlsError::unusable(
         path,
         match fault {
-            pem::Error::NoItemsFound => format!("holds no {what} in PEM form"),
+            pem::Error::NoItemsFound if is_der(content) => {
+                let command = if what == "certificate" { "x509" } else { "pkey" };
+                format!(
+                    "holds no {what} in PEM form: it is in DER form, or a PKCS#12 archive. Convert \
+                     it with \"openssl {command} -inform DER\" or \"openssl pkcs12\""
+                )
+            }
+            pem::Error::NoItemsFound => {
+                format!(
+                    "holds no {what} in PEM form: it should have a line -----BEGIN {}",
+                    match what {
+                        "certificate" => "CERTIFICATE-----",
+                        _ => "PRIVATE KEY-----",
+                    }
+                )
+            }
             pem::Error::MissingSectionEnd { .. } => {
                 "is broken: its last PEM section has no end".to_owned()
             }

@@ -186,6 +186,24 @@ fn a_reload_whose_port_is_taken_leaves_the_settings_of_the_store_as_they_were() 
     assert!(eventually(|| world.ready() == Some(503)), "the new password is in force");
 }
 
+/// To open a pipe would be to wait for its writer, and nothing would be served meanwhile.
+#[test]
+fn a_reload_that_names_a_pipe_for_a_secret_is_refused_at_once() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream).start();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, world.folder().join("pipe"), mode).expect("made");
+    let issuer = "name = \"idp\"\nissuer = \"https://idp.test\"\naudience = [\"a\"]\n\
+                  secret_file = \"pipe\"";
+    world.configure(&Plan::usual(&upstream).table("[issuer]", issuer));
+    world.reload();
+    assert!(eventually(
+        || world.metric("keyward_config_reloads_total", "outcome=\"refused\"") > 0.0
+    ));
+    let mut client = world.client();
+    assert_eq!(status(&mut client, "/public/a"), 200);
+}
+
 #[test]
 fn a_reload_whose_access_log_cannot_be_opened_changes_nothing() {
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Output;
@@ -121,6 +121,25 @@ fn pair(folder: &Path, name: &str) -> (String, String) {
     (pem, key)
 }
 
+/// A pipe in a folder, which no process writes to or reads from.
+fn pipe(folder: &Path, name: &str) {
+    let path = folder.join(name);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("made");
+}
+
+/// A write-ahead log that SQLite would replay into whatever database lies beside it.
+fn log_of_another_program() -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("other.db");
+    let connection = rusqlite::Connection::open(&path).expect("opened");
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .and_then(|()| connection.execute_batch("CREATE TABLE a (x); INSERT INTO a VALUES (1)"))
+        .expect("written");
+    fs::read(folder.path().join("other.db-wal")).expect("a log")
+}
+
 fn half(text: &str) -> &str {
     text.get(..text.len() / 2).expect("ASCII")
 }
@@ -213,6 +232,40 @@ fn of_tls() -> Vec<Case> {
                 let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
                            -----END ENCRYPTED PRIVATE KEY-----\n";
                 write(folder, "a.key", key);
+                listener(TLS)
+            },
+        ),
+        case(
+            "an encrypted key in the form of OpenSSL",
+            "3:38",
+            &["holds an encrypted private key: decrypt it with"],
+            |folder| {
+                pair(folder, "a");
+                let key = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+                           DEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
+                write(folder, "a.key", key);
+                listener(TLS)
+            },
+        ),
+        case(
+            "a certificate in DER form",
+            "3:23",
+            &["it is in DER form", "openssl x509 -inform DER"],
+            |folder| {
+                pair(folder, "a");
+                let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("one");
+                write(folder, "a.pem", made.cert.der());
+                listener(TLS)
+            },
+        ),
+        case(
+            "a key in DER form",
+            "3:38",
+            &["it is in DER form", "openssl pkey -inform DER"],
+            |folder| {
+                pair(folder, "a");
+                let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("one");
+                write(folder, "a.key", made.signing_key.serialize_der());
                 listener(TLS)
             },
         ),
@@ -368,6 +421,36 @@ fn of_addresses() -> Vec<Case> {
                 (swap("127.0.0.1:0", &format!("unix:{}", path.display())), held)
             },
         ),
+        case(
+            "one Unix socket in two spellings",
+            "22:11",
+            &["is that of the address of a [[listener]]", "name another one"],
+            |folder| {
+                fs::create_dir(folder.join("x")).expect("made");
+                let at = folder.display();
+                let more = format!("[[listener]]\naddress = \"unix:{at}/x/../a\"\n");
+                format!("{}{more}", swap("127.0.0.1:0", &format!("unix:{at}/a")))
+            },
+        ),
+        case("the admin socket for a listener", "2:11", &["is that of [admin] socket"], |folder| {
+            swap("127.0.0.1:0", &format!("unix:{}/admin.sock", folder.display()))
+        }),
+        case(
+            "a folder for the lock of a Unix socket",
+            "2:11",
+            &["cannot lock", "Is a directory"],
+            |folder| {
+                fs::create_dir(folder.join("a.sock.lock")).expect("made");
+                swap("127.0.0.1:0", &format!("unix:{}/a.sock", folder.display()))
+            },
+        ),
+        typed(
+            "an address of a group",
+            "2:11",
+            &["224.0.0.1:18080 is that of a group (multicast)"],
+            "127.0.0.1:0",
+            "224.0.0.1:18080",
+        ),
         typed(
             "TLS on a Unix socket",
             "3:7",
@@ -394,6 +477,60 @@ fn of_files() -> Vec<Case> {
                 fs::create_dir(folder.join("logs")).expect("made");
                 with("[log]\naccess = \"./logs\"\n")
             },
+        ),
+        case(
+            "a pipe for an access log",
+            "22:10",
+            &["[log] access: \"./log\" cannot be opened", "is a named pipe: name a file"],
+            |folder| {
+                pipe(folder, "log");
+                with("[log]\naccess = \"./log\"\n")
+            },
+        ),
+        holding(
+            "a socket for an access log",
+            "22:10",
+            &["[log] access: \"./log\" cannot be opened", "is a socket: name a file"],
+            |folder| {
+                let held = UnixListener::bind(folder.join("log")).expect("bound");
+                let held = Held { _unix: Some(held), ..Held::default() };
+                (with("[log]\naccess = \"./log\"\n"), held)
+            },
+        ),
+        case(
+            "the store for an access log",
+            "22:10",
+            &["[log] access ./keyward.db is that of [store] path", "name another one"],
+            |_| with("[log]\naccess = \"./keyward.db\"\n"),
+        ),
+        case(
+            "the log of the store for an access log",
+            "22:10",
+            &["is that of [store] path, or of a file beside it"],
+            |_| with("[log]\naccess = \"./keyward.db-wal\"\n"),
+        ),
+        case(
+            "the configuration for an access log",
+            "22:10",
+            &["is that of the configuration"],
+            |_| with("[log]\naccess = \"./keyward.toml\"\n"),
+        ),
+        case("the admin socket for an access log", "22:10", &["is that of [admin] socket"], |_| {
+            with("[log]\naccess = \"./admin.sock\"\n")
+        }),
+        typed(
+            "the store for the admin socket",
+            "5:10",
+            &["[admin] socket keyward.db is that of [store] path"],
+            "admin.sock",
+            "keyward.db",
+        ),
+        typed(
+            "the store for the keys",
+            "9:13",
+            &["[keys] directory keyward.db is that of [store] path"],
+            "\"keys\"",
+            "\"keyward.db\"",
         ),
         case("an access log below a file", "22:10", &["file is not a folder"], |folder| {
             write(folder, "file", "");
@@ -437,6 +574,43 @@ fn of_files() -> Vec<Case> {
             |folder| {
                 write(folder, "file", "");
                 swap("keyward.db", "file/keyward.db")
+            },
+        ),
+        case(
+            "a folder for the lock of the store",
+            "7:8",
+            &["[store] path", "keyward.db.lock is a folder"],
+            |folder| {
+                fs::create_dir(folder.join("keyward.db.lock")).expect("made");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "a folder for the lock of the admin socket",
+            "5:10",
+            &["[admin] socket: cannot lock admin.sock: Is a directory"],
+            |folder| {
+                fs::create_dir(folder.join("admin.sock.lock")).expect("made");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "a link to itself for the store",
+            "7:8",
+            &["[store] path", "Too many levels of symbolic links"],
+            |folder| {
+                symlink("keyward.db", folder.join("keyward.db")).expect("made");
+                GOOD.to_owned()
+            },
+        ),
+        case(
+            "the log of another program's database",
+            "7:8",
+            &["keyward.db-wal is not the log of the store", "another program"],
+            |folder| {
+                store(folder);
+                write(folder, "keyward.db-wal", log_of_another_program());
+                GOOD.to_owned()
             },
         ),
         case(
@@ -627,6 +801,14 @@ fn of_issuers() -> Vec<Case> {
         }),
         case("an unreadable secret", "25:15", &["\"none\" cannot be read"], |_| {
             issuer("secret_file = \"none\"")
+        }),
+        case("a pipe for a secret", "25:15", &["it is a named pipe: name a file"], |folder| {
+            pipe(folder, "secret");
+            issuer("secret_file = \"secret\"")
+        }),
+        case("a pipe for a key set", "25:13", &["it is a named pipe: name a file"], |folder| {
+            pipe(folder, "set.json");
+            issuer("jwks_file = \"set.json\"")
         }),
         case("a folder for a secret", "25:15", &["cannot be read"], |folder| {
             fs::create_dir(folder.join("secret")).expect("made");
@@ -986,6 +1168,45 @@ fn what_is_good_is_valid_without_a_trace_and_runs() {
         "{}",
         String::from_utf8_lossy(&ran.stderr)
     );
+}
+
+#[test]
+fn what_can_be_served_and_is_probably_not_meant_is_a_warning_of_both() {
+    let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a folder");
+    let folder = folder.path();
+    keys(folder);
+    key(folder, "old.key", "canary");
+    let certificate = |name: &str, from: i32, until: i32| {
+        let mut params = rcgen::CertificateParams::new([format!("{name}.test")]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let made = params.self_signed(&key).expect("a certificate");
+        write(folder, &format!("{name}.pem"), made.pem());
+        write(folder, &format!("{name}.key"), key.serialize_pem());
+        let path = folder.join(format!("{name}.key"));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
+    };
+    certificate("a", 2001, 2002);
+    certificate("b", 2901, 2902);
+    let text = listener(
+        "tls = [{ certificate = \"a.pem\", key = \"a.key\" }, { certificate = \"b.pem\", \
+         key = \"b.key\" }]",
+    );
+    let validated = run(folder, &text, &["validate"]);
+    assert_eq!(validated.status.code(), Some(0));
+    let ran = run_to_its_end(folder);
+    for output in [validated, ran] {
+        let words = String::from_utf8_lossy(&output.stderr).replace('\\', "");
+        for part in [
+            "keyward.toml:3:24: \"certificate\": \"a.pem\" expired on 2002-01-01T00:00:00Z",
+            "keyward.toml:3:66: \"certificate\": \"b.pem\" is not valid before 2901-01-01T00:00:00",
+            "keys/old.key is not used",
+        ] {
+            assert!(words.contains(part), "{part} in {words}");
+        }
+        assert!(!words.contains("canary"));
+    }
 }
 
 /// What is wrong with each of several things is said in one go.

@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::{Process, writable};
+use super::{Process, clashes, writable};
 use crate::admin::{AdminSocket, SocketError};
 use crate::app::assemble;
 use crate::app::issuers::{self, IssuerFault, Issuers};
@@ -17,6 +17,7 @@ use crate::app::open_store::PreparedStore;
 use crate::config::{AccessLog, Config, Fault, Faults, Listener, Upstream};
 use crate::gateway::{Plan, UpstreamPlan};
 use crate::server::{Acceptor, BoundAddress, ListenAddress, ListenerSettings};
+use crate::store::EmbeddedStore;
 use crate::store::key_directory::KeyDirectoryError;
 use crate::tls::Watcher;
 use crate::wire::socket_file;
@@ -94,6 +95,7 @@ pub(in crate::app) fn prepare(config: &Config, occasion: Occasion<'_>) -> Result
         faults: Vec::new(),
         notes: Vec::new(),
         warnings: Vec::new(),
+        has_clashes: false,
     };
     let prepared = preparation.run();
     let Preparation { faults, notes, warnings, .. } = preparation;
@@ -109,6 +111,9 @@ struct Preparation<'a> {
     faults: Vec<Fault>,
     notes: Vec<String>,
     warnings: Vec<String>,
+    /// Whether one path is for two things. No Unix socket is bound then: the second would only find
+    /// the lock of the first.
+    has_clashes: bool,
 }
 
 impl Preparation<'_> {
@@ -118,6 +123,10 @@ impl Preparation<'_> {
             for (key, name) in needs_restart(&process.config, self.config) {
                 self.fault(key, format!("{name} cannot change while keyward runs: restart it"));
             }
+        }
+        for (key, words) in clashes::clashes(self.config) {
+            self.fault(&key, words);
+            self.has_clashes = true;
         }
         let own_watcher = Watcher::default();
         let watcher = match self.occasion {
@@ -201,7 +210,7 @@ impl Preparation<'_> {
             if let Err(fault) = socket_file::check(path) {
                 self.unless_of_neighbour(key, &fault, address)?;
             }
-            if matches!(self.occasion, Occasion::Validation(_)) {
+            if matches!(self.occasion, Occasion::Validation(_)) || self.has_clashes {
                 return Some(None);
             }
         }
@@ -282,7 +291,7 @@ impl Preparation<'_> {
     fn files(&mut self) {
         let config = self.config;
         if let AccessLog::File(path) = &config.log.access {
-            let outcome = writable::file(path);
+            let outcome = writable::log(path);
             self.found(
                 "log.access",
                 outcome.map_err(|words| assemble::access_log_fault(config, &words)),
@@ -292,11 +301,10 @@ impl Preparation<'_> {
             return;
         }
         if config.store.redis.is_none() {
-            let outcome = if config.store.path.exists() {
-                writable::file(&config.store.path)
-            } else {
-                writable::folder(config.store.path.parent().unwrap_or(Path::new(".")))
-            };
+            let path = &config.store.path;
+            let outcome = [path.clone(), EmbeddedStore::lock_of(path)]
+                .iter()
+                .try_for_each(|path| writable::file_in_new_folders(path));
             self.found("store.path", outcome.map_err(|words| format!("[store] path: {words}")));
         }
         let socket = &config.admin.socket;

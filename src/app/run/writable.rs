@@ -2,6 +2,7 @@
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -27,6 +28,39 @@ pub(super) fn file(path: &Path) -> Result<(), String> {
                 parent(path).display()
             )),
         },
+    }
+}
+
+/// Looks whether a file could be appended to, or made in a folder that is there. Pipes that have a
+/// name, and sockets, cannot: opening one waits for its reader, or fails.
+///
+/// # Errors
+///
+/// Why not, and what to do.
+pub(super) fn log(path: &Path) -> Result<(), String> {
+    file(path)?;
+    let kind = look(path)?.map(|found| found.file_type());
+    let has_name = || fs::canonicalize(path).is_ok();
+    match kind {
+        Some(kind) if kind.is_fifo() && has_name() => {
+            Err(format!("{} is a named pipe: name a file", path.display()))
+        }
+        Some(kind) if kind.is_socket() && has_name() => {
+            Err(format!("{} is a socket: name a file", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks whether a file could be opened for writing, or be made with the folders above it.
+///
+/// # Errors
+///
+/// Why not, and what to do.
+pub(super) fn file_in_new_folders(path: &Path) -> Result<(), String> {
+    match look(path)? {
+        Some(_) => file(path),
+        None => folder(&parent(path)),
     }
 }
 

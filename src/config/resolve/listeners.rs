@@ -114,6 +114,14 @@ fn read(mut section: Section<'_>, findings: &Findings<'_>) -> Option<Placed<List
     let address = address?;
     let at = section.place("address")?;
     if let ListenAddress::Tcp(address) = address
+        && address.ip().to_canonical().is_multicast()
+    {
+        findings.fault(
+            Some(at),
+            format!("\"address\" {address} is that of a group (multicast): no client can connect"),
+        );
+    }
+    if let ListenAddress::Tcp(address) = address
         && !section.is_given("tls")
         && !address.ip().to_canonical().is_loopback()
     {
