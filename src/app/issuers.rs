@@ -362,7 +362,9 @@ fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, Wrong> {
     if matches!(configured.keys, IssuerKeys::Secret(_)) {
         let found = files::read_secret(path, MOST_BYTES as u64).map_err(|fault| at(&fault))?;
         let secret = files::shared_secret(&found.content).map_err(|fault| at(&fault))?;
-        return KeySet::secret(&secret).map(Some).map_err(|fault| at(&fault));
+        return KeySet::secret(&secret, &configured.algorithms)
+            .map(Some)
+            .map_err(|fault| at(&fault));
     }
     let text = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
     let set = KeySet::read(&text, &configured.algorithms).map_err(|fault| at(&fault))?;
@@ -455,7 +457,7 @@ impl KeySource for Discovered {
                 |fault: String| KeySourceFault(format!("the metadata of the issuer: {fault}"));
             let metadata =
                 self.fetch_metadata().await.map_err(|fault| of_metadata(fault.to_string()))?;
-            let keys = self.keys(&metadata).map_err(|fault| {
+            let keys = self.keys(&files::text_of(&metadata)).map_err(|fault| {
                 of_metadata(format!("{fault} (\"jwks_url\" says where the keys are without them)"))
             })?;
             fetch(&keys).await

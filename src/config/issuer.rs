@@ -73,7 +73,8 @@ pub enum IssuerKeys {
     },
     /// `jwks_file`: a JWK set.
     File(PathBuf),
-    /// `secret_file`: a secret of at least 32 bytes that is shared with the issuer.
+    /// `secret_file`: a secret that is shared with the issuer, at least as long as the hash of each
+    /// algorithm: 32 bytes for HS256.
     Secret(PathBuf),
 }
 

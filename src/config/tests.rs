@@ -160,7 +160,7 @@ fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
     assert_eq!(*fetching, Fetching::default());
     assert_eq!(
         (&id.algorithms[..], &login.algorithms[..]),
-        (&OutsideAlgorithm::PUBLIC[..], &OutsideAlgorithm::SECRET[..])
+        (&OutsideAlgorithm::PUBLIC[..], &[OutsideAlgorithm::Hs256][..])
     );
     assert_eq!((id.leeway, id.refresh), (Duration::from_secs(30), Duration::from_secs(300)));
     assert_eq!(id.stale_if_error, Duration::from_secs(24 * 3600));

@@ -6,6 +6,10 @@
 pub enum OutsideAlgorithm {
     /// HMAC with SHA-256: only with a shared secret.
     Hs256,
+    /// HMAC with SHA-384: only with a shared secret.
+    Hs384,
+    /// HMAC with SHA-512: only with a shared secret.
+    Hs512,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
     /// RSASSA-PKCS1-v1_5 with SHA-384.
@@ -45,13 +49,35 @@ impl OutsideAlgorithm {
         [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
     /// Those of shared secrets.
-    pub const SECRET: [Self; 1] = [Self::Hs256];
+    pub const SECRET: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
+
+    /// How many bytes a shared secret must have: as many as the hash (RFC 7518, section 3.2). None,
+    /// of an algorithm of public keys.
+    #[must_use]
+    pub const fn shortest_secret(self) -> Option<usize> {
+        match self {
+            Self::Hs256 => Some(32),
+            Self::Hs384 => Some(48),
+            Self::Hs512 => Some(64),
+            Self::Rs256
+            | Self::Rs384
+            | Self::Rs512
+            | Self::Ps256
+            | Self::Ps384
+            | Self::Ps512
+            | Self::Es256
+            | Self::Es384
+            | Self::EdDsa => None,
+        }
+    }
 
     /// The `alg` value.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
             Self::Rs256 => "RS256",
             Self::Rs384 => "RS384",
             Self::Rs512 => "RS512",

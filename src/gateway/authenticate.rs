@@ -122,14 +122,15 @@ pub(super) async fn admit(
     let gateway = Rc::clone(exchange.gateway());
     let gateway = &*gateway;
     let (token, source) = presented(headers, door)?;
-    if token.len() > local.plan.token_limit {
-        return Err(Refusal::CredentialTooLong);
+    let (length, limit) = (token.len(), local.plan.token_limit);
+    if length > limit {
+        return Err(Refusal::CredentialTooLong { length, limit });
     }
     let form = local.plan.opaque.form_of(token);
     if source == Source::ApiKeyField
         && !matches!(form, Form::Opaque(api) if api.takes_api_key_field)
     {
-        return Err(Refusal::BadCredential(Refused::MadeUp));
+        return Err(Refusal::BadCredential(Refused::OtherPrefix));
     }
     let authenticator = &gateway.shared.authenticator;
     let version = authenticator.digests_version();
@@ -286,15 +287,27 @@ fn presented(headers: &HeaderMap, door: Door) -> Result<(&[u8], Source), Refusal
         Door::BearerOrApiKey => Some(headers.get_all(X_API_KEY).iter()),
     };
     let Some(key) = keys.as_mut().and_then(Iterator::next) else {
-        return bearer(headers).map(|token| (token, Source::Bearer));
+        return match bearer(headers) {
+            Err(Refusal::NoCredential { .. })
+                if door == Door::Bearer && headers.contains_key(X_API_KEY) =>
+            {
+                let cause = "it has X-API-Key, which is read only on routes that accept a token \
+                             API of style \"accounts\"";
+                Err(Refusal::NoCredential { cause: Some(cause) })
+            }
+            token => token.map(|token| (token, Source::Bearer)),
+        };
     };
     if keys.is_some_and(|mut keys| keys.next().is_some()) {
-        return Err(Refusal::AmbiguousCredential);
+        return Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once" });
     }
     match bearer(headers) {
         // No field, or one of another scheme, which is not ours.
-        Err(Refusal::NoCredential) => Ok((key.as_bytes().trim_ascii(), Source::ApiKeyField)),
-        Ok(_) | Err(_) => Err(Refusal::AmbiguousCredential),
+        Err(Refusal::NoCredential { .. }) => Ok((key.as_bytes().trim_ascii(), Source::ApiKeyField)),
+        Ok(_) | Err(_) => {
+            let cause = "it has both X-API-Key and Authorization: Bearer";
+            Err(Refusal::AmbiguousCredential { cause })
+        }
     }
 }
 
@@ -303,9 +316,9 @@ fn presented(headers: &HeaderMap, door: Door) -> Result<(&[u8], Source), Refusal
 /// none has no entry in a cache and no signature.
 fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(field) = fields.next() else { return Err(Refusal::NoCredential) };
+    let Some(field) = fields.next() else { return Err(Refusal::NoCredential { cause: None }) };
     if fields.next().is_some() {
-        return Err(Refusal::AmbiguousCredential);
+        return Err(Refusal::AmbiguousCredential { cause: "it has Authorization more than once" });
     }
     let field = field.as_bytes();
     let (scheme, token) = match field.iter().position(|&byte| byte == b' ') {
@@ -313,11 +326,13 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
         None => (field, &[][..]),
     };
     if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Refusal::NoCredential);
+        // The field is not repeated: without a scheme, it may be the token.
+        let cause = "its Authorization field does not begin with \"Bearer \"";
+        return Err(Refusal::NoCredential { cause: Some(cause) });
     }
     let token = token.trim_ascii();
     if token.is_empty() {
-        return Err(Refusal::BadCredential(Refused::Signature(SignedTokenFault::Foreign)));
+        return Err(Refusal::BadCredential(Refused::Empty));
     }
     Ok(token)
 }

@@ -81,7 +81,7 @@ fn permit<'a>(
     let mut permit = Permit { route, door, caller, identity: None, target: None };
     match &permit.caller {
         None if route.accept.is_empty() => {}
-        None => return Err(Refusal::NoCredential),
+        None => return Err(Refusal::NoCredential { cause: None }),
         Some(admitted) => {
             let caller = &admitted.caller;
             if !route.accept.iter().any(|accepted| accepted == caller.token.token_api()) {

@@ -234,11 +234,11 @@ async fn read_body(
 fn face_error(refusal: &Refusal) -> FaceError {
     match refusal {
         Refusal::Face(error) => error.clone(),
-        Refusal::NoCredential => FaceError::NoCredential,
-        Refusal::AmbiguousCredential => FaceError::AmbiguousCredential,
+        Refusal::NoCredential { .. } => FaceError::NoCredential,
+        Refusal::AmbiguousCredential { .. } => FaceError::AmbiguousCredential,
         Refusal::BadCredential(_)
         | Refusal::KeysMissing(_)
-        | Refusal::CredentialTooLong
+        | Refusal::CredentialTooLong { .. }
         | Refusal::NotAccepted { .. } => FaceError::BadCredential,
         Refusal::Forbidden { .. } => FaceError::ForeignMount,
         Refusal::Store(_) => FaceError::Unavailable,

@@ -206,16 +206,19 @@ impl Requirement {
 }
 
 impl Requirement {
-    /// What the caller has instead, each in quotes, for the log: nothing of other claims, and of
-    /// what is personal only that it is another.
+    /// What the caller has instead, each in quotes, for the log: of what is personal only that it
+    /// is another. Nothing, where it has none.
     pub(super) fn found(&self, caller: &Caller) -> Vec<String> {
         let quoted = |value: &str| format!("{value:?}");
+        let another = |_: &str| "another".to_owned();
         let (token, outside) = (&caller.token, &caller.outside);
         match self {
             Self::Scope(_) => {
                 outside.iter().flat_map(|outside| outside.scopes()).map(quoted).collect()
             }
-            Self::Claim(_) => vec!["another, or none".to_owned()],
+            Self::Claim(rule) => {
+                outside.iter().filter_map(|outside| outside.shown(&rule.path)).collect()
+            }
             Self::Field { field: RequirementField::Role, .. } => match outside {
                 Some(outside) => outside.roles().map(quoted).collect(),
                 None => token.role().map(quoted).into_iter().collect(),
@@ -226,7 +229,13 @@ impl Requirement {
             Self::Field { field: RequirementField::Tenant, .. } => {
                 caller.tenant(ACTIVE_TENANT).map(quoted).into_iter().collect()
             }
-            Self::Field { .. } => vec!["another, or none".to_owned()],
+            Self::Field { field: RequirementField::Username, .. } => {
+                token.username().map(another).into_iter().collect()
+            }
+            Self::Field { field: RequirementField::Email, .. } => {
+                token.email().map(another).into_iter().collect()
+            }
+            Self::Field { field: RequirementField::Subject, .. } => vec![another(token.subject())],
         }
     }
 }

@@ -36,16 +36,27 @@ pub enum Refusal {
         allow: String,
     },
     /// It has no credential, and needs one.
-    NoCredential,
+    NoCredential {
+        /// What it has instead, for the log, if that could be meant for one.
+        cause: Option<&'static str>,
+    },
     /// It has two, or one that could be read in two ways.
-    AmbiguousCredential,
+    AmbiguousCredential {
+        /// Which, for the log.
+        cause: &'static str,
+    },
     /// Its credential is not good, for this reason.
     BadCredential(Refused),
     /// No key of the outside issuer that it names is here, or they are too old: it cannot be told
     /// from a forged one, and is refused like one. `/readyz` says so to those who can help.
     KeysMissing(IssuerUnavailable),
     /// Its credential is too long.
-    CredentialTooLong,
+    CredentialTooLong {
+        /// How long it is, in bytes.
+        length: usize,
+        /// How long it may be, in bytes.
+        limit: usize,
+    },
     /// Its credential is good, but not of a token API or an issuer that the route accepts.
     NotAccepted {
         /// Of which it is, and which are accepted, for the log.
@@ -93,16 +104,16 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Head(fault) => fault.status(),
-            Self::Path(_) | Self::Upgrade | Self::BodyBroken | Self::AmbiguousCredential => {
+            Self::Path(_) | Self::Upgrade | Self::BodyBroken | Self::AmbiguousCredential { .. } => {
                 StatusCode::BAD_REQUEST
             }
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoCredential
+            Self::NoCredential { .. }
             | Self::BadCredential(_)
             | Self::KeysMissing(_)
-            | Self::CredentialTooLong
+            | Self::CredentialTooLong { .. }
             | Self::NotAccepted { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::Face(error) => error.status(),
@@ -140,11 +151,11 @@ impl Refusal {
             Self::BodyTooSlow => "the request body took too long to arrive".into(),
             Self::NoRoute => "no route matches this request".into(),
             Self::MethodNotAllowed { .. } => "the method is not allowed here".into(),
-            Self::NoCredential => "a bearer token is required".into(),
-            Self::AmbiguousCredential => "the credential is ambiguous".into(),
+            Self::NoCredential { .. } => "a bearer token is required".into(),
+            Self::AmbiguousCredential { .. } => "the credential is ambiguous".into(),
             Self::BadCredential(_)
             | Self::KeysMissing(_)
-            | Self::CredentialTooLong
+            | Self::CredentialTooLong { .. }
             | Self::NotAccepted { .. } => "the token is not accepted".into(),
             Self::Forbidden { .. } => "the token does not allow this".into(),
             Self::Face(error) => error.to_string(),
@@ -168,10 +179,11 @@ impl Refusal {
         }
         let challenge = match (self, self.status()) {
             (
-                Self::NoCredential | Self::Face(FaceError::NoCredential | FaceError::WrongLogin),
+                Self::NoCredential { .. }
+                | Self::Face(FaceError::NoCredential | FaceError::WrongLogin),
                 _,
             ) => r#"Bearer realm="keyward""#,
-            (Self::AmbiguousCredential | Self::Face(FaceError::AmbiguousCredential), _) => {
+            (Self::AmbiguousCredential { .. } | Self::Face(FaceError::AmbiguousCredential), _) => {
                 r#"Bearer realm="keyward", error="invalid_request""#
             }
             (Self::Face(FaceError::RegistrationClosed), _) => return None,
@@ -191,8 +203,8 @@ impl Refusal {
             Self::BodyTooSlow => Reason::SlowBody,
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
-            Self::NoCredential => Reason::NoCredential,
-            Self::AmbiguousCredential => Reason::AmbiguousCredential,
+            Self::NoCredential { .. } => Reason::NoCredential,
+            Self::AmbiguousCredential { .. } => Reason::AmbiguousCredential,
             Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => Reason::NoRecord,
             Self::BadCredential(
                 Refused::Expired
@@ -200,11 +212,13 @@ impl Refusal {
             ) => Reason::Expired,
             Self::BadCredential(
                 Refused::Signature(_)
+                | Refused::Empty
                 | Refused::MadeUp
+                | Refused::OtherPrefix
                 | Refused::Outside(_)
                 | Refused::OtherIssuer(_),
             )
-            | Self::CredentialTooLong => Reason::BadCredential,
+            | Self::CredentialTooLong { .. } => Reason::BadCredential,
             Self::KeysMissing(_) => Reason::IssuerUnavailable,
             Self::NotAccepted { .. } => Reason::NotAccepted,
             Self::Forbidden { .. } => Reason::Forbidden,
@@ -232,10 +246,12 @@ impl Refusal {
         match self {
             Self::BadCredential(refused) => refused.to_string(),
             Self::KeysMissing(fault) => fault.to_string(),
-            Self::CredentialTooLong => "the credential is longer than limits.token".to_owned(),
-            Self::AmbiguousCredential => {
-                "there are several credentials, or one that can be read in two ways".to_owned()
+            Self::NoCredential { cause: Some(cause) } | Self::AmbiguousCredential { cause } => {
+                (*cause).to_owned()
             }
+            Self::CredentialTooLong { length, limit } => format!(
+                "it has {length} bytes, more than the {limit} that \"token\" in [limits] allows"
+            ),
             Self::MethodNotAllowed { allow } => format!("the methods allowed are {allow}"),
             Self::NotAccepted { cause } | Self::Forbidden { cause, .. } => cause.clone(),
             Self::Overloaded => "there are more connections than limits.connections".to_owned(),
@@ -250,7 +266,7 @@ impl Refusal {
             | Self::BodyBroken
             | Self::BodyTooSlow
             | Self::NoRoute
-            | Self::NoCredential
+            | Self::NoCredential { cause: None }
             | Self::Face(_)
             | Self::Upstream(UpstreamFailure::TooSlow) => self.detail(),
         }

@@ -44,6 +44,15 @@ pub enum Refused {
         "it is unknown: it begins as tokens of this keyward do, and none of its keys has made it"
     )]
     MadeUp,
+    /// Nothing follows the scheme.
+    #[error("it is empty: \"Bearer\" must be followed by a token")]
+    Empty,
+    /// It came where only the keys of some token APIs come, and has the prefix of none of them.
+    #[error(
+        "it is unknown: X-API-Key takes the API keys of token APIs of style \"accounts\", and it \
+         does not begin with the prefix of one"
+    )]
+    OtherPrefix,
     /// It is of an outside issuer, who would not stand by it.
     #[error(transparent)]
     Outside(#[from] OutsideRefusal),

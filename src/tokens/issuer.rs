@@ -216,22 +216,29 @@ impl Issuer {
     fn judge(self: &Arc<Self>, token: &Compact<'_>, now: Moment) -> Judgement {
         let algorithm = match token.header.check() {
             Ok(algorithm) if self.settings.algorithms.contains(&algorithm) => algorithm,
-            Ok(_) | Err(OutsideFault::Algorithm) => {
-                return Judgement::Refused(self.other_algorithm(token));
+            Ok(_) | Err(OutsideRefusal { fault: OutsideFault::Algorithm, .. }) => {
+                let accepted = format!("accepted are {}", names(&self.settings.algorithms));
+                return Judgement::Refused(other_algorithm(token, &accepted));
             }
-            Err(fault) => return Judgement::Refused(fault.into()),
+            Err(refusal) => return Judgement::Refused(refusal),
         };
         if !self.ring.are_usable(ring::now()) {
             return Judgement::Unavailable;
         }
         let kid = token.header.kid.as_deref();
-        let keys = match self.ring.select(kid, algorithm) {
-            Selection::Keys(keys) => keys,
-            Selection::OtherAlgorithm => return Judgement::Refused(self.other_algorithm(token)),
+        let (keys, not_tried) = match self.ring.select(kid, algorithm) {
+            Selection::Keys { keys, not_tried } => (keys, not_tried),
+            Selection::OtherAlgorithm(good_for) => {
+                let accepted = format!("its key is good for {}", names(&good_for));
+                return Judgement::Refused(other_algorithm(token, &accepted));
+            }
+            Selection::Unusable(why) => {
+                return Judgement::KeyMissing(self.unusable_key(kid, &why));
+            }
             Selection::Missing => return Judgement::KeyMissing(self.unknown_key(kid, algorithm)),
         };
         let Some(key) = keys.into_iter().find(|key| key.verifies(algorithm, &token.signed)) else {
-            let refusal = token.header.signature_fault();
+            let refusal = token.header.signature_fault(not_tried);
             // A key without a name cannot be told from the one that takes its place.
             return if kid.is_none() {
                 Judgement::KeyMissing(refusal)
@@ -247,15 +254,10 @@ impl Issuer {
         }
     }
 
-    fn other_algorithm(&self, token: &Compact<'_>) -> OutsideRefusal {
-        let names: Vec<_> =
-            self.settings.algorithms.iter().map(|algorithm| algorithm.name()).collect();
-        let found = token.header.algorithm_name.as_deref().unwrap_or("none that can be read");
-        OutsideFault::Algorithm.with(format!(
-            "it is {}; accepted are {}, as far as its key is good for them",
-            quoted(found),
-            names.join(", ")
-        ))
+    fn unusable_key(&self, kid: Option<&str>, why: &str) -> OutsideRefusal {
+        let (name, kid) = (&self.settings.name, quoted(kid.unwrap_or_default()));
+        OutsideFault::UnknownKey
+            .with(format!("issuer {name} has a key called {kid} that cannot be used: {why}"))
     }
 
     fn unknown_key(&self, kid: Option<&str>, algorithm: OutsideAlgorithm) -> OutsideRefusal {
@@ -265,6 +267,16 @@ impl Issuer {
             None => format!("it names none, and issuer {name} publishes none for {algorithm}"),
         })
     }
+}
+
+/// `accepted`: what would be right, in words.
+fn other_algorithm(token: &Compact<'_>, accepted: &str) -> OutsideRefusal {
+    let found = token.header.algorithm_name.as_deref().unwrap_or("none that can be read");
+    OutsideFault::Algorithm.with(format!("it is {}; {accepted}", quoted(found)))
+}
+
+fn names(algorithms: &[OutsideAlgorithm]) -> String {
+    algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// A text as the log shows it: in quotes, cut at 100 characters.

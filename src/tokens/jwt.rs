@@ -40,7 +40,12 @@ impl<'t> Compact<'t> {
         let (Some(header), Some(claims), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(NotCompact("it has not three parts"));
+            // RFC 7516, section 7.1.
+            return Err(NotCompact(if token.split('.').count() == 5 {
+                "it has five parts, so it is encrypted (JWE), and only signed ones can be judged"
+            } else {
+                "it has not three parts"
+            }));
         };
         let decode = |part: &str| {
             URL_SAFE_NO_PAD.decode(part).map_err(|_| NotCompact("it is not canonical base64url"))
@@ -76,9 +81,9 @@ impl VerifyingKey {
         Self { algorithm: OutsideAlgorithm::EdDsa, key: DecodingKey::from_ed_der(point) }
     }
 
-    /// A shared secret, for HS256.
-    pub(super) fn secret(secret: &[u8]) -> Self {
-        Self { algorithm: OutsideAlgorithm::Hs256, key: DecodingKey::from_secret(secret) }
+    /// A shared secret, for an algorithm with HMAC.
+    pub(super) fn secret(algorithm: OutsideAlgorithm, secret: &[u8]) -> Self {
+        Self { algorithm, key: DecodingKey::from_secret(secret) }
     }
 
     /// What it verifies with.
@@ -102,6 +107,8 @@ impl VerifyingKey {
 const fn of(algorithm: OutsideAlgorithm) -> Algorithm {
     match algorithm {
         OutsideAlgorithm::Hs256 => Algorithm::HS256,
+        OutsideAlgorithm::Hs384 => Algorithm::HS384,
+        OutsideAlgorithm::Hs512 => Algorithm::HS512,
         OutsideAlgorithm::Rs256 => Algorithm::RS256,
         OutsideAlgorithm::Rs384 => Algorithm::RS384,
         OutsideAlgorithm::Rs512 => Algorithm::RS512,
@@ -131,6 +138,10 @@ mod tests {
             ("", "it has not three parts"),
             ("e30.e30", "it has not three parts"),
             ("e30.e30.AA.AA", "it has not three parts"),
+            (
+                "e30..AA.AA.AA",
+                "it has five parts, so it is encrypted (JWE), and only signed ones can be judged",
+            ),
             ("e30=.e30.AA", "it is not canonical base64url"),
             ("e30.e31.AA", "it is not canonical base64url"),
             ("e30.e30.AB", "it is not canonical base64url"),
@@ -164,8 +175,9 @@ mod tests {
             VerifyingKey::rsa(OutsideAlgorithm::Rs256, ec, &[1, 0, 1]),
             VerifyingKey::rsa(OutsideAlgorithm::Es256, ec, &[1, 0, 1]),
             VerifyingKey::rsa(OutsideAlgorithm::Hs256, ec, &[1, 0, 1]),
-            VerifyingKey::secret(ed),
-            VerifyingKey::secret(b""),
+            VerifyingKey::secret(OutsideAlgorithm::Hs256, ed),
+            VerifyingKey::secret(OutsideAlgorithm::Hs512, b""),
+            VerifyingKey::secret(OutsideAlgorithm::EdDsa, ed),
         ] {
             assert!(!verifies(&key, &by_ed) && !verifies(&key, &by_ec), "{:?}", key.algorithm());
         }

@@ -348,7 +348,11 @@ impl SigningKey {
                         bytes.len()
                     ));
                 }
-                (EncodingKey::from_secret(bytes), VerifyingKey::secret(bytes), None)
+                (
+                    EncodingKey::from_secret(bytes),
+                    VerifyingKey::secret(OutsideAlgorithm::Hs256, bytes),
+                    None,
+                )
             }
             SigningAlgorithm::EdDsa => {
                 let pair = signature::Ed25519KeyPair::from_pkcs8(bytes).map_err(wrong)?;

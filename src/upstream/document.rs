@@ -80,9 +80,19 @@ pub enum DocumentError {
     #[error("{0} took too long")]
     TimedOut(&'static str),
     /// Another status than 200.
-    #[error("the answer is {0}{hint}", hint = if .0.is_redirection() { ": redirects are not \
-     followed" } else { "" })]
+    #[error("the answer is {0}")]
     Status(StatusCode),
+    /// A redirect.
+    #[error(
+        "the answer is {status}, a redirect{to}: redirects are not followed, so the address that \
+         is configured must be the last one"
+    )]
+    Redirect {
+        /// Which.
+        status: StatusCode,
+        /// Where to, in words; empty: it does not say.
+        to: String,
+    },
     /// It is compressed, which was not asked for.
     #[error("the answer is encoded, which was not asked for")]
     Encoded,
@@ -123,6 +133,8 @@ pub struct Document {
 
 /// A response head of more is no answer to a question for keys.
 const LONGEST_HEAD: usize = 64 * 1024;
+/// In characters, of the place to which a redirect leads, as the log shows it.
+const LONGEST_PLACE: usize = 200;
 
 impl Document {
     /// Prepares the fetch, with the certificates read now. `trust` has no effect without HTTPS.
@@ -293,6 +305,18 @@ impl Document {
             .await
             .map_err(|_| DocumentError::TimedOut("the head of the answer"))?
             .map_err(broken)?;
+        if response.status().is_redirection() {
+            let location = response.headers().get(header::LOCATION);
+            let to = location.and_then(|location| location.to_str().ok()).map_or_else(
+                String::new,
+                |location| {
+                    // A query may hold what is nobody else's to know.
+                    let place = location.split(['?', '#']).next().unwrap_or_default();
+                    format!(" to {:?}", place.chars().take(LONGEST_PLACE).collect::<String>())
+                },
+            );
+            return Err(DocumentError::Redirect { status: response.status(), to });
+        }
         if response.status() != StatusCode::OK {
             return Err(DocumentError::Status(response.status()));
         }

@@ -356,7 +356,7 @@ fn algorithms(section: &mut Section<'_>, findings: &Findings<'_>) -> Vec<Outside
     });
     let Some(list) = list else {
         return if is_secret {
-            OutsideAlgorithm::SECRET.to_vec()
+            vec![OutsideAlgorithm::Hs256]
         } else {
             OutsideAlgorithm::PUBLIC.to_vec()
         };

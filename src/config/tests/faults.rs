@@ -389,7 +389,7 @@ fn an_issuer_has_keys_from_one_place_and_says_for_whom_its_tokens_are() {
             "18:15: \"algorithms\" lists \"HS256\", which needs \"secret_file\"",
             "18:24: each item of \"algorithms\" must be a signature algorithm as in \"RS256\", \
              found \"RS1\": there are RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, \
-             EdDSA, HS256",
+             EdDSA, HS256, HS384, HS512",
             "18:40: \"algorithms\" lists \"RS256\" twice",
             "21:10: \"issuer\" must be the \"iss\" claim of its tokens, as \
              in \"https://id.example.com\", found \"a b\"",

@@ -66,7 +66,7 @@ pub(super) fn check(
     let organization = many(claims, names.organization.as_ref()).into_iter().next();
     Ok(Checked {
         identity: Identity {
-            subject: subject(claims, &names.subject).ok_or(OutsideFault::Claim("subject"))?,
+            subject: subject(claims, &names.subject)?,
             username: one(claims, names.username.as_ref()),
             // The tenant is the organization, where there is no claim for it.
             organization: organization.or_else(|| active_tenant.clone()).map(String::from),
@@ -98,11 +98,11 @@ fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), Ou
         Some(Value::Array(audiences)) => {
             let mut found = false;
             for audience in audiences {
-                found |= is_ours(audience.as_str().ok_or(OutsideFault::Claim("aud"))?);
+                found |= is_ours(audience.as_str().ok_or_else(|| malformed_audience(claims))?);
             }
             found
         }
-        Some(_) => return Err(OutsideFault::Claim("aud").into()),
+        Some(_) => return Err(malformed_audience(claims)),
     };
     if found {
         return Ok(());
@@ -113,14 +113,22 @@ fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), Ou
     Err(OutsideFault::Audience.with(with_hint(words, claims)))
 }
 
+fn malformed_audience(claims: &Map<String, Value>) -> OutsideRefusal {
+    let found = shown(claims.get("aud"));
+    let words = format!("it is {found}, it must be a string or a list of strings");
+    OutsideFault::Claim("aud").with(words)
+}
+
 /// `exp`, which must be there, and `nbf`; returns the moment at which it is over, leeway included.
 fn check_dates(
     claims: &Map<String, Value>,
     leeway: Duration,
     now: Timestamp,
 ) -> Result<Timestamp, OutsideRefusal> {
-    let expiry = date(claims, "exp")?
-        .ok_or_else(|| OutsideFault::Claim("exp").with("it never expires".to_owned()))?;
+    let expiry = date(claims, "exp")?.ok_or_else(|| {
+        let words = "it is missing, so the token never expires; it must be there";
+        OutsideFault::Claim("exp").with(words.to_owned())
+    })?;
     // Rounded so that a fraction of a millisecond never makes a token live longer.
     #[expect(clippy::cast_possible_truncation, reason = "within the range of `date`")]
     let expires_at = Timestamp::from_unix_millis((expiry * 1000.0).floor() as i64).after(leeway);
@@ -153,15 +161,24 @@ fn seconds(from: Timestamp, to: Timestamp) -> i64 {
 
 /// A NumericDate (RFC 7519, section 2): a number of seconds, which may have a fraction. Null is
 /// absent. Anything else is malformed, not absent (cf. CVE-2026-25537).
-fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, OutsideFault> {
-    match claims.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) => match number.as_f64() {
-            Some(seconds) if (0.0..=LAST_SECOND).contains(&seconds) => Ok(Some(seconds)),
-            _ => Err(OutsideFault::Claim(name)),
-        },
-        Some(_) => Err(OutsideFault::Claim(name)),
+fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, OutsideRefusal> {
+    let value = match claims.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    let seconds = value.as_number().and_then(serde_json::Number::as_f64);
+    if let Some(seconds) = seconds.filter(|seconds| (0.0..=LAST_SECOND).contains(seconds)) {
+        return Ok(Some(seconds));
     }
+    let hint = if seconds.is_some_and(|seconds| (0.0..=LAST_SECOND * 1000.0).contains(&seconds)) {
+        "; it looks like milliseconds"
+    } else {
+        ""
+    };
+    let found = shown(Some(value));
+    let words =
+        format!("it is {found}, it must be a number of seconds since the start of 1970{hint}");
+    Err(OutsideFault::Claim(name).with(words))
 }
 
 /// What a claim comes to where one value is wanted: a list of one is that one. Null is absent: see
@@ -183,11 +200,17 @@ fn one(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Option<String> 
 
 /// The subject, which must be there: a string that is not empty, or an integer, which is its
 /// decimal digits.
-fn subject(claims: &Map<String, Value>, path: &ClaimPath) -> Option<String> {
-    match single(claims, Some(path))? {
-        Value::String(text) if is_clean(text) && !text.is_empty() => Some(text.clone()),
-        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
-        _ => None,
+fn subject(claims: &Map<String, Value>, path: &ClaimPath) -> Result<String, OutsideRefusal> {
+    match single(claims, Some(path)) {
+        Some(Value::String(text)) if is_clean(text) && !text.is_empty() => Ok(text.clone()),
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
+        _ => {
+            let found = found(path, claims);
+            Err(OutsideFault::Claim("subject").with(format!(
+                "\"{path}\" is {found}, it must be a string without control characters or an \
+                 integer of at most 64 bits (\"claims.subject\" says which claim it is)"
+            )))
+        }
     }
 }
 
@@ -242,10 +265,7 @@ fn is_clean(text: &str) -> bool {
 /// A required claim that is not as it must be, in words.
 fn unmet(rule: &ClaimRule, claims: &Map<String, Value>) -> String {
     let allowed: Vec<_> = rule.one_of.iter().map(ToString::to_string).collect();
-    let found = match rule.path.find(claims) {
-        None => "missing".to_owned(),
-        found => shown(found),
-    };
+    let found = found(&rule.path, claims);
     with_hint(format!("\"{}\" is {found}, it must be {}", rule.path, allowed.join(" or ")), claims)
 }
 
@@ -264,8 +284,16 @@ fn with_hint(words: String, claims: &Map<String, Value>) -> String {
     }
 }
 
+/// What is at the end of a way, as the log shows it.
+fn found(path: &ClaimPath, claims: &Map<String, Value>) -> String {
+    match path.find(claims) {
+        None => "missing".to_owned(),
+        found => shown(found),
+    }
+}
+
 /// A claim as the log shows it.
-fn shown(value: Option<&Value>) -> String {
+pub(super) fn shown(value: Option<&Value>) -> String {
     let text = value.map(ToString::to_string).unwrap_or_default();
     match text.char_indices().nth(LONGEST_SHOWN) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::claims::shown;
+use super::jwk::MOST_TRIED;
 use super::{OutsideFault, OutsideRefusal};
 use crate::domain::{OutsideAlgorithm, json};
 use crate::tokens::jwt;
@@ -23,26 +25,33 @@ pub(super) struct Header {
     pub(super) kid: Option<String>,
     has_nonce: bool,
     /// What else is wrong with it.
-    fault: Option<OutsideFault>,
+    fault: Option<OutsideRefusal>,
 }
 
 impl Header {
     /// Refuses what asks for something that is not understood.
-    pub(super) fn check(&self) -> Result<OutsideAlgorithm, OutsideFault> {
-        match self.fault {
-            Some(fault) => Err(fault),
-            None => self.algorithm,
+    pub(super) fn check(&self) -> Result<OutsideAlgorithm, OutsideRefusal> {
+        match &self.fault {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(self.algorithm?),
         }
     }
 
-    /// Why no key fits, where there are keys.
-    pub(super) fn signature_fault(&self) -> OutsideRefusal {
+    /// Why no key fits, where there are keys. `not_tried`: how many more there were than may be
+    /// tried.
+    pub(super) fn signature_fault(&self, not_tried: usize) -> OutsideRefusal {
         if self.has_nonce {
             // Entra ID signs a token for Microsoft Graph over another header than it sends.
             let words = "its header has a \"nonce\", as tokens for Microsoft Graph have, which \
                          only Graph can verify: is the \
                          scope of this API asked for?";
             return OutsideFault::Signature.with(words.to_owned());
+        }
+        if not_tried > 0 {
+            return OutsideFault::Signature.with(format!(
+                "it is of none of the {MOST_TRIED} keys that were tried, and {not_tried} more \
+                 could not be: its issuer should tell its keys apart by \"kid\""
+            ));
         }
         OutsideFault::Signature.into()
     }
@@ -71,18 +80,21 @@ fn read_header(members: &Map<String, Value>) -> Header {
         Some(Value::String(kid)) => (Some(kid.clone()), false),
         Some(_) => (None, true),
     };
+    let refused = |why: &'static str| Some(OutsideFault::Header(why).into());
     let fault = if bad_kid {
-        Some(OutsideFault::Header("its \"kid\" is no string"))
+        refused("its \"kid\" is no string")
     } else if members.contains_key("crit") {
         // None is understood, so whatever it lists must be refused (RFC 7515, section 4.1.11).
-        Some(OutsideFault::Header("it has \"crit\""))
+        refused("it has \"crit\"")
     } else if members.get("b64").is_some_and(|encoded| encoded != &Value::Bool(true)) {
         // RFC 7797: the payload would not be what it seems.
-        Some(OutsideFault::Header("it has \"b64\""))
+        refused("it has \"b64\"")
     } else if members.contains_key("enc") || members.contains_key("zip") {
-        Some(OutsideFault::Header("it says that it is encrypted or compressed"))
-    } else if !members.get("typ").is_none_or(is_access_token) {
-        Some(OutsideFault::Header("its \"typ\" is not that of an access token"))
+        refused("it says that it is encrypted or compressed")
+    } else if let Some(other) = members.get("typ").filter(|typ| !is_access_token(typ)) {
+        let words = format!("it is {}, it must be \"JWT\" or \"at+jwt\"", shown(Some(other)));
+        let fault = OutsideFault::Header("its \"typ\" is not that of an access token");
+        Some(fault.with(words))
     } else {
         None
     };

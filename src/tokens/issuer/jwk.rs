@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::names;
 use crate::domain::{OutsideAlgorithm, json};
 use crate::tokens::jwt::{self, VerifyingKey};
 
@@ -30,8 +31,6 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const LONGEST_EXPONENT: usize = 4;
 /// In bytes.
 const LONGEST_KID: usize = 512;
-/// RFC 7518, section 3.2: as long as the hash.
-const SHORTEST_SECRET: usize = 32;
 /// How many keys are tried for one token at most: what a token that names none may cost.
 pub const MOST_TRIED: usize = 8;
 
@@ -88,9 +87,16 @@ impl Key {
 #[derive(Debug)]
 pub(super) enum Selection {
     /// These, at least one and at most [`MOST_TRIED`].
-    Keys(Vec<Arc<Key>>),
-    /// There are keys of the name, and none is good for the algorithm.
-    OtherAlgorithm,
+    Keys {
+        /// To be tried.
+        keys: Vec<Arc<Key>>,
+        /// How many more there are.
+        not_tried: usize,
+    },
+    /// There are keys of the name, and none is good for the algorithm, but they are for these.
+    OtherAlgorithm(Vec<OutsideAlgorithm>),
+    /// The issuer has a key of the name, which was passed over for this reason.
+    Unusable(String),
     /// There is no key of the name; or the token names none, and no key is good for its algorithm.
     Missing,
 }
@@ -110,6 +116,8 @@ pub struct KeySet {
     is_secret: bool,
     /// What was passed over, in words.
     passed_over: Vec<String>,
+    /// Of that, the keys that have a name: the name, and the reason.
+    unusable: Vec<(Box<str>, String)>,
 }
 
 /// What is no set of keys at all, in words that quote nothing of it.
@@ -149,24 +157,35 @@ impl KeySet {
             };
             match read_key(&jwk, accepted) {
                 Ok(key) => set.add(key),
-                Err(reason) => set.passed_over.push(format!("key {}: {reason}", label(at, &jwk))),
+                Err(reason) => {
+                    set.passed_over.push(format!("key {}: {reason}", label(at, &jwk)));
+                    if let Some(kid) = jwk.get("kid").and_then(Value::as_str) {
+                        set.unusable.push((kid.into(), reason));
+                    }
+                }
             }
         }
         Ok(set)
     }
 
-    /// A shared secret, for HS256.
+    /// A shared secret. `accepted`: the algorithms with HMAC that the configuration allows.
     ///
     /// # Errors
     ///
-    /// When it is too short, or is a public key by mistake: then anybody could sign (cf.
-    /// CVE-2016-10555).
-    pub fn secret(secret: &[u8]) -> Result<Self, NoKeySet> {
-        if secret.len() < SHORTEST_SECRET {
-            return Err(NoKeySet(format!(
-                "the secret has {} bytes; RFC 7518, section 3.2, asks for {SHORTEST_SECRET}",
-                secret.len()
-            )));
+    /// When it is too short for one of them, or is a public key by mistake: then anybody could sign
+    /// (cf. CVE-2016-10555).
+    pub fn secret(secret: &[u8], accepted: &[OutsideAlgorithm]) -> Result<Self, NoKeySet> {
+        for algorithm in accepted {
+            let shortest = algorithm
+                .shortest_secret()
+                .ok_or_else(|| NoKeySet(format!("{algorithm} is not for a shared secret")))?;
+            if secret.len() < shortest {
+                return Err(NoKeySet(format!(
+                    "the secret has {} bytes; RFC 7518, section 3.2, asks for {shortest} for \
+                     {algorithm}",
+                    secret.len()
+                )));
+            }
         }
         let start = secret.trim_ascii_start();
         if start.starts_with(b"-----BEGIN") || start.starts_with(b"ssh-") || start.starts_with(b"{")
@@ -177,8 +196,11 @@ impl KeySet {
         }
         let key = Key {
             kid: None,
-            means: vec![VerifyingKey::secret(secret)],
-            mark: mark(&[b"secret", secret]),
+            means: accepted
+                .iter()
+                .map(|algorithm| VerifyingKey::secret(*algorithm, secret))
+                .collect(),
+            mark: mark(&[b"secret", names(accepted).as_bytes(), secret]),
             is_retired: AtomicBool::new(false),
         };
         Ok(Self { all: vec![Arc::new(key)], is_secret: true, ..Self::default() })
@@ -212,13 +234,24 @@ impl KeySet {
         let fits = |key: &&Arc<Key>| is_meant(key) && key.is_good_for(algorithm);
         let (named, unnamed): (Vec<_>, Vec<_>) =
             self.all.iter().filter(fits).map(Arc::clone).partition(|key| key.kid.is_some());
-        let keys: Vec<_> = unnamed.into_iter().chain(named).take(MOST_TRIED).collect();
+        let mut keys: Vec<_> = unnamed.into_iter().chain(named).collect();
         if !keys.is_empty() {
-            Selection::Keys(keys)
-        } else if (kid.is_some() || self.is_secret) && self.all.iter().any(|key| is_meant(&key)) {
-            Selection::OtherAlgorithm
-        } else {
-            Selection::Missing
+            let not_tried = keys.len().saturating_sub(MOST_TRIED);
+            keys.truncate(MOST_TRIED);
+            return Selection::Keys { keys, not_tried };
+        }
+        if kid.is_some() || self.is_secret {
+            let meant = self.all.iter().filter(is_meant).flat_map(|key| &key.means);
+            let mut good_for: Vec<_> = meant.map(VerifyingKey::algorithm).collect();
+            good_for.sort_unstable();
+            good_for.dedup();
+            if !good_for.is_empty() {
+                return Selection::OtherAlgorithm(good_for);
+            }
+        }
+        match self.unusable.iter().find(|(name, _)| kid == Some(&**name)) {
+            Some((_, why)) => Selection::Unusable(why.clone()),
+            None => Selection::Missing,
         }
     }
 
@@ -289,7 +322,10 @@ fn mark(parts: &[&[u8]]) -> [u8; 32] {
 
 /// Reads one key; the error says why it is passed over.
 fn read_key(jwk: &Value, accepted: &[OutsideAlgorithm]) -> Result<Key, String> {
-    let jwk = jwk.as_object().ok_or("it is no object")?;
+    // Null is absent.
+    let mut jwk = jwk.as_object().ok_or("it is no object")?.clone();
+    jwk.retain(|_, value| !value.is_null());
+    let jwk = &jwk;
     let text = |name: &str| match jwk.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str())),
@@ -398,15 +434,20 @@ impl Material {
     }
 
     /// An uncompressed point: 0x04 ‖ x ‖ y (SEC 1, section 2.3.3), each coordinate at its full
-    /// length (RFC 7518, section 6.2.1.2).
+    /// length. RFC 7518, section 6.2.1.2, wants them so in the key, too, but issuers leave zeros in
+    /// front out, or put one more there (keycloak#14933, jjwt#901, oxAuth#1595): the number is the
+    /// same.
     fn point(jwk: &Map<String, Value>, length: usize) -> Result<Self, String> {
         let mut point = vec![0x04];
         for name in ["x", "y"] {
-            let coordinate = base64url(jwk, name)?;
-            if coordinate.len() != length {
-                return Err(format!("its \"{name}\" has {} bytes, not {length}", coordinate.len()));
-            }
-            point.extend(coordinate);
+            let given = base64url(jwk, name)?;
+            let zeros = given.iter().take_while(|byte| **byte == 0).count();
+            let number = given.get(zeros..).unwrap_or_default();
+            let Some(missing) = length.checked_sub(number.len()) else {
+                return Err(format!("its \"{name}\" has {} bytes, not {length}", number.len()));
+            };
+            point.resize(point.len() + missing, 0);
+            point.extend_from_slice(number);
         }
         Ok(Self::Plain(point))
     }
@@ -471,6 +512,8 @@ fn rsa_parameters(algorithm: OutsideAlgorithm) -> Option<&'static RsaParameters>
         OutsideAlgorithm::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
         OutsideAlgorithm::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
         OutsideAlgorithm::Hs256
+        | OutsideAlgorithm::Hs384
+        | OutsideAlgorithm::Hs512
         | OutsideAlgorithm::Es256
         | OutsideAlgorithm::Es384
         | OutsideAlgorithm::EdDsa => {
@@ -481,5 +524,8 @@ fn rsa_parameters(algorithm: OutsideAlgorithm) -> Option<&'static RsaParameters>
 
 fn base64url(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
     let text = jwk.get(name).and_then(Value::as_str).ok_or(format!("it has no \"{name}\""))?;
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("its \"{name}\" is not base64url"))
+    // Of a key, unlike a token, it does not matter that it could be spelled in two ways.
+    URL_SAFE_NO_PAD
+        .decode(text.trim_end_matches('='))
+        .map_err(|_| format!("its \"{name}\" is not base64url"))
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::claims::Checked;
+use serde_json::Value;
+
+use super::claims::{self, Checked};
 use super::jwk::Key;
 use super::{Issuer, IssuerUnavailable, ring};
-use crate::domain::{ClaimRule, Identity, Moment, Timestamp};
+use crate::domain::{ClaimPath, ClaimRule, Identity, Moment, Timestamp};
 
 /// An outside token that was verified. Immutable; it counts while it [stands](Self::stands).
 #[derive(Debug)]
@@ -86,8 +88,19 @@ impl Outside {
     /// nothing.
     #[must_use]
     pub fn meets(&self, rule: &ClaimRule) -> bool {
-        let at = self.issuer.settings().kept_claims.iter().position(|path| *path == rule.path);
-        rule.is_met(at.and_then(|at| self.checked.kept.get(at)?.as_ref()))
+        rule.is_met(self.kept(&rule.path))
+    }
+
+    /// A claim as the log shows it, cut at 100 characters; of those that
+    /// [`meets`](Self::meets) knows.
+    #[must_use]
+    pub fn shown(&self, path: &ClaimPath) -> Option<String> {
+        self.kept(path).map(|value| claims::shown(Some(value)))
+    }
+
+    fn kept(&self, path: &ClaimPath) -> Option<&Value> {
+        let at = self.issuer.settings().kept_claims.iter().position(|kept| kept == path)?;
+        self.checked.kept.get(at)?.as_ref()
     }
 
     /// Whether it still counts: not expired, its key still published, its issuer still configured

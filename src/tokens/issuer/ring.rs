@@ -220,7 +220,7 @@ impl KeyRing {
         }
         let why = match &held.fault {
             Some(fault) => fault.clone(),
-            None if held.since.is_some() => "it publishes no key that can be used".to_owned(),
+            None if held.since.is_some() => no_usable_key(&held.keys),
             None => "no fetch has ended yet".to_owned(),
         };
         if held.was_usable { RingHealth::Unusable(why) } else { RingHealth::Never(why) }
@@ -346,6 +346,18 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.pacing().is_under_way = false;
         self.0.ended.send_modify(|ended| *ended += 1);
+    }
+}
+
+/// How many reasons are told at a time why keys are not used.
+const MOST_REASONS: usize = 3;
+
+fn no_usable_key(keys: &KeySet) -> String {
+    let reasons: Vec<_> =
+        keys.passed_over().iter().take(MOST_REASONS).map(String::as_str).collect();
+    match reasons.as_slice() {
+        [] => "it publishes no key".to_owned(),
+        reasons => format!("it publishes no key that can be used: {}", reasons.join("; ")),
     }
 }
 

@@ -20,6 +20,9 @@ use crate::telemetry::metrics::IssuerGauges;
 use crate::tokens::cache::DigestHasher;
 use crate::tokens::keyring::{CredentialSort, Peppers};
 
+/// How many of the configured issuers the log names where a token is of none of them.
+const MOST_SHOWN: usize = 3;
+
 /// The answer to "is this outside token good?".
 #[derive(Clone, Debug)]
 pub enum OutsideVerdict {
@@ -147,8 +150,27 @@ impl IssuerSet {
                     settings.name
                 )
             }
-            None => format!("it is {found}, which is that of no [[issuer]]"),
+            None => format!("it is {found}, which is that of no [[issuer]]{}", self.known()),
         })
+    }
+
+    /// Some of the issuers that there are, in words; nothing, if there are none.
+    fn known(&self) -> String {
+        let mut texts: Vec<&str> = Vec::new();
+        for issuer in &self.issuers {
+            let settings = issuer.settings();
+            let tenancy = settings.tenancy.as_ref();
+            let text = tenancy.map_or(settings.issuer.as_str(), |tenancy| &tenancy.template);
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        let shown: Vec<_> = texts.iter().take(MOST_SHOWN).map(|text| quoted(text)).collect();
+        match texts.len().saturating_sub(MOST_SHOWN) {
+            _ if texts.is_empty() => String::new(),
+            0 => format!("; configured are {}", shown.join(", ")),
+            more => format!("; configured are {} and {more} more", shown.join(", ")),
+        }
     }
 
     /// What a token is known by: as any JWT, of whomever.

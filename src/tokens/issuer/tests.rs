@@ -65,8 +65,11 @@ pub(super) fn usual() -> IssuerSet {
 
 /// An issuer with a shared secret.
 pub(super) fn with_secret() -> IssuerSet {
-    let settings = IssuerSettings { algorithms: OutsideAlgorithm::SECRET.to_vec(), ..settings() };
-    let ring = Arc::new(KeyRing::fixed("main".into(), KeySet::secret(SECRET).expect("a secret")));
+    let settings = IssuerSettings { algorithms: vec![OutsideAlgorithm::Hs256], ..settings() };
+    let ring = Arc::new(KeyRing::fixed(
+        "main".into(),
+        KeySet::secret(SECRET, &[OutsideAlgorithm::Hs256]).expect("a secret"),
+    ));
     set_of(vec![Issuer::new(settings, ring)])
 }
 

@@ -83,8 +83,8 @@ async fn fetched(ring: &KeyRing, count: u64) {
 fn named(ring: &KeyRing, kid: &str) -> Option<Arc<Key>> {
     OutsideAlgorithm::PUBLIC.into_iter().find_map(|algorithm| {
         match ring.select(Some(kid), algorithm) {
-            Selection::Keys(keys) => keys.into_iter().next(),
-            Selection::OtherAlgorithm | Selection::Missing => None,
+            Selection::Keys { keys, .. } => keys.into_iter().next(),
+            Selection::OtherAlgorithm(_) | Selection::Unusable(_) | Selection::Missing => None,
         }
     })
 }
@@ -249,7 +249,10 @@ fn pauses_grow_to_a_bound_and_refreshes_are_never_late() {
 #[test]
 fn a_fixed_ring_never_ages_and_is_never_fetched() {
     runtime().block_on(async {
-        let ring = KeyRing::fixed("main".into(), KeySet::secret(&[7; 32]).expect("a secret"));
+        let ring = KeyRing::fixed(
+            "main".into(),
+            KeySet::secret(&[7; 32], &[OutsideAlgorithm::Hs256]).expect("a secret"),
+        );
         assert!(ring.are_usable(Instant::now() + HOUR * 100_000));
         assert_eq!(ring.health(Instant::now()), RingHealth::Well);
         ring.missed(Instant::now()).await;

@@ -184,7 +184,32 @@ fn the_log_says_what_was_found_and_what_would_be_right() {
             json!({"typ": null}),
             "a required claim is not as it must be: \"typ\" is missing, it must be \"Bearer\"",
         ),
-        (json!({"sub": true}), "its claim \"subject\" is missing or malformed"),
+        (
+            json!({"sub": true}),
+            "its claim \"subject\" is missing or malformed: \"sub\" is true, it must be a string \
+             without control characters or an integer of at most 64 bits (\"claims.subject\" says \
+             which claim it is)",
+        ),
+        (
+            json!({"aud": ["api", 3]}),
+            "its claim \"aud\" is missing or malformed: it is [\"api\",3], it must be a string or a \
+             list of strings",
+        ),
+        (
+            json!({"exp": null}),
+            "its claim \"exp\" is missing or malformed: it is missing, so the token never expires; \
+             it must be there",
+        ),
+        (
+            json!({"exp": "1800000300"}),
+            "its claim \"exp\" is missing or malformed: it is \"1800000300\", it must be a number \
+             of seconds since the start of 1970",
+        ),
+        (
+            json!({"nbf": 1_800_000_000_000_i64}),
+            "its claim \"nbf\" is missing or malformed: it is 1800000000000, it must be a number \
+             of seconds since the start of 1970; it looks like milliseconds",
+        ),
     ] {
         assert_eq!(by(claims.clone()), expected, "{claims}");
     }
@@ -254,7 +279,8 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
     );
     assert_eq!(
         stranger(&with_claims(json!({"iss": "https://x"}))),
-        "it is \"https://x\", which is that of no [[issuer]]"
+        "it is \"https://x\", which is that of no [[issuer]]; configured are \
+         \"https://id.example.com/{tenant}/v2.0\""
     );
     assert_eq!(stranger(&with_claims(json!({"iss": null}))), "it has no \"iss\"");
     let slash = with_claims(json!({"iss": format!("{ISS}/")}));
