@@ -14,7 +14,13 @@ use crate::telemetry::{Decision, ExplainedCredential, ExplainedRoute, Explanatio
 /// The most that is read from standard input, in bytes.
 const INPUT_BYTES: usize = 64 * 1024;
 
+/// Of what is not modelled.
+const AFTER_HELP: &str = "Standard input is a token alone on one line, or \"Name: value\" lines. \
+The request is one of HTTP/1.1 without a client certificate: what HTTP/2, gRPC and certificates of \
+clients change is not explained.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// The method.
     method: String,
