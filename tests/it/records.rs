@@ -203,7 +203,11 @@ fn every_refusal_is_recorded_with_its_cause() {
     let two = "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n".to_owned();
     for (target, fields, cause) in [
         ("/private/none", String::new(), "a bearer token is required"),
-        ("/private/long", long, "the credential is longer than limits.token"),
+        (
+            "/private/long",
+            long,
+            "it has 300 bytes, more than the 256 that \"token\" in [limits] allows",
+        ),
         ("/private/two", two, "there are several credentials, or one that can be read in two ways"),
         ("/nowhere", String::new(), "no route matches this request"),
     ] {
