@@ -208,7 +208,7 @@ fn every_refusal_is_recorded_with_its_cause() {
             long,
             "it has 300 bytes, more than the 256 that \"token\" in [limits] allows",
         ),
-        ("/private/two", two, "there are several credentials, or one that can be read in two ways"),
+        ("/private/two", two, "it has Authorization more than once"),
         ("/nowhere", String::new(), "no route matches this request"),
     ] {
         world.ask("GET", target, &fields, "");
