@@ -1,14 +1,14 @@
-//! Swagger UI and the OpenAPI document, as a browser gets them. That a person can make a token
-//! there is tested with a browser, in `tests/black_box/walk_through.py`.
+//! Swagger UI and the OpenAPI document, as a browser gets them. That a user can make a token there
+//! is tested with a browser, in `tests/black_box/walk_through.py`.
 
-use super::platform::{Platform, answered};
+use crate::api::worlds::{IssuerWorld, expect_json};
 use crate::support::json as body_of;
 
 const DOCS: &str = "/api/v1/docs";
 
 #[test]
-fn everybody_gets_the_page_and_it_may_talk_to_nobody_else() {
-    let platform = Platform::open();
+fn the_page_needs_no_credential_and_loads_nothing_from_elsewhere() {
+    let world = IssuerWorld::start();
     for (path, kind, begins) in [
         ("/api/v1/docs", "text/html; charset=utf-8", "<!DOCTYPE html>"),
         ("/api/v1/docs/", "text/html; charset=utf-8", "<!DOCTYPE html>"),
@@ -23,7 +23,7 @@ fn everybody_gets_the_page_and_it_may_talk_to_nobody_else() {
         ("/api/v1/docs/NOTICE", "text/plain; charset=utf-8", ""),
         ("/api/v1/openapi.json", "application/json", "{\"openapi\":\"3.1.0\""),
     ] {
-        let page = platform.world.ask("GET", path, "", "");
+        let page = world.keyward.ask("GET", path, "", "");
         assert_eq!(page.status, 200, "{path}");
         assert_eq!(page.fields.one("content-type").as_deref(), Some(kind), "{path}");
         assert_eq!(page.fields.one("x-content-type-options").as_deref(), Some("nosniff"), "{path}");
@@ -51,26 +51,26 @@ fn everybody_gets_the_page_and_it_may_talk_to_nobody_else() {
         "/api/v1/docs/../openapi.json.x",
         "/api/v1/docs/swagger-ui.css/",
     ] {
-        assert_ne!(platform.world.ask("GET", path, "", "").status, 200, "{path}");
+        assert_ne!(world.keyward.ask("GET", path, "", "").status, 200, "{path}");
     }
 }
 
 #[test]
-fn who_has_a_page_already_is_told_so_and_only_get_and_head_are_taken() {
-    let platform = Platform::open();
+fn a_page_that_has_not_changed_gets_304_and_only_get_and_head_are_taken() {
+    let world = IssuerWorld::start();
     let path = "/api/v1/docs/swagger-ui.css";
-    let page = platform.world.ask("GET", path, "", "");
+    let page = world.keyward.ask("GET", path, "", "");
     let tag = page.fields.one("etag").expect("a tag");
     for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".into()] {
-        let same = platform.world.ask("GET", path, &format!("If-None-Match: {known}\r\n"), "");
+        let same = world.keyward.ask("GET", path, &format!("If-None-Match: {known}\r\n"), "");
         assert_eq!((same.status, same.body.len()), (304, 0), "{known}");
         assert_eq!(same.fields.one("etag"), Some(tag.clone()));
     }
-    let other = platform.world.ask("GET", path, "If-None-Match: \"x\"\r\n", "");
+    let other = world.keyward.ask("GET", path, "If-None-Match: \"x\"\r\n", "");
     assert_eq!((other.status, other.body.len()), (200, page.body.len()));
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         for path in [DOCS, "/api/v1/docs/", path, "/api/v1/openapi.json"] {
-            let refused = platform.world.ask(method, path, "", "");
+            let refused = world.keyward.ask(method, path, "", "");
             assert_eq!(
                 (refused.status, refused.fields.one("allow").as_deref()),
                 (405, Some("GET, HEAD")),
@@ -82,14 +82,14 @@ fn who_has_a_page_already_is_told_so_and_only_get_and_head_are_taken() {
 
 #[test]
 fn a_tenant_may_be_called_docs_and_the_document_covers_every_token_api() {
-    let platform = Platform::open();
-    let odd = platform.login.access("odd", serde_json::json!({ "tenants": ["docs"] }));
+    let world = IssuerWorld::start();
+    let odd = world.issuer.access("odd", serde_json::json!({ "tenants": ["docs"] }));
     assert_eq!(
-        answered(&platform.call("GET", "/api/v1/docs/tokens/", &odd, ""), 200),
+        expect_json(&world.call("GET", "/api/v1/docs/tokens/", &odd, ""), 200),
         serde_json::json!([])
     );
-    assert_eq!(platform.status("/api/v1/docs/agents/", &odd), 200, "a route beside the page");
-    let document = body_of(&platform.world.ask("GET", "/api/v1/openapi.json", "", ""));
+    assert_eq!(world.status("/api/v1/docs/agents/", &odd), 200, "a route beside the page");
+    let document = body_of(&world.keyward.ask("GET", "/api/v1/openapi.json", "", ""));
     let paths: Vec<_> =
         document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
     for path in [

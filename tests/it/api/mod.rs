@@ -1,9 +1,10 @@
-//! The faces, as their callers see them; the folders mirror the URLs.
+//! The token APIs, as their callers see them: a folder for each style with a file for each
+//! operation, and `every_style` for what holds for all of them.
 
 mod accounts;
 mod agent_tokens;
 mod allowlist_jwt;
-mod conformance;
 mod docs;
-mod platform;
+mod every_style;
 mod tenant_tokens;
+mod worlds;

@@ -1,20 +1,24 @@
 //! What holds for the body of any call: JSON, at most 64 KiB, each key once.
 
-use super::{Office, data, error};
+use super::{AllowlistJwtWorld, data, error};
 use crate::support::Client;
 
 const ISSUED: &str = "Token issued successfully";
 
-fn send(office: &Office, fields: &str, body: impl AsRef<[u8]>) -> crate::support::Response {
-    let fields = format!("Authorization: Bearer {}\r\n{fields}", office.alice.token);
-    office.world.ask("POST", &office.api().path("/auth/issue-token"), &fields, body)
+fn send(
+    world: &AllowlistJwtWorld,
+    fields: &str,
+    body: impl AsRef<[u8]>,
+) -> crate::support::Response {
+    let fields = format!("Authorization: Bearer {}\r\n{fields}", world.alice.token);
+    world.keyward.ask("POST", &world.api().path("/auth/issue-token"), &fields, body)
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
 #[test]
 fn what_is_no_json_gets_400() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     let bodies: [&[u8]; 24] = [
         b"{",
         b"}",
@@ -42,18 +46,18 @@ fn what_is_no_json_gets_400() {
         b"name=x&expires_in_minutes=5",
     ];
     for body in bodies {
-        let response = send(&office, JSON, body);
+        let response = send(&world, JSON, body);
         assert_eq!(response.status, 400, "{:?}: {response}", String::from_utf8_lossy(body));
         error(&response, 400);
     }
-    assert_eq!(office.api().jtis(&office.alice.token).len(), 1, "nothing was issued");
+    assert_eq!(world.api().jtis(&world.alice.token).len(), 1, "nothing was issued");
 }
 
 #[test]
 fn json_that_is_no_object_is_refused() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for body in ["true", "5", "\"x\"", "[]", "[{}]"] {
-        let response = send(&office, JSON, body);
+        let response = send(&world, JSON, body);
         assert!([400, 422].contains(&response.status), "{body}: {response}");
     }
 }
@@ -61,7 +65,7 @@ fn json_that_is_no_object_is_refused() {
 /// CVE-2022-25757: two readers of a key that is there twice may read two different things.
 #[test]
 fn a_key_twice_gets_400() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for body in [
         r#"{"name":"a","name":"b"}"#,
         r#"{"name":"a","name":"a"}"#,
@@ -70,15 +74,15 @@ fn a_key_twice_gets_400() {
         r#"{"name":"a","expires_in_minutes":5,"name":null}"#,
         r#"{"x":1,"x":2}"#,
     ] {
-        let response = send(&office, JSON, body);
+        let response = send(&world, JSON, body);
         assert_eq!(response.status, 400, "{body}: {response}");
         error(&response, 400);
     }
 }
 
 #[test]
-fn deep_json_gets_400_and_harms_nobody() {
-    let office = Office::open();
+fn deep_json_gets_400_and_the_next_call_is_answered() {
+    let world = AllowlistJwtWorld::start();
     for depth in [200, 10_000, 30_000] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let (open, close) = (open.repeat(depth), close.repeat(depth));
@@ -86,59 +90,59 @@ fn deep_json_gets_400_and_harms_nobody() {
                 [format!("{open}1{close}"), format!("{{\"name\":{open}1{close}}}"), open.clone()]
             {
                 if body.len() <= 65_536 {
-                    error(&send(&office, JSON, body), 400);
+                    error(&send(&world, JSON, body), 400);
                 }
             }
         }
     }
-    data(&send(&office, JSON, "{}"), ISSUED);
+    data(&send(&world, JSON, "{}"), ISSUED);
 }
 
 #[test]
 fn a_body_of_64_kib_is_taken_and_one_byte_more_gets_413() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     let padded = |length: usize| format!("{{\"name\":\"x\"{}}}", " ".repeat(length - 12));
     assert_eq!(padded(65_536).len(), 65_536);
-    data(&send(&office, JSON, padded(65_536)), ISSUED);
-    error(&send(&office, JSON, padded(65_537)), 413);
-    error(&send(&office, JSON, padded(1 << 20)), 413);
-    assert_eq!(office.api().jtis(&office.alice.token).len(), 2, "one was issued");
+    data(&send(&world, JSON, padded(65_536)), ISSUED);
+    error(&send(&world, JSON, padded(65_537)), 413);
+    error(&send(&world, JSON, padded(1 << 20)), 413);
+    assert_eq!(world.api().jtis(&world.alice.token).len(), 2, "one was issued");
 }
 
 #[test]
 fn chunks_are_counted_like_any_other_body() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     let chunked = |client: &mut Client, body: &str| {
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\
              {JSON}Connection: close\r\n\
              Transfer-Encoding: chunked\r\n\r\n",
-            office.api().path("/auth/issue-token"),
-            office.alice.token
+            world.api().path("/auth/issue-token"),
+            world.alice.token
         );
         client.ask(format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()))
     };
-    data(&chunked(&mut office.world.client(), r#"{"name":"x"}"#), ISSUED);
-    error(&chunked(&mut office.world.client(), &" ".repeat(70_000)), 413);
+    data(&chunked(&mut world.keyward.client(), r#"{"name":"x"}"#), ISSUED);
+    error(&chunked(&mut world.keyward.client(), &" ".repeat(70_000)), 413);
 }
 
-/// The length says it all: nobody waits for a body that is not going to be read.
+/// The length is enough: keyward does not wait for a body that it is not going to read.
 #[test]
-fn a_length_that_is_too_large_is_refused_before_the_body_comes() {
-    let office = Office::open();
-    let mut client = office.world.client();
+fn a_length_that_is_too_large_is_refused_before_the_body_arrives() {
+    let world = AllowlistJwtWorld::start();
+    let mut client = world.keyward.client();
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\
          {JSON}Content-Length: 10000000\r\n\r\n",
-        office.api().path("/auth/issue-token"),
-        office.alice.token
+        world.api().path("/auth/issue-token"),
+        world.alice.token
     );
     error(&client.ask(head), 413);
 }
 
 #[test]
 fn another_content_type_gets_415_if_there_is_a_body() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for kind in [
         "text/plain",
         "application/x-www-form-urlencoded",
@@ -152,8 +156,8 @@ fn another_content_type_gets_415_if_there_is_a_body() {
         "application/json, text/plain",
     ] {
         let fields = format!("Content-Type: {kind}\r\n");
-        error(&send(&office, &fields, "{}"), 415);
-        data(&send(&office, &fields, ""), ISSUED);
+        error(&send(&world, &fields, "{}"), 415);
+        data(&send(&world, &fields, ""), ISSUED);
     }
     for kind in [
         "application/json",
@@ -161,23 +165,23 @@ fn another_content_type_gets_415_if_there_is_a_body() {
         "Application/JSON",
         "application/json;charset=UTF-8",
     ] {
-        data(&send(&office, &format!("Content-Type: {kind}\r\n"), "{}"), ISSUED);
+        data(&send(&world, &format!("Content-Type: {kind}\r\n"), "{}"), ISSUED);
     }
 }
 
-/// A browser can send such a body to anybody without asking: it is not taken for JSON.
+/// A browser sends such a body to any origin without a preflight, so it is not taken for JSON.
 #[test]
 fn a_body_without_a_content_type_is_not_misread() {
-    let office = Office::open();
-    let response = send(&office, "", r#"{"name":"x"}"#);
+    let world = AllowlistJwtWorld::start();
+    let response = send(&world, "", r#"{"name":"x"}"#);
     assert!([200, 415].contains(&response.status), "{response}");
 }
 
 #[test]
 fn a_compressed_body_is_not_opened() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     let response = send(
-        &office,
+        &world,
         "Content-Type: application/json\r\nContent-Encoding: gzip\r\n",
         "\u{1f}garbage",
     );

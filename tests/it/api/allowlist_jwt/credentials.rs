@@ -1,12 +1,12 @@
-//! Who may call at all: the Authorization of the token API, forged tokens, and the mount against
-//! the claims.
+//! Which credentials the calls take: the `Authorization` field, forged tokens, and the mount
+//! compared with the claims.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Office, error};
+use super::{AllowlistJwtWorld, error};
 use crate::support::Person;
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {
@@ -31,13 +31,13 @@ fn signed(header: &Value, payload: &str, key: &[u8]) -> String {
     format!("{input}.{}", encode(tag))
 }
 
-/// The token works nowhere, and the refusal repeats nothing of it.
+/// The token opens no route and makes no call.
 #[track_caller]
-fn is_nobody(office: &Office, what: &str, token: &str) {
+fn assert_refused(world: &AllowlistJwtWorld, what: &str, token: &str) {
     let response =
-        office.world.ask("GET", "/private/x", &format!("Authorization: Bearer {token}\r\n"), "");
+        world.keyward.ask("GET", "/private/x", &format!("Authorization: Bearer {token}\r\n"), "");
     assert_eq!(response.status, 401, "{what} on a route: {response}");
-    let response = office.api().list(token);
+    let response = world.api().list(token);
     assert_eq!(response.status, 401, "{what} at the token API: {response}");
     assert!(
         response.fields.one("www-authenticate").is_some_and(|value| value.starts_with("Bearer")),
@@ -47,24 +47,24 @@ fn is_nobody(office: &Office, what: &str, token: &str) {
 }
 
 #[test]
-fn a_token_of_no_algorithm_is_nobody() {
-    let office = Office::open();
-    let [_, payload, signature] = parts(&office.alice.token);
+fn a_token_of_no_algorithm_is_refused() {
+    let world = AllowlistJwtWorld::start();
+    let [_, payload, signature] = parts(&world.alice.token);
     for alg in ["none", "None", "NONE", "nOnE", "", " none", "null", "HS256none"] {
-        let mut header = header(&office.alice.token);
+        let mut header = header(&world.alice.token);
         header["alg"] = json!(alg);
         let head = encode(header.to_string());
-        is_nobody(&office, alg, &format!("{head}.{payload}."));
-        is_nobody(&office, alg, &format!("{head}.{payload}.{signature}"));
-        is_nobody(&office, alg, &format!("{head}.{payload}"));
+        assert_refused(&world, alg, &format!("{head}.{payload}."));
+        assert_refused(&world, alg, &format!("{head}.{payload}.{signature}"));
+        assert_refused(&world, alg, &format!("{head}.{payload}"));
         header.as_object_mut().expect("an object").remove("kid");
-        is_nobody(&office, alg, &format!("{}.{payload}.", encode(header.to_string())));
+        assert_refused(&world, alg, &format!("{}.{payload}.", encode(header.to_string())));
     }
     for alg in [json!(null), json!(0), json!(["HS256"]), json!({}), json!(true)] {
-        let mut header = header(&office.alice.token);
+        let mut header = header(&world.alice.token);
         header["alg"] = alg.clone();
-        is_nobody(
-            &office,
+        assert_refused(
+            &world,
             &alg.to_string(),
             &format!("{}.{payload}.{signature}", encode(header.to_string())),
         );
@@ -72,38 +72,42 @@ fn a_token_of_no_algorithm_is_nobody() {
 }
 
 #[test]
-fn a_token_under_another_algorithm_is_nobody() {
-    let office = Office::open();
-    let [_, payload, signature] = parts(&office.alice.token);
+fn a_token_under_another_algorithm_is_refused() {
+    let world = AllowlistJwtWorld::start();
+    let [_, payload, signature] = parts(&world.alice.token);
     for alg in [
         "HS384", "HS512", "RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA", "hs256", "HS-256",
         "A128KW", "dir",
     ] {
-        let mut header = header(&office.alice.token);
+        let mut header = header(&world.alice.token);
         header["alg"] = json!(alg);
-        is_nobody(&office, alg, &format!("{}.{payload}.{signature}", encode(header.to_string())));
-        is_nobody(&office, alg, &signed(&header, &payload, b""));
+        assert_refused(
+            &world,
+            alg,
+            &format!("{}.{payload}.{signature}", encode(header.to_string())),
+        );
+        assert_refused(&world, alg, &signed(&header, &payload, b""));
     }
 }
 
 #[test]
-fn a_token_under_another_key_is_nobody() {
-    let office = Office::open();
-    let [_, payload, _] = parts(&office.alice.token);
-    let header = header(&office.alice.token);
+fn a_token_under_another_key_is_refused() {
+    let world = AllowlistJwtWorld::start();
+    let [_, payload, _] = parts(&world.alice.token);
+    let header = header(&world.alice.token);
     let own = header.to_string();
     let keys: [&[u8]; 8] =
         [b"", b"secret", b"keyward", b"\0", &[0; 32], &[0; 64], own.as_bytes(), payload.as_bytes()];
     for key in keys {
-        is_nobody(&office, &format!("{key:?}"), &signed(&header, &payload, key));
+        assert_refused(&world, &format!("{key:?}"), &signed(&header, &payload, key));
     }
 }
 
 #[test]
-fn a_token_whose_claims_were_edited_is_nobody() {
-    let office = Office::open();
-    let [head, _, signature] = parts(&office.alice.token);
-    let claims = crate::support::claims(&office.alice.token);
+fn a_token_whose_claims_were_edited_is_refused() {
+    let world = AllowlistJwtWorld::start();
+    let [head, _, signature] = parts(&world.alice.token);
+    let claims = crate::support::claims(&world.alice.token);
     let edits = [
         ("role", json!("admin")),
         ("sub", json!("auth0|root")),
@@ -118,16 +122,20 @@ fn a_token_whose_claims_were_edited_is_nobody() {
     for (claim, value) in edits {
         let mut edited = claims.clone();
         edited[claim] = value;
-        is_nobody(&office, claim, &format!("{head}.{}.{signature}", encode(edited.to_string())));
+        assert_refused(
+            &world,
+            claim,
+            &format!("{head}.{}.{signature}", encode(edited.to_string())),
+        );
     }
     let respaced = format!(" {claims}");
-    is_nobody(&office, "a space", &format!("{head}.{}.{signature}", encode(respaced)));
+    assert_refused(&world, "a space", &format!("{head}.{}.{signature}", encode(respaced)));
 }
 
 #[test]
-fn a_token_with_a_doctored_header_is_nobody() {
-    let office = Office::open();
-    let [_, payload, signature] = parts(&office.alice.token);
+fn a_token_with_a_doctored_header_is_refused() {
+    let world = AllowlistJwtWorld::start();
+    let [_, payload, signature] = parts(&world.alice.token);
     let jwk = json!({"kty": "oct", "k": encode([0; 32])});
     let edits = [
         ("kid", json!("")),
@@ -152,18 +160,22 @@ fn a_token_with_a_doctored_header_is_nobody() {
         ("x", json!(1)),
     ];
     for (field, value) in edits {
-        let mut header = header(&office.alice.token);
+        let mut header = header(&world.alice.token);
         header[field] = value.clone();
         let what = format!("{field}: {value}");
-        is_nobody(&office, &what, &format!("{}.{payload}.{signature}", encode(header.to_string())));
-        is_nobody(&office, &what, &signed(&header, &payload, &[0; 32]));
+        assert_refused(
+            &world,
+            &what,
+            &format!("{}.{payload}.{signature}", encode(header.to_string())),
+        );
+        assert_refused(&world, &what, &signed(&header, &payload, &[0; 32]));
     }
 }
 
 #[test]
 fn a_token_is_one_string_and_no_other() {
-    let office = Office::open();
-    let token = &office.alice.token;
+    let world = AllowlistJwtWorld::start();
+    let token = &world.alice.token;
     let [head, payload, signature] = parts(token);
     let last = signature.chars().last().expect("a signature");
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -171,8 +183,8 @@ fn a_token_is_one_string_and_no_other() {
     // The last character of 43 holds two bits that mean nothing: three other spellings of the same
     // 32 bytes.
     for other in alphabet.chars().skip(place / 4 * 4).take(4).filter(|&c| c != last) {
-        is_nobody(
-            &office,
+        assert_refused(
+            &world,
             "a tail that is not canonical",
             &format!("{head}.{payload}.{}{other}", &signature[..42]),
         );
@@ -206,17 +218,17 @@ fn a_token_is_one_string_and_no_other() {
         ("a tilde", format!("{head}.{payload}.~{}", &signature[1..])),
     ];
     for (what, variant) in variants {
-        is_nobody(&office, what, &variant);
+        assert_refused(&world, what, &variant);
     }
-    assert_eq!(office.world.status_with(token), 200, "the token itself still works");
+    assert_eq!(world.keyward.status_with(token), 200, "the token itself still works");
 }
 
-/// Every bit of a token counts.
+/// A change of any one character makes a token invalid.
 #[test]
-fn a_token_with_any_character_changed_is_nobody() {
-    let office = Office::open();
-    let token = office.alice.token.as_bytes();
-    let mut client = office.world.client();
+fn a_token_with_any_character_changed_is_refused() {
+    let world = AllowlistJwtWorld::start();
+    let token = world.alice.token.as_bytes();
+    let mut client = world.keyward.client();
     for place in 0..token.len() {
         let mut changed = token.to_vec();
         changed[place] = match token[place] {
@@ -234,9 +246,9 @@ fn a_token_with_any_character_changed_is_nobody() {
 
 #[test]
 fn an_authorization_that_is_none_gets_401_in_the_faces_own_shape() {
-    let office = Office::open();
-    let token = &office.alice.token;
-    let path = office.api().path("/auth/tokens");
+    let world = AllowlistJwtWorld::start();
+    let token = &world.alice.token;
+    let path = world.api().path("/auth/tokens");
     for fields in [
         String::new(),
         "Authorization:\r\n".into(),
@@ -248,7 +260,7 @@ fn an_authorization_that_is_none_gets_401_in_the_faces_own_shape() {
         format!("X-API-Key: {token}\r\n"),
         format!("Cookie: token={token}\r\n"),
     ] {
-        let response = office.world.ask("GET", &path, &fields, "");
+        let response = world.keyward.ask("GET", &path, &fields, "");
         error(&response, 401);
         assert!(
             response
@@ -259,17 +271,17 @@ fn an_authorization_that_is_none_gets_401_in_the_faces_own_shape() {
         );
     }
     let twice = format!("Authorization: Bearer {token}\r\n").repeat(2);
-    error(&office.world.ask("GET", &path, &twice, ""), 400);
+    error(&world.keyward.ask("GET", &path, &twice, ""), 400);
     let lower = format!("authorization: bearer {token}\r\n");
-    assert_eq!(office.world.ask("GET", &path, &lower, "").status, 200);
+    assert_eq!(world.keyward.ask("GET", &path, &lower, "").status, 200);
     let query = format!("{path}?access_token={token}");
-    error(&office.world.ask("GET", &query, "", ""), 401);
+    error(&world.keyward.ask("GET", &query, "", ""), 401);
 }
 
 #[test]
 fn a_mount_that_is_not_the_callers_gets_403() {
-    let office = Office::open();
-    let token = &office.alice.token;
+    let world = AllowlistJwtWorld::start();
+    let token = &world.alice.token;
     for mount in [
         "/jarvispy/my-org/bob",
         "/jarvispy/other/alice",
@@ -289,24 +301,24 @@ fn a_mount_that_is_not_the_callers_gets_403() {
         ] {
             let fields = format!("Authorization: Bearer {token}\r\n");
             let response =
-                office.world.ask(method, &format!("{mount}/api/v1/auth/{call}"), &fields, "");
+                world.keyward.ask(method, &format!("{mount}/api/v1/auth/{call}"), &fields, "");
             assert_eq!(response.status, 403, "{mount} {call}: {response}");
             error(&response, 403);
         }
     }
-    assert_eq!(office.api().jtis(token), [office.alice.jti.as_str()], "nothing came of it");
-    let bob = office.world.key(Person::BOB);
-    error(&office.api().list(&bob.token), 403);
+    assert_eq!(world.api().jtis(token), [world.alice.jti.as_str()], "nothing came of it");
+    let bob = world.keyward.key(Person::BOB);
+    error(&world.api().list(&bob.token), 403);
 }
 
 #[test]
-fn a_mount_that_is_not_the_callers_tells_a_stranger_nothing() {
-    let office = Office::open();
+fn a_mount_that_is_not_the_callers_tells_a_caller_without_a_token_nothing() {
+    let world = AllowlistJwtWorld::start();
     let bodies: Vec<_> = ["my-org/alice", "my-org/bob", "nowhere/nobody"]
         .iter()
         .map(|who| {
             let response =
-                office.world.ask("GET", &format!("/jarvispy/{who}/api/v1/auth/tokens"), "", "");
+                world.keyward.ask("GET", &format!("/jarvispy/{who}/api/v1/auth/tokens"), "", "");
             error(&response, 401)
         })
         .collect();
@@ -315,28 +327,28 @@ fn a_mount_that_is_not_the_callers_tells_a_stranger_nothing() {
 
 #[test]
 fn a_mount_in_another_spelling_is_the_same_mount() {
-    let office = Office::open();
-    let fields = format!("Authorization: Bearer {}\r\n", office.alice.token);
+    let world = AllowlistJwtWorld::start();
+    let fields = format!("Authorization: Bearer {}\r\n", world.alice.token);
     for path in [
         "/jarvispy/my-org/%61lice/api/v1/auth/tokens",
         "/jarvispy/my%2Dorg/alice/api/v1/auth/tokens",
         "/jarvispy/x/../my-org/alice/api/v1/auth/tokens",
         "/jarvispy//my-org/alice/api/v1/auth/tokens",
     ] {
-        assert_eq!(office.world.ask("GET", path, &fields, "").status, 200, "{path}");
+        assert_eq!(world.keyward.ask("GET", path, &fields, "").status, 200, "{path}");
     }
     for path in [
         "/jarvispy/my-org%2Falice/x/api/v1/auth/tokens",
         "/jarvispy/my-org/alice%00/api/v1/auth/tokens",
     ] {
-        assert_eq!(office.world.ask("GET", path, &fields, "").status, 400, "{path}");
+        assert_eq!(world.keyward.ask("GET", path, &fields, "").status, 400, "{path}");
     }
 }
 
 #[test]
 fn another_method_gets_405_and_says_which_is_allowed() {
-    let office = Office::open();
-    let jti = &office.alice.jti;
+    let world = AllowlistJwtWorld::start();
+    let jti = &world.alice.jti;
     let calls = [
         ("/auth/issue-token".to_owned(), "POST"),
         ("/auth/tokens".to_owned(), "GET"),
@@ -349,7 +361,7 @@ fn another_method_gets_405_and_says_which_is_allowed() {
             if method == *allowed {
                 continue;
             }
-            let response = office.api().call(method, call, &office.alice.token, "");
+            let response = world.api().call(method, call, &world.alice.token, "");
             assert_eq!(response.status, 405, "{method} {call}: {response}");
             assert!(
                 response.fields.one("allow").is_some_and(|value| value.contains(allowed)),
@@ -358,12 +370,12 @@ fn another_method_gets_405_and_says_which_is_allowed() {
             error(&response, 405);
         }
     }
-    assert_eq!(office.world.status_with(&office.alice.token), 200, "nothing was revoked");
+    assert_eq!(world.keyward.status_with(&world.alice.token), 200, "nothing was revoked");
 }
 
 #[test]
 fn a_call_that_is_none_gets_404() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for call in [
         "",
         "/",
@@ -374,12 +386,12 @@ fn a_call_that_is_none_gets_404() {
         "/auth/issue-token/x",
         "/AUTH/TOKENS",
     ] {
-        let response = office.api().call("GET", call, &office.alice.token, "");
+        let response = world.api().call("GET", call, &world.alice.token, "");
         assert_eq!(response.status, 404, "{call}: {response}");
     }
 }
 
-/// A token API answers for itself, whatever the routes say.
+/// A token API answers its calls itself, also where a route has the same path.
 #[test]
 fn the_calls_of_a_token_api_are_never_forwarded() {
     let upstream = crate::support::Upstream::start();

@@ -1,6 +1,6 @@
 //! `POST /auth/issue-token`.
 
-use super::{Office, data, error, is_uuid, json, keys, now, seconds};
+use super::{AllowlistJwtWorld, data, error, is_uuid, json, keys, now, seconds};
 use crate::support::{Person, claims};
 
 const ISSUED: &str = "Token issued successfully";
@@ -8,11 +8,11 @@ const YEAR: i64 = 525_600;
 
 #[test]
 fn the_seeds_example_gets_the_seeds_answer() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     let before = now();
-    let response = office
+    let response = world
         .api()
-        .issue(&office.alice.token, r#"{ "name": "CI pipeline", "expires_in_minutes": 525600 }"#);
+        .issue(&world.alice.token, r#"{ "name": "CI pipeline", "expires_in_minutes": 525600 }"#);
     let data = data(&response, ISSUED);
     assert_eq!(keys(&data), ["expires_at", "expires_in_minutes", "jti", "name", "token"]);
     assert_eq!(data["name"], "CI pipeline");
@@ -24,19 +24,19 @@ fn the_seeds_example_gets_the_seeds_answer() {
         response.fields.one("cache-control").is_some_and(|value| value.contains("no-store")),
         "{response}"
     );
-    assert_eq!(office.world.status_with(data["token"].as_str().expect("a token")), 200);
+    assert_eq!(world.keyward.status_with(data["token"].as_str().expect("a token")), 200);
 }
 
 #[test]
 fn a_token_carries_exactly_the_identity_of_the_one_that_made_it() {
-    let office = Office::open();
-    let first = claims(&office.alice.token);
+    let world = AllowlistJwtWorld::start();
+    let first = claims(&world.alice.token);
     assert_eq!(first["sub"], Person::ALICE.subject);
     assert_eq!(first["username"], Person::ALICE.username);
     assert_eq!(first["organization"], Person::ALICE.organization);
     assert_eq!(first["role"], Person::ALICE.role);
     assert_eq!(first["iss"], "keyward");
-    assert_eq!(first["jti"], office.alice.jti.as_str());
+    assert_eq!(first["jti"], world.alice.jti.as_str());
     assert!(
         (now() - 10..=now()).contains(&first["iat"].as_i64().expect("a whole number")),
         "{first}"
@@ -47,9 +47,17 @@ fn a_token_carries_exactly_the_identity_of_the_one_that_made_it() {
         "no exp: it never expires"
     );
 
-    let body = r#"{"expires_in_minutes": 5, "name": "x", "sub": "auth0|root", "username": "root", "role": "admin",
-        "organization": "other", "jti": "00000000-0000-0000-0000-000000000000", "iat": 0}"#;
-    let response = office.api().issue(&office.alice.token, body);
+    let body = serde_json::json!({
+        "expires_in_minutes": 5,
+        "name": "x",
+        "sub": "auth0|root",
+        "username": "root",
+        "role": "admin",
+        "organization": "other",
+        "jti": "00000000-0000-0000-0000-000000000000",
+        "iat": 0,
+    });
+    let response = world.api().issue(&world.alice.token, &body.to_string());
     if response.status == 200 {
         let child = claims(json(&response)["data"]["token"].as_str().expect("a token"));
         for key in ["sub", "username", "organization", "role", "iss"] {
@@ -68,7 +76,7 @@ fn a_token_carries_exactly_the_identity_of_the_one_that_made_it() {
 
 #[test]
 fn a_body_is_optional_and_so_is_every_field() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for body in [
         "",
         "{}",
@@ -79,7 +87,7 @@ fn a_body_is_optional_and_so_is_every_field() {
         " \r\n\t{ }\n",
         r#"{"expires_in_minutes":-0}"#,
     ] {
-        let response = office.api().issue(&office.alice.token, body);
+        let response = world.api().issue(&world.alice.token, body);
         if body.contains("-0") && response.status == 422 {
             continue;
         }
@@ -91,17 +99,17 @@ fn a_body_is_optional_and_so_is_every_field() {
             "{data}"
         );
         assert_eq!(keys(&data).len(), 5, "what is null is there all the same: {data}");
-        assert_eq!(office.world.status_with(data["token"].as_str().expect("a token")), 200);
+        assert_eq!(world.keyward.status_with(data["token"].as_str().expect("a token")), 200);
     }
 }
 
 #[test]
 fn lifetimes_from_a_minute_to_a_year_are_taken() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for minutes in [1, 2, 60, 1440, YEAR - 1, YEAR] {
-        let response = office
+        let response = world
             .api()
-            .issue(&office.alice.token, &format!(r#"{{"expires_in_minutes":{minutes}}}"#));
+            .issue(&world.alice.token, &format!(r#"{{"expires_in_minutes":{minutes}}}"#));
         let data = data(&response, ISSUED);
         assert_eq!(data["expires_in_minutes"], minutes);
         let claims = claims(data["token"].as_str().expect("a token"));
@@ -115,7 +123,7 @@ fn lifetimes_from_a_minute_to_a_year_are_taken() {
 
 #[test]
 fn a_lifetime_that_is_no_whole_number_of_0_to_525600_gets_422_and_names_the_field() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for value in [
         "-1",
         "525601",
@@ -139,42 +147,39 @@ fn a_lifetime_that_is_no_whole_number_of_0_to_525600_gets_422_and_names_the_fiel
         "18446744073709551616",
         "99999999999999999999999999",
     ] {
-        let response = office
-            .api()
-            .issue(&office.alice.token, &format!(r#"{{"expires_in_minutes":{value}}}"#));
+        let response =
+            world.api().issue(&world.alice.token, &format!(r#"{{"expires_in_minutes":{value}}}"#));
         let message = error(&response, 422);
         assert!(message.contains("expires_in_minutes"), "{value}: {message}");
     }
-    assert_eq!(office.api().jtis(&office.alice.token).len(), 1, "nothing was issued");
+    assert_eq!(world.api().jtis(&world.alice.token).len(), 1, "nothing was issued");
 }
 
 #[test]
 fn a_name_has_at_most_120_characters_and_characters_are_not_bytes() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for unit in ["a", "ä", "漢", "😀", "\u{10ffff}"] {
         let fits = unit.repeat(120);
-        let response = office
-            .api()
-            .issue(&office.alice.token, &serde_json::json!({ "name": fits }).to_string());
+        let response =
+            world.api().issue(&world.alice.token, &serde_json::json!({ "name": fits }).to_string());
         assert_eq!(data(&response, ISSUED)["name"], fits, "120 × {unit}");
         let long = unit.repeat(121);
-        let response = office
-            .api()
-            .issue(&office.alice.token, &serde_json::json!({ "name": long }).to_string());
+        let response =
+            world.api().issue(&world.alice.token, &serde_json::json!({ "name": long }).to_string());
         let message = error(&response, 422);
         assert!(message.contains("name"), "121 × {unit}: {message}");
     }
     // The same characters, escaped: a surrogate pair is one character.
     let escaped = format!(r#"{{"name":"{}"}}"#, r"\ud83d\ude00".repeat(120));
-    let response = office.api().issue(&office.alice.token, &escaped);
+    let response = world.api().issue(&world.alice.token, &escaped);
     assert_eq!(data(&response, ISSUED)["name"], "😀".repeat(120));
     let escaped = format!(r#"{{"name":"{}"}}"#, r"\ud83d\ude00".repeat(121));
-    error(&office.api().issue(&office.alice.token, &escaped), 422);
+    error(&world.api().issue(&world.alice.token, &escaped), 422);
 }
 
 #[test]
 fn a_name_is_kept_to_the_letter() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for name in [
         "CI pipeline",
         " leading and trailing ",
@@ -187,15 +192,14 @@ fn a_name_is_kept_to_the_letter() {
         "\u{202e}rtl",
         "a\u{0}b",
     ] {
-        let response = office
-            .api()
-            .issue(&office.alice.token, &serde_json::json!({ "name": name }).to_string());
+        let response =
+            world.api().issue(&world.alice.token, &serde_json::json!({ "name": name }).to_string());
         if name.contains('\0') && response.status == 422 {
             continue;
         }
         let data = data(&response, ISSUED);
         assert_eq!(data["name"], name);
-        let list = json(&office.api().list(&office.alice.token));
+        let list = json(&world.api().list(&world.alice.token));
         let listed = list["data"]["tokens"]
             .as_array()
             .expect("tokens")
@@ -207,18 +211,18 @@ fn a_name_is_kept_to_the_letter() {
 
 #[test]
 fn a_name_that_is_no_string_gets_422_and_names_the_field() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for value in ["5", "0", "1.5", "true", "false", "[]", r#"["x"]"#, "{}", r#"{"x":"y"}"#] {
         let message =
-            error(&office.api().issue(&office.alice.token, &format!(r#"{{"name":{value}}}"#)), 422);
+            error(&world.api().issue(&world.alice.token, &format!(r#"{{"name":{value}}}"#)), 422);
         assert!(message.contains("name"), "{value}: {message}");
     }
 }
 
 #[test]
 fn an_empty_name_is_a_name_or_is_refused_but_never_null() {
-    let office = Office::open();
-    let response = office.api().issue(&office.alice.token, r#"{"name":""}"#);
+    let world = AllowlistJwtWorld::start();
+    let response = world.api().issue(&world.alice.token, r#"{"name":""}"#);
     if response.status == 200 {
         assert_eq!(json(&response)["data"]["name"], "");
     } else {
@@ -228,8 +232,8 @@ fn an_empty_name_is_a_name_or_is_refused_but_never_null() {
 
 #[test]
 fn no_two_tokens_share_an_id() {
-    let office = Office::open();
-    let mut ids: Vec<_> = (0..50).map(|_| office.api().mint(&office.alice.token).jti).collect();
+    let world = AllowlistJwtWorld::start();
+    let mut ids: Vec<_> = (0..50).map(|_| world.api().mint(&world.alice.token).jti).collect();
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 50);

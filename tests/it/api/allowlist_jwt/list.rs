@@ -1,24 +1,24 @@
 //! `GET /auth/tokens`.
 
-use super::{Office, data, json, keys, now, seconds};
+use super::{AllowlistJwtWorld, data, json, keys, now, seconds};
 use crate::support::Person;
 
 const LISTED: &str = "Tokens listed successfully";
 
 #[test]
 fn the_callers_active_keys_are_listed_oldest_first() {
-    let office = Office::open();
-    let api = office.api();
+    let world = AllowlistJwtWorld::start();
+    let api = world.api();
     let before = now();
-    let mut expected = vec![office.alice.jti.clone()];
+    let mut expected = vec![world.alice.jti.clone()];
     for n in 0..12 {
         let response = api.issue(
-            &office.alice.token,
+            &world.alice.token,
             &format!(r#"{{"name":"key {n}","expires_in_minutes":{}}}"#, n * 10),
         );
         expected.push(json(&response)["data"]["jti"].as_str().expect("a jti").to_owned());
     }
-    let response = api.list(&office.alice.token);
+    let response = api.list(&world.alice.token);
     let data = data(&response, LISTED);
     assert_eq!(keys(&data), ["tokens"]);
     let tokens = data["tokens"].as_array().expect("an array");
@@ -42,43 +42,43 @@ fn the_callers_active_keys_are_listed_oldest_first() {
 
 #[test]
 fn a_list_never_holds_a_token() {
-    let office = Office::open();
-    let response = office.api().list(&office.alice.token);
-    let signature = office.alice.token.rsplit('.').next().expect("a signature");
+    let world = AllowlistJwtWorld::start();
+    let response = world.api().list(&world.alice.token);
+    let signature = world.alice.token.rsplit('.').next().expect("a signature");
     assert!(!response.text().contains(signature) && !response.text().contains("eyJ"), "{response}");
 }
 
 #[test]
-fn a_list_holds_no_key_of_anybody_else() {
-    let office = Office::open();
-    let bob = office.world.key(Person::BOB);
-    assert_eq!(office.api().jtis(&office.alice.token), [office.alice.jti.as_str()]);
-    assert_eq!(office.world.api(Person::BOB).jtis(&bob.token), [bob.jti]);
+fn a_list_holds_no_key_of_another_user() {
+    let world = AllowlistJwtWorld::start();
+    let bob = world.keyward.key(Person::BOB);
+    assert_eq!(world.api().jtis(&world.alice.token), [world.alice.jti.as_str()]);
+    assert_eq!(world.keyward.api(Person::BOB).jtis(&bob.token), [bob.jti]);
 }
 
-/// Two people of the same name in two organizations are two people.
+/// Users of the same name in two organizations are two users.
 #[test]
 fn a_list_keeps_organizations_apart() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     let elsewhere =
         Person { organization: "other-org", ..Person::user("auth0|alice-elsewhere", "alice") };
-    let other = office.world.key(elsewhere);
-    assert_eq!(office.world.api(elsewhere).jtis(&other.token), [other.jti]);
-    assert_eq!(office.api().jtis(&office.alice.token).len(), 1);
+    let other = world.keyward.key(elsewhere);
+    assert_eq!(world.keyward.api(elsewhere).jtis(&other.token), [other.jti]);
+    assert_eq!(world.api().jtis(&world.alice.token).len(), 1);
 }
 
 #[test]
 fn a_revoked_key_is_not_listed() {
-    let office = Office::open();
-    let second = office.api().mint(&office.alice.token);
-    office.api().revoke_by_jti(&office.alice.token, &second.jti);
-    assert_eq!(office.api().jtis(&office.alice.token), [office.alice.jti.as_str()]);
+    let world = AllowlistJwtWorld::start();
+    let second = world.api().mint(&world.alice.token);
+    world.api().revoke_by_jti(&world.alice.token, &second.jti);
+    assert_eq!(world.api().jtis(&world.alice.token), [world.alice.jti.as_str()]);
 }
 
 #[test]
 fn three_hundred_keys_are_listed_whole() {
-    let office = Office::open();
-    let mut expected = vec![office.alice.jti.clone()];
-    expected.extend((0..300).map(|_| office.api().mint(&office.alice.token).jti));
-    assert_eq!(office.api().jtis(&office.alice.token), expected);
+    let world = AllowlistJwtWorld::start();
+    let mut expected = vec![world.alice.jti.clone()];
+    expected.extend((0..300).map(|_| world.api().mint(&world.alice.token).jti));
+    assert_eq!(world.api().jtis(&world.alice.token), expected);
 }

@@ -1,4 +1,5 @@
-//! The style `allowlist-jwt`: one file per operation, and one for what all of them share.
+//! The style `allowlist-jwt`: one file for each operation, and one for each guarantee that
+//! concerns all of them.
 
 mod bodies;
 mod bootstrap;
@@ -12,24 +13,24 @@ mod revoke_by_jti;
 use crate::support::{Issued, Person, Plan, Response, TokenApi, Upstream, World, json};
 use serde_json::Value;
 
-/// A keyward with a guarded route, and Alice with a key.
-struct Office {
-    world: World,
+/// A keyward with a token API of this style, a route that accepts its keys, and a key of Alice.
+struct AllowlistJwtWorld {
+    keyward: World,
     _upstream: Upstream,
     alice: Issued,
 }
 
-impl Office {
-    fn open() -> Self {
+impl AllowlistJwtWorld {
+    fn start() -> Self {
         let upstream = Upstream::start();
-        let world = Plan::usual(&upstream).start();
-        let alice = world.key(Person::ALICE);
-        Self { world, _upstream: upstream, alice }
+        let keyward = Plan::usual(&upstream).start();
+        let alice = keyward.key(Person::ALICE);
+        Self { keyward, _upstream: upstream, alice }
     }
 
     /// The token API as Alice calls it.
     fn api(&self) -> TokenApi<'_> {
-        self.world.api(Person::ALICE)
+        self.keyward.api(Person::ALICE)
     }
 }
 

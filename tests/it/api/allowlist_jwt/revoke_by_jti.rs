@@ -1,39 +1,39 @@
 //! `POST /auth/revoke/{jti}`.
 
-use super::{Office, data, error, json, keys};
+use super::{AllowlistJwtWorld, data, error, json, keys};
 use crate::support::Person;
 
 const REVOKED: &str = "Token revoked successfully";
 
 #[test]
 fn a_key_of_ones_own_is_revoked_by_its_id() {
-    let office = Office::open();
-    let second = office.api().mint(&office.alice.token);
-    assert_eq!(office.world.status_with(&second.token), 200);
-    let data = data(&office.api().revoke_by_jti(&office.alice.token, &second.jti), REVOKED);
+    let world = AllowlistJwtWorld::start();
+    let second = world.api().mint(&world.alice.token);
+    assert_eq!(world.keyward.status_with(&second.token), 200);
+    let data = data(&world.api().revoke_by_jti(&world.alice.token, &second.jti), REVOKED);
     assert_eq!(keys(&data), ["jti", "status"]);
     assert_eq!(
         (data["jti"].as_str(), data["status"].as_str()),
         (Some(second.jti.as_str()), Some("revoked"))
     );
-    assert_eq!(office.world.status_with(&second.token), 401);
-    assert_eq!(office.world.status_with(&office.alice.token), 200);
+    assert_eq!(world.keyward.status_with(&second.token), 401);
+    assert_eq!(world.keyward.status_with(&world.alice.token), 200);
 }
 
 #[test]
 fn a_key_may_name_itself() {
-    let office = Office::open();
-    data(&office.api().revoke_by_jti(&office.alice.token, &office.alice.jti), REVOKED);
-    assert_eq!(office.world.status_with(&office.alice.token), 401);
+    let world = AllowlistJwtWorld::start();
+    data(&world.api().revoke_by_jti(&world.alice.token, &world.alice.jti), REVOKED);
+    assert_eq!(world.keyward.status_with(&world.alice.token), 401);
 }
 
 #[test]
 fn an_unknown_id_gets_200_and_not_found_as_often_as_one_asks() {
-    let office = Office::open();
-    let second = office.api().mint(&office.alice.token);
-    data(&office.api().revoke_by_jti(&office.alice.token, &second.jti), REVOKED);
+    let world = AllowlistJwtWorld::start();
+    let second = world.api().mint(&world.alice.token);
+    data(&world.api().revoke_by_jti(&world.alice.token, &second.jti), REVOKED);
     for jti in [second.jti.as_str(), second.jti.as_str(), "f1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b"] {
-        let response = office.api().revoke_by_jti(&office.alice.token, jti);
+        let response = world.api().revoke_by_jti(&world.alice.token, jti);
         assert_eq!(response.status, 200, "{response}");
         let body = json(&response);
         assert_eq!(
@@ -47,21 +47,21 @@ fn an_unknown_id_gets_200_and_not_found_as_often_as_one_asks() {
 
 #[test]
 fn an_id_in_upper_case_is_the_same_id() {
-    let office = Office::open();
-    let second = office.api().mint(&office.alice.token);
+    let world = AllowlistJwtWorld::start();
+    let second = world.api().mint(&world.alice.token);
     let data =
-        data(&office.api().revoke_by_jti(&office.alice.token, &second.jti.to_uppercase()), REVOKED);
+        data(&world.api().revoke_by_jti(&world.alice.token, &second.jti.to_uppercase()), REVOKED);
     assert_eq!(data["status"], "revoked");
     assert!(
         data["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(&second.jti)),
         "{data}"
     );
-    assert_eq!(office.world.status_with(&second.token), 401);
+    assert_eq!(world.keyward.status_with(&second.token), 401);
 }
 
 #[test]
 fn what_is_no_uuid_gets_422() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for jti in [
         "x",
         "1",
@@ -80,40 +80,40 @@ fn what_is_no_uuid_gets_422() {
         "%7Bf1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b%7D",
         "urn:uuid:f1c2a3b4-5d6e-7f80-9a0b-1c2d3e4f5a6b",
     ] {
-        error(&office.api().revoke_by_jti(&office.alice.token, jti), 422);
+        error(&world.api().revoke_by_jti(&world.alice.token, jti), 422);
     }
 }
 
 #[test]
 fn another_users_key_gets_403_and_lives_on() {
-    let office = Office::open();
-    let bob = office.world.key(Person::BOB);
-    error(&office.api().revoke_by_jti(&office.alice.token, &bob.jti), 403);
-    assert_eq!(office.world.status_with(&bob.token), 200);
-    error(&office.api().revoke_by_jti(&office.alice.token, &bob.jti.to_uppercase()), 403);
-    assert_eq!(office.world.api(Person::BOB).jtis(&bob.token), [bob.jti]);
+    let world = AllowlistJwtWorld::start();
+    let bob = world.keyward.key(Person::BOB);
+    error(&world.api().revoke_by_jti(&world.alice.token, &bob.jti), 403);
+    assert_eq!(world.keyward.status_with(&bob.token), 200);
+    error(&world.api().revoke_by_jti(&world.alice.token, &bob.jti.to_uppercase()), 403);
+    assert_eq!(world.keyward.api(Person::BOB).jtis(&bob.token), [bob.jti]);
 }
 
 #[test]
-fn an_admin_revokes_anybodys_key() {
-    let office = Office::open();
-    let admin = office.world.key(Person::ADMIN);
+fn an_admin_revokes_the_key_of_any_user() {
+    let world = AllowlistJwtWorld::start();
+    let admin = world.keyward.key(Person::ADMIN);
     let data = data(
-        &office.world.api(Person::ADMIN).revoke_by_jti(&admin.token, &office.alice.jti),
+        &world.keyward.api(Person::ADMIN).revoke_by_jti(&admin.token, &world.alice.jti),
         REVOKED,
     );
     assert_eq!(
         (data["jti"].as_str(), data["status"].as_str()),
-        (Some(office.alice.jti.as_str()), Some("revoked"))
+        (Some(world.alice.jti.as_str()), Some("revoked"))
     );
-    assert_eq!(office.world.status_with(&office.alice.token), 401);
-    assert_eq!(office.world.status_with(&admin.token), 200);
+    assert_eq!(world.keyward.status_with(&world.alice.token), 401);
+    assert_eq!(world.keyward.status_with(&admin.token), 200);
 }
 
-/// Only the role `admin` to the letter is the role admin.
+/// The role of an administrator is `admin`, in this spelling alone.
 #[test]
 fn no_other_role_is_admin() {
-    let office = Office::open();
+    let world = AllowlistJwtWorld::start();
     for (subject, username, role) in [
         ("r1", "r1", "Admin"),
         ("r2", "r2", "ADMIN"),
@@ -121,21 +121,21 @@ fn no_other_role_is_admin() {
         ("r4", "r4", "user,admin"),
     ] {
         let person = Person { role, ..Person::user(subject, username) };
-        let key = office.world.key(person);
-        error(&office.world.api(person).revoke_by_jti(&key.token, &office.alice.jti), 403);
+        let key = world.keyward.key(person);
+        error(&world.keyward.api(person).revoke_by_jti(&key.token, &world.alice.jti), 403);
     }
-    assert_eq!(office.world.status_with(&office.alice.token), 200);
+    assert_eq!(world.keyward.status_with(&world.alice.token), 200);
 }
 
-/// What is no call of the contract does nothing.
+/// A path that is no call of the contract changes nothing.
 #[test]
 fn an_id_with_more_behind_it_is_another_path() {
-    let office = Office::open();
-    let second = office.api().mint(&office.alice.token);
+    let world = AllowlistJwtWorld::start();
+    let second = world.api().mint(&world.alice.token);
     for call in [format!("/auth/revoke/{}/x", second.jti), format!("/auth/revoke/x/{}", second.jti)]
     {
-        let response = office.api().call("POST", &call, &office.alice.token, "");
+        let response = world.api().call("POST", &call, &world.alice.token, "");
         assert_eq!(response.status, 404, "{call}: {response}");
     }
-    assert_eq!(office.world.status_with(&second.token), 200);
+    assert_eq!(world.keyward.status_with(&second.token), 200);
 }
