@@ -105,8 +105,8 @@ fn parade(world: &World, token: &str) -> Vec<String> {
     ] {
         let length = body.len();
         let json = format!(
-            "Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\
-             \r\n{body}"
+            "Content-Type: application/json\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
         );
         answers.push(throw(world, &format!("{issue}{json}")));
     }

@@ -169,8 +169,8 @@ fn a_tunnel_and_an_event_stream_end_with_their_own_grace_and_a_request_is_finish
     let mut tunnel = world.client();
     tunnel.send(
         "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     let (switched, _) = tunnel.final_response("GET").expect("an answer");
     assert_eq!(switched.status, 101, "{switched}");

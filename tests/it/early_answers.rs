@@ -156,8 +156,8 @@ fn an_answer_ends_with_the_upload_that_breaks_off() {
         upstream.answer("/public/early", Reply::acts(acts).early());
         let mut client = world.client();
         client.send(
-            "POST /public/early HTTP/1.1\r\nHost: a.example\r\n\
-                   Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            "POST /public/early HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n",
         );
         while !String::from_utf8_lossy(client.seen()).contains("first") {
             assert!(!client.some().expect("the answer begins").is_empty(), "cut before it began");
@@ -185,8 +185,8 @@ fn an_early_refusal_is_passed_on_and_the_connection_closed_behind_it_harms_nobod
     for _ in 0..10 {
         let mut client = world.client();
         client.send(
-            "POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\
-                     \r\nstart",
+            "POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n\
+             start",
         );
         match client.final_response("POST") {
             Ok((response, _)) => {

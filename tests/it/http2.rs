@@ -267,8 +267,8 @@ fn trailers_of_a_response_arrive() {
     upstream.answer(
         "/public/trailers",
         Reply::bytes(
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
-             5\r\nhello\r\n0\r\nX-Sum: abc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n\
+             0\r\nX-Sum: abc\r\n\r\n",
         ),
     );
     let world = Plan::usual(&upstream).start();
@@ -441,9 +441,9 @@ fn a_grpc_call_passes_with_its_trailers() {
     upstream.answer(
         "/private/x",
         Reply::bytes(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\
-             \r\n\
-             5\r\n\0\0\0\0\0\r\n0\r\ngrpc-status: 0\r\ngrpc-message: fine\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\n\
+             Transfer-Encoding: chunked\r\n\r\n5\r\n\0\0\0\0\0\r\n0\r\ngrpc-status: 0\r\n\
+             grpc-message: fine\r\n\r\n",
         ),
     );
     let world = Plan::usual(&upstream).start();

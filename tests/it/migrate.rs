@@ -393,8 +393,10 @@ fn people_move_with_their_passwords_logins_and_keys() {
     };
     let register = |world: &World, name: &str| {
         let body = json!({
-            "username": name, "email": format!("{name}@example.com"), "password": "correct \
-             horse", "full_name": "A",
+            "username": name,
+            "email": format!("{name}@example.com"),
+            "password": "correct horse",
+            "full_name": "A",
         });
         assert_eq!(call(world, "POST", "/v1/auth/register", "", body).status, 200);
     };
@@ -447,7 +449,10 @@ fn people_move_with_their_passwords_logins_and_keys() {
         assert_eq!(list(&world), listed, "with the one that was retired");
         assert_eq!((login(&world, "ann").0, login(&world, "bob").0), (200, 401));
         let taken = json!({
-            "username": "ANN", "email": "x@example.com", "password": "correct horse", "full_name": "A",
+            "username": "ANN",
+            "email": "x@example.com",
+            "password": "correct horse",
+            "full_name": "A",
         });
         assert_eq!(call(&world, "POST", "/v1/auth/register", "", taken).status, 409);
         world.stop();

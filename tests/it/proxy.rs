@@ -184,7 +184,7 @@ fn the_credential_goes_on_only_where_the_route_says_so() {
     let world = Plan::usual(&upstream)
         .route(
             "path = \"/with/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
-                forward_credential = true",
+             forward_credential = true",
         )
         .start();
     let alice = world.key(Person::ALICE);
@@ -279,8 +279,8 @@ fn an_upload_that_was_answered_early_holds_up_nobody_else() {
         .map(|_| {
             let mut client = world.client();
             client.send(
-                "POST /public/early HTTP/1.1\r\nHost: a.example\r\n\
-                         Content-Length: 1000000\r\n\r\nstart",
+                "POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n\
+                 start",
             );
             assert_eq!(client.response().expect("the early answer").status, 200);
             client

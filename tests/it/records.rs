@@ -99,7 +99,7 @@ fn a_websocket_leaves_its_line_at_its_end_with_the_bytes_of_both_directions() {
     let upstream = Upstream::start();
     let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
                      Upgrade: websocket\r\n\
-        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     upstream.answer(
         "/public/ws",
         Reply::bytes(switching).then(Act::Send(b"welcome".into())).then(Act::Echo),
@@ -108,8 +108,8 @@ fn a_websocket_leaves_its_line_at_its_end_with_the_bytes_of_both_directions() {
     let mut client = world.client();
     client.send(
         "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     let (response, _) = client.final_response("GET").expect("an answer");
     assert_eq!(response.status, 101, "{response}");

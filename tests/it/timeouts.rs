@@ -282,7 +282,7 @@ fn a_client_that_has_finished_sending_gets_every_answer() {
     let mut client = world.client();
     client.send(
         "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\nGET /public/y HTTP/1.1\r\n\
-                 Host: a.example\r\n\r\n",
+         Host: a.example\r\n\r\n",
     );
     client.finish();
     let mut upstream = silent.next_request();
@@ -333,8 +333,8 @@ fn a_tunnel_with_one_end_is_cut() {
     let mut client = world.client();
     client.send(
         "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     assert_eq!(client.response().expect("a switch").status, 101);
     let since = Instant::now();

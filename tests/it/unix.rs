@@ -80,8 +80,8 @@ fn a_client_on_a_unix_socket_has_no_address_and_cannot_make_one_up() {
     let mut world = listening(Plan::usual(&upstream), &path, "").start();
     assert_eq!(mode(&path), 0o660);
     let spoofed = "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n\
-                   Forwarded: for=6.6.6.6\r\n\
-                   X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\n";
+                   Forwarded: for=6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+                   X-Forwarded-Host: evil.example\r\n";
     for fields in ["", spoofed] {
         let answer = exchange(&connect(&path), &get(fields));
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -106,8 +106,7 @@ fn what_a_trusted_client_on_a_unix_socket_says_of_others_stays() {
     let path = dir.path().join("s.sock");
     let _world = listening(Plan::usual(&upstream), &path, "trusted_proxies = [\"unix\"]").start();
     let said = "X-Forwarded-For: 192.0.2.7, 10.0.0.5\r\nForwarded: for=192.0.2.7\r\n\
-                X-Forwarded-Proto: https\r\n\
-                X-Forwarded-Host: shop.example\r\n";
+                X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n";
     let answer = exchange(&connect(&path), &get(said));
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let request = received(&upstream);
@@ -160,8 +159,8 @@ fn for_the_limits_of_logins_the_clients_of_one_unix_listener_are_one() {
         let answer = exchange(
             &connect(path),
             &format!(
-                "POST /v1/auth/login HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}\
-                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "POST /v1/auth/login HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
+                 {fields}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             ),
         );

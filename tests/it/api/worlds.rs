@@ -55,8 +55,7 @@ impl IssuerWorld {
             )
             .route(
                 "path = \"/api/v1/{tenant_id}/{*rest}\"\nupstream = \"app\"\n\
-                 accept = [\"platform\", \"keycloak\"]\n\
-                 resolve_tenant = true",
+                 accept = [\"platform\", \"keycloak\"]\nresolve_tenant = true",
             )
             .route(
                 "path = \"/seen/{tenant_id}/{*rest}\"\nupstream = \"app\"\n\

@@ -173,8 +173,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn announced_trailer() -> Vec<u8> {
     b"POST /public/x HTTP/1.1\r\nHost: a.example\r\nTrailer: X-Keyward-Role\r\n\
-      Transfer-Encoding: chunked\r\n\r\n\
-      5\r\nhello\r\n0\r\nX-Keyward-Role: evil\r\n\r\n"
+      Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Keyward-Role: evil\r\n\r\n"
         .to_vec()
 }
 
@@ -198,7 +197,8 @@ const BAD_BODIES: [(&str, &str); 33] = [
     ("a size of sixteen Fs and one", "FFFFFFFFFFFFFFFF1\r\nhello\r\n0\r\n\r\n"),
     (
         "a size of a hundred Fs",
-        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\
+         FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
     ),
     ("a negative size", "-5\r\nhello\r\n0\r\n\r\n"),
     ("a size of minus zero", "-0\r\n\r\n"),

@@ -133,7 +133,7 @@ pub(super) fn cases() -> Vec<Case> {
             &[400],
             {
                 "POST /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: Transfer-Encoding\r\n\
-             Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+                 Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
             },
             [super::Want::Body(b"hello")],
         ),

@@ -12,8 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
     let three = "GET /public/three HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let body = "POST /public/body HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello";
     let chunked = "POST /public/chunked HTTP/1.1\r\nHost: a.example\r\n\
-                   Transfer-Encoding: chunked\r\n\r\n\
-                   5\r\nhello\r\n0\r\n\r\n";
+                   Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let guarded = "GET /private/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let nowhere = "GET /nowhere HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let with_token =
@@ -98,8 +97,7 @@ pub(super) fn cases() -> Vec<Case> {
             {
                 all(&[
                     "POST /public/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\
-                     Transfer-Encoding: chunked\r\n\r\n\
-                   0\r\n\r\n",
+                     Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                     one,
                 ])
             },

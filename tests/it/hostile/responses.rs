@@ -43,26 +43,22 @@ const CASES: &[Case] = &[
     open("a length of zero", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Passed(200, "")),
     open(
         "chunks",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n\
-                     0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
         Passed(200, "ok"),
     ),
     open(
         "chunks with extensions",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-                                     2;a=b\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\n\r\n",
         Passed(200, "ok"),
     ),
     open(
         "a space before a chunk extension",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
-                                               \r\n2 ;a=b\r\nok\r\n0 \r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 ;a=b\r\nok\r\n0 \r\n\r\n",
         Passed(200, "ok"),
     ),
     open(
         "chunked in odd case",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: ChunkeD\r\n\r\n2\r\nok\r\n\
-                                  0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: ChunkeD\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         Passed(200, "ok"),
     ),
     closed("until close", b"HTTP/1.1 200 OK\r\n\r\nok", Passed(200, "ok")),
@@ -86,8 +82,7 @@ const CASES: &[Case] = &[
     ),
     open(
         "an error of the upstream's own",
-        b"HTTP/1.1 503 Away\r\nContent-Length: \
-                                             2\r\n\r\nno",
+        b"HTTP/1.1 503 Away\r\nContent-Length: 2\r\n\r\nno",
         Passed(503, "no"),
     ),
     open("no reason", b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok", Passed(200, "ok")),
@@ -104,14 +99,12 @@ const CASES: &[Case] = &[
     open("bare LFs", b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", PassedOrBad(200, "ok")),
     open(
         "the same length twice",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\
-                                    \r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
         PassedOrBad(200, "ok"),
     ),
     open(
         "two lengths",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: \
-                          3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
         BadGateway,
     ),
     open("two lengths in a list", b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok", BadGateway),
@@ -126,33 +119,30 @@ const CASES: &[Case] = &[
     open("an empty length", b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok", BadGateway),
     open(
         "a length of 2^64",
-        b"HTTP/1.1 200 OK\r\nContent-Length: \
-                               18446744073709551616\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\nok",
         BadGateway,
     ),
     open(
         "a length and chunks",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\
-                                  Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n\
+          0\r\n\r\n",
         BadGateway,
     ),
     open(
         "chunks and a length",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
-                                  Content-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n\
+          0\r\n\r\n",
         BadGateway,
     ),
     closed("gzip", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", BadGateway),
     open(
         "gzip, chunked",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n\
-                            0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         BadGateway,
     ),
     closed(
         "chunked, gzip",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n2\r\n\
-                              ok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         BadGateway,
     ),
     closed(
@@ -162,20 +152,18 @@ const CASES: &[Case] = &[
     ),
     closed(
         "xchunked",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\
-                         \r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         BadGateway,
     ),
     open(
         "chunked twice",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
-                            Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\
+          ok\r\n0\r\n\r\n",
         BadGateway,
     ),
     closed(
         "chunks on HTTP/1.0",
-        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\
-                                   ok\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         BadGateway,
     ),
     open("no status line", b"garbage\r\n\r\n", BadGateway),
@@ -189,51 +177,43 @@ const CASES: &[Case] = &[
     open("a status of 99", b"HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nok", BadGateway),
     open(
         "a NUL in a value",
-        b"HTTP/1.1 200 OK\r\nX-A: b\0c\r\nContent-Length: \
-                               2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX-A: b\0c\r\nContent-Length: 2\r\n\r\nok",
         BadGateway,
     ),
     open(
         "a bare CR in a value",
-        b"HTTP/1.1 200 OK\r\nX-A: b\rc\r\nContent-Length: \
-                                   2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX-A: b\rc\r\nContent-Length: 2\r\n\r\nok",
         BadGateway,
     ),
     open(
         "a control byte in a value",
-        b"HTTP/1.1 200 OK\r\nX-A: b\x07c\r\nContent-Length: 2\r\n\
-                                        \r\nok",
+        b"HTTP/1.1 200 OK\r\nX-A: b\x07c\r\nContent-Length: 2\r\n\r\nok",
         BadGateway,
     ),
     open(
         "a folded line",
-        b"HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: \
-                            2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok",
         PassedOrBad(200, "ok"),
     ),
     open(
         "a space before the colon",
-        b"HTTP/1.1 200 OK\r\nX-A : b\r\nContent-Length: \
-                                       2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX-A : b\r\nContent-Length: 2\r\n\r\nok",
         PassedOrBad(200, "ok"),
     ),
     open(
         "a space before the colon of a length",
-        b"HTTP/1.1 200 OK\r\nContent-Length : \
-     2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
         PassedOrBad(200, "ok"),
     ),
     open("an empty name", b"HTTP/1.1 200 OK\r\n: b\r\nContent-Length: 2\r\n\r\nok", BadGateway),
     open(
         "a line without a colon",
-        b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: \
-                                     2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 2\r\n\r\nok",
         BadGateway,
     ),
     open(
         "8-bit bytes in a value",
-        b"HTTP/1.1 200 OK\r\nX-A: \xe4\r\nContent-Length: \
-                                     2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX-A: \xe4\r\nContent-Length: 2\r\n\r\nok",
         PassedOrBad(200, "ok"),
     ),
     open(
@@ -248,14 +228,12 @@ const CASES: &[Case] = &[
     ),
     open(
         "204 with chunks",
-        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\
-                              evil\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
         PassedOrBad(204, ""),
     ),
     open(
         "204 and a response behind",
-        b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n\
-                                        Content-Length: 4\r\n\r\nevil",
+        b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         Passed(204, ""),
     ),
     open(
@@ -270,22 +248,20 @@ const CASES: &[Case] = &[
     ),
     open(
         "a response behind the body",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\
-                                         okHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\
-                                         evil",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\
+          Content-Length: 4\r\n\r\nevil",
         Passed(200, "ok"),
     ),
     open(
         "a response behind a length of zero",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n\
-     HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\
+          evil",
         Passed(200, ""),
     ),
     open(
         "a response behind the chunks",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-                                           2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\
-                                           Content-Length: 4\r\n\r\nevil",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\
+          HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         Passed(200, "ok"),
     ),
     closed(
@@ -296,50 +272,44 @@ const CASES: &[Case] = &[
     closed("a body that never starts", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", CutOrBad),
     closed(
         "chunks that break off inside one",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
-     \r\n50\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nhalf",
         CutOrBad,
     ),
     closed(
         "chunks that break off between two",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \
-     chunked\r\n\r\n4\r\nhalf\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
         CutOrBad,
     ),
     closed(
         "chunks without the last CRLF",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-                                             4\r\nhalf\r\n0\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n",
         CutOrBad,
     ),
     closed(
         "chunks that never start",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
-                                        \r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         CutOrBad,
     ),
     open(
         "a bad chunk size",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n\
-                               xyz\r\nevil\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nxyz\r\nevil\r\n\
+          0\r\n\r\n",
         CutOrBad,
     ),
     open(
         "a chunk size that overflows",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-                                          10000000000000004\r\nhalf\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000004\r\nhalf\r\n\
+          0\r\n\r\n",
         CutOrBad,
     ),
     open(
         "a chunk with a bare LF",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\n\
-                                     half\n0\n\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\nhalf\n0\n\n",
         CutOrBad,
     ),
     open(
         "no CRLF behind a chunk",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\
-                                     halfevil0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalfevil0\r\n\r\n",
         CutOrBad,
     ),
     closed("a head that breaks off", b"HTTP/1.1 200 OK\r\nContent-Le", BadGateway),
@@ -351,49 +321,44 @@ const CASES: &[Case] = &[
     closed("half a status line", b"HTTP/1.", BadGateway),
     open(
         "100 before",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: \
-                         2\r\n\r\nok",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         Passed(200, "ok"),
     ),
     open(
         "103 before",
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\
-                         Content-Length: 2\r\n\r\nok",
+          Content-Length: 2\r\n\r\nok",
         Passed(200, "ok"),
     ),
     open(
         "102 before",
-        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\
-                         \r\nok",
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         Passed(200, "ok"),
     ),
     open(
         "199 before",
-        b"HTTP/1.1 199 Odd\r\nX-A: b\r\n\r\nHTTP/1.1 200 OK\r\n\
-                         Content-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 199 Odd\r\nX-A: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         Passed(200, "ok"),
     ),
     open(
         "100 with a length before",
-        b"HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\n\
-                                       HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\nHTTP/1.1 200 OK\r\n\
+          Content-Length: 2\r\n\r\nok",
         PassedOrBad(200, "ok"),
     ),
     closed("100 and nothing behind", b"HTTP/1.1 100 Continue\r\n\r\n", BadGateway),
     closed(
         "101 that nobody asked for",
-        b"HTTP/1.1 101 Switching Protocols\r\n\
-                                          Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
-                                          evil",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+          evil",
         BadGateway,
     ),
     closed("nothing", b"", BadGateway),
     open(
         "hop-by-hop fields",
-        b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n\
-                                Keep-Alive: timeout=5\r\nProxy-Connection: x\r\n\
-                                Proxy-Authenticate: Basic\r\nTrailer: X-T\r\nUpgrade: h2c\r\n\
-                                X-Stays: 1\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
+          Proxy-Connection: x\r\nProxy-Authenticate: Basic\r\nTrailer: X-T\r\nUpgrade: h2c\r\n\
+          X-Stays: 1\r\nContent-Length: 2\r\n\r\nok",
         Passed(200, "ok"),
     ),
 ];
@@ -528,9 +493,8 @@ fn what_an_upstream_does_wrong_is_never_the_clients_to_see() {
 fn interim_answers_end_at_keyward() {
     let range = Range::open();
     let reply = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: X-Hop\r\n\
-                 X-Hop: 1\r\n\r\n\
-        HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 150 Odd\r\n\r\nHTTP/1.1 200 OK\r\n\
-        Content-Length: 2\r\n\r\nok";
+                 X-Hop: 1\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 150 Odd\r\n\r\n\
+                 HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     range.upstream.answer("/public/hints", Reply::bytes(reply));
     let mut client = range.client();
     client.send("GET /public/hints HTTP/1.1\r\nHost: a.example\r\n\r\n");
@@ -546,8 +510,7 @@ fn interim_answers_end_at_keyward() {
 fn a_client_of_http_1_0_gets_neither_interim_answers_nor_chunks() {
     let range = Range::open();
     let reply = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\
-                 Transfer-Encoding: chunked\r\n\r\n\
-        2\r\nok\r\n0\r\n\r\n";
+                 Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     range.upstream.answer("/public/ten", Reply::bytes(reply));
     let mut client = range.client();
     client.send("GET /public/ten HTTP/1.0\r\nHost: a.example\r\n\r\n");
@@ -668,9 +631,8 @@ fn the_answer_to_head_has_no_body() {
 #[test]
 fn trailers_of_a_response_pass() {
     let range = Range::open();
-    let reply = "HTTP/1.1 200 OK\r\nTrailer: Grpc-Status\r\nTransfer-Encoding: chunked\r\n\r\n\
-                 2\r\nok\r\n0\r\n\
-        Grpc-Status: 0\r\nContent-Length: 99\r\nConnection: close\r\n\r\n";
+    let reply = "HTTP/1.1 200 OK\r\nTrailer: Grpc-Status\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\
+                 ok\r\n0\r\nGrpc-Status: 0\r\nContent-Length: 99\r\nConnection: close\r\n\r\n";
     range.upstream.answer("/public/grpc", Reply::bytes(reply));
     let response = range.client().ask(
         "GET /public/grpc HTTP/1.1\r\nHost: a.example\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
@@ -689,8 +651,8 @@ fn trailers_of_a_response_pass() {
 #[test]
 fn trailers_that_are_dropped_are_not_announced() {
     let range = Range::open();
-    let reply = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\
-                 ok\r\n0\r\nX-Sum: 7\r\n\r\n";
+    let reply = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n\
+                 0\r\nX-Sum: 7\r\n\r\n";
     range.upstream.answer("/public/sum", Reply::bytes(reply));
     for te in ["", "TE: gzip\r\nConnection: TE\r\n"] {
         let response =
@@ -725,8 +687,7 @@ fn a_response_of_110_fields_passes_whole() {
 fn identity_fields_of_a_response_are_the_upstreams_own_affair_but_its_date_and_server_pass_once() {
     let range = Range::open();
     let reply = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: app\r\n\
-                 Set-Cookie: a=b\r\n\
-        Set-Cookie: c=d\r\nContent-Length: 2\r\n\r\nok";
+                 Set-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 2\r\n\r\nok";
     range.upstream.answer("/public/plain", Reply::bytes(reply));
     let response = range.client().ask("GET /public/plain HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert_eq!(response.fields.all("date"), ["Thu, 01 Jan 2026 00:00:00 GMT"]);

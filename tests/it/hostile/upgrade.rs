@@ -71,8 +71,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         declined("h2c on the guarded route, without a token", &[401], {
             "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\n\
-             Upgrade: h2c\r\n\
-             HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
+             Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
         }),
         forwarded(
             "h2c on the guarded route, with a token",
@@ -81,8 +80,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         declined("websocket on the guarded route, without a token", &[401], {
             "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         }),
         either(
             "websocket by POST",
@@ -102,8 +101,7 @@ pub(super) fn cases() -> Vec<Case> {
             REFUSALS,
             {
                 "GET /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
-                 Upgrade: websocket\r\n\
-             Content-Length: 5\r\n\r\nhello"
+                 Upgrade: websocket\r\nContent-Length: 5\r\n\r\nhello"
             },
             [Target("/public/x")],
         ),
@@ -138,12 +136,12 @@ fn no_upgrade_but_websocket() {
 }
 
 const HANDSHAKE: &str = "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
-                         Upgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+                         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
                          Upgrade: websocket\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 #[test]
 fn a_websocket_passes_both_ways_until_either_side_ends_it() {
@@ -208,16 +206,16 @@ fn an_upgrade_that_the_upstream_declines_opens_no_tunnel() {
     for (status, reply) in [
         (
             426,
-            "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\
-             \r\n",
+            "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n\
+             Content-Length: 0\r\n\r\n",
         ),
         (200, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
         (400, "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"),
         (500, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
         (
             200,
-            "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\
-             \r\nok",
+            "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Content-Length: 2\r\n\r\nok",
         ),
     ] {
         range.upstream.take();

@@ -321,8 +321,8 @@ fn the_decoder_reads_the_requests_of_the_rfc() {
 fn the_decoder_evicts_as_the_rfc_does() {
     let mut decoder = Decoder::new();
     let mut decode = |hex: &str| shown(&decoder.decode(&bytes_of(hex)).expect("a block"));
-    let first = "3fe101 488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff6e919d29ad17\
-                 1863c78f0b97c8e9ae82ae43d3";
+    let first = "3fe101 488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff\
+                 6e919d29ad171863c78f0b97c8e9ae82ae43d3";
     let date = "date=Mon, 21 Oct 2013 20:13:21 GMT";
     assert_eq!(
         decode(first),

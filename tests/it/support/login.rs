@@ -72,7 +72,12 @@ impl Login {
     pub(crate) fn access(&self, subject: &str, more: Value) -> String {
         let now = jiff::Timestamp::now().as_second();
         let mut claims = json!({
-            "iss": ISSUER, "aud": ["account", "other"], "typ": "Bearer", "sub": subject, "iat": now, "exp": now + 3600,
+            "iss": ISSUER,
+            "aud": ["account", "other"],
+            "typ": "Bearer",
+            "sub": subject,
+            "iat": now,
+            "exp": now + 3600,
         });
         for (name, value) in more.as_object().expect("claims") {
             claims[name] = value.clone();

@@ -19,7 +19,7 @@ impl Kept {
             }
             Self::WebSocket => {
                 b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
-                                 Upgrade: websocket\r\n\r\nfirst"
+                  Upgrade: websocket\r\n\r\nfirst"
             }
         }
     }

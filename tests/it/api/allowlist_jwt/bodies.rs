@@ -115,8 +115,7 @@ fn chunks_are_counted_like_any_other_body() {
     let chunked = |client: &mut Client, body: &str| {
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\
-             {JSON}Connection: close\r\n\
-             Transfer-Encoding: chunked\r\n\r\n",
+             {JSON}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
             world.api().path("/auth/issue-token"),
             world.alice.token
         );
