@@ -1,9 +1,7 @@
 //! A full server (`limits.connections`) says so, in the language of the listener.
 
-use std::io::{Read as _, Write as _};
-
+use crate::support::tls::{ask, connect, self_signed};
 use crate::support::{Client, Plan, Upstream, World, eventually};
-use crate::tls::{ask, connect, pair};
 
 const REFUSED: &str = "keyward_client_connections_refused_total";
 
@@ -45,20 +43,16 @@ fn a_connection_beyond_the_limit_is_told_503_and_later_ones_are_served() {
 #[test]
 fn over_tls_a_connection_beyond_the_limit_is_told_503_over_tls_and_never_in_plain_text() {
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));
-    let pair = pair(folder.path(), "a.example");
-    let world = narrow(&upstream).listener(&format!("tls = {}", pair.line)).start();
-    let mut first = connect(world.address(), "a.example", &[&pair], None).expect("a connection");
-    let mut is_served = || {
-        first.write_all(REQUEST.as_bytes()).expect("sent");
-        let mut start = [0; 4096];
-        let count = first.read(&mut start).expect("an answer");
-        String::from_utf8_lossy(&start[..count]).starts_with("HTTP/1.1 200 ")
-    };
+    let certificate = self_signed(folder.path(), "a.example");
+    let world = narrow(&upstream).listener(&format!("tls = {}", certificate.line)).start();
+    let mut first = connect(world.address(), "a.example", &[&certificate]).expect("a connection");
+    let mut is_served = || first.ask(REQUEST).status == 200;
     assert!(is_served());
     let request = REQUEST.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    let answer = ask(world.address(), "a.example", &[&pair], &request).expect("an answer over TLS");
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+    let answer =
+        ask(world.address(), "a.example", &[&certificate], &request).expect("an answer over TLS");
+    assert_eq!(answer.status, 503, "{answer}");
+    assert_eq!(answer.fields.one("retry-after").as_deref(), Some("1"), "{answer}");
     assert_eq!(world.metric(REFUSED, ""), 1.0);
 
     // What does not speak TLS, or says nothing, hears nothing of HTTP, and is not kept: whether or
@@ -75,8 +69,8 @@ fn over_tls_a_connection_beyond_the_limit_is_told_503_over_tls_and_never_in_plai
     assert!(is_served(), "the first one is served on");
     drop(first);
     let is_free = || {
-        ask(world.address(), "a.example", &[&pair], &request)
-            .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+        ask(world.address(), "a.example", &[&certificate], &request)
+            .is_ok_and(|answer| answer.status == 200)
     };
     assert!(eventually(is_free), "those beyond the limit took nothing from it");
 }

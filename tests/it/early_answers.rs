@@ -1,39 +1,26 @@
 //! Answers that begin before their request has ended (RFC 9112, section 9.3): both go on, and
 //! neither waits for the other.
 
-use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::support::{Act, Gate, Plan, Reply, Upstream};
+use crate::support::{Act, Gate, PATIENCE, Plan, Reply, Upstream, Wire, eventually};
 
 const MUCH: usize = 8 << 20;
 
-/// Reads a head, and then a body of so many bytes, while it writes an answer of as many.
-fn swap(mut stream: TcpStream) -> JoinHandle<usize> {
+/// Reads a head, and then a body of this many bytes, while it writes an answer of as many.
+fn swap(stream: TcpStream) -> JoinHandle<usize> {
     std::thread::spawn(move || {
-        let mut head = Vec::new();
-        let mut byte = [0; 1];
-        while !head.ends_with(b"\r\n\r\n") {
-            assert_eq!(stream.read(&mut byte).expect("the head comes"), 1, "cut inside the head");
-            head.push(byte[0]);
-        }
-        let mut writer = stream.try_clone().expect("a second handle");
+        let mut writer = Wire::new(stream.try_clone().expect("a second handle"), PATIENCE);
+        let mut reader = Wire::new(stream, PATIENCE);
+        reader.request_head().expect("a head");
         let writes = std::thread::spawn(move || {
-            let answer = [
-                format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n").into_bytes(),
-                vec![b'a'; MUCH],
-            ];
-            writer.write_all(&answer.concat()).expect("the answer leaves");
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n");
+            let answer = [head.into_bytes(), vec![b'a'; MUCH]].concat();
+            writer.try_send(&answer).expect("the answer leaves");
         });
-        let (mut read, mut piece) = (0, vec![0; 64 * 1024]);
-        while read < MUCH {
-            match stream.read(&mut piece).expect("the body comes") {
-                0 => break,
-                more => read += more,
-            }
-        }
+        let read = reader.exactly(MUCH).expect("the body arrives").len();
         writes.join().expect("the answer has left");
         read
     })
@@ -59,24 +46,20 @@ fn a_client_may_send_its_whole_body_before_it_reads_the_answer() {
     assert_eq!(upstream.join().expect("it has ended"), MUCH);
 }
 
-/// Answers before it has read a byte of the body, and then reads so many bytes of it, or what comes
-/// of them.
+/// Answers before it has read a byte of the body, and then reads this many bytes of it, or fewer if
+/// the connection ends.
 fn answer_first(listener: TcpListener, length: usize) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
-        let (mut head, mut byte) = (Vec::new(), [0; 1]);
-        while !head.ends_with(b"\r\n\r\n") {
-            assert_eq!(stream.read(&mut byte).expect("the head comes"), 1, "cut inside the head");
-            head.push(byte[0]);
-        }
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        let (stream, _) = listener.accept().expect("a connection");
+        let mut wire = Wire::new(stream, PATIENCE);
+        wire.request_head().expect("a head");
+        wire.try_send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             .expect("the answer leaves");
-        let (mut body, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+        let mut body = Vec::new();
         while body.len() < length {
-            match stream.read(&mut piece) {
-                Ok(0) | Err(_) => break,
-                Ok(more) => body.extend_from_slice(piece.get(..more).unwrap_or_default()),
+            match wire.some() {
+                Ok(more) if !more.is_empty() => body.extend(more),
+                _ => break,
             }
         }
         body
@@ -107,7 +90,8 @@ fn an_upload_reaches_the_upstream_whole_though_its_connection_is_to_be_closed() 
         assert_eq!(response.fields.all("connection"), ["close"], "{connection}: {response}");
         let (first, second) = body.split_at(MUCH / 2);
         client.send(first);
-        // For longer than a connection that is closed is read from.
+        // A timeout of the product has to pass: a connection that is idle for a second is taken down
+        // to its socket. This one is not idle.
         std::thread::sleep(Duration::from_millis(1300));
         client.send(second);
         assert!(
@@ -210,9 +194,9 @@ fn what_an_idle_upstream_says_unasked_is_nobodys_answer() {
     upstream.answer("/public/late", Reply::acts([fine, Act::Wait(gate.clone()), late]));
     assert_eq!(world.ask("GET", "/public/late", "", "").text(), "ok");
     gate.open();
-    // They have to be there before the next request leaves, or they would be its answer to any
-    // client.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    // They have to arrive before the next request leaves, or any client would take them for its
+    // answer.
+    assert!(eventually(|| upstream.open_connections() == 0), "the connection is given up");
     for _ in 0..3 {
         let response = world.ask("GET", "/public/x", "", "");
         assert!(response.status == 200 && !response.text().contains("evil"), "{response}");

@@ -1,10 +1,12 @@
 //! Peers that stop: each dies in its own time (RELIABILITY, section 2), and takes nobody along.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World, lateness};
+use crate::support::{
+    Act, Client, Fault, Gate, PATIENCE, Plan, Reply, Upstream, Wire, World, eventually, lateness,
+};
 
 /// All timeouts short, but each long enough to tell it from none at all.
 fn hasty(upstream: &Upstream) -> World {
@@ -133,7 +135,7 @@ fn a_response_that_stops_half_way_is_cut_and_never_looks_complete() {
     let mut client = world.client();
     client.send("GET /public/half HTTP/1.1\r\nHost: a.example\r\n\r\n");
     let fault = client.final_response("GET").expect_err("never complete");
-    assert!(matches!(fault, crate::support::Fault::Truncated(_)), "{fault:?}");
+    assert!(matches!(fault, Fault::Truncated(_)), "{fault:?}");
     gate.open();
 }
 
@@ -154,32 +156,25 @@ fn a_client_that_pauses_before_the_end_of_a_response_gets_all_of_it() {
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(8 << 10).expect("an option can be set");
     socket.connect(&world.address().into()).expect("a connection");
-    let mut client = TcpStream::from(socket);
-    client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
-    client.write_all(b"GET /public/long HTTP/1.1\r\nHost: a.example\r\n\r\n").expect("sent");
-    let (mut received, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+    let mut client = Client::over(TcpStream::from(socket));
+    client.send("GET /public/long HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut received = Vec::new();
     // Until all of it has been handed over, and the exchange has been counted.
     while world.metric("keyward_requests_total", "status=\"200\"") < 1.0 {
-        let read = client.read(&mut piece).expect("a piece");
-        received.extend_from_slice(&piece[..read]);
+        received.extend(client.some().expect("a piece"));
     }
-    // Longer than a connection has to be idle to be taken down.
+    // A timeout of the product has to pass: a connection that is idle for a second is taken down to
+    // its socket.
     std::thread::sleep(Duration::from_millis(2500));
     while let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")
         && received.len() < end + 4 + LENGTH
     {
-        let read = client.read(&mut piece).expect("a piece");
-        assert!(read > 0, "cut after {} bytes", received.len());
-        received.extend_from_slice(&piece[..read]);
+        let piece = client.some().expect("a piece");
+        assert!(!piece.is_empty(), "cut after {} bytes", received.len());
+        received.extend(piece);
     }
     // And the connection serves on.
-    client.write_all(b"GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").expect("sent");
-    let read = client.read(&mut piece).expect("an answer");
-    assert!(
-        piece[..read].starts_with(b"HTTP/1.1 200 "),
-        "{}",
-        String::from_utf8_lossy(&piece[..read])
-    );
+    assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
 }
 
 /// When the client is gone, the upstream is not kept busy.
@@ -236,26 +231,18 @@ impl Silent {
     }
 
     /// The next connection, with a whole head read from it.
-    fn next_request(&self) -> TcpStream {
-        let (mut stream, _) = self.0.accept().expect("a connection");
-        let mut head = Vec::new();
-        let mut piece = [0; 4096];
-        while !head.ends_with(b"\r\n\r\n") {
-            let read = stream.read(&mut piece).expect("the head comes");
-            assert!(read > 0, "cut inside the head");
-            head.extend_from_slice(&piece[..read]);
-        }
-        stream
+    fn next_request(&self) -> Wire {
+        let (stream, _) = self.0.accept().expect("a connection");
+        let mut wire = Wire::new(stream, PATIENCE);
+        wire.request_head().expect("a whole head");
+        wire
     }
 }
 
 /// Waits until keyward gives an upstream connection up.
-fn is_given_up(stream: &mut TcpStream) -> bool {
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout can be set");
-    match stream.read(&mut [0; 1]) {
-        Ok(read) => read == 0,
-        Err(fault) => fault.kind() == ErrorKind::ConnectionReset,
-    }
+fn is_given_up(upstream: &mut Wire) -> bool {
+    upstream.set_patience(Duration::from_secs(5));
+    upstream.some().is_ok_and(|bytes| bytes.is_empty())
 }
 
 /// A client that is gone is noticed also when it had sent its next request ahead.
@@ -267,8 +254,8 @@ fn a_client_that_goes_is_noticed_behind_what_it_sent_ahead() {
     client.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
     let mut upstream = silent.next_request();
     client.send("GET /public/y HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    // It has to be read before the end comes, or both would be read at once.
-    std::thread::sleep(Duration::from_millis(100));
+    // Otherwise the second request and the end would be read at once.
+    assert!(eventually(|| client.is_read()), "the second request is read");
     client.reset();
     assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
 }
@@ -287,12 +274,12 @@ fn a_client_that_has_finished_sending_gets_every_answer() {
     client.finish();
     let mut upstream = silent.next_request();
     upstream
-        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        .try_send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
         .expect("answered");
     drop(upstream);
     assert_eq!(client.response().expect("an answer to the first").status, 200);
     let mut upstream = silent.next_request();
-    upstream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok").expect("answered");
+    upstream.try_send(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok").expect("answered");
     assert_eq!(client.response().expect("an answer to the second").status, 201);
 }
 
@@ -303,12 +290,11 @@ fn a_client_that_does_not_read_refusals_is_cut() {
     let upstream = Upstream::start();
     let world = hasty(&upstream);
     for target in ["/nowhere", "/private/x", "/.well-known/jwks.json"] {
-        let mut client = TcpStream::connect(world.address()).expect("a connection");
-        client.set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
+        let mut client = world.client().with_patience(Duration::from_millis(100));
         let requests = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n").repeat(100);
         let begun = Instant::now();
         loop {
-            match client.write_all(requests.as_bytes()) {
+            match client.try_send(&requests) {
                 Err(fault)
                     if !matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {

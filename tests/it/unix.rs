@@ -1,15 +1,14 @@
 //! Unix sockets on both sides of keyward.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, Plan, Request, Upstream, World, eventually};
+use crate::support::{Client, Plan, Request, Upstream, World, eventually};
 
 const REFUSED: &str = "outcome=\"refused\"";
 
@@ -22,18 +21,11 @@ fn listening(plan: Plan, path: &Path, lines: &str) -> Plan {
     plan.table("listener", &format!("address = \"unix:{}\"\n{lines}", path.display()))
 }
 
-fn connect(path: &Path) -> UnixStream {
-    let stream = UnixStream::connect(path).expect("it is listened on");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    stream
-}
-
-/// Sends these bytes, and reads until the connection is closed.
-fn exchange(mut stream: &UnixStream, bytes: &str) -> String {
-    stream.write_all(bytes.as_bytes()).expect("sent");
-    let mut answer = Vec::new();
-    // A connection that is refused may be reset.
-    let _ = stream.read_to_end(&mut answer);
+/// Sends these bytes on a connection of its own, and reads until that is closed.
+fn exchange(path: &Path, bytes: &str) -> String {
+    let mut client = Client::connect_unix(path);
+    client.send(bytes);
+    let answer = client.rest().expect("the connection ends");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -41,19 +33,9 @@ fn get(fields: &str) -> String {
     format!("GET /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}\r\n")
 }
 
-/// One request on a kept connection: its status line.
-fn ask_on(mut stream: &UnixStream) -> String {
-    stream.write_all(b"GET /public/kept HTTP/1.1\r\nHost: a.example\r\n\r\n").expect("sent");
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    // The body of the echo is one JSON object.
-    while !answer.ends_with(b"}") {
-        let length = stream.read(&mut buffer).expect("an answer");
-        assert_ne!(length, 0, "the connection was closed: {:?}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&buffer[..length]);
-    }
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    text.lines().next().unwrap_or_default().to_owned()
+/// One request on a kept connection: its status.
+fn status_on(client: &mut Client) -> u16 {
+    client.ask("GET /public/kept HTTP/1.1\r\nHost: a.example\r\n\r\n").status
 }
 
 fn mode(path: &Path) -> u32 {
@@ -83,7 +65,7 @@ fn a_client_on_a_unix_socket_has_no_address_and_cannot_make_one_up() {
                    Forwarded: for=6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
                    X-Forwarded-Host: evil.example\r\n";
     for fields in ["", spoofed] {
-        let answer = exchange(&connect(&path), &get(fields));
+        let answer = exchange(&path, &get(fields));
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         let request = received(&upstream);
         assert!(!request.fields.has("x-forwarded-for"), "{:?}", request.fields);
@@ -94,7 +76,7 @@ fn a_client_on_a_unix_socket_has_no_address_and_cannot_make_one_up() {
         assert_eq!(request.fields.all("x-forwarded-host"), ["a.example"]);
     }
     assert!(logged(&world, "\"client\":\"unix\",\"peer\":\"unix\""), "{}", world.output());
-    let answer = exchange(&connect(&path), &get("").replace("/public/", "/private/"));
+    let answer = exchange(&path, &get("").replace("/public/", "/private/"));
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     world.stop();
     assert!(!path.exists(), "the file is removed at the end");
@@ -107,7 +89,7 @@ fn what_a_trusted_client_on_a_unix_socket_says_of_others_stays() {
     let _world = listening(Plan::usual(&upstream), &path, "trusted_proxies = [\"unix\"]").start();
     let said = "X-Forwarded-For: 192.0.2.7, 10.0.0.5\r\nForwarded: for=192.0.2.7\r\n\
                 X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n";
-    let answer = exchange(&connect(&path), &get(said));
+    let answer = exchange(&path, &get(said));
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let request = received(&upstream);
     assert_eq!(request.fields.all("x-forwarded-for"), ["192.0.2.7, 10.0.0.5"]);
@@ -119,7 +101,7 @@ fn what_a_trusted_client_on_a_unix_socket_says_of_others_stays() {
     assert_eq!(request.fields.all("x-forwarded-proto"), ["https"]);
     assert_eq!(request.fields.all("x-forwarded-host"), ["shop.example"]);
     // One that says nothing has no address either.
-    exchange(&connect(&path), &get(""));
+    exchange(&path, &get(""));
     assert!(!received(&upstream).fields.has("x-forwarded-for"));
 }
 
@@ -130,18 +112,13 @@ fn a_proxy_header_on_a_unix_socket_names_the_client() {
     let lines = "trusted_proxies = [\"unix\"]\nproxy_protocol = \"required\"";
     let world = listening(Plan::usual(&upstream), &path, lines).start();
     let header = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n";
-    let answer =
-        exchange(&connect(&path), &format!("{header}{}", get("X-Forwarded-For: 6.6.6.6\r\n")));
+    let answer = exchange(&path, &format!("{header}{}", get("X-Forwarded-For: 6.6.6.6\r\n")));
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let request = received(&upstream);
     assert_eq!(request.fields.all("x-forwarded-for"), ["192.0.2.7"]);
     assert_eq!(request.fields.all("forwarded"), ["for=192.0.2.7;host=a.example;proto=http"]);
     assert!(logged(&world, "\"client\":\"192.0.2.7\",\"peer\":\"unix\""), "{}", world.output());
-    assert_eq!(
-        exchange(&connect(&path), &get("")),
-        "",
-        "a connection without the header is closed"
-    );
+    assert_eq!(exchange(&path, &get("")), "", "a connection without the header is closed");
     assert_eq!(upstream.take().requests.len(), 0);
 }
 
@@ -157,7 +134,7 @@ fn for_the_limits_of_logins_the_clients_of_one_unix_listener_are_one() {
     let login = |path: &Path, fields: &str| {
         let body = r#"{"username":"hershel","password":"a wrong one"}"#;
         let answer = exchange(
-            &connect(path),
+            path,
             &format!(
                 "POST /v1/auth/login HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
                  {fields}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -183,12 +160,12 @@ fn a_file_that_a_dead_process_left_is_replaced() {
     drop(UnixListener::bind(&path).expect("bound"));
     let mut world = listening(Plan::usual(&upstream), &path, "mode = \"0600\"").start();
     assert_eq!(mode(&path), 0o600);
-    assert!(exchange(&connect(&path), &get("")).starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(exchange(&path, &get("")).starts_with("HTTP/1.1 200 OK\r\n"));
     // Killed, it leaves its own.
     world.kill();
     assert!(path.exists());
     world.restart();
-    assert!(exchange(&connect(&path), &get("")).starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(exchange(&path, &get("")).starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
 #[test]
@@ -204,7 +181,7 @@ fn the_socket_of_a_living_process_and_a_file_that_is_none_are_left_alone() {
         assert!(said.contains(why) && said.contains(&*path.to_string_lossy()), "{said}");
     }
     assert_eq!(fs::read_to_string(&regular).expect("it is there"), "precious");
-    let _client = connect(&live);
+    let _client = Client::connect_unix(&live);
     listener.accept().expect("the other process still has its clients");
 }
 
@@ -214,8 +191,8 @@ fn a_reload_adds_keeps_and_removes_unix_listeners() {
     let path = |name: &str| -> PathBuf { dir.path().join(name) };
     let (kept, new) = (path("kept.sock"), path("new.sock"));
     let world = listening(Plan::usual(&upstream), &kept, "").start();
-    let client = connect(&kept);
-    assert_eq!(ask_on(&client), "HTTP/1.1 200 OK");
+    let mut client = Client::connect_unix(&kept);
+    assert_eq!(status_on(&mut client), 200);
 
     world.configure(&listening(
         listening(Plan::usual(&upstream), &kept, "mode = \"0666\""),
@@ -225,30 +202,30 @@ fn a_reload_adds_keeps_and_removes_unix_listeners() {
     world.reload();
     assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 0.0);
     assert_eq!((mode(&kept), mode(&new)), (0o666, 0o660));
-    assert_eq!(ask_on(&client), "HTTP/1.1 200 OK");
-    let newcomer = connect(&new);
-    assert_eq!(ask_on(&newcomer), "HTTP/1.1 200 OK");
-    assert_eq!(ask_on(&connect(&kept)), "HTTP/1.1 200 OK");
+    assert_eq!(status_on(&mut client), 200);
+    let mut newcomer = Client::connect_unix(&new);
+    assert_eq!(status_on(&mut newcomer), 200);
+    assert_eq!(status_on(&mut Client::connect_unix(&kept)), 200);
 
     // A path that is taken: nothing changes.
     fs::write(path("file"), "precious").expect("written");
     world.configure(&listening(Plan::usual(&upstream), &path("file"), ""));
     world.reload();
     assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 1.0);
-    assert_eq!(ask_on(&connect(&kept)), "HTTP/1.1 200 OK");
-    assert_eq!(ask_on(&connect(&new)), "HTTP/1.1 200 OK");
+    assert_eq!(status_on(&mut Client::connect_unix(&kept)), 200);
+    assert_eq!(status_on(&mut Client::connect_unix(&new)), 200);
 
     world.configure(&listening(Plan::usual(&upstream), &new, ""));
     world.reload();
     assert!(eventually(|| !kept.exists()), "its file is removed");
-    assert_eq!(ask_on(&client), "HTTP/1.1 200 OK", "who has connected is served");
-    assert_eq!(ask_on(&newcomer), "HTTP/1.1 200 OK");
+    assert_eq!(status_on(&mut client), 200, "a connection from before is served");
+    assert_eq!(status_on(&mut newcomer), 200);
 
     // The path can be listened on again.
     world.configure(&listening(listening(Plan::usual(&upstream), &kept, ""), &new, ""));
     world.reload();
     assert_eq!(world.metric("keyward_config_reloads_total", REFUSED), 1.0, "{}", world.output());
-    assert_eq!(ask_on(&connect(&kept)), "HTTP/1.1 200 OK");
+    assert_eq!(status_on(&mut Client::connect_unix(&kept)), 200);
 }
 
 /// Passes each connection to the Unix socket on to a scripted upstream, both ways.

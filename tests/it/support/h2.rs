@@ -3,13 +3,14 @@
 //! with it is kept in [`State::odd`].
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::hpack::{self, Decoder};
 use super::message::{Fields, Response};
+use super::transport::Transport;
 
 /// The first bytes of a client (section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -257,11 +258,6 @@ impl State {
     }
 }
 
-/// Anything that bytes go through: a socket, or TLS over one.
-pub(crate) trait Transport: Read + Write + Send {}
-
-impl<T: Read + Write + Send> Transport for T {}
-
 /// The peer takes no more bytes: it has closed, or has not read for as long as it was given.
 #[derive(Debug)]
 pub(crate) struct Stopped;
@@ -269,8 +265,6 @@ pub(crate) struct Stopped;
 /// One connection to keyward.
 pub(crate) struct Connection {
     io: Box<dyn Transport>,
-    /// The socket below, for its timeouts and its end.
-    socket: TcpStream,
     ahead: Vec<u8>,
     decoder: Decoder,
     /// A header block whose end is still to come: its stream, its flags and its bytes so far.
@@ -291,15 +285,13 @@ impl Connection {
         let socket = TcpStream::connect_timeout(&address, PATIENCE)
             .unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
         socket.set_nodelay(true).expect("a socket takes TCP_NODELAY");
-        let io = Box::new(socket.try_clone().expect("a handle"));
-        Self::over(io, socket)
+        Self::over(socket)
     }
 
-    /// The same over another transport, which goes through this socket in the end.
-    pub(crate) fn over(io: Box<dyn Transport>, socket: TcpStream) -> Self {
+    /// The same over a connection that was made already, and may go through TLS.
+    pub(crate) fn over(io: impl Transport + 'static) -> Self {
         Self {
-            io,
-            socket,
+            io: Box::new(io),
             ahead: Vec::new(),
             decoder: Decoder::new(),
             partial: None,
@@ -344,13 +336,13 @@ impl Connection {
         bytes: impl AsRef<[u8]>,
         time: Duration,
     ) -> Result<(), Stopped> {
-        self.socket.set_write_timeout(Some(time)).map_err(|_| Stopped)?;
+        self.io.socket().set_write_timeout(Some(time)).map_err(|_| Stopped)?;
         self.io.write_all(bytes.as_ref()).and_then(|()| self.io.flush()).map_err(|_| Stopped)
     }
 
     /// Closes the sending side only.
     pub(crate) fn finish(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
+        let _ = self.io.socket().shutdown(Shutdown::Write);
     }
 
     /// The next stream identifier of ours.
@@ -461,7 +453,7 @@ impl Connection {
         if left.is_zero() {
             return false;
         }
-        self.socket.set_read_timeout(Some(left)).expect("a read timeout above zero is taken");
+        self.io.socket().set_read_timeout(Some(left)).expect("a read timeout above zero is taken");
         let mut chunk = [0; 16 * 1024];
         match self.io.read(&mut chunk) {
             Ok(0) => self.state.is_closed = true,

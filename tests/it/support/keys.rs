@@ -1,18 +1,12 @@
-//! People with tokens: the calls of the token API `jarvispy`, made as an integration would make
+//! Users with tokens: the calls of the token API `jarvispy`, made as an integration would make
 //! them.
-
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::World;
 use super::message::Response;
-
-/// How often a token is asked for where the store is late, and how long after each answer.
-const TRIES: usize = 20;
-const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+use super::{World, eventually};
 
 /// Who a token speaks for.
 #[derive(Clone, Copy)]
@@ -41,24 +35,19 @@ pub(crate) struct Issued {
 }
 
 impl World {
-    /// A bootstrap token, made by the administrator's command, good for this many mints. It
-    /// prepares a test and is none: where the machine was too busy for the store's deadlines, it is
-    /// asked for again.
+    /// A bootstrap token, made by the administrator's command, good for this many mints. This
+    /// prepares a test and is no test itself: where the machine was too busy for the store's
+    /// deadlines, the command is given again.
     pub(crate) fn bootstrap(&self, person: Person, mints: usize) -> String {
-        for _ in 0..TRIES {
-            match self.try_bootstrap(person, mints) {
-                Ok(token) => return token,
-                Err(words) => assert!(
-                    ["the store is unavailable", "the store did not answer in time"]
-                        .iter()
-                        .any(|why| words.contains(why)),
-                    "bootstrap create: {words}"
-                ),
-            }
-            std::thread::sleep(BETWEEN_TRIES);
-        }
-        self.try_bootstrap(person, mints)
-            .unwrap_or_else(|words| panic!("bootstrap create: {words}"))
+        let mut made = Err(String::new());
+        eventually(|| {
+            made = self.try_bootstrap(person, mints);
+            made.as_ref().err().is_none_or(|words| {
+                let late = ["the store is unavailable", "the store did not answer in time"];
+                !late.iter().any(|why| words.contains(why))
+            })
+        });
+        made.unwrap_or_else(|words| panic!("bootstrap create: {words}"))
     }
 
     /// As [`bootstrap`](Self::bootstrap), where the store may be away; why there is none, in words.
@@ -130,18 +119,19 @@ impl TokenApi<'_> {
         self.call("POST", "/auth/issue-token", token, body)
     }
 
-    /// Issues a token and takes it out of the answer. It prepares a test and is none: where the
-    /// machine was too busy for the store's deadline, the answer is a 503 that asks to try again,
-    /// and so it does.
+    /// Issues a token and takes it out of the answer. This prepares a test and is no test itself:
+    /// where the machine was too busy for the store's deadline, the answer is a 503 that asks to
+    /// try again, and the call is made again.
     pub(crate) fn mint(&self, token: &str) -> Issued {
-        for _ in 0..TRIES {
-            let response = self.issue(token, "");
-            if response.status != 503 || !response.fields.has("retry-after") {
-                return issued(&response);
+        let mut response = self.issue(token, "");
+        eventually(|| {
+            let is_late = response.status == 503 && response.fields.has("retry-after");
+            if is_late {
+                response = self.issue(token, "");
             }
-            std::thread::sleep(BETWEEN_TRIES);
-        }
-        issued(&self.issue(token, ""))
+            !is_late
+        });
+        issued(&response)
     }
 
     pub(crate) fn list(&self, token: &str) -> Response {

@@ -14,7 +14,10 @@ mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
 pub(crate) mod redis;
 mod relay;
+pub(crate) mod tls;
+mod transport;
 mod upstream;
+mod wire;
 mod world;
 
 pub(crate) use client::Client;
@@ -25,6 +28,7 @@ pub(crate) use open::{Kept, open};
 pub(crate) use random::Random;
 pub(crate) use relay::{Relay, Way, Which};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};
+pub(crate) use wire::Wire;
 pub(crate) use world::{Plan, World};
 
 use std::time::{Duration, Instant};
@@ -33,7 +37,7 @@ use std::time::{Duration, Instant};
 /// bug.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` holds, looking again and again; `false` if it does not within the
+/// Waits until `condition` holds, and looks again and again; `false` if it does not within the
 /// patience of a test.
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     let began = Instant::now();

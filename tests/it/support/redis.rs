@@ -1,5 +1,8 @@
-//! Real Redis processes on free ports of the loopback interface. They end with the test, whatever
-//! becomes of it.
+//! Real Redis processes on free ports of the loopback interface. They end with the test, also when
+//! it fails.
+//!
+//! This is one file, and uses nothing of the modules beside it, because the tests of the library
+//! include it by its path.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -106,19 +109,16 @@ impl RedisServer {
                 panic!("{program} does not start ({fault}): `make test` installs it")
             });
         self.child = Some(child);
-        let deadline = Instant::now() + START;
-        loop {
-            // Any answer will do: with a password set it is an error.
-            if self.try_command(&[b"PING"]).is_ok() {
-                return;
-            }
+        let answers = holds_within(START, || {
             let ended = self
                 .child
                 .as_mut()
                 .is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()));
-            assert!(!ended && Instant::now() < deadline, "redis did not come up: {}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            assert!(!ended, "redis ended: {}", self.log());
+            // Any answer will do: with a password set it is an error.
+            self.try_command(&[b"PING"]).is_ok()
+        });
+        assert!(answers, "redis did not come up: {}", self.log());
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -431,14 +431,22 @@ pub(crate) fn cluster_with_replicas(masters: u16) -> Vec<RedisServer> {
     nodes
 }
 
-/// Looks again and again until it is so. For a minute: sentinels that disagree try again after tens
-/// of seconds.
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+/// Waits until this condition holds, for a minute: sentinels that disagree try again after tens of
+/// seconds.
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(Duration::from_secs(60), condition), "in vain: {what}");
+}
+
+/// Looks again and again whether this condition holds; `false` if it does not within this time.
+fn holds_within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + time;
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
     }
+    true
 }
 
 impl Drop for RedisServer {

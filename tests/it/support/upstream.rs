@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::PATIENCE;
-use super::message::{Fault, Request, Wire};
+use super::message::{Fault, Request};
+use super::wire::Wire;
 
 /// How long the upstream waits for the rest of a message; an idle connection may stay open longer
 /// than any test.
@@ -192,8 +193,8 @@ fn serve(stream: TcpStream, number: usize, state: &State) {
     converse(&mut wire, number, state);
     // A reset is sent when the last handle goes, so a shutdown must not come first.
     state.streams.lock().unwrap()[number] = None;
-    if !matches!(socket2::SockRef::from(wire.stream()).linger(), Ok(Some(_))) {
-        let _ = wire.stream().shutdown(Shutdown::Both);
+    if !matches!(wire.socket().linger(), Ok(Some(_))) {
+        let _ = wire.socket().shutdown(Shutdown::Both);
     }
 }
 
@@ -255,7 +256,7 @@ fn play(wire: &mut Wire, acts: Vec<Act>) -> bool {
             Act::Wait(gate) => gate.pass(),
             Act::Close => return false,
             Act::Reset => {
-                let _ = socket2::SockRef::from(wire.stream()).set_linger(Some(Duration::ZERO));
+                let _ = wire.socket().set_linger(Some(Duration::ZERO));
                 return false;
             }
             Act::Echo => {
