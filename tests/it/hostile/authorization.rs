@@ -1,7 +1,7 @@
 //! Authorization (RFC 6750; RFC 9110, 11.6.2): one Bearer credential in one form, else no.
 
 use super::Want::{Target, Without};
-use super::{Case, Range, declined, either, forwarded, private, run};
+use super::{Case, HostileWorld, declined, either, forwarded, private, run};
 
 /// `GET /private/x` with these lines and no others.
 fn bare(lines: impl AsRef<[u8]>) -> Vec<u8> {
@@ -154,12 +154,12 @@ fn one_bearer_credential_in_one_form_opens_a_route() {
 /// RFC 6750, 3.1: no code where nothing was presented, `invalid_token` where something was.
 #[test]
 fn a_challenge_says_whether_a_token_was_presented() {
-    let range = Range::open();
-    let response = range.client().ask(bare(""));
+    let world = HostileWorld::start();
+    let response = world.client().ask(bare(""));
     let challenge = response.fields.one("www-authenticate").expect("one challenge");
     assert_eq!(response.status, 401, "{response}");
     assert!(challenge.starts_with("Bearer") && !challenge.contains("error"), "{challenge}");
-    let response = range.client().ask(bare("Authorization: Bearer nonsense\r\n"));
+    let response = world.client().ask(bare("Authorization: Bearer nonsense\r\n"));
     let challenge = response.fields.one("www-authenticate").expect("one challenge");
     assert_eq!(response.status, 401, "{response}");
     assert!(

@@ -1,7 +1,7 @@
 //! Expect (RFC 9110, 10.1.1).
 
 use super::Want::{Body, Target};
-use super::{Case, Range, case, declined, either, forwarded, get, post, refused, run};
+use super::{Case, HostileWorld, case, declined, either, forwarded, get, post, refused, run};
 
 /// A body that would be a request if it were taken for one.
 const SMUGGLED: &str = "GET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -110,25 +110,25 @@ fn expectations_are_met_or_refused() {
 /// left waiting.
 #[test]
 fn a_client_that_waits_for_100_is_told_to_go_on() {
-    let range = Range::open();
-    let mut client = range.client();
+    let world = HostileWorld::start();
+    let mut client = world.client();
     client.send(post("Expect: 100-continue\r\nContent-Length: 5\r\n", ""));
     let interim = client.response().expect("an interim answer");
     assert_eq!(interim.status, 100, "{interim}");
     client.send("hello");
     let (response, _) = client.final_response("POST").expect("a final answer");
     assert_eq!(response.status, 200, "{response}");
-    let received = range.at_upstream().expect("nothing broken");
+    let received = world.at_upstream().expect("nothing broken");
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].body, b"hello");
-    range.normal(&received[0]).expect("the normal form");
+    world.normal(&received[0]).expect("the normal form");
 }
 
 /// A refusal comes at once, without 100, and the body that was held back cannot become a request.
 #[test]
 fn a_refused_client_that_waits_for_100_never_gets_it() {
-    let range = Range::open();
-    let mut client = range.client();
+    let world = HostileWorld::start();
+    let mut client = world.client();
     let length = SMUGGLED.len();
     client.send(format!(
         "POST /private/x HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\n\
@@ -140,6 +140,6 @@ fn a_refused_client_that_waits_for_100_never_gets_it() {
     client.finish();
     let rest = client.rest().expect("the connection ends");
     assert!(rest.is_empty(), "more came: {:?}", String::from_utf8_lossy(&rest));
-    range.sentinel().expect("the next client is served");
-    assert!(range.at_upstream().expect("nothing broken").is_empty());
+    world.sentinel().expect("the next client is served");
+    assert!(world.at_upstream().expect("nothing broken").is_empty());
 }

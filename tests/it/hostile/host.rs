@@ -206,12 +206,12 @@ fn a_request_names_one_valid_host() {
 /// something, or the request is refused.
 #[test]
 fn a_request_of_http_1_0_without_a_host_is_refused_or_given_one() {
-    let range = super::Range::open();
-    let mut client = range.client();
+    let world = super::HostileWorld::start();
+    let mut client = world.client();
     client.send("GET /public/x HTTP/1.0\r\n\r\n");
     let (response, _) = client.final_response("GET").expect("an answer");
     assert!([200, 400].contains(&response.status), "{response}");
-    for request in range.at_upstream().expect("nothing broken") {
+    for request in world.at_upstream().expect("nothing broken") {
         let host = request.fields.one("host").expect("one Host");
         assert!(!host.is_empty(), "an empty Host: {request:?}");
     }

@@ -1,7 +1,7 @@
 //! Several requests on one connection: each gets its own answer, and behind a refusal with an
 //! unread body no byte is ever taken for a request.
 
-use super::{Case, Range, answers, run};
+use super::{Case, HostileWorld, answers, run};
 use crate::support::Reply;
 
 const OK: &[u16] = &[200];
@@ -133,7 +133,7 @@ fn every_request_of_a_connection_gets_its_own_answer() {
 /// CVE-2025-4366: a local answer to a request whose body holds another request.
 #[test]
 fn a_request_hidden_in_the_body_of_a_refused_one_is_never_served() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     let hidden = "GET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let length = hidden.len();
     let chunk = format!("{length:x}\r\n{hidden}\r\n0\r\n\r\n");
@@ -151,14 +151,14 @@ fn a_request_hidden_in_the_body_of_a_refused_one_is_never_served() {
         ("/jarvispy/my-org/alice/api/v1/nowhere", "Authorization: Bearer @TOKEN@\r\n"),
     ] {
         for chunked in [false, true] {
-            let fields = fields.replace("@TOKEN@", &range.issued.token);
+            let fields = fields.replace("@TOKEN@", &world.issued.token);
             let framing = if chunked {
                 "Transfer-Encoding: chunked".into()
             } else {
                 format!("Content-Length: {length}")
             };
             let body = if chunked { chunk.as_str() } else { hidden };
-            let mut client = range.client();
+            let mut client = world.client();
             client.send(format!(
                 "POST {target} HTTP/1.1\r\nHost: a.example\r\n{fields}{framing}\r\n\r\n{body}"
             ));
@@ -171,8 +171,8 @@ fn a_request_hidden_in_the_body_of_a_refused_one_is_never_served() {
                 "{target} {fields:?}: more came: {:?}",
                 String::from_utf8_lossy(&rest)
             );
-            range.sentinel().expect("the next client is served");
-            let served = range.at_upstream().expect("nothing broken");
+            world.sentinel().expect("the next client is served");
+            let served = world.at_upstream().expect("nothing broken");
             assert!(served.is_empty(), "{target} {fields:?}: {served:?}");
         }
     }
@@ -182,9 +182,9 @@ fn a_request_hidden_in_the_body_of_a_refused_one_is_never_served() {
 /// no request.
 #[test]
 fn behind_a_refusal_with_a_huge_body_nothing_is_served() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     let hidden = "\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n".repeat(20_000);
-    let mut client = range.client();
+    let mut client = world.client();
     let length = hidden.len() + 1000;
     client.send(format!(
         "POST /private/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n"
@@ -194,18 +194,18 @@ fn behind_a_refusal_with_a_huge_body_nothing_is_served() {
     let (response, _) = client.final_response("POST").expect("an answer");
     assert_eq!(response.status, 401, "{response}");
     assert_eq!(client.rest().expect("the connection ends"), b"");
-    range.sentinel().expect("the next client is served");
-    assert!(range.at_upstream().expect("nothing broken").is_empty());
+    world.sentinel().expect("the next client is served");
+    assert!(world.at_upstream().expect("nothing broken").is_empty());
 }
 
 /// An answer that comes before the body has been sent must not leave the rest of the body behind as
 /// a request.
 #[test]
 fn an_early_answer_of_the_upstream_leaves_no_body_behind() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     let early = Reply::bytes("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").early();
-    range.upstream.answer("/public/early", early);
-    let mut client = range.client();
+    world.upstream.answer("/public/early", early);
+    let mut client = world.client();
     let hidden = "GET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
     client.send(format!(
         "POST /public/early HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n",
@@ -216,7 +216,7 @@ fn an_early_answer_of_the_upstream_leaves_no_body_behind() {
     client.send(hidden);
     client.finish();
     assert_eq!(client.rest().expect("the connection ends"), b"");
-    range.sentinel().expect("the next client is served");
-    let log = range.upstream.take();
+    world.sentinel().expect("the next client is served");
+    let log = world.upstream.take();
     assert!(!log.heads.iter().any(|target| target.contains("smuggled")), "{:?}", log.heads);
 }

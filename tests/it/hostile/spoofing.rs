@@ -2,7 +2,7 @@
 //! upstream, on public routes neither (RELIABILITY, 3.1).
 
 use super::Want::{Field, Without};
-use super::{BROKEN, Case, Range, forwarded, get, private, run};
+use super::{BROKEN, Case, HostileWorld, forwarded, get, private, run};
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -147,8 +147,8 @@ fn nothing_about_identity_or_origin_comes_from_the_client() {
 /// request.
 #[test]
 fn forwarding_fields_from_a_stranger_are_replaced_not_appended() {
-    let range = Range::open();
-    let mut client = range.client();
+    let world = HostileWorld::start();
+    let mut client = world.client();
     let response = client.ask(get(
         "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: https\r\n\
          Forwarded: for=6.6.6.6;host=evil.example;proto=https\r\nX-Request-Id: evil-id\r\n",
@@ -158,7 +158,7 @@ fn forwarding_fields_from_a_stranger_are_replaced_not_appended() {
         !response.text().contains("6.6.6.6") && !response.text().contains("evil"),
         "{response}"
     );
-    let received = range.at_upstream().expect("nothing broken");
+    let received = world.at_upstream().expect("nothing broken");
     let forwarded =
         received[0].fields.one("forwarded").expect("one Forwarded").to_ascii_lowercase();
     for part in ["for=", "127.0.0.1", "proto=http", "host=", "a.example"] {
@@ -171,11 +171,11 @@ fn forwarding_fields_from_a_stranger_are_replaced_not_appended() {
 /// it is told one.
 #[test]
 fn each_request_has_a_request_id_of_its_own() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     let mut ids = Vec::new();
     for _ in 0..20 {
-        let response = range.client().ask(get("Connection: close\r\n"));
-        let id = range.at_upstream().expect("nothing broken")[0]
+        let response = world.client().ask(get("Connection: close\r\n"));
+        let id = world.at_upstream().expect("nothing broken")[0]
             .fields
             .one("x-request-id")
             .expect("an id");

@@ -2,7 +2,7 @@
 //! 101.
 
 use super::Want::{Target, Without};
-use super::{Case, Range, declined, either, forwarded, get, post, private, refused, run};
+use super::{Case, HostileWorld, declined, either, forwarded, get, post, private, refused, run};
 use crate::support::{Act, Gate, Reply};
 
 const REFUSALS: &[u16] = &[400, 501];
@@ -145,12 +145,12 @@ const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade
 
 #[test]
 fn a_websocket_passes_both_ways_until_either_side_ends_it() {
-    let range = Range::open();
-    range.upstream.answer(
+    let world = HostileWorld::start();
+    world.upstream.answer(
         "/public/ws",
         Reply::bytes(SWITCHING).then(Act::Send(b"welcome".into())).then(Act::Echo),
     );
-    let mut client = range.client();
+    let mut client = world.client();
     client.send(HANDSHAKE);
     let (response, _) = client.final_response("GET").expect("an answer");
     assert_eq!(response.status, 101, "{response}");
@@ -163,36 +163,36 @@ fn a_websocket_passes_both_ways_until_either_side_ends_it() {
     }
     client.finish();
     assert_eq!(client.rest().expect("the end"), b"");
-    let received = range.at_upstream().expect("nothing broken");
+    let received = world.at_upstream().expect("nothing broken");
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].fields.all("upgrade"), ["websocket"]);
     assert_eq!(received[0].fields.all("sec-websocket-key"), ["dGhlIHNhbXBsZSBub25jZQ=="]);
-    range.normal(&received[0]).expect("the normal form");
+    world.normal(&received[0]).expect("the normal form");
 }
 
 /// CVE-2026-2833: what the client sends behind its handshake waits for the 101.
 #[test]
 fn nothing_behind_the_handshake_reaches_the_upstream_before_101() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     let gate = Gate::default();
-    range.upstream.answer(
+    world.upstream.answer(
         "/public/ws",
         Reply::acts([Act::Wait(gate.clone()), Act::Send(SWITCHING.into()), Act::Echo]),
     );
-    let mut client = range.client();
+    let mut client = world.client();
     client.send([HANDSHAKE, "GET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n"].concat());
     assert!(
-        range.upstream.wait_until(|log| log.heads.len() == 1),
+        world.upstream.wait_until(|log| log.heads.len() == 1),
         "the handshake reaches the upstream"
     );
-    range.sentinel().expect("others are served meanwhile");
+    world.sentinel().expect("others are served meanwhile");
     gate.open();
     // Either the proxy refuses to go on, or the bytes are now WebSocket's and come back; a request
     // they never are.
     let _ = client.final_response("GET");
     client.finish();
     let _ = client.rest();
-    let log = range.upstream.take();
+    let log = world.upstream.take();
     assert!(!log.heads.iter().any(|target| target.contains("smuggled")), "{:?}", log.heads);
     assert!(log.broken.is_empty(), "{:?}", log.broken);
 }
@@ -201,7 +201,7 @@ fn nothing_behind_the_handshake_reaches_the_upstream_before_101() {
 /// any other request.
 #[test]
 fn an_upgrade_that_the_upstream_declines_opens_no_tunnel() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     let behind = "GET /private/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
     for (status, reply) in [
         (
@@ -218,10 +218,10 @@ fn an_upgrade_that_the_upstream_declines_opens_no_tunnel() {
              Content-Length: 2\r\n\r\nok",
         ),
     ] {
-        range.upstream.take();
-        range.upstream.answer("/public/ws", Reply::bytes(reply));
+        world.upstream.take();
+        world.upstream.answer("/public/ws", Reply::bytes(reply));
         for pipelined in [false, true] {
-            let mut client = range.client();
+            let mut client = world.client();
             client.send(HANDSHAKE.replace("Version: 13", "Version: 777"));
             if pipelined {
                 client.send(behind);
@@ -234,39 +234,39 @@ fn an_upgrade_that_the_upstream_declines_opens_no_tunnel() {
             if let Ok((response, _)) = client.final_response("GET") {
                 assert_eq!(response.status, 401, "{response}");
             }
-            let log = range.upstream.take();
+            let log = world.upstream.take();
             assert!(log.heads.iter().all(|target| target == "/public/ws"), "{:?}", log.heads);
             assert!(log.broken.is_empty(), "{:?}", log.broken);
-            range.sentinel().expect("the next client is served");
-            range.upstream.take();
+            world.sentinel().expect("the next client is served");
+            world.upstream.take();
         }
     }
 }
 
 #[test]
 fn a_101_that_nobody_asked_for_becomes_502() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     let reply = Reply::bytes(SWITCHING)
         .then(Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil".into()));
-    range.upstream.answer("/public/unasked", reply);
+    world.upstream.answer("/public/unasked", reply);
     for lines in ["", "Upgrade: websocket\r\n", "Connection: Upgrade\r\n"] {
-        let mut client = range.client();
+        let mut client = world.client();
         client.send(format!("GET /public/unasked HTTP/1.1\r\nHost: a.example\r\n{lines}\r\n"));
         let (response, _) = client.final_response("GET").expect("an answer");
         assert!([400, 502].contains(&response.status), "{lines:?} got {response}");
-        range.sentinel().expect("the next client gets its own answer");
+        world.sentinel().expect("the next client gets its own answer");
     }
 }
 
 #[test]
 fn a_101_to_another_protocol_than_the_one_asked_for_becomes_502() {
-    let range = Range::open();
+    let world = HostileWorld::start();
     for reply in [
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\n\r\n",
     ] {
-        range.upstream.answer("/public/ws", Reply::bytes(reply).then(Act::Close));
-        let mut client = range.client();
+        world.upstream.answer("/public/ws", Reply::bytes(reply).then(Act::Close));
+        let mut client = world.client();
         client.send(HANDSHAKE);
         let (response, _) = client.final_response("GET").expect("an answer");
         assert_eq!(response.status, 502, "{response}");

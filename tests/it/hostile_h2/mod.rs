@@ -19,7 +19,7 @@ mod spoofing;
 mod targets;
 
 use crate::hostile::snapshot::{Outcome, Suite};
-use crate::hostile::{BROKEN, CLOSING, Range, Want, echoes, is_refusal, nothing};
+use crate::hostile::{BROKEN, CLOSING, HostileWorld, Want, echoes, is_refusal, nothing};
 use crate::support::Request;
 use crate::support::h2::{Connection, Head, PREFACE, State, code, settings};
 
@@ -160,20 +160,20 @@ impl Seen {
     }
 }
 
-fn play(range: &Range, case: &Case) -> Result<Outcome, String> {
-    range.upstream.take();
-    let mut connection = Connection::raw(range.world.address()).with_patience(CLOSING);
+fn play(world: &HostileWorld, case: &Case) -> Result<Outcome, String> {
+    world.upstream.take();
+    let mut connection = Connection::raw(world.keyward.address()).with_patience(CLOSING);
     let opening = if case.is_raw { Vec::new() } else { [PREFACE, &settings(&[])].concat() };
     connection.send([opening, case.send.clone()].concat());
     let seen = look(&mut connection, case)?;
     if let Some(odd) = connection.state.odd.first() {
         return Err(format!("the server sent what it may not: {odd}"));
     }
-    sentinel(range)?;
-    let at_upstream = at_upstream(range)?;
+    sentinel(world)?;
+    let at_upstream = at_upstream(world)?;
     let mut why = Vec::new();
     for end in &case.ends {
-        match judge(range, end, &seen, &connection.state, case.stream, &at_upstream) {
+        match judge(world, end, &seen, &connection.state, case.stream, &at_upstream) {
             Ok(()) => {
                 let is_kept = !connection.state.is_closed;
                 return Ok(Outcome { answer: seen.text(), is_kept, forwarded: at_upstream.len() });
@@ -228,7 +228,7 @@ fn look(connection: &mut Connection, case: &Case) -> Result<Seen, String> {
 }
 
 fn judge(
-    range: &Range,
+    world: &HostileWorld,
     end: &End,
     seen: &Seen,
     state: &State,
@@ -259,13 +259,13 @@ fn judge(
                 let got = at_upstream.iter().map(|request| &request.target).collect::<Vec<_>>();
                 return Err(format!("answered, and the upstream received {got:?}"));
             };
-            range.normal(request)?;
+            world.normal(request)?;
             wants.iter().try_for_each(|want| want.check(request))
         }
         (End::Failed(statuses), Seen::Answer(status)) if statuses.contains(status) => {
             is_refusal(&state.stream(stream).response().ok_or("no response")?)?;
             match at_upstream {
-                [request] => range.normal(request),
+                [request] => world.normal(request),
                 _ => Err(format!("the upstream received {} requests", at_upstream.len())),
             }
         }
@@ -280,8 +280,8 @@ fn judge(
 }
 
 /// A harmless request on a connection of its own gets its own answer.
-fn sentinel(range: &Range) -> Result<(), String> {
-    let mut connection = Connection::open(range.world.address()).with_patience(CLOSING);
+fn sentinel(world: &HostileWorld) -> Result<(), String> {
+    let mut connection = Connection::open(world.keyward.address()).with_patience(CLOSING);
     let id = connection.request(&Head::get("/public/sentinel"));
     connection.read_until(|state| state.is_over(id));
     let answer = connection.state.stream(id).response();
@@ -292,8 +292,8 @@ fn sentinel(range: &Range) -> Result<(), String> {
 }
 
 /// What the upstream received of a case, in whole requests.
-fn at_upstream(range: &Range) -> Result<Vec<Request>, String> {
-    let log = range.upstream.take();
+fn at_upstream(world: &HostileWorld) -> Result<Vec<Request>, String> {
+    let log = world.upstream.take();
     let others = ["/public/after", "/public/sentinel", BEFORE];
     if let Some(odd) = log.broken.iter().find(|what| !what.contains(BROKEN)) {
         return Err(format!("the upstream received half a request or none: {odd}"));
@@ -305,10 +305,10 @@ fn at_upstream(range: &Range) -> Result<Vec<Request>, String> {
 /// Plays a table; reports every case that goes wrong or differs from the snapshot, not only the
 /// first.
 fn run(theme: &str, cases: impl FnOnce(&str) -> Vec<Case>) {
-    let range = Range::open();
-    let cases = cases(&range.issued.token);
+    let world = HostileWorld::start();
+    let cases = cases(&world.issued.token);
     let played =
-        cases.iter().map(|case| (case.name.as_str(), case.send.as_slice(), play(&range, case)));
+        cases.iter().map(|case| (case.name.as_str(), case.send.as_slice(), play(&world, case)));
     Suite::new("http2", theme).settle(played);
 }
 

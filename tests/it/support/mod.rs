@@ -1,6 +1,7 @@
 //! The three nouns of a test, and what they are made of.
 
 mod client;
+mod commands;
 #[allow(dead_code, reason = "the frames of a protocol are a whole, whichever of them a test sends")]
 pub(crate) mod h2;
 pub(crate) mod hpack;
@@ -10,6 +11,7 @@ pub(crate) mod lateness;
 mod login;
 mod message;
 mod open;
+mod plan;
 mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
 pub(crate) mod redis;
@@ -25,11 +27,12 @@ pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
 pub(crate) use login::Login;
 pub(crate) use message::{Fault, Request, Response};
 pub(crate) use open::{Kept, open};
+pub(crate) use plan::Plan;
 pub(crate) use random::Random;
 pub(crate) use relay::{Relay, Way, Which};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};
 pub(crate) use wire::Wire;
-pub(crate) use world::{Plan, World};
+pub(crate) use world::World;
 
 use std::time::{Duration, Instant};
 

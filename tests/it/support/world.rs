@@ -1,89 +1,24 @@
 //! One keyward of its own: a temporary folder, a configuration, and the real binary running on it.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::{TempDir, tempfile};
+use tempfile::TempDir;
 
 use super::client::Client;
 use super::message::Response;
 use super::redis::free_port;
-use super::{PATIENCE, Upstream, eventually, lateness};
-
-/// What a world's configuration says; every key that is not set keeps its default.
-#[derive(Clone)]
-pub(crate) struct Plan {
-    tables: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
-    listener: Vec<String>,
-    arrays: String,
-}
+use super::{PATIENCE, Plan, eventually, lateness};
 
 impl Plan {
-    /// Nothing but the listeners, the files of its own folder, and the token API `jarvispy`.
-    pub(crate) fn bare() -> Self {
-        let mut plan =
-            Self { tables: BTreeMap::new(), listener: Vec::new(), arrays: String::new() };
-        plan.arrays.push_str(
-            "[[token_api]]\nname = \"jarvispy\"\nstyle = \"allowlist-jwt\"\n\
-             mount = \"/jarvispy/{organization}/{username}/api/v1\"\n\n",
-        );
-        plan.set("server", "workers", "2").set("server", "pin", "false")
-    }
-
-    /// The usual world: `/public/…` for all and `/private/…` for tokens of `jarvispy`, both to this
-    /// upstream.
-    pub(crate) fn usual(upstream: &Upstream) -> Self {
-        Self::bare()
-            .upstream("app", upstream.address())
-            .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
-            .route("path = \"/private/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]")
-    }
-
-    /// Sets one key of a table; the value is TOML.
-    pub(crate) fn set(mut self, table: &'static str, key: &'static str, value: &str) -> Self {
-        self.tables.entry(table).or_default().insert(key, value.into());
-        self
-    }
-
-    /// With its records in the Redis at this URL, for a test that is not about time: a busy machine
-    /// keeps nothing from being told.
-    pub(crate) fn redis(self, url: &str) -> Self {
-        self.set("store", "kind", "\"redis\"")
-            .set("store", "url", &format!("{url:?}"))
-            .set("store", "timeout", "\"10s\"")
-            .set("store", "read_timeout", "\"10s\"")
-    }
-
-    /// Adds a line to the one listener.
-    pub(crate) fn listener(mut self, line: &str) -> Self {
-        self.listener.push(line.into());
-        self
-    }
-
-    pub(crate) fn upstream(self, name: &str, endpoint: SocketAddr) -> Self {
-        self.table("upstream", &format!("name = \"{name}\"\nendpoints = [\"http://{endpoint}\"]"))
-    }
-
-    pub(crate) fn route(self, lines: &str) -> Self {
-        self.table("route", lines)
-    }
-
-    /// Adds one `[[name]]` table with these lines.
-    pub(crate) fn table(mut self, name: &str, lines: &str) -> Self {
-        writeln!(self.arrays, "[[{name}]]\n{lines}\n").expect("a string takes what is written");
-        self
-    }
-
+    /// Starts a world, and waits until it is ready.
     pub(crate) fn start(self) -> World {
         let mut world = self.prepare();
         world.restart();
@@ -92,13 +27,7 @@ impl Plan {
 
     /// Everything but the process.
     pub(crate) fn prepare(self) -> World {
-        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
-        let world = World {
-            folder,
-            listen: free_address(),
-            admin: free_address(),
-            child: Mutex::default(),
-        };
+        let world = World::stopped();
         world.configure(&self);
         world
     }
@@ -113,33 +42,8 @@ impl Plan {
     /// The same, with these variables in its environment.
     pub(crate) fn launch_with(self, variables: &[(&str, &str)]) -> World {
         let world = self.prepare();
-        world.spawn_with(variables);
+        world.launch_with(variables);
         world
-    }
-
-    fn render(&self, folder: &Path, listen: SocketAddr, admin: SocketAddr) -> String {
-        let mut tables = self.tables.clone();
-        let mut add = |table, key, value: String| {
-            tables.entry(table).or_default().entry(key).or_insert(value);
-        };
-        let path = |name: &str| format!("\"{}\"", folder.join(name).display());
-        add("admin", "address", format!("\"{admin}\""));
-        add("admin", "socket", path("admin.sock"));
-        if !self.tables.get("store").is_some_and(|store| store.contains_key("url")) {
-            add("store", "path", path("keyward.db"));
-        }
-        add("keys", "directory", path("keys"));
-        add("log", "level", "\"debug\"".into());
-        let mut text =
-            format!("[[listener]]\naddress = \"{listen}\"\n{}\n\n", self.listener.join("\n"));
-        for (table, keys) in &tables {
-            writeln!(text, "[{table}]").expect("a string takes what is written");
-            for (key, value) in keys {
-                writeln!(text, "{key} = {value}").expect("a string takes what is written");
-            }
-            text.push('\n');
-        }
-        text + &self.arrays
     }
 }
 
@@ -154,6 +58,12 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// In a folder of its own, without a configuration and without a process.
+    pub(super) fn stopped() -> Self {
+        let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
+        Self { folder, listen: free_address(), admin: free_address(), child: Mutex::default() }
+    }
+
     /// Writes the configuration anew, for the next start or reload.
     pub(crate) fn configure(&self, plan: &Plan) {
         self.configure_raw(&plan.render(self.folder.path(), self.listen, self.admin));
@@ -166,7 +76,7 @@ impl World {
         fs::write(self.folder.path().join(name), text).expect("a configuration can be written");
     }
 
-    /// Writes these words as the configuration.
+    /// Writes this text as the configuration.
     pub(crate) fn configure_raw(&self, text: &str) {
         fs::write(self.config(), text).expect("the configuration can be written");
     }
@@ -191,13 +101,12 @@ impl World {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the process, and leaves it to itself.
+    /// Starts the process, and does not wait for it.
     pub(crate) fn launch(&mut self) {
         self.spawn();
     }
 
-    /// SIGKILL, and another start, for who shares it; what happens between the two is up to the
-    /// caller.
+    /// SIGKILL, then `meanwhile`, then another start. For threads that share the world.
     pub(crate) fn replace(&self, meanwhile: impl FnOnce()) {
         self.end();
         meanwhile();
@@ -205,10 +114,11 @@ impl World {
     }
 
     fn spawn(&self) {
-        self.spawn_with(&[]);
+        self.launch_with(&[]);
     }
 
-    fn spawn_with(&self, variables: &[(&str, &str)]) {
+    /// Starts the process with these variables in its environment.
+    pub(super) fn launch_with(&self, variables: &[(&str, &str)]) {
         let mut running = self.child();
         assert!(running.is_none(), "it is running already");
         let file = |name: &str| {
@@ -260,7 +170,7 @@ impl World {
         client.final_response("GET").ok().map(|(response, _)| response)
     }
 
-    /// The sum of all series of a metric whose labels hold these words.
+    /// The sum of all series of a metric whose labels contain this text.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = self.admin_get("/metrics").expect("metrics").text();
         let series = text.lines().filter(|line| {
@@ -332,7 +242,7 @@ impl World {
         assert!(status.success(), "{status}:\n{}", self.output());
     }
 
-    /// SIGKILL, and gone.
+    /// SIGKILL, and waits for the end.
     pub(crate) fn kill(&mut self) {
         self.end();
     }
@@ -342,76 +252,6 @@ impl World {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-
-    /// Runs a subcommand on this world's configuration.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.run_on("keyward.toml", arguments)
-    }
-
-    /// Runs a subcommand on a configuration of this name in this world's folder. It has to end by
-    /// itself.
-    pub(crate) fn run_on(&self, config: &str, arguments: &[&str]) -> Output {
-        self.run_on_with(config, arguments, &[], Stdio::null())
-    }
-
-    /// As [`run`](Self::run), with these variables in its environment.
-    pub(crate) fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        self.run_on_with("keyward.toml", arguments, variables, Stdio::null())
-    }
-
-    /// As [`run`](Self::run), with these bytes on its standard input.
-    pub(crate) fn run_reading(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
-        let mut file = tempfile().expect("a file");
-        file.write_all(input.as_ref())
-            .and_then(|()| file.rewind())
-            .expect("what is to be read can be written");
-        self.run_on_with("keyward.toml", arguments, &[], file.into())
-    }
-
-    fn run_on_with(
-        &self,
-        config: &str,
-        arguments: &[&str],
-        variables: &[(&str, &str)],
-        input: Stdio,
-    ) -> Output {
-        let (mut stdout, mut stderr) = (tempfile().expect("a file"), tempfile().expect("a file"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_keyward"))
-            .args(arguments)
-            .arg("-c")
-            .arg(self.folder.path().join(config))
-            .current_dir(self.folder.path())
-            .envs(variables.iter().copied())
-            .stdin(input)
-            .stdout(stdout.try_clone().expect("a handle"))
-            .stderr(stderr.try_clone().expect("a handle"))
-            .spawn()
-            .expect("the binary starts");
-        let mut status = None;
-        let ended = eventually(|| {
-            status = child.try_wait().expect("our child can be waited for");
-            status.is_some()
-        });
-        if !ended {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let said = |file: &mut File| {
-            let mut bytes = Vec::new();
-            file.rewind()
-                .and_then(|()| file.read_to_end(&mut bytes))
-                .expect("what was written can be read");
-            bytes
-        };
-        let (stdout, stderr) = (said(&mut stdout), said(&mut stderr));
-        let status = status.unwrap_or_else(|| {
-            panic!(
-                "keyward {arguments:?} does not end by itself:\n{}",
-                String::from_utf8_lossy(&stderr)
-            )
-        });
-        Output { status, stdout, stderr }
     }
 
     /// What keyward said on stdout and stderr since the first start.
@@ -471,7 +311,7 @@ impl Drop for World {
             let output = self.output();
             let from = output.len().saturating_sub(4000);
             let tail = output.get(from..).unwrap_or(&output);
-            eprintln!("keyward's last words:\n{tail}");
+            eprintln!("the end of the output of keyward:\n{tail}");
         }
     }
 }
@@ -487,7 +327,7 @@ pub(crate) fn request(method: &str, target: &str, fields: &str, body: &[u8]) -> 
     [head.as_bytes(), body].concat()
 }
 
-/// A loopback address that nobody listens on.
+/// A loopback address on which no process listens.
 fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

@@ -4,6 +4,7 @@
 mod bodies;
 mod bootstrap;
 mod credentials;
+mod forged_tokens;
 mod issue;
 mod list;
 mod revoke;
