@@ -1,11 +1,11 @@
-//! A canary in the mine: tokens that went every way there is are in no log line, no metric, no
-//! answer and no file.
+//! Planted tokens: sent in every place of a request, they are in no log line, no metric, no answer
+//! and no file.
 
 use std::path::Path;
 
 use crate::support::{Act, Client, Person, Plan, Reply, Upstream, World};
 
-/// A word that is nowhere else, inside what looks like a token, and no shorter than one.
+/// Text that occurs nowhere else, in the form of tokens and as long as tokens.
 const BAD: [&str; 4] = [
     "canary-plain-and-long-enough-to-be-a-token-5d1f0c",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnktcGF5bG9hZC01ZDFmMGMifQ.canary-signature-5d1f0c",
@@ -13,7 +13,7 @@ const BAD: [&str; 4] = [
     "canary\u{e4}-odd-and-long-enough-to-be-a-token-5d1f0c",
 ];
 
-/// What must be nowhere: whole tokens, signatures, and the bad ones' marks.
+/// What must not be found: whole tokens, their payloads and signatures, and the text of [`BAD`].
 fn marks(good: &[String]) -> Vec<String> {
     let mut marks = vec!["5d1f0c".to_owned(), "eyJzdWIiOiJjYW5hcnkt".to_owned()];
     for token in good {
@@ -36,7 +36,7 @@ fn assert_clean(what: &str, text: &str, marks: &[String]) {
 }
 
 /// Sends these bytes and returns everything that comes back.
-fn throw(world: &World, bytes: &str) -> String {
+fn send(world: &World, bytes: &str) -> String {
     let mut client: Client = world.client();
     client.send(bytes);
     client.finish();
@@ -44,8 +44,8 @@ fn throw(world: &World, bytes: &str) -> String {
     String::from_utf8_lossy(client.seen()).into_owned()
 }
 
-/// Sends one token every way there is; returns every answer.
-fn parade(world: &World, token: &str) -> Vec<String> {
+/// Sends one token in every place of a request; returns every answer.
+fn send_everywhere(world: &World, token: &str) -> Vec<String> {
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let api = world.api(Person::ALICE);
     let mut answers = Vec::new();
@@ -64,39 +64,37 @@ fn parade(world: &World, token: &str) -> Vec<String> {
     for target in targets.iter().chain(&calls) {
         for method in ["GET", "POST", "TRACE"] {
             let head = format!("{method} {target} HTTP/1.1\r\nHost: a.example\r\n");
-            answers.push(throw(world, &format!("{head}{bearer}Connection: close\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}{bearer}{bearer}\r\n")));
-            answers.push(throw(world, &format!("{head}{bearer}Bad Field: x\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}{bearer}X: \u{0}\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}Authorization : Bearer {token}\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}Authorization: Basic {token}\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}Authorization: {token}\r\n\r\n")));
-            answers.push(throw(
-                world,
-                &format!("{head}Authorization: Bearer {token} {token}\r\n\r\n"),
-            ));
-            answers.push(throw(world, &format!("{head}{bearer}Content-Length: +5\r\n\r\nhello")));
-            answers.push(throw(
+            answers.push(send(world, &format!("{head}{bearer}Connection: close\r\n\r\n")));
+            answers.push(send(world, &format!("{head}{bearer}{bearer}\r\n")));
+            answers.push(send(world, &format!("{head}{bearer}Bad Field: x\r\n\r\n")));
+            answers.push(send(world, &format!("{head}{bearer}X: \u{0}\r\n\r\n")));
+            answers.push(send(world, &format!("{head}Authorization : Bearer {token}\r\n\r\n")));
+            answers.push(send(world, &format!("{head}Authorization: Basic {token}\r\n\r\n")));
+            answers.push(send(world, &format!("{head}Authorization: {token}\r\n\r\n")));
+            answers
+                .push(send(world, &format!("{head}Authorization: Bearer {token} {token}\r\n\r\n")));
+            answers.push(send(world, &format!("{head}{bearer}Content-Length: +5\r\n\r\nhello")));
+            answers.push(send(
                 world,
                 &format!("{head}{bearer}Transfer-Encoding: chunked\r\n\r\nxyz\r\n"),
             ));
-            answers.push(throw(world, &format!("{head}{bearer}Expect: x-magic\r\n\r\n")));
-            answers.push(throw(
+            answers.push(send(world, &format!("{head}{bearer}Expect: x-magic\r\n\r\n")));
+            answers.push(send(
                 world,
                 &format!("{head}{bearer}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
             ));
-            answers.push(throw(world, &format!("{head}{bearer}{}\r\n", "X: y\r\n".repeat(200))));
-            answers.push(throw(
+            answers.push(send(world, &format!("{head}{bearer}{}\r\n", "X: y\r\n".repeat(200))));
+            answers.push(send(
                 world,
                 &format!("{head}X-API-Key: {token}\r\nCookie: token={token}\r\n\r\n"),
             ));
             answers
-                .push(throw(world, &format!("{head}Proxy-Authorization: Bearer {token}\r\n\r\n")));
-            answers.push(throw(world, &format!("{head}{bearer}")));
+                .push(send(world, &format!("{head}Proxy-Authorization: Bearer {token}\r\n\r\n")));
+            answers.push(send(world, &format!("{head}{bearer}")));
         }
     }
-    answers.push(throw(world, &format!("Bearer {token}\r\n\r\n")));
-    answers.push(throw(world, &format!("{token} / HTTP/1.1\r\nHost: a.example\r\n\r\n")));
+    answers.push(send(world, &format!("Bearer {token}\r\n\r\n")));
+    answers.push(send(world, &format!("{token} / HTTP/1.1\r\nHost: a.example\r\n\r\n")));
     let issue =
         format!("POST {} HTTP/1.1\r\nHost: a.example\r\n{bearer}", api.path("/auth/issue-token"));
     for body in [
@@ -108,7 +106,7 @@ fn parade(world: &World, token: &str) -> Vec<String> {
             "Content-Type: application/json\r\nContent-Length: {length}\r\n\
              Connection: close\r\n\r\n{body}"
         );
-        answers.push(throw(world, &format!("{issue}{json}")));
+        answers.push(send(world, &format!("{issue}{json}")));
     }
     answers
 }
@@ -147,13 +145,13 @@ fn no_token_is_in_any_log_line_metric_answer_or_file() {
     let marks = marks(&good);
 
     for token in good.iter().map(String::as_str).chain(BAD) {
-        for answer in parade(&world, token) {
+        for answer in send_everywhere(&world, token) {
             if is_ours(&answer) {
                 assert_clean("an answer", &answer, &marks);
             }
         }
     }
-    assert_eq!(world.status_with(&alice.token), 200, "the parade revoked nothing");
+    assert_eq!(world.status_with(&alice.token), 200, "none of it revoked anything");
     for page in ["/metrics", "/healthz", "/readyz", "/livez", "/startupz"] {
         let answer = world.admin_get(page).expect("an answer").text();
         assert_clean(page, &answer, &marks);
@@ -178,13 +176,13 @@ fn no_token_is_in_any_log_line_metric_answer_or_file() {
     assert!(seen >= 4, "configuration, store, keys and outputs were looked at");
 }
 
-/// Nobody should put a token into a query, and some do: it is not kept.
+/// A token does not belong into a query. Some clients put it there, and it is not logged.
 #[test]
 fn a_token_in_a_query_is_not_logged() {
     let upstream = Upstream::start();
     let mut world = Plan::usual(&upstream).set("log", "level", "\"trace\"").start();
     for target in ["/public/x", "/private/x", "/nowhere", "/public/%2f"] {
-        throw(
+        send(
             &world,
             &format!("GET {target}?access_token=canary-5d1f0c HTTP/1.1\r\nHost: a.example\r\n\r\n"),
         );

@@ -114,7 +114,7 @@ fn of_tokens_that_race_their_parents_revocation_none_is_alive_and_unlisted() {
             assert_eq!(alive, listed.contains(&child.jti), "round {round}: {}", child.jti);
         }
         let known: BTreeSet<_> = children.iter().map(|child| child.jti.clone()).collect();
-        assert!(listed.is_subset(&known), "round {round}: a record that nobody was told of");
+        assert!(listed.is_subset(&known), "round {round}: a record of a token that no caller got");
         assert_eq!(api.revoke_all(&bootstrap).status, 200);
     }
 }
@@ -144,7 +144,7 @@ fn one_mint_is_one_token_however_many_ask_at_once() {
 }
 
 #[test]
-fn of_many_who_revoke_one_token_exactly_one_did_it() {
+fn of_many_revocations_of_one_token_exactly_one_succeeds() {
     let (world, _upstream) = start();
     let root = world.key(Person::ALICE);
     for _ in 0..10 {
@@ -208,7 +208,7 @@ fn a_hot_token_is_dead_when_its_revocation_is_answered() {
 
 /// Many at once ask with a token that no worker has seen: each gets the right answer, and its own.
 #[test]
-fn a_cold_token_serves_everybody_who_asks_at_once() {
+fn a_token_that_is_not_cached_serves_many_requests_at_once() {
     let (world, _upstream) = start();
     let root = world.key(Person::ALICE);
     for _ in 0..10 {

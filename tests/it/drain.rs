@@ -63,7 +63,7 @@ fn not_ready_comes_before_the_listener_goes() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_and_does_not_hold_the_end_up() {
+fn an_idle_connection_is_closed_and_does_not_delay_the_end() {
     let upstream = Upstream::start();
     let mut world = Plan::usual(&upstream).set("server", "shutdown_grace", "\"5m\"").start();
     let mut idle = world.client();
@@ -134,8 +134,7 @@ fn requests_on_a_busy_connection_are_answered_whole_or_not_taken_at_all() {
     assert_eq!(world.ended().code(), Some(0));
 }
 
-/// A connection that is taken in is served: whoever came before the listener went is not turned
-/// away without a word.
+/// A connection that was accepted before the listener was closed is served.
 #[test]
 fn the_first_request_of_a_connection_is_answered_though_the_end_has_begun() {
     let upstream = Upstream::start();
@@ -208,8 +207,8 @@ fn a_second_sigterm_ends_at_once_and_loses_no_line_of_the_log() {
     assert_eq!(answered.status, 200);
     world.signal(Signal::TERM);
     assert!(eventually(|| world.output().contains("draining")), "the first is being followed");
-    // Two within a few milliseconds are one, sent to the process and to its group; somebody who
-    // means it sends another.
+    // Two signals within a few milliseconds count as one, sent to the process and to its group. A
+    // later one ends keyward.
     assert!(eventually(|| {
         world.signal(Signal::TERM);
         world.has_ended()
@@ -230,10 +229,10 @@ fn a_second_sigterm_ends_at_once_and_loses_no_line_of_the_log() {
     assert!(line("/public/slow").is_some_and(|line| line.contains("keyward stopped")), "{output}");
 }
 
-/// Whoever was to read the access log has stopped reading, as a pager does: keyward serves on, and
-/// can be stopped.
+/// The reader of the access log has stopped reading, as a pager does: keyward serves on, and can be
+/// stopped.
 #[test]
-fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+fn a_log_that_is_not_read_does_not_delay_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let pipe = folder.path().join("pipe.log");
     rustix::fs::mknodat(

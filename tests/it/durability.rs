@@ -14,27 +14,27 @@ const ROUNDS: usize = 50;
 /// However slow the machine, the rounds end after this.
 const TIME: Duration = Duration::from_secs(75);
 
-const PEOPLE: [Person; 4] = [
+const USERS: [Person; 4] = [
     Person::user("kill|0", "kill0"),
     Person::user("kill|1", "kill1"),
     Person::user("kill|2", "kill2"),
     Person::user("kill|3", "kill3"),
 ];
 
-/// What one person knows about their tokens.
-struct Book {
+/// What one user knows of their tokens.
+struct KnownTokens {
     person: Person,
     /// The key that issues and revokes the others.
     root: Issued,
-    /// Acknowledged as issued, and nobody asked to revoke them.
+    /// Acknowledged as issued. No revocation was asked for.
     alive: Vec<Issued>,
     /// Acknowledged as revoked.
     revoked: Vec<Issued>,
     /// A revocation was asked for and not acknowledged: either answer is right, as long as it stays
     /// the same.
     open: Vec<Issued>,
-    /// Calls to issue that were not acknowledged: each may have left a record that nobody holds the
-    /// token of.
+    /// How many calls to issue were not acknowledged. Each may have left a record whose token was
+    /// never received.
     unanswered: usize,
 }
 
@@ -53,15 +53,15 @@ fn call(world: &World, method: &str, path: &str, token: &str) -> Option<serde_js
 /// Issues and revokes until the server is gone.
 fn work(
     world: &World,
-    book: &mut Book,
+    known: &mut KnownTokens,
     random: &mut Random,
     acknowledged: &AtomicUsize,
     stop: &AtomicBool,
 ) {
-    let api = world.api(book.person);
+    let api = world.api(known.person);
     while !stop.load(Ordering::SeqCst) {
-        if book.alive.len() > 3 && random.below(2) == 0 {
-            let victim = book.alive.swap_remove(random.below(book.alive.len()));
+        if known.alive.len() > 3 && random.below(2) == 0 {
+            let victim = known.alive.swap_remove(random.below(known.alive.len()));
             let own = random.below(2) == 0;
             let answer = if own {
                 call(world, "POST", &api.path("/auth/revoke"), &victim.token)
@@ -70,25 +70,25 @@ fn work(
                     world,
                     "POST",
                     &api.path(&format!("/auth/revoke/{}", victim.jti)),
-                    &book.root.token,
+                    &known.root.token,
                 )
             };
             match answer {
                 Some(answer) => {
                     assert_eq!(answer["data"]["status"], "revoked", "{answer}");
-                    book.revoked.push(victim);
+                    known.revoked.push(victim);
                 }
-                None => return book.open.push(victim),
+                None => return known.open.push(victim),
             }
         } else {
-            match call(world, "POST", &api.path("/auth/issue-token"), &book.root.token) {
+            match call(world, "POST", &api.path("/auth/issue-token"), &known.root.token) {
                 Some(answer) => {
                     let text =
                         |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
-                    book.alive.push(Issued { token: text("token"), jti: text("jti") });
+                    known.alive.push(Issued { token: text("token"), jti: text("jti") });
                 }
                 None => {
-                    book.unanswered += 1;
+                    known.unanswered += 1;
                     return;
                 }
             }
@@ -97,10 +97,10 @@ fn work(
     }
 }
 
-/// Compares what the book says with what the server says.
-fn audit(world: &World, book: &mut Book, revoked_since: usize) {
-    let api = world.api(book.person);
-    let listed: BTreeSet<String> = api.jtis(&book.root.token).into_iter().collect();
+/// Compares what the user knows with what the server answers.
+fn audit(world: &World, known: &mut KnownTokens, revoked_since: usize) {
+    let api = world.api(known.person);
+    let listed: BTreeSet<String> = api.jtis(&known.root.token).into_iter().collect();
     let mut client = world.client();
     let mut works = |token: &str| {
         let request = format!(
@@ -112,15 +112,15 @@ fn audit(world: &World, book: &mut Book, revoked_since: usize) {
             other => panic!("neither yes nor no but {other}"),
         }
     };
-    for key in book.alive.iter().chain([&book.root]) {
+    for key in known.alive.iter().chain([&known.root]) {
         assert!(works(&key.token), "an acknowledged token is lost: {}", key.jti);
         assert!(listed.contains(&key.jti), "an acknowledged token is not listed: {}", key.jti);
     }
-    for key in &book.revoked[revoked_since..] {
+    for key in &known.revoked[revoked_since..] {
         assert!(!works(&key.token), "an acknowledged revocation is lost: {}", key.jti);
         assert!(!listed.contains(&key.jti), "a revoked token is listed: {}", key.jti);
     }
-    for key in std::mem::take(&mut book.open) {
+    for key in std::mem::take(&mut known.open) {
         let alive = works(&key.token);
         assert_eq!(
             alive,
@@ -128,23 +128,23 @@ fn audit(world: &World, book: &mut Book, revoked_since: usize) {
             "alive and unlisted, or listed and dead: {}",
             key.jti
         );
-        if alive { book.alive.push(key) } else { book.revoked.push(key) }
+        if alive { known.alive.push(key) } else { known.revoked.push(key) }
     }
-    let known: BTreeSet<String> =
-        book.alive.iter().chain([&book.root]).map(|key| key.jti.clone()).collect();
-    let strays: Vec<_> = listed.difference(&known).cloned().collect();
-    assert!(strays.len() <= book.unanswered, "records that nobody asked for: {strays:?}");
+    let expected: BTreeSet<String> =
+        known.alive.iter().chain([&known.root]).map(|key| key.jti.clone()).collect();
+    let strays: Vec<_> = listed.difference(&expected).cloned().collect();
+    assert!(strays.len() <= known.unanswered, "records that no call asked for: {strays:?}");
     for jti in strays {
-        assert_eq!(api.revoke_by_jti(&book.root.token, &jti).status, 200);
+        assert_eq!(api.revoke_by_jti(&known.root.token, &jti).status, 200);
     }
-    book.unanswered = 0;
+    known.unanswered = 0;
     // A handful is enough to go on with, and keeps the audits short.
-    while book.alive.len() > 8 {
-        let key = book.alive.swap_remove(0);
+    while known.alive.len() > 8 {
+        let key = known.alive.swap_remove(0);
         match api.revoke(&key.token).status {
-            200 => book.revoked.push(key),
+            200 => known.revoked.push(key),
             // Either may be true of it.
-            503 => book.open.push(key),
+            503 => known.open.push(key),
             status => panic!("revoke: {status}"),
         }
     }
@@ -160,9 +160,9 @@ fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
     let upstream = Upstream::start();
     // A disk that pauses for longer than the usual time is no subject of this test.
     let mut world = Plan::usual(&upstream).set("store", "timeout", "\"30s\"").start();
-    let mut books: Vec<Book> = PEOPLE
+    let mut users: Vec<KnownTokens> = USERS
         .iter()
-        .map(|&person| Book {
+        .map(|&person| KnownTokens {
             person,
             root: world.key(person),
             alive: Vec::new(),
@@ -175,22 +175,22 @@ fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
     let started = Instant::now();
     let (mut done, mut total) = (0, 0);
     while done < rounds && started.elapsed() < TIME {
-        let before: Vec<usize> = books.iter().map(|book| book.revoked.len()).collect();
+        let before: Vec<usize> = users.iter().map(|known| known.revoked.len()).collect();
         let (acknowledged, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         // Some answers, then a little more: the kill falls at any place of a call.
         let (after, spins) = (random.below(120), random.below(4000));
-        let bootstrap = world.bootstrap(PEOPLE[0], 1);
+        let bootstrap = world.bootstrap(USERS[0], 1);
         let minted = std::thread::scope(|scope| {
-            for book in &mut books {
+            for known in &mut users {
                 let mut random = random.fork();
                 let (world, acknowledged, stop) = (&world, &acknowledged, &stop);
-                scope.spawn(move || work(world, book, &mut random, acknowledged, stop));
+                scope.spawn(move || work(world, known, &mut random, acknowledged, stop));
             }
             let minted = {
                 let (world, acknowledged) = (&world, &acknowledged);
                 let bootstrap = bootstrap.as_str();
                 scope.spawn(move || {
-                    let path = world.api(PEOPLE[0]).path("/auth/issue-token");
+                    let path = world.api(USERS[0]).path("/auth/issue-token");
                     let answer = call(world, "POST", &path, bootstrap);
                     acknowledged.fetch_add(usize::from(answer.is_some()), Ordering::SeqCst);
                     answer
@@ -213,13 +213,13 @@ fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
         match minted {
             Some(answer) => {
                 let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
-                books[0].alive.push(Issued { token: text("token"), jti: text("jti") });
+                users[0].alive.push(Issued { token: text("token"), jti: text("jti") });
                 spent.push(bootstrap);
             }
-            None => books[0].unanswered += 1,
+            None => users[0].unanswered += 1,
         }
-        for (book, before) in books.iter_mut().zip(before) {
-            audit(&world, book, before);
+        for (known, before) in users.iter_mut().zip(before) {
+            audit(&world, known, before);
         }
         total += acknowledged.load(Ordering::SeqCst);
         done += 1;
@@ -227,12 +227,12 @@ fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
     eprintln!("durability: {done} rounds, {total} acknowledged answers, {:?}", started.elapsed());
     assert!(total > 0, "nothing was acknowledged at all");
     assert!(done >= rounds.min(10), "only {done} rounds in {:?}", started.elapsed());
-    for book in &mut books {
-        audit(&world, book, 0);
+    for known in &mut users {
+        audit(&world, known, 0);
     }
     for bootstrap in &spent {
         assert_eq!(
-            world.api(PEOPLE[0]).issue(bootstrap, "").status,
+            world.api(USERS[0]).issue(bootstrap, "").status,
             401,
             "a spent bootstrap token stays spent"
         );

@@ -66,8 +66,8 @@ fn answer_first(listener: TcpListener, length: usize) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// A connection that is closed behind its answer is closed behind its request, too: whoever closes
-/// it does not read for the upstream.
+/// A connection that is closed behind its answer is closed behind its request, too, which is read
+/// to its end for the upstream.
 #[test]
 fn an_upload_reaches_the_upstream_whole_though_its_connection_is_to_be_closed() {
     let body: Vec<u8> = (0..MUCH).map(|at| u8::try_from(at % 251).expect("small")).collect();
@@ -90,8 +90,8 @@ fn an_upload_reaches_the_upstream_whole_though_its_connection_is_to_be_closed() 
         assert_eq!(response.fields.all("connection"), ["close"], "{connection}: {response}");
         let (first, second) = body.split_at(MUCH / 2);
         client.send(first);
-        // A timeout of the product has to pass: a connection that is idle for a second is taken down
-        // to its socket. This one is not idle.
+        // A timeout of the product has to pass: a connection that is idle for a second is taken
+        // down to its socket. This one is not idle.
         std::thread::sleep(Duration::from_millis(1300));
         client.send(second);
         assert!(
@@ -123,7 +123,7 @@ fn an_upload_that_stops_behind_its_answer_ends_on_both_sides() {
     assert_eq!(upstream.join().expect("it ends, too"), b"hello");
 }
 
-/// The answer to half a request is no answer.
+/// The answer to half a request is not completed.
 #[test]
 fn an_answer_ends_with_the_upload_that_breaks_off() {
     let upstream = Upstream::start();
@@ -160,7 +160,7 @@ fn an_answer_ends_with_the_upload_that_breaks_off() {
 
 /// What a refusal does not wait for, a client need not send.
 #[test]
-fn an_early_refusal_is_passed_on_and_the_connection_closed_behind_it_harms_nobody() {
+fn an_early_refusal_is_passed_on_and_the_next_request_is_served() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
     let refusal =
@@ -182,10 +182,10 @@ fn an_early_refusal_is_passed_on_and_the_connection_closed_behind_it_harms_nobod
     }
 }
 
-/// Bytes that nobody asked for come while the connection is idle: it is not used again, and they
-/// are nobody's answer.
+/// Bytes that no request asked for come while the connection is idle: it is not used again, and no
+/// client gets them.
 #[test]
-fn what_an_idle_upstream_says_unasked_is_nobodys_answer() {
+fn what_an_idle_upstream_sends_unasked_is_never_an_answer() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).set("server", "workers", "1").start();
     let gate = Gate::default();

@@ -37,9 +37,9 @@ fn begin(client: &mut Connection, paths: &[&str]) -> Vec<u32> {
     paths.iter().map(|path| client.request(&Head::get(path))).collect()
 }
 
-/// Waits until so many requests have arrived at the upstream.
+/// Waits until this many requests have arrived at the upstream.
 #[track_caller]
-fn arrived(upstream: &Http2Upstream, count: usize) {
+fn wait_for_arrivals(upstream: &Http2Upstream, count: usize) {
     assert!(
         eventually(|| upstream.arrivals().len() == count),
         "{count} arrive: {:?}",
@@ -54,7 +54,7 @@ fn many_requests_share_one_connection_to_an_upstream_of_http2() {
     let mut client = Connection::open(world.address());
     assert_eq!(client.ask(&Head::get("/public/first")).status, 200);
     let held = begin(&mut client, &["/public/held"; 20]);
-    arrived(&upstream, 21);
+    wait_for_arrivals(&upstream, 21);
     // A client of HTTP/1.1 shares it as well.
     assert_eq!(world.ask("GET", "/public/x?y=z", "", "").status, 200);
     upstream.release();
@@ -81,12 +81,12 @@ fn a_second_connection_is_made_when_the_streams_of_the_first_are_used_up() {
     // Its answer comes behind the server's SETTINGS.
     assert_eq!(client.ask(&Head::get("/public/first")).status, 200);
     let mut held = begin(&mut client, &["/public/held"; 4]);
-    arrived(&upstream, 5);
+    wait_for_arrivals(&upstream, 5);
     assert_eq!(upstream.connections(), 1, "four streams fit");
     assert_eq!(client.ask(&Head::get("/public/fifth")).status, 200, "a fifth does not wait");
     assert_eq!(upstream.connections(), 2);
     held.extend(begin(&mut client, &["/public/held"; 4]));
-    arrived(&upstream, 10);
+    wait_for_arrivals(&upstream, 10);
     assert_eq!(upstream.connections(), 2, "eight streams fit on two");
     upstream.release();
     for id in held {
@@ -151,7 +151,7 @@ fn a_stream_that_the_client_resets_is_reset_at_the_upstream_and_its_neighbours_l
     let world = world_of(&upstream);
     let mut client = Connection::open(world.address());
     let ids = begin(&mut client, &["/public/left/held", "/public/kept/held"]);
-    arrived(&upstream, 2);
+    wait_for_arrivals(&upstream, 2);
     let progress = |path: &str| {
         let arrivals = upstream.arrivals();
         arrivals.iter().find(|arrival| arrival.target == path).map(|arrival| arrival.progress)
@@ -166,7 +166,7 @@ fn a_stream_that_the_client_resets_is_reset_at_the_upstream_and_its_neighbours_l
     // So does that of a client of HTTP/1.1 which resets its connection.
     let mut plain = world.client();
     plain.send("GET /public/plain/held HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    arrived(&upstream, 3);
+    wait_for_arrivals(&upstream, 3);
     plain.reset();
     assert!(
         eventually(|| progress("/public/plain/held") == Some(Progress::GivenUp)),
@@ -336,9 +336,9 @@ fn the_version_that_is_spoken_over_tls_is_what_alpn_says() {
     }
 }
 
-/// Asserts that the upstream is refused, and that the log says why in these words.
+/// The upstream is refused, and the log says why in these words.
 #[track_caller]
-fn is_refused(world: &World, upstream: &Http2Upstream, words: &str) {
+fn assert_refused(world: &World, upstream: &Http2Upstream, words: &str) {
     let response = world.ask("GET", "/public/refused", "", "");
     assert_eq!(response.status, 502, "{response}");
     assert!(
@@ -362,7 +362,7 @@ fn an_upstream_whose_certificate_is_of_another_authority_is_refused_and_the_log_
     for protocol in ["http1", "http2", "auto"] {
         let upstream = other.server("127.0.0.1", &["h2", "http/1.1"]);
         let world = trusted.world(&upstream, protocol, "");
-        is_refused(&world, &upstream, "the server's certificate is of no trusted authority");
+        assert_refused(&world, &upstream, "the server's certificate is of no trusted authority");
     }
 }
 
@@ -371,9 +371,9 @@ fn an_upstream_whose_certificate_is_for_another_name_is_refused_unless_that_name
     let authority = Authority::new("trusted");
     let upstream = authority.server("app.internal", &["h2", "http/1.1"]);
     let world = authority.world(&upstream, "auto", "");
-    is_refused(&world, &upstream, "the server's certificate is not for 127.0.0.1");
+    assert_refused(&world, &upstream, "the server's certificate is not for 127.0.0.1");
     let world = authority.world(&upstream, "auto", ", server_name = \"other.internal\"");
-    is_refused(&world, &upstream, "the server's certificate is not for other.internal");
+    assert_refused(&world, &upstream, "the server's certificate is not for other.internal");
     let world = authority.world(&upstream, "auto", ", server_name = \"app.internal\"");
     let response = world.ask("GET", "/public/x", "", "");
     assert_eq!(response.status, 200, "{response}");
@@ -385,6 +385,6 @@ fn an_upstream_that_does_not_agree_to_http2_is_refused_where_it_is_required() {
     for protocols in [&["http/1.1"][..], &[]] {
         let upstream = authority.server("127.0.0.1", protocols);
         let world = authority.world(&upstream, "http2", "");
-        is_refused(&world, &upstream, "the server does not speak HTTP/2");
+        assert_refused(&world, &upstream, "the server does not speak HTTP/2");
     }
 }

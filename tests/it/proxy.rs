@@ -1,5 +1,5 @@
-//! What forwarding is when everybody behaves: bodies both ways, the Host, connections used again,
-//! upstreams away.
+//! Forwarding between well-behaved peers: bodies both ways, the Host, connections that are used
+//! again, upstreams that are away.
 
 use crate::support::{Act, Gate, Person, Plan, Reply, Upstream, json};
 
@@ -101,9 +101,9 @@ fn the_host_is_kept_or_replaced_as_the_upstream_wants_it() {
 #[test]
 fn an_upstream_that_is_away_is_502_and_back_at_once_when_it_is_back() {
     let upstream = Upstream::start();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = nobody.local_addr().expect("an address");
-    drop(nobody);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = closed.local_addr().expect("an address");
+    drop(closed);
     let world = Plan::usual(&upstream)
         .upstream("away", address)
         .route("path = \"/away/{*rest}\"\nupstream = \"away\"\npublic = true")
@@ -114,7 +114,7 @@ fn an_upstream_that_is_away_is_502_and_back_at_once_when_it_is_back() {
     let text = response.to_string();
     assert!(
         !text.contains(&address.port().to_string()),
-        "the upstream's address is nobody's business: {text}"
+        "the upstream's address is not told: {text}"
     );
     assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
 }
@@ -268,7 +268,7 @@ fn the_echo_says_what_was_sent() {
 /// An upstream may answer before an upload has come to its end, and keep the connection. As long as
 /// the upload goes on, that connection is no place for another client's request.
 #[test]
-fn an_upload_that_was_answered_early_holds_up_nobody_else() {
+fn an_upload_that_was_answered_early_delays_no_other_request() {
     let upstream = Upstream::start();
     upstream.answer(
         "/public/early",

@@ -1,4 +1,4 @@
-//! Peers that stop: each dies in its own time (RELIABILITY, section 2), and takes nobody along.
+//! Peers that stop: each is cut in its own time (RELIABILITY, section 2), and no other with it.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// All timeouts short, but each long enough to tell it from none at all.
-fn hasty(upstream: &Upstream) -> World {
+fn with_short_timeouts(upstream: &Upstream) -> World {
     let mut plan = Plan::usual(upstream);
     for key in ["first_byte", "head", "idle", "body", "connect", "response_head"] {
         plan = plan.set("timeouts", key, "\"400ms\"");
@@ -18,7 +18,7 @@ fn hasty(upstream: &Upstream) -> World {
 }
 
 /// Waits for the end of the connection; it must not come before the timeout, nor much later.
-fn dies_in_time(client: &mut Client, since: Instant) -> String {
+fn ends_in_time(client: &mut Client, since: Instant) -> String {
     client.rest().expect("the connection ends");
     let lived = since.elapsed();
     assert!(lived >= Duration::from_millis(300), "cut after {lived:?}");
@@ -29,7 +29,7 @@ fn dies_in_time(client: &mut Client, since: Instant) -> String {
 #[test]
 fn a_client_that_stops_is_cut_wherever_it_stops() {
     let upstream = Upstream::start();
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     for (what, bytes) in [
         ("before the first byte", ""),
         ("inside the request line", "GET /pub"),
@@ -39,17 +39,17 @@ fn a_client_that_stops_is_cut_wherever_it_stops() {
         let mut client = world.client();
         let since = Instant::now();
         client.send(bytes);
-        let answer = dies_in_time(&mut client, since);
+        let answer = ends_in_time(&mut client, since);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{what}: {answer}");
     }
     assert!(upstream.take().heads.is_empty());
 }
 
-/// One byte every now and then is no progress: the head as a whole has its time.
+/// A byte from time to time is no progress: the timeout is that of the whole head.
 #[test]
 fn a_client_that_drips_its_head_is_cut() {
     let upstream = Upstream::start();
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     let mut client = world.client().with_patience(Duration::from_millis(50));
     client.send("GET /public/x HTTP/1.1\r\n");
     let since = Instant::now();
@@ -62,7 +62,7 @@ fn a_client_that_drips_its_head_is_cut() {
     panic!("still open");
 }
 
-/// What is too long already is told then, though its line never ends and comes in bits.
+/// A line that is too long already is refused at once, though it never ends and comes in pieces.
 #[test]
 fn a_line_without_an_end_is_refused_when_it_is_too_long() {
     let upstream = Upstream::start();
@@ -90,21 +90,21 @@ fn a_line_without_an_end_is_refused_when_it_is_too_long() {
 #[test]
 fn an_idle_connection_is_closed() {
     let upstream = Upstream::start();
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     let mut client = world.client();
     assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
-    dies_in_time(&mut client, Instant::now());
+    ends_in_time(&mut client, Instant::now());
 }
 
 #[test]
 fn a_body_that_stops_is_cut_and_is_no_request() {
     let upstream = Upstream::start();
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     for rest in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"] {
         let mut client = world.client();
         let since = Instant::now();
         client.send(format!("POST /public/x HTTP/1.1\r\nHost: a.example\r\n{rest}"));
-        let answer = dies_in_time(&mut client, since);
+        let answer = ends_in_time(&mut client, since);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
     assert!(upstream.take().requests.is_empty());
@@ -115,7 +115,7 @@ fn an_upstream_that_does_not_answer_is_504() {
     let upstream = Upstream::start();
     let gate = Gate::default();
     upstream.answer("/public/never", Reply::acts([Act::Wait(gate.clone())]));
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     let since = Instant::now();
     let response = world.ask("GET", "/public/never", "", "");
     assert_eq!(response.status, 504, "{response}");
@@ -124,14 +124,13 @@ fn an_upstream_that_does_not_answer_is_504() {
     gate.open();
 }
 
-/// A long answer that keeps coming is not cut by the timeout of its head.
 #[test]
 fn a_response_that_stops_half_way_is_cut_and_never_looks_complete() {
     let upstream = Upstream::start();
     let gate = Gate::default();
     let half = Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".into());
     upstream.answer("/public/half", Reply::acts([half, Act::Wait(gate.clone())]));
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     let mut client = world.client();
     client.send("GET /public/half HTTP/1.1\r\nHost: a.example\r\n\r\n");
     let fault = client.final_response("GET").expect_err("never complete");
@@ -173,13 +172,13 @@ fn a_client_that_pauses_before_the_end_of_a_response_gets_all_of_it() {
         assert!(!piece.is_empty(), "cut after {} bytes", received.len());
         received.extend(piece);
     }
-    // And the connection serves on.
+    // The connection is still served.
     assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
 }
 
-/// When the client is gone, the upstream is not kept busy.
+/// When the client is gone, its request at the upstream is given up.
 #[test]
-fn a_client_that_goes_takes_its_request_along() {
+fn the_request_of_a_client_that_is_gone_is_given_up() {
     lateness::watch();
     let silent = Silent::start();
     let world = silent.world();
@@ -188,7 +187,7 @@ fn a_client_that_goes_takes_its_request_along() {
     let mut upstream = silent.next_request();
     let gone = Instant::now();
     client.reset();
-    assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
+    assert!(is_given_up(&mut upstream), "the upstream still has the request after 5 s");
     assert!(
         !lateness::is_over(gone, Duration::from_secs(1)),
         "given up after {:?}",
@@ -196,9 +195,9 @@ fn a_client_that_goes_takes_its_request_along() {
     );
 }
 
-/// Slow clients hold up nobody but themselves.
+/// Clients that send nothing do not delay others.
 #[test]
-fn a_hundred_silent_connections_hold_nobody_up() {
+fn a_hundred_silent_connections_delay_no_other() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
     let silent: Vec<Client> = (0..100)
@@ -257,7 +256,7 @@ fn a_client_that_goes_is_noticed_behind_what_it_sent_ahead() {
     // Otherwise the second request and the end would be read at once.
     assert!(eventually(|| client.is_read()), "the second request is read");
     client.reset();
-    assert!(is_given_up(&mut upstream), "the upstream still works for nobody after 5 s");
+    assert!(is_given_up(&mut upstream), "the upstream still has the request after 5 s");
 }
 
 /// A client that has closed only its sending side gets the answers to all that it sent (RFC 9112,
@@ -283,12 +282,12 @@ fn a_client_that_has_finished_sending_gets_every_answer() {
     assert_eq!(client.response().expect("an answer to the second").status, 201);
 }
 
-/// Answers of our own are no place to hide: who asks on and on and reads nothing is cut like any
-/// other.
+/// The timeouts hold for answers of keyward itself, too: a client that sends requests and reads
+/// nothing is cut.
 #[test]
 fn a_client_that_does_not_read_refusals_is_cut() {
     let upstream = Upstream::start();
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     for target in ["/nowhere", "/private/x", "/.well-known/jwks.json"] {
         let mut client = world.client().with_patience(Duration::from_millis(100));
         let requests = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n").repeat(100);
@@ -315,7 +314,7 @@ fn a_tunnel_with_one_end_is_cut() {
     let switch =
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     upstream.answer("/public/ws", Reply::acts([Act::Send(switch.into()), Act::Wait(gate.clone())]));
-    let world = hasty(&upstream);
+    let world = with_short_timeouts(&upstream);
     let mut client = world.client();
     client.send(
         "GET /public/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
@@ -325,6 +324,6 @@ fn a_tunnel_with_one_end_is_cut() {
     assert_eq!(client.response().expect("a switch").status, 101);
     let since = Instant::now();
     client.finish();
-    dies_in_time(&mut client, since);
+    ends_in_time(&mut client, since);
     gate.open();
 }

@@ -3,10 +3,10 @@
 use super::Want::{Body, Field, Without};
 use super::{Case, either, forwarded, post, refused, run};
 
-/// What follows a body of five bytes in most cases: a request that nobody may see.
+/// What follows a body of five bytes in most cases: a request that must not be served.
 const SMUGGLED: &str = "helloGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
-/// A chunked `hello`, and behind it the request that nobody may see.
+/// A chunked `hello`, and behind it the request that must not be served.
 const SMUGGLED_CHUNKED: &str =
     "5\r\nhello\r\n0\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
 

@@ -118,7 +118,7 @@ fn answers<const A: usize, const T: usize>(
     case(name, send, Expect::Answers(statuses.to_vec(), targets.to_vec()))
 }
 
-/// `POST /public/x` with these field lines (each with its CRLF) and whatever follows the head.
+/// `POST /public/x` with these field lines (each with its CRLF) and the bytes that follow the head.
 fn post(lines: &str, rest: impl AsRef<[u8]>) -> Vec<u8> {
     let head = format!("POST /public/x HTTP/1.1\r\nHost: a.example\r\n{lines}\r\n");
     [head.as_bytes(), rest.as_ref()].concat()

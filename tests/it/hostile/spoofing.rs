@@ -189,8 +189,8 @@ fn each_request_has_a_request_id_of_its_own() {
     assert_eq!(ids.len(), 20, "{ids:?}");
 }
 
-/// Who sends a PROXY header passes bytes on as they come, so what a client writes of its way is no
-/// word of the balancer's.
+/// A balancer that sends a PROXY header passes the bytes of the client on as they are: forwarding
+/// fields in them are the client's and not the balancer's.
 #[test]
 fn a_proxy_header_does_not_vouch_for_the_fields_behind_it() {
     let upstream = crate::support::Upstream::start();

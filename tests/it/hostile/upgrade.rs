@@ -244,7 +244,7 @@ fn an_upgrade_that_the_upstream_declines_opens_no_tunnel() {
 }
 
 #[test]
-fn a_101_that_nobody_asked_for_becomes_502() {
+fn a_101_without_a_request_for_it_becomes_502() {
     let world = HostileWorld::start();
     let reply = Reply::bytes(SWITCHING)
         .then(Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil".into()));

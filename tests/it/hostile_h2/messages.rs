@@ -50,7 +50,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             public().with_body(1, "hello"),
             [Body(b"hello"), Method("GET")],
         ),
-        // A client's word for the length of what it does not send.
+        // A client states the length of a body that it does not send.
         malformed("a length and no body (CVE-2026-48743)", post("60").whole(1)),
         malformed("GET with a length and no body", public().with("content-length", "60").whole(1)),
         broken("less than the length", breaks("10").with_body(1, "hello")),
@@ -77,7 +77,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             post("5").with("content-length", "5").with_body(1, "hello"),
             [Body(b"hello"), Field("content-length", "5")],
         ),
-        // Trailers end here: what is in them is forwarded by nothing.
+        // Trailers of requests are not forwarded.
         forwarded("trailers", with_trailers(&one("x-a", "b")), [Body(b"hello"), Without("x-a")]),
         forwarded("empty trailers", with_trailers(&Head::empty()), [Body(b"hello")]),
         forwarded(

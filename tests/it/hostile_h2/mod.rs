@@ -32,12 +32,12 @@ enum End {
     Reset(&'static [u32]),
     /// The connection ends with GOAWAY of one of these codes, and is closed.
     GoAway(&'static [u32]),
-    /// The connection is closed without another word.
+    /// The connection is closed and nothing more is sent.
     Closed,
     /// Exactly one request at the upstream, its answer at the client.
     Forwarded(Vec<Want>),
-    /// Exactly one request at the upstream, whose answer is of no use: one of these statuses at the
-    /// client.
+    /// Exactly one request at the upstream, whose answer cannot be passed on: one of these statuses
+    /// at the client.
     Failed(&'static [u16]),
 }
 
@@ -149,7 +149,7 @@ enum Seen {
 }
 
 impl Seen {
-    /// In the words of the snapshot.
+    /// As the snapshot writes it.
     fn text(&self) -> String {
         match self {
             Self::Answer(status) => status.to_string(),
@@ -274,7 +274,7 @@ fn judge(
         }
         (End::Reset(codes), _) => Err(format!("not reset with one of {codes:?}")),
         (End::GoAway(codes), _) => Err(format!("no GOAWAY with one of {codes:?}")),
-        (End::Closed, _) => Err("not closed without a word".into()),
+        (End::Closed, _) => Err("not closed without an answer".into()),
         (End::Forwarded(_), _) => Err("not forwarded".into()),
     }
 }

@@ -112,7 +112,7 @@ const AMBIGUOUS: [&str; 16] = [
     "/public/%u0041",
 ];
 
-/// What leads to the guarded route, by whatever detour, without a token.
+/// Paths to the guarded route, in any spelling, without a token.
 const GUARDED: [&str; 17] = [
     "/private/x",
     "/public/../private/x",

@@ -36,7 +36,7 @@ fn text(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     [&integer(0, 7, bytes.len())[..], bytes].concat()
 }
 
-/// An integer whose first byte has these high bits and so many bits of the value (section 5.1).
+/// An integer whose first byte has these high bits and this many bits of the value (section 5.1).
 pub(crate) fn integer(high: u8, bits: u32, value: usize) -> Vec<u8> {
     let most = (1_usize << bits) - 1;
     if value < most {
@@ -336,7 +336,7 @@ fn the_decoder_evicts_as_the_rfc_does() {
     assert!(decoder.decode(&bytes_of("be")).is_err(), "an entry that is not there");
 }
 
-/// What the encoder writes is read as it was said, whatever the bytes.
+/// The decoder reads any bytes as the encoder wrote them.
 #[test]
 fn literals_are_read_as_they_were_written() {
     let long = vec![b'a'; 70_000];

@@ -66,7 +66,7 @@ pub(crate) struct Http2Upstream {
 }
 
 impl Http2Upstream {
-    /// By prior knowledge, with so many streams at a time on each connection.
+    /// By prior knowledge, with this many streams at a time on each connection.
     pub(crate) fn start(streams: u32) -> Self {
         Self::begin(streams, None)
     }

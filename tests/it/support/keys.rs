@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::message::Response;
 use super::{World, eventually};
 
-/// Who a token speaks for.
+/// A user for whom tokens are made.
 #[derive(Clone, Copy)]
 pub(crate) struct Person {
     pub(crate) subject: &'static str,
@@ -50,7 +50,11 @@ impl World {
         made.unwrap_or_else(|words| panic!("bootstrap create: {words}"))
     }
 
-    /// As [`bootstrap`](Self::bootstrap), where the store may be away; why there is none, in words.
+    /// As [`bootstrap`](Self::bootstrap), where the store may be away.
+    ///
+    /// # Errors
+    ///
+    /// What the command wrote to its standard error.
     pub(crate) fn try_bootstrap(&self, person: Person, mints: usize) -> Result<String, String> {
         let mints = mints.to_string();
         let output = self.run(&[
@@ -81,7 +85,7 @@ impl World {
         Ok(token.to_owned())
     }
 
-    /// The token API as this person calls it.
+    /// The token API as this user calls it.
     pub(crate) fn api(&self, person: Person) -> TokenApi<'_> {
         TokenApi {
             world: self,
@@ -89,7 +93,7 @@ impl World {
         }
     }
 
-    /// A first key for this person, by way of a bootstrap token.
+    /// A first key of this user, made with a bootstrap token.
     pub(crate) fn key(&self, person: Person) -> Issued {
         self.api(person).mint(&self.bootstrap(person, 1))
     }

@@ -1,9 +1,9 @@
-//! How late this machine wakes who sleeps: what a test adds to the time that it gives to others.
+//! How late this machine wakes a sleeping thread: tests add this to the times that they allow.
 //!
-//! A host that has other guests takes a processor away for some hundred milliseconds at a time, and
-//! a machine that is busy with other tests keeps its own waiting. What was waited for then is
-//! nobody's fault, and an answer "cannot tell" of who waited longer than a deadline is the right
-//! one. It is measured where it happens, on every core, and counted only for the time in question.
+//! A host with other guests takes a processor away for some hundred milliseconds at a time, and a
+//! machine that runs other tests makes its threads wait. Such a pause is no fault of keyward, and
+//! the answer "cannot tell" is right when a deadline passes in it. Pauses are measured on every
+//! core, and counted only for the time in question.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// How long a watch sleeps.
+/// How long a watch sleeps at a time.
 const NAP: Duration = Duration::from_millis(2);
 
 /// What any wake-up may take.
@@ -22,7 +22,7 @@ static WATCHES: OnceLock<Vec<Arc<Mutex<Watch>>>> = OnceLock::new();
 
 /// What was seen on one core.
 struct Watch {
-    /// From when to when somebody slept who should have been awake; the first one first.
+    /// The spans in which the watch slept and should have been awake, the earliest first.
     late: Vec<(Instant, Instant)>,
     /// Everything before this moment has been seen.
     seen: Instant,
@@ -36,7 +36,7 @@ impl Watch {
     }
 }
 
-/// Sees to it that everything from now on is watched.
+/// Starts the watches, if they do not run yet.
 pub(crate) fn watch() {
     WATCHES.get_or_init(|| {
         let cores = sched_getaffinity(None).expect("the cores of this process");
@@ -66,27 +66,27 @@ fn watch_core(core: usize) -> Arc<Mutex<Watch>> {
     watch
 }
 
-/// How long the machine kept somebody waiting in this time: the sum over its cores, because who is
-/// waited for may wait in turn.
+/// For how long the machine made threads wait in this time: the sum over its cores, because the
+/// thread that is waited for may have waited, too.
 pub(crate) fn between(from: Instant, until: Instant) -> Duration {
     watch();
     let watches = WATCHES.get().map(Vec::as_slice).unwrap_or_default();
-    // A core that is away just now has not told of it yet.
+    // A core that is taken away at this moment has not recorded it yet.
     while watches.iter().any(|watch| lock(watch).seen < until.min(Instant::now())) {
         thread::park_timeout(NAP);
     }
     watches.iter().map(|watch| lock(watch).between(from, until)).sum()
 }
 
-/// What a moment that was due in this time may be late: a fixed part for a few round trips, and
-/// what the machine was.
+/// How late an event may be that was due in this time: a fixed part for a few round trips, and the
+/// lateness of the machine.
 pub(crate) fn slack(from: Instant, until: Instant) -> Duration {
     Duration::from_millis(250) + between(from, until)
 }
 
-/// Whether the machine kept who asked in this time waiting for so long that "cannot tell" is the
-/// right answer: for half the time that a look-up has, by default, then or within what is usually
-/// the lease here.
+/// Whether the machine was so late that "cannot tell" is the right answer to a request of this
+/// time: by half the time that a look-up has by default, in this time or in the usual lease of the
+/// tests before it.
 pub(crate) fn is_held_up(began: Instant, ended: Instant) -> bool {
     const BEFORE: Duration = Duration::from_millis(500);
     const LONG: Duration = Duration::from_millis(125);
@@ -107,8 +107,8 @@ pub(crate) fn unless_held_up(mut ask: impl FnMut() -> u16) -> u16 {
     }
 }
 
-/// Whether this time is over since `began`, and as much more as the machine was late in it, four
-/// times of it at most.
+/// Whether this time has passed since `began`, and as much more as the machine was late in it. The
+/// sum is at most four times this time.
 pub(crate) fn is_over(began: Instant, time: Duration) -> bool {
     let elapsed = began.elapsed();
     elapsed >= 4 * time || elapsed >= time && elapsed >= time + between(began, began + elapsed)
@@ -117,9 +117,10 @@ pub(crate) fn is_over(began: Instant, time: Duration) -> bool {
 /// Lets this time pass, and as much more as the machine was late in it.
 pub(crate) fn pass(time: Duration) {
     let began = Instant::now();
+    // The caller waits for a timeout of the product, which nothing signals.
     thread::sleep(time);
     while !is_over(began, time) {
-        thread::sleep(NAP);
+        thread::park_timeout(NAP);
     }
 }
 

@@ -1,5 +1,5 @@
-//! A site's own login: it signs whatever a test wants it to say, with a secret that keyward shares
-//! or a key of its own.
+//! An outside issuer of JWTs: it signs any claims, with a secret that keyward shares or with a key
+//! pair of its own.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The login. What keyward verifies with is in a folder that goes with it.
+/// The issuer. The file with which keyward verifies is in a folder that is removed with it.
 pub(crate) struct Login {
     folder: TempDir,
     key: Key,
@@ -67,8 +67,8 @@ impl Login {
         )
     }
 
-    /// The access token of this subject, with these claims beside the usual ones, or instead of
-    /// them; null leaves one out.
+    /// An access token of this subject. These claims are added to the usual ones or replace them;
+    /// null leaves one out.
     pub(crate) fn access(&self, subject: &str, more: Value) -> String {
         let now = jiff::Timestamp::now().as_second();
         let mut claims = json!({
@@ -86,7 +86,7 @@ impl Login {
         self.sign(&claims)
     }
 
-    /// The ID token of this subject: for the browser, not for us.
+    /// An ID token of this subject, whose audience is a browser's application and not keyward.
     pub(crate) fn identity(&self, subject: &str) -> String {
         self.access(subject, json!({ "aud": "web", "typ": "ID", "azp": "web" }))
     }

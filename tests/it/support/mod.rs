@@ -1,4 +1,5 @@
-//! The three nouns of a test, and what they are made of.
+//! What the tests are made of: a [`World`] (one running keyward), an [`Upstream`] behind it and a
+//! [`Client`] in front of it.
 
 mod client;
 mod commands;

@@ -24,7 +24,7 @@ impl Kept {
         }
     }
 
-    /// What the client asks for it with, as lines.
+    /// The field lines of the request for it.
     fn fields(self) -> &'static str {
         match self {
             Self::Events => "",
@@ -36,7 +36,7 @@ impl Kept {
     }
 }
 
-/// An exchange that has begun: the upstream has said "first", and says "more" when the gate is
+/// An exchange that has begun: the upstream has sent "first", and sends "more" when the gate is
 /// opened.
 pub(crate) fn open(
     world: &World,

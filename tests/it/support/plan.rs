@@ -42,8 +42,8 @@ impl Plan {
         self
     }
 
-    /// With its records in the Redis at this URL, and deadlines that a busy machine keeps: for tests
-    /// that are not about time.
+    /// With its records in the Redis at this URL, and deadlines that a busy machine keeps: for
+    /// tests that are not about time.
     pub(crate) fn redis(self, url: &str) -> Self {
         self.set("store", "kind", "\"redis\"")
             .set("store", "url", &format!("{url:?}"))

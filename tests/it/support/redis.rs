@@ -330,7 +330,7 @@ impl Monitor {
     }
 }
 
-/// Where files are kept in memory, if there is room. A disk that is busy with what was built a
+/// Where files are kept in memory, if there is space. A disk that is busy with what was built a
 /// moment ago holds Redis up for seconds; no test kills the machine, so what is written there is
 /// kept as well.
 fn in_memory() -> Option<&'static Path> {
@@ -479,7 +479,7 @@ fn read_reply(from: &mut impl BufRead) -> std::io::Result<Reply> {
     })
 }
 
-/// A port of the loopback interface that nobody listens on. The ports lie below the range from
+/// A port of the loopback interface on which no process listens. The ports lie below the range from
 /// which the kernel takes the local ports of outgoing connections, and no two calls in one process
 /// return the same. The buses of Redis Cluster, each 10,000 above its node's port, are between the
 /// two.

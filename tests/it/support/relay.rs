@@ -1,5 +1,5 @@
-//! A relay in front of a server, with a hand on it: it passes bytes on, late, slowly, spoilt, in
-//! one direction or not at all.
+//! A relay in front of a server that a test controls: it passes bytes on, delays them, limits their
+//! rate, changes them or drops them, in one direction or in both.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,19 +8,19 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What becomes of the bytes of one direction.
+/// What is done with the bytes of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Pass,
-    /// They wait here until they may pass, as in a network that is cut and mended.
+    /// They are kept until they may pass, as in a network that is cut and repaired.
     Hold,
     /// They are lost for good, and the connection stays open.
     Swallow,
-    /// They come so much later.
+    /// They are passed on after this time.
     Delay(Duration),
-    /// So many a second.
+    /// This many are passed on in a second.
     Trickle(usize),
-    /// Some of them are others.
+    /// Some of them are changed.
     Garble,
 }
 
@@ -48,14 +48,14 @@ pub(crate) enum Which {
     Listening,
 }
 
-/// What a client says to be told of changes (CLIENT TRACKING).
+/// What a client sends to be told of changes (CLIENT TRACKING).
 const LISTENS: &[u8] = b"TRACKING";
 
 struct Ways {
     to_server: Way,
     to_client: Way,
     which: Which,
-    /// Who connects is hung up on.
+    /// New connections are closed at once.
     closed: bool,
     /// Counts the cuts: a connection from before a cut is over.
     cuts: u64,
@@ -103,7 +103,7 @@ impl Relay {
         self.address
     }
 
-    /// What becomes of the bytes from now on, of those that wait here too.
+    /// Sets what is done with bytes from now on, also with those that are kept.
     pub(crate) fn set(&self, to_server: Way, to_client: Way) {
         self.set_of(Which::All, to_server, to_client);
     }

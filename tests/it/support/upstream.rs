@@ -15,7 +15,7 @@ use super::wire::Wire;
 /// than any test.
 const UPSTREAM_PATIENCE: Duration = Duration::from_secs(120);
 
-/// A door that stays shut until a test opens it.
+/// Something that a reply waits for until a test opens it.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -41,7 +41,7 @@ pub(crate) enum Act {
     Close,
     /// Closes with a reset.
     Reset,
-    /// Sends back whatever comes, until the peer closes.
+    /// Sends back every byte that arrives, until the peer closes.
     Echo,
 }
 
@@ -74,7 +74,7 @@ impl Reply {
     }
 }
 
-/// What arrived, since the upstream started or the log was last taken.
+/// What has arrived since the upstream started or the log was last taken.
 #[derive(Default)]
 pub(crate) struct Log {
     /// The targets of heads that were read, whether or not their bodies came.
@@ -111,7 +111,7 @@ impl Upstream {
         Self::closing_after(UPSTREAM_PATIENCE)
     }
 
-    /// The same, which closes a connection that has been idle for so long.
+    /// The same, which closes a connection that has been idle for this long.
     pub(crate) fn closing_after(patience: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");

@@ -46,7 +46,7 @@ impl Wire {
         self.patience = patience;
     }
 
-    /// Writes bytes. A peer that has already closed is no fault here: the answer is what counts.
+    /// Writes bytes. A peer that has already closed is no fault: its answer is what counts.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.try_send(bytes);
     }

@@ -88,8 +88,8 @@ fn play(world: &HostileWorld, case: &Case) -> Result<Outcome, String> {
         }
         (Err(fault), _) => return Err(format!("no answer: {fault:?}")),
     };
-    // More sentinels than pooled connections: whatever the upstream sent too much must show in none
-    // of them.
+    // More sentinels than pooled connections: what the upstream sent too much must be in none of
+    // the answers.
     for _ in 0..4 {
         world.sentinel()?;
     }

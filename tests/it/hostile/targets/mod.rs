@@ -7,11 +7,11 @@ use super::Want::{Host, Method, Target};
 use super::{Case, declined, either, forwarded, get_target, private, refused, replace, run};
 use tables::{AMBIGUOUS, BAD_BYTES, EITHER, GUARDED, LONG, NORMALISED, NOT_THERE};
 
-/// What a route that needs a token says to one who has none, or the parser to a path it does not
-/// like.
+/// The answers of a route that needs a token to a request without one, and of the parser to a path
+/// that it refuses.
 const NO_WAY_IN: &[u16] = &[400, 401];
 
-/// What may be said of a path that leads nowhere.
+/// The answers to a path without a route.
 const NOWHERE: &[u16] = &[400, 404];
 
 pub(super) fn cases() -> Vec<Case> {

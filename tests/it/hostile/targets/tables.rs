@@ -91,7 +91,7 @@ pub(super) const AMBIGUOUS: [(&str, &str); 25] = [
     ("an encoded slash with a token in the query", "/public%2fx?access_token=x"),
 ];
 
-/// What leads to the guarded route, by whatever detour, without a token.
+/// Paths to the guarded route, in any spelling, without a token.
 pub(super) const GUARDED: [(&str, &str); 26] = [
     ("the guarded route", "/private/x"),
     ("two dots (CVE-2026-33494)", "/public/../private/x"),

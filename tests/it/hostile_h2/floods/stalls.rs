@@ -72,7 +72,7 @@ pub(super) fn stopped_prefaces(world: &HostileWorld) -> Result<(), String> {
     Ok(())
 }
 
-/// A byte now and then is no progress: a head as a whole has its time.
+/// A byte from time to time is no progress: the timeout is that of the whole head.
 pub(super) fn dripping_head(world: &HostileWorld) -> Result<(), String> {
     for in_pieces in [false, true] {
         let began = Instant::now();

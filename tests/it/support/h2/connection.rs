@@ -165,7 +165,7 @@ impl Connection {
         true
     }
 
-    /// Reads whatever comes until the peer closes; `false` if it does not in time.
+    /// Reads until the peer closes; `false` if it does not in time.
     pub(crate) fn closes(&mut self) -> bool {
         self.read_until(|state| state.is_closed)
     }
