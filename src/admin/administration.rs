@@ -1,15 +1,15 @@
 //! What an administrator may do with tokens and accounts, whoever carries it out: a running
 //! keyward, or the store alone.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::token_kind::TokenKind;
 use super::{ExplainRequest, Listing, UserChange, UserListing, UserOutcome, UserRequest};
-use crate::domain::{Identity, RawToken, RecordSort, TokenId};
+use crate::domain::{Identity, RawToken, TokenId};
 use crate::telemetry::Explanation;
 use crate::tokens::store::{Filter, StoreError};
 
@@ -60,34 +60,6 @@ pub trait Administration: Send + Sync + 'static {
     /// Says what would become of a request, by the configuration in force. It is not made, logged
     /// or counted.
     fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation>;
-}
-
-/// The two kinds of token that an administrator manages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenKind {
-    /// A key that its owner made, listed and uses.
-    ApiKey,
-    /// A credential from an administrator, good only for making API keys.
-    Bootstrap,
-}
-
-impl From<TokenKind> for RecordSort {
-    fn from(kind: TokenKind) -> Self {
-        match kind {
-            TokenKind::ApiKey => Self::ApiKey,
-            TokenKind::Bootstrap => Self::Bootstrap,
-        }
-    }
-}
-
-impl fmt::Display for TokenKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ApiKey => "token",
-            Self::Bootstrap => "bootstrap token",
-        })
-    }
 }
 
 /// What a new bootstrap token is to be.

@@ -1,4 +1,4 @@
-//! The connections of both doors: accepted, bounded in number, size and time, and ended when
+//! The connections of both listeners: accepted, bounded in number, size and time, and ended when
 //! keyward stops.
 
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use super::answer::Answer;
 /// The signal to stop: `true`, or the loss of its sender.
 pub type Stop = watch::Receiver<bool>;
 
-/// Connections at a time and door; more wait in the backlog. Probes, a scraper and an administrator
+/// Connections at a time and listener; more wait in the backlog. Probes, a scraper and an administrator
 /// need a handful.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -53,7 +53,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 const HEAD_LINES: usize = 64;
 
 /// Where connections come from.
-pub(super) trait Door: Send + Sync + 'static {
+pub(super) trait Listener: Send + Sync + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -61,7 +61,7 @@ pub(super) trait Door: Send + Sync + 'static {
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
 }
 
-impl Door for TcpListener {
+impl Listener for TcpListener {
     type Stream = TcpStream;
 
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
@@ -69,7 +69,7 @@ impl Door for TcpListener {
     }
 }
 
-impl Door for UnixListener {
+impl Listener for UnixListener {
     type Stream = UnixStream;
 
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
@@ -77,23 +77,23 @@ impl Door for UnixListener {
     }
 }
 
-/// What answers the requests of a door.
-pub(super) trait Desk: Send + Sync + 'static {
+/// What answers the requests of a listener.
+pub(super) trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
 /// Serves until the signal to stop, then lets running exchanges end.
-pub(super) async fn serve<D: Door>(door: &D, desk: Arc<impl Desk>, mut stop: Stop) {
+pub(super) async fn serve<L: Listener>(listener: &L, handler: Arc<impl Handler>, mut stop: Stop) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
             Some(_) = connections.join_next() => {}
-            accepted = poll_fn(|context| door.poll_accept(context)), if connections.len() < MAX_CONNECTIONS => {
+            accepted = poll_fn(|context| listener.poll_accept(context)), if connections.len() < MAX_CONNECTIONS => {
                 match accepted {
                     Ok(stream) => {
-                        connections.spawn(converse(stream, Arc::clone(&desk), stop.clone()));
+                        connections.spawn(converse(stream, Arc::clone(&handler), stop.clone()));
                     }
                     Err(error) => {
                         warn!(%error, "the admin listener could not accept a connection");
@@ -110,13 +110,13 @@ pub(super) async fn serve<D: Door>(door: &D, desk: Arc<impl Desk>, mut stop: Sto
     }
 }
 
-async fn converse<S>(stream: S, desk: Arc<impl Desk>, mut stop: Stop)
+async fn converse<S>(stream: S, handler: Arc<impl Handler>, mut stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(desk.answer(request).await) }
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Infallible>(handler.answer(request).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()

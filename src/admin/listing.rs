@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TokenKind;
+use super::token_kind::TokenKind;
 use crate::domain::{Record, RecordKind, Timestamp, TokenId};
 
 /// One token in a list. As JSON every key is always there, and times are RFC 3339 in UTC, to the

@@ -1,4 +1,4 @@
-//! The administrator's two doors: a TCP listener that answers probes and metrics and changes
+//! The administrator's two listeners: a TCP listener that answers probes and metrics and changes
 //! nothing, and a Unix socket over which the command line manages the tokens of a running keyward.
 //!
 //! Neither is the data plane: they run on the control thread, know no route and no upstream, and
@@ -18,11 +18,12 @@ mod socket;
 mod status;
 #[cfg(test)]
 mod tests;
+mod token_kind;
 mod users;
 
 pub use administration::{
     AdminError, AdminFuture, Administration, BootstrapRequest, IssuedBootstrap, MAX_LISTED,
-    MAX_MINTS, Revocation, TokenKind, claim_text,
+    MAX_MINTS, Revocation, claim_text,
 };
 pub use client::{SocketClient, probe_readiness};
 pub use connection::Stop;
@@ -34,4 +35,5 @@ pub use socket::{AdminSocket, BoundAdminSocket, SocketError};
 pub use status::{
     Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport,
 };
+pub use token_kind::TokenKind;
 pub use users::{UserAction, UserChange, UserListing, UserOutcome, UserRequest};

@@ -1,4 +1,4 @@
-//! The Unix-socket door: [`Administration`] and [`Status`] as HTTP/1.1 with JSON.
+//! The Unix socket: [`Administration`] and [`Status`] as HTTP/1.1 with JSON.
 //!
 //! | call | answer |
 //! |---|---|
@@ -35,7 +35,7 @@ use tracing::info;
 use zeroize::Zeroizing;
 
 use super::answer::{self, Answer, and_close, problem};
-use super::connection::{Desk, Stop, serve};
+use super::connection::{Handler, Stop, serve};
 use super::status::report;
 use super::{
     AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest,
@@ -125,7 +125,7 @@ struct Operations {
     status: Arc<dyn Status>,
 }
 
-impl Desk for Operations {
+impl Handler for Operations {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         if path == "/v1/bootstrap-tokens" && request.method() == Method::POST {

@@ -1,4 +1,4 @@
-//! The TCP door: `/livez`, `/readyz`, `/startupz`, `/healthz`, `/metrics`. It shows, and changes
+//! The TCP listener: `/livez`, `/readyz`, `/startupz`, `/healthz`, `/metrics`. It shows, and changes
 //! nothing.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::answer::{self, Answer};
-use super::connection::{Desk, Stop, serve};
+use super::connection::{Handler, Stop, serve};
 use super::status::{components_in_time, readiness_in_time};
 use super::{Component, ComponentState, Status};
 
@@ -28,7 +28,7 @@ struct Probes {
     status: Arc<dyn Status>,
 }
 
-impl Desk for Probes {
+impl Handler for Probes {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let known = matches!(
             request.uri().path(),

@@ -1,4 +1,4 @@
-//! Both doors through real sockets, in front of an administration and a status that are kept in
+//! Both listeners through real sockets, in front of an administration and a status that are kept in
 //! memory.
 
 use std::io::{Read, Write};
@@ -191,7 +191,7 @@ impl Status for Said {
     }
 }
 
-/// Both doors, served by a thread of their own.
+/// Both listeners, served by a thread of their own.
 struct World {
     probes: SocketAddr,
     socket: PathBuf,
@@ -364,7 +364,7 @@ fn startupz_healthz_and_metrics_say_what_the_status_says() {
 }
 
 #[test]
-fn the_probe_door_takes_only_get_and_head_and_no_body() {
+fn the_probe_listener_takes_only_get_and_head_and_no_body() {
     let world = World::start();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let answer = world

@@ -4,9 +4,11 @@
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::face::{Answer, Call, CredentialNeed, Face, FaceError, is_json};
+use super::face::{Answer, Call, CredentialNeed, Face, is_json};
+use super::face_error::FaceError;
 use super::field_report::{FieldReport, Fields};
-use super::openapi::{self, Operation, Parameter, RequestBody, Schema, Success};
+use super::operation::{Operation, Parameter, RequestBody, Success};
+use super::schema::{self, Schema};
 use crate::domain::{
     Email, FieldFault, FullName, NewPassword, Password, Record, TokenId, Username,
 };
@@ -113,7 +115,7 @@ impl Face for Accounts {
     }
 
     fn error_schema(&self) -> Schema {
-        Schema { name: "AccountsError", schema: openapi::detail() }
+        Schema { name: "AccountsError", schema: schema::detail() }
     }
 }
 
@@ -156,9 +158,9 @@ fn calls() -> Vec<Operation> {
             parameters: Vec::new(),
             body: body(Schema {
                 name: "Login",
-                schema: openapi::object([
-                    ("username", openapi::text()),
-                    ("password", openapi::text()),
+                schema: schema::object([
+                    ("username", schema::text()),
+                    ("password", schema::text()),
                 ]),
             }),
             success: success(
@@ -167,7 +169,7 @@ fn calls() -> Vec<Operation> {
                 Some(Schema::exactly(
                     "Session",
                     [
-                        ("access_token", openapi::text()),
+                        ("access_token", schema::text()),
                         ("token_type", json!({ "const": "bearer" })),
                     ],
                 )),
@@ -190,7 +192,7 @@ fn calls() -> Vec<Operation> {
             parameters: Vec::new(),
             body: body(Schema {
                 name: "NewApiKey",
-                schema: openapi::object([(
+                schema: schema::object([(
                     "name",
                     json!({ "type": "string", "minLength": 1, "maxLength": KEY_NAME_MAX_CHARS }),
                 )]),
@@ -223,7 +225,7 @@ fn calls() -> Vec<Operation> {
             parameters: vec![Parameter {
                 name: "key_id",
                 description: "The `id` of the key.",
-                schema: openapi::uuid(),
+                schema: schema::uuid(),
             }],
             body: None,
             success: success(StatusCode::NO_CONTENT, "It is revoked", None),
@@ -253,7 +255,7 @@ fn registration() -> Schema {
     }
     Schema {
         name: "Registration",
-        schema: openapi::object([
+        schema: schema::object([
             ("username", username),
             ("email", email),
             ("password", password),
@@ -273,21 +275,21 @@ fn account() -> Schema {
     Schema::exactly(
         "Account",
         [
-            ("id", openapi::uuid()),
-            ("username", openapi::text()),
-            ("email", openapi::text()),
-            ("full_name", openapi::text()),
+            ("id", schema::uuid()),
+            ("username", schema::text()),
+            ("email", schema::text()),
+            ("full_name", schema::text()),
         ],
     )
 }
 
 fn known_of_key() -> [(&'static str, Value); 5] {
     [
-        ("id", openapi::uuid()),
-        ("name", openapi::text()),
-        ("prefix", openapi::text()),
+        ("id", schema::uuid()),
+        ("name", schema::text()),
+        ("prefix", schema::text()),
         ("is_active", json!({ "type": "boolean" })),
-        ("created_at", openapi::moment()),
+        ("created_at", schema::moment()),
     ]
 }
 
@@ -295,7 +297,7 @@ fn created_key() -> Schema {
     let [id, name, prefix, is_active, created_at] = known_of_key();
     Schema::exactly(
         "CreatedApiKey",
-        [id, name, ("raw_key", openapi::text()), prefix, is_active, created_at],
+        [id, name, ("raw_key", schema::text()), prefix, is_active, created_at],
     )
 }
 

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::face::{Answer, Call, Document, Face, FaceError};
-use super::openapi::{self, Operation, Schema, Success};
+use super::face::{Answer, Call, Document, Face};
+use super::face_error::FaceError;
+use super::operation::{Operation, Success};
+use super::schema::{self, Schema};
 use crate::domain::{RawToken, Record};
 use crate::tokens::command::{Command, Outcome};
 
@@ -119,7 +121,7 @@ impl Face for AgentTokens {
             success: Success { status, description: "Done", schema },
             errors: Vec::new(),
         };
-        let (token, prefix, message) = (openapi::text, prefix_schema, openapi::text);
+        let (token, prefix, message) = (schema::text, prefix_schema, schema::text);
         let or_null = |of: &str| json!({ "type": [of, "null"] });
         let shown = Schema::exactly(
             "AgentTokenStatus",
@@ -184,7 +186,7 @@ impl Face for AgentTokens {
     }
 
     fn error_schema(&self) -> Schema {
-        Schema::exactly("AgentTokensError", [("error", openapi::text())])
+        Schema::exactly("AgentTokensError", [("error", schema::text())])
     }
 
     fn documents(&self, mount: &str, _openapi: &Bytes) -> Vec<Document> {

@@ -4,8 +4,10 @@
 use http::{HeaderValue, Method};
 use serde_json::{Map, Value, json};
 
-use super::face::{Answer, Call, Face, FaceError, is_json};
-use super::openapi::{self, Operation, Parameter, RequestBody, Schema, Success};
+use super::face::{Answer, Call, Face, is_json};
+use super::face_error::FaceError;
+use super::operation::{Operation, Parameter, RequestBody, Success};
+use super::schema::{self, Schema};
 use crate::domain::{Record, TokenId};
 use crate::tokens::command::{Command, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS, Outcome};
 use crate::wire::json;
@@ -96,7 +98,7 @@ impl Face for AllowlistJwt {
     fn error_schema(&self) -> Schema {
         let members = [
             ("status", json!({ "const": "error" })),
-            ("message", openapi::text()),
+            ("message", schema::text()),
             ("data", json!({ "type": "null" })),
         ];
         Schema::exactly("AllowlistJwtError", members)
@@ -121,7 +123,7 @@ fn calls() -> Vec<Operation> {
         errors,
     };
     let states = |words: &[&str]| {
-        openapi::object([("jti", openapi::uuid()), ("status", json!({ "enum": words }))])
+        schema::object([("jti", schema::uuid()), ("status", json!({ "enum": words }))])
     };
     let bad_field = |field, expected| FaceError::BadField { field, expected };
     vec![
@@ -149,7 +151,7 @@ fn calls() -> Vec<Operation> {
             "Names the caller's keys that are live, oldest first.",
             enveloped(
                 "ListedTokens",
-                openapi::object([("tokens", json!({ "type": "array", "items": listed_schema() }))]),
+                schema::object([("tokens", json!({ "type": "array", "items": listed_schema() }))]),
             ),
             Vec::new(),
         ),
@@ -166,7 +168,7 @@ fn calls() -> Vec<Operation> {
             parameters: vec![Parameter {
                 name: "jti",
                 description: "The id of a key.",
-                schema: openapi::uuid(),
+                schema: schema::uuid(),
             }],
             ..call(
                 "revoke",
@@ -186,8 +188,8 @@ fn calls() -> Vec<Operation> {
             "Revokes all keys of the caller's subject.",
             enveloped(
                 "RevokedTokens",
-                openapi::object([
-                    ("sub", openapi::text()),
+                schema::object([
+                    ("sub", schema::text()),
                     ("status", json!({ "const": "all_revoked" })),
                 ]),
             ),
@@ -200,7 +202,7 @@ fn calls() -> Vec<Operation> {
 fn enveloped(name: &'static str, data: Value) -> Schema {
     Schema::exactly(
         name,
-        [("status", json!({ "const": "success" })), ("message", openapi::text()), ("data", data)],
+        [("status", json!({ "const": "success" })), ("message", schema::text()), ("data", data)],
     )
 }
 
@@ -227,9 +229,9 @@ fn moment_or_null() -> Value {
 }
 
 fn issued() -> Value {
-    openapi::object([
-        ("token", openapi::text()),
-        ("jti", openapi::uuid()),
+    schema::object([
+        ("token", schema::text()),
+        ("jti", schema::uuid()),
         ("name", named()),
         ("expires_at", moment_or_null()),
         (
@@ -240,10 +242,10 @@ fn issued() -> Value {
 }
 
 fn listed_schema() -> Value {
-    openapi::object([
-        ("jti", openapi::uuid()),
+    schema::object([
+        ("jti", schema::uuid()),
         ("name", named()),
-        ("issued_at", openapi::moment()),
+        ("issued_at", schema::moment()),
         ("expires_at", moment_or_null()),
     ])
 }

@@ -4,8 +4,9 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 
-use super::field_report::FieldReport;
-use super::openapi::{Operation, Schema};
+use super::face_error::FaceError;
+use super::operation::Operation;
+use super::schema::Schema;
 use crate::domain::Timestamp;
 use crate::tokens::command::{Command, Outcome};
 
@@ -131,119 +132,6 @@ pub struct Answer {
     pub allow: Option<HeaderValue>,
     /// `Retry-After`, on 429.
     pub retry_after: Option<HeaderValue>,
-}
-
-/// Every "no" that a token API has, so that each face says it in its own shape.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FaceError {
-    /// 400: the body is not JSON.
-    #[error("Request body is {0}")]
-    BadJson(crate::wire::json::NotJson),
-    /// 400: the credential came twice or in a way that could be read in two ways.
-    #[error("Malformed credentials")]
-    AmbiguousCredential,
-    /// 401: there is no credential.
-    #[error("Missing bearer token")]
-    NoCredential,
-    /// 401: the credential is not accepted.
-    #[error("Invalid or revoked token")]
-    BadCredential,
-    /// 403: the mount's parameter is not the caller's.
-    #[error("The path does not belong to the caller")]
-    ForeignMount,
-    /// 403: the token is somebody else's.
-    #[error("Not allowed to revoke another user's token")]
-    NotOwner,
-    /// 403: the tenant is none of the caller's.
-    #[error("Not a tenant of the caller")]
-    ForeignTenant,
-    /// 404: the caller has no such token.
-    #[error("Token not found")]
-    NoSuchToken,
-    /// 405, with what is allowed.
-    #[error("Method not allowed")]
-    MethodNotAllowed(&'static str),
-    /// 408: the body did not come in time.
-    #[error("The request body took too long")]
-    BodyTooSlow,
-    /// 400: the body broke off or its framing is broken.
-    #[error("The request body is incomplete")]
-    BodyBroken,
-    /// 409: a bootstrap token cannot be revoked here.
-    #[error("Bootstrap tokens are managed by an administrator and cannot be revoked here")]
-    Protected,
-    /// 413: the body is larger than the limit.
-    #[error("Request body exceeds {0} bytes")]
-    BodyTooLarge(usize),
-    /// 415: the body is not declared as JSON.
-    #[error("Content-Type must be application/json")]
-    NotDeclaredJson,
-    /// 422: a field is not what it should be.
-    #[error("{field}: {expected}")]
-    BadField {
-        /// Which.
-        field: &'static str,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// 422: fields are not what they should be, in a face that names all of them.
-    #[error("The request is malformed")]
-    BadFields(Vec<FieldReport>),
-    /// 401: nobody has this username and password, or may use them.
-    #[error("Invalid username or password")]
-    WrongLogin,
-    /// 403: only an administrator adds accounts.
-    #[error("Registration is closed")]
-    RegistrationClosed,
-    /// 404: the caller has no such key.
-    #[error("API key not found")]
-    NoSuchKey,
-    /// 409.
-    #[error("Username already registered")]
-    UsernameTaken,
-    /// 409.
-    #[error("Email already registered")]
-    EmailTaken,
-    /// 429: too many attempts from one address or for one account.
-    #[error("Too many attempts; please try again later")]
-    TooMany {
-        /// When to try again, in seconds, at least 1.
-        retry_after_seconds: u64,
-    },
-    /// 503: the store cannot tell or cannot do it.
-    #[error("The service is temporarily unavailable; please retry")]
-    Unavailable,
-    /// 500: a fault of ours.
-    #[error("Internal error")]
-    Internal,
-}
-
-impl FaceError {
-    /// The status that says it.
-    #[must_use]
-    pub const fn status(&self) -> StatusCode {
-        match self {
-            Self::BadJson(_) | Self::AmbiguousCredential | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::NoCredential | Self::BadCredential | Self::WrongLogin => StatusCode::UNAUTHORIZED,
-            Self::ForeignMount
-            | Self::NotOwner
-            | Self::ForeignTenant
-            | Self::RegistrationClosed => StatusCode::FORBIDDEN,
-            Self::NoSuchToken => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Protected | Self::UsernameTaken | Self::EmailTaken => StatusCode::CONFLICT,
-            Self::NoSuchKey => StatusCode::NOT_FOUND,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BadField { .. } | Self::BadFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
 }
 
 /// Whether a `Content-Type` is JSON: `application/json` or a `+json` type, with any parameters (RFC

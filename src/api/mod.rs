@@ -7,8 +7,12 @@ pub mod agent_tokens;
 pub mod allowlist_jwt;
 mod docs;
 pub mod face;
+pub mod face_error;
 pub mod field_report;
 pub mod openapi;
+pub mod operation;
+pub mod schema;
 pub mod tenant_tokens;
 
-pub use face::{Answer, Call, CredentialNeed, Document, Face, FaceError};
+pub use face::{Answer, Call, CredentialNeed, Document, Face};
+pub use face_error::FaceError;

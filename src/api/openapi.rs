@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::face::{CredentialNeed, Face, FaceError};
+use super::face::{CredentialNeed, Face};
+use super::face_error::FaceError;
+use super::operation::Operation;
+use super::schema::text;
 
 #[cfg(test)]
 mod tests;
@@ -21,117 +24,6 @@ pub struct Mounted<'a> {
     pub mount: &'a str,
     /// The contract that it speaks.
     pub face: &'a dyn Face,
-}
-
-/// One call of a face.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    /// What it is called within the face.
-    pub id: &'static str,
-    /// The method.
-    pub method: Method,
-    /// The path below the mount: one of [`Face::paths`].
-    pub path: &'static str,
-    /// What it does, in a few words.
-    pub summary: &'static str,
-    /// What else there is to know.
-    pub description: &'static str,
-    /// The parameters of the path, in order.
-    pub parameters: Vec<Parameter>,
-    /// What is sent, if anything.
-    pub body: Option<RequestBody>,
-    /// What is answered when it is done.
-    pub success: Success,
-    /// The errors that are this call's own, one of each kind. Those that every call of a token API
-    /// has are not here.
-    pub errors: Vec<FaceError>,
-}
-
-/// A parameter of a path.
-#[derive(Clone, Debug)]
-pub struct Parameter {
-    /// As in the path.
-    pub name: &'static str,
-    /// What it is.
-    pub description: &'static str,
-    /// Its JSON Schema.
-    pub schema: Value,
-}
-
-/// The body of a request, always JSON.
-#[derive(Clone, Debug)]
-pub struct RequestBody {
-    /// Whether it can be left out.
-    pub is_optional: bool,
-    /// What is in it.
-    pub schema: Schema,
-}
-
-/// A JSON Schema with a name, which is unique over all faces.
-#[derive(Clone, Debug)]
-pub struct Schema {
-    /// The name.
-    pub name: &'static str,
-    /// The schema.
-    pub schema: Value,
-}
-
-/// The answer to a call that was done.
-#[derive(Clone, Debug)]
-pub struct Success {
-    /// The status.
-    pub status: StatusCode,
-    /// In a few words.
-    pub description: &'static str,
-    /// What is in it; `None`: nothing.
-    pub schema: Option<Schema>,
-}
-
-impl Schema {
-    /// An object with exactly these members, each of which is there.
-    pub(super) fn exactly<const N: usize>(
-        name: &'static str,
-        members: [(&'static str, Value); N],
-    ) -> Self {
-        let mut schema = object(members);
-        if let Some(schema) = schema.as_object_mut() {
-            schema.insert("additionalProperties".into(), false.into());
-        }
-        Self { name, schema }
-    }
-}
-
-/// The schema of an object with these members, each of which must be there; others may be.
-pub(super) fn object<const N: usize>(members: [(&'static str, Value); N]) -> Value {
-    let required: Vec<_> = members.iter().map(|(name, _)| *name).collect();
-    let properties: Map<String, Value> =
-        members.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-    json!({ "type": "object", "required": required, "properties": properties })
-}
-
-/// The schema of an id.
-pub(super) fn uuid() -> Value {
-    json!({ "type": "string", "format": "uuid" })
-}
-
-/// The schema of a moment.
-pub(super) fn moment() -> Value {
-    json!({ "type": "string", "format": "date-time" })
-}
-
-/// The schema of a string.
-pub(super) fn text() -> Value {
-    json!({ "type": "string" })
-}
-
-/// The schema of [`FieldReport`](super::field_report::FieldReport)s, or of words in their place.
-pub(super) fn detail() -> Value {
-    let report = object([
-        ("loc", json!({ "type": "array", "items": { "type": "string" } })),
-        ("msg", text()),
-        ("type", text()),
-    ]);
-    object([("detail", json!({ "oneOf": [text(), { "type": "array", "items": report }] }))])
 }
 
 const SCHEME: &str = "HTTPBearer";

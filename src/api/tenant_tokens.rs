@@ -11,9 +11,11 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::docs;
-use super::face::{Answer, Call, Document, Face, FaceError, is_json};
+use super::face::{Answer, Call, Document, Face, is_json};
+use super::face_error::FaceError;
 use super::field_report::FieldReport;
-use super::openapi::{self, Operation, Parameter, RequestBody, Schema, Success};
+use super::operation::{Operation, Parameter, RequestBody, Success};
+use super::schema::{self, Schema};
 use crate::domain::{DateFault, Record, Timestamp, TokenId};
 use crate::tokens::command::{Command, Outcome, TENANT_NAME_MAX_CHARS};
 use crate::wire::json;
@@ -133,7 +135,7 @@ impl Face for TenantTokens {
                     Parameter {
                         name: "token_id",
                         description: "The `id` of the key.",
-                        schema: openapi::uuid(),
+                        schema: schema::uuid(),
                     },
                 ],
                 body: None,
@@ -144,7 +146,7 @@ impl Face for TenantTokens {
     }
 
     fn error_schema(&self) -> Schema {
-        Schema { name: "TenantTokensError", schema: openapi::detail() }
+        Schema { name: "TenantTokensError", schema: schema::detail() }
     }
 
     fn documents(&self, mount: &str, openapi: &Bytes) -> Vec<Document> {
@@ -170,17 +172,17 @@ fn new_key() -> Schema {
     });
     Schema {
         name: "NewTenantToken",
-        schema: openapi::object([("name", name), ("expiry_date", expiry_date)]),
+        schema: schema::object([("name", name), ("expiry_date", expiry_date)]),
     }
 }
 
 fn known() -> [(&'static str, Value); 3] {
-    [("id", openapi::uuid()), ("name", openapi::text()), ("expiry_date", openapi::moment())]
+    [("id", schema::uuid()), ("name", schema::text()), ("expiry_date", schema::moment())]
 }
 
 fn created() -> Schema {
     let [id, name, expiry_date] = known();
-    Schema::exactly("CreatedTenantToken", [id, name, expiry_date, ("token", openapi::text())])
+    Schema::exactly("CreatedTenantToken", [id, name, expiry_date, ("token", schema::text())])
 }
 
 fn list() -> Schema {

@@ -6,39 +6,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Context, DONE};
-
-/// What a backup holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BackupReport {
-    /// API keys, sessions and bootstrap tokens, expired ones that are not yet removed included.
-    pub tokens: u64,
-    /// API keys that were revoked and are still listed.
-    pub revoked: u64,
-    /// Users of the token APIs of the style accounts.
-    pub users: u64,
-    /// The size of the file.
-    pub bytes: u64,
-}
-
-/// What a restored store holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RestoreReport {
-    /// What it holds.
-    #[serde(flatten)]
-    pub holds: BackupReport,
-    /// Where the store is that was there before; `None`: there was none.
-    pub before: Option<PathBuf>,
-}
-
-/// What may be at the place of a backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replace {
-    /// Nothing.
-    Nothing,
-    /// An earlier backup.
-    EarlierBackup,
-}
+use super::backup_report::Replace;
+use super::context::{Context, DONE};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Backup {
@@ -61,16 +30,6 @@ pub(super) struct Restore {
     /// As one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-impl BackupReport {
-    fn words(&self) -> String {
-        let Self { tokens, revoked, users, bytes } = self;
-        format!(
-            "{tokens} tokens, {revoked} revoked keys that are still listed, {users} users, {bytes} \
-             bytes"
-        )
-    }
 }
 
 impl Backup {

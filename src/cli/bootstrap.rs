@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::{Context, door, span, table};
+use super::context::Context;
+use super::{admin_client, span, table};
 use crate::admin::{BootstrapRequest, MAX_LISTED, MAX_MINTS, Revocation, TokenKind, claim_text};
 use crate::domain::{Identity, RecordSort, TokenId};
 use crate::tokens::store::Filter;
@@ -97,7 +98,9 @@ impl Create {
             mints: self.mints,
             expires_in: self.expires_in,
         };
-        match door::administer(context, async |tokens| tokens.bootstrap_create(request).await) {
+        match admin_client::administer(context, async |tokens| {
+            tokens.bootstrap_create(request).await
+        }) {
             Ok(issued) => {
                 let written = writeln!(context.out, "{}", issued.token.expose());
                 let shown = context.shown(written);
@@ -117,10 +120,11 @@ impl List {
             sort: Some(RecordSort::Bootstrap),
             limit: MAX_LISTED,
         };
-        let listings = match door::administer(context, async |tokens| tokens.list(filter).await) {
-            Ok(listings) => listings,
-            Err(refused) => return refused,
-        };
+        let listings =
+            match admin_client::administer(context, async |tokens| tokens.list(filter).await) {
+                Ok(listings) => listings,
+                Err(refused) => return refused,
+            };
         let written = if self.json {
             table::write_json(context.out, &listings)
         } else {
@@ -172,7 +176,7 @@ pub(super) fn note_limit(context: &mut Context<'_>, shown: usize, limit: usize) 
 
 /// Revokes one token. Nobody there with that id and kind: refused.
 pub(super) fn revoke(context: &mut Context<'_>, kind: TokenKind, id: TokenId) -> ExitCode {
-    match door::administer(context, async |tokens| tokens.revoke(kind, id).await) {
+    match admin_client::administer(context, async |tokens| tokens.revoke(kind, id).await) {
         Ok(Revocation::Revoked) => {
             let written = writeln!(context.out, "revoked {kind} {id}");
             context.shown(written)

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, Context};
+use super::context::Context;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -14,10 +13,14 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
+    pub(super) fn execute(
+        self,
+        context: &mut Context<'_>,
+        command: &mut clap::Command,
+    ) -> ExitCode {
         // Into memory first: the generator panics on a closed pipe.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "keyward", &mut script);
+        clap_complete::generate(self.shell, command, "keyward", &mut script);
         let written = context.out.write_all(&script);
         context.shown(written)
     }

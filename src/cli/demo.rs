@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::Context;
+use super::context::Context;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{Context, DONE, REFUSED, WRONG_USAGE, door, table};
+use super::context::{Context, DONE, REFUSED, WRONG_USAGE};
+use super::{admin_client, table};
 use crate::admin::ExplainRequest;
 use crate::telemetry::{Decision, ExplainedCredential, ExplainedRoute, Explanation};
 
@@ -46,7 +47,8 @@ impl Arguments {
             return wrong_usage(context, &words);
         }
         let explanation =
-            match door::administer(context, async |keyward| keyward.explain(request).await) {
+            match admin_client::administer(context, async |keyward| keyward.explain(request).await)
+            {
                 Ok(explanation) => explanation,
                 Err(refused) => return refused,
             };

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-use super::{Context, Settings};
+use super::context::Context;
+use super::settings::Settings;
 use crate::admin::{AdminError, SocketClient, probe_readiness};
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +16,7 @@ impl Arguments {
             Ok(settings) => settings,
             Err(refused) => return refused,
         };
-        match super::door::block_on(reasons(&settings)) {
+        match super::admin_client::block_on(reasons(&settings)) {
             Ok(Ok(reasons)) if reasons.is_empty() => {
                 let written = writeln!(context.out, "ready");
                 context.shown(written)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Context, DONE};
+use super::context::{Context, DONE};
 use crate::tokens::signed::SigningAlgorithm;
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::Context;
+use super::context::Context;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
@@ -17,7 +17,7 @@ impl Arguments {
             Err(faults) => {
                 // If even that cannot be written, the exit code still says it.
                 let _ = writeln!(context.err, "{faults}");
-                super::REFUSED
+                super::context::REFUSED
             }
         }
     }

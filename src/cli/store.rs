@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 
 use super::backup::{Backup, Restore};
-use super::{Context, DONE, REFUSED, table};
+use super::context::{Context, DONE, REFUSED};
+use super::table;
 use crate::tokens::finding::{Finding, Severity};
 use crate::tokens::migration::{Side, Step};
 

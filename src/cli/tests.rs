@@ -2,20 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::context::REFUSED;
 use super::*;
 use crate::admin::{
-    AdminError, AdminFuture, AdminSocket, BootstrapRequest, ExplainRequest, IssuedBootstrap,
-    Listing, Readiness, Revocation, Status, StatusFuture, TokenKind, UserAction, UserChange,
-    UserListing, UserOutcome, UserRequest, serve_probes, serve_socket,
+    AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest,
+    IssuedBootstrap, Listing, Readiness, Revocation, Status, StatusFuture, TokenKind, UserAction,
+    UserChange, UserListing, UserOutcome, UserRequest, serve_probes, serve_socket,
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
 use crate::telemetry::Explanation;
-use crate::tokens::finding::Severity;
-use crate::tokens::migration::{Count, Side, Sort};
+use crate::tokens::finding::{Finding, Severity};
+use crate::tokens::migration::{Count, Migration, Side, Sort, Step};
+use crate::tokens::signed::SigningAlgorithm;
 use crate::tokens::store::Filter;
 
 const ID: &str = "f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b";
@@ -275,7 +279,7 @@ impl Runtime for Program {
         Ok(Box::new(self.tokens.clone()))
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         Duration::from_millis(200)
     }
 }
@@ -838,7 +842,7 @@ impl Serving {
         listener.set_nonblocking(true).expect("set");
         let probes = listener.local_addr().expect("an address");
         let thread = std::thread::spawn(move || {
-            door::block_on(async {
+            admin_client::block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
                 let ((), served) = tokio::join!(
                     serve_probes(listener, tokens.clone(), stopped.clone()),

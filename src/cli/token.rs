@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::bootstrap::{note_limit, revoke, token_id};
-use super::{Context, door, table};
+use super::context::Context;
+use super::{admin_client, table};
 use crate::admin::{MAX_LISTED, TokenKind};
 use crate::domain::{RecordSort, TokenId};
 use crate::tokens::store::Filter;
@@ -65,10 +66,11 @@ impl List {
             sort: Some(RecordSort::ApiKey),
             limit: self.limit,
         };
-        let listings = match door::administer(context, async |tokens| tokens.list(filter).await) {
-            Ok(listings) => listings,
-            Err(refused) => return refused,
-        };
+        let listings =
+            match admin_client::administer(context, async |tokens| tokens.list(filter).await) {
+                Ok(listings) => listings,
+                Err(refused) => return refused,
+            };
         let written = if self.json {
             table::write_json(context.out, &listings)
         } else {

@@ -10,8 +10,9 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::bootstrap::note_limit;
+use super::context::Context;
 use super::token::limit;
-use super::{Context, door, table};
+use super::{admin_client, table};
 use crate::admin::{UserAction, UserChange, UserOutcome, UserRequest, claim_text};
 use crate::domain::{Email, FullName, NewPassword, Password, Username};
 use crate::files::text_of;
@@ -184,7 +185,7 @@ impl Add {
             full_name: self.full_name,
             password,
         };
-        match door::administer(context, async |accounts| accounts.user_add(request).await) {
+        match admin_client::administer(context, async |accounts| accounts.user_add(request).await) {
             Ok(added) => {
                 let written = writeln!(context.out, "{}", added.id);
                 context.shown(written)
@@ -197,7 +198,7 @@ impl Add {
 impl List {
     fn execute(self, context: &mut Context<'_>) -> ExitCode {
         let token_api = self.token_api.token_api;
-        let users = match door::administer(context, async |accounts| {
+        let users = match admin_client::administer(context, async |accounts| {
             accounts.users(token_api, self.limit).await
         }) {
             Ok(users) => users,
@@ -236,7 +237,8 @@ impl Which {
         let Self { username, token_api } = self;
         let change =
             UserChange { token_api: token_api.token_api, username: username.clone(), action };
-        match door::administer(context, async |accounts| accounts.user_change(change).await) {
+        match admin_client::administer(context, async |accounts| accounts.user_change(change).await)
+        {
             Ok(UserOutcome::Done) => {
                 let written = writeln!(context.out, "{done} {}", username.as_str());
                 context.shown(written)

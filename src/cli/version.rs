@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::Context;
+use super::context::Context;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

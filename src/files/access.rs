@@ -19,8 +19,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::FileError;
 use super::access_list::{self, Named};
+use super::error::FileError;
 
 const STICKY: u32 = 0o1000;
 const OTHERS_READ: u32 = 0o004;

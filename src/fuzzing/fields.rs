@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, HeaderName};
 
-use super::{cgi_name, field_lines, is_ours};
+use super::field_lines::{cgi_name, field_lines, is_ours};
 use crate::gateway::fuzzing::Gateway;
 use crate::wire::fields::{FoldedNames, HopByHop, lists, strip_hop_by_hop, visible};
 

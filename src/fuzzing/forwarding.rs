@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HeaderMap, HeaderValue};
 
-use super::{field_lines, is_ours};
+use super::field_lines::{field_lines, is_ours};
 use crate::gateway::fuzzing::Gateway;
 use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies};
 

@@ -6,7 +6,8 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, Version, header};
 
 use super::exchange::{LIMITS, Received, from_client};
-use super::{is_ours, strict};
+use super::field_lines::is_ours;
+use super::strict;
 use crate::gateway::HeadLimits;
 use crate::gateway::fuzzing::{Gateway, Verdict};
 use crate::wire::authority::host_in;

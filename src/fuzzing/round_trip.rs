@@ -12,7 +12,8 @@ use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::{LIMITS, Received, at_upstream, from_client, written};
-use super::{is_ours, strict};
+use super::field_lines::is_ours;
+use super::strict;
 use crate::gateway::fuzzing::Gateway;
 use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme};
 use crate::upstream::{BoxError, Purpose, RequestBody, StreamedBody, finish_head};

@@ -11,12 +11,13 @@
 
 use std::rc::Rc;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::HeaderMap;
 
+use super::admitted::Admitted;
 use super::connection::Credential;
 use super::control::Holder;
+use super::credential::{CredentialField, CredentialSource, presented};
 use super::exchange::Exchange;
-use super::identity_headers::IdentityFields;
 use super::plan::RouteSettings;
 use super::refusal::Refusal;
 use super::worker::{Local, WorkerGateway};
@@ -28,80 +29,18 @@ use crate::tokens::opaque::{Form, JWT_BEGINS};
 use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::Caller;
 
-/// A caller whose token is good, with all that is made once per token and not once per request.
-pub(super) struct Admitted {
-    pub(super) caller: Caller,
-    /// The identity headers.
-    pub(super) identity: IdentityFields,
-    /// Subject and token id as members of a JSON log line.
-    pub(super) log_members: Box<str>,
-}
-
-/// The worker's own table: direct-mapped, so that a look-up is one comparison.
-pub(super) struct Remembered {
-    slots: Box<[Option<Slot>]>,
-}
-
-struct Slot {
-    digest: TokenDigest,
-    fence: Fence,
-    admitted: Rc<Admitted>,
-}
-
-const SLOTS: usize = 4096;
-
-/// Where a credential may come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
-    /// `Authorization: Bearer`.
-    Bearer,
-    /// That, or `X-API-Key`.
-    BearerOrApiKey,
-}
-
-/// Where keys of style `accounts` come.
-pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-impl Remembered {
-    pub(super) fn new() -> Self {
-        Self { slots: (0..SLOTS).map(|_| None).collect() }
-    }
-
-    fn slot(&mut self, digest: &TokenDigest) -> Option<&mut Option<Slot>> {
-        // Other bits than the cache's shards are chosen by.
-        let at = usize::try_from(digest.prefix() >> 40).unwrap_or_default() % SLOTS;
-        self.slots.get_mut(at)
-    }
-
-    fn recall(&mut self, digest: &TokenDigest, fence: Fence) -> Option<Rc<Admitted>> {
-        match self.slot(digest)? {
-            Some(slot) if slot.digest == *digest && slot.fence == fence => {
-                Some(Rc::clone(&slot.admitted))
-            }
-            _ => None,
-        }
-    }
-
-    fn remember(&mut self, fence: Fence, admitted: &Rc<Admitted>) {
-        let digest = admitted.caller.digest;
-        if let Some(slot) = self.slot(&digest) {
-            *slot = Some(Slot { digest, fence, admitted: Rc::clone(admitted) });
-        }
-    }
-}
-
 /// The caller that a route asks for; nobody, on a public route.
 pub(super) async fn caller(
     local: &Local,
     exchange: &mut Exchange,
     route: &RouteSettings,
-    door: Door,
+    source: CredentialSource,
     headers: &HeaderMap,
 ) -> Result<Option<Rc<Admitted>>, Refusal> {
     if route.accept.is_empty() {
         return Ok(None);
     }
-    let admitted = admit(local, exchange, door, headers).await?;
+    let admitted = admit(local, exchange, source, headers).await?;
     if !admitted.caller.token.power().opens_routes() {
         let cause =
             "it is a login or a bootstrap token, which makes calls of token APIs and opens \
@@ -116,18 +55,18 @@ pub(super) async fn caller(
 pub(super) async fn admit(
     local: &Local,
     exchange: &mut Exchange,
-    door: Door,
+    source: CredentialSource,
     headers: &HeaderMap,
 ) -> Result<Rc<Admitted>, Refusal> {
     let gateway = Rc::clone(exchange.gateway());
     let gateway = &*gateway;
-    let (token, source) = presented(headers, door)?;
+    let (token, field) = presented(headers, source)?;
     let (length, limit) = (token.len(), local.plan.token_limit);
     if length > limit {
         return Err(Refusal::CredentialTooLong { length, limit });
     }
     let form = local.plan.opaque.form_of(token);
-    if source == Source::ApiKeyField
+    if field == CredentialField::ApiKey
         && !matches!(form, Form::Opaque(api) if api.takes_api_key_field)
     {
         return Err(Refusal::BadCredential(Refused::OtherPrefix));
@@ -187,11 +126,7 @@ pub(super) async fn admit(
         fence = authenticator.cache().fence(&known_by);
         caller = passed(Box::pin(check(gateway, local, form, token, known_by, now)).await?)?;
     }
-    let admitted = Rc::new(Admitted {
-        identity: local.plan.identity.of(&caller, None),
-        log_members: log_members(&caller),
-        caller,
-    });
+    let admitted = Rc::new(Admitted::new(caller, &local.plan.identity));
     if is_hit {
         gateway.remembered.borrow_mut().remember(fence, &admitted);
     }
@@ -252,164 +187,22 @@ fn admit_known(
     admitted
 }
 
-/// Where a credential came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Bearer,
-    ApiKeyField,
-}
-
 /// Where the credential of a request came from and what it claims to be, in words; `None`: there is
 /// no one credential.
 pub(super) fn described(
     local: &Local,
-    door: Door,
+    source: CredentialSource,
     headers: &HeaderMap,
 ) -> Option<(&'static str, String)> {
-    let (token, source) = presented(headers, door).ok()?;
-    let source = match source {
-        Source::Bearer => "Authorization: Bearer",
-        Source::ApiKeyField => "X-API-Key",
+    let (token, field) = presented(headers, source).ok()?;
+    let field = match field {
+        CredentialField::Authorization => "Authorization: Bearer",
+        CredentialField::ApiKey => "X-API-Key",
     };
     let form = match local.plan.opaque.form_of(token) {
         Form::Opaque(api) => format!("a key with the prefix of {:?}", api.token_api),
         Form::Signed if token.starts_with(JWT_BEGINS.as_bytes()) => "a JWT".to_owned(),
         Form::Signed => "neither a JWT nor a key with a configured prefix".to_owned(),
     };
-    Some((source, form))
-}
-
-/// The one credential of a request. Two that could count are none: who would say which of them the
-/// upstream, or the next version, goes by?
-fn presented(headers: &HeaderMap, door: Door) -> Result<(&[u8], Source), Refusal> {
-    let mut keys = match door {
-        Door::Bearer => None,
-        Door::BearerOrApiKey => Some(headers.get_all(X_API_KEY).iter()),
-    };
-    let Some(key) = keys.as_mut().and_then(Iterator::next) else {
-        return match bearer(headers) {
-            Err(Refusal::NoCredential { .. })
-                if door == Door::Bearer && headers.contains_key(X_API_KEY) =>
-            {
-                let cause = "it has X-API-Key, which is read only on routes that accept a token \
-                             API of style \"accounts\"";
-                Err(Refusal::NoCredential { cause: Some(cause) })
-            }
-            token => token.map(|token| (token, Source::Bearer)),
-        };
-    };
-    if keys.is_some_and(|mut keys| keys.next().is_some()) {
-        return Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once" });
-    }
-    match bearer(headers) {
-        // No field, or one of another scheme, which is not ours.
-        Err(Refusal::NoCredential { .. }) => Ok((key.as_bytes().trim_ascii(), Source::ApiKeyField)),
-        Ok(_) | Err(_) => {
-            let cause = "it has both X-API-Key and Authorization: Bearer";
-            Err(Refusal::AmbiguousCredential { cause })
-        }
-    }
-}
-
-/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not
-/// matter, RFC 9110, section 11.1). Whether its characters are a token's is not looked at: what is
-/// none has no entry in a cache and no signature.
-fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
-    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(field) = fields.next() else { return Err(Refusal::NoCredential { cause: None }) };
-    if fields.next().is_some() {
-        return Err(Refusal::AmbiguousCredential { cause: "it has Authorization more than once" });
-    }
-    let field = field.as_bytes();
-    let (scheme, token) = match field.iter().position(|&byte| byte == b' ') {
-        Some(space) => field.split_at(space),
-        None => (field, &[][..]),
-    };
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        // The field is not repeated: without a scheme, it may be the token.
-        let cause = "its Authorization field does not begin with \"Bearer \"";
-        return Err(Refusal::NoCredential { cause: Some(cause) });
-    }
-    let token = token.trim_ascii();
-    if token.is_empty() {
-        return Err(Refusal::BadCredential(Refused::Empty));
-    }
-    Ok(token)
-}
-
-fn log_members(caller: &Caller) -> Box<str> {
-    let text = |text: &str| serde_json::Value::from(text);
-    let subject = text(caller.token.subject());
-    let credential = text(caller.token.token_api());
-    match caller.token_id() {
-        Some(id) => {
-            format!(r#","subject":{subject},"token_id":{},"credential":{credential}"#, text(&id))
-                .into()
-        }
-        None => format!(r#","subject":{subject},"credential":{credential}"#).into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn read(fields: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field).expect("a value"));
-        }
-        bearer(&headers).map(<[u8]>::to_vec).map_err(|refusal| refusal.reason().as_str())
-    }
-
-    #[test]
-    fn an_api_key_counts_only_where_it_may_and_never_beside_another_credential() {
-        let read = |door, fields: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in fields {
-                headers.append(*name, HeaderValue::from_static(value));
-            }
-            let read = presented(&headers, door).map(|(token, source)| (token.to_vec(), source));
-            read.map_err(|refusal| refusal.reason().as_str())
-        };
-        let bearer = |token: &str| Ok((token.as_bytes().to_vec(), Source::Bearer));
-        let key = |token: &str| Ok((token.as_bytes().to_vec(), Source::ApiKeyField));
-        let ambiguous = || Err("ambiguous_credential");
-        let (authorization, api_key) = (("authorization", "Bearer a"), ("x-api-key", "k"));
-        assert_eq!(read(Door::Bearer, &[authorization, api_key]), bearer("a"));
-        assert_eq!(read(Door::Bearer, &[api_key]), Err("no_credential"));
-        assert_eq!(read(Door::Bearer, &[authorization, api_key, api_key]), bearer("a"));
-        assert_eq!(read(Door::BearerOrApiKey, &[authorization]), bearer("a"));
-        assert_eq!(read(Door::BearerOrApiKey, &[api_key]), key("k"));
-        assert_eq!(read(Door::BearerOrApiKey, &[("x-api-key", " k ")]), key("k"));
-        assert_eq!(read(Door::BearerOrApiKey, &[("authorization", "Basic x"), api_key]), key("k"));
-        assert_eq!(read(Door::BearerOrApiKey, &[]), Err("no_credential"));
-        assert_eq!(read(Door::BearerOrApiKey, &[authorization, api_key]), ambiguous());
-        assert_eq!(
-            read(Door::BearerOrApiKey, &[("authorization", "Bearer"), api_key]),
-            ambiguous()
-        );
-        assert_eq!(read(Door::BearerOrApiKey, &[api_key, api_key]), ambiguous());
-        assert_eq!(read(Door::BearerOrApiKey, &[authorization, authorization]), ambiguous());
-        assert_eq!(
-            read(Door::BearerOrApiKey, &[("authorization", "Basic x"), authorization, api_key]),
-            ambiguous()
-        );
-    }
-
-    #[test]
-    fn one_bearer_token_is_read_and_nothing_else() {
-        assert_eq!(read(&[b"Bearer a.b-c_d~e+f/g="]), Ok(b"a.b-c_d~e+f/g=".to_vec()));
-        assert_eq!(read(&[b"bEARER   x"]), Ok(b"x".to_vec()));
-        assert_eq!(read(&[]), Err("no_credential"));
-        assert_eq!(read(&[b"Basic x"]), Err("no_credential"));
-        assert_eq!(read(&[b""]), Err("no_credential"));
-        assert_eq!(read(&[b"Bearer x", b"Bearer x"]), Err("ambiguous_credential"));
-        for bad in [&b"Bearer"[..], b"Bearer ", b"Bearer \t "] {
-            assert_eq!(read(&[bad]), Err("bad_credential"), "{bad:?}");
-        }
-        assert_eq!(read(&[b"Bearer\ta"]), Err("no_credential"));
-    }
+    Some((field, form))
 }

@@ -7,7 +7,9 @@ use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
-use super::authenticate::{self, Admitted, Door};
+use super::admitted::Admitted;
+use super::authenticate;
+use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::identity_headers::IdentityFields;
 use super::paths::parameters;
@@ -21,7 +23,7 @@ use crate::wire::path;
 /// nobody in particular.
 pub(super) struct Permit<'a> {
     route: &'a RouteSettings,
-    door: Door,
+    source: CredentialSource,
     caller: Option<Rc<Admitted>>,
     /// The identity headers, where the tenant in force is another than the caller's organization.
     identity: Option<IdentityFields>,
@@ -35,8 +37,8 @@ impl Permit<'_> {
     }
 
     /// Where the credential could have come from.
-    pub(super) fn door(&self) -> Door {
-        self.door
+    pub(super) fn credential_source(&self) -> CredentialSource {
+        self.source
     }
 
     /// The identity headers; none on a public route.
@@ -65,20 +67,20 @@ pub(super) async fn permitted<'a>(
     let plan = &local.plan;
     let route = plan.route(at)?;
     exchange.routed(at);
-    let door = plan.door(at);
-    let caller = authenticate::caller(local, exchange, route, door, &head.headers).await?;
-    permit(plan, route, door, caller, &head.uri)
+    let source = plan.credential_source(at);
+    let caller = authenticate::caller(local, exchange, route, source, &head.headers).await?;
+    permit(plan, route, source, caller, &head.uri)
 }
 
 /// Judged anew for each request: a decision for one route is none for another (cf. CVE-2021-32701).
 fn permit<'a>(
     plan: &Plan,
     route: &'a RouteSettings,
-    door: Door,
+    source: CredentialSource,
     caller: Option<Rc<Admitted>>,
     target: &Uri,
 ) -> Result<Permit<'a>, Refusal> {
-    let mut permit = Permit { route, door, caller, identity: None, target: None };
+    let mut permit = Permit { route, source, caller, identity: None, target: None };
     match &permit.caller {
         None if route.accept.is_empty() => {}
         None => return Err(Refusal::NoCredential { cause: None }),

@@ -8,12 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::authenticate::Admitted;
+use super::admitted::Admitted;
 use super::connection::Credential;
-use super::exchange::Exchange;
-use super::forward::Tunnel;
 use crate::telemetry::Reason;
 use crate::tokens::cache::Fence;
+use crate::upstream::UpstreamTunnel;
 use crate::wire::deadline::Deadline;
 
 /// What the deadline means at the moment.
@@ -99,6 +98,27 @@ pub(super) struct Holder {
     pub(super) fence: Fence,
 }
 
+/// What goes on with an exchange after its response has been handed over. `Exchange` is the one
+/// implementation; the trait keeps this file from importing that one, which imports this one.
+pub(super) trait Unfinished {
+    /// The control of the exchange.
+    fn control(&self) -> &Rc<Control>;
+
+    /// A tunnel has ended that carried so many bytes to the client and from it.
+    fn carried(&mut self, sent: u64, received: u64, is_complete: bool);
+
+    /// Whether the response, all of which had been handed over, reached the client.
+    fn confirm(&mut self, is_received: bool);
+}
+
+/// A switched protocol: the upstream's side, and the exchange, which ends with it.
+pub struct Tunnel {
+    pub(super) upstream: UpstreamTunnel,
+    pub(super) exchange: Box<dyn Unfinished>,
+    /// How long the other side may still send after one side has closed.
+    pub(super) closing: Duration,
+}
+
 /// The open streams of one HTTP/2 connection. While there is none, the connection's own deadline
 /// runs.
 pub struct OpenStreams {
@@ -164,7 +184,7 @@ pub struct Control {
     idle: Cell<Duration>,
     holder: RefCell<Option<Holder>>,
     tunnel: RefCell<Option<Tunnel>>,
-    unconfirmed: RefCell<Option<Box<Exchange>>>,
+    unconfirmed: RefCell<Option<Box<dyn Unfinished>>>,
 }
 
 impl Control {
@@ -374,7 +394,7 @@ impl Control {
 
     /// The response has been handed over, but the client had closed its sending side: whether it
     /// was still there shows only when the bytes are acknowledged.
-    pub(super) fn await_confirmation(&self, exchange: Box<Exchange>) {
+    pub(super) fn await_confirmation(&self, exchange: Box<dyn Unfinished>) {
         *self.unconfirmed.borrow_mut() = Some(exchange);
     }
 

@@ -1,88 +1,23 @@
 //! One exchange: what is known of a request from its arrival to the last byte of its response, for
 //! the log and the metrics.
 
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
-use super::authenticate::Admitted;
+use super::admitted::Admitted;
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
-use super::control::{Control, Ending};
+use super::control::{Control, Ending, Unfinished};
+use super::request_id::RequestId;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
 use crate::telemetry::Reason;
 use crate::tokens::clock;
-
-/// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits:
-/// 64 random bits of the worker, and a counter that is spread by an odd multiplier so that
-/// neighbours do not look alike.
-#[derive(Clone, Debug)]
-pub struct RequestId(HeaderValue);
-
-impl RequestId {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-
-    pub(super) fn value(&self) -> &HeaderValue {
-        &self.0
-    }
-}
-
-/// Makes request ids without asking the operating system each time.
-pub(super) struct RequestIds {
-    /// The first half of each, as text.
-    worker: [u8; 16],
-    next: Cell<u64>,
-}
-
-impl RequestIds {
-    pub(super) fn new() -> Self {
-        let mut seed = [0; 16];
-        // Without randomness ids are still unique within the worker: worth a log line that nobody
-        // would read, not an end.
-        let _ = aws_lc_rs::rand::fill(&mut seed);
-        let [a, b] = [seed.first_chunk::<8>(), seed.last_chunk::<8>()]
-            .map(|half| half.copied().unwrap_or_default());
-        Self { worker: hex(u64::from_le_bytes(a)), next: Cell::new(u64::from_le_bytes(b)) }
-    }
-
-    pub(super) fn next(&self) -> RequestId {
-        let number = self.next.get();
-        self.next.set(number.wrapping_add(1));
-        let mut text = [0; 32];
-        let (first, second) = text.split_at_mut(16);
-        first.copy_from_slice(&self.worker);
-        second.copy_from_slice(&hex(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        RequestId(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown")))
-    }
-}
-
-/// Sixteen hexadecimal digits, eight at a time: a byte of a word becomes a digit each.
-fn hex(number: u64) -> [u8; 16] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let eight = |half: u64| {
-        let pairs = (half & 0xffff_0000) << 16 | half & 0xffff;
-        let bytes = (pairs << 8 | pairs) & 0x00ff_00ff_00ff_00ff;
-        let digits = (bytes << 4 | bytes) & (ONES * 0x0f);
-        let is_letter = (digits + ONES * 6) >> 4 & ONES;
-        (digits + ONES * u64::from(b'0') + is_letter * u64::from(b'a' - b'0' - 10)).to_be_bytes()
-    };
-    let mut text = [0; 16];
-    let (high, low) = text.split_at_mut(8);
-    high.copy_from_slice(&eight(number >> 32));
-    low.copy_from_slice(&eight(number & 0xffff_ffff));
-    text
-}
 
 /// One exchange. It leaves one line in the access log and one count in the metrics when it is
 /// dropped, however it ended: with the last byte of its response, with its tunnel, or because the
@@ -261,21 +196,6 @@ impl Exchange {
         self.is_complete
     }
 
-    /// A tunnel has ended that carried so many bytes to the client and from it.
-    pub(super) fn carried(&mut self, sent: u64, received: u64, is_complete: bool) {
-        self.bytes = sent;
-        self.bytes_received = Some(received);
-        self.is_complete = is_complete;
-    }
-
-    /// Whether the response, all of which had been handed over, reached the client.
-    pub(super) fn confirm(&mut self, is_received: bool) {
-        if !is_received {
-            self.is_complete = false;
-            self.status = None;
-        }
-    }
-
     /// Counts and logs.
     fn end(&mut self) {
         let took = clock::uptime().since(self.begun.uptime);
@@ -375,6 +295,25 @@ impl Exchange {
     }
 }
 
+impl Unfinished for Exchange {
+    fn control(&self) -> &Rc<Control> {
+        &self.control
+    }
+
+    fn carried(&mut self, sent: u64, received: u64, is_complete: bool) {
+        self.bytes = sent;
+        self.bytes_received = Some(received);
+        self.is_complete = is_complete;
+    }
+
+    fn confirm(&mut self, is_received: bool) {
+        if !is_received {
+            self.is_complete = false;
+            self.status = None;
+        }
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.end();
@@ -391,27 +330,4 @@ const fn protocol(version: Version) -> &'static str {
 
 fn micros(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_those_of_the_number() {
-        for number in
-            [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 1 << 63, 0x9090_a0a0]
-        {
-            assert_eq!(hex(number), *format!("{number:016x}").as_bytes(), "{number:x}");
-        }
-    }
-
-    #[test]
-    fn no_two_ids_of_a_worker_are_alike() {
-        let ids = RequestIds::new();
-        let mut seen: Vec<_> = (0..1000).map(|_| ids.next().as_str().to_owned()).collect();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen.len(), 1000);
-    }
 }

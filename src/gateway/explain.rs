@@ -11,16 +11,19 @@ use http::Request;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use super::authenticate::{Admitted, Door, described};
+use super::admitted::Admitted;
+use super::authenticate::described;
 use super::authorize::permitted;
 use super::connection::{ClientConnection, ClientOrigin};
 use super::control::Control;
+use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::gate::{self, HeadLimits};
 use super::manage;
 use super::plan::{Plan, RouteSettings};
 use super::refusal::Refusal;
-use super::route::{self, Destination, HostRule};
+use super::route::{self, Destination};
+use super::route_table::HostRule;
 use super::worker::{Local, Shared, WorkerGateway};
 use crate::telemetry::{
     Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
@@ -110,7 +113,7 @@ async fn follow(
                 .get(token_api)
                 .ok_or(Refusal::Internal("a token API is not in its plan"))?;
             explanation.answered_by = Some(format!("the token API {:?}", token_api.name));
-            explanation.credential = credential(local, Door::Bearer, &head.headers);
+            explanation.credential = credential(local, CredentialSource::Bearer, &head.headers);
             match manage::permitted(local, exchange, token_api, call, &parameters, head).await {
                 // What it answers depends on its body.
                 Ok(_) => explanation.decision = Decision::Answered,
@@ -126,7 +129,8 @@ async fn follow(
             let route = plan.route(at)?;
             explanation.route = Some(explained(plan, route));
             if !route.accept.is_empty() {
-                explanation.credential = credential(local, plan.door(at), &head.headers);
+                explanation.credential =
+                    credential(local, plan.credential_source(at), &head.headers);
             }
             let permit = permitted(local, exchange, at, head).await?;
             explanation.decision = Decision::Forwarded;
@@ -149,8 +153,12 @@ fn has_body(headers: &HeaderMap) -> bool {
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
 }
 
-fn credential(local: &Local, door: Door, headers: &HeaderMap) -> Option<ExplainedCredential> {
-    let (source, form) = described(local, door, headers)?;
+fn credential(
+    local: &Local,
+    source: CredentialSource,
+    headers: &HeaderMap,
+) -> Option<ExplainedCredential> {
+    let (source, form) = described(local, source, headers)?;
     Some(ExplainedCredential { source: source.to_owned(), form, holder: None })
 }
 

@@ -9,14 +9,17 @@ use http::{Method, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use super::authenticate::{Admitted, Door, admit};
+use super::admitted::Admitted;
+use super::authenticate::admit;
+use super::body_source::BodySource;
 use super::connection::PeerAddress;
 use super::control::{Control, Phase};
+use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::forward::{ClientBody, until};
 use super::plan::TokenApiSettings;
 use super::refusal::Refusal;
-use super::respond::{self, Source};
+use super::respond;
 use super::worker::Local;
 use crate::api::accounts::refusal_of;
 use crate::api::{Answer, Call, CredentialNeed, FaceError};
@@ -36,7 +39,7 @@ pub(super) async fn call(
     parameters: &[(String, String)],
     head: Parts,
     body: ClientBody,
-) -> Result<Response<Source>, Refusal> {
+) -> Result<Response<BodySource>, Refusal> {
     let token_api = local
         .plan
         .token_apis
@@ -58,7 +61,7 @@ async fn answer(
     parameters: &[(String, String)],
     head: Parts,
     body: ClientBody,
-) -> Result<Response<Source>, Refusal> {
+) -> Result<Response<BodySource>, Refusal> {
     let face = &token_api.face;
     let caller = permitted(local, exchange, token_api, path, parameters, &head).await?;
     let method = asked(&head.method);
@@ -110,7 +113,7 @@ pub(super) async fn permitted(
     match face.credential(path) {
         CredentialNeed::None => Ok(None),
         CredentialNeed::Own | CredentialNeed::Session => {
-            let admitted = admit(local, exchange, Door::Bearer, &head.headers).await?;
+            let admitted = admit(local, exchange, CredentialSource::Bearer, &head.headers).await?;
             if !token_api.callers.take(&admitted.caller, &token_api.name) {
                 let of = admitted.caller.token.token_api();
                 let cause = format!(

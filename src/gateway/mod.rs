@@ -12,24 +12,31 @@
 //! is a [`Control`], shared with the driver of the connection or stream; what is known of it for
 //! the log is an `Exchange`.
 
+mod admitted;
 mod authenticate;
 mod authorize;
+mod body_source;
 mod client_address;
 mod connection;
 mod control;
+mod credential;
 mod exchange;
 mod explain;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod gate;
+mod head_fault;
 mod identity_headers;
 mod manage;
 mod paths;
 mod plan;
 mod refusal;
+mod remembered;
+mod request_id;
 mod respond;
 mod route;
+mod route_table;
 mod worker;
 
 use std::convert::Infallible;
@@ -43,21 +50,23 @@ use hyper::body::Incoming;
 pub use connection::{
     ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies,
 };
-pub use control::{Control, Ending, OpenStream, OpenStreams, Phase};
-pub use exchange::RequestId;
+pub use control::{Control, Ending, OpenStream, OpenStreams, Phase, Tunnel};
 pub use explain::explain;
-pub use forward::{Tunnel, carry};
-pub use gate::{HeadFault, HeadLimits};
+pub use forward::carry;
+pub use gate::HeadLimits;
+pub use head_fault::HeadFault;
 pub use identity_headers::IdentityNames;
 pub use plan::{
     Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField,
     RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan, mounted,
 };
 pub use refusal::{Refusal, UpstreamFailure};
+pub use request_id::RequestId;
 pub use respond::ResponseBody;
-pub use route::HostRule;
+pub use route_table::HostRule;
 pub use worker::{Shared, WorkerGateway};
 
+use body_source::BodySource;
 use exchange::Exchange;
 use forward::ClientBody;
 use gate::Passed;
@@ -145,7 +154,7 @@ async fn answer(
     passed: Passed,
     head: Parts,
     body: ClientBody,
-) -> Result<Response<respond::Source>, Refusal> {
+) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
     match route::find(plan, &head.method, head.uri.path(), &head.headers)? {
         Destination::PublicKeys => Ok(respond::public_keys(plan)),

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
-use super::authenticate::Door;
+use super::credential::CredentialSource;
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
-use super::route::{HostRule, RouteTable};
+use super::route_table::{HostRule, RouteTable};
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
 use crate::domain::ClaimRule;
@@ -392,11 +392,11 @@ impl Plan {
     }
 
     /// Where the route takes credentials from.
-    pub(super) fn door(&self, at: usize) -> Door {
+    pub(super) fn credential_source(&self, at: usize) -> CredentialSource {
         if self.takes_api_key_field.get(at).copied().unwrap_or_default() {
-            Door::BearerOrApiKey
+            CredentialSource::BearerOrApiKey
         } else {
-            Door::Bearer
+            CredentialSource::Bearer
         }
     }
 }

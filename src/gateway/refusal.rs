@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::gate::HeadFault;
+use super::head_fault::HeadFault;
 use crate::api::FaceError;
 use crate::telemetry::Reason;
 use crate::tokens::authenticator::Refused;

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -14,37 +13,20 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::control::{Ending, Phase, Upload};
+use super::body_source::BodySource;
+use super::control::{Ending, Phase, Tunnel, Upload};
 use super::exchange::Exchange;
-use super::forward::{Tunnel, carry};
+use super::forward::carry;
 use super::plan::Plan;
 use super::refusal::Refusal;
+use super::worker::WorkerGateway;
 use crate::api::Answer;
-use crate::upstream::{ReplyBody, UpstreamTunnel, with_cause};
+use crate::upstream::with_cause;
 use crate::wire::problem;
-
-/// Where the bytes of a response come from.
-pub(super) enum Source {
-    Empty,
-    Bytes(Bytes),
-    /// An upstream. `silence`: how long it may send nothing, and the client take nothing; `None`:
-    /// for ever.
-    Upstream {
-        body: ReplyBody,
-        silence: Option<Duration>,
-    },
-    /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection
-    /// itself. `closing`: the time that one side has to close after the other.
-    Tunnel {
-        upstream: UpstreamTunnel,
-        stream: Option<OnUpgrade>,
-        closing: Duration,
-    },
-}
 
 /// The body of a response, and the exchange that ends with it.
 pub struct ResponseBody {
-    source: Source,
+    source: BodySource,
     /// Why it breaks off, as soon as what came before has been sent on: hyper would drop that.
     fault: Option<hyper::Error>,
     /// None, if it goes on in a tunnel.
@@ -54,7 +36,7 @@ pub struct ResponseBody {
 impl ResponseBody {
     /// No body, of no exchange.
     pub(super) fn none() -> Self {
-        Self { source: Source::Empty, fault: None, exchange: None }
+        Self { source: BodySource::Empty, fault: None, exchange: None }
     }
 }
 
@@ -75,22 +57,23 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Puts the last touches to a response, whoever made it.
 pub(super) fn finish(
     mut exchange: Box<Exchange>,
-    mut response: Response<Source>,
+    mut response: Response<BodySource>,
 ) -> Response<ResponseBody> {
     exchange.answered(response.status());
     response.headers_mut().insert(X_REQUEST_ID, exchange.id.value().clone());
     let control = Rc::clone(exchange.control());
     let (head, source) = response.into_parts();
     let (source, exchange) = match source {
-        Source::Tunnel { upstream, stream, closing } => {
+        BodySource::Tunnel { upstream, stream, closing } => {
             control.enter(Phase::Streaming, closing);
             control.deadline.lift();
             control.set_endless();
-            begin_tunnel(Tunnel { upstream, exchange, closing }, stream);
-            (Source::Empty, None)
+            let gateway = Rc::clone(exchange.gateway());
+            begin_tunnel(&gateway, Tunnel { upstream, exchange, closing }, stream);
+            (BodySource::Empty, None)
         }
         source => {
-            if !matches!(source, Source::Upstream { .. }) {
+            if !matches!(source, BodySource::Upstream { .. }) {
                 // A client that does not read an answer of ours must not hold its connection for
                 // ever.
                 control.enter(Phase::Streaming, exchange.local().plan.timeouts.body);
@@ -104,13 +87,13 @@ pub(super) fn finish(
 
 /// On HTTP/1 the driver of the connection carries the tunnel; on HTTP/2 the stream gets a task of
 /// its own.
-fn begin_tunnel(tunnel: Tunnel, stream: Option<OnUpgrade>) {
+fn begin_tunnel(gateway: &WorkerGateway, tunnel: Tunnel, stream: Option<OnUpgrade>) {
     let control = Rc::clone(tunnel.exchange.control());
     let Some(stream) = stream else {
         control.set_tunnel(tunnel);
         return;
     };
-    tunnel.exchange.gateway().register(&control);
+    gateway.register(&control);
     tokio::task::spawn_local(async move {
         match stream.await {
             Ok(upgraded) => carry(tunnel, TokioIo::new(upgraded), Bytes::new()).await,
@@ -121,7 +104,7 @@ fn begin_tunnel(tunnel: Tunnel, stream: Option<OnUpgrade>) {
 }
 
 /// A refusal of the gateway, as problem details.
-pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<Source> {
+pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<BodySource> {
     if exchange.is_grpc() {
         exchange.refused(refusal.reason(), Some(refusal.cause()));
         return grpc_refused(refusal);
@@ -145,10 +128,10 @@ pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<So
 }
 
 /// A refusal of a gRPC call: a response of trailers only, which has its status in the head.
-fn grpc_refused(refusal: &Refusal) -> Response<Source> {
+fn grpc_refused(refusal: &Refusal) -> Response<BodySource> {
     const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
     const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-    let mut response = Response::new(Source::Empty);
+    let mut response = Response::new(BodySource::Empty);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -165,18 +148,18 @@ pub(super) fn face_refused(
     exchange: &mut Exchange,
     refusal: &Refusal,
     answer: Answer,
-) -> Response<Source> {
+) -> Response<BodySource> {
     let mut response = face_answer(answer);
     note(exchange, refusal, &mut response);
     response
 }
 
 /// An answer of a token API.
-pub(super) fn face_answer(answer: Answer) -> Response<Source> {
+pub(super) fn face_answer(answer: Answer) -> Response<BodySource> {
     let mut response = match answer.body {
         Some(body) => local(answer.status, "application/json", body),
         None => {
-            let mut response = Response::new(Source::Empty);
+            let mut response = Response::new(BodySource::Empty);
             *response.status_mut() = answer.status;
             response
         }
@@ -193,7 +176,7 @@ pub(super) fn face_answer(answer: Answer) -> Response<Source> {
 }
 
 /// The public keys (RFC 7517): for anybody, and to be kept for a while.
-pub(super) fn public_keys(plan: &Plan) -> Response<Source> {
+pub(super) fn public_keys(plan: &Plan) -> Response<BodySource> {
     let mut response = local(StatusCode::OK, "application/jwk-set+json", plan.public_keys.clone());
     response
         .headers_mut()
@@ -206,10 +189,10 @@ pub(super) fn document(
     plan: &Plan,
     at: usize,
     asked: &HeaderMap,
-) -> Result<Response<Source>, Refusal> {
+) -> Result<Response<BodySource>, Refusal> {
     let document = plan.documents.get(at).ok_or(Refusal::Internal("a page is not in its plan"))?;
     let mut response = if is_known(asked, &document.tag) {
-        let mut response = Response::new(Source::Empty);
+        let mut response = Response::new(BodySource::Empty);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
@@ -238,8 +221,12 @@ fn is_known(asked: &HeaderMap, tag: &str) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-fn local(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Source> {
-    let mut response = Response::new(Source::Bytes(body.into()));
+fn local(
+    status: StatusCode,
+    media_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<BodySource> {
+    let mut response = Response::new(BodySource::Bytes(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -248,7 +235,7 @@ fn local(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -
 }
 
 /// What every refusal has, whatever its shape.
-fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Source>) {
+fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<BodySource>) {
     // A token API may have another status for it.
     let status = response.status();
     let headers = response.headers_mut();
@@ -284,9 +271,9 @@ impl Body for ResponseBody {
             return Poll::Ready(Some(Err(fault)));
         }
         let (body, silence) = match &mut this.source {
-            Source::Empty | Source::Tunnel { .. } => return Poll::Ready(None),
-            Source::Bytes(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Source::Bytes(bytes) => {
+            BodySource::Empty | BodySource::Tunnel { .. } => return Poll::Ready(None),
+            BodySource::Bytes(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            BodySource::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
                     exchange.sent(bytes.len() as u64);
@@ -294,7 +281,7 @@ impl Body for ResponseBody {
                 }
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            Source::Upstream { body, silence } => (body, *silence),
+            BodySource::Upstream { body, silence } => (body, *silence),
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Some(exchange) = &mut this.exchange else { return polled };
@@ -336,19 +323,9 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty | Source::Tunnel { .. } => SizeHint::with_exact(0),
-            Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Upstream { body, .. } => body.size_hint(),
-        }
-    }
-}
-
-impl Source {
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty | Self::Tunnel { .. } => true,
-            Self::Bytes(bytes) => bytes.is_empty(),
-            Self::Upstream { body, .. } => body.is_end_stream(),
+            BodySource::Empty | BodySource::Tunnel { .. } => SizeHint::with_exact(0),
+            BodySource::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            BodySource::Upstream { body, .. } => body.size_hint(),
         }
     }
 }

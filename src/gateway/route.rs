@@ -1,15 +1,14 @@
 //! Route: from host, path and method to where a request goes. Host first, then path, then method;
 //! the most specific wins.
 
-use std::collections::HashMap;
-
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
 
-use super::paths::{PathTable, parameters};
+use super::paths::parameters;
 use super::plan::Plan;
 use super::refusal::Refusal;
-use crate::wire::authority::{host_of, trim_dot};
+use super::route_table::Own;
+use crate::wire::authority::host_of;
 use crate::wire::path::decode_segment;
 
 /// Where a request goes.
@@ -22,123 +21,6 @@ pub(super) enum Destination {
     PublicKeys,
     /// To a page for everybody, by its place in the plan.
     Document(usize),
-}
-
-/// The path under which the public keys are served.
-pub(super) const PUBLIC_KEYS: &str = "/.well-known/jwks.json";
-
-/// Every path that keyward knows.
-#[derive(Default)]
-pub(super) struct RouteTable {
-    /// keyward's own, for every host: no route can take a call of a token API away.
-    own: PathTable<Option<Own>>,
-    exact: HashMap<String, Routes>,
-    /// By suffix (`.example.com`), longest first.
-    suffixes: Vec<(String, Routes)>,
-    any: Routes,
-}
-
-/// What keyward itself answers.
-enum Own {
-    TokenApi { token_api: usize, call: &'static str, pattern: String },
-    PublicKeys,
-    Document(usize),
-}
-
-/// The routes of one host, by path; several under one path differ by method.
-type Routes = PathTable<Vec<Entry>>;
-
-struct Entry {
-    /// Empty: any method.
-    methods: Vec<Method>,
-    route: usize,
-}
-
-/// Which hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostRule {
-    /// All of them.
-    Any,
-    /// One, in lower case.
-    Exact(String),
-    /// All that end so (`.example.com`), in lower case.
-    Suffix(String),
-}
-
-impl RouteTable {
-    pub(super) fn add_route(
-        &mut self,
-        host: &HostRule,
-        pattern: &str,
-        methods: Vec<Method>,
-        route: usize,
-    ) {
-        let entries = self.routes(host).entry(pattern);
-        entries.push(Entry { methods, route });
-        // A list of methods is more specific than any method.
-        entries.sort_by_key(|entry| entry.methods.is_empty());
-    }
-
-    pub(super) fn add_token_api(&mut self, pattern: String, token_api: usize, call: &'static str) {
-        *self.own.entry(&pattern) =
-            Some(Own::TokenApi { token_api, call, pattern: pattern.clone() });
-    }
-
-    pub(super) fn add_public_keys(&mut self) {
-        *self.own.entry(PUBLIC_KEYS) = Some(Own::PublicKeys);
-    }
-
-    pub(super) fn add_document(&mut self, path: &str, document: usize) {
-        *self.own.entry(path) = Some(Own::Document(document));
-    }
-
-    fn routes(&mut self, host: &HostRule) -> &mut Routes {
-        match host {
-            HostRule::Any => &mut self.any,
-            HostRule::Exact(host) => self.exact.entry(host.clone()).or_default(),
-            HostRule::Suffix(suffix) => {
-                let at = match self.suffixes.iter().position(|(known, _)| known == suffix) {
-                    Some(at) => at,
-                    None => {
-                        let at = self
-                            .suffixes
-                            .iter()
-                            .take_while(|(known, _)| known.len() >= suffix.len())
-                            .count();
-                        self.suffixes.insert(at, (suffix.clone(), Routes::default()));
-                        at
-                    }
-                };
-                match self.suffixes.get_mut(at) {
-                    Some((_, routes)) => routes,
-                    None => &mut self.any,
-                }
-            }
-        }
-    }
-
-    /// The routes of a host, most specific first; those of any host come after them.
-    fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Routes> {
-        let host = trim_dot(host).to_ascii_lowercase();
-        let exact = self.exact.get(&host);
-        let is_under = move |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
-        let suffixes = self
-            .suffixes
-            .iter()
-            .filter(move |(suffix, _)| is_under(suffix))
-            .map(|(_, routes)| routes);
-        exact.into_iter().chain(suffixes)
-    }
-
-    /// The routes under the path that matches best, of the host that matches best.
-    fn entries(&self, host: impl FnOnce() -> String, path: &str) -> Option<&[Entry]> {
-        let of_host = if self.exact.is_empty() && self.suffixes.is_empty() {
-            None
-        } else {
-            self.of_host(&host()).find_map(|routes| routes.find(path))
-        };
-        of_host.or_else(|| self.any.find(path)).map(Vec::as_slice)
-    }
 }
 
 pub(super) fn find(
@@ -188,58 +70,4 @@ pub(super) fn find(
 fn host(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     host_of(host).unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(table: &RouteTable, host: &str, path: &str, method: &Method) -> Option<usize> {
-        let entries = table.entries(|| host.to_owned(), path)?;
-        entries
-            .iter()
-            .find(|entry| entry.methods.is_empty() || entry.methods.contains(method))
-            .map(|entry| entry.route)
-    }
-
-    #[test]
-    fn the_most_specific_route_wins_by_host_then_path_then_method() {
-        let mut table = RouteTable::default();
-        let routes: [(HostRule, &str, Vec<Method>); 9] = [
-            (HostRule::Any, "/{*rest}", vec![]),
-            (HostRule::Any, "/api/{id}", vec![]),
-            (HostRule::Any, "/api/{name}", vec![Method::POST]),
-            (HostRule::Any, "/api/fixed", vec![]),
-            (HostRule::Suffix(".example.com".into()), "/{*rest}", vec![]),
-            (HostRule::Suffix(".deep.example.com".into()), "/{*rest}", vec![]),
-            (HostRule::Exact("a.example.com".into()), "/only", vec![]),
-            (HostRule::Any, "/api/{id}/sub/{*tail}", vec![]),
-            (HostRule::Any, "/narrow", vec![Method::GET]),
-        ];
-        for (at, (host, pattern, methods)) in routes.into_iter().enumerate() {
-            table.add_route(&host, pattern, methods, at);
-        }
-        for (host, path, method, expected) in [
-            ("x", "/", Method::GET, Some(0)),
-            ("x", "/a/b", Method::GET, Some(0)),
-            ("x", "/api/7", Method::GET, Some(1)),
-            ("x", "/api/7", Method::POST, Some(2)),
-            ("x", "/api/fixed", Method::POST, Some(3)),
-            ("x", "/api/7/sub/", Method::GET, Some(7)),
-            ("x", "/api/7/sub/a/b", Method::GET, Some(7)),
-            ("x", "/api/fixed/sub/a", Method::GET, Some(7)),
-            ("x", "/api/7/other", Method::GET, Some(0)),
-            ("B.Example.com.", "/a", Method::GET, Some(4)),
-            ("b.deep.example.com", "/a", Method::GET, Some(5)),
-            ("example.com", "/a", Method::GET, Some(0)),
-            ("notexample.com", "/a", Method::GET, Some(0)),
-            ("a.example.com", "/only", Method::GET, Some(6)),
-            ("a.example.com", "/else", Method::GET, Some(4)),
-            ("x", "/narrow", Method::GET, Some(8)),
-            ("x", "/narrow", Method::POST, None),
-            ("", "/a", Method::GET, Some(0)),
-        ] {
-            assert_eq!(place(&table, host, path, &method), expected, "{method} {host} {path}");
-        }
-    }
 }

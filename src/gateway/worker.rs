@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::authenticate::Remembered;
 use super::control::{Control, Ending, Holder};
-use super::exchange::RequestIds;
 use super::plan::Plan;
+use super::remembered::Remembered;
+use super::request_id::RequestIds;
 use crate::domain::{Timestamp, TokenDigest};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::LogFormat;

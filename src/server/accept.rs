@@ -1,7 +1,6 @@
 //! Accept: from a listening socket to the worker with the fewest connections.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
@@ -13,84 +12,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::address::ListenAddress;
-use super::limit::{ConnectionLimit, SurplusSlot};
+use super::arrival::{AcceptedStream, Arrival};
+use super::limit::ConnectionLimit;
 use super::listen::{BACKLOG, Listener, ListeningSocket};
-use super::worker::{WorkerHandle, WorkerPool};
-use crate::gateway::{PeerAddress, TrustedProxies};
-use crate::tls;
+use super::listener::{ListenerFacts, ListenerSettings};
+use super::worker_pool::{WorkerHandle, WorkerPool};
+use crate::gateway::PeerAddress;
 use crate::wire::socket_file;
-
-/// One listening address.
-#[derive(Clone)]
-pub struct ListenerSettings {
-    /// Where.
-    pub address: ListenAddress,
-    /// The permissions of the file of a Unix socket, 0 to `0o777`.
-    pub socket_mode: u32,
-    /// With TLS, or in the clear.
-    pub tls: Option<Arc<tls::Server>>,
-    /// Whether connections begin with a PROXY header.
-    pub proxy_protocol: ProxyProtocol,
-    /// Whose forwarding headers and PROXY headers are believed.
-    pub trusted_proxies: TrustedProxies,
-}
-
-/// Whether connections begin with a PROXY header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// Never: it would be a malformed request.
-    Off,
-    /// Always, and only from trusted peers.
-    Required,
-}
-
-/// What a connection has to know of the listener that it came through.
-pub(super) struct ListenerFacts(ListenerSettings);
-
-impl ListenerFacts {
-    /// The trusted proxies of the listener, if `address` is one of them.
-    pub(super) fn proxies_if_trusted(&self, address: &PeerAddress) -> Option<TrustedProxies> {
-        let proxies = &self.0.trusted_proxies;
-        proxies.trusts(address.ip()).then(|| proxies.clone())
-    }
-
-    pub(super) fn requires_proxy_header(&self) -> bool {
-        self.0.proxy_protocol == ProxyProtocol::Required
-    }
-
-    pub(super) fn tls(&self) -> Option<&tls::Server> {
-        self.0.tls.as_deref()
-    }
-
-    pub(super) fn has_handshake(&self) -> bool {
-        self.0.tls.is_some() || self.requires_proxy_header()
-    }
-}
-
-/// A connection on its way to a worker.
-pub(super) struct Arrival {
-    pub(super) stream: AcceptedStream,
-    pub(super) peer: PeerAddress,
-    pub(super) listener: Arc<ListenerFacts>,
-    /// Of a connection beyond the limit, which is only told so.
-    pub(super) surplus: Option<SurplusSlot>,
-}
-
-/// A connection that belongs to no runtime.
-pub(super) enum AcceptedStream {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-}
-
-impl AcceptedStream {
-    /// The address that the client connected to; none for one that is gone, and on a Unix socket.
-    fn local_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-}
 
 /// One listening socket, being accepted from.
 pub struct Acceptor {
@@ -131,7 +59,7 @@ impl Acceptor {
         limit: Arc<ConnectionLimit>,
     ) -> Self {
         let ListeningSocket { address, listener } = socket;
-        let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts(settings)));
+        let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts::new(settings)));
         let (stop, stopped) = watch::channel(None);
         let socket = match &listener {
             Listener::Tcp(listener) => Some(Arc::downgrade(listener)),
@@ -151,12 +79,12 @@ impl Acceptor {
     /// From now on, connections are taken by these settings; the address stays.
     pub fn replace(&self, settings: ListenerSettings) {
         if let ListenAddress::Unix(path) = &self.address
-            && self.facts.load().0.socket_mode != settings.socket_mode
+            && self.facts.load().socket_mode() != settings.socket_mode
             && let Err(fault) = socket_file::set_mode(path, settings.socket_mode)
         {
             tracing::error!(%fault, "a listener keeps the mode that its socket had");
         }
-        self.facts.store(Arc::new(ListenerFacts(settings)));
+        self.facts.store(Arc::new(ListenerFacts::new(settings)));
     }
 
     /// From now on, connections are taken by the settings of `other`, which covers this address.

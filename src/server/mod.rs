@@ -5,10 +5,10 @@
 //! end: nothing of a request ever crosses threads.
 //!
 //! ```text
-//! accept → worker → connection ─→ http1 ─┐
-//!                        │               ├─→ hyper ─→ the gateway
-//!                        ├──────→ http2 ─┘     ↑
-//!                        └──────→ socket ──────┘
+//! accept → worker_pool → serve ─→ http1 ─┐
+//!                          │             ├─→ hyper ─→ the gateway
+//!                          ├────→ http2 ─┘     ↑
+//!                          └────→ socket ──────┘
 //! ```
 //!
 //! hyper speaks HTTP. `socket` is what it reads from and writes to, and tells what it does not;
@@ -16,22 +16,31 @@
 
 mod accept;
 mod address;
+mod arrival;
+mod bind;
 mod connection;
+mod handshake;
 mod http1;
 mod http2;
 mod limit;
 mod lines;
 mod listen;
+mod listener;
 mod proxy_protocol;
+mod serve;
 mod socket;
 mod stream;
 mod worker;
+mod worker_pool;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use lines::LineGuard;
 
-pub use accept::{Acceptor, ListenerSettings, ProxyProtocol};
+pub use accept::Acceptor;
 pub use address::ListenAddress;
+pub use bind::{BoundAddress, ListenError, listen_all};
 pub use limit::ConnectionLimit;
-pub use listen::{BoundAddress, ListenError, ListeningSocket, listen_all};
-pub use worker::{ConnectionSettings, Grace, Stopper, WorkerPool, WorkerPoolSettings};
+pub use listen::ListeningSocket;
+pub use listener::{ListenerSettings, ProxyProtocol};
+pub use worker::ConnectionSettings;
+pub use worker_pool::{Grace, Stopper, WorkerPool, WorkerPoolSettings};

@@ -15,7 +15,7 @@ const BLOCK_LIMIT: usize = 4096;
 
 /// Whose connection it is, as a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum NamedSource {
     /// A client with this address.
     Address(SocketAddr),
     /// A client whose address the sender does not know or cannot say (UNKNOWN, UNSPEC, a Unix
@@ -31,7 +31,7 @@ pub(super) enum Source {
 /// # Errors
 ///
 /// When what comes is no such header: the connection is then worth nothing.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Source> {
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<NamedSource> {
     let mut start = [0; 12];
     stream.read_exact(&mut start).await?;
     if start == SIGNATURE {
@@ -47,7 +47,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<So
     version_1(&line).ok_or_else(malformed)
 }
 
-fn version_1(line: &[u8]) -> Option<Source> {
+fn version_1(line: &[u8]) -> Option<NamedSource> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     let mut words = line.split(' ');
     if words.next()? != "PROXY" {
@@ -56,7 +56,7 @@ fn version_1(line: &[u8]) -> Option<Source> {
     let family = words.next()?;
     if family == "UNKNOWN" {
         // What may follow says nothing.
-        return Some(Source::Unknown);
+        return Some(NamedSource::Unknown);
     }
     let (source, destination): (IpAddr, IpAddr) =
         (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -66,14 +66,14 @@ fn version_1(line: &[u8]) -> Option<Source> {
         "TCP6" => source.is_ipv6() && destination.is_ipv6(),
         _ => false,
     };
-    (fits && words.next().is_none()).then_some(Source::Address(SocketAddr::new(source, port)))
+    (fits && words.next().is_none()).then_some(NamedSource::Address(SocketAddr::new(source, port)))
 }
 
 fn version_1_port(digits: &str) -> Option<u16> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Source> {
+async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<NamedSource> {
     let [command, family, high, low] = {
         let mut head = [0; 4];
         stream.read_exact(&mut head).await?;
@@ -86,12 +86,12 @@ async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Source> 
     let mut block = vec![0; length];
     stream.read_exact(&mut block).await?;
     match (command, family) {
-        (LOCAL, _) => Ok(Source::Sender),
+        (LOCAL, _) => Ok(NamedSource::Sender),
         // A datagram's source is the client's address, too: of a client of HTTP/3 in front of the
         // sender.
         (PROXY, 0x11 | 0x12) => source_in::<4>(&block).ok_or_else(malformed),
         (PROXY, 0x21 | 0x22) => source_in::<16>(&block).ok_or_else(malformed),
-        (PROXY, 0x00 | 0x31 | 0x32) => Ok(Source::Unknown),
+        (PROXY, 0x00 | 0x31 | 0x32) => Ok(NamedSource::Unknown),
         // Other values "must be rejected as invalid by receivers" (section 2.2).
         _ => Err(malformed()),
     }
@@ -103,14 +103,14 @@ const PROXY: u8 = 0x21;
 
 /// The source of a block that begins with source address, destination address, source port and
 /// destination port.
-fn source_in<const LENGTH: usize>(block: &[u8]) -> Option<Source>
+fn source_in<const LENGTH: usize>(block: &[u8]) -> Option<NamedSource>
 where
     IpAddr: From<[u8; LENGTH]>,
 {
     let address = *block.first_chunk::<LENGTH>()?;
     let ports = block.get(2 * LENGTH..)?.first_chunk::<4>()?;
     let [high, low, _, _] = *ports;
-    Some(Source::Address(SocketAddr::new(address.into(), u16::from_be_bytes([high, low]))))
+    Some(NamedSource::Address(SocketAddr::new(address.into(), u16::from_be_bytes([high, low]))))
 }
 
 fn malformed() -> io::Error {
@@ -121,13 +121,13 @@ fn malformed() -> io::Error {
 mod tests {
     use super::*;
 
-    async fn read_all(mut bytes: &[u8]) -> Result<(Source, usize), io::ErrorKind> {
+    async fn read_all(mut bytes: &[u8]) -> Result<(NamedSource, usize), io::ErrorKind> {
         let source = read(&mut bytes).await.map_err(|fault| fault.kind())?;
         Ok((source, bytes.len()))
     }
 
-    fn address(text: &str) -> Source {
-        Source::Address(text.parse().expect("an address"))
+    fn address(text: &str) -> NamedSource {
+        NamedSource::Address(text.parse().expect("an address"))
     }
 
     /// A header of version 2, and three bytes of what comes after it.
@@ -189,7 +189,12 @@ mod tests {
             b"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
               ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\nGET",
         ] {
-            assert_eq!(read_all(line).await, Ok((Source::Unknown, 3)), "{}", line.escape_ascii());
+            assert_eq!(
+                read_all(line).await,
+                Ok((NamedSource::Unknown, 3)),
+                "{}",
+                line.escape_ascii()
+            );
         }
         let unix = [b'/'; 216];
         let with_more = [&unix[..], &[4, 0, 1, 0]].concat();
@@ -202,7 +207,7 @@ mod tests {
             (0x31, &with_more),
         ] {
             let found = read_all(&version_2_with(PROXY, family, block)).await;
-            assert_eq!(found, Ok((Source::Unknown, 3)), "{family:x} {}", block.len());
+            assert_eq!(found, Ok((NamedSource::Unknown, 3)), "{family:x} {}", block.len());
         }
     }
 
@@ -214,7 +219,7 @@ mod tests {
         {
             assert_eq!(
                 read_all(&version_2_with(LOCAL, family, block)).await,
-                Ok((Source::Sender, 3)),
+                Ok((NamedSource::Sender, 3)),
                 "{family:x}"
             );
         }

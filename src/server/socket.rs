@@ -29,7 +29,7 @@ use crate::wire::gather::poll_write_gathered;
 
 /// How long a client may take within a head, and between two pieces of a response that it reads.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct ClientTimeouts {
     pub(super) head: Duration,
     pub(super) body: Duration,
 }
@@ -42,7 +42,7 @@ struct Inner {
     stream: ClientStream,
     control: Rc<Control>,
     mode: Mode,
-    patience: Patience,
+    timeouts: ClientTimeouts,
     lines: LineGuard,
     /// The head that has begun has come to its end.
     head_is_over: bool,
@@ -84,13 +84,13 @@ impl Socket {
         stream: ClientStream,
         control: Rc<Control>,
         limits: HeadLimits,
-        patience: Patience,
+        timeouts: ClientTimeouts,
     ) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             stream,
             control,
             mode: Mode::Http1,
-            patience,
+            timeouts,
             lines: LineGuard::new(limits),
             head_is_over: false,
             held: BytesMut::new(),
@@ -307,7 +307,7 @@ impl Inner {
     /// Looks at a head on its way. What is behind it is held back.
     fn look(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         if matches!(self.control.phase(), Phase::FirstByte | Phase::Idle) {
-            self.control.enter(Phase::Head, self.patience.head);
+            self.control.enter(Phase::Head, self.timeouts.head);
             self.lines.begin();
             self.head_is_over = false;
         }
@@ -359,18 +359,18 @@ impl Inner {
         }
         match (written, self.control.phase()) {
             (Poll::Ready(Ok(1..)), Phase::Streaming) => {
-                self.control.note_read_by_client(self.patience.body)
+                self.control.note_read_by_client(self.timeouts.body)
             }
             (Poll::Pending, Phase::Streaming) => {
-                self.control.note_blocked_by_client(self.patience.body)
+                self.control.note_blocked_by_client(self.timeouts.body)
             }
             (Poll::Ready(Ok(1..)), Phase::Idle) => {
                 self.is_blocked = false;
-                self.control.deadline.set(self.patience.body);
+                self.control.deadline.set(self.timeouts.body);
             }
             (Poll::Pending, Phase::Idle) if !self.is_blocked => {
                 self.is_blocked = true;
-                self.control.deadline.set(self.patience.body);
+                self.control.deadline.set(self.timeouts.body);
             }
             _ => {}
         }

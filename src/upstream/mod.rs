@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pool ─→ connect ─→ socket ─→ http1 ─┐
-//!              └───────────→ http2 ───┴─→ reply ─→ pool
+//!              └───────────→ http2 ───┴─→ reply ─→ idle
 //! ```
 //!
 //! * `connect` makes the byte stream to an endpoint: name, addresses (`race`), TLS, ALPN, Unix
@@ -11,13 +11,15 @@
 //!   gives back when the response's body has ended; `socket` tells what hyper does not. `upload`
 //!   drives it when the request is still being sent.
 //! * `http2` is a connection that many requests share.
-//! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response.
+//! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response,
+//!   whose HTTP/1.1 connection is `idle` when its body has ended.
 
 pub mod connect;
 pub mod document;
 mod endpoint;
 mod http1;
 mod http2;
+mod idle;
 mod pool;
 mod race;
 mod reply;

@@ -1,7 +1,7 @@
 //! The endpoints of one upstream, as one worker sees them: which is next, and which connections to
 //! it there are.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use http_body::Body as _;
 use super::connect::{Connected, Connector};
 use super::http1::{self, Failed, Http1};
 use super::http2::{self, Session, Sessions};
+use super::idle::IdleConnections;
 use super::{
     Endpoint, ExchangeFault, OwnFields, Protocol, Purpose, Reply, ReplyBody, RequestBody,
     ResponseHeadLimits, UpstreamError, UpstreamSettings,
@@ -24,20 +25,13 @@ pub struct Upstream {
     next: Cell<usize>,
 }
 
-/// The connections to one endpoint. Of the idle ones of HTTP/1.1 the last in is the first out: the
-/// warmest is used, and the coldest grow old and go.
+/// The connections to one endpoint.
 pub(super) struct Pool {
     endpoint: Endpoint,
     connector: Connector,
     limits: ResponseHeadLimits,
     connect_timeout: Duration,
-    #[expect(
-        clippy::vec_box,
-        reason = "they are moved about as boxes: into the pool and out of it"
-    )]
-    idle: RefCell<Vec<Box<Http1>>>,
-    most_idle: usize,
-    idle_timeout: Duration,
+    idle: Rc<IdleConnections>,
     sessions: Sessions,
     /// Whether new connections speak HTTP/2, as far as is known.
     speaks_http2: Cell<bool>,
@@ -227,9 +221,7 @@ impl Upstream {
     /// Closes what has been idle too long. To be called every [`SWEEP_EVERY`].
     pub fn sweep(&self) {
         for pool in &self.pools {
-            pool.idle
-                .borrow_mut()
-                .retain_mut(|connection| connection.is_usable(self.settings.idle_timeout));
+            pool.idle.sweep();
             pool.sessions.sweep(self.settings.idle_timeout);
         }
     }
@@ -244,9 +236,7 @@ impl Pool {
             connector: Connector::new(endpoint.clone(), settings.connect()),
             limits: settings.response_head,
             connect_timeout: settings.connect_timeout,
-            idle: RefCell::default(),
-            most_idle: settings.idle_connections,
-            idle_timeout: settings.idle_timeout,
+            idle: Rc::new(IdleConnections::new(settings.idle_connections, settings.idle_timeout)),
             sessions: Sessions::default(),
             speaks_http2: Cell::new(is_http2),
             resting_until: Cell::new(None),
@@ -258,12 +248,7 @@ impl Pool {
         if self.speaks_http2.get() {
             return self.sessions.free().map(Channel::Http2);
         }
-        loop {
-            let mut connection = self.idle.borrow_mut().pop()?;
-            if connection.is_usable(self.idle_timeout) {
-                return Some(Channel::Http1(connection));
-            }
-        }
+        self.idle.take().map(Channel::Http1)
     }
 
     async fn open(&self, purpose: Purpose, is_fresh: bool) -> Result<Channel, UpstreamError> {
@@ -306,7 +291,7 @@ impl Pool {
 
     /// Sends a request. A failure says besides whether nothing at all has come back.
     async fn exchange(
-        self: &Rc<Self>,
+        &self,
         channel: Channel,
         mut request: Request<RequestBody>,
         purpose: Purpose,
@@ -324,7 +309,7 @@ impl Pool {
                             head.status,
                             connection,
                             upload_end,
-                            Rc::clone(self),
+                            Rc::clone(&self.idle),
                         );
                         Ok(Reply { head, body })
                     }
@@ -359,14 +344,6 @@ impl Pool {
                 false
             }
             None => false,
-        }
-    }
-
-    /// Takes a connection back whose response has been read to its end.
-    pub(super) fn keep(&self, connection: Box<Http1>) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.most_idle {
-            idle.push(connection);
         }
     }
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use super::UpstreamTunnel;
 use super::http1::Http1;
 use super::http2::Stream;
-use super::pool::Pool;
+use super::idle::IdleConnections;
 use super::upload::Upload;
 
 /// What an upstream answered.
@@ -34,9 +34,9 @@ pub struct ReplyBody {
 }
 
 enum Channel {
-    Http1(Box<Http1>, Rc<Pool>),
+    Http1(Box<Http1>, Rc<IdleConnections>),
     /// The request is still being sent.
-    Uploading(Upload, Rc<Pool>),
+    Uploading(Upload, Rc<IdleConnections>),
     Http2 {
         _stream: Stream,
     },
@@ -51,13 +51,13 @@ impl ReplyBody {
         status: StatusCode,
         connection: Box<Http1>,
         upload_end: Option<Rc<Cell<bool>>>,
-        pool: Rc<Pool>,
+        idle: Rc<IdleConnections>,
     ) -> Self {
         let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
         let had_upload = upload_end.is_some();
         let channel = match upload_end.filter(|is_over| !is_over.get() && !is_switch) {
-            Some(is_over) => Channel::Uploading(Upload::begin(connection, is_over), pool),
-            None => Channel::Http1(connection, pool),
+            Some(is_over) => Channel::Uploading(Upload::begin(connection, is_over), idle),
+            None => Channel::Http1(connection, idle),
         };
         let mut body = Self { incoming, channel, had_upload };
         if body.incoming.is_end_stream() && !is_switch {
@@ -82,12 +82,12 @@ impl ReplyBody {
 
     fn give_back(&mut self) {
         match std::mem::replace(&mut self.channel, Channel::None) {
-            Channel::Http1(connection, pool) => {
-                connection.finish(self.had_upload, move |connection| pool.keep(connection));
+            Channel::Http1(connection, idle) => {
+                connection.finish(self.had_upload, move |connection| idle.keep(connection));
             }
-            Channel::Uploading(upload, pool) => {
+            Channel::Uploading(upload, idle) => {
                 upload.outlive(move |connection| {
-                    connection.finish(true, move |connection| pool.keep(connection))
+                    connection.finish(true, move |connection| idle.keep(connection))
                 });
             }
             Channel::Http2 { .. } | Channel::None => {}
@@ -104,10 +104,10 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        if let Channel::Uploading(upload, pool) = &mut this.channel
+        if let Channel::Uploading(upload, idle) = &mut this.channel
             && let Some(connection) = upload.take_back(cx)
         {
-            this.channel = Channel::Http1(connection, Rc::clone(pool));
+            this.channel = Channel::Http1(connection, Rc::clone(idle));
         }
         let polled = match &mut this.channel {
             Channel::Http1(connection, _) => connection.poll_body(&mut this.incoming, cx),

@@ -16,18 +16,18 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::authorize::Permit;
+use super::body_source::BodySource;
 use super::control::{Phase, Upload};
 use super::exchange::Exchange;
 use super::gate::{Passed, WebSocketForm};
 use super::refusal::{Refusal, UpstreamFailure};
-use super::respond::Source;
 use super::worker::Local;
 use crate::upstream::{Purpose, RequestBody, StreamedBody};
 use crate::wire::deadline::Deadline;
 
 pub(super) use body::ClientBody;
 pub(super) use response::strip_trailers;
-pub use tunnel::{Tunnel, carry};
+pub use tunnel::carry;
 
 /// Sends the request that the permit is for, and returns the response, its body still to come.
 pub(super) async fn forward(
@@ -37,7 +37,7 @@ pub(super) async fn forward(
     passed: Passed,
     mut head: Parts,
     body: ClientBody,
-) -> Result<Response<Source>, Refusal> {
+) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
     let at = permit.route().upstream;
     let upstream =
@@ -55,10 +55,10 @@ pub(super) async fn forward(
     let control = Rc::clone(exchange.control());
     let body =
         if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
-    let patience = response_patience(passed, &head, timeouts.response_head);
-    match patience {
+    let timeout = response_timeout(passed, &head, timeouts.response_head);
+    match timeout {
         _ if has_body => control.enter(Phase::Exchange, timeouts.body),
-        Some(patience) => control.enter(Phase::Exchange, patience),
+        Some(timeout) => control.enter(Phase::Exchange, timeout),
         None => control.deadline.lift(),
     }
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
@@ -116,13 +116,13 @@ pub(super) async fn forward(
     if !body.is_end_stream() && control.is_stream() {
         exchange.gateway().register(&control);
     }
-    let source = Source::Upstream { body, silence };
+    let source = BodySource::Upstream { body, silence };
     Ok(Response::from_parts(head, source))
 }
 
 /// How long the head of the response may take; `None`: as long as the client waits. A gRPC call has
 /// its own deadline, or none.
-fn response_patience(passed: Passed, head: &Parts, usual: Duration) -> Option<Duration> {
+fn response_timeout(passed: Passed, head: &Parts, usual: Duration) -> Option<Duration> {
     if passed.is_grpc {
         return request::grpc_timeout(&head.headers).map(|timeout| timeout + GRPC_SLACK);
     }

@@ -8,13 +8,13 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as _;
 
-use super::ClientBody;
-use crate::gateway::authenticate::{Door, X_API_KEY};
+use super::body::ClientBody;
 use crate::gateway::authorize::Permit;
 use crate::gateway::client_address::ForwardedChain;
 use crate::gateway::connection::{
     ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
 };
+use crate::gateway::credential::{CredentialSource, X_API_KEY};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
@@ -160,7 +160,7 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap)
     }
     headers.remove(header::AUTHORIZATION);
     let looks_like_ours = |value: &HeaderValue| matches!(plan.opaque.form_of(value.as_bytes()), Form::Opaque(api) if api.takes_api_key_field);
-    if permit.door() == Door::BearerOrApiKey {
+    if permit.credential_source() == CredentialSource::BearerOrApiKey {
         headers.remove(X_API_KEY);
     } else if headers.get_all(X_API_KEY).iter().any(looks_like_ours) {
         let kept: Vec<HeaderValue> = headers

@@ -19,18 +19,17 @@ use http::{Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use crate::gateway::control::Ending;
-use crate::gateway::exchange::Exchange;
+use crate::gateway::body_source::BodySource;
+use crate::gateway::control::{Ending, Tunnel};
 use crate::gateway::gate::WebSocketForm;
 use crate::gateway::refusal::{Refusal, UpstreamFailure};
-use crate::gateway::respond::Source;
 use crate::upstream::{Reply, UpstreamTunnel};
 use crate::wire::fields;
 
 /// A handshake that is under way.
-pub(super) struct Handshake(Form);
+pub(super) struct Handshake(PendingHandshake);
 
-enum Form {
+enum PendingHandshake {
     Upgrade,
     /// The stream to be, and what the upstream must answer to the key that keyward made.
     Connect {
@@ -44,7 +43,7 @@ impl Handshake {
     /// `upstream`.
     pub(super) fn begin(form: WebSocketForm, head: &mut Parts) -> Result<Self, Refusal> {
         if form == WebSocketForm::Upgrade {
-            return Ok(Self(Form::Upgrade));
+            return Ok(Self(PendingHandshake::Upgrade));
         }
         let stream = head
             .extensions
@@ -60,7 +59,7 @@ impl Handshake {
         let value =
             HeaderValue::try_from(key).map_err(|_| Refusal::Internal("a key is no field value"))?;
         head.headers.insert(header::SEC_WEBSOCKET_KEY, value);
-        Ok(Self(Form::Connect { stream, accept }))
+        Ok(Self(PendingHandshake::Connect { stream, accept }))
     }
 
     /// Checks that the upstream switched to what was asked for, and makes its answer fit to be
@@ -69,7 +68,7 @@ impl Handshake {
         self,
         reply: Reply,
         closing: Duration,
-    ) -> Result<Response<Source>, Refusal> {
+    ) -> Result<Response<BodySource>, Refusal> {
         let Reply { mut head, body } = reply;
         let headers = &mut head.headers;
         if !fields::lists(headers, &header::UPGRADE, "websocket")
@@ -84,12 +83,12 @@ impl Handshake {
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
         head.extensions.clear();
         let stream = match self.0 {
-            Form::Upgrade => {
+            PendingHandshake::Upgrade => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 None
             }
-            Form::Connect { stream, accept } => {
+            PendingHandshake::Connect { stream, accept } => {
                 let answered = headers.remove(header::SEC_WEBSOCKET_ACCEPT);
                 if answered.is_none_or(|answered| answered != accept.as_str()) {
                     return Err(ambiguous("its Sec-WebSocket-Accept does not fit"));
@@ -99,7 +98,7 @@ impl Handshake {
             }
         };
         head.version = Version::HTTP_11;
-        Ok(Response::from_parts(head, Source::Tunnel { upstream, stream, closing }))
+        Ok(Response::from_parts(head, BodySource::Tunnel { upstream, stream, closing }))
     }
 }
 
@@ -115,14 +114,6 @@ fn accept_for(key: &str) -> String {
 
 const fn ambiguous(what: &'static str) -> Refusal {
     Refusal::Upstream(UpstreamFailure::Ambiguous(what))
-}
-
-/// What is to be carried: the upstream's side, and the record of the exchange, which ends with it.
-pub struct Tunnel {
-    pub(in crate::gateway) upstream: UpstreamTunnel,
-    pub(in crate::gateway) exchange: Box<Exchange>,
-    /// When one side has closed, the other has so long to say what it still has to say.
-    pub(in crate::gateway) closing: Duration,
 }
 
 /// Carries bytes both ways until both ends are closed, one breaks, or the token ends. `early`: what

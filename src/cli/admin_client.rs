@@ -5,7 +5,9 @@ use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::{Context, OpenRefusal, Settings};
+use super::context::Context;
+use super::runtime::OpenRefusal;
+use super::settings::Settings;
 use crate::admin::{AdminError, Administration, SocketClient};
 
 /// Runs `work` to its end on a runtime of its own.
@@ -43,7 +45,7 @@ fn in_charge(
     context: &Context<'_>,
     settings: &Settings,
 ) -> Result<Box<dyn Administration>, String> {
-    let (began, patience) = (Instant::now(), context.runtime.patience());
+    let (began, timeout) = (Instant::now(), context.runtime.timeout());
     loop {
         let running = match &settings.admin_socket {
             Some(path) => block_on(SocketClient::find(path))?.map_err(|error| error.to_string())?,
@@ -54,7 +56,7 @@ fn in_charge(
         }
         match context.runtime.open_administration(context.config) {
             Ok(administration) => return Ok(administration),
-            Err(OpenRefusal::InUse(_)) if began.elapsed() < patience => std::thread::sleep(EVERY),
+            Err(OpenRefusal::InUse(_)) if began.elapsed() < timeout => std::thread::sleep(EVERY),
             Err(OpenRefusal::InUse(words)) => {
                 let socket =
                     settings.admin_socket.as_deref().map(|path| format!(" {}", path.display()));

@@ -1,0 +1,38 @@
+//! Where the bytes of a response come from.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use hyper::upgrade::OnUpgrade;
+
+use crate::upstream::{ReplyBody, UpstreamTunnel};
+
+/// Where the bytes of a response come from.
+pub(super) enum BodySource {
+    Empty,
+    Bytes(Bytes),
+    /// An upstream. `silence`: how long it may send nothing, and the client take nothing; `None`:
+    /// for ever.
+    Upstream {
+        body: ReplyBody,
+        silence: Option<Duration>,
+    },
+    /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection
+    /// itself. `closing`: the time that one side has to close after the other.
+    Tunnel {
+        upstream: UpstreamTunnel,
+        stream: Option<OnUpgrade>,
+        closing: Duration,
+    },
+}
+
+impl BodySource {
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty | Self::Tunnel { .. } => true,
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Upstream { body, .. } => body.is_end_stream(),
+        }
+    }
+}

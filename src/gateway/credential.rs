@@ -1,0 +1,164 @@
+//! The credential of a request, read from its header fields.
+//!
+//! A credential comes in `Authorization: Bearer`. On routes that accept a token API of style
+//! `accounts` its keys also come in `X-API-Key`; on other routes that field is not read.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::refusal::Refusal;
+use crate::tokens::authenticator::Refused;
+
+/// Where a credential may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CredentialSource {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// That, or `X-API-Key`.
+    BearerOrApiKey,
+}
+
+/// Where keys of style `accounts` come.
+pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Where a credential came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CredentialField {
+    Authorization,
+    ApiKey,
+}
+
+/// The one credential of a request. Two that could count are none: who would say which of them the
+/// upstream, or the next version, goes by?
+pub(super) fn presented(
+    headers: &HeaderMap,
+    source: CredentialSource,
+) -> Result<(&[u8], CredentialField), Refusal> {
+    let mut keys = match source {
+        CredentialSource::Bearer => None,
+        CredentialSource::BearerOrApiKey => Some(headers.get_all(X_API_KEY).iter()),
+    };
+    let Some(key) = keys.as_mut().and_then(Iterator::next) else {
+        return match bearer(headers) {
+            Err(Refusal::NoCredential { .. })
+                if source == CredentialSource::Bearer && headers.contains_key(X_API_KEY) =>
+            {
+                let cause = "it has X-API-Key, which is read only on routes that accept a token \
+                             API of style \"accounts\"";
+                Err(Refusal::NoCredential { cause: Some(cause) })
+            }
+            token => token.map(|token| (token, CredentialField::Authorization)),
+        };
+    };
+    if keys.is_some_and(|mut keys| keys.next().is_some()) {
+        return Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once" });
+    }
+    match bearer(headers) {
+        // No field, or one of another scheme, which is not ours.
+        Err(Refusal::NoCredential { .. }) => {
+            Ok((key.as_bytes().trim_ascii(), CredentialField::ApiKey))
+        }
+        Ok(_) | Err(_) => {
+            let cause = "it has both X-API-Key and Authorization: Bearer";
+            Err(Refusal::AmbiguousCredential { cause })
+        }
+    }
+}
+
+/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not
+/// matter, RFC 9110, section 11.1). Whether its characters are a token's is not looked at: what is
+/// none has no entry in a cache and no signature.
+fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(field) = fields.next() else { return Err(Refusal::NoCredential { cause: None }) };
+    if fields.next().is_some() {
+        return Err(Refusal::AmbiguousCredential { cause: "it has Authorization more than once" });
+    }
+    let field = field.as_bytes();
+    let (scheme, token) = match field.iter().position(|&byte| byte == b' ') {
+        Some(space) => field.split_at(space),
+        None => (field, &[][..]),
+    };
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        // The field is not repeated: without a scheme, it may be the token.
+        let cause = "its Authorization field does not begin with \"Bearer \"";
+        return Err(Refusal::NoCredential { cause: Some(cause) });
+    }
+    let token = token.trim_ascii();
+    if token.is_empty() {
+        return Err(Refusal::BadCredential(Refused::Empty));
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn read(fields: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field).expect("a value"));
+        }
+        bearer(&headers).map(<[u8]>::to_vec).map_err(|refusal| refusal.reason().as_str())
+    }
+
+    #[test]
+    fn an_api_key_counts_only_where_it_may_and_never_beside_another_credential() {
+        let read = |source, fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let read = presented(&headers, source).map(|(token, field)| (token.to_vec(), field));
+            read.map_err(|refusal| refusal.reason().as_str())
+        };
+        let bearer = |token: &str| Ok((token.as_bytes().to_vec(), CredentialField::Authorization));
+        let key = |token: &str| Ok((token.as_bytes().to_vec(), CredentialField::ApiKey));
+        let ambiguous = || Err("ambiguous_credential");
+        let (authorization, api_key) = (("authorization", "Bearer a"), ("x-api-key", "k"));
+        assert_eq!(read(CredentialSource::Bearer, &[authorization, api_key]), bearer("a"));
+        assert_eq!(read(CredentialSource::Bearer, &[api_key]), Err("no_credential"));
+        assert_eq!(read(CredentialSource::Bearer, &[authorization, api_key, api_key]), bearer("a"));
+        assert_eq!(read(CredentialSource::BearerOrApiKey, &[authorization]), bearer("a"));
+        assert_eq!(read(CredentialSource::BearerOrApiKey, &[api_key]), key("k"));
+        assert_eq!(read(CredentialSource::BearerOrApiKey, &[("x-api-key", " k ")]), key("k"));
+        assert_eq!(
+            read(CredentialSource::BearerOrApiKey, &[("authorization", "Basic x"), api_key]),
+            key("k")
+        );
+        assert_eq!(read(CredentialSource::BearerOrApiKey, &[]), Err("no_credential"));
+        assert_eq!(read(CredentialSource::BearerOrApiKey, &[authorization, api_key]), ambiguous());
+        assert_eq!(
+            read(CredentialSource::BearerOrApiKey, &[("authorization", "Bearer"), api_key]),
+            ambiguous()
+        );
+        assert_eq!(read(CredentialSource::BearerOrApiKey, &[api_key, api_key]), ambiguous());
+        assert_eq!(
+            read(CredentialSource::BearerOrApiKey, &[authorization, authorization]),
+            ambiguous()
+        );
+        assert_eq!(
+            read(
+                CredentialSource::BearerOrApiKey,
+                &[("authorization", "Basic x"), authorization, api_key]
+            ),
+            ambiguous()
+        );
+    }
+
+    #[test]
+    fn one_bearer_token_is_read_and_nothing_else() {
+        assert_eq!(read(&[b"Bearer a.b-c_d~e+f/g="]), Ok(b"a.b-c_d~e+f/g=".to_vec()));
+        assert_eq!(read(&[b"bEARER   x"]), Ok(b"x".to_vec()));
+        assert_eq!(read(&[]), Err("no_credential"));
+        assert_eq!(read(&[b"Basic x"]), Err("no_credential"));
+        assert_eq!(read(&[b""]), Err("no_credential"));
+        assert_eq!(read(&[b"Bearer x", b"Bearer x"]), Err("ambiguous_credential"));
+        for bad in [&b"Bearer"[..], b"Bearer ", b"Bearer \t "] {
+            assert_eq!(read(&[bad]), Err("bad_credential"), "{bad:?}");
+        }
+        assert_eq!(read(&[b"Bearer\ta"]), Err("no_credential"));
+    }
+}

@@ -1,0 +1,62 @@
+//! One listener as it is configured, and what its connections have to know of it.
+
+use std::sync::Arc;
+
+use super::address::ListenAddress;
+use crate::gateway::{PeerAddress, TrustedProxies};
+use crate::tls;
+
+/// One listening address.
+#[derive(Clone)]
+pub struct ListenerSettings {
+    /// Where.
+    pub address: ListenAddress,
+    /// The permissions of the file of a Unix socket, 0 to `0o777`.
+    pub socket_mode: u32,
+    /// With TLS, or in the clear.
+    pub tls: Option<Arc<tls::Server>>,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whose forwarding headers and PROXY headers are believed.
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// Whether connections begin with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Never: it would be a malformed request.
+    Off,
+    /// Always, and only from trusted peers.
+    Required,
+}
+
+/// What a connection has to know of the listener that it came through.
+pub(super) struct ListenerFacts(ListenerSettings);
+
+impl ListenerFacts {
+    pub(super) fn new(settings: ListenerSettings) -> Self {
+        Self(settings)
+    }
+
+    pub(super) fn socket_mode(&self) -> u32 {
+        self.0.socket_mode
+    }
+
+    /// The trusted proxies of the listener, if `address` is one of them.
+    pub(super) fn proxies_if_trusted(&self, address: &PeerAddress) -> Option<TrustedProxies> {
+        let proxies = &self.0.trusted_proxies;
+        proxies.trusts(address.ip()).then(|| proxies.clone())
+    }
+
+    pub(super) fn requires_proxy_header(&self) -> bool {
+        self.0.proxy_protocol == ProxyProtocol::Required
+    }
+
+    pub(super) fn tls(&self) -> Option<&tls::Server> {
+        self.0.tls.as_deref()
+    }
+
+    pub(super) fn has_handshake(&self) -> bool {
+        self.0.tls.is_some() || self.requires_proxy_header()
+    }
+}

@@ -1,0 +1,286 @@
+//! The workers: a thread, a current-thread runtime, and everything that a connection needs, for
+//! each core.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::arrival::Arrival;
+use super::limit::SURPLUS_LIFE;
+use super::serve;
+use super::worker::{ConnectionSettings, Worker};
+use crate::gateway::{Shared, WorkerGateway};
+use crate::telemetry::metrics::WorkerCounters;
+use crate::upstream::SWEEP_EVERY;
+use crate::wire::deadline::TICK;
+
+/// What the workers are.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerPoolSettings {
+    /// How many, at least 1.
+    pub workers: usize,
+    /// Whether each stays on a core of its own.
+    pub pin: bool,
+    /// For each connection.
+    pub connection: ConnectionSettings,
+}
+
+/// All workers, as the control thread sees them.
+pub struct WorkerPool {
+    handles: Arc<[WorkerHandle]>,
+    threads: Vec<JoinHandle<()>>,
+    connection: Arc<ArcSwap<ConnectionSettings>>,
+}
+
+/// The way to one worker.
+pub(super) struct WorkerHandle {
+    mailbox: UnboundedSender<Message>,
+    /// Connections that it has, those on their way included.
+    connections: Arc<AtomicUsize>,
+    counters: Arc<WorkerCounters>,
+}
+
+enum Message {
+    Arrival(Arrival),
+    /// Finish what is under way, for no longer than this; then end.
+    Drain(Grace),
+}
+
+impl WorkerPool {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread or no event queue.
+    pub fn start(settings: WorkerPoolSettings, shared: &Arc<Shared>) -> io::Result<Self> {
+        let cores = cores();
+        let connection = Arc::new(ArcSwap::from_pointee(settings.connection));
+        let (mut handles, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..settings.workers.max(1) {
+            let (mailbox, messages) = unbounded_channel();
+            let connections = Arc::<AtomicUsize>::default();
+            let counters = Arc::<WorkerCounters>::default();
+            handles.push(WorkerHandle {
+                mailbox,
+                connections: Arc::clone(&connections),
+                counters: Arc::clone(&counters),
+            });
+            let shared = Arc::clone(shared);
+            let connection = Arc::clone(&connection);
+            let core = settings
+                .pin
+                .then(|| number.checked_rem(cores.len()).and_then(|at| cores.get(at).copied()));
+            let runtime = Builder::new_current_thread();
+            threads.push(std::thread::Builder::new().name(format!("keyward-{number}")).spawn(
+                move || {
+                    if let Some(core) = core.flatten() {
+                        pin_to(core);
+                    }
+                    let mut runtime = runtime;
+                    match runtime
+                        .enable_all()
+                        .event_interval(61)
+                        .build_local(LocalOptions::default())
+                    {
+                        Ok(runtime) => {
+                            runtime.block_on(work(
+                                connection,
+                                shared,
+                                counters,
+                                connections,
+                                messages,
+                            ));
+                        }
+                        Err(fault) => tracing::error!(%fault, "a worker got no runtime"),
+                    }
+                },
+            )?);
+        }
+        Ok(Self { handles: handles.into(), threads, connection })
+    }
+
+    /// From now on, new connections are served by these settings.
+    pub fn replace_settings(&self, settings: ConnectionSettings) {
+        self.connection.store(Arc::new(settings));
+    }
+
+    pub(super) fn handles(&self) -> Arc<[WorkerHandle]> {
+        Arc::clone(&self.handles)
+    }
+
+    /// The counters of each worker.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Arc<WorkerCounters>> {
+        self.handles.iter().map(|handle| Arc::clone(&handle.counters)).collect()
+    }
+
+    /// The way to tell the workers to end at once, while [`drain`](Self::drain) waits for them.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.handles())
+    }
+
+    /// Lets the workers finish what is under way, for no longer than `grace`, and waits for their
+    /// end. Blocks.
+    pub fn drain(self, grace: Grace) {
+        for handle in self.handles.iter() {
+            let _ = handle.mailbox.send(Message::Drain(grace));
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+    }
+}
+
+/// How long what is under way may go on when keyward stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// Requests.
+    pub requests: Duration,
+    /// Tunnels and event streams, which do not end by themselves.
+    pub tunnels: Duration,
+}
+
+/// Tells workers to end at once.
+pub struct Stopper(Arc<[WorkerHandle]>);
+
+impl Stopper {
+    /// Tells them. What is under way is cut.
+    pub fn stop_now(&self) {
+        for handle in self.0.iter() {
+            let _ = handle
+                .mailbox
+                .send(Message::Drain(Grace { requests: Duration::ZERO, tunnels: Duration::ZERO }));
+        }
+    }
+}
+
+impl WorkerHandle {
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn hand_over(&self, arrival: Arrival) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        if self.mailbox.send(Message::Arrival(arrival)).is_err() {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn work(
+    settings: Arc<ArcSwap<ConnectionSettings>>,
+    shared: Arc<Shared>,
+    counters: Arc<WorkerCounters>,
+    connections: Arc<AtomicUsize>,
+    mut messages: UnboundedReceiver<Message>,
+) {
+    let worker = Rc::new(Worker::new(WorkerGateway::new(shared, counters), settings));
+    let clockwork = tokio::task::spawn_local(tick(Rc::clone(&worker)));
+    let grace = loop {
+        match messages.recv().await {
+            Some(Message::Arrival(arrival)) => take(&worker, arrival, &connections),
+            Some(Message::Drain(grace)) => break grace,
+            None => break Grace { requests: Duration::ZERO, tunnels: Duration::ZERO },
+        }
+    };
+    let begun = Instant::now();
+    let (mut end, mut end_of_tunnels) = (begun + grace.requests, begun + grace.tunnels);
+    worker.begin_draining();
+    while connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+        if Instant::now() >= end_of_tunnels {
+            worker.gateway.end_endless();
+        }
+        // A connection that was on its way when the listener stopped is served like the others.
+        match tokio::time::timeout(TICK, messages.recv()).await {
+            Ok(Some(Message::Arrival(arrival))) => take(&worker, arrival, &connections),
+            Ok(Some(Message::Drain(sooner))) => {
+                end = end.min(Instant::now() + sooner.requests);
+                end_of_tunnels = end_of_tunnels.min(Instant::now() + sooner.tunnels);
+            }
+            Err(_) => {}
+            Ok(None) => tokio::time::sleep(TICK).await,
+        }
+    }
+    let left = connections.load(Ordering::Relaxed);
+    if left > 0 {
+        tracing::warn!(connections = left, "the grace is over: connections are cut");
+    }
+    clockwork.abort();
+    worker.gateway.tidy();
+}
+
+/// Serves a connection in a task of its own.
+fn take(worker: &Rc<Worker>, arrival: Arrival, connections: &Arc<AtomicUsize>) {
+    let guard = Count { worker: Rc::clone(worker), connections: Arc::clone(connections) };
+    tokio::task::spawn_local(async move {
+        if arrival.surplus.is_some() {
+            let served = Box::pin(serve::serve_arrival(&guard.worker, arrival));
+            let _ = tokio::time::timeout(SURPLUS_LIFE, served).await;
+        } else {
+            serve::serve_arrival(&guard.worker, arrival).await;
+        }
+        drop(guard);
+    });
+}
+
+/// Counts a connection for as long as it lives, however it ends.
+struct Count {
+    worker: Rc<Worker>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.worker.gateway.counters.connections_closed.add(1);
+    }
+}
+
+/// How often open exchanges are checked against their tokens: what is revoked ends within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The worker's coarse clock.
+async fn tick(worker: Rc<Worker>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut tidied, mut looked) = (Instant::now(), Instant::now());
+    loop {
+        ticks.tick().await;
+        worker.deadlines.tick();
+        if looked.elapsed() >= LOOK_EVERY {
+            looked = Instant::now();
+            worker.gateway.end_revoked();
+        }
+        if tidied.elapsed() >= SWEEP_EVERY {
+            tidied = Instant::now();
+            worker.gateway.tidy();
+        }
+    }
+}
+
+/// The cores that this process may use.
+fn cores() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A worker that is not pinned works all the same.
+fn pin_to(core: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    if let Err(fault) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::debug!(core, %fault, "a worker could not be pinned");
+    }
+}
