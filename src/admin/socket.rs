@@ -88,11 +88,11 @@ mod tests {
 
     #[test]
     fn the_socket_and_its_directory_are_for_one_user_and_leave_nothing_behind() {
-        let room = tempfile::tempdir().expect("a directory");
-        let path = room.path().join("data/deep/admin.sock");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("data/deep/admin.sock");
         let socket = AdminSocket::bind(&path).expect("bound");
         assert_eq!(mode(&path), 0o600);
-        assert_eq!(mode(&room.path().join("data/deep")), 0o700);
+        assert_eq!(mode(&dir.path().join("data/deep")), 0o700);
         UnixStream::connect(&path).expect("it listens");
         drop(socket);
         let left: Vec<_> =
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn a_stale_file_is_replaced_and_a_living_socket_is_not() {
-        let room = tempfile::tempdir().expect("a directory");
-        let path = room.path().join("admin.sock");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("admin.sock");
         drop(UnixListener::bind(&path).expect("a process that died leaves its file"));
         let first = AdminSocket::bind(&path).expect("stale: replaced");
         assert_eq!(mode(&path), 0o600);
@@ -117,17 +117,17 @@ mod tests {
 
     #[test]
     fn a_socket_that_lives_without_our_lock_is_not_taken_either() {
-        let room = tempfile::tempdir().expect("a directory");
-        let path = room.path().join("admin.sock");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("admin.sock");
         let _foreign = UnixListener::bind(&path).expect("bound");
         assert!(matches!(AdminSocket::bind(&path), Err(SocketError::InUse { .. })));
     }
 
     #[test]
     fn the_longest_path_that_a_client_can_connect_to_is_bound_and_a_longer_one_is_refused() {
-        let room = tempfile::tempdir().expect("a directory");
-        let room_bytes = room.path().as_os_str().len();
-        let directory = room.path().join("d".repeat(107 - room_bytes - "//a".len()));
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir_bytes = dir.path().as_os_str().len();
+        let directory = dir.path().join("d".repeat(107 - dir_bytes - "//a".len()));
         let path = directory.join("a");
         assert_eq!(path.as_os_str().len(), 107);
         let socket = AdminSocket::bind(&path).expect("bound");
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_socket_is_left_alone() {
-        let room = tempfile::tempdir().expect("a directory");
-        let path = room.path().join("admin.sock");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("admin.sock");
         fs::write(&path, "precious").expect("written");
         assert!(matches!(AdminSocket::bind(&path), Err(SocketError::NotASocket { .. })));
         assert_eq!(fs::read_to_string(&path).expect("read"), "precious");

@@ -157,14 +157,14 @@ impl Administration for Memory {
 }
 
 #[derive(Default)]
-struct Said {
+struct FixedStatus {
     reasons: Mutex<Vec<NotReady>>,
     components: Mutex<Vec<Component>>,
     started: AtomicBool,
     hangs: AtomicBool,
 }
 
-impl Status for Said {
+impl Status for FixedStatus {
     fn readiness(&self) -> StatusFuture<'_, Readiness> {
         Box::pin(async {
             if self.hangs.load(Ordering::SeqCst) {
@@ -196,21 +196,22 @@ struct World {
     probes: SocketAddr,
     socket: PathBuf,
     administration: Arc<Memory>,
-    status: Arc<Said>,
+    status: Arc<FixedStatus>,
     stop: watch::Sender<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
-    _room: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 impl World {
     fn start() -> Self {
-        let room = tempfile::tempdir().expect("a directory");
-        let socket = room.path().join("admin.sock");
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("admin.sock");
         let bound = AdminSocket::bind(&socket).expect("bound");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         listener.set_nonblocking(true).expect("set");
         let probes = listener.local_addr().expect("an address");
-        let (administration, status) = (Arc::new(Memory::default()), Arc::new(Said::default()));
+        let (administration, status) =
+            (Arc::new(Memory::default()), Arc::new(FixedStatus::default()));
         let (stop, stopped) = watch::channel(false);
         let (operations, said) = (Arc::clone(&administration), Arc::clone(&status));
         let thread = std::thread::spawn(move || {
@@ -223,7 +224,7 @@ impl World {
                 served.expect("served");
             });
         });
-        Self { probes, socket, administration, status, stop, thread: Some(thread), _room: room }
+        Self { probes, socket, administration, status, stop, thread: Some(thread), _dir: dir }
     }
 
     fn stop(&mut self) {
@@ -513,8 +514,8 @@ fn the_status_over_the_socket_has_version_reasons_and_components() {
 
 #[test]
 fn no_keyward_is_found_where_none_runs() {
-    let room = tempfile::tempdir().expect("a directory");
-    let path = room.path().join("admin.sock");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("admin.sock");
     assert!(runtime().block_on(SocketClient::find(&path)).expect("missing: none").is_none());
     drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
     assert!(runtime().block_on(SocketClient::find(&path)).expect("nobody accepts: none").is_none());

@@ -16,7 +16,7 @@ use crate::tokens::accounts::command::KEY_NAME_MAX_CHARS;
 use crate::tokens::accounts::{
     AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration,
 };
-use crate::tokens::command::{Command, Outcome};
+use crate::tokens::command::{Command, CommandOutcome};
 use crate::wire::json;
 
 #[cfg(test)]
@@ -70,9 +70,9 @@ impl Face for Accounts {
         Ok(Command::Account(command))
     }
 
-    fn encode(&self, outcome: &Outcome) -> Answer {
+    fn encode(&self, outcome: &CommandOutcome) -> Answer {
         // This face asks for nothing else.
-        let Outcome::Account(outcome) = outcome else { return error(&FaceError::Internal) };
+        let CommandOutcome::Account(outcome) = outcome else { return error(&FaceError::Internal) };
         let body = match outcome {
             AccountOutcome::Registered(account) => json!({
                 "id": account.id.to_string(),

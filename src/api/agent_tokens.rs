@@ -13,7 +13,7 @@ use super::face_error::FaceError;
 use super::operation::{Operation, Success};
 use super::schema::{self, Schema};
 use crate::domain::{RawToken, Record};
-use crate::tokens::command::{Command, Outcome};
+use crate::tokens::command::{Command, CommandOutcome};
 
 /// The contract.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,18 +43,18 @@ impl Face for AgentTokens {
         }
     }
 
-    fn encode(&self, outcome: &Outcome) -> Answer {
+    fn encode(&self, outcome: &CommandOutcome) -> Answer {
         let body = match outcome {
-            Outcome::SoleShown(record) => json!({
+            CommandOutcome::SoleShown(record) => json!({
                 "has_token": record.is_some(),
                 "token_prefix": record.as_deref().and_then(prefix),
             }),
-            Outcome::SoleRenewed { token, record } => json!({
+            CommandOutcome::SoleRenewed { token, record } => json!({
                 "token": token.expose(),
                 "token_prefix": prefix(record),
                 "message": "Store this token securely — it will not be shown again.",
             }),
-            Outcome::SoleEnsured { token, record } => json!({
+            CommandOutcome::SoleEnsured { token, record } => json!({
                 "is_new": token.is_some(),
                 "token": token.as_ref().map(RawToken::expose),
                 "token_prefix": prefix(record),
@@ -64,7 +64,7 @@ impl Face for AgentTokens {
                     "Token already exists. Rotate it from Settings if you need a new one."
                 },
             }),
-            Outcome::SoleRevoked => {
+            CommandOutcome::SoleRevoked => {
                 return Answer {
                     status: StatusCode::NO_CONTENT,
                     body: None,
@@ -73,12 +73,12 @@ impl Face for AgentTokens {
                 };
             }
             // No command of this face has these outcomes.
-            Outcome::Issued { .. }
-            | Outcome::Listed(_)
-            | Outcome::Revoked(_)
-            | Outcome::NotFound(_)
-            | Outcome::AllRevoked { .. }
-            | Outcome::Account(_) => {
+            CommandOutcome::Issued { .. }
+            | CommandOutcome::Listed(_)
+            | CommandOutcome::Revoked(_)
+            | CommandOutcome::NotFound(_)
+            | CommandOutcome::AllRevoked { .. }
+            | CommandOutcome::Account(_) => {
                 return error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
             }
         };
@@ -284,28 +284,28 @@ mod tests {
     fn the_answers_are_the_seeds_to_the_letter() {
         let token = || RawToken::new("sk_agt_1a2b3c4d5e".into());
         for (outcome, status, body) in [
-            (Outcome::SoleShown(None), 200, r#"{"has_token":false,"token_prefix":null}"#),
+            (CommandOutcome::SoleShown(None), 200, r#"{"has_token":false,"token_prefix":null}"#),
             (
-                Outcome::SoleShown(Some(record())),
+                CommandOutcome::SoleShown(Some(record())),
                 200,
                 r#"{"has_token":true,"token_prefix":"sk_agt_1a2b3c4d..."}"#,
             ),
             (
-                Outcome::SoleRenewed { token: token(), record: record() },
+                CommandOutcome::SoleRenewed { token: token(), record: record() },
                 200,
                 r#"{"token":"sk_agt_1a2b3c4d5e","token_prefix":"sk_agt_1a2b3c4d...","message":"Store this token securely — it will not be shown again."}"#,
             ),
             (
-                Outcome::SoleEnsured { token: Some(token()), record: record() },
+                CommandOutcome::SoleEnsured { token: Some(token()), record: record() },
                 200,
                 r#"{"is_new":true,"token":"sk_agt_1a2b3c4d5e","token_prefix":"sk_agt_1a2b3c4d...","message":"Token created. Store it securely — it will not be shown again."}"#,
             ),
             (
-                Outcome::SoleEnsured { token: None, record: record() },
+                CommandOutcome::SoleEnsured { token: None, record: record() },
                 200,
                 r#"{"is_new":false,"token":null,"token_prefix":"sk_agt_1a2b3c4d...","message":"Token already exists. Rotate it from Settings if you need a new one."}"#,
             ),
-            (Outcome::SoleRevoked, 204, ""),
+            (CommandOutcome::SoleRevoked, 204, ""),
         ] {
             assert_eq!(shown(AgentTokens.encode(&outcome)), (status, body.to_owned()));
         }

@@ -9,7 +9,7 @@ use super::face_error::FaceError;
 use super::operation::{Operation, Parameter, RequestBody, Success};
 use super::schema::{self, Schema};
 use crate::domain::{Record, TokenId};
-use crate::tokens::command::{Command, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS, Outcome};
+use crate::tokens::command::{Command, CommandOutcome, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS};
 use crate::wire::json;
 
 /// The contract.
@@ -46,9 +46,9 @@ impl Face for AllowlistJwt {
         }
     }
 
-    fn encode(&self, outcome: &Outcome) -> Answer {
+    fn encode(&self, outcome: &CommandOutcome) -> Answer {
         let (message, data) = match outcome {
-            Outcome::Issued { token, record, lifetime_minutes } => (
+            CommandOutcome::Issued { token, record, lifetime_minutes } => (
                 "Token issued successfully",
                 json!({
                     "token": token.expose(),
@@ -58,31 +58,31 @@ impl Face for AllowlistJwt {
                     "expires_in_minutes": lifetime_minutes,
                 }),
             ),
-            Outcome::Listed(keys) => {
+            CommandOutcome::Listed(keys) => {
                 // In this contract a revoked key is gone.
                 let live = keys.iter().filter(|key| key.retired_at.is_none());
                 let tokens: Vec<_> = live.map(|key| listed(&key.record)).collect();
                 ("Tokens listed successfully", json!({ "tokens": tokens }))
             }
-            Outcome::Revoked(id) => (
+            CommandOutcome::Revoked(id) => (
                 "Token revoked successfully",
                 json!({ "jti": id.to_string(), "status": "revoked" }),
             ),
-            Outcome::NotFound(id) => (
+            CommandOutcome::NotFound(id) => (
                 "Token not found or already revoked",
                 json!({ "jti": id.to_string(), "status": "not_found" }),
             ),
             // This face asks for none.
-            Outcome::AllRevoked { subject } => (
+            CommandOutcome::AllRevoked { subject } => (
                 "All tokens for this user have been revoked",
                 json!({ "sub": subject, "status": "all_revoked" }),
             ),
             // No command of this face has these outcomes.
-            Outcome::SoleShown(_)
-            | Outcome::SoleRenewed { .. }
-            | Outcome::SoleEnsured { .. }
-            | Outcome::SoleRevoked
-            | Outcome::Account(_) => return error(&FaceError::Internal),
+            CommandOutcome::SoleShown(_)
+            | CommandOutcome::SoleRenewed { .. }
+            | CommandOutcome::SoleEnsured { .. }
+            | CommandOutcome::SoleRevoked
+            | CommandOutcome::Account(_) => return error(&FaceError::Internal),
         };
         envelope(http::StatusCode::OK, "success", message, data)
     }

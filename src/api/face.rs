@@ -8,7 +8,7 @@ use super::face_error::FaceError;
 use super::operation::Operation;
 use super::schema::Schema;
 use crate::domain::Timestamp;
-use crate::tokens::command::{Command, Outcome};
+use crate::tokens::command::{Command, CommandOutcome};
 
 /// One of the contracts that a token API can speak.
 pub trait Face: Send + Sync {
@@ -33,7 +33,7 @@ pub trait Face: Send + Sync {
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError>;
 
     /// The answer to a command that was done.
-    fn encode(&self, outcome: &Outcome) -> Answer;
+    fn encode(&self, outcome: &CommandOutcome) -> Answer;
 
     /// The answer to a call that was refused or failed, in the face's own shape. `path` is one of
     /// [`paths`](Self::paths).

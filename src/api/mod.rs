@@ -1,5 +1,5 @@
 //! The token APIs as HTTP: each face turns a call into a
-//! [`Command`](crate::tokens::command::Command) and an [`Outcome`](crate::tokens::command::Outcome)
+//! [`Command`](crate::tokens::command::Command) and an [`CommandOutcome`](crate::tokens::command::CommandOutcome)
 //! into an answer. No I/O and no policy in here.
 
 pub mod accounts;

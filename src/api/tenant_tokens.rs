@@ -17,7 +17,7 @@ use super::field_report::FieldReport;
 use super::operation::{Operation, Parameter, RequestBody, Success};
 use super::schema::{self, Schema};
 use crate::domain::{DateFault, Record, Timestamp, TokenId};
-use crate::tokens::command::{Command, Outcome, TENANT_NAME_MAX_CHARS};
+use crate::tokens::command::{Command, CommandOutcome, TENANT_NAME_MAX_CHARS};
 use crate::wire::json;
 
 /// The contract.
@@ -52,31 +52,31 @@ impl Face for TenantTokens {
         }
     }
 
-    fn encode(&self, outcome: &Outcome) -> Answer {
+    fn encode(&self, outcome: &CommandOutcome) -> Answer {
         match outcome {
-            Outcome::Issued { token, record, .. } => {
+            CommandOutcome::Issued { token, record, .. } => {
                 let mut body = listed(record);
                 body.insert("token".into(), token.expose().into());
                 answer(StatusCode::CREATED, &Value::Object(body))
             }
-            Outcome::Listed(keys) => {
+            CommandOutcome::Listed(keys) => {
                 let keys = keys.iter().map(|key| Value::Object(listed(&key.record))).collect();
                 answer(StatusCode::OK, &Value::Array(keys))
             }
-            Outcome::Revoked(_) => Answer {
+            CommandOutcome::Revoked(_) => Answer {
                 status: StatusCode::NO_CONTENT,
                 body: None,
                 allow: None,
                 retry_after: None,
             },
             // No command of this face has these outcomes.
-            Outcome::NotFound(_)
-            | Outcome::AllRevoked { .. }
-            | Outcome::SoleShown(_)
-            | Outcome::SoleRenewed { .. }
-            | Outcome::SoleEnsured { .. }
-            | Outcome::SoleRevoked
-            | Outcome::Account(_) => error(&FaceError::Internal),
+            CommandOutcome::NotFound(_)
+            | CommandOutcome::AllRevoked { .. }
+            | CommandOutcome::SoleShown(_)
+            | CommandOutcome::SoleRenewed { .. }
+            | CommandOutcome::SoleEnsured { .. }
+            | CommandOutcome::SoleRevoked
+            | CommandOutcome::Account(_) => error(&FaceError::Internal),
         }
     }
 

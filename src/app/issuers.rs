@@ -278,7 +278,7 @@ impl Issuers {
             ring.take(keys, now);
         }
         if let Some(before) = self.set.replace(Arc::clone(&prepared.set)) {
-            prepared.set.succeed(&before);
+            prepared.set.replace(&before);
         }
         self.all = prepared.all;
         for FetchedRing { ring, accepted, source } in prepared.fetched {

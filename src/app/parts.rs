@@ -63,7 +63,7 @@ pub(super) fn lease(config: &Config) -> Lease {
         span: redis.coherence_lease,
         staleness,
         open: OPEN_WITHOUT_STORE.max(staleness),
-        patience: redis.read_timeout,
+        timeout: redis.read_timeout,
     })
 }
 

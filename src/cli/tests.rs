@@ -441,8 +441,8 @@ fn a_real_configuration_file_is_read_and_its_faults_have_places() {
             Err(OpenRefusal::Other("nothing to open".into()))
         }
     }
-    let room = tempfile::tempdir().expect("a directory");
-    let path = room.path().join("a.toml");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.toml");
     let name = path.to_str().expect("text");
     let validate = || {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -672,8 +672,8 @@ fn a_token_that_could_not_be_printed_is_no_success_and_its_id_is_said() {
 
 #[test]
 fn a_running_keyward_is_asked_first_and_the_store_only_when_none_runs() {
-    let room = tempfile::tempdir().expect("a directory");
-    let path = room.path().join("admin.sock");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("admin.sock");
     let mut program = Program { locked: true, ..Program::default() };
     program.settings.admin_socket = Some(path.clone());
     let running = Tokens { prefix: "running: ", ..Tokens::default() };
@@ -711,11 +711,11 @@ fn a_running_keyward_is_asked_first_and_the_store_only_when_none_runs() {
 
 #[test]
 fn a_keyward_that_may_run_but_cannot_be_asked_is_not_passed_by() {
-    let room = tempfile::tempdir().expect("a directory");
-    fs::write(room.path().join("file"), "").expect("written");
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("file"), "").expect("written");
     let mut program = Program::default();
     // Not a directory: the answer to "does anybody listen there" is neither yes nor no.
-    program.settings.admin_socket = Some(room.path().join("file/admin.sock"));
+    program.settings.admin_socket = Some(dir.path().join("file/admin.sock"));
     let (code, _, err) = program.type_in(&["token", "revoke", ID]);
     assert_eq!(code, REFUSED);
     assert!(err.contains("cannot be reached"), "{err}");
@@ -867,8 +867,8 @@ impl Drop for Serving {
 
 #[test]
 fn a_user_is_added_with_a_password_from_a_file() {
-    let room = tempfile::tempdir().expect("a directory");
-    let file = room.path().join("password");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("password");
     let program = Program::default();
     let add = |more: &[&str]| {
         let path = file.to_str().expect("text");
@@ -928,8 +928,8 @@ fn a_user_is_added_with_a_password_from_a_file() {
 
 #[test]
 fn users_are_listed_disabled_enabled_and_given_passwords() {
-    let room = tempfile::tempdir().expect("a directory");
-    let file = room.path().join("password");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("password");
     fs::write(&file, "battery staple\n").expect("written");
     let program = Program::default();
     let (code, out, _) = program.type_in(&["user", "list"]);

@@ -61,15 +61,15 @@ mod tests {
 
     #[test]
     fn folders_are_made_for_their_owner_and_those_that_are_there_stay() {
-        let room = tempfile::tempdir().expect("a folder");
-        let deep = room.path().join("a/b");
+        let dir = tempfile::tempdir().expect("a folder");
+        let deep = dir.path().join("a/b");
         make_folder(&deep).expect("made");
-        assert_eq!((owner(&deep).1, owner(&room.path().join("a")).1), (0o700, 0o700));
+        assert_eq!((owner(&deep).1, owner(&dir.path().join("a")).1), (0o700, 0o700));
         fs::set_permissions(&deep, fs::Permissions::from_mode(0o750)).expect("chmod");
         make_folder(&deep).expect("there");
         assert_eq!(owner(&deep).1, 0o750);
-        fs::write(room.path().join("file"), "").expect("written");
-        make_folder(&room.path().join("file/x")).expect_err("a file is in the way");
+        fs::write(dir.path().join("file"), "").expect("written");
+        make_folder(&dir.path().join("file/x")).expect_err("a file is in the way");
     }
 
     /// What the system lets only root do can only be tried by root.
@@ -78,15 +78,15 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let room = tempfile::tempdir().expect("a folder");
-        let data = room.path().join("data");
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("data");
         make_folder(&data).expect("made");
         assert_eq!(owner(&data).0, 0);
         chown(&data, Some(10001), Some(10001)).expect("chown");
         let keys = data.join("keys/deep");
         make_folder(&keys).expect("made");
         assert_eq!((owner(&keys).0, owner(&data.join("keys")).0), (10001, 10001));
-        for (folder, expected) in [(&data, 10001), (&room.path().to_owned(), 0)] {
+        for (folder, expected) in [(&data, 10001), (&dir.path().to_owned(), 0)] {
             let path = folder.join("file");
             let made = File::create(&path).expect("made");
             give_to_owner_of_folder(&made, &path).expect("given");

@@ -107,8 +107,8 @@ fn read_open(file: &File, most: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
         return Err(FileError::TooLarge { most });
     }
     // With room for all of it: a vector that grows leaves copies of a secret behind.
-    let room = usize::try_from(found.len()).unwrap_or_default().saturating_add(1);
-    let mut content = Zeroizing::new(Vec::with_capacity(room));
+    let capacity = usize::try_from(found.len()).unwrap_or_default().saturating_add(1);
+    let mut content = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(most.saturating_add(1)).read_to_end(&mut content)?;
     if u64::try_from(content.len()).is_ok_and(|length| length > most) {
         return Err(FileError::TooLarge { most });

@@ -171,8 +171,8 @@ fn a_link_that_somebody_else_put_there_is_refused_and_the_links_of_a_mount_are_f
     assert!(words.contains("the symbolic link /m/key belongs"), "{words}");
 
     // As Kubernetes lays a Secret volume out.
-    let room = tempfile::tempdir().expect("a folder");
-    let mount = room.path().join("mount");
+    let dir = tempfile::tempdir().expect("a folder");
+    let mount = dir.path().join("mount");
     let version = mount.join("..2027_06_25");
     fs::create_dir_all(&version).expect("made");
     fs::write(version.join("key"), "secret\n").expect("written");
@@ -191,13 +191,13 @@ fn a_link_that_somebody_else_put_there_is_refused_and_the_links_of_a_mount_are_f
 
 #[test]
 fn a_file_that_is_too_large_or_a_folder_is_not_read() {
-    let room = tempfile::tempdir().expect("a folder");
-    let path = room.path().join("file");
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("file");
     fs::write(&path, "12345").expect("written");
     assert_eq!(read(&path, 5).expect("read").as_slice(), b"12345");
     assert!(matches!(read(&path, 4), Err(FileError::TooLarge { most: 4 })));
-    assert!(matches!(read(room.path(), 4), Err(FileError::Unreadable(_))));
-    assert!(matches!(read(&room.path().join("no"), 4), Err(FileError::Unreadable(_))));
+    assert!(matches!(read(dir.path(), 4), Err(FileError::Unreadable(_))));
+    assert!(matches!(read(&dir.path().join("no"), 4), Err(FileError::Unreadable(_))));
 }
 
 /// UTF-16 with its mark, low byte first, as PowerShell writes it.

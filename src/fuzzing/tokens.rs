@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use crate::domain::{Timestamp, TokenId, json};
 use crate::tokens::keyring::SecretBytes;
-use crate::tokens::opaque::{Alphabet, Form, OpaqueApi, OpaqueApis, OpaqueFormat, OpaqueTokens};
+use crate::tokens::opaque::{
+    Alphabet, CredentialForm, OpaqueApi, OpaqueApis, OpaqueFormat, OpaqueTokens,
+};
 use crate::tokens::signed::{KeyMaterial, SignedClaims, SignedTokens, SigningAlgorithm};
 
 /// The key of all tokens in the corpora.
@@ -39,8 +41,8 @@ pub(super) fn opaque(input: &[u8]) -> bool {
     let apis = OpaqueApis::new(formats.iter().map(|(format, _)| api(format)).collect());
     let tokens = OpaqueTokens::new([&SecretBytes::new(KEY)]);
     let claimed = match apis.form_of(input) {
-        Form::Signed => None,
-        Form::Opaque(api) => Some(api.format.prefix.as_str()),
+        CredentialForm::Signed => None,
+        CredentialForm::Opaque(api) => Some(api.format.prefix.as_str()),
     };
     let begins = formats.iter().map(|(format, _)| format.prefix.as_str());
     let begins: Vec<&str> = begins.filter(|prefix| input.starts_with(prefix.as_bytes())).collect();

@@ -25,7 +25,7 @@ use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
 use crate::tokens::issuer::set::OutsideVerdict;
-use crate::tokens::opaque::{Form, JWT_BEGINS};
+use crate::tokens::opaque::{CredentialForm, JWT_BEGINS};
 use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::Caller;
 
@@ -67,7 +67,7 @@ pub(super) async fn admit(
     }
     let form = local.plan.opaque.form_of(token);
     if field == CredentialField::ApiKey
-        && !matches!(form, Form::Opaque(api) if api.takes_api_key_field)
+        && !matches!(form, CredentialForm::Opaque(api) if api.takes_api_key_field)
     {
         return Err(Refusal::BadCredential(Refused::OtherPrefix));
     }
@@ -86,19 +86,19 @@ pub(super) async fn admit(
             gateway.counters.cache_hits.add(1);
             return Err(Refusal::BadCredential(Refused::Expired));
         }
-        let stands = match &admitted.caller.outside {
+        let is_current = match &admitted.caller.outside {
             // Its issuer may have taken its key back, and may have published it again: then it is
             // judged anew.
-            Some(outside) => outside.stands(now)?,
+            Some(outside) => outside.is_current(now)?,
             None => true,
         };
-        if stands {
+        if is_current {
             gateway.counters.cache_hits.add(1);
             return Ok(admit_known(gateway, exchange, credential, admitted, fence));
         }
     }
     let recalled = match (authenticator.recall(form, digest, now), form) {
-        (None, Form::Signed) => {
+        (None, CredentialForm::Signed) => {
             let outside = local.plan.issuers.recall(&digest, now)?;
             outside.map(|outside| Verdict::Passed(Caller::of_outside(digest, outside)))
         }
@@ -138,13 +138,13 @@ pub(super) async fn admit(
 async fn check(
     gateway: &WorkerGateway,
     local: &Local,
-    form: Form<'_>,
+    form: CredentialForm<'_>,
     token: &[u8],
     digest: TokenDigest,
     now: Moment,
 ) -> Result<Verdict, Refusal> {
     let issuers = &local.plan.issuers;
-    if form == Form::Signed && !issuers.issuers().is_empty() {
+    if form == CredentialForm::Signed && !issuers.issuers().is_empty() {
         match issuers.check(token, digest, now).await? {
             OutsideVerdict::Passed(outside) => {
                 return Ok(Verdict::Passed(Caller::of_outside(digest, outside)));
@@ -157,7 +157,8 @@ async fn check(
     if let Verdict::Refused(Refused::Signature(
         SignedTokenFault::Foreign | SignedTokenFault::UnknownKey,
     )) = verdict
-        && let Some(whose) = issuers.stranger(token, gateway.shared.authenticator.own_issuer())
+        && let Some(whose) =
+            issuers.foreign_issuer(token, gateway.shared.authenticator.own_issuer())
     {
         return Ok(Verdict::Refused(Refused::OtherIssuer(whose)));
     }
@@ -200,9 +201,9 @@ pub(super) fn described(
         CredentialField::ApiKey => "X-API-Key",
     };
     let form = match local.plan.opaque.form_of(token) {
-        Form::Opaque(api) => format!("a key with the prefix of {:?}", api.token_api),
-        Form::Signed if token.starts_with(JWT_BEGINS.as_bytes()) => "a JWT".to_owned(),
-        Form::Signed => "neither a JWT nor a key with a configured prefix".to_owned(),
+        CredentialForm::Opaque(api) => format!("a key with the prefix of {:?}", api.token_api),
+        CredentialForm::Signed if token.starts_with(JWT_BEGINS.as_bytes()) => "a JWT".to_owned(),
+        CredentialForm::Signed => "neither a JWT nor a key with a configured prefix".to_owned(),
     };
     Some((field, form))
 }

@@ -25,8 +25,8 @@ use crate::api::accounts::refusal_of;
 use crate::api::{Answer, Call, CredentialNeed, FaceError};
 use crate::tokens::accounts::{AccountError, ClientGroup};
 use crate::tokens::authenticator::Refused;
-use crate::tokens::command::{Command, CommandError, Outcome};
-use crate::tokens::service::Desk;
+use crate::tokens::command::{Command, CommandError, CommandOutcome};
+use crate::tokens::service::TokenApiContext;
 
 /// The largest body of a call (DESIGN.md, section 4).
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
@@ -78,15 +78,16 @@ async fn answer(
             let from = client_group(exchange);
             let outcome =
                 exchange.gateway().shared.accounts.execute(terms, from, caller, command, now).await;
-            Outcome::Account(outcome.map_err(account_refused)?)
+            CommandOutcome::Account(outcome.map_err(account_refused)?)
         }
         (command, _, Some(caller)) => {
-            let desk = Desk { token_api: &token_api.name, minting: &token_api.minting };
+            let context =
+                TokenApiContext { token_api: &token_api.name, minting: &token_api.minting };
             exchange
                 .gateway()
                 .shared
                 .service
-                .execute(caller, desk, command, now)
+                .execute(caller, context, command, now)
                 .await
                 .map_err(command_refused)?
         }

@@ -224,12 +224,12 @@ impl WorkerGateway {
                 } else if let Some(outside) = &caller.outside {
                     // It has no record that could be gone. While its issuer's keys are too old to
                     // say, it goes on.
-                    if matches!(outside.stands(now), Ok(false)) {
+                    if matches!(outside.is_current(now), Ok(false)) {
                         control.cut(Ending::TokenEnded);
                     }
                 } else if !cache.lease().tolerates_open(now.uptime) {
                     control.cut(Ending::TokenEnded);
-                } else if !cache.stands(&caller.digest, holder.fence) {
+                } else if !cache.is_current(&caller.digest, holder.fence) {
                     doubtful.push((control, holder));
                 }
             }

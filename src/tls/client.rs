@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use rustls::sign::SingleCertAndKey;
 
 use super::files::Contents;
-use super::reload::{Outcome, Recipe, Reloadable};
+use super::reload::{Recipe, RefreshOutcome, Reloadable};
 use super::watch::Watched;
 use super::{CertificateFiles, TlsError, Trust, pem, provider, roots};
 
@@ -49,7 +49,7 @@ impl Client {
 }
 
 impl Watched for Client {
-    fn refresh(&self, now: SystemTime) -> Outcome {
+    fn refresh(&self, now: SystemTime) -> RefreshOutcome {
         self.0.refresh(now)
     }
 

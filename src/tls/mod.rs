@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 pub use client::{Client, ClientSettings};
 pub use peer::{PeerCertificate, PeerCertificateError};
 pub use pem::{faults_of_identity, not_valid_at};
-pub use reload::Outcome;
+pub use reload::RefreshOutcome;
 pub use roots::{Trust, check_roots};
 pub use server::{ClientAuth, ClientAuthMode, Server, ServerSettings};
 pub use watch::{LOOK_EVERY, Watched, Watcher};

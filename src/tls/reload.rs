@@ -22,7 +22,7 @@ pub(super) trait Recipe {
 
 /// What a look at the files found.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum RefreshOutcome {
     /// Nothing new: neither the files nor, if they were wrong, what is wrong with them.
     Unchanged,
     /// They have changed, and are in force for handshakes from now on.
@@ -68,15 +68,15 @@ impl<R: Recipe> Reloadable<R> {
     }
 
     /// Looks at the files. Blocks on the file system.
-    pub(super) fn refresh(&self, now: SystemTime) -> Outcome {
+    pub(super) fn refresh(&self, now: SystemTime) -> RefreshOutcome {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.refresh(now) {
-            Ok(None) => Outcome::Unchanged,
+            Ok(None) => RefreshOutcome::Unchanged,
             Ok(Some(config)) => {
                 self.current.store(Arc::new(config));
-                Outcome::Reloaded
+                RefreshOutcome::Reloaded
             }
-            Err(fault) => Outcome::Failed(fault),
+            Err(fault) => RefreshOutcome::Failed(fault),
         }
     }
 

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 
 use super::files::Contents;
-use super::reload::{Outcome, Recipe, Reloadable};
+use super::reload::{Recipe, RefreshOutcome, Reloadable};
 use super::watch::Watched;
 use super::{CertificateFiles, TlsError, pem, provider, roots};
 
@@ -80,7 +80,7 @@ impl Server {
 }
 
 impl Watched for Server {
-    fn refresh(&self, now: SystemTime) -> Outcome {
+    fn refresh(&self, now: SystemTime) -> RefreshOutcome {
         self.0.refresh(now)
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::MissedTickBehavior;
 
-use super::reload::Outcome;
+use super::reload::RefreshOutcome;
 
 /// How often the files are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub trait Watched: Send + Sync {
     /// Looks at the files, and puts them in force if they have changed and can be used. Blocks on
     /// the file system.
-    fn refresh(&self, now: SystemTime) -> Outcome;
+    fn refresh(&self, now: SystemTime) -> RefreshOutcome;
 
     /// The files, for the log.
     fn paths(&self) -> Vec<PathBuf>;
@@ -58,13 +58,13 @@ impl Watcher {
         };
         for watched in all {
             match watched.refresh(now) {
-                Outcome::Unchanged => {}
-                Outcome::Reloaded => {
+                RefreshOutcome::Unchanged => {}
+                RefreshOutcome::Reloaded => {
                     self.0.reloads_done.fetch_add(1, Ordering::Relaxed);
                     tracing::info!(files = ?watched.paths(), "the files of TLS have changed and \
                      are in force");
                 }
-                Outcome::Failed(fault) => {
+                RefreshOutcome::Failed(fault) => {
                     self.0.reloads_failed.fetch_add(1, Ordering::Relaxed);
                     let file = fault.path().unwrap_or_else(|| std::path::Path::new(""));
                     tracing::error!(

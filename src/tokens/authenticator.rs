@@ -8,7 +8,7 @@ use super::cache::{Answer, FlightOutcome, Join, Leader, TokenCache};
 use super::clock;
 use super::issuer::OutsideRefusal;
 use super::keyring::{CredentialSort, Peppers};
-use super::opaque::{Form, OpaqueTokens};
+use super::opaque::{CredentialForm, OpaqueTokens};
 use super::signed::{SignedClaims, SignedTokenFault, SignedTokens};
 use super::store::{Store, StoreError};
 use super::verified::{Caller, Verified};
@@ -118,7 +118,12 @@ impl Authenticator {
 
     /// What the cache says: the hit path, without a signature check and without the store.
     #[must_use]
-    pub fn recall(&self, form: Form<'_>, digest: TokenDigest, now: Moment) -> Option<Verdict> {
+    pub fn recall(
+        &self,
+        form: CredentialForm<'_>,
+        digest: TokenDigest,
+        now: Moment,
+    ) -> Option<Verdict> {
         match self.cache.recall(&digest, now.uptime)? {
             // It may have been made under another pepper.
             Answer::Absent if self.peppers.are_several() => None,
@@ -136,7 +141,7 @@ impl Authenticator {
     pub async fn is_still_good(
         &self,
         caller: &Caller,
-        form: Form<'_>,
+        form: CredentialForm<'_>,
         token: &[u8],
         now: Moment,
     ) -> Result<bool, StoreError> {
@@ -145,7 +150,7 @@ impl Authenticator {
         }
         if let Some(outside) = &caller.outside {
             // While its issuer's keys are too old to say, it goes on: until it expires, at most.
-            return Ok(outside.stands(now).unwrap_or(true));
+            return Ok(outside.is_current(now).unwrap_or(true));
         }
         if self.claims(form, token, now).is_err()
             || !self.peppers.know(form.sort(), token, caller.digest)
@@ -178,7 +183,7 @@ impl Authenticator {
     /// A read that has begun goes on for the others who wait for it.
     pub async fn check(
         &self,
-        form: Form<'_>,
+        form: CredentialForm<'_>,
         token: &[u8],
         digest: TokenDigest,
         now: Moment,
@@ -259,14 +264,14 @@ impl Authenticator {
     /// What a token says of itself, if it was made here; nothing, of an opaque one.
     fn claims(
         &self,
-        form: Form<'_>,
+        form: CredentialForm<'_>,
         token: &[u8],
         now: Moment,
     ) -> Result<Option<SignedClaims>, Refused> {
         match form {
-            Form::Opaque(api) if self.opaque.verify(&api.format, token) => Ok(None),
-            Form::Opaque(_) => Err(Refused::MadeUp),
-            Form::Signed => {
+            CredentialForm::Opaque(api) if self.opaque.verify(&api.format, token) => Ok(None),
+            CredentialForm::Opaque(_) => Err(Refused::MadeUp),
+            CredentialForm::Signed => {
                 let token = std::str::from_utf8(token).map_err(|_| SignedTokenFault::Foreign)?;
                 Ok(Some(self.signed.verify(token, now.wall)?))
             }
@@ -317,12 +322,13 @@ fn matching(record: &Record, claims: Option<&SignedClaims>) -> FlightOutcome {
     Ok(if record.is_bootstrap() { Answer::PresentOnce(token) } else { Answer::Present(token) })
 }
 
-fn judge(form: Form<'_>, digest: TokenDigest, answer: Answer, now: Moment) -> Verdict {
+fn judge(form: CredentialForm<'_>, digest: TokenDigest, answer: Answer, now: Moment) -> Verdict {
     match answer {
         Answer::Present(token) | Answer::PresentOnce(token) => {
             // The prefix is the configuration's, and may have been another token API's when the key
             // was made.
-            let is_other = matches!(form, Form::Opaque(api) if api.token_api != *token.token_api());
+            let is_other =
+                matches!(form, CredentialForm::Opaque(api) if api.token_api != *token.token_api());
             if is_other {
                 Verdict::Refused(Refused::OtherTokenApi)
             } else if token.is_expired(now.wall) {

@@ -150,7 +150,7 @@ impl TokenCache {
     }
 
     /// Where the token's shard stands. Who keeps an answer outside the cache may use it while the
-    /// fence [stands](Self::stands); the fence must be taken before the answer.
+    /// fence [is current](Self::is_current); the fence must be taken before the answer.
     #[must_use]
     pub fn fence(&self, digest: &TokenDigest) -> Fence {
         Fence {
@@ -161,7 +161,7 @@ impl TokenCache {
 
     /// Whether nothing of the token's shard has been invalidated since `fence` was taken.
     #[must_use]
-    pub fn stands(&self, digest: &TokenDigest, fence: Fence) -> bool {
+    pub fn is_current(&self, digest: &TokenDigest, fence: Fence) -> bool {
         self.fence(digest) == fence
     }
 
@@ -288,7 +288,7 @@ impl Leader {
         now: Uptime,
     ) -> Result<(), FenceBroken> {
         let mut flights = self.cache.stripe(&self.digest);
-        let is_certain = self.cache.stands(&self.digest, fence) && self.cache.lease.holds(now);
+        let is_certain = self.cache.is_current(&self.digest, fence) && self.cache.lease.holds(now);
         if outcome.is_ok() && !is_certain {
             self.cache.refused_fills.fetch_add(1, Ordering::Relaxed);
             return Err(FenceBroken);

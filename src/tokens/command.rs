@@ -77,7 +77,7 @@ pub enum Command {
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// A key was made. The one place where it is ever seen.
     Issued {
         /// The key.

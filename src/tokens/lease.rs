@@ -31,7 +31,7 @@ pub struct LeaseTerms {
     pub open: Duration,
     /// For so long a request waits for the next one, and for so long after [`Lease::give_up`]; then
     /// "cannot tell" is the answer at once.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// One for each instance. Hot: asking is one load and one comparison.
@@ -53,12 +53,8 @@ impl Lease {
     #[must_use]
     pub fn endless() -> Self {
         let zero = Duration::ZERO;
-        let terms = LeaseTerms {
-            span: Duration::MAX,
-            staleness: zero,
-            open: Duration::MAX,
-            patience: zero,
-        };
+        let terms =
+            LeaseTerms { span: Duration::MAX, staleness: zero, open: Duration::MAX, timeout: zero };
         Self::with(terms, u64::MAX)
     }
 
@@ -124,13 +120,13 @@ impl Lease {
         self.granted.notify_waiters();
     }
 
-    /// Says that no grant is in sight: from the end of the patience on, which begins now or when
+    /// Says that no grant is in sight: from the end of the timeout on, which begins now or when
     /// the lease ends, nobody waits for one. Only who keeps the connection to the store can tell:
     /// after a pause of the whole process a lease is over, too, and the next heartbeat brings
     /// another.
     pub fn give_up(&self, now: Uptime) {
         let over = now.max(self.until());
-        self.hopeless.fetch_min(over.after(self.terms.patience).nanos(), Ordering::AcqRel);
+        self.hopeless.fetch_min(over.after(self.terms.timeout).nanos(), Ordering::AcqRel);
     }
 
     /// Ends it now and gives it up; what is remembered and what is open may be used as long as was
@@ -153,7 +149,7 @@ impl Lease {
     ///
     /// [`StoreError::Unavailable`] if it does not come.
     pub async fn held(&self) -> Result<(), StoreError> {
-        let patient = clock::uptime().after(self.terms.patience);
+        let timeout = clock::uptime().after(self.terms.timeout);
         loop {
             let granted = self.granted.notified();
             tokio::pin!(granted);
@@ -164,7 +160,7 @@ impl Lease {
                 return Ok(());
             }
             let hopeless = Uptime::from_nanos(self.hopeless.load(Ordering::Acquire));
-            let left = patient.min(hopeless).since(now);
+            let left = timeout.min(hopeless).since(now);
             if left.is_zero() || tokio::time::timeout(left, granted).await.is_err() {
                 return Err(StoreError::Unavailable(
                     "it is not certain which tokens have been revoked".into(),
@@ -190,9 +186,9 @@ impl Lease {
 mod tests {
     use super::*;
 
-    fn terms(patience: Duration) -> LeaseTerms {
+    fn terms(timeout: Duration) -> LeaseTerms {
         let seconds = Duration::from_secs;
-        LeaseTerms { span: seconds(10), staleness: seconds(30), open: seconds(60), patience }
+        LeaseTerms { span: seconds(10), staleness: seconds(30), open: seconds(60), timeout }
     }
 
     #[test]
@@ -257,7 +253,7 @@ mod tests {
         assert!(is_waited_for(&lease).await);
         lease.end(long_ago);
         assert!(!is_waited_for(&lease).await);
-        // Who comes while the patience goes on waits for the rest of it.
+        // Who comes while the timeout runs waits for the rest of it.
         lease.grant(long_ago);
         lease.give_up(clock::uptime());
         assert!(is_waited_for(&lease).await);

@@ -61,7 +61,7 @@ pub struct OpaqueApis(Vec<OpaqueApi>);
 /// What a credential claims to be, by its first characters alone: decided once, before anything
 /// else is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form<'a> {
+pub enum CredentialForm<'a> {
     /// A JWT, of whomever.
     Signed,
     /// A key of this token API.
@@ -157,18 +157,18 @@ impl OpaqueApis {
     /// What a credential claims to be. What has no prefix of ours is to be judged as a JWT, and is
     /// most likely none.
     #[must_use]
-    pub fn form_of(&self, token: &[u8]) -> Form<'_> {
+    pub fn form_of(&self, token: &[u8]) -> CredentialForm<'_> {
         if token.starts_with(JWT_BEGINS.as_bytes()) {
-            return Form::Signed;
+            return CredentialForm::Signed;
         }
         self.0
             .iter()
             .find(|api| token.starts_with(api.format.prefix.as_bytes()))
-            .map_or(Form::Signed, Form::Opaque)
+            .map_or(CredentialForm::Signed, CredentialForm::Opaque)
     }
 }
 
-impl Form<'_> {
+impl CredentialForm<'_> {
     /// What sort of string it is digested as.
     #[must_use]
     pub const fn sort(self) -> CredentialSort {
@@ -296,8 +296,8 @@ mod tests {
         let apis =
             OpaqueApis::new(vec![api("sk-", Alphabet::Base62), api("sk_agt_", Alphabet::Hex)]);
         let claimed = |token: &str| match apis.form_of(token.as_bytes()) {
-            Form::Signed => None,
-            Form::Opaque(api) => Some(api.token_api.to_string()),
+            CredentialForm::Signed => None,
+            CredentialForm::Opaque(api) => Some(api.token_api.to_string()),
         };
         for (token, expected) in [
             ("sk-", Some("sk-")),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::cache::TokenCache;
 use super::clock;
-use super::command::{Command, CommandError, Minting, Outcome};
+use super::command::{Command, CommandError, CommandOutcome, Minting};
 use super::keyring::{CredentialSort, Peppers};
 use super::opaque::OpaqueTokens;
 use super::signed::{SignedTokens, SigningAlgorithm};
@@ -43,7 +43,7 @@ pub struct TokenService {
 
 /// The token API that a command is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Desk<'a> {
+pub struct TokenApiContext<'a> {
     /// Its name.
     pub token_api: &'a str,
     /// How it makes its keys.
@@ -99,10 +99,10 @@ impl TokenService {
     pub async fn execute(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         command: Command,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandOutcome, CommandError> {
         match command {
             Command::RevokeCurrent => self.revoke_current(caller, now).await,
             Command::Revoke(id) => self.revoke(caller, id, now).await,
@@ -110,23 +110,23 @@ impl TokenService {
             // answered.
             _ if caller.token.power() == Power::Spent => Err(CommandError::CredentialGone),
             Command::Issue { name, lifetime_minutes } => {
-                self.issue(caller, desk, name, lifetime_minutes, now).await
+                self.issue(caller, context, name, lifetime_minutes, now).await
             }
-            Command::List => self.list(caller, desk, now).await,
-            Command::RevokeAll => self.revoke_all(caller, desk, now).await,
+            Command::List => self.list(caller, context, now).await,
+            Command::RevokeAll => self.revoke_all(caller, context, now).await,
             Command::IssueInTenant { tenant, name, expires_at } => {
-                self.issue_in_tenant(caller, desk, &tenant, name, expires_at, now).await
+                self.issue_in_tenant(caller, context, &tenant, name, expires_at, now).await
             }
             Command::ListInTenant { tenant } => {
-                self.list_in_tenant(caller, desk, &tenant, now).await
+                self.list_in_tenant(caller, context, &tenant, now).await
             }
             Command::RevokeInTenant { tenant, id } => {
-                self.revoke_in_tenant(caller, desk, &tenant, id, now).await
+                self.revoke_in_tenant(caller, context, &tenant, id, now).await
             }
-            Command::ShowSole => self.show_sole(caller, desk, now).await,
-            Command::RenewSole => self.renew_sole(caller, desk, now).await,
-            Command::EnsureSole => self.ensure_sole(caller, desk, now).await,
-            Command::RevokeSole => self.revoke_sole(caller, desk, now).await,
+            Command::ShowSole => self.show_sole(caller, context, now).await,
+            Command::RenewSole => self.renew_sole(caller, context, now).await,
+            Command::EnsureSole => self.ensure_sole(caller, context, now).await,
+            Command::RevokeSole => self.revoke_sole(caller, context, now).await,
             Command::Account(_) => Err(CommandError::Misdirected),
         }
     }
@@ -134,23 +134,23 @@ impl TokenService {
     async fn issue(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         name: Option<String>,
         lifetime_minutes: Option<u32>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandOutcome, CommandError> {
         let lifetime = lifetime_minutes.map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
         let (token, record) = self.mint(
-            desk.minting,
+            context.minting,
             Record {
                 name,
                 expires_at: lifetime.map(|span| now.truncated_to_seconds().after(span)),
-                ..key_of(caller, desk, now)
+                ..key_of(caller, context, now)
             },
         )?;
         match self.add(caller.authorized_by(), record.clone(), IssueMode::Add, now).await? {
             Issue::Issued { .. } => {
-                Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes })
+                Ok(CommandOutcome::Issued { token, record: Box::new(record), lifetime_minutes })
             }
             Issue::AuthorizationGone => self.gone(caller),
             Issue::AuthorizationSpent => Err(CommandError::CredentialGone),
@@ -193,12 +193,12 @@ impl TokenService {
     async fn list(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
-        let owner = caller.owner_at(desk.token_api);
+    ) -> Result<CommandOutcome, CommandError> {
+        let owner = caller.owner_at(context.token_api);
         match self.within(self.store.owned(caller.authorized_by(), owner, now)).await? {
-            Some(records) => Ok(Outcome::Listed(records)),
+            Some(records) => Ok(CommandOutcome::Listed(records)),
             None => self.gone(caller),
         }
     }
@@ -207,7 +207,7 @@ impl TokenService {
         &self,
         caller: &Caller,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandOutcome, CommandError> {
         match caller.token.power() {
             Power::Full => {}
             // It has no record here that could be revoked.
@@ -216,7 +216,7 @@ impl TokenService {
             Power::Bootstrap | Power::Spent => return Err(CommandError::Protected),
         }
         match self.remove(AuthorizedBy::Record(caller.digest), caller.digest, now).await? {
-            Removal::Removed => Ok(Outcome::Revoked(caller.token.id())),
+            Removal::Removed => Ok(CommandOutcome::Revoked(caller.token.id())),
             // Somebody else was quicker: the credential is not accepted any more, and that is the
             // answer.
             Removal::Absent | Removal::AuthorizationGone => {
@@ -231,7 +231,7 @@ impl TokenService {
         caller: &Caller,
         id: TokenId,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandOutcome, CommandError> {
         let target =
             self.within(self.store.find_by_id(caller.token.token_api().to_string(), id)).await?;
         let judge = |target: &Listed| {
@@ -252,7 +252,7 @@ impl TokenService {
                 if !record.is_expired(now) =>
             {
                 match self.remove(AuthorizedBy::Record(caller.digest), record.digest, now).await? {
-                    Removal::Removed => Ok(Outcome::Revoked(id)),
+                    Removal::Removed => Ok(CommandOutcome::Revoked(id)),
                     Removal::Absent => self.not_found(id).await,
                     Removal::AuthorizationGone => self.gone(caller),
                 }
@@ -263,19 +263,21 @@ impl TokenService {
 
     /// Says that there is no such key, which may be so since a moment ago: not before every
     /// instance has noticed.
-    async fn not_found(&self, id: TokenId) -> Result<Outcome, CommandError> {
+    async fn not_found(&self, id: TokenId) -> Result<CommandOutcome, CommandError> {
         self.within(self.store.settle()).await?;
-        Ok(Outcome::NotFound(id))
+        Ok(CommandOutcome::NotFound(id))
     }
 
     async fn revoke_all(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
-        match self.remove_all(caller, desk, now).await? {
-            Some(_) => Ok(Outcome::AllRevoked { subject: caller.token.subject().to_owned() }),
+    ) -> Result<CommandOutcome, CommandError> {
+        match self.remove_all(caller, context, now).await? {
+            Some(_) => {
+                Ok(CommandOutcome::AllRevoked { subject: caller.token.subject().to_owned() })
+            }
             None => self.gone(caller),
         }
     }
@@ -285,10 +287,10 @@ impl TokenService {
     async fn remove_all(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         now: Timestamp,
     ) -> Result<Option<usize>, StoreError> {
-        let owner = caller.owner_at(desk.token_api);
+        let owner = caller.owner_at(context.token_api);
         let operation =
             self.store.remove_owned(caller.authorized_by(), owner, OnRemove::Delete, now);
         let cache = Arc::clone(&self.cache);
@@ -433,8 +435,8 @@ impl TokenService {
 }
 
 /// A new key with the caller's identity; its digest comes when it is minted.
-fn key_of(caller: &Caller, desk: Desk<'_>, now: Timestamp) -> Record {
-    let Owner { token_api, origin, .. } = caller.owner_at(desk.token_api);
+fn key_of(caller: &Caller, context: TokenApiContext<'_>, now: Timestamp) -> Record {
+    let Owner { token_api, origin, .. } = caller.owner_at(context.token_api);
     Record {
         digest: caller.digest,
         id: TokenId::from_uuid(Uuid::new_v4()),

@@ -29,14 +29,14 @@ pub fn poll_write_gathered<W: AsyncWrite + Unpin>(
 }
 
 /// All pieces as one, if there is room for them.
-fn gather<'a>(pieces: &[IoSlice<'_>], room: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+fn gather<'a>(pieces: &[IoSlice<'_>], buffer: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
     let mut length = 0;
     for piece in pieces {
         let end = length + piece.len();
-        room.get_mut(length..end)?.copy_from_slice(piece);
+        buffer.get_mut(length..end)?.copy_from_slice(piece);
         length = end;
     }
-    room.get(..length)
+    buffer.get(..length)
 }
 
 #[cfg(test)]

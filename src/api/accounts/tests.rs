@@ -50,7 +50,7 @@ fn reports(path: &'static str, body: &str) -> Vec<(String, &'static str)> {
 }
 
 fn body(outcome: AccountOutcome) -> String {
-    let answer = Accounts.encode(&Outcome::Account(outcome));
+    let answer = Accounts.encode(&CommandOutcome::Account(outcome));
     assert_eq!(answer.status, StatusCode::OK);
     String::from_utf8(answer.body.unwrap()).unwrap()
 }
@@ -231,7 +231,7 @@ fn the_answers_are_those_of_the_seed() {
     let expected = format!("[{listed},{}]", listed.replace("true", "false"));
     assert_eq!(body(AccountOutcome::Keys(keys.into())), expected);
     assert_eq!(body(AccountOutcome::Keys(Vec::new())), "[]");
-    let answer = Accounts.encode(&Outcome::Account(AccountOutcome::KeyRevoked));
+    let answer = Accounts.encode(&CommandOutcome::Account(AccountOutcome::KeyRevoked));
     assert_eq!((answer.status, answer.body), (StatusCode::NO_CONTENT, None));
 }
 

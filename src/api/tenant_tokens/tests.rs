@@ -186,14 +186,15 @@ fn the_answers_are_the_seeds_to_the_letter() {
     };
     let id = "00000000-0000-0000-0000-000000000000";
     let token = RawToken::new("sk-abc".into());
-    let issued = Outcome::Issued { token, record: Box::new(record()), lifetime_minutes: None };
+    let issued =
+        CommandOutcome::Issued { token, record: Box::new(record()), lifetime_minutes: None };
     let members =
         format!(r#""id":"{id}","name":"my-api-token","expiry_date":"2026-12-31T23:59:59Z""#);
     assert_eq!(shown(issued), (201, format!(r#"{{{members},"token":"sk-abc"}}"#)));
-    let listed = Outcome::Listed(vec![Listed { record: record(), retired_at: None }]);
+    let listed = CommandOutcome::Listed(vec![Listed { record: record(), retired_at: None }]);
     assert_eq!(shown(listed), (200, format!("[{{{members}}}]")));
-    assert_eq!(shown(Outcome::Listed(Vec::new())), (200, "[]".into()));
-    assert_eq!(shown(Outcome::Revoked(record().id)), (204, String::new()));
+    assert_eq!(shown(CommandOutcome::Listed(Vec::new())), (200, "[]".into()));
+    assert_eq!(shown(CommandOutcome::Revoked(record().id)), (204, String::new()));
     for (fault, status, detail) in [
         (FaceError::BadCredential, 401, "Invalid token"),
         (FaceError::NoCredential, 401, "Not authenticated"),

@@ -140,16 +140,16 @@ mod tests {
 
     #[test]
     fn what_stands_in_the_way_is_named_and_nothing_is_made() {
-        let room = tempfile::tempdir().expect("a folder");
-        let inside = |name: &str| room.path().join(name);
+        let dir = tempfile::tempdir().expect("a folder");
+        let inside = |name: &str| dir.path().join(name);
         fs::write(inside("a"), "").expect("written");
-        let left = || fs::read_dir(room.path()).expect("a list").count();
+        let left = || fs::read_dir(dir.path()).expect("a list").count();
         file(&inside("a")).expect("it is there");
         file(&inside("new")).expect("it can be made");
         folder(&inside("b/c/d")).expect("they can be made");
         folder_of(&inside("new")).expect("it is there");
         for (outcome, words) in [
-            (file(room.path()), "is a folder: name a file in it"),
+            (file(dir.path()), "is a folder: name a file in it"),
             (file(&inside("b/c")), "the folder"),
             (file(&inside("a/b")), "a is not a folder"),
             (folder(&inside("a/b/c")), "a is not a folder"),

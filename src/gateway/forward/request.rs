@@ -19,7 +19,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
 use crate::gateway::plan::Plan;
-use crate::tokens::opaque::Form;
+use crate::tokens::opaque::CredentialForm;
 use crate::upstream::OwnFields;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -159,7 +159,7 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap)
         return;
     }
     headers.remove(header::AUTHORIZATION);
-    let looks_like_ours = |value: &HeaderValue| matches!(plan.opaque.form_of(value.as_bytes()), Form::Opaque(api) if api.takes_api_key_field);
+    let looks_like_ours = |value: &HeaderValue| matches!(plan.opaque.form_of(value.as_bytes()), CredentialForm::Opaque(api) if api.takes_api_key_field);
     if permit.credential_source() == CredentialSource::BearerOrApiKey {
         headers.remove(X_API_KEY);
     } else if headers.get_all(X_API_KEY).iter().any(looks_like_ours) {

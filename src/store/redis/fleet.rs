@@ -326,7 +326,7 @@ mod tests {
             span: bound,
             staleness: Duration::ZERO,
             open: bound,
-            patience: Duration::ZERO,
+            timeout: Duration::ZERO,
         };
         Arc::new(Fleet::new("a".into(), Arc::new(TokenCache::new(100, Lease::pending(terms)))))
     }

@@ -37,10 +37,10 @@ async fn a_changed_trust_counts_from_the_next_handshake_on_for_sessions_too() {
         Server::load(plain(folder.write_pair("a", &authority.issue(&["a.example"])))).unwrap();
     let client = Client::load(trusting(&folder.write("ca.pem", &authority.pem))).expect("a client");
     assert!(!meet(&server, &client.config(), "a.example").await.unwrap().is_resumed);
-    assert!(matches!(client.refresh(later()), Outcome::Unchanged));
+    assert!(matches!(client.refresh(later()), RefreshOutcome::Unchanged));
     assert!(meet(&server, &client.config(), "a.example").await.unwrap().is_resumed);
     folder.write("ca.pem", &other.pem);
-    assert!(matches!(client.refresh(later()), Outcome::Reloaded));
+    assert!(matches!(client.refresh(later()), RefreshOutcome::Reloaded));
     assert!(meet(&server, &client.config(), "a.example").await.is_err());
 }
 

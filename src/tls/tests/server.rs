@@ -160,7 +160,7 @@ async fn sessions_go_on_when_only_the_certificate_of_the_server_is_renewed() {
             ["DNS:client.example"]
         );
         scene.folder.write_pair("server", &scene.authority.issue(&["a.example"]));
-        assert!(matches!(server.refresh(later()), Outcome::Reloaded));
+        assert!(matches!(server.refresh(later()), RefreshOutcome::Reloaded));
         assert!(
             meet(&server, &client, "a.example").await.expect("served").is_resumed,
             "{version:?}"
@@ -200,7 +200,7 @@ async fn a_session_of_an_authority_that_is_no_longer_trusted_is_not_resumed() {
             "{version:?}"
         );
         scene.folder.write("clients.pem", &Authority::new("authority").pem);
-        assert!(matches!(server.refresh(later()), Outcome::Reloaded));
+        assert!(matches!(server.refresh(later()), RefreshOutcome::Reloaded));
         assert!(meet(&server, &client, "a.example").await.is_err(), "{version:?}");
     }
 }
@@ -212,9 +212,9 @@ async fn authorities_that_cannot_be_used_leave_the_sessions_alone() {
     let client = scene.client_of(&scene.authority);
     meet(&server, &client, "a.example").await.expect("served");
     scene.folder.write("clients.pem", "");
-    assert!(matches!(server.refresh(later()), Outcome::Failed(_)));
+    assert!(matches!(server.refresh(later()), RefreshOutcome::Failed(_)));
     scene.folder.write("clients.pem", &scene.authority.pem);
-    assert!(matches!(server.refresh(later()), Outcome::Reloaded));
+    assert!(matches!(server.refresh(later()), RefreshOutcome::Reloaded));
     assert!(meet(&server, &client, "a.example").await.expect("served").is_resumed);
 }
 

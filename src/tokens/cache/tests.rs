@@ -69,7 +69,7 @@ fn dropping_everything_breaks_every_fence() {
     let before = under_way.fence();
     cache.invalidate_all();
     assert!(cache.recall(&digest(1), clock::uptime()).is_none() && cache.is_empty());
-    assert!(!cache.stands(&digest(1), fence));
+    assert!(!cache.is_current(&digest(1), fence));
     assert_eq!(under_way.land(before, Ok(present()), clock::uptime()), Err(FenceBroken));
 }
 
@@ -77,11 +77,11 @@ fn dropping_everything_breaks_every_fence() {
 fn a_copy_kept_outside_is_told_of_an_invalidation_by_its_fence() {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let fence = cache.fence(&digest(1));
-    assert!(cache.stands(&digest(1), fence));
+    assert!(cache.is_current(&digest(1), fence));
     cache.invalidate(&digest(2));
-    assert!(cache.stands(&digest(1), fence), "another shard's invalidation is none of ours");
+    assert!(cache.is_current(&digest(1), fence), "another shard's invalidation is none of ours");
     cache.invalidate(&digest(1));
-    assert!(!cache.stands(&digest(1), fence));
+    assert!(!cache.is_current(&digest(1), fence));
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
 fn without_a_lease_nothing_is_recalled_and_nothing_lands() {
     let second = Duration::from_secs(1);
     let terms =
-        LeaseTerms { span: second, staleness: 5 * second, open: second, patience: Duration::ZERO };
+        LeaseTerms { span: second, staleness: 5 * second, open: second, timeout: Duration::ZERO };
     let cache = Arc::new(TokenCache::new(100, Lease::pending(terms)));
     let now = clock::uptime();
     let leader = lead(&cache, digest(1));

@@ -257,7 +257,7 @@ impl KeySet {
 
     /// Keeps the keys that stay as they are, retires those that are gone, and says how many came
     /// and went.
-    pub(super) fn succeed(&mut self, before: &Self) -> (usize, usize) {
+    pub(super) fn replace(&mut self, before: &Self) -> (usize, usize) {
         let mut added = 0;
         for key in &mut self.all {
             match before.all.iter().find(|old| old.is_same(key)) {

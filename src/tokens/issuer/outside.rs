@@ -9,7 +9,7 @@ use super::jwk::Key;
 use super::{Issuer, IssuerUnavailable, ring};
 use crate::domain::{ClaimPath, ClaimRule, Identity, Moment, Timestamp};
 
-/// An outside token that was verified. Immutable; it counts while it [stands](Self::stands).
+/// An outside token that was verified. Immutable; it counts while it [is current](Self::is_current).
 #[derive(Debug)]
 pub struct Outside {
     pub(super) issuer: Arc<Issuer>,
@@ -110,7 +110,7 @@ impl Outside {
     /// # Errors
     ///
     /// When the keys of its issuer are too old to say.
-    pub fn stands(&self, now: Moment) -> Result<bool, IssuerUnavailable> {
+    pub fn is_current(&self, now: Moment) -> Result<bool, IssuerUnavailable> {
         if self.is_expired(now.wall) || self.key.is_retired() || self.issuer.is_retired() {
             return Ok(false);
         }

@@ -170,7 +170,7 @@ impl KeyRing {
     /// in every copy.
     pub fn take(&self, mut keys: KeySet, now: Instant) {
         let before = self.held.load_full();
-        let (added, removed) = keys.succeed(&before.keys);
+        let (added, removed) = keys.replace(&before.keys);
         let is_news = before.since.is_none() || before.fault.is_some() || added + removed > 0;
         if keys.passed_over() != before.keys.passed_over() {
             for reason in keys.passed_over() {

@@ -1,7 +1,7 @@
 //! All issuers of one configuration, and the tokens of theirs that were verified lately.
 //!
 //! The memory is one of positive answers only, bounded, keyed by the token's digest; what is in it
-//! counts while it [stands](Outside::stands), so a key that is gone takes its tokens with it. A
+//! counts while it [is current](Outside::is_current), so a key that is gone takes its tokens with it. A
 //! configuration has a set of its own: what was verified under another one is not in it.
 
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl IssuerSet {
 
     /// Takes the place of `before`: tokens of issuers that are not in this set as they were are
     /// dead in every copy.
-    pub fn succeed(&self, before: &Self) {
+    pub fn replace(&self, before: &Self) {
         for issuer in &before.issuers {
             if !self.issuers.iter().any(|own| Arc::ptr_eq(own, issuer)) {
                 issuer.is_retired.store(true, Ordering::Release);
@@ -114,7 +114,7 @@ impl IssuerSet {
     /// nor `own`, the `iss` of our own tokens; nothing, of what is no JWT. Nothing of it is
     /// verified.
     #[must_use]
-    pub fn stranger(&self, token: &[u8], own: &str) -> Option<String> {
+    pub fn foreign_issuer(&self, token: &[u8], own: &str) -> Option<String> {
         let token =
             std::str::from_utf8(token).ok().filter(|token| token.len() <= self.longest_token)?;
         let token = compact::read(token).ok()?;
@@ -190,7 +190,7 @@ impl IssuerSet {
         now: Moment,
     ) -> Result<Option<Arc<Outside>>, IssuerUnavailable> {
         let Some(outside) = self.memory.get(digest) else { return Ok(None) };
-        if outside.stands(now)? {
+        if outside.is_current(now)? {
             return Ok(Some(outside));
         }
         self.memory.remove(digest);

@@ -1,9 +1,9 @@
 //! Keys that speak for their owner in one tenant, which is their organization (style
 //! `tenant-tokens`).
 
-use super::{Desk, TokenService, key_of};
+use super::{TokenApiContext, TokenService, key_of};
 use crate::domain::{Identity, Record, RecordKind, Timestamp, TokenDigest, TokenId};
-use crate::tokens::command::{CommandError, Outcome};
+use crate::tokens::command::{CommandError, CommandOutcome};
 use crate::tokens::store::{Issue, IssueMode, Listed, Removal, StoreError};
 use crate::tokens::verified::Caller;
 
@@ -11,26 +11,28 @@ impl TokenService {
     pub(super) async fn issue_in_tenant(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         tenant: &str,
         name: String,
         expires_at: Timestamp,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandOutcome, CommandError> {
         let tenant = caller.tenant(tenant).ok_or(CommandError::ForeignTenant)?.to_owned();
         let (token, record) = self.mint(
-            desk.minting,
+            context.minting,
             Record {
                 identity: Identity { organization: Some(tenant), ..caller.token.identity() },
                 name: Some(name),
                 expires_at: Some(expires_at),
-                ..key_of(caller, desk, now)
+                ..key_of(caller, context, now)
             },
         )?;
         match self.add(caller.authorized_by(), record.clone(), IssueMode::Add, now).await? {
-            Issue::Issued { .. } => {
-                Ok(Outcome::Issued { token, record: Box::new(record), lifetime_minutes: None })
-            }
+            Issue::Issued { .. } => Ok(CommandOutcome::Issued {
+                token,
+                record: Box::new(record),
+                lifetime_minutes: None,
+            }),
             Issue::AuthorizationGone => self.gone(caller),
             Issue::AuthorizationSpent => Err(CommandError::CredentialGone),
             Issue::Taken(_) => {
@@ -42,16 +44,16 @@ impl TokenService {
     pub(super) async fn list_in_tenant(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         tenant: &str,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandOutcome, CommandError> {
         let tenant = caller.tenant(tenant).ok_or(CommandError::ForeignTenant)?;
-        let owner = caller.owner_at(desk.token_api);
+        let owner = caller.owner_at(context.token_api);
         match self.within(self.store.owned(caller.authorized_by(), owner, now)).await? {
             Some(mut keys) => {
                 keys.retain(|key| key.retired_at.is_none() && is_in(tenant, &key.record));
-                Ok(Outcome::Listed(keys))
+                Ok(CommandOutcome::Listed(keys))
             }
             None => self.gone(caller),
         }
@@ -60,18 +62,18 @@ impl TokenService {
     pub(super) async fn revoke_in_tenant(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         tenant: &str,
         id: Option<TokenId>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandOutcome, CommandError> {
         let tenant = caller.tenant(tenant).ok_or(CommandError::ForeignTenant)?;
         let Some(id) = id else { return Err(CommandError::NoSuchToken) };
-        let found = self.within(self.store.find_by_id(desk.token_api.to_owned(), id)).await?;
+        let found = self.within(self.store.find_by_id(context.token_api.to_owned(), id)).await?;
         let target: Option<TokenDigest> = match found {
             Some(Listed { record, retired_at: None })
                 if record.kind == RecordKind::ApiKey
-                    && record.owner() == caller.owner_at(desk.token_api)
+                    && record.owner() == caller.owner_at(context.token_api)
                     && is_in(tenant, &record)
                     && !record.is_expired(now) =>
             {
@@ -84,7 +86,7 @@ impl TokenService {
             None => Removal::Absent,
         };
         match removal {
-            Removal::Removed => Ok(Outcome::Revoked(id)),
+            Removal::Removed => Ok(CommandOutcome::Revoked(id)),
             Removal::Absent => {
                 // It may be gone since a moment ago: not before every instance has noticed.
                 self.within(self.store.settle()).await?;

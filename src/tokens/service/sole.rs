@@ -1,8 +1,8 @@
 //! Keys of which an owner has one at most (style `agent-tokens`).
 
-use super::{Desk, TokenService, key_of};
+use super::{TokenApiContext, TokenService, key_of};
 use crate::domain::{RawToken, Record, Timestamp};
-use crate::tokens::command::{CommandError, Outcome};
+use crate::tokens::command::{CommandError, CommandOutcome};
 use crate::tokens::store::{Issue, IssueMode};
 use crate::tokens::verified::Caller;
 
@@ -10,14 +10,14 @@ impl TokenService {
     pub(super) async fn show_sole(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
-        let owner = caller.owner_at(desk.token_api);
+    ) -> Result<CommandOutcome, CommandError> {
+        let owner = caller.owner_at(context.token_api);
         match self.within(self.store.owned(caller.authorized_by(), owner, now)).await? {
             Some(keys) => {
                 let live = keys.into_iter().rfind(|key| key.retired_at.is_none());
-                Ok(Outcome::SoleShown(live.map(|key| Box::new(key.record))))
+                Ok(CommandOutcome::SoleShown(live.map(|key| Box::new(key.record))))
             }
             None => self.gone(caller),
         }
@@ -26,11 +26,11 @@ impl TokenService {
     pub(super) async fn renew_sole(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
-        match self.make_sole(caller, desk, IssueMode::Replace, now).await? {
-            (Some(token), record) => Ok(Outcome::SoleRenewed { token, record }),
+    ) -> Result<CommandOutcome, CommandError> {
+        match self.make_sole(caller, context, IssueMode::Replace, now).await? {
+            (Some(token), record) => Ok(CommandOutcome::SoleRenewed { token, record }),
             // What is put in the place of another never finds it taken.
             (None, _) => self.gone(caller),
         }
@@ -39,11 +39,11 @@ impl TokenService {
     pub(super) async fn ensure_sole(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
-        let (token, record) = self.make_sole(caller, desk, IssueMode::IfNone, now).await?;
-        Ok(Outcome::SoleEnsured { token, record })
+    ) -> Result<CommandOutcome, CommandError> {
+        let (token, record) = self.make_sole(caller, context, IssueMode::IfNone, now).await?;
+        Ok(CommandOutcome::SoleEnsured { token, record })
     }
 
     /// Makes the key, unless its place is taken: the token if it was made, and the record that is
@@ -51,11 +51,11 @@ impl TokenService {
     async fn make_sole(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         mode: IssueMode,
         now: Timestamp,
     ) -> Result<(Option<RawToken>, Box<Record>), CommandError> {
-        let (token, record) = self.mint(desk.minting, key_of(caller, desk, now))?;
+        let (token, record) = self.mint(context.minting, key_of(caller, context, now))?;
         match self.add(caller.authorized_by(), record.clone(), mode, now).await? {
             Issue::Issued { .. } => Ok((Some(token), Box::new(record))),
             Issue::Taken(record) => Ok((None, record)),
@@ -67,16 +67,16 @@ impl TokenService {
     pub(super) async fn revoke_sole(
         &self,
         caller: &Caller,
-        desk: Desk<'_>,
+        context: TokenApiContext<'_>,
         now: Timestamp,
-    ) -> Result<Outcome, CommandError> {
-        match self.remove_all(caller, desk, now).await? {
+    ) -> Result<CommandOutcome, CommandError> {
+        match self.remove_all(caller, context, now).await? {
             Some(0) => {
                 // It may be gone since a moment ago: not before every instance has noticed.
                 self.within(self.store.settle()).await?;
-                Ok(Outcome::SoleRevoked)
+                Ok(CommandOutcome::SoleRevoked)
             }
-            Some(_) => Ok(Outcome::SoleRevoked),
+            Some(_) => Ok(CommandOutcome::SoleRevoked),
             None => self.gone(caller),
         }
     }

@@ -134,7 +134,7 @@ struct Bench {
     service: TokenService,
 }
 
-fn desk(store: Scripted) -> Bench {
+fn context(store: Scripted) -> Bench {
     let store = Arc::new(store);
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let signed = SignedTokens::new(
@@ -158,10 +158,14 @@ fn desk(store: Scripted) -> Bench {
 }
 
 impl Bench {
-    async fn execute(&self, caller: &Caller, command: Command) -> Result<Outcome, CommandError> {
+    async fn execute(
+        &self,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<CommandOutcome, CommandError> {
         let minting = Minting::Signed(ALGORITHM);
         self.service
-            .execute(caller, Desk { token_api: "api", minting: &minting }, command, NOW)
+            .execute(caller, TokenApiContext { token_api: "api", minting: &minting }, command, NOW)
             .await
     }
 
@@ -222,15 +226,16 @@ async fn what_is_gone_is_called_so_only_when_the_fleet_has_settled() {
         ("quicker", found(target.clone()), Removal::Absent),
     ] {
         for settles in [true, false] {
-            let desk = desk(Scripted { found: found.clone(), removal, settles, ..Scripted::new() });
+            let context =
+                context(Scripted { found: found.clone(), removal, settles, ..Scripted::new() });
             let outcome =
-                desk.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
+                context.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
             if settles {
                 assert!(
-                    matches!(outcome, Ok(Outcome::NotFound(id)) if id == target.id),
+                    matches!(outcome, Ok(CommandOutcome::NotFound(id)) if id == target.id),
                     "{what}: {outcome:?}"
                 );
-                assert_eq!(desk.asked().last().map(String::as_str), Some("settle"), "{what}");
+                assert_eq!(context.asked().last().map(String::as_str), Some("settle"), "{what}");
             } else {
                 assert!(
                     matches!(outcome, Err(CommandError::Store(StoreError::TimedOut))),
@@ -239,11 +244,11 @@ async fn what_is_gone_is_called_so_only_when_the_fleet_has_settled() {
             }
         }
     }
-    let desk = desk(Scripted { found: found(target.clone()), ..Scripted::new() });
-    let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
-    assert!(matches!(outcome, Ok(Outcome::Revoked(_))), "{outcome:?}");
+    let context = context(Scripted { found: found(target.clone()), ..Scripted::new() });
+    let outcome = context.execute(&caller(RecordKind::ApiKey), Command::Revoke(target.id)).await;
+    assert!(matches!(outcome, Ok(CommandOutcome::Revoked(_))), "{outcome:?}");
     assert!(
-        !desk.asked().contains(&"settle".to_owned()),
+        !context.asked().contains(&"settle".to_owned()),
         "a removal is in force everywhere when it returns"
     );
 }
@@ -251,32 +256,35 @@ async fn what_is_gone_is_called_so_only_when_the_fleet_has_settled() {
 #[tokio::test]
 async fn a_key_that_is_gone_is_told_so_when_the_fleet_has_settled_and_a_session_is_no_key() {
     for removal in [Removal::Absent, Removal::AuthorizationGone] {
-        let desk = desk(Scripted { removal, ..Scripted::new() });
-        let outcome = desk.execute(&caller(RecordKind::ApiKey), Command::RevokeCurrent).await;
+        let context = context(Scripted { removal, ..Scripted::new() });
+        let outcome = context.execute(&caller(RecordKind::ApiKey), Command::RevokeCurrent).await;
         assert!(matches!(outcome, Err(CommandError::CredentialGone)), "{outcome:?}");
-        assert_eq!(desk.asked().last().map(String::as_str), Some("settle"));
+        assert_eq!(context.asked().last().map(String::as_str), Some("settle"));
     }
-    let desk = desk(Scripted::new());
-    let outcome = desk.execute(&caller(RecordKind::Session), Command::RevokeCurrent).await;
-    assert!(matches!(outcome, Ok(Outcome::NotFound(_))), "{outcome:?}");
-    assert_eq!(desk.asked(), ["settle"], "nothing is removed");
+    let context = context(Scripted::new());
+    let outcome = context.execute(&caller(RecordKind::Session), Command::RevokeCurrent).await;
+    assert!(matches!(outcome, Ok(CommandOutcome::NotFound(_))), "{outcome:?}");
+    assert_eq!(context.asked(), ["settle"], "nothing is removed");
 }
 
 #[tokio::test]
 async fn a_caller_vouches_for_its_own_origin() {
-    let desk = desk(Scripted::new());
+    let context = context(Scripted::new());
     for kind in [RecordKind::ApiKey, RecordKind::Session, RecordKind::Bootstrap { mints_left: 1 }] {
         let caller = caller(kind);
-        desk.execute(&caller, Command::Issue { name: None, lifetime_minutes: None }).await.unwrap();
-        desk.execute(&caller, Command::List).await.unwrap();
-        desk.execute(&caller, Command::RevokeAll).await.unwrap();
+        context
+            .execute(&caller, Command::Issue { name: None, lifetime_minutes: None })
+            .await
+            .unwrap();
+        context.execute(&caller, Command::List).await.unwrap();
+        context.execute(&caller, Command::RevokeAll).await.unwrap();
         let (authorized_by, owner) = (AuthorizedBy::Record(caller.digest), record(1, kind).owner());
         let expected = [
             format!("issue {authorized_by:?} {owner:?} Add"),
             format!("owned {authorized_by:?} {owner:?}"),
             format!("remove_owned {authorized_by:?} {owner:?} Delete"),
         ];
-        assert_eq!(desk.asked(), expected);
+        assert_eq!(context.asked(), expected);
     }
 }
 
@@ -284,41 +292,44 @@ async fn a_caller_vouches_for_its_own_origin() {
 async fn what_an_issue_removed_is_forgotten() {
     let replaced = record(2, RecordKind::ApiKey);
     let issue = Issue::Issued { removed: vec![replaced.digest] };
-    let desk = desk(Scripted { issue, ..Scripted::new() });
-    let Join::Leader(leader) = desk.cache.join(replaced.digest, clock::uptime()) else {
+    let context = context(Scripted { issue, ..Scripted::new() });
+    let Join::Leader(leader) = context.cache.join(replaced.digest, clock::uptime()) else {
         panic!("alone here")
     };
     let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
     leader.land(leader.fence(), Ok(answer), clock::uptime()).unwrap();
-    assert!(desk.cache.recall(&replaced.digest, clock::uptime()).is_some());
+    assert!(context.cache.recall(&replaced.digest, clock::uptime()).is_some());
     let command = Command::Issue { name: None, lifetime_minutes: None };
-    desk.execute(&caller(RecordKind::ApiKey), command).await.unwrap();
-    assert!(desk.cache.recall(&replaced.digest, clock::uptime()).is_none());
+    context.execute(&caller(RecordKind::ApiKey), command).await.unwrap();
+    assert!(context.cache.recall(&replaced.digest, clock::uptime()).is_none());
 }
 
 #[tokio::test]
 async fn an_administrator_revokes_the_sort_that_was_meant_wherever_it_is() {
     let apis: [Arc<str>; 2] = ["other".into(), "api".into()];
     let target = record(2, RecordKind::ApiKey);
-    let mut desk = desk(Scripted { found: found(target.clone()), ..Scripted::new() });
+    let mut context = context(Scripted { found: found(target.clone()), ..Scripted::new() });
     assert!(
-        desk.service
+        context
+            .service
             .revoke_as_administrator(&apis, target.id, RecordSort::ApiKey, NOW)
             .await
             .unwrap()
     );
     let removal = format!("remove {:?} {:?} Delete", AuthorizedBy::Outside, target.digest);
-    assert_eq!(desk.asked(), ["find in other".to_owned(), "find in api".to_owned(), removal]);
+    assert_eq!(context.asked(), ["find in other".to_owned(), "find in api".to_owned(), removal]);
     for (found, sort) in [
         (found(target.clone()), RecordSort::Bootstrap),
         (found(target.clone()), RecordSort::Session),
         (Some(Listed { record: target.clone(), retired_at: Some(NOW) }), RecordSort::ApiKey),
         (None, RecordSort::ApiKey),
     ] {
-        desk = self::desk(Scripted { found, ..Scripted::new() });
-        assert!(!desk.service.revoke_as_administrator(&apis, target.id, sort, NOW).await.unwrap());
+        context = self::context(Scripted { found, ..Scripted::new() });
+        assert!(
+            !context.service.revoke_as_administrator(&apis, target.id, sort, NOW).await.unwrap()
+        );
         assert_eq!(
-            desk.asked(),
+            context.asked(),
             ["find in other", "find in api", "settle"],
             "once for all token APIs"
         );

@@ -208,7 +208,7 @@ struct Instance {
 impl Instance {
     async fn join(server: &RedisServer) -> Self {
         let (span, staleness) = (Duration::from_secs(10), Duration::ZERO);
-        let lease = Lease::pending(LeaseTerms { span, staleness, open: span, patience: span });
+        let lease = Lease::pending(LeaseTerms { span, staleness, open: span, timeout: span });
         let cache = Arc::new(TokenCache::new(1000, lease));
         let settings = RedisSettings::single(settings::NodeAddress::new("127.0.0.1", server.port));
         let options = RedisOptions { settings, acks: None, allow_volatile: true };

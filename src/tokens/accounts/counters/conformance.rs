@@ -33,8 +33,8 @@ macro_rules! conforms_counters {
             async fn $case() {
                 let (_needed, counters) = $fresh().await;
                 let case = $crate::tokens::accounts::counters::conformance::$case(counters);
-                let patience = std::time::Duration::from_secs(60);
-                tokio::time::timeout(patience, case).await.expect("the counters hang");
+                let timeout = std::time::Duration::from_secs(60);
+                tokio::time::timeout(timeout, case).await.expect("the counters hang");
             }
         )+
     };

@@ -170,22 +170,24 @@ fn a_key_that_is_gone_takes_its_tokens_with_it_and_leaves_the_others() {
     };
     ring.take(read(&key_set()), Instant::now());
     assert!(
-        es_was.stands(at(NOW)).expect("here") && rs_was.stands(at(NOW)).expect("here"),
+        es_was.is_current(at(NOW)).expect("here") && rs_was.is_current(at(NOW)).expect("here"),
         "nothing has changed"
     );
     ring.take(read(&key_set()[1..]), Instant::now());
-    assert!(es_was.stands(at(NOW)).expect("here") && !rs_was.stands(at(NOW)).expect("here"));
+    assert!(
+        es_was.is_current(at(NOW)).expect("here") && !rs_was.is_current(at(NOW)).expect("here")
+    );
     assert_eq!(refused(&verify(&set, &rs)), Some(OutsideFault::UnknownKey));
     // Another key under the same name is another key.
     ring.take(
         read(&[ec_jwk("p384", "P-384", &KEYS.p384), rsa_jwk("p256", &KEYS.rsa)]),
         Instant::now(),
     );
-    assert!(!es_was.stands(at(NOW)).expect("here"));
+    assert!(!es_was.is_current(at(NOW)).expect("here"));
     assert_eq!(refused(&verify(&set, &es)), Some(OutsideFault::Algorithm));
     // And when it comes back, what is dead stays dead, and what is new passes.
     ring.take(read(&key_set()), Instant::now());
-    assert!(!es_was.stands(at(NOW)).expect("here"));
+    assert!(!es_was.is_current(at(NOW)).expect("here"));
     passed(verify(&set, &es));
     // A set without a key: nothing can be judged.
     ring.take(read(&[]), Instant::now());
@@ -202,14 +204,14 @@ fn another_configuration_ends_what_the_old_one_let_pass() {
         100,
         8192,
     );
-    same.succeed(&before);
-    assert!(outside.stands(at(NOW)).expect("here"), "the issuer is the same");
+    same.replace(&before);
+    assert!(outside.is_current(at(NOW)).expect("here"), "the issuer is the same");
     let stricter = set_of(vec![issuer(
         IssuerSettings { audience: vec!["api".into()], ..settings() },
         &key_set(),
     )]);
-    stricter.succeed(&same);
-    assert!(!outside.stands(at(NOW)).expect("here"));
+    stricter.replace(&same);
+    assert!(!outside.is_current(at(NOW)).expect("here"));
     assert_eq!(refused(&verify(&stricter, &token)), Some(OutsideFault::Audience));
 }
 

@@ -271,7 +271,8 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
     assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::UnknownKey));
     let other = with_claims(iss("three"));
     assert!(matches!(verify(&set, &other), OutsideVerdict::Foreign));
-    let stranger = |token: &str| set.stranger(token.as_bytes(), "keyward").expect("a stranger");
+    let stranger =
+        |token: &str| set.foreign_issuer(token.as_bytes(), "keyward").expect("a stranger");
     assert_eq!(
         stranger(&other),
         "it is \"https://id.example.com/three/v2.0\", whose tenant is not in \"tenants\" of \
@@ -285,15 +286,15 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
     assert_eq!(stranger(&with_claims(json!({"iss": null}))), "it has no \"iss\"");
     let slash = with_claims(json!({"iss": format!("{ISS}/")}));
     assert_eq!(
-        usual().stranger(slash.as_bytes(), "keyward").expect("a stranger"),
+        usual().foreign_issuer(slash.as_bytes(), "keyward").expect("a stranger"),
         format!(
             "it is \"{ISS}/\", and [[issuer]] main has {ISS:?}: they differ in the slash at the end"
         )
     );
     assert_eq!(
-        set.stranger(with_claims(json!({"iss": "keyward"})).as_bytes(), "keyward"),
+        set.foreign_issuer(with_claims(json!({"iss": "keyward"})).as_bytes(), "keyward"),
         None,
         "ours"
     );
-    assert_eq!(set.stranger(b"no token", "keyward"), None);
+    assert_eq!(set.foreign_issuer(b"no token", "keyward"), None);
 }
