@@ -1,4 +1,4 @@
-//! The pool: right answers, the same time for everybody, and an end to the queue.
+//! The pool: right answers, the same time for every user, and a bounded queue.
 
 use std::time::Instant;
 
@@ -54,8 +54,8 @@ async fn a_full_queue_is_said_at_once_and_what_nobody_waits_for_is_passed_over()
     // taken.
     assert!(busy >= 8, "{busy}");
     drop(waiting);
-    // Passed over, those that wait leave room at once: with 20 ms for each, 40 ms are a lot of
-    // patience for a busy machine.
+    // Skipped computations free their places at once: with 20 ms for each computation, 10 s are
+    // enough even on a busy machine.
     let begun = Instant::now();
     loop {
         match pool.verify(Password::presented("x".into()), None).await {
@@ -96,12 +96,13 @@ async fn an_unknown_user_takes_as_long_as_a_known_one() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_threads_take_what_is_left_the_reserves_stand_back_and_nobody_else_does() {
+async fn the_threads_run_when_idle_the_reserves_are_nice_and_no_other_thread_is() {
     const SCHED_OTHER: i32 = 0;
     const SCHED_BATCH: i32 = 3;
     const SCHED_IDLE: i32 = 5;
     let pool = pool(1, 8, CHEAP);
     pool.verify(Password::presented("x".into()), None).await.unwrap();
+    pool.threads.reserve.spawn(|_| Ok(())).await.unwrap().unwrap();
     // Name, niceness and policy: fields 2, 19 and 41 (proc(5)); a name may hold spaces, but no
     // parenthesis of ours.
     let priority = |stat: &str| {
@@ -118,47 +119,56 @@ async fn the_threads_take_what_is_left_the_reserves_stand_back_and_nobody_else_d
         stats.map(|stat| priority(&stat)).collect::<Vec<_>>()
     };
     let all = all();
-    // Who is nicer already stays so.
-    let reserve = ("reserve-0".to_owned(), own.max(10), SCHED_BATCH);
+    // A process that is nicer already stays so.
+    let reserve = ("reserve".to_owned(), own.max(10), SCHED_BATCH);
     assert!(
-        all.iter().any(|(name, _, policy)| name == "passwords-0" && *policy == SCHED_IDLE),
+        all.iter().any(|(name, _, policy)| name == "passwords" && *policy == SCHED_IDLE),
         "{all:?}"
     );
     assert!(all.contains(&reserve), "{all:?}");
     for (name, nice, policy) in &all {
-        let is_ours = name.starts_with("passwords-") || name.starts_with("reserve-");
+        let is_ours = name == "passwords" || name == "reserve";
         assert!(is_ours || (*nice, *policy) == (own, SCHED_OTHER), "{name}: {all:?}");
     }
 }
 
-/// A machine that is never idle: the thread that was handed work does not get to run.
+/// A machine that is never idle: the thread that was given work does not get to run.
 #[tokio::test]
-async fn while_a_thread_is_starved_its_reserve_does_the_work() {
-    let (queue, waiting) = sync_channel(8);
-    let (hand_over, handed_over) = sync_channel(1);
-    let (done, is_done) = sync_channel(1);
-    let shared = Arc::new(Shared { queue: Mutex::new(waiting), arenas: Mutex::default() });
-    let reserve = Arc::clone(&shared);
-    let serving = thread::spawn(move || reserve.serve(&Idle { hand_over, is_done }, CHEAP));
-    let verify = || {
-        let (reply, answer) = oneshot::channel();
-        let nobody = PasswordHash::of_nobody(CHEAP).unwrap();
-        queue
-            .try_send(Work::Verify(Password::presented("x".into()), nobody, Reply::new(reply)))
-            .ok()
-            .unwrap();
-        answer
-    };
-    // The first is handed over and done all the same; the second is not even handed over.
-    assert_eq!((verify().await, verify().await), (Ok(Ok(Verdict::Wrong)), Ok(Ok(Verdict::Wrong))));
-    // It runs at last, to no use, and is handed work again.
-    shared.compute(handed_over.try_recv().unwrap(), CHEAP);
-    assert!(handed_over.try_recv().is_err());
-    done.send(()).unwrap();
-    let third = verify();
-    shared.compute(handed_over.recv().unwrap(), CHEAP);
-    done.send(()).unwrap();
-    assert_eq!(third.await, Ok(Ok(Verdict::Wrong)));
-    drop((queue, handed_over, done));
-    serving.join().unwrap();
+async fn while_a_thread_is_starved_a_reserve_does_the_work() {
+    let pool = pool(1, 8, CHEAP);
+    // The only idle thread is taken, and its work does not end.
+    let permit = Arc::clone(&pool.threads.idle_free).try_acquire_owned().unwrap();
+    let verify = || pool.verify(Password::presented("x".into()), None);
+    assert_eq!((verify().await, verify().await), (Ok(Verdict::Wrong), Ok(Verdict::Wrong)));
+    drop(permit);
+    // It is given work and does not do it in time: the reserve does the same again.
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let threads = Arc::clone(&pool.threads);
+    let blocking =
+        tokio::spawn(async move { threads.idle.spawn(move |_| Ok(blocked.recv().is_err())).await });
+    assert_eq!(verify().await, Ok(Verdict::Wrong));
+    assert_eq!(pool.threads.idle_free.available_permits(), 0, "its own work still waits");
+    drop(release);
+    assert!(matches!(blocking.await, Ok(Ok(Ok(true)))));
+    let _ = Arc::clone(&pool.threads.idle_free).acquire_owned().await.unwrap();
+    assert_eq!(verify().await, Ok(Verdict::Wrong));
+}
+
+/// A client that leaves while its password is hashed does not make the next computation run beside
+/// it.
+#[tokio::test]
+async fn a_computation_whose_caller_is_gone_keeps_its_turn_until_it_ends() {
+    let pool = pool(1, 1, CHEAP);
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    let mut running = Box::pin(pool.compute(move |_| Ok(blocked.lock().unwrap().recv().is_err())));
+    while pool.turns.available_permits() > 0 || pool.threads.idle_free.available_permits() > 0 {
+        std::future::poll_fn(|cx| std::task::Poll::Ready(running.as_mut().poll(cx).is_pending()))
+            .await;
+        tokio::task::yield_now().await;
+    }
+    drop(running);
+    assert_eq!((pool.turns.available_permits(), pool.places.available_permits()), (0, 1));
+    drop(release);
+    let _ = Arc::clone(&pool.turns).acquire_owned().await.unwrap();
 }
