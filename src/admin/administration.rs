@@ -1,5 +1,5 @@
-//! What an administrator may do with tokens and accounts, whoever carries it out: a running
-//! keyward, or the store alone.
+//! What an administrator may do with tokens and accounts. A running keyward carries it out, or the
+//! command line on the store alone.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,8 +31,8 @@ const MAX_CLAIM_CHARACTERS: usize = 255;
 ///
 /// # Cancel safety
 ///
-/// Dropping a future does not undo what has been handed to the store: who drops one knows nothing
-/// of its outcome.
+/// Dropping a future does not undo what has been handed to the store; its outcome is then not
+/// known.
 pub trait Administration: Send + Sync + 'static {
     /// Makes a bootstrap token. The token is in the answer and nowhere else.
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap>;
@@ -67,7 +67,7 @@ pub trait Administration: Send + Sync + 'static {
 pub struct BootstrapRequest {
     /// The token API that it makes keys of.
     pub token_api: String,
-    /// Whom the keys will speak for.
+    /// The identity that the keys will have.
     pub identity: Identity,
     /// How many keys it can make: 1 to [`MAX_MINTS`].
     pub mints: u32,

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 /// An answer: always whole, so hyper frames it by its length.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Room for any answer that holds a token, so that the buffer never moves and leaves no copy
+/// Enough for any answer that holds a token, so that the buffer never moves and leaves no copy
 /// behind.
 const SECRET_ROOM_BYTES: usize = 16 * 1024;
 

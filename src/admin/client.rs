@@ -45,8 +45,8 @@ pub struct SocketClient {
 }
 
 impl SocketClient {
-    /// Looks whether a keyward listens at `path`. `None`: none runs, as the file is missing or
-    /// nobody accepts.
+    /// Finds the keyward that listens at `path`. `None`: none runs, as the file is missing or no
+    /// process accepts.
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl Administration for SocketClient {
 ///
 /// # Errors
 ///
-/// Nobody answered, or not in this version's words.
+/// There was no answer, or one of another version.
 pub async fn probe_readiness(address: SocketAddr) -> Result<Vec<String>, AdminError> {
     #[derive(Deserialize)]
     struct Body {

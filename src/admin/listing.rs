@@ -15,7 +15,7 @@ pub struct Listing {
     pub kind: TokenKind,
     /// The token API that issued it.
     pub token_api: String,
-    /// Whom it speaks for.
+    /// The subject of its identity.
     pub subject: String,
     /// The name that people use.
     pub username: Option<String>,

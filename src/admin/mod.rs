@@ -4,7 +4,8 @@
 //! Neither is the data plane: they run on the control thread, know no route and no upstream, and
 //! are never bound to a public listener. What they show and do comes through two traits, [`Status`]
 //! and [`Administration`], so this module knows no store. The socket has no login of its own: its
-//! file belongs to keyward's user with mode 0600, and who can open it can read the store as well.
+//! file belongs to keyward's user with mode 0600, and a user that can open it can read the store as
+//! well.
 
 mod administration;
 mod answer;

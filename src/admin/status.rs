@@ -16,8 +16,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The state of a running keyward, as the probes ask for it.
 pub trait Status: Send + Sync + 'static {
-    /// Whether new requests should be sent here. Depends on the store; answered within 3 seconds or
-    /// taken as a no.
+    /// Whether new requests should be sent to this instance. Depends on the store; answered within
+    /// 3 seconds or taken as a no.
     fn readiness(&self) -> StatusFuture<'_, Readiness>;
 
     /// Whether the start is over. Never goes back.
@@ -57,7 +57,7 @@ impl Readiness {
     }
 }
 
-/// One reason against sending requests here.
+/// One reason against sending requests to this instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotReady {
     /// The start is not over.
@@ -66,7 +66,7 @@ pub enum NotReady {
     Draining,
     /// The store does not answer, so no token that is not in the memory of a worker can be checked.
     StoreUnavailable(String),
-    /// The keys of an outside issuer have never been here, so none of its tokens can be judged.
+    /// The keys of an outside issuer were never fetched, so none of its tokens can be judged.
     IssuerWithoutKeys {
         /// The issuer's name.
         issuer: String,
@@ -142,7 +142,7 @@ pub struct StatusReport {
     pub version: String,
     /// Its process id.
     pub pid: u32,
-    /// Whether new requests should be sent here.
+    /// Whether new requests should be sent to this instance.
     pub ready: bool,
     /// Why not, in words.
     pub reasons: Vec<String>,

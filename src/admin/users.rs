@@ -1,5 +1,5 @@
-//! What an administrator may do with accounts, in the words between the command line and whoever
-//! carries it out.
+//! What an administrator may do with accounts: the requests and answers between the command line
+//! and an [`Administration`](super::Administration).
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ pub enum UserAction {
 pub enum UserOutcome {
     /// It is as it was asked for.
     Done,
-    /// Nobody has this username.
+    /// No account has this username.
     NotFound,
 }
 

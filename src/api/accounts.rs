@@ -337,7 +337,7 @@ pub fn refusal_of(error: &AccountError) -> FaceError {
         AccountError::EmailTaken => FaceError::EmailTaken,
         AccountError::WrongLogin => FaceError::WrongLogin,
         AccountError::TooMany { retry_after } => {
-            // Up to the next whole second: who comes back then is let in.
+            // Up to the next whole second: an attempt after that time is let in.
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             FaceError::TooMany { retry_after_seconds: seconds.max(1) }
         }

@@ -1,8 +1,8 @@
 //! The `agent-tokens` contract: one opaque key per user, for the user's agents (seed 002, "Token
 //! management (user JWT)").
 //!
-//! No call has a body: whatever comes as one is not looked at. The page that tells agents of it all
-//! is served to everybody.
+//! No call has a body: one that comes is not read. The page that describes all this for agents
+//! needs no credential.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::face::Document;
 
-/// What the page may do: run and show what comes from here, and ask nobody else (CSP Level 3).
+/// What the page may do: run and show what comes from keyward, and connect to no other server (CSP
+/// Level 3).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' \
                       data:; connect-src 'self'; \
                       font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

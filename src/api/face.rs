@@ -45,7 +45,7 @@ pub trait Face: Send + Sync {
     /// What its errors look like.
     fn error_schema(&self) -> Schema;
 
-    /// What it serves to everybody beside its calls, for a token API that is mounted at `mount`.
+    /// The pages that it serves without a credential, for a token API that is mounted at `mount`.
     /// `openapi` is the document of all token APIs.
     fn documents(&self, mount: &str, openapi: &Bytes) -> Vec<Document> {
         let _ = (mount, openapi);
@@ -82,7 +82,7 @@ impl Document {
 /// Which credential a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialNeed {
-    /// None: anybody may make it.
+    /// None.
     None,
     /// A token of the token API itself.
     Own,
@@ -93,7 +93,7 @@ pub enum CredentialNeed {
 /// A call, as far as a face sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// The method; never HEAD, which is GET here.
+    /// The method; never HEAD, which a face sees as GET.
     pub method: &'a Method,
     /// The path below the mount, as the pattern that it matched.
     pub path: &'static str,

@@ -22,7 +22,7 @@ pub enum FaceError {
     /// 403: the mount's parameter is not the caller's.
     #[error("The path does not belong to the caller")]
     ForeignMount,
-    /// 403: the token is somebody else's.
+    /// 403: the token is another user's.
     #[error("Not allowed to revoke another user's token")]
     NotOwner,
     /// 403: the tenant is none of the caller's.
@@ -40,7 +40,7 @@ pub enum FaceError {
     /// 400: the body broke off or its framing is broken.
     #[error("The request body is incomplete")]
     BodyBroken,
-    /// 409: a bootstrap token cannot be revoked here.
+    /// 409: a bootstrap token cannot be revoked over the API.
     #[error("Bootstrap tokens are managed by an administrator and cannot be revoked here")]
     Protected,
     /// 413: the body is larger than the limit.
@@ -60,7 +60,7 @@ pub enum FaceError {
     /// 422: fields are not what they should be, in a face that names all of them.
     #[error("The request is malformed")]
     BadFields(Vec<FieldReport>),
-    /// 401: nobody has this username and password, or may use them.
+    /// 401: no account has this username and password, or it is disabled.
     #[error("Invalid username or password")]
     WrongLogin,
     /// 403: only an administrator adds accounts.

@@ -1,6 +1,7 @@
-//! The token APIs as HTTP: each face turns a call into a
-//! [`Command`](crate::tokens::command::Command) and an [`CommandOutcome`](crate::tokens::command::CommandOutcome)
-//! into an answer. No I/O and no policy in here.
+//! The token APIs as HTTP. Each face turns a call into a
+//! [`Command`](crate::tokens::command::Command) and a
+//! [`CommandOutcome`](crate::tokens::command::CommandOutcome) into an answer, without I/O and
+//! without policy.
 
 pub mod accounts;
 pub mod agent_tokens;

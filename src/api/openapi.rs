@@ -172,8 +172,7 @@ fn responses(
             refused.examples.push(example);
         }
     }
-    // What is wrong with the request line or the head is refused before anybody asks whose call it
-    // is.
+    // A faulty request line or head is refused before the caller is authenticated.
     for status in [400, 404, 408, 414, 417, 431] {
         refused.entry(status).or_default().is_of_gateway = true;
     }

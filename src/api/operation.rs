@@ -25,8 +25,8 @@ pub struct Operation {
     pub body: Option<RequestBody>,
     /// What is answered when it is done.
     pub success: Success,
-    /// The errors that are this call's own, one of each kind. Those that every call of a token API
-    /// has are not here.
+    /// The errors that are this call's own, one of each kind, without those that every call of a
+    /// token API has.
     pub errors: Vec<FaceError>,
 }
 

@@ -174,7 +174,7 @@ pub(super) fn note_limit(context: &mut Context<'_>, shown: usize, limit: usize) 
     }
 }
 
-/// Revokes one token. Nobody there with that id and kind: refused.
+/// Revokes one token. If there is none with that id and kind, the command fails.
 pub(super) fn revoke(context: &mut Context<'_>, kind: TokenKind, id: TokenId) -> ExitCode {
     match admin_client::administer(context, async |tokens| tokens.revoke(kind, id).await) {
         Ok(Revocation::Revoked) => {

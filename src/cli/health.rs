@@ -33,8 +33,7 @@ async fn reasons(settings: &Settings) -> Result<Vec<String>, AdminError> {
         return probe_readiness(reachable(address)).await;
     }
     let Some(socket) = &settings.admin_socket else {
-        let words =
-            "neither an admin address nor an admin socket is configured: there is nobody to ask";
+        let words = "neither an admin address nor an admin socket is configured, so a running keyward cannot be asked";
         return Err(AdminError::Refused(words.to_owned()));
     };
     match SocketClient::find(socket).await? {

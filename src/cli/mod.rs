@@ -1,9 +1,9 @@
 //! The command line: one file per command, each with its arguments and what it does.
 //!
-//! Standard output carries the result and nothing else, standard error the words about it. A token
-//! or password is never an argument: the argument list of a process is there for everybody to read.
-//! Commands that manage tokens talk to a running keyward over its admin socket, and to the store
-//! itself when none runs.
+//! Standard output carries the result and nothing else, standard error the messages. A token or
+//! password is never an argument: every user can read the argument list of a process. Commands that
+//! manage tokens talk to a running keyward over its admin socket, and to the store itself when none
+//! runs.
 
 mod admin_client;
 mod backup;

@@ -95,7 +95,7 @@ pub trait Runtime {
     fn restore_store(&self, config: &Path, file: &Path) -> Result<RestoreReport, String>;
 
     /// Copies everything from the store of one configuration into that of another, and compares.
-    /// `step` hears how far it is.
+    /// `step` is called at each step.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 3600);
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words for the one who typed it.
+/// What is wrong with it, in words for the user.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let TimeSpan(span) = text.parse()?;
     if span.subsec_nanos() > 0 {

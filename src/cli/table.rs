@@ -49,8 +49,8 @@ fn unless_closed(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
-/// A cell of text that somebody else chose: what would move the cursor, colour the line or turn its
-/// direction is escaped.
+/// A cell of text from outside: characters that would move the cursor, colour the line or turn its
+/// direction are escaped.
 pub(super) fn text(value: &str) -> String {
     let mut cell = String::with_capacity(value.len());
     for character in value.chars() {

@@ -632,7 +632,7 @@ fn revoking_what_is_not_there_is_refused() {
     assert_eq!(err, format!("keyward: there is no bootstrap token with the id {ID}\n"));
 }
 
-/// Output that nobody reads.
+/// Output whose reader is gone.
 struct ClosedPipe;
 
 impl Write for ClosedPipe {
@@ -714,7 +714,7 @@ fn a_keyward_that_may_run_but_cannot_be_asked_is_not_passed_by() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("file"), "").expect("written");
     let mut program = Program::default();
-    // Not a directory: the answer to "does anybody listen there" is neither yes nor no.
+    // Not a directory: whether a process listens there cannot be told.
     program.settings.admin_socket = Some(dir.path().join("file/admin.sock"));
     let (code, _, err) = program.type_in(&["token", "revoke", ID]);
     assert_eq!(code, REFUSED);

@@ -232,7 +232,7 @@ impl List {
 }
 
 impl Which {
-    /// Changes one account. Nobody there with that name: refused.
+    /// Changes one account. If there is none with that name, the command fails.
     fn change(self, context: &mut Context<'_>, action: UserAction, done: &str) -> ExitCode {
         let Self { username, token_api } = self;
         let change =

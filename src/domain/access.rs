@@ -1,4 +1,4 @@
-//! Who may revoke what.
+//! Which tokens a caller may revoke.
 
 use super::{Identity, Record, RecordKind};
 
@@ -7,18 +7,18 @@ use super::{Identity, Record, RecordKind};
 pub enum RevokeVerdict {
     /// Yes.
     Allowed,
-    /// It is somebody else's, and the caller is no administrator.
+    /// It is another owner's, and the caller is no administrator.
     NotOwner,
-    /// It is a bootstrap token: managed by an administrator at the command line, by nobody over the
-    /// token API.
+    /// It is a bootstrap token: an administrator manages it at the command line, and no caller over
+    /// the token API.
     Protected,
-    /// It is a session, which nobody lists: over the token API it is as unknown as an id that was
+    /// It is a session, which is in no list: over the token API it is as unknown as an id that was
     /// never given.
     Unknown,
 }
 
 /// Decides on revoking `target` for a caller of the same token API whose subject is of `origin`
-/// ([`Record::origin`]): the same subject of another origin is somebody else. What is decided on
+/// ([`Record::origin`]): the same subject of another origin is another owner. What is decided on
 /// never changes while a record lives, so the decision holds when the record is removed later.
 #[must_use]
 pub fn may_revoke(caller: &Identity, origin: Option<&str>, target: &Record) -> RevokeVerdict {

@@ -1,5 +1,5 @@
-//! Accounts: people who register with a username and a password ([`super::password`]), and what may
-//! be known of them.
+//! Accounts: users with a username and a password ([`super::password`]), and what may be known of
+//! them.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ mod tests;
 /// The normal form C of Unicode (UAX #15).
 pub(super) const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizer::new_nfc();
 
-/// Somebody who can log in to one token API. The password's hash is not in here: only who verifies
-/// it reads it.
+/// A user that can log in to one token API. The password's hash is not part of it: only the
+/// verification of a password reads the hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The public id: the subject of the account's sessions and keys.
@@ -25,7 +25,7 @@ pub struct Account {
     pub token_api: String,
     /// What it logs in with.
     pub username: Username,
-    /// Its email address; nobody has checked whose it is.
+    /// Its email address, which is not verified.
     pub email: Email,
     /// The name to display.
     pub full_name: FullName,
@@ -39,7 +39,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Whom its sessions and keys speak for.
+    /// The identity of its sessions and keys.
     #[must_use]
     pub fn identity(&self) -> Identity {
         Identity {

@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 ///
 /// Written with dots, as in `realm_access.roles`. A name that holds a dot itself is quoted, as in
 /// `'https://id.example.com/roles'.main`; a text that begins with `https://` or `http://` is one
-/// name as it stands.
+/// name as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimPath(Vec<String>);
 
-/// What stands for the tenant in the `iss` of issuers by template, and in the addresses of their
-/// keys.
+/// The placeholder for the tenant in the `iss` of issuers by template, and in the addresses of
+/// their keys.
 pub const TENANT: &str = "{tenant}";
 
-/// More names than this lead nowhere that anybody means.
+/// A path of more names is a mistake.
 const MOST_NAMES: usize = 16;
 /// In bytes, of the whole text.
 const LONGEST_PATH: usize = 512;
@@ -42,9 +42,9 @@ pub enum ClaimValue {
     Boolean(bool),
 }
 
-/// Which claims say who it is; `None`: none does. Each is a string; `role`, `organization` and
-/// `tenants` may be lists, or objects of objects, of which the names count. What cannot be used is
-/// left out, but for the subject.
+/// Which claims hold the identity; `None`: none does. Each is a string; `role`, `organization` and
+/// `tenants` may be lists, or objects of objects, of which the names count. A claim that cannot be
+/// used is left out, except the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
     /// Must be there: a string, or an integer, which is its decimal digits. Default `sub`.
@@ -152,7 +152,7 @@ impl ClaimRule {
         self.is_met(self.path.find(claims))
     }
 
-    /// The same, for who has gone the way to the claim already.
+    /// The same, for a claim that was already found.
     #[must_use]
     pub fn is_met(&self, found: Option<&Value>) -> bool {
         match found {

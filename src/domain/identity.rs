@@ -1,9 +1,9 @@
-//! Who a request is.
+//! The identity of the holder of a credential.
 
 use serde::{Deserialize, Serialize};
 
-/// Who a credential speaks for. A token carries exactly the identity of the credential that made
-/// it; nothing that a request says can change it.
+/// The holder of a credential. A token carries exactly the identity of the credential that made it;
+/// nothing that a request says can change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The `sub` claim: unique within its token API or issuer.

@@ -1,5 +1,4 @@
-//! Rules without I/O or clock: tokens, records, identities, who may do what. Knows neither HTTP nor
-//! a store.
+//! Rules without I/O or clock: tokens, records, identities, access. Knows neither HTTP nor a store.
 
 pub mod access;
 pub mod account;

@@ -20,8 +20,8 @@ use super::account::{FieldFault, NFC, check_length};
 #[cfg(test)]
 mod tests;
 
-/// A password as somebody presents it, right or wrong. There is no `Display`, `Debug` is redacted,
-/// and the memory is wiped on drop. Compared byte for byte.
+/// A password as it was presented, right or wrong. There is no `Display`, `Debug` is redacted, and
+/// the memory is wiped on drop. Compared byte for byte.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
@@ -32,7 +32,7 @@ impl Password {
         Self(Zeroizing::new(text))
     }
 
-    /// The bytes, for who hashes them.
+    /// The bytes, for hashing.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
@@ -50,8 +50,8 @@ impl Password {
         if self.0.is_ascii() {
             return Ok(self.clone());
         }
-        // Each has room for all that may be written to it: what a string leaves behind when it
-        // grows would not be wiped.
+        // Each has the capacity for all that may be written to it: the memory that a growing string
+        // leaves behind would not be wiped.
         let mut mapped = Zeroizing::new(String::with_capacity(self.0.len()));
         mapped.extend(
             self.0.chars().map(|character| if is_space(character) { ' ' } else { character }),
@@ -104,11 +104,11 @@ impl NewPassword {
     pub const LEAST: usize = 8;
     /// The longest, in characters.
     pub const MOST: usize = 128;
-    /// The longest as somebody may type it, in bytes of UTF-8: characters of four bytes,
+    /// The longest password as it may be typed, in bytes of UTF-8: characters of four bytes,
     /// decomposed, which makes them at most three times as long (UAX #15, section 9).
     pub const MOST_BYTES: usize = 3 * 4 * Self::MOST;
 
-    /// Takes a password that somebody chose.
+    /// Takes a new password.
     ///
     /// # Errors
     ///

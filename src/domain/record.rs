@@ -16,7 +16,7 @@ pub struct Record {
     /// The issuer, or the token API, whose credential made it, where that is another than
     /// `token_api`: subjects are unique only within one. `None`: the token API's own.
     pub origin: Option<String>,
-    /// Whom it speaks for.
+    /// The identity of its holder.
     pub identity: Identity,
     /// The label that its owner gave it.
     pub name: Option<String>,
@@ -46,7 +46,7 @@ pub enum RecordKind {
     },
 }
 
-/// The sorts of record, for who looks for one.
+/// The sorts of record, for a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordSort {
     /// [`RecordKind::ApiKey`].

@@ -1,4 +1,4 @@
-//! Points of the wall clock, as values: nothing in here reads a clock.
+//! Points of the wall clock, as values: this module reads no clock.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -68,14 +68,14 @@ impl Timestamp {
     }
 
     /// Reads a date with a time and an offset, as ISO 8601, RFC 3339 and most programs write it:
-    /// `2026-12-31T23:59:59Z`, `2026-12-31 23:59+02:00`, `20261231` not. Between date and time
-    /// stands `T`, `t`, `_` or a space; seconds may be left out, and may have a fraction behind `.`
-    /// or `,`, of which a millisecond is the last that counts; the offset is `Z`, `z`, `+02:00`,
+    /// `2026-12-31T23:59:59Z`, `2026-12-31 23:59+02:00`, `20261231` not. Between date and time is
+    /// `T`, `t`, `_` or a space; seconds may be left out, and may have a fraction behind `.` or
+    /// `,`, of which a millisecond is the last that counts; the offset is `Z`, `z`, `+02:00`,
     /// `+0200` or `+02`, less than a day.
     ///
     /// # Errors
     ///
-    /// What is wrong; without an offset nobody knows which moment is meant.
+    /// What is wrong; without an offset the moment is not known.
     pub fn parse_with_offset(text: &str) -> Result<Self, DateFault> {
         let (civil, rest) = read_civil(text.as_bytes()).ok_or(DateFault::Malformed)?;
         let offset_minutes = match rest {

@@ -34,9 +34,9 @@ const MOST_LINKS: usize = 40;
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
-    /// Nobody else should see it.
+    /// No other user should see it.
     Secret,
-    /// Everybody may see it.
+    /// Every user may see it.
     Trusted,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Rights {
     pub(super) user: u32,
     pub(super) group: u32,
     pub(super) mode: u32,
-    /// Whom an access list lets write.
+    /// The users and groups that an access list lets write.
     pub(super) listed: Vec<Named>,
 }
 
@@ -259,7 +259,7 @@ pub fn check_folder(folder: &Path) -> Result<(), FileError> {
     judge_folder(&Rights::of(folder, &fs::metadata(folder)?), &Identity::of_process()).map(drop)
 }
 
-/// A warning, if it belongs to a user for whom root works.
+/// A warning, if it belongs to a user for whom root runs the command.
 fn judge_folder(folder: &Rights, identity: &Identity) -> Result<Option<String>, FileError> {
     let name = folder.path.display();
     let mode = folder.mode & 0o7777;

@@ -106,7 +106,7 @@ fn read_open(file: &File, most: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     if found.is_file() && found.len() > most {
         return Err(FileError::TooLarge { most });
     }
-    // With room for all of it: a vector that grows leaves copies of a secret behind.
+    // With enough capacity for all of it: a vector that grows leaves copies of a secret behind.
     let capacity = usize::try_from(found.len()).unwrap_or_default().saturating_add(1);
     let mut content = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(most.saturating_add(1)).read_to_end(&mut content)?;

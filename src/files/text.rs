@@ -37,8 +37,8 @@ fn from_utf_16(content: &[u8]) -> Option<Vec<u8>> {
         _ => return None,
     };
     let (units, rest) = content.as_chunks::<2>();
-    // With room for all of it, a unit is three bytes at most: a vector that grows leaves copies of
-    // a secret behind.
+    // With enough capacity for all of it, as a unit is three bytes at most: a vector that grows
+    // leaves copies of a secret behind.
     let mut text = Vec::with_capacity(units.len() * 3 + 1);
     for found in char::decode_utf16(units.iter().skip(1).map(|&pair| unit(pair))) {
         match found {

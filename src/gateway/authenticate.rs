@@ -1,12 +1,10 @@
 //! Authenticate: from the credential that a request carries to a caller.
 //!
-//! A credential comes in `Authorization: Bearer`. On routes that accept a token API of style
-//! `accounts` its keys also come in `X-API-Key`; everywhere else that field is not ours and is not
-//! looked at. What a credential is, a JWT or a key with a prefix, its first characters say, once
-//! and for all: nothing is tried after something else has failed.
+//! The first characters of a credential decide what it is: a JWT, or a key with a prefix. It is
+//! checked as that alone; nothing else is tried after the check has failed.
 //!
-//! Nearly every request ends here at the worker's own small table: no lock, no store, no signature
-//! check. An entry of it is used only while its fence stands, so it is no staler than the cache
+//! Nearly every request ends at the worker's own small table: no lock, no store, no signature
+//! check. An entry of it is used only while its fence is current, so it is as fresh as the cache
 //! that it was copied from.
 
 use std::rc::Rc;
@@ -29,7 +27,7 @@ use crate::tokens::opaque::{CredentialForm, JWT_BEGINS};
 use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::Caller;
 
-/// The caller that a route asks for; nobody, on a public route.
+/// The caller that a route asks for; `None` on a public route.
 pub(super) async fn caller(
     local: &Local,
     exchange: &mut Exchange,
@@ -112,8 +110,8 @@ pub(super) async fn admit(
         }
         None => {
             gateway.counters.cache_misses.add(1);
-            // Boxed, as it is rare and large: every connection holds room for what its requests may
-            // await.
+            // Boxed, as it is rare and large: every connection reserves memory for the futures of
+            // its requests.
             Box::pin(check(gateway, local, form, token, digest, now)).await?
         }
     };
@@ -133,8 +131,8 @@ pub(super) async fn admit(
     Ok(admit_known(gateway, exchange, credential, admitted, fence))
 }
 
-/// The whole check of a credential that is not remembered. A JWT's `iss`, which nobody has verified
-/// yet, only says who is to judge it: an issuer that the configuration knows, or we.
+/// The whole check of a credential that is not remembered. The `iss` of a JWT is not verified yet:
+/// it only says which issuer is to judge the token, one of the configuration or keyward itself.
 async fn check(
     gateway: &WorkerGateway,
     local: &Local,

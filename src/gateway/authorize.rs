@@ -19,8 +19,8 @@ use super::worker::Local;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
 
-/// The leave to forward one request along one route, for one caller or, on a public route, for
-/// nobody in particular.
+/// The permission to forward one request along one route, for one caller, or for none on a public
+/// route.
 pub(super) struct Permit<'a> {
     route: &'a RouteSettings,
     source: CredentialSource,
@@ -116,7 +116,7 @@ fn permit<'a>(
     Ok(permit)
 }
 
-/// Why a caller may not pass who does not meet this.
+/// The refusal of a caller that does not meet this requirement.
 fn forbidden(unmet: &Requirement, caller: &Caller) -> Refusal {
     let scope = match unmet {
         Requirement::Scope(scopes) => Some(scopes.join(" ")),

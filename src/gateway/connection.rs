@@ -1,5 +1,5 @@
-//! The client's connection, as far as the gateway has to know it: what all exchanges on it share.
-//! On HTTP/2 there are many at a time, so nothing of a single request is kept here: that is
+//! The client's connection, as far as the gateway has to know it: what all its exchanges share.
+//! HTTP/2 has many exchanges at a time, so the state of a single request is in
 //! [`Control`](super::control::Control).
 
 use std::borrow::Cow;
@@ -82,13 +82,14 @@ impl fmt::Display for PeerAddress {
 /// What a peer without an address is called in the logs.
 const UNIX_PEER: &str = "unix";
 
-/// The peers of a listener that are trusted to say whom they speak for.
+/// The peers of a listener whose forwarding headers are believed.
 #[derive(Clone)]
 pub struct TrustedProxies(Arc<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>);
 
 impl TrustedProxies {
-    /// Those of whom `trusts` says so. It is asked for an address in its canonical form (an
-    /// IPv4-mapped IPv6 address is the IPv4 address), or for none: a peer on a Unix socket.
+    /// Trusts the addresses for which `trusts` returns true. It gets an address in its canonical
+    /// form (an IPv4-mapped IPv6 address is the IPv4 address), or `None` for a peer on a Unix
+    /// socket.
     #[must_use]
     pub fn new(trusts: impl Fn(Option<IpAddr>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(trusts))

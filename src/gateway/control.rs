@@ -90,7 +90,7 @@ impl Ending {
     }
 }
 
-/// The token that admitted an exchange, and the fence that then stood.
+/// The token that admitted an exchange, and the fence at that time.
 #[derive(Clone)]
 pub(super) struct Holder {
     pub(super) admitted: Rc<Admitted>,
@@ -165,7 +165,7 @@ impl Drop for OpenStream {
 
 /// See the module.
 pub struct Control {
-    /// When patience ends.
+    /// When the time for the current phase ends.
     pub deadline: Rc<Deadline>,
     phase: Cell<Phase>,
     stream: Option<OpenStream>,

@@ -27,8 +27,8 @@ pub(super) enum CredentialField {
     ApiKey,
 }
 
-/// The one credential of a request. Two that could count are none: who would say which of them the
-/// upstream, or the next version, goes by?
+/// The one credential of a request. Two are refused: keyward and the upstream could each go by
+/// another one.
 pub(super) fn presented(
     headers: &HeaderMap,
     source: CredentialSource,

@@ -223,8 +223,8 @@ fn only<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
     values.next().filter(|_| values.next().is_none())
 }
 
-/// What the target says wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1): from
-/// here on there is only one.
+/// The host of the target wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
+/// After this the head has only one.
 fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
     if hosts > 1 || hosts == 0 && head.version == Version::HTTP_11 {
         return Err(HeadFault::Host);

@@ -96,8 +96,8 @@ async fn answer(
     Ok(respond::face_answer(face.encode(&outcome)))
 }
 
-/// Who makes a call, if it may be made; nobody, if the call is for everybody. Its body is not
-/// looked at.
+/// The caller of a call, if it may make it; `None` if the call needs no credential. Does not read
+/// the body.
 pub(super) async fn permitted(
     local: &Local,
     exchange: &mut Exchange,

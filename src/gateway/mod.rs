@@ -141,7 +141,7 @@ pub fn overloaded(
     respond::finish(exchange, response)
 }
 
-/// What stands in for a response that is not there.
+/// The response in place of one that was already sent.
 #[must_use]
 pub fn no_response() -> Response<ResponseBody> {
     Response::new(ResponseBody::none())
@@ -160,8 +160,8 @@ async fn answer(
         Destination::PublicKeys => Ok(respond::public_keys(plan)),
         Destination::Document(at) => respond::document(plan, at, &head.headers),
         Destination::TokenApi { token_api, call, parameters } => {
-            // Boxed, as it is rare and large: every connection holds room for what its requests may
-            // await.
+            // Boxed, as it is rare and large: every connection reserves memory for the futures of
+            // its requests.
             Box::pin(manage::call(local, exchange, token_api, call, &parameters, head, body)).await
         }
         Destination::Route(at) => {

@@ -62,7 +62,7 @@ impl<T> Place<T> {
         &mut self.literals[at].1
     }
 
-    /// `path` is what is left, without the slash before it; nothing, if the path ends here.
+    /// `path` is the rest of the path, without the slash before it; `None` at the end of the path.
     fn find(&self, path: Option<&str>) -> Option<&T> {
         let Some(path) = path else { return self.here.as_ref() };
         let (segment, rest) = match path.split_once('/') {

@@ -128,7 +128,8 @@ pub struct RouteSettings {
     pub tenant: Option<TenantRule>,
 }
 
-/// A path names a tenant: only who belongs to it passes, and it is in force for the request.
+/// A path that names a tenant. A caller that does not belong to the tenant is refused, and the
+/// tenant is in force for the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantRule {
     /// The parameter of the path, without braces.
@@ -302,7 +303,7 @@ pub struct Plan {
     pub(super) issuers: Arc<IssuerSet>,
     /// The prefixes of opaque keys.
     pub(super) opaque: OpaqueApis,
-    /// Pages for everybody.
+    /// Pages that need no credential.
     pub(super) documents: Vec<Document>,
     /// The routes that take a key from `X-API-Key`, by their place.
     takes_api_key_field: Vec<bool>,

@@ -18,7 +18,7 @@ use crate::wire::path::PathFault;
 #[derive(Debug)]
 pub enum Refusal {
     // The client's fault.
-    /// Its head was refused, before anybody else saw it.
+    /// Its head was refused, before any other stage.
     Head(HeadFault),
     /// Its path has no normal form.
     Path(PathFault),
@@ -47,8 +47,9 @@ pub enum Refusal {
     },
     /// Its credential is not good, for this reason.
     BadCredential(Refused),
-    /// No key of the outside issuer that it names is here, or they are too old: it cannot be told
-    /// from a forged one, and is refused like one. `/readyz` says so to those who can help.
+    /// keyward has no key of the outside issuer that the token names, or only keys that are too
+    /// old. Such a token cannot be told from a forged one and is refused like one. `/readyz` tells
+    /// the operator.
     KeysMissing(IssuerUnavailable),
     /// Its credential is too long.
     CredentialTooLong {

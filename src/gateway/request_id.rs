@@ -5,8 +5,8 @@ use std::cell::Cell;
 use http::header::HeaderValue;
 
 /// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits:
-/// 64 random bits of the worker, and a counter that is spread by an odd multiplier so that
-/// neighbours do not look alike.
+/// 64 random bits of the worker, and a counter that is multiplied by an odd number so that
+/// consecutive ids look different.
 #[derive(Clone, Debug)]
 pub struct RequestId(HeaderValue);
 
@@ -32,8 +32,7 @@ pub(super) struct RequestIds {
 impl RequestIds {
     pub(super) fn new() -> Self {
         let mut seed = [0; 16];
-        // Without randomness ids are still unique within the worker: worth a log line that nobody
-        // would read, not an end.
+        // Without randomness ids are still unique within the worker, so the failure is ignored.
         let _ = aws_lc_rs::rand::fill(&mut seed);
         let [a, b] = [seed.first_chunk::<8>(), seed.last_chunk::<8>()]
             .map(|half| half.copied().unwrap_or_default());

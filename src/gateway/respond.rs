@@ -54,7 +54,7 @@ impl Drop for ResponseBody {
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// Puts the last touches to a response, whoever made it.
+/// Completes a response, of the upstream or of keyward.
 pub(super) fn finish(
     mut exchange: Box<Exchange>,
     mut response: Response<BodySource>,
@@ -175,7 +175,7 @@ pub(super) fn face_answer(answer: Answer) -> Response<BodySource> {
     response
 }
 
-/// The public keys (RFC 7517): for anybody, and to be kept for a while.
+/// The public keys (RFC 7517). They need no credential and may be cached for a while.
 pub(super) fn public_keys(plan: &Plan) -> Response<BodySource> {
     let mut response = local(StatusCode::OK, "application/jwk-set+json", plan.public_keys.clone());
     response
@@ -184,7 +184,8 @@ pub(super) fn public_keys(plan: &Plan) -> Response<BodySource> {
     response
 }
 
-/// A page of a token API: for anybody, and to be kept for a while. Who has it already is told so.
+/// A page of a token API. It needs no credential and may be cached for a while. A client that has
+/// it already gets 304.
 pub(super) fn document(
     plan: &Plan,
     at: usize,

@@ -19,7 +19,7 @@ pub(super) enum Destination {
     TokenApi { token_api: usize, call: &'static str, parameters: Vec<(String, String)> },
     /// To the set of public keys.
     PublicKeys,
-    /// To a page for everybody, by its place in the plan.
+    /// To a page that needs no credential, by its place in the plan.
     Document(usize),
 }
 
@@ -33,7 +33,7 @@ pub(super) fn find(
     match table.own.find(path) {
         Some(Some(Own::TokenApi { token_api, call, pattern })) => {
             let parameters = parameters(pattern, path)
-                // What is no text equals nobody's claim and is no id.
+                // A value that is not UTF-8 equals no claim and is no id.
                 .map(|(name, value)| {
                     (name.to_owned(), decode_segment(value).unwrap_or_default().into_owned())
                 })

@@ -98,11 +98,11 @@ pub(super) struct Local {
     pub(super) upstreams: Vec<Rc<Upstream>>,
 }
 
-/// Lines wait here until there are many of them or a second has passed.
+/// Collects lines until there are many of them or a second has passed.
 #[derive(Default)]
 struct LogBuffer {
     lines: String,
-    /// The second that `stamp` stands for.
+    /// The second that `stamp` shows.
     second: i64,
     stamp: String,
 }
@@ -134,8 +134,8 @@ impl WorkerGateway {
         }
     }
 
-    /// One that only judges: its exchanges leave no line in the access log and no note of a use,
-    /// and are counted where nobody adds them up.
+    /// A gateway that only judges: its exchanges leave no line in the access log and no note of a
+    /// use, and its counters are not in the metrics.
     pub(super) fn silent(shared: Arc<Shared>) -> Self {
         Self::make(shared, Arc::default(), true)
     }

@@ -100,13 +100,13 @@ impl Acceptor {
         self.socket.as_ref().and_then(Weak::upgrade)
     }
 
-    /// Stops listening, once those who have connected already are taken in.
+    /// Stops listening, after accepting the connections that are already established.
     pub fn stop(&self) {
         self.stop.send_replace(Some(Stop(Vec::new())));
     }
 
-    /// Stops listening, as `heirs` have taken over. For a second, who began to connect before is
-    /// taken in by the heir of their address, and everyone else is refused.
+    /// Stops listening, as `heirs` have taken over. For a second, a client that began to connect
+    /// before is accepted for the heir of its address, and any other is refused.
     pub fn yield_to<'a>(&self, heirs: impl IntoIterator<Item = &'a Self>) {
         let heirs = heirs.into_iter().filter(|heir| self.address.covers(&heir.address));
         let heir =
@@ -121,14 +121,14 @@ impl Acceptor {
         self.stop.send_replace(None);
     }
 
-    /// Whether the socket is listened on, be it only for those who had begun to connect.
+    /// Whether the socket is still listened on, even if only for clients that had begun to connect.
     #[must_use]
     pub fn is_listening(&self) -> bool {
         !self.task.is_finished()
             && self.socket.as_ref().is_some_and(|socket| socket.strong_count() > 0)
     }
 
-    /// Stops listening, and returns when everybody who had connected is with a worker.
+    /// Stops listening, and returns when every established connection is with a worker.
     pub async fn finish(self) {
         self.stop();
         let _ = self.task.await;
@@ -154,7 +154,7 @@ async fn accept_all(
             }
         };
         socket.remove_file();
-        // Who has connected already would be cut off with the listener.
+        // Closing the listener would cut off the connections that are already established.
         for _ in 0..BACKLOG {
             let Some((stream, peer)) = waiting(&socket).await else { break };
             hand_over(stream, peer, facts.load_full(), &workers, &limit);

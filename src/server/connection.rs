@@ -23,12 +23,12 @@ pub(super) struct Connection {
 }
 
 /// How long a connection without a first request is kept while keyward stops.
-const LAST_CALL: Duration = Duration::from_millis(500);
+const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
 impl Connection {
-    /// Nothing, if the client sent nothing in time.
+    /// Whether the client speaks HTTP/2; `None` if it sent nothing in time.
     pub(super) async fn speaks_http2(&self) -> Option<bool> {
-        let mut is_last_call = false;
+        let mut is_shortened = false;
         std::future::poll_fn(|cx| {
             self.control.deadline.wake_by(cx);
             let polled = self.socket.poll_speaks_http2(cx, &mut self.worker.scratch.borrow_mut());
@@ -36,19 +36,19 @@ impl Connection {
                 if self.control.deadline.is_over() {
                     return Poll::Ready(None);
                 }
-                self.hurry(&mut is_last_call);
+                self.shorten_wait(&mut is_shortened);
             }
             polled
         })
         .await
     }
 
-    /// While keyward stops, a client that has just connected is about to say why, and has a moment
-    /// for it.
-    fn hurry(&self, is_last_call: &mut bool) {
-        if self.worker.is_draining() && !*is_last_call {
-            *is_last_call = true;
-            self.control.deadline.set(self.first_byte.min(LAST_CALL));
+    /// While keyward stops, a client that has just connected has only [`DRAIN_GRACE`] for its first
+    /// request.
+    fn shorten_wait(&self, is_shortened: &mut bool) {
+        if self.worker.is_draining() && !*is_shortened {
+            *is_shortened = true;
+            self.control.deadline.set(self.first_byte.min(DRAIN_GRACE));
         }
     }
 }

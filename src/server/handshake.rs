@@ -10,14 +10,14 @@ use crate::gateway::{ClientCertificate, ClientOrigin, PeerAddress, Scheme};
 use crate::tls::PeerCertificate;
 
 /// The PROXY header and the TLS handshake, where the listener has them.
-pub(super) async fn shake_hands(
+pub(super) async fn perform(
     mut stream: ClientStream,
     peer: PeerAddress,
     listener: &ListenerFacts,
 ) -> io::Result<(ClientStream, ClientOrigin, Option<ClientCertificate>)> {
     let mut certificate = None;
     let by_itself = listener.proxies_if_trusted(&peer);
-    // Whoever sends a PROXY header passes bytes on as they are: the fields are the word of the
+    // The sender of a PROXY header passes bytes on unchanged. So the header fields are those of the
     // client that it names, or of one that it does not know.
     let (address, trusted_proxies) = if !listener.requires_proxy_header() {
         (peer.clone(), by_itself)

@@ -1,8 +1,8 @@
-//! An HTTP/1 connection: hyper reads and writes its messages; here are the deadlines between them,
-//! the drain, and the end.
+//! An HTTP/1 connection. hyper reads and writes its messages; this file has the deadlines between
+//! them, the drain, and the end.
 //!
-//! What hyper needs for a connection is on the heap only while there is something to do: a
-//! connection that has been idle for [`DOZE_AFTER`] is taken down to its socket, and hyper begins
+//! What hyper needs for a connection is on the heap only while there is something to do: of a
+//! connection that has been idle for [`RELEASE_AFTER`] only the socket is kept, and hyper begins
 //! anew with the next byte.
 
 use std::convert::Infallible;
@@ -24,16 +24,16 @@ use super::socket::Mode;
 use crate::gateway::{self, Ending, HeadFault, Phase, ResponseBody};
 use crate::wire::fields::HYPERS_LINES;
 
-/// After so much idleness a connection holds no buffer any more.
-pub(super) const DOZE_AFTER: Duration = Duration::from_secs(1);
+/// When a connection has been idle for so long, its buffers are released.
+pub(super) const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
-/// Serves a connection until it ends. What is not awaited by an idle connection is boxed, so that
-/// it has no room in each.
+/// Serves a connection until it ends. Futures that an idle connection does not await are boxed, so
+/// that they take no memory in each connection.
 pub(super) async fn serve(connection: &Connection) {
     connection.worker.gateway.register(&connection.control);
     loop {
         match Box::pin(serve_awake(connection)).await {
-            Ended::Dozes => {
+            Ended::Idle => {
                 if !next_byte(connection).await {
                     return Box::pin(close(connection)).await;
                 }
@@ -64,7 +64,7 @@ pub(super) async fn serve(connection: &Connection) {
 /// What a connection has come to.
 enum Ended {
     /// It is idle, and has been for a while.
-    Dozes,
+    Idle,
     /// Its last head was no request.
     Refused(HeadFault, String),
     /// It is a tunnel now.
@@ -78,7 +78,8 @@ enum Ended {
 async fn serve_awake(connection: &Connection) -> Ended {
     let Connection { worker, client, control, socket, limits, .. } = connection;
     let mut builder = http1::Builder::new();
-    // hyper is not to look for the client's end, for which it makes room each time: `socket` does.
+    // hyper is not to look for the client's end: it would reserve memory each time. `socket` looks
+    // for it.
     builder.half_close(true).max_header_size(limits.bytes);
     if limits.lines != HYPERS_LINES {
         builder.max_headers(limits.lines);
@@ -145,7 +146,7 @@ async fn serve_awake(connection: &Connection) -> Ended {
         }
         (None, Phase::Idle) if socket.is_flushed() && !worker.is_draining() => {
             // What has been read of a next request would have ended the idleness.
-            if serving.into_parts().read_buf.is_empty() { Ended::Dozes } else { Ended::Broken }
+            if serving.into_parts().read_buf.is_empty() { Ended::Idle } else { Ended::Broken }
         }
         (None, _) => Ended::Broken,
     }
@@ -178,7 +179,7 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
 /// Waits for the next byte of a connection that dozes, and says whether it came.
 async fn next_byte(connection: &Connection) -> bool {
     let Connection { worker, control, socket, idle, .. } = connection;
-    control.deadline.set(idle.saturating_sub(DOZE_AFTER));
+    control.deadline.set(idle.saturating_sub(RELEASE_AFTER));
     std::future::poll_fn(|cx| {
         control.deadline.wake_by(cx);
         let polled = socket.poll_next_byte(cx, &mut worker.scratch.borrow_mut());
@@ -191,7 +192,7 @@ async fn next_byte(connection: &Connection) -> bool {
 }
 
 /// Tells a client that there are too many connections, whether or not it has asked for anything.
-pub(super) async fn turn_away(connection: &Connection) {
+pub(super) async fn refuse_surplus(connection: &Connection) {
     let Connection { worker, client, control, .. } = connection;
     let response = gateway::overloaded(&worker.gateway, client, control, Version::HTTP_11);
     answer_unasked(connection, response).await;
@@ -206,8 +207,8 @@ async fn refuse(connection: &Connection, fault: HeadFault, cause: String) {
     answer_unasked(connection, response).await;
 }
 
-/// Has hyper write an answer, as it does all others, to a request that stands in for what could not
-/// be read.
+/// Has hyper write an answer, as it does all others, to a placeholder for the request that could
+/// not be read.
 async fn answer_unasked(connection: &Connection, response: Response<ResponseBody>) {
     const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: keyward\r\n\r\n";
     let Connection { control, socket, .. } = connection;
@@ -269,7 +270,7 @@ async fn close(connection: &Connection) {
     drop(socket.take_held());
     let span = if worker.is_draining() { LINGER_WHILE_STOPPING } else { LINGER };
     let drain = async {
-        // Not in the future, whose room each connection has from its beginning.
+        // On the heap, not in the future: each connection holds its future from the beginning.
         let mut sink = vec![0; 16 * 1024];
         loop {
             let read = tokio::time::timeout(LINGER_SILENCE, stream.read(&mut sink)).await;

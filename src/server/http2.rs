@@ -1,5 +1,5 @@
-//! An HTTP/2 connection: hyper reads and writes its frames; here are the limits, the deadlines of
-//! the connection and of each stream, and the drain.
+//! An HTTP/2 connection. hyper reads and writes its frames; this file has the limits, the deadlines
+//! of the connection and of each stream, and the drain.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -37,7 +37,7 @@ const MOST_ERRORS: usize = 256;
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// How long a connection may take nothing once it has been told to end.
-const GOODBYE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(connection: &Connection) {
@@ -93,13 +93,13 @@ pub(super) async fn serve(connection: &Connection) {
             if !socket.take_progress() {
                 return Poll::Ready(None);
             }
-            control.deadline.set(GOODBYE);
+            control.deadline.set(CLOSE_TIMEOUT);
         }
         if (is_overdue || worker.is_draining()) && !is_closing {
             is_closing = true;
             serving.as_mut().graceful_shutdown();
             if is_idle {
-                control.deadline.set(GOODBYE);
+                control.deadline.set(CLOSE_TIMEOUT);
             }
             cx.waker().wake_by_ref();
         }

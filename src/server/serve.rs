@@ -30,7 +30,7 @@ pub(super) async fn serve_arrival(worker: &Rc<Worker>, arrival: Arrival) {
         // afterwards.
         Box::pin(tokio::time::timeout(
             worker.settings().handshake,
-            handshake::shake_hands(stream, peer.clone(), &listener),
+            handshake::perform(stream, peer.clone(), &listener),
         ))
         .await
         .unwrap_or_else(|_| {
@@ -71,8 +71,10 @@ async fn serve(
 ) {
     let settings = worker.settings();
     let idle = settings.idle;
-    let control =
-        Rc::new(Control::of_connection(worker.deadlines.register(), idle.min(http1::DOZE_AFTER)));
+    let control = Rc::new(Control::of_connection(
+        worker.deadlines.register(),
+        idle.min(http1::RELEASE_AFTER),
+    ));
     control.deadline.set(settings.first_byte);
     let timeouts = ClientTimeouts { head: settings.head, body: settings.body };
     let connection = Connection {
@@ -86,10 +88,10 @@ async fn serve(
         is_surplus,
     };
     if is_surplus && !connection.socket.has_agreed_on_http2() {
-        return Box::pin(http1::turn_away(&connection)).await;
+        return Box::pin(http1::refuse_surplus(&connection)).await;
     }
     match connection.speaks_http2().await {
-        // Boxed: every connection has room for its future, and most are of HTTP/1.
+        // Boxed: every connection holds this future, and most are of HTTP/1.
         Some(true) => Box::pin(http2::serve(&connection)).await,
         Some(false) => http1::serve(&connection).await,
         None => {}

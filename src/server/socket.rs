@@ -5,12 +5,12 @@
 //!   one timer for both.
 //! * *What a parsed head does not show any more*: see [`LineGuard`].
 //! * *That an answer is hyper's own*: hyper answers what it cannot parse with an empty response.
-//!   That one is swallowed, and keyward's goes out in its place, with an id and a line in the log.
+//!   That one is dropped, and keyward's is sent instead, with an id and a line in the log.
 //! * *That the client has gone* while its request is being worked on. hyper is told to allow
-//!   half-closed connections, and so does not look: its way of looking is a read for which it makes
-//!   room each time.
-//! * *What the client sends ahead* of its turn waits here, so that each head is looked at from its
-//!   start, and what follows an upgrade is the tunnel's.
+//!   half-closed connections, so it does not look for the end: it would do so by a read, for which
+//!   it allocates each time.
+//! * *What the client sends ahead* of its turn is kept, so that each head is looked at from its
+//!   start, and the bytes behind an upgrade reach the tunnel.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -226,7 +226,7 @@ impl Socket {
         std::mem::take(&mut self.0.borrow_mut().has_progress)
     }
 
-    /// What is wrong with the head that ended the connection, as far as it was seen here.
+    /// What is wrong with the head that ended the connection, as far as this socket saw it.
     pub(super) fn fault(&self) -> Option<HeadFault> {
         let inner = self.0.borrow();
         let of_hyper = |status| match status {

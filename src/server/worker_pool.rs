@@ -41,7 +41,7 @@ pub struct WorkerPool {
 
 /// The way to one worker.
 pub(super) struct WorkerHandle {
-    mailbox: UnboundedSender<Message>,
+    messages: UnboundedSender<Message>,
     /// Connections that it has, those on their way included.
     connections: Arc<AtomicUsize>,
     counters: Arc<WorkerCounters>,
@@ -64,11 +64,11 @@ impl WorkerPool {
         let connection = Arc::new(ArcSwap::from_pointee(settings.connection));
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for number in 0..settings.workers.max(1) {
-            let (mailbox, messages) = unbounded_channel();
+            let (sender, messages) = unbounded_channel();
             let connections = Arc::<AtomicUsize>::default();
             let counters = Arc::<WorkerCounters>::default();
             handles.push(WorkerHandle {
-                mailbox,
+                messages: sender,
                 connections: Arc::clone(&connections),
                 counters: Arc::clone(&counters),
             });
@@ -131,7 +131,7 @@ impl WorkerPool {
     /// end. Blocks.
     pub fn drain(self, grace: Grace) {
         for handle in self.handles.iter() {
-            let _ = handle.mailbox.send(Message::Drain(grace));
+            let _ = handle.messages.send(Message::Drain(grace));
         }
         for thread in self.threads {
             if thread.join().is_err() {
@@ -158,7 +158,7 @@ impl Stopper {
     pub fn stop_now(&self) {
         for handle in self.0.iter() {
             let _ = handle
-                .mailbox
+                .messages
                 .send(Message::Drain(Grace { requests: Duration::ZERO, tunnels: Duration::ZERO }));
         }
     }
@@ -171,7 +171,7 @@ impl WorkerHandle {
 
     pub(super) fn hand_over(&self, arrival: Arrival) {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        if self.mailbox.send(Message::Arrival(arrival)).is_err() {
+        if self.messages.send(Message::Arrival(arrival)).is_err() {
             self.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }

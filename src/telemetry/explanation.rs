@@ -1,4 +1,5 @@
-//! What keyward does with a request and why, for an operator who asks beforehand. Never a token.
+//! What keyward does with a request and why, for an operator that asks beforehand. Never holds a
+//! token.
 
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +90,7 @@ pub struct ExplainedCredential {
     pub source: String,
     /// What it claims to be, by its first characters.
     pub form: String,
-    /// Who it was found to be; `None`: it was not found good.
+    /// The holder of the credential; `None`: the credential was not found good.
     pub holder: Option<ExplainedHolder>,
 }
 

@@ -30,9 +30,9 @@ pub enum LogFormat {
 /// The least weight of an event that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// Somebody must act.
+    /// An operator must act.
     Error,
-    /// Somebody should look.
+    /// An operator should look.
     Warn,
     /// The milestones: start, reload, stop, an administrator's doing.
     Info,
@@ -116,7 +116,7 @@ fn directives() -> Result<Option<String>, LogError> {
     }
 }
 
-/// The log on any writer, for those who install it themselves: `directives` are what
+/// The log on any writer, for tests that install it themselves: `directives` are what
 /// [`FILTER_VARIABLE`] would hold.
 ///
 /// # Errors
@@ -162,7 +162,7 @@ pub enum LogError {
     /// The filter is none.
     #[error("{FILTER_VARIABLE} is not understood: {0}")]
     Directives(String),
-    /// Somebody was first.
+    /// Another log was installed first.
     #[error("the process has a log already")]
     Installed(#[from] SetGlobalDefaultError),
 }

@@ -1,5 +1,5 @@
-//! Metrics: each worker writes its own counters, without a lock and without a locked instruction;
-//! whoever scrapes adds them up.
+//! Metrics. Each worker writes its own counters, without a lock and without a locked instruction; a
+//! scrape adds them up.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ pub struct FleetGauges {
 pub struct IssuerGauges {
     /// Its name in the configuration: what is in it needs no escaping.
     pub name: Arc<str>,
-    /// How many keys are here that can be used.
+    /// How many usable keys there are.
     pub keys: usize,
     /// How long ago they were fetched; `None`: never, or they are a secret that does not age.
     pub age: Option<Duration>,

@@ -46,7 +46,7 @@ reasons! {
     Forbidden = "forbidden",
     /// A fault of keyward's.
     Internal = "internal",
-    /// No key of the outside issuer is here.
+    /// There is no key of the outside issuer.
     IssuerUnavailable = "issuer_unavailable",
     /// The head is malformed, too large or has two readings.
     MalformedRequest = "malformed_request",

@@ -34,7 +34,7 @@ pub enum RefreshOutcome {
 /// A configuration in force and the files behind it.
 pub(super) struct Reloadable<R: Recipe> {
     current: ArcSwap<R::Config>,
-    /// Locked by whoever looks at the files, and by no handshake.
+    /// Locked by a refresh, and by no handshake.
     state: Mutex<State<R>>,
 }
 

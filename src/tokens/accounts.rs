@@ -1,4 +1,4 @@
-//! Accounts: people who register themselves, log in with a password, and make API keys.
+//! Accounts: users register themselves, log in with a password, and make API keys.
 //!
 //! [`service`] has the use-cases. A login is slow on purpose: [`hashing`] does it on threads of its
 //! own, and [`throttle`] says beforehand whether it may be tried at all, by the [`counters`] of

@@ -27,7 +27,7 @@ pub struct Authenticator {
 /// The answer to "is this token good?".
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Yes, and this is who holds it.
+    /// The token is good, and this is its holder.
     Passed(Caller),
     /// No.
     Refused(Refused),
@@ -39,7 +39,7 @@ pub enum Refused {
     /// Refused by its form or its signature; the store was not asked.
     #[error(transparent)]
     Signature(#[from] SignedTokenFault),
-    /// It has the prefix of one of our token APIs, and was not made here; the store was not asked.
+    /// It has the prefix of one of our token APIs, and its MAC is wrong; the store was not asked.
     #[error(
         "it is unknown: it begins as tokens of this keyward do, and none of its keys has made it"
     )]
@@ -53,7 +53,7 @@ pub enum Refused {
          does not begin with the prefix of one"
     )]
     OtherPrefix,
-    /// It is of an outside issuer, who would not stand by it.
+    /// It is of an outside issuer, and the check of that issuer refused it.
     #[error(transparent)]
     Outside(#[from] OutsideRefusal),
     /// It is a JWT of an issuer that the configuration does not know; whose, in words.
@@ -62,8 +62,8 @@ pub enum Refused {
     /// Its record is of another token API than its prefix says.
     #[error("it was made for another token API")]
     OtherTokenApi,
-    /// It was made here, and has no record: revoked, or recorded in another store or under a pepper
-    /// that is not here.
+    /// keyward made it, and there is no record of it: it was revoked, or recorded in another store,
+    /// or under a pepper that keyward does not have.
     #[error(
         "it is revoked: it was made with a key of this keyward and has no record (unless the store \
          is another, or its pepper is gone)"
@@ -104,13 +104,13 @@ impl Authenticator {
         self.peppers.version()
     }
 
-    /// The `iss` of the tokens that are signed here.
+    /// The `iss` of the tokens that keyward signs.
     #[must_use]
     pub fn own_issuer(&self) -> &str {
         self.signed.issuer()
     }
 
-    /// The cache, for who keeps copies of its answers behind its fences.
+    /// The cache, for copies of its answers that are kept behind its fences.
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
         &self.cache
@@ -168,10 +168,11 @@ impl Authenticator {
         Ok(found.is_some_and(|record| !record.is_expired(now.wall)))
     }
 
-    /// The whole check, for a token of ours that the cache does not know: signature or MAC first,
-    /// so that a forged one costs the store nothing; then its record, read once for all who ask at
-    /// the same time: under `digest`, and if there is none, under what each other pepper makes of
-    /// the token. By which of them it is known, the caller who passes says.
+    /// The whole check, for a token of ours that the cache does not know. The signature or MAC
+    /// comes first, so that a forged one costs the store nothing. Then its record is read, once for
+    /// all requests that ask at the same time: under `digest`, and if there is none, under the
+    /// digest that each other pepper makes of the token. The returned caller has the digest that
+    /// was found.
     ///
     /// # Errors
     ///
@@ -180,7 +181,7 @@ impl Authenticator {
     ///
     /// # Cancel safety
     ///
-    /// A read that has begun goes on for the others who wait for it.
+    /// A read that has begun goes on for the other requests that wait for it.
     pub async fn check(
         &self,
         form: CredentialForm<'_>,
@@ -261,7 +262,7 @@ impl Authenticator {
         }
     }
 
-    /// What a token says of itself, if it was made here; nothing, of an opaque one.
+    /// The claims of a token, if keyward made it; `None` for an opaque one.
     fn claims(
         &self,
         form: CredentialForm<'_>,
@@ -295,8 +296,8 @@ async fn read(
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(StoreError::TimedOut),
         };
-        // The lease may have ended meanwhile. What was read still counts under the next one if the
-        // fence stands then: it would not, had the record been removed.
+        // The lease may have ended in between. What was read counts under the next lease if the
+        // fence is still current: a removal of the record would have broken it.
         let outcome = match leader.lease().held().await {
             Ok(()) => outcome,
             Err(fault) => Err(fault),

@@ -3,18 +3,19 @@
 //! It may only ever answer with what the store would have answered. Four rules make that so:
 //!
 //! * **Fences.** Before a read of the store is sent, the reader takes a [`Fence`]: the epoch and
-//!   the generation of the token's shard. What the read brings is put in only if both still stand.
-//!   An invalidation removes the entry and raises the generation in one step, so a read that was
-//!   under way cannot bring back what was revoked meanwhile.
-//! * **Single flight.** All who miss the same token share one read ([`Join`]). A flight whose fence
-//!   was broken is flown again; nobody who asked after a revocation gets an answer from before it.
+//!   the generation of the token's shard. The answer is put in only if both are still the same. An
+//!   invalidation removes the entry and raises the generation in one step, so a read that was under
+//!   way cannot bring back what was revoked in between.
+//! * **Single flight.** All requests that miss the same token share one read ([`Join`]). A read
+//!   whose fence was broken is made again, so a request that came after a revocation never gets an
+//!   answer from before it.
 //! * **The lease.** What is remembered is used, and what was read is handed on, only while the
 //!   [`Lease`] holds: without one, a revocation may have been missed.
 //! * **Bounds.** The number of entries is bounded (least valuable out first); unknown tokens are
 //!   remembered for at most [`ABSENT_FOR`], and forgotten at once when they are made.
 //!
-//! What it does not do: it knows no signature and no expiry. An entry's expiry is checked by who
-//! uses it, at every use.
+//! What it does not do: it knows no signature and no expiry. The user of an entry checks its
+//! expiry, at every use.
 //!
 //! The table is `quick_cache`: against `dashmap` it has a bound and evicts without stalls; its own
 //! single flight is not used, because a placeholder cannot be fenced.
@@ -54,7 +55,7 @@ pub enum Answer {
     Absent,
 }
 
-/// What a flight brings to all who wait for it.
+/// The answer of a flight to all requests that wait for it.
 pub type FlightOutcome = Result<Answer, StoreError>;
 
 #[derive(Clone)]
@@ -89,13 +90,13 @@ pub struct Fence {
     generation: u64,
 }
 
-/// Whom a miss makes you.
+/// What a request that misses has to do.
 pub enum Join {
     /// The answer came in while you were asking.
     Answer(Answer),
     /// You read the store, for all.
     Leader(Leader),
-    /// Somebody else reads; wait here.
+    /// Another request reads; wait for its answer.
     Follower(watch::Receiver<Option<FlightOutcome>>),
 }
 
@@ -149,8 +150,9 @@ impl TokenCache {
         }
     }
 
-    /// Where the token's shard stands. Who keeps an answer outside the cache may use it while the
-    /// fence [is current](Self::is_current); the fence must be taken before the answer.
+    /// The epoch and generation of the token's shard. An answer may be kept outside the cache and
+    /// used while the fence [is current](Self::is_current); the fence must be taken before the
+    /// answer.
     #[must_use]
     pub fn fence(&self, digest: &TokenDigest) -> Fence {
         Fence {
@@ -180,18 +182,18 @@ impl TokenCache {
         Join::Leader(Leader { cache: Arc::clone(self), digest, landed })
     }
 
-    /// Forgets the token. When this returns, no answer from before it is given any more: not from
-    /// here, not from a read that is under way, not from a copy whose fence is checked.
+    /// Forgets the token. When this returns, no answer from before it is given any more: not by the
+    /// cache, not by a read that is under way, not from a copy whose fence is checked.
     pub fn invalidate(&self, digest: &TokenDigest) {
         let stripe = self.stripe(digest);
-        // Removed first, raised second: who takes a fence after the raise can no longer find the
+        // Removed first, raised second: after the raise, the holder of a new fence cannot find the
         // entry.
         self.entries.remove(digest);
         self.generation(digest).fetch_add(1, Ordering::AcqRel);
         drop(stripe);
     }
 
-    /// Forgets everything: for whoever can no longer tell what has been revoked.
+    /// Forgets everything. To be called when it is not certain any more what has been revoked.
     pub fn invalidate_all(&self) {
         // All stripes, so that no flight lands in between.
         let stripes: Vec<_> = self.stripes.iter().map(lock).collect();
@@ -237,8 +239,8 @@ fn lock(stripe: &Mutex<Flights>) -> MutexGuard<'_, Flights> {
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The one who reads the store for a token. Dropped without [landing](Self::land), it tells all who
-/// wait that it failed.
+/// The duty to read the store for a token. Dropped without [landing](Self::land), it tells all
+/// waiting requests that the read failed.
 pub struct Leader {
     cache: Arc<TokenCache>,
     digest: TokenDigest,
@@ -274,13 +276,13 @@ impl Leader {
         self.cache.fence(&self.digest)
     }
 
-    /// Hands the outcome to all who wait, and puts an answer into the cache. An error is not
-    /// remembered.
+    /// Hands the outcome to all waiting requests, and puts an answer into the cache. An error is
+    /// not remembered.
     ///
     /// # Errors
     ///
-    /// When the fence no longer stands, or the lease does not hold; nobody has been told anything
-    /// then.
+    /// When the fence is not current any more, or the lease does not hold. No request has been
+    /// answered then.
     pub fn land(
         &self,
         fence: Fence,
@@ -304,8 +306,7 @@ impl Leader {
             Ok(Answer::PresentOnce(_)) | Err(_) => {}
         }
         flights.remove(&self.digest);
-        // In the same step: who comes after this finds the entry, not a flight that has already
-        // landed.
+        // In the same step: a later request finds the entry, not a flight that has already landed.
         self.landed.send_replace(Some(outcome));
         Ok(())
     }

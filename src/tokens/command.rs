@@ -126,7 +126,7 @@ pub enum CommandError {
     /// The caller's own token is no longer good, or not for this.
     #[error("the credential is no longer accepted")]
     CredentialGone,
-    /// The key is somebody else's.
+    /// The key is another owner's.
     #[error("the token belongs to another user")]
     NotOwner,
     /// A bootstrap token is not revoked over a token API.

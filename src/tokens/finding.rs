@@ -23,7 +23,7 @@ pub struct Finding {
 pub enum Severity {
     /// As it should be.
     Fine,
-    /// It works, with a risk that somebody should know of.
+    /// It works, with a risk that an operator should know of.
     Warning,
     /// keyward cannot keep its promises on this store.
     Fault,

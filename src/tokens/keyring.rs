@@ -45,9 +45,9 @@ pub enum CredentialSort {
     OpaqueToken = 2,
 }
 
-/// The peppers: they turn tokens into digests, so that who reads the store learns no token. The
-/// first one is that of the tokens that are made now; under each of the others, which are retired
-/// or not yet in use, tokens are looked for, too.
+/// The peppers turn tokens into digests, so that a reader of the store learns no token. The first
+/// one makes the digests of new tokens. The others are retired or not yet in use; tokens are looked
+/// up under them, too.
 pub struct Peppers {
     /// Replaced as a whole: read once a token, changed once a year.
     ring: ArcSwap<Vec<hmac::Key>>,
@@ -102,7 +102,7 @@ impl Peppers {
     /// nothing from now on.
     pub fn replace(&self, other: Self) {
         self.ring.store(other.ring.into_inner());
-        // Afterwards: who reads the new number digests with the new ones.
+        // The version is raised last: a reader of the new number uses the new peppers.
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -127,8 +127,8 @@ impl std::fmt::Debug for Peppers {
     }
 }
 
-/// What a store is sealed with and known by. It is not in the store, so that who writes there can
-/// plant nothing; it lives as long as the store does.
+/// The key that seals the store's data and identifies the store. It is not in the store, so that a
+/// writer there can plant nothing. It lives as long as the store does.
 pub struct StoreKey(SecretBytes);
 
 impl StoreKey {

@@ -1,10 +1,10 @@
 //! The lease: until when an instance may use what it was told of a token.
 //!
 //! An instance learns of revocations from outside. While it is certain to have learned of all that
-//! were answered, it holds a lease; whoever keeps the connection to the store extends it, and
-//! everyone who is about to accept or refuse a token asks for it. Without a lease nothing that came
-//! from the store counts, be it remembered or just read: the answer is then "cannot tell", or,
-//! where an operator chose so, what is remembered, until a hard end (DESIGN.md, section 6).
+//! were answered, it holds a lease. The connection to the store extends the lease, and every
+//! decision on a token asks for it. Without a lease, nothing that came from the store counts,
+//! whether remembered or just read. The answer is then "cannot tell", or, where an operator chose
+//! so, what is remembered, until a hard end (DESIGN.md, section 6).
 //!
 //! A store within the process tells of every change in the same step: its lease never ends
 //! ([`Lease::endless`]).
@@ -42,9 +42,9 @@ pub struct Lease {
     until: AtomicU64,
     /// For when it was last granted.
     since: AtomicU64,
-    /// From then on nobody waits for it, until it has been granted again.
+    /// From then on no request waits for it, until it has been granted again.
     hopeless: AtomicU64,
-    /// Somebody waits for it.
+    /// A request waits for it.
     granted: Notify,
 }
 
@@ -104,8 +104,8 @@ impl Lease {
         self.until().since(now)
     }
 
-    /// After this long without a new grant, nobody uses a token any more that was removed
-    /// meanwhile: what a revocation waits for where an instance does not answer.
+    /// After this long without a new grant, no instance uses a token any more that was removed in
+    /// between. A revocation waits so long for an instance that does not answer.
     #[must_use]
     pub fn bound(&self) -> Duration {
         self.terms.span.max(self.terms.staleness)
@@ -120,10 +120,9 @@ impl Lease {
         self.granted.notify_waiters();
     }
 
-    /// Says that no grant is in sight: from the end of the timeout on, which begins now or when
-    /// the lease ends, nobody waits for one. Only who keeps the connection to the store can tell:
-    /// after a pause of the whole process a lease is over, too, and the next heartbeat brings
-    /// another.
+    /// Says that no grant is expected: once the timeout is over, which begins now or when the lease
+    /// ends, no request waits for one. Only the connection to the store can tell: after a pause of
+    /// the whole process a lease is over as well, and the next heartbeat brings another.
     pub fn give_up(&self, now: Uptime) {
         let over = now.max(self.until());
         self.hopeless.fetch_min(over.after(self.terms.timeout).nanos(), Ordering::AcqRel);
@@ -253,7 +252,7 @@ mod tests {
         assert!(is_waited_for(&lease).await);
         lease.end(long_ago);
         assert!(!is_waited_for(&lease).await);
-        // Who comes while the timeout runs waits for the rest of it.
+        // A request that comes while the timeout runs waits for the rest of it.
         lease.grant(long_ago);
         lease.give_up(clock::uptime());
         assert!(is_waited_for(&lease).await);

@@ -141,8 +141,8 @@ pub enum MigrationError {
     /// A store failed.
     #[error("the {side} failed", side = match .0 { Side::Source => "source", Side::Target => "target" })]
     Store(Side, #[source] StoreError),
-    /// A name or an address is taken at the target although nothing was in it: somebody else writes
-    /// to it.
+    /// A name or an address is taken at the target although it was empty: another program writes to
+    /// it.
     #[error("account {0} cannot be added to the target: its name or address was taken meanwhile")]
     Taken(AccountId),
     /// The program fails itself.
@@ -150,7 +150,7 @@ pub enum MigrationError {
     Broken(#[source] JoinError),
 }
 
-/// Copies what is missing at `to`, and compares everything. `step` hears how far it is.
+/// Copies what is missing at `to`, and compares everything. `step` is called at each step.
 ///
 /// Where the target holds something that the source does not hold in the same way, nothing is
 /// copied, and the differences say so.
@@ -398,7 +398,7 @@ struct Name<'a> {
 
 /// In what two records of one id differ.
 fn unlike(a: &Listed, b: &Listed) -> Vec<&'static str> {
-    // Named one by one, so that a field that is added to a record is not forgotten here.
+    // Named one by one, so that the compiler asks for a field that is added to a record.
     let Record {
         digest,
         id: _,

@@ -7,9 +7,9 @@
 //! | `accounts` | `rst_` | base 36 | 26 characters, 134 bits | 13 characters | `rst_[0-9a-z]{39}` |
 //!
 //! The MAC is the first 64 bits of HMAC-SHA-256 under a key of its own, over purpose, prefix and
-//! random characters, written as a number of fixed width, most significant digit first. It is not
-//! what makes a token good, its record is: it is there so that a made-up token is refused without
-//! asking the store. Who guesses one of 2^64 has cost us one read.
+//! random characters, written as a number of fixed width, most significant digit first. A token is
+//! good because of its record, not because of its MAC: the MAC only lets a made-up token be refused
+//! without asking the store. A guess of one in 2^64 costs one read.
 //!
 //! The prefixes are those of the configuration; the table has the usual ones.
 

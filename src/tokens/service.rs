@@ -1,5 +1,5 @@
-//! The use-cases of the token APIs and of the command line: every change to the allowlist goes
-//! through here, so that the store and the cache are never told different things.
+//! The use-cases of the token APIs and of the command line. Every change to the allowlist is made
+//! by this service, so that the store and the cache always agree.
 
 mod in_tenant;
 mod sole;
@@ -61,7 +61,7 @@ pub struct BootstrapOrder {
     pub token_api: String,
     /// How that token API signs.
     pub algorithm: SigningAlgorithm,
-    /// Whom it speaks for.
+    /// The identity of its holder.
     pub identity: Identity,
     /// How many keys it can make, at least 1.
     pub mints: u32,
@@ -94,8 +94,8 @@ impl TokenService {
     ///
     /// # Cancel safety
     ///
-    /// A change that has been handed to the store is made, and the cache is told of it, also when
-    /// nobody waits any more.
+    /// A change that has been handed to the store is made, and the cache is told of it, even if the
+    /// caller is gone.
     pub async fn execute(
         &self,
         caller: &Caller,
@@ -210,15 +210,15 @@ impl TokenService {
     ) -> Result<CommandOutcome, CommandError> {
         match caller.token.power() {
             Power::Full => {}
-            // It has no record here that could be revoked.
+            // It has no record that could be revoked.
             Power::Outside => return Err(CommandError::NoSuchToken),
             Power::Session => return self.not_found(caller.token.id()).await,
             Power::Bootstrap | Power::Spent => return Err(CommandError::Protected),
         }
         match self.remove(AuthorizedBy::Record(caller.digest), caller.digest, now).await? {
             Removal::Removed => Ok(CommandOutcome::Revoked(caller.token.id())),
-            // Somebody else was quicker: the credential is not accepted any more, and that is the
-            // answer.
+            // Another call revoked it in between: the credential is not accepted any more, and that
+            // is the answer.
             Removal::Absent | Removal::AuthorizationGone => {
                 self.within(self.store.settle()).await?;
                 self.gone(caller)
@@ -452,9 +452,8 @@ fn key_of(caller: &Caller, context: TokenApiContext<'_>, now: Timestamp) -> Reco
     }
 }
 
-/// Runs a change until the store has answered and the cache has been told, whether or not somebody
-/// still waits for it: a removal that takes effect after its caller gave up must not leave its
-/// token remembered.
+/// Runs a change until the store has answered and the cache has been told, even if the caller is
+/// gone: otherwise a removal that takes effect later would leave its token remembered.
 pub(super) async fn to_its_end<T: Send + 'static>(
     deadline: Duration,
     change: impl Future<Output = Result<T, StoreError>> + Send + 'static,

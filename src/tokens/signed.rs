@@ -1,4 +1,4 @@
-//! Our own tokens that are signed JWTs: made and checked here, and nowhere else. What is common to
+//! Our own tokens that are signed JWTs. Only this module makes and checks them. What is common to
 //! all JWTs is in `jwt`.
 //!
 //! A signature only says that keyward once made the token. Whether it is still good, its record
@@ -122,7 +122,7 @@ impl KeyMaterial {
         pem
     }
 
-    /// The bytes, for the one who keeps them.
+    /// The bytes, to be stored in the directory of keys.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0

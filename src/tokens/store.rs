@@ -25,12 +25,12 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 ///
 /// # Cancel safety
 ///
-/// Dropping a future does not undo an operation that has been handed over: the caller who drops one
-/// knows nothing of its outcome.
+/// Dropping a future does not undo an operation that has been handed over; its outcome is then not
+/// known.
 pub trait Store: Send + Sync + 'static {
     /// The record under `digest`, expired or not; never a retired one. It sees every change that
-    /// was acknowledged before the call. [`Record::last_used_at`] may be left out: who lets a token
-    /// in does not ask.
+    /// was acknowledged before the call. [`Record::last_used_at`] may be left out: a decision on a
+    /// token does not need it.
     fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>>;
 
     /// The record with this public id in this token API, expired or not, retired or not.
@@ -77,15 +77,15 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
 
-    /// Returns when no instance of the fleet still uses what was removed before the call, by
-    /// whomever: for who finds a record gone and is about to say so.
+    /// Returns when no instance of the fleet still uses what was removed before the call, by any
+    /// caller. To be called before "it is gone" is answered.
     fn settle(&self) -> StoreFuture<()>;
 
     /// Every record that matches, expired or not, oldest first: for an administrator. What is
     /// retired is not among them.
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>>;
 
-    /// Every retired key, oldest first: for who moves a store.
+    /// Every retired key, oldest first. A migration reads them.
     fn retired(&self) -> StoreFuture<Vec<Listed>>;
 
     /// Adds what another store kept as it was there: a record, or a retired key, which is at no
@@ -195,7 +195,7 @@ pub enum StoreError {
     /// Too many operations are waiting for it.
     #[error("the store is overloaded")]
     Overloaded,
-    /// It has no room left to write; nothing was changed.
+    /// It has no space left to write; nothing was changed.
     #[error("the store has no room left: {0}")]
     Full(String),
     /// It can tell, and takes no changes; nothing was changed.

@@ -90,8 +90,8 @@ impl Verified {
         )
     }
 
-    /// Of an outside token that was verified. It has no record: its id is nobody's, and its use is
-    /// never noted.
+    /// Of an outside token that was verified. It has no record, so it has no id of ours and its use
+    /// is never noted.
     #[must_use]
     pub fn outside(outside: &Outside) -> Self {
         let expires_at = outside.expires_at().unix_millis();
@@ -248,13 +248,13 @@ impl Verified {
 pub struct Caller {
     /// The record's key, where there is a record.
     pub digest: TokenDigest,
-    /// Who it is.
+    /// The identity of the holder.
     pub token: Arc<Verified>,
     /// What else is known of the holder of an outside token.
     pub outside: Option<Arc<Outside>>,
 }
 
-/// What stands in a path for the tenant that the caller acts for.
+/// The word in a path for the tenant that the caller acts for.
 pub const ACTIVE_TENANT: &str = "active";
 
 impl Caller {

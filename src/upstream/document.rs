@@ -3,10 +3,10 @@
 //!
 //! One GET on a connection of its own, over HTTPS or plain HTTP/1.1, through a forward proxy if
 //! there is one: by `CONNECT` for HTTPS (RFC 9110, section 9.3.6), so that TLS reaches to the
-//! server, and otherwise in absolute form. A redirect is a failure and is not followed, so nobody
-//! but the configuration says where we connect (cf. CVE-2026-41413). The media type is not looked
-//! at, the length is bounded, and every step has a deadline. It knows nothing of what it fetches,
-//! and unlike [`Upstream`](super::Upstream) it keeps no connection.
+//! server, and otherwise in absolute form. A redirect is a failure and is not followed, so only the
+//! configuration decides where keyward connects (cf. CVE-2026-41413). The media type is not
+//! checked, the length is bounded, and every step has a deadline. The content is not interpreted,
+//! and unlike [`Upstream`](super::Upstream) this keeps no connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,13 +107,13 @@ pub enum DocumentError {
 /// Why a document can never be fetched: the operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentSetupError {
-    /// The host cannot stand in a `Host` field.
+    /// The host cannot be written in a `Host` field.
     #[error("{0:?} is no host")]
     Host(String),
     /// The host is neither a DNS name nor an IP address, and no certificate is for anything else.
     #[error("{0:?} is no name that a certificate can be for")]
     ServerName(String),
-    /// A document with TLS was asked for beside one without: no certificates are here.
+    /// A document with TLS was asked for, and the client was made without certificates.
     #[error("it is https, and what names it came over http")]
     Scheme,
     /// The certificates of the authorities cannot be used.
@@ -278,7 +278,7 @@ impl Document {
             .await
             .map_err(broken)?;
         let _driven = AbortOnDrop(tokio::spawn(async move {
-            // An error of it is told to who waits for the response.
+            // The task that waits for the response gets the error.
             let _ = connection.await;
         }));
         let (target, authorization) = match &self.proxy {
@@ -367,7 +367,7 @@ async fn tunnel(proxy: &HttpProxy, address: &str, stream: TcpStream) -> Result<U
     }
 }
 
-/// A host as it stands in an address with a port.
+/// A host as it is written in an address with a port.
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
@@ -378,7 +378,7 @@ enum Transport {
     TlsThroughProxy(Box<tokio_rustls::client::TlsStream<TokioIo<Upgraded>>>),
 }
 
-/// A task that ends with who started it.
+/// A task that ends when this is dropped.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {

@@ -27,9 +27,9 @@ pub enum EndpointAddress {
 }
 
 impl Endpoint {
-    /// What stands for it in `Host` and `:authority` where the client's own is not kept:
-    /// `app:3000`, `[::1]:3000`, with the port even where it is the scheme's default. A Unix socket
-    /// has no authority: `localhost`.
+    /// The value of `Host` and `:authority` where the client's own is not kept: `app:3000`,
+    /// `[::1]:3000`, with the port even where it is the scheme's default. A Unix socket has no
+    /// authority: `localhost`.
     #[must_use]
     pub fn authority(&self) -> String {
         match &self.address {

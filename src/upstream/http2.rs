@@ -25,7 +25,7 @@ use crate::wire::local_exec::LocalExec;
 #[derive(Default)]
 pub(super) struct Sessions {
     all: RefCell<Vec<Session>>,
-    /// One connection is made at a time, and those who wait for it share it.
+    /// One connection is made at a time, and all requests that wait for it share it.
     pub(super) connecting: tokio::sync::Mutex<()>,
 }
 

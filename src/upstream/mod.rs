@@ -57,8 +57,8 @@ pub enum Purpose {
     Switch,
 }
 
-/// keyward's own fields of a request. Nothing of the client's is under their names, and they stand
-/// beside the client's: they are set anew each time that the request is sent.
+/// keyward's own fields of a request. The client's fields of these names have been removed. They
+/// are set anew each time that the request is sent.
 pub trait OwnFields {
     /// Gives each to `field`.
     fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue));

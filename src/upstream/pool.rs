@@ -181,8 +181,8 @@ impl Upstream {
         {
             return Ok((channel, Rc::clone(pool)));
         }
-        // Boxed, as it is rare and large: every connection holds room for what its requests may
-        // await.
+        // Boxed, as it is rare and large: every connection reserves memory for the futures of its
+        // requests.
         Box::pin(self.another(turn, purpose, is_fresh)).await
     }
 
@@ -263,7 +263,7 @@ impl Pool {
             return self.begin(connected.map_err(|fault| fault.of(&self.endpoint))?).await;
         }
         let _connecting = self.sessions.connecting.lock().await;
-        // Made by whoever had the lock before.
+        // Made by the holder of the lock before.
         if !is_fresh && let Some(session) = self.sessions.free() {
             return Ok(Channel::Http2(session));
         }

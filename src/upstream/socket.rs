@@ -3,17 +3,17 @@
 //!
 //! * A server may answer before it has read the request, and close (RFC 9112, section 9.6). hyper
 //!   gives the exchange up when writing fails, before it reads what has come. So a failed write is
-//!   passed over here: reading tells whether there is an answer. Without this, 4 to 10 of 25 early
+//!   hidden from it: reading tells whether there is an answer. Without this, 4 to 10 of 25 early
 //!   answers were lost.
 //! * It notes whether anything has come since a request was sent: only if nothing has may an
 //!   idempotent request be sent again.
 //! * It writes keyward's own fields, as lines behind the request line that hyper writes. In hyper's
 //!   header map each of them costs a hash, an insertion, a copy and a release: together some 2,300
-//!   of 43,900 instructions a request. Here nothing that a client says can meet them in a map,
+//!   of 43,900 instructions a request. Written as lines, they cannot meet a client's field in a map
 //!   either.
 //!
-//! Over HTTP/2 it tells when something has come: hyper tells nobody when a server has said how many
-//! streams it allows.
+//! Over HTTP/2 it tells when something has come: hyper does not tell when a server has announced
+//! how many streams it allows.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -217,7 +217,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// What has come over a connection of HTTP/2, for whoever waits for it.
+/// Notes and announces what has come over a connection of HTTP/2.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals(RefCell<Option<Waker>>);
 

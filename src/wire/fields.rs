@@ -2,8 +2,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// The number of header lines of HTTP/1 that hyper takes without being told. Told any number, it
-/// makes room for so many on the heap for each head.
+/// The number of header lines of HTTP/1 that hyper takes by default. Given any other number, it
+/// allocates memory for so many lines for each head.
 pub const HYPERS_LINES: usize = 100;
 
 /// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section

@@ -28,7 +28,7 @@ pub fn poll_write_gathered<W: AsyncWrite + Unpin>(
     }
 }
 
-/// All pieces as one, if there is room for them.
+/// All pieces as one, if they fit into `buffer`.
 fn gather<'a>(pieces: &[IoSlice<'_>], buffer: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
     let mut length = 0;
     for piece in pieces {

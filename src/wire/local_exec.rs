@@ -1,4 +1,4 @@
-//! hyper's HTTP/2 has futures to be run beside a connection: here, on the thread that serves it.
+//! Runs the futures that hyper's HTTP/2 spawns beside a connection, on the thread that serves it.
 
 /// Spawns on the current thread's runtime.
 #[derive(Clone, Copy, Debug)]

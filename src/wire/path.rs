@@ -92,12 +92,13 @@ fn resolve(path: &str) -> Result<String, PathFault> {
     let mut ends_open = false;
     for segment in path.split('/').skip(1) {
         let name = segment.split(';').next().unwrap_or_default();
-        // Also for who decodes before cutting.
+        // Also for a server that decodes before it cuts the parameters off.
         let name = name.split("%3B").next().unwrap_or_default();
         ends_open = matches!(segment, "" | "." | "..");
         match name {
             "." | ".." if name != segment => return Err(PathFault::DotSegments),
-            // `;x` alone: empty for those who cut parameters off, not for others.
+            // `;x` alone is an empty segment for a server that cuts parameters off, and not for
+            // others.
             "" if name != segment => return Err(PathFault::Ambiguous),
             "" | "." => {}
             ".." => {
@@ -136,7 +137,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// A path segment as the text that it stands for; nothing, if that is no UTF-8.
+/// A path segment, decoded; `None` if that is not UTF-8.
 #[must_use]
 pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     if !segment.contains('%') {

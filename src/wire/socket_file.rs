@@ -1,6 +1,5 @@
-//! The file of a Unix socket that is listened on: it has its mode before a client can connect, it
-//! is never taken from a process that lives, and one that a dead process left behind does not stand
-//! in the way.
+//! The file of a Unix socket that is listened on. It has its mode before a client can connect. It
+//! is never taken from a process that lives, and the file of a dead process is replaced.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;

@@ -33,7 +33,7 @@ fn what_is_typed_in_different_forms_is_one_password() {
         ("q\u{307}\u{323}", "q\u{323}\u{307}"),
         ("o\u{302}\u{301}", "\u{1ed1}"),
         ("\u{1112}\u{1161}\u{11ab}", "\u{d55c}"),
-        // Signs that stand for others: ohm, kelvin, angstrom.
+        // Characters with a canonical equivalent: ohm, kelvin, angstrom.
         ("\u{2126}\u{212a}\u{212b}", "\u{3a9}K\u{c5}"),
         // What is never composed.
         ("\u{958}", "\u{915}\u{93c}"),

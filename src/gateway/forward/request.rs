@@ -1,6 +1,6 @@
-//! The head of the upstream's request: what ends at this hop is removed, then what only keyward may
-//! set, and keyward's own fields stand beside what is left, where nothing that a client wrote can
-//! take them away.
+//! The head of the upstream's request. What ends at this hop is removed, then every field that only
+//! keyward may set. keyward's own fields are added last, so that no field of the client's can
+//! remove them.
 
 use std::time::Duration;
 
@@ -188,9 +188,9 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
     }
 }
 
-/// The fields that say where a request came from. From an untrusted peer everything is replaced;
-/// what a trusted one said stays, and its own address is added. Only the real names are read: an
-/// alias is nobody's.
+/// The fields that say where a request came from. Those of an untrusted peer are replaced. Those of
+/// a trusted one stay, and its own address is added. Only the exact names are read, no alias of
+/// them.
 pub(in crate::gateway) struct Forwarding {
     /// The client's address, as keyward itself goes by it. None: it has none.
     client: Option<HeaderValue>,

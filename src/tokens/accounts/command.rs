@@ -16,11 +16,11 @@ pub const KEY_NAME_MAX_CHARS: usize = 100;
 /// One call, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountCommand {
-    /// Make an account. From anybody.
+    /// Make an account. Needs no credential.
     Register(Registration),
-    /// Open a session. From anybody.
+    /// Open a session. Needs no credential.
     Login {
-        /// Any text: what cannot be a username is answered like one that nobody has.
+        /// Any text: one that cannot be a username is answered like one without an account.
         username: String,
         /// Any text.
         password: Password,
@@ -29,7 +29,7 @@ pub enum AccountCommand {
     Keys(KeyCommand),
 }
 
-/// What somebody says of a new account.
+/// The fields of a new account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// What it logs in with.
@@ -82,16 +82,16 @@ pub enum AccountOutcome {
 /// Why nothing came of it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AccountError {
-    /// Only an administrator adds accounts here.
+    /// Only an administrator adds accounts to this token API.
     #[error("registration is closed")]
     RegistrationClosed,
-    /// Somebody has the username.
+    /// Another account has the username.
     #[error("the username is taken")]
     UsernameTaken,
-    /// Somebody has the email address.
+    /// Another account has the email address.
     #[error("the email address is taken")]
     EmailTaken,
-    /// The password is wrong, or nobody has the username, or the account is disabled.
+    /// The password is wrong, or no account has the username, or the account is disabled.
     #[error("wrong username or password")]
     WrongLogin,
     /// Too many failed, or are being tried.

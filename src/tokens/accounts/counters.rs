@@ -57,8 +57,8 @@ pub enum Settlement {
     Cleared,
 }
 
-/// Whoever counts: as [`Store`](crate::tokens::store::Store), for all instances together, every
-/// operation atomic.
+/// The store of counters: like [`Store`](crate::tokens::store::Store), it counts for all instances
+/// together, and every operation is atomic.
 pub trait Counters: Send + Sync + 'static {
     /// Takes one of each, or none.
     fn reserve(&self, allowances: Vec<Allowance>, now: Timestamp) -> StoreFuture<Reservation>;

@@ -57,7 +57,7 @@ impl HashingCost {
 #[error("a password hash is malformed, or the system gave no random bytes")]
 pub struct HashFault;
 
-/// The hash of a password. `Debug` is redacted: who has it can guess offline.
+/// The hash of a password. `Debug` is redacted: a reader of the hash can guess passwords offline.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
@@ -98,8 +98,8 @@ impl PasswordHash {
         Ok(hash)
     }
 
-    /// A hash that no password has, which costs as much to verify as any: for users who are not
-    /// there.
+    /// A hash that no password has, and that costs as much to verify as any. Logins of unknown
+    /// users are verified against it.
     ///
     /// # Errors
     ///

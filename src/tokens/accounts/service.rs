@@ -1,5 +1,5 @@
-//! The use-cases of accounts. Every change goes through here, so that the store and the cache are
-//! never told different things.
+//! The use-cases of accounts. Every change is made by this service, so that the store and the cache
+//! always agree.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,16 +42,16 @@ pub struct AccountTerms {
     pub algorithm: SigningAlgorithm,
     /// How long a session lasts.
     pub session: Duration,
-    /// Who makes accounts.
+    /// How accounts come to be.
     pub enrolment: Enrolment,
     /// How its keys look.
     pub format: OpaqueFormat,
 }
 
-/// Who makes accounts.
+/// How accounts come to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Enrolment {
-    /// Whoever comes.
+    /// Anyone may register.
     #[default]
     Open,
     /// An administrator alone.
@@ -109,8 +109,8 @@ impl AccountsService {
     ///
     /// # Cancel safety
     ///
-    /// What has begun is done to its end, also when nobody waits any more: no attempt is left
-    /// uncounted, and nothing that was removed stays remembered.
+    /// A command that has begun runs to its end even if its caller is gone: every attempt is
+    /// counted, and nothing that was removed stays remembered.
     pub async fn execute(
         &self,
         terms: &AccountTerms,
@@ -188,8 +188,8 @@ impl AccountsService {
     ) -> Result<RawToken, AccountError> {
         let (service, terms) = (self.clone(), terms.clone());
         on_its_own(async move {
-            // Before anything else is known of the name, so that what is refused here tells
-            // nothing.
+            // Before any look-up of the name, so that this refusal does not tell whether the name
+            // is known.
             let admission = service.throttle.admit(&terms.token_api, &username, client, now);
             let attempt = match service.within(admission).await? {
                 Ok(attempt) => attempt,
@@ -207,8 +207,8 @@ impl AccountsService {
         .await
     }
 
-    /// The one way in. Whether nobody has the name, or the account is disabled, or the password is
-    /// wrong: a password is verified first, which is what takes the time.
+    /// The one way to log in. A password is verified in every case, because that takes the time: if
+    /// no account has the name, if the account is disabled, and if the password is wrong.
     async fn try_password(
         &self,
         terms: &AccountTerms,
@@ -374,7 +374,7 @@ impl AccountsService {
                 match self.change(removal, move |_, cache| cache.invalidate(&digest)).await? {
                     Removal::Removed => Ok(AccountOutcome::KeyRevoked),
                     Removal::Absent => {
-                        // Somebody else was quicker.
+                        // Another call revoked it in between.
                         self.within(store.settle()).await?;
                         Ok(AccountOutcome::KeyRevoked)
                     }
@@ -382,8 +382,8 @@ impl AccountsService {
                 }
             }
             Some(_) => {
-                // Before it is said, no instance accepts it any more, whoever retired it and
-                // however long ago.
+                // When this is answered, no instance accepts the key any more, even if another call
+                // retired it, at any time before.
                 self.within(store.settle()).await?;
                 Ok(AccountOutcome::KeyRevoked)
             }
@@ -434,8 +434,8 @@ impl AccountsService {
         self.within(self.parts.accounts.accounts(token_api, limit)).await
     }
 
-    /// Shuts an account out. When this has returned `Some`, its sessions and keys are accepted by
-    /// nobody any more. `None`: there is no such account.
+    /// Disables an account. When this has returned `Some`, no instance accepts its sessions and
+    /// keys any more. `None`: there is no such account.
     ///
     /// # Errors
     ///
@@ -558,7 +558,7 @@ fn note_unsettled(settled: Result<(), StoreError>) {
     }
 }
 
-/// Does the work whether or not somebody still waits for it.
+/// Runs the work to its end even if its caller is gone.
 async fn on_its_own<T: Send + 'static>(
     work: impl Future<Output = Result<T, AccountError>> + Send + 'static,
 ) -> Result<T, AccountError> {

@@ -1,5 +1,5 @@
-//! The port of whoever keeps the accounts: who keeps the records keeps them, because the two change
-//! together.
+//! The port to the store of accounts. The store of records implements it, because accounts and
+//! records change together.
 
 use super::password_hash::PasswordHash;
 use crate::domain::{Account, AccountId, Record, Timestamp, TokenDigest};
@@ -99,9 +99,9 @@ pub struct Credentials {
 pub enum Registered {
     /// It is there, and will survive a crash.
     Registered,
-    /// Somebody has the username.
+    /// Another account has the username.
     UsernameTaken,
-    /// Somebody has the email address.
+    /// Another account has the email address.
     EmailTaken,
 }
 

@@ -1,4 +1,4 @@
-//! Who may try a password, and how often.
+//! Limits how often a password may be tried, for each account and address.
 //!
 //! Failures are counted in windows of 15 minutes, of three things; the numbers are the defaults of
 //! [`ThrottleLimits`]:
@@ -9,11 +9,11 @@
 //! | one address, whatever the account | 50 | trying one password with every account |
 //! | one account from everywhere | none; from 50 on, an address that has never logged in to it may fail once instead of 5 times | guessing from many addresses |
 //!
-//! Nothing locks an account: whoever fails elsewhere, its owner's own address keeps its five
-//! attempts, and an address that is new keeps one. An address is that of the connection, an IPv6
-//! one its /64, which is what one household or host has; all peers of a listener on a Unix socket
-//! are one address, unless a trusted proxy names another. A success clears the account's counter of
-//! that address, and has the address remembered.
+//! Nothing locks an account. Whatever fails from other addresses, the owner's own address keeps its
+//! five attempts, and a new address keeps one. An address is that of the connection; of IPv6 it is
+//! the /64, which is what one site or host has. All peers of a listener on a Unix socket are one
+//! address, unless a trusted proxy names another. A success clears the account's counter of that
+//! address, and the address is then known.
 //!
 //! Accounts are counted by the name that is typed, folded: every spelling of one shares a counter
 //! (cf. CVE-2025-24806), and one that is not there is counted like one that is, so that nothing
@@ -36,8 +36,7 @@ use crate::tokens::store::StoreError;
 #[cfg(test)]
 mod tests;
 
-/// How often a password may be tried. No number may be 0: it would lock people out whom nobody
-/// attacks.
+/// How often a password may be tried. No number may be 0: it would lock out every user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleLimits {
     /// How long failures count. Default 15 minutes.
@@ -46,9 +45,9 @@ pub struct ThrottleLimits {
     pub of_pair: u32,
     /// Failures from one address. Default 50.
     pub of_address: u32,
-    /// Failures of one account from which on strangers are slowed. Default 50.
+    /// Failures of one account from which on unknown addresses are slowed. Default 50.
     pub suspect_from: u32,
-    /// What a stranger then has in the place of `of_pair`. Default 1.
+    /// What an unknown address then has in the place of `of_pair`. Default 1.
     pub of_stranger: u32,
     /// How long registrations count. Default one hour.
     pub registration_window: Duration,
@@ -102,7 +101,7 @@ impl From<IpAddr> for ClientGroup {
     }
 }
 
-/// The limits, over whoever counts.
+/// The limits, on a store of counters.
 pub(super) struct Throttle {
     counters: Arc<dyn Counters>,
     key: hmac::Key,
@@ -128,7 +127,7 @@ pub(super) struct RegistrationAttempt(CounterKey);
 pub(super) enum Try {
     /// The password was right.
     Passed,
-    /// It was wrong, or there is nobody to log in.
+    /// The password was wrong, or there is no such account.
     Failed,
     /// It was not tried.
     Void,

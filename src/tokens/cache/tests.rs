@@ -143,8 +143,8 @@ fn the_number_of_entries_is_bounded() {
     assert!(cache.len() <= 1000, "{}", cache.len());
 }
 
-/// Threads fill from a store that another thread revokes in. Whoever begins to ask after a
-/// revocation has returned must not be answered with the token.
+/// Threads fill the cache from a store in which another thread revokes. A request that begins after
+/// a revocation has returned must not be answered with the token.
 #[test]
 fn nothing_revoked_is_ever_answered_while_many_threads_fill() {
     const TOKENS: u64 = 32;
@@ -218,7 +218,8 @@ fn without_a_lease_nothing_is_recalled_and_nothing_lands() {
     assert_eq!(absent.land(absent.fence(), Ok(Answer::Absent), now), Ok(()));
     assert!(is_present(cache.recall(&digest(1), now)) && cache.recall(&digest(2), now).is_some());
 
-    // It has run out: only what was good is still told, to who may use it so, and not for ever.
+    // The lease has run out: only good tokens are still recalled, only as stale answers, and only
+    // until the hard end.
     let lapsed = now.after(second);
     assert!(
         cache.recall(&digest(1), lapsed).is_none() && cache.recall(&digest(2), lapsed).is_none()

@@ -41,7 +41,7 @@ fn hs256() -> SignedTokens {
     .expect("a readable key")
 }
 
-/// Signs any header and claims with the HS256 key of `hs256`, as somebody would who had the key.
+/// Signs any header and claims with the HS256 key of `hs256`, as the holder of the key could.
 fn forge(header: &str, claims: &str, secret: &[u8]) -> String {
     let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);

@@ -1,5 +1,5 @@
-//! Listeners on loopback addresses that answer, refuse, or swallow what is sent to them, and names
-//! that stand for them.
+//! Listeners on loopback addresses that answer, refuse, or swallow the bytes they get, and names
+//! that resolve to them.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ fn plain(timeout: Duration) -> ConnectSettings {
     ConnectSettings { timeout, protocol: Protocol::Http1, tls: None }
 }
 
-/// A connector to a name that stands for these addresses.
+/// A connector to a name that resolves to these addresses.
 fn to_name(addresses: &[SocketAddr], timeout: Duration) -> Connector {
     let addresses = addresses.to_vec();
     Connector::new(tcp("app.test", 80), plain(timeout)).resolving_by(Box::new(move |host, port| {

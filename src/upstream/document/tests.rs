@@ -1,5 +1,5 @@
-//! A scripted server, plain or with TLS: what it may do wrong, and that nobody waits for it longer
-//! than was said.
+//! A scripted server, plain or with TLS: each mistake that it can make is a failure, within the
+//! time that was given.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -224,7 +224,7 @@ fn nobody_waits_longer_than_was_said() {
             assert_eq!(fault, why);
             assert!(begun.elapsed() < Duration::from_secs(5));
         }
-        // A listener that nobody accepts from: the TLS handshake never begins.
+        // A listener that accepts no connection: the TLS handshake never begins.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = address(silent.local_addr().expect("an address"), true);
         let folder = tempfile::tempdir().expect("a folder");

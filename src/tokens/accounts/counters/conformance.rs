@@ -206,7 +206,7 @@ pub(crate) async fn a_group_remembers_its_latest_members_for_a_while(counters: C
     assert!(knows(0, first_end).await && !knows(14, first_end).await);
     let end = at(1).after(REMEMBERED_FOR);
     assert!(!knows(0, end).await && !knows(2, end).await);
-    // Those that are over make room first.
+    // The windows that are over are removed first.
     counters.remember(key(1), key(1000), end).await.unwrap();
     assert!(knows(1000, end).await && !knows(0, end).await);
 }

@@ -133,7 +133,7 @@ async fn one_address_has_fifty_failures_with_all_accounts_together() {
         admitted += throttle.failures(&format!("user{account}"), "2001:db8::1").await;
     }
     assert_eq!(admitted, 50);
-    // The rest of its /64 is the same one, its neighbour is another.
+    // The rest of its /64 is the same address; the next /64 is another.
     assert_eq!(throttle.failures("other", "2001:db8::ffff:2").await, 0);
     assert_eq!(throttle.failures("other", "2001:db8:0:1::1").await, 5);
     assert_eq!(from("::ffff:192.0.2.1"), from("192.0.2.1"));
@@ -212,7 +212,7 @@ async fn each_limit_is_the_one_that_is_configured() {
     }
     let refused = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap();
     assert_eq!(refused.unwrap_err().retry_after, Duration::from_secs(120));
-    // Who is patient with people who mistype is not more so with strangers.
+    // A higher limit for mistyped passwords is no higher limit for unknown addresses.
     let odd = throttle_with(ThrottleLimits {
         of_pair: 2,
         of_stranger: 5,
