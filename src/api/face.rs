@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::face_error::FaceError;
 use super::operation::Operation;
 use super::schema::Schema;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, hex};
 use crate::tokens::command::{Command, CommandOutcome};
 
 /// One of the contracts that a token API can speak.
@@ -73,8 +73,7 @@ impl Document {
     pub(super) fn new(path: String, media_type: &'static str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let digest = digest::digest(&digest::SHA256, &body);
-        let tag =
-            digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let tag = hex::encode(digest.as_ref().get(..12).unwrap_or_default());
         Self { path, media_type, body, policy: None, tag: format!("\"{tag}\"") }
     }
 }

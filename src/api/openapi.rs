@@ -11,6 +11,7 @@ use super::face::{CredentialNeed, Face};
 use super::face_error::FaceError;
 use super::operation::Operation;
 use super::schema::text;
+use crate::wire::path;
 
 #[cfg(test)]
 mod tests;
@@ -124,7 +125,7 @@ fn describe(
 
 /// The names of the parameters in a mount.
 fn mount_parameters(mount: &str) -> impl Iterator<Item = &str> {
-    mount.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    mount.split('/').filter_map(path::parameter_name)
 }
 
 fn parameter(name: &str, description: &str, schema: Value) -> Value {

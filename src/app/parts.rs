@@ -8,7 +8,7 @@ use super::keys::{Keys, MissingKeys, ReadKeys};
 use super::open_store::{OpenStore, StoreFault, command};
 use crate::config::{self, Config};
 use crate::store::{EmbeddedOptions, EmbeddedStore};
-use crate::telemetry::metrics::Timings;
+use crate::telemetry::histogram::Histogram;
 use crate::tokens::accounts::{
     AccountParts, AccountsService, Counters, HashingCost, HashingPool, ThrottleLimits, hashing,
 };
@@ -37,7 +37,7 @@ pub(super) struct Parts {
     /// How long one change may take, until the whole fleet has heeded it.
     change: Duration,
     /// How long revocations took.
-    pub(super) revocations: Arc<Timings>,
+    pub(super) revocations: Arc<Histogram>,
 }
 
 /// Beyond the time that a fleet may take to confirm a removal.

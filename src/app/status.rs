@@ -11,7 +11,8 @@ use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
 use crate::gateway::Shared;
 use crate::server::ConnectionLimit;
 use crate::store::redis::LinkState;
-use crate::telemetry::metrics::{Gauges, Timings, WorkerCounters, render};
+use crate::telemetry::histogram::Histogram;
+use crate::telemetry::metrics::{Gauges, WorkerCounters, render};
 use crate::tls::Watcher;
 use crate::tokens::issuer::RingHealth;
 use crate::tokens::store::StoreError;
@@ -27,7 +28,7 @@ pub(super) struct OwnStatus {
     pub(super) is_draining: AtomicBool,
     pub(super) reloads_done: AtomicU64,
     pub(super) reloads_refused: AtomicU64,
-    pub(super) revocations: Arc<Timings>,
+    pub(super) revocations: Arc<Histogram>,
     /// The addresses that are listened on.
     pub(super) listening: ArcSwap<Vec<String>>,
     /// The link to the rest of the fleet, if there is one.

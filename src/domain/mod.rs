@@ -4,6 +4,7 @@ pub mod access;
 pub mod account;
 pub mod algorithm;
 pub mod claim;
+pub mod hex;
 pub mod identity;
 pub mod json;
 pub mod password;

@@ -155,10 +155,8 @@ fn rewritten(
     tenant: &str,
     target: &Uri,
 ) -> Result<PathAndQuery, Refusal> {
-    let is_parameter = |segment: &str| {
-        segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'))
-            == Some(rule.parameter.as_str())
-    };
+    let is_parameter =
+        |segment: &str| path::parameter_name(segment) == Some(rule.parameter.as_str());
     let mut pattern = route.path.split('/');
     let mut rewritten = String::with_capacity(target.path().len() + tenant.len());
     for (at, segment) in target.path().split('/').enumerate() {

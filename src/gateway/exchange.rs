@@ -1,7 +1,6 @@
 //! One exchange: what is known of a request from its arrival to the last byte of its response, for
 //! the log and the metrics.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,6 +8,7 @@ use std::time::Instant;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
+use super::access_line::LineFacts;
 use super::admitted::Admitted;
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
@@ -209,7 +209,6 @@ impl Exchange {
                 Reason::CLIENT_GONE_STATUS
             }
         };
-        let mut number = itoa::Buffer::new();
         let counters = &self.gateway.counters;
         counters.requests.count(status);
         counters.durations.observe(took);
@@ -222,75 +221,26 @@ impl Exchange {
         let ended_because =
             (!self.is_complete).then(|| self.fault.as_deref().unwrap_or(ending.cause()));
         let cause = refused_because.or(ended_because);
-        let method = self.method.as_ref().map_or("-", Method::as_str);
-        let path = self.target.as_ref().map_or("-", |target| target.path());
         self.gateway.log_line(self.begun.wall, |line, is_json| {
-            // What is written unescaped was checked against a grammar without quotes and
-            // backslashes; a `fmt::Write` into a `String` cannot fail.
-            if is_json {
-                for part in [
-                    r#","request_id":""#,
-                    self.id.as_str(),
-                    r#"","client":""#,
-                    self.client_text(),
-                    r#"","peer":""#,
-                    self.client.peer_text(),
-                    r#"","method":""#,
-                    method,
-                    r#"","path":""#,
-                    path,
-                    r#"","protocol":""#,
-                    protocol(self.version),
-                    r#"","status":"#,
-                    number.format(status),
-                    r#","bytes":"#,
-                ] {
-                    line.push_str(part);
-                }
-                line.push_str(number.format(self.bytes));
-                if let Some(bytes) = self.bytes_received {
-                    line.push_str(r#","bytes_received":"#);
-                    line.push_str(number.format(bytes));
-                }
-                line.push_str(r#","duration_us":"#);
-                line.push_str(number.format(took));
-                if let Some(route) = self.route.and_then(|at| self.local.plan.routes.get(at)) {
-                    line.push_str(r#","route":""#);
-                    line.push_str(&route.path);
-                    line.push('"');
-                }
-                if let Some(micros) = self.upstream_micros {
-                    line.push_str(r#","upstream_us":"#);
-                    line.push_str(number.format(micros));
-                }
-                if let Some(admitted) = &self.admitted {
-                    line.push_str(&admitted.log_members);
-                }
-                if let Some((reason, _)) = &self.refusal {
-                    let _ = write!(line, r#","refusal":"{}""#, reason.as_str());
-                }
-                if let Some(cause) = cause {
-                    let _ = write!(line, r#","cause":{}"#, serde_json::Value::from(cause));
-                }
-                if !self.is_complete {
-                    line.push_str(r#","complete":false"#);
-                }
-            } else {
-                let (client, peer) = (self.client_text(), self.client.peer_text());
-                let _ = write!(line, "{client} {status} {method} {path} {took}us");
-                if client != peer {
-                    let _ = write!(line, " peer={peer}");
-                }
-                if let Some(admitted) = &self.admitted {
-                    let _ = write!(line, " subject={:?}", admitted.caller.token.subject());
-                }
-                if let Some((reason, _)) = &self.refusal {
-                    let _ = write!(line, " refused={}", reason.as_str());
-                }
-                if let Some(cause) = cause {
-                    let _ = write!(line, " ({cause})");
-                }
-            }
+            let facts = LineFacts {
+                request_id: self.id.as_str(),
+                client: self.client_text(),
+                peer: self.client.peer_text(),
+                method: self.method.as_ref().map_or("-", Method::as_str),
+                path: self.target.as_ref().map_or("-", |target| target.path()),
+                protocol: protocol(self.version),
+                status,
+                bytes: self.bytes,
+                bytes_received: self.bytes_received,
+                took_micros: took,
+                route: self.route.and_then(|at| self.local.plan.routes.get(at)),
+                upstream_micros: self.upstream_micros,
+                admitted: self.admitted.as_deref(),
+                refusal: self.refusal.as_ref().map(|(reason, _)| *reason),
+                cause,
+                is_complete: self.is_complete,
+            };
+            if is_json { facts.write_json(line) } else { facts.write_text(line) }
         });
     }
 }

@@ -12,6 +12,7 @@
 //! is a [`Control`], shared with the driver of the connection or stream; what is known of it for
 //! the log is an `Exchange`.
 
+mod access_line;
 mod admitted;
 mod authenticate;
 mod authorize;

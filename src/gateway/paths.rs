@@ -3,6 +3,8 @@
 //! an order, so none conflicts with another; and a look-up visits each place at most once, whatever
 //! a client asks for.
 
+use crate::wire::path;
+
 /// Values under path patterns.
 #[derive(Debug)]
 pub(super) struct PathTable<T> {
@@ -94,12 +96,12 @@ impl<T> PathTable<T> {
 /// rest is none of them.
 pub(super) fn parameters<'a>(
     pattern: &'a str,
-    path: &'a str,
+    target: &'a str,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
-    pattern.split('/').zip(path.split('/')).filter_map(|(segment, value)| {
-        let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-        (!name.starts_with('*')).then_some((name, value))
-    })
+    pattern
+        .split('/')
+        .zip(target.split('/'))
+        .filter_map(|(segment, value)| Some((path::parameter_name(segment)?, value)))
 }
 
 #[cfg(test)]

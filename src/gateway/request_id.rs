@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use http::header::HeaderValue;
 
+use crate::domain::hex;
+
 /// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits:
 /// 64 random bits of the worker, and a counter that is multiplied by an odd number so that
 /// consecutive ids look different.
@@ -36,7 +38,7 @@ impl RequestIds {
         let _ = aws_lc_rs::rand::fill(&mut seed);
         let [a, b] = [seed.first_chunk::<8>(), seed.last_chunk::<8>()]
             .map(|half| half.copied().unwrap_or_default());
-        Self { worker: hex(u64::from_le_bytes(a)), next: Cell::new(u64::from_le_bytes(b)) }
+        Self { worker: hex::number(u64::from_le_bytes(a)), next: Cell::new(u64::from_le_bytes(b)) }
     }
 
     pub(super) fn next(&self) -> RequestId {
@@ -45,40 +47,14 @@ impl RequestIds {
         let mut text = [0; 32];
         let (first, second) = text.split_at_mut(16);
         first.copy_from_slice(&self.worker);
-        second.copy_from_slice(&hex(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        second.copy_from_slice(&hex::number(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         RequestId(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown")))
     }
-}
-
-/// Sixteen hexadecimal digits, eight at a time: a byte of a word becomes a digit each.
-fn hex(number: u64) -> [u8; 16] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let eight = |half: u64| {
-        let pairs = (half & 0xffff_0000) << 16 | half & 0xffff;
-        let bytes = (pairs << 8 | pairs) & 0x00ff_00ff_00ff_00ff;
-        let digits = (bytes << 4 | bytes) & (ONES * 0x0f);
-        let is_letter = (digits + ONES * 6) >> 4 & ONES;
-        (digits + ONES * u64::from(b'0') + is_letter * u64::from(b'a' - b'0' - 10)).to_be_bytes()
-    };
-    let mut text = [0; 16];
-    let (high, low) = text.split_at_mut(8);
-    high.copy_from_slice(&eight(number >> 32));
-    low.copy_from_slice(&eight(number & 0xffff_ffff));
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_are_those_of_the_number() {
-        for number in
-            [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 1 << 63, 0x9090_a0a0]
-        {
-            assert_eq!(hex(number), *format!("{number:016x}").as_bytes(), "{number:x}");
-        }
-    }
 
     #[test]
     fn no_two_ids_of_a_worker_are_alike() {

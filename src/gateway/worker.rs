@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::access_line::LineBuffer;
 use super::control::{Control, Ending, Holder};
 use super::plan::Plan;
 use super::remembered::Remembered;
@@ -88,7 +89,7 @@ pub struct WorkerGateway {
     is_stopping: Cell<bool>,
     /// Whether it leaves no trace: no line in the access log and no note of a use.
     is_silent: bool,
-    log: RefCell<LogBuffer>,
+    log: RefCell<LineBuffer>,
 }
 
 /// A plan with this worker's pools.
@@ -98,16 +99,6 @@ pub(super) struct Local {
     pub(super) upstreams: Vec<Rc<Upstream>>,
 }
 
-/// Collects lines until there are many of them or a second has passed.
-#[derive(Default)]
-struct LogBuffer {
-    lines: String,
-    /// The second that `stamp` shows.
-    second: i64,
-    stamp: String,
-}
-
-const LOG_BUFFER_BYTES: usize = 64 * 1024;
 /// More uses than this are not noted: the note is a convenience, memory is not.
 const MOST_USES: usize = 100_000;
 
@@ -265,11 +256,9 @@ impl WorkerGateway {
 
     /// Hands the lines that wait to the writer.
     pub fn flush_log(&self) {
-        let mut log = self.log.borrow_mut();
-        if !log.lines.is_empty()
-            && let Some(access_log) = &self.shared.access_log
+        if let Some(access_log) = &self.shared.access_log
+            && let Some(lines) = self.log.borrow_mut().take()
         {
-            let lines = std::mem::replace(&mut log.lines, String::with_capacity(LOG_BUFFER_BYTES));
             access_log.write(lines.into_bytes());
         }
     }
@@ -287,27 +276,8 @@ impl WorkerGateway {
             return;
         };
         let is_json = access_log.format() == LogFormat::Json;
-        {
-            let mut log = self.log.borrow_mut();
-            let LogBuffer { lines, second, stamp } = &mut *log;
-            if *second != at.unix_seconds() || stamp.is_empty() {
-                *second = at.unix_seconds();
-                let text = at.to_rfc3339_zulu();
-                text.trim_end_matches('Z').clone_into(stamp);
-            }
-            // Three digits: the leading one of 1000 to 1999 is left out.
-            let millis = 1000 + at.unix_millis().rem_euclid(1000);
-            let mut number = itoa::Buffer::new();
-            let millis = number.format(millis).get(1..).unwrap_or_default();
-            lines.push_str(if is_json { r#"{"time":""# } else { "" });
-            lines.push_str(stamp);
-            lines.push('.');
-            lines.push_str(millis);
-            lines.push_str(if is_json { r#"Z""# } else { "Z " });
-            write(lines, is_json);
-            lines.push_str(if is_json { "}\n" } else { "\n" });
-        }
-        if self.log.borrow().lines.len() > LOG_BUFFER_BYTES * 3 / 4 {
+        self.log.borrow_mut().add(at, is_json, write);
+        if self.log.borrow().is_nearly_full() {
             self.flush_log();
         }
     }

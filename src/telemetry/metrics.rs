@@ -3,27 +3,11 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Reason;
-
-/// A counter with one writer.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds. Only the counter's one writer may call it: this is a load and a store, not one step.
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-
-    /// Its value, for any reader.
-    #[must_use]
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use super::counter::Counter;
+use super::histogram::{Histogram, seconds};
 
 /// Responses by status, 100…599.
 #[derive(Debug)]
@@ -53,54 +37,6 @@ impl RefusalCounts {
     pub fn count(&self, reason: Reason) {
         if let Some(counter) = self.0.get(reason as usize) {
             counter.add(1);
-        }
-    }
-}
-
-/// Upper bounds of the durations' buckets, in microseconds.
-const BUCKETS: [u64; 14] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
-    5_000_000, 30_000_000,
-];
-
-/// How long requests took.
-#[derive(Debug, Default)]
-pub struct Durations {
-    buckets: [Counter; BUCKETS.len()],
-    count: Counter,
-    micros: Counter,
-}
-
-impl Durations {
-    /// Counts one.
-    pub fn observe(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.count.add(1);
-        self.micros.add(micros);
-        let at = BUCKETS.iter().position(|bound| micros <= *bound);
-        if let Some(bucket) = at.and_then(|at| self.buckets.get(at)) {
-            bucket.add(1);
-        }
-    }
-}
-
-/// How long something took that is rare enough to be counted by many at once.
-#[derive(Debug, Default)]
-pub struct Timings {
-    buckets: [AtomicU64; BUCKETS.len()],
-    count: AtomicU64,
-    micros: AtomicU64,
-}
-
-impl Timings {
-    /// Counts one.
-    pub fn observe(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
-        let at = BUCKETS.iter().position(|bound| micros <= *bound);
-        if let Some(bucket) = at.and_then(|at| self.buckets.get(at)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -147,7 +83,7 @@ pub struct WorkerCounters {
     /// Refusals by reason.
     pub refusals: RefusalCounts,
     /// From the arrival of a request to the last byte of its response.
-    pub durations: Durations,
+    pub durations: Histogram,
     /// Tokens that a cache knew.
     pub cache_hits: Counter,
     /// Tokens that were looked up.
@@ -180,7 +116,7 @@ pub struct Gauges {
     /// Whether the instance is ready.
     pub is_ready: bool,
     /// From the order to revoke to the moment at which no instance accepts the token.
-    pub revocations: Arc<Timings>,
+    pub revocations: Arc<Histogram>,
     /// The outside issuers, in the order of the configuration.
     pub issuers: Vec<IssuerGauges>,
     /// With a store that is shared by a fleet.
@@ -218,23 +154,8 @@ pub fn render<'a>(
         "histogram",
         "From the arrival of a request to the last byte of its response.",
     );
-    let mut below = 0;
-    for (at, bound) in BUCKETS.iter().enumerate() {
-        below += sum(&|worker| worker.durations.buckets.get(at).map_or(0, Counter::value));
-        let _ = writeln!(
-            out,
-            "keyward_request_duration_seconds_bucket{{le=\"{}\"}} {below}",
-            seconds(*bound)
-        );
-    }
-    let count = sum(&|worker| worker.durations.count.value());
-    let _ = writeln!(out, "keyward_request_duration_seconds_bucket{{le=\"+Inf\"}} {count}");
-    let _ = writeln!(
-        out,
-        "keyward_request_duration_seconds_sum {}",
-        seconds(sum(&|worker| worker.durations.micros.value()))
-    );
-    let _ = writeln!(out, "keyward_request_duration_seconds_count {count}");
+    let durations = workers.clone().map(|worker| &worker.durations);
+    Histogram::render(&mut out, "keyward_request_duration_seconds", durations);
     let opened = sum(&|worker| worker.connections_opened.value());
     let closed = sum(&|worker| worker.connections_closed.value());
     for (name, kind, help, value) in [
@@ -320,7 +241,7 @@ pub fn render<'a>(
     out
 }
 
-fn revocations(out: &mut String, timings: &Timings) {
+fn revocations(out: &mut String, timings: &Histogram) {
     let name = "keyward_revocation_duration_seconds";
     family(
         out,
@@ -328,15 +249,7 @@ fn revocations(out: &mut String, timings: &Timings) {
         "histogram",
         "From the order to revoke to the moment at which no instance accepts the token.",
     );
-    let mut below = 0;
-    for (bucket, bound) in timings.buckets.iter().zip(BUCKETS) {
-        below += bucket.load(Ordering::Relaxed);
-        let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {below}", seconds(bound));
-    }
-    let count = timings.count.load(Ordering::Relaxed);
-    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}");
-    let _ = writeln!(out, "{name}_sum {}", seconds(timings.micros.load(Ordering::Relaxed)));
-    let _ = writeln!(out, "{name}_count {count}");
+    Histogram::render(out, name, std::iter::once(timings));
 }
 
 fn render_issuers(out: &mut String, issuers: &[IssuerGauges]) {
@@ -421,11 +334,6 @@ fn render_fleet(out: &mut String, fleet: &FleetGauges) {
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     // A `fmt::Write` into a `String` cannot fail.
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-/// Exact: no float is asked to tell microseconds.
-fn seconds(micros: u64) -> String {
-    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 #[cfg(test)]

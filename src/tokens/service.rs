@@ -25,7 +25,7 @@ use crate::domain::{
     Identity, Owner, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp,
     TokenDigest, TokenId,
 };
-use crate::telemetry::metrics::Timings;
+use crate::telemetry::histogram::Histogram;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,7 @@ pub struct TokenService {
     opaque: Arc<OpaqueTokens>,
     peppers: Arc<Peppers>,
     deadline: Duration,
-    revocations: Arc<Timings>,
+    revocations: Arc<Histogram>,
 }
 
 /// The token API that a command is for.
@@ -80,7 +80,7 @@ impl TokenService {
         opaque: Arc<OpaqueTokens>,
         peppers: Arc<Peppers>,
         deadline: Duration,
-        revocations: Arc<Timings>,
+        revocations: Arc<Histogram>,
     ) -> Self {
         Self { store, cache, signed, opaque, peppers, deadline, revocations }
     }
@@ -306,7 +306,7 @@ impl TokenService {
             removal
         });
         let removal = removal.await?;
-        self.revocations.observe(clock::uptime().since(begun));
+        self.revocations.observe_shared(clock::uptime().since(begun));
         Ok(removal.map(|removed| removed.len()))
     }
 
@@ -413,7 +413,7 @@ impl TokenService {
             removal
         });
         let removal = removal.await?;
-        self.revocations.observe(clock::uptime().since(begun));
+        self.revocations.observe_shared(clock::uptime().since(begun));
         Ok(removal)
     }
 

@@ -8,6 +8,8 @@
 
 use std::borrow::Cow;
 
+use crate::domain::hex;
+
 /// Why a path has no normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
@@ -64,7 +66,7 @@ fn decode(path: &str) -> Result<String, PathFault> {
         match byte {
             b'%' => {
                 let (Some(high), Some(low)) =
-                    (bytes.next().and_then(digit), bytes.next().and_then(digit))
+                    (bytes.next().and_then(hex::value), bytes.next().and_then(hex::value))
                 else {
                     return Err(PathFault::BrokenEscape);
                 };
@@ -120,21 +122,19 @@ fn resolve(path: &str) -> Result<String, PathFault> {
 
 fn push_escaped(to: &mut String, byte: u8) {
     to.push('%');
-    to.push(hex(byte >> 4));
-    to.push(hex(byte & 15));
-}
-
-fn hex(digit: u8) -> char {
-    char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    to.extend(hex::pair(byte).map(|digit| char::from(digit.to_ascii_uppercase())));
 }
 
 /// RFC 3986, section 2.3.
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// The name of the parameter that a segment of a pattern is, as in `{name}`; `None` for other
+/// segments, the rest (`{*name}`) among them.
+#[must_use]
+pub fn parameter_name(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}').filter(|name| !name.starts_with('*'))
 }
 
 /// A path segment, decoded; `None` if that is not UTF-8.
@@ -147,7 +147,7 @@ pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
         decoded.push(if byte == b'%' {
-            bytes.next().and_then(digit)? << 4 | bytes.next().and_then(digit)?
+            bytes.next().and_then(hex::value)? << 4 | bytes.next().and_then(hex::value)?
         } else {
             byte
         });
@@ -164,9 +164,7 @@ pub fn encode_segment(text: &str) -> String {
         if is_unreserved(byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push('%');
-            encoded.push(hex(byte >> 4));
-            encoded.push(hex(byte & 15));
+            push_escaped(&mut encoded, byte);
         }
     }
     encoded
