@@ -36,7 +36,8 @@
 //! TLS is set up in [`tls`] for listeners, upstreams, issuers and Redis alike; the files of its
 //! certificates and keys are watched. It reads the names in a client's certificate, too.
 //!
-//! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data, [`admin`]
+//! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data by what the
+//! parts declare with [`settings`], [`admin`]
 //! has the probes and the socket on which the command line talks to a running keyward,
 //! [`telemetry`] the log, the access log and the metrics. Only [`app`] knows every part: it puts
 //! them together, runs them, reloads them and stops them.
@@ -47,9 +48,9 @@
 //! The fuzz targets are in `fuzzing`. Tests have them, and `make fuzz` by a feature.
 //!
 //! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway`
-//! ← `server`; `files` ← `tls` ← `config`, `store`, `upstream`, `server`; only `cli` and `app`
-//! import `config`. Files within one part make no circle either. A test reads the sources and
-//! checks both.
+//! ← `server`; `files` ← `tls` ← `store`, `upstream`, `server`; `settings` ← all parts whose
+//! settings are declared with it ← `config` ← `cli`, `app`. Files within one part make no circle
+//! either. A test reads the sources and checks both.
 //!
 //! # The glossary
 //!
@@ -117,6 +118,7 @@ pub mod files;
 pub mod fuzzing;
 pub mod gateway;
 pub mod server;
+pub mod settings;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -25,8 +25,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use keyward::config::{IdentityHeaders, Preset, parse};
+use keyward::config::parse;
 use keyward::domain::RawToken;
+use keyward::gateway::{IdentityNames, Preset};
 use keyward::telemetry::Reason;
 use keyward::telemetry::metrics::{FleetGauges, Gauges, IssuerGauges, render};
 use keyward::tokens::keyring::SecretBytes;
@@ -714,9 +715,9 @@ fn the_presets_of_the_documents_are_those_of_the_program() {
     let others = rows(SECURITY, "Choose the names of the identity headers");
     assert_eq!((own.len(), others.len()), (10, 7));
     let lower = |cell: &Vec<String>| cell.first().map(|name| name.to_ascii_lowercase());
-    for (column, preset) in Preset::ALL.into_iter().enumerate() {
-        let is_own = preset == Preset::Keyward;
-        let names = IdentityHeaders::preset(preset);
+    for (column, (word, preset)) in Preset::WORDS.iter().enumerate() {
+        let is_own = *preset == Preset::Keyward;
+        let names = IdentityNames::preset(*preset);
         for (at, (field, header)) in names.fields().into_iter().enumerate() {
             let (row, column) = match others.get(at) {
                 Some(row) if !is_own => (row, column),
@@ -724,7 +725,7 @@ fn the_presets_of_the_documents_are_those_of_the_program() {
                 _ => (&own[at], 1),
             };
             let shown = (row[0][0].as_str(), lower(&row[column]));
-            assert_eq!(shown, (field, header.map(str::to_owned)), "{}", preset.as_str());
+            assert_eq!(shown, (field, header.map(str::to_owned)), "{word}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod explain;
 mod listing;
 mod operations;
 mod probes;
+mod settings;
 mod socket;
 mod status;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use explain::ExplainRequest;
 pub use listing::Listing;
 pub use operations::serve_socket;
 pub use probes::serve_probes;
+pub use settings::AdminSettings;
 pub use socket::{AdminSocket, BoundAdminSocket, SocketError};
 pub use status::{
     Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport,

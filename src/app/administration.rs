@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use super::assemble;
 use super::explain::explain;
 use super::parts::Parts;
 use crate::admin::{
@@ -81,7 +80,7 @@ impl OwnAdministration {
 }
 
 fn account_names(config: &Config) -> Vec<Arc<str>> {
-    let apis = config.token_apis.iter().filter(|api| matches!(api.style, Style::Accounts(_)));
+    let apis = config.token_apis.iter().filter(|api| matches!(api.style, Style::Accounts));
     apis.map(|api| Arc::clone(&api.name)).collect()
 }
 
@@ -98,8 +97,7 @@ fn account_error(error: AccountError) -> AdminError {
 }
 
 fn names(config: &Config) -> TokenApis {
-    let algorithm =
-        |api: &TokenApi| api.style.takes_bootstrap().then(|| assemble::algorithm(api.algorithm));
+    let algorithm = |api: &TokenApi| api.style.takes_bootstrap().then_some(api.algorithm);
     config.token_apis.iter().map(|api| (Arc::clone(&api.name), algorithm(api))).collect()
 }
 

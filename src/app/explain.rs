@@ -47,7 +47,7 @@ pub(super) fn explain(
     let trusted_proxies = trusted_proxies.filter(|proxies| proxies.trusts(address.ip()));
     let origin =
         ClientOrigin { peer: address.clone(), address, scheme: Scheme::Http, trusted_proxies };
-    let limits = assemble::connection_settings(config).head_limits;
+    let limits = assemble::connection_settings(config).head_limits();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut issuers = Issuers::new(Watcher::default());
         let shared = match running {
@@ -69,10 +69,10 @@ async fn alone(
     let fault = |key: &str, words: String| config.places.one(key, words);
     let watcher = Watcher::default();
     let upstreams = config.upstreams.iter().enumerate().map(|(at, upstream)| {
-        assemble::upstream(config, upstream, &watcher).map_err(|words| {
+        assemble::upstream(upstream, &watcher).map_err(|words| {
             fault(
                 &format!("upstream[{at}].tls"),
-                format!("[[upstream]] {:?}: {words}", upstream.name),
+                format!("[[upstream]] {:?}: {words}", upstream.plan.name),
             )
         })
     });

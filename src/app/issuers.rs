@@ -14,15 +14,16 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, IssuerKeys, KeysUrl, METADATA, Proxy, ProxyEnvironment};
+use crate::config::{self, Config, IssuerKeys, METADATA, Proxy, ProxyEnvironment};
 use crate::domain::{ClaimPath, OutsideAlgorithm};
 use crate::files::{self, FileError};
+use crate::gateway::Requirement;
 use crate::tls::{Trust, Watcher};
 use crate::tokens::issuer::jwk::MOST_BYTES;
 use crate::tokens::issuer::metadata::jwks_uri;
 use crate::tokens::issuer::{
     Issuer, IssuerSet, IssuerSettings, KeyFetch, KeyRing, KeySet, KeySource, KeySourceFault,
-    Rhythm, Tenancy,
+    Tenancy,
 };
 use crate::tokens::keyring::Peppers;
 use crate::upstream::document::{
@@ -150,7 +151,7 @@ impl Issuers {
         let mut rings: Vec<Arc<KeyRing>> =
             issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
         rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let accepted: Arc<[OutsideAlgorithm]> = configured.algorithms.as_slice().into();
+        let accepted: Arc<[OutsideAlgorithm]> = configured.settings.algorithms.as_slice().into();
         let sources = self.sources(configured)?.into_iter();
         let fetched = rings.iter().zip(sources).map(|(ring, source)| FetchedRing {
             ring: Arc::clone(ring),
@@ -175,18 +176,27 @@ impl Issuers {
             return same.issuers.clone();
         }
         let mut shared: Option<Arc<KeyRing>> = None;
-        let template: Arc<str> = configured.issuer.as_str().into();
+        let template: Arc<str> = configured.settings.issuer.as_str().into();
         let each = configured.each().enumerate().map(|(at, (tenant, iss))| {
-            let tenancy =
-                tenant.map(|tenant| Tenancy::new(&configured.name, Arc::clone(&template), tenant));
+            let tenancy = tenant.map(|tenant| {
+                Tenancy::new(&configured.settings.name, Arc::clone(&template), tenant)
+            });
             let ring = match (&shared, &tenancy) {
                 (Some(ring), _) => Arc::clone(ring),
                 (None, Some(tenancy)) if has_keys_of_its_own(configured) => {
                     self.ring(configured, at, &tenancy.origin)
                 }
-                (None, _) => Arc::clone(shared.insert(self.ring(configured, 0, &configured.name))),
+                (None, _) => {
+                    Arc::clone(shared.insert(self.ring(configured, 0, &configured.settings.name)))
+                }
             };
-            Arc::new(Issuer::new(settings(configured, iss, tenancy, kept_claims), ring))
+            let settings = IssuerSettings {
+                issuer: iss,
+                tenancy,
+                kept_claims: kept_claims.to_vec(),
+                ..configured.settings.clone()
+            };
+            Arc::new(Issuer::new(settings, ring))
         });
         each.collect()
     }
@@ -196,10 +206,9 @@ impl Issuers {
     fn ring(&self, configured: &config::Issuer, at: usize, name: &str) -> Arc<KeyRing> {
         let is_alike = |known: &&Configured| {
             let known = &known.settings;
-            known.name == configured.name
-                && known.algorithms == configured.algorithms
-                && known.refresh == configured.refresh
-                && known.stale_if_error == configured.stale_if_error
+            known.settings.name == configured.settings.name
+                && known.settings.algorithms == configured.settings.algorithms
+                && known.rhythm == configured.rhythm
         };
         let before = self.all.iter().find(is_alike).and_then(|known| {
             let place = match (&known.settings.keys, &configured.keys) {
@@ -234,7 +243,7 @@ impl Issuers {
         let turns = Arc::new(Semaphore::new(FETCHES_AT_A_TIME));
         let mut documents: Vec<Document> = Vec::new();
         for url in urls {
-            let (address, proxy) = (address(url), proxies.proxy_for(url));
+            let (address, proxy) = (url.clone(), proxies.proxy_for(url));
             // Certificates are read once for all tenants.
             let document = match documents.first() {
                 Some(first) if first.is_https() == url.is_https => first.elsewhere(address, proxy),
@@ -308,45 +317,28 @@ fn ring(configured: &config::Issuer, name: Arc<str>) -> KeyRing {
     match configured.keys {
         IssuerKeys::Secret(_) => KeyRing::fixed(name, KeySet::default()),
         IssuerKeys::Url { .. } | IssuerKeys::Discovery { .. } | IssuerKeys::File(_) => {
-            KeyRing::empty(
-                name,
-                Rhythm { refresh: configured.refresh, stale_if_error: configured.stale_if_error },
-            )
+            KeyRing::empty(name, configured.rhythm)
         }
     }
 }
 
 /// The claims that routes ask for.
 fn kept_claims(config: &Config) -> Vec<ClaimPath> {
-    let rules = config.routes.iter().flat_map(|route| &route.require.claims);
-    let mut paths: Vec<_> = rules.map(|rule| rule.path.clone()).collect();
+    let requirements = config.routes.iter().flat_map(|route| &route.require);
+    let mut paths: Vec<_> = requirements
+        .filter_map(|requirement| match requirement {
+            Requirement::Claim(rule) => Some(rule.path.clone()),
+            Requirement::Field { .. } | Requirement::Scope(_) => None,
+        })
+        .collect();
     paths.sort_unstable();
     paths.dedup();
     paths
 }
 
-fn settings(
-    configured: &config::Issuer,
-    issuer: String,
-    tenancy: Option<Tenancy>,
-    kept_claims: &[ClaimPath],
-) -> IssuerSettings {
-    IssuerSettings {
-        name: Arc::clone(&configured.name),
-        issuer,
-        tenancy,
-        audience: configured.audience.clone(),
-        algorithms: configured.algorithms.clone(),
-        required_claims: configured.required_claims.clone(),
-        claims: configured.claims.clone(),
-        leeway: configured.leeway,
-        kept_claims: kept_claims.to_vec(),
-    }
-}
-
 /// What is wrong with the keys of an issuer, in words.
 fn wrong(configured: &config::Issuer, words: &dyn std::fmt::Display) -> String {
-    format!("[[issuer]] {}: {words}", configured.name)
+    format!("[[issuer]] {}: {words}", configured.settings.name)
 }
 
 /// The keys of an issuer that has them in a file; `None`: it has an address.
@@ -362,12 +354,12 @@ fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, Wrong> {
     if matches!(configured.keys, IssuerKeys::Secret(_)) {
         let found = files::read_secret(path, MOST_BYTES as u64).map_err(|fault| at(&fault))?;
         let secret = files::shared_secret(&found.content).map_err(|fault| at(&fault))?;
-        return KeySet::secret(&secret, &configured.algorithms)
+        return KeySet::secret(&secret, &configured.settings.algorithms)
             .map(Some)
             .map_err(|fault| at(&fault));
     }
     let text = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
-    let set = KeySet::read(&text, &configured.algorithms).map_err(|fault| at(&fault))?;
+    let set = KeySet::read(&text, &configured.settings.algorithms).map_err(|fault| at(&fault))?;
     if set.is_empty() {
         return Err(at(&format_args!(
             "it holds no key that can be used. {}",
@@ -396,20 +388,11 @@ impl Proxies {
         })
     }
 
-    fn proxy_for(&self, url: &KeysUrl) -> Option<HttpProxy> {
+    fn proxy_for(&self, url: &DocumentAddress) -> Option<HttpProxy> {
         match self {
             Self::Always(proxy) => proxy.clone(),
             Self::Environment(environment) => environment.proxy_for(url).cloned(),
         }
-    }
-}
-
-fn address(url: &KeysUrl) -> DocumentAddress {
-    DocumentAddress {
-        is_https: url.is_https,
-        host: url.host.clone(),
-        port: url.port,
-        target: url.target.clone(),
     }
 }
 
@@ -443,7 +426,7 @@ impl KeySource for Fetched {
 struct Discovered {
     metadata: Document,
     /// Where those are.
-    url: KeysUrl,
+    url: DocumentAddress,
     issuer: String,
     proxies: Proxies,
     turns: Arc<Semaphore>,
@@ -476,11 +459,11 @@ impl Discovered {
             answer => return answer,
         };
         let path = self.url.target.strip_suffix(METADATA).unwrap_or_default();
-        let url = KeysUrl {
+        let url = DocumentAddress {
             target: format!("/.well-known/oauth-authorization-server{path}"),
             ..self.url.clone()
         };
-        match self.metadata.elsewhere(address(&url), self.proxies.proxy_for(&url)) {
+        match self.metadata.elsewhere(url.clone(), self.proxies.proxy_for(&url)) {
             // What is said is what was asked for first.
             Ok(document) => document.fetch().await.map_err(|_| not_found),
             Err(_) => Err(not_found),
@@ -491,7 +474,7 @@ impl Discovered {
     fn keys(&self, metadata: &[u8]) -> Result<Document, String> {
         let text = jwks_uri(metadata, &self.issuer).map_err(|fault| fault.to_string())?;
         let wrong = |reason: String| format!("\"jwks_uri\" {text:?}: {reason}");
-        let url: KeysUrl = text.parse().map_err(wrong)?;
+        let url: DocumentAddress = text.parse().map_err(wrong)?;
         if url.is_https != self.url.is_https {
             return Err(wrong("it has another scheme than \"issuer\"".to_owned()));
         }
@@ -501,7 +484,7 @@ impl Discovered {
             ));
         }
         self.metadata
-            .elsewhere(address(&url), self.proxies.proxy_for(&url))
+            .elsewhere(url.clone(), self.proxies.proxy_for(&url))
             .map_err(|fault| wrong(fault.to_string()))
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::assemble;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::store::key_directory::KeyDirectory;
@@ -105,7 +104,7 @@ impl From<ReadKeys> for Keys {
 /// What the token APIs sign with: a key of each must be there.
 pub(super) fn signing_algorithms(config: &Config) -> Vec<SigningAlgorithm> {
     let signed = config.token_apis.iter().filter(|api| api.style.signs());
-    let mut algorithms: Vec<_> = signed.map(|api| assemble::algorithm(api.algorithm)).collect();
+    let mut algorithms: Vec<_> = signed.map(|api| api.algorithm).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
     algorithms

@@ -130,7 +130,7 @@ impl Runtime for App {
             "keyward: no keyward is running; using the store {}{made}",
             match &config.store.redis {
                 None => config.store.path.display().to_string(),
-                Some(redis) => format!("of the fleet {:?} in Redis", redis.prefix),
+                Some(redis) => format!("of the fleet {:?} in Redis", redis.options.settings.prefix),
             }
         );
         Ok(Box::new(administration::OwnAdministration::new(parts, &config, None)))

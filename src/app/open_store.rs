@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use super::assemble::with_sources;
 use super::parts;
-use crate::config::{self, Config};
-use crate::store::redis::data::Acks;
+use crate::config::Config;
 use crate::store::redis::node::Means;
-use crate::store::redis::settings::{NodeAddress, RedisSettings, RedisTimeouts, Secret, Servers};
+use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::site_fault::SiteFault;
-use crate::store::redis::{LinkState, RedisOpenError, RedisOptions, RedisStore};
+use crate::store::redis::{LinkState, RedisOpenError, RedisStore};
 use crate::store::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, RecordKey, StoreIdentity};
-use crate::tls::{self, CertificateFiles, ClientSettings, Trust};
+use crate::tls;
 use crate::tokens::accounts::{AccountStore, Counters, MemoryCounters};
 use crate::tokens::cache::TokenCache;
 use crate::tokens::finding::Finding;
@@ -53,7 +52,7 @@ impl OpenStore {
                 .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store));
             return Ok(Self::Embedded(store?));
         };
-        let options = redis_options(config, redis)?;
+        let options = redis.options.clone();
         let store =
             RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(cache))?;
         Ok(Self::Redis(store))
@@ -69,9 +68,8 @@ impl OpenStore {
     ) -> Result<Vec<String>, StoreFault> {
         let fingerprint = keys.fingerprint();
         if let Some(redis) = &config.store.redis {
-            let options = redis_options(config, redis)?;
-            let findings =
-                RedisStore::check(&options, fingerprint.expose(), parts::lease(config).bound())?;
+            let bound = parts::lease(config).bound();
+            let findings = RedisStore::check(&redis.options, fingerprint.expose(), bound)?;
             return Ok(findings.iter().map(sentence).collect());
         }
         if EmbeddedStore::is_there(&config.store.path) {
@@ -119,7 +117,7 @@ impl OpenStore {
             Self::Embedded(_) => None,
             Self::Redis(store) => {
                 let means =
-                    Means::of(&redis_settings(config)?).map_err(|fault| fault.to_string())?;
+                    Means::of(redis_settings(config)?).map_err(|fault| fault.to_string())?;
                 Some((store.clone(), means))
             }
         }))
@@ -258,52 +256,10 @@ impl From<StoreFault> for String {
     }
 }
 
-fn redis_options(config: &Config, redis: &config::RedisStore) -> Result<RedisOptions, String> {
-    let acks = (redis.revoke_acks > 0)
-        .then_some(Acks { count: redis.revoke_acks, patience: redis.revoke_acks_timeout });
-    Ok(RedisOptions {
-        settings: redis_settings(config)?,
-        acks,
-        allow_volatile: redis.allow_volatile,
-    })
-}
-
 /// What is needed to reach the configured Redis.
-pub(super) fn redis_settings(config: &Config) -> Result<RedisSettings, String> {
-    let store = config.store.redis.as_ref().ok_or("[store] is of another kind than \"redis\"")?;
-    let secret = |secret: &config::Secret| Secret::new(secret.expose().to_owned());
-    let mut addresses: Vec<_> =
-        store.servers.iter().map(|(host, port)| NodeAddress::new(host.as_str(), *port)).collect();
-    let servers = match store.topology {
-        config::Topology::Single => {
-            Servers::Single(addresses.pop().ok_or("[store] has no \"url\"")?)
-        }
-        config::Topology::Cluster => Servers::Cluster(addresses),
-        config::Topology::Sentinel => Servers::Sentinel {
-            sentinels: addresses,
-            master: store.sentinel_master.clone().ok_or("[store] has no \"sentinel_master\"")?,
-            username: store.sentinel_username.clone(),
-            password: store.sentinel_password.as_ref().map(secret),
-        },
-    };
-    let certificate = store.client_certificate_file.clone().zip(store.client_key_file.clone());
-    let tls = ClientSettings {
-        trust: store.ca_file.clone().map_or(Trust::System, Trust::File),
-        identity: certificate.map(|(certificate, key)| CertificateFiles { certificate, key }),
-        // Redis has no protocol to negotiate.
-        alpn: Vec::new(),
-    };
-    Ok(RedisSettings {
-        servers,
-        tls: store.tls.then_some(tls),
-        username: store.username.clone(),
-        password: store.password.as_ref().map(secret),
-        database: store.database,
-        prefix: store.prefix.clone(),
-        timeouts: RedisTimeouts {
-            connect: config.store.timeout,
-            read: store.read_timeout,
-            change: config.store.timeout,
-        },
-    })
+pub(super) fn redis_settings(config: &Config) -> Result<&RedisSettings, String> {
+    let redis = config.store.redis.as_ref();
+    redis
+        .map(|redis| &redis.options.settings)
+        .ok_or_else(|| "[store] is of another kind than \"redis\"".to_owned())
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::keys::{Keys, MissingKeys, ReadKeys};
 use super::open_store::{OpenStore, StoreFault, command};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::store::{EmbeddedOptions, EmbeddedStore};
 use crate::telemetry::histogram::Histogram;
 use crate::tokens::accounts::{
-    AccountParts, AccountsService, Counters, HashingCost, HashingPool, ThrottleLimits, hashing,
+    AccountParts, AccountsService, Counters, HashingCost, HashingPool, Logins, hashing,
 };
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
@@ -28,7 +28,7 @@ pub(super) struct Parts {
     pub(super) signed: Arc<SignedTokens>,
     opaque: Arc<OpaqueTokens>,
     hashing: Arc<HashingPool>,
-    limits: ThrottleLimits,
+    limits: Logins,
     counters: Arc<dyn Counters>,
     pub(super) peppers: Arc<Peppers>,
     store_key: Arc<StoreKey>,
@@ -55,15 +55,11 @@ pub(super) fn cache(config: &Config) -> Arc<TokenCache> {
 /// For how long an instance that is cut off may use what it remembers, and from when on.
 pub(super) fn lease(config: &Config) -> Lease {
     let Some(redis) = &config.store.redis else { return Lease::endless() };
-    let staleness = match redis.on_outage {
-        config::OnOutage::Deny => Duration::ZERO,
-        config::OnOutage::ServeCached => redis.max_staleness,
-    };
     Lease::pending(LeaseTerms {
         span: redis.coherence_lease,
-        staleness,
-        open: OPEN_WITHOUT_STORE.max(staleness),
-        timeout: redis.read_timeout,
+        staleness: redis.max_staleness,
+        open: OPEN_WITHOUT_STORE.max(redis.max_staleness),
+        timeout: redis.options.settings.timeouts.read,
     })
 }
 
@@ -111,15 +107,16 @@ impl Parts {
         let (look_up, change) = match &config.store.redis {
             None => (config.store.timeout, config.store.timeout),
             // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.
-            Some(redis) => {
-                (redis.read_timeout, config.store.timeout + cache.lease().bound() + FLEET_SLACK)
-            }
+            Some(redis) => (
+                redis.options.settings.timeouts.read,
+                config.store.timeout + cache.lease().bound() + FLEET_SLACK,
+            ),
         };
         Ok(Self {
             counters: store.counters(),
             store,
             hashing: Arc::new(hashing),
-            limits: throttle_limits(&config.logins),
+            limits: config.logins,
             cache,
             signed: keys.signed,
             opaque: keys.opaque,
@@ -188,17 +185,5 @@ impl Parts {
             self.change,
             Arc::clone(&self.revocations),
         )
-    }
-}
-
-fn throttle_limits(logins: &config::Logins) -> ThrottleLimits {
-    ThrottleLimits {
-        window: logins.window,
-        of_pair: logins.failures,
-        of_address: logins.failures_per_address,
-        suspect_from: logins.suspect_from,
-        of_stranger: logins.failures_of_strangers,
-        registration_window: logins.registration_window,
-        registrations: logins.registrations_per_address,
     }
 }

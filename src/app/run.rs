@@ -49,10 +49,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(faults) => return complain(&faults.to_string()),
     };
-    let log = match log::init(
-        assemble::log_format(config.log.format),
-        assemble::log_level(config.log.level),
-    ) {
+    let log = match log::init(config.log.format, config.log.level) {
         Ok(log) => log,
         Err(fault) => return complain(&format!("keyward: {fault}")),
     };
@@ -230,9 +227,9 @@ impl Process {
         });
         let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())?;
         let parts = parts.map_err(|words| fault(OpenStore::key(&config), words.to_string()))?;
-        let access_log = assemble::access_log_target(&config.log.access)
-            .map(|target| AccessLog::start(target, assemble::log_format(config.log.format)))
-            .transpose();
+        let access_log = config.log.access.clone();
+        let access_log =
+            access_log.map(|target| AccessLog::start(target, config.log.format)).transpose();
         let access_log = match access_log {
             Ok(access_log) => access_log,
             Err(error) => {

@@ -69,7 +69,7 @@ fn is_embedded(config: &Config, done: &str) -> Result<(), String> {
              stopped while one is put \
              back. \"keyward store migrate\" copies the fleet's records into an embedded store and \
              back",
-            redis.prefix
+            redis.options.settings.prefix
         )),
     }
 }

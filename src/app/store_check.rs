@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use super::assemble::with_sources;
-use super::open_store::{self, command};
+use super::open_store::command;
 use super::parts::Parts;
 use super::store_backup::with_identity;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, FleetSettings};
 use crate::store::EmbeddedStore;
+use crate::store::redis::RedisOptions;
 use crate::store::redis::inspect::{Expectations, inspect};
 use crate::store::redis::node::Nodes;
 use crate::store::redis::site_fault::SiteFault;
@@ -20,20 +21,19 @@ use crate::tokens::finding::{Finding, Severity};
 ///
 /// Why it cannot be looked at, in words.
 pub(super) fn check(config: &Config) -> Result<Vec<Finding>, String> {
-    match config.store.kind {
-        StoreKind::Embedded => embedded(config),
-        StoreKind::Redis => {
+    match &config.store.redis {
+        None => embedded(config),
+        Some(redis) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime
                 .map_err(|error| format!("the system has no resources to work with: {error}"))?;
-            runtime.block_on(redis(config))
+            runtime.block_on(fleet(redis))
         }
     }
 }
 
-async fn redis(config: &Config) -> Result<Vec<Finding>, String> {
-    let settings = open_store::redis_settings(config)?;
-    let Some(wanted) = &config.store.redis else { return Ok(Vec::new()) };
+async fn fleet(wanted: &FleetSettings) -> Result<Vec<Finding>, String> {
+    let RedisOptions { settings, acks, allow_volatile } = &wanted.options;
     let nodes = Nodes::new(settings.clone()).map_err(|fault| fault.to_string())?;
     let found = match nodes.discover().await {
         Ok(address) => nodes.connect(&address, None).await.map(|connected| (address, connected)),
@@ -69,10 +69,10 @@ async fn redis(config: &Config) -> Result<Vec<Finding>, String> {
     };
     let mut findings = vec![Finding::fine("master", address.to_string())];
     let expectations = Expectations {
-        revoke_acks: wanted.revoke_acks,
-        allow_volatile: wanted.allow_volatile,
+        revoke_acks: acks.map_or(0, |acks| acks.count),
+        allow_volatile: *allow_volatile,
         lease: wanted.coherence_lease,
-        ..Expectations::of(&settings, address)
+        ..Expectations::of(settings, address)
     };
     findings.extend(inspect(&mut connection, &facts, &expectations).await);
     Ok(findings)

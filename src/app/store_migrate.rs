@@ -4,10 +4,11 @@
 use super::assemble;
 use super::open_store::{self, OpenStore};
 use super::parts;
-use crate::config::Config;
+use crate::config::{Config, FleetSettings};
 use crate::domain::Timestamp;
 use crate::store::key_directory::KeyDirectory;
 use crate::store::redis::presence::presence;
+use crate::store::redis::settings::RedisSettings;
 use crate::tokens::keyring::SecretBytes;
 use crate::tokens::migration::{self, Migration, Ports, Side, Step};
 
@@ -93,7 +94,11 @@ fn is_same_place(from: &Config, to: &Config) -> bool {
             _ => from.store.path == to.store.path,
         },
         (Some(from), Some(to)) => {
-            (&from.servers, from.database, &from.prefix) == (&to.servers, to.database, &to.prefix)
+            let place = |fleet: &FleetSettings| {
+                let RedisSettings { servers, database, prefix, .. } = &fleet.options.settings;
+                (servers.addresses().to_vec(), *database, prefix.clone())
+            };
+            place(from) == place(to)
         }
         _ => false,
     }
@@ -118,7 +123,7 @@ async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
     }
     let settings = open_store::redis_settings(config)?;
     let prefix = &settings.prefix;
-    let found = presence(&settings)
+    let found = presence(settings)
         .await
         .map_err(|fault| format!("the {side}: {}", assemble::with_sources(&fault)))?;
     if found.is_served {

@@ -18,6 +18,7 @@ mod keys;
 mod openapi;
 mod run;
 mod runtime;
+mod schema;
 mod settings;
 mod span;
 mod store;
@@ -84,6 +85,8 @@ enum Command {
     Health(health::Arguments),
     /// Print the OpenAPI document of the token APIs.
     Openapi(openapi::Arguments),
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema(schema::Arguments),
     /// Print the version.
     Version(version::Arguments),
     /// Print the completion script of a shell.
@@ -128,6 +131,7 @@ fn execute(
         Command::Explain(arguments) => arguments.execute(&mut context),
         Command::Health(arguments) => arguments.execute(&mut context),
         Command::Openapi(arguments) => arguments.execute(&mut context),
+        Command::Schema(arguments) => arguments.execute(&mut context),
         Command::Version(arguments) => arguments.execute(&mut context),
         Command::Completions(arguments) => arguments.execute(&mut context, &mut Cli::command()),
     }

@@ -373,6 +373,19 @@ fn help_version_and_completions_go_to_standard_output() {
 }
 
 #[test]
+fn the_schema_and_the_reference_need_no_configuration() {
+    let program = Program::default();
+    let (code, out, err) = program.type_in(&["schema"]);
+    assert_eq!((code, err.as_str()), (DONE, ""));
+    let schema: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(schema["properties"]["server"]["properties"]["workers"]["maximum"], 256);
+    let (code, out, err) = program.type_in(&["schema", "--markdown"]);
+    assert_eq!((code, err.as_str()), (DONE, ""));
+    assert!(out.starts_with("# Configuration\n"), "{out}");
+    assert!(program.calls.borrow().is_empty());
+}
+
+#[test]
 fn validate_says_one_line_or_every_fault() {
     let mut program = Program::default();
     program.settings.summary = "1 listener, 2 routes".into();

@@ -5,52 +5,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::expand::{Environment, expand};
-use super::fault::{Findings, quoted};
-
-/// A table as it was typed, its entries in the order of the file.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Table {
-    pub(super) entries: Vec<Entry>,
-}
-
-/// One key with its value.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    /// Where the key stands: a byte offset.
-    pub(super) at: usize,
-    pub(super) node: Node,
-}
-
-/// A value and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    /// A byte offset.
-    pub(super) at: usize,
-    pub(super) value: Value,
-}
-
-/// A value as it was typed.
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    /// A string after expansion; `typed` is what stood in the file if that differs.
-    Text {
-        value: String,
-        typed: Option<String>,
-    },
-    /// An integer; `value` is none where it does not fit into 64 bits.
-    Integer {
-        value: Option<i64>,
-        typed: String,
-    },
-    Float(String),
-    Boolean(bool),
-    Datetime(String),
-    Array(Vec<Node>),
-    Table(Table),
-    /// A string whose expansion failed. That has been reported: whoever reads it says no more.
-    Broken,
-}
+use crate::settings::fault::Findings;
+use crate::settings::typed::{Entry, Node, Table, Value};
 
 /// Reads the text into a tree and expands its strings. A syntax error leaves nothing to read on.
 pub(super) fn read(text: &str, env: Environment<'_>, findings: &Findings<'_>) -> Option<Table> {
@@ -104,23 +60,4 @@ fn convert(value: Spanned<DeValue<'_>>, env: Environment<'_>, findings: &Finding
         DeValue::Table(table) => Value::Table(convert_table(table, env, findings)),
     };
     Node { at, value }
-}
-
-impl Value {
-    /// What was found, for a message: `the integer 5`, `an array`.
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Text { value, typed } => match typed {
-                Some(typed) => format!("{} (from {})", quoted(value), quoted(typed)),
-                None => quoted(value),
-            },
-            Self::Integer { typed, .. } => format!("the integer {typed}"),
-            Self::Float(typed) => format!("the number {typed}"),
-            Self::Boolean(boolean) => format!("the boolean {boolean}"),
-            Self::Datetime(typed) => format!("the date {typed}"),
-            Self::Array(_) => "an array".to_owned(),
-            Self::Table(_) => "a table".to_owned(),
-            Self::Broken => "a string".to_owned(),
-        }
-    }
 }

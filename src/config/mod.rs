@@ -1,11 +1,15 @@
 //! Configuration: one TOML file becomes plain, checked data.
 //!
-//! Two steps. What was typed: the file as a tree that knows the place of every key (`file`), with
-//! the environment put into its strings (`expand`). Then usable objects: `resolve` is the only
-//! validation, and what has passed it needs no second look. Every fault is found in one go, with
-//! its line and column, and a configuration with a fault is none.
+//! Three steps. What was typed: the file as a tree that knows the place of every key (`file`), with
+//! the environment put into its strings (`expand`). Then each key by the declaration of its table
+//! ([`settings`](crate::settings)): those of which each key stands for itself are declared by the
+//! parts, the others in `tables`. Then usable objects: `resolve` checks what keys say together, and
+//! what has passed it needs no second look. Every fault is found in one go, with its line and
+//! column, and a configuration with a fault is none.
 //!
-//! Nobody below the application imports this module: parts are handed what they need.
+//! The documentation and the JSON Schema are written from the same declarations ([`reference`]).
+//!
+//! Only the application and the command line import this module: parts are handed what they need.
 //!
 //! ```
 //! let text = r#"
@@ -23,48 +27,49 @@
 //! assert!(faults.to_string().contains("keyward.toml:10:5: unknown key \"pubic\"; did you mean \"public\"?"));
 //! ```
 
+mod document_address;
 mod endpoint;
 mod expand;
-mod fault;
 mod file;
 mod identity_headers;
 mod issuer;
 mod listener;
 mod net;
+mod pairs;
 mod pattern;
 mod proxy;
 mod redis_url;
+pub mod reference;
 mod resolve;
 mod routing;
-mod section;
-mod settings;
-mod tls_files;
-mod units;
+mod store;
+mod tables;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-pub use fault::{Fault, Faults, Place, Places};
-pub use identity_headers::{IdentityHeaders, Preset};
-pub use issuer::{Fetching, Issuer, IssuerKeys, KeysUrl, METADATA, Proxy};
-pub use listener::{Listener, ProxyProtocol, TrustedProxy};
+pub use issuer::{Fetching, Issuer, IssuerKeys, METADATA, Proxy};
+pub use listener::{Listener, TrustedProxy};
 pub use net::IpNet;
-pub use pattern::{HostPattern, PathPattern, Segment};
+pub use pattern::{PathPattern, Segment};
 pub use proxy::ProxyEnvironment;
-pub use routing::{
-    AccountsStyle, Algorithm, RegistrationMode, Require, Route, Style, TokenApi, Upstream,
-    UpstreamTls,
-};
-pub use settings::{
-    AccessLog, Admin, Keys, Limits, Log, LogFormat, LogLevel, Logins, OnOutage, RedisStore, Secret,
-    Server, Store, StoreKind, Timeouts, Topology,
-};
-pub use units::{ByteSize, TimeSpan};
+pub use routing::{Style, TokenApi, Upstream, UpstreamTls};
+pub use store::{FleetSettings, Store};
 
+pub use crate::settings::fault::{Fault, Faults, Place, Places};
+pub use crate::settings::units::{ByteSize, TimeSpan};
+
+use crate::admin::AdminSettings;
 use crate::files::{self, FileError};
-use fault::Findings;
+use crate::gateway::{IdentityNames, RouteSettings};
+use crate::server::ProcessSettings;
+use crate::settings::fault::Findings;
+use crate::store::KeySettings;
+use crate::telemetry::LogSettings;
+use crate::tokens::accounts::Logins;
+use crate::wire::limits::{Limits, Timeouts};
 
 /// The largest configuration that is read: far more than anybody types, far less than hurts.
 const LONGEST_FILE: u64 = 4 * 1024 * 1024;
@@ -77,17 +82,17 @@ const LONGEST_FILE: u64 = 4 * 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`: how the process runs and stops.
-    pub server: Server,
+    pub server: ProcessSettings,
     /// `[[listener]]`: where clients connect; at least one after [`parse`].
     pub listeners: Vec<Listener>,
     /// `[admin]`: what operators and probes talk to.
-    pub admin: Admin,
+    pub admin: AdminSettings,
     /// `[store]`: where records live.
     pub store: Store,
     /// `[keys]`: what signs our tokens.
-    pub keys: Keys,
+    pub keys: KeySettings,
     /// `[log]`: what is said about the running process.
-    pub log: Log,
+    pub log: LogSettings,
     /// `[limits]`: bounds of what clients can make us hold.
     pub limits: Limits,
     /// `[logins]`: what passwords may cost us, and how often they may be tried.
@@ -95,7 +100,7 @@ pub struct Config {
     /// `[timeouts]`: how long we wait for others.
     pub timeouts: Timeouts,
     /// `[identity_headers]`: how the upstream learns who a request is.
-    pub identity_headers: IdentityHeaders,
+    pub identity_headers: IdentityNames,
     /// `[[issuer]]`: outside parties whose JWTs are accepted; no two with the same name or the same
     /// `iss`.
     pub issuers: Vec<Issuer>,
@@ -104,7 +109,7 @@ pub struct Config {
     /// `[[upstream]]`: the servers behind us.
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`: what goes where; empty only where there is a token API.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteSettings>,
     /// What is allowed and yet probably not meant, each with its place, for the log at start.
     pub warnings: Vec<String>,
     /// Where its keys stand in the file, for faults that show only when it is used.

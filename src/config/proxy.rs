@@ -7,48 +7,38 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 
-use super::issuer::KeysUrl;
 use super::net::{IpNet, split_port};
-use crate::upstream::document::HttpProxy;
+use crate::upstream::document::{DocumentAddress, HttpProxy};
 
-/// A proxy, read, and whether a password stands in its address.
-pub(super) struct ProxyUrl {
-    pub(super) proxy: HttpProxy,
-    pub(super) has_password: bool,
-}
-
-impl ProxyUrl {
-    /// Reads `http://[user:password@]host[:port]`; without a port it is 80.
-    ///
-    /// # Errors
-    /// The reason, in words for the one who typed it, which repeat nothing of it.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("it must begin with \"http://\"")?;
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(
-                "a proxy is spoken to in clear: its only scheme is http. What is fetched over \
-                 https is encrypted \
-                        all the way to its server"
-                    .to_owned(),
-            );
-        }
-        let (user_info, rest) = match rest.rsplit_once('@') {
-            Some((user_info, rest)) => (Some(user_info), rest),
-            None => (None, rest),
-        };
-        let (host, port) = split_port(rest.strip_suffix('/').unwrap_or(rest))?;
-        let port = match port {
-            None => 80,
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or("the port must be 1 to 65535")?,
-        };
-        let authorization = user_info.map(basic).transpose()?;
-        let has_password = user_info.is_some_and(|user_info| user_info.contains(':'));
-        Ok(Self { proxy: HttpProxy { host, port, authorization }, has_password })
+/// Reads `http://[user:password@]host[:port]`; without a port it is 80.
+///
+/// # Errors
+/// The reason, for the operator, which repeats nothing of it.
+pub(super) fn proxy(text: &str) -> Result<HttpProxy, String> {
+    let (scheme, rest) = text.split_once("://").ok_or("it must begin with \"http://\"")?;
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(
+            "a proxy is spoken to in clear: its only scheme is http. What is fetched over \
+             https is encrypted \
+                    all the way to its server"
+                .to_owned(),
+        );
     }
+    let (user_info, rest) = match rest.rsplit_once('@') {
+        Some((user_info, rest)) => (Some(user_info), rest),
+        None => (None, rest),
+    };
+    let (host, port) = split_port(rest.strip_suffix('/').unwrap_or(rest))?;
+    let port = match port {
+        None => 80,
+        Some(digits) => digits
+            .parse()
+            .ok()
+            .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .ok_or("the port must be 1 to 65535")?,
+    };
+    let authorization = user_info.map(basic).transpose()?;
+    Ok(HttpProxy { host, port, authorization })
 }
 
 /// The value of `Proxy-Authorization` (RFC 7617).
@@ -106,9 +96,8 @@ impl ProxyEnvironment {
                 } else {
                     format!("http://{value}")
                 };
-                let read = ProxyUrl::read(&url)
-                    .map_err(|reason| format!("{name} of the environment: {reason}"))?;
-                Ok::<_, String>(Some(read.proxy))
+                let read = self::proxy(&url);
+                read.map(Some).map_err(|reason| format!("{name} of the environment: {reason}"))
             }
         };
         let exceptions = first(&["no_proxy", "NO_PROXY"]).map(|(_, list)| list).unwrap_or_default();
@@ -121,7 +110,7 @@ impl ProxyEnvironment {
 
     /// The proxy for an address; none for this machine itself, and for what `NO_PROXY` names.
     #[must_use]
-    pub fn proxy_for(&self, url: &KeysUrl) -> Option<&HttpProxy> {
+    pub fn proxy_for(&self, url: &DocumentAddress) -> Option<&HttpProxy> {
         if url.is_loopback() || self.exceptions.iter().any(|exception| exception.is_for(url)) {
             return None;
         }
@@ -130,7 +119,7 @@ impl ProxyEnvironment {
 }
 
 impl Exception {
-    fn is_for(&self, url: &KeysUrl) -> bool {
+    fn is_for(&self, url: &DocumentAddress) -> bool {
         match self {
             Self::Everything => true,
             Self::Network(network) => {
@@ -189,8 +178,7 @@ mod tests {
             ("http://me:p%40ss@proxy", "proxy", 80, Some("Basic bWU6cEBzcw==")),
             ("http://me@proxy", "proxy", 80, Some("Basic bWU6")),
         ] {
-            let proxy =
-                ProxyUrl::read(text).unwrap_or_else(|reason| panic!("{text}: {reason}")).proxy;
+            let proxy = proxy(text).unwrap_or_else(|reason| panic!("{text}: {reason}"));
             assert_eq!((proxy.host.as_str(), proxy.port), (host, port), "{text}");
             let found = proxy.authorization.as_ref().map(|value| value.to_str().unwrap());
             assert_eq!(found, authorization, "{text}");
@@ -209,7 +197,7 @@ mod tests {
             ("http://u:hunter2@proxy/x", "cannot stand in a host name"),
             ("http://u%3a:hunter2@proxy", "holds \":\""),
         ] {
-            let reason = ProxyUrl::read(text).err().unwrap_or_else(|| panic!("{text} is read"));
+            let reason = proxy(text).err().unwrap_or_else(|| panic!("{text} is read"));
             assert!(reason.contains(why) && !reason.contains("hunter2"), "{text}: {reason}");
         }
     }

@@ -3,25 +3,27 @@
 use percent_encoding::percent_decode_str;
 
 use super::net::split_port;
-use super::settings::Secret;
+use crate::settings::Secret;
 
-/// A URL, taken apart. It has no `Debug`: it may hold a password.
+/// A URL, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RedisUrl {
     pub(super) tls: bool,
     pub(super) username: Option<String>,
     pub(super) password: Option<Secret>,
     /// A host name in lower case, an IPv4 address, or an IPv6 address without brackets.
     pub(super) host: String,
-    pub(super) port: u16,
+    /// None: that of a server or of a sentinel, whichever it is.
+    pub(super) port: Option<u16>,
     pub(super) database: Option<u32>,
 }
 
 impl RedisUrl {
-    /// Reads it; without a port it is 6379, and 26379 of a sentinel.
+    /// Reads it.
     ///
     /// # Errors
     /// The reason, in words for the one who typed it, which repeat nothing of it.
-    pub(super) fn read(text: &str, is_sentinel: bool) -> Result<Self, String> {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "redis" => false,
@@ -50,15 +52,14 @@ impl RedisUrl {
             }
         };
         let (host, port) = split_port(authority)?;
-        let port = match port {
-            None if is_sentinel => 26379,
-            None => 6379,
-            Some(digits) => digits
+        let port = port.map(|digits| {
+            digits
                 .parse()
                 .ok()
                 .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or("the port must be 1 to 65535")?,
-        };
+                .ok_or("the port must be 1 to 65535")
+        });
+        let port = port.transpose()?;
         let (username, password) = user_info.map_or(Ok((None, None)), split_user_info)?;
         Ok(Self { tls, username, password, host, port, database })
     }
@@ -81,27 +82,27 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, String> {
-        RedisUrl::read(text, false).map(|url| {
+        RedisUrl::read(text).map(|url| {
+            let port = url.port.map_or("none".to_owned(), |port| port.to_string());
             let (user, password) = (url.username.unwrap_or_default(), url.password);
             let password =
                 password.map(|password| password.expose().to_owned()).unwrap_or_default();
-            format!("{} {user} {password} {} {} {:?}", url.tls, url.host, url.port, url.database)
+            format!("{} {user} {password} {} {port} {:?}", url.tls, url.host, url.database)
         })
     }
 
     #[test]
     fn urls_are_taken_apart() {
         for (text, parts) in [
-            ("redis://Host", "false   host 6379 None"),
+            ("redis://Host", "false   host none None"),
             ("rediss://host:1/", "true   host 1 None"),
             ("redis://[::1]:1/3", "false   ::1 1 Some(3)"),
-            ("redis://me:p%40ss@h", "false me p@ss h 6379 None"),
-            ("redis://:p@ss/word@h/0", "false  p@ss/word h 6379 Some(0)"),
-            ("redis://me@h", "false me  h 6379 None"),
+            ("redis://me:p%40ss@h", "false me p@ss h none None"),
+            ("redis://:p@ss/word@h/0", "false  p@ss/word h none Some(0)"),
+            ("redis://me@h", "false me  h none None"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(parts), "{text}");
         }
-        assert_eq!(RedisUrl::read("redis://h", true).map(|url| url.port), Ok(26379));
     }
 
     #[test]

@@ -1,48 +1,51 @@
-//! The second step of configuration, and its only validation: from what was typed to usable
-//! objects.
+//! The last step of configuration: from the keys as they were typed to what the parts take, with
+//! the checks of what keys say together.
 //!
-//! Reading goes on after a fault, with a default in its place, to find the others; what comes out
-//! is used only if there was none.
+//! What is wrong with a single key has been reported when it was read, and has its default. What
+//! comes out is used only if there was no fault.
 
-mod identity;
+mod identity_headers;
 mod issuers;
 mod listeners;
+mod names;
 mod routes;
-mod routing;
-mod settings;
 mod store;
+mod token_apis;
+mod upstreams;
 
-use super::Config;
-use super::fault::{Findings, Places};
-use super::file::Table;
-use super::section::Section;
+pub(super) use store::embedded_store;
+
+use super::tables::Root;
+use super::{Config, Places};
+use crate::settings::fault::Findings;
+use crate::settings::section::read_file;
+use crate::settings::typed::Table;
 
 /// Resolves the whole file. The result counts only if no fault was found.
 pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
-    let mut root = Section::root(findings, tree);
-    let listeners = listeners::read_all(&mut root, findings);
-    let admin = settings::admin(root.table("admin"), &listeners, findings);
-    let keys = settings::keys(root.table("keys"));
-    let issuers = issuers::read_all(root.tables("issuer"), &keys, findings);
-    let token_apis = routing::token_apis(root.tables("token_api"), &issuers, findings);
-    let upstreams = routing::upstreams(root.tables("upstream"), findings);
-    let routes =
-        routes::read_all(root.tables("route"), &issuers, &token_apis, &upstreams, findings);
-    if root.is_silent("route") && root.is_silent("token_api") {
+    let root: Root = read_file(tree, findings);
+    let listeners = listeners::resolve(root.listener, findings);
+    listeners::check_admin(&root.admin, &listeners, findings);
+    let issuers = issuers::resolve(root.issuer, &root.keys.issuer, findings);
+    let token_apis = token_apis::resolve(root.token_api, &issuers.names, findings);
+    let upstreams = upstreams::resolve(root.upstream, &root.limits, &root.timeouts, findings);
+    let grantors: Vec<_> = token_apis.names.iter().chain(&issuers.names).collect();
+    let routes = routes::resolve(root.route, &grantors, &upstreams.names, findings);
+    if findings.is_silent("route") && findings.is_silent("token_api") {
         findings
             .fault(None, "nothing to serve: neither a [[route]] nor a [[token_api]]".to_owned());
     }
     Config {
-        server: settings::server(root.table("server")),
+        server: root.server,
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
-        admin,
-        store: store::store(root.table("store"), findings),
-        keys,
-        log: settings::log(root.table("log")),
-        limits: settings::limits(root.table("limits")),
-        logins: settings::logins(root.table("logins")),
-        timeouts: settings::timeouts(root.table("timeouts")),
-        identity_headers: identity::headers(root.table("identity_headers")),
+        admin: root.admin,
+        store: store::resolve(root.store, findings),
+        keys: root.keys,
+        log: root.log,
+        limits: root.limits,
+        logins: root.logins,
+        timeouts: root.timeouts,
+        identity_headers: identity_headers::resolve(root.identity_headers, findings),
         issuers: issuers.objects,
         token_apis: token_apis.objects,
         upstreams: upstreams.objects,

@@ -1,6 +1,6 @@
 //! What the configuration promises as a whole: every fault at once, each with its place.
 
-mod example;
+pub(super) mod example;
 mod faults;
 mod files;
 mod store;
@@ -11,6 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::gateway::{HostRule, Preset, Requirement, RequirementField, UpstreamPlan};
+use crate::server::ProxyProtocol;
+use crate::telemetry::access_log::AccessLogTarget;
+use crate::telemetry::log::{LogFormat, LogLevel};
+use crate::tls::Trust;
+use crate::tokens::accounts::Enrolment;
+use crate::tokens::signed::SigningAlgorithm;
+use crate::upstream::{Protocol, ResponseHeadLimits, UpstreamSettings};
 
 /// The smallest configuration; further tables go below it.
 const SMALL: &str = r#"[[listener]]
@@ -56,26 +64,56 @@ fn small_with(more: &str) -> Config {
 #[test]
 fn what_is_absent_has_its_default() {
     let config = small_with("");
-    assert_eq!(config.server, Server::default());
-    assert_eq!(config.admin, Admin::default());
+    assert_eq!(config.server, ProcessSettings::default());
+    assert_eq!(config.admin, AdminSettings::default());
     assert_eq!(config.store, Store::default());
-    assert_eq!(config.keys, Keys::default());
-    assert_eq!(config.log, Log::default());
+    assert_eq!(config.keys, KeySettings::default());
+    assert_eq!(config.log, LogSettings::default());
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.timeouts, Timeouts::default());
-    assert_eq!(config.identity_headers, IdentityHeaders::default());
-    assert_eq!(
-        config.listeners,
-        [Listener::new("127.0.0.1:8080".parse::<std::net::SocketAddr>().unwrap())]
-    );
-    assert_eq!(
-        config.token_apis,
-        [TokenApi::new("api", Style::AllowlistJwt, "/api".parse().unwrap())]
-    );
-    let endpoint = endpoint::endpoint("http://127.0.0.1:3000").unwrap();
-    assert_eq!(config.upstreams, [Upstream::new("app", vec![endpoint])]);
-    let mut route = Route::new("/{*rest}".parse().unwrap(), "app");
-    route.accept = vec!["api".into()];
+    assert_eq!(config.logins, Logins::default());
+    assert_eq!(config.identity_headers, IdentityNames::preset(Preset::Keyward));
+    let listener = Listener {
+        address: "127.0.0.1:8080".parse::<std::net::SocketAddr>().unwrap().into(),
+        mode: 0o660,
+        tls: None,
+        trusted_proxies: Vec::new(),
+        proxy_protocol: ProxyProtocol::Off,
+    };
+    assert_eq!(config.listeners, [listener]);
+    let token_api = TokenApi {
+        name: "api".into(),
+        style: Style::AllowlistJwt,
+        mount: "/api".parse().unwrap(),
+        algorithm: SigningAlgorithm::Hs256,
+        prefix: String::new(),
+        issuers: Vec::new(),
+        session: Duration::from_secs(3600),
+        registration: Enrolment::Open,
+    };
+    assert_eq!(config.token_apis, [token_api]);
+    let settings = UpstreamSettings {
+        endpoints: vec![endpoint::endpoint("http://127.0.0.1:3000").unwrap()],
+        protocol: Protocol::Http1,
+        tls: None,
+        connect_timeout: Duration::from_secs(2),
+        idle_connections: 256,
+        idle_timeout: Duration::from_secs(4),
+        response_head: ResponseHeadLimits { bytes: 64 * 1024, fields: 256 },
+    };
+    let plan = UpstreamPlan { name: "app".into(), settings, preserve_host: true };
+    let tls = UpstreamTls { trust: Trust::System, server_name: None, identity: None };
+    assert_eq!(config.upstreams, [Upstream { plan, tls }]);
+    let route = RouteSettings {
+        host: HostRule::Any,
+        path: "/{*rest}".to_owned(),
+        methods: Vec::new(),
+        upstream: 0,
+        accept: vec!["api".into()],
+        forward_credential: false,
+        require: Vec::new(),
+        tenant: None,
+    };
     assert_eq!(config.routes, [route]);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
@@ -114,7 +152,7 @@ username = ""
     assert_eq!(config.admin.address, None);
     assert_eq!(config.store.timeout, Duration::from_millis(50));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Human));
-    assert_eq!(config.log.access, AccessLog::File("./access.log".into()));
+    assert_eq!(config.log.access, Some(AccessLogTarget::File("./access.log".into())));
     assert_eq!((config.limits.head, config.limits.cached_tokens), (1 << 20, 100_000_000));
     assert_eq!(config.identity_headers.subject.as_deref(), Some("x-consumer-custom-id"));
     assert_eq!(config.identity_headers.email.as_deref(), Some("x-mail"));
@@ -122,8 +160,10 @@ username = ""
     let route = config.routes.first().unwrap();
     assert_eq!(route.host.to_string(), "*.example.com");
     assert_eq!(route.methods, ["GET", "PURGE"]);
-    assert!(route.forward_credential && !route.require.is_empty());
-    assert_eq!(route.require.email, ["a@b"]);
+    assert!(route.forward_credential);
+    let field = |field, value: &str| Requirement::Field { field, one_of: vec![value.to_owned()] };
+    let expected = [field(RequirementField::Role, "admin"), field(RequirementField::Email, "a@b")];
+    assert_eq!(route.require, expected);
 }
 
 #[test]
@@ -132,7 +172,7 @@ fn a_token_api_needs_no_route() {
                 token_api = [{ name = 'a', style = 'allowlist-jwt', mount = '/{username}', \
                 algorithm = 'ES256' }]";
     let config = read(text).unwrap();
-    assert_eq!(config.token_apis.first().unwrap().algorithm, Algorithm::Es256);
+    assert_eq!(config.token_apis.first().unwrap().algorithm, SigningAlgorithm::Es256);
     assert!(config.routes.is_empty());
 }
 
@@ -159,19 +199,25 @@ fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
     assert!(matches!(urls.as_slice(), [url] if url.is_https && url.port == 443));
     assert_eq!(*fetching, Fetching::default());
     assert_eq!(
-        (&id.algorithms[..], &login.algorithms[..]),
+        (&id.settings.algorithms[..], &login.settings.algorithms[..]),
         (&OutsideAlgorithm::PUBLIC[..], &[OutsideAlgorithm::Hs256][..])
     );
-    assert_eq!((id.leeway, id.refresh), (Duration::from_secs(30), Duration::from_secs(300)));
-    assert_eq!(id.stale_if_error, Duration::from_secs(24 * 3600));
-    assert_eq!((&id.claims, &id.required_claims[..]), (&ClaimNames::default(), &[][..]));
-    assert_eq!(login.keys, IssuerKeys::Secret(secret));
-    assert_eq!(login.leeway, Duration::from_secs(5));
     assert_eq!(
-        login.claims.role.as_ref().map(ToString::to_string).as_deref(),
+        (id.settings.leeway, id.rhythm.refresh),
+        (Duration::from_secs(30), Duration::from_secs(300))
+    );
+    assert_eq!(id.rhythm.stale_if_error, Duration::from_secs(24 * 3600));
+    assert_eq!(
+        (&id.settings.claims, &id.settings.required_claims[..]),
+        (&ClaimNames::default(), &[][..])
+    );
+    assert_eq!(login.keys, IssuerKeys::Secret(secret));
+    assert_eq!(login.settings.leeway, Duration::from_secs(5));
+    assert_eq!(
+        login.settings.claims.role.as_ref().map(ToString::to_string).as_deref(),
         Some("'https://example.com/role'")
     );
-    assert_eq!(login.claims.email, None);
+    assert_eq!(login.settings.claims.email, None);
     let rule = |path: &str, one_of| ClaimRule { path: path.parse().unwrap(), one_of };
     let text = |text: &str| ClaimValue::Text(text.to_owned());
     let expected = [
@@ -180,7 +226,7 @@ fn an_issuer_is_read_with_its_defaults_and_a_route_may_accept_it() {
         rule("realm_access.roles", vec![text("x")]),
         rule("'c.d'", vec![text("y")]),
     ];
-    assert_eq!(login.required_claims, expected);
+    assert_eq!(login.settings.required_claims, expected);
     assert_eq!(config.routes[0].accept, [Arc::from("api"), Arc::from("id")]);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let insecure = read(&format!(
@@ -226,7 +272,7 @@ fn an_issuer_without_an_address_of_keys_is_asked_for_it_and_a_template_is_one_is
         (Some("2.t-w_o"), "https://login.example/2.t-w_o/v2.0".to_owned()),
     ];
     assert_eq!(by_template.each().collect::<Vec<_>>(), expected);
-    let names = &by_template.claims;
+    let names = &by_template.settings.claims;
     assert_eq!((&names.organization, &names.tenants, &names.active_tenant), (&None, &None, &None));
     let targets = |issuer: &Issuer| match &issuer.keys {
         IssuerKeys::Url { urls, .. } | IssuerKeys::Discovery { urls, .. } => {
@@ -250,7 +296,10 @@ fn an_issuer_without_an_address_of_keys_is_asked_for_it_and_a_template_is_one_is
     );
     // Who asks for the organization by a claim gets it.
     let named = read(&format!("{template}claims.organization = 'org'"));
-    assert_eq!(named.claims.organization.map(|path| path.to_string()).as_deref(), Some("org"));
+    assert_eq!(
+        named.settings.claims.organization.map(|path| path.to_string()).as_deref(),
+        Some("org")
+    );
 }
 
 #[test]
@@ -260,7 +309,7 @@ fn without_an_audience_validate_says_what_that_means() {
          required_claims = {{ token_use = 'access' }}\n"
     ));
     let config = config.unwrap_or_else(|faults| panic!("{faults}"));
-    assert!(config.issuers[0].audience.is_empty());
+    assert!(config.issuers[0].settings.audience.is_empty());
     let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
     assert!(
         warning.starts_with(

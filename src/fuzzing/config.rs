@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::{Config, Faults, parse};
+use crate::gateway::RouteSettings;
 
 pub(super) fn run(input: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(input) else { return false };
@@ -16,6 +17,7 @@ pub(super) fn run(input: &[u8]) -> bool {
     match &read {
         Ok(config) => {
             is_whole(config);
+            is_public_by_intent(text, config);
             means_the_same_respelled(text, config);
         }
         Err(faults) => have_their_places(text, faults),
@@ -39,9 +41,10 @@ fn env(name: &str) -> Option<String> {
 fn is_whole(config: &Config) {
     assert!(!config.listeners.is_empty(), "it listens nowhere");
     assert!(!config.routes.is_empty() || !config.token_apis.is_empty(), "it serves nothing");
-    let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
+    let upstreams: Vec<&str> =
+        config.upstreams.iter().map(|upstream| &*upstream.plan.name).collect();
     let mut grantors: Vec<&str> = config.token_apis.iter().map(|api| &*api.name).collect();
-    grantors.extend(config.issuers.iter().map(|issuer| &*issuer.name));
+    grantors.extend(config.issuers.iter().map(|issuer| &*issuer.settings.name));
     for names in [&grantors, &upstreams] {
         assert_eq!(
             names.iter().collect::<BTreeSet<_>>().len(),
@@ -50,19 +53,23 @@ fn is_whole(config: &Config) {
         );
     }
     for route in &config.routes {
-        let path = route.path.to_string();
-        assert!(upstreams.contains(&&*route.upstream), "{path} leads to no upstream");
+        let path = &route.path;
+        assert!(route.upstream < upstreams.len(), "{path} leads to no upstream");
         let is_there = |name: &std::sync::Arc<str>| grantors.contains(&&**name);
         assert!(route.accept.iter().all(is_there), "{path} accepts what is not there");
-        assert!(
-            route.public || !route.accept.is_empty(),
-            "{path} is neither public nor accepts anything"
-        );
     }
     assert!(
-        config.upstreams.iter().all(|upstream| !upstream.endpoints.is_empty()),
+        config.upstreams.iter().all(|upstream| !upstream.plan.settings.endpoints.is_empty()),
         "an upstream has no endpoint"
     );
+}
+
+/// A route without anything to accept is public, and no route is that by accident.
+fn is_public_by_intent(text: &str, config: &Config) {
+    // A backslash may be part of an escape in the name of a key.
+    let says_it = text.contains("public") || text.contains('\\');
+    let is_public = |route: &RouteSettings| route.accept.is_empty();
+    assert!(says_it || !config.routes.iter().any(is_public), "a route is public by accident");
 }
 
 /// What makes no difference to TOML makes none here; what is unknown is a fault, and where it

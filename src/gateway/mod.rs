@@ -32,6 +32,7 @@ mod identity_headers;
 mod manage;
 mod paths;
 mod plan;
+mod presets;
 mod refusal;
 mod remembered;
 mod request_id;
@@ -58,9 +59,10 @@ pub use gate::HeadLimits;
 pub use head_fault::HeadFault;
 pub use identity_headers::IdentityNames;
 pub use plan::{
-    Callers, ExchangeTimeouts, Plan, PlanError, PlanSettings, Requirement, RequirementField,
-    RouteSettings, TenantRule, TokenApiSettings, UpstreamPlan, mounted,
+    Callers, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings,
+    TenantRule, TokenApiSettings, UpstreamPlan, mounted,
 };
+pub use presets::Preset;
 pub use refusal::{Refusal, UpstreamFailure};
 pub use request_id::RequestId;
 pub use respond::ResponseBody;

@@ -21,6 +21,7 @@ use crate::tokens::issuer::IssuerSet;
 use crate::tokens::opaque::{OpaqueApi, OpaqueApis};
 use crate::tokens::verified::{ACTIVE_TENANT, Caller, Power};
 use crate::upstream::{Endpoint, UpstreamSettings};
+use crate::wire::limits::Timeouts;
 
 /// What a plan is made of.
 pub struct PlanSettings {
@@ -35,7 +36,7 @@ pub struct PlanSettings {
     /// The longest credential, in bytes.
     pub token_limit: usize,
     /// How long an exchange may take.
-    pub timeouts: ExchangeTimeouts,
+    pub timeouts: Timeouts,
     /// The body of `/.well-known/jwks.json`.
     pub public_keys: serde_json::Value,
     /// The outside issuers.
@@ -44,11 +45,11 @@ pub struct PlanSettings {
 
 /// How long the parts of an exchange may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExchangeTimeouts {
+pub(super) struct ExchangeTimeouts {
     /// The time without a byte of a body, in either direction.
-    pub body: Duration,
+    pub(super) body: Duration,
     /// From the end of the request to the head of the response.
-    pub response_head: Duration,
+    pub(super) response_head: Duration,
 }
 
 /// One token API.
@@ -97,7 +98,7 @@ impl Callers {
 }
 
 /// One upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamPlan {
     /// Its name.
     pub name: Arc<str>,
@@ -108,7 +109,7 @@ pub struct UpstreamPlan {
 }
 
 /// One route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSettings {
     /// Which hosts.
     pub host: HostRule,
@@ -375,7 +376,10 @@ impl Plan {
             routes: settings.routes,
             identity: IdentityRules::new(&settings.identity_names).map_err(PlanError)?,
             token_limit: settings.token_limit,
-            timeouts: settings.timeouts,
+            timeouts: ExchangeTimeouts {
+                body: settings.timeouts.body,
+                response_head: settings.timeouts.response_head,
+            },
             public_keys: settings.public_keys.to_string().into_bytes(),
             issuers: settings.issuers,
             opaque,

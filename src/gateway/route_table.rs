@@ -38,9 +38,10 @@ pub(super) struct Entry {
 }
 
 /// Which hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HostRule {
-    /// All of them.
+    /// All of them (the default).
+    #[default]
     Any,
     /// One, in lower case.
     Exact(String),

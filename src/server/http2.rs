@@ -53,7 +53,7 @@ pub(super) async fn serve(connection: &Connection) {
         .timer(TokioTimer::new())
         .keep_alive_interval(PROBE_AFTER)
         .keep_alive_timeout(PROBE_TIMEOUT)
-        .max_concurrent_streams(worker.settings().streams)
+        .max_concurrent_streams(worker.settings().limits.streams)
         .max_header_list_size(u32::try_from(limits.bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

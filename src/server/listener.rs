@@ -22,12 +22,18 @@ pub struct ListenerSettings {
 }
 
 /// Whether connections begin with a PROXY header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyProtocol {
-    /// Never: it would be a malformed request.
+    /// Never: it would be a malformed request (the default).
+    #[default]
     Off,
     /// Always, and only from trusted peers.
     Required,
+}
+
+impl ProxyProtocol {
+    /// In the configuration.
+    pub(crate) const WORDS: &[(&str, Self)] = &[("off", Self::Off), ("required", Self::Required)];
 }
 
 /// What a connection has to know of the listener that it came through.

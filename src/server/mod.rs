@@ -28,6 +28,7 @@ mod listen;
 mod listener;
 mod proxy_protocol;
 mod serve;
+mod settings;
 mod socket;
 mod stream;
 mod worker;
@@ -42,5 +43,9 @@ pub use bind::{BoundAddress, ListenError, listen_all};
 pub use limit::ConnectionLimit;
 pub use listen::ListeningSocket;
 pub use listener::{ListenerSettings, ProxyProtocol};
+pub use settings::ProcessSettings;
 pub use worker::ConnectionSettings;
 pub use worker_pool::{Grace, Stopper, WorkerPool, WorkerPoolSettings};
+
+/// What clients may choose by ALPN, best first; `http/1.0` is what some old clients offer alone.
+pub const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];

@@ -29,7 +29,7 @@ pub(super) async fn serve_arrival(worker: &Rc<Worker>, arrival: Arrival) {
         // On the heap, and gone when it is over: it is larger than all that the connection needs
         // afterwards.
         Box::pin(tokio::time::timeout(
-            worker.settings().handshake,
+            worker.settings().timeouts.tls_handshake,
             handshake::perform(stream, peer.clone(), &listener),
         ))
         .await
@@ -70,21 +70,21 @@ async fn serve(
     is_surplus: bool,
 ) {
     let settings = worker.settings();
-    let idle = settings.idle;
+    let (timeouts, limits) = (settings.timeouts, settings.head_limits());
     let control = Rc::new(Control::of_connection(
         worker.deadlines.register(),
-        idle.min(http1::RELEASE_AFTER),
+        timeouts.idle.min(http1::RELEASE_AFTER),
     ));
-    control.deadline.set(settings.first_byte);
-    let timeouts = ClientTimeouts { head: settings.head, body: settings.body };
+    control.deadline.set(timeouts.first_byte);
+    let client_timeouts = ClientTimeouts { head: timeouts.head, body: timeouts.body };
     let connection = Connection {
         worker: Rc::clone(worker),
         client: Rc::new(ClientConnection::new(origin, certificate)),
-        socket: Socket::new(stream, Rc::clone(&control), settings.head_limits, timeouts),
+        socket: Socket::new(stream, Rc::clone(&control), limits, client_timeouts),
         control,
-        limits: settings.head_limits,
-        first_byte: settings.first_byte,
-        idle,
+        limits,
+        first_byte: timeouts.first_byte,
+        idle: timeouts.idle,
         is_surplus,
     };
     if is_surplus && !connection.socket.has_agreed_on_http2() {

@@ -3,30 +3,29 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::gateway::{HeadLimits, WorkerGateway};
 use crate::wire::deadline::Deadlines;
+use crate::wire::limits::{Limits, Timeouts};
 
-/// How long a client's connection may take for what it has to do before and between requests.
+/// What a client's connection may hold, and how long it may take for what.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
+    /// What it may hold.
+    pub limits: Limits,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
+impl ConnectionSettings {
     /// The most that a head may hold.
-    pub head_limits: HeadLimits,
-    /// The first byte of a connection.
-    pub first_byte: Duration,
-    /// The whole head, from its first byte.
-    pub head: Duration,
-    /// Between requests.
-    pub idle: Duration,
-    /// Between two pieces of a response that the client reads.
-    pub body: Duration,
-    /// The TLS handshake, and the PROXY header before it.
-    pub handshake: Duration,
-    /// How many streams an HTTP/2 connection may have open at a time.
-    pub streams: u32,
+    #[must_use]
+    pub fn head_limits(&self) -> HeadLimits {
+        let Limits { head, target, headers, .. } = self.limits;
+        HeadLimits { bytes: head, target, lines: headers }
+    }
 }
 
 /// A worker, on its own thread.

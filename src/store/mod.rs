@@ -9,6 +9,8 @@ pub mod embedded;
 pub mod key_directory;
 pub mod record_codec;
 pub mod redis;
+mod settings;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, StoreIdentity};
 pub use record_codec::RecordKey;
+pub use settings::KeySettings;

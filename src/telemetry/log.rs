@@ -27,6 +27,11 @@ pub enum LogFormat {
     Human,
 }
 
+impl LogFormat {
+    /// In the configuration.
+    pub(super) const WORDS: &[(&str, Self)] = &[("json", Self::Json), ("human", Self::Human)];
+}
+
 /// The least weight of an event that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -44,17 +49,21 @@ pub enum LogLevel {
 
 impl fmt::Display for LogLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        })
+        let word = Self::WORDS.iter().find(|(_, level)| level == self);
+        f.write_str(word.map_or("", |(word, _)| word))
     }
 }
 
 impl LogLevel {
+    /// In the configuration.
+    pub(super) const WORDS: &[(&str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
     fn filter(self) -> EnvFilter {
         // Libraries say at `warn` what an operator should know; below, they speak to their
         // developers.

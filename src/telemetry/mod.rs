@@ -7,8 +7,10 @@ pub mod histogram;
 pub mod log;
 pub mod metrics;
 mod reason;
+mod settings;
 
 pub use explanation::{
     Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
 };
 pub use reason::Reason;
+pub use settings::LogSettings;

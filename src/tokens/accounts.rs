@@ -8,6 +8,7 @@
 pub mod command;
 pub mod counters;
 pub mod hashing;
+mod logins;
 pub mod password_hash;
 pub mod service;
 pub mod store;
@@ -16,7 +17,8 @@ pub mod throttle;
 pub use command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
 pub use counters::{Counters, MemoryCounters};
 pub use hashing::HashingPool;
+pub use logins::Logins;
 pub use password_hash::{HashingCost, PasswordHash, Verdict};
 pub use service::{AccountParts, AccountTerms, AccountsService, Enrolment};
 pub use store::AccountStore;
-pub use throttle::{ClientGroup, ThrottleLimits};
+pub use throttle::ClientGroup;

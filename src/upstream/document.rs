@@ -8,6 +8,7 @@
 //! checked, the length is bounded, and every step has a deadline. The content is not interpreted,
 //! and unlike [`Upstream`](super::Upstream) this keeps no connection.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,15 @@ pub struct DocumentAddress {
     pub port: u16,
     /// Path and query, as they are sent.
     pub target: String,
+}
+
+impl DocumentAddress {
+    /// Whether it never leaves this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
 }
 
 /// A forward proxy for HTTP, which is spoken to in clear.

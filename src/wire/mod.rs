@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod fields;
 pub mod gather;
 pub mod keep_alive;
+pub mod limits;
 pub mod local_exec;
 pub mod path;
 pub mod problem;

@@ -1,9 +1,10 @@
 //! Reads the sources and keeps the imports between the layers one way:
 //!
 //! domain ← tokens ← {store, api} · wire ← {upstream, api} ← gateway ← server · files ← tls ←
-//! {store, upstream, server}. Only app, cli and main import config; only app knows every part. Each
-//! outside library that the core must not know is named in one place. The imports of the files of
-//! one layer make no circle: see [`circles`].
+//! {store, upstream, server} · settings ← the parts that declare their settings ← config. Only app,
+//! cli and main import config; only app knows every part. Each outside library that the core must
+//! not know is named in one place. The imports of the files of one layer make no circle: see
+//! [`circles`].
 //!
 //! The sources are read as text: paths that begin at the crate (`crate::`, or `super::` up to it)
 //! are followed, comments and literals are not. It is a guard against slips, not a compiler.
@@ -23,17 +24,37 @@ use pieces::{Piece, Placed, pieces};
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("files", &[]),
+    ("settings", &[]),
     ("tls", &["files"]),
-    ("telemetry", &["domain"]),
-    ("config", &["domain", "files", "tls", "upstream", "server"]),
-    ("wire", &["domain", "telemetry"]),
-    ("tokens", &["domain", "telemetry"]),
-    ("store", &["domain", "files", "tokens", "tls", "telemetry"]),
+    ("telemetry", &["domain", "settings"]),
+    (
+        "config",
+        &[
+            "domain",
+            "files",
+            "settings",
+            "tls",
+            "telemetry",
+            "tokens",
+            "store",
+            "wire",
+            "upstream",
+            "gateway",
+            "server",
+            "admin",
+        ],
+    ),
+    ("wire", &["domain", "settings", "telemetry"]),
+    ("tokens", &["domain", "settings", "telemetry"]),
+    ("store", &["domain", "files", "settings", "tokens", "tls", "telemetry"]),
     ("upstream", &["domain", "wire", "tls", "telemetry"]),
     ("api", &["domain", "tokens", "wire", "telemetry"]),
     ("gateway", &["domain", "tokens", "wire", "api", "upstream", "telemetry"]),
-    ("server", &["domain", "tokens", "wire", "gateway", "upstream", "tls", "telemetry"]),
-    ("admin", &["domain", "tokens", "wire", "telemetry"]),
+    (
+        "server",
+        &["domain", "settings", "tokens", "wire", "gateway", "upstream", "tls", "telemetry"],
+    ),
+    ("admin", &["domain", "settings", "tokens", "wire", "telemetry"]),
     ("cli", &["domain", "files", "tokens", "admin", "config", "telemetry"]),
     ("app", EVERY_LAYER),
     ("fuzzing", EVERY_LAYER),
@@ -45,6 +66,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const EVERY_LAYER: &[&str] = &[
     "domain",
     "files",
+    "settings",
     "tls",
     "telemetry",
     "config",

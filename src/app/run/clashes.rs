@@ -6,9 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{AccessLog, Config};
+use crate::config::Config;
 use crate::server::ListenAddress;
 use crate::store::EmbeddedStore;
+use crate::telemetry::access_log::AccessLogTarget;
 use crate::wire::socket_file;
 
 /// A file or a folder that keyward makes or writes, and what it is for.
@@ -60,7 +61,7 @@ fn places(config: &Config) -> Vec<Place> {
     let with_lock = |path: &Path| vec![path.to_owned(), socket_file::lock_path(path)];
     let socket = &config.admin.socket;
     add("admin.socket", "[admin] socket", socket, with_lock(socket));
-    if let AccessLog::File(path) = &config.log.access {
+    if let Some(AccessLogTarget::File(path)) = &config.log.access {
         add("log.access", "[log] access", path, vec![path.clone()]);
     }
     for (at, listener) in config.listeners.iter().enumerate() {

@@ -14,12 +14,14 @@ use crate::app::issuers::{self, IssuerFault, Issuers};
 use crate::app::keys::{Keys, MissingKeys, ReadKeys};
 use crate::app::neighbour::Neighbour;
 use crate::app::open_store::PreparedStore;
-use crate::config::{AccessLog, Config, Fault, Faults, Listener, Upstream};
+use crate::config::{Config, Fault, Faults, Listener, Store, Upstream};
 use crate::gateway::{Plan, UpstreamPlan};
 use crate::server::{Acceptor, BoundAddress, ListenAddress, ListenerSettings};
 use crate::store::EmbeddedStore;
 use crate::store::key_directory::KeyDirectoryError;
-use crate::tls::Watcher;
+use crate::store::redis::settings::Servers;
+use crate::telemetry::access_log::AccessLogTarget;
+use crate::tls::{Trust, Watcher};
 use crate::wire::socket_file;
 
 /// What a configuration is prepared for.
@@ -290,7 +292,7 @@ impl Preparation<'_> {
     /// Looks at the files that will be made or written.
     fn files(&mut self) {
         let config = self.config;
-        if let AccessLog::File(path) = &config.log.access {
+        if let Some(AccessLogTarget::File(path)) = &config.log.access {
             let outcome = writable::log(path);
             self.found(
                 "log.access",
@@ -335,8 +337,8 @@ impl Preparation<'_> {
         configured: &Upstream,
         watcher: &Watcher,
     ) -> Option<UpstreamPlan> {
-        let plan = assemble::upstream(self.config, configured, watcher);
-        let words = |words| format!("[[upstream]] {:?}: {words}", configured.name);
+        let plan = assemble::upstream(configured, watcher);
+        let words = |words| format!("[[upstream]] {:?}: {words}", configured.plan.name);
         self.found(&format!("upstream[{at}].tls"), plan.map_err(words))
     }
 
@@ -420,16 +422,17 @@ fn address_family_is_missing(fault: &io::Error) -> bool {
 }
 
 /// What of the store is fixed for the life of a process.
-fn without_secrets(store: &crate::config::Store) -> crate::config::Store {
+fn without_secrets(store: &Store) -> Store {
     let mut store = store.clone();
     if let Some(redis) = &mut store.redis {
-        redis.username = None;
-        redis.password = None;
-        redis.sentinel_username = None;
-        redis.sentinel_password = None;
-        redis.ca_file = None;
-        redis.client_certificate_file = None;
-        redis.client_key_file = None;
+        let settings = &mut redis.options.settings;
+        (settings.username, settings.password) = (None, None);
+        if let Servers::Sentinel { username, password, .. } = &mut settings.servers {
+            (*username, *password) = (None, None);
+        }
+        if let Some(tls) = &mut settings.tls {
+            (tls.trust, tls.identity) = (Trust::System, None);
+        }
     }
     store
 }

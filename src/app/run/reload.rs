@@ -91,7 +91,7 @@ impl Process {
         }
         self.administration.replace(&config);
         if let Some(log) = &self.log {
-            log.set_level(assemble::log_level(config.log.level));
+            log.set_level(config.log.level);
         }
         if let (Some(access_log), Some(reopened)) = (&self.shared.access_log, access_log) {
             access_log.replace(reopened);

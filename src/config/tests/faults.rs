@@ -1,7 +1,10 @@
 //! Each class of fault, with its place and its words.
 
+use std::time::Duration;
+
 use super::{SMALL, faults};
-use crate::config::{AccountsStyle, RegistrationMode, Style};
+use crate::config::Style;
+use crate::tokens::accounts::Enrolment;
 
 /// The faults of the small configuration with more below it, in lines that count from the first
 /// added one.
@@ -129,7 +132,7 @@ fn closed_sets_say_their_words() {
     expect(
         "[log]\nlevel = 'inof'\nformat = 'xml'\naccess = 'sdtout'\n",
         &[
-            "2:9: \"level\" must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", \
+            "2:9: \"level\" must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", \
              found \"inof\": did you mean \"info\"?",
             "3:10: \"format\" must be \"json\" or \"human\", found \"xml\"",
             "4:10: \"access\" must be \"stdout\", \"stderr\", \"off\" or the path of a file, \
@@ -153,17 +156,16 @@ fn accounts_have_keys_of_their_own_and_a_mount_without_parameters() {
             .token_apis
             .into_iter()
             .last()
-            .map(|api| (api.style, api.prefix))
+            .map(|api| (api.style, api.prefix, api.session, api.registration))
             .expect("one")),
         Err(faults) => Err(faults.to_string()),
     };
-    assert_eq!(of("accounts", ""), Ok((Style::Accounts(AccountsStyle::default()), "rst_".into())));
-    let other = AccountsStyle {
-        session: std::time::Duration::from_secs(30 * 24 * 3600),
-        registration: RegistrationMode::Closed,
-    };
+    let hour = Duration::from_secs(3600);
+    let usual = (Style::Accounts, "rst_".into(), hour, Enrolment::Open);
+    assert_eq!(of("accounts", ""), Ok(usual));
     let text = "prefix = 'k-1_'\nsession = '30d'\nregistration = 'closed'\n";
-    assert_eq!(of("accounts", text), Ok((Style::Accounts(other), "k-1_".into())));
+    let other = (Style::Accounts, "k-1_".into(), hour * 24 * 30, Enrolment::Closed);
+    assert_eq!(of("accounts", text), Ok(other));
     for (style, rest, fault) in [
         ("accounts", "prefix = ''\n", "\"prefix\" must be 1 to 32 letters"),
         ("accounts", "issuer = 'x'\n", "no [[issuer]] has the name"),
@@ -289,7 +291,7 @@ fn the_environment_is_put_into_strings_and_missed_where_undefined() {
         "[log]\nlevel = '${BAD}'\n[keys]\nissuer = '${NONE}'\ndirectory = '${A}${B:?say where}'\n\
          [server]\nworkers = '${LEVEL}'\n",
         &[
-            "2:9: \"level\" must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", \
+            "2:9: \"level\" must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", \
              found \"loud\" (from \"${BAD}\")",
             "4:10: the environment variable NONE is not defined; \"${NONE:-default}\" gives it a \
              default",

@@ -150,7 +150,10 @@ fn certificates_of_clients_need_an_authority_and_tls() {
     ] {
         let config = super::read(&clients(mode)).unwrap();
         let expected = ClientAuth { ca_file: certificate.clone(), mode: expected };
-        assert_eq!(config.listeners.last().unwrap().client_certificates, Some(expected));
+        assert_eq!(
+            config.listeners.last().unwrap().tls.as_ref().unwrap().client_auth,
+            Some(expected)
+        );
     }
     let without_tls =
         faults(&listener(&format!("client_certificates = {{ ca_file = {certificate:?} }}\n")));

@@ -1,8 +1,11 @@
 //! `[store]` of a fleet: what goes together, and what shows of its secrets.
 
 use super::*;
+use crate::store::redis::RedisOptions;
+use crate::store::redis::data::Acks;
+use crate::store::redis::settings::{NodeAddress, RedisSettings, Servers};
 
-fn store(lines: &str) -> Result<RedisStore, String> {
+fn store(lines: &str) -> Result<FleetSettings, String> {
     let environment = |name: &str| (name == "PW").then(|| "hunt%65r2".to_owned());
     match parse(&format!("{SMALL}[store]\n{lines}"), "k.toml", &environment) {
         Ok(config) => {
@@ -13,23 +16,50 @@ fn store(lines: &str) -> Result<RedisStore, String> {
     }
 }
 
-fn redis(lines: &str) -> Result<RedisStore, String> {
-    store(&format!("kind = 'redis'\n{lines}"))
+fn redis(lines: &str) -> Result<RedisSettings, String> {
+    store(&format!("kind = 'redis'\n{lines}")).map(|fleet| fleet.options.settings)
 }
 
 #[test]
 fn a_url_is_enough() {
-    let found = redis("url = 'redis://localhost'").unwrap();
+    let found = store("kind = 'redis'\nurl = 'redis://localhost'").unwrap();
+    let expected = FleetSettings {
+        options: RedisOptions {
+            settings: RedisSettings::single(NodeAddress::new("localhost", 6379)),
+            acks: None,
+            allow_volatile: false,
+        },
+        coherence_lease: Duration::from_secs(1),
+        max_staleness: Duration::ZERO,
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_is_typed_of_a_fleet_arrives() {
+    let text = "kind = 'redis'\nurl = 'redis://localhost'\ntimeout = '1s'\nprefix = 'p:1'\n\
+                on_outage = 'serve_cached'\nmax_staleness = '5s'\ncoherence_lease = '3s'\n\
+                revoke_acks = 2\nallow_volatile = true\ndatabase = 7";
+    let found = store(text).unwrap();
+    let lease = (found.coherence_lease, found.max_staleness);
+    assert_eq!(lease, (Duration::from_secs(3), Duration::from_secs(5)));
+    let RedisOptions { settings, acks, allow_volatile } = found.options;
+    // By default, half of "timeout" at most.
+    assert_eq!(acks, Some(Acks { count: 2, patience: Duration::from_millis(500) }));
+    assert!(allow_volatile);
+    assert_eq!((settings.prefix.as_str(), settings.database), ("p:1", 7));
+    let read = settings.timeouts.read;
     assert_eq!(
-        found,
-        RedisStore { servers: vec![("localhost".to_owned(), 6379)], ..RedisStore::default() }
+        (settings.timeouts.change, read),
+        (Duration::from_secs(1), Duration::from_millis(250))
     );
 }
 
 #[test]
 fn a_password_comes_from_the_environment_or_a_file() {
     let found = redis("url = 'rediss://me:${PW}@localhost:7/3'").unwrap();
-    assert_eq!((found.username.as_deref(), found.tls, found.database), (Some("me"), true, 3));
+    assert_eq!((found.username.as_deref(), found.database), (Some("me"), 3));
+    assert!(found.tls.is_some());
     assert_eq!(found.password.unwrap().expose(), "hunter2");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
@@ -49,14 +79,19 @@ fn a_password_comes_from_the_environment_or_a_file() {
     }
 }
 
+fn nodes(list: &[(&str, u16)]) -> Vec<NodeAddress> {
+    list.iter().map(|(host, port)| NodeAddress::new(*host, *port)).collect()
+}
+
 #[test]
 fn sentinels_and_clusters_are_lists() {
     let found =
         redis("url = ['redis://a', 'redis://b:1']\ntopology = 'sentinel'\nsentinel_master = 'm'")
             .unwrap();
-    assert_eq!(found.servers, [("a".to_owned(), 26379), ("b".to_owned(), 1)]);
+    let Servers::Sentinel { sentinels, master, .. } = found.servers else { panic!() };
+    assert_eq!((sentinels, master.as_str()), (nodes(&[("a", 26379), ("b", 1)]), "m"));
     let found = redis("url = ['redis://a', 'redis://[::1]']\ntopology = 'cluster'").unwrap();
-    assert_eq!(found.servers, [("a".to_owned(), 6379), ("::1".to_owned(), 6379)]);
+    assert_eq!(found.servers, Servers::Cluster(nodes(&[("a", 6379), ("::1", 6379)])));
 }
 
 #[test]

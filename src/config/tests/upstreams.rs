@@ -27,13 +27,14 @@ fn endpoints_and_protocol_arrive() {
         "endpoints = ['http://a:1', 'https://b', 'https://a:1', 'unix:/run/c.sock']\n\
          protocol = 'auto'",
     ));
-    let upstream = config.upstreams.last().unwrap();
+    let upstream = &config.upstreams.last().unwrap().plan.settings;
     assert_eq!(upstream.protocol, Protocol::Auto);
-    assert_eq!(config.upstreams.first().unwrap().protocol, Protocol::Http1);
+    assert_eq!(config.upstreams.first().unwrap().plan.settings.protocol, Protocol::Http1);
     let secure: Vec<_> = upstream.endpoints.iter().map(|endpoint| endpoint.is_tls).collect();
     assert_eq!(secure, [false, true, true, false]);
     assert_eq!(upstream.endpoints[3].address, EndpointAddress::Unix("/run/c.sock".into()));
-    assert_eq!(*tls_of(&config), UpstreamTls::default());
+    let expected = UpstreamTls { trust: Trust::System, server_name: None, identity: None };
+    assert_eq!(*tls_of(&config), expected);
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn wrong_endpoints_and_protocols_are_faults_with_their_place() {
              in \"http://127.0.0.1:3000\", found \"unix:b.sock\": \
              the path of a Unix socket is absolute, as in \"unix:/run/app.sock\"",
             "k.toml:16:64: \"endpoints\" lists \"unix:/b.sock\" twice",
-            "k.toml:17:12: \"protocol\" must be \"http1\" or \"http2\" or \"auto\", \
+            "k.toml:17:12: \"protocol\" must be \"http1\", \"http2\" or \"auto\", \
              found \"htp2\": did you mean \"http2\"?",
         ]
     );

@@ -1,7 +1,7 @@
 //! Every key meets every wrong type, and the fault names the key.
 
 use super::example::{change, paths, resolved, tree, uncommented, whole};
-use crate::config::file::Value;
+use crate::settings::typed::{Node, Value};
 
 /// Keys of the user's own choosing, whose values may have several types.
 fn is_free(path: &str, value: &Value) -> bool {
@@ -75,7 +75,7 @@ fn an_item_of_the_wrong_type_is_a_fault_that_names_its_key() {
             change(&mut wrong, &path, &mut |entry| {
                 let at = entry.node.at;
                 if let Value::Array(items) = &mut entry.node.value {
-                    items.push(crate::config::file::Node { at, value: value.clone() });
+                    items.push(Node { at, value: value.clone() });
                     pushed = true;
                 }
                 true

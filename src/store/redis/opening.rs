@@ -31,7 +31,7 @@ use crate::tokens::finding::{Finding, Severity};
 use crate::tokens::store::StoreFuture;
 
 /// How a store in Redis is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisOptions {
     /// Where it is.
     pub settings: RedisSettings,

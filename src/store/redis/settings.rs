@@ -4,12 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
+pub use crate::settings::Secret;
 use crate::tls::ClientSettings;
 
 /// The port of a server, where an address names none.
 pub const SERVER_PORT: u16 = 6379;
+
+/// The port of a sentinel, where an address names none.
+pub const SENTINEL_PORT: u16 = 26379;
 
 /// Where one server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,27 +81,15 @@ pub enum Servers {
     Cluster(Vec<NodeAddress>),
 }
 
-/// A password: wiped on drop, shown by nothing.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes the text over.
+impl Servers {
+    /// Those that are configured: the server, the sentinels, or nodes of the Cluster.
     #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
+    pub fn addresses(&self) -> &[NodeAddress] {
+        match self {
+            Self::Single(server) => std::slice::from_ref(server),
+            Self::Sentinel { sentinels, .. } => sentinels,
+            Self::Cluster(nodes) => nodes,
+        }
     }
 }
 

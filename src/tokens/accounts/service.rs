@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
 use super::counters::Counters;
 use super::hashing::HashingPool;
+use super::logins::Logins;
 use super::password_hash::{PasswordHash, Verdict};
 use super::store::{AccountStore, Credentials, Registered, SessionOpening};
-use super::throttle::{ClientGroup, Throttle, ThrottleLimits, TooMany, Try};
+use super::throttle::{ClientGroup, Throttle, TooMany, Try};
 use crate::domain::{
     Account, AccountId, NewPassword, Password, RawToken, Record, RecordKind, RecordSort, Timestamp,
     TokenDigest, TokenId, Username,
@@ -80,7 +81,7 @@ pub struct AccountParts {
     /// Hashes passwords.
     pub hashing: Arc<HashingPool>,
     /// How often a password may be tried.
-    pub limits: ThrottleLimits,
+    pub limits: Logins,
     /// How long one operation of the store may take.
     pub deadline: Duration,
 }

@@ -1,7 +1,7 @@
 //! Limits how often a password may be tried, for each account and address.
 //!
 //! Failures are counted in windows of 15 minutes, of three things; the numbers are the defaults of
-//! [`ThrottleLimits`]:
+//! [`Logins`]. None of them may be 0, which would lock people out without an attack:
 //!
 //! | of | limit | against |
 //! |---|---|---|
@@ -28,6 +28,7 @@ use std::time::Duration;
 use aws_lc_rs::{digest, hmac};
 
 use super::counters::{Allowance, CounterKey, Counters, Reservation, Settlement};
+use super::logins::Logins;
 use crate::domain::Timestamp;
 use crate::domain::account::fold;
 use crate::tokens::keyring::SecretBytes;
@@ -35,39 +36,6 @@ use crate::tokens::store::StoreError;
 
 #[cfg(test)]
 mod tests;
-
-/// How often a password may be tried. No number may be 0: it would lock out every user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThrottleLimits {
-    /// How long failures count. Default 15 minutes.
-    pub window: Duration,
-    /// Failures of one account from one address. Default 5.
-    pub of_pair: u32,
-    /// Failures from one address. Default 50.
-    pub of_address: u32,
-    /// Failures of one account from which on unknown addresses are slowed. Default 50.
-    pub suspect_from: u32,
-    /// What an unknown address then has in the place of `of_pair`. Default 1.
-    pub of_stranger: u32,
-    /// How long registrations count. Default one hour.
-    pub registration_window: Duration,
-    /// Registrations from one address, tried or done. Default 20.
-    pub registrations: u32,
-}
-
-impl Default for ThrottleLimits {
-    fn default() -> Self {
-        Self {
-            window: Duration::from_secs(15 * 60),
-            of_pair: 5,
-            of_address: 50,
-            suspect_from: 50,
-            of_stranger: 1,
-            registration_window: Duration::from_secs(3600),
-            registrations: 20,
-        }
-    }
-}
 
 /// Where a call comes from, as far as it is counted: an IPv4 address, the /64 of an IPv6 address,
 /// or a listener on a Unix socket, whose peers have no addresses.
@@ -105,7 +73,7 @@ impl From<IpAddr> for ClientGroup {
 pub(super) struct Throttle {
     counters: Arc<dyn Counters>,
     key: hmac::Key,
-    limits: ThrottleLimits,
+    limits: Logins,
 }
 
 /// Leave to try one password, once. To be settled whatever comes of it.
@@ -141,11 +109,7 @@ pub(super) struct TooMany {
 
 impl Throttle {
     /// `key` keeps what is counted out of the counters' sight.
-    pub(super) fn new(
-        counters: Arc<dyn Counters>,
-        key: &SecretBytes,
-        limits: ThrottleLimits,
-    ) -> Self {
+    pub(super) fn new(counters: Arc<dyn Counters>, key: &SecretBytes, limits: Logins) -> Self {
         Self { counters, key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()), limits }
     }
 
@@ -161,14 +125,14 @@ impl Throttle {
         let account = self.name(&[b"account", token_api.as_bytes(), folded.as_bytes()]);
         let address = self.name(&[b"address", &octets(client)]);
         let pair = self.name(&[b"pair", &account.0, &address.0]);
-        let ThrottleLimits { window, of_address, .. } = self.limits;
-        let mut limit = self.limits.of_pair;
+        let Logins { window, failures_per_address, .. } = self.limits;
+        let mut limit = self.limits.failures;
         if self.counters.spent(account, now).await? >= self.limits.suspect_from
             && !self.counters.remembers(account, address, now).await?
         {
-            limit = limit.min(self.limits.of_stranger);
+            limit = limit.min(self.limits.failures_of_strangers);
         }
-        let allowances = [(pair, limit), (address, of_address), (account, u32::MAX)];
+        let allowances = [(pair, limit), (address, failures_per_address), (account, u32::MAX)];
         let allowances = allowances.map(|(key, limit)| Allowance { key, limit, window });
         Ok(match self.counters.reserve(allowances.into(), now).await? {
             Reservation::Reserved => Ok(Attempt { pair, address, account }),
@@ -204,7 +168,8 @@ impl Throttle {
         now: Timestamp,
     ) -> Result<Result<RegistrationAttempt, TooMany>, StoreError> {
         let key = self.name(&[b"registration", &octets(client)]);
-        let (limit, window) = (self.limits.registrations, self.limits.registration_window);
+        let (limit, window) =
+            (self.limits.registrations_per_address, self.limits.registration_window);
         let allowance = Allowance { key, limit, window };
         Ok(match self.counters.reserve(vec![allowance], now).await? {
             Reservation::Refused { retry_after } => Err(TooMany { retry_after }),

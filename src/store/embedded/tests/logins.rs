@@ -17,8 +17,8 @@ use crate::domain::{
 use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
 use crate::tokens::accounts::{
     AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService,
-    ClientGroup, Enrolment, HashingCost, HashingPool, KeyCommand, MemoryCounters, PasswordHash,
-    Registration, ThrottleLimits,
+    ClientGroup, Enrolment, HashingCost, HashingPool, KeyCommand, Logins, MemoryCounters,
+    PasswordHash, Registration,
 };
 use crate::tokens::authenticator::{Authenticator, Verdict};
 use crate::tokens::cache::TokenCache;
@@ -65,7 +65,7 @@ fn desk_with(cost: HashingCost) -> Desk {
         peppers: Arc::new(Peppers::new(&SecretBytes::new([3; 32]), [])),
         counter_key: Arc::new(SecretBytes::new([4; 32])),
         hashing: Arc::new(HashingPool::start(two, NonZeroUsize::new(64).unwrap(), cost).unwrap()),
-        limits: ThrottleLimits::default(),
+        limits: Logins::default(),
         deadline: Duration::from_secs(10),
     };
     let authenticator = Authenticator::new(

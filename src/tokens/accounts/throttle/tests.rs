@@ -4,10 +4,10 @@ use super::super::counters::MemoryCounters;
 use super::*;
 
 fn throttle() -> Throttle {
-    throttle_with(ThrottleLimits::default())
+    throttle_with(Logins::default())
 }
 
-fn throttle_with(limits: ThrottleLimits) -> Throttle {
+fn throttle_with(limits: Logins) -> Throttle {
     Throttle::new(Arc::new(MemoryCounters::default()), &SecretBytes::new([9; 32]), limits)
 }
 
@@ -187,14 +187,15 @@ async fn registrations_are_limited_by_address() {
 
 #[tokio::test]
 async fn each_limit_is_the_one_that_is_configured() {
-    let limits = ThrottleLimits {
+    let limits = Logins {
         window: Duration::from_secs(60),
-        of_pair: 7,
-        of_address: 9,
+        failures: 7,
+        failures_per_address: 9,
         suspect_from: 14,
-        of_stranger: 2,
+        failures_of_strangers: 2,
         registration_window: Duration::from_secs(120),
-        registrations: 3,
+        registrations_per_address: 3,
+        ..Logins::default()
     };
     let throttle = throttle_with(limits);
     assert_eq!(throttle.failures("alice", "192.0.2.1").await, 7, "of one account from one address");
@@ -213,11 +214,11 @@ async fn each_limit_is_the_one_that_is_configured() {
     let refused = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap();
     assert_eq!(refused.unwrap_err().retry_after, Duration::from_secs(120));
     // A higher limit for mistyped passwords is no higher limit for unknown addresses.
-    let odd = throttle_with(ThrottleLimits {
-        of_pair: 2,
-        of_stranger: 5,
+    let odd = throttle_with(Logins {
+        failures: 2,
+        failures_of_strangers: 5,
         suspect_from: 2,
-        ..ThrottleLimits::default()
+        ..Logins::default()
     });
     assert_eq!(odd.failures("alice", "192.0.2.1").await, 2);
     assert_eq!(odd.failures("alice", "192.0.2.2").await, 2);

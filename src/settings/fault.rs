@@ -1,9 +1,7 @@
 //! What is wrong with a configuration, and where: every fault at once, in the order of the file.
 
 use std::cell::RefCell;
-#[cfg(test)]
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// Everything that is wrong with one configuration; never empty.
@@ -89,7 +87,7 @@ impl Places {
 
 impl Faults {
     /// A single fault that is about the whole file.
-    pub(super) fn about_file(origin: &str, message: String) -> Self {
+    pub(crate) fn about_file(origin: &str, message: String) -> Self {
         Self { origin: origin.to_owned(), list: vec![Fault { place: None, message }] }
     }
 
@@ -122,50 +120,118 @@ impl fmt::Display for Place {
 /// Collects faults and warnings while a text is read.
 ///
 /// Shared by reference between sections that are open at the same time, hence the cells.
-pub(super) struct Findings<'a> {
+pub(crate) struct Findings<'a> {
     text: &'a str,
     faults: RefCell<Vec<Fault>>,
     warnings: RefCell<Vec<Fault>>,
-    /// Every key that was read, by its path with numbers, and where its value stands.
-    places: RefCell<Vec<(String, usize)>>,
-    /// Every key that the reader asked for, as `listener.tls.key`: the example file is held against
-    /// it.
-    #[cfg(test)]
-    pub(super) asked: RefCell<BTreeSet<String>>,
+    /// Every key and every table of an array that was read, by its path.
+    given: RefCell<HashMap<String, GivenKey>>,
+    /// The paths of keys that unknown ones were probably meant to be.
+    slips: RefCell<HashSet<String>>,
+}
+
+/// What is remembered of a key that was read.
+struct GivenKey {
+    /// Where its value stands.
+    at: usize,
+    /// Whether its value is an empty array.
+    is_empty: bool,
+    /// Which of its words it is.
+    word: Option<String>,
+    /// Whether a fault was found in it.
+    is_wrong: bool,
 }
 
 impl<'a> Findings<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self {
             text,
             faults: RefCell::default(),
             warnings: RefCell::default(),
-            places: RefCell::default(),
-            #[cfg(test)]
-            asked: RefCell::default(),
+            given: RefCell::default(),
+            slips: RefCell::default(),
         }
     }
 
     /// Records a fault at a byte offset of the text; `None`: about the whole.
-    pub(super) fn fault(&self, at: Option<usize>, message: String) {
-        let place = at.map(|at| self.place(at));
+    pub(crate) fn fault(&self, at: Option<usize>, message: String) {
+        let place = at.map(|at| self.line_and_column(at));
         self.faults.borrow_mut().push(Fault { place, message });
     }
 
     /// Records what is allowed and yet probably not meant.
-    pub(super) fn warn(&self, at: Option<usize>, message: String) {
-        let place = at.map(|at| self.place(at));
+    pub(crate) fn warn(&self, at: Option<usize>, message: String) {
+        let place = at.map(|at| self.line_and_column(at));
         self.warnings.borrow_mut().push(Fault { place, message });
     }
 
-    /// Notes where the value of a key stands.
-    pub(super) fn note_place(&self, key: String, at: usize) {
-        self.places.borrow_mut().push((key, at));
+    /// Notes where the value of a key stands, and whether it is an empty array.
+    pub(super) fn note_given(&self, path: String, at: usize, is_empty: bool) {
+        self.given
+            .borrow_mut()
+            .insert(path, GivenKey { at, is_empty, word: None, is_wrong: false });
+    }
+
+    /// Notes which of its words the value of a key is.
+    pub(super) fn note_word(&self, path: &str, word: &str) {
+        if let Some(given) = self.given.borrow_mut().get_mut(path) {
+            given.word = Some(word.to_owned());
+        }
+    }
+
+    /// Notes that a fault was found in the value of a key.
+    pub(super) fn note_wrong(&self, path: &str) {
+        if let Some(given) = self.given.borrow_mut().get_mut(path) {
+            given.is_wrong = true;
+        }
+    }
+
+    /// Notes that an unknown key was probably meant to be this one.
+    pub(super) fn note_slip(&self, path: String) {
+        self.slips.borrow_mut().insert(path);
+    }
+
+    /// Whether an unknown key was probably meant to be this one.
+    pub(super) fn is_slip(&self, path: &str) -> bool {
+        self.slips.borrow().contains(path)
+    }
+
+    /// Which of its words the value of a key is.
+    pub(super) fn word(&self, path: &str) -> Option<String> {
+        self.given.borrow().get(path)?.word.clone()
+    }
+
+    /// Whether a key is there, right or wrong.
+    pub(crate) fn is_given(&self, path: &str) -> bool {
+        self.given.borrow().contains_key(path)
+    }
+
+    /// Whether a key says nothing: absent, or an empty array.
+    pub(crate) fn is_silent(&self, path: &str) -> bool {
+        self.given.borrow().get(path).is_none_or(|given| given.is_empty)
+    }
+
+    /// Where a key stands, or else the innermost table around it that is there.
+    pub(crate) fn place(&self, path: &str) -> Option<usize> {
+        let given = self.given.borrow();
+        let mut path = path;
+        loop {
+            if let Some(given) = given.get(path) {
+                return Some(given.at);
+            }
+            path = path.get(..path.rfind(['.', '['])?)?;
+        }
+    }
+
+    /// One table, for faults at its keys.
+    pub(crate) fn table<'f>(&'f self, path: &'f str) -> Spot<'f> {
+        Spot { findings: self, path }
     }
 
     /// Where all keys stand that were read.
-    pub(super) fn places(&self, origin: &str) -> Places {
-        let mut noted = self.places.take();
+    pub(crate) fn places(&self, origin: &str) -> Places {
+        let given = self.given.take();
+        let mut noted: Vec<_> = given.into_iter().map(|(path, given)| (path, given.at)).collect();
         noted.sort_by_key(|(_, at)| *at);
         // One walk through the text, however many keys there are.
         let (mut line, mut line_start) = (1, 0);
@@ -181,12 +247,12 @@ impl<'a> Findings<'a> {
     }
 
     /// The line at a byte offset, for a fault that names another place.
-    pub(super) fn line(&self, at: usize) -> usize {
-        self.place(at).line
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.line_and_column(at).line
     }
 
     /// The warnings as text if there is no fault, and otherwise the faults.
-    pub(super) fn conclude(self, origin: &str) -> Result<Vec<String>, Faults> {
+    pub(crate) fn conclude(self, origin: &str) -> Result<Vec<String>, Faults> {
         let mut list = self.faults.into_inner();
         if list.is_empty() {
             let mut warnings = self.warnings.into_inner();
@@ -200,12 +266,68 @@ impl<'a> Findings<'a> {
         Err(Faults { origin: origin.to_owned(), list })
     }
 
-    fn place(&self, at: usize) -> Place {
+    fn line_and_column(&self, at: usize) -> Place {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Place {
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        }
+    }
+}
+
+/// A table that was read, for checks of what its keys say together.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<'f> {
+    pub(crate) findings: &'f Findings<'f>,
+    path: &'f str,
+}
+
+impl Spot<'_> {
+    fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.path)
+    }
+
+    /// Where it begins.
+    pub(crate) fn at(&self) -> Option<usize> {
+        self.findings.place(self.path)
+    }
+
+    /// Where the value of a key stands, or else the table.
+    pub(crate) fn place(&self, key: &str) -> Option<usize> {
+        self.findings.place(&self.key(key))
+    }
+
+    /// Whether a key is there, right or wrong.
+    pub(crate) fn is_given(&self, key: &str) -> bool {
+        self.findings.is_given(&self.key(key))
+    }
+
+    /// Whether a key says nothing: absent, or an empty array.
+    pub(crate) fn is_silent(&self, key: &str) -> bool {
+        self.findings.is_silent(&self.key(key))
+    }
+
+    /// Whether a fault was found in the value of a key when it was read.
+    pub(crate) fn is_wrong(&self, key: &str) -> bool {
+        let given = self.findings.given.borrow();
+        given.get(&self.key(key)).is_some_and(|given| given.is_wrong)
+    }
+
+    /// Records a fault at the value of a key.
+    pub(crate) fn fault(&self, key: &str, message: impl Into<String>) {
+        self.findings.fault(self.place(key), message.into());
+    }
+
+    /// Records, at the value of a key, what is allowed and yet probably not meant.
+    pub(crate) fn warn(&self, key: &str, message: impl Into<String>) {
+        self.findings.warn(self.place(key), message.into());
+    }
+
+    /// Records that a key is missing, unless an unknown key was probably meant to be it.
+    pub(crate) fn miss(&self, key: &str, message: impl Into<String>) {
+        if !self.findings.is_slip(&self.key(key)) {
+            self.fault(key, message);
         }
     }
 }
@@ -220,7 +342,7 @@ fn located(origin: &str, place: Option<Place>, message: &str) -> String {
 }
 
 /// The candidate that was probably meant; none where a guess would be far-fetched.
-pub(super) fn nearest<'c>(
+pub(crate) fn nearest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
@@ -241,7 +363,7 @@ pub(super) fn nearest<'c>(
 }
 
 /// What was typed, for a message: quoted, escaped, cut to a line, and without a password in a URL.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let masked = match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {

@@ -21,6 +21,36 @@ pub struct TimeSpan(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
+/// So many milliseconds.
+pub(crate) const fn milliseconds(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+/// So many seconds.
+pub(crate) const fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+/// So many minutes.
+pub(crate) const fn minutes(number: u64) -> Duration {
+    Duration::from_secs(60 * number)
+}
+
+/// So many hours.
+pub(crate) const fn hours(number: u64) -> Duration {
+    minutes(60 * number)
+}
+
+/// So many days.
+pub(crate) const fn days(number: u64) -> Duration {
+    hours(24 * number)
+}
+
+/// In bytes.
+pub(crate) const KIB: usize = 1024;
+/// In bytes.
+pub(crate) const MIB: usize = 1024 * KIB;
+
 const NANOS: &[(&str, u128)] = &[
     ("d", 86_400_000_000_000),
     ("h", 3_600_000_000_000),

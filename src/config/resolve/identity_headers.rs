@@ -1,0 +1,45 @@
+//! What the keys of `[identity_headers]` say together: single names stand in the place of the
+//! preset's, and no two headers have the same name.
+
+use crate::config::identity_headers::folded;
+use crate::config::tables::IdentityHeaderKeys;
+use crate::gateway::IdentityNames;
+use crate::settings::fault::Findings;
+
+pub(super) fn resolve(keys: IdentityHeaderKeys, findings: &Findings<'_>) -> IdentityNames {
+    let spot = findings.table("identity_headers");
+    let preset = IdentityNames::preset(keys.preset);
+    let name = |key, typed, of_preset| if spot.is_given(key) { typed } else { of_preset };
+    let names = IdentityNames {
+        subject: name("subject", keys.subject, preset.subject),
+        username: name("username", keys.username, preset.username),
+        organization: name("organization", keys.organization, preset.organization),
+        role: name("role", keys.role, preset.role),
+        email: name("email", keys.email, preset.email),
+        token_id: name("token_id", keys.token_id, preset.token_id),
+        credential: name("credential", keys.credential, preset.credential),
+        // The same with every preset.
+        request_id: keys.request_id,
+        client_certificate_subject: keys.client_certificate_subject,
+        client_certificate_names: keys.client_certificate_names,
+    };
+    let fields = names.fields();
+    for (index, (field, name)) in fields.iter().enumerate() {
+        for (earlier, other) in fields.iter().take(index) {
+            if let (Some(name), Some(other)) = (name, other)
+                && folded(name) == folded(other)
+            {
+                // One of the two was typed (no preset shares a name): that is the place to look at.
+                let typed = if spot.is_given(field) { field } else { earlier };
+                spot.fault(
+                    typed,
+                    format!(
+                        "{earlier:?} and {field:?} would share the header {name:?}: an upstream \
+                         could not tell them apart"
+                    ),
+                );
+            }
+        }
+    }
+    names
+}

@@ -1,0 +1,115 @@
+//! The keys of `[[route]]`.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::claims::Claims;
+use super::{Name, empty, reference, refused};
+use crate::config::pattern::PathPattern;
+use crate::domain::ClaimRule;
+use crate::gateway::HostRule;
+use crate::settings::key::{KindExt as _, table};
+use crate::settings::kind::{Text, boolean, text};
+use crate::settings::list::{At, filled, one_or_list};
+use crate::settings::settings;
+
+settings! {
+    /// What goes where: none or more, if there is a `[[token_api]]`. The most specific route wins:
+    /// host, then path, then method. A token opens only routes that accept its token API: nothing
+    /// is open by default.
+    ///
+    /// A path may name a tenant: it must be the caller's, or `active`, which is the tenant that the
+    /// caller acts for, or the only one. Upstreams are told the tenant as the organization.
+    pub(in crate::config) struct RouteKeys {
+        /// The name of an `[[upstream]]`.
+        pub(in crate::config) upstream: Option<Name> = UPSTREAM.required(),
+        /// Only this host, or all names that end in it: `"*.example.com"`. Absent: any.
+        pub(in crate::config) host: Option<HostRule> = HOST.optional(),
+        /// Literal segments, `{name}` for one segment, `{*name}` for all that is left.
+        pub(in crate::config) path: Option<PathPattern> = PATH.required(),
+        /// Only these methods. Absent: any.
+        pub(in crate::config) methods: Option<Vec<Method>> = filled(METHOD).unique().optional(),
+        /// `true`: forwarded without a credential, and without `accept` and `require`.
+        pub(in crate::config) public: bool = boolean().or(false),
+        /// The names of the token APIs and issuers whose tokens open it; required, unless `public`.
+        pub(in crate::config) accept: Option<Vec<Name>> = filled(GRANTOR).unique().optional(),
+        /// `true`: the upstream sees the credential.
+        pub(in crate::config) forward_credential: bool = boolean().or(false),
+        /// What the identity must be: for each key one of the list. Absent: any identity passes.
+        pub(in crate::config) require: RequireKeys = table(),
+        /// The parameter of the path that names the tenant; `""`: none does. Absent: `"tenant_id"`,
+        /// where the path has it.
+        pub(in crate::config) tenant_param: Option<String> = PARAMETER.optional(),
+        /// `true`: the upstream sees the tenant's own name in the path, not `active`.
+        pub(in crate::config) resolve_tenant: bool = boolean().or(false),
+    }
+}
+
+settings! {
+    /// What the identity must be. Each key that is there must be met.
+    pub(in crate::config) struct RequireKeys {
+        /// What an issuer's token must be good for: one scope, or one of a list, from `scope` or
+        /// `scp`. Our own tokens have none. Otherwise the answer is 403 with the list in
+        /// `WWW-Authenticate` (RFC 6750).
+        pub(in crate::config) scope: Option<Vec<String>> = one_or_list(SCOPE).unique().optional(),
+        /// Allowed roles.
+        pub(in crate::config) role: Option<Vec<String>> = filled(VALUE).optional(),
+        /// Allowed organizations.
+        pub(in crate::config) organization: Option<Vec<String>> = filled(VALUE).optional(),
+        /// Allowed usernames.
+        pub(in crate::config) username: Option<Vec<String>> = filled(VALUE).optional(),
+        /// Allowed subjects.
+        pub(in crate::config) subject: Option<Vec<String>> = filled(VALUE).optional(),
+        /// Allowed email addresses.
+        pub(in crate::config) email: Option<Vec<String>> = filled(VALUE).optional(),
+        /// Allowed tenants: the one in the path, or else the active one.
+        pub(in crate::config) tenant: Option<Vec<String>> = filled(VALUE).optional(),
+        /// What the claims of an issuer's token must be, as in `required_claims`. Our own tokens
+        /// have no claims.
+        pub(in crate::config) claims: Option<Vec<ClaimRule>> = Claims.optional(),
+    }
+}
+
+const UPSTREAM: At<Text<Arc<str>>> = reference("the name of an [[upstream]]");
+
+const GRANTOR: At<Text<Arc<str>>> = reference("the name of a [[token_api]] or an [[issuer]]");
+
+const HOST: Text<HostRule> = text(
+    "a host name as in \"app.example.com\" or \"*.example.com\" (left out for any)",
+    str::parse,
+);
+
+const PATH: Text<PathPattern> = text("a path as in \"/api/{name}/{*rest}\"", str::parse);
+
+const METHOD: Text<Method> = text("an HTTP method as in \"GET\" (left out for any)", |text| {
+    if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        // RFC 9110 §9.1: methods are case-sensitive, so "get" would never match.
+        return Err(format!("methods are in upper case: {:?}", text.to_ascii_uppercase()));
+    }
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::CONNECT) => Err("CONNECT makes a tunnel, which is not forwarded".to_owned()),
+        Ok(method) => Ok(method),
+        Err(_) => refused(),
+    }
+});
+
+const VALUE: Text<String> = text("a value that the identity may have", |text| match text {
+    "" => empty(),
+    _ => Ok(text.to_owned()),
+});
+
+/// A `scope-token` (RFC 6749, section 3.3): it can stand in a challenge as it is.
+const SCOPE: Text<String> = text("a scope as in \"read:reports\"", |text| match text {
+    "" => empty(),
+    _ if text.contains(' ') => Err("a scope holds no space: list each by itself".to_owned()),
+    _ if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\')) => {
+        Err("a scope holds visible ASCII characters other than \" and \\".to_owned())
+    }
+    _ => Ok(text.to_owned()),
+});
+
+const PARAMETER: Text<String> = text("the name of a parameter of the path, or \"\"", |text| {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if text.bytes().all(fits) { Ok(text.to_owned()) } else { refused() }
+});
