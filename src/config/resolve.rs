@@ -13,8 +13,6 @@ mod store;
 mod token_apis;
 mod upstreams;
 
-pub(super) use store::embedded_store;
-
 use super::tables::Root;
 use super::{Config, Places};
 use crate::settings::fault::Findings;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::tables::StoreKeys;
 use crate::store::redis::RedisOptions;
 
 /// `[store]`: where records live.
@@ -29,6 +30,7 @@ pub struct FleetSettings {
 
 impl Default for Store {
     fn default() -> Self {
-        super::resolve::embedded_store(super::tables::StoreKeys::default())
+        let StoreKeys { path, timeout, .. } = StoreKeys::default();
+        Self { path, timeout, redis: None }
     }
 }

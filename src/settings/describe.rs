@@ -33,12 +33,25 @@ pub(crate) struct Rules {
     pub(crate) is_required: bool,
     /// It is allowed only where another key has this value.
     pub(crate) only_with: Option<(&'static str, &'static str)>,
+    /// How the duration that it is compares with that of another key.
+    pub(crate) compared: Option<(Order, &'static str)>,
     /// It needs one of these beside it.
     pub(crate) needs: &'static [&'static str],
     /// It cannot stand beside this one.
     pub(crate) excludes: Option<&'static str>,
     /// It is of no use where another key has one of these values, each with the reason.
     pub(crate) useless_with: Option<(&'static str, &'static [(&'static str, &'static str)])>,
+}
+
+/// How one duration compares with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It is not longer.
+    AtMost,
+    /// It is shorter.
+    Below,
+    /// It is not shorter.
+    AtLeast,
 }
 
 /// What a value looks like.
@@ -78,6 +91,25 @@ pub(crate) enum Shape {
     Tables(Description),
     /// A table, or an array of tables that is not empty.
     OneOrTables(Description),
+}
+
+impl Order {
+    pub(super) fn holds(self, one: Duration, other: Duration) -> bool {
+        match self {
+            Self::AtMost => one <= other,
+            Self::Below => one < other,
+            Self::AtLeast => one >= other,
+        }
+    }
+
+    /// In words: completes "it must".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::AtMost => "not be longer than",
+            Self::Below => "be shorter than",
+            Self::AtLeast => "not be shorter than",
+        }
+    }
 }
 
 impl Shape {

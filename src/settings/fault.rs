@@ -136,7 +136,7 @@ struct GivenKey {
     at: usize,
     /// Whether its value is an empty array.
     is_empty: bool,
-    /// Which of its words it is.
+    /// Its text, of a key whose text the rules of others look at, and if it is allowed there.
     word: Option<String>,
     /// Whether a fault was found in it.
     is_wrong: bool,
@@ -172,7 +172,7 @@ impl<'a> Findings<'a> {
             .insert(path, GivenKey { at, is_empty, word: None, is_wrong: false });
     }
 
-    /// Notes which of its words the value of a key is.
+    /// Notes the text of a key, which is one that is allowed there.
     pub(super) fn note_word(&self, path: &str, word: &str) {
         if let Some(given) = self.given.borrow_mut().get_mut(path) {
             given.word = Some(word.to_owned());
@@ -196,7 +196,7 @@ impl<'a> Findings<'a> {
         self.slips.borrow().contains(path)
     }
 
-    /// Which of its words the value of a key is.
+    /// The text of a key that was noted.
     pub(super) fn word(&self, path: &str) -> Option<String> {
         self.given.borrow().get(path)?.word.clone()
     }
@@ -317,6 +317,13 @@ impl Spot<'_> {
     /// Records a fault at the value of a key.
     pub(crate) fn fault(&self, key: &str, message: impl Into<String>) {
         self.findings.fault(self.place(key), message.into());
+    }
+
+    /// Records a fault at each of these keys that is there; the words follow its name.
+    pub(crate) fn refuse_given(&self, keys: &[&str], words: &str) {
+        for key in keys.iter().filter(|key| self.is_given(key)) {
+            self.fault(key, format!("{key:?} {words}"));
+        }
     }
 
     /// Records, at the value of a key, what is allowed and yet probably not meant.

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::Settings;
-use super::describe::{Key, Rules, Shape};
-use super::kind::Kind;
+use super::describe::{Key, Order, Rules, Shape};
+use super::kind::{Kind, Span};
 use super::section::{Row, Section};
 
 /// A key as it is declared.
@@ -54,6 +54,13 @@ pub(crate) trait KindExt: Kind + Sized {
 }
 
 impl<K: Kind> KindExt for K {}
+
+impl Defaulted<Span> {
+    /// How it compares with the duration of another key.
+    pub(crate) fn compared(self, order: Order, key: &'static str) -> Self {
+        Self { rules: Rules { compared: Some((order, key)), ..self.rules }, ..self }
+    }
+}
 
 impl<K: Kind> Defaulted<K> {
     /// It is allowed only where another key has this value.

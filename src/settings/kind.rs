@@ -185,7 +185,11 @@ impl Kind for Span {
     fn read(&self, given: &Given<'_>) -> Option<Duration> {
         given.parsed(&self.what(), |text| {
             let TimeSpan(duration) = text.parse()?;
-            if self.0.contains(&duration) { Ok(duration) } else { Err(String::new()) }
+            if !self.0.contains(&duration) {
+                return Err(String::new());
+            }
+            given.note_word(text);
+            Ok(duration)
         })
     }
 

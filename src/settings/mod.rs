@@ -1,6 +1,6 @@
 //! How the parts declare what can be configured of them.
 //!
-//! A part declares its table once, with [`settings!`]: each key with its meaning, its kind of value
+//! A part declares its table once, with `settings!`: each key with its meaning, its kind of value
 //! and its default. The struct, its `Default`, the reading with all its checks, and what the
 //! reference (`docs/configuration.md`), the JSON Schema and the test of `config.example.toml` know
 //! of the key come from that one declaration.
@@ -18,7 +18,7 @@
 //! A table whose keys depend on each other is declared in the same way, with the keys as they are
 //! typed, and `config` has a function that makes of them what the part takes.
 //!
-//! This layer has no I/O: `config` parses the file, and hands it over as a tree ([`typed`]).
+//! This layer has no I/O: `config` parses the file, and hands it over as a tree (`typed`).
 
 pub(crate) mod address;
 pub(crate) mod describe;

@@ -1,10 +1,13 @@
 //! Reads one table by the declaration of its keys: each wrong value is a fault with its place, and
 //! each unknown key and each missing one, too.
 
+use std::time::Duration;
+
 use super::Settings;
 use super::describe::{Description, Key};
 use super::fault::{Findings, nearest, quoted};
 use super::typed::{Node, Table, Value};
+use super::units::TimeSpan;
 
 /// A table that is being read: the declared keys are taken out of it, and what is left is unknown.
 pub(crate) struct Section<'a> {
@@ -222,6 +225,13 @@ impl Section<'_> {
         {
             fault(format!("{name:?} is of no use here: {why}"));
         }
+        if let Some((order, other)) = rules.compared
+            && let Some(own) = self.duration(Some(key))
+            && let Some(theirs) = self.duration(description.key(other))
+            && !order.holds(own, theirs)
+        {
+            fault(format!("{name:?} must {} {other:?}", order.words()));
+        }
         if let Some(other) = rules.excludes
             && is_given(other)
         {
@@ -233,7 +243,12 @@ impl Section<'_> {
         }
     }
 
-    /// The word at a key, or its default; none where what was typed is no word of it.
+    /// The duration at a key, or its default.
+    fn duration(&self, key: Option<&Key>) -> Option<Duration> {
+        self.word(key)?.parse().ok().map(|TimeSpan(duration)| duration)
+    }
+
+    /// The text at a key, or its default; none where what was typed is not allowed there.
     fn word(&self, key: Option<&Key>) -> Option<String> {
         let path = below(&self.path, key?.name);
         if self.findings.is_given(&path) {
@@ -296,7 +311,7 @@ impl Given<'_> {
         self.findings.warn(Some(self.node.at), format!("{:?}: {reason}", self.key));
     }
 
-    /// Notes which of its words it is, for the rules of other keys.
+    /// Notes its text, which is one that is allowed, for the rules of other keys.
     pub(super) fn note_word(&self, word: &str) {
         self.findings.note_word(self.path, word);
     }

@@ -64,6 +64,9 @@ fn rules_of(key: &Key) -> Vec<String> {
             words.iter().map(|(word, _)| format!("`{other} = {word:?}`")).collect();
         sentences.push(format!("Not allowed with {}.", alternatives(&values)));
     }
+    if let Some((order, other)) = rules.compared {
+        sentences.push(format!("It must {} `{other}`.", order.words()));
+    }
     if !rules.needs.is_empty() {
         let needed: Vec<_> = rules.needs.iter().map(|key| format!("`{key}`")).collect();
         sentences.push(format!("Needs {} beside it.", alternatives(&needed)));

@@ -1,6 +1,8 @@
 //! What the keys of `[identity_headers]` say together: single names stand in the place of the
 //! preset's, and no two headers have the same name.
 
+use std::collections::HashMap;
+
 use crate::config::identity_headers::folded;
 use crate::config::tables::IdentityHeaderKeys;
 use crate::gateway::IdentityNames;
@@ -23,22 +25,17 @@ pub(super) fn resolve(keys: IdentityHeaderKeys, findings: &Findings<'_>) -> Iden
         client_certificate_subject: keys.client_certificate_subject,
         client_certificate_names: keys.client_certificate_names,
     };
-    let fields = names.fields();
-    for (index, (field, name)) in fields.iter().enumerate() {
-        for (earlier, other) in fields.iter().take(index) {
-            if let (Some(name), Some(other)) = (name, other)
-                && folded(name) == folded(other)
-            {
-                // One of the two was typed (no preset shares a name): that is the place to look at.
-                let typed = if spot.is_given(field) { field } else { earlier };
-                spot.fault(
-                    typed,
-                    format!(
-                        "{earlier:?} and {field:?} would share the header {name:?}: an upstream \
-                         could not tell them apart"
-                    ),
-                );
-            }
+    let mut seen = HashMap::new();
+    for (field, name) in names.fields() {
+        let Some(name) = name else { continue };
+        if let Some(earlier) = seen.insert(folded(name), field) {
+            // One of the two was typed (no preset shares a name): that is the place to look at.
+            let typed = if spot.is_given(field) { field } else { earlier };
+            let message = format!(
+                "{earlier:?} and {field:?} would share the header {name:?}: an upstream could not \
+                 tell them apart"
+            );
+            spot.fault(typed, message);
         }
     }
     names

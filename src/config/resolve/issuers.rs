@@ -131,13 +131,8 @@ fn source(keys: &mut IssuerTable, tenants: &[String], spot: Spot<'_>) -> Option<
         spot.fault(second, message);
     }
     if !given.is_empty() && !spot.is_given("jwks_url") {
-        for key in ["ca_file", "proxy", "allow_insecure"] {
-            if spot.is_given(key) {
-                let message =
-                    format!("{key:?} says how \"jwks_url\" is fetched, and there is none");
-                spot.fault(key, message);
-            }
-        }
+        let keys = ["ca_file", "proxy", "allow_insecure"];
+        spot.refuse_given(&keys, "says how \"jwks_url\" is fetched, and there is none");
     }
     let fetching =
         Fetching { ca_file: keys.ca_file.clone(), proxy: keys.proxy.take().unwrap_or_default() };

@@ -41,8 +41,8 @@ fn listener(row: Row<ListenerKeys>, findings: &Findings<'_>) -> Option<Placed<Li
     let (keys, spot) = (row.keys, findings.table(&row.path));
     let is_unix = matches!(keys.address, Some(ListenAddress::Unix(_)));
     let is_tcp = matches!(keys.address, Some(ListenAddress::Tcp(_)));
-    if is_tcp && spot.is_given("mode") {
-        spot.fault("mode", "\"mode\" is for the file of a Unix socket: \"address\" is none");
+    if is_tcp {
+        spot.refuse_given(&["mode"], "is for the file of a Unix socket: \"address\" is none");
     }
     if is_unix && spot.is_given("tls") {
         spot.fault(

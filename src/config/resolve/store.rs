@@ -1,5 +1,7 @@
 //! What the keys of `[store]` say together.
 
+use std::time::Duration;
+
 use crate::config::pairs::pair;
 use crate::config::tables::{OnOutage, StoreKeys, StoreKind, Topology};
 use crate::config::{FleetSettings, Store};
@@ -13,17 +15,12 @@ use crate::store::redis::settings::{
 use crate::tls::{ClientSettings, Trust};
 
 pub(super) fn resolve(keys: StoreKeys, findings: &Findings<'_>) -> Store {
-    match keys.kind {
-        StoreKind::Embedded => embedded_store(keys),
-        StoreKind::Redis => fleet(keys, findings.table("store")),
-    }
+    let (path, timeout) = (keys.path.clone(), keys.timeout);
+    let is_fleet = keys.kind == StoreKind::Redis;
+    Store { path, timeout, redis: is_fleet.then(|| fleet(keys, findings.table("store"))) }
 }
 
-pub(in crate::config) fn embedded_store(keys: StoreKeys) -> Store {
-    Store { path: keys.path, timeout: keys.timeout, redis: None }
-}
-
-fn fleet(mut keys: StoreKeys, spot: Spot<'_>) -> Store {
+fn fleet(mut keys: StoreKeys, spot: Spot<'_>) -> FleetSettings {
     keys.password = keys.password.or(keys.password_file.take());
     let (servers, has_tls) = put_urls_in(&mut keys, spot);
     if !spot.is_given("read_timeout") {
@@ -34,13 +31,8 @@ fn fleet(mut keys: StoreKeys, spot: Spot<'_>) -> Store {
     }
     check(&keys, spot);
     if !has_tls && !servers.is_empty() {
-        for key in ["ca_file", "client_certificate_file", "client_key_file"] {
-            if spot.is_given(key) {
-                let message =
-                    format!("{key:?} is for TLS, and \"url\" says redis://: write rediss://");
-                spot.fault(key, message);
-            }
-        }
+        let keys = ["ca_file", "client_certificate_file", "client_key_file"];
+        spot.refuse_given(&keys, "is for TLS, and \"url\" says redis://: write rediss://");
     }
     let tls = ClientSettings {
         trust: keys.ca_file.map_or(Trust::System, Trust::File),
@@ -82,15 +74,11 @@ fn fleet(mut keys: StoreKeys, spot: Spot<'_>) -> Store {
         acks: (keys.revoke_acks > 0).then_some(acks),
         allow_volatile: keys.allow_volatile,
     };
-    let redis = FleetSettings {
-        options,
-        coherence_lease: keys.coherence_lease,
-        max_staleness: match keys.on_outage {
-            OnOutage::Deny => std::time::Duration::ZERO,
-            OnOutage::ServeCached => keys.max_staleness,
-        },
+    let max_staleness = match keys.on_outage {
+        OnOutage::Deny => Duration::ZERO,
+        OnOutage::ServeCached => keys.max_staleness,
     };
-    Store { path: keys.path, timeout: keys.timeout, redis: Some(redis) }
+    FleetSettings { options, coherence_lease: keys.coherence_lease, max_staleness }
 }
 
 /// Puts in what the URLs say of user, password and database, and returns the servers, and whether
@@ -150,44 +138,19 @@ fn put_urls_in(keys: &mut StoreKeys, spot: Spot<'_>) -> (Vec<NodeAddress>, bool)
     (servers, has_tls)
 }
 
-/// What does not go together, with the defaults and the URLs put in.
+/// What does not go together, with the URLs put in.
 fn check(keys: &StoreKeys, spot: Spot<'_>) {
-    let has_password = keys.password.is_some()
-        || ["password", "password_file"].into_iter().any(|key| spot.is_given(key));
-    for (is_wrong, key, message) in [
-        (
-            keys.topology == Topology::Cluster && keys.database != 0,
-            "database",
-            "\"database\" must be 0 with \"topology\" \"cluster\": a Cluster has no other",
-        ),
-        (
-            keys.username.is_some() && !has_password,
-            "username",
-            "\"username\" needs \"password\" or \"password_file\"",
-        ),
-        (
-            keys.on_outage == OnOutage::ServeCached && keys.max_staleness < keys.coherence_lease,
-            "max_staleness",
-            "\"max_staleness\" must not be shorter than \"coherence_lease\"",
-        ),
-        (
-            keys.read_timeout > keys.timeout,
-            "read_timeout",
-            "\"read_timeout\" must not be longer than \"timeout\"",
-        ),
-        (
-            spot.is_given("revoke_acks_timeout") && keys.revoke_acks == 0,
-            "revoke_acks_timeout",
-            "\"revoke_acks_timeout\" needs \"revoke_acks\" of 1 or more",
-        ),
-        (
-            keys.revoke_acks_timeout >= keys.timeout,
-            "revoke_acks_timeout",
-            "\"revoke_acks_timeout\" must be shorter than \"timeout\"",
-        ),
-    ] {
-        if is_wrong {
-            spot.fault(key, message);
-        }
+    if keys.topology == Topology::Cluster && keys.database != 0 {
+        let message =
+            "\"database\" must be 0 with \"topology\" \"cluster\": a Cluster has no other";
+        spot.fault("database", message);
+    }
+    // What is wrong with a password that is given has been reported.
+    let has_password = spot.is_given("password") || spot.is_given("password_file");
+    if keys.username.is_some() && keys.password.is_none() && !has_password {
+        spot.fault("username", "\"username\" needs \"password\" or \"password_file\"");
+    }
+    if keys.revoke_acks == 0 {
+        spot.refuse_given(&["revoke_acks_timeout"], "needs \"revoke_acks\" of 1 or more");
     }
 }

@@ -47,14 +47,6 @@ pub(super) fn resolve(
 
 fn tls(keys: UpstreamTlsKeys, path: &str, findings: &Findings<'_>) -> UpstreamTls {
     let spot = findings.table(path);
-    for (one, other) in [("certificate", "key"), ("key", "certificate")] {
-        if spot.is_given(one) && !spot.is_given(other) {
-            let message = format!(
-                "missing key {other:?} in tls of [[upstream]]: {one:?} is of no use without it"
-            );
-            spot.miss(other, message);
-        }
-    }
     UpstreamTls {
         trust: keys.ca_file.map_or(Trust::System, Trust::File),
         server_name: keys.server_name,

@@ -7,6 +7,7 @@ use super::files::{AUTHORITIES, PEM, PasswordFile};
 use super::{refused, visible};
 use crate::config::redis_url::RedisUrl;
 use crate::settings::Secret;
+use crate::settings::describe::Order;
 use crate::settings::key::KindExt as _;
 use crate::settings::kind::{PATH, Text, boolean, duration, integer, password, text, words};
 use crate::settings::list::{At, OneOrList, Placed, Private, at, one_or_list};
@@ -86,26 +87,32 @@ settings! {
         /// revocation may take as long.
         pub(in crate::config) on_outage: OnOutage =
             words(OUTAGES).or(OnOutage::Deny).only_with("kind", "redis"),
-        /// How old cached answers may become; not less than `coherence_lease`.
-        pub(in crate::config) max_staleness: Duration =
-            duration(seconds(1)..=hours(24)).or(seconds(30)).only_with("on_outage", "serve_cached"),
+        /// How old cached answers may become.
+        pub(in crate::config) max_staleness: Duration = duration(seconds(1)..=hours(24))
+            .or(seconds(30))
+            .only_with("on_outage", "serve_cached")
+            .compared(Order::AtLeast, "coherence_lease"),
         /// How long an instance may use its cache without a sign of life from Redis. An instance
         /// that is cut off accepts a revoked token no longer than this, and with replicas
         /// `min-replicas-max-lag` in addition.
         pub(in crate::config) coherence_lease: Duration =
             duration(milliseconds(200)..=seconds(30)).or(seconds(1)).only_with("kind", "redis"),
-        /// How long one look-up may take, at most `timeout`.
+        /// How long one look-up may take.
         pub(in crate::config) read_timeout: Duration = duration(milliseconds(10)..=seconds(30))
             .or(milliseconds(250))
-            .only_with("kind", "redis"),
+            .only_with("kind", "redis")
+            .compared(Order::AtMost, "timeout"),
         /// How many replicas must have a revocation before it is acknowledged, so that a failover
         /// does not undo it.
         pub(in crate::config) revoke_acks: usize =
             integer(0..=100).or(0).only_with("kind", "redis"),
-        /// How long to wait for them, less than `timeout` (by default at most half of it); then the
-        /// call fails and can be repeated. Needs `revoke_acks` of 1 or more.
+        /// How long to wait for them, by default at most half of `timeout`; then the call fails and
+        /// can be repeated. Needs `revoke_acks` of 1 or more.
         pub(in crate::config) revoke_acks_timeout: Duration =
-            duration(milliseconds(10)..=seconds(30)).or(seconds(1)).only_with("kind", "redis"),
+            duration(milliseconds(10)..=seconds(30))
+                .or(seconds(1))
+                .only_with("kind", "redis")
+                .compared(Order::Below, "timeout"),
         /// `true`: start even if Redis keeps nothing on disk, and loses every token at its restart.
         pub(in crate::config) allow_volatile: bool =
             boolean().or(false).only_with("kind", "redis"),

@@ -44,7 +44,7 @@ settings! {
 }
 
 settings! {
-    /// TLS towards an upstream. `certificate` and `key` go together.
+    /// TLS towards an upstream.
     pub(in crate::config) struct UpstreamTlsKeys {
         /// The authorities that are trusted, in PEM form; absent: those of the system.
         pub(in crate::config) ca_file: Option<PathBuf> = AUTHORITIES.optional(),
@@ -53,9 +53,9 @@ settings! {
         pub(in crate::config) server_name: Option<ServerName<'static>> = SERVER_NAME.optional(),
         /// Our certificate, where the server asks for one, in PEM form: the chain, our own
         /// certificate first.
-        pub(in crate::config) certificate: Option<PathBuf> = PEM.optional(),
+        pub(in crate::config) certificate: Option<PathBuf> = PEM.optional().needs(&["key"]),
         /// Its private key.
-        pub(in crate::config) key: Option<PathBuf> = PEM.optional(),
+        pub(in crate::config) key: Option<PathBuf> = PEM.optional().needs(&["certificate"]),
     }
 }
 

@@ -61,16 +61,8 @@ fn the_files_of_tls_are_looked_into_and_go_in_pairs() {
     let (pem, key) = certificate(folder.path());
     let tls = |keys: &str| of_upstream(&format!("endpoints = ['https://b']\ntls = {{ {keys} }}"));
     let file = |key: &str, path: &Path| format!("{key} = {path:?}");
-    assert_eq!(
-        tls(&file("certificate", &pem)),
-        ["k.toml:17:7: missing key \"key\" in tls of [[upstream]]: \"certificate\" is of no use \
-             without it"]
-    );
-    assert_eq!(
-        tls(&file("key", &key)),
-        ["k.toml:17:7: missing key \"certificate\" in tls of [[upstream]]: \"key\" is of no use \
-             without it"]
-    );
+    assert_eq!(tls(&file("certificate", &pem)), ["k.toml:17:23: \"certificate\" needs \"key\""]);
+    assert_eq!(tls(&file("key", &key)), ["k.toml:17:15: \"key\" needs \"certificate\""]);
     let swapped =
         tls(&[file("ca_file", &key), file("certificate", &key), file("key", &pem)].join(", "));
     assert_eq!(swapped.len(), 3, "{swapped:?}");
