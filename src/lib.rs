@@ -37,10 +37,9 @@
 //! certificates and keys are watched. It reads the names in a client's certificate, too.
 //!
 //! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data by what the
-//! parts declare with [`settings`], [`admin`]
-//! has the probes and the socket on which the command line talks to a running keyward,
-//! [`telemetry`] the log, the access log and the metrics. Only [`app`] knows every part: it puts
-//! them together, runs them, reloads them and stops them.
+//! parts declare with [`settings`], [`admin`] has the probes and the socket on which the command
+//! line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
+//! [`app`] knows every part: it puts them together, runs them, reloads them and stops them.
 //!
 //! What operators hand over as files is read by [`files`]: it checks their access rights and
 //! decodes their text.

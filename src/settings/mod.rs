@@ -28,6 +28,8 @@ pub(crate) mod kind;
 pub(crate) mod list;
 mod secret;
 pub(crate) mod section;
+#[cfg(test)]
+mod tests;
 pub(crate) mod typed;
 pub(crate) mod units;
 

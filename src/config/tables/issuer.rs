@@ -39,7 +39,7 @@ settings! {
         pub(in crate::config) jwks_url: Option<String> = KEYS_URL.optional(),
         /// A JWK set (RFC 7517), read again every `refresh`.
         pub(in crate::config) jwks_file: Option<PathBuf> = KEY_SET.optional(),
-        /// A secret of at least 32 bytes that is shared with the issuer; a line end at its end is
+        /// A secret of at least 32 bytes (48 for HS384, 64 for HS512) that is shared with the issuer; a line end at its end is
         /// cut off.
         pub(in crate::config) secret_file: Option<PathBuf> = SHARED_SECRET.optional(),
         /// The authorities that are trusted where keys are fetched, in PEM form; absent: those of
