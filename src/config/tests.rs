@@ -8,7 +8,6 @@ mod store;
 mod upstreams;
 mod wrong_types;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;

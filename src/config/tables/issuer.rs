@@ -39,8 +39,8 @@ settings! {
         pub(in crate::config) jwks_url: Option<String> = KEYS_URL.optional(),
         /// A JWK set (RFC 7517), read again every `refresh`.
         pub(in crate::config) jwks_file: Option<PathBuf> = KEY_SET.optional(),
-        /// A secret of at least 32 bytes (48 for HS384, 64 for HS512) that is shared with the issuer; a line end at its end is
-        /// cut off.
+        /// A secret of at least 32 bytes (48 for HS384, 64 for HS512) that is shared with the
+        /// issuer; a line end at its end is cut off.
         pub(in crate::config) secret_file: Option<PathBuf> = SHARED_SECRET.optional(),
         /// The authorities that are trusted where keys are fetched, in PEM form; absent: those of
         /// the system.
@@ -55,7 +55,7 @@ settings! {
         /// token is for, for issuers whose tokens have no `aud`.
         pub(in crate::config) audience: Option<Vec<String>> = filled(AUDIENCE).unique().optional(),
         /// What it may sign with; a key narrows it further. Absent: `["HS256"]` with `secret_file`,
-        /// and otherwise all the others.
+        /// and otherwise all that use public keys. HS384 and HS512 count only where they are named.
         pub(in crate::config) algorithms: Option<Vec<Placed<OutsideAlgorithm>>> =
             filled(at(ALGORITHM)).unique().optional(),
         /// What else its tokens must say: a string, an integer, a boolean, or an array of those, of
