@@ -30,7 +30,7 @@ def configuration(port, room, redis):
     text = replaced(CONFIGURATION, '[[listener]]\n', '[[listener]]\ntrusted_proxies = ["127.0.0.0/8"]\n')
     if redis is not None:
         text = replaced(text, EMBEDDED, REDIS.format(port=redis.port))
-    # Nothing is forwarded: nobody listens on the port "discard".
+    # Nothing is forwarded: no process listens on the port "discard".
     places = {"ADDRESS": f"127.0.0.1:{port}", "ROOM": str(room), "LOGIN": ISSUER, "UPSTREAM": "127.0.0.1:9"}
     for name, place in places.items():
         text = replaced(text, "${" + name + "}", place)
