@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::assemble::with_sources;
 use super::parts;
 use crate::config::Config;
+use crate::store::redis::discovery_error::DiscoveryError;
 use crate::store::redis::node::Means;
 use crate::store::redis::settings::RedisSettings;
-use crate::store::redis::site_fault::SiteFault;
 use crate::store::redis::{LinkState, RedisOpenError, RedisStore};
 use crate::store::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, RecordKey, StoreIdentity};
 use crate::tls;
@@ -166,7 +166,7 @@ pub(super) enum StoreFault {
 impl StoreFault {
     /// Whether it may pass by itself, so that a start waits for that.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Redis(RedisOpenError::Site(site)) if !site.is_definitive())
+        matches!(self, Self::Redis(RedisOpenError::Discovery(site)) if !site.is_definitive())
     }
 
     /// Whether another process has the store: later, it may have not.
@@ -198,7 +198,7 @@ impl fmt::Display for StoreFault {
 /// What to do about a Redis that cannot be used; empty where its own words say it.
 fn advice(fault: &RedisOpenError) -> &'static str {
     let site = match fault {
-        RedisOpenError::Site(site) => site,
+        RedisOpenError::Discovery(site) => site,
         RedisOpenError::OtherKeys => {
             return "give every instance the same key directory, or another \"prefix\"";
         }
@@ -208,21 +208,23 @@ fn advice(fault: &RedisOpenError) -> &'static str {
         RedisOpenError::Unfit(_) | RedisOpenError::Thread(_) => return "",
     };
     match site {
-        SiteFault::Unreachable { .. }
-        | SiteFault::TimedOut { .. }
-        | SiteFault::MasterUnknown { .. } => "start it, or correct \"url\"",
-        SiteFault::NotMaster { .. } => "name the master in \"url\", or set \"topology\"",
-        SiteFault::Refused { .. } => "correct \"username\" and \"password\" or \"password_file\"",
-        SiteFault::NotPermitted { .. } => {
+        DiscoveryError::Unreachable { .. }
+        | DiscoveryError::TimedOut { .. }
+        | DiscoveryError::MasterUnknown { .. } => "start it, or correct \"url\"",
+        DiscoveryError::NotMaster { .. } => "name the master in \"url\", or set \"topology\"",
+        DiscoveryError::Refused { .. } => {
+            "correct \"username\" and \"password\" or \"password_file\""
+        }
+        DiscoveryError::NotPermitted { .. } => {
             "give the user this right: docs/fleet.md has the whole ACL rule"
         }
-        SiteFault::TooOld { .. } => "upgrade it",
-        SiteFault::Tls { .. } => "correct \"ca_file\", the client certificate, or \"url\"",
-        SiteFault::NotNow { .. }
-        | SiteFault::OtherServer { .. }
-        | SiteFault::Crowded
-        | SiteFault::Unsuitable { .. }
-        | SiteFault::Settings(_) => "",
+        DiscoveryError::TooOld { .. } => "upgrade it",
+        DiscoveryError::Tls { .. } => "correct \"ca_file\", the client certificate, or \"url\"",
+        DiscoveryError::NotNow { .. }
+        | DiscoveryError::OtherServer { .. }
+        | DiscoveryError::Crowded
+        | DiscoveryError::Unsuitable { .. }
+        | DiscoveryError::Settings(_) => "",
     }
 }
 

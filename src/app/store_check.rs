@@ -10,9 +10,9 @@ use super::store_backup::with_identity;
 use crate::config::{Config, FleetSettings};
 use crate::store::EmbeddedStore;
 use crate::store::redis::RedisOptions;
+use crate::store::redis::discovery_error::DiscoveryError;
 use crate::store::redis::inspect::{Expectations, inspect};
 use crate::store::redis::node::Nodes;
-use crate::store::redis::site_fault::SiteFault;
 use crate::tokens::finding::{Finding, Severity};
 
 /// What is found.
@@ -41,7 +41,7 @@ async fn fleet(wanted: &FleetSettings) -> Result<Vec<Finding>, String> {
     };
     let (address, (mut connection, facts)) = match found {
         Ok(found) => found,
-        Err(fault @ SiteFault::NotMaster { .. }) => {
+        Err(fault @ DiscoveryError::NotMaster { .. }) => {
             let words = format!(
                 "{fault}: it refuses changes (READONLY), and where replica-serve-stale-data is no \
                  and its master is down, \

@@ -68,7 +68,7 @@ fn fleet(mut keys: StoreKeys, spot: Spot<'_>) -> FleetSettings {
             change: keys.timeout,
         },
     };
-    let acks = Acks { count: keys.revoke_acks, patience: keys.revoke_acks_timeout };
+    let acks = Acks { count: keys.revoke_acks, timeout: keys.revoke_acks_timeout };
     let options = RedisOptions {
         settings,
         acks: (keys.revoke_acks > 0).then_some(acks),

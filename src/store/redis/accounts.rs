@@ -1,29 +1,89 @@
 //! The port of accounts.
+//!
+//! Everything about an account is in its sealed body, which no script can read or write. So an
+//! account is changed by putting another body in the place of the one that was read, if that is
+//! still there: otherwise the script returns the body that is there now.
 
-use std::sync::Arc;
+use redis::Value;
 
-use super::account_operations::{self, Ends, Kept, Step};
-use super::operations::Cursor;
-use super::{Inner, Question, RedisStore};
-use crate::domain::{Account, AccountId, Record, Timestamp, TokenDigest};
-use crate::tokens::accounts::store::{Credentials, Registered, SessionOpening};
+use super::RedisStore;
+use super::calls::{self, Call, Script};
+use super::layout::{hex, origin_name, owner_name, token_api_name};
+use super::operations::{Cursor, Operations};
+use super::reply::{self, unknown_outcome};
+use crate::domain::{Account, AccountId, Owner, Record, Timestamp, TokenDigest};
+use crate::store::account_codec;
+use crate::tokens::accounts::store::{Credentials, MOST_SESSIONS, Registered, SessionOpening};
 use crate::tokens::accounts::{AccountStore, PasswordHash};
-use crate::tokens::store::{StoreError, StoreFuture};
+use crate::tokens::store::{MOST_RETIRED, StoreError, StoreFuture};
 
-/// How often a step is tried whose account has changed since it was read. Each time it is somebody
-/// else's step that was made, and of those an account has few at the same time: another password,
-/// another hash, disabling and enabling.
+/// How often a step is tried whose account has changed since it was read. Each time another step
+/// was made meanwhile, and an account has few of those at the same time: another password, another
+/// hash, disabling and enabling.
 const TRIES: usize = 64;
 
-impl Inner {
+/// An account as it was read.
+struct Kept {
+    credentials: Credentials,
+    /// The body that a change replaces.
+    body: Vec<u8>,
+}
+
+/// What of an account ends with a change.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    /// Nothing.
+    Nothing,
+    /// Its sessions.
+    Sessions,
+    /// Its sessions, what they made at other token APIs, and its keys, which are retired at this
+    /// moment.
+    All(Timestamp),
+}
+
+impl Operations {
+    /// One command: this is asked for each login.
     async fn account(&self, token_api: &str, id: AccountId) -> Result<Option<Kept>, StoreError> {
-        let value =
-            self.data.read(Question::Command(self.operations.account(token_api, id))).await?;
-        self.operations.account_found(token_api, id, value)
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.layout.account(&token_api_name(token_api), id)).arg("b");
+        let [body] = reply::parts::<1>(self.executor.read(command).await?)?;
+        reply::bytes(body)?.map(|body| self.open(token_api, id, body)).transpose()
     }
 
-    /// Changes an account, unless `change` says that it does not want to. What was removed; `None`:
-    /// there is no such account.
+    /// A step on an account, if that is still what was read.
+    fn step(&self, script: &'static Script, read: &Kept) -> Call {
+        let account = &read.credentials.account;
+        let key = self.layout.account(&token_api_name(&account.token_api), account.id);
+        self.call(script, [key]).lasting().argument(read.body.as_slice())
+    }
+
+    /// Makes steps of what `make` says about the account that is there, until one is made in time.
+    /// Returns what was removed; `None`: there is no such account, or `make` wants no step.
+    async fn try_steps(
+        &self,
+        token_api: &str,
+        id: AccountId,
+        make: impl Fn(&Kept) -> Result<Option<Call>, StoreError>,
+    ) -> Result<Option<Vec<TokenDigest>>, StoreError> {
+        let mut found = self.account(token_api, id).await?;
+        for _ in 0..TRIES {
+            let Some(read) = &found else { return Ok(None) };
+            let Some(call) = make(read)? else { return Ok(None) };
+            let (outcome, payload) = self.change(call).await?;
+            match outcome.as_str() {
+                "changed" | "opened" => return reply::digests(payload).map(Some),
+                "stale" => {
+                    let body = reply::bytes(payload)?.filter(|body| !body.is_empty());
+                    found = body.map(|body| self.open(token_api, id, body)).transpose()?;
+                }
+                _ => return unknown_outcome(),
+            }
+        }
+        Err(StoreError::Overloaded)
+    }
+
+    /// Changes an account, unless `change` returns `false`. Returns what was removed; `None`: there
+    /// is no such account, or it was not to be changed.
     async fn change_account(
         &self,
         token_api: String,
@@ -31,24 +91,30 @@ impl Inner {
         ends: Ends,
         change: impl Fn(&mut Credentials) -> bool,
     ) -> Result<Option<Vec<TokenDigest>>, StoreError> {
-        let mut found = self.account(&token_api, id).await?;
-        for _ in 0..TRIES {
-            let Some(read) = &found else { return Ok(None) };
+        let (what, now) = match ends {
+            Ends::Nothing => ("nothing", None),
+            Ends::Sessions => ("sessions", None),
+            Ends::All(now) => ("all", Some(now.unix_millis())),
+        };
+        let subject = id.to_string();
+        let derived = origin_name(&token_api, &subject);
+        let owner = owner_name(&Owner { token_api: token_api.clone(), origin: None, subject });
+        let make = |read: &Kept| {
             let mut credentials = read.credentials.clone();
             if !change(&mut credentials) {
-                return Ok(Some(Vec::new()));
+                return Ok(None);
             }
-            let value =
-                self.data.change(self.operations.change_account(read, &credentials, ends)?).await?;
-            match self.operations.account_step(&token_api, id, value)? {
-                Step::Made(removed, announced) => {
-                    self.heeded(announced).await;
-                    return Ok(Some(removed));
-                }
-                Step::Stale(now) => found = now,
-            }
-        }
-        Err(StoreError::Overloaded)
+            let call = self
+                .step(&calls::CHANGE_ACCOUNT, read)
+                .argument(account_codec::encode(&self.key, &credentials)?)
+                .argument(what)
+                .argument(owner.as_str())
+                .argument(derived.as_str())
+                .number(now)
+                .count(MOST_RETIRED);
+            Ok(Some(call))
+        };
+        self.try_steps(&token_api, id, make).await
     }
 
     async fn open_session(
@@ -57,49 +123,77 @@ impl Inner {
         revision: u32,
         session: &Record,
     ) -> Result<SessionOpening, StoreError> {
-        let mut found = self.account(&session.token_api, id).await?;
-        for _ in 0..TRIES {
-            let good = |read: &&Kept| {
-                let account = &read.credentials.account;
-                account.revision == revision && !account.is_disabled
-            };
-            let Some(read) = found.as_ref().filter(good) else { return Ok(SessionOpening::Stale) };
-            let value = self.data.change(self.operations.open_session(read, session)?).await?;
-            match self.operations.account_step(&session.token_api, id, value)? {
-                Step::Made(removed, announced) => {
-                    self.heeded(announced).await;
-                    return Ok(SessionOpening::Opened { removed });
-                }
-                Step::Stale(now) => found = now,
+        let make = |read: &Kept| {
+            let account = &read.credentials.account;
+            if account.revision != revision || account.is_disabled {
+                return Ok(None);
             }
-        }
-        Err(StoreError::Overloaded)
+            let call = self.step(&calls::OPEN_SESSION, read).count(MOST_SESSIONS);
+            self.adding(call, session).map(Some)
+        };
+        let removed = self.try_steps(&session.token_api, id, make).await?;
+        Ok(removed.map_or(SessionOpening::Stale, |removed| SessionOpening::Opened { removed }))
     }
 
-    async fn accounts(
-        &self,
-        token_api: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Account>, StoreError> {
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
-        while let Some(cursor) = next.filter(|_| found.len() < limit) {
-            let page = self
-                .operations
-                .accounts_page(self.ask(self.operations.accounts(token_api, &cursor)).await?)?;
-            found.extend(page.accounts);
-            next = page.next;
+    fn listed_account(&self, row: Value) -> Result<Account, StoreError> {
+        let [member, created_at, body] = reply::parts::<3>(row)?;
+        let body = reply::bytes(body)?.unwrap_or_default();
+        let account = account_codec::decode(&self.key, &body)?.account;
+        let name = format!("{}{}", token_api_name(&account.token_api), hex(account.id.as_bytes()));
+        if reply::bytes(member)?.unwrap_or_default().get(12..) != Some(name.as_bytes()) {
+            Err(disagreement("id"))
+        } else if reply::number(created_at)? != account.created_at.unix_millis() {
+            Err(disagreement("time of registration"))
+        } else {
+            Ok(account)
         }
-        found.truncate(limit);
-        Ok(found)
+    }
+
+    fn open(&self, token_api: &str, id: AccountId, body: Vec<u8>) -> Result<Kept, StoreError> {
+        let credentials = self.decode(token_api, &body)?;
+        if credentials.account.id != id {
+            return Err(disagreement("id"));
+        }
+        Ok(Kept { credentials, body })
+    }
+
+    fn decode(&self, token_api: &str, body: &[u8]) -> Result<Credentials, StoreError> {
+        let credentials = account_codec::decode(&self.key, body)?;
+        if credentials.account.token_api != token_api {
+            return Err(disagreement("token API"));
+        }
+        Ok(credentials)
     }
 }
 
 impl AccountStore for RedisStore {
     fn register(&self, account: Account, hash: PasswordHash) -> StoreFuture<Registered> {
-        self.run(async move |inner| {
-            let call = inner.operations.register(&Credentials { account, hash })?;
-            account_operations::registered(inner.data.change(call).await?)
+        self.run(async move |operations| {
+            let layout = &operations.layout;
+            let credentials = Credentials { account, hash };
+            let account = &credentials.account;
+            let token_api = token_api_name(&account.token_api);
+            let keys = [
+                layout.account(&token_api, account.id),
+                layout.usernames(&token_api),
+                layout.emails(&token_api),
+                layout.accounts(),
+            ];
+            let call = operations
+                .call(&calls::REGISTER, keys)
+                .lasting()
+                .argument(token_api)
+                .argument(hex(account.id.as_bytes()))
+                .argument(account.username.folded())
+                .argument(account.email.folded())
+                .time(account.created_at)
+                .argument(account_codec::encode(&operations.key, &credentials)?);
+            match operations.change(call).await?.0.as_str() {
+                "registered" => Ok(Registered::Registered),
+                "username" => Ok(Registered::UsernameTaken),
+                "email" => Ok(Registered::EmailTaken),
+                _ => unknown_outcome(),
+            }
         })
     }
 
@@ -108,21 +202,51 @@ impl AccountStore for RedisStore {
         token_api: String,
         folded: String,
     ) -> StoreFuture<Option<Credentials>> {
-        self.run(async move |inner| {
-            let value =
-                inner.ask(inner.operations.account_by_username(&token_api, &folded)).await?;
-            inner.operations.account_by_username_found(&token_api, &folded, value)
+        self.run(async move |operations| {
+            let layout = &operations.layout;
+            let name = token_api_name(&token_api);
+            let call = Call::new(&calls::ACCOUNT_BY_NAME, vec![layout.usernames(&name)])
+                .argument(layout.accounts_of(&name))
+                .argument(folded.as_str());
+            let value = operations.executor.run(call).await?;
+            if value == Value::Nil {
+                return Ok(None);
+            }
+            let [id, body] = reply::parts::<2>(value)?.map(reply::bytes);
+            let credentials = operations.decode(&token_api, &body?.unwrap_or_default())?;
+            let account = &credentials.account;
+            if id?.as_deref() != Some(hex(account.id.as_bytes()).as_bytes()) {
+                Err(disagreement("id"))
+            } else if account.username.folded() != folded {
+                Err(disagreement("username"))
+            } else {
+                Ok(Some(credentials))
+            }
         })
     }
 
     fn account(&self, token_api: String, id: AccountId) -> StoreFuture<Option<Account>> {
-        self.run(async move |inner| {
-            Ok(inner.account(&token_api, id).await?.map(|found| found.credentials.account))
+        self.run(async move |operations| {
+            Ok(operations.account(&token_api, id).await?.map(|found| found.credentials.account))
         })
     }
 
     fn accounts(&self, token_api: Option<String>, limit: usize) -> StoreFuture<Vec<Account>> {
-        self.run(async move |inner| inner.accounts(token_api.as_deref(), limit).await)
+        self.run(async move |operations| {
+            let limit = if limit == 0 { usize::MAX } else { limit };
+            let token_api = token_api.as_deref().map(token_api_name).unwrap_or_default();
+            let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
+            while let Some(cursor) = next.filter(|_| found.len() < limit) {
+                let accounts = [operations.layout.accounts()];
+                let call = operations.call(&calls::ACCOUNTS, accounts).argument(token_api.as_str());
+                let page = operations.page(call, &cursor, |row| operations.listed_account(row));
+                let page = page.await?;
+                found.extend(page.rows);
+                next = page.next;
+            }
+            found.truncate(limit);
+            Ok(found)
+        })
     }
 
     fn disable(
@@ -131,23 +255,24 @@ impl AccountStore for RedisStore {
         id: AccountId,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
-        self.run(async move |inner| {
+        self.run(async move |operations| {
             let disabled = |credentials: &mut Credentials| {
                 credentials.account.is_disabled = true;
                 raise_revision(credentials);
                 true
             };
-            inner.change_account(token_api, id, Ends::All(now), disabled).await
+            operations.change_account(token_api, id, Ends::All(now), disabled).await
         })
     }
 
     fn enable(&self, token_api: String, id: AccountId) -> StoreFuture<bool> {
-        self.run(async move |inner| {
+        self.run(async move |operations| {
             let enabled = |credentials: &mut Credentials| {
                 credentials.account.is_disabled = false;
                 true
             };
-            Ok(inner.change_account(token_api, id, Ends::Nothing, enabled).await?.is_some())
+            let changed = operations.change_account(token_api, id, Ends::Nothing, enabled).await?;
+            Ok(changed.is_some())
         })
     }
 
@@ -157,13 +282,13 @@ impl AccountStore for RedisStore {
         id: AccountId,
         hash: PasswordHash,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
-        self.run(async move |inner| {
+        self.run(async move |operations| {
             let with_another = |credentials: &mut Credentials| {
                 credentials.hash = hash.clone();
                 raise_revision(credentials);
                 true
             };
-            inner.change_account(token_api, id, Ends::Sessions, with_another).await
+            operations.change_account(token_api, id, Ends::Sessions, with_another).await
         })
     }
 
@@ -174,15 +299,12 @@ impl AccountStore for RedisStore {
         revision: u32,
         hash: PasswordHash,
     ) -> StoreFuture<()> {
-        self.run(async move |inner| {
+        self.run(async move |operations| {
             let rehashed = |credentials: &mut Credentials| {
-                let is_same = credentials.account.revision == revision;
-                if is_same {
-                    credentials.hash = hash.clone();
-                }
-                is_same
+                credentials.hash = hash.clone();
+                credentials.account.revision == revision
             };
-            inner.change_account(token_api, id, Ends::Nothing, rehashed).await.map(|_| ())
+            operations.change_account(token_api, id, Ends::Nothing, rehashed).await.map(|_| ())
         })
     }
 
@@ -192,10 +314,15 @@ impl AccountStore for RedisStore {
         revision: u32,
         session: Record,
     ) -> StoreFuture<SessionOpening> {
-        self.run(async move |inner: Arc<Inner>| inner.open_session(id, revision, &session).await)
+        self.run(async move |operations| operations.open_session(id, revision, &session).await)
     }
 }
 
 fn raise_revision(credentials: &mut Credentials) {
     credentials.account.revision = credentials.account.revision.wrapping_add(1);
+}
+
+/// What led to a body is not what the body says.
+fn disagreement(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("an account's {what} is not the one that was sealed"))
 }

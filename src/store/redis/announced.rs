@@ -5,16 +5,16 @@ use std::time::Duration;
 use redis::Value;
 use uuid::Uuid;
 
-use super::fault::unexpected;
+use super::failure::unexpected;
 use super::reply;
 use crate::tokens::store::StoreError;
 
-/// An announcement, and who is to heed it.
+/// An announcement, and the instances that are to acknowledge it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Announced {
     /// Its number.
     pub(super) number: u64,
-    /// Who was registered at that moment; this instance should be among them.
+    /// The instances that were registered at that moment; this one should be among them.
     pub(super) instances: Vec<Registered>,
     /// The generation of the data.
     pub(super) generation: String,
@@ -38,37 +38,35 @@ pub(super) fn fresh_generation() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// An announcement as `announce.lua` returns it.
-pub(super) fn announced(value: Value) -> Result<Announced, StoreError> {
-    let [number_and_me, instances, generation, is_new] = reply::parts::<4>(value)?;
-    let number_and_me = reply::text(number_and_me)?;
-    let number = number_and_me.split(' ').next().and_then(|number| number.parse().ok());
-    let mut flat = reply::list(instances)?.into_iter();
-    let mut instances = Vec::with_capacity(flat.len() / 2);
-    while let Some(instance) = flat.next() {
-        let (instance, registered) =
-            (reply::text(instance)?, reply::text(flat.next().unwrap_or_default())?);
-        instances.push(
-            Registered::read(instance, &registered)
-                .ok_or_else(|| unexpected("a readable register"))?,
-        );
+impl Announced {
+    /// As `announce.lua` returns it.
+    pub(super) fn read(value: Value) -> Result<Self, StoreError> {
+        let [number_and_me, instances, generation, is_new] = reply::parts::<4>(value)?;
+        let number_and_me = reply::text(number_and_me)?;
+        let number = number_and_me.split(' ').next().and_then(|number| number.parse().ok());
+        let mut flat = reply::list(instances)?.into_iter();
+        let mut instances = Vec::with_capacity(flat.len() / 2);
+        while let Some(instance) = flat.next() {
+            let registered = reply::text(flat.next().unwrap_or_default())?;
+            instances.push(Registered::read(reply::text(instance)?, &registered)?);
+        }
+        Ok(Self {
+            number: number.ok_or_else(|| unexpected("an announcement's number"))?,
+            instances,
+            generation: reply::text(generation)?,
+            is_new_generation: reply::number(is_new)? == 1,
+        })
     }
-    Ok(Announced {
-        number: number.ok_or_else(|| unexpected("an announcement's number"))?,
-        instances,
-        generation: reply::text(generation)?,
-        is_new_generation: reply::number(is_new)? == 1,
-    })
 }
 
 impl Registered {
-    pub(super) fn read(instance: String, registered: &str) -> Option<Self> {
-        let (beat, bound) = registered.split_once(' ')?;
-        Some(Self {
-            instance,
-            beat: beat.parse().ok()?,
-            bound: Duration::from_millis(bound.parse().ok()?),
-        })
+    pub(super) fn read(instance: String, registered: &str) -> Result<Self, StoreError> {
+        let read = || {
+            let (beat, bound) = registered.split_once(' ')?;
+            Some((beat.parse().ok()?, Duration::from_millis(bound.parse().ok()?)))
+        };
+        let (beat, bound) = read().ok_or_else(|| unexpected("a readable register"))?;
+        Ok(Self { instance, beat, bound })
     }
 
     /// As it was read from the register.
@@ -80,36 +78,5 @@ impl Registered {
     pub(super) fn written(&self) -> String {
         // Rounded up: others wait for that long.
         format!("{} {}", self.beat, self.bound.as_millis().saturating_add(1))
-    }
-}
-
-/// An answer that begins with its outcome and may end with an announcement.
-pub(super) struct Outcome {
-    pub(super) outcome: String,
-    rest: std::vec::IntoIter<Value>,
-}
-
-pub(super) fn outcome(value: Value) -> Result<Outcome, StoreError> {
-    let mut rest = reply::list(value)?.into_iter();
-    let outcome = reply::text(rest.next().unwrap_or_default())?;
-    let mut parts = Outcome { outcome, rest };
-    if parts.outcome == "damaged" {
-        return Err(StoreError::Corrupt(reply::text(parts.next()?)?));
-    }
-    Ok(parts)
-}
-
-impl Outcome {
-    /// The next part, where there may be none.
-    pub(super) fn next_if_any(&mut self) -> Option<Value> {
-        self.rest.next()
-    }
-
-    pub(super) fn next(&mut self) -> Result<Value, StoreError> {
-        self.rest.next().ok_or_else(|| unexpected("all parts of a list"))
-    }
-
-    pub(super) fn announced(mut self) -> Result<Option<Announced>, StoreError> {
-        self.rest.next().filter(|part| *part != Value::Nil).map(announced).transpose()
     }
 }

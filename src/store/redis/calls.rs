@@ -2,22 +2,38 @@
 //!
 //! Each operation that changes something is one script: Redis runs it as one step, with nothing in
 //! between. The files in `scripts/` have a common beginning for those that share one. A script is
-//! named by its SHA-1; a server that does not know it (it was restarted, or somebody emptied its
-//! scripts) says so before it has done anything, and gets the source.
+//! named by its SHA-1; a server that does not know it (it was restarted, or its scripts were
+//! flushed) answers so before it has done anything, and gets the source.
 
 use std::sync::LazyLock;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use redis::Cmd;
 
-use super::data::ScriptCall;
-use super::script::Script;
+use super::layout::hex;
+use crate::domain::{Timestamp, TokenDigest};
+use crate::tokens::store::AuthorizedBy;
 
 const ANNOUNCE: &str = include_str!("scripts/announce.lua");
 const RECORDS: &str = include_str!("scripts/records.lua");
 
+/// A script: its source, and the SHA-1 of that in hexadecimal, which `EVALSHA` takes.
+#[derive(Debug)]
+pub(super) struct Script {
+    source: String,
+    sha: String,
+}
+
+impl Script {
+    pub(super) fn new(source: String) -> Self {
+        let sha = hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, source.as_bytes()).as_ref());
+        Self { source, sha }
+    }
+}
+
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = [$($part:expr),*];)*) => {
-        $($(#[$doc])* pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&[$($part),*].join("\n")));)*
+    ($($name:ident = [$($part:expr),*];)*) => {
+        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new([$($part),*].join("\n")));)*
     };
 }
 
@@ -54,30 +70,18 @@ pub(super) struct Call {
     script: &'static Script,
     keys: Vec<String>,
     arguments: Vec<Vec<u8>>,
-    endurance: Endurance,
-}
-
-/// Whether what a script changes must have reached the replicas before it is acknowledged, where
-/// that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endurance {
-    /// It may be lost with a master: a note, or what will be done again.
-    Fleeting,
-    /// A failover must not undo it.
-    Lasting,
+    /// Whether what it changes must have reached the replicas before it is acknowledged, where that
+    /// is asked for. Otherwise it may be lost with a primary: a note, or what will be done again.
+    pub(super) is_lasting: bool,
 }
 
 impl Call {
     pub(super) fn new(script: &'static Script, keys: Vec<String>) -> Self {
-        Self { script, keys, arguments: Vec::new(), endurance: Endurance::Fleeting }
+        Self { script, keys, arguments: Vec::new(), is_lasting: false }
     }
 
     pub(super) fn lasting(self) -> Self {
-        Self { endurance: Endurance::Lasting, ..self }
-    }
-
-    pub(super) fn endurance(&self) -> Endurance {
-        self.endurance
+        Self { is_lasting: true, ..self }
     }
 
     pub(super) fn argument(mut self, argument: impl Into<Vec<u8>>) -> Self {
@@ -86,8 +90,28 @@ impl Call {
     }
 
     /// A number, or nothing for what is not there.
-    pub(super) fn number(self, number: Option<i64>) -> Self {
-        self.argument(number.map(|number| number.to_string()).unwrap_or_default())
+    pub(super) fn number(self, number: impl Into<Option<i64>>) -> Self {
+        self.argument(number.into().map(|number| number.to_string()).unwrap_or_default())
+    }
+
+    pub(super) fn count(self, count: usize) -> Self {
+        self.argument(count.to_string())
+    }
+
+    pub(super) fn time(self, time: Timestamp) -> Self {
+        self.number(time.unix_millis())
+    }
+
+    pub(super) fn digest(self, digest: TokenDigest) -> Self {
+        self.argument(hex(digest.as_bytes()))
+    }
+
+    /// What authorizes a change (empty for what is outside the store), and now.
+    pub(super) fn authorized(self, by: AuthorizedBy, now: Timestamp) -> Self {
+        match by {
+            AuthorizedBy::Record(digest) => self.digest(digest).time(now),
+            AuthorizedBy::Outside => self.argument("").time(now),
+        }
     }
 
     /// By its name, for a server that knows it.
@@ -102,23 +126,19 @@ impl Call {
 
     fn command(&self, verb: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(verb);
-        command.arg(script).arg(self.keys.len());
-        for key in &self.keys {
-            command.arg(key);
-        }
-        for argument in &self.arguments {
-            command.arg(argument.as_slice());
-        }
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
         command
     }
 }
 
-impl ScriptCall for Call {
-    fn by_name(&self) -> Cmd {
-        Self::by_name(self)
-    }
-
-    fn by_source(&self) -> Cmd {
-        Self::by_source(self)
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_name_is_the_sha1_of_the_source() {
+        // The example of EVALSHA's documentation.
+        assert_eq!(
+            super::Script::new("return redis.call('get','foo')".into()).sha,
+            "6b1bf486c81ceb7edf3c093f4c48582e38c0e791"
+        );
     }
 }

@@ -2,22 +2,23 @@
 //! chances than one.
 //!
 //! Each operation is one script. The windows are the callers', by their clocks; Redis' times to
-//! live see to it that what nobody asks about any more goes away, and bound what there is: by the
-//! reservations of one window, and by the accounts that somebody has logged in to.
+//! live remove what is not asked about any more, and bound what there is: by the reservations of one
+//! window, and by the accounts that were logged in to.
 
 use std::time::Duration;
 
 use redis::Value;
 
+use super::RedisStore;
 use super::calls::{self, Call};
-use super::fault::unexpected;
+use super::failure::unexpected;
 use super::layout::{BACKSTOP, hex};
-use super::{Question, RedisStore, reply};
+use super::reply::{self, unknown_outcome};
 use crate::domain::Timestamp;
 use crate::tokens::accounts::counters::{
     Allowance, CounterKey, Counters, MOST_REMEMBERED, REMEMBERED_FOR, Reservation, Settlement,
 };
-use crate::tokens::store::{StoreError, StoreFuture};
+use crate::tokens::store::StoreFuture;
 
 /// What to wait for what is only reserved.
 const SHORTLY: Duration = Duration::from_secs(1);
@@ -32,18 +33,24 @@ fn millis(duration: Duration) -> i64 {
 
 impl Counters for RedisStore {
     fn reserve(&self, allowances: Vec<Allowance>, now: Timestamp) -> StoreFuture<Reservation> {
-        self.run(async move |inner| {
-            let layout = &inner.operations.layout;
+        self.run(async move |operations| {
+            let layout = &operations.layout;
             let keys = allowances.iter().map(|allowance| layout.counter(allowance.key)).collect();
-            let call = Call::new(&calls::RESERVE, keys)
-                .number(Some(now.unix_millis()))
-                .number(Some(millis(SHORTLY)));
+            let call = Call::new(&calls::RESERVE, keys).time(now).number(millis(SHORTLY));
             let call = allowances.iter().fold(call, |call, allowance| {
                 call.argument(allowance.limit.to_string())
-                    .number(Some(now.after(allowance.window).unix_millis()))
-                    .number(Some(millis(allowance.window.saturating_add(SLACK))))
+                    .time(now.after(allowance.window))
+                    .number(millis(allowance.window.saturating_add(SLACK)))
             });
-            reservation(inner.data.change(call).await?)
+            let (outcome, wait) = operations.change(call).await?;
+            match outcome.as_str() {
+                "reserved" => Ok(Reservation::Reserved),
+                "refused" => {
+                    let retry_after = Duration::from_millis(reply::count(wait)?);
+                    Ok(Reservation::Refused { retry_after })
+                }
+                _ => unknown_outcome(),
+            }
         })
     }
 
@@ -52,10 +59,10 @@ impl Counters for RedisStore {
         settlements: Vec<(CounterKey, Settlement)>,
         now: Timestamp,
     ) -> StoreFuture<()> {
-        self.run(async move |inner| {
-            let layout = &inner.operations.layout;
+        self.run(async move |operations| {
+            let layout = &operations.layout;
             let keys = settlements.iter().map(|&(key, _)| layout.counter(key)).collect();
-            let call = Call::new(&calls::SETTLE_COUNTERS, keys).number(Some(now.unix_millis()));
+            let call = Call::new(&calls::SETTLE_COUNTERS, keys).time(now);
             let call = settlements.iter().fold(call, |call, (_, settlement)| {
                 call.argument(match settlement {
                     Settlement::Spent => "spent",
@@ -63,16 +70,15 @@ impl Counters for RedisStore {
                     Settlement::Cleared => "cleared",
                 })
             });
-            inner.data.change(call).await.map(|_| ())
+            operations.executor.run(call).await.map(|_| ())
         })
     }
 
     fn spent(&self, key: CounterKey, now: Timestamp) -> StoreFuture<u32> {
-        self.run(async move |inner| {
+        self.run(async move |operations| {
             let mut command = redis::cmd("HMGET");
-            command.arg(inner.operations.layout.counter(key)).arg(&["e", "s"]);
-            let [ends_at, spent] =
-                reply::parts::<2>(inner.data.read(Question::Command(command)).await?)?;
+            command.arg(operations.layout.counter(key)).arg(&["e", "s"]);
+            let [ends_at, spent] = reply::parts::<2>(operations.executor.read(command).await?)?;
             if ends_at == Value::Nil || now.unix_millis() >= reply::number(ends_at)? {
                 return Ok(0);
             }
@@ -81,14 +87,14 @@ impl Counters for RedisStore {
     }
 
     fn remember(&self, group: CounterKey, member: CounterKey, now: Timestamp) -> StoreFuture<()> {
-        self.run(async move |inner| {
-            let call = Call::new(&calls::REMEMBER, vec![inner.operations.layout.group(group)])
+        self.run(async move |operations| {
+            let call = Call::new(&calls::REMEMBER, vec![operations.layout.group(group)])
                 .argument(hex(&member.0))
-                .number(Some(now.unix_millis()))
-                .number(Some(now.after(REMEMBERED_FOR).unix_millis()))
-                .number(Some(millis(REMEMBERED_FOR.saturating_add(BACKSTOP))))
-                .argument(MOST_REMEMBERED.to_string());
-            inner.data.change(call).await.map(|_| ())
+                .time(now)
+                .time(now.after(REMEMBERED_FOR))
+                .number(millis(REMEMBERED_FOR.saturating_add(BACKSTOP)))
+                .count(MOST_REMEMBERED);
+            operations.executor.run(call).await.map(|_| ())
         })
     }
 
@@ -98,27 +104,15 @@ impl Counters for RedisStore {
         member: CounterKey,
         now: Timestamp,
     ) -> StoreFuture<bool> {
-        self.run(async move |inner| {
+        self.run(async move |operations| {
             let mut command = redis::cmd("HMGET");
-            command.arg(inner.operations.layout.group(group)).arg(hex(&member.0));
-            let [kept] = reply::parts::<1>(inner.data.read(Question::Command(command)).await?)?;
+            command.arg(operations.layout.group(group)).arg(hex(&member.0));
+            let [kept] = reply::parts::<1>(operations.executor.read(command).await?)?;
             let Some(kept) = reply::bytes(kept)? else { return Ok(false) };
             let until = std::str::from_utf8(&kept)
                 .ok()
                 .and_then(|kept| kept.split(' ').next()?.parse::<i64>().ok());
             Ok(now.unix_millis() < until.ok_or_else(|| unexpected("a time"))?)
         })
-    }
-}
-
-fn reservation(value: Value) -> Result<Reservation, StoreError> {
-    let mut parts = reply::list(value)?.into_iter();
-    match reply::text(parts.next().unwrap_or_default())?.as_str() {
-        "reserved" => Ok(Reservation::Reserved),
-        "refused" => {
-            let wait = reply::count(parts.next().unwrap_or_default())?;
-            Ok(Reservation::Refused { retry_after: Duration::from_millis(wait) })
-        }
-        _ => Err(unexpected("a known outcome")),
     }
 }

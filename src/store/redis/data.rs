@@ -1,37 +1,42 @@
 //! Look-ups and changes: the connections that carry them.
 //!
-//! Every connection belongs to a [`Site`]: it is opened to the site's address, checks that the same
-//! server answers there, and is thrown away when the term ends. So look-ups, changes and the link
-//! never speak to different servers.
+//! Every connection belongs to a [`Primary`]: it is opened to the primary's address, checks that
+//! the same server answers there, and is closed when the term ends. So look-ups, changes and the
+//! link never speak to different servers.
 //!
 //! Look-ups: one connection a thread, on that thread's runtime, shared by all of its requests.
 //! Changes: one connection on the control runtime, and a few more for those that wait for replicas,
-//! because `WAIT` holds up whatever is behind it.
+//! because `WAIT` delays whatever is behind it.
 //!
 //! Answers come in the order of the questions, and nothing in them says to which they belong. So
-//! each question carries a number with it (`ECHO`), and where an answer does not come with its own
-//! number, the connection is thrown away with all that is out on it: no answer is ever given to
-//! another question.
+//! each question is followed by a number (`ECHO`), and where an answer does not come with its own
+//! number, the connection is closed and every question on it fails: no answer is ever given to
+//! another question. Every look-up needs the number, also one that finds a record. The record's
+//! seal proves to which digest it belongs, but not when it was read; and the cache may keep it only
+//! if it was read after the fence was taken. The answer to an earlier look-up of the same digest
+//! has a valid seal, too, and may be from before a revocation of which the cache has been told.
 //!
-//! While there is no site, a look-up fails at once and a change waits for one until its deadline.
+//! While no primary is known, a look-up fails at once and a change waits for one until its
+//! deadline.
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::aio::ConnectionLike as _;
 use redis::{Cmd, Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::lane::{Lane, Open};
+use super::calls::Call;
+use super::connection_slot::{ConnectionSlot, Open};
+use super::failure::{RedisFailure, Retry, one_line};
 use super::node::Nodes;
 use super::pace::back_off;
-use super::site::{Site, SiteWatch};
-use super::trouble::Trouble;
+use super::primary::{Primary, PrimaryWatch};
 use crate::tokens::store::StoreError;
 
 #[cfg(test)]
@@ -54,7 +59,7 @@ pub struct Acks {
     /// How many must have it; at least 1.
     pub count: usize,
     /// How long to wait for them; less than the deadline of a change.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// The data connections of a process.
@@ -64,75 +69,81 @@ pub struct Data {
 }
 
 struct Shared {
-    /// Tells the lanes of one `Data` from those of another on the same thread.
-    number: u64,
     nodes: Arc<Nodes>,
-    watch: SiteWatch,
+    watch: PrimaryWatch,
     control: Handle,
     changes: Arc<Semaphore>,
-    writer: Arc<Lane>,
+    writer: Arc<ConnectionSlot>,
+    /// For changes that wait for replicas: as many permits as there are slots.
     waiting: Arc<Semaphore>,
-    waiters: Mutex<Vec<Arc<Lane>>>,
+    waiters: Mutex<Vec<Arc<ConnectionSlot>>>,
 }
 
-/// What one thread has for look-ups.
-struct ThreadLane {
-    number: u64,
+/// What one thread has for the look-ups of one [`Data`].
+struct ThreadSlot {
     owner: Weak<Shared>,
-    lane: Arc<Lane>,
-    out: Arc<AtomicUsize>,
+    slot: Arc<ConnectionSlot>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 thread_local! {
-    static LANES: RefCell<Vec<ThreadLane>> = const { RefCell::new(Vec::new()) };
+    static SLOTS: RefCell<Vec<ThreadSlot>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Counts a look-up for as long as it is under way.
-struct Out(Arc<AtomicUsize>);
+struct InFlight(Arc<AtomicUsize>);
 
-impl Drop for Out {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What has been sent, for who gives up waiting.
-struct Sent {
-    lane: Arc<Lane>,
-    open: Arc<Open>,
-    at: Instant,
+/// How far an operation has come: what is said if its deadline passes.
+#[derive(Default)]
+struct Progress {
+    /// The connection on which an answer is awaited, and since when.
+    sent: Option<(Arc<ConnectionSlot>, Arc<Open>, Instant)>,
+    /// Why it has not been made yet; empty: for no known reason.
+    why: String,
 }
 
-/// Why a round of questions brought no answers.
-enum Lost {
-    /// The connection broke, or was thrown away.
-    Broken(String),
-    /// An answer came without its number.
-    Mixed,
+impl Progress {
+    /// The deadline has passed. A connection on which no answer at all has come since is closed.
+    fn give_up(self) -> StoreError {
+        match self.sent {
+            Some((slot, open, at)) => {
+                if !open.has_answered_since(at) {
+                    slot.fail(&open, "Redis does not answer");
+                }
+                StoreError::TimedOut
+            }
+            None if self.why.is_empty() => StoreError::TimedOut,
+            None => StoreError::Unavailable(self.why),
+        }
+    }
 }
 
 impl Data {
-    /// Prepares; connects to nobody. Changes are made on the runtime of `control`.
+    /// Prepares; connects to no server. Changes are made on the runtime of `control`.
     #[must_use]
-    pub fn new(nodes: Arc<Nodes>, watch: SiteWatch, control: Handle) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+    pub fn new(nodes: Arc<Nodes>, watch: PrimaryWatch, control: Handle) -> Self {
         Self {
             shared: Arc::new(Shared {
-                number: NEXT.fetch_add(1, Ordering::Relaxed),
                 nodes,
                 watch,
                 control,
                 changes: Arc::new(Semaphore::new(CHANGES)),
-                writer: Lane::new(),
+                writer: ConnectionSlot::new(),
                 waiting: Arc::new(Semaphore::new(WAITING)),
-                waiters: Mutex::new((0..WAITING).map(|_| Lane::new()).collect()),
+                waiters: Mutex::new((0..WAITING).map(|_| ConnectionSlot::new()).collect()),
             }),
         }
     }
 
-    /// Asks the master something that changes nothing, on the connection of the thread that polls
-    /// first. Whether the term still stands has been looked at when the answer came; whether the
-    /// lease does is the caller's to see.
+    /// Asks the primary something that changes nothing, on the connection of the thread that polls
+    /// first. That the term still goes on is checked when the answer has come; whether the lease
+    /// does is the caller's to check.
     ///
     /// # Errors
     ///
@@ -143,19 +154,17 @@ impl Data {
     ) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         async move {
-            let (lane, _out) = shared.thread_lane()?;
-            let deadline = tokio::time::Instant::now() + shared.nodes.settings().timeouts.read;
-            let mut sent = None;
-            let mut why = String::new();
-            let asked = shared.look_up(&lane, command, &mut sent, &mut why);
-            match timeout_at(deadline, asked).await {
+            let (slot, _in_flight) = shared.thread_slot()?;
+            let deadline = Instant::now() + shared.nodes.settings().timeouts.read;
+            let mut progress = Progress::default();
+            match timeout_at(deadline, shared.look_up(&slot, command, &mut progress)).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(give_up(sent, why)),
+                Err(_) => Err(progress.give_up()),
             }
         }
     }
 
-    /// Runs a script on the master. `wait`: returns only when so many replicas have what it
+    /// Runs a script on the primary. `acks`: returns only when so many replicas have what it
     /// changed.
     ///
     /// # Errors
@@ -165,318 +174,273 @@ impl Data {
     ///
     /// # Cancel safety
     ///
-    /// Once polled, it is carried out whether or not somebody waits for the outcome.
-    pub fn change(
+    /// Once polled, it is carried out whether or not the outcome is awaited.
+    pub(super) fn change(
         &self,
-        call: impl ScriptCall,
-        wait: Option<Acks>,
+        call: Call,
+        acks: Option<Acks>,
     ) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        let order = Order { call: Box::new(call), wait };
         async move {
             let permit = Arc::clone(&shared.changes)
                 .try_acquire_owned()
                 .map_err(|_| StoreError::Overloaded)?;
             let control = shared.control.clone();
-            let work = control.spawn(shared.carry_out(order, permit));
-            work.await
-                .unwrap_or_else(|_| Err(StoreError::Unavailable("keyward is stopping".to_owned())))
+            let work = control.spawn(shared.carry_out(call, acks, permit));
+            work.await.unwrap_or_else(|_| Err(stopping()))
         }
     }
 }
 
 impl std::fmt::Debug for Data {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Data").field("site", &self.shared.watch.now()).finish_non_exhaustive()
+        f.debug_struct("Data").field("primary", &self.shared.watch.now()).finish_non_exhaustive()
     }
 }
 
-/// A script with its keys and arguments, in both ways in which it can be sent.
-pub trait ScriptCall: Send + Sync + 'static {
-    /// By the script's name (`EVALSHA`).
-    fn by_name(&self) -> Cmd;
-
-    /// By its source (`EVAL`), for a server that does not know the name.
-    fn by_source(&self) -> Cmd;
-}
-
-/// A change to be made.
-struct Order {
-    call: Box<dyn ScriptCall>,
-    wait: Option<Acks>,
-}
-
 impl Shared {
-    /// This thread's lane, and a place among its look-ups.
-    fn thread_lane(self: &Arc<Self>) -> Result<(Arc<Lane>, Out), StoreError> {
-        LANES.with_borrow_mut(|lanes| {
-            let known = lanes.iter().position(|lane| lane.number == self.number);
-            if known.is_none() {
-                lanes.retain(|lane| lane.owner.strong_count() > 0);
-                lanes.push(ThreadLane {
-                    number: self.number,
+    /// This thread's slot, with one more look-up under way.
+    fn thread_slot(self: &Arc<Self>) -> Result<(Arc<ConnectionSlot>, InFlight), StoreError> {
+        SLOTS.with_borrow_mut(|slots| {
+            let is_ours = |slot: &ThreadSlot| slot.owner.as_ptr() == Arc::as_ptr(self);
+            if !slots.iter().any(is_ours) {
+                slots.retain(|slot| slot.owner.strong_count() > 0);
+                slots.push(ThreadSlot {
                     owner: Arc::downgrade(self),
-                    lane: Lane::new(),
-                    out: Arc::default(),
+                    slot: ConnectionSlot::new(),
+                    in_flight: Arc::default(),
                 });
             }
-            let found = known
-                .and_then(|at| lanes.get(at))
-                .or(lanes.last())
-                .ok_or(StoreError::Overloaded)?;
-            if found.out.fetch_add(1, Ordering::Relaxed) >= LOOKUPS {
-                found.out.fetch_sub(1, Ordering::Relaxed);
+            let ours = slots.iter().find(|slot| is_ours(slot)).ok_or(StoreError::Overloaded)?;
+            let in_flight = InFlight(Arc::clone(&ours.in_flight));
+            if ours.in_flight.fetch_add(1, Ordering::Relaxed) >= LOOKUPS {
                 return Err(StoreError::Overloaded);
             }
-            Ok((Arc::clone(&found.lane), Out(Arc::clone(&found.out))))
+            Ok((Arc::clone(&ours.slot), in_flight))
         })
     }
 
     async fn look_up(
-        self: &Arc<Self>,
-        lane: &Arc<Lane>,
+        &self,
+        slot: &Arc<ConnectionSlot>,
         command: Cmd,
-        sent: &mut Option<Sent>,
-        why: &mut String,
+        progress: &mut Progress,
     ) -> Result<Value, StoreError> {
         let mut round = 0;
         loop {
-            let site = self.watch.now().ok_or_else(away)?;
-            let open = lane
-                .open(&self.nodes, &self.watch, &site)
+            let primary = self.watch.now().ok_or_else(away)?;
+            let open = slot
+                .open(&self.nodes, &self.watch, &primary)
                 .await
                 .map_err(StoreError::Unavailable)?;
-            let mut values = self.ask(lane, &open, [command.clone()], sent).await.map_err(
-                |lost| match lost {
-                    Lost::Broken(words) => StoreError::Unavailable(format!(
-                        "the connection to Redis was lost: {words}"
-                    )),
-                    Lost::Mixed => StoreError::Unavailable(
-                        "an answer of Redis did not fit its question".to_owned(),
-                    ),
-                },
-            )?;
-            match values.pop().unwrap_or_default() {
-                Value::ServerError(error) => match Trouble::of(&error) {
-                    Trouble::Passing(words) => *why = words,
-                    Trouble::Elsewhere(words) => {
-                        self.watch.doubt.notify_one();
-                        return Err(StoreError::Unavailable(words));
-                    }
-                    Trouble::NoScript => {
-                        return Err(StoreError::Unavailable(
-                            "Redis does not know a script".to_owned(),
-                        ));
-                    }
-                    Trouble::Refused(fault) => return Err(fault),
-                },
-                value if self.watch.is_current(site.term) => return Ok(value),
-                // Read from a server that may not be the master any more.
-                _ => return Err(away()),
+            let [value] = self
+                .ask(slot, &open, [command.clone()], progress)
+                .await
+                .map_err(StoreError::Unavailable)?;
+            let Value::ServerError(error) = value else {
+                // Otherwise it was read from a server that may not be the primary any more.
+                let is_current = self.watch.is_current(primary.term);
+                return if is_current { Ok(value) } else { Err(away()) };
+            };
+            let failure = RedisFailure::of_answer(&error);
+            match failure.retry {
+                Retry::Later => progress.why = failure.to_string(),
+                Retry::Rediscover => {
+                    self.watch.doubt.notify_one();
+                    return Err(failure.into());
+                }
+                Retry::WithSource | Retry::AfterChange | Retry::Never => return Err(failure.into()),
             }
             round += 1;
-            tokio::time::sleep(back_off(round)).await;
+            sleep(back_off(round)).await;
         }
     }
 
     /// Sends the questions in one go, with a number behind them, and takes the answers.
+    ///
+    /// # Errors
+    ///
+    /// Why there are none, in words. The connection is closed.
     async fn ask<const N: usize>(
         &self,
-        lane: &Arc<Lane>,
+        slot: &Arc<ConnectionSlot>,
         open: &Arc<Open>,
         questions: [Cmd; N],
-        sent: &mut Option<Sent>,
-    ) -> Result<Vec<Value>, Lost> {
+        progress: &mut Progress,
+    ) -> Result<[Value; N], String> {
         let nonce = open.nonce().to_string();
         let mut pipeline = Pipeline::with_capacity(N + 1);
         for question in questions {
             pipeline.add_command(question);
         }
         pipeline.cmd("ECHO").arg(&nonce);
-        *sent = Some(Sent { lane: Arc::clone(lane), open: Arc::clone(open), at: Instant::now() });
+        progress.sent = Some((Arc::clone(slot), Arc::clone(open), Instant::now()));
         let answered = open.connection.clone().req_packed_commands(&pipeline, 0, N + 1).await;
-        *sent = None;
-        let mut values = match answered {
-            Ok(values) => values,
-            Err(fault) => {
-                lane.fail(open, "the connection was lost");
-                return Err(Lost::Broken(fault.to_string()));
+        progress.sent = None;
+        let mut values = answered.map_err(|error| {
+            slot.fail(open, "the connection was lost");
+            format!("the connection to Redis was lost: {error}")
+        })?;
+        let echo = values.pop();
+        let has_nonce = matches!(echo, Some(Value::BulkString(echo)) if echo == nonce.as_bytes());
+        match <[Value; N]>::try_from(values) {
+            Ok(values) if has_nonce => {
+                open.note_answer(Instant::now());
+                Ok(values)
             }
-        };
-        let fits =
-            matches!(values.pop(), Some(Value::BulkString(echo)) if echo == nonce.as_bytes());
-        if !fits || values.len() != N {
-            lane.fail(open, "an answer did not fit its question");
-            return Err(Lost::Mixed);
+            _ => {
+                slot.fail(open, "an answer did not fit its question");
+                Err("an answer of Redis did not fit its question".to_owned())
+            }
         }
-        open.hear(Instant::now());
-        Ok(values)
     }
 
     /// Makes a change, on the control runtime.
     async fn carry_out(
         self: Arc<Self>,
-        order: Order,
+        call: Call,
+        acks: Option<Acks>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Value, StoreError> {
         let _permit = permit;
-        let deadline = tokio::time::Instant::now() + self.nodes.settings().timeouts.change;
-        let mut sent = None;
-        let mut why = AWAY.to_owned();
+        let deadline = Instant::now() + self.nodes.settings().timeouts.change;
+        let mut progress = Progress { sent: None, why: AWAY.to_owned() };
         let making = async {
-            match order.wait {
-                None => self.make(&self.writer, &order, deadline, &mut sent, &mut why).await,
-                Some(_) => {
-                    let waiter = self.waiter().await?;
-                    self.make(&waiter.lane, &order, deadline, &mut sent, &mut why).await
-                }
-            }
+            let waiter = if acks.is_some() { Some(self.waiter().await?) } else { None };
+            let slot = waiter.as_ref().map_or(&self.writer, |waiter| &waiter.slot);
+            self.make(slot, &call, acks, deadline, &mut progress).await
         };
         match timeout_at(deadline, making).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(give_up(sent, why)),
+            Err(_) => Err(progress.give_up()),
         }
     }
 
     async fn make(
-        self: &Arc<Self>,
-        lane: &Arc<Lane>,
-        order: &Order,
-        deadline: tokio::time::Instant,
-        sent: &mut Option<Sent>,
-        why: &mut String,
+        &self,
+        slot: &Arc<ConnectionSlot>,
+        call: &Call,
+        acks: Option<Acks>,
+        deadline: Instant,
+        progress: &mut Progress,
     ) -> Result<Value, StoreError> {
         let mut round = 0;
         let mut with_source = false;
         loop {
-            let site = self.site().await?;
-            match lane.open(&self.nodes, &self.watch, &site).await {
-                Err(words) => *why = words,
+            let primary = self.primary().await?;
+            let tried = match slot.open(&self.nodes, &self.watch, &primary).await {
+                Err(words) => Err(RedisFailure::unavailable(Retry::Later, words)),
                 Ok(open) => {
-                    let outcome =
-                        self.try_once(lane, &open, order, with_source, deadline, sent).await?;
-                    match outcome {
-                        Ok(value) => return Ok(value),
-                        Err(Trouble::NoScript) if !with_source => {
-                            with_source = true;
-                            continue;
-                        }
-                        Err(Trouble::NoScript) => {
-                            return Err(StoreError::Unavailable(
-                                "Redis takes no scripts".to_owned(),
-                            ));
-                        }
-                        Err(Trouble::Refused(fault)) => return Err(fault),
-                        Err(Trouble::Passing(words)) => *why = words,
-                        Err(Trouble::Elsewhere(words)) => {
-                            *why = words;
-                            self.watch.doubt.notify_one();
-                            // It changed nothing there, so it is made at the next site, if that is
-                            // found in time.
-                            self.watch.ended(site.term).await;
-                            continue;
-                        }
-                    }
+                    let command = if with_source { call.by_source() } else { call.by_name() };
+                    self.try_once(slot, &open, command, acks, deadline, progress).await?
+                }
+            };
+            let failure = match tried {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            match failure.retry {
+                Retry::WithSource if !with_source => {
+                    with_source = true;
+                    continue;
+                }
+                Retry::WithSource => {
+                    return Err(StoreError::Unavailable("Redis takes no scripts".to_owned()));
+                }
+                Retry::AfterChange | Retry::Never => return Err(failure.into()),
+                Retry::Later => progress.why = failure.to_string(),
+                Retry::Rediscover => {
+                    progress.why = failure.to_string();
+                    self.watch.doubt.notify_one();
+                    // Nothing was changed, so it is made at the next primary, if that is found in
+                    // time.
+                    self.watch.ended(primary.term).await;
+                    continue;
                 }
             }
             round += 1;
-            tokio::time::sleep(back_off(round)).await;
+            sleep(back_off(round)).await;
         }
     }
 
     /// The outer error is final; the inner one says that nothing was changed.
     async fn try_once(
         &self,
-        lane: &Arc<Lane>,
+        slot: &Arc<ConnectionSlot>,
         open: &Arc<Open>,
-        order: &Order,
-        with_source: bool,
-        deadline: tokio::time::Instant,
-        sent: &mut Option<Sent>,
-    ) -> Result<Result<Value, Trouble>, StoreError> {
-        let lost = |lost| {
-            let words = match lost {
-                Lost::Broken(words) => words,
-                Lost::Mixed => "an answer did not fit its question".to_owned(),
-            };
+        command: Cmd,
+        acks: Option<Acks>,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> Result<Result<Value, RedisFailure>, StoreError> {
+        let lost = |why| {
             StoreError::Unavailable(format!(
-                "the connection to Redis was lost before the answer ({words}): the change may or \
-                 may not have been made; \
-                 repeat the call"
+                "there was no answer ({why}): the change may or may not have been made; repeat the \
+                 call"
             ))
         };
-        let call = if with_source { order.call.by_source() } else { order.call.by_name() };
-        let (value, acked) = match order.wait {
-            None => (self.ask(lane, open, [call], sent).await.map_err(lost)?.pop(), None),
-            Some(wait) => {
-                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-                let patience = wait.patience.min(left.mul_f64(0.9)).as_millis().max(1);
-                let mut waiting = redis::cmd("WAIT");
-                waiting.arg(wait.count).arg(u64::try_from(patience).unwrap_or(u64::MAX));
-                let mut values = self.ask(lane, open, [call, waiting], sent).await.map_err(lost)?;
-                let acked = values.pop();
-                (values.pop(), acked.zip(Some(wait.count)))
-            }
+        let Some(acks) = acks else {
+            let [value] = self.ask(slot, open, [command], progress).await.map_err(lost)?;
+            return Ok(changed(value));
         };
-        let value = match value.unwrap_or_default() {
-            Value::ServerError(error) => return Ok(Err(Trouble::of(&error))),
-            value => value,
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = acks.timeout.min(left.mul_f64(0.9)).as_millis().max(1);
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(acks.count).arg(u64::try_from(timeout).unwrap_or(u64::MAX));
+        let [value, acked] = self.ask(slot, open, [command, wait], progress).await.map_err(lost)?;
+        let value = changed(value);
+        let found = match acked {
+            _ if value.is_err() => return Ok(value),
+            Value::Int(acked) if usize::try_from(acked).is_ok_and(|acked| acked >= acks.count) => {
+                return Ok(value);
+            }
+            Value::Int(acked) => acked.to_string(),
+            Value::ServerError(error) => {
+                one_line(&format!("{} {}", error.code(), error.details().unwrap_or_default()))
+            }
+            _ => "something else than a number".to_owned(),
         };
-        match acked {
-            Some((Value::Int(acked), count))
-                if usize::try_from(acked).is_ok_and(|acked| acked >= count) =>
-            {
-                Ok(Ok(value))
-            }
-            Some((found, count)) => {
-                let found = match found {
-                    Value::Int(acked) => acked.to_string(),
-                    Value::ServerError(error) => super::trouble::words(&error),
-                    _ => "something else than a number".to_owned(),
-                };
-                Err(StoreError::Unavailable(format!(
-                    "the change was made, but not confirmed by {count} replicas in time (found: \
-                     {found}); repeat the call"
-                )))
-            }
-            None => Ok(Ok(value)),
-        }
+        Err(StoreError::Unavailable(format!(
+            "the change was made, but not confirmed by {} replicas in time (found: {found}); \
+             repeat the call",
+            acks.count
+        )))
     }
 
-    /// The site, as soon as there is one.
-    async fn site(&self) -> Result<Arc<Site>, StoreError> {
+    /// The primary, as soon as there is one.
+    async fn primary(&self) -> Result<Arc<Primary>, StoreError> {
         let mut current = self.watch.current.clone();
-        let found = current.wait_for(Option::is_some).await.ok().and_then(|site| site.clone());
-        found.ok_or_else(|| StoreError::Unavailable("keyward is stopping".to_owned()))
+        let found = current.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+        found.ok_or_else(stopping)
     }
 
-    /// A lane that nobody else uses at the same time.
+    /// A slot for one change at a time.
     async fn waiter(self: &Arc<Self>) -> Result<Waiter, StoreError> {
         let permit = Arc::clone(&self.waiting).acquire_owned().await.map_err(|_| away())?;
-        let lane = self
-            .waiters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_else(Lane::new);
-        Ok(Waiter { lane, shared: Arc::clone(self), _permit: permit })
+        let slot = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let slot = slot.unwrap_or_else(ConnectionSlot::new);
+        Ok(Waiter { slot, shared: Arc::clone(self), _permit: permit })
     }
 }
 
-/// A lane on loan.
+/// A slot in use. Dropping it gives the slot back.
 struct Waiter {
-    lane: Arc<Lane>,
+    slot: Arc<ConnectionSlot>,
     shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.shared
-            .waiters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&self.lane));
+        let mut waiters = self.shared.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.push(Arc::clone(&self.slot));
+    }
+}
+
+fn changed(value: Value) -> Result<Value, RedisFailure> {
+    match value {
+        Value::ServerError(error) => Err(RedisFailure::of_answer(&error)),
+        value => Ok(value),
     }
 }
 
@@ -484,17 +448,6 @@ fn away() -> StoreError {
     StoreError::Unavailable(AWAY.to_owned())
 }
 
-/// The deadline has passed. A connection on which nothing at all has come back meanwhile is not
-/// waited for any longer.
-fn give_up(sent: Option<Sent>, why: String) -> StoreError {
-    match sent {
-        Some(Sent { lane, open, at }) => {
-            if !open.has_answered_since(at) {
-                lane.fail(&open, "Redis does not answer");
-            }
-            StoreError::TimedOut
-        }
-        None if why.is_empty() => StoreError::TimedOut,
-        None => StoreError::Unavailable(why),
-    }
+fn stopping() -> StoreError {
+    StoreError::Unavailable("keyward is stopping".to_owned())
 }

@@ -1,12 +1,12 @@
-//! This instance as a member of its fleet: what it is told, what it has confirmed, and for whom it
-//! waits.
+//! This instance as a member of its fleet: the announcements that it receives, and the
+//! confirmations that it waits for.
 //!
-//! An announcement names what was removed, who removed it, and a number. Every other instance drops
-//! its copies and confirms; the one that removed waits until all who were registered have, or until
-//! the leases of those that did not are over for certain. No two clocks are compared: the wait is
-//! counted from the receipt of the script's answer. Every heartbeat that an instance may still
-//! count its lease from was executed before the script, and sent before it was executed; a later
-//! one brings the announcement with it.
+//! An announcement names what was removed, the instance that removed it, and a number. Every other
+//! instance drops its copies and confirms. The one that removed waits until all registered
+//! instances have confirmed, or until the leases of those that did not are over for certain. No two
+//! clocks are compared: the wait is counted from the receipt of the script's answer. Every
+//! heartbeat that an instance may still count its lease from was executed before the script, and
+//! sent before it was executed; a later one brings the announcement with it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::announced::{Announced, Registered};
+use super::link_state::LinkState;
 use crate::domain::{TokenDigest, Uptime};
 use crate::tokens::cache::TokenCache;
 use crate::tokens::clock;
@@ -25,13 +26,14 @@ pub(super) struct Fleet {
     /// This instance's id: random, new with every start.
     me: String,
     cache: Arc<TokenCache>,
-    /// Since when the register can be trusted to grow whole: the link has been up, on the same
-    /// data. In nanoseconds of [`Uptime`]; 0: there is no link.
+    state: Arc<LinkState>,
+    /// Since when every instance that lives must have registered itself again: the link has been up
+    /// that long, on the same data. In nanoseconds of [`Uptime`]; 0: there is no link.
     register_since: AtomicU64,
-    /// The generation of the data, as the link last heard it.
+    /// The generation of the data, as the link was last told.
     generation: Mutex<String>,
-    /// The longest time after a beat for which any instance may use what it remembers, as far as
-    /// was ever heard here.
+    /// The longest time after a beat for which any instance may use what it remembers, of all that
+    /// this instance has ever read in the register.
     longest: AtomicU64,
     /// How often this instance has beaten. Never goes back.
     beats: AtomicU64,
@@ -46,8 +48,8 @@ pub(super) struct Fleet {
     entered: Notify,
 }
 
-/// Who has confirmed which announcement. A confirmation may be there before the answer of the
-/// script that it is about: the two come on different connections.
+/// Which instances have confirmed which announcement. A confirmation may arrive before the answer
+/// of the script that it is about: the two come on different connections.
 #[derive(Default)]
 struct Ledger {
     confirmed: HashMap<u64, Confirmations>,
@@ -75,16 +77,7 @@ pub(super) struct Announcement {
     pub(super) dropped: Dropped,
 }
 
-/// How the wait for an announcement ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// All who were registered have confirmed.
-    Confirmed,
-    /// The leases of these, as they were registered, are over: they did not confirm.
-    Waited(Vec<Registered>),
-}
-
-/// Announcements that nobody here waits for are forgotten when there are so many.
+/// So many announcements have entries; more of them push out those that are no longer waited for.
 const MOST_ENTRIES: usize = 10_000;
 
 impl Fleet {
@@ -92,6 +85,7 @@ impl Fleet {
         Self {
             me,
             cache,
+            state: Arc::default(),
             register_since: AtomicU64::new(0),
             generation: Mutex::default(),
             longest: AtomicU64::new(0),
@@ -110,6 +104,10 @@ impl Fleet {
 
     pub(super) fn cache(&self) -> &TokenCache {
         &self.cache
+    }
+
+    pub(super) fn state(&self) -> &Arc<LinkState> {
+        &self.state
     }
 
     /// What is registered with the next heartbeat.
@@ -132,7 +130,7 @@ impl Fleet {
         self.beaten.fetch_max(beat, Ordering::AcqRel);
     }
 
-    /// An announcement has come, whoever made it.
+    /// An announcement has come, of another instance or of this one.
     pub(super) fn note_announcement(&self) {
         self.announcements.fetch_add(1, Ordering::AcqRel);
     }
@@ -147,9 +145,9 @@ impl Fleet {
         self.announcements_at_beat.store(announcements, Ordering::Release);
     }
 
-    /// Whether nothing was announced since the latest heartbeat that was answered. Then nobody is
-    /// about to take this instance off the register: who would must have announced something, and
-    /// found it registered as it is now.
+    /// Whether nothing was announced since the latest heartbeat that was answered. Then no instance
+    /// is about to take this one off the register: it would have had to announce something, and to
+    /// find this instance registered as it is now.
     pub(super) fn is_quiet(&self) -> bool {
         self.announcements() == self.announcements_at_beat.load(Ordering::Acquire)
     }
@@ -165,7 +163,7 @@ impl Fleet {
         *self.generation.lock().unwrap_or_else(PoisonError::into_inner) == generation
     }
 
-    /// The link is down: what is remembered can no longer be vouched for.
+    /// The link is down: what is remembered may be out of date from now on.
     pub(super) fn unlinked(&self, now: Uptime) {
         self.register_since.store(0, Ordering::Release);
         self.cache.lease().end(now);
@@ -177,8 +175,14 @@ impl Fleet {
             Dropped::Named(digests) => {
                 digests.iter().for_each(|digest| self.cache.invalidate(digest))
             }
-            Dropped::Everything => self.cache.invalidate_all(),
+            Dropped::Everything => self.drop_everything(),
         }
+    }
+
+    /// Drops everything that is remembered.
+    pub(super) fn drop_everything(&self) {
+        self.cache.invalidate_all();
+        self.state.drops.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Enters that `by` has confirmed announcement `number`, one of ours.
@@ -189,7 +193,7 @@ impl Fleet {
             let bound = self.cache.lease().bound();
             ledger.confirmed.retain(|_, entry| now.since(entry.first_at) < bound);
             if ledger.confirmed.len() >= MOST_ENTRIES {
-                // Whoever waits for it waits until the leases are over.
+                // The wait for it lasts until the leases are over.
                 return;
             }
         }
@@ -203,23 +207,23 @@ impl Fleet {
     }
 
     /// Returns when no other instance uses any more what was announced; `received` is when the
-    /// answer of the script was there.
+    /// answer of the script arrived. Returns the instances, as they were registered, that did not
+    /// confirm, but whose leases are over.
     ///
-    /// Whoever confirms, it waits as long as anybody may use what they remember, if the register
-    /// may lack somebody: it was lost or replaced with the data, or this instance's link has not
-    /// been up for as long, as after a failover.
-    pub(super) async fn settled(&self, announced: &Announced, received: Uptime) -> Settled {
+    /// Where the register may be incomplete, confirmations are not enough: it waits as long as any
+    /// instance may use what it remembers. That is so if the register was lost or replaced with the
+    /// data, or if this instance's link has not been up for as long, as after a failover.
+    pub(super) async fn confirmed(
+        &self,
+        announced: &Announced,
+        received: Uptime,
+    ) -> Vec<Registered> {
         let own = self.cache.lease().bound();
-        let heard = announced
-            .instances
-            .iter()
-            .map(|registered| registered.bound)
-            .max()
-            .unwrap_or_default()
-            .max(own);
-        let heard = u64::try_from(heard.as_nanos()).unwrap_or(u64::MAX);
+        let bounds = announced.instances.iter().map(|registered| registered.bound);
+        let seen = bounds.fold(own, Duration::max).as_nanos();
+        let seen = u64::try_from(seen).unwrap_or(u64::MAX);
         let longest =
-            Duration::from_nanos(self.longest.fetch_max(heard, Ordering::AcqRel).max(heard));
+            Duration::from_nanos(self.longest.fetch_max(seen, Ordering::AcqRel).max(seen));
         let mine = announced.instances.iter().find(|registered| registered.instance == self.me);
         // One beat may have been answered between the script and now.
         let has_me = mine
@@ -233,14 +237,14 @@ impl Fleet {
             Uptime::from_nanos(since).after(longest).min(over)
         };
         if whole_at > received {
-            // Else nobody could tell why it took so long: everyone may have confirmed at once.
+            // The only trace of why it takes so long: all may have confirmed at once.
             let (is_linked, waits) = (since != 0, whole_at.since(received));
             tracing::debug!(
                 is_linked,
                 is_same,
                 has_me,
                 ?waits,
-                "a removal waits because the register may lack somebody"
+                "a removal waits because the register may be incomplete"
             );
         }
         let mut awaited: HashMap<&str, &Registered> = announced
@@ -268,11 +272,7 @@ impl Fleet {
             let _ = tokio::time::timeout(until.since(now), entered).await;
         }
         self.ledger().confirmed.remove(&announced.number);
-        if awaited.is_empty() {
-            Settled::Confirmed
-        } else {
-            Settled::Waited(awaited.into_values().cloned().collect())
-        }
+        awaited.into_values().cloned().collect()
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -353,18 +353,19 @@ mod tests {
     }
 
     /// Longer than a test takes, and shorter than the machine has been up: [`linked`] says "since
-    /// the machine started". A test that waited for it would end with [`Settled::Waited`].
+    /// the machine started". A wait for it would return the
+    /// instance that did not confirm.
     const LONG: Duration = Duration::from_secs(20);
     const SHORT: Duration = Duration::from_millis(30);
 
     #[tokio::test]
     async fn who_is_alone_waits_for_nobody() {
         let alone = announced(&[("a", LONG)]);
-        assert_eq!(linked(LONG).settled(&alone, clock::uptime()).await, Settled::Confirmed);
+        assert_eq!(linked(LONG).confirmed(&alone, clock::uptime()).await, []);
         // Nor if a heartbeat was answered right after the script.
         let fleet = linked(LONG);
         fleet.beaten(5);
-        assert_eq!(fleet.settled(&alone, clock::uptime()).await, Settled::Confirmed);
+        assert_eq!(fleet.confirmed(&alone, clock::uptime()).await, []);
     }
 
     #[tokio::test]
@@ -375,14 +376,14 @@ mod tests {
         let waiting = tokio::spawn({
             let fleet = Arc::clone(&fleet);
             let announced = announced(&[("a", LONG), ("b", LONG), ("c", LONG)]);
-            async move { fleet.settled(&announced, clock::uptime()).await }
+            async move { fleet.confirmed(&announced, clock::uptime()).await }
         });
         tokio::task::yield_now().await;
         fleet.enter(7, "d");
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         fleet.enter(7, "c");
-        assert_eq!(waiting.await.expect("no panic"), Settled::Confirmed);
+        assert_eq!(waiting.await.expect("no panic"), []);
         assert!(!fleet.ledger().confirmed.contains_key(&7));
     }
 
@@ -392,9 +393,7 @@ mod tests {
         let fleet = linked(Duration::from_millis(1));
         fleet.enter(7, "b");
         let announced = announced(&[("a", SHORT), ("b", LONG), ("c", SHORT)]);
-        let Settled::Waited(silent) = fleet.settled(&announced, received).await else {
-            panic!("c did not confirm")
-        };
+        let silent = fleet.confirmed(&announced, received).await;
         assert!(
             silent.len() == 1
                 && silent.iter().all(|silent| silent.instance == "c" && silent.beat == 4)
@@ -411,24 +410,24 @@ mod tests {
             [(new, "the data was lost"), (other, "it is other data"), (announced(&[]), "who am I?")]
         {
             let received = clock::uptime();
-            assert_eq!(linked(SHORT).settled(&announced, received).await, Settled::Confirmed);
+            assert_eq!(linked(SHORT).confirmed(&announced, received).await, []);
             assert!(clock::uptime() >= received.after(SHORT), "{why}");
         }
 
         let behind = linked(SHORT);
         behind.beaten(6);
         let received = clock::uptime();
-        assert_eq!(behind.settled(&alone(), received).await, Settled::Confirmed);
+        assert_eq!(behind.confirmed(&alone(), received).await, []);
         assert!(clock::uptime() >= received.after(SHORT), "an older register");
 
         let received = clock::uptime();
-        assert_eq!(fleet(SHORT).settled(&alone(), received).await, Settled::Confirmed);
+        assert_eq!(fleet(SHORT).confirmed(&alone(), received).await, []);
         assert!(clock::uptime() >= received.after(SHORT), "no link");
 
         let fleet = fleet(SHORT);
         let since = clock::uptime();
         fleet.linked("g", since);
-        assert_eq!(fleet.settled(&alone(), clock::uptime()).await, Settled::Confirmed);
+        assert_eq!(fleet.confirmed(&alone(), clock::uptime()).await, []);
         assert!(clock::uptime() >= since.after(SHORT), "a new link");
     }
 

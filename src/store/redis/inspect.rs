@@ -1,26 +1,25 @@
-//! Looks at the Redis that keyward is to trust: can it lose records, does it do what keyward needs,
-//! may keyward do it?
+//! Inspects the Redis that keyward is to trust: whether it can lose records, has what keyward
+//! needs, and permits it.
 //!
-//! Nothing is changed: rights are tried with commands that find nothing to change, on keys that
-//! nobody has, and one change is made and undone in one step. What a managed Redis does not let us
-//! see (`CONFIG`) is looked up in `INFO`, as far as that goes, and otherwise reported as not
+//! Nothing is changed: rights are tried with commands that find nothing to change, on keys that do
+//! not exist, and one change is made and undone in one step. Settings that a managed Redis does not
+//! show (`CONFIG`) are read from `INFO`, as far as that has them, and otherwise reported as not
 //! checked.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Connection;
-use super::fault::change_refusal;
+use super::failure::{FailureKind, RedisFailure, words_of};
 use super::node::{Facts, field};
 use super::settings::{NodeAddress, RedisSettings, Servers};
-use super::site_fault::words_of;
 use crate::tokens::finding::{Finding, Severity};
 
 mod rights;
 #[cfg(test)]
 mod tests;
 
-/// What the operator has asked for, as far as the server must fit it.
+/// What the server must fit: what the operator has asked for.
 #[derive(Clone, Debug)]
 pub struct Expectations {
     /// Where the server is.
@@ -55,12 +54,12 @@ impl Expectations {
     }
 }
 
-/// The clocks may differ by so much before it is said.
+/// The clocks may differ by so much before it is reported.
 const CLOCK: Duration = Duration::from_secs(1);
 
-/// Looks at the server behind a connection that [`super::node::Nodes::connect`] has made. Takes
-/// some forty questions, each with the deadline of the connection, which must not be the link's: it
-/// ends tracking and the subscriptions that it tries.
+/// Inspects the server behind a connection that [`super::node::Nodes::connect`] has made. Takes some
+/// forty questions, each with the deadline of the connection, which must not be the link's: it ends
+/// tracking and the subscriptions that it tries.
 pub async fn inspect(
     connection: &mut Connection,
     facts: &Facts,
@@ -69,10 +68,10 @@ pub async fn inspect(
     let (major, minor, patch) = facts.version;
     let mut found = vec![Finding::fine("version", format!("{major}.{minor}.{patch}"))];
     found.push(encryption(wanted));
-    let mut seen = Seen::default();
-    seen.look(connection).await;
+    let seen = Seen::ask(connection).await;
     found.push(seen.eviction());
-    found.extend(seen.persistence(wanted));
+    found.push(seen.persistence(wanted));
+    found.extend(seen.append_only_file());
     found.extend(seen.replicas(facts, wanted));
     found.push(acknowledgements(facts, wanted));
     found.push(clock(connection).await);
@@ -86,32 +85,44 @@ pub async fn inspect(
     found
 }
 
-fn encryption(wanted: &Expectations) -> Finding {
-    if wanted.tls {
-        Finding::fine("TLS", "on")
-    } else if wanted.address.is_loopback() {
-        Finding::fine("TLS", "off, on the loopback interface")
-    } else {
-        Finding::of(
-            Severity::Warning,
-            "TLS",
-            "off",
-            "on",
-            format!(
-                "records and the password cross the network to {} in clear: use rediss://",
-                wanted.address
-            ),
-        )
-    }
+fn fine(subject: &str, found: impl Into<String>, words: impl Into<String>) -> Finding {
+    Finding { words: words.into(), ..Finding::fine(subject, found) }
 }
 
-/// What the server's settings are, as far as they can be seen.
-#[derive(Default)]
+fn warning(subject: &str, found: &str, wanted: &str, words: impl Into<String>) -> Finding {
+    Finding::of(Severity::Warning, subject, found, wanted, words)
+}
+
+fn fault(subject: &str, found: &str, wanted: &str, words: impl Into<String>) -> Finding {
+    Finding::of(Severity::Fault, subject, found, wanted, words)
+}
+
+fn unseen(subject: &str, wanted: &str) -> Finding {
+    let words =
+        "the server does not let us see it (a managed Redis often does not): check it yourself";
+    warning(subject, "could not be checked", wanted, words)
+}
+
+fn encryption(wanted: &Expectations) -> Finding {
+    if wanted.tls {
+        return Finding::fine("TLS", "on");
+    }
+    if wanted.address.is_loopback() {
+        return Finding::fine("TLS", "off, on the loopback interface");
+    }
+    let address = &wanted.address;
+    let words =
+        format!("records and the password cross the network to {address} in clear: use rediss://");
+    warning("TLS", "off", "on", words)
+}
+
+/// The server's settings, as far as they can be seen.
 struct Seen {
     policy: Option<String>,
     append_only: Option<bool>,
     append_fsync: Option<String>,
-    save: Option<String>,
+    /// Whether there are snapshots.
+    saves: Option<bool>,
     /// `stop-writes-on-bgsave-error`.
     stops_writes: Option<bool>,
     /// `min-replicas-to-write` and `min-replicas-max-lag` in seconds.
@@ -121,226 +132,175 @@ struct Seen {
 }
 
 impl Seen {
-    async fn look(&mut self, connection: &mut Connection) {
-        self.policy = config(connection, "maxmemory-policy").await;
-        self.append_only = config(connection, "appendonly").await.map(|value| value == "yes");
-        self.append_fsync = config(connection, "appendfsync").await;
-        self.save = config(connection, "save").await;
-        self.stops_writes =
-            config(connection, "stop-writes-on-bgsave-error").await.map(|value| value == "yes");
-        self.node_timeout =
-            config(connection, "cluster-node-timeout").await.and_then(|value| value.parse().ok());
-        let count =
-            config(connection, "min-replicas-to-write").await.and_then(|value| value.parse().ok());
-        let lag =
-            config(connection, "min-replicas-max-lag").await.and_then(|value| value.parse().ok());
-        self.min_replicas = count.zip(lag);
+    async fn ask(connection: &mut Connection) -> Self {
+        let yes = |value: Option<String>| value.map(|value| value == "yes");
+        let mut policy = config(connection, "maxmemory-policy").await;
+        let mut append_only = yes(config(connection, "appendonly").await);
         // Where CONFIG is closed, INFO tells some of it.
-        if self.policy.is_none() {
-            self.policy =
-                info(connection, "memory").await.and_then(|info| owned(&info, "maxmemory_policy"));
+        if policy.is_none() {
+            policy = info(connection, "memory", "maxmemory_policy").await;
         }
-        if self.append_only.is_none() {
-            self.append_only = info(connection, "persistence")
-                .await
-                .and_then(|info| owned(&info, "aof_enabled"))
-                .map(|on| on == "1");
+        if append_only.is_none() {
+            append_only = info(connection, "persistence", "aof_enabled").await.map(|on| on == "1");
+        }
+        let count = number(config(connection, "min-replicas-to-write").await);
+        let lag = number(config(connection, "min-replicas-max-lag").await);
+        Self {
+            policy,
+            append_only,
+            append_fsync: config(connection, "appendfsync").await,
+            saves: config(connection, "save").await.map(|save| !save.is_empty()),
+            stops_writes: yes(config(connection, "stop-writes-on-bgsave-error").await),
+            min_replicas: count.zip(lag),
+            node_timeout: number(config(connection, "cluster-node-timeout").await),
         }
     }
 
     fn eviction(&self) -> Finding {
         const SUBJECT: &str = "maxmemory-policy";
+        let words = "when memory is short, Redis would throw records away, and their tokens would \
+                     stop working: set maxmemory-policy noeviction, and maxmemory to what the \
+                     machine can spare";
         match self.policy.as_deref() {
             Some("noeviction") => Finding::fine(SUBJECT, "noeviction"),
-            Some(policy) => Finding::of(
-                Severity::Fault,
-                SUBJECT,
-                policy,
-                "noeviction",
-                "when memory is short, Redis would throw records away, and their tokens would stop \
-                 working: set \
-                 maxmemory-policy noeviction, and maxmemory to what the machine can spare",
-            ),
+            Some(policy) => fault(SUBJECT, policy, "noeviction", words),
             None => unseen(SUBJECT, "noeviction"),
         }
     }
 
-    fn persistence(&self, wanted: &Expectations) -> Vec<Finding> {
+    fn persistence(&self, wanted: &Expectations) -> Finding {
         const SUBJECT: &str = "persistence";
-        let saves = self.save.as_deref().map(|save| !save.is_empty());
-        let mut found = match (self.append_only, saves) {
-            (Some(true), _) => vec![Finding::fine(SUBJECT, "append-only file")],
-            (Some(false), Some(true)) => vec![Finding::of(
-                Severity::Warning,
-                SUBJECT,
-                "snapshots only",
-                "appendonly yes",
-                "a crash of Redis undoes what was changed since the latest snapshot: tokens that \
-                 were issued stop working, \
-                 and tokens that were revoked work again",
-            )],
-            (Some(false), Some(false)) if wanted.allow_volatile => vec![Finding::of(
-                Severity::Warning,
-                SUBJECT,
-                "none",
-                "appendonly yes",
-                "a restart of Redis loses every record, and so every token; allowed by \
-                 allow_volatile = true",
-            )],
-            (Some(false), Some(false)) => vec![Finding::of(
-                Severity::Fault,
-                SUBJECT,
-                "none",
-                "appendonly yes",
-                "a restart of Redis would lose every record, and so every token: set appendonly \
-                 yes, or accept that with \
-                 allow_volatile = true in [store]",
-            )],
-            (Some(false), None) => vec![Finding::of(
-                Severity::Warning,
-                SUBJECT,
-                "no append-only file; snapshots could not be checked",
-                "appendonly yes",
-                "a crash of Redis may undo what was changed shortly before, or lose every record",
-            )],
-            (None, _) => vec![unseen(SUBJECT, "appendonly yes")],
-        };
-        if self.append_only == Some(true) {
-            if saves == Some(true) && self.stops_writes == Some(true) {
-                found.push(Finding {
-                    words: "a snapshot that fails, on a full disk say, makes Redis refuse every \
-                         change (MISCONF): with an \
-                        append-only file none is needed (save \"\")"
-                        .to_owned(),
-                    ..Finding::fine("stop-writes-on-bgsave-error", "yes")
-                });
+        const WANTED: &str = "appendonly yes";
+        match (self.append_only, self.saves) {
+            (Some(true), _) => Finding::fine(SUBJECT, "append-only file"),
+            (Some(false), Some(true)) => {
+                let words = "a crash of Redis undoes what was changed since the latest snapshot: \
+                             tokens that were issued stop working, and tokens that were revoked \
+                             work again";
+                warning(SUBJECT, "snapshots only", WANTED, words)
             }
-            found.extend(self.append_fsync.as_deref().map(|fsync| {
-                match fsync {
-                    "always" => Finding::fine("appendfsync", "always"),
-                    "everysec" => Finding {
-                        words:
-                            "a power failure may undo the latest second of changes, revocations \
-                                among them, unless \
-                            replicas have them (revoke_acks)"
-                                .to_owned(),
-                        ..Finding::fine("appendfsync", "everysec")
-                    },
-                    other => Finding::of(
-                        Severity::Warning,
-                        "appendfsync",
-                        other,
-                        "everysec or always",
-                        "a power failure may undo many seconds of changes, revocations among them",
-                    ),
-                }
-            }));
+            (Some(false), Some(false)) if wanted.allow_volatile => {
+                let words = "a restart of Redis loses every record, and so every token; allowed by \
+                             allow_volatile = true";
+                warning(SUBJECT, "none", WANTED, words)
+            }
+            (Some(false), Some(false)) => {
+                let words = "a restart of Redis would lose every record, and so every token: set \
+                             appendonly yes, or accept that with allow_volatile = true in [store]";
+                fault(SUBJECT, "none", WANTED, words)
+            }
+            (Some(false), None) => {
+                let found = "no append-only file; snapshots could not be checked";
+                let words = "a crash of Redis may undo what was changed shortly before, or lose \
+                             every record";
+                warning(SUBJECT, found, WANTED, words)
+            }
+            (None, _) => unseen(SUBJECT, WANTED),
         }
+    }
+
+    /// What is to be said where there is an append-only file.
+    fn append_only_file(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if self.append_only != Some(true) {
+            return found;
+        }
+        if self.saves == Some(true) && self.stops_writes == Some(true) {
+            let words = "a snapshot that fails, on a full disk say, makes Redis refuse every \
+                         change (MISCONF): with an append-only file none is needed (save \"\")";
+            found.push(fine("stop-writes-on-bgsave-error", "yes", words));
+        }
+        found.extend(self.append_fsync.as_deref().map(|fsync| match fsync {
+            "always" => Finding::fine("appendfsync", "always"),
+            "everysec" => {
+                let words = "a power failure may undo the latest second of changes, revocations \
+                             among them, unless replicas have them (revoke_acks)";
+                fine("appendfsync", "everysec", words)
+            }
+            other => {
+                let words =
+                    "a power failure may undo many seconds of changes, revocations among them";
+                warning("appendfsync", other, "everysec or always", words)
+            }
+        }));
         found
     }
 
     fn replicas(&self, facts: &Facts, wanted: &Expectations) -> Option<Finding> {
         const SUBJECT: &str = "min-replicas-to-write";
-        let lease = wanted.lease.as_secs_f64();
+        const WANTED: &str = "1 or more, and min-replicas-max-lag";
+        let bounded = |after: &str, lag: Duration| {
+            let bound = (lag + wanted.lease).as_secs_f64();
+            format!(
+                "a master that is cut off refuses writes after {after}: no instance accepts a \
+                 revoked token longer than {bound:.1} s"
+            )
+        };
         if wanted.cluster {
-            // A master that is cut off stops to take writes after the node timeout by itself.
-            return self.node_timeout.map(|millis| Finding {
-                words: format!(
-                    "a master that is cut off refuses writes after the node timeout: no instance \
-                     accepts a revoked token \
-                     longer than {:.1} s",
-                    lease + Duration::from_millis(millis).as_secs_f64()
-                ),
-                ..Finding::fine("cluster-node-timeout", format!("{millis} ms"))
+            // A primary that is cut off stops to take writes after the node timeout by itself.
+            return self.node_timeout.map(|millis| {
+                let words = bounded("the node timeout", Duration::from_millis(millis));
+                fine("cluster-node-timeout", format!("{millis} ms"), words)
             });
         }
         if facts.replicas == 0 {
             return None;
         }
         Some(match self.min_replicas {
-            Some((count, lag)) if count > 0 && lag > 0 => Finding {
-                words: format!(
-                    "a master that is cut off refuses writes after {lag} s: no instance accepts a \
-                     revoked token longer \
-                     than {:.1} s",
-                    Duration::from_secs(lag).as_secs_f64() + lease
-                ),
-                ..Finding::fine(SUBJECT, format!("{count} within {lag} s"))
-            },
-            Some(_) => Finding::of(
-                Severity::Warning,
-                SUBJECT,
-                "0",
-                "1 or more, and min-replicas-max-lag",
-                "after a failover, an old master that is cut off with some of the instances goes \
-                 on answering them, and they \
-                 accept revoked tokens until it notices: without these settings there is no bound; \
-                 with them it is \
-                 coherence_lease plus min-replicas-max-lag",
-            ),
-            None => unseen(SUBJECT, "1 or more, and min-replicas-max-lag"),
+            Some((count, lag)) if count > 0 && lag > 0 => {
+                let words = bounded(&format!("{lag} s"), Duration::from_secs(lag));
+                fine(SUBJECT, format!("{count} within {lag} s"), words)
+            }
+            Some(_) => {
+                let words = "after a failover, an old master that is cut off with some of the \
+                             instances goes on answering them, and they accept revoked tokens \
+                             until it notices: without these settings there is no bound; with \
+                             them it is coherence_lease plus min-replicas-max-lag";
+                warning(SUBJECT, "0", WANTED, words)
+            }
+            None => unseen(SUBJECT, WANTED),
         })
     }
 }
 
-/// The subject of [`changes`]: what passes by itself, and is no reason not to start.
+/// The subject of [`changes`]: a fault that may pass by itself, and so no reason not to start.
 pub(super) const CHANGES: &str = "changes";
 
 /// Whether it takes changes now: one is made and undone.
 async fn changes(connection: &mut Connection, wanted: &Expectations) -> Finding {
     const TRY: &str =
         "redis.call('HSET', KEYS[1], 'probe', '1') redis.call('DEL', KEYS[1]) return 1";
-    let tried = redis::cmd("EVAL")
-        .arg(TRY)
-        .arg(1)
-        .arg(rights::probe_key(wanted))
-        .exec_async(connection)
-        .await;
-    let Err(fault) = tried else { return Finding::fine(CHANGES, "taken") };
-    let said = words_of(&fault);
-    match change_refusal(&fault) {
-        Some(refusal) => Finding::of(
-            Severity::Fault,
-            CHANGES,
-            format!("refused: {}", fault.code().unwrap_or("ERR")),
-            "taken",
-            format!("{}: {} ({said})", refusal.state(), refusal.remedy()),
-        ),
-        None => Finding::of(
-            Severity::Fault,
-            CHANGES,
-            "refused",
-            "taken",
-            format!("Redis refuses changes ({said})"),
-        ),
-    }
+    let mut tried = redis::cmd("EVAL");
+    tried.arg(TRY).arg(1).arg(rights::probe_key(wanted));
+    let Err(error) = tried.exec_async(connection).await else {
+        return Finding::fine(CHANGES, "taken");
+    };
+    let failure = RedisFailure::from(&error);
+    let (found, words) = match failure.kind {
+        FailureKind::Refused(_) => {
+            let code = error.code().unwrap_or("ERR");
+            (format!("refused: {code}"), failure.to_string())
+        }
+        _ => ("refused".to_owned(), format!("Redis refuses changes ({})", words_of(&error))),
+    };
+    fault(CHANGES, &found, "taken", words)
 }
 
 fn acknowledgements(facts: &Facts, wanted: &Expectations) -> Finding {
     const SUBJECT: &str = "replicas";
-    let replicas = facts.replicas;
-    if wanted.revoke_acks > replicas {
-        return Finding::of(
-            Severity::Fault,
-            SUBJECT,
-            replicas.to_string(),
-            format!("{} or more", wanted.revoke_acks),
-            format!(
-                "revoke_acks = {} asks for more replicas than are connected: every revocation \
-                 would fail",
-                wanted.revoke_acks
-            ),
+    let (replicas, acks) = (facts.replicas, wanted.revoke_acks);
+    if acks > replicas {
+        let words = format!(
+            "revoke_acks = {acks} asks for more replicas than are connected: every revocation \
+             would fail"
         );
+        return fault(SUBJECT, &replicas.to_string(), &format!("{acks} or more"), words);
     }
-    if replicas > 0 && wanted.revoke_acks == 0 {
-        return Finding::of(
-            Severity::Warning,
-            SUBJECT,
-            format!("{replicas}, revoke_acks = 0"),
-            "revoke_acks = 1 or more",
-            "a failover may undo revocations that were acknowledged shortly before: replicas get \
-             them a moment later",
-        );
+    if replicas > 0 && acks == 0 {
+        let found = format!("{replicas}, revoke_acks = 0");
+        let words = "a failover may undo revocations that were acknowledged shortly before: \
+                     replicas get them a moment later";
+        return warning(SUBJECT, &found, "revoke_acks = 1 or more", words);
     }
     Finding::fine(SUBJECT, replicas.to_string())
 }
@@ -363,14 +323,10 @@ async fn clock(connection: &mut Connection) -> Finding {
         return Finding::fine(SUBJECT, "as ours");
     }
     let direction = if ahead > behind { "ahead of" } else { "behind" };
-    Finding::of(
-        Severity::Warning,
-        SUBJECT,
-        format!("{:.1} s {direction} ours", apart.as_secs_f64()),
-        "within 1 s",
-        "keyward decides with its own clock whether a token has expired: if the instances' clocks \
-         differ, so do their answers",
-    )
+    let found = format!("{:.1} s {direction} ours", apart.as_secs_f64());
+    let words = "keyward decides with its own clock whether a token has expired: if the instances' \
+                 clocks differ, so do their answers";
+    warning(SUBJECT, &found, "within 1 s", words)
 }
 
 /// A setting; `None` where it may not be asked, or is not known.
@@ -381,20 +337,12 @@ async fn config(connection: &mut Connection, name: &str) -> Option<String> {
     found.into_values().next()
 }
 
-async fn info(connection: &mut Connection, section: &str) -> Option<String> {
-    redis::cmd("INFO").arg(section).query_async(connection).await.ok()
+/// A value in a section of `INFO`.
+async fn info(connection: &mut Connection, section: &str, name: &str) -> Option<String> {
+    let info: String = redis::cmd("INFO").arg(section).query_async(connection).await.ok()?;
+    field(&info, name).map(str::to_owned)
 }
 
-fn owned(info: &str, name: &str) -> Option<String> {
-    field(info, name).map(str::to_owned)
-}
-
-fn unseen(subject: &str, wanted: &str) -> Finding {
-    Finding::of(
-        Severity::Warning,
-        subject,
-        "could not be checked",
-        wanted,
-        "the server does not let us see it (a managed Redis often does not): check it yourself",
-    )
+fn number<T: std::str::FromStr>(text: Option<String>) -> Option<T> {
+    text?.parse().ok()
 }

@@ -171,7 +171,7 @@ pub(super) fn owner_name(owner: &Owner) -> String {
 }
 
 /// What a subject of an origin is called in key names, whatever the token API.
-pub(super) fn vouched_name(origin: &str, subject: &str) -> String {
+pub(super) fn origin_name(origin: &str, subject: &str) -> String {
     name([origin, subject])
 }
 

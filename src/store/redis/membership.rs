@@ -5,14 +5,14 @@ use redis::Value;
 
 use super::announced::{Registered, fresh_generation};
 use super::calls::{self, Call};
-use super::fault::unexpected;
+use super::failure::unexpected;
 use super::layout::{LAYOUT, Layout};
 use super::reply;
 use crate::tokens::store::StoreError;
 
-/// What an instance hears when it says that it is there.
+/// What a heartbeat is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct HeartbeatAnswer {
     /// The generation of the data.
     pub(super) generation: String,
     /// The generation was made by this very call: the data was lost.
@@ -30,7 +30,7 @@ pub(super) enum Binding {
     Newer(String),
 }
 
-/// Says that an instance is there.
+/// Registers an instance, or renews its registration.
 pub(super) fn heartbeat(layout: &Layout, me: &Registered) -> Call {
     Call::new(&calls::HEARTBEAT, vec![layout.meta(), layout.instances()])
         .argument(layout.prefix.as_str())
@@ -41,9 +41,9 @@ pub(super) fn heartbeat(layout: &Layout, me: &Registered) -> Call {
 }
 
 /// What [`heartbeat`] returned.
-pub(super) fn heard(value: Value) -> Result<Heard, StoreError> {
+pub(super) fn heartbeat_answer(value: Value) -> Result<HeartbeatAnswer, StoreError> {
     let [generation, is_new] = reply::parts::<2>(value)?;
-    Ok(Heard {
+    Ok(HeartbeatAnswer {
         generation: reply::text(generation)?,
         is_new_generation: reply::number(is_new)? == 1,
     })

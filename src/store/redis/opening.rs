@@ -1,28 +1,35 @@
 //! Opening and closing: what the operations are built on, and the thread that keeps it.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redis::Value;
+use redis::{Cmd, Value};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
 
+use super::RedisStore;
 use super::announced::Announced;
-use super::calls::{Call, Endurance};
+use super::calls::Call;
 use super::connection::Connection;
-use super::data::{self, Acks};
-use super::fleet::{Fleet, Settled};
+use super::data::{Acks, Data};
+use super::discovery_error::DiscoveryError;
+use super::fleet::Fleet;
+use super::heartbeat;
 use super::inspect::{CHANGES, Expectations, inspect};
 use super::layout::{LAYOUT, Layout};
-use super::link::{self, Link, LinkState};
+use super::link::Link;
+use super::link_state::LinkState;
 use super::membership::{self, Binding};
 use super::node::{Means, Nodes};
+use super::operations::{Coherence, Executor, Operations};
+use super::primary::PrimaryWatch;
 use super::settings::RedisSettings;
-use super::site::SiteWatch;
-use super::site_fault::SiteFault;
-use super::{Coherence, Master, Question, RedisStore};
 use crate::store::record_codec::RecordKey;
 use crate::tls;
 use crate::tokens::cache::TokenCache;
@@ -44,9 +51,9 @@ pub struct RedisOptions {
 /// The store cannot be used as it is: keyward must not start on it.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisOpenError {
-    /// It will not be reached until somebody changes something.
+    /// It will not be reached until an operator changes something.
     #[error(transparent)]
-    Site(#[from] SiteFault),
+    Discovery(#[from] DiscoveryError),
     /// It is tied to other keys than ours.
     #[error(
         "the store belongs to other keys: this instance's [keys] differ from those of its fleet"
@@ -60,17 +67,15 @@ pub enum RedisOpenError {
     Unfit(Vec<Finding>),
     /// The thread of the link could not be started.
     #[error("cannot start a thread: {0}")]
-    Thread(#[source] std::io::Error),
+    Thread(#[source] io::Error),
 }
 
 fn sentences(findings: &[Finding]) -> String {
-    let words = findings.iter().map(|finding| {
-        format!(
-            "{} is {}, wanted is {} ({})",
-            finding.subject, finding.found, finding.wanted, finding.words
-        )
-    });
-    words.collect::<Vec<_>>().join("; ")
+    let sentence = |finding: &Finding| {
+        let Finding { subject, found, wanted, words, .. } = finding;
+        format!("{subject} is {found}, wanted is {wanted} ({words})")
+    };
+    findings.iter().map(sentence).collect::<Vec<_>>().join("; ")
 }
 
 /// The thread of the link, which is also where changes are made.
@@ -80,11 +85,11 @@ pub(super) struct LinkThread {
     stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
-/// How long saying goodbye to the fleet may take.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long leaving the fleet may take.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 impl RedisStore {
-    /// Opens the store, and keeps `cache` coherent from now on. Blocks while it looks at the
+    /// Opens the store, and keeps `cache` coherent from now on. Blocks while it inspects the
     /// server: at most as long as connecting may take, twice.
     ///
     /// A Redis that cannot be reached now is no error: until it is, nothing that needs it is
@@ -92,7 +97,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// What an operator has to mend: see [`RedisOpenError`].
+    /// What an operator has to correct: see [`RedisOpenError`].
     pub fn open(
         options: RedisOptions,
         key: RecordKey,
@@ -102,71 +107,45 @@ impl RedisStore {
         let nodes = Arc::new(Nodes::new(options.settings.clone())?);
         let layout = Layout::new(&options.settings.prefix);
         let instance = uuid::Uuid::new_v4().simple().to_string();
-        let (site, current) = watch::channel(None);
-        let watch = SiteWatch { current, doubt: Arc::new(Notify::new()) };
+        let (primary, current) = watch::channel(None);
+        let watch = PrimaryWatch { current, doubt: Arc::new(Notify::new()) };
         let fleet = Arc::new(Fleet::new(instance.clone(), cache));
-        let state = Arc::<LinkState>::default();
+        let state = Arc::clone(fleet.state());
         let link = Link {
             nodes: Arc::clone(&nodes),
             layout: layout.clone(),
             fleet: Arc::clone(&fleet),
             fingerprint,
-            site,
+            primary,
             doubt: Arc::clone(&watch.doubt),
-            state: Arc::clone(&state),
         };
         let (opened, opening) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
-        let farewell = (layout.clone(), instance.clone());
-        let left = Arc::clone(&fleet);
-        let master_nodes = Arc::clone(&nodes);
         let body = move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            let runtime = match runtime() {
                 Ok(runtime) => runtime,
-                Err(fault) => {
-                    let _ = opened.send(Err(RedisOpenError::Thread(fault)));
-                    return;
-                }
+                Err(error) => return drop(opened.send(Err(error))),
             };
-            runtime.block_on(async move {
-                if let Err(fault) = look(&link, &options).await {
-                    let _ = opened.send(Err(fault));
-                    return;
+            runtime.block_on(async {
+                if let Err(error) = check_before_start(&link, &options).await {
+                    return drop(opened.send(Err(error)));
                 }
-                let data = data::Data::new(master_nodes, watch, tokio::runtime::Handle::current());
-                let master = Carrier { data: data.clone(), acks: options.acks };
-                let _ = opened.send(Ok(master));
-                // Kept until the end, although it rests once we stop: with it would go the site,
-                // and no word would get through.
-                let mut running = std::pin::pin!(link.run());
-                tokio::select! {
-                    () = &mut running => {}
-                    _ = stopped => {}
-                }
-                // So that nobody waits for an instance that is gone. If it does not get through,
-                // they wait once. As nobody waits any more, nothing that is remembered may be used
-                // any more.
-                left.cache().lease().end_all(clock::uptime());
-                let goodbye = membership::goodbye(&farewell.0, &farewell.1);
-                let _ = tokio::time::timeout(FAREWELL, data.change(goodbye, None)).await;
+                let data = Data::new(Arc::clone(&link.nodes), watch, Handle::current());
+                let _ = opened.send(Ok(DataExecutor { data: data.clone(), acks: options.acks }));
+                serve(link, &data, stopped).await;
             });
-            // A name that is being looked up blocks a thread for as long as the resolver takes: the
-            // end does not wait for it.
-            runtime.shutdown_background();
+            shut_down(runtime);
         };
-        let thread = std::thread::Builder::new()
-            .name("store-link".into())
-            .spawn(body)
-            .map_err(RedisOpenError::Thread)?;
-        let gone = || RedisOpenError::Thread(std::io::Error::other("it ended at once"));
-        let master = Arc::new(opening.recv().map_err(|_| gone())??);
-        let coherence = Arc::new(Watch {
+        let thread = std::thread::Builder::new().name("store-link".into()).spawn(body);
+        let thread = thread.map_err(RedisOpenError::Thread)?;
+        let gone = |_| RedisOpenError::Thread(io::Error::other("it ended at once"));
+        let executor = Arc::new(opening.recv().map_err(gone)??);
+        let coherence = Arc::new(FleetCoherence {
             fleet,
-            state: Arc::clone(&state),
-            master: Arc::clone(&master) as Arc<dyn Master>,
+            executor: Arc::clone(&executor),
             layout: layout.clone(),
         });
-        let store = Self::new(layout, key, instance, master, coherence);
+        let store = Self::new(Operations::new(layout, key, instance, executor, coherence));
         let link = LinkThread { state, nodes, stop: Mutex::new(Some((stop, thread))) };
         Ok(Self { link: Some(Arc::new(link)), ..store })
     }
@@ -178,17 +157,14 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// What an operator has to mend: see [`RedisOpenError`].
+    /// What an operator has to correct: see [`RedisOpenError`].
     pub fn check(
         options: &RedisOptions,
         fingerprint: &[u8],
         bound: Duration,
     ) -> Result<Vec<Finding>, RedisOpenError> {
         let nodes = Nodes::new(options.settings.clone())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(RedisOpenError::Thread)?;
+        let runtime = runtime()?;
         let checked = runtime.block_on(async {
             let (mut connection, warnings) = examine(&nodes, options, bound).await?;
             let layout = Layout::new(&options.settings.prefix);
@@ -197,8 +173,7 @@ impl RedisStore {
             }
             Ok(warnings)
         });
-        // A name that is being looked up blocks a thread for as long as the resolver takes.
-        runtime.shutdown_background();
+        shut_down(runtime);
         checked
     }
 
@@ -234,32 +209,57 @@ impl RedisStore {
     }
 }
 
-/// Looks at the server before anything is built on it. That it cannot be reached now is no fault.
-async fn look(link: &Link, options: &RedisOptions) -> Result<(), RedisOpenError> {
-    let looked = async {
-        let (mut connection, warnings) =
-            examine(&link.nodes, options, link.fleet.cache().lease().bound()).await?;
-        for finding in warnings {
-            if finding.subject == CHANGES {
-                tracing::error!(reason = %finding.words, "the store takes no changes yet");
-                continue;
-            }
-            tracing::warn!(subject = %finding.subject, found = %finding.found, wanted = %finding.wanted,
-                reason = %finding.words, "the store is not as it should be");
+fn runtime() -> Result<Runtime, RedisOpenError> {
+    Builder::new_current_thread().enable_all().build().map_err(RedisOpenError::Thread)
+}
+
+/// Does not wait for a name that is being looked up: that blocks a thread for as long as the
+/// resolver takes.
+fn shut_down(runtime: Runtime) {
+    runtime.shutdown_background();
+}
+
+/// Keeps the link until it is `stopped`, and leaves the fleet.
+async fn serve(link: Link, data: &Data, stopped: oneshot::Receiver<()>) {
+    let fleet = Arc::clone(&link.fleet);
+    let goodbye = membership::goodbye(&link.layout, fleet.me());
+    // Kept to the end, although not polled any more once we stop: dropping it would end the
+    // primary, and the goodbye would not get through.
+    let mut running = std::pin::pin!(link.run());
+    tokio::select! {
+        () = &mut running => {}
+        _ = stopped => {}
+    }
+    // The goodbye takes this instance off the register, so that the others do not wait for it. If
+    // it does not get through, they wait once. As they wait no more, nothing that is remembered may
+    // be used any more.
+    fleet.cache().lease().end_all(clock::uptime());
+    let _ = timeout(GOODBYE, data.change(goodbye, None)).await;
+}
+
+/// Inspects the server before anything is built on it. That it cannot be reached now is no error.
+async fn check_before_start(link: &Link, options: &RedisOptions) -> Result<(), RedisOpenError> {
+    let bound = link.fleet.cache().lease().bound();
+    let (mut connection, warnings) = match examine(&link.nodes, options, bound).await {
+        Err(RedisOpenError::Discovery(error)) if !error.is_definitive() => {
+            tracing::error!(reason = %error, "the store cannot be reached yet");
+            return Ok(());
         }
-        // The link says it again, with every term; here it is a reason not to start.
-        let bound = membership::bind_keys(&link.layout, &link.fingerprint);
-        match link::run(&mut connection, &bound).await.ok().map(membership::binding) {
-            Some(Ok(binding)) => binding.accepted(),
-            Some(Err(_)) | None => Ok(()),
-        }
+        examined => examined?,
     };
-    match looked.await {
-        Err(RedisOpenError::Site(fault)) if !fault.is_definitive() => {
-            tracing::error!(reason = %fault, "the store cannot be reached yet");
-            Ok(())
+    for finding in warnings {
+        if finding.subject == CHANGES {
+            tracing::error!(reason = %finding.words, "the store takes no changes yet");
+            continue;
         }
-        outcome => outcome,
+        tracing::warn!(subject = %finding.subject, found = %finding.found, wanted = %finding.wanted,
+            reason = %finding.words, "the store is not as it should be");
+    }
+    // The link does the same again with every term; at the start it is a reason not to start.
+    let bind = membership::bind_keys(&link.layout, &link.fingerprint);
+    match heartbeat::run(&mut connection, &bind).await.ok().map(membership::binding) {
+        Some(Ok(binding)) => binding.accepted(),
+        Some(Err(_)) | None => Ok(()),
     }
 }
 
@@ -279,8 +279,8 @@ async fn examine(
     };
     let findings = inspect(&mut connection, &facts, &wanted).await;
     // That it takes no changes may pass, as an outage does.
-    let may_pass = |finding: &Finding| finding.subject == CHANGES;
-    let is_fault = |finding: &Finding| finding.severity == Severity::Fault && !may_pass(finding);
+    let is_fault =
+        |finding: &Finding| finding.severity == Severity::Fault && finding.subject != CHANGES;
     let (faults, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_fault);
     if !faults.is_empty() {
         return Err(RedisOpenError::Unfit(faults));
@@ -314,7 +314,7 @@ impl Binding {
     /// # Errors
     ///
     /// The store is not for our keys.
-    fn accepted(self) -> Result<(), RedisOpenError> {
+    pub(super) fn accepted(self) -> Result<(), RedisOpenError> {
         match self {
             Self::Bound => Ok(()),
             Self::OtherKeys => Err(RedisOpenError::OtherKeys),
@@ -323,56 +323,50 @@ impl Binding {
     }
 }
 
-/// The operations' way to the master.
-struct Carrier {
-    data: data::Data,
+/// The operations' way to the primary.
+struct DataExecutor {
+    data: Data,
     acks: Option<Acks>,
 }
 
-impl Master for Carrier {
-    fn read(&self, question: Question) -> StoreFuture<Value> {
-        match question {
-            Question::Command(command) => Box::pin(self.data.read(command)),
-            // A script changes nothing here, but takes as long as a change may.
-            Question::Script(call) => Box::pin(self.data.change(call, None)),
-        }
+impl Executor for DataExecutor {
+    fn read(&self, command: Cmd) -> StoreFuture<Value> {
+        Box::pin(self.data.read(command))
     }
 
-    fn change(&self, call: Call) -> StoreFuture<Value> {
-        let wait = self.acks.filter(|_| call.endurance() == Endurance::Lasting);
-        Box::pin(self.data.change(call, wait))
+    fn run(&self, call: Call) -> StoreFuture<Value> {
+        let acks = self.acks.filter(|_| call.is_lasting);
+        Box::pin(self.data.change(call, acks))
     }
 }
 
 /// The wait for the rest of the fleet.
-struct Watch {
+struct FleetCoherence {
     fleet: Arc<Fleet>,
-    state: Arc<LinkState>,
-    master: Arc<dyn Master>,
+    executor: Arc<DataExecutor>,
     layout: Layout,
 }
 
-impl Coherence for Watch {
-    fn announced(
+impl Coherence for FleetCoherence {
+    fn acknowledged(
         &self,
         announced: Announced,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         let received = clock::uptime();
-        let (fleet, master, layout) =
-            (Arc::clone(&self.fleet), Arc::clone(&self.master), self.layout.clone());
-        let state = Arc::clone(&self.state);
+        let fleet = Arc::clone(&self.fleet);
+        let (executor, layout) = (Arc::clone(&self.executor), self.layout.clone());
         Box::pin(async move {
-            if let Settled::Waited(silent) = fleet.settled(&announced, received).await {
-                state
-                    .unconfirmed
-                    .fetch_add(silent.len() as u64, std::sync::atomic::Ordering::Relaxed);
-                tracing::warn!(
-                    instances = silent.len(),
-                    "instances did not confirm a removal; their leases are over"
-                );
-                // So that a dead one is waited for once. One that has beaten since stays.
-                let _ = master.change(membership::forget_instances(&layout, &silent)).await;
+            let silent = fleet.confirmed(&announced, received).await;
+            if silent.is_empty() {
+                return;
             }
+            fleet.state().unconfirmed.fetch_add(silent.len() as u64, Ordering::Relaxed);
+            tracing::warn!(
+                instances = silent.len(),
+                "instances did not confirm a removal; their leases are over"
+            );
+            // So that a dead one is waited for once. One that has beaten since stays.
+            let _ = executor.run(membership::forget_instances(&layout, &silent)).await;
         })
     }
 }

@@ -1,20 +1,20 @@
-//! Who is in a fleet, for one who does not want to belong to it.
+//! Whether instances run on a store, for a command that does not join their fleet.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::announced::Registered;
-use super::fault::unexpected;
+use super::discovery_error::DiscoveryError;
+use super::failure::RedisFailure;
 use super::layout::Layout;
 use super::node::Nodes;
 use super::settings::RedisSettings;
-use super::site_fault::SiteFault;
 use crate::tokens::store::StoreError;
 
-/// How often the register is looked at.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How often the register is read.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// For a beat that is on its way.
+/// For a heartbeat that is on its way.
 const SLACK: Duration = Duration::from_millis(500);
 
 /// What was seen of a fleet.
@@ -26,19 +26,20 @@ pub struct Presence {
     pub is_served: bool,
 }
 
-/// Whoever cannot say who is there.
+/// It cannot be told whether instances run on the store.
 #[derive(Debug, thiserror::Error)]
 pub enum PresenceError {
     /// Redis cannot be used.
     #[error(transparent)]
-    Site(#[from] SiteFault),
-    /// It does not say what it should.
+    Primary(#[from] DiscoveryError),
+    /// Its answer is an error, or cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Looks whether somebody is registered and beats. An instance that died stays in the register:
-/// that it does not beat is known when the time is over for which it could use what it remembers.
+/// Finds out whether an instance is registered and sends heartbeats. An instance that died stays in
+/// the register: that it sends none is known when the time is over for which it could use what it
+/// remembers.
 ///
 /// # Errors
 ///
@@ -59,16 +60,15 @@ pub async fn presence(settings: &RedisSettings) -> Result<Presence, PresenceErro
         Ok::<_, StoreError>(found)
     };
     let first = register().await?;
-    let mut patience = Duration::ZERO;
+    let mut timeout = Duration::ZERO;
     for (instance, registered) in &first {
-        let registered = Registered::read(instance.clone(), registered);
-        patience = patience
-            .max(registered.ok_or_else(|| unexpected("a readable register"))?.bound + SLACK);
+        let registered = Registered::read(instance.clone(), registered)?;
+        timeout = timeout.max(registered.bound + SLACK);
     }
-    let until = tokio::time::Instant::now() + patience;
+    let until = tokio::time::Instant::now() + timeout;
     while tokio::time::Instant::now() < until {
-        tokio::time::sleep(GLANCE).await;
-        // Whoever comes beats, too.
+        tokio::time::sleep(INTERVAL).await;
+        // Also one that was not there at first.
         let has_beaten = |(instance, beat): (String, String)| first.get(&instance) != Some(&beat);
         if register().await?.into_iter().any(has_beaten) {
             return Ok(Presence { is_known, is_served: true });
@@ -78,5 +78,5 @@ pub async fn presence(settings: &RedisSettings) -> Result<Presence, PresenceErro
 }
 
 fn failed(error: redis::RedisError) -> StoreError {
-    super::fault::judge(&error).error
+    RedisFailure::from(error).into()
 }

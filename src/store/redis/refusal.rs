@@ -1,5 +1,7 @@
 //! Why a Redis that answers refuses changes, and which of its settings says so.
 
+use super::failure::Retry;
+
 /// Why it refuses changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeRefusal {
@@ -35,6 +37,15 @@ impl ChangeRefusal {
             "NOPERM" => Self::NotPermitted,
             _ => return None,
         })
+    }
+
+    /// When the same change may succeed.
+    pub(super) const fn retry(self) -> Retry {
+        match self {
+            Self::Replica | Self::MasterDown => Retry::Rediscover,
+            Self::Loading => Retry::Later,
+            _ => Retry::Never,
+        }
     }
 
     /// What is the case.

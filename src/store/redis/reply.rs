@@ -1,9 +1,10 @@
-//! What Redis answers, taken apart. The same answer may come in the words of RESP2 or of RESP3: a
-//! number as text, a map as a list.
+//! What Redis answers, taken apart. The same answer has another form in RESP2 than in RESP3: a
+//! number may be a text, a map a list.
 
 use redis::Value;
 
-use super::fault::unexpected;
+use super::announced::Announced;
+use super::failure::unexpected;
 use super::layout::{digest_from_hex, id_name};
 use crate::domain::{Record, Timestamp, TokenDigest};
 use crate::store::record_codec::{RecordKey, RecordState};
@@ -66,7 +67,40 @@ pub(super) fn digests(value: Value) -> Result<Vec<TokenDigest>, StoreError> {
         .collect()
 }
 
-/// A record as the scripts hand it out: `kept` in `scripts/records.lua`.
+/// What a script answers that changes something: an outcome, what belongs to it, and maybe an
+/// announcement.
+pub(super) struct Answer {
+    pub(super) outcome: String,
+    pub(super) payload: Value,
+    pub(super) announced: Option<Announced>,
+}
+
+impl Answer {
+    pub(super) fn read(value: Value) -> Result<Self, StoreError> {
+        let mut parts = list(value)?.into_iter();
+        let mut next = || parts.next().unwrap_or_default();
+        let (outcome, payload) = (text(next())?, next());
+        match outcome.as_str() {
+            "damaged" => Err(StoreError::Corrupt(text(payload)?)),
+            "conflict" => Err(StoreError::Conflict),
+            _ => {
+                let announced = Some(next()).filter(|part| *part != Value::Nil);
+                Ok(Self {
+                    outcome,
+                    payload,
+                    announced: announced.map(Announced::read).transpose()?,
+                })
+            }
+        }
+    }
+}
+
+/// The error for an outcome that the caller does not know.
+pub(super) fn unknown_outcome<T>() -> Result<T, StoreError> {
+    Err(unexpected("a known outcome"))
+}
+
+/// A record as the scripts return it: `kept` in `scripts/records.lua`.
 pub(super) struct Kept {
     pub(super) digest: TokenDigest,
     /// Its member of the sorted sets: in their order, records of the same moment are in the order

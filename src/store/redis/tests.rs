@@ -1,14 +1,25 @@
-//! The store against real servers, without the parts that find the master and watch over the fleet.
+//! The store against real servers, without the parts that find the primary and follow the fleet.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ToRedisArgs};
+use redis::{AsyncConnectionConfig, Cmd, ToRedisArgs, Value};
 
+use super::announced::Announced;
+use super::calls::Call;
+use super::failure::RedisFailure;
+use super::layout::Layout;
+use super::operations::{Coherence, Executor};
 use super::*;
+use crate::domain::{Owner, Record, Timestamp, TokenDigest};
 use crate::store::conformance::{
     self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
+};
+use crate::store::record_codec::RecordKey;
+use crate::tokens::store::{
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store,
 };
 
 mod accounts;
@@ -22,10 +33,11 @@ mod outages;
 
 use super::server::RedisServer;
 
-/// One connection to one server.
-struct Plain(MultiplexedConnection);
+/// Runs commands on one connection to one server.
+#[derive(Clone)]
+struct DirectExecutor(MultiplexedConnection);
 
-impl Plain {
+impl DirectExecutor {
     async fn connect(url: &str) -> Self {
         let patient =
             AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
@@ -33,32 +45,27 @@ impl Plain {
         Self(client.get_multiplexed_async_connection_with_config(&patient).await.unwrap())
     }
 
-    async fn run(mut connection: MultiplexedConnection, call: Call) -> Result<Value, StoreError> {
+    async fn send(mut connection: MultiplexedConnection, call: Call) -> Result<Value, StoreError> {
         let mut result = call.by_name().query_async(&mut connection).await;
         if result.as_ref().is_err_and(|error: &redis::RedisError| error.code() == Some("NOSCRIPT"))
         {
             result = call.by_source().query_async(&mut connection).await;
         }
-        result.map_err(|error| fault::judge(&error).error)
+        result.map_err(|error| RedisFailure::from(error).into())
     }
 }
 
-impl Master for Plain {
-    fn read(&self, question: Question) -> StoreFuture<Value> {
+impl Executor for DirectExecutor {
+    fn read(&self, command: Cmd) -> StoreFuture<Value> {
         let mut connection = self.0.clone();
         Box::pin(async move {
-            match question {
-                Question::Command(command) => command
-                    .query_async(&mut connection)
-                    .await
-                    .map_err(|error| fault::judge(&error).error),
-                Question::Script(call) => Self::run(connection, call).await,
-            }
+            let answer = command.query_async(&mut connection).await;
+            answer.map_err(|error| RedisFailure::from(error).into())
         })
     }
 
-    fn change(&self, call: Call) -> StoreFuture<Value> {
-        Box::pin(Self::run(self.0.clone(), call))
+    fn run(&self, call: Call) -> StoreFuture<Value> {
+        Box::pin(Self::send(self.0.clone(), call))
     }
 }
 
@@ -71,10 +78,10 @@ fn registered(instance: &str, beat: u64) -> announced::Registered {
 
 /// Keeps what was announced.
 #[derive(Default)]
-struct Diary(Mutex<Vec<Announced>>);
+struct Announcements(Mutex<Vec<Announced>>);
 
-impl Coherence for Diary {
-    fn announced(
+impl Coherence for Announcements {
+    fn acknowledged(
         &self,
         announced: Announced,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
@@ -88,7 +95,7 @@ struct World {
     server: RedisServer,
     connection: MultiplexedConnection,
     store: Arc<RedisStore>,
-    diary: Arc<Diary>,
+    announcements: Arc<Announcements>,
 }
 
 impl World {
@@ -98,12 +105,13 @@ impl World {
 
     async fn speaking(protocol: &str) -> Self {
         let server = RedisServer::start();
-        let plain = Plain::connect(&format!("{}/?protocol={protocol}", server.url())).await;
-        let (connection, diary) = (plain.0.clone(), Arc::new(Diary::default()));
-        let coherence: Arc<dyn Coherence> = Arc::clone(&diary) as _;
-        let store =
-            RedisStore::new(Layout::new("keyward"), key(), "me".into(), Arc::new(plain), coherence);
-        Self { server, connection, store: Arc::new(store), diary }
+        let executor =
+            DirectExecutor::connect(&format!("{}/?protocol={protocol}", server.url())).await;
+        let (connection, announcements) = (executor.0.clone(), Arc::<Announcements>::default());
+        let coherence: Arc<dyn Coherence> = Arc::clone(&announcements) as _;
+        let layout = Layout::new("keyward");
+        let operations = Operations::new(layout, key(), "me".into(), Arc::new(executor), coherence);
+        Self { server, connection, store: Arc::new(RedisStore::new(operations)), announcements }
     }
 
     async fn with(records: impl IntoIterator<Item = Record>) -> Self {
@@ -114,7 +122,7 @@ impl World {
         world
     }
 
-    /// What an operator, or somebody else, may do.
+    /// What an operator, or another program, may do.
     async fn command<T: redis::FromRedisValue>(
         &self,
         name: &str,
@@ -128,12 +136,12 @@ impl World {
     }
 
     fn layout(&self) -> &Layout {
-        &self.store.inner.operations.layout
+        &self.store.operations.layout
     }
 
     /// What was announced since this was last asked.
     fn announcements(&self) -> Vec<Announced> {
-        std::mem::take(&mut *self.diary.0.lock().unwrap())
+        std::mem::take(&mut *self.announcements.0.lock().unwrap())
     }
 
     async fn all(&self) -> Vec<Record> {

@@ -8,14 +8,15 @@ use redis::cmd;
 use tokio::sync::{Notify, watch};
 
 use super::*;
+use crate::store::redis::calls::Script;
 use crate::store::redis::server::{RedisServer, wait_until};
 use crate::store::redis::settings::{NodeAddress, RedisSettings};
 
-/// A `Data` whose site the test publishes.
-struct Bench {
+/// A `Data` whose primary the test publishes.
+struct DataBench {
     data: Data,
     nodes: Arc<Nodes>,
-    site: watch::Sender<Option<Arc<Site>>>,
+    primary: watch::Sender<Option<Arc<Primary>>>,
     doubt: Arc<Notify>,
     _control: tokio::sync::oneshot::Sender<()>,
 }
@@ -30,24 +31,24 @@ fn control() -> (Handle, tokio::sync::oneshot::Sender<()>) {
     (handle, end)
 }
 
-impl Bench {
+impl DataBench {
     fn new(port: u16) -> Self {
         let mut settings = RedisSettings::single(NodeAddress::new("127.0.0.1", port));
         settings.timeouts.connect = Duration::from_secs(1);
         let nodes = Arc::new(Nodes::new(settings).unwrap());
-        let (site, current) = watch::channel(None);
+        let (primary, current) = watch::channel(None);
         let doubt = Arc::new(Notify::new());
         let (handle, control) = control();
-        let watch = SiteWatch { current, doubt: Arc::clone(&doubt) };
+        let watch = PrimaryWatch { current, doubt: Arc::clone(&doubt) };
         let data = Data::new(Arc::clone(&nodes), watch, handle);
-        Self { data, nodes, site, doubt, _control: control }
+        Self { data, nodes, primary, doubt, _control: control }
     }
 
     /// Publishes the server as it is now.
     async fn publish(&self, term: u64) {
         let address = self.nodes.discover().await.unwrap();
         let (_, facts) = self.nodes.connect(&address, None).await.unwrap();
-        self.site.send_replace(Some(Arc::new(Site { address, run_id: facts.run_id, term })));
+        self.primary.send_replace(Some(Arc::new(Primary { address, run_id: facts.run_id, term })));
     }
 
     async fn get(&self, key: &str) -> Result<Value, StoreError> {
@@ -57,31 +58,10 @@ impl Bench {
     }
 }
 
-struct Lua(&'static str, Vec<&'static str>);
-
-impl ScriptCall for Lua {
-    fn by_name(&self) -> Cmd {
-        let hash = aws_lc_rs::digest::digest(
-            &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
-            self.0.as_bytes(),
-        );
-        self.command(
-            "EVALSHA",
-            &hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-        )
-    }
-
-    fn by_source(&self) -> Cmd {
-        self.command("EVAL", self.0)
-    }
-}
-
-impl Lua {
-    fn command(&self, verb: &str, script: &str) -> Cmd {
-        let mut command = cmd(verb);
-        command.arg(script).arg(0).arg(&self.1);
-        command
-    }
+/// A call of a script of the test.
+fn lua(source: &str, arguments: Vec<&str>) -> Call {
+    let script: &'static Script = Box::leak(Box::new(Script::new(source.to_owned())));
+    arguments.into_iter().fold(Call::new(script, Vec::new()), Call::argument)
 }
 
 const SET: &str = "return redis.call('SET', ARGV[1], ARGV[2])";
@@ -96,10 +76,10 @@ fn text(answer: &Value) -> String {
 #[tokio::test]
 async fn ten_thousand_look_ups_each_get_their_own_answer_on_one_connection() {
     let server = RedisServer::start();
-    let bench = Bench::new(server.port);
+    let bench = DataBench::new(server.port);
     bench.publish(1).await;
     let fill = "for i = 0, 999 do redis.call('SET', 'k' .. i, 'v' .. i) end return 1";
-    bench.data.change(Lua(fill, Vec::new()), None).await.unwrap();
+    bench.data.change(lua(fill, Vec::new()), None).await.unwrap();
     let mut tasks = Vec::new();
     for round in 0..10 {
         for key in 0..1000 {
@@ -130,7 +110,7 @@ async fn ten_thousand_look_ups_each_get_their_own_answer_on_one_connection() {
 #[tokio::test]
 async fn beyond_the_bound_a_look_up_is_refused_at_once() {
     let server = RedisServer::start();
-    let bench = Bench::new(server.port);
+    let bench = DataBench::new(server.port);
     bench.publish(1).await;
     bench.get("a").await.unwrap();
     server.freeze();
@@ -158,7 +138,7 @@ async fn beyond_the_bound_a_look_up_is_refused_at_once() {
 }
 
 /// Looks up until it works again.
-async fn wait_for_answer(bench: &Bench) {
+async fn wait_for_answer(bench: &DataBench) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while let Err(fault) = bench.get("a").await {
         assert!(Instant::now() < deadline, "{fault}");
@@ -169,10 +149,10 @@ async fn wait_for_answer(bench: &Bench) {
 #[tokio::test]
 async fn a_server_that_stands_still_costs_every_call_its_deadline_and_no_more() {
     let server = RedisServer::start();
-    let bench = Bench::new(server.port);
+    let bench = DataBench::new(server.port);
     bench.publish(1).await;
     bench.get("a").await.unwrap();
-    bench.data.change(Lua(SET, vec!["a", "1"]), None).await.unwrap();
+    bench.data.change(lua(SET, vec!["a", "1"]), None).await.unwrap();
     server.freeze();
     for _ in 0..3 {
         let start = Instant::now();
@@ -180,7 +160,7 @@ async fn a_server_that_stands_still_costs_every_call_its_deadline_and_no_more() 
         assert!(start.elapsed() < Duration::from_millis(600), "{:?}", start.elapsed());
     }
     let start = Instant::now();
-    let fault = bench.data.change(Lua(SET, vec!["a", "2"]), None).await.unwrap_err();
+    let fault = bench.data.change(lua(SET, vec!["a", "2"]), None).await.unwrap_err();
     assert!(matches!(fault, StoreError::TimedOut), "{fault:?}");
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     server.thaw();
@@ -190,14 +170,14 @@ async fn a_server_that_stands_still_costs_every_call_its_deadline_and_no_more() 
 #[tokio::test]
 async fn connections_are_thrown_away_when_the_term_ends() {
     let server = RedisServer::start();
-    let bench = Bench::new(server.port);
-    assert!(matches!(bench.get("a").await, Err(StoreError::Unavailable(_))), "no site yet");
+    let bench = DataBench::new(server.port);
+    assert!(matches!(bench.get("a").await, Err(StoreError::Unavailable(_))), "no primary yet");
     bench.publish(1).await;
     bench.get("a").await.unwrap();
-    bench.data.change(Lua(SET, vec!["a", "1"]), None).await.unwrap();
+    bench.data.change(lua(SET, vec!["a", "1"]), None).await.unwrap();
     let ours = || server.command(&["CLIENT", "LIST"]).text().matches("name=keyward").count();
     assert_eq!(ours(), 2);
-    bench.site.send_replace(None);
+    bench.primary.send_replace(None);
     assert!(matches!(bench.get("a").await, Err(StoreError::Unavailable(_))));
     let mut left = ours();
     while left > 0 {
@@ -212,7 +192,7 @@ async fn connections_are_thrown_away_when_the_term_ends() {
 #[tokio::test]
 async fn another_server_at_the_same_address_is_doubted_and_not_read() {
     let mut server = RedisServer::start();
-    let bench = Bench::new(server.port);
+    let bench = DataBench::new(server.port);
     bench.publish(1).await;
     bench.get("a").await.unwrap();
     server.restart();
@@ -232,18 +212,18 @@ async fn another_server_at_the_same_address_is_doubted_and_not_read() {
 #[tokio::test]
 async fn a_change_waits_for_a_site_and_survives_a_server_that_forgot_its_scripts() {
     let server = RedisServer::start();
-    let bench = Bench::new(server.port);
+    let bench = DataBench::new(server.port);
     let data = bench.data.clone();
-    let early = tokio::spawn(async move { data.change(Lua(SET, vec!["a", "early"]), None).await });
+    let early = tokio::spawn(async move { data.change(lua(SET, vec!["a", "early"]), None).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     bench.publish(1).await;
     early.await.unwrap().unwrap();
     server.command(&["SCRIPT", "FLUSH"]);
-    bench.data.change(Lua(SET, vec!["a", "late"]), None).await.unwrap();
+    bench.data.change(lua(SET, vec!["a", "late"]), None).await.unwrap();
     assert_eq!(server.command(&["GET", "a"]).text(), "late");
     let fault = bench
         .data
-        .change(Lua("return redis.call('INCR', 'a')", Vec::new()), None)
+        .change(lua("return redis.call('INCR', 'a')", Vec::new()), None)
         .await
         .unwrap_err();
     assert!(
@@ -256,18 +236,18 @@ async fn a_change_waits_for_a_site_and_survives_a_server_that_forgot_its_scripts
 async fn a_change_on_a_replica_is_made_at_the_next_site() {
     let old = RedisServer::start();
     let new = RedisServer::start();
-    let bench = Bench::new(old.port);
+    let bench = DataBench::new(old.port);
     bench.publish(1).await;
-    bench.data.change(Lua(SET, vec!["a", "1"]), None).await.unwrap();
+    bench.data.change(lua(SET, vec!["a", "1"]), None).await.unwrap();
     old.command(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
     let data = bench.data.clone();
-    let change = tokio::spawn(async move { data.change(Lua(SET, vec!["a", "2"]), None).await });
+    let change = tokio::spawn(async move { data.change(lua(SET, vec!["a", "2"]), None).await });
     tokio::time::timeout(Duration::from_secs(1), bench.doubt.notified())
         .await
         .expect("the link is told");
     let address = NodeAddress::new("127.0.0.1", new.port);
     let (_, facts) = bench.nodes.connect(&address, None).await.unwrap();
-    bench.site.send_replace(Some(Arc::new(Site { address, run_id: facts.run_id, term: 2 })));
+    bench.primary.send_replace(Some(Arc::new(Primary { address, run_id: facts.run_id, term: 2 })));
     change.await.unwrap().unwrap();
     assert_eq!(new.command(&["GET", "a"]).text(), "2");
 }
@@ -275,11 +255,11 @@ async fn a_change_on_a_replica_is_made_at_the_next_site() {
 #[tokio::test]
 async fn too_few_replicas_are_an_error_and_enough_are_not() {
     let server = RedisServer::start();
-    let bench = Bench::new(server.port);
+    let bench = DataBench::new(server.port);
     bench.publish(1).await;
-    let wait = Some(Acks { count: 1, patience: Duration::from_millis(100) });
+    let wait = Some(Acks { count: 1, timeout: Duration::from_millis(100) });
     let start = Instant::now();
-    let fault = bench.data.change(Lua(SET, vec!["a", "1"]), wait).await.unwrap_err();
+    let fault = bench.data.change(lua(SET, vec!["a", "1"]), wait).await.unwrap_err();
     let words = fault.to_string();
     assert!(words.contains("not confirmed by 1 replicas") && words.contains("repeat"), "{words}");
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -287,17 +267,17 @@ async fn too_few_replicas_are_an_error_and_enough_are_not() {
     wait_until("the replica has its copy", || {
         replica.command(&["INFO", "replication"]).text().contains("master_link_status:up")
     });
-    let wait = Some(Acks { count: 1, patience: Duration::from_secs(1) });
-    bench.data.change(Lua(SET, vec!["a", "2"]), wait).await.unwrap();
+    let wait = Some(Acks { count: 1, timeout: Duration::from_secs(1) });
+    bench.data.change(lua(SET, vec!["a", "2"]), wait).await.unwrap();
     assert_eq!(replica.command(&["GET", "a"]).text(), "2");
     // Who waits for a replica that is away holds nobody else up.
     replica.freeze();
-    let wait = Some(Acks { count: 1, patience: Duration::from_secs(1) });
+    let wait = Some(Acks { count: 1, timeout: Duration::from_secs(1) });
     let data = bench.data.clone();
-    let waiting = tokio::spawn(async move { data.change(Lua(SET, vec!["a", "3"]), wait).await });
+    let waiting = tokio::spawn(async move { data.change(lua(SET, vec!["a", "3"]), wait).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     let start = Instant::now();
-    bench.data.change(Lua(SET, vec!["b", "1"]), None).await.unwrap();
+    bench.data.change(lua(SET, vec!["b", "1"]), None).await.unwrap();
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     assert!(waiting.await.unwrap().is_err());
     replica.thaw();
@@ -306,10 +286,10 @@ async fn too_few_replicas_are_an_error_and_enough_are_not() {
 #[tokio::test]
 async fn a_full_server_is_full_and_not_broken() {
     let server = RedisServer::start();
-    let bench = Bench::new(server.port);
+    let bench = DataBench::new(server.port);
     bench.publish(1).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    let fault = bench.data.change(Lua(SET, vec!["a", "1"]), None).await.unwrap_err();
+    let fault = bench.data.change(lua(SET, vec!["a", "1"]), None).await.unwrap_err();
     assert!(matches!(fault, StoreError::Full(_)), "{fault:?}");
     assert!(bench.get("a").await.is_ok());
 }
@@ -390,11 +370,11 @@ async fn whatever_a_mad_server_says_no_answer_goes_to_another_question() {
     for madness in [Madness::Surplus, Madness::Missing, Madness::Cut, Madness::Garbage] {
         let server = RedisServer::start();
         let relay = Relay::start(server.port, madness);
-        let bench = Bench::new(relay.port);
+        let bench = DataBench::new(relay.port);
         bench.publish(1).await;
         let fill = "for i = 0, 999 do redis.call('SET', 'k' .. i, 'v' .. i) end redis.call('SET', \
                     'a', 'a') return 1";
-        bench.data.change(Lua(fill, Vec::new()), None).await.unwrap();
+        bench.data.change(lua(fill, Vec::new()), None).await.unwrap();
         bench.get("a").await.unwrap();
         let (mut right, mut failed) = (0, 0);
         for round in 0..5 {
@@ -437,9 +417,13 @@ async fn a_server_that_is_away_is_not_stormed() {
             drop(client);
         }
     });
-    let bench = Bench::new(port);
+    let bench = DataBench::new(port);
     let address = NodeAddress::new("127.0.0.1", port);
-    bench.site.send_replace(Some(Arc::new(Site { address, run_id: "r".to_owned(), term: 1 })));
+    bench.primary.send_replace(Some(Arc::new(Primary {
+        address,
+        run_id: "r".to_owned(),
+        term: 1,
+    })));
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
         let _ = bench.get("a").await;

@@ -1,6 +1,9 @@
 //! The master is found, and an old one is not taken for it.
 
+use super::cluster::read_slots;
+use super::sentinel::{Named, choose};
 use super::*;
+use crate::store::redis::hash_slot::slot_of;
 use crate::store::redis::server::{RedisServer, Reply, cluster, sentinels, wait_until};
 use crate::store::redis::settings::RedisSettings;
 
@@ -76,7 +79,7 @@ async fn after_a_failover_the_new_master_is_found_and_never_the_old_one() {
     let nodes = Nodes::new(settings.clone()).unwrap();
     assert_eq!(nodes.discover().await, Ok(address(&old)));
     old.kill();
-    let mut found = Err(SiteFault::Crowded);
+    let mut found = Err(DiscoveryError::Crowded);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while found != Ok(address(&new)) {
         assert!(std::time::Instant::now() < deadline, "{found:?}");
@@ -108,7 +111,7 @@ async fn after_a_failover_the_new_master_is_found_and_never_the_old_one() {
     };
     let fault = Nodes::new(wrong_name).unwrap().discover().await.unwrap_err();
     assert!(
-        matches!(fault, SiteFault::Unsuitable { .. } | SiteFault::MasterUnknown { .. }),
+        matches!(fault, DiscoveryError::Unsuitable { .. } | DiscoveryError::MasterUnknown { .. }),
         "{fault:?}"
     );
 }

@@ -1,6 +1,7 @@
 //! Connecting to real servers.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::store::redis::server::{RedisServer, free_port};
@@ -10,7 +11,7 @@ fn settings(server: &RedisServer) -> RedisSettings {
     RedisSettings::single(NodeAddress::new("127.0.0.1", server.port))
 }
 
-async fn connect(settings: RedisSettings) -> Result<(Connection, Facts), SiteFault> {
+async fn connect(settings: RedisSettings) -> Result<(Connection, Facts), DiscoveryError> {
     let nodes = Nodes::new(settings).unwrap();
     let address = nodes.discover().await?;
     nodes.connect(&address, None).await
@@ -65,14 +66,17 @@ async fn a_wrong_password_is_definitive_and_is_not_repeated() {
         (RedisSettings { password: None, ..right.clone() }, "NOAUTH"),
     ] {
         let fault = connect(settings).await.unwrap_err();
-        assert!(matches!(fault, SiteFault::Refused { .. }) && fault.is_definitive(), "{fault:?}");
+        assert!(
+            matches!(fault, DiscoveryError::Refused { .. }) && fault.is_definitive(),
+            "{fault:?}"
+        );
         assert!(
             fault.to_string().contains(why) && !format!("{fault:?}").contains("hunter2"),
             "{fault}"
         );
     }
     nodes.replace(Means::of(&wrong).unwrap());
-    assert!(matches!(nodes.connect(&address, None).await, Err(SiteFault::Refused { .. })));
+    assert!(matches!(nodes.connect(&address, None).await, Err(DiscoveryError::Refused { .. })));
     nodes.replace(Means::of(&right).unwrap());
     assert!(nodes.connect(&address, None).await.is_ok());
 }
@@ -88,10 +92,7 @@ async fn a_user_without_a_right_hears_which() {
     let fault = connect(settings).await.unwrap_err();
     assert_eq!(
         fault,
-        SiteFault::NotPermitted {
-            address: NodeAddress::new("127.0.0.1", server.port),
-            command: "INFO".to_owned()
-        }
+        DiscoveryError::NotPermitted(NodeAddress::new("127.0.0.1", server.port), "INFO".to_owned())
     );
 }
 
@@ -100,7 +101,7 @@ async fn a_replica_is_not_trusted() {
     let master = RedisServer::start();
     let replica = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", master.port));
     let fault = connect(settings(&replica)).await.unwrap_err();
-    assert!(matches!(&fault, SiteFault::NotMaster { role, .. } if role == "replica"), "{fault:?}");
+    assert!(matches!(&fault, DiscoveryError::NotMaster(_, role) if role == "replica"), "{fault:?}");
     assert!(!fault.is_definitive());
 }
 
@@ -131,14 +132,14 @@ async fn a_server_that_does_not_answer_costs_the_deadline_and_no_more() {
     server.freeze();
     let start = Instant::now();
     let fault = connect(settings.clone()).await.unwrap_err();
-    assert!(matches!(fault, SiteFault::TimedOut { .. }), "{fault:?}");
+    assert!(matches!(fault, DiscoveryError::TimedOut { .. }), "{fault:?}");
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     server.thaw();
     assert!(connect(settings).await.is_ok());
     let nobody = RedisSettings::single(NodeAddress::new("127.0.0.1", free_port()));
     let fault = connect(nobody).await.unwrap_err();
     assert!(
-        matches!(&fault, SiteFault::Unreachable { reason, .. } if reason.contains("refused")),
+        matches!(&fault, DiscoveryError::Unreachable(_, reason) if reason.contains("refused")),
         "{fault:?}"
     );
 }
@@ -187,12 +188,12 @@ async fn tls_checks_the_server_and_shows_our_certificate() {
     assert!(fault.to_string().contains("ertificate"), "no certificate of ours: {fault:?}");
     let fault = connect(tls("client.pem", Some(client.clone()), "localhost")).await.unwrap_err();
     assert!(
-        matches!(&fault, SiteFault::Tls { .. }) && fault.is_definitive(),
+        matches!(&fault, DiscoveryError::Tls { .. }) && fault.is_definitive(),
         "another authority: {fault:?}"
     );
     let fault = connect(tls("ca.pem", Some(client.clone()), "127.0.0.1")).await.unwrap_err();
     assert!(
-        matches!(&fault, SiteFault::Tls { reason, .. } if reason.contains("name")),
+        matches!(&fault, DiscoveryError::Tls(_, reason) if reason.contains("name")),
         "another name: {fault:?}"
     );
     // TLS to a port without it, and the other way round.
@@ -201,13 +202,16 @@ async fn tls_checks_the_server_and_shows_our_certificate() {
         ..tls("ca.pem", Some(client.clone()), "localhost")
     });
     // It waits for the end of what it takes for a command.
-    assert!(matches!(fault.await.unwrap_err(), SiteFault::Tls { .. } | SiteFault::TimedOut { .. }));
+    assert!(matches!(
+        fault.await.unwrap_err(),
+        DiscoveryError::Tls { .. } | DiscoveryError::TimedOut { .. }
+    ));
     let fault =
         connect(RedisSettings::single(NodeAddress::new("localhost", port))).await.unwrap_err();
     assert!(fault.to_string().contains("TLS"), "{fault:?}");
     let missing = Nodes::new(tls("none.pem", None, "localhost")).unwrap_err();
     assert!(
-        matches!(&missing, SiteFault::Settings(words) if words.contains("none.pem")),
+        matches!(&missing, DiscoveryError::Settings(words) if words.contains("none.pem")),
         "{missing:?}"
     );
     assert!(Nodes::new(tls("server.key", None, "localhost")).is_err());

@@ -28,7 +28,7 @@ local function generation()
 end
 
 -- Tells every instance that the records under these digests are gone; of none: that everything that was removed before
--- is. Returns the announcement's number, who is registered, and the generation.
+-- is. Returns the announcement's number, the registered instances, and the generation.
 local function announce(digests)
   local named = '*'
   if #digests <= MOST_NAMED then

@@ -14,15 +14,15 @@ if ENDS == 'nothing' then
   redis.call('HSET', ACCOUNT, 'b', BODY)
   return { 'changed' }
 end
-local sessions, keys, vouched = sessions_of(OWNER), {}, {}
+local sessions, keys, derived = sessions_of(OWNER), {}, {}
 if ENDS == 'all' then
-  keys, vouched = entries_of(OWNER), vouched_by(ORIGIN)
+  keys, derived = entries_of(OWNER), derived_from(ORIGIN)
 end
-if not (sessions and keys and vouched) then return DAMAGED end
+if not (sessions and keys and derived) then return DAMAGED end
 despite_full_memory()
 redis.call('HSET', ACCOUNT, 'b', BODY)
 local digests = {}
-for _, list in ipairs({ sessions, keys, vouched }) do
+for _, list in ipairs({ sessions, keys, derived }) do
   local there, left_over = split(list)
   for _, digest in ipairs(digests_of(there)) do digests[#digests + 1] = digest end
   erase(left_over)
@@ -32,5 +32,6 @@ for _, list in ipairs({ sessions, keys, vouched }) do
     erase(there)
   end
 end
--- Announced whether or not there was anything: who repeats a call whose answer was lost waits for the fleet, too.
+-- Announced whether or not there was anything, so that a call that is repeated because its answer was lost waits for the
+-- fleet, too.
 return { 'changed', table.concat(digests), announce(digests) }

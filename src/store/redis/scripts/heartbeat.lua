@@ -2,7 +2,7 @@
 --
 -- ARGV: 4 the instance's id, 5 what is registered: its beat, a space, and for how many milliseconds after a beat it may use
 -- what it remembers. The beat is counted by the instance: one that Redis counted would begin anew once the instance has been
--- forgotten, and whoever still means to forget the old one would then forget the new one.
+-- forgotten, and an instance that still means to forget the old one would then forget the new one.
 --
 -- Returns the generation, and 1 if that was made just now.
 despite_full_memory()

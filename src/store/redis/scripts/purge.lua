@@ -2,8 +2,8 @@
 -- records.lua.
 --
 -- ARGV: 4 now, 5 how many expired records at most, 6 how many entries to look after. Those that are looked after are the
--- next ones in turn, so that with time each of them is. Returns how many had expired, whether the turn has come to the end, and
--- an announcement if a record was removed.
+-- next ones in turn, so that with time each of them is. Returns 'purged' with how many had expired, and an announcement if a
+-- record was removed.
 local NOW, MOST, LOOK_AFTER = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 despite_full_memory()
@@ -18,12 +18,9 @@ for _, found in ipairs(entries(members)) do
   if not found.digest or not is_there(found.digest) then left_over[#left_over + 1] = found end
 end
 erase(left_over)
-local is_end = #members < LOOK_AFTER
-if is_end then
+if #members < LOOK_AFTER then
   redis.call('HDEL', META, 'looked_after')
 else
   redis.call('HSET', META, 'looked_after', rank + #members - #left_over)
 end
-local answer = { #expired, is_end and 1 or 0 }
-if #digests > 0 then answer[3] = announce(digests) end
-return answer
+return { 'purged', #expired, #digests > 0 and announce(digests) or nil }

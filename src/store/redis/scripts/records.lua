@@ -12,7 +12,7 @@ local function retired_key(digest) return PREFIX .. 'x:' .. digest end
 local function owner_key(owner) return PREFIX .. 'o:' .. owner end
 local function retired_list_key(owner) return PREFIX .. 'ox:' .. owner end
 local function sessions_key(owner) return PREFIX .. 's:' .. owner end
-local function vouched_key(origin) return PREFIX .. 'v:' .. origin end
+local function derived_key(origin) return PREFIX .. 'v:' .. origin end
 
 -- One command for many values, in as few calls as Lua allows. `key` may be nil: the values are the keys.
 local function call_for_many(command, key, values)
@@ -38,8 +38,8 @@ local function values_of_many(command, key, fields)
   return values
 end
 
--- A line of the catalog, taken apart. `member` is what stands for the record in every sorted set; `owner` is whose API key it
--- is, `session` whose session, `vouched` who is its subject at another token API: '' for what it is not.
+-- A line of the catalog, taken apart. `member` is the record's member of every sorted set; `owner` is whose API key it is,
+-- `session` whose session, `derived` from which subject of an origin it was derived: '' for what it is not.
 local function entry_of(id, line)
   return {
     id = id,
@@ -47,7 +47,7 @@ local function entry_of(id, line)
     member = line:sub(65, 76) .. id,
     owner = line:match('^%x*', 77),
     session = line:match('s(%x+)', 77) or '',
-    vouched = line:match('v(%x+)', 77) or '',
+    derived = line:match('v(%x+)', 77) or '',
   }
 end
 
@@ -79,7 +79,7 @@ local function entries(members)
   for at, member in ipairs(members) do ids[at] = member:sub(13) end
   local found = {}
   for at, line in ipairs(values_of_many('HMGET', CATALOG, ids)) do
-    found[at] = line and entry_of(ids[at], line) or { id = ids[at], owner = '', session = '', vouched = '' }
+    found[at] = line and entry_of(ids[at], line) or { id = ids[at], owner = '', session = '', derived = '' }
     found[at].member = members[at]
   end
   return found
@@ -105,7 +105,7 @@ local function entries_of(owner) return entries_in(owner_key(owner), 'owner', ow
 local function sessions_of(owner) return entries_in(sessions_key(owner), 'session', owner) end
 
 -- The records at other token APIs that came of one subject of an origin.
-local function vouched_by(origin) return entries_in(vouched_key(origin), 'vouched', origin) end
+local function derived_from(origin) return entries_in(derived_key(origin), 'derived', origin) end
 
 -- Whether a record is there, live or retired. Its index entries outlive it when it goes by time to live or by hand.
 local function is_there(digest)
@@ -132,7 +132,7 @@ local function erase(list)
       leaves(retired_list_key(found.owner), found.member)
     end
     if found.session ~= '' then leaves(sessions_key(found.session), found.member) end
-    if found.vouched ~= '' then leaves(vouched_key(found.vouched), found.member) end
+    if found.derived ~= '' then leaves(derived_key(found.derived), found.member) end
   end
   call_for_many('DEL', nil, keys)
   call_for_many('HDEL', CATALOG, ids)
@@ -145,14 +145,14 @@ end
 -- A record to be added, as it stands in ARGV from `first`: digest, id, owner, 'key' or 'session' if it is one of the two,
 -- origin and subject in one name or '', issued at, end or '', time to live or '', keys to make or '', last used or '', body.
 local function record_at(first)
-  local digest, id, owner, sort, vouched, issued_at, ends_at, time_to_live, mints, last_used, body =
+  local digest, id, owner, sort, derived, issued_at, ends_at, time_to_live, mints, last_used, body =
     unpack(ARGV, first, first + 10)
   return {
     digest = digest,
     id = id,
     owner = owner,
     sort = sort,
-    vouched = vouched,
+    derived = derived,
     issued_at = issued_at,
     ends_at = ends_at,
     time_to_live = time_to_live,
@@ -192,16 +192,16 @@ local function insert(record, sequence)
     line = line .. 's' .. record.owner
     redis.call('ZADD', sessions_key(record.owner), record.issued_at, member)
   end
-  if record.vouched ~= '' then
-    line = line .. 'v' .. record.vouched
-    redis.call('ZADD', vouched_key(record.vouched), record.issued_at, member)
+  if record.derived ~= '' then
+    line = line .. 'v' .. record.derived
+    redis.call('ZADD', derived_key(record.derived), record.issued_at, member)
   end
   redis.call('HSET', CATALOG, record.id, line)
   redis.call('ZADD', ALL, record.issued_at, member)
 end
 
--- Whether the record under `digest` can vouch at `now`: nothing if so, else why not. '' vouches always: somebody outside.
--- Second, how many keys a bootstrap token has left.
+-- Why the record under `digest` does not authorize anything at `now`; nothing if it does. '' is outside the store and always
+-- authorizes. Second, how many keys a bootstrap token has left.
 local function refusal(digest, now)
   if digest == '' then return nil end
   local kept = redis.call('HMGET', record_key(digest), 'b', 'e', 'm')
@@ -236,7 +236,7 @@ local function digests_of(list)
   return digests
 end
 
--- Records as they are kept, for who can open the bodies: each as digest, member, id, body, end, keys left, retired at, last
+-- Records as they are kept, with sealed bodies: each as digest, member, id, body, end, keys left, retired at, last
 -- used; '' for what is not there. Those that are gone are left out.
 local function kept(list)
   local known, rows = {}, {}
@@ -259,8 +259,8 @@ local function kept(list)
   return rows
 end
 
--- Retires these API keys of one owner, given oldest first, at `now`: each leaves the records, where whoever lets a token in
--- looks, and goes to the list of retired keys, of which the newest `most` are kept. Of what has expired nothing is left.
+-- Retires these API keys of one owner, given oldest first, at `now`: each leaves the records, where tokens are looked up,
+-- and goes to the list of retired keys, of which the newest `most` are kept. Of what has expired nothing is left.
 local function retire(list, now, most)
   local owner = list[1] and list[1].owner
   if not owner then return end
@@ -272,7 +272,7 @@ local function retire(list, now, most)
   end
   for at = 1, #live - most do over[#over + 1] = live[at] end
   erase(over)
-  local members, vouched = {}, {}
+  local members, derived = {}, {}
   for at = math.max(1, #live - most + 1), #live do
     local found = live[at]
     local key = retired_key(found.digest)
@@ -281,12 +281,12 @@ local function retire(list, now, most)
     redis.call('PERSIST', key)
     redis.call('ZADD', retired_list_key(owner), now, found.member)
     members[#members + 1] = found.member
-    if found.vouched ~= '' then vouched[#vouched + 1] = found end
+    if found.derived ~= '' then derived[#derived + 1] = found end
   end
   call_for_many('ZREM', owner_key(owner), members)
   call_for_many('ZREM', EXPIRY, members)
-  -- Nothing vouches any more for what lets nobody in. Of one owner, all have the same origin and subject.
-  if #vouched > 0 then call_for_many('ZREM', vouched_key(vouched[1].vouched), members) end
+  -- A retired key is not among the live records of its origin and subject. Those are the same for all of one owner.
+  if #derived > 0 then call_for_many('ZREM', derived_key(derived[1].derived), members) end
   local too_many = redis.call('ZCARD', retired_list_key(owner)) - most
   if too_many > 0 then
     erase(entries(redis.call('ZRANGE', retired_list_key(owner), 0, too_many - 1)))

@@ -1,17 +1,17 @@
 -- Removes every API key of one owner; after announce.lua and records.lua.
 --
--- ARGV: 4 what vouches, 5 now, 6 owner, 7 'gone' or 'retired', 8 how many retired keys of one owner are kept.
+-- ARGV: 4 what authorizes it, 5 now, 6 owner, 7 'delete' or 'retire', 8 how many retired keys of one owner are kept.
 -- Returns 'gone', or 'removed' with the digests in one string and an announcement.
-local VOUCHER, NOW, OWNER, AFTER, MOST_RETIRED = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local AUTHORIZED_BY, NOW, OWNER, ON_REMOVE, MOST_RETIRED = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
-if refusal(VOUCHER, NOW) then return { 'gone' } end
+if refusal(AUTHORIZED_BY, NOW) then return { 'gone' } end
 local all = entries_of(OWNER)
 if not all then return DAMAGED end
 despite_full_memory()
 local there, left_over = split(all)
 local digests = digests_of(there)
 erase(left_over)
-if AFTER == 'retired' then
+if ON_REMOVE == 'retire' then
   retire(there, NOW, tonumber(MOST_RETIRED))
 else
   erase(there)

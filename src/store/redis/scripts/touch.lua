@@ -1,7 +1,7 @@
 -- Notes when tokens were last used; after announce.lua and records.lua. Kept beside the records, or each note would take
 -- the record out of every instance's cache.
 --
--- ARGV from 4: digest and moment, in turns.
+-- ARGV from 4: digest and moment, one after the other.
 for at = 4, #ARGV, 2 do
   local digest, moment = ARGV[at], ARGV[at + 1]
   if redis.call('EXISTS', record_key(digest)) > 0 then

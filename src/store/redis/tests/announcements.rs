@@ -96,7 +96,7 @@ async fn what_removes_nothing_by_its_nature_is_not_announced() {
 async fn an_announcement_names_who_is_registered() {
     let world = World::new().await;
     for one in [registered("one", 1), registered("one", 2), registered("two", 1)] {
-        Plain::run(world.connection.clone(), membership::heartbeat(world.layout(), &one))
+        DirectExecutor::send(world.connection.clone(), membership::heartbeat(world.layout(), &one))
             .await
             .unwrap();
     }

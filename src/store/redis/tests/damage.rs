@@ -125,14 +125,19 @@ async fn a_retired_key_without_its_moment_is_not_live() {
 #[tokio::test]
 async fn records_of_other_keys_are_not_believed() {
     let world = World::with([api_key(1, "ann")]).await;
-    let operations =
-        Operations { key: RecordKey::new(&[8; 32]), ..world.store.inner.operations.clone() };
+    let executor = Arc::new(DirectExecutor(world.connection.clone()));
+    let forger = RedisStore::new(Operations::new(
+        world.layout().clone(),
+        RecordKey::new(&[8; 32]),
+        "forger".into(),
+        executor,
+        Arc::<Announcements>::default(),
+    ));
     let admin = Record {
         identity: Identity { role: Some("admin".into()), ..api_key(2, "ann").identity },
         ..api_key(2, "ann")
     };
-    let forged = operations.issue(AuthorizedBy::Outside, &admin, IssueMode::Add, NOW).unwrap();
-    Plain::run(world.connection.clone(), forged).await.unwrap();
+    forger.provision(admin).await.unwrap();
     assert!(is_corrupt(world.store.find(digest(2)).await));
 }
 

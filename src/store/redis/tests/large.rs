@@ -1,5 +1,7 @@
 //! Many keys of one owner, many records, long lists.
 
+use super::super::operations::Cursor;
+use super::super::records::ListKind;
 use super::*;
 use crate::tokens::store::MOST_RETIRED;
 
@@ -83,16 +85,13 @@ async fn a_long_purge_goes_step_by_step() {
 async fn a_listing_goes_on_where_it_was_although_records_come_and_go() {
     let tied = |number| Record { issued_at: NOW, ..api_key(number, "ann") };
     let world = World::with((0..1_300).map(tied)).await;
-    let operations = &world.store.inner.operations;
     let (mut seen, mut next) = (Vec::new(), Some(Cursor::default()));
     while let Some(cursor) = next {
-        let page = operations
-            .page(world.store.inner.ask(operations.browse(ListKind::Live, &cursor)).await.unwrap())
-            .unwrap();
-        seen.extend(page.kept.iter().map(|kept| kept.record.digest));
+        let page = world.store.operations.records(ListKind::Live, &cursor).await.unwrap();
+        seen.extend(page.rows.iter().map(|listed| listed.record.digest));
         next = page.next;
         // The one at which the next step would go on, and one long before it.
-        for gone in [page.kept.last(), page.kept.first()].into_iter().flatten() {
+        for gone in [page.rows.last(), page.rows.first()].into_iter().flatten() {
             world
                 .store
                 .remove(AuthorizedBy::Outside, gone.record.digest, OnRemove::Delete, NOW)

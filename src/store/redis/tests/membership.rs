@@ -1,14 +1,14 @@
 //! Register, generation, binding.
 
-use super::super::membership::{self, Binding, Heard};
+use super::super::membership::{self, Binding, HeartbeatAnswer};
 use super::*;
 
 async fn run(world: &World, call: Call) -> Value {
-    Plain::run(world.connection.clone(), call).await.unwrap()
+    DirectExecutor::send(world.connection.clone(), call).await.unwrap()
 }
 
-async fn beat(world: &World, instance: &str, beat: u64) -> Heard {
-    membership::heard(
+async fn beat(world: &World, instance: &str, beat: u64) -> HeartbeatAnswer {
+    membership::heartbeat_answer(
         run(world, membership::heartbeat(world.layout(), &registered(instance, beat))).await,
     )
     .unwrap()
@@ -24,7 +24,7 @@ async fn the_generation_stays_as_long_as_the_data() {
     let world = World::new().await;
     let first = beat(&world, "one", 1).await;
     assert!(first.is_new_generation && first.generation.len() == 32, "{first:?}");
-    let rest = Heard { is_new_generation: false, ..first };
+    let rest = HeartbeatAnswer { is_new_generation: false, ..first };
     assert_eq!(beat(&world, "one", 2).await, rest);
     assert_eq!(beat(&world, "two", 1).await, rest);
     let _: () = world.command("FLUSHDB", &[]).await;

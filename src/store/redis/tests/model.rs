@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::layout::{
-    digest_from_hex, hex, id_name, owner_name, token_api_name, vouched_name,
+    digest_from_hex, hex, id_name, origin_name, owner_name, token_api_name,
 };
 use super::*;
 use crate::domain::RecordKind;
@@ -111,7 +111,7 @@ fn some_record(random: &mut Random, now: Timestamp) -> Record {
     }
 }
 
-fn some_voucher(random: &mut Random) -> AuthorizedBy {
+fn some_authorization(random: &mut Random) -> AuthorizedBy {
     if random.one_in(4) { AuthorizedBy::Outside } else { by(random.below(RECORDS)) }
 }
 
@@ -123,7 +123,7 @@ fn sorted(mut digests: Vec<TokenDigest>) -> Vec<TokenDigest> {
 /// One step on one store; what it answered, in words.
 async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
     let after = random.pick(&[OnRemove::Delete, OnRemove::Retire]);
-    let authorized_by = some_voucher(random);
+    let authorized_by = some_authorization(random);
     let number = random.below(RECORDS);
     match random.below(24) {
         0..=2 => format!("provision {:?}", store.provision(some_record(random, now)).await),
@@ -368,12 +368,12 @@ pub(super) async fn audit(world: &World) {
         let is_key = record.kind == RecordKind::ApiKey;
         let is_session = record.kind == RecordKind::Session;
         let owner = owner_name(&record.owner());
-        let vouched =
-            record.origin.as_ref().map(|origin| vouched_name(origin, &record.identity.subject));
+        let derived =
+            record.origin.as_ref().map(|origin| origin_name(origin, &record.identity.subject));
         let expected_lists = [
             if is_key { owner.clone() } else { String::new() },
             if is_session { format!("s{owner}") } else { String::new() },
-            vouched.as_ref().map_or(String::new(), |vouched| format!("v{vouched}")),
+            derived.as_ref().map_or(String::new(), |derived| format!("v{derived}")),
         ];
         assert_eq!(lists, expected_lists.concat());
         let member = format!("{sequence}{id}");
@@ -392,8 +392,8 @@ pub(super) async fn audit(world: &World) {
             if is_session {
                 expect(layout.key(&format!("s:{owner}")), record.issued_at.unix_millis());
             }
-            if let Some(vouched) = vouched {
-                expect(layout.key(&format!("v:{vouched}")), record.issued_at.unix_millis());
+            if let Some(derived) = derived {
+                expect(layout.key(&format!("v:{derived}")), record.issued_at.unix_millis());
             }
             if let Some(end) = record.expires_at {
                 expect(layout.key("expiry"), end.unix_millis());

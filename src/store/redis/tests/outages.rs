@@ -82,7 +82,7 @@ async fn a_full_server_issues_nothing_and_goes_on_revoking() {
     assert_eq!(store.purge(NOW, 10).await.unwrap(), 1);
     let removed = store.remove_owned(by(3), owner("ann"), OnRemove::Retire, NOW).await.unwrap();
     assert_eq!(removed.map(|removed| removed.len()), Some(4));
-    let beat = Plain::run(
+    let beat = DirectExecutor::send(
         world.connection.clone(),
         membership::heartbeat(world.layout(), &registered("one", 1)),
     )
@@ -100,15 +100,10 @@ async fn a_full_server_issues_nothing_and_goes_on_revoking() {
 async fn a_replica_is_no_place_to_write_and_says_so() {
     let world = World::with([api_key(1, "ann")]).await;
     let _: () = world.command("REPLICAOF", &[&"127.0.0.1", &"1"]).await;
-    let call = world.store.inner.operations.remove(
-        AuthorizedBy::Outside,
-        digest(1),
-        OnRemove::Delete,
-        NOW,
-    );
+    let call = world.store.operations.call(&calls::SETTLE, []);
     let mut connection = world.connection.clone();
     let error = call.by_source().query_async::<Value>(&mut connection).await.unwrap_err();
-    assert_eq!(fault::judge(&error).remedy, fault::Remedy::Rediscover, "{error}");
+    assert_eq!(RedisFailure::from(&error).retry, failure::Retry::Rediscover, "{error}");
     let removal = world.store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW).await;
     assert!(matches!(removal, Err(StoreError::Unavailable(_))), "{removal:?}");
 }

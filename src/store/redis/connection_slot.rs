@@ -1,20 +1,21 @@
-//! One place for a connection to the site: made when it is first needed, by one for all who wait,
-//! and thrown away with its term.
+//! A slot for one connection to the primary. The connection is made when it is first needed, once
+//! for all requests that wait for it, and closed when its term ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::discovery_error::DiscoveryError;
 use super::node::Nodes;
 use super::pace::back_off;
-use super::site::{Site, SiteWatch};
-use super::site_fault::SiteFault;
+use super::primary::{Primary, PrimaryWatch};
 
-/// A place for a connection.
-pub(super) struct Lane {
+/// See the module.
+pub(super) struct ConnectionSlot {
     state: watch::Sender<State>,
 }
 
@@ -23,7 +24,7 @@ enum State {
     Idle,
     Connecting,
     Open(Arc<Open>),
-    /// It failed: nobody tries before then.
+    /// It failed, and is not tried again before then.
     Resting {
         term: u64,
         until: Instant,
@@ -39,28 +40,26 @@ pub(super) struct Open {
     /// The number of the next question.
     next: AtomicU64,
     /// Milliseconds from `since` to the latest answer.
-    heard: AtomicU64,
+    answered: AtomicU64,
     since: Instant,
-    /// Failures in a row before it; none any more once it has answered.
+    /// Failures in a row before it; 0 once it has answered.
     failures: AtomicU32,
 }
 
 impl Open {
-    /// A number that no other question on this connection has: sent along with it, and looked for
-    /// in the answer.
+    /// A number for a question, different from that of any other question on this connection.
     pub(super) fn nonce(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// An answer has come.
-    pub(super) fn hear(&self, now: Instant) {
-        self.heard.fetch_max(self.elapsed(now), Ordering::Relaxed);
+    pub(super) fn note_answer(&self, now: Instant) {
+        self.answered.fetch_max(self.elapsed(now), Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
     }
 
     /// Whether any answer has come since then.
     pub(super) fn has_answered_since(&self, moment: Instant) -> bool {
-        self.heard.load(Ordering::Relaxed) > self.elapsed(moment)
+        self.answered.load(Ordering::Relaxed) > self.elapsed(moment)
     }
 
     fn elapsed(&self, now: Instant) -> u64 {
@@ -68,13 +67,13 @@ impl Open {
     }
 }
 
-impl Lane {
+impl ConnectionSlot {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { state: watch::Sender::new(State::Idle) })
     }
 
-    /// The connection to `site`; made now if there is none. It is made on the current runtime, and
-    /// goes on being made if who waits for it gives up.
+    /// The connection to `primary`; made now if there is none. It is made on the current runtime,
+    /// and also if this future is dropped meanwhile.
     ///
     /// # Errors
     ///
@@ -82,12 +81,12 @@ impl Lane {
     pub(super) async fn open(
         self: &Arc<Self>,
         nodes: &Arc<Nodes>,
-        watch: &SiteWatch,
-        site: &Arc<Site>,
+        watch: &PrimaryWatch,
+        primary: &Arc<Primary>,
     ) -> Result<Arc<Open>, String> {
         let mut changes = self.state.subscribe();
         loop {
-            if let Some(outcome) = self.take_or_begin(nodes, watch, site) {
+            if let Some(outcome) = self.take_or_begin(nodes, watch, primary) {
                 return outcome;
             }
             // The sender is ours: it cannot be gone.
@@ -95,34 +94,34 @@ impl Lane {
         }
     }
 
-    /// What there is; `None`: it is being made.
+    /// The connection, or why there is none; `None`: it is being made.
     fn take_or_begin(
         self: &Arc<Self>,
         nodes: &Arc<Nodes>,
-        watch: &SiteWatch,
-        site: &Arc<Site>,
+        watch: &PrimaryWatch,
+        primary: &Arc<Primary>,
     ) -> Option<Result<Arc<Open>, String>> {
         let mut outcome = None;
         let mut failures_before = None;
         self.state.send_if_modified(|state| {
             match state {
-                State::Open(open) if open.term == site.term && !open.connection.is_closed() => {
+                State::Open(open) if open.term == primary.term && !open.connection.is_closed() => {
                     outcome = Some(Ok(Arc::clone(open)));
                     return false;
                 }
                 State::Connecting => return false,
                 State::Resting { term, until, why, .. }
-                    if *term == site.term && Instant::now() < *until =>
+                    if *term == primary.term && Instant::now() < *until =>
                 {
                     outcome = Some(Err(why.clone()));
                     return false;
                 }
-                State::Resting { term, failures, .. } if *term == site.term => {
+                State::Resting { term, failures, .. } if *term == primary.term => {
                     failures_before = Some(*failures)
                 }
                 State::Open(open) => {
                     open.connection.discard();
-                    failures_before = Some(if open.term == site.term {
+                    failures_before = Some(if open.term == primary.term {
                         open.failures.load(Ordering::Relaxed)
                     } else {
                         0
@@ -135,14 +134,14 @@ impl Lane {
         });
         if let Some(failures) = failures_before {
             let attempt =
-                Attempt { lane: Some(Arc::clone(self)), site: Arc::clone(site), failures };
+                Attempt { slot: Some(Arc::clone(self)), primary: Arc::clone(primary), failures };
             tokio::spawn(attempt.run(Arc::clone(nodes), watch.clone()));
         }
         outcome
     }
 
-    /// Throws a connection away that cannot be trusted or does not answer: every question that is
-    /// still out fails, and the next one is made after a pause.
+    /// Closes a connection that cannot be trusted or does not answer: every question on it fails,
+    /// and the next connection is made after a pause.
     pub(super) fn fail(&self, open: &Arc<Open>, why: &str) {
         open.connection.discard();
         self.state.send_if_modified(|state| {
@@ -157,56 +156,59 @@ impl Lane {
 }
 
 fn resting(term: u64, failures: u32, why: String) -> State {
-    // The first failure costs no pause: a connection that broke once is mended at once.
+    // After the first failure there is no pause: a connection that broke once is replaced at once.
     let pause = if failures <= 1 { Duration::ZERO } else { back_off(failures - 1) };
     State::Resting { term, until: Instant::now() + pause, failures, why }
 }
 
-/// One attempt to connect, and the watch over what comes of it.
+/// One attempt to connect. If it succeeds, it watches the connection until that ends.
 struct Attempt {
-    /// `None` once the lane has been told.
-    lane: Option<Arc<Lane>>,
-    site: Arc<Site>,
+    /// `None` once the slot has the outcome.
+    slot: Option<Arc<ConnectionSlot>>,
+    primary: Arc<Primary>,
     failures: u32,
 }
 
 impl Attempt {
-    async fn run(mut self, nodes: Arc<Nodes>, watch: SiteWatch) {
+    async fn run(mut self, nodes: Arc<Nodes>, watch: PrimaryWatch) {
         let made = tokio::select! {
-            made = nodes.connect(&self.site.address, None) => made,
-            () = watch.ended(self.site.term) => return,
+            made = nodes.connect(&self.primary.address, None) => made,
+            () = watch.ended(self.primary.term) => return,
         };
-        let address = &self.site.address;
+        let address = &self.primary.address;
         let checked = made.and_then(|(connection, facts)| {
-            if facts.run_id == self.site.run_id {
+            if facts.run_id == self.primary.run_id {
                 Ok(connection)
             } else {
-                Err(SiteFault::OtherServer { address: address.clone() })
+                Err(DiscoveryError::OtherServer(address.clone()))
             }
         });
-        let Some(lane) = self.lane.take() else { return };
+        let Some(slot) = self.slot.take() else { return };
         match checked {
             Ok(connection) => {
                 let open = Arc::new(Open {
                     connection: connection.clone(),
-                    term: self.site.term,
+                    term: self.primary.term,
                     next: AtomicU64::new(1),
-                    heard: AtomicU64::new(0),
+                    answered: AtomicU64::new(0),
                     since: Instant::now(),
                     failures: AtomicU32::new(self.failures),
                 });
-                lane.state.send_replace(State::Open(Arc::clone(&open)));
+                slot.state.send_replace(State::Open(Arc::clone(&open)));
                 tokio::select! {
-                    () = connection.closed() => lane.fail(&open, "the connection was lost"),
-                    () = watch.ended(self.site.term) => lane.fail(&open, "the term has ended"),
+                    () = connection.closed() => slot.fail(&open, "the connection was lost"),
+                    () = watch.ended(self.primary.term) => slot.fail(&open, "the term has ended"),
                 }
             }
             Err(fault) => {
-                if matches!(fault, SiteFault::OtherServer { .. } | SiteFault::NotMaster { .. }) {
+                if matches!(
+                    fault,
+                    DiscoveryError::OtherServer { .. } | DiscoveryError::NotMaster { .. }
+                ) {
                     watch.doubt.notify_one();
                 }
-                lane.state.send_replace(resting(
-                    self.site.term,
+                slot.state.send_replace(resting(
+                    self.primary.term,
                     self.failures.saturating_add(1),
                     fault.to_string(),
                 ));
@@ -216,10 +218,10 @@ impl Attempt {
 }
 
 impl Drop for Attempt {
-    /// Given up, or its runtime is gone: nobody shall wait for it.
+    /// The attempt was dropped with its runtime: requests must not wait for it.
     fn drop(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            lane.state.send_replace(State::Idle);
+        if let Some(slot) = self.slot.take() {
+            slot.state.send_replace(State::Idle);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::settings::NodeAddress;
 
 /// The master as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
+pub struct Primary {
     /// Where it is.
     pub address: NodeAddress,
     /// Who it is ([`super::node::Facts::run_id`]): another one at the same address is another
@@ -21,31 +21,33 @@ pub struct Site {
 
 /// How data connections hear from the link, and it from them.
 #[derive(Clone, Debug)]
-pub struct SiteWatch {
-    /// The site while the link stands; `None` while it does not.
-    pub current: watch::Receiver<Option<Arc<Site>>>,
+pub struct PrimaryWatch {
+    /// The primary while the link stands; `None` while it does not.
+    pub current: watch::Receiver<Option<Arc<Primary>>>,
     /// Rung when a server says that it is not, or no longer, the right one: the link ends the term
     /// and looks anew.
     pub doubt: Arc<Notify>,
 }
 
-impl SiteWatch {
-    /// The site now.
+impl PrimaryWatch {
+    /// The primary now.
     #[must_use]
-    pub fn now(&self) -> Option<Arc<Site>> {
+    pub fn now(&self) -> Option<Arc<Primary>> {
         self.current.borrow().clone()
     }
 
     /// Whether a term goes on.
     #[must_use]
     pub fn is_current(&self, term: u64) -> bool {
-        self.current.borrow().as_ref().is_some_and(|site| site.term == term)
+        self.current.borrow().as_ref().is_some_and(|primary| primary.term == term)
     }
 
     /// Returns when a term has ended.
     pub async fn ended(&self, term: u64) {
         let mut current = self.current.clone();
         // An error says that the link is gone, and every term with it.
-        let _ = current.wait_for(|site| site.as_ref().is_none_or(|site| site.term != term)).await;
+        let _ = current
+            .wait_for(|primary| primary.as_ref().is_none_or(|primary| primary.term != term))
+            .await;
     }
 }

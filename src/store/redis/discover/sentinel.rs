@@ -1,0 +1,130 @@
+//! Asks sentinels for the primary.
+//!
+//! Of sentinels that disagree, those with the newest configuration are right: a sentinel raises the
+//! *configuration epoch* with every failover, so an old primary that comes back, or a sentinel that
+//! was cut off, does not win against what has been voted since (Redis Sentinel documentation,
+//! "Configuration epochs").
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use redis::Value;
+
+use super::super::dial::Peer;
+use super::super::discovery_error::DiscoveryError;
+use super::super::node::Nodes;
+use super::super::settings::NodeAddress;
+use super::{briefly, text, unknown};
+
+/// What one sentinel says.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) address: NodeAddress,
+    pub(super) epoch: u64,
+}
+
+impl Nodes {
+    pub(super) async fn ask_sentinels(
+        &self,
+        sentinels: &[NodeAddress],
+        master: &str,
+    ) -> Result<NodeAddress, DiscoveryError> {
+        let (mut named, mut reasons) = (Vec::new(), Vec::new());
+        let asked =
+            sentinels.iter().map(|sentinel| briefly(sentinel, self.ask_sentinel(sentinel, master)));
+        for answer in all(asked).await {
+            match answer {
+                Ok(answer) => named.push(answer),
+                Err(error) => reasons.push(error),
+            }
+        }
+        let is_majority = named.len() * 2 > sentinels.len();
+        let floor = if is_majority { 0 } else { self.learned().epoch };
+        let Some((candidates, epoch)) = choose(&named, floor) else {
+            let missed = "those who answer have missed the latest failover";
+            return Err(unknown(reasons, (!named.is_empty()).then_some(missed)));
+        };
+        self.learned().epoch = epoch;
+        let mut last = DiscoveryError::MasterUnknown(Vec::new());
+        for candidate in candidates {
+            match self.connect(&candidate, None).await {
+                Ok(_) => return Ok(candidate),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask_sentinel(
+        &self,
+        address: &NodeAddress,
+        master: &str,
+    ) -> Result<Named, DiscoveryError> {
+        const ASK: &str = "SENTINEL GET-MASTER-ADDR-BY-NAME";
+        let mut connection = self.open(address, Peer::Sentinel, None).await?;
+        let mut ask = redis::cmd("SENTINEL");
+        let asked = ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut connection);
+        let found: Option<(String, u16)> =
+            asked.await.map_err(|error| DiscoveryError::from_redis(address, ASK, &error))?;
+        let Some((host, port)) = found else {
+            let words = format!("this sentinel watches no master named {master:?}");
+            return Err(DiscoveryError::Unsuitable(address.clone(), words));
+        };
+        let mut ask = redis::cmd("SENTINEL");
+        let asked = ask.arg("MASTER").arg(master).query_async(&mut connection);
+        // A sentinel that does not answer this counts as one that has seen no failover.
+        let details: Value = asked.await.unwrap_or_default();
+        Ok(Named { address: NodeAddress::new(host, port), epoch: epoch_in(&details) })
+    }
+}
+
+/// The outputs of all futures, which run at the same time. They are few: polling all of them
+/// whenever one makes progress is cheap enough.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<Option<Pin<Box<F>>>> = futures.map(Box::pin).map(Some).collect();
+    let mut outputs = Vec::with_capacity(running.len());
+    poll_fn(|context| {
+        for slot in &mut running {
+            if let Some(future) = slot
+                && let Poll::Ready(output) = future.as_mut().poll(context)
+            {
+                outputs.push(output);
+                *slot = None;
+            }
+        }
+        if running.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    outputs
+}
+
+/// The addresses that are named with the newest epoch, the most often named first; none if that is
+/// older than `floor`.
+pub(super) fn choose(named: &[Named], floor: u64) -> Option<(Vec<NodeAddress>, u64)> {
+    let newest = named.iter().map(|named| named.epoch).max().filter(|epoch| *epoch >= floor)?;
+    let mut votes: BTreeMap<&NodeAddress, usize> = BTreeMap::new();
+    for answer in named.iter().filter(|answer| answer.epoch == newest) {
+        *votes.entry(&answer.address).or_default() += 1;
+    }
+    let mut candidates: Vec<_> = votes.into_iter().collect();
+    candidates.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    Some((candidates.into_iter().map(|(address, _)| address.clone()).collect(), newest))
+}
+
+/// The configuration epoch in the answer of `SENTINEL MASTER`: names and values in turn.
+fn epoch_in(details: &Value) -> u64 {
+    let words: Vec<&[u8]> = match details {
+        Value::Array(items) => items.iter().filter_map(text).collect(),
+        Value::Map(pairs) => {
+            pairs.iter().flat_map(|(name, value)| [text(name), text(value)]).flatten().collect()
+        }
+        _ => Vec::new(),
+    };
+    let value = words.chunks_exact(2).find_map(|pair| match pair {
+        [b"config-epoch", value] => std::str::from_utf8(value).ok()?.parse().ok(),
+        _ => None,
+    });
+    value.unwrap_or(0)
+}

@@ -1,0 +1,313 @@
+//! What an error of Redis means: to the caller of the store, and for the connection.
+
+use redis::{ErrorKind, RedisError, ServerError};
+
+use super::discovery_error::DiscoveryError;
+use super::refusal::ChangeRefusal;
+use crate::store::account_codec::AccountFault;
+use crate::store::record_codec::BodyFault;
+use crate::tokens::store::StoreError;
+
+/// How much of Redis' own words goes into an error, in bytes.
+const LONGEST: usize = 200;
+
+/// An error of Redis, of the connection to it, or of looking for it, classified by what helps.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{words}")]
+pub(super) struct RedisFailure {
+    pub(super) kind: FailureKind,
+    pub(super) retry: Retry,
+    words: String,
+}
+
+/// What has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// Redis cannot be reached, or does not serve.
+    Unavailable,
+    /// There was no answer in time. The command may have taken effect.
+    TimedOut,
+    /// A key holds something that keyward has not written.
+    Corrupt,
+    /// One of the server's settings, or its state, forbids the change. Nothing was done.
+    Refused(ChangeRefusal),
+}
+
+/// When the same command may succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// At once, with the source of the script, which is not in the server's memory.
+    WithSource,
+    /// On the same server after a moment: nothing was done. `ASK` is among these and is never
+    /// followed: the node to which it leads is not tracked, so nothing that is read there could be
+    /// cached.
+    Later,
+    /// On the primary, which must be found again: this server is not the primary of our slot, or
+    /// the connection is lost. Whether the command has taken effect is unknown if the connection
+    /// was lost.
+    Rediscover,
+    /// When an operator has changed the settings, the keys or the server.
+    AfterChange,
+    /// There is nothing that keyward could do.
+    Never,
+}
+
+impl RedisFailure {
+    pub(super) fn unavailable(retry: Retry, words: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Unavailable, retry, words: words.into() }
+    }
+
+    /// An error that stands in the place of an answer.
+    pub(super) fn of_answer(error: &ServerError) -> Self {
+        Self::of_code(error.code(), error.details().unwrap_or_default())
+    }
+
+    fn of_code(code: &str, detail: &str) -> Self {
+        let said = one_line(&format!("{code} {detail}"));
+        let code = effective_code(code, detail);
+        if let Some(refusal) = ChangeRefusal::of(code, detail) {
+            let words = format!("{}: {} ({said})", refusal.state(), refusal.remedy());
+            return Self { kind: FailureKind::Refused(refusal), retry: refusal.retry(), words };
+        }
+        let (words, retry) = match code {
+            "WRONGTYPE" => {
+                let words = format!("a key of ours holds something else ({said})");
+                return Self { kind: FailureKind::Corrupt, retry: Retry::Never, words };
+            }
+            "MOVED" => ("the keys are at another node of the Redis Cluster", Retry::Rediscover),
+            "ASK" | "TRYAGAIN" => {
+                ("the keys are being moved to another node of the Redis Cluster", Retry::Later)
+            }
+            "CLUSTERDOWN" => ("the Redis Cluster is down", Retry::Rediscover),
+            "BUSY" => ("Redis is busy with somebody's script", Retry::Later),
+            "NOSCRIPT" => ("Redis does not know a script", Retry::WithSource),
+            // Also what a user without rights gets after a change of the ACL: the next connection
+            // may have them.
+            "NOAUTH" | "WRONGPASS" => ("Redis wants another user or password", Retry::Rediscover),
+            _ => ("Redis refuses", Retry::Never),
+        };
+        Self::unavailable(retry, format!("{words} ({said})"))
+    }
+}
+
+impl From<&RedisError> for RedisFailure {
+    fn from(error: &RedisError) -> Self {
+        if error.is_timeout() {
+            let words = words_of(error);
+            return Self { kind: FailureKind::TimedOut, retry: Retry::Never, words };
+        }
+        let (words, retry) = match error.kind() {
+            ErrorKind::Io => ("the connection to Redis is lost", Retry::Rediscover),
+            ErrorKind::Parse => ("Redis answers what is not its protocol", Retry::Rediscover),
+            ErrorKind::RESP3NotSupported => ("Redis is older than 6", Retry::Never),
+            ErrorKind::AuthenticationFailed => ("Redis refuses the password", Retry::Never),
+            _ => {
+                let detail = error.detail().unwrap_or_default();
+                return Self::of_code(error.code().unwrap_or_default(), detail);
+            }
+        };
+        Self::unavailable(retry, format!("{words} ({})", one_line(&error.to_string())))
+    }
+}
+
+impl From<RedisError> for RedisFailure {
+    fn from(error: RedisError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<DiscoveryError> for RedisFailure {
+    fn from(error: DiscoveryError) -> Self {
+        let retry = if error.is_definitive() { Retry::AfterChange } else { Retry::Rediscover };
+        Self::unavailable(retry, error.to_string())
+    }
+}
+
+impl From<RedisFailure> for StoreError {
+    fn from(failure: RedisFailure) -> Self {
+        match failure.kind {
+            FailureKind::TimedOut => Self::TimedOut,
+            FailureKind::Corrupt => Self::Corrupt(failure.words),
+            FailureKind::Refused(ChangeRefusal::Full) => Self::Full(failure.words),
+            FailureKind::Refused(
+                ChangeRefusal::SnapshotFailed
+                | ChangeRefusal::AppendFailed
+                | ChangeRefusal::TooFewReplicas,
+            ) => Self::RefusesChanges(failure.words),
+            FailureKind::Refused(_) | FailureKind::Unavailable => Self::Unavailable(failure.words),
+        }
+    }
+}
+
+impl From<BodyFault> for StoreError {
+    fn from(fault: BodyFault) -> Self {
+        Self::Corrupt(fault.to_string())
+    }
+}
+
+impl From<AccountFault> for StoreError {
+    fn from(fault: AccountFault) -> Self {
+        Self::Corrupt(fault.to_string())
+    }
+}
+
+/// An answer that lacks `what` it should have.
+pub(super) fn unexpected(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("Redis answers without {what}"))
+}
+
+/// The words of the server, or of the system, on one line.
+pub(super) fn words_of(error: &RedisError) -> String {
+    match error.code() {
+        Some("ERR") | None => {
+            one_line(&error.detail().map_or_else(|| error.to_string(), str::to_owned))
+        }
+        Some(code) => one_line(&format!("{code} {}", error.detail().unwrap_or_default())),
+    }
+}
+
+/// At most [`LONGEST`] bytes, without control characters.
+pub(super) fn one_line(words: &str) -> String {
+    let words = words.get(..words.floor_char_boundary(LONGEST)).unwrap_or(words).trim_end();
+    words.replace(char::is_control, " ")
+}
+
+/// The code that counts. Before version 7, Redis wraps the error of a command within a script into
+/// one of its own: `ERR Error running script (call to f_…): @user_script:1: @user_script: 1: -OOM
+/// command not allowed …`.
+fn effective_code<'a>(code: &'a str, detail: &'a str) -> &'a str {
+    if code == "ERR"
+        && detail.starts_with("Error running script")
+        && let Some((_, inner)) = detail.split_once(": -")
+    {
+        return inner.split(' ').next().unwrap_or(code);
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error that these bytes of a server become.
+    fn error(line: &str) -> redis::RedisError {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+        match value.and_then(redis::Value::extract_error) {
+            Err(error) => error,
+            Ok(value) => panic!("no error: {value:?}"),
+        }
+    }
+
+    #[test]
+    fn each_error_of_a_server_has_its_meaning_and_its_remedy() {
+        for (line, kind, retry) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", "Full", Retry::Never),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'. script: 7a, on \
+                 @user_script:1.",
+                "Full",
+                Retry::Never,
+            ),
+            (
+                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: -OOM \
+                 command not allowed when",
+                "Full",
+                Retry::Never,
+            ),
+            (
+                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: \
+                 -READONLY You can't write",
+                "Unavailable",
+                Retry::Rediscover,
+            ),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                "Corrupt",
+                Retry::Never,
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                "Unavailable",
+                Retry::Rediscover,
+            ),
+            ("MOVED 3999 127.0.0.1:6381", "Unavailable", Retry::Rediscover),
+            ("MASTERDOWN Link with MASTER is down", "Unavailable", Retry::Rediscover),
+            ("ASK 3999 127.0.0.1:6381", "Unavailable", Retry::Later),
+            (
+                "TRYAGAIN Multiple keys request during rehashing of slot",
+                "Unavailable",
+                Retry::Later,
+            ),
+            ("CLUSTERDOWN The cluster is down", "Unavailable", Retry::Rediscover),
+            ("LOADING Redis is loading the dataset in memory", "Unavailable", Retry::Later),
+            ("BUSY Redis is busy running a script.", "Unavailable", Retry::Later),
+            ("NOAUTH Authentication required.", "Unavailable", Retry::Rediscover),
+            ("WRONGPASS invalid username-password pair", "Unavailable", Retry::Rediscover),
+            (
+                "NOPERM this user has no permissions to run the 'evalsha' command",
+                "Unavailable",
+                Retry::Never,
+            ),
+            ("MISCONF Redis is configured to save RDB snapshots", "RefusesChanges", Retry::Never),
+            (
+                "MISCONF Errors writing to the AOF file: No space left on device",
+                "RefusesChanges",
+                Retry::Never,
+            ),
+            (
+                "ERR Error running script (call to f_7a): @user_script:1: @user_script: 1: \
+                 -MISCONF Redis is configured",
+                "RefusesChanges",
+                Retry::Never,
+            ),
+            ("NOREPLICAS Not enough good replicas to write.", "RefusesChanges", Retry::Never),
+            ("ERR something new: -LOADING", "Unavailable", Retry::Never),
+            ("NEWCODE something", "Unavailable", Retry::Never),
+        ] {
+            let failure = RedisFailure::from(error(line));
+            assert_eq!(failure.retry, retry, "{line}");
+            let error = StoreError::from(failure);
+            assert!(format!("{error:?}").starts_with(kind), "{line}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_change_is_said_with_the_setting_that_it_is_about() {
+        for (line, setting) in [
+            (
+                "MISCONF Redis is configured to save RDB snapshots, but",
+                "stop-writes-on-bgsave-error",
+            ),
+            ("MISCONF Errors writing to the AOF file: No space left on device", "append-only file"),
+            ("NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
+            ("READONLY You can't write against a read only replica.", "replicaof"),
+            ("MASTERDOWN Link with MASTER is down", "replicaof"),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                "maxmemory-policy noeviction",
+            ),
+            ("LOADING Redis is loading the dataset in memory", "read its data"),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", "ACL"),
+        ] {
+            let words = RedisFailure::from(error(line)).to_string();
+            assert!(words.contains(setting) && words.contains(line), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_is_a_reason_to_look_for_the_master() {
+        for kind in [std::io::ErrorKind::BrokenPipe, std::io::ErrorKind::ConnectionRefused] {
+            let failure = RedisFailure::from(redis::RedisError::from(std::io::Error::from(kind)));
+            assert_eq!(failure.retry, Retry::Rediscover);
+            assert!(matches!(failure.into(), StoreError::Unavailable(_)));
+        }
+        let late = redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        assert!(matches!(RedisFailure::from(late).into(), StoreError::TimedOut));
+    }
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        let failure = RedisFailure::from(error(&format!("ERR {}", "ü".repeat(500))));
+        assert!(failure.to_string().len() < 300, "{failure}");
+    }
+}

@@ -1,0 +1,140 @@
+//! The heartbeat on the link, and the look that stands in for it.
+//!
+//! The heartbeat is a write, so an isolated primary refuses it (`min-replicas-to-write`). The
+//! **proof** is a `PING` that is sent when the heartbeat has been answered: Redis writes broadcast
+//! invalidations at the end of the turn of its event loop, so the heartbeat's answer may overtake
+//! those of its own turn, but the proof is executed in a later one. When it has been answered,
+//! everything that was removed before the heartbeat was executed has been dropped, and the lease
+//! counts from the moment before the heartbeat was sent.
+//!
+//! A server whose background save has failed refuses every change (`MISCONF`), so it refuses
+//! heartbeats, although nothing is wrong with what it says. There, a heartbeat may be replaced by a
+//! **look**: it asks whether this instance is registered, and is proved as a heartbeat is. It
+//! brings a lease only where
+//!
+//! * the instance is registered, on the same data: whoever removes something afterwards waits for
+//!   it;
+//! * nothing was announced since the latest heartbeat that was answered: otherwise the instance
+//!   that announced it may have waited in vain for a confirmation, and may take this instance off
+//!   the register without knowing of the look (unless the register is deleted by hand, this implies
+//!   that the instance is registered);
+//! * the topology is a single server, and the server itself says that it is a primary that no
+//!   replica follows and that needs none (`min-replicas-to-write`): a look would prove nothing
+//!   about a primary that is cut off.
+//!
+//! `tests/coherence` has looks in it, with a counterexample without the second rule and one without
+//! the third.
+
+use redis::Value;
+
+use super::calls::Call;
+use super::connection::Connection;
+use super::failure::{FailureKind, RedisFailure, Retry, words_of};
+use super::fleet::Fleet;
+use super::layout::Layout;
+use super::membership;
+use super::node::field;
+use super::refusal::ChangeRefusal;
+use crate::tokens::store::StoreError;
+
+/// What a heartbeat brought.
+pub(super) struct Beaten {
+    /// The generation of the data.
+    pub(super) generation: String,
+    /// The heartbeat was refused with these words, and a look stood in for it.
+    pub(super) refused: Option<String>,
+}
+
+/// A heartbeat, or a look if it is refused and `allows_look`.
+pub(super) async fn beat_or_look(
+    layout: &Layout,
+    fleet: &Fleet,
+    connection: Connection,
+    allows_look: bool,
+) -> Result<Beaten, RedisFailure> {
+    let failure = match beat(layout, fleet, connection.clone()).await {
+        Ok(generation) => return Ok(Beaten { generation, refused: None }),
+        Err(failure) => failure,
+    };
+    // A reason that says nothing against what the server answers.
+    let cannot_save = matches!(
+        failure.kind,
+        FailureKind::Refused(ChangeRefusal::SnapshotFailed | ChangeRefusal::AppendFailed)
+    );
+    if !(allows_look && cannot_save) {
+        return Err(failure);
+    }
+    match look(layout, fleet, connection).await {
+        Ok(generation) => Ok(Beaten { generation, refused: Some(failure.to_string()) }),
+        // Why there is no heartbeat, and why there is no lease.
+        Err(why) => Err(RedisFailure::unavailable(failure.retry, format!("{failure}; {why}"))),
+    }
+}
+
+/// A heartbeat and its proof. Returns the generation of the data.
+pub(super) async fn beat(
+    layout: &Layout,
+    fleet: &Fleet,
+    mut connection: Connection,
+) -> Result<String, RedisFailure> {
+    let next = fleet.next_beat();
+    let announcements = fleet.announcements();
+    let answer = run(&mut connection, &membership::heartbeat(layout, &next)).await?;
+    let unreadable = |error: StoreError| RedisFailure::unavailable(Retry::Never, error.to_string());
+    let answer = membership::heartbeat_answer(answer).map_err(unreadable)?;
+    fleet.beaten(next.beat);
+    fleet.quiet_since(announcements);
+    redis::cmd("PING").exec_async(&mut connection).await?;
+    Ok(answer.generation)
+}
+
+/// Whether the register still has this instance, without a change, and its proof. Returns the
+/// generation of the data, or why this brings no lease.
+async fn look(
+    layout: &Layout,
+    fleet: &Fleet,
+    mut connection: Connection,
+) -> Result<String, String> {
+    let explain = |error: redis::RedisError| words_of(&error);
+    let mut info = redis::cmd("INFO");
+    let replication: String =
+        info.arg("replication").query_async(&mut connection).await.map_err(explain)?;
+    if !is_alone(&replication) {
+        return Err("and it has replicas, or needs some: another may be the master".to_owned());
+    }
+    let registered = membership::registered(layout, fleet.me());
+    let answer = run(&mut connection, &registered).await.map_err(explain)?;
+    let found = membership::registered_in(answer).map_err(|error| error.to_string())?;
+    let generation = found.ok_or("and this instance is not registered")?;
+    // PING is refused where changes are (`MISCONF`).
+    redis::cmd("ECHO").arg("").exec_async(&mut connection).await.map_err(explain)?;
+    if !fleet.is_known(&generation) {
+        return Err("and its data is other data than before".to_owned());
+    }
+    if !fleet.is_quiet() {
+        return Err("and something was revoked since the latest heartbeat".to_owned());
+    }
+    Ok(generation)
+}
+
+/// Whether a server says in `INFO replication` that it is a primary that no replica follows, and
+/// that needs none for a change.
+fn is_alone(replication: &str) -> bool {
+    field(replication, "role") == Some("master")
+        && field(replication, "connected_slaves") == Some("0")
+        // Only there where min-replicas-to-write and min-replicas-max-lag are set.
+        && field(replication, "min_slaves_good_slaves").is_none()
+}
+
+/// Runs a script on the link itself.
+pub(super) async fn run(
+    connection: &mut Connection,
+    call: &Call,
+) -> Result<Value, redis::RedisError> {
+    match call.by_name().query_async(connection).await {
+        Err(error) if error.code() == Some("NOSCRIPT") => {
+            call.by_source().query_async(connection).await
+        }
+        answer => answer,
+    }
+}
