@@ -119,7 +119,7 @@ mod tests {
     use aws_lc_rs::hmac;
 
     use super::*;
-    use crate::store::account_conformance::{account, hash};
+    use crate::store::tests::account_conformance::{account, hash};
 
     fn key() -> RecordKey {
         RecordKey::new(&[7; 32])

@@ -63,7 +63,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: OnRemove,
+        on_remove: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Removal>;
 
@@ -73,7 +73,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         authorized_by: AuthorizedBy,
         owner: Owner,
-        after: OnRemove,
+        on_remove: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
 

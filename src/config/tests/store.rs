@@ -45,7 +45,7 @@ fn what_is_typed_of_a_fleet_arrives() {
     assert_eq!(lease, (Duration::from_secs(3), Duration::from_secs(5)));
     let RedisOptions { settings, acks, allow_volatile } = found.options;
     // By default, half of "timeout" at most.
-    assert_eq!(acks, Some(Acks { count: 2, patience: Duration::from_millis(500) }));
+    assert_eq!(acks, Some(Acks { count: 2, timeout: Duration::from_millis(500) }));
     assert!(allow_volatile);
     assert_eq!((settings.prefix.as_str(), settings.database), ("p:1", 7));
     let read = settings.timeouts.read;

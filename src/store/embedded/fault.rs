@@ -1,5 +1,5 @@
-//! What can go wrong: while opening ([`OpenError`], for the operator) and afterwards ([`Fault`], in
-//! the store's own words, which becomes a [`StoreError`]).
+//! What can go wrong: while opening ([`OpenError`], for the operator) and afterwards ([`Fault`],
+//! which becomes a [`StoreError`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -158,8 +158,8 @@ impl From<AccountFault> for Fault {
 }
 
 impl Fault {
-    /// In the words of the port. `path` is the database: an I/O error on a disk without room is the
-    /// lack of room.
+    /// As an error of the port. `path` is the database: an I/O error on a disk without space is the
+    /// lack of space.
     pub(super) fn explain(&self, path: &Path) -> StoreError {
         let error = match self {
             Self::Body(fault) => return StoreError::Corrupt(fault.to_string()),
@@ -203,7 +203,7 @@ impl Fault {
         }
     }
 
-    /// In the words of whoever opens `path`.
+    /// As an error of opening `path`.
     pub(super) fn explain_opening(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match (self.explain(&path), self) {

@@ -140,7 +140,7 @@ pub(super) fn is_ours(path: &Path) -> io::Result<bool> {
         && beginning.get(68..) == Some(&APPLICATION_ID.to_be_bytes()))
 }
 
-/// Takes all rights from everybody but the owner.
+/// Leaves rights to the owner alone.
 fn keep_private(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) if found.permissions().mode() & 0o077 != 0 => {
@@ -187,7 +187,7 @@ fn create(path: &Path, key: &RecordKey, busy: Duration) -> Result<(), OpenError>
         let error = io::Error::other("its log could not be written back");
         return Err(files("finish", &new)(error));
     }
-    // What a database left behind that is gone: an empty log belongs to nobody.
+    // Left over from a database that is gone: an empty log belongs to none.
     for leftover in [beside(path, "-wal"), beside(path, "-shm")] {
         remove(&leftover).map_err(files("remove", &leftover))?;
     }

@@ -47,9 +47,9 @@ pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenEr
             Err(TryLockError::Error(error)) => return Err(files("lock", &name)(error)),
         }
         let holder = Holder::read(&mut lock);
-        let patience =
+        let timeout =
             if holder.is_command { options.wait_for_command } else { options.wait_for_server };
-        if began.elapsed() >= patience {
+        if began.elapsed() >= timeout {
             return Err(OpenError::Locked { path: path.to_owned(), process: holder.process });
         }
         if !is_told {
@@ -59,7 +59,7 @@ pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenEr
         }
         thread::sleep(EVERY);
     }
-    // For the words of a refusal; the lock does not depend on it, not even on room on the disk.
+    // For the words of a refusal; the lock does not depend on it, nor on space on the disk.
     let said = match options.opener {
         Opener::Server => std::process::id().to_string(),
         Opener::Command => format!("{} {COMMAND}", std::process::id()),
@@ -75,7 +75,7 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(files("open", &name))?,
     };
-    // Shared: two that look are not in each other's way, and one that takes it tries again.
+    // Shared: two processes that look do not block each other, and one that takes it tries again.
     match lock.try_lock_shared() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {

@@ -3,12 +3,12 @@
 //! What it promises: an operation is acknowledged when it is on the disk (write-ahead log,
 //! `synchronous=FULL`), so a crash at any moment loses nothing that was acknowledged and leaves
 //! nothing half-done. Records are sealed ([`crate::store::record_codec`]), damage is an error and
-//! never an empty or another answer, and a full disk refuses changes until there is room again.
+//! never an empty or another answer, and a full disk refuses changes until there is space again.
 //!
 //! What it does not: serve two processes (the second is refused), or put a deadline on an operation
 //! (its callers do).
 //!
-//! SQLite blocks, so it runs on threads of its own, see `lane.rs`: one writes, one looks up, one
+//! SQLite blocks, so it runs on threads of its own, see `store_thread.rs`: one writes, one looks up, one
 //! lists. A listing takes as long as what it lists, some 5 µs a record; a request that waits for a
 //! look-up must not wait for that.
 
@@ -32,9 +32,9 @@ pub mod backup;
 mod fault;
 mod files;
 mod job;
-mod lane;
 mod lock;
 mod schema;
+mod store_thread;
 mod tables;
 mod tie;
 mod wal;
@@ -46,8 +46,8 @@ pub use fault::OpenError;
 
 use fault::Fault;
 use job::Task;
-use lane::{Lane, Queue};
 use schema::Access;
+use store_thread::{Queue, StoreThread};
 use tables::Tables;
 
 /// How many uses are noted in one operation, so that a long list lets others in between.
@@ -67,10 +67,10 @@ pub struct EmbeddedOptions {
     /// How many operations may wait for each of the threads before further ones are
     /// [`StoreError::Overloaded`]. Default 4096: some 0.2 s of work for the one that writes.
     pub queue: NonZeroUsize,
-    /// How long to wait while somebody else, such as an operator's `sqlite3`, has the database
+    /// How long to wait while another program, such as an operator's `sqlite3`, has the database
     /// locked. Default 1 s.
     pub busy: Duration,
-    /// What opens it: said in the lock file, to whoever comes meanwhile. Default: a server.
+    /// What opens it; the lock file names it to other processes. Default: a server.
     pub opener: Opener,
     /// How long to wait for a command to be done with the store. Default 5 min: a command ends by
     /// itself, and one that reads or copies everything takes some 0.7 s for 100,000 records.
@@ -103,11 +103,11 @@ impl Default for EmbeddedOptions {
 /// An open store. Dropping it is [`EmbeddedStore::close`].
 pub struct EmbeddedStore {
     path: PathBuf,
-    // In this order: the last connection to close, which must be the one that writes, tidies the
-    // log away.
-    lookups: Lane,
-    listings: Lane,
-    writer: Lane,
+    // In this order: the last connection to close, which must be the one that writes, removes the
+    // log.
+    lookups: StoreThread,
+    listings: StoreThread,
+    writer: StoreThread,
 }
 
 impl EmbeddedStore {
@@ -118,8 +118,8 @@ impl EmbeddedStore {
     ///
     /// # Errors
     ///
-    /// The operator's to mend: see [`OpenError`]. Nothing is made or changed in the place of what
-    /// is damaged or foreign.
+    /// What an operator has to correct: see [`OpenError`]. Nothing is made or changed in the place
+    /// of what is damaged or foreign.
     pub fn open(
         path: &Path,
         integrity: RecordKey,
@@ -155,9 +155,9 @@ impl EmbeddedStore {
             let connection = schema::connect(&path, Access::Read, options.busy).map_err(explain)?;
             let reading =
                 Tables::new(connection, path.clone(), integrity.clone(), options.busy, None);
-            Lane::reader(name, reading, options.queue).map_err(thread)
+            StoreThread::reader(name, reading, options.queue).map_err(thread)
         };
-        let writer = Lane::writer(writing, options.queue).map_err(thread)?;
+        let writer = StoreThread::writer(writing, options.queue).map_err(thread)?;
         let (lookups, listings) = (reader("store-lookups")?, reader("store-listings")?);
         Ok(Arc::new(Self { path, lookups, listings, writer }))
     }
@@ -255,7 +255,8 @@ impl EmbeddedStore {
         let work = move |tables: &Tables| tables.bind_keys(&fingerprint);
         let path = self.path.clone();
         let result = self.writer.queue().submit_waiting(Task::new(work, reply));
-        match result.and_then(|()| receiver.recv().unwrap_or_else(|_| Err(lane::closed()))) {
+        match result.and_then(|()| receiver.recv().unwrap_or_else(|_| Err(store_thread::closed())))
+        {
             Ok(true) => Ok(()),
             Ok(false) => Err(OpenError::OtherKeys { path }),
             Err(StoreError::Corrupt(what)) => Err(OpenError::Damaged { path, what }),
@@ -300,13 +301,13 @@ fn ask<T: Send + 'static>(
 ) -> StoreFuture<T> {
     let (sender, receiver) = oneshot::channel();
     let reply = move |result| {
-        // Nobody there: the caller has given up waiting.
+        // An error says that the caller has given up waiting.
         let _ = sender.send(result);
     };
     let submitted = queue.submit(Task::new(work, reply));
     Box::pin(async move {
         submitted?;
-        receiver.await.unwrap_or_else(|_| Err(lane::closed()))
+        receiver.await.unwrap_or_else(|_| Err(store_thread::closed()))
     })
 }
 
@@ -371,7 +372,7 @@ fn check_structure(connection: &rusqlite::Connection, path: &Path) -> Result<(),
     }
 }
 
-/// Damage that is only there with the log is the log's: it is of another database.
+/// Damage that is only there with the log means that the log is of another database.
 fn blame_log(fault: OpenError, path: &Path, had_log: bool) -> OpenError {
     let is_damage = matches!(fault, OpenError::Damaged { .. });
     let is_whole_alone = || {
@@ -421,20 +422,20 @@ impl Store for EmbeddedStore {
         &self,
         authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: OnRemove,
+        on_remove: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Removal> {
-        self.write(move |tables| tables.remove(authorized_by, target, after, now))
+        self.write(move |tables| tables.remove(authorized_by, target, on_remove, now))
     }
 
     fn remove_owned(
         &self,
         authorized_by: AuthorizedBy,
         owner: Owner,
-        after: OnRemove,
+        on_remove: OnRemove,
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
-        self.write(move |tables| tables.remove_owned(authorized_by, &owner, after, now))
+        self.write(move |tables| tables.remove_owned(authorized_by, &owner, on_remove, now))
     }
 
     /// At once: there is no other instance.

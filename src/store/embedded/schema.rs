@@ -24,9 +24,9 @@ pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"kwrd");
 /// of a whole record.
 ///
 /// `retired` has the keys that their owners still see in their lists. A retired key moves there:
-/// whoever looks one up to let it in reads `record` alone.
+/// a look-up that lets a token in reads `record` alone.
 ///
-/// `account` has who registered; their sessions and keys are records.
+/// `account` has the registered accounts; their sessions and keys are records.
 pub(super) const STEPS: &[&str] = &[
     "
     CREATE TABLE meta (
@@ -96,7 +96,7 @@ pub(super) enum Access {
 }
 
 /// A connection to the database at `path`, which exists. `busy` is how long it waits for a lock of
-/// somebody else: our own connections hold theirs shortly, an operator's `sqlite3` may not.
+/// another program: our own connections hold theirs shortly, an operator's `sqlite3` may not.
 pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Connection, Fault> {
     let mode = match access {
         Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,

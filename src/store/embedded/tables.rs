@@ -1,5 +1,5 @@
-//! The store's operations in SQL. Each runs inside a transaction that [`super::lane`] opens and
-//! ends.
+//! The store's operations in SQL. Each runs inside a transaction that [`super::store_thread`]
+//! opens and ends.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -159,13 +159,13 @@ impl Tables {
         &self,
         authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: OnRemove,
+        on_remove: OnRemove,
         now: Timestamp,
     ) -> Result<Removal, Fault> {
         if !self.is_good(authorized_by, now)? {
             return Ok(Removal::AuthorizationGone);
         }
-        if after == OnRemove::Retire {
+        if on_remove == OnRemove::Retire {
             self.retire(target, now)?;
         }
         let removed =
@@ -177,13 +177,13 @@ impl Tables {
         &self,
         authorized_by: AuthorizedBy,
         owner: &Owner,
-        after: OnRemove,
+        on_remove: OnRemove,
         now: Timestamp,
     ) -> Result<Option<Vec<TokenDigest>>, Fault> {
         if !self.is_good(authorized_by, now)? {
             return Ok(None);
         }
-        if after == OnRemove::Retire {
+        if on_remove == OnRemove::Retire {
             self.retire_owned(owner, now)?;
         }
         self.delete_owned(owner).map(Some)
@@ -235,7 +235,7 @@ impl Tables {
     /// the disk busy.
     pub(super) fn check(&self) -> Result<(), Fault> {
         if self.failed.get() {
-            // Random and larger than a page, so that it needs room in the log as any change does.
+            // Random and larger than a page, so that it needs space in the log as any change does.
             let sql = "INSERT INTO meta (name, value) VALUES ('probe', randomblob(16384))
                        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
             self.statement(sql)?.execute([])?;

@@ -6,10 +6,10 @@
 //! bytes, and counts its transactions: each one that changes anything counts on. The file then has
 //! the count of a transaction that was written back, and the log has the counts from the one after
 //! it. Where the two do not meet, or the names differ, the log is that of another database, or of
-//! this one at another time. A copy has another name from the start: [`super::backup`] sees to it.
+//! this one at another time. A copy gets another name when it is made ([`super::backup`]).
 //!
 //! The row is found without SQLite, which would replay the log: `meta` is the first table of the
-//! layout, so it has page 2, and its few rows have room on that one page. Format:
+//! layout, so it has page 2, and its few rows fit on that one page. Format:
 //! <https://sqlite.org/fileformat2.html#b_tree_pages>.
 
 use std::fs::File;

@@ -7,10 +7,11 @@
 use redis::Value;
 
 use super::RedisStore;
+use super::announced::unknown_outcome;
 use super::calls::{self, Call, Script};
 use super::layout::{hex, origin_name, owner_name, token_api_name};
 use super::operations::{Cursor, Operations};
-use super::reply::{self, unknown_outcome};
+use super::reply;
 use crate::domain::{Account, AccountId, Owner, Record, Timestamp, TokenDigest};
 use crate::store::account_codec;
 use crate::tokens::accounts::store::{Credentials, MOST_SESSIONS, Registered, SessionOpening};

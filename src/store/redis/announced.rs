@@ -1,4 +1,4 @@
-//! Announcements and the register of instances, as they stand in the answers of the scripts.
+//! What the scripts answer: outcomes, announcements, and the register of instances.
 
 use std::time::Duration;
 
@@ -79,4 +79,37 @@ impl Registered {
         // Rounded up: others wait for that long.
         format!("{} {}", self.beat, self.bound.as_millis().saturating_add(1))
     }
+}
+
+/// What a script answers that changes something: an outcome, what belongs to it, and maybe an
+/// announcement.
+pub(super) struct Answer {
+    pub(super) outcome: String,
+    pub(super) payload: Value,
+    pub(super) announced: Option<Announced>,
+}
+
+impl Answer {
+    pub(super) fn read(value: Value) -> Result<Self, StoreError> {
+        let mut parts = reply::list(value)?.into_iter();
+        let mut next = || parts.next().unwrap_or_default();
+        let (outcome, payload) = (reply::text(next())?, next());
+        match outcome.as_str() {
+            "damaged" => Err(StoreError::Corrupt(reply::text(payload)?)),
+            "conflict" => Err(StoreError::Conflict),
+            _ => {
+                let announced = Some(next()).filter(|part| *part != Value::Nil);
+                Ok(Self {
+                    outcome,
+                    payload,
+                    announced: announced.map(Announced::read).transpose()?,
+                })
+            }
+        }
+    }
+}
+
+/// The error for an outcome that the caller does not know.
+pub(super) fn unknown_outcome<T>() -> Result<T, StoreError> {
+    Err(unexpected("a known outcome"))
 }

@@ -10,10 +10,11 @@ use std::time::Duration;
 use redis::Value;
 
 use super::RedisStore;
+use super::announced::unknown_outcome;
 use super::calls::{self, Call};
 use super::failure::unexpected;
 use super::layout::{BACKSTOP, hex};
-use super::reply::{self, unknown_outcome};
+use super::reply;
 use crate::domain::Timestamp;
 use crate::tokens::accounts::counters::{
     Allowance, CounterKey, Counters, MOST_REMEMBERED, REMEMBERED_FOR, Reservation, Settlement,

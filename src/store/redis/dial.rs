@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::discovery_error::DiscoveryError;
-use super::node::{Means, Nodes};
+use super::node::{Means, Nodes, Peer};
 use super::settings::NodeAddress;
 
 /// When the kernel begins to probe a silent peer, how often, and how many probes may fail.
@@ -32,13 +32,6 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// Requests that may wait for a connection to write them; further ones wait their turn.
 const QUEUE: usize = 1024;
-
-/// What a connection is made to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Peer {
-    Server,
-    Sentinel,
-}
 
 impl Nodes {
     /// TCP, TLS, authentication. Without a deadline.

@@ -21,15 +21,6 @@ mod tests;
 /// How long one sentinel or node may take to say what it knows.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What has been learned while looking for the primary.
-#[derive(Debug, Default)]
-pub(super) struct Learned {
-    /// Nodes of the Cluster, beside those of the settings.
-    nodes: Vec<NodeAddress>,
-    /// The newest configuration epoch that a sentinel has told.
-    epoch: u64,
-}
-
 impl Nodes {
     /// The primary as it can be found now. With a single server that is the server, without a
     /// question; otherwise it has been asked whether it is a primary. [`Nodes::connect`] asks in

@@ -67,7 +67,12 @@ impl RedisFailure {
         let code = effective_code(code, detail);
         if let Some(refusal) = ChangeRefusal::of(code, detail) {
             let words = format!("{}: {} ({said})", refusal.state(), refusal.remedy());
-            return Self { kind: FailureKind::Refused(refusal), retry: refusal.retry(), words };
+            let retry = match refusal {
+                ChangeRefusal::Replica | ChangeRefusal::MasterDown => Retry::Rediscover,
+                ChangeRefusal::Loading => Retry::Later,
+                _ => Retry::Never,
+            };
+            return Self { kind: FailureKind::Refused(refusal), retry, words };
         }
         let (words, retry) = match code {
             "WRONGTYPE" => {

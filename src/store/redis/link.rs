@@ -32,7 +32,7 @@ use super::heartbeat::{Beaten, beat, beat_or_look, run};
 use super::layout::Layout;
 use super::membership::{self, Binding};
 use super::node::Nodes;
-use super::opening::RedisOpenError;
+use super::open_error::RedisOpenError;
 use super::pace::back_off;
 use super::primary::Primary;
 use super::pushes::{Confirmation, Pushes};

@@ -7,6 +7,7 @@ use super::announced::{Registered, fresh_generation};
 use super::calls::{self, Call};
 use super::failure::unexpected;
 use super::layout::{LAYOUT, Layout};
+use super::open_error::RedisOpenError;
 use super::reply;
 use crate::tokens::store::StoreError;
 
@@ -28,6 +29,19 @@ pub(super) enum Binding {
     OtherKeys,
     /// A newer keyward has changed the layout to this one.
     Newer(String),
+}
+
+impl Binding {
+    /// # Errors
+    ///
+    /// The store is not for our keys.
+    pub(super) fn accepted(self) -> Result<(), RedisOpenError> {
+        match self {
+            Self::Bound => Ok(()),
+            Self::OtherKeys => Err(RedisOpenError::OtherKeys),
+            Self::Newer(layout) => Err(RedisOpenError::Newer(layout)),
+        }
+    }
 }
 
 /// Registers an instance, or renews its registration.

@@ -70,6 +70,7 @@ mod link;
 mod link_state;
 mod membership;
 pub mod node;
+mod open_error;
 mod opening;
 mod operations;
 mod pace;
@@ -92,7 +93,8 @@ mod server;
 mod tests;
 
 pub use link_state::LinkState;
-pub use opening::{RedisOpenError, RedisOptions};
+pub use open_error::RedisOpenError;
+pub use opening::RedisOptions;
 
 use opening::LinkThread;
 use operations::Operations;

@@ -12,8 +12,6 @@ use redis::aio::AsyncPushSender;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
-use super::dial::Peer;
-use super::discover::Learned;
 use super::discovery_error::DiscoveryError;
 use super::pace::Pace;
 use super::settings::{NodeAddress, RedisSettings, Secret, Servers};
@@ -50,6 +48,22 @@ pub struct Nodes {
     means: ArcSwap<Means>,
     pace: Pace,
     learned: Mutex<Learned>,
+}
+
+/// What has been learned while looking for the primary.
+#[derive(Debug, Default)]
+pub(super) struct Learned {
+    /// Nodes of the Cluster, beside those of the settings.
+    pub(super) nodes: Vec<NodeAddress>,
+    /// The newest configuration epoch that a sentinel has told.
+    pub(super) epoch: u64,
+}
+
+/// What a connection is made to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    Server,
+    Sentinel,
 }
 
 /// What a reload may change: users, passwords and certificates.

@@ -18,7 +18,6 @@ use super::announced::Announced;
 use super::calls::Call;
 use super::connection::Connection;
 use super::data::{Acks, Data};
-use super::discovery_error::DiscoveryError;
 use super::fleet::Fleet;
 use super::heartbeat;
 use super::inspect::{CHANGES, Expectations, inspect};
@@ -27,6 +26,7 @@ use super::link::Link;
 use super::link_state::LinkState;
 use super::membership::{self, Binding};
 use super::node::{Means, Nodes};
+use super::open_error::RedisOpenError;
 use super::operations::{Coherence, Executor, Operations};
 use super::primary::PrimaryWatch;
 use super::settings::RedisSettings;
@@ -46,36 +46,6 @@ pub struct RedisOptions {
     pub acks: Option<Acks>,
     /// Whether records may be lost when Redis is restarted.
     pub allow_volatile: bool,
-}
-
-/// The store cannot be used as it is: keyward must not start on it.
-#[derive(Debug, thiserror::Error)]
-pub enum RedisOpenError {
-    /// It will not be reached until an operator changes something.
-    #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
-    /// It is tied to other keys than ours.
-    #[error(
-        "the store belongs to other keys: this instance's [keys] differ from those of its fleet"
-    )]
-    OtherKeys,
-    /// A newer keyward has written it.
-    #[error("the store has layout {0}, which a newer keyward has written")]
-    Newer(String),
-    /// keyward could not keep its promises on it.
-    #[error("the Redis server is not fit for keyward: {}", sentences(.0))]
-    Unfit(Vec<Finding>),
-    /// The thread of the link could not be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[source] io::Error),
-}
-
-fn sentences(findings: &[Finding]) -> String {
-    let sentence = |finding: &Finding| {
-        let Finding { subject, found, wanted, words, .. } = finding;
-        format!("{subject} is {found}, wanted is {wanted} ({words})")
-    };
-    findings.iter().map(sentence).collect::<Vec<_>>().join("; ")
 }
 
 /// The thread of the link, which is also where changes are made.
@@ -308,19 +278,6 @@ async fn found_binding(
         (None, Some(bound)) if bound != fingerprint => Binding::OtherKeys,
         (None, _) => Binding::Bound,
     })
-}
-
-impl Binding {
-    /// # Errors
-    ///
-    /// The store is not for our keys.
-    pub(super) fn accepted(self) -> Result<(), RedisOpenError> {
-        match self {
-            Self::Bound => Ok(()),
-            Self::OtherKeys => Err(RedisOpenError::OtherKeys),
-            Self::Newer(layout) => Err(RedisOpenError::Newer(layout)),
-        }
-    }
 }
 
 /// The operations' way to the primary.

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::{Cmd, Value};
 
-use super::announced::{Announced, fresh_generation};
+use super::announced::{Announced, Answer, fresh_generation};
 use super::calls::{Call, Script};
 use super::layout::Layout;
-use super::reply::{self, Answer};
+use super::reply;
 use crate::store::record_codec::RecordKey;
 use crate::tokens::store::{StoreError, StoreFuture};
 

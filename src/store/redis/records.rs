@@ -5,10 +5,11 @@
 use redis::Value;
 
 use super::RedisStore;
+use super::announced::unknown_outcome;
 use super::calls::{self, Call, Script};
 use super::layout::{id_name, origin_name, owner_name, time_to_live_millis};
 use super::operations::{Cursor, Operations, Page};
-use super::reply::{self, Fields, Kept, unknown_outcome};
+use super::reply::{self, Fields, Kept};
 use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordState;
 use crate::tokens::store::{

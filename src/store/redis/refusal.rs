@@ -1,8 +1,6 @@
 //! Why a Redis that answers refuses changes, and which of its settings says so.
 
-use super::failure::Retry;
-
-/// Why it refuses changes.
+/// Why a server refuses changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeRefusal {
     /// The latest background save failed.
@@ -15,7 +13,7 @@ pub(super) enum ChangeRefusal {
     Replica,
     /// It is a replica without its master, and so does not answer look-ups either.
     MasterDown,
-    /// `maxmemory` is reached: what needs no room still works.
+    /// `maxmemory` is reached: what needs no memory still works.
     Full,
     /// It reads its data from the disk.
     Loading,
@@ -39,16 +37,7 @@ impl ChangeRefusal {
         })
     }
 
-    /// When the same change may succeed.
-    pub(super) const fn retry(self) -> Retry {
-        match self {
-            Self::Replica | Self::MasterDown => Retry::Rediscover,
-            Self::Loading => Retry::Later,
-            _ => Retry::Never,
-        }
-    }
-
-    /// What is the case.
+    /// The state of the server, as a sentence.
     pub(super) const fn state(self) -> &'static str {
         match self {
             Self::SnapshotFailed => {

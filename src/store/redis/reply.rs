@@ -3,7 +3,6 @@
 
 use redis::Value;
 
-use super::announced::Announced;
 use super::failure::unexpected;
 use super::layout::{digest_from_hex, id_name};
 use crate::domain::{Record, Timestamp, TokenDigest};
@@ -65,39 +64,6 @@ pub(super) fn digests(value: Value) -> Result<Vec<TokenDigest>, StoreError> {
     text.chunks(64)
         .map(|digest| digest_from_hex(digest).ok_or_else(|| unexpected("a digest")))
         .collect()
-}
-
-/// What a script answers that changes something: an outcome, what belongs to it, and maybe an
-/// announcement.
-pub(super) struct Answer {
-    pub(super) outcome: String,
-    pub(super) payload: Value,
-    pub(super) announced: Option<Announced>,
-}
-
-impl Answer {
-    pub(super) fn read(value: Value) -> Result<Self, StoreError> {
-        let mut parts = list(value)?.into_iter();
-        let mut next = || parts.next().unwrap_or_default();
-        let (outcome, payload) = (text(next())?, next());
-        match outcome.as_str() {
-            "damaged" => Err(StoreError::Corrupt(text(payload)?)),
-            "conflict" => Err(StoreError::Conflict),
-            _ => {
-                let announced = Some(next()).filter(|part| *part != Value::Nil);
-                Ok(Self {
-                    outcome,
-                    payload,
-                    announced: announced.map(Announced::read).transpose()?,
-                })
-            }
-        }
-    }
-}
-
-/// The error for an outcome that the caller does not know.
-pub(super) fn unknown_outcome<T>() -> Result<T, StoreError> {
-    Err(unexpected("a known outcome"))
 }
 
 /// A record as the scripts return it: `kept` in `scripts/records.lua`.

@@ -14,10 +14,10 @@ use super::layout::Layout;
 use super::operations::{Coherence, Executor};
 use super::*;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest};
-use crate::store::conformance::{
+use crate::store::record_codec::RecordKey;
+use crate::store::tests::conformance::{
     self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
 };
-use crate::store::record_codec::RecordKey;
 use crate::tokens::store::{
     AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store,
 };

@@ -13,9 +13,7 @@ use crate::domain::Timestamp;
 use crate::tokens::store::StoreFuture;
 
 #[cfg(test)]
-pub(crate) mod conformance;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What is counted, as a keyed hash: usernames, and passwords typed in their place, are in no
 /// counter.

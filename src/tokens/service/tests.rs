@@ -80,20 +80,20 @@ impl Store for Scripted {
         &self,
         authorized_by: AuthorizedBy,
         target: TokenDigest,
-        after: OnRemove,
+        on_remove: OnRemove,
         _: Timestamp,
     ) -> StoreFuture<Removal> {
-        self.answer(format!("remove {authorized_by:?} {target:?} {after:?}"), self.removal)
+        self.answer(format!("remove {authorized_by:?} {target:?} {on_remove:?}"), self.removal)
     }
 
     fn remove_owned(
         &self,
         authorized_by: AuthorizedBy,
         owner: Owner,
-        after: OnRemove,
+        on_remove: OnRemove,
         _: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
-        self.answer(format!("remove_owned {authorized_by:?} {owner:?} {after:?}"), Some(vec![]))
+        self.answer(format!("remove_owned {authorized_by:?} {owner:?} {on_remove:?}"), Some(vec![]))
     }
 
     fn settle(&self) -> StoreFuture<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::line::get;
+use super::raw_client::get;
 use super::{Fleet, millis};
 use crate::support::redis::{Monitor, RedisServer};
 
@@ -31,10 +31,10 @@ fn asked(redis: &RedisServer, meanwhile: impl FnOnce()) -> (BTreeMap<String, u64
     let before = redis.calls(LOOK_UP);
     meanwhile();
     let counted = redis.calls(LOOK_UP) - before;
-    let heard = monitor.end();
-    let of_scripts = heard.of_scripts.get(LOOK_UP).copied().unwrap_or_default();
-    eprintln!("asked by instances: {:?}; by scripts: {:?}", heard.of_clients, heard.of_scripts);
-    (heard.of_clients, counted - of_scripts)
+    let answer = monitor.end();
+    let of_scripts = answer.of_scripts.get(LOOK_UP).copied().unwrap_or_default();
+    eprintln!("asked by instances: {:?}; by scripts: {:?}", answer.of_clients, answer.of_scripts);
+    (answer.of_clients, counted - of_scripts)
 }
 
 fn flood(count: usize) {
@@ -51,7 +51,7 @@ fn flood(count: usize) {
     let (commands, look_ups) = asked(&redis, || {
         std::thread::scope(|scope| {
             for thread in 0..4_usize {
-                let mut line = fleet.line(0);
+                let mut client = fleet.client(0);
                 scope.spawn(move || {
                     for first in (thread * BATCH..count).step_by(4 * BATCH) {
                         let mut requests = String::new();
@@ -59,9 +59,9 @@ fn flood(count: usize) {
                             // 32 bytes in base64url: each another signature, and none of them ours.
                             requests.push_str(&get(&format!("{signed}.{number:0>42}A")));
                         }
-                        line.send(requests.as_bytes()).expect("sent");
+                        client.send(requests.as_bytes()).expect("sent");
                         for _ in 0..BATCH {
-                            assert_eq!(line.hear().expect("an answer").status, 401);
+                            assert_eq!(client.read_answer().expect("an answer").status, 401);
                         }
                     }
                 });

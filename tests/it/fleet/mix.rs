@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::line::{Heard, Line, Silence};
+use super::raw_client::{Answer, NoAnswer, RawClient};
 use super::{Fleet, STORE_TIMEOUT};
 use crate::support::lateness::{self, is_held_up, unless_held_up};
 use crate::support::redis::RedisServer;
@@ -39,13 +39,13 @@ pub(super) struct Sample {
     pub(super) class: Class,
     pub(super) began: Instant,
     pub(super) took: Duration,
-    pub(super) heard: Result<Heard, Silence>,
+    pub(super) answer: Result<Answer, NoAnswer>,
     jti: String,
 }
 
 impl Sample {
     pub(super) fn status(&self) -> u16 {
-        self.heard.as_ref().map_or(0, |heard| heard.status)
+        self.answer.as_ref().map_or(0, |answer| answer.status)
     }
 
     fn ended(&self) -> Instant {
@@ -74,7 +74,7 @@ pub(super) struct Tokens {
 
 /// Requests a second, in all.
 const RATE: u32 = 200;
-/// Lines that share them.
+/// Clients that share them.
 const LINES: u32 = 4;
 
 impl Tokens {
@@ -82,9 +82,9 @@ impl Tokens {
     /// same keys that keeps its records elsewhere.
     pub(super) fn make(fleet: &Fleet, redis: &RedisServer, root: &str, fresh: usize) -> Self {
         let expired = (0..2).map(|_| expired(&fleet.worlds[0])).collect::<Vec<_>>();
-        let mut line = fleet.line(0);
+        let mut client = fleet.client(0);
         let mut mint =
-            |count: usize| -> Vec<Issued> { (0..count).map(|_| mint(&mut line, root)).collect() };
+            |count: usize| -> Vec<Issued> { (0..count).map(|_| mint(&mut client, root)).collect() };
         let (cached, fresh, revoked) = (mint(20), mint(fresh), mint(5));
         for victim in &revoked {
             fleet.revoke(0, &victim.token);
@@ -101,16 +101,18 @@ impl Tokens {
     }
 }
 
-fn mint(line: &mut Line, root: &str) -> Issued {
-    let mut heard = None;
+fn mint(client: &mut RawClient, root: &str) -> Issued {
+    let mut answer = None;
     let status = unless_held_up(|| {
-        heard
-            .insert(line.call(Person::ALICE, "POST", "/auth/issue-token", root).expect("an answer"))
+        answer
+            .insert(
+                client.call(Person::ALICE, "POST", "/auth/issue-token", root).expect("an answer"),
+            )
             .status
     });
-    let heard = heard.expect("somebody asked");
-    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&heard.body));
-    let answer: serde_json::Value = serde_json::from_slice(&heard.body).expect("JSON");
+    let answer = answer.expect("somebody asked");
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
     let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
     Issued { token: text("token"), jti: text("jti") }
 }
@@ -150,9 +152,9 @@ impl Mix {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..LINES)
             .map(|number| {
-                let (stop, tokens, line) =
-                    (Arc::clone(&stop), Arc::clone(tokens), fleet.line(instance));
-                std::thread::spawn(move || ask(line, number, &tokens, &stop))
+                let (stop, tokens, client) =
+                    (Arc::clone(&stop), Arc::clone(tokens), fleet.client(instance));
+                std::thread::spawn(move || ask(client, number, &tokens, &stop))
             })
             .collect();
         Self { stop, threads }
@@ -172,7 +174,7 @@ impl Mix {
     }
 }
 
-fn ask(mut line: Line, number: u32, tokens: &Tokens, stop: &AtomicBool) -> Vec<Sample> {
+fn ask(mut client: RawClient, number: u32, tokens: &Tokens, stop: &AtomicBool) -> Vec<Sample> {
     let mut samples = Vec::new();
     let begin = Instant::now() + number * Duration::from_secs(1) / RATE;
     for turn in 0_u32.. {
@@ -208,15 +210,15 @@ fn ask(mut line: Line, number: u32, tokens: &Tokens, stop: &AtomicBool) -> Vec<S
             _ => (Class::Cached, cached.token.clone(), cached.jti.clone()),
         };
         let began = Instant::now();
-        let heard = line.get(&token);
+        let answer = client.get(&token);
         samples.push(Sample {
             class,
             began,
             took: began.elapsed(),
-            heard: heard.clone(),
+            answer: answer.clone(),
             jti: jti.clone(),
         });
-        if class == Class::Fresh && heard.is_ok_and(|heard| heard.status == 503) {
+        if class == Class::Fresh && answer.is_ok_and(|answer| answer.status == 503) {
             // It has not been seen yet.
             tokens.fresh.lock().unwrap().push_back(Issued { token, jti });
         }
@@ -274,8 +276,8 @@ impl Samples {
     pub(super) fn summary(&self) -> String {
         let mut counts = std::collections::BTreeMap::<String, usize>::new();
         for sample in &self.0 {
-            let what = match &sample.heard {
-                Ok(heard) => heard.status.to_string(),
+            let what = match &sample.answer {
+                Ok(answer) => answer.status.to_string(),
                 Err(silence) => format!("{silence:?}"),
             };
             *counts.entry(format!("{:?} {what}", sample.class)).or_default() += 1;
@@ -289,17 +291,20 @@ impl Samples {
     pub(super) fn hold(&self, lost_from: Option<Instant>) {
         for sample in &self.0 {
             let status = sample.status();
-            assert!(sample.heard.is_ok(), "no answer: {sample:?}");
+            assert!(sample.answer.is_ok(), "no answer: {sample:?}");
             assert!(
                 sample.took_by_itself() < STORE_TIMEOUT + Duration::from_secs(1),
                 "it hung: {sample:?}"
             );
-            let has_retry_after = sample.heard.as_ref().is_ok_and(|heard| heard.has_retry_after);
+            let has_retry_after = sample.answer.as_ref().is_ok_and(|answer| answer.has_retry_after);
             match status {
                 200 => {
                     assert!(sample.class.is_good(), "it must not pass: {sample:?}");
-                    let body =
-                        sample.heard.as_ref().map(|heard| heard.body.clone()).unwrap_or_default();
+                    let body = sample
+                        .answer
+                        .as_ref()
+                        .map(|answer| answer.body.clone())
+                        .unwrap_or_default();
                     assert_eq!(body, sample.jti.as_bytes(), "taken for another: {sample:?}");
                 }
                 401 if sample.class.is_good() => {

@@ -2,11 +2,11 @@
 //! 6).
 
 mod flood;
-mod line;
 mod linearizability;
 mod mirror;
 mod mix;
 mod outage;
+mod raw_client;
 mod revocation;
 mod topology;
 
@@ -18,8 +18,8 @@ use tempfile::TempDir;
 use crate::support::lateness::{self, unless_held_up};
 use crate::support::redis::RedisServer;
 use crate::support::{Issued, Login, Person, Plan, World};
-use line::Line;
 use mirror::Mirror;
+use raw_client::RawClient;
 
 /// The lease of the instances here, unless a test says otherwise.
 const LEASE: Duration = Duration::from_millis(500);
@@ -72,13 +72,13 @@ impl Fleet {
         Self { worlds, mirror, keys, login }
     }
 
-    fn line(&self, instance: usize) -> Line {
-        Line::to(self.worlds[instance].address())
+    fn client(&self, instance: usize) -> RawClient {
+        RawClient::to(self.worlds[instance].address())
     }
 
     /// A line to each instance.
-    fn lines(&self) -> Vec<Line> {
-        (0..self.worlds.len()).map(|instance| self.line(instance)).collect()
+    fn clients(&self) -> Vec<RawClient> {
+        (0..self.worlds.len()).map(|instance| self.client(instance)).collect()
     }
 
     fn are_ready(&self) -> bool {

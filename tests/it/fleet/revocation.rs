@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::line::Line;
+use super::raw_client::RawClient;
 use super::{Fleet, LEASE, patient, percentiles};
 use crate::support::lateness::{between, slack, unless_held_up};
 use crate::support::redis::RedisServer;
@@ -18,30 +18,30 @@ fn rounds() -> usize {
 }
 
 /// Three instances, each with a line that is kept.
-struct Scene {
+struct OutageBench {
     redis: RedisServer,
     fleet: Fleet,
-    lines: Vec<Line>,
+    clients: Vec<RawClient>,
     root: String,
 }
 
-impl Scene {
+impl OutageBench {
     fn start() -> Self {
         let redis = RedisServer::start();
         let fleet = Fleet::start(3, &redis);
-        let lines = (0..3).map(|instance| fleet.line(instance)).collect();
+        let clients = (0..3).map(|instance| fleet.client(instance)).collect();
         let root = fleet.root();
-        Self { redis, fleet, lines, root }
+        Self { redis, fleet, clients, root }
     }
 
     fn mint(&mut self) -> Issued {
         let mut body = Vec::new();
         let status = unless_held_up(|| {
-            let heard = self.lines[0]
+            let answer = self.clients[0]
                 .call(ALICE, "POST", "/auth/issue-token", &self.root)
                 .expect("an answer");
-            body = heard.body;
-            heard.status
+            body = answer.body;
+            answer.status
         });
         assert_eq!(status, 200);
         let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
@@ -52,21 +52,21 @@ impl Scene {
     /// A token that every instance remembers as good.
     fn warm(&mut self) -> Issued {
         let issued = self.mint();
-        for instance in 0..self.lines.len() {
+        for instance in 0..self.clients.len() {
             assert_eq!(self.asks(instance, &issued.token), 200);
         }
         issued
     }
 
     fn asks(&mut self, instance: usize, token: &str) -> u16 {
-        unless_held_up(|| self.lines[instance].get(token).expect("an answer").status)
+        unless_held_up(|| self.clients[instance].get(token).expect("an answer").status)
     }
 
     /// Revokes on the first instance.
     fn revoke(&mut self, call: &str, token: &str) -> Revoked {
         let asked = Instant::now();
-        let heard = self.lines[0].call(ALICE, "POST", call, token).expect("an answer");
-        assert_eq!(heard.status, 200, "{call}");
+        let answer = self.clients[0].call(ALICE, "POST", call, token).expect("an answer");
+        assert_eq!(answer.status, 200, "{call}");
         let answered = Instant::now();
         Revoked { took: answered - asked, slack: slack(asked, answered) }
     }
@@ -88,21 +88,21 @@ impl Revoked {
 
 #[test]
 fn what_is_revoked_on_one_instance_is_refused_by_the_very_next_request_on_the_others() {
-    let mut scene = Scene::start();
+    let mut bench = OutageBench::start();
     let (mut own, mut by_id, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds() {
         for way in 0..3 {
             let victims: Vec<Issued> =
-                (0..if way == 2 { 2 } else { 1 }).map(|_| scene.warm()).collect();
-            let (victim, root) = (victims[0].clone(), scene.root.clone());
+                (0..if way == 2 { 2 } else { 1 }).map(|_| bench.warm()).collect();
+            let (victim, root) = (victims[0].clone(), bench.root.clone());
             let revoked = match way {
-                0 => scene.revoke("/auth/revoke", &victim.token),
-                1 => scene.revoke(&format!("/auth/revoke/{}", victim.jti), &root),
-                _ => scene.revoke("/auth/revoke-all", &root),
+                0 => bench.revoke("/auth/revoke", &victim.token),
+                1 => bench.revoke(&format!("/auth/revoke/{}", victim.jti), &root),
+                _ => bench.revoke("/auth/revoke-all", &root),
             };
             for victim in &victims {
                 for instance in [1, 2, 0] {
-                    let status = scene.asks(instance, &victim.token);
+                    let status = bench.asks(instance, &victim.token);
                     assert_eq!(
                         status, 401,
                         "round {round}, way {way}, instance {instance}, {}",
@@ -121,15 +121,15 @@ fn what_is_revoked_on_one_instance_is_refused_by_the_very_next_request_on_the_ot
 
 #[test]
 fn what_the_command_line_revokes_is_refused_by_the_very_next_request_on_the_others() {
-    let mut scene = Scene::start();
+    let mut bench = OutageBench::start();
     // Each is a process of its own: fewer of them.
     for round in 0..rounds().div_ceil(10) {
-        let victim = scene.warm();
-        let output = scene.fleet.worlds[0].run(&["token", "revoke", &victim.jti]);
+        let victim = bench.warm();
+        let output = bench.fleet.worlds[0].run(&["token", "revoke", &victim.jti]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for instance in [1, 2, 0] {
             assert_eq!(
-                scene.asks(instance, &victim.token),
+                bench.asks(instance, &victim.token),
                 401,
                 "round {round}, instance {instance}"
             );
@@ -139,26 +139,26 @@ fn what_the_command_line_revokes_is_refused_by_the_very_next_request_on_the_othe
 
 #[test]
 fn a_stopped_instance_is_waited_for_once_as_long_as_its_lease_and_refuses_when_it_goes_on() {
-    let mut scene = Scene::start();
-    let (first, second, other) = (scene.warm(), scene.warm(), scene.warm());
-    let mut asking = scene.fleet.line(2);
+    let mut bench = OutageBench::start();
+    let (first, second, other) = (bench.warm(), bench.warm(), bench.warm());
+    let mut asking = bench.fleet.client(2);
     let began = Instant::now();
-    scene.fleet.worlds[2].signal(Signal::STOP);
-    let waited = scene.revoke("/auth/revoke", &first.token);
-    let again = scene.revoke("/auth/revoke", &second.token);
+    bench.fleet.worlds[2].signal(Signal::STOP);
+    let waited = bench.revoke("/auth/revoke", &first.token);
+    let again = bench.revoke("/auth/revoke", &second.token);
     for victim in [&first, &second] {
-        assert_eq!((scene.asks(0, &victim.token), scene.asks(1, &victim.token)), (401, 401));
+        assert_eq!((bench.asks(0, &victim.token), bench.asks(1, &victim.token)), (401, 401));
     }
     // Asked while it is stopped, and so after the answers: it has to refuse when it goes on.
     for victim in [&first, &second] {
-        asking.send(super::line::get(&victim.token).as_bytes()).expect("the kernel takes it");
+        asking.send(super::raw_client::get(&victim.token).as_bytes()).expect("the kernel takes it");
     }
-    scene.fleet.worlds[2].signal(Signal::CONT);
+    bench.fleet.worlds[2].signal(Signal::CONT);
     for _ in 0..2 {
-        let status = asking.hear().expect("an answer").status;
+        let status = asking.read_answer().expect("an answer").status;
         assert!(matches!(status, 401 | 503), "{status}");
     }
-    let fleet = &scene.fleet;
+    let fleet = &bench.fleet;
     assert!(eventually(|| fleet.status(2, &other.token) == 200), "it serves again");
     assert_eq!((fleet.status(2, &first.token), fleet.status(2, &second.token)), (401, 401));
     eprintln!("revoke with a stopped instance: {waited:?}, then {again:?}");
@@ -174,18 +174,18 @@ fn a_stopped_instance_is_waited_for_once_as_long_as_its_lease_and_refuses_when_i
 
 #[test]
 fn a_killed_instance_is_waited_for_once() {
-    let mut scene = Scene::start();
-    let victims: Vec<Issued> = (0..4).map(|_| scene.warm()).collect();
-    scene.fleet.worlds[2].kill();
+    let mut bench = OutageBench::start();
+    let victims: Vec<Issued> = (0..4).map(|_| bench.warm()).collect();
+    bench.fleet.worlds[2].kill();
     let mut took = Vec::new();
     for victim in &victims {
-        took.push(scene.revoke("/auth/revoke", &victim.token));
-        assert_eq!((scene.asks(0, &victim.token), scene.asks(1, &victim.token)), (401, 401));
+        took.push(bench.revoke("/auth/revoke", &victim.token));
+        assert_eq!((bench.asks(0, &victim.token), bench.asks(1, &victim.token)), (401, 401));
     }
-    scene.fleet.worlds[2].restart();
-    scene.lines[2].hang_up();
+    bench.fleet.worlds[2].restart();
+    bench.clients[2].close();
     for victim in &victims {
-        assert_eq!(scene.asks(2, &victim.token), 401);
+        assert_eq!(bench.asks(2, &victim.token), 401);
     }
     eprintln!("revoke with a killed instance: {took:?}");
     assert!(took[0].is_within(LEASE), "{took:?}");
@@ -195,12 +195,12 @@ fn a_killed_instance_is_waited_for_once() {
 /// One that stops in good order says goodbye, and nobody waits for it.
 #[test]
 fn an_instance_that_has_stopped_in_good_order_is_not_waited_for() {
-    let mut scene = Scene::start();
-    let victim = scene.warm();
-    scene.fleet.worlds[2].signal(Signal::TERM);
-    scene.lines[2].hang_up();
-    assert!(scene.fleet.worlds[2].ended().success());
-    let revoked = scene.revoke("/auth/revoke", &victim.token);
+    let mut bench = OutageBench::start();
+    let victim = bench.warm();
+    bench.fleet.worlds[2].signal(Signal::TERM);
+    bench.clients[2].close();
+    assert!(bench.fleet.worlds[2].ended().success());
+    let revoked = bench.revoke("/auth/revoke", &victim.token);
     assert!(revoked.is_within(LEASE / 2), "{revoked:?}");
 }
 
@@ -227,22 +227,22 @@ fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing
         let cut = Instant::now();
         let (revoked, latest, latest_of_other) = std::thread::scope(|scope| {
             let revoking = scope.spawn(|| {
-                let heard = fleet
-                    .line(0)
+                let answer = fleet
+                    .client(0)
                     .call(ALICE, "POST", "/auth/revoke", &victim.token)
                     .expect("an answer");
-                assert_eq!(heard.status, 200);
+                assert_eq!(answer.status, 200);
                 Instant::now()
             });
-            let mut line = fleet.line(1);
+            let mut client = fleet.client(1);
             let (mut latest, mut latest_of_other) = (None, None);
             while cut.elapsed() < 3 * LEASE {
                 for (token, latest) in [(&victim, &mut latest), (&other, &mut latest_of_other)] {
                     let began = Instant::now();
-                    match line.get(&token.token).expect("an answer").status {
+                    match client.get(&token.token).expect("an answer").status {
                         200 => *latest = Some(began),
                         503 => {}
-                        // It heard of the revocation before it was cut off.
+                        // It learned of the revocation before it was cut off.
                         401 if token.jti == victim.jti => {}
                         status => panic!("{way}: {status}"),
                     }
@@ -277,9 +277,9 @@ fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing
 
 #[test]
 fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
-    let mut scene = Scene::start();
-    let (victim, other) = (scene.warm(), scene.warm());
-    let pattern = scene.redis.command(&["KEYS", "{keyward}:r:*"]);
+    let mut bench = OutageBench::start();
+    let (victim, other) = (bench.warm(), bench.warm());
+    let pattern = bench.redis.command(&["KEYS", "{keyward}:r:*"]);
     let crate::support::redis::Reply::Array(before) = pattern else {
         panic!("no list: {pattern:?}")
     };
@@ -288,13 +288,13 @@ fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
     // go, one by one.
     let deleted = Instant::now();
     for key in &before {
-        scene.redis.command(&["DEL", &key.text()]);
+        bench.redis.command(&["DEL", &key.text()]);
     }
     for token in [&victim, &other] {
         for instance in 0..3 {
-            let lines = &mut scene.lines;
+            let clients = &mut bench.clients;
             assert!(eventually(
-                || lines[instance].get(&token.token).expect("an answer").status == 401
+                || clients[instance].get(&token.token).expect("an answer").status == 401
             ));
         }
     }

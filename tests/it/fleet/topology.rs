@@ -171,7 +171,7 @@ fn r6_a_failover_by_sentinels_loses_no_acknowledged_answer_and_the_old_master_is
             wait_until("every instance is ready again", || fleet.are_ready());
         });
         std::thread::sleep(Duration::from_secs(1));
-        // One sentinel is enough to hear who is master, if it has heard of the latest failover:
+        // One sentinel is enough to find the master, if it knows of the latest failover:
         // there may have been two.
         wait_until("the sentinels know of the same failover", || {
             let epochs: Vec<_> = sentinels.iter().map(epoch).collect();

@@ -1,5 +1,4 @@
-//! Keys with an afterlife: moved out of `record`, so that nothing that lets a token in can find
-//! them.
+//! Retired keys: moved out of `record`, so that no look-up that lets a token in can find them.
 
 use super::Tables;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest, TokenId};

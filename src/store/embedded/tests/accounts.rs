@@ -1,35 +1,35 @@
 //! Accounts: the port, and what only this store promises.
 
 use super::*;
-use crate::store::account_conformance::{account, hash};
+use crate::store::tests::account_conformance::{account, hash};
 use crate::tokens::accounts::AccountStore;
 use crate::tokens::accounts::store::Registered;
 
-async fn fresh() -> (Place, Arc<dyn Store>, Arc<dyn AccountStore>) {
-    let place = Place::new();
-    let store = place.open();
-    (place, store.clone(), store)
+async fn fresh() -> (StoreDirectory, Arc<dyn Store>, Arc<dyn AccountStore>) {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
+    (directory, store.clone(), store)
 }
 
-crate::store::account_conformance::conforms_accounts!(fresh);
+crate::store::tests::account_conformance::conforms_accounts!(fresh);
 
-fn with_two() -> Place {
-    let place = Place::new();
-    let store = place.open();
+fn with_two() -> StoreDirectory {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     for (number, name) in [(1, "ann"), (2, "bob")] {
         let registered = wait(store.register(account(number, name), hash(number as u8))).unwrap();
         assert_eq!(registered, Registered::Registered);
     }
-    place
+    directory
 }
 
 #[test]
 fn an_account_survives_a_crash() {
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     wait(store.register(account(1, "ann"), hash(1))).unwrap();
     wait(store.disable("accounts".into(), account(1, "ann").id, NOW)).unwrap();
-    let after = place.crash();
+    let after = directory.crash();
     let accounts = wait(after.open().accounts(None, 0)).unwrap();
     assert!(accounts.len() == 1 && accounts[0].is_disabled);
 }
@@ -49,14 +49,14 @@ fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password() {
         "INSERT INTO account (id, token_api, username, email, created_at, body)
          SELECT randomblob(16), 'other', username, email, created_at, body FROM account",
     ] {
-        let place = with_two();
-        place.meddle(meddling);
-        assert!(matches!(place.try_open(), Err(OpenError::Damaged { .. })), "{meddling}");
+        let directory = with_two();
+        directory.meddle(meddling);
+        assert!(matches!(directory.try_open(), Err(OpenError::Damaged { .. })), "{meddling}");
     }
     // Behind the back of a store that is open, it is noticed when the account is read.
-    let place = with_two();
-    let store = place.open();
-    place.meddle(
+    let directory = with_two();
+    let store = directory.open();
+    directory.meddle(
         "UPDATE account SET body = (SELECT body FROM account WHERE username = 'bob') \
                   WHERE username = 'ann'",
     );

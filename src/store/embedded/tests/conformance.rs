@@ -2,10 +2,10 @@
 
 use super::*;
 
-async fn fresh() -> (Place, Arc<dyn Store>) {
-    let place = Place::new();
-    let store = place.open();
-    (place, store)
+async fn fresh() -> (StoreDirectory, Arc<dyn Store>) {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
+    (directory, store)
 }
 
-crate::store::conformance::conforms!(fresh);
+crate::store::tests::conformance::conforms!(fresh);

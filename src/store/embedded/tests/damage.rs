@@ -8,9 +8,9 @@ use super::*;
 const RECORDS: u64 = 120;
 
 /// A closed store of records of two subjects, and what is in it.
-fn filled() -> (Place, HashMap<TokenDigest, Record>) {
-    let place = Place::new();
-    let store = place.open();
+fn filled() -> (StoreDirectory, HashMap<TokenDigest, Record>) {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     let pending: Vec<_> = (0..RECORDS)
         .map(|number| match number % 3 {
             0 => bootstrap(number, "ann", 2),
@@ -24,7 +24,7 @@ fn filled() -> (Place, HashMap<TokenDigest, Record>) {
         (record.digest, record)
     });
     let records = records.collect();
-    (place, records)
+    (directory, records)
 }
 
 /// Asks for everything in every way: each answer is an error or the truth.
@@ -55,20 +55,20 @@ fn holds(store: &EmbeddedStore, records: &HashMap<TokenDigest, Record>) {
 
 #[test]
 fn a_flipped_byte_anywhere_in_the_file_is_an_error_or_without_effect() {
-    let (place, records) = filled();
-    let whole = fs::read(place.path()).unwrap();
+    let (directory, records) = filled();
+    let whole = fs::read(directory.path()).unwrap();
     let (mut refused, mut served) = (0, 0);
     for seed in 0..250 {
-        fs::write(place.path(), &whole).unwrap();
-        flip(&place.path(), &mut Random(seed));
-        match place.try_open() {
+        fs::write(directory.path(), &whole).unwrap();
+        flip(&directory.path(), &mut Random(seed));
+        match directory.try_open() {
             Ok(store) => {
                 holds(&store, &records);
                 served += 1;
             }
             Err(error) => {
                 let words = error.to_string();
-                assert!(words.contains(&place.path().display().to_string()), "{words}");
+                assert!(words.contains(&directory.path().display().to_string()), "{words}");
                 refused += 1;
             }
         }
@@ -78,11 +78,11 @@ fn a_flipped_byte_anywhere_in_the_file_is_an_error_or_without_effect() {
 
 #[test]
 fn a_byte_that_flips_while_the_store_is_open_is_never_another_identity() {
-    let (place, records) = filled();
-    let whole = fs::read(place.path()).unwrap();
+    let (directory, records) = filled();
+    let whole = fs::read(directory.path()).unwrap();
     for seed in 1_000..1_060 {
-        fs::write(place.path(), &whole).unwrap();
-        let store = place.open();
+        fs::write(directory.path(), &whole).unwrap();
+        let store = directory.open();
         // From here on the file is not what was checked; a connection that has read nothing has
         // nothing cached.
         let mut random = Random(seed);
@@ -91,28 +91,28 @@ fn a_byte_that_flips_while_the_store_is_open_is_never_another_identity() {
             let at = random.below(bytes.len());
             bytes[at] ^= u8::try_from(1 + random.below(255)).unwrap();
         }
-        fs::write(place.path(), &bytes).unwrap();
+        fs::write(directory.path(), &bytes).unwrap();
         for record in records.values() {
             if let Ok(Some(found)) = wait(store.find(record.digest)) {
                 assert_eq!(&found, record);
             }
         }
-        let _ = wait(store.issue(by(1), api_key(5_000, "ann"), BESIDE, NOW));
+        let _ = wait(store.issue(by(1), api_key(5_000, "ann"), ADD, NOW));
         let _ = wait(store.remove_owned(by(1), owner("ann"), OnRemove::Delete, NOW));
         let _ = wait(store.purge(NOW, 10));
         drop(store);
         for ending in ["-wal", "-shm"] {
-            let _ = fs::remove_file(place.beside(ending));
+            let _ = fs::remove_file(directory.beside(ending));
         }
     }
 }
 
 #[test]
 fn every_flipped_byte_of_a_body_is_corrupt() {
-    let (place, records) = filled();
+    let (directory, records) = filled();
     let record = &records[&digest(1)];
     let body = key().encode(record).unwrap();
-    let store = place.open();
+    let store = directory.open();
     for at in 0..body.len() {
         let mut flipped = body.clone();
         flipped[at] ^= 0x15;
@@ -134,7 +134,7 @@ fn every_flipped_byte_of_a_body_is_corrupt() {
             Err(StoreError::Corrupt(_))
         ));
         assert!(matches!(
-            wait(store.issue(AuthorizedBy::Record(name), api_key(9_000, "ann"), BESIDE, NOW)),
+            wait(store.issue(AuthorizedBy::Record(name), api_key(9_000, "ann"), ADD, NOW)),
             Err(StoreError::Corrupt(_))
         ));
     }
@@ -167,8 +167,8 @@ fn an_edited_row_is_corrupt_and_refused_at_the_next_start() {
         "body = (SELECT body FROM record WHERE subject = 'bob' LIMIT 1)",
         "body = zeroblob(0)",
     ] {
-        let (place, records) = filled();
-        let store = place.open();
+        let (directory, records) = filled();
+        let store = directory.open();
         let seq = "(SELECT seq FROM record WHERE subject = 'ann' AND mints_left IS NULL LIMIT 1)";
         let sql = format!("UPDATE record SET {edit} WHERE seq = {seq}");
         wait(store.write(move |tables| Ok(tables.connection.execute(&sql, [])?))).unwrap();
@@ -182,7 +182,7 @@ fn an_edited_row_is_corrupt_and_refused_at_the_next_start() {
             }
         }
         drop(store);
-        let error = place.try_open().unwrap_err();
+        let error = directory.try_open().unwrap_err();
         assert!(matches!(error, OpenError::Damaged { .. }), "{edit}: {error}");
     }
 }
@@ -199,8 +199,8 @@ fn an_edited_row_of_a_retired_key_is_corrupt_and_refused_at_the_next_start() {
         "digest = randomblob(32)",
         "body = (SELECT body FROM record WHERE digest <> retired.digest LIMIT 1)",
     ] {
-        let (place, _) = filled();
-        let store = place.open();
+        let (directory, _) = filled();
+        let store = directory.open();
         let retired =
             wait(store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Retire, NOW)).unwrap();
         assert_eq!(retired, Removal::Removed);
@@ -210,67 +210,67 @@ fn an_edited_row_of_a_retired_key_is_corrupt_and_refused_at_the_next_start() {
             assert_eq!(found.record, api_key(1, "ann"), "{edit}");
         }
         drop(store);
-        let error = place.try_open().unwrap_err();
+        let error = directory.try_open().unwrap_err();
         assert!(matches!(error, OpenError::Damaged { .. }), "{edit}: {error}");
     }
 }
 
 #[test]
 fn more_keys_left_than_a_bootstrap_token_was_made_for_is_corrupt() {
-    let (place, _) = filled();
-    let store = place.open();
+    let (directory, _) = filled();
+    let store = directory.open();
     let sql = "UPDATE record SET mints_left = 3 WHERE digest = ?1";
     wait(store.write(move |tables| Ok(tables.connection.execute(sql, [digest(0).as_bytes()])?)))
         .unwrap();
     assert!(matches!(
-        wait(store.issue(by(0), api_key(9_000, "ann"), BESIDE, NOW)),
+        wait(store.issue(by(0), api_key(9_000, "ann"), ADD, NOW)),
         Err(StoreError::Corrupt(_))
     ));
 }
 
 #[test]
 fn a_database_that_was_cut_short_is_refused() {
-    let (place, _) = filled();
-    let whole = fs::read(place.path()).unwrap();
+    let (directory, _) = filled();
+    let whole = fs::read(directory.path()).unwrap();
     for length in (0..whole.len()).step_by(1_000) {
-        fs::write(place.path(), &whole[..length]).unwrap();
-        let error = place.try_open().unwrap_err();
+        fs::write(directory.path(), &whole[..length]).unwrap();
+        let error = directory.try_open().unwrap_err();
         assert!(error.to_string().contains("keyward.db"), "{error}");
     }
 }
 
 #[test]
 fn a_page_of_zeros_is_refused() {
-    let (place, _) = filled();
-    let whole = fs::read(place.path()).unwrap();
+    let (directory, _) = filled();
+    let whole = fs::read(directory.path()).unwrap();
     for page in 0..whole.len() / 4096 {
         let mut zeroed = whole.clone();
         zeroed[page * 4096..(page + 1) * 4096].fill(0);
-        fs::write(place.path(), &zeroed).unwrap();
-        assert!(place.try_open().is_err(), "page {page}");
+        fs::write(directory.path(), &zeroed).unwrap();
+        assert!(directory.try_open().is_err(), "page {page}");
     }
 }
 
 /// A crash image whose log holds one transaction for each of these numbers.
-fn logged(numbers: std::ops::Range<u64>) -> Place {
-    let place = Place::new();
-    let store = place.open();
+fn logged(numbers: std::ops::Range<u64>) -> StoreDirectory {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     for number in numbers {
         wait(store.provision(api_key(number, "ann"))).unwrap();
     }
-    place.crash()
+    directory.crash()
 }
 
 #[test]
 fn a_log_that_was_cut_short_loses_its_end_only() {
-    let place = logged(0..30);
+    let directory = logged(0..30);
     let (database, log) =
-        (fs::read(place.path()).unwrap(), fs::read(place.beside("-wal")).unwrap());
+        (fs::read(directory.path()).unwrap(), fs::read(directory.beside("-wal")).unwrap());
     let mut random = Random(1);
     for _ in 0..40 {
-        fs::write(place.path(), &database).unwrap();
-        fs::write(place.beside("-wal"), &log[..random.below(log.len())]).unwrap();
-        let found = all(&place.open());
+        fs::write(directory.path(), &database).unwrap();
+        fs::write(directory.beside("-wal"), &log[..random.below(log.len())]).unwrap();
+        let found = all(&directory.open());
         let expected: Vec<_> =
             (0..30).map(|number| api_key(number, "ann")).take(found.len()).collect();
         assert_eq!(found, expected);
@@ -279,15 +279,15 @@ fn a_log_that_was_cut_short_loses_its_end_only() {
 
 #[test]
 fn a_flipped_byte_in_the_log_costs_the_last_transaction_or_is_refused() {
-    let place = logged(0..30);
+    let directory = logged(0..30);
     let (database, log) =
-        (fs::read(place.path()).unwrap(), fs::read(place.beside("-wal")).unwrap());
+        (fs::read(directory.path()).unwrap(), fs::read(directory.beside("-wal")).unwrap());
     let mut refused = 0;
     for seed in 0..200 {
-        fs::write(place.path(), &database).unwrap();
-        fs::write(place.beside("-wal"), &log).unwrap();
-        let at = flip(&place.beside("-wal"), &mut Random(seed));
-        match place.try_open() {
+        fs::write(directory.path(), &database).unwrap();
+        fs::write(directory.beside("-wal"), &log).unwrap();
+        let at = flip(&directory.beside("-wal"), &mut Random(seed));
+        match directory.try_open() {
             Ok(store) => {
                 let found = all(&store);
                 assert!(found.len() >= 29, "byte {at}: {} of 30 left", found.len());

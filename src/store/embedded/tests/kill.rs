@@ -54,7 +54,7 @@ fn writes_until_it_is_killed() {
 
 #[test]
 fn a_killed_process_loses_nothing_that_it_acknowledged_and_leaves_no_lock() {
-    let place = Place::new();
+    let directory = StoreDirectory::new();
     let mut random = Random(5);
     let (mut issued, mut revoking, mut revoked) =
         (BTreeSet::<u64>::new(), BTreeSet::new(), BTreeSet::new());
@@ -66,7 +66,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged_and_leaves_no_lock() {
                 "--ignored",
                 "--nocapture",
             ])
-            .env(STORE, place.path())
+            .env(STORE, directory.path())
             .env(LAST, issued.union(&revoking).max().copied().unwrap_or(0).to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -90,7 +90,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged_and_leaves_no_lock() {
             }
         }
         process.wait().unwrap();
-        let store = place.open();
+        let store = directory.open();
         let found: BTreeSet<_> = all(&store)
             .iter()
             .map(|record| u64::try_from(record.issued_at.unix_millis()).unwrap())

@@ -32,7 +32,7 @@ use crate::tokens::verified::{Caller, Power};
 const CHEAP: HashingCost = HashingCost { memory_kib: 64, passes: 1, lanes: 1 };
 const NOW: Timestamp = Timestamp::from_unix_millis(1_771_237_800_000);
 
-struct Desk {
+struct AccountsBench {
     service: AccountsService,
     parts: AccountParts,
     authenticator: Authenticator,
@@ -40,11 +40,11 @@ struct Desk {
     _directory: tempfile::TempDir,
 }
 
-fn desk() -> Desk {
-    desk_with(CHEAP)
+fn bench() -> AccountsBench {
+    bench_with(CHEAP)
 }
 
-fn desk_with(cost: HashingCost) -> Desk {
+fn bench_with(cost: HashingCost) -> AccountsBench {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(
         &directory.path().join("db"),
@@ -83,7 +83,7 @@ fn desk_with(cost: HashingCost) -> Desk {
         enrolment: Enrolment::Open,
         format: OpaqueFormat { prefix: "rst_".into(), alphabet: Alphabet::Base36 },
     };
-    Desk {
+    AccountsBench {
         service: AccountsService::new(parts.clone()),
         parts,
         authenticator,
@@ -113,7 +113,7 @@ fn from(address: &str) -> ClientGroup {
     address.parse::<IpAddr>().unwrap().into()
 }
 
-impl Desk {
+impl AccountsBench {
     async fn ask(
         &self,
         caller: Option<&Caller>,
@@ -201,11 +201,11 @@ impl Desk {
 
 #[tokio::test]
 async fn who_registers_logs_in_whatever_the_case_of_the_name() {
-    let desk = desk();
-    let account = desk.register("Hershel").await;
+    let bench = bench();
+    let account = bench.register("Hershel").await;
     for spelling in ["Hershel", "hershel", "HERSHEL"] {
-        let token = desk.login(spelling, "correct horse").await.unwrap();
-        let caller = desk.caller(&token).await.unwrap();
+        let token = bench.login(spelling, "correct horse").await.unwrap();
+        let caller = bench.caller(&token).await.unwrap();
         assert_eq!(
             (caller.token.power(), caller.token.identity()),
             (Power::Session, account.identity())
@@ -220,44 +220,44 @@ async fn who_registers_logs_in_whatever_the_case_of_the_name() {
         ("hershel@example.com", "correct horse"),
         ("", ""),
     ] {
-        let outcome = desk.login(username, password).await;
+        let outcome = bench.login(username, password).await;
         assert!(matches!(outcome, Err(AccountError::WrongLogin)), "{username}: {outcome:?}");
     }
-    let again = desk.ask(None, AccountCommand::Register(registration("HERSHEL"))).await;
+    let again = bench.ask(None, AccountCommand::Register(registration("HERSHEL"))).await;
     assert!(matches!(again, Err(AccountError::UsernameTaken)));
     let other = Registration { username: name("other"), ..registration("Hershel") };
-    let again = desk.ask(None, AccountCommand::Register(other)).await;
+    let again = bench.ask(None, AccountCommand::Register(other)).await;
     assert!(matches!(again, Err(AccountError::EmailTaken)));
 }
 
 #[tokio::test]
 async fn a_session_makes_keys_lists_them_and_retires_them() {
-    let desk = desk();
-    desk.register("ann").await;
-    desk.register("bob").await;
-    let (ann, bob) = (desk.session("ann").await, desk.session("bob").await);
-    let (key, record) = desk.issue(&ann).await;
-    assert!(desk.parts.opaque.verify(&desk.terms.format, key.expose().as_bytes()));
+    let bench = bench();
+    bench.register("ann").await;
+    bench.register("bob").await;
+    let (ann, bob) = (bench.session("ann").await, bench.session("bob").await);
+    let (key, record) = bench.issue(&ann).await;
+    assert!(bench.parts.opaque.verify(&bench.terms.format, key.expose().as_bytes()));
     assert_eq!(record.hint.as_deref(), Some(&key.expose()[..8]));
     assert!(key.expose().starts_with("rst_") && key.expose().len() == 43);
-    let digest = desk.parts.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
+    let digest = bench.parts.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
     assert_eq!(record.digest, digest);
     assert_eq!(record.identity, ann.token.identity());
-    assert!(desk.is_recorded(digest).await);
-    assert_eq!(desk.list(&ann).await, [Listed { record: record.clone(), retired_at: None }]);
-    assert!(desk.list(&bob).await.is_empty());
+    assert!(bench.is_recorded(digest).await);
+    assert_eq!(bench.list(&ann).await, [Listed { record: record.clone(), retired_at: None }]);
+    assert!(bench.list(&bob).await.is_empty());
     // Another's key, an id that nobody has, and the session's own.
     let unknown = TokenId::from_uuid(Uuid::new_v4());
     for (caller, id) in [(&bob, record.id), (&ann, unknown), (&ann, ann.token.id())] {
-        let outcome = desk.keys(caller, KeyCommand::Revoke(id)).await;
+        let outcome = bench.keys(caller, KeyCommand::Revoke(id)).await;
         assert!(matches!(outcome, Err(AccountError::NoSuchKey)), "{outcome:?}");
     }
     for _ in 0..2 {
-        let outcome = desk.keys(&ann, KeyCommand::Revoke(record.id)).await;
+        let outcome = bench.keys(&ann, KeyCommand::Revoke(record.id)).await;
         assert!(matches!(outcome, Ok(AccountOutcome::KeyRevoked)), "{outcome:?}");
-        assert!(!desk.is_recorded(digest).await);
+        assert!(!bench.is_recorded(digest).await);
         assert_eq!(
-            desk.list(&ann).await,
+            bench.list(&ann).await,
             [Listed { record: record.clone(), retired_at: Some(NOW) }]
         );
     }
@@ -265,10 +265,10 @@ async fn a_session_makes_keys_lists_them_and_retires_them() {
 
 #[tokio::test]
 async fn only_a_session_of_this_token_api_manages_keys() {
-    let desk = desk();
-    desk.register("ann").await;
-    let ann = desk.session("ann").await;
-    let record = Record { kind: RecordKind::ApiKey, ..desk.issue(&ann).await.1 };
+    let bench = bench();
+    bench.register("ann").await;
+    let ann = bench.session("ann").await;
+    let record = Record { kind: RecordKind::ApiKey, ..bench.issue(&ann).await.1 };
     let session = Record { kind: RecordKind::Session, ..record.clone() };
     let foreign = Record { origin: Some("idp".into()), ..session.clone() };
     let holder = |record: &Record, token_api: &str| {
@@ -278,50 +278,50 @@ async fn only_a_session_of_this_token_api_manages_keys() {
     for caller in
         [holder(&record, "accounts"), holder(&session, "other"), holder(&foreign, "accounts")]
     {
-        let outcome = desk.keys(&caller, KeyCommand::List).await;
+        let outcome = bench.keys(&caller, KeyCommand::List).await;
         assert!(matches!(outcome, Err(AccountError::NoSession)), "{outcome:?}");
     }
-    let nobody = desk.ask(None, AccountCommand::Keys(KeyCommand::List)).await;
+    let nobody = bench.ask(None, AccountCommand::Keys(KeyCommand::List)).await;
     assert!(matches!(nobody, Err(AccountError::NoSession)));
-    assert_eq!(desk.list(&holder(&session, "accounts")).await.len(), 1);
+    assert_eq!(bench.list(&holder(&session, "accounts")).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_disabled_account_is_out_at_once_and_its_keys_stay_dead() {
-    let desk = desk();
-    desk.register("ann").await;
-    let token = desk.login("ann", "correct horse").await.unwrap();
-    let ann = desk.caller(&token).await.unwrap();
-    let (_, key) = desk.issue(&ann).await;
-    assert!(desk.service.disable("accounts", &name("ANN"), NOW).await.unwrap().is_some());
-    assert!(desk.caller(&token).await.is_none() && !desk.is_recorded(key.digest).await);
+    let bench = bench();
+    bench.register("ann").await;
+    let token = bench.login("ann", "correct horse").await.unwrap();
+    let ann = bench.caller(&token).await.unwrap();
+    let (_, key) = bench.issue(&ann).await;
+    assert!(bench.service.disable("accounts", &name("ANN"), NOW).await.unwrap().is_some());
+    assert!(bench.caller(&token).await.is_none() && !bench.is_recorded(key.digest).await);
     for command in [KeyCommand::List, KeyCommand::Issue { name: "x".into() }] {
-        let outcome = desk.keys(&ann, command).await;
+        let outcome = bench.keys(&ann, command).await;
         assert!(matches!(outcome, Err(AccountError::NoSession)), "{outcome:?}");
     }
-    assert!(matches!(desk.login("ann", "correct horse").await, Err(AccountError::WrongLogin)));
-    assert!(desk.service.enable("accounts", &name("ann")).await.unwrap().is_some());
-    let ann = desk.session("ann").await;
-    assert!(desk.caller(&token).await.is_none() && !desk.is_recorded(key.digest).await);
-    assert_eq!(desk.list(&ann).await.len(), 1);
-    assert_eq!(desk.service.disable("accounts", &name("nobody"), NOW).await.unwrap(), None);
-    assert_eq!(desk.service.disable("other", &name("ann"), NOW).await.unwrap(), None);
-    assert_eq!(desk.service.enable("accounts", &name("nobody")).await.unwrap(), None);
+    assert!(matches!(bench.login("ann", "correct horse").await, Err(AccountError::WrongLogin)));
+    assert!(bench.service.enable("accounts", &name("ann")).await.unwrap().is_some());
+    let ann = bench.session("ann").await;
+    assert!(bench.caller(&token).await.is_none() && !bench.is_recorded(key.digest).await);
+    assert_eq!(bench.list(&ann).await.len(), 1);
+    assert_eq!(bench.service.disable("accounts", &name("nobody"), NOW).await.unwrap(), None);
+    assert_eq!(bench.service.disable("other", &name("ann"), NOW).await.unwrap(), None);
+    assert_eq!(bench.service.enable("accounts", &name("nobody")).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn another_password_ends_the_sessions_and_leaves_the_keys() {
-    let desk = desk();
-    desk.register("ann").await;
-    let token = desk.login("ann", "correct horse").await.unwrap();
-    let (_, key) = desk.issue(&desk.caller(&token).await.unwrap()).await;
+    let bench = bench();
+    bench.register("ann").await;
+    let token = bench.login("ann", "correct horse").await.unwrap();
+    let (_, key) = bench.issue(&bench.caller(&token).await.unwrap()).await;
     let changed =
-        desk.service.set_password("accounts", &name("ann"), new_password("battery staple")).await;
+        bench.service.set_password("accounts", &name("ann"), new_password("battery staple")).await;
     assert!(changed.unwrap().is_some());
-    assert!(desk.caller(&token).await.is_none() && desk.is_recorded(key.digest).await);
-    assert!(matches!(desk.login("ann", "correct horse").await, Err(AccountError::WrongLogin)));
-    assert!(desk.login("ann", "battery staple").await.is_ok());
-    let nobody = desk
+    assert!(bench.caller(&token).await.is_none() && bench.is_recorded(key.digest).await);
+    assert!(matches!(bench.login("ann", "correct horse").await, Err(AccountError::WrongLogin)));
+    assert!(bench.login("ann", "battery staple").await.is_ok());
+    let nobody = bench
         .service
         .set_password("accounts", &name("nobody"), new_password("battery staple"))
         .await;
@@ -332,26 +332,26 @@ async fn another_password_ends_the_sessions_and_leaves_the_keys() {
 /// meanwhile, nobody is left in.
 #[tokio::test]
 async fn no_login_survives_a_disable_that_it_races_with() {
-    let desk = Arc::new(desk_with(HashingCost { memory_kib: 1024, passes: 2, lanes: 1 }));
+    let bench = Arc::new(bench_with(HashingCost { memory_kib: 1024, passes: 2, lanes: 1 }));
     for round in 0..12 {
         let username = format!("user{round}");
         let account =
-            desk.service.add("accounts".into(), registration(&username), NOW).await.unwrap();
+            bench.service.add("accounts".into(), registration(&username), NOW).await.unwrap();
         let logins: Vec<_> = (0..4)
             .map(|host| {
-                let (desk, username) = (Arc::clone(&desk), username.clone());
+                let (bench, username) = (Arc::clone(&bench), username.clone());
                 tokio::spawn(async move {
                     let client = format!("192.0.2.{}", round * 4 + host);
-                    desk.login_from(&client, &username, "correct horse").await
+                    bench.login_from(&client, &username, "correct horse").await
                 })
             })
             .collect();
         // No synchronisation: each round the disable comes at another moment of the logins.
         tokio::time::sleep(Duration::from_millis(round)).await;
-        desk.service.disable("accounts", &name(&username), NOW).await.unwrap().unwrap();
+        bench.service.disable("accounts", &name(&username), NOW).await.unwrap().unwrap();
         for login in logins {
             match login.await.unwrap() {
-                Ok(token) => assert!(desk.caller(&token).await.is_none()),
+                Ok(token) => assert!(bench.caller(&token).await.is_none()),
                 Err(AccountError::WrongLogin) => {}
                 Err(other) => panic!("{other}"),
             }
@@ -360,46 +360,46 @@ async fn no_login_survives_a_disable_that_it_races_with() {
             subject: Some(account.id.to_string()),
             ..Default::default()
         };
-        assert!(desk.parts.store.browse(filter).await.unwrap().is_empty());
+        assert!(bench.parts.store.browse(filter).await.unwrap().is_empty());
     }
 }
 
 #[tokio::test]
 async fn guessing_ends_after_five_failures_and_locks_nobody_out_elsewhere() {
-    let desk = desk();
-    desk.register("ann").await;
+    let bench = bench();
+    bench.register("ann").await;
     for spelling in ["ann", "Ann", "ANN", "aNn", "anN"] {
-        let outcome = desk.login_from("198.51.100.1", spelling, "wrong horse").await;
+        let outcome = bench.login_from("198.51.100.1", spelling, "wrong horse").await;
         assert!(matches!(outcome, Err(AccountError::WrongLogin)), "{outcome:?}");
     }
     // Right or wrong, it is not tried any more; and the same holds of a name that nobody has.
     for password in ["correct horse", "wrong horse"] {
-        let outcome = desk.login_from("198.51.100.1", "ann", password).await;
+        let outcome = bench.login_from("198.51.100.1", "ann", password).await;
         assert!(
             matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 900)
         );
     }
-    assert!(desk.login_from("192.0.2.1", "ann", "correct horse").await.is_ok());
+    assert!(bench.login_from("192.0.2.1", "ann", "correct horse").await.is_ok());
     for _ in 0..5 {
-        let outcome = desk.login_from("198.51.100.2", "nobody", "wrong horse").await;
+        let outcome = bench.login_from("198.51.100.2", "nobody", "wrong horse").await;
         assert!(matches!(outcome, Err(AccountError::WrongLogin)), "{outcome:?}");
     }
-    let outcome = desk.login_from("198.51.100.2", "NOBODY", "wrong horse").await;
+    let outcome = bench.login_from("198.51.100.2", "NOBODY", "wrong horse").await;
     assert!(matches!(outcome, Err(AccountError::TooMany { .. })), "{outcome:?}");
     // Those who get in are never counted.
     for _ in 0..60 {
-        assert!(desk.login("ann", "correct horse").await.is_ok());
+        assert!(bench.login("ann", "correct horse").await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn guesses_at_the_same_time_are_no_more_than_guesses_one_by_one() {
-    let desk = Arc::new(desk());
-    desk.register("ann").await;
+    let bench = Arc::new(bench());
+    bench.register("ann").await;
     let guesses: Vec<_> = (0..100)
         .map(|number| {
-            let desk = Arc::clone(&desk);
-            tokio::spawn(async move { desk.login("ann", &format!("wrong horse {number}")).await })
+            let bench = Arc::clone(&bench);
+            tokio::spawn(async move { bench.login("ann", &format!("wrong horse {number}")).await })
         })
         .collect();
     let (mut tried, mut refused) = (0, 0);
@@ -415,28 +415,28 @@ async fn guesses_at_the_same_time_are_no_more_than_guesses_one_by_one() {
 
 #[tokio::test]
 async fn registration_is_limited_and_can_be_closed() {
-    let mut desk = desk();
+    let mut bench = bench();
     for number in 0..20 {
-        desk.register(&format!("user{number}")).await;
+        bench.register(&format!("user{number}")).await;
     }
-    let outcome = desk.ask(None, AccountCommand::Register(registration("user20"))).await;
+    let outcome = bench.ask(None, AccountCommand::Register(registration("user20"))).await;
     assert!(
         matches!(outcome, Err(AccountError::TooMany { retry_after }) if retry_after.as_secs() == 3600)
     );
-    desk.terms.enrolment = Enrolment::Closed;
-    let outcome = desk.ask(None, AccountCommand::Register(registration("user20"))).await;
+    bench.terms.enrolment = Enrolment::Closed;
+    let outcome = bench.ask(None, AccountCommand::Register(registration("user20"))).await;
     assert!(matches!(outcome, Err(AccountError::RegistrationClosed)));
-    assert!(desk.service.add("accounts".into(), registration("user20"), NOW).await.is_ok());
-    let listed = desk.service.list(Some("accounts".into()), 0).await.unwrap();
+    assert!(bench.service.add("accounts".into(), registration("user20"), NOW).await.is_ok());
+    let listed = bench.service.list(Some("accounts".into()), 0).await.unwrap();
     assert_eq!(listed.len(), 21);
-    assert!(desk.login("user20", "correct horse").await.is_ok());
+    assert!(bench.login("user20", "correct horse").await.is_ok());
 }
 
 #[tokio::test]
 async fn an_old_hash_is_made_anew_at_the_next_login() {
-    let desk = desk();
-    let account = desk.register("ann").await;
-    let mut parts = desk.parts.clone();
+    let bench = bench();
+    let account = bench.register("ann").await;
+    let mut parts = bench.parts.clone();
     let dearer = HashingCost { passes: 2, ..CHEAP };
     parts.hashing =
         Arc::new(HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, dearer).unwrap());
@@ -444,15 +444,15 @@ async fn an_old_hash_is_made_anew_at_the_next_login() {
     let kept = async || {
         accounts.account_by_username("accounts".into(), "ann".into()).await.unwrap().unwrap()
     };
-    let desk = Desk { service: AccountsService::new(parts.clone()), parts, ..desk };
-    assert!(desk.login("ann", "wrong horse").await.is_err());
+    let bench = AccountsBench { service: AccountsService::new(parts.clone()), parts, ..bench };
+    assert!(bench.login("ann", "wrong horse").await.is_err());
     assert!(kept().await.hash.costs(CHEAP));
-    let token = desk.login("ann", "correct horse").await.unwrap();
+    let token = bench.login("ann", "correct horse").await.unwrap();
     let now = kept().await;
     assert!(now.hash.costs(dearer) && now.account == account);
     // The same password: nobody is thrown out.
     assert!(
-        desk.caller(&token).await.is_some() && desk.login("ann", "correct horse").await.is_ok()
+        bench.caller(&token).await.is_some() && bench.login("ann", "correct horse").await.is_ok()
     );
 }
 
@@ -472,22 +472,22 @@ fn hash_as_typed(password: &str) -> PasswordHash {
 
 #[tokio::test]
 async fn a_hash_of_what_was_typed_is_good_as_it_was_typed_and_from_then_on_in_every_form() {
-    let desk = desk();
-    let account = desk.register("ann").await;
+    let bench = bench();
+    let account = bench.register("ann").await;
     let (typed, other) = ("cafe\u{301}\u{a0}au lait", "caf\u{e9} au lait");
     let old = hash_as_typed(typed);
-    let accounts = &desk.parts.accounts;
+    let accounts = &bench.parts.accounts;
     let changed =
         accounts.rehash("accounts".into(), account.id, account.revision, old.clone()).await;
     changed.unwrap();
-    assert!(matches!(desk.login("ann", other).await, Err(AccountError::WrongLogin)));
-    let token = desk.login("ann", typed).await.unwrap();
+    assert!(matches!(bench.login("ann", other).await, Err(AccountError::WrongLogin)));
+    let token = bench.login("ann", typed).await.unwrap();
     let now = accounts.account_by_username("accounts".into(), "ann".into()).await.unwrap().unwrap();
     assert!(now.hash != old && now.account == account);
     for form in [other, typed] {
-        assert!(desk.login("ann", form).await.is_ok(), "{form:?}");
+        assert!(bench.login("ann", form).await.is_ok(), "{form:?}");
     }
-    assert!(desk.caller(&token).await.is_some(), "nobody is thrown out");
+    assert!(bench.caller(&token).await.is_some(), "nobody is thrown out");
     // One that can be chosen no more still lets in.
     let with_control = "tab\tulated";
     accounts
@@ -495,17 +495,17 @@ async fn a_hash_of_what_was_typed_is_good_as_it_was_typed_and_from_then_on_in_ev
         .await
         .unwrap();
     for _ in 0..2 {
-        assert!(desk.login("ann", with_control).await.is_ok());
+        assert!(bench.login("ann", with_control).await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn every_form_of_a_name_is_counted_as_one() {
-    let desk = desk();
+    let bench = bench();
     let forms = ["jos\u{e9}", "jose\u{301}", "JOS\u{e9}", "JOSe\u{301}"];
     let mut refused = 0;
     for round in 0..6 {
-        let outcome = desk.login(forms[round % forms.len()], "wrong horse").await;
+        let outcome = bench.login(forms[round % forms.len()], "wrong horse").await;
         refused += usize::from(matches!(outcome, Err(AccountError::TooMany { .. })));
     }
     assert_eq!(refused, 1, "five failures of one name from one address, then none");
@@ -513,18 +513,19 @@ async fn every_form_of_a_name_is_counted_as_one() {
 
 #[tokio::test]
 async fn a_full_pool_is_said_and_counts_for_nobody() {
-    let desk = desk_with(HashingCost::OWASP);
-    desk.register("ann").await;
-    let mut parts = desk.parts.clone();
+    let bench = bench_with(HashingCost::OWASP);
+    bench.register("ann").await;
+    let mut parts = bench.parts.clone();
     parts.hashing = Arc::new(
         HashingPool::start(NonZeroUsize::MIN, NonZeroUsize::MIN, HashingCost::OWASP).unwrap(),
     );
-    let desk = Arc::new(Desk { service: AccountsService::new(parts.clone()), parts, ..desk });
+    let bench =
+        Arc::new(AccountsBench { service: AccountsService::new(parts.clone()), parts, ..bench });
     let logins: Vec<_> = (0..40)
         .map(|host| {
-            let desk = Arc::clone(&desk);
+            let bench = Arc::clone(&bench);
             tokio::spawn(async move {
-                desk.login_from(&format!("192.0.2.{host}"), "ann", "wrong horse").await
+                bench.login_from(&format!("192.0.2.{host}"), "ann", "wrong horse").await
             })
         })
         .collect();
@@ -539,12 +540,12 @@ async fn a_full_pool_is_said_and_counts_for_nobody() {
     let client = format!("192.0.2.{}", busy.expect("a queue of one is full"));
     for _ in 0..5 {
         assert!(matches!(
-            desk.login_from(&client, "ann", "wrong horse").await,
+            bench.login_from(&client, "ann", "wrong horse").await,
             Err(AccountError::WrongLogin)
         ));
     }
     assert!(matches!(
-        desk.login_from(&client, "ann", "wrong horse").await,
+        bench.login_from(&client, "ann", "wrong horse").await,
         Err(AccountError::TooMany { .. })
     ));
 }

@@ -12,8 +12,8 @@ fn per_second(count: u64, begun: Instant) -> u64 {
 #[test]
 #[ignore = "a measurement"]
 fn figures() {
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     wait(store.provision(api_key(0, "root"))).unwrap();
 
     for issuers in [1, 64] {
@@ -25,7 +25,7 @@ fn figures() {
                 scope.spawn(move || {
                     for round in 0..rounds {
                         let number = 10_000_000 * issuers + issuer * 100_000 + round;
-                        wait(store.issue(by(0), api_key(number, "ann"), BESIDE, NOW)).unwrap();
+                        wait(store.issue(by(0), api_key(number, "ann"), ADD, NOW)).unwrap();
                     }
                 });
             }
@@ -95,15 +95,15 @@ fn figures() {
     let begun = Instant::now();
     drop(store);
     println!("close: {:?}", begun.elapsed());
-    println!("file: {} KiB", fs::metadata(place.path()).unwrap().len() / 1024);
+    println!("file: {} KiB", fs::metadata(directory.path()).unwrap().len() / 1024);
     for name in ["quick_check(1)", "integrity_check(1)"] {
-        let connection = rusqlite::Connection::open(place.path()).unwrap();
+        let connection = rusqlite::Connection::open(directory.path()).unwrap();
         let begun = Instant::now();
         connection.query_row(&format!("PRAGMA {name}"), [], |_| Ok(())).unwrap();
         println!("{name}: {:?}", begun.elapsed());
     }
     let begun = Instant::now();
-    let store = place.open();
+    let store = directory.open();
     println!("open with 100,000 records: {:?}", begun.elapsed());
     drop(store);
 }

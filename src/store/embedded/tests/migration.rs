@@ -3,11 +3,11 @@
 use super::*;
 use crate::store::record_codec::RecordState;
 
-/// Closes `place`'s store in the first layout, with `records` in it as it wrote them.
-pub(super) fn in_the_first_layout(records: &[Record]) -> Place {
-    let place = Place::new();
-    drop(place.open());
-    let connection = rusqlite::Connection::open(place.path()).unwrap();
+/// Closes `directory`'s store in the first layout, with `records` in it as it wrote them.
+pub(super) fn in_the_first_layout(records: &[Record]) -> StoreDirectory {
+    let directory = StoreDirectory::new();
+    drop(directory.open());
+    let connection = rusqlite::Connection::open(directory.path()).unwrap();
     connection
         .execute_batch(
             "DROP TABLE record; DROP TABLE retired; DROP TABLE account; ALTER TABLE \
@@ -36,7 +36,7 @@ pub(super) fn in_the_first_layout(records: &[Record]) -> Place {
         );
         connection.execute(sql, values).unwrap();
     }
-    place
+    directory
 }
 
 #[test]
@@ -48,19 +48,19 @@ fn what_the_first_layout_held_is_found_listed_and_sorted_as_before() {
         expiring(api_key(3, "bob"), at(-1)),
         bootstrap(4, "bob", 0),
     ];
-    let place = in_the_first_layout(&records);
+    let directory = in_the_first_layout(&records);
     for _ in 0..2 {
-        assert_eq!(all(&place.open()), records);
+        assert_eq!(all(&directory.open()), records);
     }
-    let store = place.open();
+    let store = directory.open();
     let sort =
         |sort| wait(store.browse(Filter { sort: Some(sort), ..Filter::default() })).unwrap().len();
     assert_eq!(
         [RecordSort::ApiKey, RecordSort::Bootstrap, RecordSort::Session].map(sort),
         [2, 2, 0]
     );
-    wait(store.issue(by(2), api_key(5, "ann"), BESIDE, NOW)).unwrap();
-    wait(store.issue(AuthorizedBy::Outside, session(6, "ann"), BESIDE, NOW)).unwrap();
+    wait(store.issue(by(2), api_key(5, "ann"), ADD, NOW)).unwrap();
+    wait(store.issue(AuthorizedBy::Outside, session(6, "ann"), ADD, NOW)).unwrap();
     wait(store.remove(AuthorizedBy::Outside, digest(5), OnRemove::Retire, NOW)).unwrap();
     let listed = [
         Listed { record: used, retired_at: None },
@@ -71,7 +71,7 @@ fn what_the_first_layout_held_is_found_listed_and_sorted_as_before() {
 
 #[test]
 fn a_damaged_record_of_the_first_layout_is_refused() {
-    let place = in_the_first_layout(&[api_key(1, "ann"), api_key(2, "bob")]);
-    place.meddle("UPDATE record SET subject = 'eve' WHERE subject = 'bob'");
-    assert!(matches!(place.try_open(), Err(OpenError::Damaged { .. })));
+    let directory = in_the_first_layout(&[api_key(1, "ann"), api_key(2, "bob")]);
+    directory.meddle("UPDATE record SET subject = 'eve' WHERE subject = 'bob'");
+    assert!(matches!(directory.try_open(), Err(OpenError::Damaged { .. })));
 }

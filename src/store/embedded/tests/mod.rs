@@ -9,7 +9,7 @@ use std::thread::{self, Thread};
 
 use super::*;
 use crate::domain::{RecordKind, RecordSort};
-use crate::store::conformance::{
+use crate::store::tests::conformance::{
     NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
 };
 
@@ -17,6 +17,7 @@ mod accounts;
 mod backup;
 mod conformance;
 mod damage;
+mod disk_full;
 mod kill;
 mod logins;
 mod measure;
@@ -24,17 +25,16 @@ mod migration;
 mod opening;
 mod operations;
 mod races;
-mod room;
 
 /// Where most keys go.
-const BESIDE: crate::tokens::store::IssueMode = crate::tokens::store::IssueMode::Add;
+const ADD: crate::tokens::store::IssueMode = crate::tokens::store::IssueMode::Add;
 
 /// A directory with a store in it, gone with the value.
-struct Place {
+struct StoreDirectory {
     directory: tempfile::TempDir,
 }
 
-impl Place {
+impl StoreDirectory {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
     }

@@ -9,9 +9,9 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// The error's words, which must name the file.
-fn words(place: &Place, result: Result<Arc<EmbeddedStore>, OpenError>) -> String {
+fn words(directory: &StoreDirectory, result: Result<Arc<EmbeddedStore>, OpenError>) -> String {
     let words = result.unwrap_err().to_string();
-    assert!(words.contains(&place.path().display().to_string()), "{words}");
+    assert!(words.contains(&directory.path().display().to_string()), "{words}");
     words
 }
 
@@ -20,19 +20,19 @@ fn at_once() -> EmbeddedOptions {
     EmbeddedOptions { wait_for_server: Duration::ZERO, ..EmbeddedOptions::default() }
 }
 
-fn filled() -> Place {
-    let place = Place::new();
-    let store = place.open();
+fn filled() -> StoreDirectory {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     for number in 0..20 {
         wait(store.provision(api_key(number, "ann"))).unwrap();
     }
-    place
+    directory
 }
 
 #[test]
 fn a_new_store_and_its_directory_are_private() {
-    let place = Place::new();
-    let path = place.directory.path().join("made/too/keyward.db");
+    let directory = StoreDirectory::new();
+    let path = directory.directory.path().join("made/too/keyward.db");
     let store = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap();
     wait(store.provision(api_key(1, "ann"))).unwrap();
     assert_eq!(
@@ -47,58 +47,58 @@ fn a_new_store_and_its_directory_are_private() {
 
 #[test]
 fn a_store_that_others_could_read_is_made_private() {
-    let place = filled();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
-    let _store = place.open();
-    assert_eq!(mode(&place.path()), 0o600);
+    let directory = filled();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let _store = directory.open();
+    assert_eq!(mode(&directory.path()), 0o600);
 }
 
 #[test]
 fn reopening_keeps_everything() {
-    let place = filled();
+    let directory = filled();
     let before: Vec<_> = (0..20).map(|number| api_key(number, "ann")).collect();
     for _ in 0..3 {
-        assert_eq!(all(&place.open()), before);
+        assert_eq!(all(&directory.open()), before);
     }
 }
 
 #[test]
 fn a_crash_keeps_everything_that_was_acknowledged() {
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     for number in 0..20 {
         wait(store.provision(api_key(number, "ann"))).unwrap();
-        let after = place.crash();
+        let after = directory.crash();
         assert_eq!(all(&after.open()), all(&store));
     }
 }
 
 #[test]
 fn a_second_opener_is_refused_until_the_first_is_gone() {
-    let place = Place::new();
-    let store = place.open();
-    let refused = words(&place, place.try_open());
+    let directory = StoreDirectory::new();
+    let store = directory.open();
+    let refused = words(&directory, directory.try_open());
     let ours = format!(
         "another keyward is using the store {} (process {})",
-        place.path().display(),
+        directory.path().display(),
         std::process::id()
     );
     assert!(refused.starts_with(&ours), "{refused}");
     wait(store.provision(api_key(1, "ann"))).unwrap();
     drop(store);
-    let store = place.open();
+    let store = directory.open();
     store.close();
-    assert_eq!(all(&place.open()).len(), 1);
+    assert_eq!(all(&directory.open()).len(), 1);
 }
 
 #[test]
 fn keys_are_bound_at_first_use_and_others_refused() {
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     store.bind_keys(b"fingerprint one").unwrap();
     store.bind_keys(b"fingerprint one").unwrap();
     drop(store);
-    let store = place.open();
+    let store = directory.open();
     store.bind_keys(b"fingerprint one").unwrap();
     let error = store.bind_keys(b"fingerprint two").unwrap_err();
     assert!(matches!(error, OpenError::OtherKeys { .. }));
@@ -109,20 +109,20 @@ fn keys_are_bound_at_first_use_and_others_refused() {
 
 #[test]
 fn another_integrity_key_is_told_from_damage() {
-    let place = filled();
+    let directory = filled();
     let other = RecordKey::new(&[8; 32]);
-    let result = EmbeddedStore::open(&place.path(), other, EmbeddedOptions::default());
+    let result = EmbeddedStore::open(&directory.path(), other, EmbeddedOptions::default());
     assert!(matches!(result, Err(OpenError::OtherKeys { .. })));
-    assert_eq!(all(&place.open()).len(), 20);
+    assert_eq!(all(&directory.open()).len(), 20);
 }
 
 #[test]
 fn a_check_finds_what_opening_would_refuse_and_changes_nothing() {
-    let place = filled();
-    let store = place.open();
+    let directory = filled();
+    let store = directory.open();
     store.bind_keys(b"fingerprint one").unwrap();
     let check = |key: &RecordKey, fingerprint: &[u8]| {
-        EmbeddedStore::check(&place.path(), &StoreIdentity { key, fingerprint }, at_once())
+        EmbeddedStore::check(&directory.path(), &StoreIdentity { key, fingerprint }, at_once())
     };
     assert!(matches!(check(&key(), b"fingerprint one"), Err(OpenError::Locked { .. })));
     drop(store);
@@ -132,9 +132,9 @@ fn a_check_finds_what_opening_would_refuse_and_changes_nothing() {
         check(&RecordKey::new(&[8; 32]), b"fingerprint one"),
         Err(OpenError::OtherKeys { .. })
     ));
-    assert_eq!(all(&place.open()).len(), 20, "and the lock is given up");
+    assert_eq!(all(&directory.open()).len(), 20, "and the lock is given up");
 
-    let missing = place.path().with_file_name("missing.db");
+    let missing = directory.path().with_file_name("missing.db");
     assert!(!EmbeddedStore::is_there(&missing));
     EmbeddedStore::check(
         &missing,
@@ -150,12 +150,16 @@ fn a_check_reads_the_log_that_a_crash_has_left_and_leaves_it_there() {
     let before = filled();
     let store = before.open();
     store.bind_keys(b"one").unwrap();
-    let place = before.crash();
-    let content = |ending: &str| fs::read(place.beside(ending)).unwrap();
+    let directory = before.crash();
+    let content = |ending: &str| fs::read(directory.beside(ending)).unwrap();
     let (database, log) = (content(""), content("-wal"));
     assert!(!log.is_empty());
     let check = |fingerprint: &[u8]| {
-        EmbeddedStore::check(&place.path(), &StoreIdentity { key: &key(), fingerprint }, at_once())
+        EmbeddedStore::check(
+            &directory.path(),
+            &StoreIdentity { key: &key(), fingerprint },
+            at_once(),
+        )
     };
     check(b"one").unwrap();
     assert!(
@@ -163,65 +167,65 @@ fn a_check_reads_the_log_that_a_crash_has_left_and_leaves_it_there() {
         "they are bound in the log alone"
     );
     assert!(content("") == database && content("-wal") == log);
-    assert_eq!(all(&place.open()).len(), 20);
+    assert_eq!(all(&directory.open()).len(), 20);
 }
 
 #[test]
 fn a_newer_layout_is_refused() {
-    let place = filled();
-    place.meddle("PRAGMA user_version = 2000");
-    let words = words(&place, place.try_open());
+    let directory = filled();
+    directory.meddle("PRAGMA user_version = 2000");
+    let words = words(&directory, directory.try_open());
     assert!(words.contains("layout 2000"), "{words}");
 }
 
 #[test]
 fn what_is_not_ours_is_refused_and_left_alone() {
-    let place = Place::new();
-    fs::write(place.path(), "[server]\nworkers = 4\n").unwrap();
-    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
-    assert_eq!(fs::read(place.path()).unwrap(), b"[server]\nworkers = 4\n");
+    let directory = StoreDirectory::new();
+    fs::write(directory.path(), "[server]\nworkers = 4\n").unwrap();
+    assert!(matches!(directory.try_open(), Err(OpenError::Foreign { .. })));
+    assert_eq!(fs::read(directory.path()).unwrap(), b"[server]\nworkers = 4\n");
 
-    let place = Place::new();
-    place.meddle("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)");
-    let before = fs::read(place.path()).unwrap();
-    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
-    assert_eq!(fs::read(place.path()).unwrap(), before);
+    let directory = StoreDirectory::new();
+    directory.meddle("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)");
+    let before = fs::read(directory.path()).unwrap();
+    assert!(matches!(directory.try_open(), Err(OpenError::Foreign { .. })));
+    assert_eq!(fs::read(directory.path()).unwrap(), before);
 }
 
 #[test]
 fn an_empty_or_missing_database_is_not_an_empty_store() {
-    let place = filled();
-    fs::write(place.path(), b"").unwrap();
-    assert!(words(&place, place.try_open()).contains("it is empty"));
+    let directory = filled();
+    fs::write(directory.path(), b"").unwrap();
+    assert!(words(&directory, directory.try_open()).contains("it is empty"));
 
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     wait(store.provision(api_key(1, "ann"))).unwrap();
-    let after = place.crash();
+    let after = directory.crash();
     fs::remove_file(after.path()).unwrap();
     assert!(words(&after, after.try_open()).contains("-wal file is there"));
     assert!(after.beside("-wal").exists(), "what is left is left for whoever can make use of it");
 
-    let after = place.crash();
+    let after = directory.crash();
     fs::write(after.path(), b"").unwrap();
     assert!(words(&after, after.try_open()).contains("it is empty"));
 }
 
 #[test]
 fn an_interrupted_first_start_is_begun_again() {
-    let place = Place::new();
+    let directory = StoreDirectory::new();
     for ending in [".new", ".new-wal", ".new-journal", "-wal"] {
         let content: &[u8] = if ending == "-wal" { b"" } else { b"half" };
-        fs::write(place.beside(ending), content).unwrap();
+        fs::write(directory.beside(ending), content).unwrap();
     }
-    assert_eq!(all(&place.open()), []);
+    assert_eq!(all(&directory.open()), []);
 }
 
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
-    let place = Place::new();
-    fs::write(place.directory.path().join("file"), b"").unwrap();
-    let path = place.directory.path().join("file/keyward.db");
+    let directory = StoreDirectory::new();
+    fs::write(directory.directory.path().join("file"), b"").unwrap();
+    let path = directory.directory.path().join("file/keyward.db");
     let error = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap_err();
     assert!(
         matches!(error, OpenError::Files { .. }) && error.to_string().contains("file"),

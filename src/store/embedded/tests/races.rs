@@ -25,8 +25,7 @@ fn issue_from_many_threads(
                 for round in 0..40 {
                     let child = api_key(1_000 + number * 1_000 + round, "ann");
                     let name = child.digest;
-                    match wait(store.issue(AuthorizedBy::Record(parent), child, BESIDE, NOW))
-                        .unwrap()
+                    match wait(store.issue(AuthorizedBy::Record(parent), child, ADD, NOW)).unwrap()
                     {
                         Issue::Issued { .. } => sender.send(name).unwrap(),
                         Issue::AuthorizationGone => return,
@@ -50,8 +49,8 @@ fn names(records: &[Record]) -> HashSet<TokenDigest> {
 #[test]
 fn what_is_issued_while_everything_is_revoked_is_listed_or_removed() {
     for _ in 0..10 {
-        let place = Place::new();
-        let store = place.open();
+        let directory = StoreDirectory::new();
+        let store = directory.open();
         wait(store.provision(api_key(1, "ann"))).unwrap();
         wait(
             store.provision(Record { identity: api_key(0, "root").identity, ..api_key(2, "root") }),
@@ -70,14 +69,14 @@ fn what_is_issued_while_everything_is_revoked_is_listed_or_removed() {
         assert_eq!(issued, removed);
         assert_eq!(wait(store.owned(by(2), owner("ann"), NOW)).unwrap(), Some(vec![]));
         assert_eq!(names(&all(&store)), HashSet::from([digest(2)]));
-        assert_eq!(names(&all(&place.crash().open())), HashSet::from([digest(2)]));
+        assert_eq!(names(&all(&directory.crash().open())), HashSet::from([digest(2)]));
     }
 }
 
 #[test]
 fn a_conflict_in_a_batch_concerns_only_its_own_operation() {
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     let pending: Vec<_> =
         (0..300).map(|number| (number, store.provision(api_key(number / 3, "ann")))).collect();
     for (number, done) in pending {
@@ -89,8 +88,8 @@ fn a_conflict_in_a_batch_concerns_only_its_own_operation() {
 
 #[test]
 fn a_read_sees_what_was_acknowledged_before_it() {
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         // Keep both threads of the store busy.
@@ -131,9 +130,9 @@ fn a_read_sees_what_was_acknowledged_before_it() {
 
 #[test]
 fn a_full_queue_refuses_at_once() {
-    let place = Place::new();
+    let directory = StoreDirectory::new();
     let options = EmbeddedOptions { queue: NonZeroUsize::MIN, ..EmbeddedOptions::default() };
-    let store = EmbeddedStore::open(&place.path(), key(), options).unwrap();
+    let store = EmbeddedStore::open(&directory.path(), key(), options).unwrap();
     let (hold, held) = mpsc::channel::<()>();
     let (entered, inside) = mpsc::channel();
     let held = std::sync::Mutex::new(held);
@@ -154,14 +153,14 @@ fn a_full_queue_refuses_at_once() {
 
 #[test]
 fn closing_finishes_what_is_queued() {
-    let place = Place::new();
-    let store = place.open();
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     let pending: Vec<_> = (0..500).map(|number| store.provision(api_key(number, "ann"))).collect();
     store.close();
     for done in pending {
         wait(done).unwrap();
     }
     assert!(matches!(wait(store.find(digest(1))), Err(StoreError::Unavailable(_))));
-    assert!(!place.beside("-wal").exists(), "the log is written back and removed");
-    assert_eq!(all(&place.open()).len(), 500);
+    assert!(!directory.beside("-wal").exists(), "the log is written back and removed");
+    assert_eq!(all(&directory.open()).len(), 500);
 }

@@ -2,11 +2,10 @@
 
 use redis::Value;
 
-use super::super::dial::Peer;
 use super::super::discovery_error::DiscoveryError;
 use super::super::failure::words_of;
 use super::super::hash_slot::slot_of;
-use super::super::node::Nodes;
+use super::super::node::{Nodes, Peer};
 use super::super::pace::random;
 use super::super::settings::NodeAddress;
 use super::{briefly, text, unknown};

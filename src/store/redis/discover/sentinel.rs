@@ -12,9 +12,8 @@ use std::task::Poll;
 
 use redis::Value;
 
-use super::super::dial::Peer;
 use super::super::discovery_error::DiscoveryError;
-use super::super::node::Nodes;
+use super::super::node::{Nodes, Peer};
 use super::super::settings::NodeAddress;
 use super::{briefly, text, unknown};
 

@@ -3,9 +3,9 @@
 use super::super::settings::{self, RedisSettings};
 use super::*;
 use crate::domain::{Account, Email, RecordKind};
-use crate::store::account_conformance::{account, hash};
+use crate::store::tests::account_conformance::{account, hash};
 use crate::tokens::accounts::AccountStore;
-use crate::tokens::accounts::counters::conformance as counting;
+use crate::tokens::accounts::counters::tests::conformance as counting;
 use crate::tokens::accounts::counters::{Counters, Reservation};
 use crate::tokens::accounts::store::{Registered, SessionOpening};
 use crate::tokens::cache::{Answer, Join, TokenCache};
@@ -20,7 +20,7 @@ async fn fresh() -> (RedisServer, Arc<dyn Store>, Arc<dyn AccountStore>) {
 
 mod conforms {
     use super::*;
-    crate::store::account_conformance::conforms_accounts! { fresh }
+    crate::store::tests::account_conformance::conforms_accounts! { fresh }
 }
 
 const API: &str = "accounts";

@@ -1,7 +1,7 @@
 //! Counters: the port, and what only this store promises.
 
 use super::*;
-use crate::tokens::accounts::counters::conformance::{at, conforms_counters, key, up_to};
+use crate::tokens::accounts::counters::tests::conformance::{at, conforms_counters, key, up_to};
 use crate::tokens::accounts::counters::{Counters, MOST_REMEMBERED, Reservation, Settlement};
 
 async fn fresh() -> (RedisServer, Arc<dyn Counters>) {

@@ -84,9 +84,9 @@ async fn a_list_that_names_the_record_of_another_owner_is_damage() {
     assert!(is_corrupt(
         world.store.remove_owned(AuthorizedBy::Outside, owner("ann"), OnRemove::Delete, NOW).await
     ));
-    for place in [IssueMode::Replace, IssueMode::IfNone] {
-        let issue = world.store.issue(AuthorizedBy::Outside, api_key(9, "ann"), place, NOW).await;
-        assert!(is_corrupt(issue), "{place:?}");
+    for mode in [IssueMode::Replace, IssueMode::IfNone] {
+        let issue = world.store.issue(AuthorizedBy::Outside, api_key(9, "ann"), mode, NOW).await;
+        assert!(is_corrupt(issue), "{mode:?}");
     }
     assert_eq!(world.all().await.len(), 3, "nothing was changed");
     assert_eq!(listing(&world, "bob").await.unwrap().unwrap().len(), 1);
@@ -157,12 +157,12 @@ async fn what_an_operator_deleted_is_in_nobodys_way_and_is_tidied_up() {
     assert_eq!(listing(&world, "ann").await.unwrap(), Some(vec![]));
     assert_eq!(world.all().await, []);
     assert_eq!(world.store.find_by_id("platform".into(), records[0].id).await.unwrap(), None);
-    let alone = world
+    let if_none = world
         .store
         .issue(AuthorizedBy::Outside, api_key(5, "ann"), IssueMode::IfNone, NOW)
         .await
         .unwrap();
-    assert_eq!(alone, Issue::Issued { removed: vec![] });
+    assert_eq!(if_none, Issue::Issued { removed: vec![] });
     // The id of one that is gone is free.
     let heir = Record { id: records[2].id, ..api_key(6, "bob") };
     world.store.provision(heir.clone()).await.unwrap();

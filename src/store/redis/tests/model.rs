@@ -10,8 +10,8 @@ use super::super::layout::{
 use super::*;
 use crate::domain::RecordKind;
 use crate::store::account_codec;
-use crate::store::account_conformance::{account, hash};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::tests::account_conformance::{account, hash};
 use crate::tokens::accounts::AccountStore;
 use crate::tokens::accounts::store::SessionOpening;
 
@@ -122,31 +122,34 @@ fn sorted(mut digests: Vec<TokenDigest>) -> Vec<TokenDigest> {
 
 /// One step on one store; what it answered, in words.
 async fn step(store: &dyn Both, random: &mut Random, now: Timestamp) -> String {
-    let after = random.pick(&[OnRemove::Delete, OnRemove::Retire]);
+    let on_remove = random.pick(&[OnRemove::Delete, OnRemove::Retire]);
     let authorized_by = some_authorization(random);
     let number = random.below(RECORDS);
     match random.below(24) {
         0..=2 => format!("provision {:?}", store.provision(some_record(random, now)).await),
         3..=7 => {
-            let place = random.pick(&[
+            let mode = random.pick(&[
                 IssueMode::Add,
                 IssueMode::Add,
                 IssueMode::Replace,
                 IssueMode::IfNone,
             ]);
-            let issue = store.issue(authorized_by, some_record(random, now), place, now).await;
+            let issue = store.issue(authorized_by, some_record(random, now), mode, now).await;
             let issue = issue.map(|issue| match issue {
                 Issue::Issued { removed } => Issue::Issued { removed: sorted(removed) },
                 other => other,
             });
-            format!("issue {authorized_by:?} {place:?} {issue:?}")
+            format!("issue {authorized_by:?} {mode:?} {issue:?}")
         }
         8..=9 => {
-            format!("remove {:?}", store.remove(authorized_by, digest(number), after, now).await)
+            format!(
+                "remove {:?}",
+                store.remove(authorized_by, digest(number), on_remove, now).await
+            )
         }
         10 => {
             let owner = some_owner(random);
-            let removed = store.remove_owned(authorized_by, owner, after, now).await;
+            let removed = store.remove_owned(authorized_by, owner, on_remove, now).await;
             format!("remove_owned {:?}", removed.map(|removed| removed.map(sorted)))
         }
         11 => {

@@ -55,9 +55,9 @@ async fn a_full_server_issues_nothing_and_goes_on_revoking() {
     let store = &world.store;
     let is_full = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Full(_)));
     assert!(is_full(store.provision(api_key(9, "ann")).await));
-    for place in [IssueMode::Add, IssueMode::IfNone] {
-        let issue = store.issue(by(8), api_key(9, "bob"), place, NOW).await.map(|_| ());
-        assert!(is_full(issue), "{place:?}");
+    for mode in [IssueMode::Add, IssueMode::IfNone] {
+        let issue = store.issue(by(8), api_key(9, "bob"), mode, NOW).await.map(|_| ());
+        assert!(is_full(issue), "{mode:?}");
     }
     assert!(is_full(
         store.issue(by(8), api_key(9, "ann"), IssueMode::Replace, NOW).await.map(|_| ())

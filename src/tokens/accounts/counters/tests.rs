@@ -1,7 +1,9 @@
 //! Counting in memory: the port, and what only this one promises.
 
-use super::conformance::{at, conforms_counters, key, up_to};
+use self::conformance::{at, conforms_counters, key, up_to};
 use super::*;
+
+pub(crate) mod conformance;
 
 async fn fresh() -> ((), std::sync::Arc<dyn Counters>) {
     ((), std::sync::Arc::new(MemoryCounters::default()))

@@ -182,7 +182,7 @@ pub(super) fn on_sentinels(
                 servers[master].restart();
             }
             PLANNED => failover(servers, sentinels),
-            // Shorter than the sentinels' patience: it stays the master.
+            // Shorter than the sentinels' timeout: it stays the master.
             _ => {
                 return common(
                     history,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use super::super::line::{Heard, Silence};
+use super::super::raw_client::{Answer, NoAnswer};
 
 /// A moment that has not come.
 const NEVER: u64 = u64::MAX;
@@ -192,15 +192,17 @@ impl History {
         &self,
         instance: usize,
         began: u64,
-        heard: &Result<Heard, Silence>,
+        answer: &Result<Answer, NoAnswer>,
         unable: u16,
     ) -> Said {
-        match heard {
-            Ok(Heard { status: 200 | 204, body, .. }) => Said::Done(body.clone()),
-            Ok(Heard { status: 401, .. }) => Said::Refused,
-            Ok(Heard { status: 503, has_retry_after: true, .. }) => Said::CannotTell,
-            Ok(Heard { status, .. }) if *status == unable => Said::CannotTell,
-            Err(Silence::Cut | Silence::Refused) if self.was_away(instance, began, self.now()) => {
+        match answer {
+            Ok(Answer { status: 200 | 204, body, .. }) => Said::Done(body.clone()),
+            Ok(Answer { status: 401, .. }) => Said::Refused,
+            Ok(Answer { status: 503, has_retry_after: true, .. }) => Said::CannotTell,
+            Ok(Answer { status, .. }) if *status == unable => Said::CannotTell,
+            Err(NoAnswer::Cut | NoAnswer::Refused)
+                if self.was_away(instance, began, self.now()) =>
+            {
                 Said::CannotTell
             }
             _ => Said::Wrong,
@@ -213,7 +215,7 @@ impl History {
         instance: usize,
         entry: &Entry,
         began: u64,
-        heard: &Result<Heard, Silence>,
+        answer: &Result<Answer, NoAnswer>,
     ) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let ended = self.now();
@@ -230,7 +232,7 @@ impl History {
                 at(entry.revoked.load(Ordering::SeqCst)),
             )
         };
-        match self.said(instance, began, heard, 503) {
+        match self.said(instance, began, answer, 503) {
             Said::Done(body) => {
                 self.successes.fetch_add(1, Ordering::Relaxed);
                 let revoked = entry.revoked.load(Ordering::SeqCst);
@@ -262,7 +264,7 @@ impl History {
             Said::CannotTell => {
                 self.cannot_tell.fetch_add(1, Ordering::Relaxed);
             }
-            Said::Wrong => self.violation(format!("{heard:?}: {}", moments())),
+            Said::Wrong => self.violation(format!("{answer:?}: {}", moments())),
         }
     }
 }

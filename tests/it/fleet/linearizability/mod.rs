@@ -12,19 +12,19 @@
 
 mod faults;
 mod history;
-mod people;
+mod users;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::line::Line;
 use super::mix::Footprint;
+use super::raw_client::RawClient;
 use super::topology::{Clustered, Watched};
 use super::{Fleet, LEASE, percentiles};
 use crate::support::redis::RedisServer;
 use crate::support::{Random, Relay, eventually};
 pub(super) use history::History;
-use people::{ALL_SLOTS, OWNERS, Owner, USERS, User, use_tokens};
+use users::{ALL_SLOTS, OWNERS, Owner, USERS, User, use_tokens};
 
 const CLIENTS: usize = 64;
 
@@ -121,11 +121,11 @@ pub(super) fn drive(
     }
     for slot in 0..history.slots() {
         let Some(entry) = history.entry(slot) else { continue };
-        let can_tell = |line: &mut Line| {
-            line.get_at(entry.target, &entry.token).is_ok_and(|heard| heard.status != 503)
+        let can_tell = |client: &mut RawClient| {
+            client.get_at(entry.target, &entry.token).is_ok_and(|answer| answer.status != 503)
         };
         assert!(
-            fleet.lines().iter_mut().all(|line| eventually(|| can_tell(line))),
+            fleet.clients().iter_mut().all(|client| eventually(|| can_tell(client))),
             "still cannot tell: {}",
             entry.answer
         );
@@ -133,8 +133,8 @@ pub(super) fn drive(
     for entry in (0..history.slots()).filter_map(|slot| history.entry(slot)) {
         for instance in 0..fleet.worlds.len() {
             let began = history.now();
-            let heard = fleet.line(instance).get_at(entry.target, &entry.token);
-            history.judge(instance, &entry, began, &heard);
+            let answer = fleet.client(instance).get_at(entry.target, &entry.token);
+            history.judge(instance, &entry, began, &answer);
         }
     }
     // Nothing is left of those who came, but for what is kept for the next: connections to the

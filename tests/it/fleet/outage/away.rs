@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::mix::{Class, Footprint, Sample};
 use super::super::{LEASE, percentiles};
-use super::{Book, READ_TIMEOUT, RECOVERY, Scene, connections, is_long, pass, serve_cached};
+use super::{Book, OutageBench, READ_TIMEOUT, RECOVERY, connections, is_long, pass, serve_cached};
 use crate::support::lateness::{self, slack};
 use crate::support::{Issued, Way};
 
@@ -15,16 +15,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is_back() {
     /// Also how long a revocation takes while it is not certain that everybody is registered.
     const STALENESS: Duration = Duration::from_secs(4);
-    let mut scene = Scene::start("appendfsync always", false, |plan| serve_cached(plan, STALENESS));
+    let mut bench =
+        OutageBench::start("appendfsync always", false, |plan| serve_cached(plan, STALENESS));
     let (mix, book) =
-        (scene.mix(), Book::start(scene.fleet.line(0), scene.root.clone(), STALENESS));
+        (bench.mix(), Book::start(bench.fleet.client(0), bench.root.clone(), STALENESS));
     pass(Duration::from_millis(500));
     let killed = Instant::now();
-    scene.redis.kill();
+    bench.redis.kill();
     pass(Duration::from_millis(1500));
-    scene.redis.restart();
+    bench.redis.restart();
     let over = Instant::now();
-    let samples = scene.recover(mix, Some(book), over);
+    let samples = bench.recover(mix, Some(book), over);
     // When it is back, all that is remembered is dropped and read anew, over connections that are
     // made one after the other: that is part of the recovery, and held to its time.
     let meanwhile = samples.of(Class::Cached).between(killed, over);
@@ -38,7 +39,7 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
         away.of(Class::Fresh).0.iter().map(Sample::took_by_itself).max().unwrap_or_default();
     assert!(slowest <= 2 * READ_TIMEOUT, "\"cannot tell\" took {slowest:?}");
     // Three seconds since its start; and of our own, one for each command of this test.
-    let made = connections(&scene.redis);
+    let made = connections(&bench.redis);
     assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
 }
 
@@ -46,35 +47,35 @@ fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is
 #[test]
 #[ignore = "takes long: make soak"]
 fn soak_r1_after_ten_seconds_away_full_service_is_back_as_soon() {
-    let mut scene = Scene::start("appendfsync always", false, |plan| plan);
-    let (mix, book) = (scene.mix(), scene.book());
-    scene.redis.kill();
+    let mut bench = OutageBench::start("appendfsync always", false, |plan| plan);
+    let (mix, book) = (bench.mix(), bench.book());
+    bench.redis.kill();
     pass(Duration::from_secs(10));
-    scene.redis.restart();
-    scene.recover(mix, Some(book), Instant::now());
-    let made = connections(&scene.redis);
+    bench.redis.restart();
+    bench.recover(mix, Some(book), Instant::now());
+    let made = connections(&bench.redis);
     assert!(made <= 3 * 10 + 10, "{made} connections in three seconds");
 }
 
 #[test]
 fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_when_it_goes_on() {
-    let mut scene = Scene::start("", false, |plan| plan);
-    let mix = scene.mix();
+    let mut bench = OutageBench::start("", false, |plan| plan);
+    let mix = bench.mix();
     pass(Duration::from_millis(700));
-    let reads_before = scene.redis.calls("hmget");
+    let reads_before = bench.redis.calls("hmget");
     let frozen = Instant::now();
-    scene.redis.freeze();
+    bench.redis.freeze();
     pass(Duration::from_secs(if is_long() { 30 } else { 3 }));
-    let grown = Footprint::of(&scene.fleet.worlds[0]);
+    let grown = Footprint::of(&bench.fleet.worlds[0]);
     let thawing = Instant::now();
-    scene.redis.thaw();
+    bench.redis.thaw();
     let over = Instant::now();
-    let samples = scene.recover(mix, None, over);
-    let reads = scene.redis.calls("hmget") - reads_before;
+    let samples = bench.recover(mix, None, over);
+    let reads = bench.redis.calls("hmget") - reads_before;
     assert!(
-        grown.resident_kib < scene.before.resident_kib + 32 * 1024,
+        grown.resident_kib < bench.before.resident_kib + 32 * 1024,
         "{grown:?} after {:?}",
-        scene.before
+        bench.before
     );
     let away = samples.between(frozen + LEASE, thawing).answered_by(thawing);
     assert_eq!(away.count(200), 0, "without a lease nobody is let through: {}", away.summary());
@@ -96,15 +97,15 @@ fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_
 #[test]
 fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_longer() {
     let staleness = Duration::from_millis(1500);
-    let scene = Scene::start("", false, |plan| serve_cached(plan, staleness));
-    let mix = scene.mix();
+    let bench = OutageBench::start("", false, |plan| serve_cached(plan, staleness));
+    let mix = bench.mix();
     pass(Duration::from_millis(500));
     let frozen = Instant::now();
-    scene.redis.freeze();
+    bench.redis.freeze();
     pass(Duration::from_secs(3));
     let end = Instant::now();
     let samples = mix.end();
-    scene.redis.thaw();
+    bench.redis.thaw();
     samples.hold(None);
     let cached = samples.of(Class::Cached);
     // The lease counts from the last heartbeat: at most a quarter of it, and a bit, before the
@@ -125,21 +126,21 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
 
 #[test]
 fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_without_a_restart() {
-    let mut scene = Scene::start("", true, |plan| plan);
+    let mut bench = OutageBench::start("", true, |plan| plan);
     for (to_server, to_client) in
         [(Way::Hold, Way::Hold), (Way::Pass, Way::Swallow), (Way::Swallow, Way::Pass)]
     {
-        let mix = scene.mix();
+        let mix = bench.mix();
         let cut = Instant::now();
-        scene.relay().set(to_server, to_client);
+        bench.relay().set(to_server, to_client);
         pass(Duration::from_millis(1200));
         let mending = Instant::now();
-        scene.relay().mend();
+        bench.relay().mend();
         let over = Instant::now();
         // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is
         // over.
         let lost = if to_server == to_client { Duration::ZERO } else { CONNECT_TIMEOUT };
-        let samples = scene.recover_within(RECOVERY + lost, mix, None, over);
+        let samples = bench.recover_within(RECOVERY + lost, mix, None, over);
         let away = samples.between(cut + LEASE, mending).answered_by(mending);
         assert_eq!(away.count(200), 0, "{to_server:?}, {to_client:?}: {}", away.summary());
     }
@@ -148,12 +149,12 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
 #[test]
 fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what_is_remembered() {
     // Slow, but not too slow, however busy this machine is.
-    let mut scene = Scene::start("", true, |plan| {
+    let mut bench = OutageBench::start("", true, |plan| {
         plan.set("store", "coherence_lease", "\"1s\"").set("store", "read_timeout", "\"800ms\"")
     });
-    let fresh: Vec<Issued> = (0..4).map(|_| scene.fleet.mint(0, &scene.root)).collect();
-    scene.relay().set_both(Way::Delay(Duration::from_millis(100)));
-    let mix = scene.mix();
+    let fresh: Vec<Issued> = (0..4).map(|_| bench.fleet.mint(0, &bench.root)).collect();
+    bench.relay().set_both(Way::Delay(Duration::from_millis(100)));
+    let mix = bench.mix();
     let from = Instant::now();
     pass(Duration::from_secs(2));
     let samples = mix.end();
@@ -165,23 +166,23 @@ fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what
     assert!(middle < Duration::from_millis(100), "what is remembered waits for Redis: {middle:?}");
 
     for token in &fresh {
-        let before = scene.redis.calls("hmget");
+        let before = bench.redis.calls("hmget");
         std::thread::scope(|scope| {
             for _ in 0..32 {
-                scope.spawn(|| assert_eq!(scene.fleet.status(0, &token.token), 200));
+                scope.spawn(|| assert_eq!(bench.fleet.status(0, &token.token), 200));
             }
         });
-        assert_eq!(scene.redis.calls("hmget") - before, 1, "one read for all who ask at once");
+        assert_eq!(bench.redis.calls("hmget") - before, 1, "one read for all who ask at once");
     }
     // That many connections to the upstream are kept now.
-    scene.before = Footprint::of(&scene.fleet.worlds[0]);
+    bench.before = Footprint::of(&bench.fleet.worlds[0]);
 
     // So slow that nothing can be told, and then a trickle.
     for way in [Way::Delay(Duration::from_secs(1)), Way::Trickle(1000)] {
-        let mix = scene.mix();
-        scene.relay().set_both(way);
+        let mix = bench.mix();
+        bench.relay().set_both(way);
         pass(Duration::from_millis(1500));
-        scene.relay().mend();
-        scene.recover(mix, None, Instant::now());
+        bench.relay().mend();
+        bench.recover(mix, None, Instant::now());
     }
 }

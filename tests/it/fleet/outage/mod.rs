@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::line::{Heard, Line};
 use super::mix::{Footprint, Mix, Samples, Tokens};
+use super::raw_client::{Answer, RawClient};
 use super::{Fleet, LEASE, READ_TIMEOUT, STORE_TIMEOUT, millis};
 use crate::support::redis::RedisServer;
 use crate::support::{Issued, Person, Plan, Relay, eventually, lateness};
@@ -24,7 +24,7 @@ const RECOVERY: Duration = Duration::from_secs(2);
 const AFTERWARDS: Duration = Duration::from_millis(400);
 
 /// One instance, its Redis, maybe a relay between them, and tokens of all classes.
-struct Scene {
+struct OutageBench {
     redis: RedisServer,
     relay: Option<Relay>,
     fleet: Fleet,
@@ -33,7 +33,7 @@ struct Scene {
     before: Footprint,
 }
 
-impl Scene {
+impl OutageBench {
     fn start(lines: &str, is_relayed: bool, change: impl Fn(Plan) -> Plan) -> Self {
         let redis = RedisServer::start_with(lines);
         let relay = is_relayed.then(|| Relay::start(redis.address()));
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     fn book(&self) -> Book {
-        Book::start(self.fleet.line(0), self.root.clone(), LEASE)
+        Book::start(self.fleet.client(0), self.root.clone(), LEASE)
     }
 
     /// [`recover_within`](Self::recover_within) the usual time.
@@ -116,7 +116,7 @@ struct Acknowledged {
 
 impl Book {
     /// `bound`: that of the fleet, for which a change may wait.
-    fn start(mut line: Line, root: String, bound: Duration) -> Self {
+    fn start(mut client: RawClient, root: String, bound: Duration) -> Self {
         let most = STORE_TIMEOUT + bound + Duration::from_secs(2);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -126,17 +126,18 @@ impl Book {
                 let began = Instant::now();
                 if known.alive.len() > 2 {
                     let victim = known.alive.remove(0);
-                    let heard =
-                        line.call(ALICE, "POST", &format!("/auth/revoke/{}", victim.jti), &root);
-                    match heard.expect("an answer").status {
+                    let answer =
+                        client.call(ALICE, "POST", &format!("/auth/revoke/{}", victim.jti), &root);
+                    match answer.expect("an answer").status {
                         200 => known.revoked.push(victim),
                         // Either may be true of it now.
                         503 => known.refused += 1,
                         status => panic!("revoke: {status}"),
                     }
                 } else {
-                    match line.call(ALICE, "POST", "/auth/issue-token", &root).expect("an answer") {
-                        Heard { status: 200, body, .. } => {
+                    match client.call(ALICE, "POST", "/auth/issue-token", &root).expect("an answer")
+                    {
+                        Answer { status: 200, body, .. } => {
                             let answer: serde_json::Value =
                                 serde_json::from_slice(&body).expect("JSON");
                             let text = |key: &str| {
@@ -144,7 +145,7 @@ impl Book {
                             };
                             known.alive.push(Issued { token: text("token"), jti: text("jti") });
                         }
-                        Heard { status: 503, has_retry_after: true, .. } => known.refused += 1,
+                        Answer { status: 503, has_retry_after: true, .. } => known.refused += 1,
                         other => panic!("issue: {other:?}"),
                     }
                 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::super::line::{Heard, get};
+use super::super::raw_client::{Answer, get};
 use super::super::{Fleet, LEASE};
-use super::{AFTERWARDS, ALICE, RECOVERY, Scene, connections, pass};
+use super::{AFTERWARDS, ALICE, OutageBench, RECOVERY, connections, pass};
 use crate::support::redis::{RedisServer, free_port, wait_until};
 use crate::support::{Client, Issued, Reply, Upstream, Way, World, eventually, lateness};
 
@@ -27,25 +27,25 @@ fn soak_r5_garbage_among_a_hundred_thousand_answers_makes_nobody_somebody_else()
 /// Redis, whose answers are spoilt again and again.
 fn garble(count: usize) {
     // Nothing is remembered.
-    let mut scene = Scene::start("", true, |plan| plan.set("limits", "cached_tokens", "0"));
-    let good = &scene.tokens.cached;
+    let mut bench = OutageBench::start("", true, |plan| plan.set("limits", "cached_tokens", "0"));
+    let good = &bench.tokens.cached;
     let (right, cannot_tell) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let spoilt = std::thread::scope(|scope| {
         for _ in 0..4 {
-            let mut line = scene.fleet.line(0);
+            let mut client = bench.fleet.client(0);
             let (right, cannot_tell) = (&right, &cannot_tell);
             scope.spawn(move || {
                 while right.load(Ordering::Relaxed) < count {
                     for issued in good {
-                        line.send(get(&issued.token).as_bytes()).expect("sent");
+                        client.send(get(&issued.token).as_bytes()).expect("sent");
                     }
                     for issued in good {
-                        match line.hear().expect("an answer") {
-                            Heard { status: 200, body, .. } => {
+                        match client.read_answer().expect("an answer") {
+                            Answer { status: 200, body, .. } => {
                                 assert_eq!(body, issued.jti.as_bytes(), "taken for another");
                                 right.fetch_add(1, Ordering::Relaxed);
                             }
-                            Heard { status: 503, has_retry_after: true, .. } => {
+                            Answer { status: 503, has_retry_after: true, .. } => {
                                 cannot_tell.fetch_add(1, Ordering::Relaxed);
                             }
                             other => panic!("{other:?}"),
@@ -56,9 +56,9 @@ fn garble(count: usize) {
         }
         let mut spoilt = 0;
         while right.load(Ordering::Relaxed) < count {
-            scene.relay().set(Way::Pass, Way::Garble);
+            bench.relay().set(Way::Pass, Way::Garble);
             pass(Duration::from_millis(30));
-            scene.relay().mend();
+            bench.relay().mend();
             spoilt += 1;
             let next = count.min(right.load(Ordering::Relaxed) + 500);
             wait_until("there are right answers again", || right.load(Ordering::Relaxed) >= next);
@@ -72,59 +72,59 @@ fn garble(count: usize) {
     );
     assert!(spoilt > 3 && cannot_tell > 0);
     // Half an answer is waited for as long as connecting may take, and the pauses have grown.
-    let fleet = &scene.fleet;
+    let fleet = &bench.fleet;
     wait_until("everybody is served again", || {
         good.iter().all(|issued| fleet.status(0, &issued.token) == 200)
     });
-    let mix = scene.mix();
-    scene.recover(mix, None, Instant::now());
+    let mix = bench.mix();
+    bench.recover(mix, None, Instant::now());
 }
 
 #[test]
 fn r7_a_redis_that_becomes_a_replica_is_not_used_and_no_revocation_is_reported_that_did_not_happen()
 {
-    let mut scene = Scene::start("", false, |plan| plan);
-    let victim = scene.fleet.mint(0, &scene.root);
-    scene.fleet.warm(&victim);
-    let (mix, book) = (scene.mix(), scene.book());
+    let mut bench = OutageBench::start("", false, |plan| plan);
+    let victim = bench.fleet.mint(0, &bench.root);
+    bench.fleet.warm(&victim);
+    let (mix, book) = (bench.mix(), bench.book());
     // Of a master that is nowhere.
-    scene.redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    bench.redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
     let became = Instant::now();
-    let refused = scene.fleet.worlds[0].api(ALICE).revoke(&victim.token);
+    let refused = bench.fleet.worlds[0].api(ALICE).revoke(&victim.token);
     assert_eq!(refused.status, 503, "{refused}");
     pass(Duration::from_millis(1500).saturating_sub(became.elapsed()));
     let over = Instant::now();
-    scene.redis.command(&["REPLICAOF", "NO", "ONE"]);
-    let samples = scene.recover(mix, Some(book), Instant::now());
+    bench.redis.command(&["REPLICAOF", "NO", "ONE"]);
+    let samples = bench.recover(mix, Some(book), Instant::now());
     let away = samples.between(became + LEASE, over);
     assert_eq!(away.count(200), 0, "{}", away.summary());
-    assert_eq!(scene.fleet.status(0, &victim.token), 200, "it was not revoked");
-    scene.fleet.revoke(0, &victim.token);
-    assert_eq!(scene.fleet.status(0, &victim.token), 401);
+    assert_eq!(bench.fleet.status(0, &victim.token), 200, "it was not revoked");
+    bench.fleet.revoke(0, &victim.token);
+    assert_eq!(bench.fleet.status(0, &victim.token), 401);
 }
 
 #[test]
 fn r9_a_full_redis_still_tells_and_revokes_and_refuses_only_what_needs_room() {
-    let mut scene = Scene::start("", false, |plan| plan);
-    let victims: Vec<Issued> = (0..3).map(|_| scene.fleet.mint(0, &scene.root)).collect();
-    let mix = scene.mix();
+    let mut bench = OutageBench::start("", false, |plan| plan);
+    let victims: Vec<Issued> = (0..3).map(|_| bench.fleet.mint(0, &bench.root)).collect();
+    let mix = bench.mix();
     pass(Duration::from_millis(200));
-    scene.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    bench.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let full = Instant::now();
-    let issue = scene.fleet.worlds[0].api(ALICE).issue(&scene.root, "");
+    let issue = bench.fleet.worlds[0].api(ALICE).issue(&bench.root, "");
     assert_eq!(issue.status, 503, "{issue}");
     for victim in &victims {
-        assert_eq!(scene.fleet.status(0, &victim.token), 200);
+        assert_eq!(bench.fleet.status(0, &victim.token), 200);
         // What frees memory goes on.
-        scene.fleet.revoke(0, &victim.token);
-        assert_eq!(scene.fleet.status(0, &victim.token), 401);
+        bench.fleet.revoke(0, &victim.token);
+        assert_eq!(bench.fleet.status(0, &victim.token), 401);
     }
     pass(Duration::from_millis(1500));
     let over = Instant::now();
-    scene.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    let samples = scene.recover(mix, None, over);
+    bench.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    let samples = bench.recover(mix, None, over);
     assert_eq!(samples.between(full, over).not_served(), Vec::<String>::new());
-    scene.fleet.mint(0, &scene.root);
+    bench.fleet.mint(0, &bench.root);
 }
 
 /// What `store check` says, which must find a fault: on both streams.
@@ -322,11 +322,11 @@ fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
 
 #[test]
 fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
-    let mut scene = Scene::start("", false, |plan| plan);
-    let mix = scene.mix();
+    let mut bench = OutageBench::start("", false, |plan| plan);
+    let mix = bench.mix();
     pass(Duration::from_millis(500));
     let lost = Instant::now();
-    scene.redis.restart_empty();
+    bench.redis.restart_empty();
     let over = Instant::now();
     lateness::pass(RECOVERY);
     let back = Instant::now();
@@ -337,7 +337,7 @@ fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
     assert_eq!(after.count(200), 0, "{}", after.summary());
     let after = samples.between(back, Instant::now());
     assert!(after.count(401) > 0 && after.are_answered(401), "{}", after.summary());
-    let world = &scene.fleet.worlds[0];
+    let world = &bench.fleet.worlds[0];
     assert!(
         world.output().contains("the store's data has been lost or replaced"),
         "{}",
@@ -345,47 +345,47 @@ fn r11_a_redis_that_comes_back_empty_ends_every_token_and_is_noticed() {
     );
     assert!(world.metric("keyward_store_generation_changes_total", "") > 0.0);
     // What is issued now is as good as any, and what was never there is not remembered as absent.
-    let root = scene.fleet.root();
-    let new = scene.fleet.mint(0, &root);
-    assert_eq!(scene.fleet.status(0, &new.token), 200);
-    scene.fleet.revoke(0, &new.token);
-    assert_eq!(scene.fleet.status(0, &new.token), 401);
-    scene.redis.kill();
+    let root = bench.fleet.root();
+    let new = bench.fleet.mint(0, &root);
+    assert_eq!(bench.fleet.status(0, &new.token), 200);
+    bench.fleet.revoke(0, &new.token);
+    assert_eq!(bench.fleet.status(0, &new.token), 401);
+    bench.redis.kill();
 }
 
 #[test]
 fn r12_connections_that_are_killed_again_and_again_come_back_without_a_storm() {
-    let mut scene = Scene::start("", false, |plan| plan);
-    let (mix, book) = (scene.mix(), scene.book());
-    let before = connections(&scene.redis);
+    let mut bench = OutageBench::start("", false, |plan| plan);
+    let (mix, book) = (bench.mix(), bench.book());
+    let before = connections(&bench.redis);
     let began = Instant::now();
     let mut own = 0;
     while began.elapsed() < Duration::from_secs(2) {
         for kind in ["normal", "pubsub"] {
-            scene.redis.command(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+            bench.redis.command(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
             own += 1;
         }
         pass(Duration::from_millis(50));
     }
-    let made = connections(&scene.redis) - before - own;
+    let made = connections(&bench.redis) - before - own;
     let most = 10 * (began.elapsed().as_secs() + 1) + 2;
     assert!(made <= most, "{made} connections in {:?}", began.elapsed());
-    scene.recover(mix, Some(book), Instant::now());
+    bench.recover(mix, Some(book), Instant::now());
 }
 
 #[test]
 fn r12_no_room_for_connections_is_recovered_from() {
-    let mut scene = Scene::start("", false, |plan| plan);
-    let mix = scene.mix();
+    let mut bench = OutageBench::start("", false, |plan| plan);
+    let mix = bench.mix();
     // From the one connection that is left.
-    let mut left = Client::connect(scene.redis.address());
+    let mut left = Client::connect(bench.redis.address());
     left.send(
         "CONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes\r\n\
                CLIENT KILL TYPE pubsub\r\n",
     );
     pass(Duration::from_secs(1));
     left.send("CONFIG SET maxclients 1000\r\n");
-    scene.recover(mix, None, Instant::now());
+    bench.recover(mix, None, Instant::now());
 }
 
 /// The public key of RFC 8037, appendix A.2.
@@ -425,10 +425,10 @@ fn r13_without_redis_and_an_issuer_at_start_it_lives_and_lets_nobody_through_and
     assert!(eventually(|| world.ready() == Some(503)), "not ready");
     assert_eq!(world.admin_get("/livez").map(|response| response.status), Some(200));
     for _ in 0..5 {
-        let mut line = fleet.line(1);
-        let heard = line.get(&stranger.token).expect("an answer");
-        assert!(heard.status == 503 && heard.has_retry_after, "{heard:?}");
-        assert_eq!(line.get("forged").expect("an answer").status, 401);
+        let mut client = fleet.client(1);
+        let answer = client.get(&stranger.token).expect("an answer");
+        assert!(answer.status == 503 && answer.has_retry_after, "{answer:?}");
+        assert_eq!(client.get("forged").expect("an answer").status, 401);
     }
     let _redis = RedisServer::start_as(false, port, "");
     let came = Instant::now();

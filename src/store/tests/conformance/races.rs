@@ -105,7 +105,7 @@ pub(crate) async fn what_is_issued_while_everything_is_removed_is_removed(store:
     }
 }
 
-pub(crate) async fn what_anybody_issues_while_keys_are_removed_is_listed_or_named(
+pub(crate) async fn what_any_record_issues_while_keys_are_removed_is_listed_or_named(
     store: Arc<dyn Store>,
 ) {
     let mut removed = HashSet::new();
@@ -128,7 +128,9 @@ pub(crate) async fn what_anybody_issues_while_keys_are_removed_is_listed_or_name
     nothing_is_alive_and_unlisted(&store, &issued).await;
 }
 
-pub(crate) async fn what_is_issued_while_its_voucher_is_removed_is_listed(store: Arc<dyn Store>) {
+pub(crate) async fn what_is_issued_while_its_authorization_is_removed_is_listed(
+    store: Arc<dyn Store>,
+) {
     provision(&store, [api_key(1, "ann"), session(2, "root")]).await;
     let mut listed_at_removal = HashSet::new();
     let issued = issue_while(&store, by(1), async || {
@@ -144,7 +146,7 @@ pub(crate) async fn what_is_issued_while_its_voucher_is_removed_is_listed(store:
     nothing_is_alive_and_unlisted(&store, &issued).await;
 }
 
-pub(crate) async fn alone_is_one(store: Arc<dyn Store>) {
+pub(crate) async fn if_none_issues_one(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 50), expiring(api_key(2, "ann"), NOW)]).await;
     let outcomes = together(10..110, |number| {
         store.issue(by(1), api_key(number, "ann"), IssueMode::IfNone, NOW)
@@ -161,7 +163,7 @@ pub(crate) async fn alone_is_one(store: Arc<dyn Store>) {
     assert_eq!(all(&store).await, [bootstrap(1, "ann", 49), key.record.clone()]);
 }
 
-pub(crate) async fn instead_leaves_one_and_names_the_others_once(store: Arc<dyn Store>) {
+pub(crate) async fn replace_leaves_one_and_names_the_others_once(store: Arc<dyn Store>) {
     let outcomes = together(10..110, |number| {
         store.issue(AuthorizedBy::Outside, api_key(number, "ann"), IssueMode::Replace, NOW)
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::line::{Heard, Line, Silence};
+use super::super::raw_client::{Answer, NoAnswer, RawClient};
 use super::super::{AGENTS, Fleet};
 use super::history::{Entry, History, Said};
 use crate::support::{Person, Random};
@@ -31,37 +31,38 @@ pub(super) const ALL_SLOTS: usize = OWNERS.len() * SLOTS + USERS.len();
 
 /// A line to each instance. One that leads to a process which has been killed since is taken up
 /// anew, as a client would that has seen its connection end.
-struct Lines<'h> {
+struct RawClients<'h> {
     history: &'h History,
-    lines: Vec<Line>,
+    clients: Vec<RawClient>,
     deaths: Vec<u64>,
 }
 
-impl<'h> Lines<'h> {
+impl<'h> RawClients<'h> {
     fn new(history: &'h History, fleet: &Fleet) -> Self {
-        let lines = fleet.lines();
-        Self { history, deaths: vec![0; lines.len()], lines }
+        let clients = fleet.clients();
+        Self { history, deaths: vec![0; clients.len()], clients }
     }
 
     /// Asks an instance something, and says when that began.
-    fn ask<T>(&mut self, instance: usize, ask: impl FnOnce(&mut Line) -> T) -> (u64, T) {
+    fn ask<T>(&mut self, instance: usize, ask: impl FnOnce(&mut RawClient) -> T) -> (u64, T) {
         let deaths = self.history.deaths(instance);
         if self.deaths[instance] != deaths {
-            self.lines[instance].hang_up();
+            self.clients[instance].close();
             self.deaths[instance] = deaths;
         }
         let began = self.history.now();
-        (began, ask(&mut self.lines[instance]))
+        (began, ask(&mut self.clients[instance]))
     }
 
     fn judged(&mut self, instance: usize, entry: &Entry) {
-        let (began, heard) = self.ask(instance, |line| line.get_at(entry.target, &entry.token));
-        self.history.judge(instance, entry, began, &heard);
+        let (began, answer) =
+            self.ask(instance, |client| client.get_at(entry.target, &entry.token));
+        self.history.judge(instance, entry, began, &answer);
     }
 
     /// The very next requests, on every instance.
     fn ask_everywhere(&mut self, entry: &Entry) {
-        for instance in 0..self.lines.len() {
+        for instance in 0..self.clients.len() {
             if !self.history.is_over() {
                 self.judged(instance, entry);
             }
@@ -71,13 +72,13 @@ impl<'h> Lines<'h> {
 
 /// Uses tokens through random instances.
 pub(super) fn use_tokens(history: &History, fleet: &Fleet, mut random: Random) {
-    let mut lines = Lines::new(history, fleet);
+    let mut clients = RawClients::new(history, fleet);
     while !history.is_over() {
-        let instance = random.below(lines.lines.len());
+        let instance = random.below(clients.clients.len());
         if let Some(entry) = history.entry(random.below(history.slots())) {
-            lines.judged(instance, &entry);
+            clients.judged(instance, &entry);
         }
-        // As people do: not all at once.
+        // As users do: not all at once.
         std::thread::park_timeout(Duration::from_millis(10 + random.below(30) as u64));
     }
 }
@@ -93,7 +94,7 @@ pub(super) struct Owner<'h> {
     fleet: &'h Fleet,
     person: Person,
     slots: Vec<usize>,
-    lines: Lines<'h>,
+    clients: RawClients<'h>,
     random: Random,
     root: String,
     root_made: u64,
@@ -113,7 +114,7 @@ impl<'h> Owner<'h> {
             fleet,
             person: OWNERS[index],
             slots: (index * SLOTS..(index + 1) * SLOTS).collect(),
-            lines: Lines::new(history, fleet),
+            clients: RawClients::new(history, fleet),
             random,
             root: String::new(),
             root_made: 0,
@@ -134,12 +135,12 @@ impl<'h> Owner<'h> {
     }
 
     /// A call through a random instance.
-    fn call(&mut self, call: &str, token: &str) -> (Said, Result<Heard, Silence>) {
-        let instance = self.random.below(self.lines.lines.len());
+    fn call(&mut self, call: &str, token: &str) -> (Said, Result<Answer, NoAnswer>) {
+        let instance = self.random.below(self.clients.clients.len());
         let person = self.person;
-        let (began, heard) =
-            self.lines.ask(instance, |line| line.call(person, "POST", call, token));
-        (self.history.said(instance, began, &heard, 503), heard)
+        let (began, answer) =
+            self.clients.ask(instance, |client| client.call(person, "POST", call, token));
+        (self.history.said(instance, began, &answer, 503), answer)
     }
 
     pub(super) fn work(&mut self) {
@@ -186,7 +187,7 @@ impl<'h> Owner<'h> {
                 }
             }
             (Said::CannotTell, _) => {}
-            (_, heard) => self.history.violation(format!("issue: {heard:?}")),
+            (_, answer) => self.history.violation(format!("issue: {answer:?}")),
         }
     }
 
@@ -198,7 +199,7 @@ impl<'h> Owner<'h> {
         loop {
             let healthy = self.history.is_calm();
             let asked = Instant::now();
-            let (said, heard) = if by_itself {
+            let (said, answer) = if by_itself {
                 self.call("/auth/revoke", &entry.token)
             } else {
                 let root = self.root.clone();
@@ -211,7 +212,7 @@ impl<'h> Owner<'h> {
                         self.history.healthy.lock().unwrap().push(asked.elapsed());
                     }
                     self.history.revocations.fetch_add(1, Ordering::SeqCst);
-                    return self.lines.ask_everywhere(entry);
+                    return self.clients.ask_everywhere(entry);
                 }
                 Said::CannotTell => {
                     // It may have taken effect, so it cannot speak for itself any more.
@@ -232,7 +233,7 @@ impl<'h> Owner<'h> {
                 Said::Wrong => {
                     return self
                         .history
-                        .violation(format!("revoke of {}: {heard:?}", entry.answer));
+                        .violation(format!("revoke of {}: {answer:?}", entry.answer));
                 }
             }
             if self.history.is_over() {
@@ -256,7 +257,7 @@ impl<'h> Owner<'h> {
                         entry.revoked.store(self.history.now(), Ordering::SeqCst);
                     }
                     self.history.revocations.fetch_add(live.len(), Ordering::SeqCst);
-                    live.iter().for_each(|entry| self.lines.ask_everywhere(entry));
+                    live.iter().for_each(|entry| self.clients.ask_everywhere(entry));
                     return;
                 }
                 (Said::CannotTell, _) => {
@@ -264,7 +265,7 @@ impl<'h> Owner<'h> {
                     pause();
                 }
                 (Said::Refused, _) if self.history.may_be_flushed(self.root_made) => return,
-                (_, heard) => return self.history.violation(format!("revoke-all: {heard:?}")),
+                (_, answer) => return self.history.violation(format!("revoke-all: {answer:?}")),
             }
             if self.history.is_over() {
                 return;
@@ -281,7 +282,7 @@ pub(super) struct User<'h> {
     subject: &'static str,
     /// With what the user comes: it is in no store.
     login: String,
-    lines: Lines<'h>,
+    clients: RawClients<'h>,
     random: Random,
     /// A call that was not answered, then.
     doubt: Option<u64>,
@@ -294,7 +295,7 @@ impl<'h> User<'h> {
             slot: OWNERS.len() * SLOTS + index,
             subject: USERS[index],
             login: fleet.login.access(USERS[index], serde_json::json!({})),
-            lines: Lines::new(history, fleet),
+            clients: RawClients::new(history, fleet),
             random,
             doubt: None,
         }
@@ -317,12 +318,12 @@ impl<'h> User<'h> {
         }
         loop {
             self.doubt = self.doubt.filter(|&doubt| !self.history.is_calm_since(doubt));
-            let instance = self.random.below(self.lines.lines.len());
+            let instance = self.random.below(self.clients.clients.len());
             let login = self.login.clone();
-            let (began, heard) =
-                self.lines.ask(instance, |line| line.call_at(method, AGENTS, &login));
+            let (began, answer) =
+                self.clients.ask(instance, |client| client.call_at(method, AGENTS, &login));
             // This API says 500 where the others say 503.
-            match self.history.said(instance, began, &heard, 500) {
+            match self.history.said(instance, began, &answer, 500) {
                 Said::Done(body) => {
                     let answered = self.history.now();
                     if let Some(old) = &old {
@@ -337,7 +338,7 @@ impl<'h> User<'h> {
                     if method == "POST" {
                         self.enter(&body, began, answered);
                     }
-                    old.iter().for_each(|old| self.lines.ask_everywhere(old));
+                    old.iter().for_each(|old| self.clients.ask_everywhere(old));
                     return;
                 }
                 Said::CannotTell => {
@@ -346,7 +347,7 @@ impl<'h> User<'h> {
                 }
                 // The login is good without a store.
                 Said::Refused | Said::Wrong => {
-                    return self.history.violation(format!("{method} {AGENTS}: {heard:?}"));
+                    return self.history.violation(format!("{method} {AGENTS}: {answer:?}"));
                 }
             }
             if self.history.is_over() {

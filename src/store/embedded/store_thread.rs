@@ -1,10 +1,10 @@
 //! The store's threads: a bounded queue, a connection of its own, and batches of whatever has
 //! queued up.
 //!
-//! A batch shares one transaction. For the writer that is one sync of the disk for all who came
-//! while the last one was under way; for the reader it is one round of file locks. What was queued
-//! before a batch began is after everything that was acknowledged before it was queued: the
-//! transaction begins later still.
+//! A batch shares one transaction. For the writer that is one sync of the disk for everything that
+//! was queued while the last one was under way; for the reader it is one round of file locks. What
+//! is in a batch sees everything that was acknowledged before it was queued: the transaction begins
+//! later still.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -26,8 +26,8 @@ enum Message {
     Close,
 }
 
-/// A thread and its queue. Dropping it is [`Lane::close`].
-pub(super) struct Lane {
+/// A thread and its queue. Dropping it is [`StoreThread::close`].
+pub(super) struct StoreThread {
     queue: Queue,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -45,13 +45,13 @@ impl Queue {
         })
     }
 
-    /// Queues a job, waiting for room.
+    /// Queues a job; waits while the queue is full.
     pub(super) fn submit_waiting(&self, job: impl Job + 'static) -> Result<(), StoreError> {
         self.0.send(Message::Work(Box::new(job))).map_err(|_| closed())
     }
 }
 
-impl Lane {
+impl StoreThread {
     /// A thread that writes.
     pub(super) fn writer(tables: Tables, queue: NonZeroUsize) -> io::Result<Self> {
         Self::start("store-writer", tables, queue, write_batch)
@@ -92,13 +92,13 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for StoreThread {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// What is said to who comes too late.
+/// The answer to what comes after the end.
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it has been closed".into())
 }
@@ -138,12 +138,12 @@ fn read_batch(tables: &Tables, batch: Vec<Box<dyn Job>>) {
     end(tables);
 }
 
-/// Why a transaction came to nothing.
-enum Lost {
+/// Why a transaction was not committed.
+enum TransactionError {
     /// It could not begin.
     Begin(StoreError),
-    /// An operation took it along: SQLite rolls some errors back by itself. `None`: the operation
-    /// holds the error.
+    /// An operation failed so that SQLite rolled the transaction back by itself. `None`: the
+    /// operation holds the error.
     Within(Option<StoreError>),
     /// It could not be committed.
     Commit(StoreError),
@@ -151,9 +151,9 @@ enum Lost {
 
 fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
     let result = attempt(tables, &mut batch);
-    if matches!(result, Err(Lost::Within(_))) && batch.len() > 1 {
-        // Nothing is in the database, so each can be done again; alone, an operation can only take
-        // itself along.
+    if matches!(result, Err(TransactionError::Within(_))) && batch.len() > 1 {
+        // Nothing is in the database, so each can be done again; alone in its transaction, an
+        // operation can only undo itself.
         for job in &mut batch {
             let alone = std::slice::from_mut(job);
             let result = attempt(tables, alone);
@@ -170,8 +170,13 @@ fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
     }
 }
 
-fn fail_all(batch: &mut [Box<dyn Job>], result: Result<(), Lost>) {
-    if let Err(Lost::Begin(error) | Lost::Within(Some(error)) | Lost::Commit(error)) = result {
+fn fail_all(batch: &mut [Box<dyn Job>], result: Result<(), TransactionError>) {
+    if let Err(
+        TransactionError::Begin(error)
+        | TransactionError::Within(Some(error))
+        | TransactionError::Commit(error),
+    ) = result
+    {
         for job in batch {
             job.fail(error.clone());
         }
@@ -179,7 +184,7 @@ fn fail_all(batch: &mut [Box<dyn Job>], result: Result<(), Lost>) {
 }
 
 /// One transaction for all of `batch`; after an error, nothing of it is in the database.
-fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), Lost> {
+fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), TransactionError> {
     let written = tables.connection.total_changes();
     let result = transaction(tables, batch);
     match &result {
@@ -190,7 +195,7 @@ fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), Lost> {
     if result.is_err() {
         end(tables);
     }
-    if matches!(result, Err(Lost::Commit(_))) {
+    if matches!(result, Err(TransactionError::Commit(_))) {
         // The log may now end in a transaction whose callers were told that it failed. Written back
         // and begun anew, the log cannot be taken for a damaged one, see super::wal.
         tables.log_due.set(true);
@@ -199,17 +204,18 @@ fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), Lost> {
 }
 
 /// The worst that an operation of `batch` had to say.
-fn transaction(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<Effect, Lost> {
+fn transaction(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<Effect, TransactionError> {
     let unchanged = tables.connection.total_changes();
-    execute(tables, "BEGIN IMMEDIATE").map_err(|fault| Lost::Begin(tables.explain(&fault)))?;
-    let within = |fault: Fault| Lost::Within(Some(tables.explain(&fault)));
+    execute(tables, "BEGIN IMMEDIATE")
+        .map_err(|fault| TransactionError::Begin(tables.explain(&fault)))?;
+    let within = |fault: Fault| TransactionError::Within(Some(tables.explain(&fault)));
     let mut worst = Effect::Keep;
     for job in batch {
         execute(tables, "SAVEPOINT operation").map_err(within)?;
         let effect = job.run(tables);
         if effect != Effect::Keep {
             if tables.connection.is_autocommit() {
-                return Err(Lost::Within(None));
+                return Err(TransactionError::Within(None));
             }
             execute(tables, "ROLLBACK TO operation").map_err(within)?;
         }
@@ -222,7 +228,7 @@ fn transaction(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<Effect, Lo
     if has_changed {
         tables.count_transaction().map_err(within)?;
     }
-    execute(tables, "COMMIT").map_err(|fault| Lost::Commit(tables.explain(&fault)))?;
+    execute(tables, "COMMIT").map_err(|fault| TransactionError::Commit(tables.explain(&fault)))?;
     if has_changed {
         tables.transaction_counted();
     }
@@ -242,7 +248,7 @@ fn end(tables: &Tables) {
 fn cut_log(tables: &Tables) {
     match tables.cut_log() {
         Ok(()) => tables.log_due.set(false),
-        // Whoever writes is told already.
+        // The operations that write have reported it already.
         Err(_) if tables.failed.get() => {}
         Err(fault) => {
             let error = tables.explain(&fault);

@@ -1,4 +1,4 @@
-//! A disk without room, simulated by SQLite's own bound on the size of the database.
+//! A disk without space, simulated by SQLite's own bound on the size of the database.
 
 use super::*;
 
@@ -9,16 +9,16 @@ fn bound_pages(store: &EmbeddedStore, pages: i64) {
 }
 
 #[test]
-fn a_full_disk_refuses_changes_until_there_is_room_again() {
-    let place = Place::new();
-    let store = place.open();
+fn a_full_disk_refuses_changes_until_there_is_space_again() {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     wait(store.provision(api_key(0, "ann"))).unwrap();
     bound_pages(&store, 20);
     let mut kept = vec![api_key(0, "ann")];
     let mut refused = 0;
     for number in 1..400 {
         let child = api_key(number, "ann");
-        match wait(store.issue(by(0), child.clone(), BESIDE, NOW)) {
+        match wait(store.issue(by(0), child.clone(), ADD, NOW)) {
             Ok(outcome) => {
                 assert_eq!(outcome, Issue::Issued { removed: vec![] });
                 kept.push(child);
@@ -30,30 +30,30 @@ fn a_full_disk_refuses_changes_until_there_is_room_again() {
     assert!(refused > 100 && kept.len() > 10, "{refused} refused, {} kept", kept.len());
     assert!(matches!(wait(store.check()), Err(StoreError::Full(_))));
     assert_eq!(all(&store), kept, "reads go on, and nothing is half-written");
-    assert_eq!(all(&place.crash().open()), kept);
+    assert_eq!(all(&directory.crash().open()), kept);
 
     bound_pages(&store, 1_000_000);
     wait(store.check()).unwrap();
     for number in 400..420 {
         assert_eq!(
-            wait(store.issue(by(0), api_key(number, "ann"), BESIDE, NOW)).unwrap(),
+            wait(store.issue(by(0), api_key(number, "ann"), ADD, NOW)).unwrap(),
             Issue::Issued { removed: vec![] }
         );
         kept.push(api_key(number, "ann"));
     }
     drop(store);
-    assert_eq!(all(&place.open()), kept);
+    assert_eq!(all(&directory.open()), kept);
 }
 
 #[test]
-fn in_a_batch_only_those_without_room_are_refused() {
-    let place = Place::new();
-    let store = place.open();
+fn in_a_batch_only_those_without_space_are_refused() {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     wait(store.provision(bootstrap(0, "ann", 1_000))).unwrap();
     bound_pages(&store, 20);
     let pending: Vec<_> = (1..400)
         .map(|number| {
-            let issue = store.issue(by(0), api_key(number, "ann"), BESIDE, NOW);
+            let issue = store.issue(by(0), api_key(number, "ann"), ADD, NOW);
             (
                 number,
                 issue,
@@ -81,9 +81,9 @@ fn in_a_batch_only_those_without_room_are_refused() {
 }
 
 #[test]
-fn revoking_makes_room() {
-    let place = Place::new();
-    let store = place.open();
+fn revoking_makes_space() {
+    let directory = StoreDirectory::new();
+    let store = directory.open();
     wait(store.provision(api_key(0, "root"))).unwrap();
     bound_pages(&store, 20);
     let mut number = 1;
@@ -101,12 +101,12 @@ fn revoking_makes_room() {
 }
 
 #[test]
-fn somebody_elses_lock_is_an_outage_that_ends_with_it() {
-    let place = Place::new();
+fn the_lock_of_another_program_is_an_outage_that_ends_with_it() {
+    let directory = StoreDirectory::new();
     let options = EmbeddedOptions { busy: Duration::from_millis(20), ..EmbeddedOptions::default() };
-    let store = EmbeddedStore::open(&place.path(), key(), options).unwrap();
+    let store = EmbeddedStore::open(&directory.path(), key(), options).unwrap();
     wait(store.provision(api_key(0, "ann"))).unwrap();
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = rusqlite::Connection::open(directory.path()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert!(matches!(wait(store.provision(api_key(1, "ann"))), Err(StoreError::Unavailable(_))));
     assert!(matches!(wait(store.check()), Err(StoreError::Unavailable(_))));

@@ -1,4 +1,4 @@
-//! The port of accounts as tests: what every store must do, whoever keeps them.
+//! The port of accounts as tests: what every store must do.
 //!
 //! A case takes an empty store as both of its ports; [`conforms_accounts`] makes a test of each. As
 //! in [`super::conformance`], all moments are far ahead of any clock.
@@ -19,13 +19,13 @@ use crate::tokens::store::{AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRem
 /// store, once as each port, after something that the store needs and that is dropped after it.
 macro_rules! conforms_accounts {
     ($fresh:path) => {
-        $crate::store::account_conformance::conforms_accounts! { $fresh:
+        $crate::store::tests::account_conformance::conforms_accounts! { $fresh:
             an_account_is_found_by_its_name_and_by_its_id,
             names_and_addresses_are_unique_within_one_token_api_however_they_are_spelt,
             accounts_are_listed_oldest_first,
             an_account_that_comes_from_elsewhere_is_what_it_was,
             a_session_opens_for_the_account_that_was_looked_up,
-            the_oldest_sessions_make_room,
+            the_oldest_sessions_are_removed_for_a_new_one,
             disabling_ends_sessions_retires_keys_and_spares_the_rest,
             enabling_brings_nothing_back,
             another_password_ends_sessions_and_leaves_keys,
@@ -40,9 +40,9 @@ macro_rules! conforms_accounts {
             #[tokio::test]
             async fn $case() {
                 let (_needed, store, accounts) = $fresh().await;
-                let case = $crate::store::account_conformance::$case(store, accounts);
-                let patience = std::time::Duration::from_secs(60);
-                tokio::time::timeout(patience, case).await.expect("the store hangs");
+                let case = $crate::store::tests::account_conformance::$case(store, accounts);
+                let timeout = std::time::Duration::from_secs(60);
+                tokio::time::timeout(timeout, case).await.expect("the store hangs");
             }
         )+
     };
@@ -197,7 +197,10 @@ pub(crate) async fn a_session_opens_for_the_account_that_was_looked_up(
     assert!(listed(&records, &ann).await.iter().all(|key| key.record.kind == RecordKind::ApiKey));
 }
 
-pub(crate) async fn the_oldest_sessions_make_room(records: Records, accounts: Accounts) {
+pub(crate) async fn the_oldest_sessions_are_removed_for_a_new_one(
+    records: Records,
+    accounts: Accounts,
+) {
     let (ann, bob) = (account(1, "ann"), account(2, "bob"));
     register(&accounts, &ann).await;
     register(&accounts, &bob).await;

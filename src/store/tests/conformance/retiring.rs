@@ -1,4 +1,4 @@
-//! Keys with an afterlife.
+//! Retired keys.
 
 use super::*;
 use crate::domain::RecordSort;
@@ -61,7 +61,7 @@ pub(crate) async fn a_retired_key_stays_what_it_was(store: Arc<dyn Store>) {
     assert_eq!(owned(&store, owner("ann")).await, [], "its owner is of another origin");
 }
 
-pub(crate) async fn a_retired_key_is_in_nobodys_way_but_keeps_its_names(store: Arc<dyn Store>) {
+pub(crate) async fn a_retired_key_blocks_no_other_but_keeps_its_names(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 5), api_key(2, "ann")]).await;
     assert_eq!(retire(&store, 2, NOW).await, Removal::Removed);
     let same_digest = Record { digest: digest(2), ..api_key(3, "bob") };
@@ -75,10 +75,10 @@ pub(crate) async fn a_retired_key_is_in_nobodys_way_but_keeps_its_names(store: A
         assert!(matches!(outcome, Err(StoreError::Conflict)), "{outcome:?}");
     }
     assert_eq!(all(&store).await, [bootstrap(1, "ann", 5)], "what was retired does not come back");
-    let alone = store.issue(by(1), api_key(5, "ann"), IssueMode::IfNone, NOW).await.unwrap();
-    assert_eq!(alone, Issue::Issued { removed: vec![] });
-    let instead = store.issue(by(1), api_key(6, "ann"), IssueMode::Replace, NOW).await.unwrap();
-    assert_eq!(instead, Issue::Issued { removed: vec![digest(5)] });
+    let if_none = store.issue(by(1), api_key(5, "ann"), IssueMode::IfNone, NOW).await.unwrap();
+    assert_eq!(if_none, Issue::Issued { removed: vec![] });
+    let replace = store.issue(by(1), api_key(6, "ann"), IssueMode::Replace, NOW).await.unwrap();
+    assert_eq!(replace, Issue::Issued { removed: vec![digest(5)] });
     assert_eq!(
         owned(&store, owner("ann")).await,
         [retired(api_key(2, "ann"), NOW), live(api_key(6, "ann"))]
@@ -114,7 +114,7 @@ pub(crate) async fn remove_owned_retires_what_is_live(store: Arc<dyn Store>) {
     assert_eq!(all(&store).await, [session(4, "ann"), bootstrap(5, "ann", 1), api_key(6, "bob")]);
 }
 
-pub(crate) async fn only_a_live_key_has_an_afterlife(store: Arc<dyn Store>) {
+pub(crate) async fn only_a_live_key_is_retired(store: Arc<dyn Store>) {
     let records = [session(1, "ann"), bootstrap(2, "ann", 1), expiring(api_key(3, "ann"), NOW)];
     provision(&store, records.clone()).await;
     for number in [1, 2, 3] {

@@ -9,16 +9,16 @@ async fn issue(
     store: &Arc<dyn Store>,
     authorized_by: AuthorizedBy,
     number: u64,
-    place: IssueMode,
+    mode: IssueMode,
 ) -> Issue {
-    store.issue(authorized_by, api_key(number, "ann"), place, NOW).await.unwrap()
+    store.issue(authorized_by, api_key(number, "ann"), mode, NOW).await.unwrap()
 }
 
 async fn kind(store: &Arc<dyn Store>, number: u64) -> RecordKind {
     store.find(digest(number)).await.unwrap().unwrap().kind
 }
 
-pub(crate) async fn a_live_record_of_any_kind_vouches(store: Arc<dyn Store>) {
+pub(crate) async fn a_live_record_of_any_kind_authorizes(store: Arc<dyn Store>) {
     let records = [
         api_key(1, "ann"),
         session(2, "bob"),
@@ -43,7 +43,9 @@ pub(crate) async fn a_live_record_of_any_kind_vouches(store: Arc<dyn Store>) {
     }
 }
 
-pub(crate) async fn a_voucher_that_is_gone_or_has_expired_is_refused(store: Arc<dyn Store>) {
+pub(crate) async fn an_authorizing_record_that_is_gone_or_has_expired_is_refused(
+    store: Arc<dyn Store>,
+) {
     let records = [
         expiring(api_key(1, "ann"), NOW),
         expiring(bootstrap(2, "ann", 0), NOW),
@@ -53,12 +55,12 @@ pub(crate) async fn a_voucher_that_is_gone_or_has_expired_is_refused(store: Arc<
     ];
     provision(&store, records.clone()).await;
     store.remove(AuthorizedBy::Outside, digest(5), OnRemove::Retire, NOW).await.unwrap();
-    for place in [IssueMode::Add, IssueMode::Replace, IssueMode::IfNone] {
+    for mode in [IssueMode::Add, IssueMode::Replace, IssueMode::IfNone] {
         for authorized_by in [1, 2, 3, 4, 5, 99] {
             assert_eq!(
-                issue(&store, by(authorized_by), 10, place).await,
+                issue(&store, by(authorized_by), 10, mode).await,
                 Issue::AuthorizationGone,
-                "{authorized_by} {place:?}"
+                "{authorized_by} {mode:?}"
             );
         }
     }
@@ -80,8 +82,8 @@ pub(crate) async fn a_bootstrap_token_is_spent_key_by_key(store: Arc<dyn Store>)
         issue(&store, by(1), 11, IssueMode::Replace).await,
         Issue::Issued { removed: vec![digest(10)] }
     );
-    for place in [IssueMode::Add, IssueMode::Replace, IssueMode::IfNone] {
-        assert_eq!(issue(&store, by(1), 12, place).await, Issue::AuthorizationSpent);
+    for mode in [IssueMode::Add, IssueMode::Replace, IssueMode::IfNone] {
+        assert_eq!(issue(&store, by(1), 12, mode).await, Issue::AuthorizationSpent);
     }
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 0 });
     assert_eq!(
@@ -92,7 +94,7 @@ pub(crate) async fn a_bootstrap_token_is_spent_key_by_key(store: Arc<dyn Store>)
     assert_eq!(owned, Some(vec![live(api_key(11, "ann"))]), "spent, it is still known");
 }
 
-/// Records of "ann" that no place concerns.
+/// Records of "ann" that no mode concerns.
 fn bystanders() -> [Record; 6] {
     [
         bootstrap(1, "ann", 5),
@@ -104,7 +106,7 @@ fn bystanders() -> [Record; 6] {
     ]
 }
 
-pub(crate) async fn instead_takes_the_place_of_every_key_of_the_owner(store: Arc<dyn Store>) {
+pub(crate) async fn replace_removes_every_other_key_of_the_owner(store: Arc<dyn Store>) {
     provision(&store, bystanders()).await;
     assert_eq!(issue(&store, by(2), 10, IssueMode::Replace).await, ISSUED, "of nothing");
     provision(
@@ -132,7 +134,7 @@ pub(crate) async fn instead_takes_the_place_of_every_key_of_the_owner(store: Arc
     assert_eq!(owned(&store, owner("ann")).await, [live(api_key(14, "ann"))]);
 }
 
-pub(crate) async fn instead_of_the_key_that_vouches(store: Arc<dyn Store>) {
+pub(crate) async fn replace_of_the_key_that_authorizes(store: Arc<dyn Store>) {
     provision(&store, [api_key(1, "ann")]).await;
     assert_eq!(
         issue(&store, by(1), 2, IssueMode::Replace).await,
@@ -142,7 +144,7 @@ pub(crate) async fn instead_of_the_key_that_vouches(store: Arc<dyn Store>) {
     assert_eq!(all(&store).await, [api_key(2, "ann")]);
 }
 
-pub(crate) async fn alone_is_refused_while_another_is_live(store: Arc<dyn Store>) {
+pub(crate) async fn if_none_is_refused_while_another_is_live(store: Arc<dyn Store>) {
     provision(&store, bystanders()).await;
     assert_eq!(
         issue(&store, by(2), 10, IssueMode::IfNone).await,
@@ -159,7 +161,7 @@ pub(crate) async fn alone_is_refused_while_another_is_live(store: Arc<dyn Store>
     assert_eq!(store.find(digest(11)).await.unwrap(), None);
 }
 
-pub(crate) async fn alone_takes_the_place_of_what_has_expired(store: Arc<dyn Store>) {
+pub(crate) async fn if_none_replaces_what_has_expired(store: Arc<dyn Store>) {
     provision(&store, bystanders()).await;
     provision(&store, [expiring(api_key(10, "ann"), NOW), expiring(api_key(11, "ann"), at(-9))])
         .await;
@@ -177,7 +179,7 @@ pub(crate) async fn alone_takes_the_place_of_what_has_expired(store: Arc<dyn Sto
     assert_eq!(all(&store).await, left);
 }
 
-pub(crate) async fn a_refused_place_spends_nothing(store: Arc<dyn Store>) {
+pub(crate) async fn a_refused_issue_spends_nothing(store: Arc<dyn Store>) {
     provision(&store, [bootstrap(1, "ann", 1), api_key(2, "ann")]).await;
     assert!(matches!(issue(&store, by(1), 3, IssueMode::IfNone).await, Issue::Taken(_)));
     assert_eq!(kind(&store, 1).await, RecordKind::Bootstrap { mints_left: 1 });

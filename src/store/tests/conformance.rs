@@ -1,4 +1,4 @@
-//! The port as tests: what every store must do, whoever keeps the records.
+//! The port as tests: what every store must do.
 //!
 //! A case is a function that takes an empty store and fails if it does not do as
 //! [`crate::tokens::store`] says; [`conforms`] makes a test of each. What one store promises beyond
@@ -26,21 +26,21 @@ pub(crate) mod retiring;
 /// store, after something that the store needs and that is dropped after it.
 macro_rules! conforms {
     ($fresh:path) => {
-        $crate::store::conformance::conforms! { $fresh:
+        $crate::store::tests::conformance::conforms! { $fresh:
             records::find_returns_the_record_as_it_was_written_expired_or_not,
             records::find_by_id_looks_within_one_token_api,
             records::a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothing,
             records::touch_moves_the_last_use_forward_only_and_passes_over_the_unknown,
             records::purge_deletes_what_has_expired_up_to_its_limit,
             records::an_open_store_checks_and_settles,
-            issuing::a_live_record_of_any_kind_vouches,
-            issuing::a_voucher_that_is_gone_or_has_expired_is_refused,
+            issuing::a_live_record_of_any_kind_authorizes,
+            issuing::an_authorizing_record_that_is_gone_or_has_expired_is_refused,
             issuing::a_bootstrap_token_is_spent_key_by_key,
-            issuing::instead_takes_the_place_of_every_key_of_the_owner,
-            issuing::instead_of_the_key_that_vouches,
-            issuing::alone_is_refused_while_another_is_live,
-            issuing::alone_takes_the_place_of_what_has_expired,
-            issuing::a_refused_place_spends_nothing,
+            issuing::replace_removes_every_other_key_of_the_owner,
+            issuing::replace_of_the_key_that_authorizes,
+            issuing::if_none_is_refused_while_another_is_live,
+            issuing::if_none_replaces_what_has_expired,
+            issuing::a_refused_issue_spends_nothing,
             removing::remove_has_three_outcomes,
             removing::remove_takes_any_kind,
             removing::remove_owned_names_the_keys_and_spares_the_rest,
@@ -50,19 +50,19 @@ macro_rules! conforms {
             listing::browse_shows_what_matches_oldest_first,
             retiring::a_retired_key_is_listed_and_opens_nothing,
             retiring::a_retired_key_stays_what_it_was,
-            retiring::a_retired_key_is_in_nobodys_way_but_keeps_its_names,
+            retiring::a_retired_key_blocks_no_other_but_keeps_its_names,
             retiring::remove_owned_retires_what_is_live,
-            retiring::only_a_live_key_has_an_afterlife,
+            retiring::only_a_live_key_is_retired,
             retiring::the_newest_retired_keys_of_an_owner_are_kept,
             moving::every_retired_key_is_shown_oldest_first,
             moving::a_live_record_is_restored_as_it_was,
             moving::a_retired_key_is_restored_as_it_was,
             moving::what_is_taken_is_not_restored_over,
             races::what_is_issued_while_everything_is_removed_is_removed,
-            races::what_anybody_issues_while_keys_are_removed_is_listed_or_named,
-            races::what_is_issued_while_its_voucher_is_removed_is_listed,
-            races::alone_is_one,
-            races::instead_leaves_one_and_names_the_others_once,
+            races::what_any_record_issues_while_keys_are_removed_is_listed_or_named,
+            races::what_is_issued_while_its_authorization_is_removed_is_listed,
+            races::if_none_issues_one,
+            races::replace_leaves_one_and_names_the_others_once,
             races::a_bootstrap_token_makes_exactly_what_it_is_good_for,
             races::a_record_is_removed_once,
             races::an_id_is_given_once,
@@ -73,9 +73,9 @@ macro_rules! conforms {
             #[tokio::test]
             async fn $case() {
                 let (_needed, store) = $fresh().await;
-                let case = $crate::store::conformance::$module::$case(store);
-                let patience = std::time::Duration::from_secs(60);
-                tokio::time::timeout(patience, case).await.expect("the store hangs");
+                let case = $crate::store::tests::conformance::$module::$case(store);
+                let timeout = std::time::Duration::from_secs(60);
+                tokio::time::timeout(timeout, case).await.expect("the store hangs");
             }
         )+
     };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{
+use super::super::{
     Allowance, CounterKey, Counters, MOST_REMEMBERED, REMEMBERED_FOR, Reservation, Settlement,
 };
 use crate::domain::Timestamp;
@@ -15,7 +15,7 @@ use crate::domain::Timestamp;
 /// after something that they need and that is dropped after them.
 macro_rules! conforms_counters {
     ($fresh:path) => {
-        $crate::tokens::accounts::counters::conformance::conforms_counters! { $fresh:
+        $crate::tokens::accounts::counters::tests::conformance::conforms_counters! { $fresh:
             what_is_spent_counts_until_the_window_ends_and_the_window_does_not_move,
             many_at_once_cannot_exceed_a_limit_and_what_is_returned_is_there_again,
             one_refusal_takes_of_none,
@@ -32,7 +32,7 @@ macro_rules! conforms_counters {
             #[tokio::test]
             async fn $case() {
                 let (_needed, counters) = $fresh().await;
-                let case = $crate::tokens::accounts::counters::conformance::$case(counters);
+                let case = $crate::tokens::accounts::counters::tests::conformance::$case(counters);
                 let timeout = std::time::Duration::from_secs(60);
                 tokio::time::timeout(timeout, case).await.expect("the counters hang");
             }

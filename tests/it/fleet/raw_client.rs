@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use crate::support::{PATIENCE, Person};
 
 /// See the module. Connects when it is first needed, and again when the connection was lost.
-pub(super) struct Line {
+pub(super) struct RawClient {
     address: SocketAddr,
     stream: Option<TcpStream>,
     ahead: Vec<u8>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// What was answered.
 #[derive(Clone, Debug)]
-pub(super) struct Heard {
+pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
     pub(super) has_retry_after: bool,
@@ -25,7 +25,7 @@ pub(super) struct Heard {
 
 /// No answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Silence {
+pub(super) enum NoAnswer {
     /// Nobody took the connection.
     Refused,
     /// The connection ended.
@@ -34,18 +34,18 @@ pub(super) enum Silence {
     Late,
 }
 
-impl Line {
+impl RawClient {
     pub(super) fn to(address: SocketAddr) -> Self {
-        Self { address, stream: None, ahead: Vec::new(), patience: PATIENCE }
+        Self { address, stream: None, ahead: Vec::new(), timeout: PATIENCE }
     }
 
     /// A GET on the guarded route.
-    pub(super) fn get(&mut self, token: &str) -> Result<Heard, Silence> {
+    pub(super) fn get(&mut self, token: &str) -> Result<Answer, NoAnswer> {
         self.get_at(GUARDED, token)
     }
 
     /// A GET of something.
-    pub(super) fn get_at(&mut self, target: &str, token: &str) -> Result<Heard, Silence> {
+    pub(super) fn get_at(&mut self, target: &str, token: &str) -> Result<Answer, NoAnswer> {
         self.call_at("GET", target, token)
     }
 
@@ -55,7 +55,7 @@ impl Line {
         method: &str,
         target: &str,
         token: &str,
-    ) -> Result<Heard, Silence> {
+    ) -> Result<Answer, NoAnswer> {
         self.ask(request(method, target, token).as_bytes())
     }
 
@@ -66,30 +66,30 @@ impl Line {
         method: &str,
         call: &str,
         token: &str,
-    ) -> Result<Heard, Silence> {
+    ) -> Result<Answer, NoAnswer> {
         let (organization, username) = (person.organization, person.username);
         self.call_at(method, &format!("/jarvispy/{organization}/{username}/api/v1{call}"), token)
     }
 
-    pub(super) fn ask(&mut self, request: &[u8]) -> Result<Heard, Silence> {
-        self.send(request).and_then(|()| self.hear()).inspect_err(|_| self.hang_up())
+    pub(super) fn ask(&mut self, request: &[u8]) -> Result<Answer, NoAnswer> {
+        self.send(request).and_then(|()| self.read_answer()).inspect_err(|_| self.close())
     }
 
     /// Sends without waiting for an answer.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Silence> {
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), NoAnswer> {
         if self.stream.is_none() {
-            let stream = TcpStream::connect_timeout(&self.address, self.patience)
-                .map_err(|_| Silence::Refused)?;
+            let stream = TcpStream::connect_timeout(&self.address, self.timeout)
+                .map_err(|_| NoAnswer::Refused)?;
             let _ = stream.set_nodelay(true);
-            let _ = stream.set_write_timeout(Some(self.patience));
+            let _ = stream.set_write_timeout(Some(self.timeout));
             self.stream = Some(stream);
         }
-        self.stream.as_mut().ok_or(Silence::Refused)?.write_all(bytes).map_err(|_| Silence::Cut)
+        self.stream.as_mut().ok_or(NoAnswer::Refused)?.write_all(bytes).map_err(|_| NoAnswer::Cut)
     }
 
     /// The next answer.
-    pub(super) fn hear(&mut self) -> Result<Heard, Silence> {
-        let deadline = Instant::now() + self.patience;
+    pub(super) fn read_answer(&mut self) -> Result<Answer, NoAnswer> {
+        let deadline = Instant::now() + self.timeout;
         let head = loop {
             match self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
                 Some(at) => break self.ahead.drain(..at + 4).collect::<Vec<u8>>(),
@@ -106,22 +106,22 @@ impl Line {
         }
         let body = self.ahead.drain(..length).collect();
         if field("connection:").is_some_and(|value| value.contains("close")) {
-            self.hang_up();
+            self.close();
         }
-        Ok(Heard { status, body, has_retry_after: field("retry-after:").is_some() })
+        Ok(Answer { status, body, has_retry_after: field("retry-after:").is_some() })
     }
 
-    fn fill(&mut self, deadline: Instant) -> Result<(), Silence> {
-        let stream = self.stream.as_mut().ok_or(Silence::Cut)?;
+    fn fill(&mut self, deadline: Instant) -> Result<(), NoAnswer> {
+        let stream = self.stream.as_mut().ok_or(NoAnswer::Cut)?;
         let mut chunk = [0; 8 * 1024];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Silence::Late);
+                return Err(NoAnswer::Late);
             }
             let _ = stream.set_read_timeout(Some(left));
             match stream.read(&mut chunk) {
-                Ok(0) => return Err(Silence::Cut),
+                Ok(0) => return Err(NoAnswer::Cut),
                 Ok(count) => {
                     self.ahead.extend_from_slice(&chunk[..count]);
                     return Ok(());
@@ -130,15 +130,15 @@ impl Line {
                 Err(fault)
                     if matches!(fault.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
-                    return Err(Silence::Late);
+                    return Err(NoAnswer::Late);
                 }
-                Err(_) => return Err(Silence::Cut),
+                Err(_) => return Err(NoAnswer::Cut),
             }
         }
     }
 
     /// Ends the connection; the next request makes another.
-    pub(super) fn hang_up(&mut self) {
+    pub(super) fn close(&mut self) {
         self.stream = None;
         self.ahead.clear();
     }

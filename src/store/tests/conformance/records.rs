@@ -78,8 +78,8 @@ pub(crate) async fn a_digest_or_id_that_is_taken_is_a_conflict_and_changes_nothi
             matches!(store.provision(record.clone()).await, Err(StoreError::Conflict)),
             "{record:?}"
         );
-        for place in [IssueMode::Add, IssueMode::Replace] {
-            let outcome = store.issue(by(2), record.clone(), place, NOW).await;
+        for mode in [IssueMode::Add, IssueMode::Replace] {
+            let outcome = store.issue(by(2), record.clone(), mode, NOW).await;
             assert!(matches!(outcome, Err(StoreError::Conflict)), "{outcome:?} for {record:?}");
         }
     }
