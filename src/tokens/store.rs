@@ -67,8 +67,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Removal>;
 
-    /// Removes every API key of `owner`, expired or not, and names them, if `authorized_by` is valid at
-    /// `now`. Bootstrap tokens and sessions stay, and so does what was retired before.
+    /// Removes every API key of `owner`, expired or not, and names them, if `authorized_by` is
+    /// valid at `now`. Bootstrap tokens and sessions stay, and so does what was retired before.
     fn remove_owned(
         &self,
         authorized_by: AuthorizedBy,

@@ -22,19 +22,19 @@
 //!   a heartbeat: is it in the registry? It is proved like a heartbeat, and brings a lease if it
 //!   is, on the same generation, and if nothing was announced since the latest heartbeat that was
 //!   answered. That one may have been waited for in vain, and is then about to be forgotten; a look
-//!   changes nothing, so whoever forgets cannot tell.
+//!   changes nothing, so the revoker cannot tell.
 //! * *Fill*: take the fence, send the read, use the answer if fence and lease hold.
 //! * *Drop*: an invalidation or an announcement drops the token and breaks its fence; a new link, a
 //!   null invalidation or another generation of the store drops everything and breaks all fences.
 //! * *Revoke*: one script removes the record, announces that with a number of the revoker's own,
-//!   and says who is registered. Wait until all of those have confirmed that they dropped the
-//!   token, or one longest use (the lease, or `max_staleness` where lapsed leases are served from
-//!   the cache) from the receipt of the script's answer: by then, whoever had registered before has
-//!   no lease that began before, and whoever registers later has received the announcement first.
-//!   Where the registry may be incomplete (after a failover, a restart, a loss of data) no
-//!   confirmation shortens the wait.
-//! * *Forget*: who did not confirm and has not sent a heartbeat in all that time is deleted from
-//!   the registry, so that a dead instance costs one wait.
+//!   and returns the registered instances. Wait until all of those have confirmed that they dropped
+//!   the token, or one longest use (the lease, or `max_staleness` where lapsed leases are served
+//!   from the cache) from the receipt of the script's answer: by then, an instance that had
+//!   registered before has no lease that began before, and one that registers later has received
+//!   the announcement first. Where the registry may be incomplete (after a failover, a restart, a
+//!   loss of data) no confirmation shortens the wait.
+//! * *Forget*: an instance that did not confirm and has not sent a heartbeat in all that time is
+//!   deleted from the registry, so that a dead instance costs one wait.
 //!
 //! # The model
 //!
@@ -440,7 +440,7 @@ fn broken_if_a_number_repeats() {
     breaks(&import_after_another(), &[Rule::NumberNeverRepeats]);
 }
 
-/// Nobody is told of `SWAPDB`, but the next heartbeat meets another generation.
+/// No link is told of `SWAPDB`, but the next heartbeat meets another generation.
 #[test]
 fn broken_if_a_new_generation_keeps_the_cache() {
     breaks(&swap(), &[Rule::DropOnNewGeneration]);
@@ -467,6 +467,6 @@ fn two_rules_that_guard_the_same_place() {
     holds(&flush.clone().without(&[Rule::DropOnNull]));
     holds(&flush.clone().without(&[Rule::DropOnNewGeneration]));
     breaks(&flush, &[Rule::DropOnNull, Rule::DropOnNewGeneration]);
-    // A late answer to a heartbeat: as long as nobody is forgotten, the proof makes up for it.
+    // A late answer to a heartbeat: as long as no instance is forgotten, the proof makes up for it.
     holds(&delays().without(&[Rule::LeaseFromSending]));
 }

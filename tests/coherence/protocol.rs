@@ -1,4 +1,4 @@
-//! The protocol: who may do what when, and what must never be.
+//! The protocol: which step is possible when, and what must never be.
 //!
 //! A step is atomic where the code is: a script in Redis, a push handled inline by the link's
 //! reader, a look into the cache. Everything between two steps may take any time and any order that
@@ -25,7 +25,7 @@ pub(crate) const HIT: &str = "a token is accepted from the cache";
 pub(crate) const FENCED: &str = "a read brings what was revoked meanwhile";
 /// A late heartbeat costs nothing but time.
 pub(crate) const RECOVERED: &str = "a lapsed lease is renewed and the cache is kept";
-/// The registry lets go of who is gone, and takes who comes back.
+/// The registry drops instances that are gone, and takes those that come back.
 pub(crate) const CAME_BACK: &str = "an instance was forgotten, and comes back with its cache";
 
 /// A step.
@@ -127,8 +127,8 @@ impl Setting {
         if self.has(Rule::WaitAsLongAsUse) { self.longest_use } else { self.lease }
     }
 
-    /// The age from which on a link is not young any more: whoever still has a lease from before it
-    /// has none by then.
+    /// The age from which on a link is not young any more: an instance that still has a lease from
+    /// before it has none by then.
     pub(crate) fn settled(&self) -> Ticks {
         if self.outwaits_lag { self.wait() + self.lag } else { self.wait() }
     }
@@ -157,7 +157,7 @@ impl Setting {
 }
 
 impl Fleet {
-    /// Everybody is there and has been for long, B's cache is empty and its first heartbeat is
+    /// Every instance is there and has been for long, B's cache is empty and its first heartbeat is
     /// still to be sent.
     fn begin(setting: &Setting) -> Self {
         let long_ago = setting.longest_use;

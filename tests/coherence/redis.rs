@@ -5,7 +5,7 @@ use crate::rules::{Rule, Setting, Target};
 use crate::state::{Beat, Command, Fleet, Generation, Isolated, Link, Phase, Push, ScriptAnswer};
 
 impl Fleet {
-    /// The generation; who finds none makes one.
+    /// The generation; an instance that finds none makes one.
     pub(crate) fn generation(&mut self) -> Generation {
         let lost = self.revoker.generation.max(self.user.generation) + 1;
         *self.redis.generation.get_or_insert(lost)
@@ -44,7 +44,7 @@ impl Fleet {
         self.redis.push(&mut self.user, answer);
     }
 
-    /// The isolated master knows of no revocation, so there is nobody to confirm to.
+    /// The isolated master knows of no revocation, so there is no instance to confirm to.
     fn isolated_serves_user(&mut self, setting: &Setting, command: Command) {
         let Some(isolated) = &self.isolated else { return };
         let refuses = setting.has(Rule::HeartbeatWrites) && isolated.age >= setting.lag;
@@ -177,7 +177,7 @@ impl Fleet {
             self.redis.record = true;
             self.redis.announced = 0;
             // The scripts that are to be forgotten have not answered: `WAIT` is still to come, and
-            // is answered by nobody.
+            // is not answered.
             self.revoker.repeat(|phase| matches!(phase, Phase::Executed { .. }));
         }
     }

@@ -84,8 +84,8 @@ impl Revoker {
         }
     }
 
-    /// Time passes. Who has waited long enough answers in the same instant: the earliest is the
-    /// most dangerous.
+    /// Time passes. A revoker that has waited long enough answers in the same instant: the earliest
+    /// is the most dangerous.
     pub(crate) fn tick(&mut self, setting: &Setting) {
         self.link_age = setting.settled().min(self.link_age + 1);
         self.generation_age = setting.longest_use.min(self.generation_age + 1);

@@ -11,7 +11,7 @@ pub(crate) enum Rule {
     FenceOnFill,
     /// Dropping everything breaks the fences of all reads that are under way.
     EpochOnFill,
-    /// A new link drops everything: nobody knows what was invalidated while there was none.
+    /// A new link drops everything: it is unknown what was invalidated while there was none.
     DropOnNewLink,
     /// An answer about a token is used only under the lease.
     LeaseOnUse,
@@ -25,7 +25,7 @@ pub(crate) enum Rule {
     /// The lease is granted by the answer to a `PING` that was sent after the heartbeat was
     /// answered, not by the heartbeat's own answer.
     Proof,
-    /// A revocation waits out those who do not confirm.
+    /// A revocation waits for the end of the leases of instances that do not confirm.
     WaitForUnconfirmed,
     /// The wait counts from when the script's answer was received. Without: from when the script
     /// was sent.
@@ -88,9 +88,9 @@ pub(crate) struct Faults {
     /// Redis dies and comes back, or another one takes over, with an older state of what was not
     /// waited for.
     pub(crate) restarts: u8,
-    /// `FLUSHDB`: everything is gone, and everybody is told.
+    /// `FLUSHDB`: everything is gone, and every link is told.
     pub(crate) flushes: u8,
-    /// `SWAPDB` with an empty database: everything is gone, and nobody is told.
+    /// `SWAPDB` with an empty database: everything is gone, and no link is told.
     pub(crate) swaps: u8,
     /// `FLUSHDB` and the import of a dump, as one transaction: the generation is the same as
     /// before, B is registered, K may be missing.

@@ -3,7 +3,7 @@
 //!
 //! There is no clock in it, only ages, which stop counting where they no longer matter: so the
 //! states are finite although time is not. A tick makes all of them older at once: all clocks run
-//! at the same rate, and nobody compares two clocks.
+//! at the same rate, and no two clocks are compared.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::rules::{Faults, Target};
 pub(crate) type Ticks = u8;
 /// What a heartbeat writes into the registry.
 pub(crate) type Beat = u8;
-/// The number of a revocation, counted by who makes it.
+/// The number of a revocation, counted by the instance that makes it.
 pub(crate) type Number = u8;
 /// The id of the store's content; a lost content gets another one.
 pub(crate) type Generation = u8;
@@ -42,7 +42,7 @@ pub(crate) struct Redis {
     pub(crate) registered: Option<Beat>,
     /// The number of the latest revocation (counted only where `NumberNeverRepeats` is left out).
     pub(crate) announced: Number,
-    /// The generation, while somebody has written one.
+    /// The generation, once an instance has written one.
     pub(crate) generation: Option<Generation>,
     /// The turn has removed K's record and is not over: the invalidation is written at its end,
     /// after the turn's answers.
@@ -154,7 +154,7 @@ pub(crate) struct ScriptAnswer {
 /// What made A answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum How {
-    /// There was nobody to wait for.
+    /// There was no instance to wait for.
     Alone,
     /// B confirmed.
     Confirmed,

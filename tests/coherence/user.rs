@@ -22,7 +22,7 @@ impl User {
         self.send(Command::Look);
     }
 
-    /// A miss reads, over a data connection of this term; all who miss share one read.
+    /// A miss reads, over a data connection of this term; all requests that miss share one read.
     pub(crate) fn may_read(&self, setting: &Setting) -> bool {
         let in_term = self.link == Link::Up || !setting.has(Rule::ReadsBoundToLink);
         setting.reads && in_term && !self.cached && self.flight.is_none()
@@ -41,8 +41,8 @@ impl User {
         }
     }
 
-    /// The answer is here: those who wait for it are let in and it is remembered, or it is thrown
-    /// away.
+    /// The answer has come: the requests that wait for it are let in and it is remembered, or it is
+    /// thrown away.
     pub(crate) fn land(&mut self, setting: &Setting) {
         self.cached |= setting.would_land(self);
         self.flight = None;
@@ -156,7 +156,7 @@ impl Fleet {
         self.user.wire = true;
         self.user.on_isolated = to_isolated;
         self.user.send(Command::Track);
-        // Redis sends to nobody on this link before it has executed that.
+        // Redis sends nothing on this link before it has executed that.
         self.redis.tracks_user = false;
     }
 }

@@ -8,9 +8,9 @@
 //! What it does not: serve two processes (the second is refused), or put a deadline on an operation
 //! (its callers do).
 //!
-//! SQLite blocks, so it runs on threads of its own, see `store_thread.rs`: one writes, one looks up, one
-//! lists. A listing takes as long as what it lists, some 5 µs a record; a request that waits for a
-//! look-up must not wait for that.
+//! SQLite blocks, so it runs on threads of its own, see `store_thread.rs`: one writes, one looks
+//! up, one lists. A listing takes as long as what it lists, some 5 µs a record; a request that
+//! waits for a look-up must not wait for that.
 
 use std::fmt;
 use std::num::NonZeroUsize;

@@ -138,10 +138,10 @@ impl Operations {
 
     fn listed_account(&self, row: Value) -> Result<Account, StoreError> {
         let [member, created_at, body] = reply::parts::<3>(row)?;
-        let body = reply::bytes(body)?.unwrap_or_default();
+        let body = reply::bytes_or_none(body)?;
         let account = account_codec::decode(&self.key, &body)?.account;
         let name = format!("{}{}", token_api_name(&account.token_api), hex(account.id.as_bytes()));
-        if reply::bytes(member)?.unwrap_or_default().get(12..) != Some(name.as_bytes()) {
+        if reply::bytes_or_none(member)?.get(12..) != Some(name.as_bytes()) {
             Err(disagreement("id"))
         } else if reply::number(created_at)? != account.created_at.unix_millis() {
             Err(disagreement("time of registration"))

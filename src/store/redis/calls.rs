@@ -33,7 +33,10 @@ impl Script {
 
 macro_rules! scripts {
     ($($name:ident = [$($part:expr),*];)*) => {
-        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new([$($part),*].join("\n")));)*
+        $(
+            pub(super) static $name: LazyLock<Script> =
+                LazyLock::new(|| Script::new([$($part),*].join("\n")));
+        )*
     };
 }
 

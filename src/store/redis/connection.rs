@@ -44,7 +44,7 @@ impl Connection {
         Self { inner, driver: Arc::new(Driver { task: task.abort_handle(), ended }) }
     }
 
-    /// Ends it for all who share it: every request that is still out fails.
+    /// Ends it for all requests that share it: those that have no answer yet fail.
     pub fn discard(&self) {
         self.driver.task.abort();
     }

@@ -102,37 +102,33 @@ impl ConnectionSlot {
         primary: &Arc<Primary>,
     ) -> Option<Result<Arc<Open>, String>> {
         let mut outcome = None;
-        let mut failures_before = None;
+        let mut begun = None;
         self.state.send_if_modified(|state| {
-            match state {
+            let failures = match state {
+                State::Connecting => return false,
                 State::Open(open) if open.term == primary.term && !open.connection.is_closed() => {
                     outcome = Some(Ok(Arc::clone(open)));
                     return false;
                 }
-                State::Connecting => return false,
                 State::Resting { term, until, why, .. }
                     if *term == primary.term && Instant::now() < *until =>
                 {
                     outcome = Some(Err(why.clone()));
                     return false;
                 }
-                State::Resting { term, failures, .. } if *term == primary.term => {
-                    failures_before = Some(*failures)
-                }
+                State::Resting { term, failures, .. } if *term == primary.term => *failures,
                 State::Open(open) => {
                     open.connection.discard();
-                    failures_before = Some(if open.term == primary.term {
-                        open.failures.load(Ordering::Relaxed)
-                    } else {
-                        0
-                    });
+                    let is_same = open.term == primary.term;
+                    if is_same { open.failures.load(Ordering::Relaxed) } else { 0 }
                 }
-                State::Idle | State::Resting { .. } => failures_before = Some(0),
-            }
+                State::Idle | State::Resting { .. } => 0,
+            };
+            begun = Some(failures);
             *state = State::Connecting;
             true
         });
-        if let Some(failures) = failures_before {
+        if let Some(failures) = begun {
             let attempt =
                 Attempt { slot: Some(Arc::clone(self)), primary: Arc::clone(primary), failures };
             tokio::spawn(attempt.run(Arc::clone(nodes), watch.clone()));

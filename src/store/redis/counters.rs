@@ -2,8 +2,8 @@
 //! chances than one.
 //!
 //! Each operation is one script. The windows are the callers', by their clocks; Redis' times to
-//! live remove what is not asked about any more, and bound what there is: by the reservations of one
-//! window, and by the accounts that were logged in to.
+//! live remove what is not asked about any more, and bound what there is: by the reservations of
+//! one window, and by the accounts that were logged in to.
 
 use std::time::Duration;
 

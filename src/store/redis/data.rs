@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::calls::Call;
 use super::connection_slot::{ConnectionSlot, Open};
-use super::failure::{RedisFailure, Retry, one_line};
+use super::failure::{RedisFailure, Retry};
 use super::node::Nodes;
 use super::pace::back_off;
 use super::primary::{Primary, PrimaryWatch};
@@ -237,12 +237,12 @@ impl Shared {
                 .ask(slot, &open, [command.clone()], progress)
                 .await
                 .map_err(StoreError::Unavailable)?;
-            let Value::ServerError(error) = value else {
-                // Otherwise it was read from a server that may not be the primary any more.
-                let is_current = self.watch.is_current(primary.term);
-                return if is_current { Ok(value) } else { Err(away()) };
+            let failure = match value {
+                Ok(value) if self.watch.is_current(primary.term) => return Ok(value),
+                // It was read from a server that may not be the primary any more.
+                Ok(_) => return Err(away()),
+                Err(failure) => failure,
             };
-            let failure = RedisFailure::of_answer(&error);
             match failure.retry {
                 Retry::Later => progress.why = failure.to_string(),
                 Retry::Rediscover => {
@@ -267,7 +267,7 @@ impl Shared {
         open: &Arc<Open>,
         questions: [Cmd; N],
         progress: &mut Progress,
-    ) -> Result<[Value; N], String> {
+    ) -> Result<[Result<Value, RedisFailure>; N], String> {
         let nonce = open.nonce().to_string();
         let mut pipeline = Pipeline::with_capacity(N + 1);
         for question in questions {
@@ -286,7 +286,10 @@ impl Shared {
         match <[Value; N]>::try_from(values) {
             Ok(values) if has_nonce => {
                 open.note_answer(Instant::now());
-                Ok(values)
+                Ok(values.map(|value| match value {
+                    Value::ServerError(error) => Err(RedisFailure::of_answer(&error)),
+                    value => Ok(value),
+                }))
             }
             _ => {
                 slot.fail(open, "an answer did not fit its question");
@@ -381,29 +384,26 @@ impl Shared {
         };
         let Some(acks) = acks else {
             let [value] = self.ask(slot, open, [command], progress).await.map_err(lost)?;
-            return Ok(changed(value));
+            return Ok(value);
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = acks.timeout.min(left.mul_f64(0.9)).as_millis().max(1);
+        let wanted = u64::try_from(acks.count).unwrap_or(u64::MAX);
         let mut wait = redis::cmd("WAIT");
-        wait.arg(acks.count).arg(u64::try_from(timeout).unwrap_or(u64::MAX));
+        wait.arg(wanted).arg(u64::try_from(timeout).unwrap_or(u64::MAX));
         let [value, acked] = self.ask(slot, open, [command, wait], progress).await.map_err(lost)?;
-        let value = changed(value);
         let found = match acked {
             _ if value.is_err() => return Ok(value),
-            Value::Int(acked) if usize::try_from(acked).is_ok_and(|acked| acked >= acks.count) => {
+            Ok(Value::Int(acked)) if u64::try_from(acked).is_ok_and(|acked| acked >= wanted) => {
                 return Ok(value);
             }
-            Value::Int(acked) => acked.to_string(),
-            Value::ServerError(error) => {
-                one_line(&format!("{} {}", error.code(), error.details().unwrap_or_default()))
-            }
-            _ => "something else than a number".to_owned(),
+            Ok(Value::Int(acked)) => acked.to_string(),
+            Ok(_) => "something else than a number".to_owned(),
+            Err(failure) => failure.to_string(),
         };
         Err(StoreError::Unavailable(format!(
-            "the change was made, but not confirmed by {} replicas in time (found: {found}); \
-             repeat the call",
-            acks.count
+            "the change was made, but not confirmed by {wanted} replicas in time (found: \
+             {found}); repeat the call"
         )))
     }
 
@@ -434,13 +434,6 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiters = self.shared.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         waiters.push(Arc::clone(&self.slot));
-    }
-}
-
-fn changed(value: Value) -> Result<Value, RedisFailure> {
-    match value {
-        Value::ServerError(error) => Err(RedisFailure::of_answer(&error)),
-        value => Ok(value),
     }
 }
 

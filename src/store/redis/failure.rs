@@ -172,7 +172,7 @@ pub(super) fn words_of(error: &RedisError) -> String {
 }
 
 /// At most [`LONGEST`] bytes, without control characters.
-pub(super) fn one_line(words: &str) -> String {
+fn one_line(words: &str) -> String {
     let words = words.get(..words.floor_char_boundary(LONGEST)).unwrap_or(words).trim_end();
     words.replace(char::is_control, " ")
 }

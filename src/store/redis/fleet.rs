@@ -38,7 +38,7 @@ pub(super) struct Fleet {
     /// How often this instance has beaten. Never goes back.
     beats: AtomicU64,
     /// The latest beat that was answered.
-    beaten: AtomicU64,
+    answered_beat: AtomicU64,
     /// How many announcements have come.
     announcements: AtomicU64,
     /// How many of them had come when the latest beat that was answered was sent.
@@ -90,7 +90,7 @@ impl Fleet {
             generation: Mutex::default(),
             longest: AtomicU64::new(0),
             beats: AtomicU64::new(0),
-            beaten: AtomicU64::new(0),
+            answered_beat: AtomicU64::new(0),
             announcements: AtomicU64::new(0),
             announcements_at_beat: AtomicU64::new(0),
             ledger: Mutex::default(),
@@ -110,13 +110,20 @@ impl Fleet {
         &self.state
     }
 
-    /// What is registered with the next heartbeat.
-    pub(super) fn next_beat(&self) -> Registered {
-        Registered {
+    /// What is registered with the next heartbeat, and how many announcements have come.
+    pub(super) fn next_beat(&self) -> (Registered, u64) {
+        let registered = Registered {
             instance: self.me.clone(),
             beat: self.beats.fetch_add(1, Ordering::Relaxed) + 1,
             bound: self.cache.lease().bound(),
-        }
+        };
+        (registered, self.announcements.load(Ordering::Acquire))
+    }
+
+    /// A heartbeat has been answered that was sent when so many announcements had come.
+    pub(super) fn beat_answered(&self, beat: u64, announcements: u64) {
+        self.answered_beat.fetch_max(beat, Ordering::AcqRel);
+        self.announcements_at_beat.store(announcements, Ordering::Release);
     }
 
     /// Whether the link was ever on data, and last on other data than of this generation.
@@ -125,31 +132,17 @@ impl Fleet {
         !known.is_empty() && *known != generation
     }
 
-    /// A heartbeat has been answered.
-    pub(super) fn beaten(&self, beat: u64) {
-        self.beaten.fetch_max(beat, Ordering::AcqRel);
-    }
-
     /// An announcement has come, of another instance or of this one.
     pub(super) fn note_announcement(&self) {
         self.announcements.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// How many announcements have come.
-    pub(super) fn announcements(&self) -> u64 {
-        self.announcements.load(Ordering::Acquire)
-    }
-
-    /// A heartbeat has been answered that was sent when so many announcements had come.
-    pub(super) fn quiet_since(&self, announcements: u64) {
-        self.announcements_at_beat.store(announcements, Ordering::Release);
     }
 
     /// Whether nothing was announced since the latest heartbeat that was answered. Then no instance
     /// is about to take this one off the register: it would have had to announce something, and to
     /// find this instance registered as it is now.
     pub(super) fn is_quiet(&self) -> bool {
-        self.announcements() == self.announcements_at_beat.load(Ordering::Acquire)
+        let announcements = self.announcements.load(Ordering::Acquire);
+        announcements == self.announcements_at_beat.load(Ordering::Acquire)
     }
 
     /// The link is up on data of this generation, and everything from before has been dropped.
@@ -226,8 +219,9 @@ impl Fleet {
             Duration::from_nanos(self.longest.fetch_max(seen, Ordering::AcqRel).max(seen));
         let mine = announced.instances.iter().find(|registered| registered.instance == self.me);
         // One beat may have been answered between the script and now.
-        let has_me = mine
-            .is_some_and(|mine| mine.beat.saturating_add(1) >= self.beaten.load(Ordering::Acquire));
+        let has_me = mine.is_some_and(|mine| {
+            mine.beat.saturating_add(1) >= self.answered_beat.load(Ordering::Acquire)
+        });
         let since = self.register_since.load(Ordering::Acquire);
         let is_same = !announced.is_new_generation && self.is_known(&announced.generation);
         let over = received.after(longest);
@@ -364,7 +358,7 @@ mod tests {
         assert_eq!(linked(LONG).confirmed(&alone, clock::uptime()).await, []);
         // Nor if a heartbeat was answered right after the script.
         let fleet = linked(LONG);
-        fleet.beaten(5);
+        fleet.beat_answered(5, 0);
         assert_eq!(fleet.confirmed(&alone, clock::uptime()).await, []);
     }
 
@@ -415,7 +409,7 @@ mod tests {
         }
 
         let behind = linked(SHORT);
-        behind.beaten(6);
+        behind.beat_answered(6, 0);
         let received = clock::uptime();
         assert_eq!(behind.confirmed(&alone(), received).await, []);
         assert!(clock::uptime() >= received.after(SHORT), "an older register");

@@ -12,8 +12,8 @@
 //! **look**: it asks whether this instance is registered, and is proved as a heartbeat is. It
 //! brings a lease only where
 //!
-//! * the instance is registered, on the same data: whoever removes something afterwards waits for
-//!   it;
+//! * the instance is registered, on the same data: what is removed afterwards waits for its
+//!   confirmation;
 //! * nothing was announced since the latest heartbeat that was answered: otherwise the instance
 //!   that announced it may have waited in vain for a confirmation, and may take this instance off
 //!   the register without knowing of the look (unless the register is deleted by hand, this implies
@@ -77,13 +77,11 @@ pub(super) async fn beat(
     fleet: &Fleet,
     mut connection: Connection,
 ) -> Result<String, RedisFailure> {
-    let next = fleet.next_beat();
-    let announcements = fleet.announcements();
+    let (next, announcements) = fleet.next_beat();
     let answer = run(&mut connection, &membership::heartbeat(layout, &next)).await?;
     let unreadable = |error: StoreError| RedisFailure::unavailable(Retry::Never, error.to_string());
     let answer = membership::heartbeat_answer(answer).map_err(unreadable)?;
-    fleet.beaten(next.beat);
-    fleet.quiet_since(announcements);
+    fleet.beat_answered(next.beat, announcements);
     redis::cmd("PING").exec_async(&mut connection).await?;
     Ok(answer.generation)
 }

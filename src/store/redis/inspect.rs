@@ -57,9 +57,9 @@ impl Expectations {
 /// The clocks may differ by so much before it is reported.
 const CLOCK: Duration = Duration::from_secs(1);
 
-/// Inspects the server behind a connection that [`super::node::Nodes::connect`] has made. Takes some
-/// forty questions, each with the deadline of the connection, which must not be the link's: it ends
-/// tracking and the subscriptions that it tries.
+/// Inspects the server behind a connection that [`super::node::Nodes::connect`] has made. Takes
+/// some forty questions, each with the deadline of the connection, which must not be the link's: it
+/// ends tracking and the subscriptions that it tries.
 pub async fn inspect(
     connection: &mut Connection,
     facts: &Facts,

@@ -22,12 +22,12 @@
 //! | `g:<group>` | hash | remembered member → until when, a space, and a number that grows; `` → the last such number. At most [`crate::tokens::accounts::counters::MOST_REMEMBERED`] members. Time to live: [`BACKSTOP`] beyond that of the latest |
 //! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
 //! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
-//! | `instances` | hash | instance id → beat, space, and for how many milliseconds after it the instance may use what it remembers: who is in the fleet |
+//! | `instances` | hash | instance id → beat, space, and for how many milliseconds after it the instance may use what it remembers: the members of the fleet |
 //!
 //! | channel | what |
 //! |---|---|
 //! | `revoked` | number, space, revoker's instance id, space, then 32 bytes for each digest; `*`: more than 1024; nothing: everything that was removed before |
-//! | `confirmed:<instance id>` | what a revoker hears from the others |
+//! | `confirmed:<instance id>` | to the instance that announced something, from the others: number, space, their id |
 //!
 //! Digest and owner are 64 hexadecimal digits, ids 32, times milliseconds since 1970. An owner is
 //! the SHA-256 of its parts, each with its length, so that names stay short whatever a subject
@@ -36,12 +36,12 @@
 //! of a sorted set is a sequence number and an id: at the same moment, the one that was added first
 //! comes first. Times are exact there up to 2^53 ms.
 //!
-//! What the indexes say is for finding records. Who a record is, and how long it lives, is what its
-//! sealed body says; where the two disagree, the store is damaged. Redis' clock decides nothing:
+//! The indexes are for finding records. Whose a record is, and how long it lives, is in its sealed
+//! body; where the two disagree, the store is damaged. Redis' clock decides nothing:
 //! `now` is the caller's, and the time to live is a backstop for a fleet that has stopped, counted
 //! from the time of issue by intervals, so that it does not matter what Redis' clock says. Entries
-//! of the indexes outlive a record that went that way, or by an operator's `DEL`; lists pass them
-//! over, and the purge removes them with time.
+//! of the indexes outlive a record that went that way, or by an operator's `DEL`; lists leave
+//! them out, and the purge removes them with time.
 
 use std::time::Duration;
 
@@ -53,9 +53,8 @@ use crate::tokens::accounts::counters::CounterKey;
 /// The layout that this code writes, and the newest one that it reads.
 pub(super) const LAYOUT: u32 = 1;
 
-/// How long a record stays in Redis after its end if nobody purges it. More than any clock is off,
-/// by far: who decides whether a record has expired is keyward, with the end that is in the sealed
-/// body.
+/// How long a record stays in Redis after its end if it is not purged. By far more than any clock
+/// is off: keyward decides whether a record has expired, by the end in the sealed body.
 pub(super) const BACKSTOP: Duration = Duration::from_secs(3600);
 
 /// The longest time to live that is set: a hundred years. Whatever lives longer has none; Redis
@@ -158,7 +157,7 @@ impl Layout {
         self.key("revoked")
     }
 
-    /// The channel on which an instance hears that its announcements have been heeded.
+    /// The channel of the confirmations of an instance's announcements.
     pub(super) fn confirmed(&self, instance: &str) -> String {
         self.key(&format!("confirmed:{instance}"))
     }
@@ -220,21 +219,16 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 
 /// The digest from its 64 hexadecimal digits; `None`: it is something else.
 pub(super) fn digest_from_hex(text: &[u8]) -> Option<TokenDigest> {
-    from_hex::<32>(text).map(TokenDigest::from_bytes)
-}
-
-fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
+    let (pairs, rest) = text.as_chunks::<2>();
+    let mut bytes = [0; 32];
+    if pairs.len() != bytes.len() || !rest.is_empty() {
         return None;
     }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        let &[high, low] = pair else { return None };
-        let digit =
-            |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = digit(high)? << 4 | digit(low)?;
+    let digit = |letter: u8| char::from(letter).to_digit(16);
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
     }
-    Some(bytes)
+    Some(TokenDigest::from_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -111,10 +111,8 @@ impl Operations {
         let call =
             call.argument(from.score.as_slice()).argument(from.member.as_slice()).count(PAGE);
         let [rows, score, member] = reply::parts::<3>(self.executor.run(call).await?)?;
-        let next = Cursor {
-            score: reply::bytes(score)?.unwrap_or_default(),
-            member: reply::bytes(member)?.unwrap_or_default(),
-        };
+        let next =
+            Cursor { score: reply::bytes_or_none(score)?, member: reply::bytes_or_none(member)? };
         let rows = reply::list(rows)?.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(Page { rows, next: Some(next).filter(|next| !next.member.is_empty()) })
     }

@@ -120,7 +120,7 @@ impl Operations {
         }
         let [whole, others] = reply::parts::<2>(payload)?;
         let mut keys = reply::list(whole)?;
-        let others = reply::bytes(others)?.unwrap_or_default();
+        let others = reply::bytes_or_none(others)?;
         // Members and digests.
         for names in others.chunks(WHOLE * (44 + 64)) {
             let call = self.call(&calls::RECORDS_OF, []);
@@ -190,19 +190,11 @@ impl Store for RedisStore {
         command.arg(self.operations.layout.record(digest)).arg(&["i", "b", "e", "m"]);
         let answer = self.operations.executor.read(command);
         self.run(async move |operations| {
-            let [id, body, ends_at, mints_left] =
-                reply::parts::<4>(answer.await?)?.map(reply::bytes);
-            let (id, body) = (id?, body?);
-            if id.is_none() && body.is_none() {
+            let fields = reply::parts::<4>(answer.await?)?;
+            if matches!(fields, [Value::Nil, Value::Nil, ..]) {
                 return Ok(None);
             }
-            let fields = Fields {
-                id: id.unwrap_or_default(),
-                body: body.unwrap_or_default(),
-                ends_at: ends_at?.unwrap_or_default(),
-                mints_left: mints_left?.unwrap_or_default(),
-            };
-            fields.open(&operations.key, digest, None).map(Some)
+            Fields::read(fields)?.open(&operations.key, digest, None).map(Some)
         })
     }
 

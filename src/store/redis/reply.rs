@@ -38,6 +38,11 @@ pub(super) fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
     }))
 }
 
+/// Bytes; none for nothing.
+pub(super) fn bytes_or_none(value: Value) -> Result<Vec<u8>, StoreError> {
+    bytes(value).map(Option::unwrap_or_default)
+}
+
 /// Text, which must be there.
 pub(super) fn text(value: Value) -> Result<String, StoreError> {
     let bytes = bytes(value)?.ok_or_else(|| unexpected("a text"))?;
@@ -60,8 +65,8 @@ pub(super) fn count(value: Value) -> Result<u64, StoreError> {
 
 /// Digests, all in one string.
 pub(super) fn digests(value: Value) -> Result<Vec<TokenDigest>, StoreError> {
-    let text = bytes(value)?.unwrap_or_default();
-    text.chunks(64)
+    bytes_or_none(value)?
+        .chunks(64)
         .map(|digest| digest_from_hex(digest).ok_or_else(|| unexpected("a digest")))
         .collect()
 }
@@ -79,26 +84,27 @@ pub(super) struct Kept {
 
 /// The fields of a record's hash.
 pub(super) struct Fields {
-    pub(super) id: Vec<u8>,
-    pub(super) body: Vec<u8>,
-    pub(super) ends_at: Vec<u8>,
-    pub(super) mints_left: Vec<u8>,
+    id: Vec<u8>,
+    body: Vec<u8>,
+    ends_at: Vec<u8>,
+    mints_left: Vec<u8>,
 }
 
 impl Kept {
     pub(super) fn read(value: Value) -> Result<Self, StoreError> {
         let [digest, member, id, body, ends_at, mints_left, retired_at, last_used] =
-            parts::<8>(value)?.map(|part| bytes(part).map(Option::unwrap_or_default));
+            parts::<8>(value)?;
+        let digest = digest_from_hex(&bytes_or_none(digest)?);
         Ok(Self {
-            digest: digest_from_hex(&digest?).ok_or_else(|| unexpected("a digest"))?,
-            member: member?,
-            fields: Fields { id: id?, body: body?, ends_at: ends_at?, mints_left: mints_left? },
-            retired_at: retired_at?,
-            last_used: last_used?,
+            digest: digest.ok_or_else(|| unexpected("a digest"))?,
+            member: bytes_or_none(member)?,
+            fields: Fields::read([id, body, ends_at, mints_left])?,
+            retired_at: bytes_or_none(retired_at)?,
+            last_used: bytes_or_none(last_used)?,
         })
     }
 
-    /// Opens the body, and holds against it what was beside it.
+    /// Opens the body, and compares what is beside it with it.
     pub(super) fn open(&self, key: &RecordKey) -> Result<Listed, StoreError> {
         let record = self.fields.open(key, self.digest, time(&self.last_used)?)?;
         if self.member.get(12..) != Some(id_name(record.id).as_bytes()) {
@@ -109,7 +115,13 @@ impl Kept {
 }
 
 impl Fields {
-    /// Opens the body, and holds against it what was beside it.
+    /// From `i`, `b`, `e` and `m`.
+    pub(super) fn read(fields: [Value; 4]) -> Result<Self, StoreError> {
+        let [id, body, ends_at, mints_left] = fields.map(bytes_or_none);
+        Ok(Self { id: id?, body: body?, ends_at: ends_at?, mints_left: mints_left? })
+    }
+
+    /// Opens the body, and compares what is beside it with it.
     pub(super) fn open(
         &self,
         key: &RecordKey,

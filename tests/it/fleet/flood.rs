@@ -1,4 +1,5 @@
-//! A flood of forged tokens: right in form, signed by nobody. Redis must not hear of one of them.
+//! A flood of forged tokens: right in form, without a valid signature. None of them may cause a
+//! question to Redis.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ const LEASE: Duration = Duration::from_secs(4);
 /// not count: it was called, and that counts.
 const LOOK_UP: &str = "hmget";
 
-/// What an instance says whether or not anybody asks it for anything: its heartbeats, each with a
+/// What an instance sends to Redis without any request: its heartbeats, each with a
 /// `PING` behind it, and once a second a question and a script that say whether the store can be
 /// used, and at times one that notes uses or sweeps up; each of these has an `ECHO` behind it. A
 /// script that Redis does not know yet is sent again.
@@ -72,10 +73,7 @@ fn flood(count: usize) {
     eprintln!("{count} forged tokens in {took:?}");
     assert_eq!(look_ups, 0, "{commands:?}");
     let others: Vec<_> = commands.keys().filter(|name| !UPKEEP.contains(&name.as_str())).collect();
-    assert!(
-        others.is_empty(),
-        "this is asked for nobody's sake but that of a forged token: {commands:?}"
-    );
+    assert!(others.is_empty(), "only a forged token can be the cause of this: {commands:?}");
     let count_of = |name: &str| commands.get(name).copied().unwrap_or_default();
     let (beats, echoes, scripts) =
         (count_of("ping"), count_of("echo"), count_of("evalsha") + count_of("eval"));
@@ -91,7 +89,7 @@ fn flood(count: usize) {
         "in {took:?}: {commands:?}"
     );
 
-    // What would have been seen: a token that nobody has asked for costs one.
+    // What would have been seen: a token that is unknown to the cache costs one.
     let (_, look_ups) = asked(&redis, || {
         for token in &cold {
             assert_eq!(fleet.status(0, &token.token), 200);

@@ -110,7 +110,7 @@ fn mint(client: &mut RawClient, root: &str) -> Issued {
             )
             .status
     });
-    let answer = answer.expect("somebody asked");
+    let answer = answer.expect("one was asked");
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer.body));
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
     let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
@@ -256,7 +256,7 @@ impl Samples {
     /// machine was not late.
     pub(super) fn not_served(&self) -> Vec<String> {
         let good: Vec<_> = self.0.iter().filter(|sample| sample.class.is_good()).collect();
-        assert!(!good.is_empty(), "nobody asked");
+        assert!(!good.is_empty(), "no request was made");
         good.iter()
             .filter(|sample| !sample.is_answered(200))
             .map(|sample| format!("{sample:?}"))
@@ -286,7 +286,7 @@ impl Samples {
     }
 
     /// The invariants of every outage, of the answers: nothing passes that must not, nothing hangs,
-    /// nothing is refused that is good, and nobody is taken for somebody else. With `lost_from`,
+    /// nothing is refused that is good, and no identity is taken for another. With `lost_from`,
     /// what was good may be refused from then on.
     pub(super) fn hold(&self, lost_from: Option<Instant>) {
         for sample in &self.0 {

@@ -76,7 +76,7 @@ impl Fleet {
         RawClient::to(self.worlds[instance].address())
     }
 
-    /// A line to each instance.
+    /// A client of each instance.
     fn clients(&self) -> Vec<RawClient> {
         (0..self.worlds.len()).map(|instance| self.client(instance)).collect()
     }

@@ -1,5 +1,5 @@
-//! A kept-alive connection for many requests: it reads what it needs to know of an answer, and
-//! keeps nothing else.
+//! A client that keeps one connection alive for many requests. Of an answer it keeps only what the
+//! tests look at.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -26,7 +26,7 @@ pub(super) struct Answer {
 /// No answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoAnswer {
-    /// Nobody took the connection.
+    /// The connection was not accepted.
     Refused,
     /// The connection ended.
     Cut,

@@ -17,7 +17,7 @@ fn rounds() -> usize {
     std::env::var("KEYWARD_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
 
-/// Three instances, each with a line that is kept.
+/// Three instances, each with a client that keeps its connection.
 struct OutageBench {
     redis: RedisServer,
     fleet: Fleet,
@@ -162,11 +162,11 @@ fn a_stopped_instance_is_waited_for_once_as_long_as_its_lease_and_refuses_when_i
     assert!(eventually(|| fleet.status(2, &other.token) == 200), "it serves again");
     assert_eq!((fleet.status(2, &first.token), fleet.status(2, &second.token)), (401, 401));
     eprintln!("revoke with a stopped instance: {waited:?}, then {again:?}");
-    // Who was late with a heartbeat before it was stopped has less of its lease left.
+    // An instance that was late with a heartbeat before it was stopped has less of its lease left.
     let late = between(began.checked_sub(LEASE).expect("the test is older"), began);
     assert!(
         waited.took + late >= LEASE / 2,
-        "nobody waited for the stopped instance: {waited:?}, {late:?}"
+        "the stopped instance was not waited for: {waited:?}, {late:?}"
     );
     assert!(waited.is_within(LEASE), "waited {waited:?}");
     assert!(again.is_within(LEASE / 2), "waited again: {again:?}");
@@ -192,7 +192,7 @@ fn a_killed_instance_is_waited_for_once() {
     assert!(took[1..].iter().all(|revoked| revoked.is_within(LEASE / 2)), "{took:?}");
 }
 
-/// One that stops in good order says goodbye, and nobody waits for it.
+/// An instance that stops in good order leaves the register, and is not waited for.
 #[test]
 fn an_instance_that_has_stopped_in_good_order_is_not_waited_for() {
     let mut bench = OutageBench::start();
@@ -338,7 +338,7 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     assert_eq!(others.exactly(4).expect("what the upstream says next"), b"more");
 }
 
-/// How long what is open may go on without a word from Redis: as docs/fleet.md says.
+/// How long what is open may go on without an answer from Redis: as docs/fleet.md says.
 const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
 
 #[test]

@@ -133,7 +133,7 @@ pub(super) fn master_of(servers: &[RedisServer], sentinels: &[RedisServer]) -> u
     servers.iter().position(|server| Some(server.port) == found).expect("one of the servers")
 }
 
-/// A failover that somebody asks for; returns when all sentinels name another master.
+/// A failover on request; returns when all sentinels name another master.
 pub(super) fn failover(servers: &[RedisServer], sentinels: &[RedisServer]) {
     let old = servers[master_of(servers, sentinels)].port;
     let is_named = |sentinel: &RedisServer| names_another(sentinel, old);
@@ -201,7 +201,7 @@ fn r6_a_failover_by_sentinels_loses_no_acknowledged_answer_and_the_old_master_is
     );
 }
 
-/// A failover that somebody asks for. The old master goes on taking writes, with the other replica,
+/// A failover on request. The old master goes on taking writes, with the other replica,
 /// until the sentinels tell them, and what it has taken meanwhile is lost: only if every change
 /// waits for all replicas is nothing acknowledged that is lost.
 #[test]
@@ -228,7 +228,7 @@ fn soak_r6_a_planned_failover_undoes_nothing_that_all_replicas_have_acknowledged
     eprintln!("planned failover: {} revocations", seen.revocations);
 }
 
-/// Its only replica has become the master, and for some ten seconds nobody tells it: it still takes
+/// Its only replica has become the master, and for some ten seconds it is not told: it still takes
 /// itself for one, but lacks the replica without which it refuses heartbeats.
 #[test]
 fn r6_an_old_master_that_refuses_heartbeats_is_left_for_the_new_one_at_once() {
@@ -249,7 +249,7 @@ fn r6_an_old_master_that_refuses_heartbeats_is_left_for_the_new_one_at_once() {
     let old = replication(&servers[0]);
     wait_until("every instance is ready", || fleet.are_ready());
     eprintln!("every instance had left the old master {linked:?} after another was named");
-    assert!(old.contains("role:master"), "somebody has told it, so this shows nothing: {old}");
+    assert!(old.contains("role:master"), "it has been told, so this shows nothing: {old}");
     // A heartbeat, a look around, and another link.
     assert!(
         linked < LEASE / 4 + Duration::from_secs(1) + slack,
@@ -288,7 +288,7 @@ impl Clustered {
     }
 
     fn find_owner(&self) -> Option<usize> {
-        // Everybody else answers MOVED, or not at all.
+        // All other nodes answer MOVED, or not at all.
         let owns = |node: &RedisServer| {
             matches!(node.try_command(&[b"EXISTS", b"{keyward}:meta"]), Ok(Reply::Integer(_)))
         };
@@ -383,7 +383,7 @@ fn r8_a_thousand_slots_that_move_and_a_master_that_is_killed_cost_no_wrong_answe
     let mut random = Random::seeded("cluster");
     let mut cluster = Clustered::start();
     let fleet = cluster.fleet(3);
-    // Nobody has asked for it, so who knows it has asked the new master.
+    // It was not asked for before, so the instance has asked the new master for it.
     let unseen = fleet.mint(0, &fleet.root());
     let (mut promoted, mut used, mut late) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let seen = drive(&fleet, 16, &mut random, |history| {

@@ -1,5 +1,5 @@
 //! The use-cases of accounts, with this store, a cheap hash and the counters of a single keyward.
-//! They are here because the use-cases know no store.
+//! They are tested with this store because the use-cases know none.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -155,7 +155,7 @@ impl AccountsBench {
         self.login_from("192.0.2.1", username, password).await
     }
 
-    /// Who holds this token, as the gateway finds out.
+    /// The caller with this token, as the gateway finds out.
     async fn caller(&self, token: &RawToken) -> Option<Caller> {
         let apis = OpaqueApis::new(vec![OpaqueApi {
             token_api: Arc::clone(&self.terms.token_api),
@@ -246,7 +246,7 @@ async fn a_session_makes_keys_lists_them_and_retires_them() {
     assert!(bench.is_recorded(digest).await);
     assert_eq!(bench.list(&ann).await, [Listed { record: record.clone(), retired_at: None }]);
     assert!(bench.list(&bob).await.is_empty());
-    // Another's key, an id that nobody has, and the session's own.
+    // Another's key, an id that does not exist, and the session's own.
     let unknown = TokenId::from_uuid(Uuid::new_v4());
     for (caller, id) in [(&bob, record.id), (&ann, unknown), (&ann, ann.token.id())] {
         let outcome = bench.keys(caller, KeyCommand::Revoke(id)).await;
@@ -329,7 +329,7 @@ async fn another_password_ends_the_sessions_and_leaves_the_keys() {
 }
 
 /// The login looks the account up, then takes its time over the password; whatever happens
-/// meanwhile, nobody is left in.
+/// meanwhile, no session is left.
 #[tokio::test]
 async fn no_login_survives_a_disable_that_it_races_with() {
     let bench = Arc::new(bench_with(HashingCost { memory_kib: 1024, passes: 2, lanes: 1 }));
@@ -372,7 +372,7 @@ async fn guessing_ends_after_five_failures_and_locks_nobody_out_elsewhere() {
         let outcome = bench.login_from("198.51.100.1", spelling, "wrong horse").await;
         assert!(matches!(outcome, Err(AccountError::WrongLogin)), "{outcome:?}");
     }
-    // Right or wrong, it is not tried any more; and the same holds of a name that nobody has.
+    // Right or wrong, it is not tried any more; and the same holds of a name that does not exist.
     for password in ["correct horse", "wrong horse"] {
         let outcome = bench.login_from("198.51.100.1", "ann", password).await;
         assert!(
@@ -386,7 +386,7 @@ async fn guessing_ends_after_five_failures_and_locks_nobody_out_elsewhere() {
     }
     let outcome = bench.login_from("198.51.100.2", "NOBODY", "wrong horse").await;
     assert!(matches!(outcome, Err(AccountError::TooMany { .. })), "{outcome:?}");
-    // Those who get in are never counted.
+    // Logins that succeed are never counted.
     for _ in 0..60 {
         assert!(bench.login("ann", "correct horse").await.is_ok());
     }
@@ -450,7 +450,7 @@ async fn an_old_hash_is_made_anew_at_the_next_login() {
     let token = bench.login("ann", "correct horse").await.unwrap();
     let now = kept().await;
     assert!(now.hash.costs(dearer) && now.account == account);
-    // The same password: nobody is thrown out.
+    // The same password: no session ends.
     assert!(
         bench.caller(&token).await.is_some() && bench.login("ann", "correct horse").await.is_ok()
     );
@@ -487,7 +487,7 @@ async fn a_hash_of_what_was_typed_is_good_as_it_was_typed_and_from_then_on_in_ev
     for form in [other, typed] {
         assert!(bench.login("ann", form).await.is_ok(), "{form:?}");
     }
-    assert!(bench.caller(&token).await.is_some(), "nobody is thrown out");
+    assert!(bench.caller(&token).await.is_some(), "no session ends");
     // One that can be chosen no more still lets in.
     let with_control = "tab\tulated";
     accounts

@@ -66,7 +66,7 @@ impl StoreDirectory {
         after
     }
 
-    /// What somebody else may do to the database.
+    /// What another program may do to the database.
     fn meddle(&self, sql: &str) {
         rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
     }

@@ -204,7 +204,7 @@ fn an_empty_or_missing_database_is_not_an_empty_store() {
     let after = directory.crash();
     fs::remove_file(after.path()).unwrap();
     assert!(words(&after, after.try_open()).contains("-wal file is there"));
-    assert!(after.beside("-wal").exists(), "what is left is left for whoever can make use of it");
+    assert!(after.beside("-wal").exists(), "what is left stays for an operator");
 
     let after = directory.crash();
     fs::write(after.path(), b"").unwrap();

@@ -270,7 +270,7 @@ async fn too_few_replicas_are_an_error_and_enough_are_not() {
     let wait = Some(Acks { count: 1, timeout: Duration::from_secs(1) });
     bench.data.change(lua(SET, vec!["a", "2"]), wait).await.unwrap();
     assert_eq!(replica.command(&["GET", "a"]).text(), "2");
-    // Who waits for a replica that is away holds nobody else up.
+    // A change that waits for a replica that is away delays no other.
     replica.freeze();
     let wait = Some(Acks { count: 1, timeout: Duration::from_secs(1) });
     let data = bench.data.clone();
@@ -297,7 +297,7 @@ async fn a_full_server_is_full_and_not_broken() {
 /// What a relay does with what the server says, once it is told to.
 #[derive(Clone, Copy, Debug)]
 enum Madness {
-    /// An answer that nobody asked for.
+    /// An answer without a question.
     Surplus,
     /// The first answer of what has arrived is left out.
     Missing,

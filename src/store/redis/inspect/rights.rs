@@ -74,9 +74,10 @@ pub(super) async fn check(connection: &mut Connection, wanted: &Expectations) ->
             note(&mut missing, name, tried(connection, &call).await);
         }
     }
-    for command in outside_scripts(&key, wanted) {
-        let name = name_of(&command);
-        note(&mut missing, &name, tried(connection, &command).await);
+    for words in outside_scripts(&key, wanted) {
+        let mut command = Cmd::new();
+        command.arg(&words);
+        note(&mut missing, &name_of(&words), tried(connection, &command).await);
     }
     if missing.is_empty() {
         return vec![Finding::fine("rights", "every command that keyward needs")];
@@ -102,56 +103,44 @@ pub(super) async fn check(connection: &mut Connection, wanted: &Expectations) ->
 
 /// The commands that are sent as they are. `SUBSCRIBE` must be undone on this connection, in this
 /// order.
-fn outside_scripts(key: &str, wanted: &Expectations) -> Vec<Cmd> {
-    let channel = |name: &str| format!("{{{}}}:{name}", wanted.prefix);
-    let build = |words: &[&str]| {
-        let mut command = redis::cmd(words.first().copied().unwrap_or("PING"));
-        for word in words.iter().skip(1) {
-            command.arg(*word);
-        }
-        command
-    };
-    let (revoked, confirmed) = (channel("revoked"), channel("confirmed:probe"));
-    let mut commands = vec![
-        build(&["PING"]),
-        build(&["ECHO", "keyward"]),
-        build(&["HMGET", key, "f"]),
-        build(&["CLIENT", "TRACKING", "OFF"]),
-        // Nobody listens to the channel of an instance that is not there.
-        build(&["PUBLISH", &confirmed, ""]),
-        build(&["SUBSCRIBE", &revoked]),
-        build(&["UNSUBSCRIBE", &revoked]),
-        build(&["SUBSCRIBE", &confirmed]),
-        build(&["UNSUBSCRIBE", &confirmed]),
+fn outside_scripts(key: &str, wanted: &Expectations) -> Vec<Vec<String>> {
+    let revoked = format!("{{{}}}:revoked", wanted.prefix);
+    // The channel of an instance that does not exist.
+    let confirmed = format!("{{{}}}:confirmed:probe", wanted.prefix);
+    let always: [&[&str]; 9] = [
+        &["PING"],
+        &["ECHO", "keyward"],
+        &["HMGET", key, "f"],
+        &["CLIENT", "TRACKING", "OFF"],
+        &["PUBLISH", &confirmed, ""],
+        &["SUBSCRIBE", &revoked],
+        &["UNSUBSCRIBE", &revoked],
+        &["SUBSCRIBE", &confirmed],
+        &["UNSUBSCRIBE", &confirmed],
     ];
+    let mut commands = always.to_vec();
     if wanted.revoke_acks > 0 {
-        commands.push(build(&["WAIT", "0", "1"]));
+        commands.push(&["WAIT", "0", "1"]);
     }
     if wanted.cluster {
-        commands.push(build(&["CLUSTER", "SLOTS"]));
+        commands.push(&["CLUSTER", "SLOTS"]);
     }
-    commands
+    commands.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect()
 }
 
 /// `CLIENT TRACKING`, not `CLIENT`; the channel with a subscription, because rights to channels are
 /// given one by one.
-fn name_of(command: &Cmd) -> String {
-    let words: Vec<String> = command
-        .args_iter()
-        .filter_map(|arg| match arg {
-            redis::Arg::Simple(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-            _ => None,
-        })
-        .collect();
-    match words.first().map(String::as_str) {
-        Some("CLIENT" | "CLUSTER" | "SUBSCRIBE" | "UNSUBSCRIBE" | "PUBLISH") => {
-            words.iter().take(2).cloned().collect::<Vec<_>>().join(" ")
+fn name_of(words: &[String]) -> String {
+    match words {
+        [name, second, ..] if !matches!(name.as_str(), "ECHO" | "HMGET" | "WAIT") => {
+            format!("{name} {second}")
         }
-        _ => words.into_iter().next().unwrap_or_default(),
+        [name, ..] => name.clone(),
+        [] => String::new(),
     }
 }
 
-/// What the server says against it; `None`: it is permitted.
+/// Why it is not permitted, in the server's words; `None`: it is.
 async fn tried(connection: &mut Connection, command: &Cmd) -> Option<String> {
     let words = match connection.req_packed_command(command).await {
         Ok(Value::ServerError(error)) => {
@@ -169,7 +158,7 @@ async fn tried(connection: &mut Connection, command: &Cmd) -> Option<String> {
 }
 
 /// How Redis 6, 7 and later say that a right is missing, in and outside scripts. A command that the
-/// server does not know (renamed away, or blocked by who runs it) is missing as well.
+/// server does not know (renamed away, or blocked by the provider) is missing as well.
 fn is_denied(words: &str) -> bool {
     [
         "NOPERM",

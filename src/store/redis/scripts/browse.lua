@@ -1,7 +1,8 @@
 -- Some of all records, oldest first; after announce.lua and records.lua. It changes nothing.
 --
--- ARGV: 4 'live' or 'retired': which of them, 5 and 6 score and member after which to go on ('' at first), 7 how many entries
--- to look at. Returns the records, and score and member of the last entry that was looked at ('' if there are no more).
+-- ARGV: 4 'live' or 'retired': which of them, 5 and 6 score and member after which to go on ('' at
+-- first), 7 how many entries to look at. Returns the records, and score and member of the last
+-- entry that was looked at ('' if there are no more).
 local RETIRED, SCORE, MEMBER, MOST = ARGV[4] == 'retired', ARGV[5], ARGV[6], tonumber(ARGV[7])
 
 local first = rank_after(ALL, SCORE, MEMBER)

@@ -1,10 +1,11 @@
--- Puts another body in the place of an account's, if it is still the one that was read, and ends what the account has; after
--- announce.lua and records.lua.
+-- Puts another body in the place of an account's, if it is still the one that was read, and ends
+-- what the account has; after announce.lua and records.lua.
 --
--- KEYS: 7 the account. ARGV: 4 the body that was read, 5 the new one, 6 'nothing', 'sessions' or 'all', 7 owner, 8 origin and
--- subject, 9 now, 10 how many retired keys of one owner are kept. 'all': its sessions and what they made at other token APIs
--- are removed, its keys are retired. Returns 'changed', where something was to end with the digests in one string and an
--- announcement; or 'stale' with the body that is there ('' if there is none).
+-- KEYS: 7 the account. ARGV: 4 the body that was read, 5 the new one, 6 'nothing', 'sessions' or
+-- 'all', 7 owner, 8 origin and subject, 9 now, 10 how many retired keys of one owner are kept.
+-- 'all': its sessions and what they made at other token APIs are removed, its keys are retired.
+-- Returns 'changed', where something was to end with the digests in one string and an announcement;
+-- or 'stale' with the body that is there ('' if there is none).
 local ACCOUNT = KEYS[7]
 local READ, BODY, ENDS, OWNER, ORIGIN, NOW, MOST_RETIRED = unpack(ARGV, 4, 10)
 
@@ -32,6 +33,6 @@ for _, list in ipairs({ sessions, keys, derived }) do
     erase(there)
   end
 end
--- Announced whether or not there was anything, so that a call that is repeated because its answer was lost waits for the
--- fleet, too.
+-- Announced whether or not there was anything, so that a call that is repeated because its answer
+-- was lost waits for the fleet, too.
 return { 'changed', table.concat(digests), announce(digests) }

@@ -1,8 +1,9 @@
 -- Adds a record, if what authorizes it is valid; after announce.lua and records.lua.
 --
--- ARGV: 4 what authorizes it ('' if that is outside the store), 5 now, 6 'add', 'replace' or 'if none', from 7 the record: see `record_at`;
--- behind it, if it is to be kept as a retired key and as nothing else, when it was retired, and how many of those an owner has.
--- Returns 'issued' with the removed digests in one string and an announcement or nothing; 'taken' with a record; 'gone',
+-- ARGV: 4 what authorizes it ('' if that is outside the store), 5 now, 6 'add', 'replace' or 'if
+-- none', from 7 the record: see `record_at`; behind it, if it is to be kept as a retired key and as
+-- nothing else, when it was retired, and how many of those an owner has. Returns 'issued' with the
+-- removed digests in one string and an announcement or nothing; 'taken' with a record; 'gone',
 -- 'spent' or 'conflict'.
 local AUTHORIZED_BY, NOW, MODE, RECORD = ARGV[4], ARGV[5], ARGV[6], record_at(7)
 local RETIRED_AT, MOST_RETIRED = ARGV[18], ARGV[19]
@@ -42,11 +43,15 @@ insert(RECORD, sequence)
 -- No instance has read it yet, so there is nothing to announce.
 if RETIRED_AT then
   local added = { entry(RECORD.id) }
-  if RECORD.sort == 'key' then retire(added, RETIRED_AT, tonumber(MOST_RETIRED)) else erase(added) end
+  if RECORD.sort == 'key' then
+    retire(added, RETIRED_AT, tonumber(MOST_RETIRED))
+  else
+    erase(added)
+  end
 end
 
--- Announced whether or not there was anything, so that a call that is repeated because its answer was lost waits for the
--- fleet, too.
+-- Announced whether or not there was anything, so that a call that is repeated because its answer
+-- was lost waits for the fleet, too.
 if MODE == 'replace' or #removed > 0 then
   return { 'issued', table.concat(removed), announce(removed) }
 end

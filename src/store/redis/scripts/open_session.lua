@@ -1,8 +1,9 @@
 -- Adds a session of an account, if that is still what was read; after announce.lua and records.lua.
 --
--- KEYS: 7 the account. ARGV: 4 the account's body that was read, 5 how many sessions an account has at most, from 6 the
--- session: see `record_at`. Returns 'opened' with the digests of those that were removed for it in one string and an announcement or
--- nothing; 'stale' with the account's body that is there ('' if there is none); or 'conflict'.
+-- KEYS: 7 the account. ARGV: 4 the account's body that was read, 5 how many sessions an account has
+-- at most, from 6 the session: see `record_at`. Returns 'opened' with the digests of those that
+-- were removed for it in one string and an announcement or nothing; 'stale' with the account's body
+-- that is there ('' if there is none); or 'conflict'.
 local ACCOUNT, READ, MOST, SESSION = KEYS[7], ARGV[4], tonumber(ARGV[5]), record_at(6)
 
 local body = redis.call('HGET', ACCOUNT, 'b')

@@ -1,7 +1,9 @@
--- The API keys of one owner, live or retired, at one moment; after announce.lua and records.lua. It changes nothing.
+-- The API keys of one owner, live or retired, at one moment; after announce.lua and records.lua. It
+-- changes nothing.
 --
--- ARGV: 4 what authorizes it, 5 now, 6 owner, 7 how many records to return whole. Returns 'gone', or 'owned' with a list
--- of the first records, and the members and digests of the others in one string.
+-- ARGV: 4 what authorizes it, 5 now, 6 owner, 7 how many records to return whole. Returns 'gone',
+-- or 'owned' with a list of the first records, and the members and digests of the others in one
+-- string.
 local AUTHORIZED_BY, NOW, OWNER, MOST = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 
 if refusal(AUTHORIZED_BY, NOW) then return { 'gone' } end

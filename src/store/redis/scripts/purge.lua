@@ -1,9 +1,9 @@
--- Deletes what has expired, and what is left in the indexes of records that went in another way; after announce.lua and
--- records.lua.
+-- Deletes what has expired, and what is left in the indexes of records that went in another way;
+-- after announce.lua and records.lua.
 --
--- ARGV: 4 now, 5 how many expired records at most, 6 how many entries to look after. Those that are looked after are the
--- next ones in turn, so that with time each of them is. Returns 'purged' with how many had expired, and an announcement if a
--- record was removed.
+-- ARGV: 4 now, 5 how many expired records at most, 6 how many entries to look after. Those that are
+-- looked after are the next ones in turn, so that with time each of them is. Returns 'purged' with
+-- how many had expired, and an announcement if a record was removed.
 local NOW, MOST, LOOK_AFTER = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 despite_full_memory()

@@ -1,7 +1,8 @@
 -- Begins every script that deals with records. After announce.lua.
 --
--- KEYS: 4 catalog, 5 all, 6 expiry, 7 used; further ones are those that the operation knows beforehand. What is found only
--- through the catalog is named here: it has the same hash tag, so it is in the same slot.
+-- KEYS: 3 catalog, 4 all, 5 expiry, 6 used; further ones are those that the operation knows
+-- beforehand. What is found only through the catalog is named here: it has the same hash tag, so it
+-- is in the same slot.
 local CATALOG, ALL, EXPIRY, USED = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 
 -- How many values go into one call: Lua's stack ends at some 8000.
@@ -14,7 +15,8 @@ local function retired_list_key(owner) return PREFIX .. 'ox:' .. owner end
 local function sessions_key(owner) return PREFIX .. 's:' .. owner end
 local function derived_key(origin) return PREFIX .. 'v:' .. origin end
 
--- One command for many values, in as few calls as Lua allows. `key` may be nil: the values are the keys.
+-- One command for many values, in as few calls as Lua allows. `key` may be nil: the values are the
+-- keys.
 local function call_for_many(command, key, values)
   for first = 1, #values, MANY do
     local last = math.min(first + MANY - 1, #values)
@@ -38,8 +40,9 @@ local function values_of_many(command, key, fields)
   return values
 end
 
--- A line of the catalog, taken apart. `member` is the record's member of every sorted set; `owner` is whose API key it is,
--- `session` whose session, `derived` from which subject of an origin it was derived: '' for what it is not.
+-- A line of the catalog, taken apart. `member` is the record's member of every sorted set; `owner`
+-- is whose API key it is, `session` whose session, `derived` from which subject of an origin it was
+-- derived: '' for what it is not.
 local function entry_of(id, line)
   return {
     id = id,
@@ -51,7 +54,8 @@ local function entry_of(id, line)
   }
 end
 
--- The rank of the first member of a sorted set after the one with this score, which may be gone by now; '' is before all.
+-- The rank of the first member of a sorted set after the one with this score, which may be gone by
+-- now; '' is before all.
 local function rank_after(set, score, member)
   if member == '' then return 0 end
   local rank = redis.call('ZRANK', set, member)
@@ -73,22 +77,26 @@ local function entry(id)
   return line and entry_of(id, line) or nil
 end
 
--- The entries of members of a sorted set, in that order. What the catalog does not know has no digest.
+-- The entries of members of a sorted set, in that order. What the catalog does not know has no
+-- digest.
 local function entries(members)
   local ids = {}
   for at, member in ipairs(members) do ids[at] = member:sub(13) end
   local found = {}
   for at, line in ipairs(values_of_many('HMGET', CATALOG, ids)) do
-    found[at] = line and entry_of(ids[at], line) or { id = ids[at], owner = '', session = '', derived = '' }
+    local unknown = { id = ids[at], owner = '', session = '', derived = '' }
+    found[at] = line and entry_of(ids[at], line) or unknown
     found[at].member = members[at]
   end
   return found
 end
 
--- What an operation returns that finds the indexes in a state that it never makes, before it has changed anything.
+-- What an operation returns that finds the indexes in a state that it never makes, before it has
+-- changed anything.
 local DAMAGED = { 'damaged', 'the list of an owner names the record of another' }
 
--- The entries of a list, oldest first, whose `field` must say `name`, as the list does; nil if it is damaged.
+-- The entries of a list, oldest first, whose `field` must say `name`, as the list does; nil if it
+-- is damaged.
 local function entries_in(key, field, name)
   local list = entries(redis.call('ZRANGE', key, 0, -1))
   for _, found in ipairs(list) do
@@ -107,7 +115,8 @@ local function sessions_of(owner) return entries_in(sessions_key(owner), 'sessio
 -- The records at other token APIs that came of one subject of an origin.
 local function derived_from(origin) return entries_in(derived_key(origin), 'derived', origin) end
 
--- Whether a record is there, live or retired. Its index entries outlive it when it goes by time to live or by hand.
+-- Whether a record is there, live or retired. Its index entries outlive it when it goes by time to
+-- live or by hand.
 local function is_there(digest)
   return redis.call('EXISTS', record_key(digest), retired_key(digest)) > 0
 end
@@ -142,8 +151,9 @@ local function erase(list)
   for key, theirs in pairs(lists) do call_for_many('ZREM', key, theirs) end
 end
 
--- A record to be added, as it stands in ARGV from `first`: digest, id, owner, 'key' or 'session' if it is one of the two,
--- origin and subject in one name or '', issued at, end or '', time to live or '', keys to make or '', last used or '', body.
+-- A record to be added, as it stands in ARGV from `first`: digest, id, owner, 'key' or 'session' if
+-- it is one of the two, origin and subject in one name or '', issued at, end or '', time to live or
+-- '', keys to make or '', last used or '', body.
 local function record_at(first)
   local digest, id, owner, sort, derived, issued_at, ends_at, time_to_live, mints, last_used, body =
     unpack(ARGV, first, first + 10)
@@ -162,16 +172,20 @@ local function record_at(first)
   }
 end
 
--- Whether a record cannot be added for another that has its digest or its id, those with the digests that are the keys of
--- `replaced` apart. Second, what is left in the indexes of a namesake that is gone, or that is to be replaced.
+-- Whether a record cannot be added for another that has its digest or its id, those with the
+-- digests that are the keys of `replaced` apart. Second, what is left in the indexes of a namesake
+-- that is gone, or that is to be replaced.
 local function conflict(record, replaced)
   local namesake = entry(record.id)
   if is_there(record.digest) and not replaced[record.digest] then return true end
   return namesake and not replaced[namesake.digest] and is_there(namesake.digest), namesake
 end
 
--- The sequence number of what is to be added. A first write that takes memory, on purpose: a full store adds nothing.
-local function next_sequence() return string.format('%012x', redis.call('HINCRBY', META, 'sequence', 1)) end
+-- The sequence number of what is to be added. A first write that takes memory, on purpose: a full
+-- store adds nothing.
+local function next_sequence()
+  return string.format('%012x', redis.call('HINCRBY', META, 'sequence', 1))
+end
 
 -- Adds a record with which nothing is in conflict.
 local function insert(record, sequence)
@@ -200,8 +214,8 @@ local function insert(record, sequence)
   redis.call('ZADD', ALL, record.issued_at, member)
 end
 
--- Why the record under `digest` does not authorize anything at `now`; nothing if it does. '' is outside the store and always
--- authorizes. Second, how many keys a bootstrap token has left.
+-- Why the record under `digest` does not authorize anything at `now`; nothing if it does. '' is
+-- outside the store and always authorizes. Second, how many keys a bootstrap token has left.
 local function refusal(digest, now)
   if digest == '' then return nil end
   local kept = redis.call('HMGET', record_key(digest), 'b', 'e', 'm')
@@ -209,7 +223,8 @@ local function refusal(digest, now)
   return nil, kept[3]
 end
 
--- Entries whose record is there and not retired, and the others. Mostly all are there, and one call says so for many.
+-- Entries whose record is there and not retired, and the others. Mostly all are there, and one call
+-- says so for many.
 local function split(list)
   local there, others = {}, {}
   for first = 1, #list, MANY do
@@ -236,8 +251,8 @@ local function digests_of(list)
   return digests
 end
 
--- Records as they are kept, with sealed bodies: each as digest, member, id, body, end, keys left, retired at, last
--- used; '' for what is not there. Those that are gone are left out.
+-- Records as they are kept, with sealed bodies: each as digest, member, id, body, end, keys left,
+-- retired at, last used; '' for what is not there. Those that are gone are left out.
 local function kept(list)
   local known, rows = {}, {}
   for _, found in ipairs(list) do
@@ -252,15 +267,17 @@ local function kept(list)
       retired_at = row[5] or '?' -- no number: damage
     end
     if row[2] then
+      local id, body, ends_at, mints_left = row[1] or '', row[2], row[3] or '', row[4] or ''
       rows[#rows + 1] =
-        { found.digest, found.member, row[1] or '', row[2], row[3] or '', row[4] or '', retired_at, used[at] or '' }
+        { found.digest, found.member, id, body, ends_at, mints_left, retired_at, used[at] or '' }
     end
   end
   return rows
 end
 
--- Retires these API keys of one owner, given oldest first, at `now`: each leaves the records, where tokens are looked up,
--- and goes to the list of retired keys, of which the newest `most` are kept. Of what has expired nothing is left.
+-- Retires these API keys of one owner, given oldest first, at `now`: each leaves the records, where
+-- tokens are looked up, and goes to the list of retired keys, of which the newest `most` are kept.
+-- Of what has expired nothing is left.
 local function retire(list, now, most)
   local owner = list[1] and list[1].owner
   if not owner then return end
@@ -285,7 +302,8 @@ local function retire(list, now, most)
   end
   call_for_many('ZREM', owner_key(owner), members)
   call_for_many('ZREM', EXPIRY, members)
-  -- A retired key is not among the live records of its origin and subject. Those are the same for all of one owner.
+  -- A retired key is not among the live records of its origin and subject. Those are the same for
+  -- all of one owner.
   if #derived > 0 then call_for_many('ZREM', derived_key(derived[1].derived), members) end
   local too_many = redis.call('ZCARD', retired_list_key(owner)) - most
   if too_many > 0 then

@@ -1,4 +1,5 @@
--- Records by member and digest, live or retired; after announce.lua and records.lua. It changes nothing.
+-- Records by member and digest, live or retired; after announce.lua and records.lua. It changes
+-- nothing.
 --
 -- ARGV from 4: members, each with its digest behind it. Returns those that are still there.
 local list = {}

@@ -1,7 +1,8 @@
 -- Adds an account, if its names are free; after announce.lua and records.lua.
 --
--- KEYS: 7 the account, 8 usernames, 9 email addresses, 10 accounts. ARGV: 4 token API, 5 id, 6 username, 7 email address, 8
--- when it was registered, 9 body. Returns 'registered', 'username', 'email' or 'conflict'.
+-- KEYS: 7 the account, 8 usernames, 9 email addresses, 10 accounts. ARGV: 4 token API, 5 id, 6
+-- username, 7 email address, 8 when it was registered, 9 body. Returns 'registered', 'username',
+-- 'email' or 'conflict'.
 local ACCOUNT, USERNAMES, EMAILS, ACCOUNTS = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local TOKEN_API, ID, USERNAME, EMAIL, CREATED_AT, BODY = unpack(ARGV, 4, 9)
 

@@ -1,8 +1,10 @@
 -- Remembers a member of a group; of one group, the latest ones.
 --
--- KEYS: 1 the group: member to until when, a space, and a number that grows, under '' the last such number. ARGV: 1 member, 2
--- now, 3 until when, 4 the group's time to live, 5 how many members are remembered.
-local GROUP, MEMBER, NOW, UNTIL, TIME_TO_LIVE, MOST = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+-- KEYS: 1 the group: member to until when, a space, and a number that grows, under '' the last such
+-- number. ARGV: 1 member, 2 now, 3 until when, 4 the group's time to live, 5 how many members are
+-- remembered.
+local GROUP, MEMBER, NOW, UNTIL = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local TIME_TO_LIVE, MOST = ARGV[4], tonumber(ARGV[5])
 
 local number = redis.call('HINCRBY', GROUP, '', 1)
 redis.call('HSET', GROUP, MEMBER, UNTIL .. ' ' .. string.format('%.0f', number))

@@ -1,9 +1,9 @@
--- Removes one record; after announce.lua and records.lua. It is announced whether or not it was there, so that a call that is
--- repeated because its answer was lost waits for the fleet, too.
+-- Removes one record; after announce.lua and records.lua. It is announced whether or not it was
+-- there, so that a call that is repeated because its answer was lost waits for the fleet, too.
 --
--- ARGV: 4 what authorizes it, 5 now, 6 digest, 7 'delete' or 'retire', 8 how many retired keys of one owner are kept.
--- Returns 'gone', or 'removed' or 'absent' with an announcement.
-local AUTHORIZED_BY, NOW, DIGEST, ON_REMOVE, MOST_RETIRED = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+-- ARGV: 4 what authorizes it, 5 now, 6 digest, 7 'delete' or 'retire', 8 how many retired keys of
+-- one owner are kept. Returns 'gone', or 'removed' or 'absent' with an announcement.
+local AUTHORIZED_BY, NOW, DIGEST, ON_REMOVE, MOST_RETIRED = unpack(ARGV, 4, 8)
 
 if refusal(AUTHORIZED_BY, NOW) then return { 'gone' } end
 despite_full_memory()

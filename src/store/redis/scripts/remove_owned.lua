@@ -1,8 +1,9 @@
 -- Removes every API key of one owner; after announce.lua and records.lua.
 --
--- ARGV: 4 what authorizes it, 5 now, 6 owner, 7 'delete' or 'retire', 8 how many retired keys of one owner are kept.
--- Returns 'gone', or 'removed' with the digests in one string and an announcement.
-local AUTHORIZED_BY, NOW, OWNER, ON_REMOVE, MOST_RETIRED = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+-- ARGV: 4 what authorizes it, 5 now, 6 owner, 7 'delete' or 'retire', 8 how many retired keys of
+-- one owner are kept. Returns 'gone', or 'removed' with the digests in one string and an
+-- announcement.
+local AUTHORIZED_BY, NOW, OWNER, ON_REMOVE, MOST_RETIRED = unpack(ARGV, 4, 8)
 
 if refusal(AUTHORIZED_BY, NOW) then return { 'gone' } end
 local all = entries_of(OWNER)

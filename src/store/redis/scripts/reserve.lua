@@ -1,8 +1,8 @@
 -- Takes one of each counter, or none.
 --
--- KEYS: the counters. ARGV: 1 now, 2 what to wait for what is only reserved, in milliseconds; then for each counter
--- its limit, the end of a new window, and that window's time to live. Returns 'reserved', or 'refused' with what to wait, in
--- milliseconds.
+-- KEYS: the counters. ARGV: 1 now, 2 what to wait for what is only reserved, in milliseconds; then
+-- for each counter its limit, the end of a new window, and that window's time to live. Returns
+-- 'reserved', or 'refused' with what to wait, in milliseconds.
 local NOW, SHORTLY = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local live, wait = {}, nil

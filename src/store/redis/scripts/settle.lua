@@ -1,4 +1,4 @@
--- Announces that everything that was removed until now is gone, whatever removed it; after announce.lua.
--- Returns 'settled' with an announcement.
+-- Announces that everything that was removed until now is gone, whatever removed it; after
+-- announce.lua. Returns 'settled' with an announcement.
 despite_full_memory()
 return { 'settled', '', announce({}) }

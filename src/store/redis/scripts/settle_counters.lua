@@ -10,7 +10,8 @@ for at, key in ipairs(KEYS) do
     if spent == 0 and reserved == 0 then
       redis.call('DEL', key)
     else
-      redis.call('HSET', key, 's', string.format('%.0f', spent), 'r', string.format('%.0f', reserved))
+      spent, reserved = string.format('%.0f', spent), string.format('%.0f', reserved)
+      redis.call('HSET', key, 's', spent, 'r', reserved)
     end
   end
 end

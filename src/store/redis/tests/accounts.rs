@@ -224,7 +224,7 @@ impl Instance {
         for _ in 0..20 {
             match self.cache.join(digest(number), clock::uptime()) {
                 Join::Answer(answer) => return matches!(answer, Answer::Present(_)),
-                Join::Follower(_) => panic!("nobody else asks"),
+                Join::Follower(_) => panic!("there is no other question"),
                 Join::Leader(leader) => {
                     let fence = leader.fence();
                     let found = self.store.find(digest(number)).await.unwrap();
@@ -244,7 +244,7 @@ impl Instance {
         panic!("no answer is remembered");
     }
 
-    /// Lets in until it remembers: the word that the record was written may come after the first
+    /// Lets in until it remembers: the answer that the record was written may come after the first
     /// answer.
     async fn learns(&self, number: u64) {
         for _ in 0..1000 {

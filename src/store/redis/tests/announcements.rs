@@ -107,7 +107,7 @@ async fn an_announcement_names_who_is_registered() {
     assert_eq!(beats, [("one", 2), ("two", 1)]);
     assert!(
         instances.iter().all(|one| one.bound >= BOUND),
-        "nobody may be waited for too short a time"
+        "no instance may be waited for too short a time"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What somebody who can write to Redis may do: destroy, but not make or change.
+//! What can be done with access to Redis: records can be destroyed, but not made or changed.
 
 use super::*;
 use crate::domain::Identity;

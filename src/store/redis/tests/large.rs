@@ -75,7 +75,11 @@ async fn ten_thousand_keys_are_replaced_by_one() {
 async fn a_long_purge_goes_step_by_step() {
     let world = World::with((0..2_500).map(|number| expiring(api_key(number, "ann"), NOW))).await;
     assert_eq!(world.store.purge(NOW, 2_100).await.unwrap(), 2_100);
-    assert_eq!(world.announcements().len(), 3, "none that would have everybody drop everything");
+    assert_eq!(
+        world.announcements().len(),
+        3,
+        "none by which every instance would drop everything"
+    );
     assert_eq!(world.store.purge(NOW, usize::MAX).await.unwrap(), 400);
     assert_eq!(world.all().await, []);
     model::audit(&world).await;

@@ -149,7 +149,7 @@ pub(crate) async fn if_none_is_refused_while_another_is_live(store: Arc<dyn Stor
     assert_eq!(
         issue(&store, by(2), 10, IssueMode::IfNone).await,
         ISSUED,
-        "others' keys and other kinds are in nobody's way"
+        "others' keys and other kinds do not count"
     );
     let taken = Issue::Taken(Box::new(api_key(10, "ann")));
     for authorized_by in [by(2), by(10), AuthorizedBy::Outside] {

@@ -14,7 +14,7 @@ pub(super) struct Entry {
     pub(super) token: String,
     /// Where it is used.
     pub(super) target: &'static str,
-    /// What the upstream answers there to who comes with it.
+    /// What the upstream answers there to a request with it.
     pub(super) answer: String,
     pub(super) issue_began: u64,
     pub(super) issued: u64,
@@ -67,14 +67,14 @@ pub(in super::super) struct History {
     pub(super) stop: AtomicBool,
 }
 
-/// What an answer comes to for one who wants something done.
+/// What an answer means to a client that wants a change.
 pub(super) enum Said {
     /// It is done, and this is the answer.
     Done(Vec<u8>),
     Refused,
     /// It may have been done or not.
     CannotTell,
-    /// What nobody may be told.
+    /// An answer that must not occur.
     Wrong,
 }
 

@@ -5,7 +5,7 @@
 //!
 //! * a success whose request began after the answer of the token's revocation, or of the call that
 //!   put another in its place, is a violation, whatever was broken meanwhile;
-//! * so is a refusal of a token that was issued, that nobody has begun to revoke, and that FLUSHDB
+//! * so is a refusal of a token that was issued, whose revocation has not begun, and that FLUSHDB
 //!   has not taken;
 //! * so is an answer with another's identity, an answer that is neither yes, no nor "cannot tell",
 //!   and none at all from an instance that was not killed.
@@ -137,7 +137,7 @@ pub(super) fn drive(
             history.judge(instance, &entry, began, &answer);
         }
     }
-    // Nothing is left of those who came, but for what is kept for the next: connections to the
+    // Nothing is left of the clients, but for what is kept for the next: connections to the
     // upstream, memory of the allocator.
     for (world, before) in fleet.worlds.iter().zip(before) {
         let is_small = |now: Footprint| {

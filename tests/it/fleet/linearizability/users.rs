@@ -1,4 +1,4 @@
-//! Who use tokens, and who have them made and taken away.
+//! Clients that use tokens, issue them and revoke them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,14 +23,14 @@ pub(super) const OWNERS: [Person; 8] = [
     Person::user("lin|7", "lin7"),
 ];
 
-/// Those who have one key for their agents; beside the slots of the owners each has one.
+/// Users with one key for their agents: one slot each, beside those of the owners.
 pub(super) const USERS: [&str; 4] = ["user|0", "user|1", "user|2", "user|3"];
 
 /// Slots of all.
 pub(super) const ALL_SLOTS: usize = OWNERS.len() * SLOTS + USERS.len();
 
-/// A line to each instance. One that leads to a process which has been killed since is taken up
-/// anew, as a client would that has seen its connection end.
+/// A client of each instance. Its connection to a process that has been killed since is made anew,
+/// as by a client that has seen its connection end.
 struct RawClients<'h> {
     history: &'h History,
     clients: Vec<RawClient>,
@@ -88,7 +88,7 @@ fn pause() {
     std::thread::park_timeout(Duration::from_millis(20));
 }
 
-/// One who issues tokens and revokes them, one after the other, through random instances.
+/// An owner that issues tokens and revokes them, one after the other, through random instances.
 pub(super) struct Owner<'h> {
     history: &'h History,
     fleet: &'h Fleet,
@@ -274,7 +274,7 @@ impl<'h> Owner<'h> {
     }
 }
 
-/// One who has a key for agents and puts another in its place, again and again, or has it taken
+/// A user who has a key for agents and puts another in its place, again and again, or has it taken
 /// away.
 pub(super) struct User<'h> {
     history: &'h History,

@@ -13,7 +13,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[test]
 fn r1_a_killed_redis_interrupts_no_remembered_token_and_is_used_again_when_it_is_back() {
-    /// Also how long a revocation takes while it is not certain that everybody is registered.
+    /// Also how long a revocation takes while it is not certain that every instance is registered.
     const STALENESS: Duration = Duration::from_secs(4);
     let mut bench =
         OutageBench::start("appendfsync always", false, |plan| serve_cached(plan, STALENESS));
@@ -78,7 +78,7 @@ fn r2_a_stopped_redis_makes_nothing_hang_and_nothing_refused_and_is_not_stormed_
         bench.before
     );
     let away = samples.between(frozen + LEASE, thawing).answered_by(thawing);
-    assert_eq!(away.count(200), 0, "without a lease nobody is let through: {}", away.summary());
+    assert_eq!(away.count(200), 0, "without a lease no request is let through: {}", away.summary());
     let since = samples.between(frozen, Instant::now());
     let asked =
         |classes: &[Class]| since.0.iter().filter(|sample| classes.contains(&sample.class)).count();
@@ -116,8 +116,8 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
     let took = early.0.iter().map(Sample::took_by_itself).collect();
     let (middle, most) = percentiles(took);
     eprintln!("remembered tokens while Redis is stopped: p50 {middle:?}, p99 {most:?}");
-    // Who waits for Redis waits for its deadline. What is remembered does not: most take as long as
-    // ever, and those whom the machine holds up are far from it.
+    // A request that waits for Redis waits for its deadline. What is remembered does not: most take
+    // as long as ever, and those whom the machine holds up are far from it.
     assert!(middle < Duration::from_millis(5), "p50 {middle:?}");
     assert!(most < READ_TIMEOUT / 4, "p99 {most:?}");
     let late = cached.between(frozen + staleness, end);
@@ -137,8 +137,8 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
         let mending = Instant::now();
         bench.relay().mend();
         let over = Instant::now();
-        // Who was connecting meanwhile, and whose bytes are lost, notices when the time for that is
-        // over.
+        // An instance that was connecting meanwhile, and whose bytes are lost, notices when the
+        // time for that is over.
         let lost = if to_server == to_client { Duration::ZERO } else { CONNECT_TIMEOUT };
         let samples = bench.recover_within(RECOVERY + lost, mix, None, over);
         let away = samples.between(cut + LEASE, mending).answered_by(mending);
@@ -172,7 +172,7 @@ fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what
                 scope.spawn(|| assert_eq!(bench.fleet.status(0, &token.token), 200));
             }
         });
-        assert_eq!(bench.redis.calls("hmget") - before, 1, "one read for all who ask at once");
+        assert_eq!(bench.redis.calls("hmget") - before, 1, "one read for all requests at once");
     }
     // That many connections to the upstream are kept now.
     bench.before = Footprint::of(&bench.fleet.worlds[0]);

@@ -101,7 +101,7 @@ impl OutageBench {
     }
 }
 
-/// Somebody who issues and revokes meanwhile, and knows what was acknowledged.
+/// Issues and revokes meanwhile, and knows what was acknowledged.
 struct Book {
     stop: Arc<AtomicBool>,
     work: JoinHandle<Acknowledged>,

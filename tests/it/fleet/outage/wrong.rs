@@ -73,7 +73,7 @@ fn garble(count: usize) {
     assert!(spoilt > 3 && cannot_tell > 0);
     // Half an answer is waited for as long as connecting may take, and the pauses have grown.
     let fleet = &bench.fleet;
-    wait_until("everybody is served again", || {
+    wait_until("all are served again", || {
         good.iter().all(|issued| fleet.status(0, &issued.token) == 200)
     });
     let mix = bench.mix();
@@ -200,7 +200,7 @@ fn r9d_a_redis_that_lacks_its_replicas_may_be_cut_off_and_judges_nothing() {
     fleet.warm(&good);
     redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let world = &fleet.worlds[0];
-    assert!(eventually(|| fleet.status(0, &good.token) == 503), "nobody can tell");
+    assert!(eventually(|| fleet.status(0, &good.token) == 503), "no instance can tell");
     assert!(eventually(|| world.ready() == Some(503)), "it says so");
     assert!(
         eventually(|| said(world, "the store refuses heartbeats") == 1),
@@ -277,7 +277,7 @@ fn r10_a_changed_password_is_said_without_it_and_taken_by_a_reload() {
     fleet.warm(&good);
     redis.command(&["ACL", "SETUSER", "fleet", "resetpass", ">second-secret"]);
     redis.command(&["CLIENT", "KILL", "USER", "fleet"]);
-    assert!(eventually(|| fleet.status(0, &good.token) == 503), "nobody can tell");
+    assert!(eventually(|| fleet.status(0, &good.token) == 503), "no instance can tell");
     let world = &fleet.worlds[0];
     assert!(eventually(|| world.ready() == Some(503)), "it says so");
     assert!(eventually(|| world.output().contains("WRONGPASS")), "and why: {}", world.output());
@@ -303,7 +303,7 @@ fn r10_a_right_that_is_taken_away_is_said_and_missed_until_it_is_given_back() {
     redis.command(&["ACL", "SETUSER", "fleet", "-@scripting"]);
     let refused = fleet.worlds[0].api(ALICE).revoke(&victim.token);
     assert_eq!(refused.status, 503, "{refused}");
-    assert!(eventually(|| fleet.statuses(&good.token) == [503, 503]), "nobody can tell");
+    assert!(eventually(|| fleet.statuses(&good.token) == [503, 503]), "no instance can tell");
     for world in &fleet.worlds {
         assert!(eventually(|| world.ready() == Some(503)), "it says so");
         assert!(eventually(|| world.output().contains("NOPERM")), "and why: {}", world.output());
@@ -395,7 +395,7 @@ const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYA
 fn r13_without_redis_and_an_issuer_at_start_it_lives_and_lets_nobody_through_and_is_ready_when_redis_comes()
  {
     let port = free_port();
-    // Somebody else's token, so that there is one to ask with.
+    // A token of another user, so that there is one to ask with.
     let first = RedisServer::start();
     // An issuer whose keys are fetched, and there for the first instance only.
     let issuer = Upstream::start();
