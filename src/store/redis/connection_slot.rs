@@ -16,6 +16,8 @@ use super::primary::{Primary, PrimaryWatch};
 
 /// See the module.
 pub(super) struct ConnectionSlot {
+    nodes: Arc<Nodes>,
+    watch: PrimaryWatch,
     state: watch::Sender<State>,
 }
 
@@ -68,8 +70,9 @@ impl Open {
 }
 
 impl ConnectionSlot {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: watch::Sender::new(State::Idle) })
+    pub(super) fn new(nodes: &Arc<Nodes>, watch: &PrimaryWatch) -> Arc<Self> {
+        let state = watch::Sender::new(State::Idle);
+        Arc::new(Self { nodes: Arc::clone(nodes), watch: watch.clone(), state })
     }
 
     /// The connection to `primary`; made now if there is none. It is made on the current runtime,
@@ -80,13 +83,11 @@ impl ConnectionSlot {
     /// Why there is none, in words.
     pub(super) async fn open(
         self: &Arc<Self>,
-        nodes: &Arc<Nodes>,
-        watch: &PrimaryWatch,
         primary: &Arc<Primary>,
     ) -> Result<Arc<Open>, String> {
         let mut changes = self.state.subscribe();
         loop {
-            if let Some(outcome) = self.take_or_begin(nodes, watch, primary) {
+            if let Some(outcome) = self.take_or_begin(primary) {
                 return outcome;
             }
             // The sender is ours: it cannot be gone.
@@ -97,8 +98,6 @@ impl ConnectionSlot {
     /// The connection, or why there is none; `None`: it is being made.
     fn take_or_begin(
         self: &Arc<Self>,
-        nodes: &Arc<Nodes>,
-        watch: &PrimaryWatch,
         primary: &Arc<Primary>,
     ) -> Option<Result<Arc<Open>, String>> {
         let mut outcome = None;
@@ -131,7 +130,7 @@ impl ConnectionSlot {
         if let Some(failures) = begun {
             let attempt =
                 Attempt { slot: Some(Arc::clone(self)), primary: Arc::clone(primary), failures };
-            tokio::spawn(attempt.run(Arc::clone(nodes), watch.clone()));
+            tokio::spawn(attempt.run(Arc::clone(&self.nodes), self.watch.clone()));
         }
         outcome
     }

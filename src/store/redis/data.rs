@@ -128,15 +128,16 @@ impl Data {
     /// Prepares; connects to no server. Changes are made on the runtime of `control`.
     #[must_use]
     pub fn new(nodes: Arc<Nodes>, watch: PrimaryWatch, control: Handle) -> Self {
+        let new_slot = || ConnectionSlot::new(&nodes, &watch);
         Self {
             shared: Arc::new(Shared {
+                changes: Arc::new(Semaphore::new(CHANGES)),
+                writer: new_slot(),
+                waiting: Arc::new(Semaphore::new(WAITING)),
+                waiters: Mutex::new((0..WAITING).map(|_| new_slot()).collect()),
                 nodes,
                 watch,
                 control,
-                changes: Arc::new(Semaphore::new(CHANGES)),
-                writer: ConnectionSlot::new(),
-                waiting: Arc::new(Semaphore::new(WAITING)),
-                waiters: Mutex::new((0..WAITING).map(|_| ConnectionSlot::new()).collect()),
             }),
         }
     }
@@ -199,6 +200,10 @@ impl std::fmt::Debug for Data {
 }
 
 impl Shared {
+    fn new_slot(&self) -> Arc<ConnectionSlot> {
+        ConnectionSlot::new(&self.nodes, &self.watch)
+    }
+
     /// This thread's slot, with one more look-up under way.
     fn thread_slot(self: &Arc<Self>) -> Result<(Arc<ConnectionSlot>, InFlight), StoreError> {
         SLOTS.with_borrow_mut(|slots| {
@@ -207,7 +212,7 @@ impl Shared {
                 slots.retain(|slot| slot.owner.strong_count() > 0);
                 slots.push(ThreadSlot {
                     owner: Arc::downgrade(self),
-                    slot: ConnectionSlot::new(),
+                    slot: self.new_slot(),
                     in_flight: Arc::default(),
                 });
             }
@@ -229,10 +234,7 @@ impl Shared {
         let mut round = 0;
         loop {
             let primary = self.watch.now().ok_or_else(away)?;
-            let open = slot
-                .open(&self.nodes, &self.watch, &primary)
-                .await
-                .map_err(StoreError::Unavailable)?;
+            let open = slot.open(&primary).await.map_err(StoreError::Unavailable)?;
             let [value] = self
                 .ask(slot, &open, [command.clone()], progress)
                 .await
@@ -331,7 +333,7 @@ impl Shared {
         let mut with_source = false;
         loop {
             let primary = self.primary().await?;
-            let tried = match slot.open(&self.nodes, &self.watch, &primary).await {
+            let tried = match slot.open(&primary).await {
                 Err(words) => Err(RedisFailure::unavailable(Retry::Later, words)),
                 Ok(open) => {
                     let command = if with_source { call.by_source() } else { call.by_name() };
@@ -418,7 +420,7 @@ impl Shared {
     async fn waiter(self: &Arc<Self>) -> Result<Waiter, StoreError> {
         let permit = Arc::clone(&self.waiting).acquire_owned().await.map_err(|_| away())?;
         let slot = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let slot = slot.unwrap_or_else(ConnectionSlot::new);
+        let slot = slot.unwrap_or_else(|| self.new_slot());
         Ok(Waiter { slot, shared: Arc::clone(self), _permit: permit })
     }
 }

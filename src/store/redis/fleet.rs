@@ -353,7 +353,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(30);
 
     #[tokio::test]
-    async fn who_is_alone_waits_for_nobody() {
+    async fn an_instance_that_is_alone_does_not_wait() {
         let alone = announced(&[("a", LONG)]);
         assert_eq!(linked(LONG).confirmed(&alone, clock::uptime()).await, []);
         // Nor if a heartbeat was answered right after the script.
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_waits_for_each_who_was_registered_and_for_nobody_else() {
+    async fn it_waits_for_each_registered_instance_and_for_no_other() {
         let fleet = linked(LONG);
         fleet.enter(7, "b"); // before the answer of the script was there
         fleet.enter(6, "c");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_confirm_is_waited_for_as_long_as_that_one_may_use_what_it_remembers() {
+    async fn an_instance_that_does_not_confirm_is_waited_for_as_long_as_its_bound() {
         let received = clock::uptime();
         let fleet = linked(Duration::from_millis(1));
         fleet.enter(7, "b");
@@ -396,13 +396,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_register_that_may_lack_somebody_is_waited_out_whoever_confirms() {
+    async fn with_a_register_that_may_be_incomplete_confirmations_are_not_enough() {
         let alone = || announced(&[("a", SHORT)]);
         let new = Announced { is_new_generation: true, ..alone() };
         let other = Announced { generation: "h".into(), ..alone() };
-        for (announced, why) in
-            [(new, "the data was lost"), (other, "it is other data"), (announced(&[]), "who am I?")]
-        {
+        for (announced, why) in [
+            (new, "the data was lost"),
+            (other, "it is other data"),
+            (announced(&[]), "it lacks this instance"),
+        ] {
             let received = clock::uptime();
             assert_eq!(linked(SHORT).confirmed(&announced, received).await, []);
             assert!(clock::uptime() >= received.after(SHORT), "{why}");

@@ -1,5 +1,5 @@
 //! The calls by which an instance belongs to the fleet, as scripts, and what their answers mean.
-//! Nothing here talks to Redis.
+//! Nothing in this module talks to Redis.
 
 use redis::Value;
 
@@ -88,7 +88,7 @@ pub(super) fn goodbye(layout: &Layout, instance: &str) -> Call {
     Call::new(&calls::GOODBYE, vec![layout.instances()]).argument(instance)
 }
 
-/// Ties the store to the keys with this fingerprint at first use, and holds it to them ever after.
+/// Ties the store to the keys with this fingerprint at first use, and compares them afterwards.
 pub(super) fn bind_keys(layout: &Layout, fingerprint: &[u8]) -> Call {
     Call::new(&calls::BIND_KEYS, vec![layout.meta()])
         .lasting()

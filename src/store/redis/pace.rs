@@ -1,4 +1,4 @@
-//! How often connections are made: a fleet that comes back must not bury the Redis that comes back.
+//! How often connections are made: a fleet must not overload a Redis that has just come back.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -31,13 +31,13 @@ impl Pace {
         Self { due: Mutex::new(None), leeway: GAP.saturating_mul(at_once.saturating_sub(1)) }
     }
 
-    /// How long to wait before connecting; `None` if the turn would come only after `patience`, and
+    /// How long to wait before connecting; `None` if the turn would come only after `timeout`, and
     /// then none is taken.
-    pub(super) fn turn(&self, now: Instant, patience: Duration) -> Option<Duration> {
+    pub(super) fn turn(&self, now: Instant, timeout: Duration) -> Option<Duration> {
         let mut due = self.due.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ahead = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
         let wait = ahead.saturating_sub(self.leeway);
-        if wait > patience {
+        if wait > timeout {
             return None;
         }
         *due = Some(now + ahead + GAP);
@@ -84,7 +84,7 @@ mod tests {
             waits.windows(11).all(|eleven| eleven[10] - eleven[0] >= Duration::from_secs(1)),
             "{waits:?}"
         );
-        // Whoever rests gets it back.
+        // After a rest the whole is there again.
         assert_eq!(
             pace.turn(start + Duration::from_secs(60), Duration::ZERO),
             Some(Duration::ZERO)
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn who_would_wait_too_long_takes_no_turn() {
+    fn one_that_would_wait_too_long_takes_no_turn() {
         let pace = Pace::of(1);
         let start = Instant::now();
         assert_eq!(pace.turn(start, Duration::ZERO), Some(Duration::ZERO));

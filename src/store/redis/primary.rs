@@ -1,4 +1,4 @@
-//! The master as it was found: what data connections belong to.
+//! The primary as it was found: what data connections belong to.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use tokio::sync::{Notify, watch};
 
 use super::settings::NodeAddress;
 
-/// The master as it was found.
+/// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Primary {
     /// Where it is.
     pub address: NodeAddress,
-    /// Who it is ([`super::node::Facts::run_id`]): another one at the same address is another
+    /// Its run id ([`super::node::Facts::run_id`]): another one at the same address is another
     /// server.
     pub run_id: String,
     /// Counts how often a link was established in this process. What was read in one term counts
@@ -19,13 +19,13 @@ pub struct Primary {
     pub term: u64,
 }
 
-/// How data connections hear from the link, and it from them.
+/// What connects the link and the data connections.
 #[derive(Clone, Debug)]
 pub struct PrimaryWatch {
     /// The primary while the link stands; `None` while it does not.
     pub current: watch::Receiver<Option<Arc<Primary>>>,
-    /// Rung when a server says that it is not, or no longer, the right one: the link ends the term
-    /// and looks anew.
+    /// Notified when a server says that it is not, or no longer, the primary: the link then ends the
+    /// term and looks anew.
     pub doubt: Arc<Notify>,
 }
 

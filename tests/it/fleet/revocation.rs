@@ -18,14 +18,14 @@ fn rounds() -> usize {
 }
 
 /// Three instances, each with a client that keeps its connection.
-struct OutageBench {
+struct RevocationBench {
     redis: RedisServer,
     fleet: Fleet,
     clients: Vec<RawClient>,
     root: String,
 }
 
-impl OutageBench {
+impl RevocationBench {
     fn start() -> Self {
         let redis = RedisServer::start();
         let fleet = Fleet::start(3, &redis);
@@ -88,7 +88,7 @@ impl Revoked {
 
 #[test]
 fn what_is_revoked_on_one_instance_is_refused_by_the_very_next_request_on_the_others() {
-    let mut bench = OutageBench::start();
+    let mut bench = RevocationBench::start();
     let (mut own, mut by_id, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds() {
         for way in 0..3 {
@@ -121,7 +121,7 @@ fn what_is_revoked_on_one_instance_is_refused_by_the_very_next_request_on_the_ot
 
 #[test]
 fn what_the_command_line_revokes_is_refused_by_the_very_next_request_on_the_others() {
-    let mut bench = OutageBench::start();
+    let mut bench = RevocationBench::start();
     // Each is a process of its own: fewer of them.
     for round in 0..rounds().div_ceil(10) {
         let victim = bench.warm();
@@ -139,7 +139,7 @@ fn what_the_command_line_revokes_is_refused_by_the_very_next_request_on_the_othe
 
 #[test]
 fn a_stopped_instance_is_waited_for_once_as_long_as_its_lease_and_refuses_when_it_goes_on() {
-    let mut bench = OutageBench::start();
+    let mut bench = RevocationBench::start();
     let (first, second, other) = (bench.warm(), bench.warm(), bench.warm());
     let mut asking = bench.fleet.client(2);
     let began = Instant::now();
@@ -174,7 +174,7 @@ fn a_stopped_instance_is_waited_for_once_as_long_as_its_lease_and_refuses_when_i
 
 #[test]
 fn a_killed_instance_is_waited_for_once() {
-    let mut bench = OutageBench::start();
+    let mut bench = RevocationBench::start();
     let victims: Vec<Issued> = (0..4).map(|_| bench.warm()).collect();
     bench.fleet.worlds[2].kill();
     let mut took = Vec::new();
@@ -195,7 +195,7 @@ fn a_killed_instance_is_waited_for_once() {
 /// An instance that stops in good order leaves the register, and is not waited for.
 #[test]
 fn an_instance_that_has_stopped_in_good_order_is_not_waited_for() {
-    let mut bench = OutageBench::start();
+    let mut bench = RevocationBench::start();
     let victim = bench.warm();
     bench.fleet.worlds[2].signal(Signal::TERM);
     bench.clients[2].close();
@@ -277,7 +277,7 @@ fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing
 
 #[test]
 fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
-    let mut bench = OutageBench::start();
+    let mut bench = RevocationBench::start();
     let (victim, other) = (bench.warm(), bench.warm());
     let pattern = bench.redis.command(&["KEYS", "{keyward}:r:*"]);
     let crate::support::redis::Reply::Array(before) = pattern else {

@@ -299,6 +299,8 @@ async fn a_full_server_is_full_and_not_broken() {
 enum Madness {
     /// An answer without a question.
     Surplus,
+    /// The answer to an earlier look-up of the same key, in front of the right one.
+    Earlier,
     /// The first answer of what has arrived is left out.
     Missing,
     /// Half of it, and then nothing more.
@@ -344,6 +346,9 @@ fn pass_on(mut server: TcpStream, mut client: TcpStream, switch: &AtomicBool, ma
             match madness {
                 Madness::Surplus => {
                     reply.splice(..0, *b"$5\r\nwrong\r\n");
+                }
+                Madness::Earlier => {
+                    reply.splice(..0, *b"$3\r\nold\r\n");
                 }
                 Madness::Missing => {
                     // "$n\r\n…\r\n": the second line break ends it.
@@ -403,6 +408,23 @@ async fn whatever_a_mad_server_says_no_answer_goes_to_another_question() {
         }
         assert!(right > 0 && failed > 0, "{madness:?}: {right} right, {failed} failed");
     }
+}
+
+/// A record's seal would not reveal it: the answer is right but for its time.
+#[tokio::test]
+async fn the_answer_to_an_earlier_look_up_of_the_same_key_is_not_taken() {
+    let server = RedisServer::start();
+    let relay = Relay::start(server.port, Madness::Earlier);
+    let bench = DataBench::new(relay.port);
+    bench.publish(1).await;
+    bench.data.change(lua(SET, vec!["a", "old"]), None).await.unwrap();
+    assert_eq!(text(&bench.get("a").await.unwrap()), "old");
+    bench.data.change(lua(SET, vec!["a", "new"]), None).await.unwrap();
+    relay.mad.store(true, Ordering::SeqCst);
+    let answer = bench.get("a").await;
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    wait_for_answer(&bench).await;
+    assert_eq!(text(&bench.get("a").await.unwrap()), "new");
 }
 
 #[tokio::test]

@@ -33,25 +33,25 @@ pub(super) const ALL_SLOTS: usize = OWNERS.len() * SLOTS + USERS.len();
 /// as by a client that has seen its connection end.
 struct RawClients<'h> {
     history: &'h History,
-    clients: Vec<RawClient>,
+    each: Vec<RawClient>,
     deaths: Vec<u64>,
 }
 
 impl<'h> RawClients<'h> {
     fn new(history: &'h History, fleet: &Fleet) -> Self {
         let clients = fleet.clients();
-        Self { history, deaths: vec![0; clients.len()], clients }
+        Self { history, deaths: vec![0; clients.len()], each: clients }
     }
 
     /// Asks an instance something, and says when that began.
     fn ask<T>(&mut self, instance: usize, ask: impl FnOnce(&mut RawClient) -> T) -> (u64, T) {
         let deaths = self.history.deaths(instance);
         if self.deaths[instance] != deaths {
-            self.clients[instance].close();
+            self.each[instance].close();
             self.deaths[instance] = deaths;
         }
         let began = self.history.now();
-        (began, ask(&mut self.clients[instance]))
+        (began, ask(&mut self.each[instance]))
     }
 
     fn judged(&mut self, instance: usize, entry: &Entry) {
@@ -62,7 +62,7 @@ impl<'h> RawClients<'h> {
 
     /// The very next requests, on every instance.
     fn ask_everywhere(&mut self, entry: &Entry) {
-        for instance in 0..self.clients.len() {
+        for instance in 0..self.each.len() {
             if !self.history.is_over() {
                 self.judged(instance, entry);
             }
@@ -74,7 +74,7 @@ impl<'h> RawClients<'h> {
 pub(super) fn use_tokens(history: &History, fleet: &Fleet, mut random: Random) {
     let mut clients = RawClients::new(history, fleet);
     while !history.is_over() {
-        let instance = random.below(clients.clients.len());
+        let instance = random.below(clients.each.len());
         if let Some(entry) = history.entry(random.below(history.slots())) {
             clients.judged(instance, &entry);
         }
@@ -136,7 +136,7 @@ impl<'h> Owner<'h> {
 
     /// A call through a random instance.
     fn call(&mut self, call: &str, token: &str) -> (Said, Result<Answer, NoAnswer>) {
-        let instance = self.random.below(self.clients.clients.len());
+        let instance = self.random.below(self.clients.each.len());
         let person = self.person;
         let (began, answer) =
             self.clients.ask(instance, |client| client.call(person, "POST", call, token));
@@ -318,7 +318,7 @@ impl<'h> User<'h> {
         }
         loop {
             self.doubt = self.doubt.filter(|&doubt| !self.history.is_calm_since(doubt));
-            let instance = self.random.below(self.clients.clients.len());
+            let instance = self.random.below(self.clients.each.len());
             let login = self.login.clone();
             let (began, answer) =
                 self.clients.ask(instance, |client| client.call_at(method, AGENTS, &login));
