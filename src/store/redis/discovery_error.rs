@@ -2,8 +2,10 @@
 
 use redis::{ErrorKind, RedisError};
 
-use super::failure::words_of;
 use super::settings::NodeAddress;
+
+/// How much of Redis' own words goes into an error, in bytes.
+const LONGEST: usize = 200;
 
 /// The primary could not be found or reached. The address is that of the server that was asked; the
 /// text says why, in the words of the server or the system where they have some.
@@ -108,4 +110,20 @@ impl DiscoveryError {
             None => Self::Unreachable(address, said),
         }
     }
+}
+
+/// The words of the server, or of the system, on one line.
+pub(super) fn words_of(error: &RedisError) -> String {
+    match error.code() {
+        Some("ERR") | None => {
+            one_line(&error.detail().map_or_else(|| error.to_string(), str::to_owned))
+        }
+        Some(code) => one_line(&format!("{code} {}", error.detail().unwrap_or_default())),
+    }
+}
+
+/// At most [`LONGEST`] bytes, without control characters.
+pub(super) fn one_line(words: &str) -> String {
+    let words = words.get(..words.floor_char_boundary(LONGEST)).unwrap_or(words).trim_end();
+    words.replace(char::is_control, " ")
 }

@@ -2,14 +2,11 @@
 
 use redis::{ErrorKind, RedisError, ServerError};
 
-use super::discovery_error::DiscoveryError;
+use super::discovery_error::{DiscoveryError, one_line, words_of};
 use super::refusal::ChangeRefusal;
 use crate::store::account_codec::AccountFault;
 use crate::store::record_codec::BodyFault;
 use crate::tokens::store::StoreError;
-
-/// How much of Redis' own words goes into an error, in bytes.
-const LONGEST: usize = 200;
 
 /// An error of Redis, of the connection to it, or of looking for it, classified by what helps.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -159,22 +156,6 @@ impl From<AccountFault> for StoreError {
 /// An answer that lacks `what` it should have.
 pub(super) fn unexpected(what: &str) -> StoreError {
     StoreError::Corrupt(format!("Redis answers without {what}"))
-}
-
-/// The words of the server, or of the system, on one line.
-pub(super) fn words_of(error: &RedisError) -> String {
-    match error.code() {
-        Some("ERR") | None => {
-            one_line(&error.detail().map_or_else(|| error.to_string(), str::to_owned))
-        }
-        Some(code) => one_line(&format!("{code} {}", error.detail().unwrap_or_default())),
-    }
-}
-
-/// At most [`LONGEST`] bytes, without control characters.
-fn one_line(words: &str) -> String {
-    let words = words.get(..words.floor_char_boundary(LONGEST)).unwrap_or(words).trim_end();
-    words.replace(char::is_control, " ")
 }
 
 /// The code that counts. Before version 7, Redis wraps the error of a command within a script into

@@ -29,7 +29,8 @@ use redis::Value;
 
 use super::calls::Call;
 use super::connection::Connection;
-use super::failure::{FailureKind, RedisFailure, Retry, words_of};
+use super::discovery_error::words_of;
+use super::failure::{FailureKind, RedisFailure, Retry};
 use super::fleet::Fleet;
 use super::layout::Layout;
 use super::membership;

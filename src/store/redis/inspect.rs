@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Connection;
-use super::failure::{FailureKind, RedisFailure, words_of};
+use super::discovery_error::words_of;
+use super::failure::{FailureKind, RedisFailure};
 use super::node::{Facts, field};
 use super::settings::{NodeAddress, RedisSettings, Servers};
 use crate::tokens::finding::{Finding, Severity};

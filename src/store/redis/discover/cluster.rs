@@ -2,8 +2,7 @@
 
 use redis::Value;
 
-use super::super::discovery_error::DiscoveryError;
-use super::super::failure::words_of;
+use super::super::discovery_error::{DiscoveryError, words_of};
 use super::super::hash_slot::slot_of;
 use super::super::node::{Nodes, Peer};
 use super::super::pace::random;
