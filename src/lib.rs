@@ -105,8 +105,14 @@
 //! | primary | the Redis node that takes the writes, as it was found for a term |
 //! | generation | the data of a store, until it is lost or replaced |
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests measure what takes real time"))]
+
 pub mod admin;
 pub mod api;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the control thread starts, watches and stops parts, each with a deadline of its own"
+)]
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -118,6 +124,10 @@ pub mod fuzzing;
 pub mod gateway;
 pub mod server;
 pub mod settings;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "calls of a store have deadlines of their own, and its threads may wait"
+)]
 pub mod store;
 pub mod telemetry;
 pub mod tls;

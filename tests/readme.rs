@@ -7,6 +7,11 @@
 //!   `…` standing for anything. The one thing that is replaced is the service behind keyward.
 //! * Every link leads to a page and a heading, every file that is named is there, and the lists of
 //!   commands, metrics, reasons, limits and names are those of the program.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests measure what takes real time, and wait for other processes"
+)]
 #![allow(
     clippy::expect_used,
     clippy::panic,

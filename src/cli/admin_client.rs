@@ -1,5 +1,10 @@
 //! The way to the tokens: a running keyward if there is one, else the store itself.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a command waits for a keyward that starts or stops"
+)]
+
 use std::future::Future;
 use std::io;
 use std::process::ExitCode;

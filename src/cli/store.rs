@@ -2,6 +2,8 @@
 //! `keyward store migrate`: everything that one store holds, copied into another and compared.
 //! `backup` and `restore` are in [`super::backup`].
 
+#![expect(clippy::disallowed_methods, reason = "tells how far a migration is once in a while")]
+
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;

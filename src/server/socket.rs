@@ -12,6 +12,11 @@
 //! * *What the client sends ahead* of its turn is kept, so that each head is looked at from its
 //!   start, and the bytes behind an upgrade reach the tunnel.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits a stated time for the acknowledgement of a client"
+)]
+
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

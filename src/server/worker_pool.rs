@@ -1,6 +1,11 @@
 //! The workers: a thread, a current-thread runtime, and everything that a connection needs, for
 //! each core.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the worker has a coarse clock of its own for drain and upkeep"
+)]
+
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;

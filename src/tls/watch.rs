@@ -3,6 +3,11 @@
 //! Stamps are polled rather than watched by inotify: that works on every file system (network
 //! mounts included), through every chain of symbolic links, and takes a few `stat` calls a second.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files are compared with the time at which they were read"
+)]
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -5,6 +5,8 @@
 //! more each time, so they are polled with a waker that does nothing wherever the task is looking
 //! anyway.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long a connection has been idle")]
+
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};

@@ -1,6 +1,8 @@
 //! HTTP/2 connections to an endpoint, by hyper's client: one that carries many requests at a time,
 //! and a second when its streams are used up.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long a connection has been idle")]
+
 use std::cell::{Cell, RefCell};
 use std::pin::{Pin, pin};
 use std::rc::Rc;

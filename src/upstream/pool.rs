@@ -1,6 +1,11 @@
 //! The endpoints of one upstream, as one worker sees them: which is next, and which connections to
 //! it there are.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measures how long an endpoint rests after a failure"
+)]
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};

@@ -60,6 +60,11 @@
 //! out, and a token must be accepted after its revocation was answered: a rule without which all is
 //! well would be superfluous, or the model too weak. With `--nocapture` the numbers of states are
 //! printed, and the steps that break the promise.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests measure what takes real time, and wait for other processes"
+)]
 #![allow(
     clippy::panic,
     clippy::indexing_slicing,

@@ -6,6 +6,11 @@
 //! keyward: the parser is written anew, so that both would have to be wrong in the same way. (The
 //! table of hostile tokens is that of the unit tests.) The name of a test is the guarantee that it
 //! holds.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests measure what takes real time, and wait for other processes"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,7 @@
 //! Forward: with a permit, along its route, to the upstream, and the response on its way back.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long the upstream takes")]
+
 mod body;
 pub(super) mod request;
 mod response;
