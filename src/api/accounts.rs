@@ -1,5 +1,7 @@
 //! The `accounts` contract: register, log in, and manage API keys (seed 003, "Authentication
 //! Endpoints").
+//!
+//! One file, as a call, its answer and its description in the OpenAPI document change together.
 
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! The `allowlist-jwt` contract: signed keys that inherit their maker's identity (seed 000, "Every
 //! request to the Prometheux platform API must carry a bearer token").
+//!
+//! One file, as a call, its answer and its description in the OpenAPI document change together.
 
 use http::{HeaderValue, Method};
 use serde_json::{Map, Value, json};

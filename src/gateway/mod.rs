@@ -30,6 +30,7 @@ mod gate;
 mod head_fault;
 mod identity_headers;
 mod manage;
+mod open_streams;
 mod paths;
 mod plan;
 mod presets;
@@ -52,12 +53,13 @@ use hyper::body::Incoming;
 pub use connection::{
     ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies,
 };
-pub use control::{Control, Ending, OpenStream, OpenStreams, Phase, Tunnel};
+pub use control::{Control, Ending, Phase, Tunnel};
 pub use explain::explain;
 pub use forward::carry;
 pub use gate::HeadLimits;
 pub use head_fault::HeadFault;
 pub use identity_headers::IdentityNames;
+pub use open_streams::{OpenStream, OpenStreams};
 pub use plan::{
     Callers, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings,
     TenantRule, TokenApiSettings, UpstreamPlan, mounted,

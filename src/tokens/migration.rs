@@ -4,6 +4,8 @@
 //! Nothing is deleted or changed at the source. The target must be empty or hold nothing but what
 //! the source holds, so a run that was broken off is completed by the next one. Neither may serve
 //! meanwhile: that is for the caller to see to. What has expired is left behind.
+//!
+//! One file: reading, copying and comparing go over the same lists of sorts.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

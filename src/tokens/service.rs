@@ -1,6 +1,7 @@
 //! The use-cases of the token APIs and of the command line. Every change to the allowlist is made
 //! by this service, so that the store and the cache always agree.
 
+mod administration;
 mod in_tenant;
 mod sole;
 
@@ -14,21 +15,21 @@ use super::clock;
 use super::command::{Command, CommandError, CommandOutcome, Minting};
 use super::keyring::{CredentialSort, Peppers};
 use super::opaque::OpaqueTokens;
-use super::signed::{SignedTokens, SigningAlgorithm};
+use super::signed::SignedTokens;
 use super::store::{
-    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
-    StoreFuture,
+    AuthorizedBy, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError, StoreFuture,
 };
 use super::verified::{Caller, Power};
 use crate::domain::access::may_revoke;
 use crate::domain::{
-    Identity, Owner, RawToken, Record, RecordKind, RecordSort, RevokeVerdict, Timestamp,
-    TokenDigest, TokenId,
+    Owner, RawToken, Record, RecordKind, RevokeVerdict, Timestamp, TokenDigest, TokenId,
 };
 use crate::telemetry::histogram::Histogram;
 
 #[cfg(test)]
 mod tests;
+
+pub use administration::BootstrapOrder;
 
 /// Changes the allowlist.
 pub struct TokenService {
@@ -53,21 +54,6 @@ pub struct TokenApiContext<'a> {
 /// So many characters behind the prefix are shown of an opaque key: 32 bits and more, of which
 /// nothing can be concluded.
 const HINT_CHARS: usize = 8;
-
-/// What an administrator says of a new bootstrap token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BootstrapOrder {
-    /// The token API that it is for.
-    pub token_api: String,
-    /// How that token API signs.
-    pub algorithm: SigningAlgorithm,
-    /// The identity of its holder.
-    pub identity: Identity,
-    /// How many keys it can make, at least 1.
-    pub mints: u32,
-    /// How long it is good; `None`: until it is spent or revoked.
-    pub lifetime: Option<Duration>,
-}
 
 impl TokenService {
     /// `deadline`: how long one operation of the store may take. `revocations`: where it is noted
@@ -308,72 +294,6 @@ impl TokenService {
         let removal = removal.await?;
         self.revocations.observe_shared(clock::uptime().since(begun));
         Ok(removal.map(|removed| removed.len()))
-    }
-
-    /// Makes a bootstrap token: an administrator's doing.
-    ///
-    /// # Errors
-    ///
-    /// When the store does not take it or it cannot be signed.
-    pub async fn bootstrap(
-        &self,
-        order: BootstrapOrder,
-        now: Timestamp,
-    ) -> Result<(RawToken, Record), CommandError> {
-        let (token, record) = self.mint(
-            &Minting::Signed(order.algorithm),
-            Record {
-                digest: TokenDigest::from_bytes([0; 32]),
-                id: TokenId::from_uuid(Uuid::new_v4()),
-                token_api: order.token_api,
-                kind: RecordKind::Bootstrap { mints_left: order.mints },
-                origin: None,
-                identity: order.identity,
-                name: None,
-                hint: None,
-                issued_at: now.truncated_to_seconds(),
-                expires_at: order.lifetime.map(|span| now.truncated_to_seconds().after(span)),
-                last_used_at: None,
-            },
-        )?;
-        self.within(self.store.provision(record.clone())).await?;
-        self.cache.invalidate(&record.digest);
-        Ok((token, record))
-    }
-
-    /// The records that match, for an administrator.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot tell.
-    pub async fn browse(&self, filter: Filter) -> Result<Vec<Record>, StoreError> {
-        self.within(self.store.browse(filter)).await
-    }
-
-    /// Revokes a token of one of these token APIs, for an administrator. `sort` says which sort is
-    /// meant, so that a slip of the hand does not end another; false: there is no such token.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot tell or cannot do it.
-    pub async fn revoke_as_administrator(
-        &self,
-        token_apis: &[Arc<str>],
-        id: TokenId,
-        sort: RecordSort,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        for token_api in token_apis {
-            let target = self.within(self.store.find_by_id(token_api.to_string(), id)).await?;
-            if let Some(Listed { record, retired_at: None }) = target
-                && record.kind.sort() == sort
-                && self.remove(AuthorizedBy::Outside, record.digest, now).await? == Removal::Removed
-            {
-                return Ok(true);
-            }
-        }
-        self.within(self.store.settle()).await?;
-        Ok(false)
     }
 
     /// Makes the token of `record` and gives the record its digest and what is shown of it.

@@ -3,6 +3,8 @@
 //!
 //! A signature only says that keyward once made the token. Whether it is still good, its record
 //! says: see [`super::authenticator`].
+//!
+//! One file, as keys and what they sign are checked against each other.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! What is remembered of a token that passed: as small as a million of them in memory asks for.
+//!
+//! One file: some 100 of its lines are the tests of the packed form, which is private to it.
 
 use std::borrow::Cow;
 use std::sync::Arc;

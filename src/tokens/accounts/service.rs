@@ -1,6 +1,9 @@
 //! The use-cases of accounts. Every change is made by this service, so that the store and the cache
 //! always agree.
 
+mod administration;
+mod keys;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,21 +13,19 @@ use super::command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, R
 use super::counters::Counters;
 use super::hashing::HashingPool;
 use super::logins::Logins;
-use super::password_hash::{PasswordHash, Verdict};
-use super::store::{AccountStore, Credentials, Registered, SessionOpening};
+use super::password_hash::Verdict;
+use super::store::{AccountStore, Credentials, SessionOpening};
 use super::throttle::{ClientGroup, Throttle, TooMany, Try};
 use crate::domain::{
-    Account, AccountId, NewPassword, Password, RawToken, Record, RecordKind, RecordSort, Timestamp,
-    TokenDigest, TokenId, Username,
+    Account, NewPassword, Password, RawToken, Record, RecordKind, Timestamp, TokenDigest, TokenId,
+    Username,
 };
 use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::{CredentialSort, Peppers, SecretBytes};
 use crate::tokens::opaque::{OpaqueFormat, OpaqueTokens};
 use crate::tokens::service::to_its_end;
 use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
-use crate::tokens::store::{
-    AuthorizedBy, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
-};
+use crate::tokens::store::{Store, StoreError};
 use crate::tokens::verified::{Caller, Power};
 
 /// How much of a key its owner sees in the list, beside the prefix.
@@ -292,215 +293,6 @@ impl AccountsService {
         record.digest =
             self.parts.peppers.digest(CredentialSort::SignedToken, token.expose().as_bytes());
         Ok((token, record))
-    }
-
-    async fn issue_key(
-        &self,
-        terms: &AccountTerms,
-        caller: &Caller,
-        name: String,
-        now: Timestamp,
-    ) -> Result<AccountOutcome, AccountError> {
-        let key = self.parts.opaque.mint(&terms.format)?;
-        let record = Record {
-            digest: self.parts.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes()),
-            id: TokenId::from_uuid(Uuid::new_v4()),
-            token_api: terms.token_api.to_string(),
-            kind: RecordKind::ApiKey,
-            origin: None,
-            identity: caller.token.identity(),
-            name: Some(name),
-            hint: Some(terms.format.hint(&key, HINT_CHARS)),
-            issued_at: now.truncated_to_seconds(),
-            expires_at: None,
-            last_used_at: None,
-        };
-        let digest = record.digest;
-        // If the account is disabled meanwhile, its session is removed in the same step, and
-        // nothing authorizes it any more.
-        let issue = self.parts.store.issue(
-            AuthorizedBy::Record(caller.digest),
-            record.clone(),
-            IssueMode::Add,
-            now,
-        );
-        match self.change(issue, move |_, cache| cache.invalidate(&digest)).await? {
-            Issue::Issued { .. } => Ok(AccountOutcome::KeyIssued { key, record: Box::new(record) }),
-            Issue::AuthorizationGone | Issue::AuthorizationSpent => self.gone(caller),
-            Issue::Taken(_) => {
-                Err(StoreError::Unavailable("it found no room beside other keys".into()).into())
-            }
-        }
-    }
-
-    async fn list_keys(
-        &self,
-        caller: &Caller,
-        now: Timestamp,
-    ) -> Result<AccountOutcome, AccountError> {
-        match self
-            .within(self.parts.store.owned(
-                AuthorizedBy::Record(caller.digest),
-                caller.owner_at(caller.token.token_api()),
-                now,
-            ))
-            .await?
-        {
-            Some(keys) => Ok(AccountOutcome::Keys(keys)),
-            None => self.gone(caller),
-        }
-    }
-
-    async fn revoke_key(
-        &self,
-        caller: &Caller,
-        id: TokenId,
-        now: Timestamp,
-    ) -> Result<AccountOutcome, AccountError> {
-        let store = &self.parts.store;
-        let found = self.within(store.find_by_id(caller.token.token_api().to_string(), id)).await?;
-        let own = found.filter(|found| {
-            found.record.kind.sort() == RecordSort::ApiKey
-                && found.record.owner() == caller.owner_at(caller.token.token_api())
-        });
-        match own {
-            Some(Listed { record, retired_at: None }) => {
-                let digest = record.digest;
-                let removal = store.remove(
-                    AuthorizedBy::Record(caller.digest),
-                    digest,
-                    OnRemove::Retire,
-                    now,
-                );
-                match self.change(removal, move |_, cache| cache.invalidate(&digest)).await? {
-                    Removal::Removed => Ok(AccountOutcome::KeyRevoked),
-                    Removal::Absent => {
-                        // Another call revoked it in between.
-                        self.within(store.settle()).await?;
-                        Ok(AccountOutcome::KeyRevoked)
-                    }
-                    Removal::AuthorizationGone => self.gone(caller),
-                }
-            }
-            Some(_) => {
-                // When this is answered, no instance accepts the key any more, even if another call
-                // retired it, at any time before.
-                self.within(store.settle()).await?;
-                Ok(AccountOutcome::KeyRevoked)
-            }
-            None => Err(AccountError::NoSuchKey),
-        }
-    }
-
-    /// Makes an account: an administrator's doing, open registration or not.
-    ///
-    /// # Errors
-    ///
-    /// The username or the email address is taken, or the store or the pool cannot do it.
-    pub async fn add(
-        &self,
-        token_api: String,
-        registration: Registration,
-        now: Timestamp,
-    ) -> Result<Account, AccountError> {
-        let Registration { username, email, password, full_name } = registration;
-        let hash = self.hashing(self.parts.hashing.hash(password)).await?;
-        let account = Account {
-            id: AccountId::from_uuid(Uuid::new_v4()),
-            token_api,
-            username,
-            email,
-            full_name,
-            created_at: now.truncated_to_seconds(),
-            is_disabled: false,
-            revision: 0,
-        };
-        match self.within(self.parts.accounts.register(account.clone(), hash)).await? {
-            Registered::Registered => Ok(account),
-            Registered::UsernameTaken => Err(AccountError::UsernameTaken),
-            Registered::EmailTaken => Err(AccountError::EmailTaken),
-        }
-    }
-
-    /// At most `limit` accounts (0: all), oldest first: for an administrator.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot tell.
-    pub async fn list(
-        &self,
-        token_api: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<Account>, StoreError> {
-        self.within(self.parts.accounts.accounts(token_api, limit)).await
-    }
-
-    /// Disables an account. When this has returned `Some`, no instance accepts its sessions and
-    /// keys any more. `None`: there is no such account.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot tell or cannot do it. It can be repeated.
-    pub async fn disable(
-        &self,
-        token_api: &str,
-        username: &Username,
-        now: Timestamp,
-    ) -> Result<Option<AccountId>, AccountError> {
-        let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
-        let removal = self.parts.accounts.disable(token_api.to_owned(), id, now);
-        Ok(self.change(removal, forget_named).await?.map(|_| id))
-    }
-
-    /// Lets an account in again. Its sessions and keys do not come back.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::disable`].
-    pub async fn enable(
-        &self,
-        token_api: &str,
-        username: &Username,
-    ) -> Result<Option<AccountId>, AccountError> {
-        let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
-        let is_there = self.within(self.parts.accounts.enable(token_api.to_owned(), id)).await?;
-        Ok(is_there.then_some(id))
-    }
-
-    /// Gives an account another password, and ends its sessions. Its keys stay.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::disable`], or the pool cannot hash it.
-    pub async fn set_password(
-        &self,
-        token_api: &str,
-        username: &Username,
-        password: NewPassword,
-    ) -> Result<Option<AccountId>, AccountError> {
-        let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
-        let hash: PasswordHash = self.hashing(self.parts.hashing.hash(password)).await?;
-        let removal = self.parts.accounts.set_password(token_api.to_owned(), id, hash);
-        Ok(self.change(removal, forget_named).await?.map(|_| id))
-    }
-
-    async fn id_of(
-        &self,
-        token_api: &str,
-        username: &Username,
-    ) -> Result<Option<AccountId>, StoreError> {
-        Ok(self.by_username(token_api, username).await?.map(|found| found.account.id))
-    }
-
-    async fn by_username(
-        &self,
-        token_api: &str,
-        username: &Username,
-    ) -> Result<Option<Credentials>, StoreError> {
-        self.within(
-            self.parts.accounts.account_by_username(token_api.to_owned(), username.folded()),
-        )
-        .await
     }
 
     fn gone(&self, caller: &Caller) -> Result<AccountOutcome, AccountError> {

@@ -3,12 +3,13 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::domain::Owner;
+use crate::domain::{Identity, Owner, RecordSort};
 use crate::tokens::cache::{Answer, Join};
 use crate::tokens::clock;
 use crate::tokens::keyring::SecretBytes;
 use crate::tokens::lease::Lease;
-use crate::tokens::signed::KeyMaterial;
+use crate::tokens::signed::{KeyMaterial, SigningAlgorithm};
+use crate::tokens::store::Filter;
 use crate::tokens::verified::Verified;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
