@@ -4,8 +4,14 @@
 //! and say the same. It leaves no trace: files are read and not made, addresses are bound and not
 //! listened on. Every fault is found in one go, with its place in the file.
 
+mod fixed;
+mod unbound;
+
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use fixed::needs_restart;
+use unbound::why_not_bound;
 
 use super::{Process, clashes, writable};
 use crate::admin::{AdminSocket, SocketError};
@@ -14,14 +20,13 @@ use crate::app::issuers::{self, IssuerFault, Issuers};
 use crate::app::keys::{Keys, MissingKeys, ReadKeys};
 use crate::app::neighbour::Neighbour;
 use crate::app::open_store::PreparedStore;
-use crate::config::{Config, Fault, Faults, Listener, Store, Upstream};
+use crate::config::{Config, Fault, Faults, Listener, Upstream};
 use crate::gateway::{Plan, UpstreamPlan};
 use crate::server::{Acceptor, BoundAddress, ListenAddress, ListenerSettings};
 use crate::store::EmbeddedStore;
 use crate::store::key_directory::KeyDirectoryError;
-use crate::store::redis::settings::Servers;
 use crate::telemetry::access_log::AccessLogTarget;
-use crate::tls::{Trust, Watcher};
+use crate::tls::Watcher;
 use crate::wire::socket_file;
 
 /// What a configuration is prepared for.
@@ -386,119 +391,5 @@ impl Preparation<'_> {
             self.fault(&format!("issuer[{number}].{key}"), words);
         }
         None
-    }
-}
-
-/// Why an address cannot be bound, and what to do.
-fn why_not_bound(address: &ListenAddress, fault: &io::Error) -> String {
-    let port = match address {
-        ListenAddress::Tcp(address) => address.port(),
-        ListenAddress::Unix(_) => return fault.to_string(),
-    };
-    match fault.kind() {
-        ErrorKind::AddrInUse => {
-            format!("another program has port {port} ({fault}): stop it, or take another port")
-        }
-        ErrorKind::PermissionDenied => format!(
-            "the system keeps port {port} from this user ({fault}): take a port from 1024 up, or \
-             give keyward \
-             CAP_NET_BIND_SERVICE"
-        ),
-        ErrorKind::AddrNotAvailable => {
-            format!(
-                "this machine has no such address ({fault}): take one of its own, or 0.0.0.0 or \
-                 [::] for all"
-            )
-        }
-        _ if address_family_is_missing(fault) => {
-            format!("this machine has no IPv6 ({fault}): take an IPv4 address")
-        }
-        _ => fault.to_string(),
-    }
-}
-
-fn address_family_is_missing(fault: &io::Error) -> bool {
-    fault.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-}
-
-/// What of the store is fixed for the life of a process.
-fn without_secrets(store: &Store) -> Store {
-    let mut store = store.clone();
-    if let Some(redis) = &mut store.redis {
-        let settings = &mut redis.options.settings;
-        (settings.username, settings.password) = (None, None);
-        if let Servers::Sentinel { username, password, .. } = &mut settings.servers {
-            (*username, *password) = (None, None);
-        }
-        if let Some(tls) = &mut settings.tls {
-            (tls.trust, tls.identity) = (Trust::System, None);
-        }
-    }
-    store
-}
-
-/// What is fixed for the life of a process, and differs: the key at which that is said, and its
-/// name.
-fn needs_restart(old: &Config, new: &Config) -> Vec<(&'static str, &'static str)> {
-    let logs = |config: &Config| (config.log.format, config.log.access.clone());
-    let cores = |config: &Config| (config.server.workers, config.server.pin);
-    [
-        (
-            "store",
-            "[store], but for passwords and certificates,",
-            without_secrets(&old.store) != without_secrets(&new.store),
-        ),
-        ("keys", "[keys]", old.keys != new.keys),
-        ("logins", "[logins]", old.logins != new.logins),
-        ("admin", "[admin]", old.admin != new.admin),
-        ("server", "[server] workers and pin", cores(old) != cores(new)),
-        (
-            "limits.connections",
-            "[limits] connections",
-            old.limits.connections != new.limits.connections,
-        ),
-        (
-            "limits.cached_tokens",
-            "[limits] cached_tokens",
-            old.limits.cached_tokens != new.limits.cached_tokens,
-        ),
-        ("log", "[log] format and access", logs(old) != logs(new)),
-    ]
-    .into_iter()
-    .filter_map(|(key, name, differs)| differs.then_some((key, name)))
-    .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn why_an_address_cannot_be_bound_comes_with_what_to_do() {
-        let address = ListenAddress::Tcp(([0, 0, 0, 0], 80).into());
-        let no_family = io::Error::from(rustix::io::Errno::AFNOSUPPORT);
-        for (fault, words) in [
-            (ErrorKind::AddrInUse.into(), "another program has port 80"),
-            (
-                ErrorKind::PermissionDenied.into(),
-                "take a port from 1024 up, or give keyward CAP_NET_BIND_SERVICE",
-            ),
-            (ErrorKind::AddrNotAvailable.into(), "this machine has no such address"),
-            (no_family, "this machine has no IPv6"),
-        ] {
-            let said = why_not_bound(&address, &fault);
-            assert!(said.contains(words), "{words}: {said}");
-        }
-    }
-
-    #[test]
-    fn what_a_reload_cannot_change_is_named_at_its_table() {
-        let old = Config::default();
-        let mut new = old.clone();
-        assert_eq!(needs_restart(&old, &new), []);
-        new.keys.issuer = "another".to_owned();
-        new.limits.connections += 1;
-        let keys: Vec<_> = needs_restart(&old, &new).into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["keys", "limits.connections"]);
     }
 }
