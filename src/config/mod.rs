@@ -7,7 +7,8 @@
 //! what has passed it needs no second look. Every fault is found in one go, with its line and
 //! column, and a configuration with a fault is none.
 //!
-//! The documentation and the JSON Schema are written from the same declarations ([`mod@reference`]).
+//! The documentation and the JSON Schema are written from the same declarations
+//! ([`mod@reference`]).
 //!
 //! Only the application and the command line import this module: parts are handed what they need.
 //!

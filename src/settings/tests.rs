@@ -1,4 +1,5 @@
-//! What a declaration promises: the struct, its default, the reading, and what is known of each key.
+//! What a declaration promises: the struct, its default, the reading, and what is known of each
+//! key.
 
 use std::time::Duration;
 

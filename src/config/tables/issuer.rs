@@ -34,7 +34,8 @@ settings! {
         /// one, whatever the claims say.
         pub(in crate::config) issuer: Option<String> = ISSUER.required(),
         /// The tenants of a template, at most 1000; required with `{tenant}` in `issuer`.
-        pub(in crate::config) tenants: Option<Vec<String>> = filled(TENANT_NAME).unique().optional(),
+        pub(in crate::config) tenants: Option<Vec<String>> =
+            filled(TENANT_NAME).unique().optional(),
         /// Where its keys are fetched; redirects are not followed. May hold `{tenant}`.
         pub(in crate::config) jwks_url: Option<String> = KEYS_URL.optional(),
         /// A JWK set (RFC 7517), read again every `refresh`.
@@ -91,11 +92,13 @@ settings! {
         /// The roles.
         pub(in crate::config) role: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().role),
         /// The organization; with `tenants` of the issuer the default is `""`.
-        pub(in crate::config) organization: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().organization),
+        pub(in crate::config) organization: Option<ClaimPath> =
+            CLAIM_OR_NONE.or(usual().organization),
         /// The tenants; not with `tenants` of the issuer.
         pub(in crate::config) tenants: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().tenants),
         /// The tenant that the caller acts for; not with `tenants` of the issuer.
-        pub(in crate::config) active_tenant: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().active_tenant),
+        pub(in crate::config) active_tenant: Option<ClaimPath> =
+            CLAIM_OR_NONE.or(usual().active_tenant),
     }
 }
 
