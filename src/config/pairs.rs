@@ -10,6 +10,10 @@ use crate::tls::{CertificateFiles, faults_of_identity, not_valid_at};
 
 /// Checks that a certificate and its key can be used together, with the code that loads them.
 /// Faults are reported at the keys that name the two files. `None`: one of them is not named.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a configuration is read once, outside of any request"
+)]
 pub(super) fn pair(
     spot: Spot<'_>,
     [certificate_key, private_key]: [&str; 2],

@@ -86,6 +86,23 @@ impl<T> Place<T> {
 }
 
 impl<T> PathTable<T> {
+    /// The value under exactly this pattern, whatever its parameters are called.
+    pub(super) fn get(&self, pattern: &str) -> Option<&T> {
+        let mut place = &self.root;
+        for segment in pattern.split('/').skip(1) {
+            if segment.starts_with("{*") {
+                return place.rest.as_ref();
+            }
+            place = if segment.starts_with('{') {
+                place.parameter.as_deref()?
+            } else {
+                let at = place.literals.binary_search_by(|(name, _)| (**name).cmp(segment)).ok()?;
+                &place.literals.get(at)?.1
+            };
+        }
+        place.here.as_ref()
+    }
+
     /// The value under the most specific pattern that matches a path in normal form.
     pub(super) fn find(&self, path: &str) -> Option<&T> {
         self.root.find(Some(path.strip_prefix('/')?))

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method};
 use super::credential::CredentialSource;
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
-use super::route_table::{HostRule, RouteTable};
+use super::route_table::{HostRule, Own, RouteTable};
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
 use crate::domain::ClaimRule;
@@ -386,6 +386,22 @@ impl Plan {
             documents,
             takes_api_key_field,
         })
+    }
+
+    /// The routes that no request can reach, by their place, as keyward answers their path itself;
+    /// and what it answers there, in words.
+    #[must_use]
+    pub fn hidden_routes(&self) -> Vec<(usize, String)> {
+        let words = |own: &Own| match own {
+            Own::TokenApi { token_api, .. } => {
+                let name = self.token_apis.get(*token_api).map_or("", |api| &*api.name);
+                format!("a call of the [[token_api]] {name:?}")
+            }
+            Own::PublicKeys => "the address of keyward's public keys".to_owned(),
+            Own::Document(_) => "a page of keyward's own".to_owned(),
+        };
+        let routes = self.routes.iter().enumerate();
+        routes.filter_map(|(at, route)| Some((at, words(self.table.own(&route.path)?)))).collect()
     }
 
     pub(super) fn table(&self) -> &RouteTable {

@@ -68,6 +68,11 @@ impl RouteTable {
             Some(Own::TokenApi { token_api, call, pattern: pattern.clone() });
     }
 
+    /// What keyward itself answers under exactly this pattern.
+    pub(super) fn own(&self, pattern: &str) -> Option<&Own> {
+        self.own.get(pattern)?.as_ref()
+    }
+
     pub(super) fn add_public_keys(&mut self) {
         *self.own.entry(PUBLIC_KEYS) = Some(Own::PublicKeys);
     }

@@ -187,6 +187,10 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waits a moment on the control thread for a process that only looks at the lock"
+)]
 fn lock(path: &Path) -> Result<File, SocketError> {
     let failed = |cause| SocketError::Io { action: "lock", path: path.to_owned(), cause };
     let mut options = OpenOptions::new();

@@ -363,10 +363,11 @@ fn what_is_no_import_is_not_taken_for_one() {
 
 /// Files whose circles are left open for now, by the beginning of their paths, and why.
 const EXEMPT: &[(&str, &str)] = &[
-    ("src/store/", "the store's files are being taken apart"),
-    ("src/config/", "the configuration's settings are being moved to the parts that use them"),
-    ("src/app/", "the settings that app hands on are being moved to the parts that use them"),
-    ("src/tokens/issuer", "the checks of outside issuers' JWTs are being changed"),
+    ("src/settings/", "a table is read key by key, and a key may be a table"),
+    ("src/store/", "parent modules and their children still name each other's types"),
+    ("src/config/", "parent modules and their children still name each other's types"),
+    ("src/app/", "parent modules and their children still name each other's types"),
+    ("src/tokens/issuer", "parent modules and their children still name each other's types"),
 ];
 
 /// The circles of a crate, in words, each with whether it is exempt and by which rule.

@@ -913,6 +913,14 @@ fn of_names() -> Vec<Case> {
         case("two routes for one request", "21:", &["in common with the one on line"], |_| {
             with("[[route]]\npath = \"/{*all}\"\nupstream = \"app\"\npublic = true\n")
         }),
+        case("a route at a call of a token API", "22:8", &["a call of the", "\"api\""], |_| {
+            let route = "[[route]]\npath = \"/api/auth/tokens\"\nupstream = \"app\"\n";
+            with(&format!("{route}public = true\n"))
+        }),
+        case("a route at the public keys", "22:8", &["keyward's public keys"], |_| {
+            let route = "[[route]]\npath = \"/.well-known/jwks.json\"\nupstream = \"app\"\n";
+            with(&format!("{route}public = true\n"))
+        }),
         case("two mounts at one path", "24:9", &["is taken by the [[token_api]]"], move |_| {
             with(&api.replace("/two", "/api"))
         }),

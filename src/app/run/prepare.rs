@@ -166,6 +166,10 @@ impl Preparation<'_> {
         let upstreams = upstreams.into_iter().collect::<Option<Vec<_>>>()?;
         let plan = assemble::plan(config, signed, issuers.set(), upstreams);
         let plan = self.found("route", plan)?;
+        for (at, answered) in plan.hidden_routes() {
+            let words = format!("\"path\" is {answered}: no request would reach this [[route]]");
+            self.fault(&format!("route[{at}].path"), words);
+        }
         Some(Prepared {
             keys,
             lacking,
