@@ -8,6 +8,7 @@ mod echo;
 mod explain;
 mod issuers;
 mod keys;
+mod lease;
 mod neighbour;
 mod open_store;
 mod parts;
@@ -83,7 +84,8 @@ impl Runtime for App {
             (named, _) => named.to_vec(),
         };
         let now = Timestamp::from_system(std::time::SystemTime::now());
-        key_directory::create(directory, &algorithms, now).map_err(|fault| fault.to_string())
+        key_directory::create::create(directory, &algorithms, now)
+            .map_err(|fault| fault.to_string())
     }
 
     fn back_up_store(

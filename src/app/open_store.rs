@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::assemble::with_sources;
-use super::parts;
+use super::lease::lease;
 use crate::config::Config;
 use crate::store::redis::discovery_error::DiscoveryError;
 use crate::store::redis::node::Means;
@@ -68,7 +68,7 @@ impl OpenStore {
     ) -> Result<Vec<String>, StoreFault> {
         let fingerprint = keys.fingerprint();
         if let Some(redis) = &config.store.redis {
-            let bound = parts::lease(config).bound();
+            let bound = lease(config).bound();
             let findings = RedisStore::check(&redis.options, fingerprint.expose(), bound)?;
             return Ok(findings.iter().map(sentence).collect());
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys::{Keys, MissingKeys, ReadKeys};
+use super::lease::lease;
 use super::open_store::{OpenStore, StoreFault, command};
 use crate::config::Config;
 use crate::store::{EmbeddedOptions, EmbeddedStore};
@@ -15,7 +16,6 @@ use crate::tokens::accounts::{
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::{Peppers, StoreKey};
-use crate::tokens::lease::{Lease, LeaseTerms};
 use crate::tokens::opaque::OpaqueTokens;
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::SignedTokens;
@@ -43,24 +43,9 @@ pub(super) struct Parts {
 /// Beyond the time that a fleet may take to confirm a removal.
 const FLEET_SLACK: Duration = Duration::from_secs(1);
 
-/// How long what is open may go on without a word from the store: WebSockets, event streams, long
-/// transfers.
-const OPEN_WITHOUT_STORE: Duration = Duration::from_secs(30);
-
 /// What remembers verified tokens, under the lease that is configured.
 pub(super) fn cache(config: &Config) -> Arc<TokenCache> {
     Arc::new(TokenCache::new(config.limits.cached_tokens, lease(config)))
-}
-
-/// For how long an instance that is cut off may use what it remembers, and from when on.
-pub(super) fn lease(config: &Config) -> Lease {
-    let Some(redis) = &config.store.redis else { return Lease::endless() };
-    Lease::pending(LeaseTerms {
-        span: redis.coherence_lease,
-        staleness: redis.max_staleness,
-        open: OPEN_WITHOUT_STORE.max(redis.max_staleness),
-        timeout: redis.options.settings.timeouts.read,
-    })
 }
 
 impl Parts {

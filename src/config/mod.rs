@@ -28,6 +28,7 @@
 //! assert!(faults.to_string().contains("keyward.toml:10:5: unknown key \"pubic\"; did you mean \"public\"?"));
 //! ```
 
+mod checked;
 mod document_address;
 mod endpoint;
 mod expand;
@@ -51,6 +52,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use checked::Config;
 pub use issuer::{Fetching, Issuer, IssuerKeys, METADATA, Proxy};
 pub use listener::{Listener, TrustedProxy};
 pub use net::IpNet;
@@ -62,60 +64,11 @@ pub use store::{FleetSettings, Store};
 pub use crate::settings::fault::{Fault, Faults, Place, Places};
 pub use crate::settings::units::{ByteSize, TimeSpan};
 
-use crate::admin::AdminSettings;
 use crate::files::{self, FileError};
-use crate::gateway::{IdentityNames, RouteSettings};
-use crate::server::ProcessSettings;
 use crate::settings::fault::Findings;
-use crate::store::KeySettings;
-use crate::telemetry::LogSettings;
-use crate::tokens::accounts::Logins;
-use crate::wire::limits::{Limits, Timeouts};
 
 /// The largest configuration that is read: far more than anybody types, far less than hurts.
 const LONGEST_FILE: u64 = 4 * 1024 * 1024;
-
-/// A checked configuration.
-///
-/// Its `Debug` is safe to print: passwords do not show in it. Relative paths are relative to the
-/// working directory of the process. The default has no listener and serves nothing: it is there to
-/// be filled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Config {
-    /// `[server]`: how the process runs and stops.
-    pub server: ProcessSettings,
-    /// `[[listener]]`: where clients connect; at least one after [`parse`].
-    pub listeners: Vec<Listener>,
-    /// `[admin]`: what operators and probes talk to.
-    pub admin: AdminSettings,
-    /// `[store]`: where records live.
-    pub store: Store,
-    /// `[keys]`: what signs our tokens.
-    pub keys: KeySettings,
-    /// `[log]`: what is said about the running process.
-    pub log: LogSettings,
-    /// `[limits]`: bounds of what clients can make us hold.
-    pub limits: Limits,
-    /// `[logins]`: what passwords may cost us, and how often they may be tried.
-    pub logins: Logins,
-    /// `[timeouts]`: how long we wait for others.
-    pub timeouts: Timeouts,
-    /// `[identity_headers]`: how the upstream learns who a request is.
-    pub identity_headers: IdentityNames,
-    /// `[[issuer]]`: outside parties whose JWTs are accepted; no two with the same name or the same
-    /// `iss`.
-    pub issuers: Vec<Issuer>,
-    /// `[[token_api]]`: the faces that manage tokens.
-    pub token_apis: Vec<TokenApi>,
-    /// `[[upstream]]`: the servers behind us.
-    pub upstreams: Vec<Upstream>,
-    /// `[[route]]`: what goes where; empty only where there is a token API.
-    pub routes: Vec<RouteSettings>,
-    /// What is allowed and yet probably not meant, each with its place, for the log at start.
-    pub warnings: Vec<String>,
-    /// Where its keys stand in the file, for faults that show only when it is used.
-    pub places: Places,
-}
 
 /// Reads and checks a configuration file, with the environment of the process.
 ///

@@ -13,9 +13,9 @@ mod store;
 mod token_apis;
 mod upstreams;
 
+use super::checked::Config;
 use super::tables::Root;
-use super::{Config, Places};
-use crate::settings::fault::Findings;
+use crate::settings::fault::{Findings, Places};
 use crate::settings::section::read_file;
 use crate::settings::typed::Table;
 

@@ -11,14 +11,20 @@ mod wrong_types;
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::{HostRule, Preset, Requirement, RequirementField, UpstreamPlan};
-use crate::server::ProxyProtocol;
+use crate::admin::AdminSettings;
+use crate::gateway::{
+    HostRule, IdentityNames, Preset, Requirement, RequirementField, RouteSettings, UpstreamPlan,
+};
+use crate::server::{ProcessSettings, ProxyProtocol};
+use crate::store::KeySettings;
+use crate::telemetry::LogSettings;
 use crate::telemetry::access_log::AccessLogTarget;
 use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::tls::Trust;
-use crate::tokens::accounts::Enrolment;
+use crate::tokens::accounts::{Enrolment, Logins};
 use crate::tokens::signed::SigningAlgorithm;
 use crate::upstream::{Protocol, ResponseHeadLimits, UpstreamSettings};
+use crate::wire::limits::{Limits, Timeouts};
 
 /// The smallest configuration; further tables go below it.
 const SMALL: &str = r#"[[listener]]

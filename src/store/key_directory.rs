@@ -21,7 +21,7 @@
 //!
 //! A key is rotated by adding one, and retired by removing it once its tokens are gone.
 
-mod create;
+pub mod create;
 #[cfg(test)]
 mod tests;
 
@@ -38,8 +38,6 @@ use crate::domain::Timestamp;
 use crate::files::{self, FileError};
 use crate::tokens::keyring::{SecretBytes, StoreKey};
 use crate::tokens::signed::{KeyMaterial, SigningAlgorithm};
-
-pub use create::create;
 
 /// The most that the file of one key may have, in bytes: RSA keys of 16384 bits take some 13 KiB.
 const LARGEST_KEY: u64 = 64 * 1024;

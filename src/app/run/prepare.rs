@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use fixed::needs_restart;
 use unbound::why_not_bound;
 
-use super::{Process, clashes, writable};
+use super::running::Running;
+use super::{clashes, writable};
 use crate::admin::{AdminSocket, SocketError};
 use crate::app::assemble;
 use crate::app::issuers::{self, IssuerFault, Issuers};
@@ -37,7 +38,7 @@ pub(in crate::app) enum Occasion<'a> {
     /// It is only to be judged; beside a keyward that runs on the same configuration, or not.
     Validation(Option<&'a Neighbour>),
     /// This keyward is to change over to it.
-    Reload(&'a Process),
+    Reload(Running<'a>),
 }
 
 /// A configuration of which everything that can fail has been done, and nothing is in force.
@@ -127,7 +128,7 @@ impl Preparation<'_> {
     /// Every step is taken, whatever the others find. `None`: one of them has found a fault.
     fn run(&mut self) -> Option<Prepared> {
         if let Occasion::Reload(process) = self.occasion {
-            for (key, name) in needs_restart(&process.config, self.config) {
+            for (key, name) in needs_restart(process.config, self.config) {
                 self.fault(key, format!("{name} cannot change while keyward runs: restart it"));
             }
         }
@@ -139,7 +140,7 @@ impl Preparation<'_> {
         let watcher = match self.occasion {
             Occasion::Start(_, watcher) => watcher,
             Occasion::Validation(_) => &own_watcher,
-            Occasion::Reload(process) => &process.watcher,
+            Occasion::Reload(process) => process.watcher,
         };
         let config = self.config;
         let listeners: Vec<_> = config

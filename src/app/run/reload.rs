@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Process;
-use super::prepare::{Occasion, Prepared, PreparedKeys, PreparedListener, prepare};
+use super::listening::{ReadyListener, listen};
+use super::prepare::{Occasion, Prepared, PreparedKeys, prepare};
+use super::process::Process;
 use crate::app::assemble;
 use crate::app::keys::{MissingKeys, ReadKeys};
 use crate::config::{self, Config, Faults};
-use crate::server::{
-    Acceptor, BoundAddress, ListenAddress, ListenerSettings, ListeningSocket, listen_all,
-};
+use crate::server::{Acceptor, ListenAddress};
 use crate::telemetry::access_log::ReopenedLog;
 
 /// A new configuration that can be put in force.
@@ -22,13 +21,6 @@ struct Ready {
     prepared: Prepared,
     access_log: Option<ReopenedLog>,
     listeners: Vec<ReadyListener>,
-}
-
-/// A listener that can be accepted from.
-pub(super) struct ReadyListener {
-    settings: ListenerSettings,
-    /// None: it was listened on before.
-    socket: Option<ListeningSocket>,
 }
 
 impl Process {
@@ -58,19 +50,20 @@ impl Process {
         let Some(path) = &self.path else { return Ok(None) };
         let config = config::load(path)?;
         self.retiring.retain(|_, acceptor| acceptor.is_listening());
-        let mut prepared = prepare(&config, Occasion::Reload(self))?;
+        let mut prepared = prepare(&config, Occasion::Reload(self.running()))?;
         if !prepared.lacking.is_empty() {
             drop(prepared);
             let made = ReadKeys::open(&config, MissingKeys::MakeBesideOthers);
             made.map_err(|words| config.places.one("keys.directory", words))?;
-            prepared = prepare(&config, Occasion::Reload(self))?;
+            prepared = prepare(&config, Occasion::Reload(self.running()))?;
             prepared.check_complete(&config)?;
         }
         let access_log = self.shared.access_log.as_ref().map(|log| log.open_again()).transpose();
         let access_log = access_log.map_err(|fault| {
             config.places.one("log.access", assemble::access_log_fault(&config, &fault))
         })?;
-        let listeners = listen(&config, std::mem::take(&mut prepared.listeners), self.sockets())?;
+        let listeners =
+            listen(&config, std::mem::take(&mut prepared.listeners), self.running().sockets())?;
         Ok(Some(Ready { config, prepared, access_log, listeners }))
     }
 
@@ -179,31 +172,4 @@ impl Process {
             self.acceptors.values().map(|acceptor| acceptor.address().to_string()).chain(admin);
         self.status.listening.store(Arc::new(listening.collect()));
     }
-}
-
-/// Listens on the addresses of all listeners that were bound. From now on connections are taken in
-/// by the system.
-pub(super) fn listen<'a>(
-    config: &Config,
-    prepared: Vec<PreparedListener>,
-    beside: impl IntoIterator<Item = &'a Acceptor> + Clone,
-) -> Result<Vec<ReadyListener>, Faults> {
-    let (mut settings, mut bound): (Vec<_>, Vec<BoundAddress>) = (Vec::new(), Vec::new());
-    for listener in prepared {
-        settings.push((listener.settings, listener.bound.is_some()));
-        bound.extend(listener.bound);
-    }
-    let sockets = listen_all(bound, beside).map_err(|fault| {
-        let at = config.listeners.iter().position(|listener| listener.address == fault.address);
-        config.places.one(
-            &at.map_or("listener".to_owned(), |at| format!("listener[{at}].address")),
-            fault.to_string(),
-        )
-    })?;
-    let mut sockets = sockets.into_iter();
-    let ready = |(settings, is_new): (ListenerSettings, bool)| ReadyListener {
-        settings,
-        socket: if is_new { sockets.next() } else { None },
-    };
-    Ok(settings.into_iter().map(ready).collect())
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{is_required, rules_of, type_of};
+use super::words::{is_required, rules_of, type_of};
 use crate::config::tables::Root;
 use crate::settings::Settings as _;
 use crate::settings::describe::{Description, Key, Shape};

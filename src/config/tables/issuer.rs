@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::claims::{CLAIM, Claims};
 use super::files::{AUTHORITIES, KEY_SET, SHARED_SECRET};
-use super::{NAME, Name, empty, is_word, refused, visible_up_to};
+use super::texts::{NAME, Name, empty, is_word, refused, visible_up_to};
 use crate::config::issuer::Proxy;
 use crate::config::proxy::proxy;
 use crate::domain::{ClaimNames, ClaimPath, ClaimRule, OutsideAlgorithm, TENANT};

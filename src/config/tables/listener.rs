@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::files::{AUTHORITIES, PEM};
-use super::refused;
+use super::texts::refused;
 use crate::config::net::{IpNet, socket_path};
 use crate::server::{ListenAddress, ProxyProtocol};
 use crate::settings::address::parse_address;

@@ -9,10 +9,9 @@ mod issuer;
 mod listener;
 mod route;
 mod store;
+mod texts;
 mod token_api;
 mod upstream;
-
-use std::sync::Arc;
 
 pub(super) use identity_headers::IdentityHeaderKeys;
 pub(super) use issuer::{ClaimKeys, IssuerTable};
@@ -20,14 +19,13 @@ pub(super) use listener::ListenerKeys;
 pub use listener::TrustedProxy;
 pub(super) use route::{RequireKeys, RouteKeys};
 pub(super) use store::{OnOutage, StoreKeys, StoreKind, Topology};
+pub(super) use texts::Name;
 pub(super) use token_api::TokenApiKeys;
 pub(super) use upstream::{UpstreamKeys, UpstreamTlsKeys};
 
 use crate::admin::AdminSettings;
 use crate::server::ProcessSettings;
 use crate::settings::key::{table, tables};
-use crate::settings::kind::{Text, text};
-use crate::settings::list::{At, Placed, at};
 use crate::settings::section::Row;
 use crate::settings::settings;
 use crate::store::KeySettings;
@@ -53,46 +51,4 @@ settings! {
         pub(super) upstream: Vec<Row<UpstreamKeys>> = tables(),
         pub(super) route: Vec<Row<RouteKeys>> = tables(),
     }
-}
-
-/// A name that is taken once, and where it stands.
-pub(super) type Name = Placed<Arc<str>>;
-
-/// A name that logs, metrics and headers can carry as it is.
-const NAME: At<Text<Arc<str>>> =
-    at(text("a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"", |text| {
-        if (1..=64).contains(&text.len()) && is_word(text) { Ok(text.into()) } else { refused() }
-    }));
-
-/// The name of something else, which is checked against what there is; `what` says of what.
-const fn reference(what: &'static str) -> At<Text<Arc<str>>> {
-    at(text(what, |text| if text.is_empty() { empty() } else { Ok(text.into()) }))
-}
-
-/// Letters, digits, `-`, `_` and `.`: nothing that would have to be escaped anywhere.
-fn is_word(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-}
-
-/// A name of 1 to 255 visible characters.
-fn visible(text: &str) -> Result<String, String> {
-    visible_up_to(text, 255)
-}
-
-fn visible_up_to(text: &str, most: usize) -> Result<String, String> {
-    let is_visible = |c: char| !c.is_control() && !c.is_whitespace();
-    if (1..=most).contains(&text.len()) && text.chars().all(is_visible) {
-        Ok(text.to_owned())
-    } else {
-        refused()
-    }
-}
-
-/// What the kind says is all there is to say.
-fn refused<T>() -> Result<T, String> {
-    Err(String::new())
-}
-
-fn empty<T>() -> Result<T, String> {
-    Err("it is empty".to_owned())
 }

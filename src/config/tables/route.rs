@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::claims::Claims;
-use super::{Name, empty, reference, refused};
+use super::texts::{Name, empty, reference, refused};
 use crate::config::pattern::PathPattern;
 use crate::domain::ClaimRule;
 use crate::gateway::HostRule;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::files::{AUTHORITIES, PEM, PasswordFile};
-use super::{refused, visible};
+use super::texts::{refused, visible};
 use crate::config::redis_url::RedisUrl;
 use crate::settings::Secret;
 use crate::settings::describe::Order;

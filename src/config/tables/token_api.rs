@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{NAME, Name, is_word, reference, refused};
+use super::texts::{NAME, Name, is_word, reference, refused};
 use crate::config::pattern::{PathPattern, Segment};
 use crate::config::routing::Style;
 use crate::settings::key::KindExt as _;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 
 use super::files::{AUTHORITIES, PEM};
-use super::{NAME, Name, refused};
+use super::texts::{NAME, Name, refused};
 use crate::config::endpoint::endpoint;
 use crate::settings::key::{KindExt as _, table};
 use crate::settings::kind::{Text, boolean, duration, integer, words};

@@ -1,5 +1,6 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use super::create::create;
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redis::aio::ConnectionLike as _;
 use redis::{Cmd, Value};
 
-use super::Expectations;
+use super::expectations::Expectations;
 use crate::store::redis::connection::Connection;
 use crate::tokens::finding::{Finding, Severity};
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::store::redis::node::Nodes;
 use crate::store::redis::server::{RedisServer, wait_until};
 use crate::store::redis::settings::Secret;
+use crate::store::redis::settings::{NodeAddress, RedisSettings};
 
 async fn look(settings: RedisSettings, change: impl FnOnce(&mut Expectations)) -> Vec<Finding> {
     let nodes = Nodes::new(settings.clone()).unwrap();

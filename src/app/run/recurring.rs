@@ -1,0 +1,64 @@
+//! What is done again and again while keyward runs.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::app::status::OwnStatus;
+use crate::domain::Timestamp;
+use crate::tokens::store::Store;
+
+/// How often expired records are removed, and how many in one step.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+const PURGE_AT_ONCE: usize = 1000;
+
+/// How often the process looks at itself, so that a fault of the store is in the log and in a
+/// metric without a request for it.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts it, each part in a task of its own, so that none is done twice at a time. All of them end,
+/// wherever they stand, when the set is dropped: a change that the store was asked for is carried
+/// out all the same.
+pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut ticks = every(PURGE_EVERY);
+        loop {
+            ticks.tick().await;
+            purge(store.as_ref()).await;
+        }
+    });
+    tasks.spawn(async move {
+        let mut ticks = every(OBSERVE_EVERY);
+        loop {
+            ticks.tick().await;
+            status.observe().await;
+        }
+    });
+    tasks
+}
+
+/// Ticks now, and then at this distance. After a tick that was missed, the distance counts from the
+/// late one.
+fn every(distance: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(distance);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Removes all records that have expired.
+async fn purge(store: &dyn Store) {
+    loop {
+        let now = Timestamp::from_system(SystemTime::now());
+        match store.purge(now, PURGE_AT_ONCE).await {
+            Ok(removed) if removed >= PURGE_AT_ONCE => {}
+            Ok(_) => return,
+            Err(fault) => {
+                tracing::warn!(%fault, "expired records could not be removed");
+                return;
+            }
+        }
+    }
+}

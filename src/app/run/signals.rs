@@ -1,0 +1,38 @@
+//! The signals that a keyward follows.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What tells a keyward to end or to reload.
+pub(in crate::app) struct Signals {
+    pub(super) terminate: Signal,
+    pub(super) interrupt: Signal,
+    pub(super) hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on they are received, not obeyed by the system.
+    pub(in crate::app) fn listen() -> Result<Self, String> {
+        let listen =
+            |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The outcome of `work`; `None`: a signal to end came first, and `work` was dropped where it
+    /// stood.
+    pub(in crate::app) async fn unless_told_to_end<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            outcome = work => return Some(outcome),
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("stopping: told to before the start was over");
+        None
+    }
+}

@@ -1,0 +1,48 @@
+//! Kinds of text that several tables have.
+
+use std::sync::Arc;
+
+use crate::settings::kind::{Text, text};
+use crate::settings::list::{At, Placed, at};
+
+/// A name that is taken once, and where it stands.
+pub(in crate::config) type Name = Placed<Arc<str>>;
+
+/// A name that logs, metrics and headers can carry as it is.
+pub(super) const NAME: At<Text<Arc<str>>> =
+    at(text("a name of 1 to 64 letters, digits, \"-\", \"_\" or \".\"", |text| {
+        if (1..=64).contains(&text.len()) && is_word(text) { Ok(text.into()) } else { refused() }
+    }));
+
+/// The name of something else, which is checked against what there is; `what` says of what.
+pub(super) const fn reference(what: &'static str) -> At<Text<Arc<str>>> {
+    at(text(what, |text| if text.is_empty() { empty() } else { Ok(text.into()) }))
+}
+
+/// Letters, digits, `-`, `_` and `.`: nothing that would have to be escaped anywhere.
+pub(super) fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// A name of 1 to 255 visible characters.
+pub(super) fn visible(text: &str) -> Result<String, String> {
+    visible_up_to(text, 255)
+}
+
+pub(super) fn visible_up_to(text: &str, most: usize) -> Result<String, String> {
+    let is_visible = |c: char| !c.is_control() && !c.is_whitespace();
+    if (1..=most).contains(&text.len()) && text.chars().all(is_visible) {
+        Ok(text.to_owned())
+    } else {
+        refused()
+    }
+}
+
+/// What the kind says is all there is to say.
+pub(super) fn refused<T>() -> Result<T, String> {
+    Err(String::new())
+}
+
+pub(super) fn empty<T>() -> Result<T, String> {
+    Err("it is empty".to_owned())
+}
