@@ -44,12 +44,6 @@
 //!
 //! "Primary" is the server that takes changes; Redis' own words for it are "master" and "primary".
 
-use std::fmt;
-use std::future::Future;
-use std::sync::Arc;
-
-use crate::tokens::store::{StoreError, StoreFuture};
-
 mod accounts;
 mod announced;
 mod calls;
@@ -94,36 +88,4 @@ mod tests;
 
 pub use link_state::LinkState;
 pub use open_error::RedisOpenError;
-pub use opening::RedisOptions;
-
-use opening::LinkThread;
-use operations::Operations;
-
-/// The store. It keeps its link on a thread of its own until it is [closed](Self::close) or
-/// dropped.
-#[derive(Clone)]
-pub struct RedisStore {
-    operations: Arc<Operations>,
-    link: Option<Arc<LinkThread>>,
-}
-
-impl RedisStore {
-    fn new(operations: Operations) -> Self {
-        Self { operations: Arc::new(operations), link: None }
-    }
-
-    fn run<T, F>(&self, work: impl FnOnce(Arc<Operations>) -> F) -> StoreFuture<T>
-    where
-        F: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
-        Box::pin(work(Arc::clone(&self.operations)))
-    }
-}
-
-impl fmt::Debug for RedisStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore")
-            .field("layout", &self.operations.layout)
-            .finish_non_exhaustive()
-    }
-}
+pub use opening::{RedisOptions, RedisStore};

@@ -1,5 +1,6 @@
 //! Opening and closing: what the operations are built on, and the thread that keeps it.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,7 +14,6 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
-use super::RedisStore;
 use super::announced::Announced;
 use super::calls::Call;
 use super::connection::Connection;
@@ -35,7 +35,7 @@ use crate::tls;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::clock;
 use crate::tokens::finding::{Finding, Severity};
-use crate::tokens::store::StoreFuture;
+use crate::tokens::store::{StoreError, StoreFuture};
 
 /// How a store in Redis is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,35 @@ pub struct RedisOptions {
     pub acks: Option<Acks>,
     /// Whether records may be lost when Redis is restarted.
     pub allow_volatile: bool,
+}
+
+/// The store. It keeps its link on a thread of its own until it is [closed](Self::close) or
+/// dropped.
+#[derive(Clone)]
+pub struct RedisStore {
+    pub(super) operations: Arc<Operations>,
+    pub(super) link: Option<Arc<LinkThread>>,
+}
+
+impl RedisStore {
+    pub(super) fn new(operations: Operations) -> Self {
+        Self { operations: Arc::new(operations), link: None }
+    }
+
+    pub(super) fn run<T, F>(&self, work: impl FnOnce(Arc<Operations>) -> F) -> StoreFuture<T>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        Box::pin(work(Arc::clone(&self.operations)))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("layout", &self.operations.layout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The thread of the link, which is also where changes are made.

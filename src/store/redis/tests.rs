@@ -11,7 +11,7 @@ use super::announced::Announced;
 use super::calls::Call;
 use super::failure::RedisFailure;
 use super::layout::Layout;
-use super::operations::{Coherence, Executor};
+use super::operations::{Coherence, Executor, Operations};
 use super::*;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest};
 use crate::store::record_codec::RecordKey;
@@ -19,7 +19,8 @@ use crate::store::tests::conformance::{
     self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
 };
 use crate::tokens::store::{
-    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store,
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
+    StoreFuture,
 };
 
 mod accounts;

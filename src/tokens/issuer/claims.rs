@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{IssuerSettings, OutsideFault, OutsideRefusal};
+use super::refusal::{OutsideFault, OutsideRefusal};
+use super::settings::IssuerSettings;
 use crate::domain::{ClaimPath, ClaimRule, Identity, Timestamp};
 
 /// The last second of the year 9999: a date beyond it is a mistake, or an attack on who multiplies

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::claims::shown;
 use super::jwk::MOST_TRIED;
-use super::{OutsideFault, OutsideRefusal};
+use super::refusal::{OutsideFault, OutsideRefusal};
 use crate::domain::{OutsideAlgorithm, json};
 use crate::tokens::jwt;
 

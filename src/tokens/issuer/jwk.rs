@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::names;
+use super::refusal::names;
 use crate::domain::{OutsideAlgorithm, json};
 use crate::tokens::jwt::{self, VerifyingKey};
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::claims::{self, Checked};
+use super::configured::Issuer;
 use super::jwk::Key;
-use super::{Issuer, IssuerUnavailable, ring};
+use super::refusal::IssuerUnavailable;
+use super::ring;
 use crate::domain::{ClaimPath, ClaimRule, Identity, Moment, Timestamp};
 
 /// An outside token that was verified. Immutable; it counts while it [is current](Self::is_current).

@@ -376,5 +376,11 @@ fn chance(span: Duration) -> Duration {
     span / 10 + span / 5 * u32::from(byte) / 255
 }
 
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyRing")
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,12 @@ use std::time::Instant;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 
-use super::{
-    Issuer, IssuerUnavailable, Judgement, KeyRing, Outside, OutsideFault, OutsideRefusal,
-    RingHealth, compact, quoted, ring,
-};
+use super::configured::Issuer;
+use super::judge::Judgement;
+use super::outside::Outside;
+use super::refusal::{IssuerUnavailable, OutsideFault, OutsideRefusal, quoted};
+use super::ring::{KeyRing, RingHealth};
+use super::{compact, ring};
 use crate::domain::{Moment, TENANT, TokenDigest};
 use crate::telemetry::metrics::IssuerGauges;
 use crate::tokens::cache::DigestHasher;

@@ -1,5 +1,5 @@
-//! An issuer of one's own: its keys, its key set, and any token that it, or somebody who is not it,
-//! could write.
+//! An issuer of the tests: its keys, its key set, and any token that it, or an attacker, could
+//! write.
 
 mod accepted;
 mod forge;
@@ -9,13 +9,18 @@ mod key_sets;
 mod keycloak;
 mod shapes;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::set::OutsideVerdict;
 use super::*;
-use crate::domain::{ClaimValue, Identity, Timestamp};
+use crate::domain::{
+    ClaimNames, ClaimPath, ClaimRule, ClaimValue, Identity, Moment, OutsideAlgorithm, Timestamp,
+};
 use crate::tokens::keyring::{Peppers, SecretBytes};
 pub(super) use forge::*;
 
