@@ -28,6 +28,9 @@ fn damaged(path: &Path, what: &str) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), what: what.into() }
 }
 
+/// What a store has beside its database, by the endings of their names.
+pub(super) const BESIDE: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".new"];
+
 /// `path` with `ending` after it.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::fault::OpenError;
 use super::files::{beside, files};
-use super::{EmbeddedOptions, Opener};
+use super::options::{EmbeddedOptions, Opener};
 use crate::files::{give_to_owner_of_folder, make_folder};
 
 /// How often the lock is tried.

@@ -13,10 +13,8 @@
 //! waits for a look-up must not wait for that.
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -33,72 +31,29 @@ mod fault;
 mod files;
 mod job;
 mod lock;
+mod options;
 mod schema;
 mod store_thread;
 mod tables;
 mod tie;
+mod verify;
 mod wal;
 
 #[cfg(test)]
 mod tests;
 
 pub use fault::OpenError;
+pub use options::{EmbeddedOptions, Opener, StoreIdentity};
 
 use fault::Fault;
 use job::Task;
 use schema::Access;
 use store_thread::{Queue, StoreThread};
 use tables::Tables;
+use verify::{blame_log, check_seal, check_structure, verify};
 
 /// How many uses are noted in one operation, so that a long list lets others in between.
 const TOUCHES: usize = 256;
-
-/// What a store is sealed with and known by.
-pub struct StoreIdentity<'a> {
-    /// What records are sealed with.
-    pub key: &'a RecordKey,
-    /// What the store is tied to, see [`EmbeddedStore::bind_keys`].
-    pub fingerprint: &'a [u8],
-}
-
-/// The bounds of an embedded store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EmbeddedOptions {
-    /// How many operations may wait for each of the threads before further ones are
-    /// [`StoreError::Overloaded`]. Default 4096: some 0.2 s of work for the one that writes.
-    pub queue: NonZeroUsize,
-    /// How long to wait while another program, such as an operator's `sqlite3`, has the database
-    /// locked. Default 1 s.
-    pub busy: Duration,
-    /// What opens it; the lock file names it to other processes. Default: a server.
-    pub opener: Opener,
-    /// How long to wait for a command to be done with the store. Default 5 min: a command ends by
-    /// itself, and one that reads or copies everything takes some 0.7 s for 100,000 records.
-    pub wait_for_command: Duration,
-    /// How long to wait for a server to be done with the store: one that is stopping. Default 1 s.
-    pub wait_for_server: Duration,
-}
-
-/// What opens a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opener {
-    /// A keyward that runs until it is told to stop.
-    Server,
-    /// A command that ends by itself, soon.
-    Command,
-}
-
-impl Default for EmbeddedOptions {
-    fn default() -> Self {
-        Self {
-            queue: NonZeroUsize::MIN.saturating_add(4095),
-            busy: Duration::from_secs(1),
-            opener: Opener::Server,
-            wait_for_command: Duration::from_secs(300),
-            wait_for_server: Duration::from_secs(1),
-        }
-    }
-}
 
 /// An open store. Dropping it is [`EmbeddedStore::close`].
 pub struct EmbeddedStore {
@@ -180,7 +135,7 @@ impl EmbeddedStore {
 
     /// The files that a store at `path` has, or may have for a while.
     pub fn files_of(path: &Path) -> impl Iterator<Item = PathBuf> {
-        backup::BESIDE.iter().map(|ending| files::beside(path, ending))
+        files::BESIDE.iter().map(|ending| files::beside(path, ending))
     }
 
     /// Whether anything is at `path`: a database, or the log or journal of one.
@@ -309,81 +264,6 @@ fn ask<T: Send + 'static>(
         submitted?;
         receiver.await.unwrap_or_else(|_| Err(store_thread::closed()))
     })
-}
-
-/// The layout of a database.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    Current,
-    Older,
-}
-
-/// Checks a database as a start would: pages and indexes, layout, seal, keys, and every record.
-/// Changes nothing.
-fn verify(
-    connection: rusqlite::Connection,
-    path: &Path,
-    identity: &StoreIdentity<'_>,
-    busy: Duration,
-) -> Result<Layout, OpenError> {
-    let explain = |fault: Fault| fault.explain_opening(path);
-    check_structure(&connection, path)?;
-    let is_current = schema::check_version(&connection, path, schema::STEPS)?;
-    check_seal(path, schema::meta(&connection, "seal").map_err(explain)?.as_deref(), identity.key)?;
-    match schema::meta(&connection, "keys").map_err(explain)? {
-        Some(bound) if bound != identity.fingerprint => {
-            return Err(OpenError::OtherKeys { path: path.to_owned() });
-        }
-        _ => {}
-    }
-    // One of an older layout has other columns; it is read to its end once it has been brought up
-    // to date.
-    if is_current {
-        let tables = Tables::new(connection, path.to_owned(), identity.key.clone(), busy, None);
-        tables.verify().map_err(explain)?;
-        return Ok(Layout::Current);
-    }
-    Ok(Layout::Older)
-}
-
-/// Whether the store was sealed with these keys.
-fn check_seal(path: &Path, seal: Option<&[u8]>, integrity: &RecordKey) -> Result<(), OpenError> {
-    match seal {
-        None => {
-            Err(OpenError::Damaged { path: path.to_owned(), what: "its seal is missing".into() })
-        }
-        Some(seal) if seal != integrity.seal() => {
-            Err(OpenError::OtherKeys { path: path.to_owned() })
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-/// Looks for damage to the tree of pages and to the indexes: a record that an index has lost could
-/// live on unlisted.
-fn check_structure(connection: &rusqlite::Connection, path: &Path) -> Result<(), OpenError> {
-    let explain = |error: rusqlite::Error| Fault::Sqlite(error).explain_opening(path);
-    let found: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(explain)?;
-    if found == "ok" {
-        Ok(())
-    } else {
-        Err(OpenError::Damaged { path: path.to_owned(), what: found })
-    }
-}
-
-/// Damage that is only there with the log means that the log is of another database.
-fn blame_log(fault: OpenError, path: &Path, had_log: bool) -> OpenError {
-    let is_damage = matches!(fault, OpenError::Damaged { .. });
-    let is_whole_alone = || {
-        let alone = schema::connect_without_log(path).map_err(|fault| fault.explain_opening(path));
-        alone.and_then(|alone| check_structure(&alone, path)).is_ok()
-    };
-    if had_log && is_damage && is_whole_alone() {
-        let why = "the database is whole without it, and damaged with it".to_owned();
-        return OpenError::ForeignLog { path: path.to_owned(), why };
-    }
-    fault
 }
 
 impl Store for EmbeddedStore {

@@ -13,7 +13,7 @@ use super::super::fault::{Fault, OpenError};
 use super::super::files::{self, beside};
 use super::super::schema::{self, Access};
 use super::super::tie::Tie;
-use super::{BackupError, Copied, Existing, failed};
+use super::outcome::{BackupError, Copied, Existing, failed};
 use crate::files::give_to_owner_of_folder;
 
 /// A copy under a temporary name. Removed when dropped, unless it was published.

@@ -9,11 +9,14 @@ use rusqlite::Connection;
 
 use super::super::fault::{Fault, OpenError};
 use super::super::files::{self, beside};
+use super::super::lock;
+use super::super::options::{EmbeddedOptions, StoreIdentity};
 use super::super::schema::{self, Access, STEPS};
 use super::super::tie::Beginning;
-use super::super::{EmbeddedOptions, Layout, StoreIdentity, lock};
+use super::super::verify::Layout;
+use super::checks::{is_of_store, verify};
 use super::draft::{Draft, rename_to_free, set_journal_mode, sync_directory_of};
-use super::{BackupError, Copied, Existing, failed, is_of_store, verify};
+use super::outcome::{BackupError, Copied, Existing, failed};
 use crate::domain::Timestamp;
 
 /// What a restored store holds, and where the one is that was there before.

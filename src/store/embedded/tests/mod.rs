@@ -1,11 +1,13 @@
 //! A store to try things on, and what the tests share.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use super::*;
 use crate::domain::{RecordKind, RecordSort};
