@@ -27,8 +27,18 @@ fn validate_since(path: &Path, began: Instant) -> Result<Settings, String> {
     let config = config::load(path).map_err(|faults| faults.to_string())?;
     log::check().map_err(|fault| format!("keyward: {fault}"))?;
     let neighbour = Neighbour::find(&config);
-    let prepared = prepare(&config, Occasion::Validation(neighbour.as_ref()))
-        .map_err(|faults| faults.to_string())?;
+    let prepared = match prepare(&config, Occasion::Validation(neighbour.as_ref())) {
+        Ok(prepared) => prepared,
+        // What is in use may be held by a keyward that has begun to start since it was looked for.
+        Err(_)
+            if neighbour.is_none()
+                && began.elapsed() < Neighbour::STARTING
+                && Neighbour::find(&config).is_some() =>
+        {
+            return validate_since(path, began);
+        }
+        Err(faults) => return Err(faults.to_string()),
+    };
     let mut settings = Settings::from(&config);
     settings.notes.extend(prepared.notes);
     settings.warnings.extend(prepared.warnings);

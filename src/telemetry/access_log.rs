@@ -4,11 +4,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+use rustix::fs::OFlags;
 
 use super::log::LogFormat;
 
@@ -122,10 +125,26 @@ impl AccessLog {
     }
 }
 
+const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
+
+/// Checks that a process reads a named pipe.
+///
+/// # Errors
+///
+/// `ENXIO` where none does; or the pipe cannot be opened.
+pub fn check_pipe(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).custom_flags(NONBLOCK).open(path).map(drop)
+}
+
 fn open(target: &AccessLogTarget) -> io::Result<Option<File>> {
     match target {
         AccessLogTarget::File(path) => {
-            OpenOptions::new().create(true).append(true).open(path).map(Some)
+            // Not to wait for a reader, where it is a pipe; writing to it waits all the same.
+            let file =
+                OpenOptions::new().create(true).append(true).custom_flags(NONBLOCK).open(path)?;
+            let flags = rustix::fs::fcntl_getfl(&file)?;
+            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+            Ok(Some(file))
         }
         AccessLogTarget::Stdout | AccessLogTarget::Stderr => Ok(None),
     }

@@ -245,7 +245,7 @@ fn a_request_without_a_credential_that_counts_says_what_it_has_instead() {
             "it is unknown: X-API-Key takes the API keys of token APIs of style \"accounts\", and \
              it does not begin with the prefix of one",
         ),
-        ("/private", 401, String::new(), ""),
+        ("/private", 401, String::new(), "a bearer token is required"),
         (
             "/private",
             401,

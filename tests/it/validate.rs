@@ -481,7 +481,7 @@ fn of_files() -> Vec<Case> {
         case(
             "a pipe for an access log",
             "22:10",
-            &["[log] access: \"./log\" cannot be opened", "is a named pipe: name a file"],
+            &["[log] access: \"./log\" cannot be opened", "is a named pipe that no process reads"],
             |folder| {
                 pipe(folder, "log");
                 with("[log]\naccess = \"./log\"\n")

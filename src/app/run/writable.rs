@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
+use crate::telemetry::access_log;
+
 /// Looks whether a file could be opened for writing, be it made or not.
 ///
 /// # Errors
@@ -42,9 +44,12 @@ pub(super) fn log(path: &Path) -> Result<(), String> {
     let kind = look(path)?.map(|found| found.file_type());
     let has_name = || fs::canonicalize(path).is_ok();
     match kind {
-        Some(kind) if kind.is_fifo() && has_name() => {
-            Err(format!("{} is a named pipe: name a file", path.display()))
-        }
+        Some(kind) if kind.is_fifo() && has_name() => access_log::check_pipe(path).map_err(|_| {
+            format!(
+                "{} is a named pipe that no process reads: start its reader first, or name a file",
+                path.display()
+            )
+        }),
         Some(kind) if kind.is_socket() && has_name() => {
             Err(format!("{} is a socket: name a file", path.display()))
         }
