@@ -77,7 +77,7 @@ class Checks:
     def lines(self, path):
         """(status, what is said behind the path) of each line of the access log for it."""
         said = (self.front.room / "access.log").read_text()
-        pattern = rf"^\S+ (\d+) \S+ {re.escape(path)} \S+(.*)$"
+        pattern = rf"^\S+ \S+ (\d+) \S+ {re.escape(path)} \S+(.*)$"
         return [(int(status), rest) for status, rest in re.findall(pattern, said, re.M)]
 
     def whole(self):
