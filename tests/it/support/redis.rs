@@ -216,10 +216,16 @@ impl RedisServer {
     fn save(&self, status: &str) {
         let status = format!("rdb_last_bgsave_status:{status}");
         wait_until("a background save has come to its end", || {
-            // One may be under way already.
-            self.command(&["BGSAVE"]);
             let info = self.command(&["INFO", "persistence"]).text();
-            info.contains("rdb_bgsave_in_progress:0") && info.contains(&status)
+            if info.contains("rdb_bgsave_in_progress:1") {
+                return false;
+            }
+            let is_so = info.contains(&status);
+            // Not while one is under way: there would be one at each look.
+            if !is_so {
+                self.command(&["BGSAVE"]);
+            }
+            is_so
         });
     }
 
