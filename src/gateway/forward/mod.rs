@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::authorize::Permit;
@@ -45,7 +45,7 @@ pub(super) async fn forward(
     let upstream =
         local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
     let timeouts = plan.timeouts;
-    let is_head = head.method == Method::HEAD;
+    let is_head = exchange.is_head();
     let has_body = !body.is_over();
     let websocket = match passed.websocket {
         Some(form) => Some(tunnel::Handshake::begin(form, &mut head)?),
