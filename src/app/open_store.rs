@@ -53,8 +53,14 @@ impl OpenStore {
             return Ok(Self::Embedded(store?));
         };
         let options = redis.options.clone();
-        let store =
+        let (store, unreachable) =
             RedisStore::open(options, key, fingerprint.expose().to_vec(), Arc::clone(cache))?;
+        if let Some(error) = unreachable {
+            // In the words of `validate`, with the place in the file.
+            let fault = StoreFault::from(RedisOpenError::Discovery(error));
+            let fault = config.places.one(Self::key(config), fault.to_string());
+            tracing::error!(%fault, "the store cannot be reached yet");
+        }
         Ok(Self::Redis(store))
     }
 

@@ -1389,3 +1389,18 @@ fn is_logged(world: &World, words: &str) -> bool {
     let mut lines = output.lines().filter_map(|line| serde_json::from_str(line).ok());
     lines.any(|line| holds(&line, words))
 }
+
+/// A start waits for it, and says with file and line for what.
+#[test]
+fn a_start_that_waits_for_redis_says_so_in_the_words_of_validate() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).redis("redis://127.0.0.1:1").launch();
+    assert!(eventually(|| world.output().contains("the store cannot be reached yet")));
+    let validated = world.run(&["validate"]);
+    assert_eq!(validated.status.code(), Some(1));
+    let faults = said(&validated);
+    let fault = faults.iter().find(|line| line.contains("127.0.0.1:1")).expect("it is named");
+    assert!(fault.contains("start it, or correct"), "{fault}");
+    assert!(is_logged(&world, fault), "{fault} is missing in {}", world.output());
+    assert!(!world.has_ended());
+}

@@ -18,6 +18,7 @@ use super::announced::Announced;
 use super::calls::Call;
 use super::connection::Connection;
 use super::data::{Acks, Data};
+use super::discovery_error::DiscoveryError;
 use super::fleet::Fleet;
 use super::heartbeat;
 use super::inspect::{CHANGES, Expectations, inspect};
@@ -91,8 +92,8 @@ impl RedisStore {
     /// Opens the store, and keeps `cache` coherent from now on. Blocks while it inspects the
     /// server: at most as long as connecting may take, twice.
     ///
-    /// A Redis that cannot be reached now is no error: until it is, nothing that needs it is
-    /// served.
+    /// A Redis that cannot be reached now is no error, and is returned as the second value: until
+    /// it is reached, nothing that needs it is served.
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl RedisStore {
         key: RecordKey,
         fingerprint: Vec<u8>,
         cache: Arc<TokenCache>,
-    ) -> Result<Self, RedisOpenError> {
+    ) -> Result<(Self, Option<DiscoveryError>), RedisOpenError> {
         let nodes = Arc::new(Nodes::new(options.settings.clone())?);
         let layout = Layout::new(&options.settings.prefix);
         let instance = uuid::Uuid::new_v4().simple().to_string();
@@ -126,11 +127,13 @@ impl RedisStore {
                 Err(error) => return drop(opened.send(Err(error))),
             };
             runtime.block_on(async {
-                if let Err(error) = check_before_start(&link, &options).await {
-                    return drop(opened.send(Err(error)));
-                }
+                let unreachable = match check_before_start(&link, &options).await {
+                    Ok(unreachable) => unreachable,
+                    Err(error) => return drop(opened.send(Err(error))),
+                };
                 let data = Data::new(Arc::clone(&link.nodes), watch, Handle::current());
-                let _ = opened.send(Ok(DataExecutor { data: data.clone(), acks: options.acks }));
+                let executor = DataExecutor { data: data.clone(), acks: options.acks };
+                let _ = opened.send(Ok((executor, unreachable)));
                 serve(link, &data, stopped).await;
             });
             shut_down(runtime);
@@ -138,7 +141,8 @@ impl RedisStore {
         let thread = std::thread::Builder::new().name("store-link".into()).spawn(body);
         let thread = thread.map_err(RedisOpenError::Thread)?;
         let gone = |_| RedisOpenError::Thread(io::Error::other("it ended at once"));
-        let executor = Arc::new(opening.recv().map_err(gone)??);
+        let (executor, unreachable) = opening.recv().map_err(gone)??;
+        let executor = Arc::new(executor);
         let coherence = Arc::new(FleetCoherence {
             fleet,
             executor: Arc::clone(&executor),
@@ -146,7 +150,7 @@ impl RedisStore {
         });
         let store = Self::new(Operations::new(layout, key, instance, executor, coherence));
         let link = LinkThread { state, nodes, stop: Mutex::new(Some((stop, thread))) };
-        Ok(Self { link: Some(Arc::new(link)), ..store })
+        Ok((Self { link: Some(Arc::new(link)), ..store }, unreachable))
     }
 
     /// Finds what [`open`](Self::open) would refuse, and a server that cannot be reached. Joins no
@@ -236,13 +240,16 @@ async fn serve(link: Link, data: &Data, stopped: oneshot::Receiver<()>) {
     let _ = timeout(GOODBYE, data.change(goodbye, None)).await;
 }
 
-/// Inspects the server before anything is built on it. That it cannot be reached now is no error.
-async fn check_before_start(link: &Link, options: &RedisOptions) -> Result<(), RedisOpenError> {
+/// Inspects the server before anything is built on it. That it cannot be reached now is no error,
+/// and is returned.
+async fn check_before_start(
+    link: &Link,
+    options: &RedisOptions,
+) -> Result<Option<DiscoveryError>, RedisOpenError> {
     let bound = link.fleet.cache().lease().bound();
     let (mut connection, warnings) = match examine(&link.nodes, options, bound).await {
         Err(RedisOpenError::Discovery(error)) if !error.is_definitive() => {
-            tracing::error!(reason = %error, "the store cannot be reached yet");
-            return Ok(());
+            return Ok(Some(error));
         }
         examined => examined?,
     };
@@ -257,8 +264,8 @@ async fn check_before_start(link: &Link, options: &RedisOptions) -> Result<(), R
     // The link does the same again with every term; at the start it is a reason not to start.
     let bind = membership::bind_keys(&link.layout, &link.fingerprint);
     match heartbeat::run(&mut connection, &bind).await.ok().map(membership::binding) {
-        Some(Ok(binding)) => binding.accepted(),
-        Some(Err(_)) | None => Ok(()),
+        Some(Ok(binding)) => binding.accepted().map(|()| None),
+        Some(Err(_)) | None => Ok(None),
     }
 }
 

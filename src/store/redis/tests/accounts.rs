@@ -212,8 +212,9 @@ impl Instance {
         let cache = Arc::new(TokenCache::new(1000, lease));
         let settings = RedisSettings::single(settings::NodeAddress::new("127.0.0.1", server.port));
         let options = RedisOptions { settings, acks: None, allow_volatile: true };
-        let store =
-            RedisStore::open(options, key(), b"fingerprint".to_vec(), Arc::clone(&cache)).unwrap();
+        let store = RedisStore::open(options, key(), b"fingerprint".to_vec(), Arc::clone(&cache))
+            .unwrap()
+            .0;
         cache.lease().held().await.unwrap();
         Self { store, cache }
     }
