@@ -1,25 +1,20 @@
 //! The `accounts` contract: register, log in, and manage API keys (seed 003, "Authentication
 //! Endpoints").
-//!
-//! One file, as a call, its answer and its description in the OpenAPI document change together.
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::face::{Answer, Call, CredentialNeed, Face, is_json};
+use super::face::{Answer, Call, CredentialNeed, Face};
 use super::face_error::FaceError;
 use super::field_report::{FieldReport, Fields};
-use super::operation::{Operation, Parameter, RequestBody, Success};
+use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
-use crate::domain::{
-    Email, FieldFault, FullName, NewPassword, Password, Record, TokenId, Username,
-};
+use crate::domain::{Email, FullName, NewPassword, Password, Record, Username};
 use crate::tokens::accounts::command::KEY_NAME_MAX_CHARS;
 use crate::tokens::accounts::{
     AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration,
 };
 use crate::tokens::command::{Command, CommandOutcome};
-use crate::wire::json;
 
 #[cfg(test)]
 mod tests;
@@ -34,16 +29,8 @@ const KEYS: &str = "/api-keys";
 const KEY: &str = "/api-keys/{key_id}";
 
 impl Face for Accounts {
-    fn paths(&self) -> &'static [&'static str] {
-        &[REGISTER, LOGIN, KEYS, KEY]
-    }
-
-    fn allowed(&self, path: &str) -> &'static str {
-        match path {
-            KEYS => "GET, HEAD, POST",
-            KEY => "DELETE",
-            _ => "POST",
-        }
+    fn paths(&self) -> &'static [(&'static str, &'static str)] {
+        &[(REGISTER, "POST"), (LOGIN, "POST"), (KEYS, "GET, HEAD, POST"), (KEY, "DELETE")]
     }
 
     fn credential(&self, path: &str) -> CredentialNeed {
@@ -62,9 +49,7 @@ impl Face for Accounts {
             }
             (&Method::GET, KEYS) => AccountCommand::Keys(KeyCommand::List),
             (&Method::DELETE, KEY) => {
-                let id = call.parameter("key_id").and_then(TokenId::parse);
-                let id = id
-                    .ok_or_else(|| FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")]))?;
+                let id = call.token_id("key_id").ok_or(FieldReport::not_a_uuid("key_id"))?;
                 AccountCommand::Keys(KeyCommand::Revoke(id))
             }
             (_, path) => return Err(FaceError::MethodNotAllowed(self.allowed(path))),
@@ -73,8 +58,10 @@ impl Face for Accounts {
     }
 
     fn encode(&self, outcome: &CommandOutcome) -> Answer {
-        // This face asks for nothing else.
-        let CommandOutcome::Account(outcome) = outcome else { return error(&FaceError::Internal) };
+        // No command of this face has another outcome.
+        let CommandOutcome::Account(outcome) = outcome else {
+            return refusal(&FaceError::Internal);
+        };
         let body = match outcome {
             AccountOutcome::Registered(account) => json!({
                 "id": account.id.to_string(),
@@ -96,24 +83,95 @@ impl Face for Accounts {
             AccountOutcome::Keys(keys) => {
                 keys.iter().map(|key| listed(&key.record, key.retired_at.is_none())).collect()
             }
-            AccountOutcome::KeyRevoked => {
-                return Answer {
-                    status: StatusCode::NO_CONTENT,
-                    body: None,
-                    allow: None,
-                    retry_after: None,
-                };
-            }
+            AccountOutcome::KeyRevoked => return Answer::no_content(),
         };
-        answer(StatusCode::OK, &body)
+        Answer::json(StatusCode::OK, &body)
     }
 
-    fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
-        error(fault)
+    fn refuse(&self, _method: &Method, _path: &'static str, error: &FaceError) -> Answer {
+        refusal(error)
     }
 
     fn describe(&self) -> Vec<Operation> {
-        calls()
+        vec![
+            Operation {
+                id: "register",
+                method: Method::POST,
+                path: REGISTER,
+                summary: "Register",
+                description: "Adds an account. Usernames and email addresses are unique without \
+                              regard to case.",
+                body: Some(registration()),
+                success: Success::ok("The account", account()),
+                errors: vec![
+                    FaceError::NO_JSON,
+                    FaceError::RegistrationClosed,
+                    FaceError::UsernameTaken,
+                    FaceError::EmailTaken,
+                    FaceError::NotDeclaredJson,
+                    FieldReport::missing("username").into(),
+                    FaceError::TooMany { retry_after_seconds: 60 },
+                ],
+                ..Operation::default()
+            },
+            Operation {
+                id: "login",
+                method: Method::POST,
+                path: LOGIN,
+                summary: "Log In",
+                description: "Answers with a token for the calls below. It opens no route.",
+                body: Some(login_fields()),
+                success: Success::ok("The session", session()),
+                errors: vec![
+                    FaceError::NO_JSON,
+                    FaceError::WrongLogin,
+                    FaceError::NotDeclaredJson,
+                    FieldReport::missing("username").into(),
+                    FaceError::TooMany { retry_after_seconds: 60 },
+                ],
+                ..Operation::default()
+            },
+            Operation {
+                id: "create_key",
+                method: Method::POST,
+                path: KEYS,
+                summary: "Create API Key",
+                description: "Makes a key. It is shown once, in this answer, and travels in \
+                              `X-API-Key`.",
+                body: Some(new_key()),
+                success: Success::ok("The key and what is known of it", created_key()),
+                errors: vec![
+                    FaceError::NO_JSON,
+                    FaceError::NotDeclaredJson,
+                    FieldReport::missing("name").into(),
+                ],
+                ..Operation::default()
+            },
+            Operation {
+                id: "list_keys",
+                method: Method::GET,
+                path: KEYS,
+                summary: "List API Keys",
+                description: "Names the caller's keys, oldest first. Revoked ones stay listed.",
+                success: Success::ok(
+                    "The caller's keys",
+                    Schema::exactly("ApiKey", known_of_key()).list("ApiKeys"),
+                ),
+                ..Operation::default()
+            },
+            Operation {
+                id: "revoke_key",
+                method: Method::DELETE,
+                path: KEY,
+                summary: "Revoke API Key",
+                description: "When this has answered, the key opens nothing any more. It can be \
+                              repeated.",
+                parameters: vec![Parameter::id("key_id", "The `id` of the key.")],
+                success: Success::no_content("It is revoked"),
+                errors: vec![FaceError::NoSuchKey, FieldReport::not_a_uuid("key_id").into()],
+                ..Operation::default()
+            },
+        ]
     }
 
     fn error_schema(&self) -> Schema {
@@ -121,149 +179,25 @@ impl Face for Accounts {
     }
 }
 
-/// What the calls are.
-fn calls() -> Vec<Operation> {
-    let success = |status, description, schema| Success { status, description, schema };
-    let body = |schema| Some(RequestBody { is_optional: false, schema });
-    let missing = |field| {
-        FaceError::BadFields(vec![FieldReport::of_body(Some(field), "missing", "Field required")])
-    };
-    let no_json = || FaceError::BadJson(json::NotJson { line: 1, column: 2 });
-    let too_many = || FaceError::TooMany { retry_after_seconds: 60 };
-    vec![
-        Operation {
-            id: "register",
-            method: Method::POST,
-            path: REGISTER,
-            summary: "Register",
-            description: "Adds an account. Usernames and email addresses are unique without regard \
-                          to case.",
-            parameters: Vec::new(),
-            body: body(registration()),
-            success: success(StatusCode::OK, "The account", Some(account())),
-            errors: vec![
-                no_json(),
-                FaceError::RegistrationClosed,
-                FaceError::UsernameTaken,
-                FaceError::EmailTaken,
-                FaceError::NotDeclaredJson,
-                missing("username"),
-                too_many(),
-            ],
-        },
-        Operation {
-            id: "login",
-            method: Method::POST,
-            path: LOGIN,
-            summary: "Log In",
-            description: "Answers with a token for the calls below. It opens no route.",
-            parameters: Vec::new(),
-            body: body(Schema {
-                name: "Login",
-                schema: schema::object([
-                    ("username", schema::text()),
-                    ("password", schema::text()),
-                ]),
-            }),
-            success: success(
-                StatusCode::OK,
-                "The session",
-                Some(Schema::exactly(
-                    "Session",
-                    [
-                        ("access_token", schema::text()),
-                        ("token_type", json!({ "const": "bearer" })),
-                    ],
-                )),
-            ),
-            errors: vec![
-                no_json(),
-                FaceError::WrongLogin,
-                FaceError::NotDeclaredJson,
-                missing("username"),
-                too_many(),
-            ],
-        },
-        Operation {
-            id: "create_key",
-            method: Method::POST,
-            path: KEYS,
-            summary: "Create API Key",
-            description: "Makes a key. It is shown once, in this answer, and travels in \
-                          `X-API-Key`.",
-            parameters: Vec::new(),
-            body: body(Schema {
-                name: "NewApiKey",
-                schema: schema::object([(
-                    "name",
-                    json!({ "type": "string", "minLength": 1, "maxLength": KEY_NAME_MAX_CHARS }),
-                )]),
-            }),
-            success: success(
-                StatusCode::OK,
-                "The key and what is known of it",
-                Some(created_key()),
-            ),
-            errors: vec![no_json(), FaceError::NotDeclaredJson, missing("name")],
-        },
-        Operation {
-            id: "list_keys",
-            method: Method::GET,
-            path: KEYS,
-            summary: "List API Keys",
-            description: "Names the caller's keys, oldest first. Revoked ones stay listed.",
-            parameters: Vec::new(),
-            body: None,
-            success: success(StatusCode::OK, "The caller's keys", Some(keys())),
-            errors: Vec::new(),
-        },
-        Operation {
-            id: "revoke_key",
-            method: Method::DELETE,
-            path: KEY,
-            summary: "Revoke API Key",
-            description: "When this has answered, the key opens nothing any more. It can be \
-                          repeated.",
-            parameters: vec![Parameter {
-                name: "key_id",
-                description: "The `id` of the key.",
-                schema: schema::uuid(),
-            }],
-            body: None,
-            success: success(StatusCode::NO_CONTENT, "It is revoked", None),
-            errors: vec![
-                FaceError::NoSuchKey,
-                FaceError::BadFields(vec![FieldReport::not_a_uuid("key_id")]),
-            ],
-        },
-    ]
-}
-
 fn registration() -> Schema {
-    let bounded = |least: usize, most: usize| json!({ "type": "string", "minLength": least, "maxLength": most });
-    let mut username = bounded(Username::LEAST, Username::MOST);
-    let mut full_name = bounded(1, FullName::MOST);
-    for (schema, pattern) in [(&mut username, "^[A-Za-z0-9]+$"), (&mut full_name, FULL_NAME)] {
-        if let Some(schema) = schema.as_object_mut() {
-            schema.insert("pattern".into(), pattern.into());
-        }
-    }
+    let matching = |least: usize, most: usize, pattern: &str| {
+        json!({
+            "type": "string", "minLength": least, "maxLength": most, "pattern": pattern,
+        })
+    };
     let email = json!({ "type": "string", "format": "email", "maxLength": Email::MOST });
-    let mut password = bounded(NewPassword::LEAST, NewPassword::MOST);
-    if let Some(schema) = password.as_object_mut() {
-        schema.insert("format".into(), "password".into());
-        schema.insert("pattern".into(), NO_CONTROLS.into());
-        schema.insert("description".into(), "Counted in Unicode's normal form C.".into());
-    }
-    Schema {
-        name: "Registration",
-        schema: schema::object([
-            ("username", username),
-            ("email", email),
-            ("password", password),
-            ("full_name", full_name),
-        ]),
-    }
+    let password = json!({
+        "type": "string", "minLength": NewPassword::LEAST, "maxLength": NewPassword::MOST,
+        "format": "password", "pattern": NO_CONTROLS,
+        "description": "Counted in Unicode's normal form C.",
+    });
+    let members = [
+        ("username", matching(Username::LEAST, Username::MOST, "^[A-Za-z0-9]+$")),
+        ("email", email),
+        ("password", password),
+        ("full_name", matching(1, FullName::MOST, FULL_NAME)),
+    ];
+    Schema { name: "Registration", schema: schema::object(members) }
 }
 
 /// No control characters and no separators of lines: [`Password::prepared`], as a pattern.
@@ -285,6 +219,21 @@ fn account() -> Schema {
     )
 }
 
+fn login_fields() -> Schema {
+    let members = [("username", schema::text()), ("password", schema::text())];
+    Schema { name: "Login", schema: schema::object(members) }
+}
+
+fn session() -> Schema {
+    let token_type = json!({ "const": "bearer" });
+    Schema::exactly("Session", [("access_token", schema::text()), ("token_type", token_type)])
+}
+
+fn new_key() -> Schema {
+    let name = json!({ "type": "string", "minLength": 1, "maxLength": KEY_NAME_MAX_CHARS });
+    Schema { name: "NewApiKey", schema: schema::object([("name", name)]) }
+}
+
 fn known_of_key() -> [(&'static str, Value); 5] {
     [
         ("id", schema::uuid()),
@@ -303,34 +252,11 @@ fn created_key() -> Schema {
     )
 }
 
-fn keys() -> Schema {
-    let key = Schema::exactly("ApiKey", known_of_key());
-    Schema { name: "ApiKeys", schema: json!({ "type": "array", "items": key.schema }) }
+fn refusal(error: &FaceError) -> Answer {
+    Answer::refusal(error, &json!({ "detail": error.detail() }))
 }
 
-fn error(error: &FaceError) -> Answer {
-    let detail = match error {
-        FaceError::BadFields(reports) => json!(reports),
-        FaceError::BadField { field, expected } => {
-            json!([{ "loc": ["body", field], "msg": expected, "type": "value_error" }])
-        }
-        other => json!(other.to_string()),
-    };
-    let mut answer = answer(error.status(), &json!({ "detail": detail }));
-    match error {
-        FaceError::MethodNotAllowed(methods) => {
-            answer.allow = Some(HeaderValue::from_static(methods))
-        }
-        FaceError::TooMany { retry_after_seconds } => {
-            answer.retry_after = Some(HeaderValue::from(*retry_after_seconds));
-        }
-        _ => {}
-    }
-    answer
-}
-
-/// What an error is in the words of this face. The gateway asks for the others itself: a session
-/// that is not good is a credential that is not good, and the store's errors and ours are logged.
+/// The error that this face answers for an [`AccountError`].
 #[must_use]
 pub fn refusal_of(error: &AccountError) -> FaceError {
     match error {
@@ -339,7 +265,7 @@ pub fn refusal_of(error: &AccountError) -> FaceError {
         AccountError::EmailTaken => FaceError::EmailTaken,
         AccountError::WrongLogin => FaceError::WrongLogin,
         AccountError::TooMany { retry_after } => {
-            // Up to the next whole second: an attempt after that time is let in.
+            // Rounded up: an attempt after that time is let in.
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             FaceError::TooMany { retry_after_seconds: seconds.max(1) }
         }
@@ -348,10 +274,6 @@ pub fn refusal_of(error: &AccountError) -> FaceError {
         AccountError::Busy | AccountError::Store(_) => FaceError::Unavailable,
         AccountError::Signing(_) | AccountError::Randomness(_) => FaceError::Internal,
     }
-}
-
-fn answer(status: StatusCode, body: &Value) -> Answer {
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
 }
 
 fn listed(record: &Record, is_active: bool) -> Value {
@@ -364,29 +286,18 @@ fn listed(record: &Record, is_active: bool) -> Value {
     })
 }
 
-/// The fields of the body; what else is in it is not ours to read.
+/// The fields of the body. Fields that the call does not know are ignored.
 fn fields(call: &Call<'_>) -> Result<Fields, FaceError> {
-    let body = call.body.trim_ascii();
-    if body.is_empty() {
-        return Err(FaceError::BadFields(vec![FieldReport::of_body(
-            None,
-            "missing",
-            "Field required",
-        )]));
-    }
-    if !call.content_type.is_some_and(is_json) {
-        return Err(FaceError::NotDeclaredJson);
-    }
-    Fields::of(json::parse(body).map_err(FaceError::BadJson)?)
-        .map_err(|report| FaceError::BadFields(vec![report]))
+    let value = call.json()?.ok_or(FieldReport::no_body())?;
+    Ok(Fields::of(value)?)
 }
 
 fn register(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
     let mut fields = fields(call)?;
-    let username = fields.take("username", |text| Username::new(&text));
-    let email = fields.take("email", |text| Email::new(&text));
-    let password = fields.take("password", |text| NewPassword::new(Password::presented(text)));
-    let full_name = fields.take("full_name", |text| FullName::new(&text));
+    let username = fields.text("username", |text| Username::new(&text));
+    let email = fields.text("email", |text| Email::new(&text));
+    let password = fields.text("password", |text| NewPassword::new(Password::presented(text)));
+    let full_name = fields.text("full_name", |text| FullName::new(&text));
     match (username, email, password, full_name) {
         (Some(username), Some(email), Some(password), Some(full_name)) => {
             Ok(AccountCommand::Register(Registration { username, email, password, full_name }))
@@ -395,12 +306,12 @@ fn register(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
     }
 }
 
-/// Any two strings: what cannot be right is wrong, in the same words and the same time as what
-/// could be.
+/// Takes any two strings: those that no account can have are answered as wrong ones are, after the
+/// same time.
 fn login(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
     let mut fields = fields(call)?;
-    let username = fields.take("username", Ok);
-    let password = fields.take("password", |text| Ok(Password::presented(text)));
+    let username = fields.text("username", Ok);
+    let password = fields.text("password", |text| Ok(Password::presented(text)));
     match (username, password) {
         (Some(username), Some(password)) => Ok(AccountCommand::Login { username, password }),
         _ => Err(FaceError::BadFields(fields.into_reports())),
@@ -409,10 +320,6 @@ fn login(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
 
 fn key_name(call: &Call<'_>) -> Result<String, FaceError> {
     let mut fields = fields(call)?;
-    let name = fields.take("name", |text| match text.chars().count() {
-        0 => Err(FieldFault::TooShort(1)),
-        1..=KEY_NAME_MAX_CHARS => Ok(text),
-        _ => Err(FieldFault::TooLong(KEY_NAME_MAX_CHARS)),
-    });
+    let name = fields.name("name", KEY_NAME_MAX_CHARS);
     name.ok_or_else(|| FaceError::BadFields(fields.into_reports()))
 }

@@ -1,12 +1,12 @@
 //! The `agent-tokens` contract: one opaque key per user, for the user's agents (seed 002, "Token
 //! management (user JWT)").
 //!
-//! No call has a body: one that comes is not read. The page that describes all this for agents
-//! needs no credential.
+//! No call has a body: one that comes is not read. A page without credential describes the calls to
+//! agents.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
-use serde_json::{Value, json};
+use http::{Method, StatusCode};
+use serde_json::json;
 
 use super::face::{Answer, Call, Document, Face};
 use super::face_error::FaceError;
@@ -21,16 +21,12 @@ pub struct AgentTokens;
 
 const ME: &str = "/me";
 const GET_OR_CREATE: &str = "/me/get-or-create";
-/// Where the page for agents is: the seed's path, whatever the mount.
+/// Where the page for agents is: the seed's path, independent of the mount.
 const PAGE: &str = "/api/doc/raw/token-management-user-jwt";
 
 impl Face for AgentTokens {
-    fn paths(&self) -> &'static [&'static str] {
-        &[ME, GET_OR_CREATE]
-    }
-
-    fn allowed(&self, path: &str) -> &'static str {
-        if path == ME { "GET, HEAD, POST, DELETE" } else { "POST" }
+    fn paths(&self) -> &'static [(&'static str, &'static str)] {
+        &[(ME, "GET, HEAD, POST, DELETE"), (GET_OR_CREATE, "POST")]
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
@@ -64,124 +60,94 @@ impl Face for AgentTokens {
                     "Token already exists. Rotate it from Settings if you need a new one."
                 },
             }),
-            CommandOutcome::SoleRevoked => {
-                return Answer {
-                    status: StatusCode::NO_CONTENT,
-                    body: None,
-                    allow: None,
-                    retry_after: None,
-                };
-            }
-            // No command of this face has these outcomes.
-            CommandOutcome::Issued { .. }
-            | CommandOutcome::Listed(_)
-            | CommandOutcome::Revoked(_)
-            | CommandOutcome::NotFound(_)
-            | CommandOutcome::AllRevoked { .. }
-            | CommandOutcome::Account(_) => {
-                return error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
-            }
+            CommandOutcome::SoleRevoked => return Answer::no_content(),
+            // No command of this face has another outcome.
+            _ => return refusal(&FaceError::Internal, "Internal error"),
         };
-        answer(StatusCode::OK, &body)
+        Answer::json(StatusCode::OK, &body)
     }
 
-    fn refuse(&self, method: &Method, path: &'static str, fault: &FaceError) -> Answer {
-        match fault {
+    fn refuse(&self, method: &Method, path: &'static str, error: &FaceError) -> Answer {
+        match error {
             FaceError::NoCredential | FaceError::BadCredential => {
-                error(fault.status(), "Missing or invalid JWT.")
+                refusal(error, "Missing or invalid JWT.")
             }
-            // The seed knows no 503: what failed is said by call.
+            // The seed knows no 503: each call has a message for what fails on the server.
             FaceError::Unavailable | FaceError::Internal => {
-                let words = match (method, path) {
+                let message = match (method, path) {
                     (_, GET_OR_CREATE) => "Failed to check or store token.",
                     (&Method::POST, _) => "Failed to store agent token.",
                     (&Method::DELETE, _) => "Failed to revoke token.",
                     _ => "Failed to fetch token status.",
                 };
-                error(StatusCode::INTERNAL_SERVER_ERROR, words)
+                refusal(&FaceError::Internal, message)
             }
-            FaceError::MethodNotAllowed(methods) => {
-                let mut answer = error(fault.status(), &fault.to_string());
-                answer.allow = Some(HeaderValue::from_static(methods));
-                answer
-            }
-            _ => error(fault.status(), &fault.to_string()),
+            _ => refusal(error, &error.to_string()),
         }
     }
 
     fn describe(&self) -> Vec<Operation> {
-        let call = |id, method, path, summary, description, status, schema| Operation {
-            id,
-            method,
-            path,
-            summary,
-            description,
-            parameters: Vec::new(),
-            body: None,
-            success: Success { status, description: "Done", schema },
-            errors: Vec::new(),
-        };
-        let (token, prefix, message) = (schema::text, prefix_schema, schema::text);
-        let or_null = |of: &str| json!({ "type": [of, "null"] });
+        let prefix = || json!({ "type": "string", "pattern": "^.+[0-9a-f]{8}\\.\\.\\.$" });
+        let boolean = || json!({ "type": "boolean" });
         let shown = Schema::exactly(
             "AgentTokenStatus",
             [
-                ("has_token", json!({ "type": "boolean" })),
+                ("has_token", boolean()),
                 ("token_prefix", json!({ "anyOf": [prefix(), { "type": "null" }] })),
             ],
         );
         let renewed = Schema::exactly(
             "RenewedAgentToken",
-            [("token", token()), ("token_prefix", prefix()), ("message", message())],
+            [("token", schema::text()), ("token_prefix", prefix()), ("message", schema::text())],
         );
         let ensured = Schema::exactly(
             "EnsuredAgentToken",
             [
-                ("is_new", json!({ "type": "boolean" })),
-                ("token", or_null("string")),
+                ("is_new", boolean()),
+                ("token", json!({ "type": ["string", "null"] })),
                 ("token_prefix", prefix()),
-                ("message", message()),
+                ("message", schema::text()),
             ],
         );
         vec![
-            call(
-                "show",
-                Method::GET,
-                ME,
-                "Show Agent Token",
-                "Says whether the caller has a key, and how it begins.",
-                StatusCode::OK,
-                Some(shown),
-            ),
-            call(
-                "renew",
-                Method::POST,
-                ME,
-                "Create or Rotate Agent Token",
-                "Makes the caller's one key in the place of any other, which opens nothing any \
-                 more.",
-                StatusCode::OK,
-                Some(renewed),
-            ),
-            call(
-                "ensure",
-                Method::POST,
-                GET_OR_CREATE,
-                "Get or Create Agent Token",
-                "Makes the caller's one key, if there is none. Of an old one only its beginning is \
-                 said.",
-                StatusCode::OK,
-                Some(ensured),
-            ),
-            call(
-                "revoke",
-                Method::DELETE,
-                ME,
-                "Revoke Agent Token",
-                "When this has answered, the caller has no key.",
-                StatusCode::NO_CONTENT,
-                None,
-            ),
+            Operation {
+                id: "show",
+                method: Method::GET,
+                path: ME,
+                summary: "Show Agent Token",
+                description: "Says whether the caller has a key, and how it begins.",
+                success: Success::ok("Done", shown),
+                ..Operation::default()
+            },
+            Operation {
+                id: "renew",
+                method: Method::POST,
+                path: ME,
+                summary: "Create or Rotate Agent Token",
+                description: "Makes the caller's one key in the place of any other, which opens \
+                              nothing any more.",
+                success: Success::ok("Done", renewed),
+                ..Operation::default()
+            },
+            Operation {
+                id: "ensure",
+                method: Method::POST,
+                path: GET_OR_CREATE,
+                summary: "Get or Create Agent Token",
+                description: "Makes the caller's one key, if there is none. Of an old one only its \
+                              beginning is said.",
+                success: Success::ok("Done", ensured),
+                ..Operation::default()
+            },
+            Operation {
+                id: "revoke",
+                method: Method::DELETE,
+                path: ME,
+                summary: "Revoke Agent Token",
+                description: "When this has answered, the caller has no key.",
+                success: Success::no_content("Done"),
+                ..Operation::default()
+            },
         ]
     }
 
@@ -195,21 +161,13 @@ impl Face for AgentTokens {
     }
 }
 
-fn prefix_schema() -> Value {
-    json!({ "type": "string", "pattern": "^.+[0-9a-f]{8}\\.\\.\\.$" })
-}
-
 /// How the key begins: `sk_agt_1a2b3c4d...`.
 fn prefix(record: &Record) -> Option<String> {
     record.hint.as_ref().map(|hint| format!("{hint}..."))
 }
 
-fn error(status: StatusCode, words: &str) -> Answer {
-    answer(status, &json!({ "error": words }))
-}
-
-fn answer(status: StatusCode, body: &Value) -> Answer {
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
+fn refusal(error: &FaceError, message: &str) -> Answer {
+    Answer::refusal(error, &json!({ "error": message }))
 }
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
 //! The `allowlist-jwt` contract: signed keys that inherit their maker's identity (seed 000, "Every
 //! request to the Prometheux platform API must carry a bearer token").
-//!
-//! One file, as a call, its answer and its description in the OpenAPI document change together.
 
-use http::{HeaderValue, Method};
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::face::{Answer, Call, Face, is_json};
+use super::face::{Answer, Call, Face};
 use super::face_error::FaceError;
-use super::operation::{Operation, Parameter, RequestBody, Success};
+use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
-use crate::domain::{Record, TokenId};
+use crate::domain::{Record, Timestamp};
 use crate::tokens::command::{Command, CommandOutcome, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS};
-use crate::wire::json;
 
 /// The contract.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,13 +21,27 @@ const REVOKE: &str = "/auth/revoke";
 const REVOKE_ONE: &str = "/auth/revoke/{jti}";
 const REVOKE_ALL: &str = "/auth/revoke-all";
 
-impl Face for AllowlistJwt {
-    fn paths(&self) -> &'static [&'static str] {
-        &[ISSUE, TOKENS, REVOKE, REVOKE_ONE, REVOKE_ALL]
-    }
+const BAD_JTI: FaceError = FaceError::BadField { field: "jti", expected: "must be a UUID" };
+const BAD_BODY: FaceError =
+    FaceError::BadField { field: "body", expected: "must be a JSON object" };
+const BAD_NAME: FaceError = FaceError::BadField {
+    field: "name",
+    expected: "must be a string of at most 120 characters, or null",
+};
+const BAD_LIFETIME: FaceError = FaceError::BadField {
+    field: "expires_in_minutes",
+    expected: "must be an integer from 0 to 525600, or null",
+};
 
-    fn allowed(&self, path: &str) -> &'static str {
-        if path == TOKENS { "GET, HEAD" } else { "POST" }
+impl Face for AllowlistJwt {
+    fn paths(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            (ISSUE, "POST"),
+            (TOKENS, "GET, HEAD"),
+            (REVOKE, "POST"),
+            (REVOKE_ONE, "POST"),
+            (REVOKE_ALL, "POST"),
+        ]
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
@@ -38,11 +49,7 @@ impl Face for AllowlistJwt {
             (&Method::POST, ISSUE) => issue(call),
             (&Method::GET, TOKENS) => Ok(Command::List),
             (&Method::POST, REVOKE) => Ok(Command::RevokeCurrent),
-            (&Method::POST, REVOKE_ONE) => call
-                .parameter("jti")
-                .and_then(TokenId::parse)
-                .map(Command::Revoke)
-                .ok_or(FaceError::BadField { field: "jti", expected: "must be a UUID" }),
+            (&Method::POST, REVOKE_ONE) => call.token_id("jti").map(Command::Revoke).ok_or(BAD_JTI),
             (&Method::POST, REVOKE_ALL) => Ok(Command::RevokeAll),
             (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
         }
@@ -56,7 +63,7 @@ impl Face for AllowlistJwt {
                     "token": token.expose(),
                     "jti": record.id.to_string(),
                     "name": record.name,
-                    "expires_at": record.expires_at.map(crate::domain::Timestamp::to_rfc3339_offset),
+                    "expires_at": record.expires_at.map(Timestamp::to_rfc3339_offset),
                     "expires_in_minutes": lifetime_minutes,
                 }),
             ),
@@ -74,27 +81,84 @@ impl Face for AllowlistJwt {
                 "Token not found or already revoked",
                 json!({ "jti": id.to_string(), "status": "not_found" }),
             ),
-            // This face asks for none.
             CommandOutcome::AllRevoked { subject } => (
                 "All tokens for this user have been revoked",
                 json!({ "sub": subject, "status": "all_revoked" }),
             ),
-            // No command of this face has these outcomes.
-            CommandOutcome::SoleShown(_)
-            | CommandOutcome::SoleRenewed { .. }
-            | CommandOutcome::SoleEnsured { .. }
-            | CommandOutcome::SoleRevoked
-            | CommandOutcome::Account(_) => return error(&FaceError::Internal),
+            // No command of this face has another outcome.
+            _ => return refusal(&FaceError::Internal),
         };
-        envelope(http::StatusCode::OK, "success", message, data)
+        let body = json!({ "status": "success", "message": message, "data": data });
+        Answer::json(StatusCode::OK, &body)
     }
 
-    fn refuse(&self, _method: &Method, _path: &'static str, fault: &FaceError) -> Answer {
-        error(fault)
+    fn refuse(&self, _method: &Method, _path: &'static str, error: &FaceError) -> Answer {
+        refusal(error)
     }
 
     fn describe(&self) -> Vec<Operation> {
-        calls()
+        let status = |of: &[&str]| {
+            schema::object([("jti", schema::uuid()), ("status", json!({ "enum": of }))])
+        };
+        let all_revoked = [("sub", schema::text()), ("status", json!({ "const": "all_revoked" }))];
+        vec![
+            Operation {
+                id: "issue",
+                method: Method::POST,
+                path: ISSUE,
+                summary: "Issue Token",
+                description: "Makes a key with exactly the caller's identity. It is shown once, in \
+                              this answer.",
+                body: Some(new_key()),
+                is_body_optional: true,
+                success: success("IssuedToken", issued()),
+                errors: vec![FaceError::NO_JSON, FaceError::NotDeclaredJson, BAD_LIFETIME],
+                ..Operation::default()
+            },
+            Operation {
+                id: "list",
+                method: Method::GET,
+                path: TOKENS,
+                summary: "List Tokens",
+                description: "Names the caller's keys that are live, oldest first.",
+                success: success(
+                    "ListedTokens",
+                    schema::object([("tokens", schema::array(listed_schema()))]),
+                ),
+                ..Operation::default()
+            },
+            Operation {
+                id: "revoke_current",
+                method: Method::POST,
+                path: REVOKE,
+                summary: "Revoke This Token",
+                description: "Revokes the key that makes the call.",
+                success: success("RevokedToken", status(&["revoked"])),
+                errors: vec![FaceError::Protected],
+                ..Operation::default()
+            },
+            Operation {
+                id: "revoke",
+                method: Method::POST,
+                path: REVOKE_ONE,
+                summary: "Revoke Token",
+                description: "Revokes one of the caller's keys, or anybody's if the caller's role \
+                              is `admin`.",
+                parameters: vec![Parameter::id("jti", "The id of a key.")],
+                success: success("RevokedOrUnknownToken", status(&["revoked", "not_found"])),
+                errors: vec![FaceError::NotOwner, FaceError::Protected, BAD_JTI],
+                ..Operation::default()
+            },
+            Operation {
+                id: "revoke_all",
+                method: Method::POST,
+                path: REVOKE_ALL,
+                summary: "Revoke All Tokens",
+                description: "Revokes all keys of the caller's subject.",
+                success: success("RevokedTokens", schema::object(all_revoked)),
+                ..Operation::default()
+            },
+        ]
     }
 
     fn error_schema(&self) -> Schema {
@@ -107,115 +171,18 @@ impl Face for AllowlistJwt {
     }
 }
 
-/// What the calls are.
-fn calls() -> Vec<Operation> {
-    let call = |id, method, path, summary, description, schema, errors| Operation {
-        id,
-        method,
-        path,
-        summary,
-        description,
-        parameters: Vec::new(),
-        body: None,
-        success: Success {
-            status: http::StatusCode::OK,
-            description: "Done",
-            schema: Some(schema),
-        },
-        errors,
-    };
-    let states = |words: &[&str]| {
-        schema::object([("jti", schema::uuid()), ("status", json!({ "enum": words }))])
-    };
-    let bad_field = |field, expected| FaceError::BadField { field, expected };
-    vec![
-        Operation {
-            body: Some(RequestBody { is_optional: true, schema: new_key() }),
-            ..call(
-                "issue",
-                Method::POST,
-                ISSUE,
-                "Issue Token",
-                "Makes a key with exactly the caller's identity. It is shown once, in this answer.",
-                enveloped("IssuedToken", issued()),
-                vec![
-                    FaceError::BadJson(json::NotJson { line: 1, column: 2 }),
-                    FaceError::NotDeclaredJson,
-                    bad_field("expires_in_minutes", "must be an integer from 0 to 525600, or null"),
-                ],
-            )
-        },
-        call(
-            "list",
-            Method::GET,
-            TOKENS,
-            "List Tokens",
-            "Names the caller's keys that are live, oldest first.",
-            enveloped(
-                "ListedTokens",
-                schema::object([("tokens", json!({ "type": "array", "items": listed_schema() }))]),
-            ),
-            Vec::new(),
-        ),
-        call(
-            "revoke_current",
-            Method::POST,
-            REVOKE,
-            "Revoke This Token",
-            "Revokes the key that makes the call.",
-            enveloped("RevokedToken", states(&["revoked"])),
-            vec![FaceError::Protected],
-        ),
-        Operation {
-            parameters: vec![Parameter {
-                name: "jti",
-                description: "The id of a key.",
-                schema: schema::uuid(),
-            }],
-            ..call(
-                "revoke",
-                Method::POST,
-                REVOKE_ONE,
-                "Revoke Token",
-                "Revokes one of the caller's keys, or anybody's if the caller's role is `admin`.",
-                enveloped("RevokedOrUnknownToken", states(&["revoked", "not_found"])),
-                vec![FaceError::NotOwner, FaceError::Protected, bad_field("jti", "must be a UUID")],
-            )
-        },
-        call(
-            "revoke_all",
-            Method::POST,
-            REVOKE_ALL,
-            "Revoke All Tokens",
-            "Revokes all keys of the caller's subject.",
-            enveloped(
-                "RevokedTokens",
-                schema::object([
-                    ("sub", schema::text()),
-                    ("status", json!({ "const": "all_revoked" })),
-                ]),
-            ),
-            Vec::new(),
-        ),
-    ]
-}
-
-/// The schema of an answer that holds this.
-fn enveloped(name: &'static str, data: Value) -> Schema {
-    Schema::exactly(
-        name,
-        [("status", json!({ "const": "success" })), ("message", schema::text()), ("data", data)],
-    )
+fn success(name: &'static str, data: Value) -> Success {
+    let members =
+        [("status", json!({ "const": "success" })), ("message", schema::text()), ("data", data)];
+    Success::ok("Done", Schema::exactly(name, members))
 }
 
 fn new_key() -> Schema {
-    let properties = json!({
-        "name": { "type": ["string", "null"], "maxLength": NAME_MAX_CHARS },
-        "expires_in_minutes": {
-            "type": ["integer", "null"], "minimum": 0, "maximum": LIFETIME_MAX_MINUTES,
-            "description": "0 and null: it does not expire.",
-        },
+    let lifetime = json!({
+        "type": ["integer", "null"], "minimum": 0, "maximum": LIFETIME_MAX_MINUTES,
+        "description": "0 and null: it does not expire.",
     });
+    let properties = json!({ "name": named(), "expires_in_minutes": lifetime });
     Schema {
         name: "NewToken",
         schema: json!({ "type": ["object", "null"], "properties": properties }),
@@ -231,15 +198,14 @@ fn moment_or_null() -> Value {
 }
 
 fn issued() -> Value {
+    let lifetime =
+        json!({ "type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MAX_MINUTES });
     schema::object([
         ("token", schema::text()),
         ("jti", schema::uuid()),
         ("name", named()),
         ("expires_at", moment_or_null()),
-        (
-            "expires_in_minutes",
-            json!({ "type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MAX_MINUTES }),
-        ),
+        ("expires_in_minutes", lifetime),
     ])
 }
 
@@ -252,17 +218,9 @@ fn listed_schema() -> Value {
     ])
 }
 
-fn error(error: &FaceError) -> Answer {
-    let mut answer = envelope(error.status(), "error", &error.to_string(), Value::Null);
-    if let FaceError::MethodNotAllowed(methods) = error {
-        answer.allow = Some(HeaderValue::from_static(methods));
-    }
-    answer
-}
-
-fn envelope(status: http::StatusCode, word: &str, message: &str, data: Value) -> Answer {
-    let body = json!({ "status": word, "message": message, "data": data });
-    Answer { status, body: Some(body.to_string().into_bytes()), allow: None, retry_after: None }
+fn refusal(error: &FaceError) -> Answer {
+    let body = json!({ "status": "error", "message": error.to_string(), "data": null });
+    Answer::refusal(error, &body)
 }
 
 fn listed(record: &Record) -> Value {
@@ -270,29 +228,17 @@ fn listed(record: &Record) -> Value {
         "jti": record.id.to_string(),
         "name": record.name,
         "issued_at": record.issued_at.to_rfc3339_offset(),
-        "expires_at": record.expires_at.map(crate::domain::Timestamp::to_rfc3339_offset),
+        "expires_at": record.expires_at.map(Timestamp::to_rfc3339_offset),
     })
 }
 
-/// The body is optional, and so is each of its fields; what else is in it is not ours to read.
+/// The body is optional, and so is each of its fields. Fields that the call does not know are
+/// ignored.
 fn issue(call: &Call<'_>) -> Result<Command, FaceError> {
-    let fields = match call.body.trim_ascii() {
-        b"" => Map::new(),
-        body => {
-            if !call.content_type.is_some_and(is_json) {
-                return Err(FaceError::NotDeclaredJson);
-            }
-            match json::parse(body).map_err(FaceError::BadJson)? {
-                Value::Object(fields) => fields,
-                Value::Null => Map::new(),
-                _ => {
-                    return Err(FaceError::BadField {
-                        field: "body",
-                        expected: "must be a JSON object",
-                    });
-                }
-            }
-        }
+    let fields = match call.json()? {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return Err(BAD_BODY),
     };
     Ok(Command::Issue {
         name: name(fields.get("name"))?,
@@ -301,31 +247,23 @@ fn issue(call: &Call<'_>) -> Result<Command, FaceError> {
 }
 
 fn name(value: Option<&Value>) -> Result<Option<String>, FaceError> {
-    let wrong = || FaceError::BadField {
-        field: "name",
-        expected: "must be a string of at most 120 characters, or null",
-    };
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(name)) if name.chars().count() <= NAME_MAX_CHARS => {
             Ok(Some(name.clone()))
         }
-        Some(_) => Err(wrong()),
+        Some(_) => Err(BAD_NAME),
     }
 }
 
-/// An integer as JSON writes one: `1.0`, `"1"` and `true` are none. 0 says the same as null: never.
+/// An integer as JSON writes it: not `1.0`, `"1"` or `true`. 0 and null: it does not expire.
 fn lifetime_minutes(value: Option<&Value>) -> Result<Option<u32>, FaceError> {
-    let wrong = || FaceError::BadField {
-        field: "expires_in_minutes",
-        expected: "must be an integer from 0 to 525600, or null",
-    };
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64().and_then(|minutes| u32::try_from(minutes).ok()) {
             Some(0) => Ok(None),
             Some(minutes) if minutes <= LIFETIME_MAX_MINUTES => Ok(Some(minutes)),
-            Some(_) | None => Err(wrong()),
+            _ => Err(BAD_LIFETIME),
         },
     }
 }

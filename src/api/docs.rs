@@ -1,18 +1,17 @@
-//! Swagger UI, from the binary: a page on which a person makes a token. It asks no other host for
-//! anything, and its policy has the browser see to that.
+//! Swagger UI, from the binary: a page for making tokens in a browser. It loads nothing from
+//! another host, which its Content-Security-Policy enforces.
 //!
-//! Whatever it needs is named relative to itself: the page works under any mount, behind a proxy
-//! that cuts off a prefix, and with or without the slash at its end.
+//! Its links are relative: the page works under any mount, behind a proxy that cuts off a prefix,
+//! and with or without the slash at its end.
 
 use bytes::Bytes;
 
 use super::face::Document;
 
-/// What the page may do: run and show what comes from keyward, and connect to no other server (CSP
-/// Level 3).
+/// The page runs, shows and connects to what comes from keyward only (CSP Level 3).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' \
-                      data:; connect-src 'self'; \
-                      font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      data:; connect-src 'self'; font-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -20,26 +19,21 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 const PAGE: &str = include_str!("docs/index.html");
 
-/// What the page loads, and under which terms it may be passed on.
+/// A file of Swagger UI, which build.rs has unpacked.
+macro_rules! swagger_ui {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/", $name))
+    };
+}
+
+/// What the page loads, and the terms of its licence.
 const ASSETS: [(&str, &str, &[u8]); 6] = [
     ("swagger-initializer.js", SCRIPT, include_bytes!("docs/swagger-initializer.js")),
-    (
-        "swagger-ui-bundle.js",
-        SCRIPT,
-        include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/swagger-ui-bundle.js")),
-    ),
-    (
-        "swagger-ui.css",
-        "text/css; charset=utf-8",
-        include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/swagger-ui.css")),
-    ),
-    (
-        "favicon-32x32.png",
-        "image/png",
-        include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/favicon-32x32.png")),
-    ),
-    ("LICENSE", TEXT, include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/LICENSE"))),
-    ("NOTICE", TEXT, include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/NOTICE"))),
+    ("swagger-ui-bundle.js", SCRIPT, swagger_ui!("swagger-ui-bundle.js")),
+    ("swagger-ui.css", "text/css; charset=utf-8", swagger_ui!("swagger-ui.css")),
+    ("favicon-32x32.png", "image/png", swagger_ui!("favicon-32x32.png")),
+    ("LICENSE", TEXT, swagger_ui!("LICENSE")),
+    ("NOTICE", TEXT, swagger_ui!("NOTICE")),
 ];
 
 /// The pages below a mount: `/openapi.json`, and `/docs` with what it loads.

@@ -3,25 +3,28 @@
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
+use serde_json::Value;
 
 use super::face_error::FaceError;
 use super::operation::Operation;
 use super::schema::Schema;
-use crate::domain::{Timestamp, hex};
+use crate::domain::{Timestamp, TokenId, hex};
 use crate::tokens::command::{Command, CommandOutcome};
+use crate::wire::json;
 
 /// One of the contracts that a token API can speak.
 pub trait Face: Send + Sync {
-    /// The paths of its calls below the mount, as route patterns. Each is there with and without a
-    /// slash at its end.
-    fn paths(&self) -> &'static [&'static str];
+    /// The paths of its calls below the mount, as route patterns, each with the methods that it
+    /// takes as the value of `Allow`. Each is there with and without a slash at its end.
+    fn paths(&self) -> &'static [(&'static str, &'static str)];
 
     /// The methods that a path of [`paths`](Self::paths) takes, as the value of `Allow`.
-    fn allowed(&self, path: &str) -> &'static str;
+    fn allowed(&self, path: &str) -> &'static str {
+        self.paths().iter().find(|(known, _)| *known == path).map_or("", |(_, methods)| methods)
+    }
 
     /// The credential that the calls of a path need.
-    fn credential(&self, path: &str) -> CredentialNeed {
-        let _ = path;
+    fn credential(&self, _path: &str) -> CredentialNeed {
         CredentialNeed::Own
     }
 
@@ -29,7 +32,7 @@ pub trait Face: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The client's, in the words of [`FaceError`].
+    /// What is wrong with the call: the client's fault.
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError>;
 
     /// The answer to a command that was done.
@@ -47,8 +50,7 @@ pub trait Face: Send + Sync {
 
     /// The pages that it serves without a credential, for a token API that is mounted at `mount`.
     /// `openapi` is the document of all token APIs.
-    fn documents(&self, mount: &str, openapi: &Bytes) -> Vec<Document> {
-        let _ = (mount, openapi);
+    fn documents(&self, _mount: &str, _openapi: &Bytes) -> Vec<Document> {
         Vec::new()
     }
 }
@@ -112,11 +114,30 @@ impl Call<'_> {
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         // The mount's come first.
-        self.parameters
-            .iter()
-            .rev()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        let found = self.parameters.iter().rfind(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The token id in a parameter of the pattern; `None`: it is no UUID.
+    pub(super) fn token_id(&self, name: &str) -> Option<TokenId> {
+        self.parameter(name).and_then(TokenId::parse)
+    }
+
+    /// Whether the body is declared as JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.content_type.is_some_and(is_json)
+    }
+
+    /// The body as JSON; `None`: it is empty or white space.
+    pub(super) fn json(&self) -> Result<Option<Value>, FaceError> {
+        let body = self.body.trim_ascii();
+        if body.is_empty() {
+            return Ok(None);
+        }
+        if !self.is_json() {
+            return Err(FaceError::NotDeclaredJson);
+        }
+        json::parse(body).map(Some).map_err(FaceError::BadJson)
     }
 }
 
@@ -133,10 +154,35 @@ pub struct Answer {
     pub retry_after: Option<HeaderValue>,
 }
 
+impl Answer {
+    pub(super) fn json(status: StatusCode, body: &Value) -> Self {
+        let body = Some(body.to_string().into_bytes());
+        Self { status, body, allow: None, retry_after: None }
+    }
+
+    pub(super) fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: None, allow: None, retry_after: None }
+    }
+
+    /// With the status and the header fields that an error has in every face.
+    pub(super) fn refusal(error: &FaceError, body: &Value) -> Self {
+        let mut answer = Self::json(error.status(), body);
+        match error {
+            FaceError::MethodNotAllowed(methods) => {
+                answer.allow = Some(HeaderValue::from_static(methods));
+            }
+            FaceError::TooMany { retry_after_seconds } => {
+                answer.retry_after = Some(HeaderValue::from(*retry_after_seconds));
+            }
+            _ => {}
+        }
+        answer
+    }
+}
+
 /// Whether a `Content-Type` is JSON: `application/json` or a `+json` type, with any parameters (RFC
 /// 9110, section 8.3.1; RFC 6839, section 3.1).
-#[must_use]
-pub fn is_json(content_type: &str) -> bool {
+fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let subtype = match media_type.split_once('/') {
         Some((kind, subtype)) if kind.eq_ignore_ascii_case("application") => subtype,

@@ -1,16 +1,18 @@
 //! The errors that a token API answers, whatever its style.
 
 use http::StatusCode;
+use serde_json::{Value, json};
 
 use super::field_report::FieldReport;
+use crate::wire::json::NotJson;
 
-/// Every "no" that a token API has, so that each face says it in its own shape.
+/// Every error of every token API. Each face answers it in its own shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaceError {
     /// 400: the body is not JSON.
     #[error("Request body is {0}")]
-    BadJson(crate::wire::json::NotJson),
-    /// 400: the credential came twice or in a way that could be read in two ways.
+    BadJson(NotJson),
+    /// 400: there are several credentials, or one that can be read in two ways.
     #[error("Malformed credentials")]
     AmbiguousCredential,
     /// 401: there is no credential.
@@ -25,7 +27,7 @@ pub enum FaceError {
     /// 403: the token is another user's.
     #[error("Not allowed to revoke another user's token")]
     NotOwner,
-    /// 403: the tenant is none of the caller's.
+    /// 403: the caller is not in the tenant.
     #[error("Not a tenant of the caller")]
     ForeignTenant,
     /// 404: the caller has no such token.
@@ -49,15 +51,15 @@ pub enum FaceError {
     /// 415: the body is not declared as JSON.
     #[error("Content-Type must be application/json")]
     NotDeclaredJson,
-    /// 422: a field is not what it should be.
+    /// 422: a field is not what it should be, in a face that names the first one.
     #[error("{field}: {expected}")]
     BadField {
-        /// Which.
+        /// Its name.
         field: &'static str,
         /// What it should be.
         expected: &'static str,
     },
-    /// 422: fields are not what they should be, in a face that names all of them.
+    /// 422: fields are not what they should be, in a face that names all.
     #[error("The request is malformed")]
     BadFields(Vec<FieldReport>),
     /// 401: no account has this username and password, or it is disabled.
@@ -69,10 +71,10 @@ pub enum FaceError {
     /// 404: the caller has no such key.
     #[error("API key not found")]
     NoSuchKey,
-    /// 409.
+    /// 409: an account has the username.
     #[error("Username already registered")]
     UsernameTaken,
-    /// 409.
+    /// 409: an account has the email address.
     #[error("Email already registered")]
     EmailTaken,
     /// 429: too many attempts from one address or for one account.
@@ -90,7 +92,10 @@ pub enum FaceError {
 }
 
 impl FaceError {
-    /// The status that says it.
+    /// The error of a body that is no JSON, as an example.
+    pub(super) const NO_JSON: Self = Self::BadJson(NotJson { line: 1, column: 2 });
+
+    /// Its status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -102,11 +107,10 @@ impl FaceError {
             | Self::NotOwner
             | Self::ForeignTenant
             | Self::RegistrationClosed => StatusCode::FORBIDDEN,
-            Self::NoSuchToken => StatusCode::NOT_FOUND,
+            Self::NoSuchToken | Self::NoSuchKey => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Protected | Self::UsernameTaken | Self::EmailTaken => StatusCode::CONFLICT,
-            Self::NoSuchKey => StatusCode::NOT_FOUND,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -114,5 +118,18 @@ impl FaceError {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+    /// What FastAPI has in `detail`: the reports on fields, or a message.
+    pub(super) fn detail(&self) -> Value {
+        match self {
+            Self::BadFields(reports) => json!(reports),
+            other => json!(other.to_string()),
+        }
+    }
+}
+
+impl From<FieldReport> for FaceError {
+    fn from(report: FieldReport) -> Self {
+        Self::BadFields(vec![report])
     }
 }

@@ -10,58 +10,72 @@ use crate::domain::FieldFault;
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldReport {
-    /// Where: `body` or `path`, and the name of the field.
+    /// `body` or `path`, and the name of the field.
     pub loc: Vec<&'static str>,
-    /// In words.
+    /// The fault as a sentence.
     pub msg: String,
-    /// In one word.
+    /// The fault as an identifier.
     #[serde(rename = "type")]
     pub kind: &'static str,
 }
 
+/// What is wrong with a value: `type` and `msg` of its report.
+pub(super) type Fault = (&'static str, String);
+
 impl FieldReport {
-    /// A report on a field of the body, or on all of it without a name.
-    pub(super) fn of_body(
-        field: Option<&'static str>,
-        kind: &'static str,
-        msg: impl Into<String>,
-    ) -> Self {
-        Self { loc: std::iter::once("body").chain(field).collect(), msg: msg.into(), kind }
+    fn new(loc: &[&'static str], (kind, msg): Fault) -> Self {
+        Self { loc: loc.to_vec(), msg, kind }
     }
 
-    /// A parameter of the path that is no UUID.
+    /// The body as a whole has this fault.
+    pub(super) fn of_body(kind: &'static str, msg: &str) -> Self {
+        Self::new(&["body"], (kind, msg.to_owned()))
+    }
+
+    /// There is no body.
+    pub(super) fn no_body() -> Self {
+        Self::of_body("missing", "Field required")
+    }
+
+    /// The body is no JSON object.
+    pub(super) fn no_object() -> Self {
+        let msg = "Input should be a valid dictionary or object to extract fields from";
+        Self::of_body("model_attributes_type", msg)
+    }
+
+    /// A field of the body is missing.
+    pub(super) fn missing(field: &'static str) -> Self {
+        Self::new(&["body", field], ("missing", "Field required".to_owned()))
+    }
+
+    /// A parameter of the path is no UUID.
     pub(super) fn not_a_uuid(parameter: &'static str) -> Self {
-        Self {
-            loc: vec!["path", parameter],
-            msg: "Input should be a valid UUID".into(),
-            kind: "uuid_parsing",
-        }
+        let msg = "Input should be a valid UUID".to_owned();
+        Self::new(&["path", parameter], ("uuid_parsing", msg))
     }
+}
 
-    fn of_fault(field: &'static str, fault: FieldFault) -> Self {
-        let plural = |number: usize| if number == 1 { "" } else { "s" };
-        let (kind, msg) = match fault {
-            FieldFault::TooShort(least) => (
-                "string_too_short",
-                format!("String should have at least {least} character{}", plural(least)),
-            ),
-            FieldFault::TooLong(most) => (
-                "string_too_long",
-                format!("String should have at most {most} character{}", plural(most)),
-            ),
-            FieldFault::NotAlphanumeric => (
-                "string_pattern_mismatch",
-                "String should match pattern '^[A-Za-z0-9]+$'".to_owned(),
-            ),
-            FieldFault::Control => {
-                ("value_error", "Value error, it must have no control characters".to_owned())
-            }
-            FieldFault::Blank => ("value_error", "Value error, it must not be blank".to_owned()),
-            FieldFault::NotAnEmail(why) => {
-                ("value_error", format!("value is not a valid email address: {why}"))
-            }
-        };
-        Self::of_body(Some(field), kind, msg)
+fn fault_of_text(fault: FieldFault) -> Fault {
+    let plural = |number: usize| if number == 1 { "" } else { "s" };
+    match fault {
+        FieldFault::TooShort(least) => (
+            "string_too_short",
+            format!("String should have at least {least} character{}", plural(least)),
+        ),
+        FieldFault::TooLong(most) => (
+            "string_too_long",
+            format!("String should have at most {most} character{}", plural(most)),
+        ),
+        FieldFault::NotAlphanumeric => {
+            ("string_pattern_mismatch", "String should match pattern '^[A-Za-z0-9]+$'".into())
+        }
+        FieldFault::Control => {
+            ("value_error", "Value error, it must have no control characters".into())
+        }
+        FieldFault::Blank => ("value_error", "Value error, it must not be blank".into()),
+        FieldFault::NotAnEmail(why) => {
+            ("value_error", format!("value is not a valid email address: {why}"))
+        }
     }
 }
 
@@ -76,33 +90,42 @@ impl Fields {
     pub(super) fn of(value: Value) -> Result<Self, FieldReport> {
         match value {
             Value::Object(fields) => Ok(Self { fields, reports: Vec::new() }),
-            _ => Err(FieldReport::of_body(
-                None,
-                "model_attributes_type",
-                "Input should be a valid dictionary or object to extract fields from",
-            )),
+            _ => Err(FieldReport::no_object()),
         }
     }
 
-    /// Takes a string that must be there and that `read` takes. Moved, not copied: it may be a
-    /// secret.
+    /// Takes a field that must be there. Moved, not copied: it may be a secret.
     pub(super) fn take<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(Value) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let read = match self.fields.remove(field) {
+            Some(value) => read(value).map_err(|fault| FieldReport::new(&["body", field], fault)),
+            None => Err(FieldReport::missing(field)),
+        };
+        read.map_err(|report| self.reports.push(report)).ok()
+    }
+
+    /// Takes a string that must be there.
+    pub(super) fn text<T>(
         &mut self,
         field: &'static str,
         read: impl FnOnce(String) -> Result<T, FieldFault>,
     ) -> Option<T> {
-        let read = match self.fields.remove(field) {
-            Some(Value::String(text)) => {
-                read(text).map_err(|fault| FieldReport::of_fault(field, fault))
-            }
-            Some(_) => Err(FieldReport::of_body(
-                Some(field),
-                "string_type",
-                "Input should be a valid string",
-            )),
-            None => Err(FieldReport::of_body(Some(field), "missing", "Field required")),
-        };
-        read.map_err(|report| self.reports.push(report)).ok()
+        self.take(field, |value| match value {
+            Value::String(text) => read(text).map_err(fault_of_text),
+            _ => Err(("string_type", "Input should be a valid string".to_owned())),
+        })
+    }
+
+    /// Takes a string of 1 to `most` characters that must be there.
+    pub(super) fn name(&mut self, field: &'static str, most: usize) -> Option<String> {
+        self.text(field, |text| match text.chars().count() {
+            0 => Err(FieldFault::TooShort(1)),
+            length if length > most => Err(FieldFault::TooLong(most)),
+            _ => Ok(text),
+        })
     }
 
     /// What was wrong, in the order in which it was read.

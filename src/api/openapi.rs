@@ -1,6 +1,5 @@
-//! The OpenAPI 3.1 document of all mounted token APIs, made from the faces: each says what its
-//! calls are, and which of the errors it can answer. How an error looks is asked of the face
-//! itself, so the document shows the very bytes.
+//! The OpenAPI 3.1 document of all mounted token APIs. The faces describe their calls, and make the
+//! examples of errors with the code that answers them.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +9,13 @@ use serde_json::{Map, Value, json};
 use super::face::{CredentialNeed, Face};
 use super::face_error::FaceError;
 use super::operation::Operation;
-use super::schema::text;
+use super::schema::{Schema, text};
 use crate::wire::path;
 
 #[cfg(test)]
 mod tests;
 
-/// A token API, as far as the document tells of it.
+/// A token API to describe.
 #[derive(Clone, Copy)]
 pub struct Mounted<'a> {
     /// Its name.
@@ -61,14 +60,16 @@ pub fn document(token_apis: &[Mounted<'_>]) -> Value {
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                SCHEME: { "type": "http", "scheme": "bearer", "description": "The token only, \
-                 without `Bearer` before it." },
+                SCHEME: {
+                    "type": "http", "scheme": "bearer",
+                    "description": "The token only, without `Bearer` before it.",
+                },
             },
         },
     })
 }
 
-/// What keyward says where no token API has been asked yet (RFC 9457).
+/// The body of an error that the gateway answers before a token API is asked (RFC 9457).
 fn problem() -> Value {
     json!({
         "type": "object",
@@ -79,6 +80,7 @@ fn problem() -> Value {
     })
 }
 
+/// The description of one call. The schemas that it refers to are added to `schemas`.
 fn describe(
     api: &Mounted<'_>,
     error: &str,
@@ -86,41 +88,49 @@ fn describe(
     schemas: &mut Map<String, Value>,
 ) -> Value {
     let needs_credential = api.face.credential(operation.path) != CredentialNeed::None;
-    let mut described = json!({
-        "tags": [api.name],
-        "operationId": format!("{}.{}", api.name, operation.id),
-        "summary": operation.summary,
-        "description": operation.description,
-    });
-    let Some(members) = described.as_object_mut() else { return described };
+    let mut refer = |schema: Schema| {
+        schemas.insert(schema.name.into(), schema.schema);
+        json!({ "application/json": { "schema": reference(schema.name) } })
+    };
     let mount = mount_parameters(api.mount).map(|name| {
         parameter(
             name,
             "As the caller's credential says it: any other is refused.",
-            json!({ "type": "string", "minLength": 1 }),
+            &json!({ "type": "string", "minLength": 1 }),
         )
     });
-    let own = operation
-        .parameters
-        .iter()
-        .map(|own| parameter(own.name, own.description, own.schema.clone()));
+    let own = operation.parameters.iter();
+    let own = own.map(|own| parameter(own.name, own.description, &own.schema));
     let parameters: Vec<_> = mount.chain(own).collect();
-    if !parameters.is_empty() {
-        members.insert("parameters".into(), parameters.into());
+    let errors = errors(api, error, &operation, needs_credential);
+    let success = without_nulls(json!({
+        "description": operation.success.description,
+        "content": operation.success.body.map(&mut refer),
+    }));
+    let mut responses = Map::new();
+    responses.insert(operation.success.status.as_str().into(), success);
+    responses.extend(errors);
+    let body = operation
+        .body
+        .map(|body| json!({ "required": !operation.is_body_optional, "content": refer(body) }));
+    without_nulls(json!({
+        "tags": [api.name],
+        "operationId": format!("{}.{}", api.name, operation.id),
+        "summary": operation.summary,
+        "description": operation.description,
+        "parameters": (!parameters.is_empty()).then_some(parameters),
+        "requestBody": body,
+        "responses": responses,
+        "security": if needs_credential { json!([{ SCHEME: [] }]) } else { json!([]) },
+    }))
+}
+
+/// An object without the members that are null.
+fn without_nulls(mut object: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.retain(|_, member| !member.is_null());
     }
-    let responses = responses(api, error, &operation, needs_credential, schemas);
-    if let Some(body) = operation.body {
-        let content = json!({ "application/json": { "schema": reference(body.schema.name) } });
-        members.insert(
-            "requestBody".into(),
-            json!({ "required": !body.is_optional, "content": content }),
-        );
-        schemas.insert(body.schema.name.into(), body.schema.schema);
-    }
-    members.insert("responses".into(), responses);
-    let security = if needs_credential { json!([{ SCHEME: [] }]) } else { json!([]) };
-    members.insert("security".into(), security);
-    described
+    object
 }
 
 /// The names of the parameters in a mount.
@@ -128,7 +138,7 @@ fn mount_parameters(mount: &str) -> impl Iterator<Item = &str> {
     mount.split('/').filter_map(path::parameter_name)
 }
 
-fn parameter(name: &str, description: &str, schema: Value) -> Value {
+fn parameter(name: &str, description: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
 }
 
@@ -136,14 +146,21 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Everything that a call can answer, by status.
-fn responses(
+/// The answers of one status other than that of success.
+#[derive(Default)]
+struct Refused {
+    /// The bodies of the face; empty: only the gateway answers this status.
+    examples: Vec<Value>,
+    is_of_gateway: bool,
+}
+
+/// Every error that a call can answer, by status in ascending order.
+fn errors(
     api: &Mounted<'_>,
     error: &str,
     operation: &Operation,
     needs_credential: bool,
-    schemas: &mut Map<String, Value>,
-) -> Value {
+) -> Vec<(String, Value)> {
     let mut errors =
         vec![FaceError::BodyBroken, FaceError::BodyTooSlow, FaceError::BodyTooLarge(64 * 1024)];
     if needs_credential {
@@ -158,78 +175,50 @@ fn responses(
     }
     errors.extend(operation.errors.iter().cloned());
     errors.extend([FaceError::Unavailable, FaceError::Internal]);
-    // In the order of the statuses.
     let mut refused: BTreeMap<u16, Refused> = BTreeMap::new();
     for fault in &errors {
         let answer = api.face.refuse(&operation.method, operation.path, fault);
-        let example = answer
-            .body
-            .as_deref()
-            .and_then(|body| serde_json::from_slice(body).ok())
-            .unwrap_or_default();
-        let refused = refused.entry(answer.status.as_u16()).or_default();
-        refused.is_of_face = true;
-        if !refused.examples.contains(&example) {
-            refused.examples.push(example);
+        let body = answer.body.unwrap_or_default();
+        let example = serde_json::from_slice(&body).unwrap_or_default();
+        let examples = &mut refused.entry(answer.status.as_u16()).or_default().examples;
+        if !examples.contains(&example) {
+            examples.push(example);
         }
     }
     // A faulty request line or head is refused before the caller is authenticated.
     for status in [400, 404, 408, 414, 417, 431] {
         refused.entry(status).or_default().is_of_gateway = true;
     }
-    let mut responses = Map::new();
-    let mut success = json!({ "description": operation.success.description });
-    if let (Some(schema), Some(success)) = (&operation.success.schema, success.as_object_mut()) {
-        success.insert(
-            "content".into(),
-            json!({ "application/json": { "schema": reference(schema.name) } }),
-        );
-        schemas.insert(schema.name.into(), schema.schema.clone());
-    }
-    responses.insert(operation.success.status.as_str().into(), success);
-    for (status, refused) in refused {
-        responses.insert(status.to_string(), refused.described(status, error));
-    }
-    responses.into()
-}
-
-/// What is known of one status other than that of success.
-#[derive(Default)]
-struct Refused {
-    examples: Vec<Value>,
-    is_of_face: bool,
-    is_of_gateway: bool,
+    refused
+        .into_iter()
+        .map(|(status, refused)| (status.to_string(), refused.described(status, error)))
+        .collect()
 }
 
 impl Refused {
     fn described(self, status: u16, error: &str) -> Value {
-        let mut content = Map::new();
-        if self.is_of_face {
-            let examples = self.examples.into_iter().enumerate();
-            let examples: Map<_, _> = examples
-                .map(|(at, value)| ((at + 1).to_string(), json!({ "value": value })))
-                .collect();
-            content.insert(
-                "application/json".into(),
-                json!({ "schema": reference(error), "examples": examples }),
-            );
-        }
-        if self.is_of_gateway {
-            content
-                .insert("application/problem+json".into(), json!({ "schema": reference(PROBLEM) }));
-        }
+        let examples: Map<_, _> = (1..)
+            .zip(self.examples)
+            .map(|(number, value)| (number.to_string(), json!({ "value": value })))
+            .collect();
+        let of_face = (!examples.is_empty())
+            .then(|| json!({ "schema": reference(error), "examples": examples }));
+        let of_gateway = self.is_of_gateway.then(|| json!({ "schema": reference(PROBLEM) }));
         let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        let mut described =
-            json!({ "description": reason.unwrap_or_default(), "content": content });
         let header = match status {
             401 => Some(("WWW-Authenticate", text())),
             429 | 503 => Some(("Retry-After", json!({ "type": "integer", "minimum": 1 }))),
             _ => None,
         };
-        if let (Some((name, schema)), Some(described)) = (header, described.as_object_mut()) {
-            described
-                .insert("headers".into(), json!({ name: { "required": true, "schema": schema } }));
-        }
-        described
+        without_nulls(json!({
+            "description": reason.unwrap_or_default(),
+            "content": without_nulls(json!({
+                "application/json": of_face,
+                "application/problem+json": of_gateway,
+            })),
+            "headers": header.map(|(name, schema)| {
+                json!({ name: { "required": true, "schema": schema } })
+            }),
+        }))
     }
 }

@@ -4,26 +4,29 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::face_error::FaceError;
-use super::schema::Schema;
+use super::schema::{self, Schema};
 
-/// One call of a face.
-#[derive(Clone, Debug)]
+/// One call of a face. What is left out of a literal is its default: no parameters, no body, no
+/// errors of its own.
+#[derive(Clone, Debug, Default)]
 pub struct Operation {
-    /// What it is called within the face.
+    /// Its name, unique within the face.
     pub id: &'static str,
     /// The method.
     pub method: Method,
     /// The path below the mount: one of [`Face::paths`](super::face::Face::paths).
     pub path: &'static str,
-    /// What it does, in a few words.
+    /// What it does, as a title.
     pub summary: &'static str,
     /// What else there is to know.
     pub description: &'static str,
     /// The parameters of the path, in order.
     pub parameters: Vec<Parameter>,
-    /// What is sent, if anything.
-    pub body: Option<RequestBody>,
-    /// What is answered when it is done.
+    /// The body of the request, always JSON.
+    pub body: Option<Schema>,
+    /// Whether the body can be left out.
+    pub is_body_optional: bool,
+    /// The answer to a call that was done.
     pub success: Success,
     /// The errors that are this call's own, one of each kind, without those that every call of a
     /// token API has.
@@ -41,22 +44,32 @@ pub struct Parameter {
     pub schema: Value,
 }
 
-/// The body of a request, always JSON.
-#[derive(Clone, Debug)]
-pub struct RequestBody {
-    /// Whether it can be left out.
-    pub is_optional: bool,
-    /// What is in it.
-    pub schema: Schema,
+impl Parameter {
+    /// A UUID.
+    pub(super) fn id(name: &'static str, description: &'static str) -> Self {
+        Self { name, description, schema: schema::uuid() }
+    }
 }
 
 /// The answer to a call that was done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Success {
-    /// The status.
+    /// The status; 200 by default.
     pub status: StatusCode,
-    /// In a few words.
+    /// What it is, as a title.
     pub description: &'static str,
-    /// What is in it; `None`: nothing.
-    pub schema: Option<Schema>,
+    /// The body; `None`: there is none.
+    pub body: Option<Schema>,
+}
+
+impl Success {
+    /// 200 with a body.
+    pub(super) fn ok(description: &'static str, body: Schema) -> Self {
+        Self { status: StatusCode::OK, description, body: Some(body) }
+    }
+
+    /// 204.
+    pub(super) fn no_content(description: &'static str) -> Self {
+        Self { status: StatusCode::NO_CONTENT, description, body: None }
+    }
 }

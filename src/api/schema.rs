@@ -23,14 +23,23 @@ impl Schema {
         }
         Self { name, schema }
     }
+
+    /// A list of these.
+    pub(super) fn list(self, name: &'static str) -> Self {
+        Self { name, schema: array(self.schema) }
+    }
 }
 
 /// The schema of an object with these members, each of which must be there; others may be.
 pub(super) fn object<const N: usize>(members: [(&'static str, Value); N]) -> Value {
-    let required: Vec<_> = members.iter().map(|(name, _)| *name).collect();
-    let properties: Map<String, Value> =
-        members.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-    json!({ "type": "object", "required": required, "properties": properties })
+    let required = members.each_ref().map(|(name, _)| *name);
+    let properties = Map::from_iter(members.map(|(name, schema)| (name.to_owned(), schema)));
+    json!({ "type": "object", "required": required.as_slice(), "properties": properties })
+}
+
+/// The schema of an array.
+pub(super) fn array(items: Value) -> Value {
+    json!({ "type": "array", "items": items })
 }
 
 /// The schema of an id.
@@ -38,7 +47,7 @@ pub(super) fn uuid() -> Value {
     json!({ "type": "string", "format": "uuid" })
 }
 
-/// The schema of a moment.
+/// The schema of a time.
 pub(super) fn moment() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
@@ -48,12 +57,8 @@ pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-/// The schema of [`FieldReport`](super::field_report::FieldReport)s, or of words in their place.
+/// The schema of `{"detail": …}` with what [`FaceError::detail`](super::FaceError::detail) makes.
 pub(super) fn detail() -> Value {
-    let report = object([
-        ("loc", json!({ "type": "array", "items": { "type": "string" } })),
-        ("msg", text()),
-        ("type", text()),
-    ]);
-    object([("detail", json!({ "oneOf": [text(), { "type": "array", "items": report }] }))])
+    let report = object([("loc", array(text())), ("msg", text()), ("type", text())]);
+    object([("detail", json!({ "oneOf": [text(), array(report)] }))])
 }

@@ -320,7 +320,7 @@ impl Plan {
         let mut table = RouteTable::default();
         table.add_public_keys();
         for (at, token_api) in settings.token_apis.iter().enumerate() {
-            for path in token_api.face.paths() {
+            for (path, _) in token_api.face.paths() {
                 let bare = path.strip_suffix('/').unwrap_or(path);
                 // A slash more or less shall not carry a revocation past us, to an upstream that
                 // says yes to it.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{Account, AccountId, Identity, RawToken, RecordKind, Timestamp, TokenDigest};
+use crate::domain::{
+    Account, AccountId, Identity, RawToken, RecordKind, Timestamp, TokenDigest, TokenId,
+};
 use crate::tokens::store::Listed;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(0);
@@ -35,7 +37,7 @@ fn post(path: &'static str, body: &str) -> Result<Command, FaceError> {
 
 /// Status and body of the answer to what cannot be decoded.
 fn refused(path: &'static str, body: &str) -> (u16, String) {
-    let answer = error(&post(path, body).unwrap_err());
+    let answer = refusal(&post(path, body).unwrap_err());
     (answer.status.as_u16(), String::from_utf8(answer.body.unwrap()).unwrap())
 }
 
@@ -56,8 +58,8 @@ fn body(outcome: AccountOutcome) -> String {
 }
 
 #[test]
-fn who_registers_or_logs_in_needs_no_login() {
-    for path in Accounts.paths() {
+fn registration_and_login_need_no_credential() {
+    for (path, _) in Accounts.paths() {
         let is_open = matches!(*path, "/register" | "/login");
         let need = if is_open { CredentialNeed::None } else { CredentialNeed::Session };
         assert_eq!(Accounts.credential(path), need, "{path}");
@@ -177,7 +179,7 @@ fn a_key_has_a_name_of_one_to_a_hundred_characters_and_an_id() {
         Ok(Command::Account(revoke))
     );
     let wrong = decode(&Method::DELETE, "/api-keys/{key_id}", Some("7"), "").unwrap_err();
-    let answer = error(&wrong);
+    let answer = refusal(&wrong);
     let detail = r#"{"detail":[{"loc":["path","key_id"],"msg":"Input should be a valid UUID","type":"uuid_parsing"}]}"#;
     assert_eq!((answer.status.as_u16(), answer.body.unwrap()), (422, detail.as_bytes().to_vec()));
     assert_eq!(
@@ -249,7 +251,7 @@ fn errors_have_their_status_and_their_words() {
         (too_many(899_001), 429, "Too many attempts; please try again later", Some("900")),
         (too_many(0), 429, "Too many attempts; please try again later", Some("1")),
     ] {
-        let answer = super::error(&refusal_of(&error));
+        let answer = refusal(&refusal_of(&error));
         assert_eq!(answer.status.as_u16(), status);
         assert_eq!(answer.body.unwrap(), json!({ "detail": detail }).to_string().into_bytes());
         assert_eq!(answer.retry_after.as_ref().map(|value| value.to_str().unwrap()), retry_after);

@@ -43,11 +43,11 @@ fn every_call_of_every_face_is_described_and_no_other() {
         let known: BTreeSet<_> = face
             .paths()
             .iter()
-            .flat_map(|path| methods(path).map(|method| (bare(path), method.to_owned())))
+            .flat_map(|(path, _)| methods(path).map(|method| (bare(path), method.to_owned())))
             .collect();
         assert_eq!(described, known);
         for call in face.describe() {
-            assert!(face.paths().contains(&call.path), "{}", call.path);
+            assert!(!face.allowed(call.path).is_empty(), "{}", call.path);
             let named: Vec<_> = mount_parameters(call.path).collect();
             assert_eq!(
                 call.parameters.iter().map(|parameter| parameter.name).collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! Every field, every fault, every answer of the face.
 
 use super::*;
-use crate::domain::{Identity, RawToken, RecordKind, TokenDigest};
+use crate::domain::{Identity, RawToken, RecordKind, TokenDigest, TokenId};
 use crate::tokens::store::Listed;
 
 /// 2026-06-01T00:00:00Z.
@@ -28,7 +28,7 @@ fn decode(body: &str) -> Result<Command, FaceError> {
 fn faults(body: &str) -> String {
     let refused = decode(body).expect_err(body);
     assert_eq!(refused.status().as_u16(), 422, "{body}");
-    String::from_utf8(error(&refused).body.expect("a body")).expect("text")
+    String::from_utf8(refusal(&refused).body.expect("a body")).expect("text")
 }
 
 fn record() -> Record {
