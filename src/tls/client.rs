@@ -1,25 +1,16 @@
 //! Client side: towards upstreams, issuers and Redis.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "files are compared with the time at which they were read"
-)]
-
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::ClientConfig;
 use rustls::sign::SingleCertAndKey;
 
 use super::files::Contents;
-use super::reload::{Recipe, RefreshOutcome, Reloadable};
-use super::watch::Watched;
+use super::reload::{Recipe, Reloadable};
 use super::{CertificateFiles, TlsError, Trust, pem, provider, roots};
 
-/// How keyward connects over TLS. There is no way to leave the check of the server's certificate
-/// out.
+/// How keyward connects over TLS. The server's certificate is always checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
     /// Which authorities are trusted.
@@ -33,53 +24,17 @@ pub struct ClientSettings {
 }
 
 /// The client side of TLS: its configuration in force, and the files that it was made from.
-pub struct Client(Reloadable<ClientRecipe>);
+pub type Client = Reloadable<ClientSettings>;
 
-impl Client {
-    /// Reads the files.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be used, or the system trusts no authority; the operator's to mend.
-    pub fn load(settings: ClientSettings) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self(Reloadable::load(ClientRecipe(settings), SystemTime::now())?)))
-    }
-
-    /// The configuration in force. Ask for it at each handshake: it costs one atomic increment, and
-    /// keeps sessions for as long as the files stay the same.
-    #[must_use]
-    pub fn config(&self) -> Arc<ClientConfig> {
-        self.0.config()
-    }
-}
-
-impl Watched for Client {
-    fn refresh(&self, now: SystemTime) -> RefreshOutcome {
-        self.0.refresh(now)
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        self.0.paths()
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("files", &self.0.paths()).finish_non_exhaustive()
-    }
-}
-
-struct ClientRecipe(ClientSettings);
-
-impl Recipe for ClientRecipe {
+impl Recipe for ClientSettings {
     type Config = ClientConfig;
 
     fn paths(&self) -> Vec<PathBuf> {
         let mut paths = Vec::new();
-        if let Trust::File(path) = &self.0.trust {
+        if let Trust::File(path) = &self.trust {
             paths.push(path.clone());
         }
-        if let Some(files) = &self.0.identity {
+        if let Some(files) = &self.identity {
             paths.extend([files.certificate.clone(), files.key.clone()]);
         }
         paths
@@ -87,16 +42,13 @@ impl Recipe for ClientRecipe {
 
     fn make(&mut self, contents: &Contents) -> Result<ClientConfig, TlsError> {
         let provider = provider();
-        let roots = match &self.0.trust {
+        let roots = match &self.trust {
             Trust::System => roots::of_system()?,
             Trust::File(path) => roots::of_file(path, contents)?,
         };
-        let identity = self
-            .0
-            .identity
-            .as_ref()
-            .map(|files| pem::identity(files, contents, &provider))
-            .transpose()?;
+        let identity = self.identity.as_ref();
+        let identity =
+            identity.map(|files| pem::identity(files, contents, &provider)).transpose()?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
@@ -108,7 +60,7 @@ impl Recipe for ClientRecipe {
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
             }
         };
-        config.alpn_protocols = self.0.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
 }

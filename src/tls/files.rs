@@ -1,4 +1,4 @@
-//! Files: their contents, read once per load, and the stamps by which a change of them is noticed.
+//! The contents of files, read once per load, and the stamps by which a change is noticed.
 
 use std::fs::Metadata;
 use std::io;
@@ -16,17 +16,17 @@ use crate::files::{self, FileError, FileKind};
 /// 250 KiB.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// For how long after a change a file may be changed again without another time of change: file
-/// systems count in steps, of 2 s in the worst case (FAT).
+/// Two changes within this time may have the same time of change: file systems count in steps, of
+/// 2 s in the worst case (FAT).
 const CLOCK_STEP: Duration = Duration::from_secs(2);
 
 /// The contents of files, as they were at one time.
-pub(super) struct Contents(Vec<Content>);
+pub struct Contents(Vec<Content>);
 
 struct Content {
     path: PathBuf,
     bytes: io::Result<Zeroizing<Vec<u8>>>,
-    /// Why it is not used as a secret.
+    /// Why it cannot be used as a secret.
     exposure: Option<String>,
 }
 
@@ -38,17 +38,20 @@ impl Contents {
             bytes: read(path),
             exposure: match files::judge(path, FileKind::Secret) {
                 Err(FileError::Writable(words)) => Some(words),
-                // What cannot be looked at cannot be read, and that is said.
+                // What cannot be judged cannot be read: `bytes` is the error.
                 _ => None,
             },
         };
         Self(paths.iter().map(content).collect())
     }
 
+    fn find(&self, path: &Path) -> Option<&Content> {
+        self.0.iter().find(|known| known.path == path)
+    }
+
     /// The content of one of the files.
     pub(super) fn of(&self, path: &Path) -> Result<&[u8], TlsError> {
-        let found = self.0.iter().find(|known| known.path == path).map(|known| &known.bytes);
-        let source = match found {
+        let source = match self.find(path).map(|known| &known.bytes) {
             Some(Ok(content)) => return Ok(content),
             // An error of the system is copied by its number; it has no other content.
             Some(Err(fault)) => match fault.raw_os_error() {
@@ -62,12 +65,7 @@ impl Contents {
 
     /// The content of one of the files, which is a key.
     pub(super) fn of_secret(&self, path: &Path) -> Result<&[u8], TlsError> {
-        match self
-            .0
-            .iter()
-            .find(|known| known.path == path)
-            .and_then(|known| known.exposure.as_ref())
-        {
+        match self.find(path).and_then(|known| known.exposure.as_ref()) {
             Some(words) => Err(TlsError::unusable(path, words.clone())),
             None => self.of(path),
         }
@@ -91,10 +89,7 @@ impl Contents {
 
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let found = std::fs::metadata(path)?;
-    if found.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory));
-    }
-    if !found.is_file() {
+    if !found.is_file() && !found.is_dir() {
         // A pipe blocks the reader, and cannot be read again.
         return Err(io::Error::other("it is not a regular file"));
     }
@@ -104,8 +99,8 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     })
 }
 
-/// By what a change of a file is noticed without reading it; symbolic links are followed to their
-/// end, so that a link that points elsewhere is another file. Times are in seconds and nanoseconds.
+/// What changes with a file, without reading it. Symbolic links are followed: a link that points
+/// elsewhere is another file. Times are in seconds and nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -147,10 +142,8 @@ pub(super) struct Stamps {
 impl Stamps {
     /// Looks at every file.
     pub(super) fn take(paths: &[PathBuf], now: SystemTime) -> Self {
-        let files: Vec<_> = paths
-            .iter()
-            .map(|path| std::fs::metadata(path).ok().map(|found| Stamp::of(&found)))
-            .collect();
+        let stamp = |path: &PathBuf| Some(Stamp::of(&std::fs::metadata(path).ok()?));
+        let files: Vec<_> = paths.iter().map(stamp).collect();
         let is_settled = files.iter().flatten().all(|stamp| stamp.is_settled(now));
         Self { files, is_settled }
     }

@@ -23,14 +23,17 @@ mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
 
 pub use client::{Client, ClientSettings};
 pub use peer::{PeerCertificate, PeerCertificateError};
 pub use pem::{faults_of_identity, not_valid_at};
-pub use reload::RefreshOutcome;
+pub use reload::{RefreshOutcome, Watched};
 pub use roots::{Trust, check_roots};
 pub use server::{ClientAuth, ClientAuthMode, Server, ServerSettings};
-pub use watch::{LOOK_EVERY, Watched, Watcher};
+pub use watch::{LOOK_EVERY, Watcher};
 
 /// A certificate chain and its key, as PEM files. A byte order mark and CRLF line ends are
 /// understood.
@@ -42,8 +45,8 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// Files that cannot be used for TLS: the operator's to mend. The words name the file, and nothing
-/// of what is in it.
+/// Files that cannot be used for TLS: the operator's to mend. The message names the file, and
+/// quotes nothing of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file cannot be read.
@@ -51,7 +54,7 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file can be read and does not hold what it should.
@@ -92,8 +95,8 @@ impl TlsError {
 }
 
 /// The one provider of cryptography.
-fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
-    std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 #[cfg(test)]

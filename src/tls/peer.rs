@@ -1,7 +1,7 @@
 //! A client's certificate, as far as an upstream may be told of it.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use rustls::ServerConnection;
@@ -25,8 +25,7 @@ pub struct PeerCertificate {
 /// A certificate that was verified and still cannot be used. The client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerCertificateError {
-    /// It is not read the same way by everyone: broken, or with names of characters that names do
-    /// not have.
+    /// It is broken, or has names with characters that not every program reads the same way.
     #[error("the client's certificate has names that cannot be read")]
     Unreadable,
     /// It has expired since the session was begun that is resumed now, or is not valid yet.
@@ -38,8 +37,8 @@ impl PeerCertificate {
     /// The certificate of the client of a connection whose handshake is complete; none: it has sent
     /// none, or was not asked for one.
     ///
-    /// rustls verifies a certificate once, at the start of a session. The time is therefore
-    /// compared again, since a session can be resumed for 12 hours.
+    /// Its validity is checked again: rustls checks it at the start of a session, which can be
+    /// resumed for 12 hours.
     ///
     /// # Errors
     ///
@@ -93,11 +92,8 @@ fn written(name: &GeneralName) -> Result<Option<String>, PeerCertificateError> {
         GeneralName::IpAddress(address) => {
             let address = address.as_bytes();
             let address = <[u8; 4]>::try_from(address)
-                .map(|address| IpAddr::from(Ipv4Addr::from(address)))
-                .or_else(|_| {
-                    <[u8; 16]>::try_from(address)
-                        .map(|address| IpAddr::from(Ipv6Addr::from(address)))
-                })
+                .map(IpAddr::from)
+                .or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from))
                 .map_err(|_| PeerCertificateError::Unreadable)?;
             return Ok(Some(format!("IP:{address}")));
         }

@@ -22,24 +22,20 @@ pub(super) fn certificates(
     contents: &Contents,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = text_of(contents.of(path)?);
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<_, _>>()
-        .map_err(|fault| unusable(path, "certificate", &text, &fault))?;
-    if found.is_empty() {
-        return Err(unusable(path, "certificate", &text, &pem::Error::NoItemsFound));
-    }
-    Ok(found)
+    let unusable = |fault| unusable(path, "certificate", &text, &fault);
+    let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(unusable)?;
+    if found.is_empty() { Err(unusable(pem::Error::NoItemsFound)) } else { Ok(found) }
 }
 
 /// The first private key of a file.
 fn key(path: &Path, contents: &Contents) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = Zeroizing::new(text_of(contents.of_secret(path)?).into_owned());
     PrivateKeyDer::from_pem_slice(&text).map_err(|fault| {
+        let holds = |mark: &[u8]| memchr::memmem::find(&text, mark).is_some();
         // The form of PKCS#8, and that of OpenSSL before it, whose header lines are no base64.
         let is_encrypted =
-            [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"]
-                .iter()
-                .any(|sign| memchr::memmem::find(&text, sign).is_some());
+            holds(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds(b"Proc-Type: 4,ENCRYPTED");
         if is_encrypted && !matches!(fault, pem::Error::MissingSectionEnd { .. }) {
             return TlsError::unusable(
                 path,
@@ -64,8 +60,8 @@ pub fn faults_of_identity(files: &CertificateFiles) -> Vec<TlsError> {
     }
 }
 
-/// Why the certificate of a chain is not accepted at `now`, to be read after the file's name. None:
-/// it is good for now, or cannot be read, which is a fault already.
+/// Why clients refuse the certificate of a chain at `now`, to be read after the file's name. None:
+/// it is valid, or cannot be read, which [`faults_of_identity`] reports.
 #[must_use]
 pub fn not_valid_at(path: &Path, now: SystemTime) -> Option<String> {
     let contents = Contents::read(&[path.to_owned()]);
@@ -108,8 +104,7 @@ pub(super) fn identity(
     }
 }
 
-/// Why the first certificate is not the key's: the file may be in the wrong order, or of another
-/// key.
+/// The first certificate is not the key's: the chain is in the wrong order, or of another key.
 fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
     let CertifiedKey { cert, key, .. } = identity;
     let fits = |certificate: CertificateDer<'static>| {
@@ -120,8 +115,7 @@ fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
             &files.certificate,
             format!(
                 "is in the wrong order: the certificate of the key {:?} is number {} in it. Put it \
-                 first, and after \
-                 each certificate the one of its issuer",
+                 first, and after each certificate the one of its issuer",
                 files.key,
                 at + 1
             ),
@@ -130,45 +124,32 @@ fn mismatch(files: &CertificateFiles, identity: CertifiedKey) -> TlsError {
             &files.key,
             format!(
                 "does not fit {:?}: it is the key of another certificate. Name the key that this \
-                 certificate was \
-                 made for",
+                 certificate was made for",
                 files.certificate
             ),
         ),
     }
 }
 
-/// Whether a file begins as one in DER form does: with a sequence whose length takes two or three
-/// bytes more.
-fn is_der(content: &[u8]) -> bool {
-    matches!(content, [0x30, 0x81..=0x83, ..])
-}
-
 fn unusable(path: &Path, what: &str, content: &[u8], fault: &pem::Error) -> TlsError {
-    // The error is left out where it quotes the file: it may hold a key.
-    TlsError::unusable(
-        path,
-        match fault {
-            pem::Error::NoItemsFound if is_der(content) => {
-                let command = if what == "certificate" { "x509" } else { "pkey" };
-                format!(
-                    "holds no {what} in PEM form: it is in DER form, or a PKCS#12 archive. Convert \
-                     it with \"openssl {command} -inform DER\" or \"openssl pkcs12\""
-                )
-            }
-            pem::Error::NoItemsFound => {
-                format!(
-                    "holds no {what} in PEM form: it should have a line -----BEGIN {}",
-                    match what {
-                        "certificate" => "CERTIFICATE-----",
-                        _ => "PRIVATE KEY-----",
-                    }
-                )
-            }
-            pem::Error::MissingSectionEnd { .. } => {
-                "is broken: its last PEM section has no end".to_owned()
-            }
-            _ => "is broken: its PEM form cannot be read".to_owned(),
-        },
-    )
+    let (command, label) = match what {
+        "certificate" => ("x509", "CERTIFICATE"),
+        _ => ("pkey", "PRIVATE KEY"),
+    };
+    // Errors that quote the file are left out: it may hold a key.
+    let problem = match fault {
+        // In DER form: a sequence whose length takes one to three bytes more.
+        pem::Error::NoItemsFound if matches!(content, [0x30, 0x81..=0x83, ..]) => format!(
+            "holds no {what} in PEM form: it is in DER form, or a PKCS#12 archive. Convert it with \
+             \"openssl {command} -inform DER\" or \"openssl pkcs12\""
+        ),
+        pem::Error::NoItemsFound => {
+            format!("holds no {what} in PEM form: it should have a line -----BEGIN {label}-----")
+        }
+        pem::Error::MissingSectionEnd { .. } => {
+            "is broken: its last PEM section has no end".to_owned()
+        }
+        _ => "is broken: its PEM form cannot be read".to_owned(),
+    };
+    TlsError::unusable(path, problem)
 }

@@ -1,5 +1,11 @@
 //! A configuration that is made from files, and made anew when they have changed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files are compared with the time at which they were read"
+)]
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -10,14 +16,29 @@ use super::TlsError;
 use super::files::{Contents, Stamps};
 
 /// How a configuration is made.
-pub(super) trait Recipe {
-    type Config;
+pub trait Recipe: Send + 'static {
+    /// The configuration.
+    type Config: Send + Sync;
 
     /// Every file that it is made from.
     fn paths(&self) -> Vec<PathBuf>;
 
     /// Makes it from the contents of these files. After an error, the recipe is as before.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be used: the operator's to mend.
     fn make(&mut self, contents: &Contents) -> Result<Self::Config, TlsError>;
+}
+
+/// A configuration that is made from files, as a [`Watcher`](super::Watcher) sees it.
+pub trait Watched: Send + Sync {
+    /// Looks at the files, and puts them in force if they have changed and can be used. Blocks on
+    /// the file system.
+    fn refresh(&self, now: SystemTime) -> RefreshOutcome;
+
+    /// The files.
+    fn paths(&self) -> Vec<PathBuf>;
 }
 
 /// What a look at the files found.
@@ -31,17 +52,16 @@ pub enum RefreshOutcome {
     Failed(TlsError),
 }
 
-/// A configuration in force and the files behind it.
-pub(super) struct Reloadable<R: Recipe> {
+/// A configuration in force and the files that it was made from.
+pub struct Reloadable<R: Recipe> {
     current: ArcSwap<R::Config>,
     /// Locked by a refresh, and by no handshake.
     state: Mutex<State<R>>,
 }
 
 /// What is known of the files.
-pub(super) struct State<R> {
+struct State<R> {
     recipe: R,
-    paths: Vec<PathBuf>,
     /// Taken before the contents were read: what changes in between is noticed at the next look.
     stamps: Stamps,
     /// Of the contents that were tried last.
@@ -52,58 +72,66 @@ pub(super) struct State<R> {
 }
 
 impl<R: Recipe> Reloadable<R> {
-    /// Makes the first configuration.
-    pub(super) fn load(mut recipe: R, now: SystemTime) -> Result<Self, TlsError> {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be used, a key and its certificate do not belong together, or the system
+    /// trusts no authority: the operator's to mend.
+    pub fn load(settings: impl Into<R>) -> Result<Arc<Self>, TlsError> {
+        let mut recipe = settings.into();
         let paths = recipe.paths();
-        let stamps = Stamps::take(&paths, now);
+        let stamps = Stamps::take(&paths, SystemTime::now());
         let contents = Contents::read(&paths);
-        let config = recipe.make(&contents)?;
-        let state = State { recipe, paths, stamps, digest: contents.digest(), is_failing: false };
-        Ok(Self { current: ArcSwap::from_pointee(config), state: Mutex::new(state) })
+        let current = ArcSwap::from_pointee(recipe.make(&contents)?);
+        let state = State { recipe, stamps, digest: contents.digest(), is_failing: false };
+        Ok(Arc::new(Self { current, state: Mutex::new(state) }))
     }
 
-    /// The configuration in force.
-    pub(super) fn config(&self) -> Arc<R::Config> {
+    /// The configuration in force. Ask for it at each handshake: it costs one atomic increment, and
+    /// that of a client keeps its sessions for as long as the files stay the same.
+    #[must_use]
+    pub fn config(&self) -> Arc<R::Config> {
         self.current.load_full()
     }
+}
 
-    /// Looks at the files. Blocks on the file system.
-    pub(super) fn refresh(&self, now: SystemTime) -> RefreshOutcome {
+impl<R: Recipe> Watched for Reloadable<R> {
+    fn refresh(&self, now: SystemTime) -> RefreshOutcome {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.refresh(now) {
-            Ok(None) => RefreshOutcome::Unchanged,
-            Ok(Some(config)) => {
+        let paths = state.recipe.paths();
+        let stamps = Stamps::take(&paths, now);
+        if !state.is_failing && state.stamps.vouch_for(&stamps) {
+            return RefreshOutcome::Unchanged;
+        }
+        let contents = Contents::read(&paths);
+        state.stamps = stamps;
+        let digest = contents.digest();
+        let is_known = digest == state.digest;
+        if is_known && !state.is_failing {
+            return RefreshOutcome::Unchanged;
+        }
+        state.digest = digest;
+        let made = state.recipe.make(&contents);
+        state.is_failing = made.is_err();
+        match made {
+            Ok(config) => {
                 self.current.store(Arc::new(config));
                 RefreshOutcome::Reloaded
             }
+            // The same contents that fail again are no news.
+            Err(_) if is_known => RefreshOutcome::Unchanged,
             Err(fault) => RefreshOutcome::Failed(fault),
         }
     }
 
-    /// The files.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).paths.clone()
+    fn paths(&self) -> Vec<PathBuf> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).recipe.paths()
     }
 }
 
-impl<R: Recipe> State<R> {
-    /// A new configuration, if the files have changed since the last look.
-    fn refresh(&mut self, now: SystemTime) -> Result<Option<R::Config>, TlsError> {
-        let stamps = Stamps::take(&self.paths, now);
-        if !self.is_failing && self.stamps.vouch_for(&stamps) {
-            return Ok(None);
-        }
-        let contents = Contents::read(&self.paths);
-        self.stamps = stamps;
-        let digest = contents.digest();
-        let is_known = digest == self.digest;
-        if is_known && !self.is_failing {
-            return Ok(None);
-        }
-        self.digest = digest;
-        let made = self.recipe.make(&contents);
-        self.is_failing = made.is_err();
-        // The same contents that fail again are no news.
-        if is_known { Ok(made.ok()) } else { made.map(Some) }
+impl<R: Recipe> fmt::Debug for Reloadable<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloadable").field("files", &self.paths()).finish_non_exhaustive()
     }
 }

@@ -1,14 +1,7 @@
 //! Server side: certificates chosen by name, client certificates, resumption.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "files are compared with the time at which they were read"
-)]
-
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -20,8 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 
 use super::files::Contents;
-use super::reload::{Recipe, RefreshOutcome, Reloadable};
-use super::watch::Watched;
+use super::reload::{Recipe, Reloadable};
 use super::{CertificateFiles, TlsError, pem, provider, roots};
 
 /// How a listener speaks TLS.
@@ -59,62 +51,28 @@ pub enum ClientAuthMode {
 /// The server side of TLS: its configuration in force, and the files that it was made from.
 ///
 /// Sessions are resumed by tickets (RFC 8446, section 2.2; RFC 5077) under keys that change every
-/// six hours and are never written down; 0-RTT is off, since a request that can be replayed is none
-/// to act on. A session goes on when only the server's certificates are renewed. When the
-/// authorities of clients change, the keys of tickets do too, so that no session outlives the rule
-/// that it was admitted by.
-pub struct Server(Reloadable<ServerRecipe>);
+/// six hours and are never written down; 0-RTT is off, since its requests can be replayed. A
+/// session goes on when only the server's certificates are renewed. When the authorities of clients
+/// change, so do the keys: no session outlives the rule that admitted it.
+pub type Server = Reloadable<ServerRecipe>;
 
-impl Server {
-    /// Reads the files.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be used, or key and certificate do not belong together; the operator's to
-    /// mend.
-    pub fn load(settings: ServerSettings) -> Result<Arc<Self>, TlsError> {
-        let recipe = ServerRecipe { settings, sessions: None };
-        Ok(Arc::new(Self(Reloadable::load(recipe, SystemTime::now())?)))
-    }
-
-    /// The configuration in force. Ask for it at each handshake: it costs one atomic increment.
-    #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        self.0.config()
-    }
-}
-
-impl Watched for Server {
-    fn refresh(&self, now: SystemTime) -> RefreshOutcome {
-        self.0.refresh(now)
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        self.0.paths()
-    }
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("files", &self.0.paths()).finish_non_exhaustive()
-    }
-}
-
-struct ServerRecipe {
+/// How the configuration of a server is made.
+pub struct ServerRecipe {
     settings: ServerSettings,
+    /// None: before the first configuration.
     sessions: Option<Sessions>,
+}
+
+impl From<ServerSettings> for ServerRecipe {
+    fn from(settings: ServerSettings) -> Self {
+        Self { settings, sessions: None }
+    }
 }
 
 /// The keys of tickets, and the authorities under which they are good.
 struct Sessions {
     client_authorities: Vec<CertificateDer<'static>>,
     ticketer: Arc<dyn ProducesTickets>,
-}
-
-impl Sessions {
-    fn new(client_authorities: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
-        Ok(Self { client_authorities, ticketer: Ticketer::new()? })
-    }
 }
 
 impl Recipe for ServerRecipe {
@@ -162,12 +120,11 @@ impl Recipe for ServerRecipe {
         config.alpn_protocols =
             self.settings.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        // Last, when nothing can fail any more: a configuration that is refused changes no keys.
-        let sessions =
-            match self.sessions.take().filter(|old| old.client_authorities == client_authorities) {
-                Some(old) => old,
-                None => Sessions::new(client_authorities)?,
-            };
+        // Last: a configuration that is refused changes no keys.
+        let sessions = match self.sessions.take() {
+            Some(old) if old.client_authorities == client_authorities => old,
+            _ => Sessions { client_authorities, ticketer: Ticketer::new()? },
+        };
         config.ticketer = Arc::clone(&self.sessions.insert(sessions).ticketer);
         Ok(config)
     }
@@ -179,25 +136,17 @@ struct ByName(Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let (first, others) = self.0.split_first()?;
-        let asked = match hello
-            .server_name()
-            .map(|name| ServerName::try_from(name.trim_end_matches('.')))
-        {
-            Some(Ok(asked)) if !others.is_empty() => asked,
-            _ => return Some(Arc::clone(first)),
-        };
-        let found = self.0.iter().find(|identity| is_for(identity, &asked)).unwrap_or(first);
-        Some(Arc::clone(found))
+        let first = self.0.first()?;
+        let asked = hello.server_name().filter(|_| self.0.len() > 1);
+        let asked = asked.and_then(|name| ServerName::try_from(name.trim_end_matches('.')).ok());
+        let found = asked.and_then(|asked| self.0.iter().find(|identity| is_for(identity, &asked)));
+        Some(Arc::clone(found.unwrap_or(first)))
     }
 }
 
 /// Whether a client would take a certificate for one of this name, wildcards included (RFC 9525,
 /// section 6.3).
 fn is_for(identity: &CertifiedKey, name: &ServerName<'_>) -> bool {
-    identity
-        .end_entity_cert()
-        .ok()
-        .and_then(|leaf| EndEntityCert::try_from(leaf).ok())
-        .is_some_and(|leaf| leaf.verify_is_valid_for_subject_name(name).is_ok())
+    let leaf = identity.end_entity_cert().ok().and_then(|leaf| EndEntityCert::try_from(leaf).ok());
+    leaf.is_some_and(|leaf| leaf.verify_is_valid_for_subject_name(name).is_ok())
 }

@@ -1,34 +1,23 @@
 //! Watching: the files of every registered server and client are looked at once a second.
 //!
-//! Stamps are polled rather than watched by inotify: that works on every file system (network
-//! mounts included), through every chain of symbolic links, and takes a few `stat` calls a second.
+//! Stamps are polled, not watched by inotify: that works on every file system (network mounts
+//! included) and through every chain of symbolic links, for a few `stat` calls a second.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "files are compared with the time at which they were read"
 )]
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::MissedTickBehavior;
 
-use super::reload::RefreshOutcome;
+use super::reload::{RefreshOutcome, Watched};
 
 /// How often the files are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// A configuration that is made from files.
-pub trait Watched: Send + Sync {
-    /// Looks at the files, and puts them in force if they have changed and can be used. Blocks on
-    /// the file system.
-    fn refresh(&self, now: SystemTime) -> RefreshOutcome;
-
-    /// The files, for the log.
-    fn paths(&self) -> Vec<PathBuf>;
-}
 
 /// Looks at the files of everything that is registered. Clones share what is registered and the
 /// counts.
