@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::token_kind::TokenKind;
-use super::{ExplainRequest, Listing, UserChange, UserListing, UserOutcome, UserRequest};
+use super::{
+    ExplainRequest, Listing, TokenKind, UserChange, UserListing, UserOutcome, UserRequest,
+};
 use crate::domain::{Identity, RawToken, TokenId};
 use crate::telemetry::Explanation;
 use crate::tokens::store::{Filter, StoreError};
@@ -19,12 +20,10 @@ pub type AdminFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, AdminError>>
 /// The most keys that one bootstrap token can be good for.
 pub const MAX_MINTS: u32 = 1_000_000;
 
-/// The most tokens that one list shows: a list is built in memory, and a longer one is narrowed by
-/// a filter.
+/// The most tokens that one list shows: a list is built in memory.
 pub const MAX_LISTED: usize = 100_000;
 
-/// The most characters of one claim: longer ones would not fit beside the others into a header of a
-/// request.
+/// The most characters of one claim: a token with all claims must fit into a header field.
 const MAX_CLAIM_CHARACTERS: usize = 255;
 
 /// The administrator's operations on tokens and accounts.
@@ -57,12 +56,12 @@ pub trait Administration: Send + Sync + 'static {
     /// the change ends.
     fn user_change(&self, change: UserChange) -> AdminFuture<'_, UserOutcome>;
 
-    /// Says what would become of a request, by the configuration in force. It is not made, logged
-    /// or counted.
+    /// Tells what the configuration in force does with a request, which is not made, logged or
+    /// counted.
     fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation>;
 }
 
-/// What a new bootstrap token is to be.
+/// A new bootstrap token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootstrapRequest {
     /// The token API that it makes keys of.
@@ -80,7 +79,7 @@ impl BootstrapRequest {
     ///
     /// # Errors
     ///
-    /// The first field that is wrong, in words: the caller's fault.
+    /// The name of the first field that is wrong, and its fault: the caller's.
     pub fn check(&self) -> Result<(), AdminError> {
         let Identity { subject, username, organization, role, email } = &self.identity;
         let fields = [
@@ -111,7 +110,7 @@ impl BootstrapRequest {
 ///
 /// # Errors
 ///
-/// What is wrong with it: it is empty, longer than 255 characters, or holds control characters.
+/// It is empty, longer than 255 characters, or holds control characters.
 pub fn claim_text(text: &str) -> Result<String, String> {
     if text.is_empty() {
         Err("must not be empty".to_owned())
@@ -133,7 +132,7 @@ pub struct IssuedBootstrap {
     pub token: RawToken,
 }
 
-/// What became of a revocation.
+/// The result of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Revocation {
@@ -143,14 +142,14 @@ pub enum Revocation {
     NotFound,
 }
 
-/// Why an operation was not carried out. The words are for the administrator: they may name the
+/// Why an operation was not carried out. The message is for the administrator: it may name the
 /// store, never a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
-    /// What was asked for cannot be; asking again will not help.
+    /// The request is wrong; repeating it does not help.
     #[error("{0}")]
     Refused(String),
-    /// It cannot be done now, or it is not known whether it was; asking again may help.
+    /// It cannot be done now, or it is not known whether it was; repeating it may help.
     #[error("{0}")]
     Unavailable(String),
 }

@@ -9,14 +9,14 @@ use http::header::{
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 /// An answer: always whole, so hyper frames it by its length.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Enough for any answer that holds a token, so that the buffer never moves and leaves no copy
-/// behind.
-const SECRET_ROOM_BYTES: usize = 16 * 1024;
+/// Enough for any answer that holds a token: the buffer does not move and leaves no copy behind.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
@@ -28,19 +28,9 @@ fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer
     answer
 }
 
-/// A value as JSON.
+/// A value as JSON. Its bytes are wiped once they have been sent: it may hold a token.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    match serde_json::to_vec(value) {
-        Ok(body) => answer(status, "application/json", body.into()),
-        Err(_) => {
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written as JSON")
-        }
-    }
-}
-
-/// A value that holds a token as JSON; its bytes are wiped once they have been sent.
-pub(super) fn secret_json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let mut body = Zeroizing::new(Vec::with_capacity(SECRET_ROOM_BYTES));
+    let mut body = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
     match serde_json::to_writer(&mut *body, value) {
         Ok(()) => answer(status, "application/json", Bytes::from_owner(body)),
         Err(_) => {
@@ -49,38 +39,26 @@ pub(super) fn secret_json(status: StatusCode, value: &impl Serialize) -> Answer 
     }
 }
 
-/// Metrics in the Prometheus text format.
+/// Metrics in the Prometheus text format, version 0.0.4.
 pub(super) fn metrics(text: String) -> Answer {
     answer(StatusCode::OK, "text/plain; version=0.0.4", text.into())
 }
 
-/// An error in words. The type is `about:blank`: the status says which kind it is.
+/// An error. Its type is `about:blank`: the status says what kind it is.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        title: &'a str,
-        status: u16,
-        detail: &'a str,
-    }
-    let problem = Problem {
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        detail,
-    };
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut answer = answer(status, "application/problem+json", body.into());
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({ "title": title, "status": status.as_u16(), "detail": detail });
+    let mut answer = answer(status, "application/problem+json", body.to_string().into());
     if status == StatusCode::SERVICE_UNAVAILABLE {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer
 }
 
-/// No such path.
 pub(super) fn not_found() -> Answer {
     problem(StatusCode::NOT_FOUND, "there is nothing at this path")
 }
 
-/// The path is there, the method is not.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
     let mut answer =
         problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not answer to this method");
@@ -88,7 +66,7 @@ pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
-/// The answer, and then the end of the connection: for requests whose body was not read to its end.
+/// Closes the connection after the answer: the request's body was not read to its end.
 pub(super) fn and_close(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer

@@ -1,6 +1,6 @@
 //! The command line's end of the admin socket, and of the readiness probe.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::operations::users::{AddBody, ChangeBody, ChangedBody, UsersBody};
-use super::operations::{CreateBody, DEFAULT_LISTED, RevokedBody, TokensBody};
+use super::operations::{CreateBody, DEFAULT_LISTED, IssuedBody, RevokedBody, TokensBody};
 use super::{
     AdminError, AdminFuture, Administration, BootstrapRequest, ExplainRequest, IssuedBootstrap,
     Listing, Revocation, StatusReport, TokenKind, UserAction, UserChange, UserListing, UserOutcome,
     UserRequest,
 };
-use crate::domain::{NewPassword, RawToken, RecordSort, TokenId};
+use crate::domain::{Identity, NewPassword, RawToken, RecordSort, TokenId};
 use crate::telemetry::Explanation;
 use crate::tokens::store::Filter;
 
-/// For one exchange, connecting included: longer than the server's own deadline, whose words are
-/// better than ours.
+/// For one exchange, connecting included: longer than the server's deadline, so that its error is
+/// shown.
 const EXCHANGE_DEADLINE: Duration = Duration::from_secs(35);
 
 /// For a readiness probe.
@@ -50,37 +50,41 @@ impl SocketClient {
     ///
     /// # Errors
     ///
-    /// It cannot be told, for instance because this user may not open the socket. Whether a keyward
-    /// runs is then unknown, so its store must not be opened behind its back.
+    /// It cannot be told, for instance because this user may not open the socket. A keyward may
+    /// then run, so its store must not be opened beside it.
     pub async fn find(path: &Path) -> Result<Option<Self>, AdminError> {
         match connect(path).await {
             Ok(_) => Ok(Some(Self { path: path.to_owned() })),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(AdminError::Unavailable(format!(
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
+                ErrorKind::PermissionDenied => Err(AdminError::Unavailable(format!(
                     "no permission to open the admin socket {}: run this as the user that keyward \
                      runs as",
                     path.display()
-                )))
-            }
-            Err(error) => Err(self::unreachable(path, &error)),
+                ))),
+                _ => Err(unreachable(path, &error)),
+            },
         }
     }
 
-    /// What the running keyward says of itself.
+    /// The state of the running keyward.
     ///
     /// # Errors
     ///
-    /// It did not answer, or not in this version's words.
+    /// It did not answer, or in a form of another version.
     pub async fn status(&self) -> Result<StatusReport, AdminError> {
         self.call(Method::GET, "/v1/status", Bytes::new()).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        body: &impl Serialize,
+    ) -> Result<T, AdminError> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            AdminError::Refused(format!("the request cannot be written as JSON: {error}"))
+        })?;
+        self.call(Method::POST, target, body.into()).await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -95,13 +99,11 @@ impl SocketClient {
                 connect(&self.path).await.map_err(|error| unreachable(&self.path, &error))?;
             exchange(stream, request).await
         };
-        let (status, body) =
-            tokio::time::timeout(EXCHANGE_DEADLINE, exchange).await.map_err(|_| {
-                AdminError::Unavailable(
-                    "keyward did not answer in time; the operation may still take effect"
-                        .to_owned(),
-                )
-            })??;
+        let answered = tokio::time::timeout(EXCHANGE_DEADLINE, exchange).await;
+        let (status, body) = answered.map_err(|_| {
+            let words = "keyward did not answer in time; the operation may still take effect";
+            AdminError::Unavailable(words.to_owned())
+        })??;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 AdminError::Unavailable(format!(
@@ -127,49 +129,33 @@ impl SocketClient {
 
 impl Administration for SocketClient {
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
-        #[derive(Deserialize)]
-        struct Issued {
-            id: TokenId,
-            token: String,
-        }
         Box::pin(async move {
             request.check()?;
-            let identity = request.identity;
+            let Identity { subject, username, organization, role, email } = request.identity;
+            let span = request.expires_in;
             let body = CreateBody {
                 token_api: request.token_api,
-                subject: identity.subject,
-                username: identity.username,
-                organization: identity.organization,
-                role: identity.role,
-                email: identity.email,
+                subject,
+                username,
+                organization,
+                role,
+                email,
                 mints: request.mints,
-                expires_in_seconds: request
-                    .expires_in
-                    .and_then(|span| NonZeroU64::new(span.as_secs())),
+                expires_in_seconds: span.and_then(|span| NonZeroU64::new(span.as_secs())),
             };
-            let issued: Issued =
-                self.call(Method::POST, "/v1/bootstrap-tokens", written(&body)?).await?;
-            Ok(IssuedBootstrap { id: issued.id, token: RawToken::new(issued.token) })
+            let issued: IssuedBody<'static> = self.post("/v1/bootstrap-tokens", &body).await?;
+            Ok(IssuedBootstrap { id: issued.id, token: RawToken::new(issued.token.into_owned()) })
         })
     }
 
     fn list(&self, filter: Filter) -> AdminFuture<'_, Vec<Listing>> {
         Box::pin(async move {
-            let kind = if filter.sort == Some(RecordSort::Bootstrap) {
-                TokenKind::Bootstrap
-            } else {
-                TokenKind::ApiKey
+            let kind = match filter.sort {
+                Some(RecordSort::Bootstrap) => TokenKind::Bootstrap,
+                _ => TokenKind::ApiKey,
             };
-            let limit = if filter.limit == 0 { DEFAULT_LISTED } else { filter.limit };
-            let mut target = format!("{}?limit={limit}", collection(kind));
-            for (key, value) in [("token_api", filter.token_api), ("subject", filter.subject)] {
-                if let Some(value) = value {
-                    target.push_str(&format!(
-                        "&{key}={}",
-                        utf8_percent_encode(&value, NON_ALPHANUMERIC)
-                    ));
-                }
-            }
+            let filters = [("token_api", filter.token_api), ("subject", filter.subject)];
+            let target = list_target(collection(kind), filter.limit, filters);
             let body: TokensBody = self.call(Method::GET, &target, Bytes::new()).await?;
             Ok(body.tokens)
         })
@@ -182,22 +168,15 @@ impl Administration for SocketClient {
                 username: request.username.as_str().to_owned(),
                 email: request.email.as_str().to_owned(),
                 full_name: request.full_name.as_str().to_owned(),
-                password: spelt(&request.password)?,
+                password: password_text(&request.password)?,
             };
-            self.call(Method::POST, "/v1/users", written(&body)?).await
+            self.post("/v1/users", &body).await
         })
     }
 
     fn users(&self, token_api: Option<String>, limit: usize) -> AdminFuture<'_, Vec<UserListing>> {
         Box::pin(async move {
-            let limit = if limit == 0 { DEFAULT_LISTED } else { limit };
-            let mut target = format!("/v1/users?limit={limit}");
-            if let Some(token_api) = token_api {
-                target.push_str(&format!(
-                    "&token_api={}",
-                    utf8_percent_encode(&token_api, NON_ALPHANUMERIC)
-                ));
-            }
+            let target = list_target("/v1/users", limit, [("token_api", token_api)]);
             let body: UsersBody = self.call(Method::GET, &target, Bytes::new()).await?;
             Ok(body.users)
         })
@@ -208,17 +187,19 @@ impl Administration for SocketClient {
             let (target, password) = match &change.action {
                 UserAction::Disable => ("/v1/users/disable", None),
                 UserAction::Enable => ("/v1/users/enable", None),
-                UserAction::SetPassword(password) => ("/v1/users/password", Some(spelt(password)?)),
+                UserAction::SetPassword(password) => {
+                    ("/v1/users/password", Some(password_text(password)?))
+                }
             };
             let username = change.username.as_str().to_owned();
             let body = ChangeBody { token_api: change.token_api, username, password };
-            let body: ChangedBody = self.call(Method::POST, target, written(&body)?).await?;
+            let body: ChangedBody = self.post(target, &body).await?;
             Ok(body.status)
         })
     }
 
     fn explain(&self, request: ExplainRequest) -> AdminFuture<'_, Explanation> {
-        Box::pin(async move { self.call(Method::POST, "/v1/explain", written(&request)?).await })
+        Box::pin(async move { self.post("/v1/explain", &request).await })
     }
 
     fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation> {
@@ -236,7 +217,7 @@ impl Administration for SocketClient {
 ///
 /// There was no answer, or one of another version.
 pub async fn probe_readiness(address: SocketAddr) -> Result<Vec<String>, AdminError> {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     struct Body {
         #[serde(default)]
         reasons: Vec<String>,
@@ -259,8 +240,7 @@ pub async fn probe_readiness(address: SocketAddr) -> Result<Vec<String>, AdminEr
     match status {
         StatusCode::OK => Ok(Vec::new()),
         StatusCode::SERVICE_UNAVAILABLE => {
-            let reasons = serde_json::from_slice(&body)
-                .map_or_else(|_| Vec::new(), |body: Body| body.reasons);
+            let Body { reasons } = serde_json::from_slice(&body).unwrap_or_default();
             Ok(if reasons.is_empty() { vec!["no reason given".to_owned()] } else { reasons })
         }
         other => Err(AdminError::Unavailable(format!(
@@ -269,15 +249,24 @@ pub async fn probe_readiness(address: SocketAddr) -> Result<Vec<String>, AdminEr
     }
 }
 
-fn written(body: &impl Serialize) -> Result<Bytes, AdminError> {
-    let written = serde_json::to_vec(body);
-    written.map(Bytes::from).map_err(|error| {
-        AdminError::Refused(format!("the request cannot be written as JSON: {error}"))
-    })
+/// The path and query of a list. `limit`: 0 is the default.
+fn list_target<const N: usize>(
+    path: &str,
+    limit: usize,
+    filters: [(&str, Option<String>); N],
+) -> String {
+    let limit = if limit == 0 { DEFAULT_LISTED } else { limit };
+    let mut target = format!("{path}?limit={limit}");
+    for (key, value) in filters {
+        if let Some(value) = value {
+            target += &format!("&{key}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC));
+        }
+    }
+    target
 }
 
-/// A password on its way over the socket, which is this user's alone.
-fn spelt(password: &NewPassword) -> Result<String, AdminError> {
+/// A password to send over the socket, which only this user can open.
+fn password_text(password: &NewPassword) -> Result<String, AdminError> {
     let text = std::str::from_utf8(password.password().expose());
     text.map(str::to_owned).map_err(|_| AdminError::Refused("the password is not UTF-8".to_owned()))
 }
@@ -312,21 +301,17 @@ fn unreachable(path: &Path, error: &io::Error) -> AdminError {
     ))
 }
 
-async fn exchange<S>(
-    stream: S,
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), AdminError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<(StatusCode, Bytes), AdminError> {
     let broken = |error: hyper::Error| {
         AdminError::Unavailable(format!("the connection to keyward broke: {error}"))
     };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // The connection makes progress only when polled; it ends by itself once the answer has been
-    // read.
-    let answer = async {
+    // `sender` is dropped with the answer, which ends the connection.
+    let answer = async move {
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();
         let body =
@@ -335,11 +320,6 @@ where
             })?;
         Ok((status, body.to_bytes()))
     };
-    let mut connection = std::pin::pin!(connection);
-    let mut answer = std::pin::pin!(answer);
-    tokio::select! {
-        answer = answer.as_mut() => answer,
-        // Its error comes out of the answer as well, which says what was being done.
-        _ = connection.as_mut() => answer.await,
-    }
+    // An error of the connection is that of the answer as well.
+    tokio::join!(answer, connection).0
 }

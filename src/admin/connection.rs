@@ -15,7 +15,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -25,25 +24,23 @@ use super::answer::Answer;
 /// The signal to stop: `true`, or the loss of its sender.
 pub type Stop = watch::Receiver<bool>;
 
-/// Connections at a time and listener; more wait in the backlog. Probes, a scraper and an administrator
-/// need a handful.
+/// The most connections of a listener at a time; more wait in the backlog.
 const MAX_CONNECTIONS: usize = 64;
 
-/// From the readiness to read a head to its last byte; so this is also how long an idle connection
-/// is kept.
+/// From the end of the exchange before to the last byte of a head; also bounds how long an idle
+/// connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection is reused. Bounds a client that reads its answers slowly or not at all.
+/// How long a connection is reused, also by a client that does not read its answers.
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 
-/// How long a last exchange may go on after that: longer than the longest operation.
+/// How long the last exchange may go on after that: longer than the longest operation.
 const CLOSE_GRACE: Duration = Duration::from_secs(35);
 
 /// How long exchanges may go on after the signal to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// The pause after a failed accept: without file descriptors to spare, the next one would fail as
-/// well.
+/// The pause after a failed accept: without a free file descriptor, the next one fails as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of a head, and of what is buffered of an answer.
@@ -52,45 +49,27 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// Lines of a head.
 const HEAD_LINES: usize = 64;
 
-/// Where connections come from.
-pub(super) trait Listener: Send + Sync + 'static {
-    /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    /// The next connection.
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
-}
-
-impl Listener for TcpListener {
-    type Stream = TcpStream;
-
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        self.poll_accept(context).map_ok(|(stream, _)| stream)
-    }
-}
-
-impl Listener for UnixListener {
-    type Stream = UnixStream;
-
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
-        self.poll_accept(context).map_ok(|(stream, _)| stream)
-    }
-}
-
 /// What answers the requests of a listener.
 pub(super) trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
-/// Serves until the signal to stop, then lets running exchanges end.
-pub(super) async fn serve<L: Listener>(listener: &L, handler: Arc<impl Handler>, mut stop: Stop) {
+/// Serves the connections of `poll_accept` until the signal to stop, then lets running exchanges
+/// end.
+pub(super) async fn serve<S>(
+    poll_accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<S>>,
+    handler: Arc<impl Handler>,
+    mut stop: Stop,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
             Some(_) = connections.join_next() => {}
-            accepted = poll_fn(|context| listener.poll_accept(context)), if connections.len() < MAX_CONNECTIONS => {
+            accepted = poll_fn(&poll_accept), if connections.len() < MAX_CONNECTIONS => {
                 match accepted {
                     Ok(stream) => {
                         connections.spawn(converse(stream, Arc::clone(&handler), stop.clone()));

@@ -9,8 +9,8 @@ use http::{Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
-/// What a client would ask, and from where. Its fields hold credentials: it is wiped when it is
-/// dropped, and is not shown.
+/// A request and its client's address. Its fields hold credentials: they are wiped when it is
+/// dropped, and `Debug` does not show them.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainRequest {
@@ -29,8 +29,8 @@ impl ExplainRequest {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, the caller's fault. The words repeat nothing of it but a field's
-    /// number: it may hold a token in a place where none is expected.
+    /// What is wrong with it: the caller's fault. The message quotes nothing of it, as any part may
+    /// hold a token; it names a header by its number.
     pub fn to_http(&self) -> Result<Request<()>, String> {
         let method = Method::from_bytes(self.method.as_bytes())
             .map_err(|_| "the method is none of HTTP".to_owned())?;
@@ -39,10 +39,9 @@ impl ExplainRequest {
             url.authority().filter(|_| matches!(url.scheme_str(), Some("http" | "https")));
         let authority = authority.ok_or_else(not_a_url)?.as_str();
         if authority.contains('@') {
-            return Err(
-                "the URL has a user name or a password: give the credential on standard input"
-                    .to_owned(),
-            );
+            let words =
+                "the URL has a user name or a password: give the credential on standard input";
+            return Err(words.to_owned());
         }
         let host = HeaderValue::from_str(authority).map_err(|_| not_a_url())?;
         let target = url.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
@@ -50,8 +49,7 @@ impl ExplainRequest {
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from(target);
         let headers = request.headers_mut();
-        for (at, (name, value)) in self.headers.iter().enumerate() {
-            let number = at + 1;
+        for (number, (name, value)) in (1..).zip(&self.headers) {
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| format!("header {number} has a name that HTTP does not allow"))?;
             let mut value = HeaderValue::from_bytes(value.as_bytes())

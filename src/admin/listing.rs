@@ -1,9 +1,38 @@
 //! A record as an administrator sees it: everything but the digest.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::token_kind::TokenKind;
-use crate::domain::{Record, RecordKind, Timestamp, TokenId};
+use crate::domain::{Identity, Record, RecordKind, RecordSort, Timestamp, TokenId};
+
+/// The two kinds of token that an administrator manages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// A key that its owner made, listed and uses.
+    ApiKey,
+    /// A credential from an administrator, good only for making API keys.
+    Bootstrap,
+}
+
+impl From<TokenKind> for RecordSort {
+    fn from(kind: TokenKind) -> Self {
+        match kind {
+            TokenKind::ApiKey => Self::ApiKey,
+            TokenKind::Bootstrap => Self::Bootstrap,
+        }
+    }
+}
+
+impl fmt::Display for TokenKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey => "token",
+            Self::Bootstrap => "bootstrap token",
+        })
+    }
+}
 
 /// One token in a list. As JSON every key is always there, and times are RFC 3339 in UTC, to the
 /// second.
@@ -49,16 +78,16 @@ impl Listing {
             RecordKind::Bootstrap { mints_left } => (TokenKind::Bootstrap, Some(mints_left)),
             RecordKind::Session => return None,
         };
-        let identity = record.identity.clone();
+        let Identity { subject, username, organization, role, email } = record.identity.clone();
         Some(Self {
             id: record.id,
             kind,
             token_api: record.token_api.clone(),
-            subject: identity.subject,
-            username: identity.username,
-            organization: identity.organization,
-            role: identity.role,
-            email: identity.email,
+            subject,
+            username,
+            organization,
+            role,
+            email,
             name: record.name.clone(),
             mints_left,
             issued_at: record.issued_at,
@@ -69,20 +98,20 @@ impl Listing {
 }
 
 fn parse<E: serde::de::Error>(text: &str) -> Result<Timestamp, E> {
-    let moment: jiff::Timestamp = text.parse().map_err(|_| E::custom("not an RFC 3339 time"))?;
-    Ok(Timestamp::from_unix_millis(moment.as_millisecond()))
+    Timestamp::parse_with_offset(text).map_err(|_| E::custom("not an RFC 3339 time"))
 }
 
 pub(super) mod rfc3339 {
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use crate::domain::Timestamp;
 
-    pub(in crate::admin) fn serialize<S: Serializer>(
-        time: &Timestamp,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&time.to_rfc3339_zulu())
+    pub(in crate::admin) fn serialize<T, S>(time: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: Copy + Into<Option<Timestamp>>,
+        S: Serializer,
+    {
+        (*time).into().map(Timestamp::to_rfc3339_zulu).serialize(serializer)
     }
 
     pub(in crate::admin) fn deserialize<'de, D: Deserializer<'de>>(
@@ -93,19 +122,10 @@ pub(super) mod rfc3339 {
 }
 
 mod rfc3339_or_null {
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer};
 
+    pub(super) use super::rfc3339::serialize;
     use crate::domain::Timestamp;
-
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Timestamp>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => serializer.serialize_str(&time.to_rfc3339_zulu()),
-            None => serializer.serialize_none(),
-        }
-    }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
@@ -117,7 +137,7 @@ mod rfc3339_or_null {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Identity, TokenDigest};
+    use crate::domain::TokenDigest;
 
     #[test]
     fn a_listing_survives_json_and_holds_no_digest() {

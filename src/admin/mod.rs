@@ -3,7 +3,7 @@
 //!
 //! Neither is the data plane: they run on the control thread, know no route and no upstream, and
 //! are never bound to a public listener. What they show and do comes through two traits, [`Status`]
-//! and [`Administration`], so this module knows no store. The socket has no login of its own: its
+//! and [`Administration`], so this module knows no store. The socket asks for no credential: its
 //! file belongs to keyward's user with mode 0600, and a user that can open it can read the store as
 //! well.
 
@@ -20,7 +20,6 @@ mod socket;
 mod status;
 #[cfg(test)]
 mod tests;
-mod token_kind;
 mod users;
 
 pub use administration::{
@@ -30,13 +29,10 @@ pub use administration::{
 pub use client::{SocketClient, probe_readiness};
 pub use connection::Stop;
 pub use explain::ExplainRequest;
-pub use listing::Listing;
+pub use listing::{Listing, TokenKind};
 pub use operations::serve_socket;
 pub use probes::serve_probes;
 pub use settings::AdminSettings;
 pub use socket::{AdminSocket, BoundAdminSocket, SocketError};
-pub use status::{
-    Component, ComponentState, NotReady, Readiness, Status, StatusFuture, StatusReport,
-};
-pub use token_kind::TokenKind;
+pub use status::{Component, ComponentState, NotReady, Status, StatusFuture, StatusReport};
 pub use users::{UserAction, UserChange, UserListing, UserOutcome, UserRequest};

@@ -13,13 +13,15 @@
 //! | `POST /v1/explain` | 200 what would become of a request: see [`Explanation`](crate::telemetry::Explanation) |
 //! | `GET /v1/status` | 200 `version pid ready reasons components listening` |
 //!
-//! Errors: 400 for what is not JSON or no such query, 422 for a value that cannot be, 503 when the
-//! store fails, in words.
+//! Errors: 400 for a body that is not JSON or an unknown query, 422 for a wrong value, 503 when the
+//! store fails.
 
 pub(super) mod users;
 
+use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,14 +46,13 @@ use super::{
 use crate::domain::{Identity, TokenId};
 use crate::tokens::store::Filter;
 
-/// What a list shows when it is not told otherwise.
+/// How many entries a list shows by default.
 pub(super) const DEFAULT_LISTED: usize = 1000;
 
 /// The longest request body: a bootstrap request is a few hundred bytes.
 const BODY_BYTES: usize = 64 * 1024;
 
-/// The longest request body of `/v1/explain`: the 64 KiB that the command takes, each character
-/// escaped, as JSON.
+/// The longest request body of `/v1/explain`: the 64 KiB that the command takes, escaped as JSON.
 const EXPLAIN_BODY_BYTES: usize = 256 * 1024;
 
 /// For a request body to arrive.
@@ -79,7 +80,9 @@ pub async fn serve_socket(
     stop: Stop,
 ) -> std::io::Result<()> {
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
-    serve(&listener, Arc::new(Operations { administration, status }), stop).await;
+    let accept =
+        |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+    serve(accept, Arc::new(Operations { administration, status }), stop).await;
     Ok(())
 }
 
@@ -89,22 +92,24 @@ pub async fn serve_socket(
 pub(super) struct CreateBody {
     pub(super) token_api: String,
     pub(super) subject: String,
-    #[serde(default)]
     pub(super) username: Option<String>,
-    #[serde(default)]
     pub(super) organization: Option<String>,
-    #[serde(default)]
     pub(super) role: Option<String>,
-    #[serde(default)]
     pub(super) email: Option<String>,
     #[serde(default = "one")]
     pub(super) mints: u32,
-    #[serde(default)]
     pub(super) expires_in_seconds: Option<NonZeroU64>,
 }
 
 fn one() -> u32 {
     1
+}
+
+/// The answer of `POST /v1/bootstrap-tokens`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct IssuedBody<'a> {
+    pub(super) id: TokenId,
+    pub(super) token: Cow<'a, str>,
 }
 
 /// The answer of a `DELETE`.
@@ -127,74 +132,69 @@ struct Operations {
 
 impl Handler for Operations {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let path = request.uri().path().to_owned();
-        if path == "/v1/bootstrap-tokens" && request.method() == Method::POST {
-            return self.create(request).await.unwrap_or_else(|refusal| refusal);
-        }
-        if path == "/v1/explain" && request.method() == Method::POST {
-            return self.explain(request).await.unwrap_or_else(|refusal| refusal);
-        }
-        if let Some(rest) = path.strip_prefix("/v1/users")
-            && (rest.is_empty() || rest.starts_with('/'))
-            && (request.method() == Method::POST || request.body().is_end_stream())
-        {
-            let action = rest.strip_prefix('/').unwrap_or_default();
-            return self.users(request, action).await.unwrap_or_else(|refusal| refusal);
-        }
-        if !request.body().is_end_stream() {
-            return and_close(problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "this call takes no request body",
-            ));
-        }
-        let query = request.uri().query();
-        let handled = match path
-            .strip_prefix("/v1/")
-            .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
-        {
-            Some(("status", "")) => match *request.method() {
-                Method::GET => {
-                    Ok(answer::json(StatusCode::OK, &report(self.status.as_ref()).await))
-                }
-                _ => Err(answer::method_not_allowed("GET")),
-            },
-            Some(("explain", "")) => Err(answer::method_not_allowed("POST")),
-            Some(("bootstrap-tokens", "")) => match *request.method() {
-                Method::GET => self.list(TokenKind::Bootstrap, query).await,
-                _ => Err(answer::method_not_allowed("GET, POST")),
-            },
-            Some(("tokens", "")) => match *request.method() {
-                Method::GET => self.list(TokenKind::ApiKey, query).await,
-                _ => Err(answer::method_not_allowed("GET")),
-            },
-            Some(("bootstrap-tokens", id)) if !id.contains('/') => match *request.method() {
-                Method::DELETE => self.revoke(TokenKind::Bootstrap, id).await,
-                _ => Err(answer::method_not_allowed("DELETE")),
-            },
-            Some(("tokens", id)) if !id.contains('/') => match *request.method() {
-                Method::DELETE => self.revoke(TokenKind::ApiKey, id).await,
-                _ => Err(answer::method_not_allowed("DELETE")),
-            },
-            _ => Err(answer::not_found()),
-        };
-        handled.unwrap_or_else(|refusal| refusal)
+        self.handle(request).await.unwrap_or_else(|refusal| refusal)
     }
 }
 
 impl Operations {
+    async fn handle(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
+        let path = request.uri().path().to_owned();
+        let has_body = !request.body().is_end_stream();
+        if request.method() == Method::POST && path == "/v1/bootstrap-tokens" {
+            return self.create(request).await;
+        }
+        if request.method() == Method::POST && path == "/v1/explain" {
+            return self.explain(request).await;
+        }
+        let call = path.strip_prefix("/v1/").unwrap_or_default();
+        let (collection, item) = call.split_once('/').unwrap_or((call, ""));
+        if collection == "users" && (request.method() == Method::POST || !has_body) {
+            return self.users(request, item).await;
+        }
+        if has_body {
+            let refused = problem(StatusCode::PAYLOAD_TOO_LARGE, "this call takes no request body");
+            return Err(and_close(refused));
+        }
+        let query = request.uri().query();
+        let id = Some(item).filter(|item| !item.is_empty() && !item.contains('/'));
+        match (request.method(), collection, item, id) {
+            (&Method::GET, "status", "", _) => {
+                Ok(answer::json(StatusCode::OK, &report(self.status.as_ref()).await))
+            }
+            (&Method::GET, "bootstrap-tokens", "", _) => {
+                self.list(TokenKind::Bootstrap, query).await
+            }
+            (&Method::GET, "tokens", "", _) => self.list(TokenKind::ApiKey, query).await,
+            (&Method::DELETE, "bootstrap-tokens", _, Some(id)) => {
+                self.revoke(TokenKind::Bootstrap, id).await
+            }
+            (&Method::DELETE, "tokens", _, Some(id)) => self.revoke(TokenKind::ApiKey, id).await,
+            (_, "status" | "tokens", "", _) => Err(answer::method_not_allowed("GET")),
+            (_, "explain", "", _) => Err(answer::method_not_allowed("POST")),
+            (_, "bootstrap-tokens", "", _) => Err(answer::method_not_allowed("GET, POST")),
+            (_, "bootstrap-tokens" | "tokens", _, Some(_)) => {
+                Err(answer::method_not_allowed("DELETE"))
+            }
+            _ => Err(answer::not_found()),
+        }
+    }
+
     async fn create(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
-        let body: CreateBody = read_json(request).await?;
+        let CreateBody {
+            token_api,
+            subject,
+            username,
+            organization,
+            role,
+            email,
+            mints,
+            expires_in_seconds,
+        } = read_json(request).await?;
         let request = BootstrapRequest {
-            token_api: body.token_api,
-            identity: Identity {
-                subject: body.subject,
-                username: body.username,
-                organization: body.organization,
-                role: body.role,
-                email: body.email,
-            },
-            mints: body.mints,
-            expires_in: body.expires_in_seconds.map(|seconds| Duration::from_secs(seconds.get())),
+            token_api,
+            identity: Identity { subject, username, organization, role, email },
+            mints,
+            expires_in: expires_in_seconds.map(|seconds| Duration::from_secs(seconds.get())),
         };
         request.check().map_err(|error| refusal(&error))?;
         let (token_api, subject) = (request.token_api.clone(), request.identity.subject.clone());
@@ -202,22 +202,15 @@ impl Operations {
         info!(id = %issued.id, token_api, subject, "a bootstrap token was made at the command \
          line");
 
-        #[derive(Serialize)]
-        struct Issued<'a> {
-            id: TokenId,
-            token: &'a str,
-        }
-        Ok(answer::secret_json(
-            StatusCode::CREATED,
-            &Issued { id: issued.id, token: issued.token.expose() },
-        ))
+        let body = IssuedBody { id: issued.id, token: issued.token.expose().into() };
+        Ok(answer::json(StatusCode::CREATED, &body))
     }
 
-    /// Leaves nothing in the log: what is asked may hold a token where none is expected.
+    /// Leaves nothing in the log: the request may hold a token where none is expected.
     async fn explain(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
         let body = Zeroizing::new(read_body(request, EXPLAIN_BODY_BYTES).await?.to_vec());
         let asked: ExplainRequest = serde_json::from_slice(&body).map_err(|error| {
-            // Its words may repeat what is wrong.
+            // Its message may quote the body.
             let words = format!("the request body is wrong at column {}", error.column());
             problem(StatusCode::UNPROCESSABLE_ENTITY, &words)
         })?;
@@ -256,32 +249,26 @@ async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T,
     })
 }
 
-/// Reads a request's body of at most so many bytes, which is said to be JSON.
+/// Reads a request's body of at most `limit` bytes, which is declared as JSON.
 async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer> {
-    let content_type = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        let words = "the request body must be application/json";
-        return Err(and_close(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, words)));
-    }
-    let body = Limited::new(request.into_body(), limit).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let words = format!("the request body is longer than {} KiB", limit / 1024);
-            Err(and_close(problem(StatusCode::PAYLOAD_TOO_LARGE, &words)))
+    let (status, words) = if !media_type.eq_ignore_ascii_case("application/json") {
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request body must be application/json".to_owned())
+    } else {
+        let body = Limited::new(request.into_body(), limit).collect();
+        match tokio::time::timeout(BODY_TIMEOUT, body).await {
+            Ok(Ok(body)) => return Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                let words = format!("the request body is longer than {} KiB", limit / 1024);
+                (StatusCode::PAYLOAD_TOO_LARGE, words)
+            }
+            Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the request body ended early".to_owned()),
+            Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request body took too long".to_owned()),
         }
-        Ok(Err(_)) => {
-            Err(and_close(problem(StatusCode::BAD_REQUEST, "the request body ended early")))
-        }
-        Err(_) => {
-            Err(and_close(problem(StatusCode::REQUEST_TIMEOUT, "the request body took too long")))
-        }
-    }
+    };
+    Err(and_close(problem(status, &words)))
 }
 
 async fn in_time<T>(operation: AdminFuture<'_, T>) -> Result<T, Answer> {
@@ -310,10 +297,8 @@ fn filter(query: &str) -> Result<Filter, String> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = value.replace('+', " ");
-        let value = percent_decode_str(&value)
-            .decode_utf8()
-            .map_err(|_| format!("{key}: not UTF-8"))?
-            .into_owned();
+        let value = percent_decode_str(&value).decode_utf8();
+        let value = value.map_err(|_| format!("{key}: not UTF-8"))?.into_owned();
         let taken = match key {
             "token_api" => filter.token_api.replace(value).is_some(),
             "subject" => filter.subject.replace(value).is_some(),

@@ -10,7 +10,7 @@ use crate::wire::socket_file::{self, BoundSocketFile, SocketFile};
 #[derive(Debug)]
 pub struct AdminSocket {
     pub(super) listener: UnixListener,
-    file: SocketFile,
+    _file: SocketFile,
 }
 
 /// How many connections may wait to be accepted.
@@ -28,14 +28,13 @@ impl BoundAdminSocket {
     /// As [`AdminSocket::reserve`], for what has happened since.
     pub fn listen(self) -> Result<AdminSocket, SocketError> {
         let (listener, file) = self.0.listen(BACKLOG)?;
-        Ok(AdminSocket { listener, file })
+        Ok(AdminSocket { listener, _file: file })
     }
 }
 
 impl AdminSocket {
-    /// Binds the socket for `path` with mode 0600, without listening: until it is served, no client
-    /// finds it. A missing directory is made with mode 0700. A file that a dead keyward left behind
-    /// will be replaced.
+    /// Binds the socket for `path` with mode 0600, without listening: no client finds it yet. A
+    /// missing directory is made with mode 0700. The file of a keyward that has died is replaced.
     ///
     /// # Errors
     ///
@@ -46,13 +45,11 @@ impl AdminSocket {
         BoundSocketFile::bind(path, 0o600).map(BoundAdminSocket)
     }
 
-    /// Binds the socket at `path` with mode 0600, and listens. A missing directory is made with
-    /// mode 0700. A file that a dead keyward left behind is replaced.
+    /// Binds as [`reserve`](Self::reserve) does, and listens.
     ///
     /// # Errors
     ///
-    /// When another process listens there, when something else than a socket is at the path, or
-    /// when the operating system refuses: for the administrator to solve.
+    /// As [`reserve`](Self::reserve).
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         Self::reserve(path)?.listen()
     }
@@ -65,12 +62,6 @@ impl AdminSocket {
     /// As [`bind`](Self::bind).
     pub fn check(path: &Path) -> Result<(), SocketError> {
         socket_file::check(path)
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.file.path()
     }
 }
 
@@ -135,7 +126,7 @@ mod tests {
         UnixStream::connect(&path).expect("it listens");
         drop(socket);
         let refused =
-            AdminSocket::bind(&directory.join("ab")).expect_err("nobody could connect to it");
+            AdminSocket::bind(&directory.join("ab")).expect_err("no client could connect to it");
         assert!(refused.to_string().contains("cannot use"), "{refused}");
     }
 

@@ -1,29 +1,28 @@
-//! What keyward says of itself: ready or not and why, its parts, its numbers.
+//! The state of keyward: ready or not and why, its parts, its metrics.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What the questions that ask other threads return.
+/// What the methods of [`Status`] that ask the store return.
 pub type StatusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The deadline of one question: shorter than the second that orchestrators usually give a probe
-/// times a few tries, and longer than any answer of a store that is to be called available.
+/// The deadline of [`Status::reasons`] and [`Status::components`]: longer than an available store
+/// takes to answer, and shorter than the few probes of a second each that orchestrators allow.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The state of a running keyward, as the probes ask for it.
 pub trait Status: Send + Sync + 'static {
-    /// Whether new requests should be sent to this instance. Depends on the store; answered within
-    /// 3 seconds or taken as a no.
-    fn readiness(&self) -> StatusFuture<'_, Readiness>;
+    /// Why no new requests should be sent to this instance; empty: it is ready. Depends on the
+    /// store; no answer within 3 seconds is a reason, too.
+    fn reasons(&self) -> StatusFuture<'_, Vec<NotReady>>;
 
     /// Whether the start is over. Never goes back.
     fn is_started(&self) -> bool;
 
-    /// Every part that can fail by itself; answered within 3 seconds or taken as failed.
+    /// Every part that can fail by itself; no answer within 3 seconds is a failure.
     fn components(&self) -> StatusFuture<'_, Vec<Component>>;
 
     /// The addresses that are listened on, as in a configuration; `[admin] address` is among them.
@@ -33,73 +32,40 @@ pub trait Status: Send + Sync + 'static {
     fn metrics(&self) -> String;
 }
 
-/// Why keyward is not ready; ready if there is no reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Readiness(Vec<NotReady>);
-
-impl Readiness {
-    /// From the reasons against it.
-    #[must_use]
-    pub fn from_reasons(reasons: Vec<NotReady>) -> Self {
-        Self(reasons)
-    }
-
-    /// Whether nothing speaks against it.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The reasons in words.
-    #[must_use]
-    pub fn words(&self) -> Vec<String> {
-        self.0.iter().map(ToString::to_string).collect()
-    }
-}
-
 /// One reason against sending requests to this instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// The start is not over.
+    #[error("starting")]
     Starting,
-    /// The end has begun: what is open is finished, nothing new should come.
+    /// keyward is stopping: what is open is finished, nothing new should come.
+    #[error("draining")]
     Draining,
-    /// The store does not answer, so no token that is not in the memory of a worker can be checked.
+    /// The store does not answer: no token can be checked that no worker remembers.
+    #[error("store unavailable: {0}")]
     StoreUnavailable(String),
-    /// The keys of an outside issuer were never fetched, so none of its tokens can be judged.
+    /// The keys of an outside issuer were never fetched: none of its tokens can be judged.
+    #[error("issuer {issuer} has no keys yet: {why}")]
     IssuerWithoutKeys {
         /// The issuer's name.
         issuer: String,
         /// Why the last fetch brought none.
         why: String,
     },
-    /// The question itself was not answered in time.
+    /// No answer came in time.
+    #[error("no answer within {} s", ANSWER_DEADLINE.as_secs())]
     NoAnswer,
 }
 
-impl fmt::Display for NotReady {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting => f.write_str("starting"),
-            Self::Draining => f.write_str("draining"),
-            Self::StoreUnavailable(why) => write!(f, "store unavailable: {why}"),
-            Self::IssuerWithoutKeys { issuer, why } => {
-                write!(f, "issuer {issuer} has no keys yet: {why}")
-            }
-            Self::NoAnswer => write!(f, "no answer within {} s", ANSWER_DEADLINE.as_secs()),
-        }
-    }
-}
-
-/// One part of keyward and how it is.
+/// One part of keyward and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {
     /// What the part is called in the configuration and in the metrics.
     pub name: String,
-    /// How it is.
+    /// Its state.
     pub state: ComponentState,
-    /// Why, in words, unless it is well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Why, unless it is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
@@ -123,7 +89,7 @@ impl Component {
     }
 }
 
-/// How a part is, from best to worst.
+/// The state of a part, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ComponentState {
@@ -144,7 +110,7 @@ pub struct StatusReport {
     pub pid: u32,
     /// Whether new requests should be sent to this instance.
     pub ready: bool,
-    /// Why not, in words.
+    /// Why not.
     pub reasons: Vec<String>,
     /// Its parts.
     pub components: Vec<Component>,
@@ -153,14 +119,13 @@ pub struct StatusReport {
     pub listening: Vec<String>,
 }
 
-/// Asks for the readiness; no answer in time is a no.
-pub(super) async fn readiness_in_time(status: &dyn Status) -> Readiness {
-    tokio::time::timeout(ANSWER_DEADLINE, status.readiness())
-        .await
-        .unwrap_or_else(|_| Readiness::from_reasons(vec![NotReady::NoAnswer]))
+/// The reasons against sending requests; empty: ready. No answer in time is one.
+pub(super) async fn reasons_in_time(status: &dyn Status) -> Vec<String> {
+    let reasons = tokio::time::timeout(ANSWER_DEADLINE, status.reasons()).await;
+    reasons.unwrap_or_else(|_| vec![NotReady::NoAnswer]).iter().map(ToString::to_string).collect()
 }
 
-/// Asks for the components; no answer in time is a failure of the asking itself.
+/// The components. No answer in time is a failure of the component `checks`.
 pub(super) async fn components_in_time(status: &dyn Status) -> Vec<Component> {
     tokio::time::timeout(ANSWER_DEADLINE, status.components())
         .await
@@ -169,13 +134,12 @@ pub(super) async fn components_in_time(status: &dyn Status) -> Vec<Component> {
 
 /// The whole report.
 pub(super) async fn report(status: &dyn Status) -> StatusReport {
-    let (readiness, components) =
-        tokio::join!(readiness_in_time(status), components_in_time(status));
+    let (reasons, components) = tokio::join!(reasons_in_time(status), components_in_time(status));
     StatusReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        ready: readiness.is_ready(),
-        reasons: readiness.words(),
+        ready: reasons.is_empty(),
+        reasons,
         components,
         listening: status.listening(),
     }

@@ -165,12 +165,12 @@ struct FixedStatus {
 }
 
 impl Status for FixedStatus {
-    fn readiness(&self) -> StatusFuture<'_, Readiness> {
+    fn reasons(&self) -> StatusFuture<'_, Vec<NotReady>> {
         Box::pin(async {
             if self.hangs.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
-            Readiness::from_reasons(self.reasons.lock().expect("lock").clone())
+            self.reasons.lock().expect("lock").clone()
         })
     }
 
@@ -393,7 +393,7 @@ fn half_a_head_is_not_waited_for_for_ever() {
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
     stream.write_all(b"GET /livez HT").expect("sent");
     let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).expect("closed by keyward, not by our patience");
+    stream.read_to_end(&mut rest).expect("closed by keyward, before the read timed out");
 }
 
 #[test]
@@ -518,7 +518,9 @@ fn no_keyward_is_found_where_none_runs() {
     let path = dir.path().join("admin.sock");
     assert!(runtime().block_on(SocketClient::find(&path)).expect("missing: none").is_none());
     drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
-    assert!(runtime().block_on(SocketClient::find(&path)).expect("nobody accepts: none").is_none());
+    assert!(
+        runtime().block_on(SocketClient::find(&path)).expect("no process accepts: none").is_none()
+    );
 }
 
 #[test]
@@ -532,10 +534,10 @@ fn stopping_ends_idle_connections_at_once_and_removes_the_socket() {
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).expect("closed");
     assert!(!world.socket.exists(), "the socket's file is gone");
-    assert!(std::net::TcpStream::connect(world.probes).is_err(), "nobody listens");
+    assert!(std::net::TcpStream::connect(world.probes).is_err(), "no process listens");
 }
 
-fn person(username: &str, password: &str) -> UserRequest {
+fn user(username: &str, password: &str) -> UserRequest {
     UserRequest {
         token_api: None,
         username: crate::domain::Username::new(username).expect("a name"),
@@ -554,10 +556,10 @@ fn new_password(text: &str) -> crate::domain::NewPassword {
 async fn users_are_added_listed_and_changed_over_the_socket() {
     let world = World::start();
     let client = SocketClient::find(&world.socket).await.expect("told").expect("running");
-    let added = client.user_add(person("Ann", "correct \"horse\" \u{1f40e}")).await.expect("added");
+    let added = client.user_add(user("Ann", "correct \"horse\" \u{1f40e}")).await.expect("added");
     assert_eq!((added.username.as_str(), added.is_disabled), ("Ann", false));
     client
-        .user_add(UserRequest { token_api: Some("a&b".into()), ..person("bob", "let me not in") })
+        .user_add(UserRequest { token_api: Some("a&b".into()), ..user("bob", "let me not in") })
         .await
         .expect("added");
     let names = async |token_api: Option<&str>, limit| {

@@ -35,19 +35,19 @@ pub struct UserChange {
 /// What can be changed of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAction {
-    /// Shut it out; its sessions and keys end.
+    /// Disable it; its sessions and keys end.
     Disable,
-    /// Let it in again, without them.
+    /// Enable it again; sessions and keys do not come back.
     Enable,
     /// Give it this password; its sessions end.
     SetPassword(NewPassword),
 }
 
-/// What became of a [`UserChange`].
+/// The result of a [`UserChange`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserOutcome {
-    /// It is as it was asked for.
+    /// It was made, or the account was so already.
     Done,
     /// No account has this username.
     NotFound,
@@ -70,7 +70,7 @@ pub struct UserListing {
     /// When it was registered.
     #[serde(with = "rfc3339")]
     pub created_at: Timestamp,
-    /// Whether it is shut out.
+    /// Whether it is disabled.
     pub is_disabled: bool,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::parts::Parts;
-use crate::admin::{Component, NotReady, Readiness, Status, StatusFuture};
+use crate::admin::{Component, NotReady, Status, StatusFuture};
 use crate::gateway::Shared;
 use crate::server::ConnectionLimit;
 use crate::store::redis::LinkState;
@@ -68,7 +68,7 @@ impl OwnStatus {
 
     /// Looks, and says in the log what has changed.
     pub(super) async fn observe(&self) {
-        self.reasons().await;
+        self.look().await;
     }
 
     /// Whether tokens can be judged, and why the store takes no changes, if it does not. One that
@@ -83,7 +83,7 @@ impl OwnStatus {
         Ok(refusal)
     }
 
-    async fn reasons(&self) -> Vec<NotReady> {
+    async fn look(&self) -> Vec<NotReady> {
         let mut reasons = Vec::new();
         if !self.is_started.load(Ordering::Acquire) {
             reasons.push(NotReady::Starting);
@@ -118,8 +118,8 @@ impl OwnStatus {
 }
 
 impl Status for OwnStatus {
-    fn readiness(&self) -> StatusFuture<'_, Readiness> {
-        Box::pin(async move { Readiness::from_reasons(self.reasons().await) })
+    fn reasons(&self) -> StatusFuture<'_, Vec<NotReady>> {
+        Box::pin(self.look())
     }
 
     fn is_started(&self) -> bool {

@@ -12,7 +12,7 @@ use super::context::REFUSED;
 use super::*;
 use crate::admin::{
     AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest,
-    IssuedBootstrap, Listing, Readiness, Revocation, Status, StatusFuture, TokenKind, UserAction,
+    IssuedBootstrap, Listing, NotReady, Revocation, Status, StatusFuture, TokenKind, UserAction,
     UserChange, UserListing, UserOutcome, UserRequest, serve_probes, serve_socket,
 };
 use crate::domain::{RawToken, Timestamp, TokenId};
@@ -146,8 +146,8 @@ impl Administration for Tokens {
 }
 
 impl Status for Tokens {
-    fn readiness(&self) -> StatusFuture<'_, Readiness> {
-        Box::pin(async { Readiness::default() })
+    fn reasons(&self) -> StatusFuture<'_, Vec<NotReady>> {
+        Box::pin(async { Vec::new() })
     }
 
     fn is_started(&self) -> bool {

@@ -16,7 +16,6 @@ use crate::domain::{Email, FieldFault, FullName, NewPassword, Password, Username
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct AddBody {
-    #[serde(default)]
     pub(in crate::admin) token_api: Option<String>,
     pub(in crate::admin) username: String,
     pub(in crate::admin) email: String,
@@ -28,10 +27,9 @@ pub(in crate::admin) struct AddBody {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct ChangeBody {
-    #[serde(default)]
     pub(in crate::admin) token_api: Option<String>,
     pub(in crate::admin) username: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::admin) password: Option<String>,
 }
 
@@ -47,9 +45,9 @@ pub(in crate::admin) struct ChangedBody {
     pub(in crate::admin) status: UserOutcome,
 }
 
-/// A field that cannot be, in words that do not repeat it.
-fn unfit(field: &'static str, fault: impl Display) -> Answer {
-    problem(StatusCode::UNPROCESSABLE_ENTITY, &format!("{field}: {fault}"))
+/// The refusal of a field, without its value.
+fn unfit<F: Display>(field: &'static str) -> impl FnOnce(F) -> Answer {
+    move |fault| problem(StatusCode::UNPROCESSABLE_ENTITY, &format!("{field}: {fault}"))
 }
 
 fn new_password(text: String) -> Result<NewPassword, FieldFault> {
@@ -88,11 +86,11 @@ impl Operations {
     async fn add_user(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
         let body: AddBody = read_json(request).await?;
         let request = UserRequest {
-            password: new_password(body.password).map_err(|fault| unfit("password", fault))?,
+            password: new_password(body.password).map_err(unfit("password"))?,
             token_api: body.token_api,
-            username: Username::new(&body.username).map_err(|fault| unfit("username", fault))?,
-            email: Email::new(&body.email).map_err(|fault| unfit("email", fault))?,
-            full_name: FullName::new(&body.full_name).map_err(|fault| unfit("full_name", fault))?,
+            username: Username::new(&body.username).map_err(unfit("username"))?,
+            email: Email::new(&body.email).map_err(unfit("email"))?,
+            full_name: FullName::new(&body.full_name).map_err(unfit("full_name"))?,
         };
         let added = in_time(self.administration.user_add(request)).await?;
         info!(id = %added.id, token_api = added.token_api, username = added.username, "an account \
@@ -107,23 +105,17 @@ impl Operations {
     ) -> Result<Answer, Answer> {
         let action = action.to_owned();
         let body: ChangeBody = read_json(request).await?;
-        let password = body
-            .password
-            .map(new_password)
-            .transpose()
-            .map_err(|fault| unfit("password", fault))?;
+        let password = body.password.map(new_password).transpose().map_err(unfit("password"))?;
         let change = UserChange {
             token_api: body.token_api,
-            username: Username::new(&body.username).map_err(|fault| unfit("username", fault))?,
+            username: Username::new(&body.username).map_err(unfit("username"))?,
             action: match (action.as_str(), password) {
                 ("disable", None) => UserAction::Disable,
                 ("enable", None) => UserAction::Enable,
                 ("password", Some(password)) => UserAction::SetPassword(password),
                 _ => {
-                    return Err(unfit(
-                        "password",
-                        "it belongs to a change of the password, and to no other",
-                    ));
+                    let fault = "it belongs to a change of the password, and to no other";
+                    return Err(unfit("password")(fault));
                 }
             },
         };
