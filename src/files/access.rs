@@ -1,18 +1,15 @@
 //! The rule for secrets, keys and key sets: which users could change the file.
 //!
-//! Root, keyward's user and keyward's groups may write; other users may not. That is checked for
-//! the file, of each symbolic link on the way to it, and of the folders that these are in:
-//! a user with write access to a folder can replace the files in it, unless the folder is sticky
-//! and then belongs to root or to keyward's user. Folders further up are not asked: in a container
-//! they belong to the container's runtime.
+//! Only root, keyward's user and keyward's groups may write. That is checked for the file, each
+//! symbolic link on the way to it, and the folders that these are in: a user with write access to a
+//! folder can replace the files in it, unless the folder is sticky and belongs to root or to
+//! keyward's user. Folders further up are not checked: in a container they belong to its runtime.
 //!
-//! A file that is mounted by itself, as Compose mounts a secret from a file of the host, keeps its
-//! owner on the host. Only root can mount, and has chosen this file: its owner and group may write,
-//! with a warning.
-//!
-//! Root works for others: a command under `sudo` reads what belongs to the service's user. So for
-//! root, the owner of a folder that no other user may write to counts as keyward's user, with a
-//! warning.
+//! * A file that is mounted by itself, as Compose mounts a secret from a file of the host, keeps
+//!   its owner on the host. Only root can mount, and has chosen this file: its owner and group may
+//!   write, with a warning.
+//! * A command under `sudo` reads what belongs to the service's user. So for root, the owner of a
+//!   folder that no other user may write to counts as keyward's user, with a warning.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -28,15 +25,15 @@ const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_ENTER: u32 = 0o001;
 const GROUP_READ: u32 = 0o040;
 const GROUP_WRITE: u32 = 0o020;
-/// As Linux follows them at most.
+/// The most that Linux follows.
 const MOST_LINKS: usize = 40;
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
-    /// No other user should see it.
+    /// No other user should read it.
     Secret,
-    /// Every user may see it.
+    /// Every user may read it.
     Trusted,
 }
 
@@ -48,12 +45,13 @@ pub(super) struct Identity {
 
 impl Identity {
     fn of_process() -> Self {
-        let mut groups = vec![rustix::process::getegid().as_raw()];
         // Without the list, fewer groups are ours: the stricter answer.
-        groups.extend(
-            rustix::process::getgroups().unwrap_or_default().iter().map(|group| group.as_raw()),
-        );
-        Self { user: rustix::process::geteuid().as_raw(), groups }
+        let mut groups = rustix::process::getgroups().unwrap_or_default();
+        groups.push(rustix::process::getegid());
+        Self {
+            user: rustix::process::geteuid().as_raw(),
+            groups: groups.into_iter().map(|group| group.as_raw()).collect(),
+        }
     }
 
     fn is_trusted_user(&self, user: u32) -> bool {
@@ -78,28 +76,17 @@ pub(super) struct Rights {
 
 impl Rights {
     fn of(path: &Path, found: &Metadata) -> Self {
-        let mode = found.mode() & 0o7777;
-        Self {
-            path: path.to_owned(),
-            user: found.uid(),
-            group: found.gid(),
-            mode,
-            listed: access_list::writers(path),
-        }
+        let listed = access_list::writers(path);
+        Self { mode: found.mode() & 0o7777, listed, ..Self::of_link(path, found) }
     }
 
-    /// A link has an owner, and no rights that matter.
+    /// Of a link, which has an owner, and no rights that matter.
     fn of_link(path: &Path, found: &Metadata) -> Self {
-        Self {
-            path: path.to_owned(),
-            user: found.uid(),
-            group: found.gid(),
-            mode: 0,
-            listed: Vec::new(),
-        }
+        let (user, group) = (found.uid(), found.gid());
+        Self { path: path.to_owned(), user, group, mode: 0, listed: Vec::new() }
     }
 
-    /// A user or group beside the owner that can write, in words.
+    /// Names a user or group beside the owner that can write.
     fn other_writer(&self, identity: &Identity) -> Option<String> {
         if self.mode & OTHERS_WRITE != 0 {
             Some("every user".to_owned())
@@ -153,70 +140,63 @@ impl Access {
             links.push((Rights::of_link(&at, &here), folder));
             at = parent.join(fs::read_link(&at)?);
         };
-        let is_mounted = is_mounted(&at);
-        Ok(Self {
-            identity: Identity::of_process(),
-            file: Rights::of(&at, found),
-            links,
-            folder,
-            is_mounted,
-        })
+        let (identity, file) = (Identity::of_process(), Rights::of(&at, found));
+        Ok(Self { identity, file, links, folder, is_mounted: is_mounted(&at) })
     }
 
     /// Another writer is an error, another reader may be worth a warning.
     ///
     /// # Errors
     ///
-    /// [`FileError::Writable`], in words that name what to change.
+    /// [`FileError::Writable`], with what to change.
     pub(super) fn judge(&self, kind: FileKind) -> Result<Option<String>, FileError> {
         let refused = |words| Err(FileError::Writable(words));
-        let mut works_for = None;
-        for (rights, folder) in self.links.iter().chain([&(self.file.clone(), self.folder.clone())])
-        {
-            let words = judge_folder(folder, &self.identity)?;
-            works_for = works_for.or(words);
+        let mut warning = None;
+        let links = self.links.iter().map(|(link, folder)| (link, folder));
+        for (rights, folder) in links.chain([(&self.file, &self.folder)]) {
+            let of_folder = judge_folder(folder, &self.identity)?;
+            warning = warning.or(of_folder);
+            if self.identity.is_trusted_user(rights.user) {
+                continue;
+            }
             let is_of_folder = self.identity.user == 0
                 && rights.user == folder.user
                 && folder.other_writer(&self.identity).is_none();
-            let is_file = rights.path == self.file.path;
-            if !self.identity.is_trusted_user(rights.user) && is_file && self.is_mounted {
-                works_for = works_for.or_else(|| {
-                    Some(format!(
+            if rights.path == self.file.path && self.is_mounted {
+                warning.get_or_insert_with(|| {
+                    format!(
                         "is mounted from a file that belongs to user {}: that user can change it",
                         rights.user
-                    ))
+                    )
                 });
-            } else if !self.identity.is_trusted_user(rights.user) && !is_of_folder {
+            } else if !is_of_folder {
                 return refused(format!(
                     "can be changed by user {}, to whom {} belongs: it should belong to root or to \
-                     the user that \
-                     keyward runs as ({})",
+                     the user that keyward runs as ({})",
                     rights.user,
                     named(&rights.path, &self.file.path),
                     self.identity.user
                 ));
             }
         }
-        let writer = self.file.other_writer(&self.identity);
         let is_of_mount =
             self.is_mounted && self.file.mode & OTHERS_WRITE == 0 && self.file.listed.is_empty();
-        if let Some(writer) = writer
+        if let Some(writer) = self.file.other_writer(&self.identity)
             && !is_of_mount
         {
             return refused(format!(
                 "can be written by {writer} (mode {:03o}), and so be another secret or key; chmod \
-                 go-w it, \
-                 or chmod 600",
+                 go-w it, or chmod 600",
                 self.file.mode & 0o777
             ));
         }
         Ok(match kind {
-            FileKind::Trusted => works_for,
-            FileKind::Secret => self.reader().or(works_for),
+            FileKind::Trusted => warning,
+            FileKind::Secret => self.reader().or(warning),
         })
     }
 
-    /// Another user or group that can read it, in words.
+    /// Names another user or group that can read it.
     fn reader(&self) -> Option<String> {
         let can_enter = self.folder.mode & OTHERS_ENTER != 0;
         let mode = self.file.mode & 0o777;
@@ -259,34 +239,28 @@ pub fn check_folder(folder: &Path) -> Result<(), FileError> {
     judge_folder(&Rights::of(folder, &fs::metadata(folder)?), &Identity::of_process()).map(drop)
 }
 
-/// A warning, if it belongs to a user for whom root runs the command.
+/// Returns a warning if it belongs to a user for whom root runs the command.
 fn judge_folder(folder: &Rights, identity: &Identity) -> Result<Option<String>, FileError> {
     let name = folder.path.display();
-    let mode = folder.mode & 0o7777;
-    let writer = folder.other_writer(identity);
-    let belongs = if identity.is_trusted_user(folder.user) {
-        None
-    } else {
-        Some(format!(
-            "the folder {name} belongs to user {}, neither root nor the user that keyward runs as \
-             ({})",
-            folder.user, identity.user
-        ))
-    };
-    match (writer, belongs) {
-        (None, None) => Ok(None),
-        (None, Some(_)) if identity.user == 0 => Ok(Some(format!(
+    let is_trusted = identity.is_trusted_user(folder.user);
+    match folder.other_writer(identity) {
+        None if is_trusted => Ok(None),
+        None if identity.user == 0 => Ok(Some(format!(
             "can be changed by user {}, to whom the folder {name} belongs; run keyward as that \
              user, or chown it to root",
             folder.user
         ))),
         // In a sticky folder only its owner and the owner of a file can remove or rename that file.
-        (Some(_), None) if folder.mode & STICKY != 0 => Ok(None),
-        (Some(writer), None) => Err(FileError::Writable(format!(
-            "can be replaced by {writer}: the folder {name} can be written by others (mode \
-             {mode:03o}); chmod 700 it, \
-             or make it sticky (chmod +t)"
+        Some(_) if is_trusted && folder.mode & STICKY != 0 => Ok(None),
+        Some(writer) if is_trusted => Err(FileError::Writable(format!(
+            "can be replaced by {writer}: the folder {name} can be written by others (mode {:03o}); \
+             chmod 700 it, or make it sticky (chmod +t)",
+            folder.mode
         ))),
-        (_, Some(words)) => Err(FileError::Writable(format!("can be replaced: {words}; chown it"))),
+        _ => Err(FileError::Writable(format!(
+            "can be replaced: the folder {name} belongs to user {}, neither root nor the user that \
+             keyward runs as ({}); chown it",
+            folder.user, identity.user
+        ))),
     }
 }

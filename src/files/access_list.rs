@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-/// Where Linux keeps it.
 const ATTRIBUTE: &str = "system.posix_acl_access";
-/// What a list has at most in Linux (`XATTR_SIZE_MAX`), in bytes.
+/// The longest list of Linux (`XATTR_SIZE_MAX`), in bytes.
 const LONGEST: usize = 65_536;
 const VERSION: u32 = 2;
 const USER: u16 = 0x02;
@@ -37,23 +36,18 @@ fn writers_in(list: &[u8]) -> Vec<Named> {
     if u32::from_le_bytes(*version) != VERSION {
         return Vec::new();
     }
-    let entries = entries.as_chunks::<8>().0.iter().map(
-        |&[tag, tag_high, rights, rights_high, a, b, c, d]| {
-            let (tag, rights) =
-                (u16::from_le_bytes([tag, tag_high]), u16::from_le_bytes([rights, rights_high]));
-            (tag, rights, u32::from_le_bytes([a, b, c, d]))
-        },
-    );
-    let mask =
-        entries.clone().find(|(tag, ..)| *tag == MASK).map_or(u16::MAX, |(_, rights, _)| rights);
-    let named =
-        entries.filter(|(_, rights, _)| rights & mask & WRITE != 0).filter_map(|(tag, _, id)| {
-            match tag {
-                USER => Some(Named::User(id)),
-                GROUP => Some(Named::Group(id)),
-                _ => None,
-            }
+    let entries =
+        entries.as_chunks::<8>().0.iter().map(|&[tag, high, rights, rights_high, id @ ..]| {
+            let rights = u16::from_le_bytes([rights, rights_high]);
+            (u16::from_le_bytes([tag, high]), rights, u32::from_le_bytes(id))
         });
+    let mask = entries.clone().find(|(tag, ..)| *tag == MASK).map_or(u16::MAX, |(_, mask, _)| mask);
+    let writers = entries.filter(|(_, rights, _)| rights & mask & WRITE != 0);
+    let named = writers.filter_map(|(tag, _, id)| match tag {
+        USER => Some(Named::User(id)),
+        GROUP => Some(Named::Group(id)),
+        _ => None,
+    });
     named.collect()
 }
 
@@ -72,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_named_and_may_write_within_the_mask_is_found() {
+    fn users_and_groups_that_may_write_within_the_mask_are_found() {
         let [owner, group_of, others] =
             [(0x01, 0o6, u32::MAX), (0x04, 0o4, u32::MAX), (0x20, 0, u32::MAX)];
         let named = |mask| {
@@ -96,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_list_lets_nobody_write_by_name() {
+    fn a_file_without_a_list_has_no_writers_by_name() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         assert_eq!(writers(file.path()), []);
     }

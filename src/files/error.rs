@@ -2,17 +2,17 @@
 
 use std::io;
 
-/// Why a file is not used: the operator's to mend. The words are to be read after the file's name,
-/// and say nothing of what is in it.
+/// Why a file is not used: the operator's to mend. The message is to be read after the file's name,
+/// and quotes nothing of the content.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system does not let us read it.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// It is too large to be what it should be.
+    /// It is too large.
     #[error("has more than {most} bytes")]
     TooLarge {
-        /// What it may have, in bytes.
+        /// The limit, in bytes.
         most: u64,
     },
     /// A user other than root, keyward's and its groups' could change it.

@@ -1,5 +1,5 @@
 //! Files that keyward makes. What root makes in another user's folder is given to that user: the
-//! service that works there must be able to read what a command under `sudo` has left.
+//! service must be able to read what a command under `sudo` has made.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};

@@ -1,10 +1,9 @@
 //! Files that an operator hands to keyward: their access rights, and the text in their bytes.
 //!
 //! [`read`] is for every file, [`read_trusted`] for one whose content decides on access (a key
-//! set), [`read_secret`] for one that no other user should see. [`text_of`] takes away what an
-//! editor on another system leaves in a text: byte order marks, and the encoding UTF-16. Line ends
-//! of both kinds are the readers' own to understand; [`one_line`] and [`shared_secret`] do so for
-//! secrets.
+//! set), [`read_secret`] for one that no other user should see. [`text_of`] removes byte order
+//! marks and the encoding UTF-16 of a text. Readers take line ends of both kinds; [`one_line`] and
+//! [`shared_secret`] do so for secrets.
 //!
 //! A file may come from a mount: a Secret volume of Kubernetes (symbolic links in a sticky folder
 //! that every user may write to), a Docker secret, a credential of systemd. What decides is which
@@ -32,11 +31,11 @@ pub use error::FileError;
 pub use made::{give_to_owner_of_folder, make_folder};
 pub use text::{one_line, shared_secret, text_of};
 
-/// The content of a file, and what is worth a warning about its readers.
+/// The content of a file, and a warning about its rights.
 pub struct Found {
-    /// All of it, as it is; wiped when dropped.
+    /// All of it; wiped when dropped.
     pub content: Zeroizing<Vec<u8>>,
-    /// What is allowed and yet probably not meant, to be read after the file's name.
+    /// What is allowed and probably not meant, to be read after the file's name.
     pub warning: Option<String>,
 }
 

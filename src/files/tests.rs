@@ -54,7 +54,7 @@ fn the_mounts_of_kubernetes_docker_and_systemd_are_fine_in_their_default_modes()
 }
 
 #[test]
-fn whoever_else_could_write_is_named_with_what_to_do() {
+fn another_user_that_could_write_is_named_with_what_to_do() {
     let us = || identity(10001, &[10001]);
     for (what, folder, file, part) in [
         (
@@ -97,7 +97,7 @@ fn whoever_else_could_write_is_named_with_what_to_do() {
 }
 
 #[test]
-fn whoever_an_access_list_names_is_somebody_else_too() {
+fn users_and_groups_of_an_access_list_are_other_writers() {
     use super::access_list::Named;
     let judged = |named| {
         let mut access = Access {
@@ -144,7 +144,7 @@ fn a_file_that_is_mounted_by_itself_may_belong_to_a_user_of_the_host() {
 }
 
 #[test]
-fn root_works_for_the_owner_of_a_folder_that_nobody_else_writes_to() {
+fn root_works_for_the_owner_of_a_folder_that_no_other_user_writes_to() {
     let root = || identity(0, &[0]);
     let warning =
         judged(root(), (998, 998, 0o700), (998, 998, 0o600)).expect("fine").expect("a warning");
@@ -158,7 +158,7 @@ fn root_works_for_the_owner_of_a_folder_that_nobody_else_writes_to() {
 }
 
 #[test]
-fn a_link_that_somebody_else_put_there_is_refused_and_the_links_of_a_mount_are_followed() {
+fn a_link_of_another_user_is_refused_and_the_links_of_a_mount_are_followed() {
     let linked = |owner| Access {
         identity: identity(10001, &[10001]),
         file: rights("/etc/other", 0, 0, 0o600),

@@ -1,5 +1,5 @@
-//! What a text says: without the byte order marks, the UTF-16 and the line ends that editors of
-//! other systems leave.
+//! Texts without the byte order marks, the UTF-16 and the line ends that editors of other systems
+//! leave.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ const UTF_8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 const NO_UTF_8: u8 = 0xff;
 
 /// The text without byte order marks: at its start, and where another file was appended, at the
-/// start of a line. What has the mark of UTF-16 (as PowerShell's `>` writes it) is recoded as
-/// UTF-8; what cannot be is a byte that UTF-8 does not have, so that its reader refuses it.
+/// start of a line. UTF-16 with a mark (as PowerShell's `>` writes it) is recoded as UTF-8; a
+/// broken unit becomes a byte that UTF-8 does not have, so that its reader refuses it.
 #[must_use]
 pub fn text_of(content: &[u8]) -> Cow<'_, [u8]> {
     if let Some(text) = from_utf_16(content) {
@@ -56,7 +56,7 @@ fn from_utf_16(content: &[u8]) -> Option<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// It is empty, has several lines, or is not text. The words do not repeat it.
+/// It is empty, has several lines, or is not text. The message does not quote it.
 pub fn one_line(content: &[u8]) -> Result<Zeroizing<String>, FileError> {
     let refused = |words: &str| Err(FileError::Content(words.to_owned()));
     let text = Zeroizing::new(text_of(content).into_owned());
@@ -87,15 +87,11 @@ pub fn shared_secret(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, FileError> {
     {
         return Err(FileError::Content(
             "begins with the byte order mark of UTF-16 and is not plain text: write it as UTF-8, \
-             or make another \
-             secret if it is random bytes"
+             or make another secret if it is random bytes"
                 .to_owned(),
         ));
     }
-    let bytes: &[u8] = match &recoded {
-        Some(text) => text,
-        None => content,
-    };
+    let bytes = recoded.as_deref().map_or(content, Vec::as_slice);
     let Ok(text) = std::str::from_utf8(bytes) else { return Ok(Zeroizing::new(bytes.to_vec())) };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let line = text.strip_suffix('\n').unwrap_or(text);
