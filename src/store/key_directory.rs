@@ -1,9 +1,9 @@
 //! The directory of the fleet's secrets: made on first start, readable by its owner only, or made
 //! by `keyward keys create` and mounted.
 //!
-//! A mount of Kubernetes, Docker or systemd may be read by others; nobody else may write to it, see
-//! [`crate::files`]. Where all keys are there, nothing is written: a directory that is read-only
-//! will do.
+//! A mount of Kubernetes, Docker or systemd may be readable for others, but writable only for its
+//! owner: see [`crate::files`]. Where all keys are there, nothing is written: a directory that is
+//! read-only will do.
 //!
 //! * `store.key`: 64 hexadecimal digits with which the store is sealed and by which it knows its
 //!   fleet. It is not rotated.
@@ -22,6 +22,7 @@
 //! A key is rotated by adding one, and retired by removing it once its tokens are gone.
 
 pub mod create;
+mod error;
 #[cfg(test)]
 mod tests;
 
@@ -33,11 +34,14 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
-use crate::domain::Timestamp;
-use crate::files::{self, FileError};
+use crate::domain::{Timestamp, hex};
+use crate::files;
 use crate::tokens::keyring::{SecretBytes, StoreKey};
 use crate::tokens::signed::{KeyMaterial, SigningAlgorithm};
+
+pub use error::KeyDirectoryError;
 
 /// The most that the file of one key may have, in bytes: RSA keys of 16384 bits take some 13 KiB.
 const LARGEST_KEY: u64 = 64 * 1024;
@@ -52,42 +56,11 @@ pub struct KeyDirectory {
     pub macs: Vec<SecretBytes>,
     /// The signing keys by `kid`.
     pub signing: Vec<(String, SigningAlgorithm, KeyMaterial)>,
-    /// What is allowed and yet probably not meant: keys that everybody can read.
+    /// What is allowed and yet probably not meant: keys that every user can read.
     pub warnings: Vec<String>,
 }
 
-/// The directory cannot be used: the operator's to mend. Says nothing of a key's contents.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyDirectoryError {
-    /// A file or the directory itself cannot be read or written.
-    #[error("{path}: {source}")]
-    Files {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A key is missing, and the directory cannot be written to.
-    #[error(
-        "{path}: is missing and cannot be made: {source}; make a whole directory with \"keyward \
-         keys create DIR\" and mount \
-         that, or let keyward write to this one"
-    )]
-    Unmade {
-        /// The key.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("{path}: {fault}")]
-    Malformed {
-        /// Which.
-        path: PathBuf,
-        /// What it is not.
-        fault: String,
-    },
-}
+type SigningKey = (String, SigningAlgorithm, KeyMaterial);
 
 impl KeyDirectory {
     /// Reads the directory; makes it, the store's key, the first pepper, the first MAC key and a
@@ -103,11 +76,10 @@ impl KeyDirectory {
         algorithms: &[SigningAlgorithm],
         now: Timestamp,
     ) -> Result<Self, KeyDirectoryError> {
-        files::make_folder(directory)
-            .map_err(|source| KeyDirectoryError::Files { path: directory.to_owned(), source })?;
-        // Where nothing is to be made, nobody is waited for.
+        files::make_folder(directory).map_err(KeyDirectoryError::files(directory))?;
+        // Where nothing is to be made, no other process is waited for.
         let _turn = if is_complete(directory, algorithms) { None } else { turn(directory) };
-        Self::read(directory, algorithms, now, &mut Missing::Make)
+        Self::read(directory, algorithms, now, &mut Reader::default())
     }
 
     /// As [`open`](Self::open), without a trace: what is missing is made up in memory and good for
@@ -121,30 +93,27 @@ impl KeyDirectory {
         algorithms: &[SigningAlgorithm],
         now: Timestamp,
     ) -> Result<(Self, Vec<PathBuf>), KeyDirectoryError> {
-        let mut missing = Missing::Note(Vec::new());
-        let keys = Self::read(directory, algorithms, now, &mut missing)?;
-        Ok((keys, if let Missing::Note(paths) = missing { paths } else { Vec::new() }))
+        let mut reader = Reader { missing: Some(Vec::new()), ..Reader::default() };
+        let keys = Self::read(directory, algorithms, now, &mut reader)?;
+        Ok((keys, reader.missing.unwrap_or_default()))
     }
 
     fn read(
         directory: &Path,
         algorithms: &[SigningAlgorithm],
         now: Timestamp,
-        missing_keys: &mut Missing,
+        reader: &mut Reader,
     ) -> Result<Self, KeyDirectoryError> {
-        let files = |path: &Path| {
-            let path = path.to_owned();
-            move |source| KeyDirectoryError::Files { path, source }
-        };
-        let mut reader = Reader::default();
+        let files = KeyDirectoryError::files;
         let (mut signing, mut peppers, mut macs) = (Vec::new(), Vec::new(), Vec::new());
         let entries = match fs::read_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => Some(other.map_err(files(directory))?),
         };
         if entries.is_some() {
-            // Who can write here can put a key of their own in.
-            files::check_folder(directory).map_err(|fault| file_fault(directory, fault))?;
+            // A user that can write to the folder can put a key of its own in.
+            files::check_folder(directory)
+                .map_err(|fault| KeyDirectoryError::of_file(directory, fault))?;
         }
         for entry in entries.into_iter().flatten() {
             let path = entry.map_err(files(directory))?.path();
@@ -152,11 +121,11 @@ impl KeyDirectory {
             let named =
                 |sort: &str| name.strip_prefix(sort).and_then(|name| name.strip_suffix(".key"));
             if let Some(kid) = named("jwt-") {
-                signing.push(reader.signing(&path, kid)?);
+                signing.push(signing_key(&path, kid, &reader.text(&path)?)?);
             } else if let Some(name) = named("mac-") {
-                macs.push((name.to_owned(), reader.secret(&path)?));
+                macs.push((name.to_owned(), secret(&path, &reader.text(&path)?)?));
             } else if let Some(name) = named("pepper-") {
-                peppers.push((name.to_owned(), reader.secret(&path)?));
+                peppers.push((name.to_owned(), secret(&path, &reader.text(&path)?)?));
             } else if name.ends_with(".key") && !["store.key", "pepper.key"].contains(&name) {
                 reader.warnings.push(format!(
                     "[keys] directory: {} is not used: names of keys are store.key, pepper.key, or \
@@ -165,73 +134,63 @@ impl KeyDirectory {
                 ));
             }
         }
-        // Looked for after the listing, and what was just made is read back: of two that start at
-        // once, one made it and both use it.
+        // Looked for after the listing: of two processes that start at once, one made it and both
+        // use it.
         let pepper_path = directory.join("pepper.key");
         let store_path = directory.join("store.key");
         let is_new = signing.is_empty() && peppers.is_empty();
         let missing = |path: &Path| {
             let fault = "is missing, although there are other keys beside it; restore it from \
                          where they came from";
-            KeyDirectoryError::Malformed { path: path.to_owned(), fault: fault.into() }
+            KeyDirectoryError::malformed(path, fault)
         };
         let store = if store_path.exists() {
-            reader.secret(&store_path)?
-        } else {
-            let secret = match pepper_path.exists() {
-                true => SecretText::hex(reader.secret(&pepper_path)?.expose()),
-                false if is_new => SecretText::random().map_err(files(&store_path))?,
-                false => return Err(missing(&store_path)),
-            };
-            missing_keys.obtain(&mut reader, &store_path, &secret)?
-        };
-        let store = StoreKey::new(store);
-        if !pepper_path.exists() && peppers.is_empty() {
-            if !is_new {
-                return Err(missing(&pepper_path));
-            }
-            let secret = SecretText::random().map_err(files(&pepper_path))?;
-            peppers
-                .push(("1".to_owned(), missing_keys.obtain(&mut reader, &pepper_path, &secret)?));
+            reader.text(&store_path)?
         } else if pepper_path.exists() {
-            peppers.push(("1".to_owned(), reader.secret(&pepper_path)?));
+            let pepper = secret(&pepper_path, &reader.text(&pepper_path)?)?;
+            reader.make(&store_path, hex_text(pepper.expose()))?
+        } else if is_new {
+            reader.make(&store_path, random_text().map_err(files(&store_path))?)?
+        } else {
+            return Err(missing(&store_path));
+        };
+        let store = StoreKey::new(secret(&store_path, &store)?);
+        let pepper = if pepper_path.exists() {
+            Some(reader.text(&pepper_path)?)
+        } else if is_new {
+            Some(reader.make(&pepper_path, random_text().map_err(files(&pepper_path))?)?)
+        } else if peppers.is_empty() {
+            return Err(missing(&pepper_path));
+        } else {
+            None
+        };
+        if let Some(text) = pepper {
+            peppers.push(("1".to_owned(), secret(&pepper_path, &text)?));
         }
         if macs.is_empty() {
             let path = directory.join("mac-1.key");
-            let text = SecretText::hex(store.opaque_key().expose());
-            macs.push((String::new(), missing_keys.obtain(&mut reader, &path, &text)?));
+            let text = reader.make(&path, hex_text(store.opaque_key().expose()))?;
+            macs.push((String::new(), secret(&path, &text)?));
         }
-        for algorithm in algorithms {
-            if !signing.iter().any(|(_, known, _)| known == algorithm) {
-                let path = directory.join(format!(
-                    "jwt-{}.key",
-                    new_kid(*algorithm, now).map_err(files(directory))?
-                ));
-                let kid = path
-                    .file_stem()
-                    .and_then(|stem| stem.to_str())
-                    .and_then(|stem| stem.strip_prefix("jwt-"));
-                let kid = kid.unwrap_or_default();
-                let material = generate(&path, *algorithm)?;
-                signing.push(match missing_keys {
-                    Missing::Note(paths) => {
-                        paths.push(path.clone());
-                        (kid.to_owned(), *algorithm, material)
-                    }
-                    Missing::Make => {
-                        write_signing(&path, *algorithm, &material)?;
-                        reader.signing(&path, kid)?
-                    }
-                });
+        for &algorithm in algorithms {
+            if signing.iter().all(|(_, known, _)| *known != algorithm) {
+                let kid = new_kid(algorithm, now).map_err(files(directory))?;
+                let path = directory.join(format!("jwt-{kid}.key"));
+                let material = KeyMaterial::generate(algorithm)
+                    .map_err(|fault| KeyDirectoryError::malformed(&path, fault))?;
+                let text = match algorithm {
+                    SigningAlgorithm::Hs256 => hex_text(material.expose()),
+                    _ => material.to_pem(),
+                };
+                signing.push(signing_key(&path, &kid, &reader.make(&path, text)?)?);
             }
         }
-        let warnings = reader.warnings;
         Ok(Self {
             store,
             peppers: newest_first(peppers),
             macs: newest_first(macs),
             signing,
-            warnings,
+            warnings: std::mem::take(&mut reader.warnings),
         })
     }
 
@@ -267,36 +226,6 @@ impl KeyDirectory {
     }
 }
 
-/// What becomes of keys that are missing.
-enum Missing {
-    /// They are made.
-    Make,
-    /// They are only noted.
-    Note(Vec<PathBuf>),
-}
-
-impl Missing {
-    /// A secret whose file is missing, with this text. What is made is read back: another process
-    /// may have made it at the same time.
-    fn obtain(
-        &mut self,
-        reader: &mut Reader,
-        path: &Path,
-        text: &SecretText,
-    ) -> Result<SecretBytes, KeyDirectoryError> {
-        match self {
-            Self::Make => {
-                write_new(path, &text.0).map_err(unmade(path))?;
-                reader.secret(path)
-            }
-            Self::Note(paths) => {
-                paths.push(path.to_owned());
-                secret_of(path, &String::from_utf8_lossy(&text.0))
-            }
-        }
-    }
-}
-
 /// How long a start waits while another process makes keys: several of RSA take a second.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -315,9 +244,9 @@ fn is_complete(directory: &Path, algorithms: &[SigningAlgorithm]) -> bool {
             .all(|algorithm| has(&format!("jwt-{}-", algorithm.name().to_lowercase())))
 }
 
-/// One process after the other: of two that start on an empty directory, the second finds what the
-/// first has made, and does not sign with a key that the first never hears of. Where the file
-/// system has no locks, none is held.
+/// A lock for one process after the other: of two that start on an empty directory, the second
+/// finds what the first has made, and does not sign with a key that the first does not know. Where
+/// the file system has no locks, none is held.
 fn turn(directory: &Path) -> Option<fs::File> {
     let lock = fs::File::open(directory).ok()?;
     let began = Instant::now();
@@ -338,58 +267,39 @@ fn newest_first(mut named: Vec<(String, SecretBytes)>) -> Vec<SecretBytes> {
     named.into_iter().map(|(_, key)| key).collect()
 }
 
-/// Text that is wiped when it is no longer needed.
-struct SecretText(zeroize::Zeroizing<Vec<u8>>);
+fn random_text() -> io::Result<Zeroizing<String>> {
+    let mut secret = Zeroizing::new([0; 32]);
+    aws_lc_rs::rand::fill(secret.as_mut()).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(hex_text(secret.as_ref()))
+}
 
-impl SecretText {
-    fn random() -> io::Result<Self> {
-        let mut secret = zeroize::Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(secret.as_mut()).map_err(|_| io::Error::other("no randomness"))?;
-        Ok(Self::hex(secret.as_ref()))
-    }
+/// The text of a file: hexadecimal digits and the end of the line.
+fn hex_text(bytes: &[u8]) -> Zeroizing<String> {
+    // With enough capacity for all of it: a text that grows leaves copies of a secret behind.
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2 + 1));
+    text.extend(bytes.iter().flat_map(|&byte| hex::pair(byte)).map(char::from));
+    text.push('\n');
+    text
+}
 
-    fn hex(bytes: &[u8]) -> Self {
-        let mut text = zeroize::Zeroizing::new(Vec::with_capacity(bytes.len() * 2 + 1));
-        for byte in bytes {
-            for digit in [byte >> 4, byte & 15] {
-                text.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
-            }
-        }
-        text.push(b'\n');
-        Self(text)
+fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, rest) = text.trim().as_bytes().as_chunks::<2>();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for &[high, low] in pairs {
+        bytes.push(hex::value(high)? << 4 | hex::value(low)?);
     }
+    rest.is_empty().then_some(bytes)
 }
 
 fn new_kid(algorithm: SigningAlgorithm, now: Timestamp) -> io::Result<String> {
     let mut random = [0; 4];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no randomness"))?;
     let stamp = now.to_rfc3339_zulu().replace(['-', ':'], "");
-    Ok(format!("{}-{stamp}-{:08x}", algorithm.name().to_lowercase(), u32::from_be_bytes(random)))
+    Ok(format!("{}-{stamp}-{}", algorithm.name().to_lowercase(), hex::encode(&random)))
 }
 
-fn generate(path: &Path, algorithm: SigningAlgorithm) -> Result<KeyMaterial, KeyDirectoryError> {
-    KeyMaterial::generate(algorithm).map_err(|fault| KeyDirectoryError::Malformed {
-        path: path.to_owned(),
-        fault: fault.to_string(),
-    })
-}
-
-fn write_signing(
-    path: &Path,
-    algorithm: SigningAlgorithm,
-    material: &KeyMaterial,
-) -> Result<(), KeyDirectoryError> {
-    let text = match algorithm {
-        SigningAlgorithm::Hs256 => SecretText::hex(material.expose()),
-        SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
-            SecretText(zeroize::Zeroizing::new(material.to_pem().as_bytes().to_vec()))
-        }
-    };
-    write_new(path, &text.0).map_err(unmade(path))
-}
-
-/// Writes a file that appears whole or not at all, for its owner only. If somebody else has made it
-/// meanwhile, theirs stays.
+/// Writes a file that appears whole or not at all, for its owner only. If another process has made
+/// it meanwhile, that one stays.
 fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     let draft = path.with_extension(format!("draft-{}", std::process::id()));
     let mut file =
@@ -419,97 +329,70 @@ fn unmade(path: &Path) -> impl FnOnce(io::Error) -> KeyDirectoryError {
     }
 }
 
-fn file_fault(path: &Path, fault: FileError) -> KeyDirectoryError {
-    let path = path.to_owned();
-    match fault {
-        FileError::Unreadable(source) => KeyDirectoryError::Files { path, source },
-        other => KeyDirectoryError::Malformed { path, fault: other.to_string() },
-    }
-}
-
-fn from_hex(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = zeroize::Zeroizing::new(digits?);
-    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(digits.len() / 2));
-    for pair in digits.chunks(2) {
-        let [high, low] = pair else { return None };
-        bytes.push(high << 4 | low);
-    }
-    Some(bytes)
-}
-
 /// The secret that is written in the file at `path`.
-fn secret_of(path: &Path, text: &str) -> Result<SecretBytes, KeyDirectoryError> {
-    from_hex(text.trim())
+fn secret(path: &Path, text: &str) -> Result<SecretBytes, KeyDirectoryError> {
+    from_hex(text)
         .and_then(|bytes| bytes.as_slice().try_into().ok())
         .map(SecretBytes::new)
-        .ok_or_else(|| KeyDirectoryError::Malformed {
-            path: path.to_owned(),
-            fault: "is not 64 hexadecimal digits".into(),
-        })
+        .ok_or_else(|| KeyDirectoryError::malformed(path, "is not 64 hexadecimal digits"))
 }
 
-/// Reads keys, and keeps what is worth a warning.
+/// The signing key that is written in the file at `path`.
+fn signing_key(path: &Path, kid: &str, text: &str) -> Result<SigningKey, KeyDirectoryError> {
+    const NAMELESS: &str = "names no algorithm: it should begin with jwt-hs256-, jwt-eddsa-, \
+                            jwt-es256- or jwt-rs256-";
+    let malformed = |fault: &str| KeyDirectoryError::malformed(path, fault);
+    let named = kid.split('-').next().unwrap_or_default();
+    let algorithm = SigningAlgorithm::ALL
+        .into_iter()
+        .find(|algorithm| algorithm.name().eq_ignore_ascii_case(named))
+        .ok_or_else(|| malformed(NAMELESS))?;
+    let bytes = if algorithm == SigningAlgorithm::Hs256 {
+        from_hex(text).ok_or_else(|| malformed("is not hexadecimal"))?.to_vec()
+    } else {
+        let body = text.trim().strip_prefix("-----BEGIN PRIVATE KEY-----");
+        let body = body.and_then(|text| text.strip_suffix("-----END PRIVATE KEY-----"));
+        let body = body.map(|body| Zeroizing::new(body.split_whitespace().collect::<String>()));
+        body.and_then(|body| STANDARD.decode(body.as_bytes()).ok())
+            .ok_or_else(|| malformed("is not a PKCS#8 private key in PEM"))?
+    };
+    Ok((kid.to_owned(), algorithm, KeyMaterial::new(bytes)))
+}
+
+/// Reads the files of keys, and makes those that are missing.
 #[derive(Default)]
 struct Reader {
     warnings: Vec<String>,
+    /// The files that are missing, if they are only noted and not made.
+    missing: Option<Vec<PathBuf>>,
 }
 
 impl Reader {
-    fn text(&mut self, path: &Path) -> Result<zeroize::Zeroizing<String>, KeyDirectoryError> {
-        let found =
-            files::read_secret(path, LARGEST_KEY).map_err(|fault| file_fault(path, fault))?;
+    fn text(&mut self, path: &Path) -> Result<Zeroizing<String>, KeyDirectoryError> {
+        let found = files::read_secret(path, LARGEST_KEY)
+            .map_err(|fault| KeyDirectoryError::of_file(path, fault))?;
         self.warnings.extend(
             found.warning.map(|words| format!("[keys] directory: {} {words}", path.display())),
         );
-        let text = zeroize::Zeroizing::new(files::text_of(&found.content).into_owned());
-        let text = std::str::from_utf8(&text).map_err(|_| KeyDirectoryError::Malformed {
-            path: path.to_owned(),
-            fault: "is not text: keys are hexadecimal digits or PEM".into(),
+        let text = Zeroizing::new(files::text_of(&found.content).into_owned());
+        let text = std::str::from_utf8(&text).map_err(|_| {
+            KeyDirectoryError::malformed(path, "is not text: keys are hexadecimal digits or PEM")
         })?;
-        Ok(zeroize::Zeroizing::new(text.trim().to_owned()))
+        Ok(Zeroizing::new(text.to_owned()))
     }
 
-    fn secret(&mut self, path: &Path) -> Result<SecretBytes, KeyDirectoryError> {
-        secret_of(path, &self.text(path)?)
-    }
-
-    fn signing(
+    /// The text of a file that is missing, which is `text` unless another process has made the file
+    /// at the same time.
+    fn make(
         &mut self,
         path: &Path,
-        kid: &str,
-    ) -> Result<(String, SigningAlgorithm, KeyMaterial), KeyDirectoryError> {
-        let malformed = |fault: &str| KeyDirectoryError::Malformed {
-            path: path.to_owned(),
-            fault: fault.into(),
-        };
-        let named = kid.split('-').next().unwrap_or_default();
-        let algorithm = SigningAlgorithm::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(named))
-            .ok_or_else(|| {
-                malformed(
-                    "names no algorithm: it should begin with jwt-hs256-, jwt-eddsa-, \
-                           jwt-es256- or jwt-rs256-",
-                )
-            })?;
-        let text = self.text(path)?;
-        let bytes = match algorithm {
-            SigningAlgorithm::Hs256 => {
-                from_hex(&text).ok_or_else(|| malformed("is not hexadecimal"))?.to_vec()
-            }
-            SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => {
-                let body = text
-                    .strip_prefix("-----BEGIN PRIVATE KEY-----")
-                    .and_then(|text| text.strip_suffix("-----END PRIVATE KEY-----"))
-                    .ok_or_else(|| malformed("is not a PKCS#8 private key in PEM"))?;
-                let body = zeroize::Zeroizing::new(body.split_whitespace().collect::<String>());
-                STANDARD
-                    .decode(body.as_bytes())
-                    .map_err(|_| malformed("is not a PKCS#8 private key in PEM"))?
-            }
-        };
-        Ok((kid.to_owned(), algorithm, KeyMaterial::new(bytes)))
+        text: Zeroizing<String>,
+    ) -> Result<Zeroizing<String>, KeyDirectoryError> {
+        if let Some(missing) = &mut self.missing {
+            missing.push(path.to_owned());
+            return Ok(text);
+        }
+        write_new(path, text.as_bytes()).map_err(unmade(path))?;
+        self.text(path)
     }
 }

@@ -28,15 +28,15 @@ pub fn create(
         paths.sort();
         Ok(paths)
     };
-    let files = |source| KeyDirectoryError::Files { path: directory.to_owned(), source };
     match list() {
         Ok(found) if !found.is_empty() => {
             let fault =
-                "is not empty: nothing is overwritten. Name a folder that is empty or is not there"
-                    .to_owned();
-            return Err(KeyDirectoryError::Malformed { path: directory.to_owned(), fault });
+                "is not empty: nothing is overwritten. Name a folder that is empty or is not there";
+            return Err(KeyDirectoryError::malformed(directory, fault));
         }
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(files(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(KeyDirectoryError::files(directory)(error));
+        }
         _ => {}
     }
     if let Err(fault) = KeyDirectory::open(directory, algorithms, now) {
@@ -46,5 +46,5 @@ pub fn create(
         }
         return Err(fault);
     }
-    list().map_err(files)
+    list().map_err(KeyDirectoryError::files(directory))
 }
