@@ -8,37 +8,24 @@
 //! | 16 | the tag: the first half of HMAC-SHA-256, under the integrity key, over `keyward account`, a zero byte, the form's number and the JSON |
 //! | rest | JSON: `id`, `api`, `user`, `mail`, `name`, `at` (when it was registered, in milliseconds since 1970), `rev`, `hash`; `off`, which is true, if it is disabled |
 //!
-//! Everything is under the tag, what changes too: who writes the store can neither plant an account
-//! nor put another password in the place of one. What they can do is put back what an account once
-//! was; against that, keep the store's backups as safe as the store.
+//! Everything is under the tag, what changes too: with access to the store alone, no account can be
+//! planted, and no password put in the place of another. What an account once was can be put back;
+//! against that, keep the store's backups as safe as the store.
 
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
-use super::record_codec::{RecordKey, TAG};
+use super::record_codec::{RecordKey, SealFault};
 use crate::domain::{Account, AccountId, Email, FullName, Timestamp, Username};
 use crate::tokens::accounts::PasswordHash;
 use crate::tokens::accounts::store::Credentials;
 
-/// The form that is written, and the only one that is read.
-const FORM: u8 = 1;
+/// What the tags of accounts begin with.
+const PURPOSE: &[u8] = b"keyward account\0";
 
 /// An account that is not what was once written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AccountFault {
-    /// Too short to be one.
-    #[error("an account was cut short")]
-    CutShort,
-    /// Another form than ours.
-    #[error("an account has the unknown form {0}")]
-    UnknownForm(u8),
-    /// The tag does not fit key and content.
-    #[error("an account was altered")]
-    Altered,
-    /// The tag fits and yet we cannot read it: not written by this code.
-    #[error("an account cannot be read")]
-    Unreadable,
-}
+#[error("an account {0}")]
+pub struct AccountFault(#[from] pub SealFault);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,10 +46,10 @@ struct Body<S> {
 ///
 /// # Errors
 ///
-/// [`AccountFault::Unreadable`] if it cannot be put into words, which no account is known to cause.
+/// [`SealFault::Unreadable`] if it cannot be written as JSON, which no account is known to cause.
 pub fn encode(key: &RecordKey, credentials: &Credentials) -> Result<Vec<u8>, AccountFault> {
     let Credentials { account, hash } = credentials;
-    let json = serde_json::to_vec(&Body::<&str> {
+    let body = Body::<&str> {
         id: account.id,
         api: &account.token_api,
         user: account.username.as_str(),
@@ -72,46 +59,30 @@ pub fn encode(key: &RecordKey, credentials: &Credentials) -> Result<Vec<u8>, Acc
         rev: account.revision,
         hash: hash.expose(),
         off: account.is_disabled,
-    })
-    .map_err(|_| AccountFault::Unreadable)?;
-    let mut body = Vec::with_capacity(1 + TAG + json.len());
-    body.push(FORM);
-    body.extend_from_slice(&tag(key, &json));
-    body.extend_from_slice(&json);
-    Ok(body)
+    };
+    Ok(key.seal_body(PURPOSE, &[], &body)?)
 }
 
 /// The account of these bytes.
 ///
 /// # Errors
 ///
-/// The store's fault, each of them: see [`AccountFault`].
+/// The store's fault, each of them: see [`SealFault`].
 pub fn decode(key: &RecordKey, body: &[u8]) -> Result<Credentials, AccountFault> {
-    let (&form, sealed) = body.split_first().ok_or(AccountFault::CutShort)?;
-    if form != FORM {
-        return Err(AccountFault::UnknownForm(form));
-    }
-    let (claimed, json) = sealed.split_first_chunk::<TAG>().ok_or(AccountFault::CutShort)?;
-    if !bool::from(tag(key, json).ct_eq(claimed)) {
-        return Err(AccountFault::Altered);
-    }
-    let body: Body<String> = serde_json::from_slice(json).map_err(|_| AccountFault::Unreadable)?;
+    let body: Body<String> = key.open_body(PURPOSE, &[], body)?;
+    let unreadable = AccountFault(SealFault::Unreadable);
     let account = Account {
         id: body.id,
         token_api: body.api,
-        username: Username::new(&body.user).map_err(|_| AccountFault::Unreadable)?,
-        email: Email::new(&body.mail).map_err(|_| AccountFault::Unreadable)?,
-        full_name: FullName::new(&body.name).map_err(|_| AccountFault::Unreadable)?,
+        username: Username::new(&body.user).map_err(|_| unreadable)?,
+        email: Email::new(&body.mail).map_err(|_| unreadable)?,
+        full_name: FullName::new(&body.name).map_err(|_| unreadable)?,
         created_at: body.at,
         is_disabled: body.off,
         revision: body.rev,
     };
-    let hash = PasswordHash::parse(body.hash).map_err(|_| AccountFault::Unreadable)?;
+    let hash = PasswordHash::parse(body.hash).map_err(|_| unreadable)?;
     Ok(Credentials { account, hash })
-}
-
-fn tag(key: &RecordKey, json: &[u8]) -> [u8; TAG] {
-    key.tag_of(&[b"keyward account\0", &[FORM], json])
 }
 
 #[cfg(test)]
@@ -153,7 +124,7 @@ mod tests {
             assert!(decode(&key(), &altered).is_err(), "{at}");
             assert!(decode(&key(), &body[..at]).is_err(), "{at}");
         }
-        assert_eq!(decode(&RecordKey::new(&[8; 32]), &body), Err(AccountFault::Altered));
-        assert_eq!(decode(&key(), &[2]), Err(AccountFault::UnknownForm(2)));
+        assert_eq!(decode(&RecordKey::new(&[8; 32]), &body), Err(AccountFault(SealFault::Altered)));
+        assert_eq!(decode(&key(), &[2]), Err(AccountFault(SealFault::UnknownForm(2))));
     }
 }

@@ -9,9 +9,8 @@
 //! | 16 | the tag: the first half of HMAC-SHA-256, under the integrity key, over `keyward record`, a zero byte, the form's number, the digest and the JSON |
 //! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`, `origin`, `hint`; for a bootstrap token `mints`, how many keys it was made for; for a session `kind`, which is `session` |
 //!
-//! A body without `kind` and `mints` is an API key's. `kind`, `origin` and `hint` came later: a
-//! body without them says what it always said, and one with them is refused by who does not know
-//! them.
+//! A body without `kind` and `mints` is an API key's. An older keyward that does not know `kind`,
+//! `origin` or `hint` refuses a body with them.
 //!
 //! Times are milliseconds since 1970. The digest is not in the body but under the tag: a body that
 //! was moved to another record does not verify. What changes while a record lives (keys left to
@@ -24,6 +23,7 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
@@ -36,10 +36,13 @@ mod tests;
 const FORM: u8 = 1;
 
 /// The length of a tag in bytes.
-pub(super) const TAG: usize = 16;
+const TAG: usize = 16;
 
-/// The key under which records are sealed. It is not in the store: who can write to the store but
-/// does not know the key can destroy records, not make or change them.
+/// What the tags of records begin with.
+const PURPOSE: &[u8] = b"keyward record\0";
+
+/// The key under which records and accounts are sealed. It is not in the store: with access to the
+/// store alone, records can be destroyed, but not made or changed.
 #[derive(Clone)]
 pub struct RecordKey(hmac::Key);
 
@@ -52,21 +55,29 @@ pub struct RecordState {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A body that is not what was once written.
+/// Sealed bytes that are not what was once written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyFault {
-    /// Too short to be a body.
-    #[error("a record was cut short")]
+pub enum SealFault {
+    /// They end within the form or the tag.
+    #[error("was cut short")]
     CutShort,
     /// Another form than ours.
-    #[error("a record has the unknown form {0}")]
+    #[error("has the unknown form {0}")]
     UnknownForm(u8),
-    /// The tag does not fit key, digest and content.
-    #[error("a record was altered")]
+    /// The tag does not fit key and content.
+    #[error("was altered")]
     Altered,
-    /// The tag fits and yet we cannot read it: not written by this code.
-    #[error("a record cannot be read")]
+    /// The tag fits and yet the content cannot be read: not written by this code.
+    #[error("cannot be read")]
     Unreadable,
+}
+
+/// A record that is not what was once written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// Its body is not.
+    #[error("a record {0}")]
+    Seal(#[from] SealFault),
     /// What is beside the body is impossible for it: more keys left than it was made for, or keys
     /// left on what makes none.
     #[error("a record's count of keys left is impossible")]
@@ -120,10 +131,11 @@ impl RecordKey {
     ///
     /// # Errors
     ///
-    /// [`BodyFault::Unreadable`] if it cannot be put into words, which no record is known to cause.
+    /// [`SealFault::Unreadable`] if it cannot be written as JSON, which no record is known to
+    /// cause.
     pub fn encode(&self, record: &Record) -> Result<Vec<u8>, BodyFault> {
         let identity = &record.identity;
-        let json = serde_json::to_vec(&Body::<&str> {
+        let body = Body::<&str> {
             id: record.id,
             api: &record.token_api,
             sub: &identity.subject,
@@ -138,13 +150,8 @@ impl RecordKey {
             origin: record.origin.as_deref(),
             hint: record.hint.as_deref(),
             kind: (record.kind == RecordKind::Session).then_some(BodyKind::Session),
-        })
-        .map_err(|_| BodyFault::Unreadable)?;
-        let mut body = Vec::with_capacity(1 + TAG + json.len());
-        body.push(FORM);
-        body.extend_from_slice(&self.tag(record.digest, &json));
-        body.extend_from_slice(&json);
-        Ok(body)
+        };
+        Ok(self.seal_body(PURPOSE, record.digest.as_bytes(), &body)?)
     }
 
     /// The record under `digest` from its body and the state beside it.
@@ -158,15 +165,7 @@ impl RecordKey {
         body: &[u8],
         state: RecordState,
     ) -> Result<Record, BodyFault> {
-        let (&form, sealed) = body.split_first().ok_or(BodyFault::CutShort)?;
-        if form != FORM {
-            return Err(BodyFault::UnknownForm(form));
-        }
-        let (tag, json) = sealed.split_first_chunk::<TAG>().ok_or(BodyFault::CutShort)?;
-        if !bool::from(self.tag(digest, json).ct_eq(tag)) {
-            return Err(BodyFault::Altered);
-        }
-        let body: Body<String> = serde_json::from_slice(json).map_err(|_| BodyFault::Unreadable)?;
+        let body: Body<String> = self.open_body(PURPOSE, digest.as_bytes(), body)?;
         let kind = match (body.kind, body.mints, state.mints_left) {
             (None, None, None) => RecordKind::ApiKey,
             (Some(BodyKind::Session), None, None) => RecordKind::Session,
@@ -202,14 +201,42 @@ impl RecordKey {
         first_half(&hmac::sign(&self.0, b"keyward seal\0"))
     }
 
-    fn tag(&self, digest: TokenDigest, json: &[u8]) -> [u8; TAG] {
-        self.tag_of(&[b"keyward record\0", &[FORM], digest.as_bytes(), json])
+    /// Form, tag and JSON of `body`. The tag is over `purpose`, form, `place` and JSON.
+    pub(super) fn seal_body(
+        &self,
+        purpose: &[u8],
+        place: &[u8],
+        body: &impl Serialize,
+    ) -> Result<Vec<u8>, SealFault> {
+        let json = serde_json::to_vec(body).map_err(|_| SealFault::Unreadable)?;
+        let mut sealed = Vec::with_capacity(1 + TAG + json.len());
+        sealed.push(FORM);
+        sealed.extend_from_slice(&self.tag(purpose, place, &json));
+        sealed.extend_from_slice(&json);
+        Ok(sealed)
     }
 
-    /// The tag over the parts one after the other, the first of which says what they are.
-    pub(super) fn tag_of(&self, parts: &[&[u8]]) -> [u8; TAG] {
+    /// The body that was sealed by [`seal_body`](Self::seal_body).
+    pub(super) fn open_body<T: DeserializeOwned>(
+        &self,
+        purpose: &[u8],
+        place: &[u8],
+        sealed: &[u8],
+    ) -> Result<T, SealFault> {
+        let (&form, sealed) = sealed.split_first().ok_or(SealFault::CutShort)?;
+        if form != FORM {
+            return Err(SealFault::UnknownForm(form));
+        }
+        let (tag, json) = sealed.split_first_chunk::<TAG>().ok_or(SealFault::CutShort)?;
+        if !bool::from(self.tag(purpose, place, json).ct_eq(tag)) {
+            return Err(SealFault::Altered);
+        }
+        serde_json::from_slice(json).map_err(|_| SealFault::Unreadable)
+    }
+
+    fn tag(&self, purpose: &[u8], place: &[u8], json: &[u8]) -> [u8; TAG] {
         let mut mac = hmac::Context::with_key(&self.0);
-        parts.iter().for_each(|part| mac.update(part));
+        [purpose, &[FORM], place, json].iter().for_each(|part| mac.update(part));
         first_half(&mac.sign())
     }
 }

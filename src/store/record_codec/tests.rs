@@ -26,6 +26,8 @@ fn record(kind: RecordKind) -> Record {
     }
 }
 
+const ALTERED: BodyFault = BodyFault::Seal(SealFault::Altered);
+
 fn decode(body: &[u8], record: &Record) -> Result<Record, BodyFault> {
     key().decode(record.digest, body, RecordState::of(record))
 }
@@ -102,8 +104,8 @@ fn a_session_and_an_origin_are_named_at_the_end_and_read_as_nothing_else() {
     assert_eq!(key().decode(session.digest, &body, state), Err(BodyFault::ImpossibleState));
     for wrong in [r#""kind":"api_key""#, r#""kind":"session","mints":1"#] {
         let json = json.replace(r#""kind":"session""#, wrong);
-        let body =
-            [&[1][..], &key().tag(session.digest, json.as_bytes()), json.as_bytes()].concat();
+        let tag = key().tag(PURPOSE, session.digest.as_bytes(), json.as_bytes());
+        let body = [&[1][..], &tag, json.as_bytes()].concat();
         assert!(key().decode(session.digest, &body, RecordState::default()).is_err(), "{wrong}");
     }
 }
@@ -117,7 +119,7 @@ fn every_flipped_byte_is_noticed() {
             let mut altered = body.clone();
             altered[at] ^= flip;
             let expected =
-                if at == 0 { BodyFault::UnknownForm(1 ^ flip) } else { BodyFault::Altered };
+                if at == 0 { BodyFault::Seal(SealFault::UnknownForm(1 ^ flip)) } else { ALTERED };
             assert_eq!(decode(&altered, &record), Err(expected), "byte {at}");
         }
     }
@@ -131,7 +133,7 @@ fn every_shorter_and_longer_body_is_noticed() {
         assert!(decode(&body[..length], &record).is_err(), "{length} bytes");
     }
     body.push(b' ');
-    assert_eq!(decode(&body, &record), Err(BodyFault::Altered));
+    assert_eq!(decode(&body, &record), Err(ALTERED));
 }
 
 #[test]
@@ -139,9 +141,9 @@ fn a_body_belongs_to_one_digest_and_one_key() {
     let record = record(RecordKind::ApiKey);
     let body = key().encode(&record).unwrap();
     let elsewhere = TokenDigest::from_bytes([4; 32]);
-    assert_eq!(key().decode(elsewhere, &body, RecordState::default()), Err(BodyFault::Altered));
+    assert_eq!(key().decode(elsewhere, &body, RecordState::default()), Err(ALTERED));
     let other = RecordKey::new(&[8; 32]);
-    assert_eq!(other.decode(record.digest, &body, RecordState::default()), Err(BodyFault::Altered));
+    assert_eq!(other.decode(record.digest, &body, RecordState::default()), Err(ALTERED));
     assert_ne!(other.seal(), key().seal());
 }
 
