@@ -8,7 +8,7 @@ use super::assemble::with_sources;
 use super::lease::lease;
 use crate::config::Config;
 use crate::store::redis::discovery_error::DiscoveryError;
-use crate::store::redis::node::Means;
+use crate::store::redis::node::ReloadableSettings;
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::{LinkState, RedisOpenError, RedisStore};
 use crate::store::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, RecordKey, StoreIdentity};
@@ -122,9 +122,9 @@ impl OpenStore {
         Ok(PreparedStore(match self {
             Self::Embedded(_) => None,
             Self::Redis(store) => {
-                let means =
-                    Means::of(redis_settings(config)?).map_err(|fault| fault.to_string())?;
-                Some((store.clone(), means))
+                let reloadable = ReloadableSettings::of(redis_settings(config)?)
+                    .map_err(|fault| fault.to_string())?;
+                Some((store.clone(), reloadable))
             }
         }))
     }
@@ -143,19 +143,19 @@ impl OpenStore {
     pub(super) fn link(&self) -> Option<Arc<LinkState>> {
         match self {
             Self::Embedded(_) => None,
-            Self::Redis(store) => store.link_state(),
+            Self::Redis(store) => Some(store.link_state()),
         }
     }
 }
 
 /// What of the store's settings may change without a restart, read and not in use yet.
-pub(super) struct PreparedStore(Option<(RedisStore, Means)>);
+pub(super) struct PreparedStore(Option<(RedisStore, ReloadableSettings)>);
 
 impl PreparedStore {
     /// Puts it in use.
     pub(super) fn commit(self) {
-        if let Some((store, means)) = self.0 {
-            store.replace(means);
+        if let Some((store, reloadable)) = self.0 {
+            store.replace(reloadable);
         }
     }
 }

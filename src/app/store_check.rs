@@ -9,9 +9,8 @@ use super::parts::Parts;
 use super::store_backup::with_identity;
 use crate::config::{Config, FleetSettings};
 use crate::store::EmbeddedStore;
-use crate::store::redis::RedisOptions;
 use crate::store::redis::discovery_error::DiscoveryError;
-use crate::store::redis::inspect::{Expectations, inspect};
+use crate::store::redis::inspect::inspect;
 use crate::store::redis::node::Nodes;
 use crate::tokens::finding::{Finding, Severity};
 
@@ -33,8 +32,7 @@ pub(super) fn check(config: &Config) -> Result<Vec<Finding>, String> {
 }
 
 async fn fleet(wanted: &FleetSettings) -> Result<Vec<Finding>, String> {
-    let RedisOptions { settings, acks, allow_volatile } = &wanted.options;
-    let nodes = Nodes::new(settings.clone()).map_err(|fault| fault.to_string())?;
+    let nodes = Nodes::new(wanted.options.settings.clone()).map_err(|fault| fault.to_string())?;
     let found = match nodes.discover().await {
         Ok(address) => nodes.connect(&address, None).await.map(|connected| (address, connected)),
         Err(fault) => Err(fault),
@@ -68,13 +66,8 @@ async fn fleet(wanted: &FleetSettings) -> Result<Vec<Finding>, String> {
         }
     };
     let mut findings = vec![Finding::fine("master", address.to_string())];
-    let expectations = Expectations {
-        revoke_acks: acks.map_or(0, |acks| acks.count),
-        allow_volatile: *allow_volatile,
-        lease: wanted.coherence_lease,
-        ..Expectations::of(settings, address)
-    };
-    findings.extend(inspect(&mut connection, &facts, &expectations).await);
+    let (options, lease) = (&wanted.options, wanted.coherence_lease);
+    findings.extend(inspect(&mut connection, &facts, &address, options, lease).await);
     Ok(findings)
 }
 

@@ -123,9 +123,7 @@ async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
     }
     let settings = open_store::redis_settings(config)?;
     let prefix = &settings.prefix;
-    let found = presence(settings)
-        .await
-        .map_err(|fault| format!("the {side}: {}", assemble::with_sources(&fault)))?;
+    let found = presence(settings).await.map_err(|fault| format!("the {side}: {fault}"))?;
     if found.is_served {
         return Err(format!(
             "the {side}: a keyward is running on the fleet {prefix:?} in Redis; stop all of its \

@@ -8,9 +8,8 @@ use crate::config::{FleetSettings, Store};
 use crate::settings::fault::{Findings, Spot};
 use crate::settings::list::Placed;
 use crate::store::redis::RedisOptions;
-use crate::store::redis::data::Acks;
 use crate::store::redis::settings::{
-    NodeAddress, RedisSettings, RedisTimeouts, SENTINEL_PORT, SERVER_PORT, Servers,
+    Acks, NodeAddress, RedisSettings, RedisTimeouts, SENTINEL_PORT, SERVER_PORT, Servers,
 };
 use crate::tls::{ClientSettings, Trust};
 

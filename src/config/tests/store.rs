@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::store::redis::RedisOptions;
-use crate::store::redis::data::Acks;
-use crate::store::redis::settings::{NodeAddress, RedisSettings, Servers};
+use crate::store::redis::settings::{Acks, NodeAddress, RedisSettings, Servers};
 
 fn store(lines: &str) -> Result<FleetSettings, String> {
     let environment = |name: &str| (name == "PW").then(|| "hunt%65r2".to_owned());

@@ -7,20 +7,19 @@
 use redis::Value;
 
 use super::RedisStore;
-use super::announced::unknown_outcome;
 use super::calls::{self, Call, Script};
-use super::layout::{hex, origin_name, owner_name, token_api_name};
-use super::operations::{Cursor, Operations};
+use super::failure::unknown_outcome;
+use super::layout::{origin_name, owner_name, token_api_name};
+use super::operations::Operations;
 use super::reply;
-use crate::domain::{Account, AccountId, Owner, Record, Timestamp, TokenDigest};
+use crate::domain::{Account, AccountId, Owner, Record, Timestamp, TokenDigest, hex};
 use crate::store::account_codec;
 use crate::tokens::accounts::store::{Credentials, MOST_SESSIONS, Registered, SessionOpening};
 use crate::tokens::accounts::{AccountStore, PasswordHash};
 use crate::tokens::store::{MOST_RETIRED, StoreError, StoreFuture};
 
-/// How often a step is tried whose account has changed since it was read. Each time another step
-/// was made meanwhile, and an account has few of those at the same time: another password, another
-/// hash, disabling and enabling.
+/// How often a step is tried whose account has changed since it was read. An account has few
+/// changes at the same time.
 const TRIES: usize = 64;
 
 /// An account as it was read.
@@ -47,15 +46,15 @@ impl Operations {
     async fn account(&self, token_api: &str, id: AccountId) -> Result<Option<Kept>, StoreError> {
         let mut command = redis::cmd("HMGET");
         command.arg(self.layout.account(&token_api_name(token_api), id)).arg("b");
-        let [body] = reply::parts::<1>(self.executor.read(command).await?)?;
-        reply::bytes(body)?.map(|body| self.open(token_api, id, body)).transpose()
+        let (body,): (Option<Vec<u8>>,) = reply::read(self.executor.read(command).await?)?;
+        body.map(|body| self.open(token_api, id, body)).transpose()
     }
 
     /// A step on an account, if that is still what was read.
     fn step(&self, script: &'static Script, read: &Kept) -> Call {
         let account = &read.credentials.account;
         let key = self.layout.account(&token_api_name(&account.token_api), account.id);
-        self.call(script, [key]).lasting().argument(read.body.as_slice())
+        self.call(script, [key]).lasting().argument(&read.body)
     }
 
     /// Makes steps of what `make` says about the account that is there, until one is made in time.
@@ -74,8 +73,9 @@ impl Operations {
             match outcome.as_str() {
                 "changed" | "opened" => return reply::digests(payload).map(Some),
                 "stale" => {
-                    let body = reply::bytes(payload)?.filter(|body| !body.is_empty());
-                    found = body.map(|body| self.open(token_api, id, body)).transpose()?;
+                    let body: Vec<u8> = reply::read(payload)?;
+                    let is_there = !body.is_empty();
+                    found = is_there.then(|| self.open(token_api, id, body)).transpose()?;
                 }
                 _ => return unknown_outcome(),
             }
@@ -109,10 +109,10 @@ impl Operations {
                 .step(&calls::CHANGE_ACCOUNT, read)
                 .argument(account_codec::encode(&self.key, &credentials)?)
                 .argument(what)
-                .argument(owner.as_str())
-                .argument(derived.as_str())
-                .number(now)
-                .count(MOST_RETIRED);
+                .argument(&owner)
+                .argument(&derived)
+                .optional(now)
+                .argument(MOST_RETIRED);
             Ok(Some(call))
         };
         self.try_steps(&token_api, id, make).await
@@ -129,7 +129,7 @@ impl Operations {
             if account.revision != revision || account.is_disabled {
                 return Ok(None);
             }
-            let call = self.step(&calls::OPEN_SESSION, read).count(MOST_SESSIONS);
+            let call = self.step(&calls::OPEN_SESSION, read).argument(MOST_SESSIONS);
             self.adding(call, session).map(Some)
         };
         let removed = self.try_steps(&session.token_api, id, make).await?;
@@ -137,13 +137,12 @@ impl Operations {
     }
 
     fn listed_account(&self, row: Value) -> Result<Account, StoreError> {
-        let [member, created_at, body] = reply::parts::<3>(row)?;
-        let body = reply::bytes_or_none(body)?;
+        let (member, created_at, body): (Vec<u8>, i64, Vec<u8>) = reply::read(row)?;
         let account = account_codec::decode(&self.key, &body)?.account;
-        let name = format!("{}{}", token_api_name(&account.token_api), hex(account.id.as_bytes()));
-        if reply::bytes_or_none(member)?.get(12..) != Some(name.as_bytes()) {
+        let name = token_api_name(&account.token_api) + &hex::encode(account.id.as_bytes());
+        if member.get(12..) != Some(name.as_bytes()) {
             Err(disagreement("id"))
-        } else if reply::number(created_at)? != account.created_at.unix_millis() {
+        } else if created_at != account.created_at.unix_millis() {
             Err(disagreement("time of registration"))
         } else {
             Ok(account)
@@ -184,7 +183,7 @@ impl AccountStore for RedisStore {
                 .call(&calls::REGISTER, keys)
                 .lasting()
                 .argument(token_api)
-                .argument(hex(account.id.as_bytes()))
+                .argument(hex::encode(account.id.as_bytes()))
                 .argument(account.username.folded())
                 .argument(account.email.folded())
                 .time(account.created_at)
@@ -208,15 +207,13 @@ impl AccountStore for RedisStore {
             let name = token_api_name(&token_api);
             let call = Call::new(&calls::ACCOUNT_BY_NAME, vec![layout.usernames(&name)])
                 .argument(layout.accounts_of(&name))
-                .argument(folded.as_str());
-            let value = operations.executor.run(call).await?;
-            if value == Value::Nil {
-                return Ok(None);
-            }
-            let [id, body] = reply::parts::<2>(value)?.map(reply::bytes);
-            let credentials = operations.decode(&token_api, &body?.unwrap_or_default())?;
+                .argument(&folded);
+            let found: Option<(String, Vec<u8>)> =
+                reply::read(operations.executor.run(call).await?)?;
+            let Some((id, body)) = found else { return Ok(None) };
+            let credentials = operations.decode(&token_api, &body)?;
             let account = &credentials.account;
-            if id?.as_deref() != Some(hex(account.id.as_bytes()).as_bytes()) {
+            if id != hex::encode(account.id.as_bytes()) {
                 Err(disagreement("id"))
             } else if account.username.folded() != folded {
                 Err(disagreement("username"))
@@ -234,19 +231,10 @@ impl AccountStore for RedisStore {
 
     fn accounts(&self, token_api: Option<String>, limit: usize) -> StoreFuture<Vec<Account>> {
         self.run(async move |operations| {
-            let limit = if limit == 0 { usize::MAX } else { limit };
             let token_api = token_api.as_deref().map(token_api_name).unwrap_or_default();
-            let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
-            while let Some(cursor) = next.filter(|_| found.len() < limit) {
-                let accounts = [operations.layout.accounts()];
-                let call = operations.call(&calls::ACCOUNTS, accounts).argument(token_api.as_str());
-                let page = operations.page(call, &cursor, |row| operations.listed_account(row));
-                let page = page.await?;
-                found.extend(page.rows);
-                next = page.next;
-            }
-            found.truncate(limit);
-            Ok(found)
+            let accounts = [operations.layout.accounts()];
+            let call = operations.call(&calls::ACCOUNTS, accounts).argument(token_api);
+            operations.list(call, limit, |row| operations.listed_account(row), |_| true).await
         })
     }
 

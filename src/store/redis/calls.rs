@@ -1,18 +1,16 @@
 //! The scripts of the operations, and how one is called.
 //!
-//! Each operation that changes something is one script: Redis runs it as one step, with nothing in
-//! between. The files in `scripts/` have a common beginning for those that share one. A script is
-//! named by its SHA-1; a server that does not know it (it was restarted, or its scripts were
-//! flushed) answers so before it has done anything, and gets the source.
+//! Redis runs a script as one step. A script is put together of the files in `scripts/` and named by
+//! its SHA-1; a server that does not know it (it was restarted, or its scripts were flushed) answers
+//! so before it has done anything, and gets the source.
 
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use redis::Cmd;
+use redis::aio::ConnectionLike;
+use redis::{Cmd, RedisError, ToRedisArgs, Value};
 
-use super::layout::hex;
-use crate::domain::{Timestamp, TokenDigest};
-use crate::tokens::store::AuthorizedBy;
+use crate::domain::{Timestamp, TokenDigest, hex};
 
 const ANNOUNCE: &str = include_str!("scripts/announce.lua");
 const RECORDS: &str = include_str!("scripts/records.lua");
@@ -26,7 +24,7 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn new(source: String) -> Self {
-        let sha = hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, source.as_bytes()).as_ref());
+        let sha = hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, source.as_bytes()).as_ref());
         Self { source, sha }
     }
 }
@@ -87,42 +85,33 @@ impl Call {
         Self { is_lasting: true, ..self }
     }
 
-    pub(super) fn argument(mut self, argument: impl Into<Vec<u8>>) -> Self {
-        self.arguments.push(argument.into());
+    pub(super) fn argument(mut self, argument: impl ToRedisArgs) -> Self {
+        self.arguments.extend(argument.to_redis_args());
         self
     }
 
-    /// A number, or nothing for what is not there.
-    pub(super) fn number(self, number: impl Into<Option<i64>>) -> Self {
-        self.argument(number.into().map(|number| number.to_string()).unwrap_or_default())
-    }
-
-    pub(super) fn count(self, count: usize) -> Self {
-        self.argument(count.to_string())
-    }
-
-    pub(super) fn time(self, time: Timestamp) -> Self {
-        self.number(time.unix_millis())
-    }
-
-    pub(super) fn digest(self, digest: TokenDigest) -> Self {
-        self.argument(hex(digest.as_bytes()))
-    }
-
-    /// What authorizes a change (empty for what is outside the store), and now.
-    pub(super) fn authorized(self, by: AuthorizedBy, now: Timestamp) -> Self {
-        match by {
-            AuthorizedBy::Record(digest) => self.digest(digest).time(now),
-            AuthorizedBy::Outside => self.argument("").time(now),
+    /// A number, or an empty argument.
+    pub(super) fn optional(self, number: Option<i64>) -> Self {
+        match number {
+            Some(number) => self.argument(number),
+            None => self.argument(""),
         }
     }
 
-    /// By its name, for a server that knows it.
+    pub(super) fn time(self, time: Timestamp) -> Self {
+        self.argument(time.unix_millis())
+    }
+
+    pub(super) fn digest(self, digest: TokenDigest) -> Self {
+        self.argument(hex::encode(digest.as_bytes()))
+    }
+
+    /// With the script by its name, for a server that knows it.
     pub(super) fn by_name(&self) -> Cmd {
         self.command("EVALSHA", &self.script.sha)
     }
 
-    /// By its source, which the server keeps.
+    /// With the source of the script, which the server keeps.
     pub(super) fn by_source(&self) -> Cmd {
         self.command("EVAL", &self.script.source)
     }
@@ -131,6 +120,19 @@ impl Call {
         let mut command = redis::cmd(verb);
         command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
         command
+    }
+
+    /// Runs the script on the link, or on a connection for it alone.
+    pub(super) async fn run(
+        &self,
+        connection: &mut impl ConnectionLike,
+    ) -> Result<Value, RedisError> {
+        match self.by_name().query_async(connection).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                self.by_source().query_async(connection).await
+            }
+            answer => answer,
+        }
     }
 }
 

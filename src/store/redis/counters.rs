@@ -1,21 +1,16 @@
-//! The port of counters of what failed: shared by the fleet, so that many instances are no more
-//! chances than one.
+//! The port of counters of failures, shared by the fleet: more instances allow no more attempts.
 //!
-//! Each operation is one script. The windows are the callers', by their clocks; Redis' times to
-//! live remove what is not asked about any more, and bound what there is: by the reservations of
-//! one window, and by the accounts that were logged in to.
+//! The windows are the callers', by their clocks. Redis' times to live only remove what is not
+//! asked about any more.
 
 use std::time::Duration;
 
-use redis::Value;
-
 use super::RedisStore;
-use super::announced::unknown_outcome;
 use super::calls::{self, Call};
-use super::failure::unexpected;
-use super::layout::{BACKSTOP, hex};
+use super::failure::{unexpected, unknown_outcome};
+use super::layout::BACKSTOP;
 use super::reply;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, hex};
 use crate::tokens::accounts::counters::{
     Allowance, CounterKey, Counters, MOST_REMEMBERED, REMEMBERED_FOR, Reservation, Settlement,
 };
@@ -24,8 +19,8 @@ use crate::tokens::store::StoreFuture;
 /// What to wait for what is only reserved.
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// How long Redis keeps a counter beyond its window. Not [`BACKSTOP`]: there are many, and one that
-/// goes too early, because a clock is further off than that, is only a window that was cut short.
+/// How long Redis keeps a counter beyond its window. Not [`BACKSTOP`]: there are many counters, and
+/// one that goes too early is only a window that was cut short.
 const SLACK: Duration = Duration::from_secs(60);
 
 fn millis(duration: Duration) -> i64 {
@@ -37,17 +32,17 @@ impl Counters for RedisStore {
         self.run(async move |operations| {
             let layout = &operations.layout;
             let keys = allowances.iter().map(|allowance| layout.counter(allowance.key)).collect();
-            let call = Call::new(&calls::RESERVE, keys).time(now).number(millis(SHORTLY));
+            let call = Call::new(&calls::RESERVE, keys).time(now).argument(millis(SHORTLY));
             let call = allowances.iter().fold(call, |call, allowance| {
-                call.argument(allowance.limit.to_string())
+                call.argument(allowance.limit)
                     .time(now.after(allowance.window))
-                    .number(millis(allowance.window.saturating_add(SLACK)))
+                    .argument(millis(allowance.window.saturating_add(SLACK)))
             });
             let (outcome, wait) = operations.change(call).await?;
             match outcome.as_str() {
                 "reserved" => Ok(Reservation::Reserved),
                 "refused" => {
-                    let retry_after = Duration::from_millis(reply::count(wait)?);
+                    let retry_after = Duration::from_millis(reply::read(wait)?);
                     Ok(Reservation::Refused { retry_after })
                 }
                 _ => unknown_outcome(),
@@ -79,22 +74,24 @@ impl Counters for RedisStore {
         self.run(async move |operations| {
             let mut command = redis::cmd("HMGET");
             command.arg(operations.layout.counter(key)).arg(&["e", "s"]);
-            let [ends_at, spent] = reply::parts::<2>(operations.executor.read(command).await?)?;
-            if ends_at == Value::Nil || now.unix_millis() >= reply::number(ends_at)? {
+            let (ends_at, spent): (Option<i64>, Option<u64>) =
+                reply::read(operations.executor.read(command).await?)?;
+            if ends_at.is_none_or(|ends_at| now.unix_millis() >= ends_at) {
                 return Ok(0);
             }
-            Ok(u32::try_from(reply::count(spent)?).unwrap_or(u32::MAX))
+            let spent = spent.ok_or_else(|| unexpected("a count"))?;
+            Ok(u32::try_from(spent).unwrap_or(u32::MAX))
         })
     }
 
     fn remember(&self, group: CounterKey, member: CounterKey, now: Timestamp) -> StoreFuture<()> {
         self.run(async move |operations| {
             let call = Call::new(&calls::REMEMBER, vec![operations.layout.group(group)])
-                .argument(hex(&member.0))
+                .argument(hex::encode(&member.0))
                 .time(now)
                 .time(now.after(REMEMBERED_FOR))
-                .number(millis(REMEMBERED_FOR.saturating_add(BACKSTOP)))
-                .count(MOST_REMEMBERED);
+                .argument(millis(REMEMBERED_FOR.saturating_add(BACKSTOP)))
+                .argument(MOST_REMEMBERED);
             operations.executor.run(call).await.map(|_| ())
         })
     }
@@ -107,12 +104,10 @@ impl Counters for RedisStore {
     ) -> StoreFuture<bool> {
         self.run(async move |operations| {
             let mut command = redis::cmd("HMGET");
-            command.arg(operations.layout.group(group)).arg(hex(&member.0));
-            let [kept] = reply::parts::<1>(operations.executor.read(command).await?)?;
-            let Some(kept) = reply::bytes(kept)? else { return Ok(false) };
-            let until = std::str::from_utf8(&kept)
-                .ok()
-                .and_then(|kept| kept.split(' ').next()?.parse::<i64>().ok());
+            command.arg(operations.layout.group(group)).arg(hex::encode(&member.0));
+            let (kept,): (Option<String>,) = reply::read(operations.executor.read(command).await?)?;
+            let Some(kept) = kept else { return Ok(false) };
+            let until = kept.split(' ').next().and_then(|until| until.parse::<i64>().ok());
             Ok(now.unix_millis() < until.ok_or_else(|| unexpected("a time"))?)
         })
     }

@@ -8,27 +8,23 @@
 //! Changes: one connection on the control runtime, and a few more for those that wait for replicas,
 //! because `WAIT` delays whatever is behind it.
 //!
-//! Answers come in the order of the questions, and nothing in them says to which they belong. So
-//! each question is followed by a number (`ECHO`), and where an answer does not come with its own
-//! number, the connection is closed and every question on it fails: no answer is ever given to
-//! another question. Every look-up needs the number, also one that finds a record. The record's
-//! seal proves to which digest it belongs, but not when it was read; and the cache may keep it only
-//! if it was read after the fence was taken. The answer to an earlier look-up of the same digest
-//! has a valid seal, too, and may be from before a revocation of which the cache has been told.
+//! Nothing in an answer says to which question it belongs. So each question is followed by a number
+//! (`ECHO`), and where an answer does not come with its own number, the connection is closed and
+//! every question on it fails. A look-up that finds a record needs the number, too: the record's
+//! seal proves to which digest it belongs, but not when it was read, and the cache may keep it only
+//! if it was read after the fence was taken.
 //!
 //! While no primary is known, a look-up fails at once and a change waits for one until its
 //! deadline.
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
 use redis::aio::ConnectionLike as _;
 use redis::{Cmd, Pipeline, Value};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::calls::Call;
@@ -37,6 +33,7 @@ use super::failure::{RedisFailure, Retry};
 use super::node::Nodes;
 use super::pace::back_off;
 use super::primary::{Primary, PrimaryWatch};
+use super::settings::Acks;
 use crate::tokens::store::StoreError;
 
 #[cfg(test)]
@@ -53,50 +50,27 @@ const LOOKUPS: usize = 4096;
 
 const AWAY: &str = "there is no connection to Redis";
 
-/// For how many replicas a change waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acks {
-    /// How many must have it; at least 1.
-    pub count: usize,
-    /// How long to wait for them; less than the deadline of a change.
-    pub timeout: Duration,
-}
-
 /// The data connections of a process.
-#[derive(Clone)]
 pub struct Data {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     nodes: Arc<Nodes>,
     watch: PrimaryWatch,
     control: Handle,
     changes: Arc<Semaphore>,
     writer: Arc<ConnectionSlot>,
-    /// For changes that wait for replicas: as many permits as there are slots.
-    waiting: Arc<Semaphore>,
-    waiters: Mutex<Vec<Arc<ConnectionSlot>>>,
+    /// For changes that wait for replicas, one at a time on each; as many permits as there are.
+    waiters: [Mutex<Arc<ConnectionSlot>>; WAITING],
+    waiting: Semaphore,
 }
 
-/// What one thread has for the look-ups of one [`Data`].
+/// What one thread has for the look-ups of one [`Data`]; at most [`LOOKUPS`] are under way.
 struct ThreadSlot {
-    owner: Weak<Shared>,
+    owner: Weak<Data>,
     slot: Arc<ConnectionSlot>,
-    in_flight: Arc<AtomicUsize>,
+    look_ups: Arc<Semaphore>,
 }
 
 thread_local! {
     static SLOTS: RefCell<Vec<ThreadSlot>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Counts a look-up for as long as it is under way.
-struct InFlight(Arc<AtomicUsize>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// How far an operation has come: what is said if its deadline passes.
@@ -127,19 +101,17 @@ impl Progress {
 impl Data {
     /// Prepares; connects to no server. Changes are made on the runtime of `control`.
     #[must_use]
-    pub fn new(nodes: Arc<Nodes>, watch: PrimaryWatch, control: Handle) -> Self {
+    pub fn new(nodes: Arc<Nodes>, watch: PrimaryWatch, control: Handle) -> Arc<Self> {
         let new_slot = || ConnectionSlot::new(&nodes, &watch);
-        Self {
-            shared: Arc::new(Shared {
-                changes: Arc::new(Semaphore::new(CHANGES)),
-                writer: new_slot(),
-                waiting: Arc::new(Semaphore::new(WAITING)),
-                waiters: Mutex::new((0..WAITING).map(|_| new_slot()).collect()),
-                nodes,
-                watch,
-                control,
-            }),
-        }
+        Arc::new(Self {
+            changes: Arc::new(Semaphore::new(CHANGES)),
+            writer: new_slot(),
+            waiters: std::array::from_fn(|_| Mutex::new(new_slot())),
+            waiting: Semaphore::new(WAITING),
+            nodes,
+            watch,
+            control,
+        })
     }
 
     /// Asks the primary something that changes nothing, on the connection of the thread that polls
@@ -150,18 +122,16 @@ impl Data {
     ///
     /// [`StoreError`]; the deadline is `timeouts.read`.
     pub fn read(
-        &self,
+        self: &Arc<Self>,
         command: Cmd,
-    ) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
-        let shared = Arc::clone(&self.shared);
+    ) -> impl Future<Output = Result<Value, StoreError>> + Send + use<> {
+        let data = Arc::clone(self);
         async move {
-            let (slot, _in_flight) = shared.thread_slot()?;
-            let deadline = Instant::now() + shared.nodes.settings().timeouts.read;
+            let (slot, _permit) = data.thread_slot()?;
+            let deadline = Instant::now() + data.nodes.settings.timeouts.read;
             let mut progress = Progress::default();
-            match timeout_at(deadline, shared.look_up(&slot, command, &mut progress)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(progress.give_up()),
-            }
+            let looked_up = timeout_at(deadline, data.look_up(&slot, command, &mut progress)).await;
+            looked_up.unwrap_or_else(|_| Err(progress.give_up()))
         }
     }
 
@@ -177,51 +147,38 @@ impl Data {
     ///
     /// Once polled, it is carried out whether or not the outcome is awaited.
     pub(super) fn change(
-        &self,
+        self: &Arc<Self>,
         call: Call,
         acks: Option<Acks>,
-    ) -> impl Future<Output = Result<Value, StoreError>> + Send + 'static {
-        let shared = Arc::clone(&self.shared);
+    ) -> impl Future<Output = Result<Value, StoreError>> + Send + use<> {
+        let data = Arc::clone(self);
         async move {
-            let permit = Arc::clone(&shared.changes)
+            let permit = Arc::clone(&data.changes)
                 .try_acquire_owned()
                 .map_err(|_| StoreError::Overloaded)?;
-            let control = shared.control.clone();
-            let work = control.spawn(shared.carry_out(call, acks, permit));
+            let control = data.control.clone();
+            let work = control.spawn(data.carry_out(call, acks, permit));
             work.await.unwrap_or_else(|_| Err(stopping()))
         }
     }
-}
 
-impl std::fmt::Debug for Data {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Data").field("primary", &self.shared.watch.now()).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn new_slot(&self) -> Arc<ConnectionSlot> {
-        ConnectionSlot::new(&self.nodes, &self.watch)
-    }
-
-    /// This thread's slot, with one more look-up under way.
-    fn thread_slot(self: &Arc<Self>) -> Result<(Arc<ConnectionSlot>, InFlight), StoreError> {
+    /// This thread's slot, and a permit for one look-up.
+    fn thread_slot(
+        self: &Arc<Self>,
+    ) -> Result<(Arc<ConnectionSlot>, OwnedSemaphorePermit), StoreError> {
         SLOTS.with_borrow_mut(|slots| {
             let is_ours = |slot: &ThreadSlot| slot.owner.as_ptr() == Arc::as_ptr(self);
             if !slots.iter().any(is_ours) {
                 slots.retain(|slot| slot.owner.strong_count() > 0);
                 slots.push(ThreadSlot {
                     owner: Arc::downgrade(self),
-                    slot: self.new_slot(),
-                    in_flight: Arc::default(),
+                    slot: ConnectionSlot::new(&self.nodes, &self.watch),
+                    look_ups: Arc::new(Semaphore::new(LOOKUPS)),
                 });
             }
             let ours = slots.iter().find(|slot| is_ours(slot)).ok_or(StoreError::Overloaded)?;
-            let in_flight = InFlight(Arc::clone(&ours.in_flight));
-            if ours.in_flight.fetch_add(1, Ordering::Relaxed) >= LOOKUPS {
-                return Err(StoreError::Overloaded);
-            }
-            Ok((Arc::clone(&ours.slot), in_flight))
+            let permit = Arc::clone(&ours.look_ups).try_acquire_owned();
+            Ok((Arc::clone(&ours.slot), permit.map_err(|_| StoreError::Overloaded)?))
         })
     }
 
@@ -235,24 +192,21 @@ impl Shared {
         loop {
             let primary = self.watch.now().ok_or_else(away)?;
             let open = slot.open(&primary).await.map_err(StoreError::Unavailable)?;
-            let [value] = self
-                .ask(slot, &open, [command.clone()], progress)
-                .await
-                .map_err(StoreError::Unavailable)?;
+            let asked = self.ask(slot, &open, [command.clone()], progress).await;
+            let [value] = asked.map_err(StoreError::Unavailable)?;
             let failure = match value {
                 Ok(value) if self.watch.is_current(primary.term) => return Ok(value),
                 // It was read from a server that may not be the primary any more.
                 Ok(_) => return Err(away()),
                 Err(failure) => failure,
             };
-            match failure.retry {
-                Retry::Later => progress.why = failure.to_string(),
-                Retry::Rediscover => {
-                    self.watch.doubt.notify_one();
-                    return Err(failure.into());
-                }
-                Retry::WithSource | Retry::AfterChange | Retry::Never => return Err(failure.into()),
+            if failure.retry == Retry::Rediscover {
+                self.watch.doubt.notify_one();
             }
+            if failure.retry != Retry::Later {
+                return Err(failure.into());
+            }
+            progress.why = failure.to_string();
             round += 1;
             sleep(back_off(round)).await;
         }
@@ -277,7 +231,8 @@ impl Shared {
         }
         pipeline.cmd("ECHO").arg(&nonce);
         progress.sent = Some((Arc::clone(slot), Arc::clone(open), Instant::now()));
-        let answered = open.connection.clone().req_packed_commands(&pipeline, 0, N + 1).await;
+        let mut connection = open.connection.inner.clone();
+        let answered = connection.req_packed_commands(&pipeline, 0, N + 1).await;
         progress.sent = None;
         let mut values = answered.map_err(|error| {
             slot.fail(open, "the connection was lost");
@@ -308,17 +263,18 @@ impl Shared {
         permit: OwnedSemaphorePermit,
     ) -> Result<Value, StoreError> {
         let _permit = permit;
-        let deadline = Instant::now() + self.nodes.settings().timeouts.change;
+        let deadline = Instant::now() + self.nodes.settings.timeouts.change;
         let mut progress = Progress { sent: None, why: AWAY.to_owned() };
         let making = async {
-            let waiter = if acks.is_some() { Some(self.waiter().await?) } else { None };
-            let slot = waiter.as_ref().map_or(&self.writer, |waiter| &waiter.slot);
-            self.make(slot, &call, acks, deadline, &mut progress).await
+            if acks.is_none() {
+                return self.make(&self.writer, &call, None, deadline, &mut progress).await;
+            }
+            let _permit = self.waiting.acquire().await.map_err(|_| away())?;
+            let free = self.waiters.iter().find_map(|waiter| waiter.try_lock().ok());
+            self.make(&*free.ok_or_else(away)?, &call, acks, deadline, &mut progress).await
         };
-        match timeout_at(deadline, making).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(progress.give_up()),
-        }
+        let made = timeout_at(deadline, making).await;
+        made.unwrap_or_else(|_| Err(progress.give_up()))
     }
 
     async fn make(
@@ -414,28 +370,6 @@ impl Shared {
         let mut current = self.watch.current.clone();
         let found = current.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
         found.ok_or_else(stopping)
-    }
-
-    /// A slot for one change at a time.
-    async fn waiter(self: &Arc<Self>) -> Result<Waiter, StoreError> {
-        let permit = Arc::clone(&self.waiting).acquire_owned().await.map_err(|_| away())?;
-        let slot = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let slot = slot.unwrap_or_else(|| self.new_slot());
-        Ok(Waiter { slot, shared: Arc::clone(self), _permit: permit })
-    }
-}
-
-/// A slot in use. Dropping it gives the slot back.
-struct Waiter {
-    slot: Arc<ConnectionSlot>,
-    shared: Arc<Shared>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        let mut waiters = self.shared.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        waiters.push(Arc::clone(&self.slot));
     }
 }
 

@@ -1,9 +1,7 @@
 //! One connection: TCP, TLS and the greeting with user and password.
 //!
-//! The client library could open TCP and TLS itself, and does not do so here. It builds a rustls
-//! configuration of its own for each connection, from PEM bytes and the system's certificates, and
-//! takes none that exists; so the configuration of [`crate::tls`] with its watched files, its
-//! trusted authorities and its resumed sessions could not be used.
+//! TCP and TLS are not left to the client library: it builds a rustls configuration for each
+//! connection, and cannot use that of [`crate::tls`] with its watched files and resumed sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +16,8 @@ use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::discovery_error::DiscoveryError;
-use super::node::{Means, Nodes, Peer};
-use super::settings::NodeAddress;
+use super::node::{Nodes, Peer};
+use super::settings::{NodeAddress, RedisSettings, Servers};
 
 /// When the kernel begins to probe a silent peer, how often, and how many probes may fail.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
@@ -41,9 +39,9 @@ impl Nodes {
         peer: Peer,
         push: Option<Arc<dyn AsyncPushSender>>,
     ) -> Result<Connection, DiscoveryError> {
-        let means = self.means();
-        let info = connection_info(&means, peer, self.settings().database);
-        let timeouts = self.settings().timeouts;
+        let reloadable = self.reloadable();
+        let info = connection_info(&reloadable.settings, peer, self.settings.database);
+        let timeouts = self.settings.timeouts;
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             // A backstop: every caller has a shorter deadline of its own.
@@ -55,7 +53,7 @@ impl Nodes {
         let stream = connect_tcp(address)
             .await
             .map_err(|error| DiscoveryError::Unreachable(address.clone(), error.to_string()))?;
-        let Some(tls) = &means.tls else { return greet(address, &info, stream, config).await };
+        let Some(tls) = &reloadable.tls else { return greet(address, &info, stream, config).await };
         let name = ServerName::try_from(address.host.clone()).map_err(|_| {
             let words = "the host is neither a name nor an IP address";
             DiscoveryError::Tls(address.clone(), words.to_owned())
@@ -68,23 +66,27 @@ impl Nodes {
 
 /// What the client library is told about a connection. It copies the password, and drops the copy
 /// when the connection has been made.
-fn connection_info(means: &Means, peer: Peer, database: u32) -> RedisConnectionInfo {
+fn connection_info(settings: &RedisSettings, peer: Peer, database: u32) -> RedisConnectionInfo {
     let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-    let (info, username, password) = match peer {
-        Peer::Server => (
+    let (info, username, password) = match (peer, &settings.servers) {
+        (Peer::Server, _) => (
             info.set_protocol(ProtocolVersion::RESP3).set_db(i64::from(database)),
-            &means.username,
-            &means.password,
+            settings.username.as_ref(),
+            settings.password.as_ref(),
         ),
         // Sentinels are asked in RESP2: those before 6.2 know no other.
-        Peer::Sentinel => (
-            info.set_protocol(ProtocolVersion::RESP2),
-            &means.sentinel_username,
-            &means.sentinel_password,
-        ),
+        (Peer::Sentinel, servers) => {
+            let (username, password) = match servers {
+                Servers::Sentinel { username, password, .. } => {
+                    (username.as_ref(), password.as_ref())
+                }
+                Servers::Single(_) | Servers::Cluster(_) => (None, None),
+            };
+            (info.set_protocol(ProtocolVersion::RESP2), username, password)
+        }
     };
-    let info = username.iter().fold(info, RedisConnectionInfo::set_username);
-    password.iter().fold(info, |info, password| info.set_password(password.expose()))
+    let info = username.into_iter().fold(info, RedisConnectionInfo::set_username);
+    password.into_iter().fold(info, |info, password| info.set_password(password.expose()))
 }
 
 /// A TCP connection to the first of the host's addresses that takes it. The kernel notices a peer

@@ -6,7 +6,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-use redis::Value;
 use tokio::time::timeout;
 
 use super::discovery_error::DiscoveryError;
@@ -22,16 +21,14 @@ mod tests;
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Nodes {
-    /// The primary as it can be found now. With a single server that is the server, without a
-    /// question; otherwise it has been asked whether it is a primary. [`Nodes::connect`] asks in
-    /// any case.
+    /// The primary as it can be found now. A single server is not asked for that.
     ///
     /// # Errors
     ///
     /// Mostly [`DiscoveryError::MasterUnknown`] with what each server that was asked said;
     /// [`DiscoveryError::NotMaster`] while a failover is under way.
     pub async fn discover(&self) -> Result<NodeAddress, DiscoveryError> {
-        match &self.settings().servers {
+        match &self.settings.servers {
             Servers::Single(address) => Ok(address.clone()),
             Servers::Sentinel { sentinels, master, .. } => {
                 self.ask_sentinels(sentinels, master).await
@@ -60,12 +57,4 @@ async fn briefly<T>(
     timeout(TIMEOUT, asking)
         .await
         .unwrap_or_else(|_| Err(DiscoveryError::TimedOut(address.clone())))
-}
-
-fn text(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.as_bytes()),
-        _ => None,
-    }
 }

@@ -4,7 +4,7 @@ use redis::{ErrorKind, RedisError};
 
 use super::settings::NodeAddress;
 
-/// How much of Redis' own words goes into an error, in bytes.
+/// The most of a server's own text that goes into an error, in bytes.
 const LONGEST: usize = 200;
 
 /// The primary could not be found or reached. The address is that of the server that was asked; the

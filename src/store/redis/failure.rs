@@ -3,7 +3,6 @@
 use redis::{ErrorKind, RedisError, ServerError};
 
 use super::discovery_error::{DiscoveryError, one_line, words_of};
-use super::refusal::ChangeRefusal;
 use crate::store::account_codec::AccountFault;
 use crate::store::record_codec::BodyFault;
 use crate::tokens::store::StoreError;
@@ -26,8 +25,12 @@ pub(super) enum FailureKind {
     TimedOut,
     /// A key holds something that keyward has not written.
     Corrupt,
-    /// One of the server's settings, or its state, forbids the change. Nothing was done.
-    Refused(ChangeRefusal),
+    /// `maxmemory` is reached: what needs no memory still works.
+    Full,
+    /// Redis refuses all changes because it cannot write to its disk. Nothing was done.
+    CannotSave,
+    /// Redis refuses all changes because fewer replicas follow than it needs. Nothing was done.
+    TooFewReplicas,
 }
 
 /// When the same command may succeed.
@@ -40,12 +43,11 @@ pub(super) enum Retry {
     /// cached.
     Later,
     /// On the primary, which must be found again: this server is not the primary of our slot, or
-    /// the connection is lost. Whether the command has taken effect is unknown if the connection
-    /// was lost.
+    /// the connection is lost. In the second case, the command may have taken effect.
     Rediscover,
     /// When an operator has changed the settings, the keys or the server.
     AfterChange,
-    /// There is nothing that keyward could do.
+    /// keyward can do nothing about it.
     Never,
 }
 
@@ -59,43 +61,75 @@ impl RedisFailure {
         Self::of_code(error.code(), error.details().unwrap_or_default())
     }
 
+    /// By the code of an error and what comes behind it. The text names the setting that it is
+    /// about, and what an operator can do.
     fn of_code(code: &str, detail: &str) -> Self {
-        let said = one_line(&format!("{code} {detail}"));
-        let code = effective_code(code, detail);
-        if let Some(refusal) = ChangeRefusal::of(code, detail) {
-            let words = format!("{}: {} ({said})", refusal.state(), refusal.remedy());
-            let retry = match refusal {
-                ChangeRefusal::Replica | ChangeRefusal::MasterDown => Retry::Rediscover,
-                ChangeRefusal::Loading => Retry::Later,
-                _ => Retry::Never,
-            };
-            return Self { kind: FailureKind::Refused(refusal), retry, words };
-        }
-        let (words, retry) = match code {
-            "WRONGTYPE" => {
-                let words = format!("a key of ours holds something else ({said})");
-                return Self { kind: FailureKind::Corrupt, retry: Retry::Never, words };
-            }
-            "MOVED" => ("the keys are at another node of the Redis Cluster", Retry::Rediscover),
-            "ASK" | "TRYAGAIN" => {
-                ("the keys are being moved to another node of the Redis Cluster", Retry::Later)
-            }
-            "CLUSTERDOWN" => ("the Redis Cluster is down", Retry::Rediscover),
-            "BUSY" => ("Redis is busy with somebody's script", Retry::Later),
-            "NOSCRIPT" => ("Redis does not know a script", Retry::WithSource),
-            // Also what a user without rights gets after a change of the ACL: the next connection
-            // may have them.
-            "NOAUTH" | "WRONGPASS" => ("Redis wants another user or password", Retry::Rediscover),
-            _ => ("Redis refuses", Retry::Never),
+        let actual = effective_code(code, detail);
+        let kind = match actual {
+            "MISCONF" => FailureKind::CannotSave,
+            "NOREPLICAS" => FailureKind::TooFewReplicas,
+            "OOM" => FailureKind::Full,
+            "WRONGTYPE" => FailureKind::Corrupt,
+            _ => FailureKind::Unavailable,
         };
-        Self::unavailable(retry, format!("{words} ({said})"))
+        let retry = match actual {
+            "LOADING" | "BUSY" | "ASK" | "TRYAGAIN" => Retry::Later,
+            // The last two also after a change of the ACL: the next connection may have the right.
+            "READONLY" | "MASTERDOWN" | "MOVED" | "CLUSTERDOWN" | "NOAUTH" | "WRONGPASS" => {
+                Retry::Rediscover
+            }
+            "NOSCRIPT" => Retry::WithSource,
+            _ => Retry::Never,
+        };
+        let words = match actual {
+            "MISCONF" if detail.contains("AOF") => {
+                "Redis refuses changes because it cannot write its append-only file: make room on \
+                 the disk of \"dir\" and see the log of Redis"
+            }
+            "MISCONF" => {
+                "Redis refuses changes because its latest background save failed: make room on the \
+                 disk of \"dir\" and see the log of Redis; with appendonly yes, snapshots can be \
+                 switched off (save \"\"), or be allowed to fail (stop-writes-on-bgsave-error no)"
+            }
+            "NOREPLICAS" => {
+                "Redis refuses changes because too few replicas follow it: bring the replicas back; \
+                 as many as min-replicas-to-write says must follow within min-replicas-max-lag"
+            }
+            "READONLY" => {
+                "this Redis is a replica: name the master in \"url\" of [store], or make this one the \
+                 master (replicaof no one)"
+            }
+            // It does not answer look-ups either.
+            "MASTERDOWN" => {
+                "this Redis is a replica, and its master is down: name the master in \"url\" of \
+                 [store], or make this one the master (replicaof no one)"
+            }
+            "OOM" => {
+                "Redis has reached its maxmemory: give it more memory (maxmemory); with \
+                 maxmemory-policy noeviction, tokens are still judged and revoked, but not issued"
+            }
+            "LOADING" => "Redis is loading its data: wait until it has read its data",
+            "NOPERM" => {
+                "the Redis user lacks a permission: give the user the ACL rule in the documentation"
+            }
+            "WRONGTYPE" => "a key of ours holds something else",
+            "MOVED" => "the keys are at another node of the Redis Cluster",
+            "ASK" | "TRYAGAIN" => "the keys are being moved to another node of the Redis Cluster",
+            "CLUSTERDOWN" => "the Redis Cluster is down",
+            "BUSY" => "Redis is busy with a script",
+            "NOSCRIPT" => "Redis does not know a script",
+            "NOAUTH" | "WRONGPASS" => "Redis wants another user or password",
+            _ => "Redis refuses",
+        };
+        let said = one_line(&format!("{code} {detail}"));
+        Self { kind, retry, words: format!("{words} ({said})") }
     }
 }
 
-impl From<&RedisError> for RedisFailure {
-    fn from(error: &RedisError) -> Self {
+impl From<RedisError> for RedisFailure {
+    fn from(error: RedisError) -> Self {
         if error.is_timeout() {
-            let words = words_of(error);
+            let words = words_of(&error);
             return Self { kind: FailureKind::TimedOut, retry: Retry::Never, words };
         }
         let (words, retry) = match error.kind() {
@@ -112,12 +146,6 @@ impl From<&RedisError> for RedisFailure {
     }
 }
 
-impl From<RedisError> for RedisFailure {
-    fn from(error: RedisError) -> Self {
-        Self::from(&error)
-    }
-}
-
 impl From<DiscoveryError> for RedisFailure {
     fn from(error: DiscoveryError) -> Self {
         let retry = if error.is_definitive() { Retry::AfterChange } else { Retry::Rediscover };
@@ -130,13 +158,11 @@ impl From<RedisFailure> for StoreError {
         match failure.kind {
             FailureKind::TimedOut => Self::TimedOut,
             FailureKind::Corrupt => Self::Corrupt(failure.words),
-            FailureKind::Refused(ChangeRefusal::Full) => Self::Full(failure.words),
-            FailureKind::Refused(
-                ChangeRefusal::SnapshotFailed
-                | ChangeRefusal::AppendFailed
-                | ChangeRefusal::TooFewReplicas,
-            ) => Self::RefusesChanges(failure.words),
-            FailureKind::Refused(_) | FailureKind::Unavailable => Self::Unavailable(failure.words),
+            FailureKind::Full => Self::Full(failure.words),
+            FailureKind::CannotSave | FailureKind::TooFewReplicas => {
+                Self::RefusesChanges(failure.words)
+            }
+            FailureKind::Unavailable => Self::Unavailable(failure.words),
         }
     }
 }
@@ -156,6 +182,11 @@ impl From<AccountFault> for StoreError {
 /// An answer that lacks `what` it should have.
 pub(super) fn unexpected(what: &str) -> StoreError {
     StoreError::Corrupt(format!("Redis answers without {what}"))
+}
+
+/// The error for an outcome that the caller does not know.
+pub(super) fn unknown_outcome<T>() -> Result<T, StoreError> {
+    Err(unexpected("a known outcome"))
 }
 
 /// The code that counts. Before version 7, Redis wraps the error of a command within a script into

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::announced::{Announced, Registered};
 use super::link_state::LinkState;
+use super::membership::{Announced, Registered};
 use crate::domain::{TokenDigest, Uptime};
 use crate::tokens::cache::TokenCache;
 use crate::tokens::clock;
@@ -27,15 +27,13 @@ pub(super) struct Fleet {
     me: String,
     cache: Arc<TokenCache>,
     state: Arc<LinkState>,
-    /// Since when every instance that lives must have registered itself again: the link has been up
-    /// that long, on the same data. In nanoseconds of [`Uptime`]; 0: there is no link.
+    /// Since when the link has been up on the same data, so that every running instance has had to
+    /// register itself again. In nanoseconds of [`Uptime`]; 0: there is no link.
     register_since: AtomicU64,
     /// The generation of the data, as the link was last told.
     generation: Mutex<String>,
-    /// The longest time after a beat for which any instance may use what it remembers, of all that
-    /// this instance has ever read in the register.
+    /// The longest bound that this instance has ever read in the register, in nanoseconds.
     longest: AtomicU64,
-    /// How often this instance has beaten. Never goes back.
     beats: AtomicU64,
     /// The latest beat that was answered.
     answered_beat: AtomicU64,
@@ -43,16 +41,11 @@ pub(super) struct Fleet {
     announcements: AtomicU64,
     /// How many of them had come when the latest beat that was answered was sent.
     announcements_at_beat: AtomicU64,
-    ledger: Mutex<Ledger>,
+    /// The confirmations of each announcement. One may arrive before the answer of the script that
+    /// it is about: the two come on different connections.
+    ledger: Mutex<HashMap<u64, Confirmations>>,
     /// The ledger has a new entry.
     entered: Notify,
-}
-
-/// Which instances have confirmed which announcement. A confirmation may arrive before the answer
-/// of the script that it is about: the two come on different connections.
-#[derive(Default)]
-struct Ledger {
-    confirmed: HashMap<u64, Confirmations>,
 }
 
 struct Confirmations {
@@ -60,24 +53,17 @@ struct Confirmations {
     by: HashSet<String>,
 }
 
-/// What an announcement asks to be dropped.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Dropped {
-    /// These; none: everything that was removed before this.
-    Named(Vec<TokenDigest>),
-    /// So much that it is not named.
-    Everything,
-}
-
 /// An announcement, as it comes over the link.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Announcement {
     pub(super) number: u64,
     pub(super) by: String,
-    pub(super) dropped: Dropped,
+    /// What was removed; `None`: so much that it is not named. Empty: it is about whatever was
+    /// removed before it.
+    pub(super) digests: Option<Vec<TokenDigest>>,
 }
 
-/// So many announcements have entries; more of them push out those that are no longer waited for.
+/// How many announcements have entries; further ones push out those that are no longer waited for.
 const MOST_ENTRIES: usize = 10_000;
 
 impl Fleet {
@@ -132,14 +118,13 @@ impl Fleet {
         !known.is_empty() && *known != generation
     }
 
-    /// An announcement has come, of another instance or of this one.
+    /// An announcement has come.
     pub(super) fn note_announcement(&self) {
         self.announcements.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether nothing was announced since the latest heartbeat that was answered. Then no instance
-    /// is about to take this one off the register: it would have had to announce something, and to
-    /// find this instance registered as it is now.
+    /// is about to take this one off the register: it would have had to announce something first.
     pub(super) fn is_quiet(&self) -> bool {
         let announcements = self.announcements.load(Ordering::Acquire);
         announcements == self.announcements_at_beat.load(Ordering::Acquire)
@@ -163,12 +148,10 @@ impl Fleet {
     }
 
     /// Drops what an announcement names. When this returns, it may be confirmed.
-    pub(super) fn drop_named(&self, dropped: &Dropped) {
-        match dropped {
-            Dropped::Named(digests) => {
-                digests.iter().for_each(|digest| self.cache.invalidate(digest))
-            }
-            Dropped::Everything => self.drop_everything(),
+    pub(super) fn drop_named(&self, announcement: &Announcement) {
+        match &announcement.digests {
+            Some(digests) => digests.iter().for_each(|digest| self.cache.invalidate(digest)),
+            None => self.drop_everything(),
         }
     }
 
@@ -182,19 +165,16 @@ impl Fleet {
     pub(super) fn enter(&self, number: u64, by: &str) {
         let now = clock::uptime();
         let mut ledger = self.ledger();
-        if ledger.confirmed.len() >= MOST_ENTRIES && !ledger.confirmed.contains_key(&number) {
+        if ledger.len() >= MOST_ENTRIES && !ledger.contains_key(&number) {
             let bound = self.cache.lease().bound();
-            ledger.confirmed.retain(|_, entry| now.since(entry.first_at) < bound);
-            if ledger.confirmed.len() >= MOST_ENTRIES {
+            ledger.retain(|_, entry| now.since(entry.first_at) < bound);
+            if ledger.len() >= MOST_ENTRIES {
                 // The wait for it lasts until the leases are over.
                 return;
             }
         }
-        let entry = ledger
-            .confirmed
-            .entry(number)
-            .or_insert_with(|| Confirmations { first_at: now, by: HashSet::new() });
-        entry.by.insert(by.to_owned());
+        let none = || Confirmations { first_at: now, by: HashSet::new() };
+        ledger.entry(number).or_insert_with(none).by.insert(by.to_owned());
         drop(ledger);
         self.entered.notify_waiters();
     }
@@ -252,7 +232,7 @@ impl Fleet {
             tokio::pin!(entered);
             // Listening before looking, so that an entry in between is not missed.
             entered.as_mut().enable();
-            if let Some(confirmations) = self.ledger().confirmed.get(&announced.number) {
+            if let Some(confirmations) = self.ledger().get(&announced.number) {
                 awaited.retain(|instance, _| !confirmations.by.contains(*instance));
             }
             let now = clock::uptime();
@@ -265,11 +245,11 @@ impl Fleet {
             }
             let _ = tokio::time::timeout(until.since(now), entered).await;
         }
-        self.ledger().confirmed.remove(&announced.number);
+        self.ledger().remove(&announced.number);
         awaited.into_values().cloned().collect()
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, HashMap<u64, Confirmations>> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -280,22 +260,17 @@ impl Announcement {
         let mut parts = payload.splitn(3, |&byte| byte == b' ');
         let number = number(parts.next()?)?;
         let by = std::str::from_utf8(parts.next()?).ok()?.to_owned();
-        let dropped = match parts.next()? {
-            b"*" => Dropped::Everything,
+        let digests = match parts.next()? {
+            b"*" => None,
             named => {
                 let (digests, rest) = named.as_chunks::<32>();
                 if !rest.is_empty() {
                     return None;
                 }
-                Dropped::Named(digests.iter().copied().map(TokenDigest::from_bytes).collect())
+                Some(digests.iter().copied().map(TokenDigest::from_bytes).collect())
             }
         };
-        Some(Self { number, by, dropped })
-    }
-
-    /// Whether it names nothing: it is about whatever was removed before it.
-    pub(super) fn is_bare(&self) -> bool {
-        matches!(&self.dropped, Dropped::Named(digests) if digests.is_empty())
+        Some(Self { number, by, digests })
     }
 }
 
@@ -378,7 +353,7 @@ mod tests {
         assert!(!waiting.is_finished());
         fleet.enter(7, "c");
         assert_eq!(waiting.await.expect("no panic"), []);
-        assert!(!fleet.ledger().confirmed.contains_key(&7));
+        assert!(!fleet.ledger().contains_key(&7));
     }
 
     #[tokio::test]
@@ -431,17 +406,14 @@ mod tests {
     fn announcements_are_read_whatever_bytes_a_digest_has() {
         let digest = [b' '; 32];
         let mut payload = b"12 me ".to_vec();
-        assert!(
-            Announcement::read(&payload)
-                .is_some_and(|bare| bare.is_bare() && bare.number == 12 && bare.by == "me")
-        );
+        let bare = Announcement { number: 12, by: "me".into(), digests: Some(vec![]) };
+        assert_eq!(Announcement::read(&payload), Some(bare));
         payload.extend_from_slice(&digest);
         let one = Announcement::read(&payload).expect("one");
-        assert_eq!(one.dropped, Dropped::Named(vec![TokenDigest::from_bytes(digest)]));
-        assert!(!one.is_bare());
+        assert_eq!(one.digests, Some(vec![TokenDigest::from_bytes(digest)]));
         payload.push(0);
         assert_eq!(Announcement::read(&payload), None, "half a digest");
-        assert_eq!(Announcement::read(b"1 a *").map(|all| all.dropped), Some(Dropped::Everything));
+        assert_eq!(Announcement::read(b"1 a *").map(|all| all.digests), Some(None));
         for wrong in [&b""[..], b"1", b"1 a", b"x a ", b"-1 a ", b"1 \xff "] {
             assert_eq!(Announcement::read(wrong), None, "{wrong:?}");
         }

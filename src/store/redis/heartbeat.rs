@@ -1,11 +1,11 @@
 //! The heartbeat on the link, and the look that stands in for it.
 //!
 //! The heartbeat is a write, so an isolated primary refuses it (`min-replicas-to-write`). The
-//! **proof** is a `PING` that is sent when the heartbeat has been answered: Redis writes broadcast
-//! invalidations at the end of the turn of its event loop, so the heartbeat's answer may overtake
-//! those of its own turn, but the proof is executed in a later one. When it has been answered,
-//! everything that was removed before the heartbeat was executed has been dropped, and the lease
-//! counts from the moment before the heartbeat was sent.
+//! **proof** is a `PING` that is sent when the heartbeat has been answered. Redis writes broadcast
+//! invalidations at the end of the turn of its event loop: the heartbeat's answer may overtake those
+//! of its own turn, the answer of the proof comes behind them. Then everything that was removed
+//! before the heartbeat was executed has been dropped, and the lease counts from the moment before
+//! the heartbeat was sent.
 //!
 //! A server whose background save has failed refuses every change (`MISCONF`), so it refuses
 //! heartbeats, although nothing is wrong with what it says. There, a heartbeat may be replaced by a
@@ -25,9 +25,6 @@
 //! `tests/coherence` has looks in it, with a counterexample without the second rule and one without
 //! the third.
 
-use redis::Value;
-
-use super::calls::Call;
 use super::connection::Connection;
 use super::discovery_error::words_of;
 use super::failure::{FailureKind, RedisFailure, Retry};
@@ -35,7 +32,7 @@ use super::fleet::Fleet;
 use super::layout::Layout;
 use super::membership;
 use super::node::field;
-use super::refusal::ChangeRefusal;
+use super::reply;
 use crate::tokens::store::StoreError;
 
 /// What a heartbeat brought.
@@ -57,12 +54,8 @@ pub(super) async fn beat_or_look(
         Ok(generation) => return Ok(Beaten { generation, refused: None }),
         Err(failure) => failure,
     };
-    // A reason that says nothing against what the server answers.
-    let cannot_save = matches!(
-        failure.kind,
-        FailureKind::Refused(ChangeRefusal::SnapshotFailed | ChangeRefusal::AppendFailed)
-    );
-    if !(allows_look && cannot_save) {
+    // That it cannot save says nothing against what it answers.
+    if !allows_look || failure.kind != FailureKind::CannotSave {
         return Err(failure);
     }
     match look(layout, fleet, connection).await {
@@ -79,12 +72,12 @@ pub(super) async fn beat(
     mut connection: Connection,
 ) -> Result<String, RedisFailure> {
     let (next, announcements) = fleet.next_beat();
-    let answer = run(&mut connection, &membership::heartbeat(layout, &next)).await?;
+    let answer = membership::heartbeat(layout, &next).run(&mut connection.inner).await?;
     let unreadable = |error: StoreError| RedisFailure::unavailable(Retry::Never, error.to_string());
-    let answer = membership::heartbeat_answer(answer).map_err(unreadable)?;
+    let (generation, _): (String, i64) = reply::read(answer).map_err(unreadable)?;
     fleet.beat_answered(next.beat, announcements);
-    redis::cmd("PING").exec_async(&mut connection).await?;
-    Ok(answer.generation)
+    redis::cmd("PING").exec_async(&mut connection.inner).await?;
+    Ok(generation)
 }
 
 /// Whether the register still has this instance, without a change, and its proof. Returns the
@@ -97,16 +90,16 @@ async fn look(
     let explain = |error: redis::RedisError| words_of(&error);
     let mut info = redis::cmd("INFO");
     let replication: String =
-        info.arg("replication").query_async(&mut connection).await.map_err(explain)?;
+        info.arg("replication").query_async(&mut connection.inner).await.map_err(explain)?;
     if !is_alone(&replication) {
         return Err("and it has replicas, or needs some: another may be the master".to_owned());
     }
     let registered = membership::registered(layout, fleet.me());
-    let answer = run(&mut connection, &registered).await.map_err(explain)?;
+    let answer = registered.run(&mut connection.inner).await.map_err(explain)?;
     let found = membership::registered_in(answer).map_err(|error| error.to_string())?;
     let generation = found.ok_or("and this instance is not registered")?;
     // PING is refused where changes are (`MISCONF`).
-    redis::cmd("ECHO").arg("").exec_async(&mut connection).await.map_err(explain)?;
+    redis::cmd("ECHO").arg("").exec_async(&mut connection.inner).await.map_err(explain)?;
     if !fleet.is_known(&generation) {
         return Err("and its data is other data than before".to_owned());
     }
@@ -123,17 +116,4 @@ fn is_alone(replication: &str) -> bool {
         && field(replication, "connected_slaves") == Some("0")
         // Only there where min-replicas-to-write and min-replicas-max-lag are set.
         && field(replication, "min_slaves_good_slaves").is_none()
-}
-
-/// Runs a script on the link itself.
-pub(super) async fn run(
-    connection: &mut Connection,
-    call: &Call,
-) -> Result<Value, redis::RedisError> {
-    match call.by_name().query_async(connection).await {
-        Err(error) if error.code() == Some("NOSCRIPT") => {
-            call.by_source().query_async(connection).await
-        }
-        answer => answer,
-    }
 }

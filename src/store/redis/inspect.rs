@@ -1,54 +1,58 @@
 //! Inspects the Redis that keyward is to trust: whether it can lose records, has what keyward
 //! needs, and permits it.
 //!
-//! Nothing is changed: rights are tried with commands that find nothing to change, on keys that do
-//! not exist, and one change is made and undone in one step. Settings that a managed Redis does not
-//! show (`CONFIG`) are read from `INFO`, as far as that has them, and otherwise reported as not
-//! checked.
+//! Nothing is left changed: rights are tried on keys that do not exist, and one change is made and
+//! undone in one step. Settings that a managed Redis does not show (`CONFIG`) are read from `INFO`,
+//! as far as that has them, and otherwise reported as not checked.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Connection;
-use super::discovery_error::words_of;
-use super::failure::{FailureKind, RedisFailure};
+use super::failure::RedisFailure;
 use super::node::{Facts, field};
+use super::settings::{NodeAddress, RedisOptions, Servers};
 use crate::tokens::finding::{Finding, Severity};
 
-mod expectations;
 mod rights;
 #[cfg(test)]
 mod tests;
 
-pub use expectations::Expectations;
-
 /// The clocks may differ by so much before it is reported.
 const CLOCK: Duration = Duration::from_secs(1);
 
-/// Inspects the server behind a connection that [`super::node::Nodes::connect`] has made. Takes
-/// some forty questions, each with the deadline of the connection, which must not be the link's: it
-/// ends tracking and the subscriptions that it tries.
+/// Inspects the server at `address`, behind a connection that [`super::node::Nodes::connect`] has
+/// made. Takes some forty questions, each with the deadline of the connection, which must not be
+/// the link's: it ends tracking and the subscriptions that it tries. `lease` is `coherence_lease`,
+/// part of the bound that is stated.
 pub async fn inspect(
     connection: &mut Connection,
     facts: &Facts,
-    wanted: &Expectations,
+    address: &NodeAddress,
+    options: &RedisOptions,
+    lease: Duration,
 ) -> Vec<Finding> {
     let (major, minor, patch) = facts.version;
-    let mut found = vec![Finding::fine("version", format!("{major}.{minor}.{patch}"))];
-    found.push(encryption(wanted));
     let seen = Seen::ask(connection).await;
-    found.push(seen.eviction());
-    found.push(seen.persistence(wanted));
+    let mut found = vec![
+        Finding::fine("version", format!("{major}.{minor}.{patch}")),
+        encryption(address, options.settings.tls.is_some()),
+        seen.eviction(),
+        seen.persistence(options.allow_volatile),
+    ];
     found.extend(seen.append_only_file());
-    found.extend(seen.replicas(facts, wanted));
-    found.push(acknowledgements(facts, wanted));
+    found.extend(match options.settings.servers {
+        Servers::Cluster(_) => seen.node_timeout(lease),
+        _ => seen.replicas(facts, lease),
+    });
+    found.push(acknowledgements(facts, options.acks.map_or(0, |acks| acks.count)));
     found.push(clock(connection).await);
-    let rights = rights::check(connection, wanted).await;
+    let rights = rights::check(connection, options).await;
     let has_rights = rights.iter().all(|finding| finding.severity == Severity::Fine);
     found.extend(rights);
     // Without a right, what is made could not be undone.
     if has_rights {
-        found.push(changes(connection, wanted).await);
+        found.push(changes(connection, &options.settings.prefix).await);
     }
     found
 }
@@ -71,57 +75,60 @@ fn unseen(subject: &str, wanted: &str) -> Finding {
     warning(subject, "could not be checked", wanted, words)
 }
 
-fn encryption(wanted: &Expectations) -> Finding {
-    if wanted.tls {
+fn encryption(address: &NodeAddress, is_encrypted: bool) -> Finding {
+    if is_encrypted {
         return Finding::fine("TLS", "on");
     }
-    if wanted.address.is_loopback() {
+    if address.is_loopback() {
         return Finding::fine("TLS", "off, on the loopback interface");
     }
-    let address = &wanted.address;
     let words =
         format!("records and the password cross the network to {address} in clear: use rediss://");
     warning("TLS", "off", "on", words)
 }
 
-/// The server's settings, as far as they can be seen.
-struct Seen {
-    policy: Option<String>,
-    append_only: Option<bool>,
-    append_fsync: Option<String>,
-    /// Whether there are snapshots.
-    saves: Option<bool>,
-    /// `stop-writes-on-bgsave-error`.
-    stops_writes: Option<bool>,
-    /// `min-replicas-to-write` and `min-replicas-max-lag` in seconds.
-    min_replicas: Option<(usize, u64)>,
-    /// In cluster mode: `cluster-node-timeout` in milliseconds.
-    node_timeout: Option<u64>,
-}
+/// The server's settings by their names, as far as they can be seen.
+struct Seen(HashMap<&'static str, String>);
 
 impl Seen {
     async fn ask(connection: &mut Connection) -> Self {
-        let yes = |value: Option<String>| value.map(|value| value == "yes");
-        let mut policy = config(connection, "maxmemory-policy").await;
-        let mut append_only = yes(config(connection, "appendonly").await);
+        let mut seen = HashMap::new();
+        for name in [
+            "maxmemory-policy",
+            "appendonly",
+            "appendfsync",
+            "save",
+            "stop-writes-on-bgsave-error",
+            "min-replicas-to-write",
+            "min-replicas-max-lag",
+            "cluster-node-timeout",
+        ] {
+            seen.extend(config(connection, name).await.map(|value| (name, value)));
+        }
         // Where CONFIG is closed, INFO tells some of it.
-        if policy.is_none() {
-            policy = info(connection, "memory", "maxmemory_policy").await;
+        if !seen.contains_key("maxmemory-policy") {
+            let policy = info(connection, "memory", "maxmemory_policy").await;
+            seen.extend(policy.map(|policy| ("maxmemory-policy", policy)));
         }
-        if append_only.is_none() {
-            append_only = info(connection, "persistence", "aof_enabled").await.map(|on| on == "1");
+        if !seen.contains_key("appendonly") {
+            let enabled = info(connection, "persistence", "aof_enabled").await;
+            let yes_or_no = |enabled: String| if enabled == "1" { "yes" } else { "no" };
+            seen.extend(enabled.map(|enabled| ("appendonly", yes_or_no(enabled).to_owned())));
         }
-        let count = number(config(connection, "min-replicas-to-write").await);
-        let lag = number(config(connection, "min-replicas-max-lag").await);
-        Self {
-            policy,
-            append_only,
-            append_fsync: config(connection, "appendfsync").await,
-            saves: config(connection, "save").await.map(|save| !save.is_empty()),
-            stops_writes: yes(config(connection, "stop-writes-on-bgsave-error").await),
-            min_replicas: count.zip(lag),
-            node_timeout: number(config(connection, "cluster-node-timeout").await),
-        }
+        Self(seen)
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// Whether there are snapshots.
+    fn saves(&self) -> Option<bool> {
+        self.get("save").map(|save| !save.is_empty())
     }
 
     fn eviction(&self) -> Finding {
@@ -129,35 +136,35 @@ impl Seen {
         let words = "when memory is short, Redis would throw records away, and their tokens would \
                      stop working: set maxmemory-policy noeviction, and maxmemory to what the \
                      machine can spare";
-        match self.policy.as_deref() {
+        match self.get(SUBJECT) {
             Some("noeviction") => Finding::fine(SUBJECT, "noeviction"),
             Some(policy) => fault(SUBJECT, policy, "noeviction", words),
             None => unseen(SUBJECT, "noeviction"),
         }
     }
 
-    fn persistence(&self, wanted: &Expectations) -> Finding {
+    fn persistence(&self, allow_volatile: bool) -> Finding {
         const SUBJECT: &str = "persistence";
         const WANTED: &str = "appendonly yes";
-        match (self.append_only, self.saves) {
-            (Some(true), _) => Finding::fine(SUBJECT, "append-only file"),
-            (Some(false), Some(true)) => {
+        match (self.get("appendonly"), self.saves()) {
+            (Some("yes"), _) => Finding::fine(SUBJECT, "append-only file"),
+            (Some(_), Some(true)) => {
                 let words = "a crash of Redis undoes what was changed since the latest snapshot: \
                              tokens that were issued stop working, and tokens that were revoked \
                              work again";
                 warning(SUBJECT, "snapshots only", WANTED, words)
             }
-            (Some(false), Some(false)) if wanted.allow_volatile => {
+            (Some(_), Some(false)) if allow_volatile => {
                 let words = "a restart of Redis loses every record, and so every token; allowed by \
                              allow_volatile = true";
                 warning(SUBJECT, "none", WANTED, words)
             }
-            (Some(false), Some(false)) => {
+            (Some(_), Some(false)) => {
                 let words = "a restart of Redis would lose every record, and so every token: set \
                              appendonly yes, or accept that with allow_volatile = true in [store]";
                 fault(SUBJECT, "none", WANTED, words)
             }
-            (Some(false), None) => {
+            (Some(_), None) => {
                 let found = "no append-only file; snapshots could not be checked";
                 let words = "a crash of Redis may undo what was changed shortly before, or lose \
                              every record";
@@ -170,15 +177,15 @@ impl Seen {
     /// What is to be said where there is an append-only file.
     fn append_only_file(&self) -> Vec<Finding> {
         let mut found = Vec::new();
-        if self.append_only != Some(true) {
+        if self.get("appendonly") != Some("yes") {
             return found;
         }
-        if self.saves == Some(true) && self.stops_writes == Some(true) {
+        if self.saves() == Some(true) && self.get("stop-writes-on-bgsave-error") == Some("yes") {
             let words = "a snapshot that fails, on a full disk say, makes Redis refuse every \
                          change (MISCONF): with an append-only file none is needed (save \"\")";
             found.push(fine("stop-writes-on-bgsave-error", "yes", words));
         }
-        found.extend(self.append_fsync.as_deref().map(|fsync| match fsync {
+        found.extend(self.get("appendfsync").map(|fsync| match fsync {
             "always" => Finding::fine("appendfsync", "always"),
             "everysec" => {
                 let words = "a power failure may undo the latest second of changes, revocations \
@@ -194,29 +201,23 @@ impl Seen {
         found
     }
 
-    fn replicas(&self, facts: &Facts, wanted: &Expectations) -> Option<Finding> {
+    /// A primary of a Cluster that is cut off stops to take writes after this by itself.
+    fn node_timeout(&self, lease: Duration) -> Option<Finding> {
+        const SUBJECT: &str = "cluster-node-timeout";
+        let millis = self.number(SUBJECT)?;
+        let words = bounded("the node timeout", Duration::from_millis(millis), lease);
+        Some(fine(SUBJECT, format!("{millis} ms"), words))
+    }
+
+    fn replicas(&self, facts: &Facts, lease: Duration) -> Option<Finding> {
         const SUBJECT: &str = "min-replicas-to-write";
         const WANTED: &str = "1 or more, and min-replicas-max-lag";
-        let bounded = |after: &str, lag: Duration| {
-            let bound = (lag + wanted.lease).as_secs_f64();
-            format!(
-                "a master that is cut off refuses writes after {after}: no instance accepts a \
-                 revoked token longer than {bound:.1} s"
-            )
-        };
-        if wanted.cluster {
-            // A primary that is cut off stops to take writes after the node timeout by itself.
-            return self.node_timeout.map(|millis| {
-                let words = bounded("the node timeout", Duration::from_millis(millis));
-                fine("cluster-node-timeout", format!("{millis} ms"), words)
-            });
-        }
         if facts.replicas == 0 {
             return None;
         }
-        Some(match self.min_replicas {
+        Some(match self.number(SUBJECT).zip(self.number("min-replicas-max-lag")) {
             Some((count, lag)) if count > 0 && lag > 0 => {
-                let words = bounded(&format!("{lag} s"), Duration::from_secs(lag));
+                let words = bounded(&format!("{lag} s"), Duration::from_secs(lag), lease);
                 fine(SUBJECT, format!("{count} within {lag} s"), words)
             }
             Some(_) => {
@@ -231,32 +232,33 @@ impl Seen {
     }
 }
 
+fn bounded(after: &str, lag: Duration, lease: Duration) -> String {
+    let bound = (lag + lease).as_secs_f64();
+    format!(
+        "a master that is cut off refuses writes after {after}: no instance accepts a revoked \
+         token longer than {bound:.1} s"
+    )
+}
+
 /// The subject of [`changes`]: a fault that may pass by itself, and so no reason not to start.
 pub(super) const CHANGES: &str = "changes";
 
 /// Whether it takes changes now: one is made and undone.
-async fn changes(connection: &mut Connection, wanted: &Expectations) -> Finding {
+async fn changes(connection: &mut Connection, prefix: &str) -> Finding {
     const TRY: &str =
         "redis.call('HSET', KEYS[1], 'probe', '1') redis.call('DEL', KEYS[1]) return 1";
     let mut tried = redis::cmd("EVAL");
-    tried.arg(TRY).arg(1).arg(rights::probe_key(wanted));
-    let Err(error) = tried.exec_async(connection).await else {
+    tried.arg(TRY).arg(1).arg(rights::probe_key(prefix));
+    let Err(error) = tried.exec_async(&mut connection.inner).await else {
         return Finding::fine(CHANGES, "taken");
     };
-    let failure = RedisFailure::from(&error);
-    let (found, words) = match failure.kind {
-        FailureKind::Refused(_) => {
-            let code = error.code().unwrap_or("ERR");
-            (format!("refused: {code}"), failure.to_string())
-        }
-        _ => ("refused".to_owned(), format!("Redis refuses changes ({})", words_of(&error))),
-    };
-    fault(CHANGES, &found, "taken", words)
+    let found = error.code().map_or("refused".to_owned(), |code| format!("refused: {code}"));
+    fault(CHANGES, &found, "taken", RedisFailure::from(error).to_string())
 }
 
-fn acknowledgements(facts: &Facts, wanted: &Expectations) -> Finding {
+fn acknowledgements(facts: &Facts, acks: usize) -> Finding {
     const SUBJECT: &str = "replicas";
-    let (replicas, acks) = (facts.replicas, wanted.revoke_acks);
+    let replicas = facts.replicas;
     if acks > replicas {
         let words = format!(
             "revoke_acks = {acks} asks for more replicas than are connected: every revocation \
@@ -276,7 +278,8 @@ fn acknowledgements(facts: &Facts, wanted: &Expectations) -> Finding {
 async fn clock(connection: &mut Connection) -> Finding {
     const SUBJECT: &str = "clock";
     let asked = SystemTime::now();
-    let Ok((seconds, micros)) = redis::cmd("TIME").query_async::<(u64, u32)>(connection).await
+    let Ok((seconds, micros)) =
+        redis::cmd("TIME").query_async::<(u64, u32)>(&mut connection.inner).await
     else {
         return unseen(SUBJECT, "ours");
     };
@@ -301,16 +304,13 @@ async fn clock(connection: &mut Connection) -> Finding {
 async fn config(connection: &mut Connection, name: &str) -> Option<String> {
     // A map in RESP3.
     let found: HashMap<String, String> =
-        redis::cmd("CONFIG").arg("GET").arg(name).query_async(connection).await.ok()?;
+        redis::cmd("CONFIG").arg("GET").arg(name).query_async(&mut connection.inner).await.ok()?;
     found.into_values().next()
 }
 
 /// A value in a section of `INFO`.
 async fn info(connection: &mut Connection, section: &str, name: &str) -> Option<String> {
-    let info: String = redis::cmd("INFO").arg(section).query_async(connection).await.ok()?;
+    let info: String =
+        redis::cmd("INFO").arg(section).query_async(&mut connection.inner).await.ok()?;
     field(&info, name).map(str::to_owned)
-}
-
-fn number<T: std::str::FromStr>(text: Option<String>) -> Option<T> {
-    text?.parse().ok()
 }

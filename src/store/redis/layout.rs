@@ -30,38 +30,36 @@
 //! | `confirmed:<instance id>` | to the instance that announced something, from the others: number, space, their id |
 //!
 //! Digest and owner are 64 hexadecimal digits, ids 32, times milliseconds since 1970. An owner is
-//! the SHA-256 of its parts, each with its length, so that names stay short whatever a subject
-//! looks like; so are a token API, and an origin with a subject. Counters and groups are 32
-//! hexadecimal digits: usernames, and passwords typed in their place, are in none of them. A member
-//! of a sorted set is a sequence number and an id: at the same moment, the one that was added first
-//! comes first. Times are exact there up to 2^53 ms.
+//! the SHA-256 of its parts, each with its length; so are a token API, and an origin with a
+//! subject. Counters and groups are 32 hexadecimal digits: usernames, and passwords typed in their
+//! place, are in none of them. A member of a sorted set is a sequence number and an id: at the same
+//! moment, the one that was added first comes first. Times are exact there up to 2^53 ms.
 //!
-//! The indexes are for finding records. Whose a record is, and how long it lives, is in its sealed
-//! body; where the two disagree, the store is damaged. Redis' clock decides nothing:
-//! `now` is the caller's, and the time to live is a backstop for a fleet that has stopped, counted
-//! from the time of issue by intervals, so that it does not matter what Redis' clock says. Entries
-//! of the indexes outlive a record that went that way, or by an operator's `DEL`; lists leave
-//! them out, and the purge removes them with time.
+//! The indexes are for finding records. The owner and the end of a record are in its sealed body;
+//! where the two disagree, the store is damaged. Redis' clock decides nothing: `now` is the
+//! caller's, and the time to live, counted from the time of issue, is a backstop for a fleet that
+//! has stopped. Entries of the indexes outlive a record that went that way, or by an operator's
+//! `DEL`; lists leave them out, and the purge removes them with time.
 
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 
-use crate::domain::{AccountId, Owner, Record, TokenDigest, TokenId};
+use crate::domain::{AccountId, Owner, Record, TokenDigest, TokenId, hex};
 use crate::tokens::accounts::counters::CounterKey;
 
 /// The layout that this code writes, and the newest one that it reads.
 pub(super) const LAYOUT: u32 = 1;
 
 /// How long a record stays in Redis after its end if it is not purged. By far more than any clock
-/// is off: keyward decides whether a record has expired, by the end in the sealed body.
+/// is off.
 pub(super) const BACKSTOP: Duration = Duration::from_secs(3600);
 
-/// The longest time to live that is set: a hundred years. Whatever lives longer has none; Redis
-/// refuses huge ones.
+/// The longest time to live that is set: a hundred years. Redis refuses huge ones.
 const LONGEST_TIME_TO_LIVE_MILLIS: i64 = 100 * 366 * 86_400 * 1000;
 
-/// The names of one fleet's keys.
+/// The names of one fleet's keys. Owners and token APIs are given as [`owner_name`] and
+/// [`token_api_name`] say them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     /// `{keyward}:`
@@ -84,30 +82,23 @@ impl Layout {
     }
 
     pub(super) fn record(&self, digest: TokenDigest) -> String {
-        let mut key = String::with_capacity(self.prefix.len() + 2 + 64);
-        key.push_str(&self.prefix);
-        key.push_str("r:");
-        push_hex(&mut key, digest.as_bytes());
-        key
+        [&self.prefix, "r:", &hex::encode(digest.as_bytes())].concat()
     }
 
     pub(super) fn retired(&self, digest: TokenDigest) -> String {
-        self.key(&format!("x:{}", hex(digest.as_bytes())))
+        self.key(&format!("x:{}", hex::encode(digest.as_bytes())))
     }
 
-    /// `owner` as [`owner_name`] says it.
     pub(super) fn owned(&self, owner: &str) -> String {
         self.key(&format!("o:{owner}"))
     }
 
-    /// `owner` as [`owner_name`] says it.
     pub(super) fn retired_of(&self, owner: &str) -> String {
         self.key(&format!("ox:{owner}"))
     }
 
-    /// `token_api` as [`token_api_name`] says it.
     pub(super) fn account(&self, token_api: &str, id: AccountId) -> String {
-        format!("{}{}", self.accounts_of(token_api), hex(id.as_bytes()))
+        self.accounts_of(token_api) + &hex::encode(id.as_bytes())
     }
 
     /// What the accounts of a token API begin with; an id follows.
@@ -115,12 +106,10 @@ impl Layout {
         self.key(&format!("a:{token_api}:"))
     }
 
-    /// `token_api` as [`token_api_name`] says it.
     pub(super) fn usernames(&self, token_api: &str) -> String {
         self.key(&format!("an:{token_api}"))
     }
 
-    /// `token_api` as [`token_api_name`] says it.
     pub(super) fn emails(&self, token_api: &str) -> String {
         self.key(&format!("ae:{token_api}"))
     }
@@ -130,11 +119,11 @@ impl Layout {
     }
 
     pub(super) fn counter(&self, counter: CounterKey) -> String {
-        self.key(&format!("c:{}", hex(&counter.0)))
+        self.key(&format!("c:{}", hex::encode(&counter.0)))
     }
 
     pub(super) fn group(&self, group: CounterKey) -> String {
-        self.key(&format!("g:{}", hex(&group.0)))
+        self.key(&format!("g:{}", hex::encode(&group.0)))
     }
 
     pub(super) fn meta(&self) -> String {
@@ -179,7 +168,7 @@ pub(super) fn token_api_name(token_api: &str) -> String {
     name([token_api])
 }
 
-/// As short whatever the parts look like, and as different.
+/// Short, whatever the parts look like, and as different as they are.
 fn name(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
@@ -187,7 +176,7 @@ fn name(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
         context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(text.as_bytes());
     }
-    hex(context.finish().as_ref())
+    hex::encode(context.finish().as_ref())
 }
 
 /// How long Redis keeps a record unasked; `None`: for ever.
@@ -200,21 +189,7 @@ pub(super) fn time_to_live_millis(record: &Record) -> Option<i64> {
 
 /// An id as it stands in the catalog.
 pub(super) fn id_name(id: TokenId) -> String {
-    hex(id.as_bytes())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    push_hex(&mut text, bytes);
-    text
-}
-
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        text.extend(
-            [byte >> 4, byte & 15].iter().filter_map(|&half| char::from_digit(u32::from(half), 16)),
-        );
-    }
+    hex::encode(id.as_bytes())
 }
 
 /// The digest from its 64 hexadecimal digits; `None`: it is something else.
@@ -224,9 +199,8 @@ pub(super) fn digest_from_hex(text: &[u8]) -> Option<TokenDigest> {
     if pairs.len() != bytes.len() || !rest.is_empty() {
         return None;
     }
-    let digit = |letter: u8| char::from(letter).to_digit(16);
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
+        *byte = hex::value(*high)? << 4 | hex::value(*low)?;
     }
     Some(TokenDigest::from_bytes(bytes))
 }
@@ -293,7 +267,7 @@ mod tests {
     fn a_digest_survives_its_hexadecimal_form() {
         let digest =
             TokenDigest::from_bytes(std::array::from_fn(|at| u8::try_from(at * 7 % 256).unwrap()));
-        assert_eq!(digest_from_hex(hex(digest.as_bytes()).as_bytes()), Some(digest));
+        assert_eq!(digest_from_hex(hex::encode(digest.as_bytes()).as_bytes()), Some(digest));
         let (short, signed, word) = ("a".repeat(63), "+a".repeat(32), "é".repeat(32));
         for wrong in ["", short.as_str(), &signed, &word] {
             assert_eq!(digest_from_hex(wrong.as_bytes()), None, "{wrong}");

@@ -16,7 +16,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use super::connection::Connection;
 use super::discovery_error::DiscoveryError;
 use super::failure::{RedisFailure, Retry};
 use super::fleet::Fleet;
-use super::heartbeat::{Beaten, beat, beat_or_look, run};
+use super::heartbeat::{Beaten, beat, beat_or_look};
 use super::layout::Layout;
 use super::membership::{self, Binding};
 use super::node::Nodes;
@@ -46,8 +46,8 @@ const BEATS: u32 = 4;
 /// How often, at most, another server is looked for while the link is silent.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Confirmations that wait to be sent. Further ones are left out, and the instances that wait for
-/// them wait for our lease to end instead.
+/// Confirmations that wait to be sent. In place of further ones, the other instances wait for our
+/// lease to end.
 const MOST_CONFIRMATIONS: usize = 4096;
 
 /// The pause after an error that stays until an operator changes something.
@@ -66,18 +66,12 @@ pub(super) struct Link {
     pub(super) doubt: Arc<Notify>,
 }
 
-/// Why a term ended, beside errors of the server.
-fn lost() -> RedisFailure {
-    RedisFailure::unavailable(Retry::Rediscover, "the connection was lost")
+fn ended(words: &str) -> RedisFailure {
+    RedisFailure::unavailable(Retry::Rediscover, words)
 }
 
 fn not_primary() -> RedisFailure {
-    RedisFailure::unavailable(Retry::Rediscover, "the server is no longer the master")
-}
-
-fn silent() -> RedisFailure {
-    let words = "the link is silent, and the server answers others";
-    RedisFailure::unavailable(Retry::Rediscover, words)
+    ended("the server is no longer the master")
 }
 
 impl Link {
@@ -118,9 +112,9 @@ impl Link {
         let (mut connection, facts) = self.nodes.connect(&address, Some(Arc::new(pushes))).await?;
         let primary = Arc::new(Primary { address: address.clone(), run_id: facts.run_id, term });
         let establishing = self.establish(&mut connection, &channels, primary);
-        timeout(self.nodes.settings().timeouts.connect, establishing).await.unwrap_or_else(
-            |_| Err(RedisFailure::unavailable(Retry::Later, "it did not answer in time")),
-        )?;
+        timeout(self.nodes.settings.timeouts.connect, establishing).await.unwrap_or_else(|_| {
+            Err(RedisFailure::unavailable(Retry::Later, "it did not answer in time"))
+        })?;
 
         self.fleet.state().terms.store(term, Ordering::Relaxed);
         self.fleet.state().set_fault(None);
@@ -128,15 +122,16 @@ impl Link {
 
         let lease = self.fleet.cache().lease();
         let interval = lease.terms().span / BEATS;
-        let allows_look = matches!(self.nodes.settings().servers, Servers::Single(_));
+        let allows_look = matches!(self.nodes.settings.servers, Servers::Single(_));
         let mut next = Instant::now() + interval;
         let mut refused = String::new();
         loop {
-            self.attend(&connection, &mut confirmations, pin!(sleep_until(next))).await?;
+            self.attend(&connection, &mut confirmations, sleep_until(next)).await?;
             next = Instant::now() + interval;
             let sent = clock::uptime();
             let beat = beat_or_look(&self.layout, &self.fleet, connection.clone(), allows_look);
-            match self.attend_beat(&connection, &mut confirmations, pin!(beat)).await? {
+            let answered = self.answered(beat);
+            match self.attend(&connection, &mut confirmations, answered).await?? {
                 Ok(Beaten { generation, refused: None }) => {
                     self.compare(&generation);
                     lease.grant(sent);
@@ -183,88 +178,77 @@ impl Link {
     ) -> Result<(), RedisFailure> {
         let later = |error: StoreError| RedisFailure::unavailable(Retry::Later, error.to_string());
         let bind = membership::bind_keys(&self.layout, &self.fingerprint);
-        let binding = membership::binding(run(connection, &bind).await?).map_err(later)?;
+        let binding = membership::binding(bind.run(&mut connection.inner).await?).map_err(later)?;
         let retry = if binding == Binding::OtherKeys { Retry::AfterChange } else { Retry::Later };
         let not_ours = |error: RedisOpenError| RedisFailure::unavailable(retry, error.to_string());
         binding.accepted().map_err(not_ours)?;
-        connection.inner().subscribe(channels).await?;
+        connection.inner.subscribe(channels).await?;
         redis::cmd("CLIENT")
             .arg(&["TRACKING", "ON", "BCAST", "PREFIX"])
             .arg(self.layout.records())
-            .exec_async(connection)
+            .exec_async(&mut connection.inner)
             .await?;
         let sent = clock::uptime();
         let generation = beat(&self.layout, &self.fleet, connection.clone()).await?;
         self.note_loss(&generation);
-        // The primary first: from the drop on, every request reads, and must find where. What was
-        // read before the drop is fenced off.
+        // The primary before the drop: from then on every request reads. What was read before the
+        // drop is fenced off.
         self.primary.send_replace(Some(primary));
         self.begin(&generation);
         self.fleet.cache().lease().grant(sent);
         Ok(())
     }
 
-    /// Whether another server is named as the primary than this one. Only a reason to look anew:
-    /// the server that is found then is asked itself.
+    /// Whether another server is named as the primary: a reason to look anew.
     async fn is_elsewhere(&self, address: &NodeAddress) -> bool {
         let found = timeout(LOOK_EVERY, self.nodes.discover()).await;
         found.is_ok_and(|found| found.is_ok_and(|found| found != *address))
     }
 
-    /// Sends confirmations until `rest` is over.
-    async fn attend(
+    /// Sends confirmations until `work` is done or the link has ended.
+    async fn attend<T>(
         &self,
         connection: &Connection,
         confirmations: &mut mpsc::Receiver<Confirmation>,
-        mut rest: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), RedisFailure> {
+        work: impl Future<Output = T>,
+    ) -> Result<T, RedisFailure> {
+        let mut work = pin!(work);
         loop {
             tokio::select! {
-                () = &mut rest => return Ok(()),
-                Some(confirmation) = confirmations.recv() => self.confirm(connection, confirmation),
-                () = connection.closed() => return Err(lost()),
+                biased;
+                done = &mut work => return Ok(done),
+                () = connection.closed() => return Err(ended("the connection was lost")),
                 () = self.doubt.notified() => return Err(not_primary()),
+                Some(confirmation) = confirmations.recv() => self.confirm(connection, confirmation),
             }
         }
     }
 
-    /// As [`attend`](Self::attend), until the heartbeat is answered. While it is overdue, another
-    /// server is looked for, or another connection to the same one is tried: the link may be
-    /// half-open.
-    async fn attend_beat<T>(
-        &self,
-        connection: &Connection,
-        confirmations: &mut mpsc::Receiver<Confirmation>,
-        mut beat: Pin<&mut impl Future<Output = T>>,
-    ) -> Result<T, RedisFailure> {
+    /// Waits until the heartbeat is answered. While it is overdue, another server is looked for, or
+    /// another connection to the same one is tried: the link may be half-open.
+    async fn answered<T>(&self, beat: impl Future<Output = T>) -> Result<T, RedisFailure> {
         let lease = self.fleet.cache().lease();
         let span = lease.terms().span;
-        // By a timer of this task, and not by the clock alone: this process may have been stopped
-        // for as long as the requests that wait.
-        let mut overdue = pin!(async {
+        // By a timer, and not by the clock alone: the whole process may have been stopped meanwhile.
+        let overdue = async {
             sleep(span - span / BEATS).await;
             lease.give_up(clock::uptime());
             pending::<Infallible>().await
-        });
+        };
         // Another connection is answered, and even so the link stays silent a little longer: then
         // the link is dead.
-        let mut dead = pin!(async {
+        let dead = async {
             sleep(span).await;
             while connect_anew(&self.nodes).await.is_err() {
                 sleep(LOOK_EVERY).await;
             }
             sleep(span / BEATS).await;
-        });
-        loop {
-            tokio::select! {
-                biased;
-                answered = &mut beat => return Ok(answered),
-                () = connection.closed() => return Err(lost()),
-                () = self.doubt.notified() => return Err(not_primary()),
-                Some(confirmation) = confirmations.recv() => self.confirm(connection, confirmation),
-                () = &mut dead => return Err(silent()),
-                never = &mut overdue => match never {},
-            }
+        };
+        tokio::select! {
+            biased;
+            answered = beat => Ok(answered),
+            () = dead => Err(ended("the link is silent, and the server answers others")),
+            never = overdue => match never {},
         }
     }
 
@@ -275,18 +259,20 @@ impl Link {
         let payload = format!("{} {}", confirmation.number, self.fleet.me());
         tokio::spawn(async move {
             if confirmation.needs_proof
-                && redis::cmd("PING").exec_async(&mut connection).await.is_err()
+                && redis::cmd("PING").exec_async(&mut connection.inner).await.is_err()
             {
                 return;
             }
             // If it gets lost, the other instance waits for our lease to end.
-            let _ =
-                redis::cmd("PUBLISH").arg(channel).arg(payload).exec_async(&mut connection).await;
+            let _ = redis::cmd("PUBLISH")
+                .arg(channel)
+                .arg(payload)
+                .exec_async(&mut connection.inner)
+                .await;
         });
     }
 
-    /// If the data is other data than before, nothing of what is remembered is in it, and its
-    /// register is another, too.
+    /// Drops everything if the data is other data than before.
     fn compare(&self, generation: &str) {
         if !self.fleet.is_known(generation) {
             self.note_loss(generation);
@@ -300,7 +286,7 @@ impl Link {
         self.fleet.linked(generation, clock::uptime());
     }
 
-    /// Reports that this is other data than the link was last on, in this term or in one before it.
+    /// Reports that this is other data than the link was last on, in whichever term.
     fn note_loss(&self, generation: &str) {
         if self.fleet.knows_other_than(generation) {
             tracing::error!(generation, "the store's data has been lost or replaced");

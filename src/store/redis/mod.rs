@@ -1,19 +1,17 @@
 //! The store of a fleet: Redis.
 //!
 //! Every operation is one script and so one step (`calls.rs`, `scripts/`); the keys are in
-//! `layout.rs`. There are two exceptions, both of reading: a list of more than 512 records is read
-//! on in parts, so a key that is removed meanwhile is missing, and
-//! [`browse`](crate::tokens::store::Store::browse) and the list of accounts read everything in
-//! parts, so what they show need not have been there at one moment.
-//! [`find`](crate::tokens::store::Store::find) leaves
-//! [`last_used_at`](crate::domain::Record::last_used_at) out: that is kept beside the records, and
-//! a look-up is to be one command. A change of an account reads it first, and is made only if the
-//! account is still what was read.
+//! `layout.rs`. Two readings are not: a list of more than 512 records is read on in parts, so a key
+//! that is removed meanwhile is missing, and [`browse`](crate::tokens::store::Store::browse) and
+//! the list of accounts read everything in parts, so what they show need not have been there at one
+//! moment. [`find`](crate::tokens::store::Store::find) is one command, and so leaves out
+//! [`last_used_at`](crate::domain::Record::last_used_at), which is kept beside the records. A change
+//! of an account reads it first, and is made only if the account is still what was read.
 //!
 //! Records are sealed ([`crate::store::record_codec`]), and what is beside the seal is compared
 //! with it: with access to Redis but no key, records can be destroyed, but not made or changed. Two
 //! things remain unnoticed: when a whole record or account that was there before is put back, and
-//! when a script is told that the record that authorizes a change ends later than it does.
+//! when the end that stands beside a record that authorizes a change is moved.
 //!
 //! # Coherence
 //!
@@ -45,7 +43,6 @@
 //! "Primary" is the server that takes changes; Redis' own words for it are "master" and "primary".
 
 mod accounts;
-mod announced;
 mod calls;
 pub mod connection;
 mod connection_slot;
@@ -56,7 +53,6 @@ pub mod discover;
 pub mod discovery_error;
 mod failure;
 mod fleet;
-mod hash_slot;
 mod heartbeat;
 pub mod inspect;
 mod layout;
@@ -72,7 +68,6 @@ pub mod presence;
 pub mod primary;
 mod pushes;
 mod records;
-mod refusal;
 mod reply;
 pub mod settings;
 
@@ -88,4 +83,5 @@ mod tests;
 
 pub use link_state::LinkState;
 pub use open_error::RedisOpenError;
-pub use opening::{RedisOptions, RedisStore};
+pub use opening::RedisStore;
+pub use settings::RedisOptions;

@@ -2,7 +2,7 @@
 //! trusted.
 //!
 //! A connection is handed out only when it has been authenticated (`dial.rs`) and the server has
-//! said that it is a primary. Which server that is, is found in `discover.rs`.
+//! said that it is a primary. `discover.rs` finds which server that is.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::Connection;
 use super::discovery_error::DiscoveryError;
 use super::pace::Pace;
-use super::settings::{NodeAddress, RedisSettings, Secret, Servers};
+use super::settings::{NodeAddress, RedisSettings, Servers};
 use crate::tls;
 
 #[cfg(test)]
@@ -43,9 +43,10 @@ pub struct Facts {
 }
 
 /// The way to the servers of a fleet.
+#[derive(Debug)]
 pub struct Nodes {
-    settings: RedisSettings,
-    means: ArcSwap<Means>,
+    pub(super) settings: RedisSettings,
+    reloadable: ArcSwap<ReloadableSettings>,
     pace: Pace,
     learned: Mutex<Learned>,
 }
@@ -67,17 +68,15 @@ pub(super) enum Peer {
 }
 
 /// What a reload may change: users, passwords and certificates.
-pub struct Means {
+#[derive(Debug)]
+pub struct ReloadableSettings {
+    /// Only its users and passwords count: the rest takes a new start.
+    pub(super) settings: RedisSettings,
     pub(super) tls: Option<Arc<tls::Client>>,
-    pub(super) username: Option<String>,
-    pub(super) password: Option<Secret>,
-    pub(super) sentinel_username: Option<String>,
-    pub(super) sentinel_password: Option<Secret>,
 }
 
-impl Means {
-    /// Reads the files that `settings` name. Nothing else of `settings` counts: the rest takes a
-    /// new start.
+impl ReloadableSettings {
+    /// Reads the files of TLS that `settings` name.
     ///
     /// # Errors
     ///
@@ -85,17 +84,7 @@ impl Means {
     pub fn of(settings: &RedisSettings) -> Result<Self, DiscoveryError> {
         let tls = settings.tls.clone().map(tls::Client::load).transpose();
         let tls = tls.map_err(|fault| DiscoveryError::Settings(fault.to_string()))?;
-        let (sentinel_username, sentinel_password) = match &settings.servers {
-            Servers::Sentinel { username, password, .. } => (username.clone(), password.clone()),
-            Servers::Single(_) | Servers::Cluster(_) => (None, None),
-        };
-        Ok(Self {
-            tls,
-            username: settings.username.clone(),
-            password: settings.password.clone(),
-            sentinel_username,
-            sentinel_password,
-        })
+        Ok(Self { settings: settings.clone(), tls })
     }
 }
 
@@ -106,23 +95,17 @@ impl Nodes {
     ///
     /// [`DiscoveryError::Settings`] if a file of TLS cannot be used.
     pub fn new(settings: RedisSettings) -> Result<Self, DiscoveryError> {
-        let means = ArcSwap::from_pointee(Means::of(&settings)?);
-        Ok(Self { settings, means, pace: Pace::default(), learned: Mutex::default() })
-    }
-
-    /// What it was made with.
-    #[must_use]
-    pub const fn settings(&self) -> &RedisSettings {
-        &self.settings
+        let reloadable = ArcSwap::from_pointee(ReloadableSettings::of(&settings)?);
+        Ok(Self { settings, reloadable, pace: Pace::default(), learned: Mutex::default() })
     }
 
     /// Uses these users, passwords and certificates for connections that are made from now on.
-    pub fn replace(&self, means: Means) {
-        self.means.store(Arc::new(means));
+    pub fn replace(&self, reloadable: ReloadableSettings) {
+        self.reloadable.store(Arc::new(reloadable));
     }
 
-    pub(super) fn means(&self) -> Arc<Means> {
-        self.means.load_full()
+    pub(super) fn reloadable(&self) -> Arc<ReloadableSettings> {
+        self.reloadable.load_full()
     }
 
     pub(super) fn learned(&self) -> MutexGuard<'_, Learned> {
@@ -133,16 +116,13 @@ impl Nodes {
     /// a new one.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<tls::Client>> {
-        self.means.load().tls.clone()
+        self.reloadable.load().tls.clone()
     }
 
     /// Connects to a server that must be a primary: RESP3, authenticated, named `keyward`, the
     /// configured database. Its pushes go to `push`, in order, from the task that reads the
     /// connection; it must not block. The connection belongs to the runtime that this is called on.
-    ///
-    /// Once an attempt has failed, further ones are spaced, at most ten a second in the whole
-    /// process, until one succeeds: that waiting counts against the deadline (`timeouts.connect`),
-    /// too.
+    /// The deadline is `timeouts.connect`, and the wait for a turn (`pace.rs`) counts against it.
     ///
     /// # Errors
     ///
@@ -165,9 +145,9 @@ impl Nodes {
                 let role = if facts.role == "slave" { "replica".to_owned() } else { facts.role };
                 return Err(DiscoveryError::NotMaster(address.clone(), role));
             }
-            // The name is for operators: that it is not permitted is no reason not to work.
+            // For operators: it works without, too.
             let mut name = redis::cmd("CLIENT");
-            let _ = name.arg("SETNAME").arg(CLIENT_NAME).exec_async(&mut connection).await;
+            let _ = name.arg("SETNAME").arg(CLIENT_NAME).exec_async(&mut connection.inner).await;
             Ok((connection, facts))
         })
         .await
@@ -206,12 +186,6 @@ impl Nodes {
     }
 }
 
-impl std::fmt::Debug for Nodes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nodes").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
 impl Facts {
     /// From a server in whatever role.
     async fn ask(
@@ -221,7 +195,8 @@ impl Facts {
         let mut info = String::new();
         // One INFO takes both sections only since 7.0.
         for section in ["server", "replication"] {
-            let part = redis::cmd("INFO").arg(section).query_async::<String>(connection).await;
+            let part =
+                redis::cmd("INFO").arg(section).query_async::<String>(&mut connection.inner).await;
             let part = part.map_err(|error| DiscoveryError::from_redis(address, "INFO", &error))?;
             info.push_str(&part);
         }

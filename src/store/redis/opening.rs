@@ -14,23 +14,21 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
-use super::announced::Announced;
 use super::calls::Call;
 use super::connection::Connection;
-use super::data::{Acks, Data};
+use super::data::Data;
 use super::discovery_error::DiscoveryError;
 use super::fleet::Fleet;
-use super::heartbeat;
-use super::inspect::{CHANGES, Expectations, inspect};
+use super::inspect::{CHANGES, inspect};
 use super::layout::{LAYOUT, Layout};
 use super::link::Link;
 use super::link_state::LinkState;
-use super::membership::{self, Binding};
-use super::node::{Means, Nodes};
+use super::membership::{self, Announced, Binding};
+use super::node::{Nodes, ReloadableSettings};
 use super::open_error::RedisOpenError;
-use super::operations::{Coherence, Executor, Operations};
+use super::operations::{Executor, Operations};
 use super::primary::PrimaryWatch;
-use super::settings::RedisSettings;
+use super::settings::{Acks, RedisOptions};
 use crate::store::record_codec::RecordKey;
 use crate::tls;
 use crate::tokens::cache::TokenCache;
@@ -38,30 +36,21 @@ use crate::tokens::clock;
 use crate::tokens::finding::{Finding, Severity};
 use crate::tokens::store::{StoreError, StoreFuture};
 
-/// How a store in Redis is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedisOptions {
-    /// Where it is.
-    pub settings: RedisSettings,
-    /// For how many replicas each change of the allowlist waits, and how long; `None`: for none.
-    pub acks: Option<Acks>,
-    /// Whether records may be lost when Redis is restarted.
-    pub allow_volatile: bool,
-}
-
 /// The store. It keeps its link on a thread of its own until it is [closed](Self::close) or
 /// dropped.
 #[derive(Clone)]
 pub struct RedisStore {
     pub(super) operations: Arc<Operations>,
-    pub(super) link: Option<Arc<LinkThread>>,
+    pub(super) nodes: Arc<Nodes>,
+    pub(super) state: Arc<LinkState>,
+    /// `None` once it is closed.
+    pub(super) thread: Arc<Mutex<Option<LinkThread>>>,
 }
 
-impl RedisStore {
-    pub(super) fn new(operations: Operations) -> Self {
-        Self { operations: Arc::new(operations), link: None }
-    }
+/// The thread of the link, and what stops it.
+pub(super) type LinkThread = (oneshot::Sender<()>, JoinHandle<()>);
 
+impl RedisStore {
     pub(super) fn run<T, F>(&self, work: impl FnOnce(Arc<Operations>) -> F) -> StoreFuture<T>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -76,13 +65,6 @@ impl fmt::Debug for RedisStore {
             .field("layout", &self.operations.layout)
             .finish_non_exhaustive()
     }
-}
-
-/// The thread of the link, which is also where changes are made.
-pub(super) struct LinkThread {
-    state: Arc<LinkState>,
-    nodes: Arc<Nodes>,
-    stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 /// How long leaving the fleet may take.
@@ -106,6 +88,7 @@ impl RedisStore {
     ) -> Result<(Self, Option<DiscoveryError>), RedisOpenError> {
         let nodes = Arc::new(Nodes::new(options.settings.clone())?);
         let layout = Layout::new(&options.settings.prefix);
+        let acks = options.acks;
         let instance = uuid::Uuid::new_v4().simple().to_string();
         let (primary, current) = watch::channel(None);
         let watch = PrimaryWatch { current, doubt: Arc::new(Notify::new()) };
@@ -121,19 +104,15 @@ impl RedisStore {
         };
         let (opened, opening) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
+        let runtime = runtime()?;
         let body = move || {
-            let runtime = match runtime() {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(opened.send(Err(error))),
-            };
             runtime.block_on(async {
                 let unreachable = match check_before_start(&link, &options).await {
                     Ok(unreachable) => unreachable,
                     Err(error) => return drop(opened.send(Err(error))),
                 };
                 let data = Data::new(Arc::clone(&link.nodes), watch, Handle::current());
-                let executor = DataExecutor { data: data.clone(), acks: options.acks };
-                let _ = opened.send(Ok((executor, unreachable)));
+                let _ = opened.send(Ok((Arc::clone(&data), unreachable)));
                 serve(link, &data, stopped).await;
             });
             shut_down(runtime);
@@ -141,16 +120,11 @@ impl RedisStore {
         let thread = std::thread::Builder::new().name("store-link".into()).spawn(body);
         let thread = thread.map_err(RedisOpenError::Thread)?;
         let gone = |_| RedisOpenError::Thread(io::Error::other("it ended at once"));
-        let (executor, unreachable) = opening.recv().map_err(gone)??;
-        let executor = Arc::new(executor);
-        let coherence = Arc::new(FleetCoherence {
-            fleet,
-            executor: Arc::clone(&executor),
-            layout: layout.clone(),
-        });
-        let store = Self::new(Operations::new(layout, key, instance, executor, coherence));
-        let link = LinkThread { state, nodes, stop: Mutex::new(Some((stop, thread))) };
-        Ok((Self { link: Some(Arc::new(link)), ..store }, unreachable))
+        let (data, unreachable) = opening.recv().map_err(gone)??;
+        let executor = Arc::new(FleetExecutor { data, acks, fleet, layout: layout.clone() });
+        let operations = Arc::new(Operations::new(layout, key, instance, executor));
+        let thread = Arc::new(Mutex::new(Some((stop, thread))));
+        Ok((Self { operations, nodes, state, thread }, unreachable))
     }
 
     /// Finds what [`open`](Self::open) would refuse, and a server that cannot be reached. Joins no
@@ -183,9 +157,8 @@ impl RedisStore {
     /// Leaves the fleet and ends the link. Blocks until then; what is asked afterwards is
     /// unavailable.
     pub fn close(&self) {
-        let Some(link) = &self.link else { return };
-        let stop = link.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((stop, thread)) = stop {
+        let running = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = running {
             let _ = stop.send(());
             let _ = thread.join();
         }
@@ -193,22 +166,20 @@ impl RedisStore {
 
     /// What can be seen of the link.
     #[must_use]
-    pub fn link_state(&self) -> Option<Arc<LinkState>> {
-        self.link.as_ref().map(|link| Arc::clone(&link.state))
+    pub fn link_state(&self) -> Arc<LinkState> {
+        Arc::clone(&self.state)
     }
 
     /// Uses these users, passwords and certificates for connections that are made from now on.
-    pub fn replace(&self, means: Means) {
-        if let Some(link) = &self.link {
-            link.nodes.replace(means);
-        }
+    pub fn replace(&self, reloadable: ReloadableSettings) {
+        self.nodes.replace(reloadable);
     }
 
     /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes
     /// a new one.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<tls::Client>> {
-        self.link.as_ref().and_then(|link| link.nodes.tls())
+        self.nodes.tls()
     }
 }
 
@@ -216,26 +187,23 @@ fn runtime() -> Result<Runtime, RedisOpenError> {
     Builder::new_current_thread().enable_all().build().map_err(RedisOpenError::Thread)
 }
 
-/// Does not wait for a name that is being looked up: that blocks a thread for as long as the
-/// resolver takes.
+/// Does not wait for the thread that looks a name up.
 fn shut_down(runtime: Runtime) {
     runtime.shutdown_background();
 }
 
 /// Keeps the link until it is `stopped`, and leaves the fleet.
-async fn serve(link: Link, data: &Data, stopped: oneshot::Receiver<()>) {
+async fn serve(link: Link, data: &Arc<Data>, stopped: oneshot::Receiver<()>) {
     let fleet = Arc::clone(&link.fleet);
     let goodbye = membership::goodbye(&link.layout, fleet.me());
-    // Kept to the end, although not polled any more once we stop: dropping it would end the
-    // primary, and the goodbye would not get through.
+    // Kept to the end: dropping it would end the primary, and the goodbye would not get through.
     let mut running = std::pin::pin!(link.run());
     tokio::select! {
         () = &mut running => {}
         _ = stopped => {}
     }
-    // The goodbye takes this instance off the register, so that the others do not wait for it. If
-    // it does not get through, they wait once. As they wait no more, nothing that is remembered may
-    // be used any more.
+    // The goodbye takes this instance off the register: as the others do not wait for it any more,
+    // nothing that is remembered may be used. If it does not get through, they wait once.
     fleet.cache().lease().end_all(clock::uptime());
     let _ = timeout(GOODBYE, data.change(goodbye, None)).await;
 }
@@ -263,13 +231,13 @@ async fn check_before_start(
     }
     // The link does the same again with every term; at the start it is a reason not to start.
     let bind = membership::bind_keys(&link.layout, &link.fingerprint);
-    match heartbeat::run(&mut connection, &bind).await.ok().map(membership::binding) {
+    match bind.run(&mut connection.inner).await.ok().map(membership::binding) {
         Some(Ok(binding)) => binding.accepted().map(|()| None),
         Some(Err(_)) | None => Ok(None),
     }
 }
 
-/// Connects and inspects the server. Returns the connection, and what is no reason to refuse it.
+/// Connects and inspects. Returns the connection, and what is no reason to refuse the server.
 async fn examine(
     nodes: &Nodes,
     options: &RedisOptions,
@@ -277,13 +245,7 @@ async fn examine(
 ) -> Result<(Connection, Vec<Finding>), RedisOpenError> {
     let address = nodes.discover().await?;
     let (mut connection, facts) = nodes.connect(&address, None).await?;
-    let wanted = Expectations {
-        revoke_acks: options.acks.map_or(0, |acks| acks.count),
-        allow_volatile: options.allow_volatile,
-        lease: bound,
-        ..Expectations::of(&options.settings, address)
-    };
-    let findings = inspect(&mut connection, &facts, &wanted).await;
+    let findings = inspect(&mut connection, &facts, &address, options, bound).await;
     // That it takes no changes may pass, as an outage does.
     let is_fault =
         |finding: &Finding| finding.severity == Severity::Fault && finding.subject != CHANGES;
@@ -306,7 +268,7 @@ async fn found_binding(
     let mut question = redis::cmd("HMGET");
     question.arg(layout.meta()).arg("layout").arg("keys");
     let (written, bound): (Option<String>, Option<Vec<u8>>) =
-        question.query_async(connection).await.ok()?;
+        question.query_async(&mut connection.inner).await.ok()?;
     let is_newer =
         |written: &String| written.parse::<u32>().map_or(true, |written| written > LAYOUT);
     Some(match (written.filter(is_newer), bound) {
@@ -316,13 +278,15 @@ async fn found_binding(
     })
 }
 
-/// The operations' way to the primary.
-struct DataExecutor {
-    data: Data,
+/// The operations' way to the primary, and the wait for the rest of the fleet.
+struct FleetExecutor {
+    data: Arc<Data>,
     acks: Option<Acks>,
+    fleet: Arc<Fleet>,
+    layout: Layout,
 }
 
-impl Executor for DataExecutor {
+impl Executor for FleetExecutor {
     fn read(&self, command: Cmd) -> StoreFuture<Value> {
         Box::pin(self.data.read(command))
     }
@@ -331,23 +295,14 @@ impl Executor for DataExecutor {
         let acks = self.acks.filter(|_| call.is_lasting);
         Box::pin(self.data.change(call, acks))
     }
-}
 
-/// The wait for the rest of the fleet.
-struct FleetCoherence {
-    fleet: Arc<Fleet>,
-    executor: Arc<DataExecutor>,
-    layout: Layout,
-}
-
-impl Coherence for FleetCoherence {
     fn acknowledged(
         &self,
         announced: Announced,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         let received = clock::uptime();
-        let fleet = Arc::clone(&self.fleet);
-        let (executor, layout) = (Arc::clone(&self.executor), self.layout.clone());
+        let (data, fleet) = (Arc::clone(&self.data), Arc::clone(&self.fleet));
+        let layout = self.layout.clone();
         Box::pin(async move {
             let silent = fleet.confirmed(&announced, received).await;
             if silent.is_empty() {
@@ -359,7 +314,7 @@ impl Coherence for FleetCoherence {
                 "instances did not confirm a removal; their leases are over"
             );
             // So that a dead one is waited for once. One that has beaten since stays.
-            let _ = executor.run(membership::forget_instances(&layout, &silent)).await;
+            let _ = data.change(membership::forget_instances(&layout, &silent), None).await;
         })
     }
 }

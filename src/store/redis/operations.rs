@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::{Cmd, Value};
 
-use super::announced::{Announced, Answer, fresh_generation};
 use super::calls::{Call, Script};
 use super::layout::Layout;
+use super::membership::{Announced, fresh_generation};
 use super::reply;
 use crate::store::record_codec::RecordKey;
 use crate::tokens::store::{StoreError, StoreFuture};
@@ -18,21 +18,17 @@ use crate::tokens::store::{StoreError, StoreFuture};
 /// else.
 pub(super) const PAGE: usize = 256;
 
-/// How the operations reach the primary.
+/// How the operations reach the primary and the rest of the fleet.
 pub(super) trait Executor: Send + Sync + 'static {
-    /// Asks something. Handed over at once and pipelined; the answer is the primary's.
+    /// Sends a command that changes nothing to the primary.
     fn read(&self, command: Cmd) -> StoreFuture<Value>;
 
-    /// Runs a script. Whether a [lasting](Call::is_lasting) change must have reached replicas
-    /// before it is acknowledged is the configuration's: if it has not, that is an error, although
-    /// it has taken effect.
+    /// Runs a script on the primary. If a [lasting](Call::is_lasting) change does not reach as many
+    /// replicas as are configured, that is an error, although the change has been made.
     fn run(&self, call: Call) -> StoreFuture<Value>;
-}
 
-/// How a removal reaches the fleet.
-pub(super) trait Coherence: Send + Sync + 'static {
     /// Returns when no other instance uses any more what was removed before this announcement:
-    /// each has confirmed it, or cannot use anything any more.
+    /// each has confirmed it, or its lease is over.
     fn acknowledged(
         &self,
         announced: Announced,
@@ -43,12 +39,11 @@ pub(super) trait Coherence: Send + Sync + 'static {
 pub(super) struct Operations {
     pub(super) layout: Layout,
     pub(super) key: RecordKey,
-    /// This process in the fleet: a random id of its own.
+    /// The random id of this process in the fleet.
     pub(super) instance: String,
     /// The number of its next announcement.
     announcements: AtomicU64,
     pub(super) executor: Arc<dyn Executor>,
-    coherence: Arc<dyn Coherence>,
 }
 
 /// Where a step of a listing goes on: behind the entry with this score and member.
@@ -71,9 +66,8 @@ impl Operations {
         key: RecordKey,
         instance: String,
         executor: Arc<dyn Executor>,
-        coherence: Arc<dyn Coherence>,
     ) -> Self {
-        Self { layout, key, instance, announcements: AtomicU64::new(0), executor, coherence }
+        Self { layout, key, instance, announcements: AtomicU64::new(0), executor }
     }
 
     /// A call of a script that begins with `announce.lua`.
@@ -86,17 +80,26 @@ impl Operations {
         all.extend(keys);
         let number = self.announcements.fetch_add(1, Ordering::Relaxed);
         Call::new(script, all)
-            .argument(self.layout.prefix.as_str())
+            .argument(&self.layout.prefix)
             .argument(format!("{number} {}", self.instance))
             .argument(fresh_generation())
     }
 
-    /// Runs a script that may remove something. Returns its outcome and what belongs to that, when
-    /// no other instance uses any more what was removed.
+    /// Runs a script that answers with an outcome, what belongs to that, and an announcement if it
+    /// may have removed something. Returns the first two, when no other instance uses any more what
+    /// was removed.
     pub(super) async fn change(&self, call: Call) -> Result<(String, Value), StoreError> {
-        let Answer { outcome, payload, announced } = Answer::read(self.executor.run(call).await?)?;
-        if let Some(announced) = announced {
-            self.coherence.acknowledged(announced).await;
+        let mut parts = reply::read::<Vec<Value>>(self.executor.run(call).await?)?.into_iter();
+        let mut next = || parts.next().unwrap_or_default();
+        let (outcome, payload): (String, _) = (reply::read(next())?, next());
+        match outcome.as_str() {
+            "damaged" => return Err(StoreError::Corrupt(reply::read(payload)?)),
+            "conflict" => return Err(StoreError::Conflict),
+            _ => {}
+        }
+        let announced = next();
+        if announced != Value::Nil {
+            self.executor.acknowledged(Announced::read(announced)?).await;
         }
         Ok((outcome, payload))
     }
@@ -108,12 +111,30 @@ impl Operations {
         from: &Cursor,
         read: impl Fn(Value) -> Result<T, StoreError>,
     ) -> Result<Page<T>, StoreError> {
-        let call =
-            call.argument(from.score.as_slice()).argument(from.member.as_slice()).count(PAGE);
-        let [rows, score, member] = reply::parts::<3>(self.executor.run(call).await?)?;
-        let next =
-            Cursor { score: reply::bytes_or_none(score)?, member: reply::bytes_or_none(member)? };
-        let rows = reply::list(rows)?.into_iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Page { rows, next: Some(next).filter(|next| !next.member.is_empty()) })
+        let call = call.argument(&from.score).argument(&from.member).argument(PAGE);
+        let (rows, score, member): (Vec<Value>, _, Vec<u8>) =
+            reply::read(self.executor.run(call).await?)?;
+        let rows = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+        let has_more = !member.is_empty();
+        Ok(Page { rows, next: has_more.then_some(Cursor { score, member }) })
+    }
+    /// The rows of a listing that match, by a call without its cursor; at most `limit` of them, 0:
+    /// all.
+    pub(super) async fn list<T>(
+        &self,
+        call: Call,
+        limit: usize,
+        read: impl Fn(Value) -> Result<T, StoreError>,
+        matches: impl Fn(&T) -> bool,
+    ) -> Result<Vec<T>, StoreError> {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
+        while let Some(cursor) = next.filter(|_| found.len() < limit) {
+            let page = self.page(call.clone(), &cursor, &read).await?;
+            found.extend(page.rows.into_iter().filter(&matches));
+            next = page.next;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 }

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 /// Between two connections, when more are wanted than may be made at once.
 const GAP: Duration = Duration::from_millis(167);
 
-/// Spaces the connections of one process: as many at once as a process needs when Redis comes back,
-/// one for each worker, one for the link and one for changes; after that six a second. With two
-/// workers that is no more than ten in any second.
+/// Spaces the connections of one process: at once one for each worker, one for the link and one for
+/// changes; after that six a second. With two workers that is no more than ten in any second.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// When all that were let through would have begun, had they been spaced by the gap (generic
@@ -47,18 +46,14 @@ impl Pace {
 
 /// How long to wait after `failures` failures in a row: 50 ms, doubled each time up to half a
 /// second, and of that between a half and the whole, so that the instances of a fleet do not come
-/// back all at once. The longest is what an instance adds to an outage: full service is to be back
-/// two seconds after a Redis that was away, and one after a failover.
+/// back all at once. The longest adds to an outage: service is to be back two seconds after a Redis
+/// that was away, and one after a failover.
 pub(super) fn back_off(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_millis(500);
     let whole = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST);
-    whole / 2 + whole.mul_f64(random_share() / 2.0)
-}
-
-/// A number from 0 up to 1.
-fn random_share() -> f64 {
-    f64::from(random() & 0xffff) / 65536.0
+    let share = f64::from(random() & 0xffff) / 65536.0;
+    whole / 2 + whole.mul_f64(share / 2.0)
 }
 
 /// 32 random bits; the same ones each time if the system has none to give, which costs the jitter

@@ -1,12 +1,14 @@
 //! Whether instances run on a store, for a command that does not join their fleet.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::time::Duration;
 
-use super::announced::Registered;
-use super::discovery_error::DiscoveryError;
+use redis::RedisError;
+
 use super::failure::RedisFailure;
 use super::layout::Layout;
+use super::membership::Registered;
 use super::node::Nodes;
 use super::settings::RedisSettings;
 use crate::tokens::store::StoreError;
@@ -26,43 +28,32 @@ pub struct Presence {
     pub is_served: bool,
 }
 
-/// It cannot be told whether instances run on the store.
-#[derive(Debug, thiserror::Error)]
-pub enum PresenceError {
-    /// Redis cannot be used.
-    #[error(transparent)]
-    Primary(#[from] DiscoveryError),
-    /// Its answer is an error, or cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Finds out whether an instance is registered and sends heartbeats. An instance that died stays in
 /// the register: that it sends none is known when the time is over for which it could use what it
 /// remembers.
 ///
 /// # Errors
 ///
-/// See [`PresenceError`].
-pub async fn presence(settings: &RedisSettings) -> Result<Presence, PresenceError> {
-    let nodes = Nodes::new(settings.clone())?;
+/// Why it cannot be told, in words: Redis cannot be used, or its answer is an error or cannot be
+/// read.
+pub async fn presence(settings: &RedisSettings) -> Result<Presence, String> {
+    let nodes = Nodes::new(settings.clone()).map_err(words)?;
     let layout = Layout::new(&settings.prefix);
-    let address = nodes.discover().await?;
-    let (mut connection, _) = nodes.connect(&address, None).await?;
+    let address = nodes.discover().await.map_err(words)?;
+    let (mut connection, _) = nodes.connect(&address, None).await.map_err(words)?;
+    let failed = |error: RedisError| words(StoreError::from(RedisFailure::from(error)));
     let mut meta = redis::cmd("HEXISTS");
     meta.arg(layout.meta()).arg("keys");
-    let is_known = meta.query_async(&mut connection).await.map_err(failed)?;
+    let is_known = meta.query_async(&mut connection.inner).await.map_err(failed)?;
     let mut asked = redis::cmd("HGETALL");
     asked.arg(layout.instances());
-    let mut register = async || {
-        let found: HashMap<String, String> =
-            asked.query_async(&mut connection).await.map_err(failed)?;
-        Ok::<_, StoreError>(found)
+    let mut register = async || -> Result<HashMap<String, String>, String> {
+        asked.query_async(&mut connection.inner).await.map_err(failed)
     };
     let first = register().await?;
     let mut timeout = Duration::ZERO;
     for (instance, registered) in &first {
-        let registered = Registered::read(instance.clone(), registered)?;
+        let registered = Registered::read(instance.clone(), registered).map_err(words)?;
         timeout = timeout.max(registered.bound + SLACK);
     }
     let until = tokio::time::Instant::now() + timeout;
@@ -77,6 +68,6 @@ pub async fn presence(settings: &RedisSettings) -> Result<Presence, PresenceErro
     Ok(Presence { is_known, is_served: false })
 }
 
-fn failed(error: redis::RedisError) -> StoreError {
-    RedisFailure::from(error).into()
+fn words(error: impl Display) -> String {
+    error.to_string()
 }

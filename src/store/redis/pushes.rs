@@ -76,11 +76,11 @@ impl Pushes {
             let Some(announcement) = Announcement::read(payload) else {
                 return self.fleet.drop_everything();
             };
-            self.fleet.drop_named(&announcement.dropped);
-            if announcement.by != self.fleet.me() {
-                let needs_proof = announcement.is_bare();
-                let confirmation =
-                    Confirmation { to: announcement.by, number: announcement.number, needs_proof };
+            self.fleet.drop_named(&announcement);
+            let Announcement { number, by, digests } = announcement;
+            if by != self.fleet.me() {
+                let needs_proof = digests.is_some_and(|digests| digests.is_empty());
+                let confirmation = Confirmation { to: by, number, needs_proof };
                 let _ = self.confirmations.try_send(confirmation);
             }
         } else if channel == self.confirmed.as_bytes()

@@ -5,11 +5,11 @@
 use redis::Value;
 
 use super::RedisStore;
-use super::announced::unknown_outcome;
 use super::calls::{self, Call, Script};
+use super::failure::unknown_outcome;
 use super::layout::{id_name, origin_name, owner_name, time_to_live_millis};
-use super::operations::{Cursor, Operations, Page};
-use super::reply::{self, Fields, Kept};
+use super::operations::Operations;
+use super::reply;
 use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
 use crate::store::record_codec::RecordState;
 use crate::tokens::store::{
@@ -17,8 +17,8 @@ use crate::tokens::store::{
     StoreError, StoreFuture,
 };
 
-/// How many records of a list come in the answer that has their names, so that the list is of one
-/// moment. A longer list is read on in parts of that size.
+/// How many records of a list come in the answer that has their names. A longer list is read on in
+/// parts of that size, and so is not of one moment.
 const WHOLE: usize = 512;
 
 /// How many expired records one step of the purge deletes. No more than an announcement can name.
@@ -30,31 +30,33 @@ const LOOKED_AFTER: usize = 1000;
 /// How many uses are noted in one operation, so that a long list lets others in between.
 const TOUCHES: usize = 256;
 
-/// Which records a listing shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ListKind {
-    Live,
-    Retired,
-}
-
 impl Operations {
-    /// A call of a script on an owner's lists.
-    fn on_owner(&self, script: &'static Script, owner: &str, by: AuthorizedBy) -> Call {
-        let lists = [self.layout.owned(owner), self.layout.retired_of(owner)];
-        self.call(script, lists.into_iter().chain(self.record_of(by)))
-    }
-
-    /// A call of a script on one record.
-    fn on_record(&self, script: &'static Script, digest: TokenDigest, by: AuthorizedBy) -> Call {
-        let keys = [self.layout.record(digest), self.layout.retired(digest)];
-        self.call(script, keys.into_iter().chain(self.record_of(by)))
-    }
-
-    fn record_of(&self, authorized_by: AuthorizedBy) -> Option<String> {
+    /// A call of a script on the records or lists with these keys, that begins with what authorizes
+    /// it (an empty argument if that is outside the store), and now.
+    fn authorized(
+        &self,
+        script: &'static Script,
+        keys: impl IntoIterator<Item = String>,
+        authorized_by: AuthorizedBy,
+        now: Timestamp,
+    ) -> Call {
         match authorized_by {
-            AuthorizedBy::Record(digest) => Some(self.layout.record(digest)),
-            AuthorizedBy::Outside => None,
+            AuthorizedBy::Record(by) => {
+                let keys = keys.into_iter().chain([self.layout.record(by)]);
+                self.call(script, keys).digest(by).time(now)
+            }
+            AuthorizedBy::Outside => self.call(script, keys).argument("").time(now),
         }
+    }
+
+    /// The keys of an owner's lists.
+    fn lists_of(&self, owner: &str) -> [String; 2] {
+        [self.layout.owned(owner), self.layout.retired_of(owner)]
+    }
+
+    /// The keys under which a record may be.
+    fn places_of(&self, digest: TokenDigest) -> [String; 2] {
+        [self.layout.record(digest), self.layout.retired(digest)]
     }
 
     fn issuing(
@@ -64,20 +66,14 @@ impl Operations {
         mode: IssueMode,
         now: Timestamp,
     ) -> Result<Call, StoreError> {
-        let owner = owner_name(&child.owner());
-        let mut keys = vec![
-            self.layout.record(child.digest),
-            self.layout.retired(child.digest),
-            self.layout.owned(&owner),
-            self.layout.retired_of(&owner),
-        ];
-        keys.extend(self.record_of(authorized_by));
+        let lists = self.lists_of(&owner_name(&child.owner()));
+        let keys = self.places_of(child.digest).into_iter().chain(lists);
         let mode = match mode {
             IssueMode::Add => "add",
             IssueMode::Replace => "replace",
             IssueMode::IfNone => "if none",
         };
-        let call = self.call(&calls::ISSUE, keys).lasting().authorized(authorized_by, now);
+        let call = self.authorized(&calls::ISSUE, keys, authorized_by, now).lasting();
         self.adding(call.argument(mode), child)
     }
 
@@ -98,10 +94,10 @@ impl Operations {
             .argument(sort)
             .argument(derived.unwrap_or_default())
             .time(record.issued_at)
-            .number(record.expires_at.map(Timestamp::unix_millis))
-            .number(time_to_live_millis(record))
-            .number(state.mints_left.map(i64::from))
-            .number(state.last_used_at.map(Timestamp::unix_millis))
+            .optional(record.expires_at.map(Timestamp::unix_millis))
+            .optional(time_to_live_millis(record))
+            .optional(state.mints_left.map(i64::from))
+            .optional(state.last_used_at.map(Timestamp::unix_millis))
             .argument(self.key.encode(record)?))
     }
 
@@ -112,30 +108,27 @@ impl Operations {
         now: Timestamp,
     ) -> Result<Option<Vec<Listed>>, StoreError> {
         let name = owner_name(owner);
-        let call = self.on_owner(&calls::OWNED, &name, authorized_by);
-        let call = call.authorized(authorized_by, now).argument(name).count(WHOLE);
+        let call = self.authorized(&calls::OWNED, self.lists_of(&name), authorized_by, now);
+        let call = call.argument(name).argument(WHOLE);
         let (outcome, payload) = self.change(call).await?;
         if outcome == "gone" {
             return Ok(None);
         }
-        let [whole, others] = reply::parts::<2>(payload)?;
-        let mut keys = reply::list(whole)?;
-        let others = reply::bytes_or_none(others)?;
+        let (mut rows, others): (Vec<Value>, Vec<u8>) = reply::read(payload)?;
         // Members and digests.
         for names in others.chunks(WHOLE * (44 + 64)) {
             let call = self.call(&calls::RECORDS_OF, []);
             let call = names.chunks(44 + 64).fold(call, Call::argument);
-            keys.extend(reply::list(self.executor.run(call).await?)?);
+            rows.extend(reply::read::<Vec<Value>>(self.executor.run(call).await?)?);
         }
-        let mut list = Vec::with_capacity(keys.len());
-        for kept in keys {
-            let kept = Kept::read(kept)?;
-            let listed = kept.open(&self.key)?;
+        let mut list = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (listed, member) = reply::listed(&self.key, row)?;
             if listed.record.kind.sort() != RecordSort::ApiKey || listed.record.owner() != *owner {
                 return Err(reply::disagreement("owner"));
             }
             if listed.retired_at.is_some() || !listed.record.is_expired(now) {
-                list.push((listed, kept.member));
+                list.push((listed, member));
             }
         }
         list.sort_by(|(a, a_member), (b, b_member)| {
@@ -144,34 +137,17 @@ impl Operations {
         Ok(Some(list.into_iter().map(|(listed, _)| listed).collect()))
     }
 
-    /// A step of a listing of all records.
-    pub(super) async fn records(
+    /// Records that match, oldest first; at most `limit` of them, 0: all. `which` is `live` or
+    /// `retired`.
+    async fn browse(
         &self,
-        kind: ListKind,
-        from: &Cursor,
-    ) -> Result<Page<Listed>, StoreError> {
-        let kind = match kind {
-            ListKind::Live => "live",
-            ListKind::Retired => "retired",
-        };
-        let call = self.call(&calls::BROWSE, []).argument(kind);
-        self.page(call, from, |row| Kept::read(row)?.open(&self.key)).await
-    }
-
-    async fn all(
-        &self,
-        kind: ListKind,
+        which: &str,
         limit: usize,
         matches: impl Fn(&Record) -> bool,
     ) -> Result<Vec<Listed>, StoreError> {
-        let (mut found, mut next) = (Vec::new(), Some(Cursor::default()));
-        while let Some(cursor) = next.filter(|_| found.len() < limit) {
-            let page = self.records(kind, &cursor).await?;
-            found.extend(page.rows.into_iter().filter(|listed| matches(&listed.record)));
-            next = page.next;
-        }
-        found.truncate(limit);
-        Ok(found)
+        let call = self.call(&calls::BROWSE, []).argument(which);
+        let read = |row| Ok(reply::listed(&self.key, row)?.0);
+        self.list(call, limit, read, |listed| matches(&listed.record)).await
     }
 }
 
@@ -183,29 +159,29 @@ fn on_remove_name(on_remove: OnRemove) -> &'static str {
 }
 
 impl Store for RedisStore {
-    /// One command, and not of a script: this is asked for each request whose token is not in the
-    /// cache.
+    /// One command and no script: this is asked for each request whose token is not in the cache.
     fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>> {
         let mut command = redis::cmd("HMGET");
         command.arg(self.operations.layout.record(digest)).arg(&["i", "b", "e", "m"]);
         let answer = self.operations.executor.read(command);
         self.run(async move |operations| {
-            let fields = reply::parts::<4>(answer.await?)?;
-            if matches!(fields, [Value::Nil, Value::Nil, ..]) {
+            let fields = answer.await?;
+            let is_absent = |fields: &[Value]| matches!(fields, [Value::Nil, Value::Nil, ..]);
+            if fields.as_sequence().is_some_and(is_absent) {
                 return Ok(None);
             }
-            Fields::read(fields)?.open(&operations.key, digest, None).map(Some)
+            reply::record(&operations.key, digest, reply::read(fields)?, None).map(Some)
         })
     }
 
     fn find_by_id(&self, token_api: String, id: TokenId) -> StoreFuture<Option<Listed>> {
         self.run(async move |operations| {
             let call = operations.call(&calls::BY_ID, []).argument(id_name(id));
-            let value = operations.executor.run(call).await?;
-            if value == Value::Nil {
+            let row = operations.executor.run(call).await?;
+            if row == Value::Nil {
                 return Ok(None);
             }
-            let found = Kept::read(value)?.open(&operations.key)?;
+            let (found, _) = reply::listed(&operations.key, row)?;
             if found.record.id != id {
                 return Err(reply::disagreement("id"));
             }
@@ -226,7 +202,7 @@ impl Store for RedisStore {
             match outcome.as_str() {
                 "issued" => Ok(Issue::Issued { removed: reply::digests(payload)? }),
                 "taken" => {
-                    let taken = Kept::read(payload)?.open(&operations.key)?;
+                    let (taken, _) = reply::listed(&operations.key, payload)?;
                     Ok(Issue::Taken(Box::new(taken.record)))
                 }
                 "gone" => Ok(Issue::AuthorizationGone),
@@ -257,9 +233,13 @@ impl Store for RedisStore {
         now: Timestamp,
     ) -> StoreFuture<Removal> {
         self.run(async move |operations| {
-            let call = operations.on_record(&calls::REMOVE, target, authorized_by);
-            let call = call.lasting().authorized(authorized_by, now).digest(target);
-            let call = call.argument(on_remove_name(on_remove)).count(MOST_RETIRED);
+            let places = operations.places_of(target);
+            let call = operations
+                .authorized(&calls::REMOVE, places, authorized_by, now)
+                .lasting()
+                .digest(target)
+                .argument(on_remove_name(on_remove))
+                .argument(MOST_RETIRED);
             match operations.change(call).await?.0.as_str() {
                 "removed" => Ok(Removal::Removed),
                 "absent" => Ok(Removal::Absent),
@@ -278,9 +258,13 @@ impl Store for RedisStore {
     ) -> StoreFuture<Option<Vec<TokenDigest>>> {
         self.run(async move |operations| {
             let owner = owner_name(&owner);
-            let call = operations.on_owner(&calls::REMOVE_OWNED, &owner, authorized_by);
-            let call = call.lasting().authorized(authorized_by, now).argument(owner);
-            let call = call.argument(on_remove_name(on_remove)).count(MOST_RETIRED);
+            let lists = operations.lists_of(&owner);
+            let call = operations
+                .authorized(&calls::REMOVE_OWNED, lists, authorized_by, now)
+                .lasting()
+                .argument(owner)
+                .argument(on_remove_name(on_remove))
+                .argument(MOST_RETIRED);
             let (outcome, payload) = operations.change(call).await?;
             match outcome.as_str() {
                 "removed" => reply::digests(payload).map(Some),
@@ -298,24 +282,19 @@ impl Store for RedisStore {
 
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>> {
         self.run(async move |operations| {
+            let Filter { token_api, subject, sort, limit } = filter;
             let matches = |record: &Record| {
-                filter.token_api.as_ref().is_none_or(|wanted| record.token_api == *wanted)
-                    && filter
-                        .subject
-                        .as_ref()
-                        .is_none_or(|wanted| record.identity.subject == *wanted)
-                    && filter.sort.is_none_or(|wanted| record.kind.sort() == wanted)
+                token_api.as_ref().is_none_or(|wanted| record.token_api == *wanted)
+                    && subject.as_ref().is_none_or(|wanted| record.identity.subject == *wanted)
+                    && sort.is_none_or(|wanted| record.kind.sort() == wanted)
             };
-            let limit = if filter.limit == 0 { usize::MAX } else { filter.limit };
-            let found = operations.all(ListKind::Live, limit, matches).await?;
+            let found = operations.browse("live", limit, matches).await?;
             Ok(found.into_iter().map(|listed| listed.record).collect())
         })
     }
 
     fn retired(&self) -> StoreFuture<Vec<Listed>> {
-        self.run(async move |operations| {
-            operations.all(ListKind::Retired, usize::MAX, |_| true).await
-        })
+        self.run(async move |operations| operations.browse("retired", 0, |_| true).await)
     }
 
     fn restore(&self, kept: Listed) -> StoreFuture<()> {
@@ -325,7 +304,7 @@ impl Store for RedisStore {
             let call = operations.issuing(AuthorizedBy::Outside, &record, IssueMode::Add, now)?;
             let call = match retired_at {
                 None => call,
-                Some(retired_at) => call.time(retired_at).count(MOST_RETIRED),
+                Some(retired_at) => call.time(retired_at).argument(MOST_RETIRED),
             };
             operations.change(call).await.map(|_| ())
         })
@@ -349,9 +328,9 @@ impl Store for RedisStore {
             loop {
                 let wanted = limit.saturating_sub(deleted).min(PURGED);
                 let call = operations.call(&calls::PURGE, []).time(now);
-                let (_, expired) =
-                    operations.change(call.count(wanted).count(LOOKED_AFTER)).await?;
-                let expired = usize::try_from(reply::count(expired)?).unwrap_or(usize::MAX);
+                let call = call.argument(wanted).argument(LOOKED_AFTER);
+                let (_, expired) = operations.change(call).await?;
+                let expired = reply::count(expired)?;
                 deleted = deleted.saturating_add(expired);
                 if expired < wanted || deleted >= limit {
                     return Ok(deleted);
@@ -366,8 +345,7 @@ impl Store for RedisStore {
             let mut command = redis::cmd("EXISTS");
             command.arg(&meta);
             operations.executor.read(command).await?;
-            let call = Call::new(&calls::CHECK, vec![meta]);
-            let call = call.argument(operations.instance.as_str());
+            let call = Call::new(&calls::CHECK, vec![meta]).argument(&operations.instance);
             operations.executor.run(call).await.map(|_| ())
         })
     }

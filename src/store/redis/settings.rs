@@ -60,7 +60,7 @@ impl FromStr for NodeAddress {
     }
 }
 
-/// The servers of a fleet, and who knows which of them is the master.
+/// The servers of a fleet, and what says which of them is the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// One server: always the master.
@@ -71,13 +71,13 @@ pub enum Servers {
         sentinels: Vec<NodeAddress>,
         /// The name under which they watch the master.
         master: String,
-        /// Who keyward is to the sentinels; `None`: their default user.
+        /// The user at the sentinels; `None`: their default user.
         username: Option<String>,
         /// The password for the sentinels; `None`: they ask for none.
         password: Option<Secret>,
     },
-    /// A Cluster: the master of the slot in which the fleet's keys are. At least one node; the
-    /// others are learned.
+    /// A Cluster: the master of the slot of the fleet's keys. At least one node; the others are
+    /// learned.
     Cluster(Vec<NodeAddress>),
 }
 
@@ -113,6 +113,26 @@ pub struct RedisSettings {
     pub timeouts: RedisTimeouts,
 }
 
+/// How a store in Redis is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisOptions {
+    /// Where it is.
+    pub settings: RedisSettings,
+    /// For how many replicas each change of the allowlist waits, and how long; `None`: for none.
+    pub acks: Option<Acks>,
+    /// Whether records may be lost when Redis is restarted.
+    pub allow_volatile: bool,
+}
+
+/// For how many replicas a change waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acks {
+    /// How many must have it; at least 1.
+    pub count: usize,
+    /// How long to wait for them; less than the deadline of a change.
+    pub timeout: Duration,
+}
+
 /// How long Redis may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedisTimeouts {
@@ -130,22 +150,6 @@ impl Default for RedisTimeouts {
             connect: Duration::from_secs(2),
             read: Duration::from_millis(250),
             change: Duration::from_secs(2),
-        }
-    }
-}
-
-impl RedisSettings {
-    /// A single server without TLS and without a password.
-    #[must_use]
-    pub fn single(address: NodeAddress) -> Self {
-        Self {
-            servers: Servers::Single(address),
-            tls: None,
-            username: None,
-            password: None,
-            database: 0,
-            prefix: "keyward".to_owned(),
-            timeouts: RedisTimeouts::default(),
         }
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ToRedisArgs, Value};
 
-use super::announced::Announced;
 use super::calls::Call;
 use super::failure::RedisFailure;
 use super::layout::Layout;
-use super::operations::{Coherence, Executor, Operations};
+use super::membership::{Announced, Registered};
+use super::node::Nodes;
+use super::operations::{Executor, Operations};
+use super::settings::{NodeAddress, RedisSettings, RedisTimeouts, Servers};
 use super::*;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest};
 use crate::store::record_codec::RecordKey;
@@ -34,31 +36,44 @@ mod outages;
 
 use super::server::RedisServer;
 
-/// Runs commands on one connection to one server.
+impl RedisSettings {
+    /// A single server without TLS and without a password.
+    pub(crate) fn single(address: NodeAddress) -> Self {
+        Self {
+            servers: Servers::Single(address),
+            tls: None,
+            username: None,
+            password: None,
+            database: 0,
+            prefix: "keyward".to_owned(),
+            timeouts: RedisTimeouts::default(),
+        }
+    }
+}
+
+/// Runs commands on one connection to one server, and keeps what was announced.
 #[derive(Clone)]
-struct DirectExecutor(MultiplexedConnection);
+struct DirectExecutor {
+    connection: MultiplexedConnection,
+    announcements: Arc<Mutex<Vec<Announced>>>,
+}
 
 impl DirectExecutor {
     async fn connect(url: &str) -> Self {
-        let patient =
-            AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+        let slow = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
         let client = redis::Client::open(url).unwrap();
-        Self(client.get_multiplexed_async_connection_with_config(&patient).await.unwrap())
+        let connection = client.get_multiplexed_async_connection_with_config(&slow).await.unwrap();
+        Self { connection, announcements: Arc::default() }
     }
 
     async fn send(mut connection: MultiplexedConnection, call: Call) -> Result<Value, StoreError> {
-        let mut result = call.by_name().query_async(&mut connection).await;
-        if result.as_ref().is_err_and(|error: &redis::RedisError| error.code() == Some("NOSCRIPT"))
-        {
-            result = call.by_source().query_async(&mut connection).await;
-        }
-        result.map_err(|error| RedisFailure::from(error).into())
+        call.run(&mut connection).await.map_err(|error| RedisFailure::from(error).into())
     }
 }
 
 impl Executor for DirectExecutor {
     fn read(&self, command: Cmd) -> StoreFuture<Value> {
-        let mut connection = self.0.clone();
+        let mut connection = self.connection.clone();
         Box::pin(async move {
             let answer = command.query_async(&mut connection).await;
             answer.map_err(|error| RedisFailure::from(error).into())
@@ -66,29 +81,23 @@ impl Executor for DirectExecutor {
     }
 
     fn run(&self, call: Call) -> StoreFuture<Value> {
-        Box::pin(Self::send(self.0.clone(), call))
+        Box::pin(Self::send(self.connection.clone(), call))
+    }
+
+    fn acknowledged(
+        &self,
+        announced: Announced,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.announcements.lock().unwrap().push(announced);
+        Box::pin(std::future::ready(()))
     }
 }
 
 /// How long the instances of the tests may use what they remember.
 const BOUND: Duration = Duration::from_millis(1500);
 
-fn registered(instance: &str, beat: u64) -> announced::Registered {
-    announced::Registered { instance: instance.into(), beat, bound: BOUND }
-}
-
-/// Keeps what was announced.
-#[derive(Default)]
-struct Announcements(Mutex<Vec<Announced>>);
-
-impl Coherence for Announcements {
-    fn acknowledged(
-        &self,
-        announced: Announced,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.0.lock().unwrap().push(announced);
-        Box::pin(std::future::ready(()))
-    }
+fn registered(instance: &str, beat: u64) -> Registered {
+    Registered { instance: instance.into(), beat, bound: BOUND }
 }
 
 /// A server with a store on it.
@@ -96,7 +105,7 @@ struct World {
     server: RedisServer,
     connection: MultiplexedConnection,
     store: Arc<RedisStore>,
-    announcements: Arc<Announcements>,
+    announcements: Arc<Mutex<Vec<Announced>>>,
 }
 
 impl World {
@@ -108,11 +117,12 @@ impl World {
         let server = RedisServer::start();
         let executor =
             DirectExecutor::connect(&format!("{}/?protocol={protocol}", server.url())).await;
-        let (connection, announcements) = (executor.0.clone(), Arc::<Announcements>::default());
-        let coherence: Arc<dyn Coherence> = Arc::clone(&announcements) as _;
+        let (connection, announcements) =
+            (executor.connection.clone(), Arc::clone(&executor.announcements));
         let layout = Layout::new("keyward");
-        let operations = Operations::new(layout, key(), "me".into(), Arc::new(executor), coherence);
-        Self { server, connection, store: Arc::new(RedisStore::new(operations)), announcements }
+        let operations = Operations::new(layout, key(), "me".into(), Arc::new(executor));
+        let store = Arc::new(without_link(&server, operations));
+        Self { server, connection, store, announcements }
     }
 
     async fn with(records: impl IntoIterator<Item = Record>) -> Self {
@@ -142,11 +152,22 @@ impl World {
 
     /// What was announced since this was last asked.
     fn announcements(&self) -> Vec<Announced> {
-        std::mem::take(&mut *self.announcements.0.lock().unwrap())
+        std::mem::take(&mut *self.announcements.lock().unwrap())
     }
 
     async fn all(&self) -> Vec<Record> {
         self.store.browse(Filter::default()).await.unwrap()
+    }
+}
+
+/// A store that joins no fleet.
+fn without_link(server: &RedisServer, operations: Operations) -> RedisStore {
+    let settings = RedisSettings::single(NodeAddress::new("127.0.0.1", server.port));
+    RedisStore {
+        operations: Arc::new(operations),
+        nodes: Arc::new(Nodes::new(settings).unwrap()),
+        state: Arc::default(),
+        thread: Arc::default(),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use redis::cmd;
 use tokio::sync::{Notify, watch};
@@ -14,7 +15,7 @@ use crate::store::redis::settings::{NodeAddress, RedisSettings};
 
 /// A `Data` whose primary the test publishes.
 struct DataBench {
-    data: Data,
+    data: Arc<Data>,
     nodes: Arc<Nodes>,
     primary: watch::Sender<Option<Arc<Primary>>>,
     doubt: Arc<Notify>,

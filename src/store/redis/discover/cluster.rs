@@ -1,13 +1,14 @@
 //! Asks the nodes of a Cluster for the primary of the slot in which the fleet's keys are.
 
+use std::collections::BTreeSet;
+
 use redis::Value;
 
 use super::super::discovery_error::{DiscoveryError, words_of};
-use super::super::hash_slot::slot_of;
 use super::super::node::{Nodes, Peer};
 use super::super::pace::random;
 use super::super::settings::NodeAddress;
-use super::{briefly, text, unknown};
+use super::{briefly, unknown};
 
 /// How many `MOVED` are followed in a row: more of them lead in circles.
 const HOPS: usize = 5;
@@ -23,12 +24,8 @@ impl Nodes {
         &self,
         configured: &[NodeAddress],
     ) -> Result<NodeAddress, DiscoveryError> {
-        let mut nodes = self.learned().nodes.clone();
-        for node in configured {
-            if !nodes.contains(node) {
-                nodes.push(node.clone());
-            }
-        }
+        let nodes: BTreeSet<_> = self.learned().nodes.iter().chain(configured).cloned().collect();
+        let mut nodes = Vec::from_iter(nodes);
         let start = usize::try_from(random()).unwrap_or(0) % nodes.len().max(1);
         nodes.rotate_left(start);
         let (mut reasons, mut failed) = (Vec::new(), Vec::new());
@@ -44,22 +41,22 @@ impl Nodes {
 
     /// Asks one node for the slots, and then the primary that it names whether the slot is its own;
     /// `MOVED` leads on. `None`: it names one that is among the `failed`. Until a dead primary is
-    /// replaced, every node names it, and connections are paced: to try it for each of them would
-    /// take a second in which another may have taken its place.
+    /// replaced, every node names it, and connections are paced: it is tried once.
     async fn ask_node(
         &self,
         node: &NodeAddress,
         failed: &mut Vec<NodeAddress>,
     ) -> Result<Option<NodeAddress>, DiscoveryError> {
         let not_now = |node: &NodeAddress, words| DiscoveryError::NotNow(node.clone(), words);
-        let key = format!("{{{}}}:meta", self.settings().prefix);
+        let key = format!("{{{}}}:meta", self.settings.prefix);
         let mut candidate = match briefly(node, self.slots(node)).await? {
             Some(slots) => {
                 self.learn(&slots);
-                let slot = slot_of(key.as_bytes());
+                let slot = slot_of(self.settings.prefix.as_bytes());
                 let owner = slots.into_iter().find(|range| (range.0..=range.1).contains(&slot));
-                let nobody = || not_now(node, format!("no node of the Cluster serves slot {slot}"));
-                owner.map(|(_, _, primary)| primary).ok_or_else(nobody)?
+                let unserved =
+                    || not_now(node, format!("no node of the Cluster serves slot {slot}"));
+                owner.map(|(_, _, primary)| primary).ok_or_else(unserved)?
             }
             // Not permitted to ask: the search begins with this node, which says where to go.
             None => node.clone(),
@@ -71,7 +68,8 @@ impl Nodes {
             let connected = self.connect(&candidate, None).await;
             let (mut connection, _) = connected.inspect_err(|_| failed.push(candidate.clone()))?;
             let mut exists = redis::cmd("EXISTS");
-            let asked = async { Ok(exists.arg(&key).query_async::<i64>(&mut connection).await) };
+            let asked =
+                async { Ok(exists.arg(&key).query_async::<i64>(&mut connection.inner).await) };
             let Err(error) = briefly(&candidate, asked).await? else { return Ok(Some(candidate)) };
             match (error.code(), error.redirect_node()) {
                 // The slot is on its way to another node and still this one's.
@@ -90,7 +88,8 @@ impl Nodes {
     async fn slots(&self, node: &NodeAddress) -> Result<Option<Vec<SlotRange>>, DiscoveryError> {
         let mut connection = self.open(node, Peer::Server, None).await?;
         // Deprecated in favour of CLUSTER SHARDS, which servers before 7.0 do not know.
-        let asked = redis::cmd("CLUSTER").arg("SLOTS").query_async::<Value>(&mut connection).await;
+        let asked =
+            redis::cmd("CLUSTER").arg("SLOTS").query_async::<Value>(&mut connection.inner).await;
         match asked {
             Ok(slots) => Ok(Some(read_slots(&slots, node))),
             Err(error) if error.code() == Some("NOPERM") => Ok(None),
@@ -103,16 +102,22 @@ impl Nodes {
     }
 
     fn learn(&self, slots: &[SlotRange]) {
-        let mut nodes: Vec<NodeAddress> = Vec::new();
-        for (_, _, primary) in slots {
-            if !nodes.contains(primary) && nodes.len() < MOST_LEARNED {
-                nodes.push(primary.clone());
-            }
-        }
+        let nodes: BTreeSet<_> = slots.iter().map(|(_, _, primary)| primary.clone()).collect();
         if !nodes.is_empty() {
-            self.learned().nodes = nodes;
+            self.learned().nodes = nodes.into_iter().take(MOST_LEARNED).collect();
         }
     }
+}
+
+/// The slot, of 16384, of all keys with this hash tag: CRC-16/XMODEM, which is polynomial 0x1021,
+/// nothing reflected, beginning with 0 (Redis Cluster specification, "Key distribution model").
+pub(super) fn slot_of(tag: &[u8]) -> u16 {
+    let crc16 = tag.iter().fold(0, |crc, &byte| {
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    });
+    crc16 % 16384
 }
 
 /// The primaries in the answer of `CLUSTER SLOTS`; what cannot be read is left out.
@@ -124,12 +129,10 @@ pub(super) fn read_slots(answer: &Value, asked: &NodeAddress) -> Vec<SlotRange> 
             return None;
         };
         let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
-        let host = match text(host).map(String::from_utf8_lossy).as_deref() {
-            // The node does not know its own host: it is where the question went (CLUSTER SLOTS,
-            // "null" and "?").
-            None | Some("" | "?") => String::new(),
-            Some(host) => host.to_owned(),
-        };
+        // "" and "?": the node does not know its own host, it is where the question went; so is
+        // nothing (CLUSTER SLOTS).
+        let host: Option<String> = redis::from_redis_value_ref(host).ok()?;
+        let host = host.filter(|host| host != "?").unwrap_or_default();
         let primary = with_host(NodeAddress::new(host, u16::try_from(*port).ok()?), asked);
         Some((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, primary))
     };

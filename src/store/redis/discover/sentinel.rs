@@ -5,17 +5,15 @@
 //! was cut off, does not win against what has been voted since (Redis Sentinel documentation,
 //! "Configuration epochs").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-use redis::Value;
-
 use super::super::discovery_error::DiscoveryError;
 use super::super::node::{Nodes, Peer};
 use super::super::settings::NodeAddress;
-use super::{briefly, text, unknown};
+use super::{briefly, unknown};
 
 /// What one sentinel says.
 #[derive(Clone, Debug)]
@@ -30,9 +28,9 @@ impl Nodes {
         sentinels: &[NodeAddress],
         master: &str,
     ) -> Result<NodeAddress, DiscoveryError> {
-        let (mut named, mut reasons) = (Vec::new(), Vec::new());
         let asked =
             sentinels.iter().map(|sentinel| briefly(sentinel, self.ask_sentinel(sentinel, master)));
+        let (mut named, mut reasons) = (Vec::new(), Vec::new());
         for answer in all(asked).await {
             match answer {
                 Ok(answer) => named.push(answer),
@@ -64,7 +62,8 @@ impl Nodes {
         const ASK: &str = "SENTINEL GET-MASTER-ADDR-BY-NAME";
         let mut connection = self.open(address, Peer::Sentinel, None).await?;
         let mut ask = redis::cmd("SENTINEL");
-        let asked = ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut connection);
+        let asked =
+            ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut connection.inner);
         let found: Option<(String, u16)> =
             asked.await.map_err(|error| DiscoveryError::from_redis(address, ASK, &error))?;
         let Some((host, port)) = found else {
@@ -72,10 +71,11 @@ impl Nodes {
             return Err(DiscoveryError::Unsuitable(address.clone(), words));
         };
         let mut ask = redis::cmd("SENTINEL");
-        let asked = ask.arg("MASTER").arg(master).query_async(&mut connection);
+        let asked = ask.arg("MASTER").arg(master).query_async(&mut connection.inner);
         // A sentinel that does not answer this counts as one that has seen no failover.
-        let details: Value = asked.await.unwrap_or_default();
-        Ok(Named { address: NodeAddress::new(host, port), epoch: epoch_in(&details) })
+        let details: HashMap<String, String> = asked.await.unwrap_or_default();
+        let epoch = details.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+        Ok(Named { address: NodeAddress::new(host, port), epoch })
     }
 }
 
@@ -110,20 +110,4 @@ pub(super) fn choose(named: &[Named], floor: u64) -> Option<(Vec<NodeAddress>, u
     let mut candidates: Vec<_> = votes.into_iter().collect();
     candidates.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     Some((candidates.into_iter().map(|(address, _)| address.clone()).collect(), newest))
-}
-
-/// The configuration epoch in the answer of `SENTINEL MASTER`: names and values in turn.
-fn epoch_in(details: &Value) -> u64 {
-    let words: Vec<&[u8]> = match details {
-        Value::Array(items) => items.iter().filter_map(text).collect(),
-        Value::Map(pairs) => {
-            pairs.iter().flat_map(|(name, value)| [text(name), text(value)]).flatten().collect()
-        }
-        _ => Vec::new(),
-    };
-    let value = words.chunks_exact(2).find_map(|pair| match pair {
-        [b"config-epoch", value] => std::str::from_utf8(value).ok()?.parse().ok(),
-        _ => None,
-    });
-    value.unwrap_or(0)
 }

@@ -1,14 +1,30 @@
 //! The master is found, and an old one is not taken for it.
 
-use super::cluster::read_slots;
+use redis::Value;
+
+use super::cluster::{read_slots, slot_of};
 use super::sentinel::{Named, choose};
 use super::*;
-use crate::store::redis::hash_slot::slot_of;
 use crate::store::redis::server::{RedisServer, Reply, cluster, sentinels, wait_until};
 use crate::store::redis::settings::RedisSettings;
 
 fn address(server: &RedisServer) -> NodeAddress {
     NodeAddress::new("127.0.0.1", server.port)
+}
+
+fn nodes_of(servers: Servers) -> Nodes {
+    let unused = RedisSettings::single(NodeAddress::new("unused", 1));
+    Nodes::new(RedisSettings { servers, ..unused }).unwrap()
+}
+
+/// The way to the servers of a fleet that these sentinels watch.
+fn watched_by(sentinels: &[RedisServer]) -> Nodes {
+    nodes_of(Servers::Sentinel {
+        sentinels: sentinels.iter().map(address).collect(),
+        master: "fleet".to_owned(),
+        username: None,
+        password: None,
+    })
 }
 
 fn named(port: u16, epoch: u64) -> Named {
@@ -26,6 +42,20 @@ fn the_newest_configuration_wins_and_then_the_majority() {
     assert_eq!(chosen(&[named(1, 2), named(2, 2), named(2, 2)], 0), Some((vec![2, 1], 2)));
     assert_eq!(chosen(&[named(1, 1)], 2), None, "older than what is known");
     assert_eq!(chosen(&[named(1, 2)], 2), Some((vec![1], 2)));
+}
+
+#[test]
+fn slots_are_those_that_redis_says() {
+    // CLUSTER KEYSLOT of Redis 7.0; the last one is the checksum in the specification.
+    for (tag, slot) in [
+        ("foo", 12182),
+        ("bar", 5061),
+        ("somekey", 11058),
+        ("hash_tag", 2515),
+        ("123456789", 0x31c3),
+    ] {
+        assert_eq!(slot_of(tag.as_bytes()), slot, "{tag}");
+    }
 }
 
 #[test]
@@ -67,16 +97,7 @@ async fn after_a_failover_the_new_master_is_found_and_never_the_old_one() {
         new.command(&["INFO", "replication"]).text().contains("master_link_status:up")
     });
     let mut watch = sentinels(3, &old, Duration::from_millis(500));
-    let settings = RedisSettings {
-        servers: Servers::Sentinel {
-            sentinels: watch.iter().map(address).collect(),
-            master: "fleet".to_owned(),
-            username: None,
-            password: None,
-        },
-        ..RedisSettings::single(NodeAddress::new("unused", 1))
-    };
-    let nodes = Nodes::new(settings.clone()).unwrap();
+    let nodes = watched_by(&watch);
     assert_eq!(nodes.discover().await, Ok(address(&old)));
     old.kill();
     let mut found = Err(DiscoveryError::Crowded);
@@ -100,16 +121,8 @@ async fn after_a_failover_the_new_master_is_found_and_never_the_old_one() {
     let found = nodes.discover().await.unwrap_err();
     assert!(found.to_string().contains("missed the latest failover"), "{found}");
     drop(stale);
-    let wrong_name = RedisSettings {
-        servers: Servers::Sentinel {
-            sentinels: vec![address(&RedisServer::start_sentinel(""))],
-            master: "fleet".to_owned(),
-            username: None,
-            password: None,
-        },
-        ..settings
-    };
-    let fault = Nodes::new(wrong_name).unwrap().discover().await.unwrap_err();
+    let stranger = [RedisServer::start_sentinel("")];
+    let fault = watched_by(&stranger).discover().await.unwrap_err();
     assert!(
         matches!(fault, DiscoveryError::Unsuitable { .. } | DiscoveryError::MasterUnknown { .. }),
         "{fault:?}"
@@ -121,16 +134,7 @@ async fn a_single_sentinel_that_is_left_is_enough() {
     let master = RedisServer::start();
     let _replica = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", master.port));
     let mut watch = sentinels(3, &master, Duration::from_secs(5));
-    let nodes = Nodes::new(RedisSettings {
-        servers: Servers::Sentinel {
-            sentinels: watch.iter().map(address).collect(),
-            master: "fleet".to_owned(),
-            username: None,
-            password: None,
-        },
-        ..RedisSettings::single(NodeAddress::new("unused", 1))
-    })
-    .unwrap();
+    let nodes = watched_by(&watch);
     watch[0].kill();
     watch[1].freeze();
     assert_eq!(nodes.discover().await, Ok(address(&master)));
@@ -140,15 +144,11 @@ async fn a_single_sentinel_that_is_left_is_enough() {
 #[tokio::test]
 async fn in_a_cluster_the_master_of_the_slot_is_found_also_after_it_has_moved() {
     let nodes = cluster(3);
-    let slot = slot_of(b"{keyward}:meta");
+    let slot = slot_of(b"keyward");
     let owner = usize::from(slot / (16384 / 3)).min(2);
     // Only one node is known at first, and not the one that is looked for.
     let known = (owner + 1) % 3;
-    let found = Nodes::new(RedisSettings {
-        servers: Servers::Cluster(vec![address(&nodes[known])]),
-        ..RedisSettings::single(NodeAddress::new("unused", 1))
-    })
-    .unwrap();
+    let found = nodes_of(Servers::Cluster(vec![address(&nodes[known])]));
     assert_eq!(found.discover().await, Ok(address(&nodes[owner])));
     // The slot moves to the third node; only source and target have been told.
     let target = (owner + 2) % 3;

@@ -9,34 +9,34 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redis::aio::ConnectionLike as _;
 use redis::{Cmd, Value};
 
-use super::expectations::Expectations;
 use crate::store::redis::connection::Connection;
+use crate::store::redis::settings::{RedisOptions, Servers};
 use crate::tokens::finding::{Finding, Severity};
 
 /// The commands of the scripts, each with arguments that change nothing where the key (`?`) is not
 /// there. Those that would make something get a number that is none, or a name without a value:
 /// Redis looks at the right first. `INCR` has no such arguments; what it makes is removed in the
 /// same step.
-const IN_SCRIPTS: &[(&str, &[&str])] = &[
-    ("EXISTS", &["?"]),
-    ("DEL", &["?"]),
-    ("RENAME", &["?", "?"]),
-    ("PERSIST", &["?"]),
-    ("PEXPIRE", &["?", "1000"]),
-    ("INCR", &["?"]),
-    ("HGET", &["?", "f"]),
-    ("HSET", &["?", "f", "v", "g"]),
-    ("HDEL", &["?", "f"]),
-    ("HMGET", &["?", "f"]),
-    ("HGETALL", &["?"]),
-    ("HINCRBY", &["?", "f", "not"]),
-    ("ZADD", &["?", "not", "m"]),
-    ("ZREM", &["?", "m"]),
-    ("ZRANGE", &["?", "0", "0"]),
-    ("ZRANGEBYSCORE", &["?", "0", "0"]),
-    ("ZRANK", &["?", "m"]),
-    ("ZCARD", &["?"]),
-    ("ZCOUNT", &["?", "0", "0"]),
+const IN_SCRIPTS: [&str; 19] = [
+    "EXISTS ?",
+    "DEL ?",
+    "RENAME ? ?",
+    "PERSIST ?",
+    "PEXPIRE ? 1000",
+    "INCR ?",
+    "HGET ? f",
+    "HSET ? f v g",
+    "HDEL ? f",
+    "HMGET ? f",
+    "HGETALL ?",
+    "HINCRBY ? f not",
+    "ZADD ? not m",
+    "ZREM ? m",
+    "ZRANGE ? 0 0",
+    "ZRANGEBYSCORE ? 0 0",
+    "ZRANK ? m",
+    "ZCARD ?",
+    "ZCOUNT ? 0 0",
 ];
 
 /// Says what a command would be told, without an error that a script cannot look at.
@@ -47,66 +47,54 @@ const TRY: &str = "local args = {} \
     return type(answer) == 'table' and answer.err or ''";
 
 /// A name that no key has: of this moment.
-pub(super) fn probe_key(wanted: &Expectations) -> String {
+pub(super) fn probe_key(prefix: &str) -> String {
     let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    format!("{{{}}}:probe:{moment}", wanted.prefix)
+    format!("{{{prefix}}}:probe:{moment}")
 }
 
 /// Tries every right, and names those that are missing.
-pub(super) async fn check(connection: &mut Connection, wanted: &Expectations) -> Vec<Finding> {
-    let key = probe_key(wanted);
-    let mut missing = Vec::new();
-
-    let mut eval = redis::cmd("EVAL");
-    eval.arg("return 1").arg(1).arg(&key);
-    let may_run_scripts = note(&mut missing, "EVAL", tried(connection, &eval).await);
-    let mut by_name = redis::cmd("EVALSHA");
-    by_name.arg("0".repeat(40)).arg(1).arg(&key);
-    note(&mut missing, "EVALSHA", tried(connection, &by_name).await);
-    if may_run_scripts {
-        for (name, args) in IN_SCRIPTS {
-            // What it makes could not be removed.
-            if *name == "INCR" && missing.iter().any(|(missing, _)| missing == "DEL") {
-                continue;
-            }
-            let mut call = redis::cmd("EVAL");
-            call.arg(TRY).arg(1).arg(&key).arg(name).arg(args);
-            note(&mut missing, name, tried(connection, &call).await);
+pub(super) async fn check(connection: &mut Connection, options: &RedisOptions) -> Vec<Finding> {
+    let key = probe_key(&options.settings.prefix);
+    let mut missing = Missing::default();
+    let eval = redis::cmd("EVAL").arg("return 1").arg(1).arg(&key).take();
+    missing.note("EVAL", connection, &eval).await;
+    let by_name = redis::cmd("EVALSHA").arg("0".repeat(40)).arg(1).arg(&key).take();
+    missing.note("EVALSHA", connection, &by_name).await;
+    for command in IN_SCRIPTS {
+        let name = command.split(' ').next().unwrap_or_default();
+        // What INCR makes could not be removed without DEL.
+        if missing.has("EVAL") || (name == "INCR" && missing.has("DEL")) {
+            continue;
         }
+        let mut call = redis::cmd("EVAL");
+        call.arg(TRY).arg(1).arg(&key).arg(command.split(' ').collect::<Vec<_>>());
+        missing.note(name, connection, &call).await;
     }
-    for words in outside_scripts(&key, wanted) {
+    for words in outside_scripts(&key, options) {
         let mut command = Cmd::new();
         command.arg(&words);
-        note(&mut missing, &name_of(&words), tried(connection, &command).await);
+        missing.note(&name_of(&words), connection, &command).await;
     }
-    if missing.is_empty() {
+    if missing.0.is_empty() {
         return vec![Finding::fine("rights", "every command that keyward needs")];
     }
-    missing
-        .into_iter()
-        .map(|(name, words)| {
-            // The arguments of a probe differ each time.
-            let words = words.split(", with args").next().unwrap_or_default();
-            Finding::of(
-                Severity::Fault,
-                format!("right to {name}"),
-                "missing",
-                "permitted",
-                format!(
-                    "keyward cannot do its work without it ({words}): see the ACL rule in the \
-                         documentation"
-                ),
-            )
-        })
-        .collect()
+    let finding = |(name, words): (String, String)| {
+        // The arguments of a probe differ each time.
+        let words = words.split(", with args").next().unwrap_or_default();
+        let words = format!(
+            "keyward cannot do its work without it ({words}): see the ACL rule in the documentation"
+        );
+        Finding::of(Severity::Fault, format!("right to {name}"), "missing", "permitted", words)
+    };
+    missing.0.into_iter().map(finding).collect()
 }
 
 /// The commands that are sent as they are. `SUBSCRIBE` must be undone on this connection, in this
-/// order.
-fn outside_scripts(key: &str, wanted: &Expectations) -> Vec<Vec<String>> {
-    let revoked = format!("{{{}}}:revoked", wanted.prefix);
+/// order. Their names have the channel with them, because rights to channels are given one by one.
+fn outside_scripts(key: &str, options: &RedisOptions) -> Vec<Vec<String>> {
+    let revoked = format!("{{{}}}:revoked", options.settings.prefix);
     // The channel of an instance that does not exist.
-    let confirmed = format!("{{{}}}:confirmed:probe", wanted.prefix);
+    let confirmed = format!("{{{}}}:confirmed:probe", options.settings.prefix);
     let always: [&[&str]; 9] = [
         &["PING"],
         &["ECHO", "keyward"],
@@ -119,17 +107,16 @@ fn outside_scripts(key: &str, wanted: &Expectations) -> Vec<Vec<String>> {
         &["UNSUBSCRIBE", &confirmed],
     ];
     let mut commands = always.to_vec();
-    if wanted.revoke_acks > 0 {
+    if options.acks.is_some() {
         commands.push(&["WAIT", "0", "1"]);
     }
-    if wanted.cluster {
+    if matches!(options.settings.servers, Servers::Cluster(_)) {
         commands.push(&["CLUSTER", "SLOTS"]);
     }
     commands.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect()
 }
 
-/// `CLIENT TRACKING`, not `CLIENT`; the channel with a subscription, because rights to channels are
-/// given one by one.
+/// `CLIENT TRACKING`, not `CLIENT`.
 fn name_of(words: &[String]) -> String {
     match words {
         [name, second, ..] if !matches!(name.as_str(), "ECHO" | "HMGET" | "WAIT") => {
@@ -140,44 +127,45 @@ fn name_of(words: &[String]) -> String {
     }
 }
 
-/// Why it is not permitted, in the server's words; `None`: it is.
-async fn tried(connection: &mut Connection, command: &Cmd) -> Option<String> {
-    let words = match connection.req_packed_command(command).await {
-        Ok(Value::ServerError(error)) => {
-            format!("{} {}", error.code(), error.details().unwrap_or_default())
-                .trim_end()
-                .to_owned()
+/// The rights that are missing, and what the server says about each.
+#[derive(Default)]
+struct Missing(Vec<(String, String)>);
+
+impl Missing {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
+    /// Tries `command`, and notes under `name` that it is not permitted.
+    async fn note(&mut self, name: &str, connection: &mut Connection, command: &Cmd) {
+        let denied =
+            |words: String| DENIALS.iter().any(|sign| words.contains(sign)).then_some(words);
+        let refused = match connection.inner.req_packed_command(command).await {
+            Ok(Value::ServerError(error)) => {
+                let words = format!("{} {}", error.code(), error.details().unwrap_or_default());
+                denied(words.trim_end().to_owned())
+            }
+            Ok(Value::SimpleString(text)) => denied(text),
+            Ok(Value::BulkString(bytes)) => denied(String::from_utf8_lossy(&bytes).into_owned()),
+            // Another error than one of rights would have been met by everything before.
+            Ok(_) => None,
+            Err(fault) => Some(fault.to_string()),
+        };
+        if let Some(words) = refused
+            && !self.has(name)
+        {
+            self.0.push((name.to_owned(), words));
         }
-        Ok(Value::SimpleString(text)) => text,
-        Ok(Value::BulkString(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
-        // Another error than one of rights would have been met by everything before.
-        Ok(_) => return None,
-        Err(fault) => return Some(fault.to_string()),
-    };
-    is_denied(&words).then_some(words)
+    }
 }
 
 /// How Redis 6, 7 and later say that a right is missing, in and outside scripts. A command that the
 /// server does not know (renamed away, or blocked by the provider) is missing as well.
-fn is_denied(words: &str) -> bool {
-    [
-        "NOPERM",
-        "ACL failure",
-        "can't run this command",
-        "no permissions",
-        "unknown command",
-        "Unknown Redis command",
-    ]
-    .iter()
-    .any(|sign| words.contains(sign))
-}
-
-fn note(missing: &mut Vec<(String, String)>, name: &str, refused: Option<String>) -> bool {
-    let is_permitted = refused.is_none();
-    if let Some(words) = refused
-        && !missing.iter().any(|(known, _)| known == name)
-    {
-        missing.push((name.to_owned(), words));
-    }
-    is_permitted
-}
+const DENIALS: [&str; 6] = [
+    "NOPERM",
+    "ACL failure",
+    "can't run this command",
+    "no permissions",
+    "unknown command",
+    "Unknown Redis command",
+];

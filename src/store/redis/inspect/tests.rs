@@ -3,16 +3,19 @@
 use super::*;
 use crate::store::redis::node::Nodes;
 use crate::store::redis::server::{RedisServer, wait_until};
-use crate::store::redis::settings::Secret;
-use crate::store::redis::settings::{NodeAddress, RedisSettings};
+use crate::store::redis::settings::{Acks, RedisSettings, Secret};
 
-async fn look(settings: RedisSettings, change: impl FnOnce(&mut Expectations)) -> Vec<Finding> {
+async fn look(settings: RedisSettings, change: impl FnOnce(&mut RedisOptions)) -> Vec<Finding> {
     let nodes = Nodes::new(settings.clone()).unwrap();
     let address = nodes.discover().await.unwrap();
     let (mut connection, facts) = nodes.connect(&address, None).await.unwrap();
-    let mut wanted = Expectations::of(&settings, address);
-    change(&mut wanted);
-    inspect(&mut connection, &facts, &wanted).await
+    let mut options = RedisOptions { settings, acks: None, allow_volatile: false };
+    change(&mut options);
+    inspect(&mut connection, &facts, &address, &options, Duration::from_secs(1)).await
+}
+
+fn replicas(count: usize) -> Option<Acks> {
+    (count > 0).then_some(Acks { count, timeout: Duration::from_secs(1) })
 }
 
 fn single(server: &RedisServer) -> RedisSettings {
@@ -48,7 +51,7 @@ async fn eviction_and_missing_persistence_are_faults() {
     let findings = look(single(&server), |_| {}).await;
     let both = [(Severity::Fault, "maxmemory-policy"), (Severity::Fault, "persistence")];
     assert_eq!(complaints(&findings), both, "{findings:#?}");
-    let findings = look(single(&server), |wanted| wanted.allow_volatile = true).await;
+    let findings = look(single(&server), |options| options.allow_volatile = true).await;
     assert_eq!(complaints(&findings), [both[0], (Severity::Warning, "persistence")]);
     server.command(&["CONFIG", "SET", "save", "60 1000"]);
     let findings = look(single(&server), |_| {}).await;
@@ -72,13 +75,13 @@ async fn replicas_need_bounds_and_acknowledgements() {
     wait_until("the replica has acknowledged what it has", || {
         master.command(&["INFO", "replication"]).text().contains("min_slaves_good_slaves:1")
     });
-    let findings = look(single(&master), |wanted| wanted.revoke_acks = 1).await;
+    let findings = look(single(&master), |options| options.acks = replicas(1)).await;
     assert_eq!(complaints(&findings), [], "{findings:#?}");
     assert!(
         findings.iter().any(|finding| finding.words.contains("longer than 11.0 s")),
         "{findings:#?}"
     );
-    let findings = look(single(&master), |wanted| wanted.revoke_acks = 2).await;
+    let findings = look(single(&master), |options| options.acks = replicas(2)).await;
     assert_eq!(complaints(&findings), [(Severity::Fault, "replicas")]);
 }
 
@@ -153,7 +156,7 @@ async fn with_rule(rule: &str, revoke_acks: usize) -> Vec<Finding> {
         password: Some(Secret::new("secret".to_owned())),
         ..single(&server)
     };
-    let findings = look(settings, |wanted| wanted.revoke_acks = revoke_acks).await;
+    let findings = look(settings, |options| options.acks = replicas(revoke_acks)).await;
     assert_eq!(server.command(&["DBSIZE"]).integer(), 0, "{rule}");
     findings
 }
@@ -203,11 +206,7 @@ async fn every_missing_right_is_named() {
 
 #[test]
 fn encryption_matters_beyond_this_machine() {
-    let settings = |host: &str| RedisSettings::single(NodeAddress::new(host, 6379));
-    let severity = |host: &str| {
-        let settings = settings(host);
-        encryption(&Expectations::of(&settings, NodeAddress::new(host, 6379))).severity
-    };
+    let severity = |host: &str| encryption(&NodeAddress::new(host, 6379), false).severity;
     for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
         assert_eq!(severity(host), Severity::Fine, "{host}");
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::redis::server::{RedisServer, free_port};
+use crate::store::redis::settings::Secret;
 use crate::tls::{CertificateFiles, ClientSettings, Trust};
 
 fn settings(server: &RedisServer) -> RedisSettings {
@@ -47,7 +48,7 @@ async fn a_connection_tells_who_is_there_and_has_our_name() {
     connection.discard();
     connection.closed().await;
     assert!(other.is_closed());
-    let fault = redis::cmd("PING").exec_async(&mut connection).await.unwrap_err();
+    let fault = redis::cmd("PING").exec_async(&mut connection.inner).await.unwrap_err();
     assert!(fault.is_connection_dropped(), "{fault}");
 }
 
@@ -75,9 +76,9 @@ async fn a_wrong_password_is_definitive_and_is_not_repeated() {
             "{fault}"
         );
     }
-    nodes.replace(Means::of(&wrong).unwrap());
+    nodes.replace(ReloadableSettings::of(&wrong).unwrap());
     assert!(matches!(nodes.connect(&address, None).await, Err(DiscoveryError::Refused { .. })));
-    nodes.replace(Means::of(&right).unwrap());
+    nodes.replace(ReloadableSettings::of(&right).unwrap());
     assert!(nodes.connect(&address, None).await.is_ok());
 }
 

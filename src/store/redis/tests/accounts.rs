@@ -1,6 +1,5 @@
 //! Accounts: the port, what only this store promises, and two instances of a fleet.
 
-use super::super::settings::{self, RedisSettings};
 use super::*;
 use crate::domain::{Account, Email, RecordKind};
 use crate::store::tests::account_conformance::{account, hash};
@@ -62,7 +61,7 @@ async fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password()
         let by_name = |name: &str| world.store.account_by_username(API.into(), name.into());
         match meddling {
             "another name" => {
-                let id = super::super::layout::hex(ann.id.as_bytes());
+                let id = crate::domain::hex::encode(ann.id.as_bytes());
                 let _: i64 =
                     world.command("HSET", &[&world.layout().usernames(&api), &"eve", &id]).await;
                 assert!(is_corrupt(by_name("eve").await));
@@ -210,7 +209,7 @@ impl Instance {
         let (span, staleness) = (Duration::from_secs(10), Duration::ZERO);
         let lease = Lease::pending(LeaseTerms { span, staleness, open: span, timeout: span });
         let cache = Arc::new(TokenCache::new(1000, lease));
-        let settings = RedisSettings::single(settings::NodeAddress::new("127.0.0.1", server.port));
+        let settings = RedisSettings::single(NodeAddress::new("127.0.0.1", server.port));
         let options = RedisOptions { settings, acks: None, allow_volatile: true };
         let store = RedisStore::open(options, key(), b"fingerprint".to_vec(), Arc::clone(&cache))
             .unwrap()

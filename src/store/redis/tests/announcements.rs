@@ -16,8 +16,9 @@ impl Listener {
     }
 
     fn next(&mut self) -> Vec<u8> {
-        let [_, _, payload] = reply::parts::<3>(self.0.recv_response().unwrap()).unwrap();
-        reply::bytes(payload).unwrap().unwrap()
+        let (_, _, payload): (Value, Value, Vec<u8>) =
+            reply::read(self.0.recv_response().unwrap()).unwrap();
+        payload
     }
 }
 

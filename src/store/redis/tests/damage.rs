@@ -125,14 +125,15 @@ async fn a_retired_key_without_its_moment_is_not_live() {
 #[tokio::test]
 async fn records_of_other_keys_are_not_believed() {
     let world = World::with([api_key(1, "ann")]).await;
-    let executor = Arc::new(DirectExecutor(world.connection.clone()));
-    let forger = RedisStore::new(Operations::new(
+    let executor =
+        DirectExecutor { connection: world.connection.clone(), announcements: Arc::default() };
+    let operations = Operations::new(
         world.layout().clone(),
         RecordKey::new(&[8; 32]),
         "forger".into(),
-        executor,
-        Arc::<Announcements>::default(),
-    ));
+        Arc::new(executor),
+    );
+    let forger = without_link(&world.server, operations);
     let admin = Record {
         identity: Identity { role: Some("admin".into()), ..api_key(2, "ann").identity },
         ..api_key(2, "ann")

@@ -1,7 +1,6 @@
 //! Many keys of one owner, many records, long lists.
 
 use super::super::operations::Cursor;
-use super::super::records::ListKind;
 use super::*;
 use crate::tokens::store::MOST_RETIRED;
 
@@ -91,7 +90,10 @@ async fn a_listing_goes_on_where_it_was_although_records_come_and_go() {
     let world = World::with((0..1_300).map(tied)).await;
     let (mut seen, mut next) = (Vec::new(), Some(Cursor::default()));
     while let Some(cursor) = next {
-        let page = world.store.operations.records(ListKind::Live, &cursor).await.unwrap();
+        let operations = &world.store.operations;
+        let call = operations.call(&calls::BROWSE, []).argument("live");
+        let read = |row| Ok(reply::listed(&key(), row)?.0);
+        let page = operations.page(call, &cursor, read).await.unwrap();
         seen.extend(page.rows.iter().map(|listed| listed.record.digest));
         next = page.next;
         // The one at which the next step would go on, and one long before it.

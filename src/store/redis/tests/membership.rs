@@ -1,17 +1,16 @@
 //! Register, generation, binding.
 
-use super::super::membership::{self, Binding, HeartbeatAnswer};
+use super::super::membership::{self, Binding};
 use super::*;
 
 async fn run(world: &World, call: Call) -> Value {
     DirectExecutor::send(world.connection.clone(), call).await.unwrap()
 }
 
-async fn beat(world: &World, instance: &str, beat: u64) -> HeartbeatAnswer {
-    membership::heartbeat_answer(
-        run(world, membership::heartbeat(world.layout(), &registered(instance, beat))).await,
-    )
-    .unwrap()
+/// The generation, and whether this heartbeat made it.
+async fn beat(world: &World, instance: &str, beat: u64) -> (String, bool) {
+    let heartbeat = membership::heartbeat(world.layout(), &registered(instance, beat));
+    reply::read(run(world, heartbeat).await).unwrap()
 }
 
 async fn bind(world: &World, fingerprint: &[u8]) -> Binding {
@@ -22,18 +21,17 @@ async fn bind(world: &World, fingerprint: &[u8]) -> Binding {
 #[tokio::test]
 async fn the_generation_stays_as_long_as_the_data() {
     let world = World::new().await;
-    let first = beat(&world, "one", 1).await;
-    assert!(first.is_new_generation && first.generation.len() == 32, "{first:?}");
-    let rest = HeartbeatAnswer { is_new_generation: false, ..first };
-    assert_eq!(beat(&world, "one", 2).await, rest);
-    assert_eq!(beat(&world, "two", 1).await, rest);
+    let (generation, is_new) = beat(&world, "one", 1).await;
+    assert!(is_new && generation.len() == 32, "{generation}");
+    assert_eq!(beat(&world, "one", 2).await, (generation.clone(), false));
+    assert_eq!(beat(&world, "two", 1).await, (generation.clone(), false));
     let _: () = world.command("FLUSHDB", &[]).await;
-    let after = beat(&world, "one", 3).await;
-    assert!(after.is_new_generation && after.generation != rest.generation, "{after:?}");
+    let (after, is_new) = beat(&world, "one", 3).await;
+    assert!(is_new && after != generation, "{after}");
 }
 
 #[tokio::test]
-async fn who_only_looks_finds_whether_it_is_registered_and_changes_nothing() {
+async fn a_look_finds_whether_the_instance_is_registered_and_changes_nothing() {
     let world = World::new().await;
     let look = async |instance: &str| {
         membership::registered_in(
@@ -43,15 +41,15 @@ async fn who_only_looks_finds_whether_it_is_registered_and_changes_nothing() {
     };
     assert_eq!(look("one").await, None);
     assert_eq!(world.command::<i64>("DBSIZE", &[]).await, 0);
-    let heard = beat(&world, "one", 1).await;
-    assert_eq!(look("one").await, Some(heard.generation));
+    let (generation, _) = beat(&world, "one", 1).await;
+    assert_eq!(look("one").await, Some(generation));
     assert_eq!(look("two").await, None);
     run(&world, membership::goodbye(world.layout(), "one")).await;
     assert_eq!(look("one").await, None);
 }
 
 #[tokio::test]
-async fn only_who_has_not_beaten_since_is_forgotten() {
+async fn only_an_instance_that_has_not_beaten_since_is_forgotten() {
     let world = World::new().await;
     for (instance, number) in [("one", 1), ("two", 1), ("two", 2), ("three", 1)] {
         beat(&world, instance, number).await;

@@ -4,11 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::layout::{
-    digest_from_hex, hex, id_name, origin_name, owner_name, token_api_name,
-};
+use super::super::layout::{digest_from_hex, id_name, origin_name, owner_name, token_api_name};
 use super::*;
-use crate::domain::RecordKind;
+use crate::domain::{RecordKind, hex};
 use crate::store::account_codec;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::tests::account_conformance::{account, hash};
@@ -404,7 +402,7 @@ pub(super) async fn audit(world: &World) {
         } else {
             expect(list, text("x").unwrap().parse().unwrap());
         }
-        digests.insert(hex(digest.as_bytes()));
+        digests.insert(hex::encode(digest.as_bytes()));
     }
     for (set, members) in expected_sets {
         assert_eq!(of_set(set.clone()).await, members, "{set}");
@@ -438,7 +436,7 @@ async fn audit_accounts(world: &World) -> BTreeSet<String> {
         let account = account_codec::decode(&key(), &body).expect("an account").account;
         assert_eq!(
             (token_api, id),
-            (&*token_api_name(&account.token_api), &*hex(account.id.as_bytes()))
+            (&*token_api_name(&account.token_api), &*hex::encode(account.id.as_bytes()))
         );
         #[expect(clippy::cast_precision_loss, reason = "as in Redis")]
         let registered_at = account.created_at.unix_millis() as f64;

@@ -103,7 +103,8 @@ async fn a_replica_is_no_place_to_write_and_says_so() {
     let call = world.store.operations.call(&calls::SETTLE, []);
     let mut connection = world.connection.clone();
     let error = call.by_source().query_async::<Value>(&mut connection).await.unwrap_err();
-    assert_eq!(RedisFailure::from(&error).retry, failure::Retry::Rediscover, "{error}");
+    let failure = RedisFailure::from(error);
+    assert_eq!(failure.retry, failure::Retry::Rediscover, "{failure}");
     let removal = world.store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Delete, NOW).await;
     assert!(matches!(removal, Err(StoreError::Unavailable(_))), "{removal:?}");
 }
