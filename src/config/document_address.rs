@@ -8,8 +8,7 @@ use crate::upstream::document::DocumentAddress;
 impl FromStr for DocumentAddress {
     type Err = String;
 
-    /// # Errors
-    /// The reason, in words for the one who typed it.
+    /// Fails with the reason, for the operator.
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("it must begin with \"https://\"")?;
         let is_https = match scheme.to_ascii_lowercase().as_str() {
@@ -31,20 +30,7 @@ impl FromStr for DocumentAddress {
             return Err(format!("{wrong:?} must be percent-encoded"));
         }
         let (host, port) = split_port(authority)?;
-        let port = match port {
-            None => {
-                if is_https {
-                    443
-                } else {
-                    80
-                }
-            }
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or("the port must be 1 to 65535")?,
-        };
+        let port = port.unwrap_or(if is_https { 443 } else { 80 });
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         Ok(Self { is_https, host, port, target })
     }

@@ -9,7 +9,7 @@ use crate::upstream::{Endpoint, EndpointAddress};
 ///
 /// # Errors
 ///
-/// The reason, in words for the one who typed it. What it advises to write can be read.
+/// The reason, for the operator. What it advises to write can be read.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     if let Some(path) = without_prefix(text, "unix:") {
         return socket(path.strip_prefix("//").unwrap_or(path));
@@ -29,15 +29,14 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
         _ => return Err("the schemes are http, https and unix".to_owned()),
     };
     if let Some(path) = without_prefix(authority, "unix:").filter(|path| path.starts_with('/')) {
-        let (path, behind) =
-            path.split_once(':').map_or((path, None), |(path, behind)| (path, Some(behind)));
+        let (path, is_alone) = path.split_once(':').map_or((path, true), |(path, _)| (path, false));
         let endpoint = socket(path)?;
-        return match behind {
-            _ if is_tls => Err(format!("TLS is not spoken on Unix sockets: write \"unix:{path}\"")),
-            Some(_) => Err(format!(
+        return match (is_tls, is_alone) {
+            (true, _) => Err(format!("TLS is not spoken on Unix sockets: write \"unix:{path}\"")),
+            (false, true) => Ok(endpoint),
+            (false, false) => Err(format!(
                 "nothing can stand behind the path of a Unix socket: write \"unix:{path}\""
             )),
-            None => Ok(endpoint),
         };
     }
     if authority.contains('@') {
@@ -46,23 +45,15 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let (authority, path) =
         authority.find(['/', '?', '#']).map_or((authority, ""), |at| authority.split_at(at));
     let (host, port) = split_port(authority)?;
-    let port = match port {
-        None => default_port,
-        Some(digits) => digits
-            .parse()
-            .ok()
-            .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-            .ok_or("the port must be 1 to 65535")?,
-    };
-    let endpoint = Endpoint { address: EndpointAddress::Tcp { host, port }, is_tls };
+    let address = EndpointAddress::Tcp { host, port: port.unwrap_or(default_port) };
+    let endpoint = Endpoint { address, is_tls };
     if is_tls && server_name(&endpoint).is_none() {
         return Err("no certificate can be for this host".to_owned());
     }
-    if path.is_empty() {
-        Ok(endpoint)
-    } else {
-        Err(format!("it has no path or query: write \"{scheme}://{authority}\""))
+    if !path.is_empty() {
+        return Err(format!("it has no path or query: write \"{scheme}://{authority}\""));
     }
+    Ok(endpoint)
 }
 
 /// A socket at an absolute path.
@@ -158,7 +149,7 @@ mod tests {
             assert!(reason.contains(why), "{text}: {reason}");
             for advice in ["write \"", "as in \""] {
                 let advised = reason.split_once(advice).and_then(|(_, rest)| rest.split_once('"'));
-                // The host's words give an example of a host, not of an endpoint.
+                // The faults of a host give an example of a host, not of an endpoint.
                 if let Some((advised, _)) = advised.filter(|(advised, _)| *advised != "[::1]") {
                     assert!(endpoint(advised).is_ok(), "{text} advises {advised}");
                 }

@@ -55,7 +55,6 @@ use std::path::Path;
 pub use checked::Config;
 pub use issuer::{Fetching, Issuer, IssuerKeys, METADATA, Proxy};
 pub use listener::{Listener, TrustedProxy};
-pub use net::IpNet;
 pub use pattern::{PathPattern, Segment};
 pub use proxy::ProxyEnvironment;
 pub use routing::{Style, TokenApi, Upstream, UpstreamTls};
@@ -67,7 +66,7 @@ pub use crate::settings::units::{ByteSize, TimeSpan};
 use crate::files::{self, FileError};
 use crate::settings::fault::Findings;
 
-/// The largest configuration that is read: far more than anybody types, far less than hurts.
+/// The largest configuration that is read, in bytes: far more than any needs.
 const LONGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// Reads and checks a configuration file, with the environment of the process.
@@ -103,8 +102,7 @@ pub fn parse(
 
 fn read_text(path: &Path) -> Result<String, String> {
     let hint = "write one (config.example.toml shows every key), name another with --config, or \
-                try \"keyward demo\", \
-                which needs none";
+                try \"keyward demo\", which needs none";
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("there is no such file; {hint}"),
         std::io::ErrorKind::IsADirectory => format!("this is a directory, not a file; {hint}"),

@@ -1,13 +1,12 @@
 //! Forward proxies, as an operator or the environment names them.
 
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
+use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 
-use super::net::{IpNet, split_port};
+use super::net::{holds, network, split_port, split_user_info};
 use crate::upstream::document::{DocumentAddress, HttpProxy};
 
 /// Reads `http://[user:password@]host[:port]`; without a port it is 80.
@@ -18,27 +17,15 @@ pub(super) fn proxy(text: &str) -> Result<HttpProxy, String> {
     let (scheme, rest) = text.split_once("://").ok_or("it must begin with \"http://\"")?;
     if !scheme.eq_ignore_ascii_case("http") {
         return Err(
-            "a proxy is spoken to in clear: its only scheme is http. What is fetched over \
-             https is encrypted \
-                    all the way to its server"
+            "a proxy is spoken to in clear: its only scheme is http. What is fetched over https \
+             is encrypted all the way to its server"
                 .to_owned(),
         );
     }
-    let (user_info, rest) = match rest.rsplit_once('@') {
-        Some((user_info, rest)) => (Some(user_info), rest),
-        None => (None, rest),
-    };
+    let (user_info, rest) = split_user_info(rest);
     let (host, port) = split_port(rest.strip_suffix('/').unwrap_or(rest))?;
-    let port = match port {
-        None => 80,
-        Some(digits) => digits
-            .parse()
-            .ok()
-            .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-            .ok_or("the port must be 1 to 65535")?,
-    };
     let authorization = user_info.map(basic).transpose()?;
-    Ok(HttpProxy { host, port, authorization })
+    Ok(HttpProxy { host, port: port.unwrap_or(80), authorization })
 }
 
 /// The value of `Proxy-Authorization` (RFC 7617).
@@ -86,19 +73,13 @@ impl ProxyEnvironment {
                 Some((*name, variable(name).filter(|value| !value.trim().is_empty())?))
             })
         };
-        let proxy = |names: &[&'static str]| match first(names) {
-            None => Ok(None),
-            Some((name, value)) => {
-                let value = value.trim();
-                // curl takes a host alone for http.
-                let url = if value.contains("://") {
-                    value.to_owned()
-                } else {
-                    format!("http://{value}")
-                };
-                let read = self::proxy(&url);
-                read.map(Some).map_err(|reason| format!("{name} of the environment: {reason}"))
-            }
+        let proxy = |names: &[&'static str]| {
+            let Some((name, value)) = first(names) else { return Ok(None) };
+            let value = value.trim();
+            // curl takes a host alone for http.
+            let scheme = if value.contains("://") { "" } else { "http://" };
+            let read = self::proxy(&format!("{scheme}{value}"));
+            read.map(Some).map_err(|reason| format!("{name} of the environment: {reason}"))
         };
         let exceptions = first(&["no_proxy", "NO_PROXY"]).map(|(_, list)| list).unwrap_or_default();
         Ok(Self {
@@ -122,9 +103,7 @@ impl Exception {
     fn is_for(&self, url: &DocumentAddress) -> bool {
         match self {
             Self::Everything => true,
-            Self::Network(network) => {
-                url.host.parse::<IpAddr>().is_ok_and(|address| network.contains(address))
-            }
+            Self::Network(network) => url.host.parse().is_ok_and(|address| holds(network, address)),
             Self::Name(name, port) => {
                 let is_below =
                     url.host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'));
@@ -137,21 +116,17 @@ impl Exception {
 fn exception(text: &str) -> Option<Exception> {
     let text = text.trim();
     match text {
-        "" => None,
-        "*" => Some(Exception::Everything),
-        _ => Some(match text.trim_matches(['[', ']']).parse::<IpNet>() {
-            Ok(network) => Exception::Network(network),
-            Err(_) => {
-                let (name, port) = match text.rsplit_once(':') {
-                    Some((name, port)) => (name, port.parse().ok()),
-                    None => (text, None),
-                };
-                let name =
-                    name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
-                Exception::Name(name, port)
-            }
-        }),
+        "" => return None,
+        "*" => return Some(Exception::Everything),
+        _ => {}
     }
+    if let Ok(network) = network(text.trim_matches(['[', ']'])) {
+        return Some(Exception::Network(network));
+    }
+    let (name, port) =
+        text.rsplit_once(':').map_or((text, None), |(name, port)| (name, port.parse().ok()));
+    let name = name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
+    Some(Exception::Name(name, port))
 }
 
 #[cfg(test)]

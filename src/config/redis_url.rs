@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::net::split_port;
+use super::net::{number, split_port, split_user_info};
 use crate::settings::Secret;
 
 /// A URL, taken apart.
@@ -19,10 +19,8 @@ pub(super) struct RedisUrl {
 }
 
 impl RedisUrl {
-    /// Reads it.
-    ///
     /// # Errors
-    /// The reason, in words for the one who typed it, which repeat nothing of it.
+    /// The reason, for the operator, which repeats nothing of the URL.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
@@ -30,51 +28,32 @@ impl RedisUrl {
             "rediss" => true,
             _ => return Err("the schemes are redis and rediss".to_owned()),
         };
-        let (user_info, rest) = match rest.rsplit_once('@') {
-            Some((user_info, rest)) => (Some(user_info), rest),
-            None => (None, rest),
-        };
+        let (user_info, rest) = split_user_info(rest);
         if rest.contains(['?', '#']) {
             return Err("it takes no query and no fragment".to_owned());
         }
         let (authority, database) = match rest.split_once('/') {
             None | Some((_, "")) => (rest.trim_end_matches('/'), None),
-            Some((authority, number)) => {
-                let number =
-                    Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-                let number = number
-                    .and_then(|number| number.parse().ok())
-                    .filter(|number| *number <= 65_535);
-                (
-                    authority,
-                    Some(number.ok_or("what follows the \"/\" must be the number of a database")?),
-                )
+            Some((authority, digits)) => {
+                let database = number(digits).filter(|database| *database <= 65_535);
+                let fault = "what follows the \"/\" must be the number of a database";
+                (authority, Some(database.ok_or(fault)?))
             }
         };
         let (host, port) = split_port(authority)?;
-        let port = port.map(|digits| {
-            digits
-                .parse()
-                .ok()
-                .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or("the port must be 1 to 65535")
-        });
-        let port = port.transpose()?;
-        let (username, password) = user_info.map_or(Ok((None, None)), split_user_info)?;
+        let (username, password) = user_info.map_or(Ok((None, None)), decode_user_info)?;
         Ok(Self { tls, username, password, host, port, database })
     }
 }
 
-fn split_user_info(text: &str) -> Result<(Option<String>, Option<Secret>), String> {
+fn decode_user_info(text: &str) -> Result<(Option<String>, Option<Secret>), String> {
     let decode = |part: &str| {
-        let decoded = percent_decode_str(part).decode_utf8().map(|text| text.into_owned());
-        decoded.map_err(|_| "its user or password is not UTF-8".to_owned())
+        let decoded = percent_decode_str(part).decode_utf8();
+        let decoded = decoded.map_err(|_| "its user or password is not UTF-8".to_owned())?;
+        Ok::<_, String>(Some(decoded.into_owned()).filter(|text| !text.is_empty()))
     };
-    let (user, password) =
-        text.split_once(':').map_or((text, None), |(user, password)| (user, Some(password)));
-    let user = Some(decode(user)?).filter(|user| !user.is_empty());
-    let password = password.map(decode).transpose()?.filter(|password| !password.is_empty());
-    Ok((user, password.map(Secret::new)))
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Ok((decode(user)?, decode(password)?.map(Secret::new)))
 }
 
 #[cfg(test)]

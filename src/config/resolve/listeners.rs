@@ -12,7 +12,7 @@ use crate::settings::list::Placed;
 use crate::settings::section::Row;
 use crate::tls::{CertificateFiles, ClientAuth, ServerSettings};
 
-/// The places are those of their addresses.
+/// Each with the place of its address.
 pub(super) fn resolve(
     rows: Vec<Row<ListenerKeys>>,
     findings: &Findings<'_>,
@@ -102,7 +102,7 @@ fn listener(row: Row<ListenerKeys>, findings: &Findings<'_>) -> Option<Placed<Li
 fn check_proxies(keys: &ListenerKeys, is_unix: bool, spot: Spot<'_>) {
     for proxy in &keys.trusted_proxies {
         match proxy.value {
-            TrustedProxy::Network(network) if network.prefix() == 0 => spot.findings.warn(
+            TrustedProxy::Network(network) if network.prefix_len() == 0 => spot.findings.warn(
                 Some(proxy.at),
                 format!(
                     "\"trusted_proxies\" holds {network}: any client can say whom it speaks for"
@@ -143,7 +143,7 @@ pub(super) fn check_admin(
     findings: &Findings<'_>,
 ) {
     let spot = findings.table("admin");
-    // Where the key is not given, its default collides: the listener is the place to look at.
+    // Where the key is not given, its default collides: the fault is at the listener.
     let fault = |key: &str, listener: &Placed<Listener>, message| {
         let at = spot.place(key).unwrap_or(listener.at);
         findings.fault(Some(at), message);

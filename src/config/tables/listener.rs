@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::files::{AUTHORITIES, PEM};
 use super::texts::refused;
-use crate::config::net::{IpNet, socket_path};
+use crate::config::net::{holds, network, socket_path};
 use crate::server::{ListenAddress, ProxyProtocol};
 use crate::settings::address::parse_address;
 use crate::settings::key::{KindExt as _, one_or_tables, table};
@@ -24,57 +25,56 @@ settings! {
     /// On a Unix socket, for clients of the same machine, TLS is not spoken. A file that a dead
     /// process left there is replaced; the socket of a living process and any other file are not.
     /// The file is removed at the end.
-    pub(in crate::config) struct ListenerKeys {
+    pub(crate) struct ListenerKeys {
         /// IP address and port, as in `"0.0.0.0:8443"` or `"[::]:8443"` (both families), or a Unix
         /// socket: `unix:` and an absolute path of at most 107 bytes, in a folder that is there and
         /// that keyward may write to (`keyward.sock.lock` stays beside `keyward.sock`). Of several
         /// listeners on one port, the one with the most specific address takes a connection.
-        pub(in crate::config) address: Option<ListenAddress> = ADDRESS.required(),
+        pub(crate) address: Option<ListenAddress> = ADDRESS.required(),
         /// The permissions of the file of a Unix socket: what may write to it may connect. Its
         /// group is keyward's.
-        pub(in crate::config) mode: u32 = MODE.or(0o660),
+        pub(crate) mode: u32 = MODE.or(0o660),
         /// The certificates; without them the listener speaks plain HTTP. Of several in an array,
         /// the name that the client asks for chooses. The files are looked at once a second and put
         /// in force when they have changed, without a reload and without closing a connection;
         /// files that cannot be used are reported in the log, and those from before stay in force.
-        pub(in crate::config) tls: Vec<Row<CertificateKeys>> = one_or_tables(CERTIFICATES),
+        pub(crate) tls: Vec<Row<CertificateKeys>> = one_or_tables(CERTIFICATES),
         /// Whether clients are asked for a certificate; needs `tls`. Upstreams are told subject and
         /// names of the certificate: see `[identity_headers]`.
-        pub(in crate::config) client_certificates: ClientCertificateKeys = table(),
+        pub(crate) client_certificates: ClientCertificateKeys = table(),
         /// Addresses and networks, as in `["10.0.0.0/8", "::1"]`, whose `X-Forwarded-For`, `-Proto`
         /// and `-Host` and `Forwarded` fields are kept and added to; those of all others are
         /// removed. The client is the rightmost address in them that is not of a trusted proxy:
         /// list every proxy on the way. `"unix"`: all that connect to this Unix socket. Otherwise
         /// they have no address: `unix` in the access log, no `X-Forwarded-For`, and one client for
         /// the limits of logins.
-        pub(in crate::config) trusted_proxies: Vec<Placed<TrustedProxy>> =
+        pub(crate) trusted_proxies: Vec<Placed<TrustedProxy>> =
             list(at(TRUSTED_PROXY)).or(Vec::new()),
         /// `"required"`: every connection begins with a PROXY protocol header; needs
         /// `trusted_proxies`, and no other peer may connect.
-        pub(in crate::config) proxy_protocol: ProxyProtocol =
+        pub(crate) proxy_protocol: ProxyProtocol =
             words(ProxyProtocol::WORDS).or(ProxyProtocol::Off),
     }
 }
 
 settings! {
     /// A certificate and its key, in PEM form.
-    pub(in crate::config) struct CertificateKeys {
+    pub(crate) struct CertificateKeys {
         /// The chain, the server's own certificate first.
-        pub(in crate::config) certificate: Option<PathBuf> = PEM.required(),
+        pub(crate) certificate: Option<PathBuf> = PEM.required(),
         /// Its private key.
-        pub(in crate::config) key: Option<PathBuf> = PEM.required(),
+        pub(crate) key: Option<PathBuf> = PEM.required(),
     }
 }
 
 settings! {
     /// Certificates of clients. One of another authority is refused in both modes.
-    pub(in crate::config) struct ClientCertificateKeys {
+    pub(crate) struct ClientCertificateKeys {
         /// The authorities that issue them, in PEM form.
-        pub(in crate::config) ca_file: Option<PathBuf> = AUTHORITIES.required(),
+        pub(crate) ca_file: Option<PathBuf> = AUTHORITIES.required(),
         /// `"required"`: a client without one is refused in the handshake; `"optional"`: it is
         /// served.
-        pub(in crate::config) mode: ClientAuthMode =
-            words(CLIENT_MODES).or(ClientAuthMode::Required),
+        pub(crate) mode: ClientAuthMode = words(CLIENT_MODES).or(ClientAuthMode::Required),
     }
 }
 
@@ -116,41 +116,33 @@ const MODE: Text<u32> = Text {
 
 const TRUSTED_PROXY: Text<TrustedProxy> = Text {
     what: "an IP address, a network, as in \"10.0.0.0/8\", or \"unix\"",
-    parse: TrustedProxy::from_str,
+    parse: |text| match text {
+        "unix" => Ok(TrustedProxy::UnixPeer),
+        _ => network(text).map(TrustedProxy::Network),
+    },
     show: |proxy| match proxy {
         TrustedProxy::Network(network) => network.to_string(),
         TrustedProxy::UnixPeer => "unix".to_owned(),
     },
 };
 
-/// A peer that is trusted to say for which client it speaks.
+/// A peer that is trusted to name the client that it forwards for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedProxy {
-    /// One with an address of this network.
+    /// Its address is in this network. It holds IPv4-mapped addresses as IPv4.
     Network(IpNet),
-    /// One that connects to the Unix socket of the listener, written `unix`.
+    /// `unix`: it connects to the Unix socket of the listener.
     UnixPeer,
 }
 
 impl TrustedProxy {
-    /// Whether a peer is meant; one of a Unix socket has no address.
+    /// Whether this is the peer with this address; a peer of a Unix socket has none.
     #[must_use]
     pub fn is(&self, address: Option<IpAddr>) -> bool {
         match (self, address) {
-            (Self::Network(network), Some(address)) => network.contains(address),
+            (Self::Network(network), Some(address)) => holds(network, address),
             (Self::UnixPeer, None) => true,
             (Self::Network(_), None) | (Self::UnixPeer, Some(_)) => false,
         }
-    }
-}
-
-impl FromStr for TrustedProxy {
-    type Err = String;
-
-    /// # Errors
-    ///
-    /// The reason, for the operator.
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "unix" { Ok(Self::UnixPeer) } else { text.parse().map(Self::Network) }
     }
 }
