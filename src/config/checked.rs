@@ -16,8 +16,7 @@ use crate::wire::limits::{Limits, Timeouts};
 /// A checked configuration.
 ///
 /// Its `Debug` is safe to print: passwords do not show in it. Relative paths are relative to the
-/// working directory of the process. The default has no listener and serves nothing: it is there to
-/// be filled.
+/// working directory of the process. The default has no listener and serves nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`: how the process runs and stops.
@@ -30,26 +29,26 @@ pub struct Config {
     pub store: Store,
     /// `[keys]`: what signs our tokens.
     pub keys: KeySettings,
-    /// `[log]`: what is said about the running process.
+    /// `[log]`: what is logged, and where.
     pub log: LogSettings,
-    /// `[limits]`: bounds of what clients can make us hold.
+    /// `[limits]`: how much memory clients can take.
     pub limits: Limits,
-    /// `[logins]`: what passwords may cost us, and how often they may be tried.
+    /// `[logins]`: what the hashing of passwords may cost, and how often passwords may be tried.
     pub logins: Logins,
-    /// `[timeouts]`: how long we wait for others.
+    /// `[timeouts]`: how long clients and upstreams are waited for.
     pub timeouts: Timeouts,
-    /// `[identity_headers]`: how the upstream learns who a request is.
+    /// `[identity_headers]`: the names of the headers that tell upstreams the identity.
     pub identity_headers: IdentityNames,
     /// `[[issuer]]`: outside parties whose JWTs are accepted; no two with the same name or the same
     /// `iss`.
     pub issuers: Vec<Issuer>,
     /// `[[token_api]]`: the faces that manage tokens.
     pub token_apis: Vec<TokenApi>,
-    /// `[[upstream]]`: the servers behind us.
+    /// `[[upstream]]`: the servers behind keyward.
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`: what goes where; empty only where there is a token API.
     pub routes: Vec<RouteSettings>,
-    /// What is allowed and yet probably not meant, each with its place, for the log at start.
+    /// What is allowed, but is probably a mistake, each with its place, for the log at start.
     pub warnings: Vec<String>,
     /// Where its keys stand in the file, for faults that show only when it is used.
     pub places: Places,

@@ -15,12 +15,12 @@ const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 /// A path that begins with `$CREDENTIALS_DIRECTORY/` is understood without the braces: no folder is
 /// called so.
 ///
-/// `${VAR}` must be defined, `${VAR:-default}` falls back where it is undefined or empty,
+/// `${VAR}` must be defined, `${VAR:-default}` has a default where it is undefined or empty,
 /// `${VAR:?message}` is refused with the message in that case, and `$${` stands for a literal `${`.
 /// It does not nest, and what comes out of a variable is not expanded again.
 ///
 /// # Errors
-/// Every fault of this string, in words.
+/// Every fault of this string.
 pub(super) fn expand(text: &str, env: Environment<'_>) -> Result<Option<String>, Vec<String>> {
     if let Some(rest) =
         text.strip_prefix(CREDENTIALS).filter(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -67,9 +67,8 @@ fn value_of(reference: &str, env: Environment<'_>) -> Result<String, String> {
     let (name, modifier) = reference.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(format!(
-            "\"${{{reference}}}\" does not begin with the name of a variable (letters, \
-             digits, \"_\"); \
-             a literal \"${{\" is written \"$${{\""
+            "\"${{{reference}}}\" does not begin with the name of a variable (letters, digits, \
+             \"_\"); a literal \"${{\" is written \"$${{\""
         ));
     }
     let value = env(name);
@@ -97,9 +96,8 @@ fn value_of(reference: &str, env: Environment<'_>) -> Result<String, String> {
         })
     } else {
         Err(format!(
-            "\"${{{reference}}}\" is not understood; allowed \
-             are \"${{{name}}}\", \"${{{name}:-default}}\" and \
-             \"${{{name}:?message}}\""
+            "\"${{{reference}}}\" is not understood; allowed are \"${{{name}}}\", \
+             \"${{{name}:-default}}\" and \"${{{name}:?message}}\""
         ))
     }
 }

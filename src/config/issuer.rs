@@ -1,4 +1,4 @@
-//! Outside issuers: whose JWTs are accepted, and how their keys are had.
+//! Outside issuers, whose JWTs are accepted, and where their keys are.
 
 use std::path::PathBuf;
 
@@ -37,11 +37,11 @@ pub(super) fn of_each(text: &str, tenants: &[String]) -> Vec<String> {
     }
 }
 
-/// Where the metadata of an issuer are.
+/// Where the metadata of an issuer are, by its `iss`.
 ///
 /// # Errors
 ///
-/// Why there are none by its `iss`, for the operator.
+/// Why there can be none, for the operator.
 pub(super) fn metadata_of(issuer: &str) -> Result<DocumentAddress, String> {
     let below = issuer.strip_suffix('/').unwrap_or(issuer);
     let url: DocumentAddress = format!("{below}{METADATA}").parse()?;
@@ -58,7 +58,7 @@ pub enum IssuerKeys {
         /// How.
         fetching: Fetching,
     },
-    /// None of the others: where they are, the metadata of the issuer says (OpenID Connect
+    /// None of the others: the metadata of the issuer says where they are (OpenID Connect
     /// Discovery 1.0, section 4).
     Discovery {
         /// Where the metadata are: one for the issuer, or one for each of the tenants in their
@@ -77,9 +77,9 @@ pub enum IssuerKeys {
 /// How keys are fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fetching {
-    /// PEM: whose certificates are believed. Default those that the system believes.
+    /// The authorities that are trusted, in PEM form; none: those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Through what. Default nothing.
+    /// Through what.
     pub proxy: Proxy,
 }
 

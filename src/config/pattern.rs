@@ -62,8 +62,7 @@ impl fmt::Display for PathPattern {
 impl FromStr for PathPattern {
     type Err = String;
 
-    /// # Errors
-    /// The reason, in words for the one who typed it.
+    /// Fails with the reason, for the operator.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(path) = text.strip_prefix('/') else {
             return Err("it must begin with \"/\"".to_owned());
@@ -181,8 +180,7 @@ impl fmt::Display for HostRule {
 impl FromStr for HostRule {
     type Err = String;
 
-    /// # Errors
-    /// The reason, in words for the one who typed it.
+    /// Fails with the reason, for the operator.
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "*" {
             return Err("for any host leave the key out".to_owned());

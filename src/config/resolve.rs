@@ -21,7 +21,7 @@ use crate::settings::typed::Table;
 
 /// Resolves the whole file. The result counts only if no fault was found.
 pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
-    let root: Root = read_file(tree, findings);
+    let root: Root = read_file(&tree, findings);
     let listeners = listeners::resolve(root.listener, findings);
     listeners::check_admin(&root.admin, &listeners, findings);
     let issuers = issuers::resolve(root.issuer, &root.keys.issuer, findings);

@@ -29,7 +29,7 @@ pub struct TokenApi {
     pub issuers: Vec<Arc<str>>,
     /// How long a login lasts, with the style `accounts`.
     pub session: Duration,
-    /// Who makes accounts, with the style `accounts`.
+    /// Whether users or an administrator make accounts, with the style `accounts`.
     pub registration: Enrolment,
 }
 
@@ -42,7 +42,7 @@ pub enum Style {
     TenantTokens,
     /// `agent-tokens`: one opaque token per user.
     AgentTokens,
-    /// `accounts`: people who register, log in, and make API keys.
+    /// `accounts`: users register, log in, and make API keys.
     Accounts,
 }
 
@@ -68,7 +68,7 @@ pub struct UpstreamTls {
 }
 
 impl Style {
-    /// All of them, each with its word in the configuration.
+    /// All of them, each as the configuration names it.
     pub(super) const WORDS: &[(&str, Self)] = &[
         ("allowlist-jwt", Self::AllowlistJwt),
         ("tenant-tokens", Self::TenantTokens),
@@ -76,27 +76,22 @@ impl Style {
         ("accounts", Self::Accounts),
     ];
 
-    /// The word in the configuration.
+    /// As the configuration names it.
     pub fn as_str(self) -> &'static str {
-        let found = Self::WORDS.iter().find(|(_, style)| *style == self);
-        found.map_or("", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, style)| *style == self).map_or("", |(word, _)| word)
     }
 
-    /// Whether it has signed tokens.
+    /// Whether it has signed tokens or sessions.
     pub fn signs(self) -> bool {
-        match self {
-            Self::AllowlistJwt | Self::Accounts => true,
-            Self::TenantTokens | Self::AgentTokens => false,
-        }
+        matches!(self, Self::AllowlistJwt | Self::Accounts)
     }
 
-    /// Whether an administrator makes bootstrap tokens for it; to all others people come with a
-    /// login of their own.
+    /// Whether an administrator makes bootstrap tokens for it. Callers of all others have a login.
     pub fn takes_bootstrap(self) -> bool {
         self == Self::AllowlistJwt
     }
 
-    /// What its tokens begin with, unless said otherwise; nothing: they are signed.
+    /// What its tokens begin with by default; empty: they are signed.
     pub fn default_prefix(self) -> &'static str {
         match self {
             Self::AllowlistJwt => "",

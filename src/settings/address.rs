@@ -2,11 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Reads an IP address with a port.
-///
-/// # Errors
-///
-/// The reason, for the operator; empty where there is no more to say than what it must be.
+/// Reads an IP address with a port, or says why not; empty: what it must be says it all.
 pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         if text.parse::<IpAddr>().is_ok() {

@@ -1,7 +1,10 @@
 //! What the declaration of a table says of its keys, as data: the reader checks with it, and the
 //! reference and the JSON Schema are written from it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use super::units::{ByteSize, TimeSpan};
 
 /// A table and its keys.
 #[derive(Clone, Debug)]
@@ -18,8 +21,6 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// What it means, in Markdown.
     pub(crate) text: String,
-    /// What its value must be: completes "must be …".
-    pub(crate) what: String,
     pub(crate) shape: Shape,
     /// The default as it would be written in the file; none: absent means something of its own.
     pub(crate) default: Option<String>,
@@ -33,7 +34,7 @@ pub(crate) struct Rules {
     pub(crate) is_required: bool,
     /// It is allowed only where another key has this value.
     pub(crate) only_with: Option<(&'static str, &'static str)>,
-    /// How the duration that it is compares with that of another key.
+    /// How its duration compares with that of another key.
     pub(crate) compared: Option<(Order, &'static str)>,
     /// It needs one of these beside it.
     pub(crate) needs: &'static [&'static str],
@@ -46,11 +47,8 @@ pub(crate) struct Rules {
 /// How one duration compares with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// It is not longer.
     AtMost,
-    /// It is shorter.
     Below,
-    /// It is not shorter.
     AtLeast,
 }
 
@@ -58,28 +56,17 @@ pub(crate) enum Order {
 #[derive(Clone, Debug)]
 pub(crate) enum Shape {
     Boolean,
-    Integer {
-        least: u64,
-        most: u64,
-    },
-    Duration {
-        least: Duration,
-        most: Duration,
-    },
-    /// In bytes.
-    Size {
-        least: u64,
-        most: u64,
-    },
+    Integer(RangeInclusive<u64>),
+    Duration(RangeInclusive<Duration>),
+    /// In bytes, and what follows the range in a fault.
+    Size(RangeInclusive<usize>, &'static str),
     /// One of a closed set of strings.
     Words(Vec<&'static str>),
-    /// A string.
-    Text,
+    /// A string; the words complete "must be …".
+    Text(&'static str),
     List {
         item: Box<Shape>,
-        /// Whether it must have an item.
         is_filled: bool,
-        /// Whether no item may stand in it twice.
         is_unique: bool,
     },
     /// One item, or a list of them that is not empty.
@@ -113,6 +100,29 @@ impl Order {
 }
 
 impl Shape {
+    /// In words: completes "must be …".
+    pub(crate) fn what(&self) -> String {
+        match self {
+            Self::Boolean => "true or false".to_owned(),
+            Self::Integer(range) => format!("an integer from {} to {}", range.start(), range.end()),
+            Self::Duration(range) => {
+                let (least, most) = (TimeSpan(*range.start()), TimeSpan(*range.end()));
+                format!("a duration from \"{least}\" to \"{most}\"")
+            }
+            Self::Size(range, why) => {
+                let (least, most) = (ByteSize::from(*range.start()), ByteSize::from(*range.end()));
+                format!("a size from \"{least}\" to \"{most}\"{why}")
+            }
+            Self::Words(words) => alternatives(words.iter().map(|word| format!("{word:?}"))),
+            Self::Text(what) => (*what).to_owned(),
+            Self::List { item, .. } => format!("an array, each item {}", item.what()),
+            Self::OneOrList(item) => format!("{}, or an array of those", item.what()),
+            Self::Claims => "a table of claims, as in { typ = \"Bearer\" }".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
+            Self::Tables(_) | Self::OneOrTables(_) => "a list of tables".to_owned(),
+        }
+    }
+
     /// The table or tables that it is.
     pub(crate) fn table(&self) -> Option<&Description> {
         match self {
@@ -128,18 +138,18 @@ impl Description {
     }
 }
 
+/// As `a, b or c`.
+pub(crate) fn alternatives(words: impl IntoIterator<Item = String>) -> String {
+    let words: Vec<_> = words.into_iter().collect();
+    match words.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => words.concat(),
+    }
+}
+
 /// The text of a doc comment: its lines joined, paragraphs kept apart by an empty line.
 pub(crate) fn prose(comment: &str) -> String {
-    let mut text = String::new();
-    for line in comment.lines().map(str::trim) {
-        match line {
-            "" => text.push_str("\n\n"),
-            _ if text.is_empty() || text.ends_with('\n') => text.push_str(line),
-            _ => {
-                text.push(' ');
-                text.push_str(line);
-            }
-        }
-    }
-    text.trim_end().to_owned()
+    let lines: Vec<_> = comment.lines().map(str::trim).collect();
+    let paragraphs = lines.split(|line| line.is_empty()).map(|lines| lines.join(" "));
+    paragraphs.collect::<Vec<_>>().join("\n\n").trim_end().to_owned()
 }

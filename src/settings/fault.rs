@@ -19,11 +19,11 @@ pub struct Faults {
 pub struct Fault {
     /// Where it is; none where there is nothing to point at.
     pub place: Option<Place>,
-    /// In words, for the one who typed it. Holds no secret.
+    /// For the operator. Holds no secret.
     pub message: String,
 }
 
-/// A place in a text. Lines and columns count from 1, columns in characters.
+/// A place in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line, from 1.
@@ -49,12 +49,12 @@ impl Places {
         &self.origin
     }
 
-    /// A fault at a key. Where the key is not given, it is at the table that the key would be in.
+    /// A fault at a key, or at the table that the key would be in.
     #[must_use]
     pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
         // A fault is one line, whatever a system or a library says.
         let message = message.into().replace(['\n', '\r'], " ");
-        Fault { place: self.place(key), message }
+        Fault { place: innermost(&self.known, key).copied(), message }
     }
 
     /// A single fault at a key.
@@ -73,14 +73,17 @@ impl Places {
         list.dedup();
         if list.is_empty() { Ok(()) } else { Err(Faults { origin: self.origin.clone(), list }) }
     }
+}
 
-    fn place(&self, key: &str) -> Option<Place> {
-        let mut key = key;
-        loop {
-            if let Some(place) = self.known.get(key) {
-                return Some(*place);
-            }
-            key = key.get(..key.rfind(['.', '['])?)?;
+impl Fault {
+    /// One line, with the place.
+    fn located(&self, origin: &str) -> String {
+        let message = &self.message;
+        match self.place {
+            // A configuration that was not read from a text.
+            _ if origin.is_empty() => message.clone(),
+            Some(place) => format!("{origin}:{place}: {message}"),
+            None => format!("{origin}: {message}"),
         }
     }
 }
@@ -91,7 +94,7 @@ impl Faults {
         Self { origin: origin.to_owned(), list: vec![Fault { place: None, message }] }
     }
 
-    /// The faults, in the order of the file.
+    /// In the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.list.iter()
     }
@@ -99,13 +102,8 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.list.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            f.write_str(&located(&self.origin, fault.place, &fault.message))?;
-        }
-        Ok(())
+        let lines: Vec<_> = self.list.iter().map(|fault| fault.located(&self.origin)).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -120,6 +118,7 @@ impl fmt::Display for Place {
 /// Collects faults and warnings while a text is read.
 ///
 /// Shared by reference between sections that are open at the same time, hence the cells.
+#[derive(Default)]
 pub(crate) struct Findings<'a> {
     text: &'a str,
     faults: RefCell<Vec<Fault>>,
@@ -136,21 +135,13 @@ struct GivenKey {
     at: usize,
     /// Whether its value is an empty array.
     is_empty: bool,
-    /// Its text, of a key whose text the rules of others look at, and if it is allowed there.
-    word: Option<String>,
     /// Whether a fault was found in it.
     is_wrong: bool,
 }
 
 impl<'a> Findings<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            faults: RefCell::default(),
-            warnings: RefCell::default(),
-            given: RefCell::default(),
-            slips: RefCell::default(),
-        }
+        Self { text, ..Self::default() }
     }
 
     /// Records a fault at a byte offset of the text; `None`: about the whole.
@@ -159,27 +150,16 @@ impl<'a> Findings<'a> {
         self.faults.borrow_mut().push(Fault { place, message });
     }
 
-    /// Records what is allowed and yet probably not meant.
+    /// Records what is allowed, but is probably a mistake.
     pub(crate) fn warn(&self, at: Option<usize>, message: String) {
         let place = at.map(|at| self.line_and_column(at));
         self.warnings.borrow_mut().push(Fault { place, message });
     }
 
-    /// Notes where the value of a key stands, and whether it is an empty array.
     pub(super) fn note_given(&self, path: String, at: usize, is_empty: bool) {
-        self.given
-            .borrow_mut()
-            .insert(path, GivenKey { at, is_empty, word: None, is_wrong: false });
+        self.given.borrow_mut().insert(path, GivenKey { at, is_empty, is_wrong: false });
     }
 
-    /// Notes the text of a key, which is one that is allowed there.
-    pub(super) fn note_word(&self, path: &str, word: &str) {
-        if let Some(given) = self.given.borrow_mut().get_mut(path) {
-            given.word = Some(word.to_owned());
-        }
-    }
-
-    /// Notes that a fault was found in the value of a key.
     pub(super) fn note_wrong(&self, path: &str) {
         if let Some(given) = self.given.borrow_mut().get_mut(path) {
             given.is_wrong = true;
@@ -191,14 +171,12 @@ impl<'a> Findings<'a> {
         self.slips.borrow_mut().insert(path);
     }
 
-    /// Whether an unknown key was probably meant to be this one.
     pub(super) fn is_slip(&self, path: &str) -> bool {
         self.slips.borrow().contains(path)
     }
 
-    /// The text of a key that was noted.
-    pub(super) fn word(&self, path: &str) -> Option<String> {
-        self.given.borrow().get(path)?.word.clone()
+    pub(super) fn is_wrong(&self, path: &str) -> bool {
+        self.given.borrow().get(path).is_some_and(|given| given.is_wrong)
     }
 
     /// Whether a key is there, right or wrong.
@@ -213,14 +191,7 @@ impl<'a> Findings<'a> {
 
     /// Where a key stands, or else the innermost table around it that is there.
     pub(crate) fn place(&self, path: &str) -> Option<usize> {
-        let given = self.given.borrow();
-        let mut path = path;
-        loop {
-            if let Some(given) = given.get(path) {
-                return Some(given.at);
-            }
-            path = path.get(..path.rfind(['.', '['])?)?;
-        }
+        innermost(&self.given.borrow(), path).map(|given| given.at)
     }
 
     /// One table, for faults at its keys.
@@ -251,19 +222,18 @@ impl<'a> Findings<'a> {
         self.line_and_column(at).line
     }
 
-    /// The warnings as text if there is no fault, and otherwise the faults.
+    /// The warnings, a line each, or the faults if there is one.
     pub(crate) fn conclude(self, origin: &str) -> Result<Vec<String>, Faults> {
-        let mut list = self.faults.into_inner();
-        if list.is_empty() {
-            let mut warnings = self.warnings.into_inner();
-            warnings.sort_by_key(|warning| warning.place);
-            return Ok(warnings
-                .iter()
-                .map(|warning| located(origin, warning.place, &warning.message))
-                .collect());
+        let sorted = |list: RefCell<Vec<Fault>>| {
+            let mut list = list.into_inner();
+            list.sort_by_key(|fault| fault.place);
+            list
+        };
+        let list = sorted(self.faults);
+        if !list.is_empty() {
+            return Err(Faults { origin: origin.to_owned(), list });
         }
-        list.sort_by_key(|fault| fault.place);
-        Err(Faults { origin: origin.to_owned(), list })
+        Ok(sorted(self.warnings).iter().map(|warning| warning.located(origin)).collect())
     }
 
     fn line_and_column(&self, at: usize) -> Place {
@@ -285,7 +255,7 @@ pub(crate) struct Spot<'f> {
 
 impl Spot<'_> {
     fn key(&self, key: &str) -> String {
-        format!("{}.{key}", self.path)
+        below(self.path, key)
     }
 
     /// Where it begins.
@@ -310,8 +280,7 @@ impl Spot<'_> {
 
     /// Whether a fault was found in the value of a key when it was read.
     pub(crate) fn is_wrong(&self, key: &str) -> bool {
-        let given = self.findings.given.borrow();
-        given.get(&self.key(key)).is_some_and(|given| given.is_wrong)
+        self.findings.is_wrong(&self.key(key))
     }
 
     /// Records a fault at the value of a key.
@@ -319,14 +288,14 @@ impl Spot<'_> {
         self.findings.fault(self.place(key), message.into());
     }
 
-    /// Records a fault at each of these keys that is there; the words follow its name.
+    /// Records a fault at each of these keys that is there; the words follow the key's name.
     pub(crate) fn refuse_given(&self, keys: &[&str], words: &str) {
         for key in keys.iter().filter(|key| self.is_given(key)) {
             self.fault(key, format!("{key:?} {words}"));
         }
     }
 
-    /// Records, at the value of a key, what is allowed and yet probably not meant.
+    /// Records what is allowed at a key, but is probably a mistake.
     pub(crate) fn warn(&self, key: &str, message: impl Into<String>) {
         self.findings.warn(self.place(key), message.into());
     }
@@ -339,12 +308,18 @@ impl Spot<'_> {
     }
 }
 
-fn located(origin: &str, place: Option<Place>, message: &str) -> String {
-    match place {
-        // A configuration that was not read from a text.
-        _ if origin.is_empty() => message.to_owned(),
-        Some(place) => format!("{origin}:{place}: {message}"),
-        None => format!("{origin}: {message}"),
+/// The path of a key in a table; the path of the file is empty.
+pub(super) fn below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// What is known of a key, or else of the innermost table around it that is there.
+fn innermost<'k, T>(known: &'k HashMap<String, T>, mut path: &str) -> Option<&'k T> {
+    loop {
+        if let Some(found) = known.get(path) {
+            return Some(found);
+        }
+        path = path.get(..path.rfind(['.', '['])?)?;
     }
 }
 
@@ -353,8 +328,8 @@ pub(crate) fn nearest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    // One slip in a short word, one in three characters in a long one: beyond that a guess
-    // confuses.
+    // One slip in a short word, one in three characters in a long one: a guess beyond that would
+    // mislead.
     let allowed = (word.chars().count() / 3).max(1);
     // Case and dashes are slips of style, not of spelling.
     let plain = word.to_ascii_lowercase().replace('-', "_");

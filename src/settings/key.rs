@@ -13,7 +13,7 @@ pub(crate) trait Entry {
     type Value;
 
     /// Takes it out of a table. What is wrong with it has been reported, and is as if absent.
-    fn read(&self, key: &'static str, section: &mut Section<'_>) -> Self::Value;
+    fn read(&self, key: &'static str, section: &Section<'_>) -> Self::Value;
 
     /// What it is where it is absent.
     fn absent(&self) -> Self::Value;
@@ -22,113 +22,104 @@ pub(crate) trait Entry {
     fn describe(&self) -> Key;
 }
 
-/// A key with a default.
-pub(crate) struct Defaulted<K: Kind> {
+/// A key with one value; `D`: what it is where it is absent.
+pub(crate) struct Single<K, D> {
     kind: K,
-    default: K::Value,
+    default: D,
     rules: Rules,
 }
 
-/// A key without a default.
-pub(crate) struct Bare<K> {
-    kind: K,
-    rules: Rules,
-}
+/// An absent key has this value.
+pub(crate) struct Or<V>(V);
+
+/// An absent key is `None`.
+pub(crate) struct NoDefault;
 
 /// How a kind becomes a key.
 pub(crate) trait KindExt: Kind + Sized {
     /// With a default.
-    fn or(self, default: Self::Value) -> Defaulted<Self> {
-        Defaulted { kind: self, default, rules: Rules::default() }
+    fn or(self, default: Self::Value) -> Single<Self, Or<Self::Value>> {
+        Single { kind: self, default: Or(default), rules: Rules::default() }
     }
 
     /// It may be absent, which means something of its own.
-    fn optional(self) -> Bare<Self> {
-        Bare { kind: self, rules: Rules::default() }
+    fn optional(self) -> Single<Self, NoDefault> {
+        Single { kind: self, default: NoDefault, rules: Rules::default() }
     }
 
     /// It must be there.
-    fn required(self) -> Bare<Self> {
-        Bare { kind: self, rules: Rules { is_required: true, ..Rules::default() } }
+    fn required(self) -> Single<Self, NoDefault> {
+        let rules = Rules { is_required: true, ..Rules::default() };
+        Single { kind: self, default: NoDefault, rules }
     }
 }
 
 impl<K: Kind> KindExt for K {}
 
-impl Defaulted<Span> {
+impl<D> Single<Span, D> {
     /// How it compares with the duration of another key.
-    pub(crate) fn compared(self, order: Order, key: &'static str) -> Self {
-        Self { rules: Rules { compared: Some((order, key)), ..self.rules }, ..self }
+    pub(crate) fn compared(mut self, order: Order, key: &'static str) -> Self {
+        self.rules.compared = Some((order, key));
+        self
     }
 }
 
-impl<K: Kind> Defaulted<K> {
+impl<K, D> Single<K, D> {
     /// It is allowed only where another key has this value.
-    pub(crate) fn only_with(self, key: &'static str, word: &'static str) -> Self {
-        Self { rules: Rules { only_with: Some((key, word)), ..self.rules }, ..self }
+    pub(crate) fn only_with(mut self, key: &'static str, word: &'static str) -> Self {
+        self.rules.only_with = Some((key, word));
+        self
     }
 
     /// It is of no use where another key has one of these values, each with the reason.
     pub(crate) fn useless_with(
-        self,
+        mut self,
         key: &'static str,
         words: &'static [(&'static str, &'static str)],
     ) -> Self {
-        Self { rules: Rules { useless_with: Some((key, words)), ..self.rules }, ..self }
-    }
-}
-
-impl<K> Bare<K> {
-    /// It is allowed only where another key has this value.
-    pub(crate) fn only_with(self, key: &'static str, word: &'static str) -> Self {
-        Self { rules: Rules { only_with: Some((key, word)), ..self.rules }, ..self }
-    }
-
-    /// It is of no use where another key has one of these values, each with the reason.
-    pub(crate) fn useless_with(
-        self,
-        key: &'static str,
-        words: &'static [(&'static str, &'static str)],
-    ) -> Self {
-        Self { rules: Rules { useless_with: Some((key, words)), ..self.rules }, ..self }
+        self.rules.useless_with = Some((key, words));
+        self
     }
 
     /// It needs one of these beside it.
-    pub(crate) fn needs(self, keys: &'static [&'static str]) -> Self {
-        Self { rules: Rules { needs: keys, ..self.rules }, ..self }
+    pub(crate) fn needs(mut self, keys: &'static [&'static str]) -> Self {
+        self.rules.needs = keys;
+        self
     }
 
     /// It cannot stand beside this one.
-    pub(crate) fn excludes(self, key: &'static str) -> Self {
-        Self { rules: Rules { excludes: Some(key), ..self.rules }, ..self }
+    pub(crate) fn excludes(mut self, key: &'static str) -> Self {
+        self.rules.excludes = Some(key);
+        self
     }
 }
 
-impl<K: Kind> Entry for Defaulted<K>
+impl<K: Kind> Entry for Single<K, Or<K::Value>>
 where
     K::Value: Clone,
 {
     type Value = K::Value;
 
-    fn read(&self, key: &'static str, section: &mut Section<'_>) -> K::Value {
-        section.take(key, |given| self.kind.read(given)).unwrap_or_else(|| self.absent())
+    fn read(&self, key: &'static str, section: &Section<'_>) -> K::Value {
+        let given = section.given(key);
+        given.and_then(|given| self.kind.read(&given)).unwrap_or_else(|| self.absent())
     }
 
     fn absent(&self) -> K::Value {
-        self.default.clone()
+        self.default.0.clone()
     }
 
     fn describe(&self) -> Key {
-        let default = Some(self.kind.spell(&self.default));
-        Key { default, rules: self.rules, ..key(self.kind.what(), self.kind.shape()) }
+        let default = Some(self.kind.spell(&self.default.0));
+        Key { default, rules: self.rules, ..key(self.kind.shape()) }
     }
 }
 
-impl<K: Kind> Entry for Bare<K> {
+impl<K: Kind> Entry for Single<K, NoDefault> {
     type Value = Option<K::Value>;
 
-    fn read(&self, key: &'static str, section: &mut Section<'_>) -> Self::Value {
-        section.take(key, |given| self.kind.read(given))
+    fn read(&self, key: &'static str, section: &Section<'_>) -> Self::Value {
+        self.kind.read(&section.given(key)?)
     }
 
     fn absent(&self) -> Self::Value {
@@ -136,7 +127,7 @@ impl<K: Kind> Entry for Bare<K> {
     }
 
     fn describe(&self) -> Key {
-        Key { rules: self.rules, ..key(self.kind.what(), self.kind.shape()) }
+        Key { rules: self.rules, ..key(self.kind.shape()) }
     }
 }
 
@@ -144,11 +135,9 @@ impl<K: Kind> Entry for Bare<K> {
 pub(crate) struct OneTable<T>(PhantomData<T>);
 
 /// An array of tables.
-pub(crate) struct ManyTables<T>(PhantomData<T>);
-
-/// A table, or an array of tables that is not empty.
-pub(crate) struct OneOrTables<T> {
-    what: &'static str,
+pub(crate) struct Tables<T> {
+    /// Completes "must be …" of a key that may be one table as well; none: it may not.
+    one_or_many: Option<&'static str>,
     read_as: PhantomData<T>,
 }
 
@@ -156,19 +145,19 @@ pub(crate) const fn table<T>() -> OneTable<T> {
     OneTable(PhantomData)
 }
 
-pub(crate) const fn tables<T>() -> ManyTables<T> {
-    ManyTables(PhantomData)
+pub(crate) const fn tables<T>() -> Tables<T> {
+    Tables { one_or_many: None, read_as: PhantomData }
 }
 
-/// `what` completes "must be …".
-pub(crate) const fn one_or_tables<T>(what: &'static str) -> OneOrTables<T> {
-    OneOrTables { what, read_as: PhantomData }
+/// A table, or an array of tables that is not empty. `what` completes "must be …".
+pub(crate) const fn one_or_tables<T>(what: &'static str) -> Tables<T> {
+    Tables { one_or_many: Some(what), read_as: PhantomData }
 }
 
 impl<T: Settings + Default> Entry for OneTable<T> {
     type Value = T;
 
-    fn read(&self, key: &'static str, section: &mut Section<'_>) -> T {
+    fn read(&self, key: &'static str, section: &Section<'_>) -> T {
         section.table(key)
     }
 
@@ -177,15 +166,15 @@ impl<T: Settings + Default> Entry for OneTable<T> {
     }
 
     fn describe(&self) -> Key {
-        key("a table".to_owned(), Shape::Table(T::description()))
+        key(Shape::Table(T::description()))
     }
 }
 
-impl<T: Settings> Entry for ManyTables<T> {
+impl<T: Settings> Entry for Tables<T> {
     type Value = Vec<Row<T>>;
 
-    fn read(&self, key: &'static str, section: &mut Section<'_>) -> Self::Value {
-        section.tables(key)
+    fn read(&self, key: &'static str, section: &Section<'_>) -> Self::Value {
+        section.tables(key, self.one_or_many)
     }
 
     fn absent(&self) -> Self::Value {
@@ -193,26 +182,13 @@ impl<T: Settings> Entry for ManyTables<T> {
     }
 
     fn describe(&self) -> Key {
-        key("a list of tables".to_owned(), Shape::Tables(T::description()))
+        key(match self.one_or_many {
+            Some(_) => Shape::OneOrTables(T::description()),
+            None => Shape::Tables(T::description()),
+        })
     }
 }
 
-impl<T: Settings> Entry for OneOrTables<T> {
-    type Value = Vec<Row<T>>;
-
-    fn read(&self, key: &'static str, section: &mut Section<'_>) -> Self::Value {
-        section.one_or_tables(key, self.what)
-    }
-
-    fn absent(&self) -> Self::Value {
-        Vec::new()
-    }
-
-    fn describe(&self) -> Key {
-        key(self.what.to_owned(), Shape::OneOrTables(T::description()))
-    }
-}
-
-fn key(what: String, shape: Shape) -> Key {
-    Key { name: "", text: String::new(), what, shape, default: None, rules: Rules::default() }
+fn key(shape: Shape) -> Key {
+    Key { name: "", text: String::new(), shape, default: None, rules: Rules::default() }
 }

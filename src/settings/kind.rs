@@ -17,9 +17,6 @@ use super::units::{ByteSize, TimeSpan};
 pub(crate) trait Kind {
     type Value;
 
-    /// In words: completes "must be …".
-    fn what(&self) -> String;
-
     fn shape(&self) -> Shape;
 
     /// Reads a value; `None`: it is none of this kind, which has been reported.
@@ -60,11 +57,31 @@ pub(crate) struct Text<T> {
     pub(crate) show: fn(&T) -> String,
 }
 
-/// A password.
-pub(crate) struct Password;
+/// A string with a password in it, which no fault repeats.
+pub(crate) struct Private<T> {
+    /// Completes "must be …".
+    pub(crate) what: &'static str,
+    /// Reads it, or says why not without repeating anything of it; an empty reason: `what` says it
+    /// all.
+    pub(crate) parse: fn(&str) -> Result<T, String>,
+    /// For an address as in `scheme://user:password@host`, whose password must come out of the
+    /// environment: where to put one that stands there in clear. Completes "put it".
+    pub(crate) advice: Option<&'static str>,
+}
 
 /// The path of a file or folder.
 pub(crate) const PATH: Text<PathBuf> = path("a path");
+
+/// A password, which may stand there in clear.
+pub(crate) const PASSWORD: Private<Secret> = Private {
+    what: "a string, not empty and without control characters",
+    parse: |text| match text {
+        "" => Err(String::new()),
+        _ if text.contains(char::is_control) => Err(String::new()),
+        _ => Ok(Secret::new(text.to_owned())),
+    },
+    advice: None,
+};
 
 pub(crate) const fn boolean() -> Boolean {
     Boolean
@@ -98,10 +115,6 @@ pub(crate) const fn path(what: &'static str) -> Text<PathBuf> {
     Text { what, parse: parse_path, show: |path| path.display().to_string() }
 }
 
-pub(crate) const fn password() -> Password {
-    Password
-}
-
 /// Reads the path of a file or folder.
 pub(crate) fn parse_path(text: &str) -> Result<PathBuf, String> {
     match text {
@@ -121,10 +134,6 @@ impl Size {
 impl Kind for Boolean {
     type Value = bool;
 
-    fn what(&self) -> String {
-        "true or false".to_owned()
-    }
-
     fn shape(&self) -> Shape {
         Shape::Boolean
     }
@@ -133,7 +142,7 @@ impl Kind for Boolean {
         if let Value::Boolean(boolean) = given.node.value {
             return Some(boolean);
         }
-        given.unfit(&self.what(), "");
+        given.unfit(&self.shape().what(), "");
         None
     }
 
@@ -145,12 +154,8 @@ impl Kind for Boolean {
 impl<N: TryFrom<u64> + Display> Kind for Integer<N> {
     type Value = N;
 
-    fn what(&self) -> String {
-        format!("an integer from {} to {}", self.range.start(), self.range.end())
-    }
-
     fn shape(&self) -> Shape {
-        Shape::Integer { least: *self.range.start(), most: *self.range.end() }
+        Shape::Integer(self.range.clone())
     }
 
     fn read(&self, given: &Given<'_>) -> Option<N> {
@@ -161,7 +166,7 @@ impl<N: TryFrom<u64> + Display> Kind for Integer<N> {
         {
             return Some(value);
         }
-        given.unfit(&self.what(), "");
+        given.unfit(&self.shape().what(), "");
         None
     }
 
@@ -173,23 +178,14 @@ impl<N: TryFrom<u64> + Display> Kind for Integer<N> {
 impl Kind for Span {
     type Value = Duration;
 
-    fn what(&self) -> String {
-        let (least, most) = (TimeSpan(*self.0.start()), TimeSpan(*self.0.end()));
-        format!("a duration from \"{least}\" to \"{most}\"")
-    }
-
     fn shape(&self) -> Shape {
-        Shape::Duration { least: *self.0.start(), most: *self.0.end() }
+        Shape::Duration(self.0.clone())
     }
 
     fn read(&self, given: &Given<'_>) -> Option<Duration> {
-        given.parsed(&self.what(), |text| {
+        given.parsed(&self.shape(), |text| {
             let TimeSpan(duration) = text.parse()?;
-            if !self.0.contains(&duration) {
-                return Err(String::new());
-            }
-            given.note_word(text);
-            Ok(duration)
+            if self.0.contains(&duration) { Ok(duration) } else { Err(String::new()) }
         })
     }
 
@@ -201,19 +197,12 @@ impl Kind for Span {
 impl Kind for Size {
     type Value = usize;
 
-    fn what(&self) -> String {
-        let (least, most) = (shown_size(*self.range.start()), shown_size(*self.range.end()));
-        format!("a size from \"{least}\" to \"{most}\"{}", self.why)
-    }
-
     fn shape(&self) -> Shape {
-        let (ByteSize(least), ByteSize(most)) =
-            (shown_size(*self.range.start()), shown_size(*self.range.end()));
-        Shape::Size { least, most }
+        Shape::Size(self.range.clone(), self.why)
     }
 
     fn read(&self, given: &Given<'_>) -> Option<usize> {
-        given.parsed(&self.what(), |text| {
+        given.parsed(&self.shape(), |text| {
             let ByteSize(bytes) = text.parse()?;
             let bytes = usize::try_from(bytes).ok();
             bytes.filter(|bytes| self.range.contains(bytes)).ok_or_else(String::new)
@@ -221,36 +210,20 @@ impl Kind for Size {
     }
 
     fn spell(&self, value: &usize) -> String {
-        format!("\"{}\"", shown_size(*value))
+        format!("\"{}\"", ByteSize::from(*value))
     }
-}
-
-fn shown_size(bytes: usize) -> ByteSize {
-    ByteSize(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 impl<T: Copy + PartialEq> Kind for Words<T> {
     type Value = T;
-
-    fn what(&self) -> String {
-        let words: Vec<_> = self.0.iter().map(|(word, _)| format!("{word:?}")).collect();
-        match words.split_last() {
-            Some((last, [])) => last.clone(),
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-            None => String::new(),
-        }
-    }
 
     fn shape(&self) -> Shape {
         Shape::Words(self.0.iter().map(|(word, _)| *word).collect())
     }
 
     fn read(&self, given: &Given<'_>) -> Option<T> {
-        given.parsed(&self.what(), |text| {
+        given.parsed(&self.shape(), |text| {
             let found = self.0.iter().find(|(word, _)| *word == text);
-            if found.is_some() {
-                given.note_word(text);
-            }
             found.map(|(_, meaning)| *meaning).ok_or_else(|| {
                 match nearest(text, self.0.iter().map(|(word, _)| *word)) {
                     Some(word) => format!("did you mean {word:?}?"),
@@ -269,16 +242,12 @@ impl<T: Copy + PartialEq> Kind for Words<T> {
 impl<T> Kind for Text<T> {
     type Value = T;
 
-    fn what(&self) -> String {
-        self.what.to_owned()
-    }
-
     fn shape(&self) -> Shape {
-        Shape::Text
+        Shape::Text(self.what)
     }
 
     fn read(&self, given: &Given<'_>) -> Option<T> {
-        given.parsed(self.what, self.parse)
+        given.parsed(&self.shape(), self.parse)
     }
 
     fn spell(&self, value: &T) -> String {
@@ -286,30 +255,48 @@ impl<T> Kind for Text<T> {
     }
 }
 
-impl Kind for Password {
-    type Value = Secret;
-
-    fn what(&self) -> String {
-        "a string, not empty and without control characters".to_owned()
-    }
+impl<T> Kind for Private<T> {
+    type Value = T;
 
     fn shape(&self) -> Shape {
-        Shape::Text
+        Shape::Text(self.what)
     }
 
-    fn read(&self, given: &Given<'_>) -> Option<Secret> {
-        match &given.node.value {
-            Value::Text { value, .. } if !value.is_empty() && !value.contains(char::is_control) => {
-                return Some(Secret::new(value.clone()));
+    fn read(&self, given: &Given<'_>) -> Option<T> {
+        let (text, is_clear) = match &given.node.value {
+            Value::Text { value, typed } => (value, typed.is_none()),
+            // What was typed may be a password in another type.
+            value if self.advice.is_none() && !matches!(value, Value::Broken) => {
+                given.fault(&format!("must be {}", self.what));
+                return None;
             }
-            Value::Broken => {}
-            // What was typed may be the password in another type: it is not repeated.
-            _ => given.fault(&format!("must be {}", self.what())),
+            _ => {
+                given.unfit(self.what, "");
+                return None;
+            }
+        };
+        let read = (self.parse)(text);
+        match (&read, self.advice) {
+            (Err(reason), _) if reason.is_empty() => {
+                given.fault(&format!("must be {}", self.what));
+            }
+            (Err(reason), _) => given.fault(&format!("must be {}: {reason}", self.what)),
+            (Ok(_), Some(advice)) if is_clear && holds_password(text) => {
+                given.fault(&format!("holds a password in clear: put it {advice}"));
+            }
+            (Ok(_), _) => {}
         }
-        None
+        read.ok()
     }
 
-    fn spell(&self, _: &Secret) -> String {
+    fn spell(&self, _: &T) -> String {
         "\"[secret]\"".to_owned()
     }
+}
+
+/// Whether there is a password between the scheme and the host.
+fn holds_password(text: &str) -> bool {
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let user_info = authority.rsplit_once('@').map_or("", |(user_info, _)| user_info);
+    user_info.split_once(':').is_some_and(|(_, password)| !password.is_empty())
 }

@@ -41,10 +41,9 @@ use section::Section;
 
 /// A table whose keys are declared with [`settings!`].
 pub(crate) trait Settings: Sized {
-    /// Reads all keys. A wrong value is reported, and is as if it were absent.
-    fn read(section: &mut Section<'_>) -> Self;
+    /// Reads all keys. A wrong value is reported and counts as absent.
+    fn read(section: &Section<'_>) -> Self;
 
-    /// What is declared of the table.
     fn description() -> Description;
 }
 
@@ -85,7 +84,7 @@ macro_rules! settings {
         }
 
         impl $crate::settings::Settings for $name {
-            fn read(section: &mut $crate::settings::section::Section<'_>) -> Self {
+            fn read(section: &$crate::settings::section::Section<'_>) -> Self {
                 use $crate::settings::key::Entry as _;
                 Self {
                     $(

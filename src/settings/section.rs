@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::Settings;
-use super::describe::{Description, Key};
-use super::fault::{Findings, nearest, quoted};
+use super::describe::{Description, Key, Shape};
+use super::fault::{Findings, below, nearest, quoted};
 use super::typed::{Node, Table, Value};
 use super::units::TimeSpan;
 
-/// A table that is being read: the declared keys are taken out of it, and what is left is unknown.
+/// A table that is being read.
 pub(crate) struct Section<'a> {
     findings: &'a Findings<'a>,
     /// The path of the table with the number of each table in its array, as in `route[0].require`;
@@ -19,7 +19,7 @@ pub(crate) struct Section<'a> {
     label: String,
     /// Where it begins; none for the file.
     at: Option<usize>,
-    table: Table,
+    table: &'a Table,
 }
 
 /// A value that was typed, and the key that it stands at.
@@ -28,7 +28,7 @@ pub(crate) struct Given<'a> {
     pub(crate) key: &'static str,
     pub(crate) node: &'a Node,
     /// The path of the key.
-    path: &'a str,
+    path: String,
     /// Whether it is an item of a list at that key.
     is_item: bool,
 }
@@ -42,114 +42,93 @@ pub(crate) struct Row<T> {
 }
 
 /// Reads a whole file.
-pub(crate) fn read_file<T: Settings>(table: Table, findings: &Findings<'_>) -> T {
-    read_table(Section {
-        findings,
-        path: String::new(),
-        label: "the file".to_owned(),
-        at: None,
-        table,
-    })
-}
-
-fn read_table<T: Settings>(mut section: Section<'_>) -> T {
-    let keys = T::read(&mut section);
-    section.close(&T::description());
-    keys
+pub(crate) fn read_file<T: Settings>(table: &Table, findings: &Findings<'_>) -> T {
+    let label = "the file".to_owned();
+    Section { findings, path: String::new(), label, at: None, table }.read()
 }
 
 impl Section<'_> {
-    /// Takes a key out, and hands its value on.
-    pub(super) fn take<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Given<'_>) -> Option<T>,
-    ) -> Option<T> {
-        let node = self.pull(key)?;
+    fn read<T: Settings>(self) -> T {
+        let keys = T::read(&self);
+        self.check_keys(&T::description());
+        keys
+    }
+
+    /// What stands at a key.
+    pub(super) fn given(&self, key: &'static str) -> Option<Given<'_>> {
+        let node = self.node(key)?;
         let path = below(&self.path, key);
-        let findings = self.findings;
-        read(&Given { findings, key, node: &node, path: &path, is_item: false })
+        let is_empty = matches!(&node.value, Value::Array(items) if items.is_empty());
+        self.findings.note_given(path.clone(), node.at, is_empty);
+        Some(Given { findings: self.findings, key, node, path, is_item: false })
     }
 
     /// A table of this table; where it is absent or none, with all defaults.
-    pub(super) fn table<T: Settings + Default>(&mut self, key: &'static str) -> T {
+    pub(super) fn table<T: Settings + Default>(&self, key: &'static str) -> T {
+        let Some(given) = self.given(key) else { return T::default() };
         let label = self.label_of(key);
-        match self.pull(key) {
-            Some(Node { at, value: Value::Table(table) }) => {
-                read_table(self.child(below(&self.path, key), label, at, table))
-            }
-            Some(node) => {
-                self.unfit(key, &node, &format!("a table ({label})"));
-                T::default()
-            }
-            None => T::default(),
+        if let Value::Table(table) = &given.node.value {
+            return self.child(given.path, label, given.node.at, table).read();
         }
+        given.unfit(&format!("a table ({label})"), "");
+        T::default()
     }
 
-    /// A list of tables, written as `[[key]]`.
-    pub(super) fn tables<T: Settings>(&mut self, key: &'static str) -> Vec<Row<T>> {
-        match self.pull(key) {
-            Some(Node { value: Value::Array(items), .. }) => self.rows(key, items),
-            Some(node) => {
-                let what = format!("a list of tables (each begins with [[{key}]])");
-                self.unfit(key, &node, &what);
-                Vec::new()
-            }
-            None => Vec::new(),
-        }
-    }
-
-    /// One table or an array of them, not empty; none where absent. `what` completes "must be …".
-    pub(super) fn one_or_tables<T: Settings>(
-        &mut self,
+    /// The tables of an array, written as `[[key]]`; none where absent. `one_or_many`: it may be
+    /// one table as well, but no empty array, and what it then must be.
+    pub(super) fn tables<T: Settings>(
+        &self,
         key: &'static str,
-        what: &str,
+        one_or_many: Option<&str>,
     ) -> Vec<Row<T>> {
-        match self.pull(key) {
-            Some(Node { at, value: Value::Table(table) }) => {
-                let path = below(&self.path, key);
-                let section = self.child(path.clone(), self.label_of(key), at, table);
-                vec![Row { keys: read_table(section), path }]
+        let Some(given) = self.given(key) else { return Vec::new() };
+        match (&given.node.value, one_or_many) {
+            (Value::Table(table), Some(_)) => {
+                let path = given.path.clone();
+                let section = self.child(given.path, self.label_of(key), given.node.at, table);
+                return vec![Row { keys: section.read(), path }];
             }
-            Some(Node { value: Value::Array(items), .. }) if !items.is_empty() => {
-                self.rows(key, items)
+            (Value::Array(items), Some(what)) if items.is_empty() => {
+                given.fault(&format!("must be {what}, found an empty array"));
             }
-            Some(Node { at, value: Value::Array(_) }) => {
-                let message = format!("{key:?} must be {what}, found an empty array");
-                self.findings.fault(Some(at), message);
-                Vec::new()
+            (Value::Array(items), _) => return self.rows(key, items),
+            (_, Some(what)) => given.unfit(what, ""),
+            (_, None) => {
+                given.unfit(&format!("a list of tables (each begins with [[{key}]])"), "");
             }
-            Some(node) => {
-                self.unfit(key, &node, what);
-                Vec::new()
-            }
-            None => Vec::new(),
         }
+        Vec::new()
     }
 
-    fn rows<T: Settings>(&self, key: &'static str, items: Vec<Node>) -> Vec<Row<T>> {
+    fn rows<T: Settings>(&self, key: &'static str, items: &[Node]) -> Vec<Row<T>> {
         let label = if self.path.is_empty() { format!("[[{key}]]") } else { self.label_of(key) };
         let mut rows = Vec::with_capacity(items.len());
-        for (number, Node { at, value }) in items.into_iter().enumerate() {
+        for (number, Node { at, value }) in items.iter().enumerate() {
             let path = format!("{}[{number}]", below(&self.path, key));
             match value {
                 Value::Table(table) => {
-                    self.findings.note_given(path.clone(), at, false);
-                    let section = self.child(path.clone(), label.clone(), at, table);
-                    rows.push(Row { keys: read_table(section), path });
+                    self.findings.note_given(path.clone(), *at, false);
+                    let section = self.child(path.clone(), label.clone(), *at, table);
+                    rows.push(Row { keys: section.read(), path });
                 }
                 Value::Broken => {}
                 other => {
                     let found = other.describe();
                     let message = format!("each item of {key:?} must be a table, found {found}");
-                    self.findings.fault(Some(at), message);
+                    self.findings.fault(Some(*at), message);
                 }
             }
         }
         rows
     }
 
-    fn child(&self, path: String, label: String, at: usize, table: Table) -> Self {
+    fn child<'c>(
+        &'c self,
+        path: String,
+        label: String,
+        at: usize,
+        table: &'c Table,
+    ) -> Section<'c> {
         Section { findings: self.findings, path, label, at: Some(at), table }
     }
 
@@ -157,23 +136,15 @@ impl Section<'_> {
         if self.path.is_empty() { format!("[{key}]") } else { format!("{key} of {}", self.label) }
     }
 
-    fn pull(&mut self, key: &'static str) -> Option<Node> {
-        let index = self.table.entries.iter().position(|entry| entry.key == key)?;
-        let node = self.table.entries.remove(index).node;
-        let says_nothing = matches!(&node.value, Value::Array(items) if items.is_empty());
-        self.findings.note_given(below(&self.path, key), node.at, says_nothing);
-        Some(node)
-    }
-
-    fn unfit(&self, key: &'static str, node: &Node, what: &str) {
-        let (findings, path) = (self.findings, &below(&self.path, key));
-        Given { findings, key, node, path, is_item: false }.unfit(what, "");
+    fn node(&self, key: &str) -> Option<&Node> {
+        self.table.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
     /// Reports unknown keys, missing ones, and those that do not go together.
-    fn close(self, description: &Description) {
+    fn check_keys(&self, description: &Description) {
         let known = || description.keys.iter().map(|key| key.name);
-        for entry in &self.table.entries {
+        let is_unknown = |name: &str| known().all(|known| known != name);
+        for entry in self.table.entries.iter().filter(|entry| is_unknown(&entry.key)) {
             let name = quoted(&entry.key);
             let message = match nearest(&entry.key, known()) {
                 Some(meant) => {
@@ -189,15 +160,17 @@ impl Section<'_> {
             self.findings.fault(Some(entry.at), message);
         }
         for key in &description.keys {
-            self.keep_rules(key, description);
+            self.check_rules(key, description);
         }
     }
 
-    fn keep_rules(&self, key: &Key, description: &Description) {
+    fn check_rules(&self, key: &Key, description: &Description) {
         let Key { name, rules, .. } = key;
-        let path = below(&self.path, name);
-        let is_given = |name: &str| self.findings.is_given(&below(&self.path, name));
-        let fault = |message| self.findings.fault(self.findings.place(&path), message);
+        let is_given = |name: &str| self.node(name).is_some();
+        let fault = |message| {
+            let place = self.findings.place(&below(&self.path, name));
+            self.findings.fault(place, message);
+        };
         let mut with = String::new();
         if let Some((other, word)) = rules.only_with {
             let Some(actual) = self.word(description.key(other)) else { return };
@@ -212,8 +185,8 @@ impl Section<'_> {
             with = format!("with {other:?} {word:?} ");
         }
         if !is_given(name) {
-            if rules.is_required && !self.findings.is_slip(&path) {
-                let (label, what) = (&self.label, &key.what);
+            if rules.is_required && !self.findings.is_slip(&below(&self.path, name)) {
+                let (label, what) = (&self.label, key.shape.what());
                 let message = format!("missing key {name:?} in {label}: {with}it must be {what}");
                 self.findings.fault(self.at, message);
             }
@@ -249,43 +222,40 @@ impl Section<'_> {
     }
 
     /// The text at a key, or its default; none where what was typed is not allowed there.
-    fn word(&self, key: Option<&Key>) -> Option<String> {
-        let path = below(&self.path, key?.name);
-        if self.findings.is_given(&path) {
-            return self.findings.word(&path);
+    fn word<'k>(&'k self, key: Option<&'k Key>) -> Option<&'k str> {
+        let key = key?;
+        match self.node(key.name).map(|node| &node.value) {
+            None => key.default.as_deref().map(|default| default.trim_matches('"')),
+            Some(_) if self.findings.is_wrong(&below(&self.path, key.name)) => None,
+            Some(Value::Text { value, .. }) => Some(value),
+            Some(_) => None,
         }
-        key?.default.as_ref().map(|default| default.trim_matches('"').to_owned())
     }
-}
-
-/// The path of a key in a table.
-fn below(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 impl Given<'_> {
     /// An item of the list that stands there.
     pub(super) fn item<'n>(&'n self, node: &'n Node) -> Given<'n> {
-        let Self { findings, key, path, .. } = self;
-        Given { findings, key, node, path, is_item: true }
+        let path = self.path.clone();
+        Given { findings: self.findings, key: self.key, node, path, is_item: true }
     }
 
-    /// Reads a string; what it is not is reported, in words that complete "must be …".
-    pub(crate) fn parsed<T>(
+    /// Reads a string; what it is not is reported.
+    pub(super) fn parsed<T>(
         &self,
-        what: &str,
+        shape: &Shape,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let parsed = match &self.node.value {
             Value::Text { value, .. } => parse(value),
             _ => Err(String::new()),
         };
-        parsed.map_err(|reason| self.unfit(what, &reason)).ok()
+        parsed.map_err(|reason| self.unfit(&shape.what(), &reason)).ok()
     }
 
     /// Reports that it must be something else; the reason may be empty.
     pub(crate) fn unfit(&self, what: &str, reason: &str) {
-        self.findings.note_wrong(self.path);
+        self.findings.note_wrong(&self.path);
         if !matches!(self.node.value, Value::Broken) {
             let colon = if reason.is_empty() { "" } else { ": " };
             let found = self.node.value.describe();
@@ -296,23 +266,18 @@ impl Given<'_> {
     /// Reports what is wrong with it, in words that follow its name.
     pub(crate) fn fault(&self, words: &str) {
         let of = if self.is_item { "each item of " } else { "" };
-        self.findings.note_wrong(self.path);
+        self.findings.note_wrong(&self.path);
         self.findings.fault(Some(self.node.at), format!("{of}{:?} {words}", self.key));
     }
 
     /// Reports why what it names cannot be used.
     pub(crate) fn fault_because(&self, reason: &str) {
-        self.findings.note_wrong(self.path);
+        self.findings.note_wrong(&self.path);
         self.findings.fault(Some(self.node.at), format!("{:?}: {reason}", self.key));
     }
 
-    /// Reports what is allowed and yet probably not meant.
+    /// Reports what is allowed, but is probably a mistake.
     pub(crate) fn warn(&self, reason: &str) {
         self.findings.warn(Some(self.node.at), format!("{:?}: {reason}", self.key));
-    }
-
-    /// Notes its text, which is one that is allowed, for the rules of other keys.
-    pub(super) fn note_word(&self, word: &str) {
-        self.findings.note_word(self.path, word);
     }
 }

@@ -66,7 +66,7 @@ fn read(keys: &[&str]) -> (Sample, Vec<String>) {
         Entry { key: key.to_owned(), at: 0, node: Node { at: 0, value: value(text) } }
     });
     let findings = Findings::new("");
-    let sample = read_file(Table { entries: entries.collect() }, &findings);
+    let sample = read_file(&Table { entries: entries.collect() }, &findings);
     let faults = findings.conclude("").err();
     let messages = faults.iter().flat_map(|faults| faults.iter());
     (sample, messages.map(|fault| fault.message.clone()).collect())
@@ -127,7 +127,7 @@ fn the_description_says_what_was_declared() {
         (key("count").text.as_str(), key("count").default.as_deref()),
         ("How many.", Some("3"))
     );
-    assert!(matches!(key("count").shape, Shape::Integer { least: 1, most: 9 }));
+    assert!(matches!(&key("count").shape, Shape::Integer(range) if *range == (1..=9)));
     assert_eq!(key("mode").default.as_deref(), Some("\"off\""));
     assert_eq!(key("span").default.as_deref(), Some("\"5s\""));
     assert_eq!((key("name").default.as_deref(), key("name").rules.is_required), (None, true));

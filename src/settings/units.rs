@@ -8,40 +8,34 @@ use std::time::Duration;
 /// in `"250ms"`, `"5m"` or `"1h30m"`.
 ///
 /// Units: `d`, `h`, `m`, `s`, `ms`, `us`, `ns`. A number without a unit is refused, and so is a
-/// fraction: one way to write a value is enough. What [`fmt::Display`] writes parses to the same
-/// duration.
+/// fraction. What [`fmt::Display`] writes parses to the same duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpan(pub Duration);
 
 /// A size as it stands in the configuration: a whole number of `B`, `KiB`, `MiB` or `GiB`, in
 /// bytes.
 ///
-/// `KB` and `MB` are refused: people disagree on whether they mean 1000 or 1024. What
-/// [`fmt::Display`] writes parses to the same size.
+/// `KB` and `MB` are refused: they may mean 1000 or 1024. What [`fmt::Display`] writes parses to the
+/// same size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// So many milliseconds.
 pub(crate) const fn milliseconds(number: u64) -> Duration {
     Duration::from_millis(number)
 }
 
-/// So many seconds.
 pub(crate) const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// So many minutes.
 pub(crate) const fn minutes(number: u64) -> Duration {
-    Duration::from_secs(60 * number)
+    Duration::from_mins(number)
 }
 
-/// So many hours.
 pub(crate) const fn hours(number: u64) -> Duration {
-    minutes(60 * number)
+    Duration::from_hours(number)
 }
 
-/// So many days.
 pub(crate) const fn days(number: u64) -> Duration {
     hours(24 * number)
 }
@@ -66,8 +60,7 @@ const BYTES: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <<
 impl FromStr for TimeSpan {
     type Err = String;
 
-    /// # Errors
-    /// The reason, in words for the one who typed it.
+    /// Fails with the reason, for the operator.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty".to_owned());
@@ -90,15 +83,14 @@ impl FromStr for TimeSpan {
                 });
             };
             let number: u64 = number.parse().map_err(|_| too_long())?;
-            total = u128::from(number)
-                .checked_mul(*nanos)
-                .and_then(|part| total.checked_add(part))
-                .ok_or_else(too_long)?;
+            // At most seven products of a u64 and 47 bits.
+            total += u128::from(number) * nanos;
             rest = after;
         }
-        let seconds = u64::try_from(total / 1_000_000_000).map_err(|_| too_long())?;
-        let nanos = u32::try_from(total % 1_000_000_000).map_err(|_| too_long())?;
-        Ok(Self(Duration::new(seconds, nanos)))
+        if total > Duration::MAX.as_nanos() {
+            return Err(too_long());
+        }
+        Ok(Self(Duration::from_nanos_u128(total)))
     }
 }
 
@@ -122,8 +114,7 @@ impl fmt::Display for TimeSpan {
 impl FromStr for ByteSize {
     type Err = String;
 
-    /// # Errors
-    /// The reason, in words for the one who typed it.
+    /// Fails with the reason, for the operator.
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, unit, rest) = split_number(text)?;
         if !rest.is_empty() {
@@ -138,6 +129,12 @@ impl FromStr for ByteSize {
         let too_large = || "it is too large to count".to_owned();
         let number: u64 = number.parse().map_err(|_| too_large())?;
         number.checked_mul(*bytes).map(Self).ok_or_else(too_large)
+    }
+}
+
+impl From<usize> for ByteSize {
+    fn from(bytes: usize) -> Self {
+        Self(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
 

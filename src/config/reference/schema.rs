@@ -18,9 +18,10 @@ const SIZE: &str = r"^[0-9]+(B|KiB|MiB|GiB)$";
 /// The schema, as JSON to read.
 #[must_use]
 pub fn schema() -> String {
-    let mut schema = Map::new();
-    schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-    schema.insert("title".into(), "keyward.toml".into());
+    let mut schema = object(json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "keyward.toml",
+    }));
     schema.extend(table(&Root::description()));
     schema.insert("$defs".into(), definitions());
     format!("{:#}", Value::Object(schema))
@@ -49,20 +50,19 @@ fn definitions() -> Value {
 }
 
 fn table(description: &Description) -> Map<String, Value> {
-    let mut schema = Map::new();
-    schema.insert("description".into(), description.text.clone().into());
-    schema.insert("type".into(), "object".into());
-    let properties: Map<_, _> =
-        description.keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
-    schema.insert("properties".into(), properties.into());
-    schema.insert("additionalProperties".into(), false.into());
-    let required: Vec<_> =
-        description.keys.iter().filter(|key| is_required(key)).map(|key| key.name).collect();
+    let keys = &description.keys;
+    let properties: Map<_, _> = keys.iter().map(|key| (key.name.into(), property(key))).collect();
+    let mut schema = object(json!({
+        "description": description.text,
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    }));
+    let required: Vec<_> = keys.iter().filter(|key| is_required(key)).map(|key| key.name).collect();
     if !required.is_empty() {
         schema.insert("required".into(), required.into());
     }
-    let rules: Vec<Value> =
-        description.keys.iter().flat_map(|key| rules(key, description)).collect();
+    let rules: Vec<Value> = keys.iter().flat_map(|key| rules(key, description)).collect();
     if !rules.is_empty() {
         schema.insert("allOf".into(), rules.into());
     }
@@ -70,11 +70,10 @@ fn table(description: &Description) -> Map<String, Value> {
 }
 
 fn property(key: &Key) -> Value {
-    let of_table = key.shape.table().map(|table| table.text.clone()).unwrap_or_default();
-    let mut sentences = vec![if key.text.is_empty() { of_table } else { key.text.clone() }];
-    if matches!(key.shape, Shape::Duration { .. } | Shape::Size { .. } | Shape::Text) {
-        let what = type_of(key);
-        sentences.push(format!("It is a {what}."));
+    let of_table = key.shape.table().map_or("", |table| table.text.as_str());
+    let mut sentences = vec![if key.text.is_empty() { of_table } else { &key.text }.to_owned()];
+    if matches!(key.shape, Shape::Duration(_) | Shape::Size(..) | Shape::Text(_)) {
+        sentences.push(format!("It is a {}.", type_of(key)));
     }
     sentences.extend(rules_of(key));
     sentences.retain(|sentence| !sentence.is_empty());
@@ -94,16 +93,17 @@ fn property(key: &Key) -> Value {
 }
 
 fn shape(shape: &Shape) -> Map<String, Value> {
-    let variable = || json!({ "$ref": "#/$defs/variable" });
     let schema = match shape {
         Shape::Boolean => json!({ "type": "boolean" }),
-        Shape::Integer { least, most } => {
-            json!({ "type": "integer", "minimum": least, "maximum": most })
+        Shape::Integer(range) => {
+            json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() })
         }
-        Shape::Duration { .. } => string(DURATION),
-        Shape::Size { .. } => string(SIZE),
-        Shape::Words(words) => json!({ "anyOf": [{ "enum": words }, variable()] }),
-        Shape::Text => json!({ "type": "string" }),
+        Shape::Duration(_) => string(DURATION),
+        Shape::Size(..) => string(SIZE),
+        Shape::Words(words) => {
+            json!({ "anyOf": [{ "enum": words }, { "$ref": "#/$defs/variable" }] })
+        }
+        Shape::Text(_) => json!({ "type": "string" }),
         Shape::List { item, is_filled, is_unique } => list(item, *is_filled, *is_unique),
         Shape::OneOrList(item) => {
             json!({ "anyOf": [self::shape(item), list(item, true, false)] })
@@ -118,8 +118,12 @@ fn shape(shape: &Shape) -> Map<String, Value> {
             json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
         }
     };
-    match schema {
-        Value::Object(schema) => schema,
+    object(schema)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
         _ => Map::new(),
     }
 }
@@ -129,16 +133,14 @@ fn string(pattern: &str) -> Value {
 }
 
 fn list(item: &Shape, is_filled: bool, is_unique: bool) -> Value {
-    let mut schema = json!({ "type": "array", "items": shape(item) });
-    if let Value::Object(schema) = &mut schema {
-        if is_filled {
-            schema.insert("minItems".into(), 1.into());
-        }
-        if is_unique {
-            schema.insert("uniqueItems".into(), true.into());
-        }
+    let mut schema = object(json!({ "type": "array", "items": shape(item) }));
+    if is_filled {
+        schema.insert("minItems".into(), 1.into());
     }
-    schema
+    if is_unique {
+        schema.insert("uniqueItems".into(), true.into());
+    }
+    schema.into()
 }
 
 /// How a key goes together with others.

@@ -1,33 +1,31 @@
 //! What the reference and the JSON Schema both say of a key, in sentences of Markdown.
 
-use crate::settings::describe::{Key, Shape};
+use crate::settings::describe::{Key, Shape, alternatives};
 use crate::settings::units::{ByteSize, TimeSpan};
 
 /// What a value is, in a few words of Markdown.
 pub(super) fn type_of(key: &Key) -> String {
     match &key.shape {
         Shape::Boolean => "boolean".to_owned(),
-        Shape::Integer { least, most } => format!("integer, {least} to {most}"),
-        Shape::Duration { least, most } => {
-            format!("duration, `\"{}\"` to `\"{}\"`", TimeSpan(*least), TimeSpan(*most))
+        Shape::Integer(range) => format!("integer, {} to {}", range.start(), range.end()),
+        Shape::Duration(range) => {
+            let (least, most) = (TimeSpan(*range.start()), TimeSpan(*range.end()));
+            format!("duration, `\"{least}\"` to `\"{most}\"`")
         }
-        Shape::Size { least, most } => {
-            format!("size, `\"{}\"` to `\"{}\"`", ByteSize(*least), ByteSize(*most))
+        Shape::Size(range, _) => {
+            let (least, most) = (ByteSize::from(*range.start()), ByteSize::from(*range.end()));
+            format!("size, `\"{least}\"` to `\"{most}\"`")
         }
-        Shape::Words(words) => {
-            let words: Vec<_> = words.iter().map(|word| format!("`{word:?}`")).collect();
-            alternatives(&words)
-        }
-        // Of a password, `what` says itself that it is a string.
-        Shape::Text => match key.what.strip_prefix("a string") {
+        Shape::Words(words) => alternatives(words.iter().map(|word| format!("`{word:?}`"))),
+        // Of a password, the words say themselves that it is a string.
+        Shape::Text(what) => match what.strip_prefix("a string") {
             Some(more) => format!("string{more}"),
-            None => format!("string: {}", in_code(&key.what)),
+            None => format!("string: {}", in_code(what)),
         },
-        Shape::OneOrList(_) => format!("string or array: {}", in_code(&key.what)),
-        Shape::List { is_unique, .. } => {
-            let what = key.what.strip_prefix("an ").unwrap_or(&key.what);
+        Shape::OneOrList(_) => format!("string or array: {}", in_code(&key.shape.what())),
+        Shape::List { item, is_unique, .. } => {
             let twice = if *is_unique { ", none of them twice" } else { "" };
-            format!("{}{twice}", in_code(what))
+            format!("array, each item {}{twice}", in_code(&item.what()))
         }
         Shape::Claims => "table of claims".to_owned(),
         Shape::Table(_) => "table".to_owned(),
@@ -50,16 +48,15 @@ pub(super) fn rules_of(key: &Key) -> Vec<String> {
         sentences.push(format!("{required} allowed with `{other} = {word:?}`."));
     }
     if let Some((other, words)) = rules.useless_with {
-        let values: Vec<_> =
-            words.iter().map(|(word, _)| format!("`{other} = {word:?}`")).collect();
-        sentences.push(format!("Not allowed with {}.", alternatives(&values)));
+        let values = words.iter().map(|(word, _)| format!("`{other} = {word:?}`"));
+        sentences.push(format!("Not allowed with {}.", alternatives(values)));
     }
     if let Some((order, other)) = rules.compared {
         sentences.push(format!("It must {} `{other}`.", order.words()));
     }
     if !rules.needs.is_empty() {
-        let needed: Vec<_> = rules.needs.iter().map(|key| format!("`{key}`")).collect();
-        sentences.push(format!("Needs {} beside it.", alternatives(&needed)));
+        let needed = alternatives(rules.needs.iter().map(|key| format!("`{key}`")));
+        sentences.push(format!("Needs {needed} beside it."));
     }
     if let Some(other) = rules.excludes {
         sentences.push(format!("Cannot stand beside `{other}`."));
@@ -67,24 +64,11 @@ pub(super) fn rules_of(key: &Key) -> Vec<String> {
     sentences
 }
 
-/// As `a, b or c`.
-fn alternatives(words: &[String]) -> String {
-    match words.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => String::new(),
-    }
-}
-
 /// Marks what stands in quotes and the names of tables as code.
 fn in_code(words: &str) -> String {
-    let mut text = String::new();
-    for (index, part) in words.split('"').enumerate() {
-        if index % 2 == 1 {
-            text.push_str(&format!("`\"{part}\"`"));
-        } else {
-            text.push_str(&part.replace("[[", "`[[").replace("]]", "]]`"));
-        }
-    }
-    text
+    let parts = words.split('"').enumerate().map(|(index, part)| match index % 2 {
+        1 => format!("`\"{part}\"`"),
+        _ => part.replace("[[", "`[[").replace("]]", "]]`"),
+    });
+    parts.collect()
 }

@@ -29,7 +29,7 @@ pub(super) fn resolve(keys: IdentityHeaderKeys, findings: &Findings<'_>) -> Iden
     for (field, name) in names.fields() {
         let Some(name) = name else { continue };
         if let Some(earlier) = seen.insert(folded(name), field) {
-            // One of the two was typed (no preset shares a name): that is the place to look at.
+            // One of the two was typed, as no preset shares a name: the fault is there.
             let typed = if spot.is_given(field) { field } else { earlier };
             let message = format!(
                 "{earlier:?} and {field:?} would share the header {name:?}: an upstream could not \

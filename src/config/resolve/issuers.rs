@@ -10,9 +10,9 @@ use crate::settings::section::Row;
 use crate::tokens::issuer::{IssuerSettings, Rhythm};
 use crate::upstream::document::DocumentAddress;
 
-/// Each is looked for at every token that is not remembered, and may have keys of its own to fetch.
+/// Each is compared with the `iss` of a token that is not cached, and may have keys to fetch.
 const MOST_TENANTS: usize = 1000;
-/// Where keys can come from; without one of them, the metadata of the issuer say where they are.
+/// Where keys come from; without one of them, the metadata of the issuer say where they are.
 const SOURCES: [&str; 3] = ["jwks_url", "jwks_file", "secret_file"];
 
 /// `own`: the `iss` of our own tokens.
@@ -155,7 +155,7 @@ fn source(keys: &mut IssuerTable, tenants: &[String], spot: Spot<'_>) -> Option<
     file.or_else(|| keys.secret_file.take().map(IssuerKeys::Secret))
 }
 
-/// Where the metadata of an issuer are that says nothing of its keys.
+/// Where the metadata are of an issuer whose table says nothing of keys.
 fn metadata(issuer: &str, tenants: &[String], spot: Spot<'_>) -> Option<Vec<DocumentAddress>> {
     let address = |issuer: String| match metadata_of(&issuer) {
         Ok(url) => Some(url),
@@ -173,7 +173,7 @@ fn metadata(issuer: &str, tenants: &[String], spot: Spot<'_>) -> Option<Vec<Docu
     of_each(issuer, tenants).into_iter().map(address).collect()
 }
 
-/// Keys, and what says where they are, come over TLS, or else over nothing that can be listened to.
+/// Keys and metadata come over TLS, or from this machine, or where `allow_insecure` says so.
 fn check_scheme(key: &str, urls: &[DocumentAddress], keys: &IssuerTable, spot: Spot<'_>) {
     if let Some(url) = urls.iter().find(|url| !url.is_https && !url.is_loopback()) {
         if keys.allow_insecure {
@@ -195,7 +195,7 @@ fn check_scheme(key: &str, urls: &[DocumentAddress], keys: &IssuerTable, spot: S
     }
 }
 
-/// A public key taken for a secret lets anybody sign (CVE-2016-10555): the two never mix.
+/// If a public key were taken for a secret, anyone could sign (CVE-2016-10555): the two never mix.
 fn algorithms(
     typed: Option<Vec<Placed<OutsideAlgorithm>>>,
     spot: Spot<'_>,

@@ -3,8 +3,8 @@
 use crate::config::tables::Name;
 use crate::settings::fault::{Findings, nearest, quoted};
 
-/// Objects that others name. The names include those of objects with a fault: to name one of them
-/// is right.
+/// Objects that others name. The names include those of objects with a fault: naming one of them is
+/// no further fault.
 pub(super) struct Named<T> {
     pub(super) objects: Vec<T>,
     pub(super) names: Vec<Name>,
@@ -15,7 +15,7 @@ impl<T> Named<T> {
         Self { objects: Vec::new(), names: Vec::new() }
     }
 
-    /// Adds a name, which must be new here and among the others.
+    /// Adds a name, which must be new among these and the others.
     pub(super) fn add(&mut self, name: Option<&Name>, others: &[Name], findings: &Findings<'_>) {
         let Some(name) = name else { return };
         let is_same = |other: &&Name| other.value == name.value;
@@ -27,7 +27,8 @@ impl<T> Named<T> {
     }
 }
 
-/// Reports a name that none of those has; `what` would have it. Returns its place among them.
+/// The number of a name among the known ones. If it is unknown, that is a fault; `what`: the table
+/// that would have it.
 pub(super) fn find<'n>(
     name: &Name,
     known: impl IntoIterator<Item = &'n Name> + Clone,

@@ -46,7 +46,7 @@ pub(super) fn resolve(
             findings.fault(Some(at), message);
         }
         alike.push(Placed { at, value: route.methods.clone() });
-        // Without anything to accept it would be public: none is that does not say so.
+        // A route without anything to accept would be public, which it must say.
         if route.accept.is_empty() == public {
             routes.push(route);
         }
@@ -60,7 +60,7 @@ pub(super) fn resolve(
     routes
 }
 
-/// `None`: what it answers for is wrong, so it cannot be compared with others.
+/// `None`: its host, path or methods are wrong, so it cannot be compared with others.
 fn route(
     keys: RouteKeys,
     upstream: usize,
@@ -106,7 +106,7 @@ fn route(
              \"public = true\"",
         );
     }
-    // A wrong host is none: as "any" it would seem to collide with the route that is meant for any.
+    // A wrong host would count as any, and seem to collide with a route for any host.
     let methods = keys.methods.unwrap_or_default();
     if spot.is_wrong("host") || (spot.is_given("methods") && methods.is_empty()) {
         return None;

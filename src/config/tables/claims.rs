@@ -4,13 +4,11 @@ use crate::domain::{ClaimPath, ClaimRule, ClaimValue};
 use crate::settings::describe::Shape;
 use crate::settings::kind::Kind;
 use crate::settings::section::Given;
-use crate::settings::typed::{Entry, Node, Value};
+use crate::settings::typed::{Node, Table, Value};
 
 /// What has a claim in it that names itself.
 pub(super) const CLAIM: &str =
     "the name of a claim, with dots for claims in claims, as in \"realm_access.roles\"";
-
-const WHAT: &str = "a table of claims, as in { typ = \"Bearer\" }";
 
 /// `claim = value`, `claim = [value, …]` and `claim = { inner = … }`, the last to any depth.
 pub(super) struct Claims;
@@ -18,23 +16,16 @@ pub(super) struct Claims;
 impl Kind for Claims {
     type Value = Vec<ClaimRule>;
 
-    fn what(&self) -> String {
-        WHAT.to_owned()
-    }
-
     fn shape(&self) -> Shape {
         Shape::Claims
     }
 
     fn read(&self, given: &Given<'_>) -> Option<Vec<ClaimRule>> {
         let mut rules = Vec::new();
-        match &given.node.value {
-            Value::Table(table) => {
-                for entry in &table.entries {
-                    read_rules(None, entry, &mut rules, given);
-                }
-            }
-            _ => given.unfit(WHAT, ""),
+        if let Value::Table(table) = &given.node.value {
+            read_rules(None, table, &mut rules, given);
+        } else {
+            given.unfit(&self.shape().what(), "");
         }
         Some(rules)
     }
@@ -46,35 +37,34 @@ impl Kind for Claims {
 
 fn read_rules(
     outer: Option<&ClaimPath>,
-    entry: &Entry,
+    table: &Table,
     rules: &mut Vec<ClaimRule>,
     given: &Given<'_>,
 ) {
-    let inner: ClaimPath = match entry.key.parse() {
-        Ok(path) => path,
-        Err(reason) => {
-            let message = format!("each key of {:?} must be {CLAIM}: {reason}", given.key);
-            given.findings.fault(Some(entry.at), message);
-            return;
-        }
-    };
-    let path = match outer {
-        Some(outer) => outer.clone().join(inner),
-        None => inner,
-    };
-    let one_of: Vec<ClaimValue> = match &entry.node.value {
-        Value::Table(table) if !table.entries.is_empty() => {
-            for entry in &table.entries {
-                read_rules(Some(&path), entry, rules, given);
+    for entry in &table.entries {
+        let inner: ClaimPath = match entry.key.parse() {
+            Ok(path) => path,
+            Err(reason) => {
+                let message = format!("each key of {:?} must be {CLAIM}: {reason}", given.key);
+                given.findings.fault(Some(entry.at), message);
+                continue;
             }
-            return;
-        }
-        Value::Array(items) if !items.is_empty() => {
-            items.iter().filter_map(|item| claim_value(&path, item, given)).collect()
-        }
-        _ => claim_value(&path, &entry.node, given).into_iter().collect(),
-    };
-    rules.push(ClaimRule { path, one_of });
+        };
+        let path = match outer {
+            Some(outer) => outer.clone().join(inner),
+            None => inner,
+        };
+        let values = match &entry.node.value {
+            Value::Table(table) if !table.entries.is_empty() => {
+                read_rules(Some(&path), table, rules, given);
+                continue;
+            }
+            Value::Array(items) if !items.is_empty() => items.as_slice(),
+            _ => std::slice::from_ref(&entry.node),
+        };
+        let one_of = values.iter().filter_map(|value| claim_value(&path, value, given)).collect();
+        rules.push(ClaimRule { path, one_of });
+    }
 }
 
 fn claim_value(path: &ClaimPath, node: &Node, given: &Given<'_>) -> Option<ClaimValue> {

@@ -6,39 +6,57 @@ use std::path::{Path, PathBuf};
 use crate::files::{self, FileKind, Found};
 use crate::settings::Secret;
 use crate::settings::describe::Shape;
-use crate::settings::kind::{Kind, Text, path};
+use crate::settings::kind::{Kind, PATH, Text, path};
 use crate::settings::section::Given;
 use crate::tls::check_roots;
 
-/// What the path of a PEM file must be.
+/// The path of a PEM file, which is looked into with the other file of its pair.
 pub(super) const PEM: Text<PathBuf> = path("the path of a PEM file");
 
-/// The largest file that is read as a password.
-const LONGEST_PASSWORD: u64 = 4096;
-
-/// The path of a file that is looked into.
-pub(super) struct Checked {
+/// The path of a file that is read.
+pub(super) struct Checked<T> {
     path: Text<PathBuf>,
-    check: fn(&Path, &Given<'_>) -> Result<(), String>,
+    /// What becomes of the path, or why the file cannot be used.
+    read: fn(PathBuf, &Given<'_>) -> Result<T, String>,
 }
 
-/// The path of a file with a password in one line, which is read.
-pub(super) struct PasswordFile;
-
 /// PEM certificates of authorities.
-pub(super) const AUTHORITIES: Checked =
-    Checked { path: PEM, check: |path, _| check_roots(path).map_err(|fault| fault.to_string()) };
-
-/// A JWK set.
-pub(super) const KEY_SET: Checked = Checked {
-    path: path("the path of a file with a JWK set"),
-    check: |path, given| read(path, FileKind::Trusted, 1024 * 1024, given).map(drop),
+pub(super) const AUTHORITIES: Checked<PathBuf> = Checked {
+    path: PEM,
+    read: |path, _| match check_roots(&path) {
+        Ok(()) => Ok(path),
+        Err(fault) => Err(fault.to_string()),
+    },
 };
 
-/// A secret that is shared with an issuer.
-pub(super) const SHARED_SECRET: Checked = Checked {
+/// A JWK set, at most 1 MiB.
+pub(super) const KEY_SET: Checked<PathBuf> = Checked {
+    path: path("the path of a file with a JWK set"),
+    read: |path, given| {
+        read(&path, FileKind::Trusted, 1024 * 1024, given)?;
+        Ok(path)
+    },
+};
+
+/// A secret that is shared with an issuer, at most 64 KiB.
+pub(super) const SHARED_SECRET: Checked<PathBuf> = Checked {
     path: path("the path of a file with a shared secret"),
-    check: |path, given| read(path, FileKind::Secret, 64 * 1024, given).map(drop),
+    read: |path, given| {
+        read(&path, FileKind::Secret, 64 * 1024, given)?;
+        Ok(path)
+    },
+};
+
+/// A password in one line, at most 4 KiB.
+pub(super) const PASSWORD_FILE: Checked<Secret> = Checked {
+    path: PATH,
+    read: |path, given| {
+        let found = read(&path, FileKind::Secret, 4096, given)?;
+        match files::one_line(&found.content) {
+            Ok(line) => Ok(Secret::new(line.to_string())),
+            Err(fault) => Err(format!("{path:?} {fault}")),
+        }
+    },
 };
 
 /// Reads a file that decides on access: it must hold something, and no other user may be able to
@@ -55,51 +73,19 @@ fn read(path: &Path, kind: FileKind, most: u64, given: &Given<'_>) -> Result<Fou
     if found.content.is_empty() { Err(format!("{path:?} is empty")) } else { Ok(found) }
 }
 
-impl Kind for Checked {
-    type Value = PathBuf;
-
-    fn what(&self) -> String {
-        self.path.what()
-    }
+impl<T> Kind for Checked<T> {
+    type Value = T;
 
     fn shape(&self) -> Shape {
         self.path.shape()
     }
 
-    fn read(&self, given: &Given<'_>) -> Option<PathBuf> {
+    fn read(&self, given: &Given<'_>) -> Option<T> {
         let path = self.path.read(given)?;
-        if let Err(reason) = (self.check)(&path, given) {
-            given.fault_because(&reason);
-        }
-        Some(path)
+        (self.read)(path, given).map_err(|reason| given.fault_because(&reason)).ok()
     }
 
-    fn spell(&self, path: &PathBuf) -> String {
-        self.path.spell(path)
-    }
-}
-
-impl Kind for PasswordFile {
-    type Value = Secret;
-
-    fn what(&self) -> String {
-        crate::settings::kind::PATH.what()
-    }
-
-    fn shape(&self) -> Shape {
-        crate::settings::kind::PATH.shape()
-    }
-
-    fn read(&self, given: &Given<'_>) -> Option<Secret> {
-        let path = crate::settings::kind::PATH.read(given)?;
-        let line = read(&path, FileKind::Secret, LONGEST_PASSWORD, given).and_then(|found| {
-            let line = files::one_line(&found.content);
-            line.map(|line| line.to_string()).map_err(|fault| format!("{path:?} {fault}"))
-        });
-        line.map(Secret::new).map_err(|reason| given.fault_because(&reason)).ok()
-    }
-
-    fn spell(&self, _: &Secret) -> String {
-        "\"[secret]\"".to_owned()
+    fn spell(&self, _: &T) -> String {
+        "\"[file]\"".to_owned()
     }
 }

@@ -13,42 +13,34 @@ settings! {
     /// Single names stand in the place of the preset's; `""` sends none. No two headers may have
     /// the same name, and none may have a name that means something to HTTP itself. The defaults
     /// are those of the preset `"keyward"`.
-    pub(in crate::config) struct IdentityHeaderKeys {
+    pub(crate) struct IdentityHeaderKeys {
         /// Names that upstreams may know already. `"keyward"`: `X-Keyward-…`; `"kong"`: the names
         /// of Kong's authentication plugins; `"oauth2-proxy"`: those of oauth2-proxy;
         /// `"remote-user"`: `Remote-…`.
-        pub(in crate::config) preset: Preset = words(Preset::WORDS).or(Preset::Keyward),
+        pub(crate) preset: Preset = words(Preset::WORDS).or(Preset::Keyward),
         /// The subject.
-        pub(in crate::config) subject: Option<String> =
-            HEADER.or(usual().subject),
+        pub(crate) subject: Option<String> = HEADER.or(usual().subject),
         /// The username.
-        pub(in crate::config) username: Option<String> =
-            HEADER.or(usual().username),
+        pub(crate) username: Option<String> = HEADER.or(usual().username),
         /// The organization or tenant.
-        pub(in crate::config) organization: Option<String> =
-            HEADER.or(usual().organization),
+        pub(crate) organization: Option<String> = HEADER.or(usual().organization),
         /// The role.
-        pub(in crate::config) role: Option<String> =
-            HEADER.or(usual().role),
+        pub(crate) role: Option<String> = HEADER.or(usual().role),
         /// The email address.
-        pub(in crate::config) email: Option<String> =
-            HEADER.or(usual().email),
+        pub(crate) email: Option<String> = HEADER.or(usual().email),
         /// The id of the token, not the token.
-        pub(in crate::config) token_id: Option<String> =
-            HEADER.or(usual().token_id),
+        pub(crate) token_id: Option<String> = HEADER.or(usual().token_id),
         /// The name of the token API or issuer whose credential it is.
-        pub(in crate::config) credential: Option<String> =
-            HEADER.or(usual().credential),
+        pub(crate) credential: Option<String> = HEADER.or(usual().credential),
         /// The id of the request; the same with every preset.
-        pub(in crate::config) request_id: Option<String> =
-            HEADER.or(usual().request_id),
+        pub(crate) request_id: Option<String> = HEADER.or(usual().request_id),
         /// The subject of the client's certificate (see `client_certificates` of `[[listener]]`),
         /// as in `CN=app,O=Example`; the same with every preset.
-        pub(in crate::config) client_certificate_subject: Option<String> =
+        pub(crate) client_certificate_subject: Option<String> =
             HEADER.or(usual().client_certificate_subject),
         /// The names of the client's certificate, as in `DNS:a.example, URI:spiffe://a.example/b`;
         /// the same with every preset.
-        pub(in crate::config) client_certificate_names: Option<String> =
+        pub(crate) client_certificate_names: Option<String> =
             HEADER.or(usual().client_certificate_names),
     }
 }

@@ -10,8 +10,8 @@ use crate::config::issuer::Proxy;
 use crate::config::proxy::proxy;
 use crate::domain::{ClaimNames, ClaimPath, ClaimRule, OutsideAlgorithm, TENANT};
 use crate::settings::key::{KindExt as _, table};
-use crate::settings::kind::{Text, boolean, duration, text};
-use crate::settings::list::{Placed, Private, at, filled};
+use crate::settings::kind::{Private, Text, boolean, duration, text};
+use crate::settings::list::{Placed, at, filled};
 use crate::settings::settings;
 use crate::settings::units::{days, minutes, seconds};
 use crate::upstream::document::DocumentAddress;
@@ -26,54 +26,51 @@ settings! {
     /// Claims are named with dots for claims in claims: `"realm_access.roles"`. A name that holds a
     /// dot is quoted in the string, `"'my.claims'.role"`; one that begins with `https://` is one
     /// name as it stands.
-    pub(in crate::config) struct IssuerTable {
+    pub(crate) struct IssuerTable {
         /// What routes, logs and metrics call it. No token API may have the same name.
-        pub(in crate::config) name: Option<Name> = NAME.required(),
+        pub(crate) name: Option<Name> = NAME.required(),
         /// The `iss` claim of its tokens, to the letter. With `{tenant}` in it, it is a template:
         /// each tenant in `tenants` is an issuer with keys of its own, and its tenant is the active
         /// one, whatever the claims say.
-        pub(in crate::config) issuer: Option<String> = ISSUER.required(),
+        pub(crate) issuer: Option<String> = ISSUER.required(),
         /// The tenants of a template, at most 1000; required with `{tenant}` in `issuer`.
-        pub(in crate::config) tenants: Option<Vec<String>> =
-            filled(TENANT_NAME).unique().optional(),
+        pub(crate) tenants: Option<Vec<String>> = filled(TENANT_NAME).unique().optional(),
         /// Where its keys are fetched; redirects are not followed. May hold `{tenant}`.
-        pub(in crate::config) jwks_url: Option<String> = KEYS_URL.optional(),
+        pub(crate) jwks_url: Option<String> = KEYS_URL.optional(),
         /// A JWK set (RFC 7517), read again every `refresh`.
-        pub(in crate::config) jwks_file: Option<PathBuf> = KEY_SET.optional(),
+        pub(crate) jwks_file: Option<PathBuf> = KEY_SET.optional(),
         /// A secret of at least 32 bytes (48 for HS384, 64 for HS512) that is shared with the
         /// issuer; a line end at its end is cut off.
-        pub(in crate::config) secret_file: Option<PathBuf> = SHARED_SECRET.optional(),
+        pub(crate) secret_file: Option<PathBuf> = SHARED_SECRET.optional(),
         /// The authorities that are trusted where keys are fetched, in PEM form; absent: those of
         /// the system.
-        pub(in crate::config) ca_file: Option<PathBuf> = AUTHORITIES.optional(),
+        pub(crate) ca_file: Option<PathBuf> = AUTHORITIES.optional(),
         /// Through what keys are fetched: a proxy, or `"environment"` for `HTTPS_PROXY`
         /// (`http_proxy` where keys come over http) and `NO_PROXY`. A user and a password stand in
         /// it as in `"http://user:${PASSWORD}@proxy.example.com:3128"`. Absent: no proxy.
-        pub(in crate::config) proxy: Option<Proxy> = PROXY.optional(),
+        pub(crate) proxy: Option<Proxy> = PROXY.optional(),
         /// `true`: `http://` is allowed for other hosts than loopback ones.
-        pub(in crate::config) allow_insecure: bool = boolean().or(false),
+        pub(crate) allow_insecure: bool = boolean().or(false),
         /// One of these must be in the `aud` claim. Required, unless `required_claims` say what a
         /// token is for, for issuers whose tokens have no `aud`.
-        pub(in crate::config) audience: Option<Vec<String>> = filled(AUDIENCE).unique().optional(),
+        pub(crate) audience: Option<Vec<String>> = filled(AUDIENCE).unique().optional(),
         /// What it may sign with; a key narrows it further. Absent: `["HS256"]` with `secret_file`,
         /// and otherwise all that use public keys. HS384 and HS512 count only where they are named.
-        pub(in crate::config) algorithms: Option<Vec<Placed<OutsideAlgorithm>>> =
+        pub(crate) algorithms: Option<Vec<Placed<OutsideAlgorithm>>> =
             filled(at(ALGORITHM)).unique().optional(),
         /// What else its tokens must say: a string, an integer, a boolean, or an array of those, of
         /// which one is enough. Where the claim is a list, it must hold one. Absent: nothing.
-        pub(in crate::config) required_claims: Option<Vec<ClaimRule>> = Claims.optional(),
+        pub(crate) required_claims: Option<Vec<ClaimRule>> = Claims.optional(),
         /// Which claims say who it is.
-        pub(in crate::config) claims: ClaimKeys = table(),
+        pub(crate) claims: ClaimKeys = table(),
         /// How far its clock may be off, for `exp` and `nbf`.
-        pub(in crate::config) leeway: Duration =
-            duration(seconds(0)..=minutes(10)).or(seconds(30)),
+        pub(crate) leeway: Duration = duration(seconds(0)..=minutes(10)).or(seconds(30)),
         /// How old its keys may become before they are fetched again; a key that the issuer removed
         /// is refused from then on.
-        pub(in crate::config) refresh: Duration = duration(seconds(10)..=days(1)).or(minutes(5)),
+        pub(crate) refresh: Duration = duration(seconds(10)..=days(1)).or(minutes(5)),
         /// How long its keys are used beyond that while they cannot be fetched; then its tokens get
         /// 401.
-        pub(in crate::config) stale_if_error: Duration =
-            duration(seconds(0)..=days(30)).or(days(1)),
+        pub(crate) stale_if_error: Duration = duration(seconds(0)..=days(30)).or(days(1)),
     }
 }
 
@@ -82,23 +79,21 @@ settings! {
     /// objects of objects, whose names count (the first role is the one that upstreams are told).
     /// What cannot be used is left out. `""`: no claim says it. Without an organization, the active
     /// tenant is taken for it.
-    pub(in crate::config) struct ClaimKeys {
+    pub(crate) struct ClaimKeys {
         /// The subject, which must be there; an integer counts as its decimal digits.
-        pub(in crate::config) subject: ClaimPath = SUBJECT.or(usual().subject),
+        pub(crate) subject: ClaimPath = SUBJECT.or(usual().subject),
         /// The username.
-        pub(in crate::config) username: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().username),
+        pub(crate) username: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().username),
         /// The email address.
-        pub(in crate::config) email: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().email),
+        pub(crate) email: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().email),
         /// The roles.
-        pub(in crate::config) role: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().role),
+        pub(crate) role: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().role),
         /// The organization; with `tenants` of the issuer the default is `""`.
-        pub(in crate::config) organization: Option<ClaimPath> =
-            CLAIM_OR_NONE.or(usual().organization),
+        pub(crate) organization: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().organization),
         /// The tenants; not with `tenants` of the issuer.
-        pub(in crate::config) tenants: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().tenants),
+        pub(crate) tenants: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().tenants),
         /// The tenant that the caller acts for; not with `tenants` of the issuer.
-        pub(in crate::config) active_tenant: Option<ClaimPath> =
-            CLAIM_OR_NONE.or(usual().active_tenant),
+        pub(crate) active_tenant: Option<ClaimPath> = CLAIM_OR_NONE.or(usual().active_tenant),
     }
 }
 
@@ -125,7 +120,7 @@ const PROXY: Private<Proxy> = Private {
         "environment" => Ok(Proxy::Environment),
         _ => proxy(text).map(Proxy::Address),
     },
-    advice: "into the environment, as in \"http://user:${PASSWORD}@proxy.example.com:3128\"",
+    advice: Some("into the environment, as in \"http://user:${PASSWORD}@proxy.example.com:3128\""),
 };
 
 const AUDIENCE: Text<String> = text("a value of the \"aud\" claim", |text| match text {

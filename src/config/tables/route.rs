@@ -21,53 +21,53 @@ settings! {
     ///
     /// A path may name a tenant: it must be the caller's, or `active`, which is the tenant that the
     /// caller acts for, or the only one. Upstreams are told the tenant as the organization.
-    pub(in crate::config) struct RouteKeys {
+    pub(crate) struct RouteKeys {
         /// The name of an `[[upstream]]`.
-        pub(in crate::config) upstream: Option<Name> = UPSTREAM.required(),
+        pub(crate) upstream: Option<Name> = UPSTREAM.required(),
         /// Only this host, or all names that end in it: `"*.example.com"`. Absent: any.
-        pub(in crate::config) host: Option<HostRule> = HOST.optional(),
+        pub(crate) host: Option<HostRule> = HOST.optional(),
         /// Literal segments, `{name}` for one segment, `{*name}` for all that is left.
-        pub(in crate::config) path: Option<PathPattern> = PATH.required(),
+        pub(crate) path: Option<PathPattern> = PATH.required(),
         /// Only these methods. Absent: any.
-        pub(in crate::config) methods: Option<Vec<Method>> = filled(METHOD).unique().optional(),
+        pub(crate) methods: Option<Vec<Method>> = filled(METHOD).unique().optional(),
         /// `true`: forwarded without a credential, and without `accept` and `require`.
-        pub(in crate::config) public: bool = boolean().or(false),
+        pub(crate) public: bool = boolean().or(false),
         /// The names of the token APIs and issuers whose tokens open it; required, unless `public`.
-        pub(in crate::config) accept: Option<Vec<Name>> = filled(GRANTOR).unique().optional(),
+        pub(crate) accept: Option<Vec<Name>> = filled(GRANTOR).unique().optional(),
         /// `true`: the upstream sees the credential.
-        pub(in crate::config) forward_credential: bool = boolean().or(false),
+        pub(crate) forward_credential: bool = boolean().or(false),
         /// What the identity must be: for each key one of the list. Absent: any identity passes.
-        pub(in crate::config) require: RequireKeys = table(),
+        pub(crate) require: RequireKeys = table(),
         /// The parameter of the path that names the tenant; `""`: none does. Absent: `"tenant_id"`,
         /// where the path has it.
-        pub(in crate::config) tenant_param: Option<String> = PARAMETER.optional(),
+        pub(crate) tenant_param: Option<String> = PARAMETER.optional(),
         /// `true`: the upstream sees the tenant's own name in the path, not `active`.
-        pub(in crate::config) resolve_tenant: bool = boolean().or(false),
+        pub(crate) resolve_tenant: bool = boolean().or(false),
     }
 }
 
 settings! {
     /// What the identity must be. Each key that is there must be met.
-    pub(in crate::config) struct RequireKeys {
+    pub(crate) struct RequireKeys {
         /// What an issuer's token must be good for: one scope, or one of a list, from `scope` or
         /// `scp`. Our own tokens have none. Otherwise the answer is 403 with the list in
         /// `WWW-Authenticate` (RFC 6750).
-        pub(in crate::config) scope: Option<Vec<String>> = one_or_list(SCOPE).unique().optional(),
+        pub(crate) scope: Option<Vec<String>> = one_or_list(SCOPE).unique().optional(),
         /// Allowed roles.
-        pub(in crate::config) role: Option<Vec<String>> = filled(VALUE).optional(),
+        pub(crate) role: Option<Vec<String>> = filled(VALUE).optional(),
         /// Allowed organizations.
-        pub(in crate::config) organization: Option<Vec<String>> = filled(VALUE).optional(),
+        pub(crate) organization: Option<Vec<String>> = filled(VALUE).optional(),
         /// Allowed usernames.
-        pub(in crate::config) username: Option<Vec<String>> = filled(VALUE).optional(),
+        pub(crate) username: Option<Vec<String>> = filled(VALUE).optional(),
         /// Allowed subjects.
-        pub(in crate::config) subject: Option<Vec<String>> = filled(VALUE).optional(),
+        pub(crate) subject: Option<Vec<String>> = filled(VALUE).optional(),
         /// Allowed email addresses.
-        pub(in crate::config) email: Option<Vec<String>> = filled(VALUE).optional(),
+        pub(crate) email: Option<Vec<String>> = filled(VALUE).optional(),
         /// Allowed tenants: the one in the path, or else the active one.
-        pub(in crate::config) tenant: Option<Vec<String>> = filled(VALUE).optional(),
+        pub(crate) tenant: Option<Vec<String>> = filled(VALUE).optional(),
         /// What the claims of an issuer's token must be, as in `required_claims`. Our own tokens
         /// have no claims.
-        pub(in crate::config) claims: Option<Vec<ClaimRule>> = Claims.optional(),
+        pub(crate) claims: Option<Vec<ClaimRule>> = Claims.optional(),
     }
 }
 

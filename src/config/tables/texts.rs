@@ -6,7 +6,7 @@ use crate::settings::kind::{Text, text};
 use crate::settings::list::{At, Placed, at};
 
 /// A name that is taken once, and where it stands.
-pub(in crate::config) type Name = Placed<Arc<str>>;
+pub(crate) type Name = Placed<Arc<str>>;
 
 /// A name that logs, metrics and headers can carry as it is.
 pub(super) const NAME: At<Text<Arc<str>>> =
@@ -24,11 +24,7 @@ pub(super) fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// A name of 1 to 255 visible characters.
-pub(super) fn visible(text: &str) -> Result<String, String> {
-    visible_up_to(text, 255)
-}
-
+/// Visible characters, of 1 to so many bytes.
 pub(super) fn visible_up_to(text: &str, most: usize) -> Result<String, String> {
     let is_visible = |c: char| !c.is_control() && !c.is_whitespace();
     if (1..=most).contains(&text.len()) && text.chars().all(is_visible) {

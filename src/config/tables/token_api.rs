@@ -26,31 +26,31 @@ settings! {
     /// that is done is served at `/api/doc/raw/token-management-user-jwt`. `accounts`: people
     /// register, log in, and make API keys, which open routes in `Authorization: Bearer` and in
     /// `X-API-Key`; only on routes that accept it, `X-API-Key` is read, and kept from the upstream.
-    pub(in crate::config) struct TokenApiKeys {
+    pub(crate) struct TokenApiKeys {
         /// What routes, logs and metrics call it. No issuer may have the same name.
-        pub(in crate::config) name: Option<Name> = NAME.required(),
+        pub(crate) name: Option<Name> = NAME.required(),
         /// The contract that it speaks.
-        pub(in crate::config) style: Option<Style> = words(Style::WORDS).required(),
+        pub(crate) style: Option<Style> = words(Style::WORDS).required(),
         /// The path in front of its calls. It may hold `{organization}` and `{username}`, which
         /// must then be the caller's; not with the style `accounts`.
-        pub(in crate::config) mount: Option<PathPattern> = MOUNT.required(),
+        pub(crate) mount: Option<PathPattern> = MOUNT.required(),
         /// What its tokens are signed with; of the style `accounts`, its sessions.
-        pub(in crate::config) algorithm: SigningAlgorithm =
+        pub(crate) algorithm: SigningAlgorithm =
             words(ALGORITHMS).or(SigningAlgorithm::Hs256).useless_with("style", UNSIGNED),
         /// What its tokens begin with. No prefix may begin with that of another token API, or as
         /// JWTs do (`ey`). Absent: `"sk-"`, `"sk_agt_"` or `"rst_"`, by the style.
-        pub(in crate::config) prefix: Option<Placed<String>> =
+        pub(crate) prefix: Option<Placed<String>> =
             at(PREFIX).optional().useless_with("style", SIGNED),
         /// Whose JWTs make its calls: the name of an `[[issuer]]`, or several. Required with the
         /// style `tenant-tokens`, and with `agent-tokens` where there are no `accounts`.
-        pub(in crate::config) issuer: Option<Vec<Name>> =
+        pub(crate) issuer: Option<Vec<Name>> =
             one_or_list(ISSUER).unique().optional().useless_with("style", WITHOUT_ISSUER),
         /// How long a login lasts.
-        pub(in crate::config) session: Duration =
+        pub(crate) session: Duration =
             duration(minutes(1)..=days(30)).or(minutes(60)).only_with("style", "accounts"),
         /// Who makes accounts: `"open"`: each person for themselves; `"closed"`: an administrator,
         /// with `keyward user add`.
-        pub(in crate::config) registration: Enrolment =
+        pub(crate) registration: Enrolment =
             words(REGISTRATIONS).or(Enrolment::Open).only_with("style", "accounts"),
     }
 }

@@ -18,44 +18,43 @@ use crate::wire::limits::WAIT;
 
 settings! {
     /// A named group of servers: none or more.
-    pub(in crate::config) struct UpstreamKeys {
+    pub(crate) struct UpstreamKeys {
         /// What routes, logs and metrics call it.
-        pub(in crate::config) name: Option<Name> = NAME.required(),
+        pub(crate) name: Option<Name> = NAME.required(),
         /// Its servers: `http://host:port` (without a port it is 80), `https://host:port` for TLS
         /// (443), `unix:/path` for a Unix socket. Of a name with several addresses the first that
         /// answers is used (RFC 8305).
-        pub(in crate::config) endpoints: Option<Vec<Endpoint>> =
-            filled(ENDPOINT).unique().required(),
+        pub(crate) endpoints: Option<Vec<Endpoint>> = filled(ENDPOINT).unique().required(),
         /// Which version of HTTP is spoken with them. `"http2"`: with TLS by ALPN, without TLS by
         /// prior knowledge; `"auto"`: what the server chooses by ALPN, HTTP/2 preferred, and
         /// HTTP/1.1 without TLS. WebSockets always go over HTTP/1.1.
-        pub(in crate::config) protocol: Protocol = words(PROTOCOLS).or(Protocol::Http1),
+        pub(crate) protocol: Protocol = words(PROTOCOLS).or(Protocol::Http1),
         /// TLS towards the endpoints that begin with `https://`; allowed only where there is one.
-        pub(in crate::config) tls: UpstreamTlsKeys = table(),
+        pub(crate) tls: UpstreamTlsKeys = table(),
         /// Whether the upstream sees the client's `Host`; `false`: the endpoint's.
-        pub(in crate::config) preserve_host: bool = boolean().or(true),
+        pub(crate) preserve_host: bool = boolean().or(true),
         /// Idle connections of HTTP/1.1 that are kept, per worker and endpoint; `0`: none.
-        pub(in crate::config) idle_connections: usize = integer(0..=10_000).or(256),
+        pub(crate) idle_connections: usize = integer(0..=10_000).or(256),
         /// How long they are kept: less than the upstream itself keeps them, which is 5s in Node,
         /// uvicorn and Apache, or requests run into connections that it is closing. A
         /// `Keep-Alive: timeout` of the upstream shortens it to a second less than that.
-        pub(in crate::config) idle_timeout: Duration = duration(WAIT).or(seconds(4)),
+        pub(crate) idle_timeout: Duration = duration(WAIT).or(seconds(4)),
     }
 }
 
 settings! {
     /// TLS towards an upstream.
-    pub(in crate::config) struct UpstreamTlsKeys {
+    pub(crate) struct UpstreamTlsKeys {
         /// The authorities that are trusted, in PEM form; absent: those of the system.
-        pub(in crate::config) ca_file: Option<PathBuf> = AUTHORITIES.optional(),
+        pub(crate) ca_file: Option<PathBuf> = AUTHORITIES.optional(),
         /// The name that the certificate must be for, and that is sent as SNI; absent: the host of
         /// the endpoint.
-        pub(in crate::config) server_name: Option<ServerName<'static>> = SERVER_NAME.optional(),
+        pub(crate) server_name: Option<ServerName<'static>> = SERVER_NAME.optional(),
         /// Our certificate, where the server asks for one, in PEM form: the chain, our own
         /// certificate first.
-        pub(in crate::config) certificate: Option<PathBuf> = PEM.optional().needs(&["key"]),
+        pub(crate) certificate: Option<PathBuf> = PEM.optional().needs(&["key"]),
         /// Its private key.
-        pub(in crate::config) key: Option<PathBuf> = PEM.optional().needs(&["certificate"]),
+        pub(crate) key: Option<PathBuf> = PEM.optional().needs(&["certificate"]),
     }
 }
 
