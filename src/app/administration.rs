@@ -1,40 +1,33 @@
 //! The administrator's operations, carried out by this process.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
+use super::control::now;
 use super::explain::explain;
 use super::parts::Parts;
 use crate::admin::{
     AdminError, AdminFuture, Administration, BootstrapRequest, ExplainRequest, IssuedBootstrap,
     Listing, Revocation, TokenKind, UserAction, UserChange, UserListing, UserOutcome, UserRequest,
 };
-use crate::config::{Config, Style, TokenApi};
-use crate::domain::{Timestamp, TokenId};
+use crate::config::{Config, Style};
+use crate::domain::TokenId;
 use crate::gateway::Shared;
 use crate::telemetry::Explanation;
 use crate::tokens::accounts::{AccountError, AccountsService, Registration};
 use crate::tokens::command::CommandError;
 use crate::tokens::service::{BootstrapOrder, TokenService};
-use crate::tokens::signed::SigningAlgorithm;
 use crate::tokens::store::Filter;
-
-/// The names of the configured token APIs, and how each signs bootstrap tokens, if it takes them.
-type TokenApis = Vec<(Arc<str>, Option<SigningAlgorithm>)>;
 
 /// Carries out what the command line asks for.
 pub(super) struct OwnAdministration {
     service: TokenService,
     accounts: AccountsService,
-    token_apis: ArcSwap<TokenApis>,
-    /// The names of those of the style `accounts`.
-    account_apis: ArcSwap<Vec<Arc<str>>>,
     /// What the workers share; `None`: there are none.
     shared: Option<Arc<Shared>>,
     config: ArcSwap<Config>,
-    /// Held so that the store stays open, and is closed in order when this goes.
+    /// Held so that the store stays open, and is closed in order when this is dropped.
     parts: Parts,
 }
 
@@ -44,8 +37,6 @@ impl OwnAdministration {
         Self {
             service: parts.service(),
             accounts: parts.accounts(),
-            token_apis: ArcSwap::from_pointee(names(config)),
-            account_apis: ArcSwap::from_pointee(account_names(config)),
             shared,
             config: ArcSwap::from_pointee(config.clone()),
             parts,
@@ -54,38 +45,27 @@ impl OwnAdministration {
 
     /// Follows a reload.
     pub(super) fn replace(&self, config: &Config) {
-        self.token_apis.store(Arc::new(names(config)));
-        self.account_apis.store(Arc::new(account_names(config)));
         self.config.store(Arc::new(config.clone()));
     }
 
     /// The token API that an account is of: the one that is named, or the only one there is.
     fn account_api(&self, named: Option<&str>) -> Result<String, AdminError> {
-        let known = self.account_apis.load();
-        let refused = |words: String| Err(AdminError::Refused(words));
-        match (named, known.as_slice()) {
-            (Some(named), known) => match known.iter().find(|name| ***name == *named) {
-                Some(name) => Ok(name.to_string()),
-                None => {
-                    refused(format!("there is no token API of the style accounts named {named:?}"))
-                }
-            },
-            (None, [only]) => Ok(only.to_string()),
-            (None, []) => refused("there is no token API of the style accounts".to_owned()),
-            (None, several) => {
-                refused(format!("say which token API is meant: {}", several.join(", ")))
+        let config = self.config.load();
+        let known = config.token_apis.iter().filter(|api| api.style == Style::Accounts);
+        let known: Vec<&str> = known.map(|api| &*api.name).collect();
+        Err(AdminError::Refused(match (named, known.as_slice()) {
+            (Some(named), known) if known.contains(&named) => return Ok(named.to_owned()),
+            (None, [only]) => return Ok((*only).to_owned()),
+            (Some(named), _) => {
+                format!("there is no token API of the style accounts named {named:?}")
             }
-        }
+            (None, []) => "there is no token API of the style accounts".to_owned(),
+            (None, several) => format!("say which token API is meant: {}", several.join(", ")),
+        }))
     }
 }
 
-fn account_names(config: &Config) -> Vec<Arc<str>> {
-    let apis = config.token_apis.iter().filter(|api| matches!(api.style, Style::Accounts));
-    apis.map(|api| Arc::clone(&api.name)).collect()
-}
-
-/// In the administrator's words: what is taken or wrong is refused, everything else may be tried
-/// again.
+/// What is taken is refused; everything else may be tried again.
 fn account_error(error: AccountError) -> AdminError {
     match error {
         AccountError::UsernameTaken | AccountError::EmailTaken => {
@@ -96,36 +76,22 @@ fn account_error(error: AccountError) -> AdminError {
     }
 }
 
-fn names(config: &Config) -> TokenApis {
-    let algorithm = |api: &TokenApi| api.style.takes_bootstrap().then_some(api.algorithm);
-    config.token_apis.iter().map(|api| (Arc::clone(&api.name), algorithm(api))).collect()
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_system(SystemTime::now())
-}
-
 impl Administration for OwnAdministration {
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
         Box::pin(async move {
             request.check()?;
-            let known = self.token_apis.load();
-            let Some((name, algorithm)) =
-                known.iter().find(|(name, _)| **name == *request.token_api)
-            else {
-                return Err(AdminError::Refused(format!(
-                    "there is no token API named {:?}",
-                    request.token_api
-                )));
+            let name = request.token_api;
+            let config = self.config.load();
+            let Some(api) = config.token_apis.iter().find(|api| *api.name == *name) else {
+                return Err(AdminError::Refused(format!("there is no token API named {name:?}")));
             };
-            let Some(algorithm) = algorithm else {
-                return Err(AdminError::Refused(format!(
-                    "the token API {name:?} takes no bootstrap tokens"
-                )));
-            };
+            if !api.style.takes_bootstrap() {
+                let words = format!("the token API {name:?} takes no bootstrap tokens");
+                return Err(AdminError::Refused(words));
+            }
             let order = BootstrapOrder {
-                token_api: name.to_string(),
-                algorithm: *algorithm,
+                token_api: name,
+                algorithm: api.algorithm,
                 identity: request.identity,
                 mints: request.mints,
                 lifetime: request.expires_in,
@@ -147,8 +113,8 @@ impl Administration for OwnAdministration {
 
     fn revoke(&self, kind: TokenKind, id: TokenId) -> AdminFuture<'_, Revocation> {
         Box::pin(async move {
-            let names: Vec<_> =
-                self.token_apis.load().iter().map(|(name, _)| Arc::clone(name)).collect();
+            let config = self.config.load();
+            let names: Vec<_> = config.token_apis.iter().map(|api| Arc::clone(&api.name)).collect();
             let revoked =
                 self.service.revoke_as_administrator(&names, id, kind.into(), now()).await?;
             Ok(if revoked { Revocation::Revoked } else { Revocation::NotFound })
@@ -161,7 +127,7 @@ impl Administration for OwnAdministration {
             let (config, parts, shared) =
                 (self.config.load_full(), self.parts.clone(), self.shared.clone());
             let from = request.from;
-            // What a worker keeps for itself does not leave its thread: it gets one of its own.
+            // What a worker has of its own is not Send, so it gets a thread.
             let explained =
                 tokio::task::spawn_blocking(move || explain(&config, &parts, shared, from, asked));
             let given_up = |_| AdminError::Unavailable("the explanation was given up".to_owned());

@@ -1,4 +1,4 @@
-//! From a configuration to parts: what has to be constructed, as files of TLS to be loaded.
+//! From a configuration to the settings of parts, with the files of TLS loaded.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::tokens::opaque::{Alphabet, OpaqueFormat};
 use crate::tokens::signed::SignedTokens;
 use crate::upstream::connect::UpstreamTls;
 
-/// An error with all that lies behind it, on one line.
+/// An error with its sources, on one line.
 pub(super) fn with_sources(fault: &dyn std::error::Error) -> String {
     let mut words = fault.to_string();
     let mut source = fault.source();
@@ -34,14 +34,9 @@ pub(super) fn with_sources(fault: &dyn std::error::Error) -> String {
     words
 }
 
-/// The token APIs.
 pub(super) fn token_apis(config: &Config) -> Vec<TokenApiSettings> {
-    let accounts: Vec<_> = config
-        .token_apis
-        .iter()
-        .filter(|api| matches!(api.style, config::Style::Accounts))
-        .map(|api| Arc::clone(&api.name))
-        .collect();
+    let accounts = config.token_apis.iter().filter(|api| api.style == config::Style::Accounts);
+    let accounts: Vec<_> = accounts.map(|api| Arc::clone(&api.name)).collect();
     config.token_apis.iter().map(|api| token_api_settings(api, &accounts)).collect()
 }
 
@@ -115,7 +110,7 @@ fn token_api_settings(api: &config::TokenApi, accounts: &[Arc<str>]) -> TokenApi
         minting,
         callers,
         accounts: account_terms(api),
-        takes_api_key_field: matches!(api.style, config::Style::Accounts),
+        takes_api_key_field: api.style == config::Style::Accounts,
     }
 }
 
@@ -148,7 +143,7 @@ pub(super) fn listener(
     })
 }
 
-/// The peers of a listener that are believed whom they speak for.
+/// The peers of a listener that are trusted to name the client that they forward for.
 pub(super) fn trusted_proxies(configured: &config::Listener) -> TrustedProxies {
     let trusted = configured.trusted_proxies.clone();
     TrustedProxies::new(move |peer| trusted.iter().any(|proxy| proxy.is(peer)))
@@ -160,10 +155,9 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
 
 /// Why the access log cannot be opened, in the operator's words.
 pub(super) fn access_log_fault(config: &Config, fault: &dyn std::fmt::Display) -> String {
-    match &config.log.access {
-        Some(AccessLogTarget::File(path)) => {
-            format!("[log] access: {path:?} cannot be opened: {fault}")
-        }
-        other => format!("[log] access: {other:?} cannot be opened: {fault}"),
-    }
+    let target: &dyn std::fmt::Debug = match &config.log.access {
+        Some(AccessLogTarget::File(path)) => path,
+        other => other,
+    };
+    format!("[log] access: {target:?} cannot be opened: {fault}")
 }

@@ -6,17 +6,18 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::control::{now, on_control_runtime};
 use super::echo;
-use super::run::{Process, Signals, complain, on_control_runtime};
+use super::run::{Process, Signals};
 use crate::admin::BootstrapRequest;
-use crate::config::{self, Config};
-use crate::domain::{Identity, Timestamp};
+use crate::cli::Failure;
+use crate::config::{self, Config, Faults};
+use crate::domain::Identity;
 use crate::server::ListenAddress;
 use crate::telemetry::log;
 
@@ -28,26 +29,19 @@ const LOGIN_SECONDS: i64 = 24 * 60 * 60;
 const LOGIN_SECRET: &str = "login-secret";
 
 /// Runs until a signal ends it, and leaves nothing behind.
-pub(super) fn demo(address: SocketAddr) -> ExitCode {
-    let log = match log::init(log::LogFormat::Human, log::LogLevel::Warn) {
-        Ok(log) => log,
-        Err(fault) => return complain(&format!("keyward: {fault}")),
-    };
-    let room = match Room::make() {
-        Ok(room) => room,
-        Err(fault) => {
-            return complain(&format!("keyward: a temporary folder cannot be made: {fault}"));
-        }
-    };
-    let wanted = address;
+pub(super) fn demo(wanted: SocketAddr) -> Result<(), Failure> {
+    let log = log::init(log::LogFormat::Human, log::LogLevel::Warn);
+    let log = log.map_err(|fault| fault.to_string())?;
+    let folder = TemporaryFolder::make()
+        .map_err(|fault| format!("a temporary folder cannot be made: {fault}"))?;
     let address = free(wanted);
-    let outcome = on_control_runtime(async {
+    on_control_runtime(async {
         let upstream = echo::start()
             .await
             .map_err(|fault| format!("the echo upstream cannot be started: {fault}"))?;
-        let access =
-            login(&room.0).map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
-        let config = configuration(address, upstream, &room.0)?;
+        let access = login(&folder.0)
+            .map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
+        let config = configuration(address, upstream, &folder.0)?;
         let mut signals = Signals::listen()?;
         let start = Process::start(config, None, Some(log));
         let Some(started) = signals.unless_told_to_end(start).await else { return Ok(()) };
@@ -66,41 +60,35 @@ pub(super) fn demo(address: SocketAddr) -> ExitCode {
                 mints: MINTS,
                 expires_in: None,
             })
-            .await
-            .map_err(|fault| fault.to_string())?;
+            .await?;
         let listening = process.addresses().find_map(|listening| match listening {
             ListenAddress::Tcp(address) => Some(*address),
             ListenAddress::Unix(_) => None,
         });
         let listening = listening.unwrap_or(address);
         let guide = guide(listening, wanted, issued.token.expose(), &access);
-        // Who cannot read the guide can still stop the demo.
+        // The demo can be stopped without the guide.
         let _ =
             std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
         process.follow(signals).await;
         Ok(process.stop().await?)
-    });
-    drop(room);
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => complain(&failure.to_string()),
-    }
+    })
 }
 
-/// Makes a site's own login: a secret that keyward shares with it, in the room, and what it signs
+/// Makes a site's own login: a secret that keyward shares with it, in the folder, and what it signs
 /// for its one user.
-fn login(room: &Path) -> std::io::Result<String> {
+fn login(folder: &Path) -> std::io::Result<String> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| std::io::Error::other("no randomness"))?;
-    // Hexadecimal digits, as in a file that somebody edits.
+    // Hexadecimal digits, as in a file that is edited by hand.
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(room.join(LOGIN_SECRET))?;
+        .open(folder.join(LOGIN_SECRET))?;
     file.write_all(secret.as_bytes())?;
-    let now = Timestamp::from_system(std::time::SystemTime::now()).unix_seconds();
+    let now = now().unix_seconds();
     let claims = serde_json::json!({
         "iss": LOGIN, "sub": "demo|alice", "aud": "account", "typ": "Bearer", "iat": now, "exp": now + LOGIN_SECONDS,
         "preferred_username": "alice", "tenants": ["demo-org"], "active_tenant": "demo-org",
@@ -117,7 +105,7 @@ fn login(room: &Path) -> std::io::Result<String> {
     Ok(format!("{signed}.{}", encode(signature.as_ref())))
 }
 
-/// The address, or, if somebody has it already, any free port beside it.
+/// The address, or, if its port is taken, any free port beside it.
 fn free(address: SocketAddr) -> SocketAddr {
     match TcpListener::bind(address) {
         Err(fault) if fault.kind() == std::io::ErrorKind::AddrInUse => {
@@ -129,15 +117,19 @@ fn free(address: SocketAddr) -> SocketAddr {
 }
 
 /// The configuration, with the places that are known only now.
-fn configuration(address: SocketAddr, upstream: SocketAddr, room: &Path) -> Result<Config, String> {
+fn configuration(
+    address: SocketAddr,
+    upstream: SocketAddr,
+    folder: &Path,
+) -> Result<Config, Faults> {
     let place = |name: &str| match name {
         "ADDRESS" => Some(address.to_string()),
         "UPSTREAM" => Some(upstream.to_string()),
-        "ROOM" => Some(room.to_string_lossy().into_owned()),
+        "FOLDER" => Some(folder.to_string_lossy().into_owned()),
         "LOGIN" => Some(LOGIN.to_owned()),
         _ => None,
     };
-    config::parse(include_str!("demo.toml"), "demo", &place).map_err(|faults| faults.to_string())
+    config::parse(include_str!("demo.toml"), "demo", &place)
 }
 
 /// Each line can be pasted into a shell, in this order.
@@ -203,21 +195,21 @@ curl -sS -i "{app}/hello" -H "X-API-Key: $ACCOUNT_KEY"
 }
 
 /// A folder that is gone when this is.
-struct Room(PathBuf);
+struct TemporaryFolder(PathBuf);
 
-impl Room {
+impl TemporaryFolder {
     fn make() -> std::io::Result<Self> {
         let mut random = [0; 8];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| std::io::Error::other("no randomness"))?;
         let name = format!("keyward-demo-{:016x}", u64::from_be_bytes(random));
         let path = std::env::temp_dir().join(name);
-        // Ours alone, and not one that somebody else made in our place.
+        // Of this user alone, and not one that was there already.
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 }
 
-impl Drop for Room {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         if let Err(fault) = fs::remove_dir_all(&self.0) {
             tracing::warn!(folder = %self.0.display(), %fault, "the temporary folder could not be \

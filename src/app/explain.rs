@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::Request;
 
 use super::assemble;
+use super::control::runtime;
 use super::issuers::Issuers;
 use super::parts::Parts;
 use crate::admin::AdminError;
@@ -17,19 +18,13 @@ use crate::telemetry::Explanation;
 use crate::tls::Watcher;
 use crate::tokens::issuer::IssuerSet;
 
-/// How long the keys of issuers are waited for that have to be fetched: longer than one fetch may
-/// take.
+/// How long keys of issuers that have to be fetched are waited for: longer than one fetch may take.
 const KEYS_WITHIN: Duration = Duration::from_secs(6);
 /// How often it is looked whether they have come.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Explains a request from a client at this address. `running`: what the workers share, where there
-/// are any. Blocks, for as long as the store and issuers may take: to be called on a thread where
-/// that is allowed.
-///
-/// # Errors
-///
-/// The configuration cannot be made a plan, or the system has no resources.
+/// are any. Blocks for as long as the store and issuers may take.
 pub(super) fn explain(
     config: &Config,
     parts: &Parts,
@@ -37,10 +32,7 @@ pub(super) fn explain(
     from: IpAddr,
     request: Request<()>,
 ) -> Result<Explanation, AdminError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|fault| {
-        AdminError::Unavailable(format!("the system has no resources to work with: {fault}"))
-    })?;
+    let runtime = runtime().map_err(AdminError::Unavailable)?;
     let address = PeerAddress::Ip(SocketAddr::new(from, 0));
     // The listener is not known: that of the configuration, or the first of several.
     let trusted_proxies = config.listeners.first().map(assemble::trusted_proxies);
@@ -78,14 +70,8 @@ async fn alone(
     });
     let upstreams = upstreams.collect::<Result<Vec<_>, _>>()?;
     let prepared = issuers.prepare(config, &parts.peppers).map_err(|faults| {
-        let faults = faults.into_iter().map(|one| {
-            config.places.fault(&format!("issuer[{}].{}", one.number, one.key), one.words)
-        });
-        config
-            .places
-            .conclude(faults.collect())
-            .err()
-            .unwrap_or_else(|| fault("issuer", "is wrong".to_owned()))
+        let concluded = config.places.conclude(faults);
+        concluded.err().unwrap_or_else(|| fault("issuer", "is wrong".to_owned()))
     })?;
     let set = prepared.set();
     let plan = assemble::plan(config, &parts.signed, Arc::clone(&set), upstreams);
@@ -96,7 +82,7 @@ async fn alone(
     Ok(Arc::new(Shared::new(parts.authenticator(), parts.service(), accounts, store, None, plan)))
 }
 
-/// Waits until every issuer's keys are here or could not be fetched.
+/// Waits until the keys of every issuer are fetched or have failed to be.
 async fn keys_have_come(issuers: &IssuerSet) {
     let begun = Instant::now();
     let is_awaited = || {

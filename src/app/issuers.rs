@@ -2,7 +2,7 @@
 //! keys fresh.
 //!
 //! The tasks run on the control thread, so no request waits for a handshake with an issuer. A
-//! reload takes over what did not change: keys stay, even where their issuer is away just then.
+//! reload keeps the keys of what did not change, even if their issuer cannot be reached then.
 
 mod sources;
 
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use sources::{Discovered, Fetched, File, Proxies, read};
 
-use crate::config::{self, Config, IssuerKeys};
+use crate::config::{self, Config, Fault, IssuerKeys};
 use crate::domain::{ClaimPath, OutsideAlgorithm};
 use crate::files;
 use crate::gateway::Requirement;
@@ -37,8 +37,7 @@ const FETCH: DocumentLimits = DocumentLimits {
 /// How many documents of one `[[issuer]]` are fetched at the same time: a template may have a
 /// thousand tenants.
 const FETCHES_AT_A_TIME: usize = 16;
-/// Outside tokens that are remembered, at most: each has its claims with it, and costs one
-/// signature check when forgotten.
+/// The most outside tokens that are cached: each has its claims with it.
 const MOST_REMEMBERED: usize = 100_000;
 
 /// The issuers in force. Dropped, their keys are fetched no more.
@@ -48,16 +47,6 @@ pub(super) struct Issuers {
     tasks: Vec<JoinHandle<()>>,
     /// Watches the certificates with which the issuers' servers are verified.
     watcher: Watcher,
-}
-
-/// What is wrong with one `[[issuer]]`: the operator's to mend.
-pub(super) struct IssuerFault {
-    /// Which, from 0 on.
-    pub(super) number: usize,
-    /// At which of its keys.
-    pub(super) key: &'static str,
-    /// What, in words.
-    pub(super) words: String,
 }
 
 /// A key of an issuer's table, and what is wrong there.
@@ -75,13 +64,6 @@ pub(super) struct Prepared {
     set: Arc<IssuerSet>,
     /// Keys that were read from files, for rings that may be in use already.
     keys: Vec<(Arc<KeyRing>, KeySet)>,
-    fetched: Vec<FetchedRing>,
-}
-
-/// One `[[issuer]]` of them.
-struct PreparedOne {
-    configured: Configured,
-    keys: Option<(Arc<KeyRing>, KeySet)>,
     fetched: Vec<FetchedRing>,
 }
 
@@ -114,56 +96,41 @@ impl Issuers {
         &self,
         config: &Config,
         peppers: &Arc<Peppers>,
-    ) -> Result<Prepared, Vec<IssuerFault>> {
+    ) -> Result<Prepared, Vec<Fault>> {
         let mut faults = Vec::new();
         let (mut all, mut keys, mut fetched) = (Vec::new(), Vec::new(), Vec::new());
         let kept_claims = kept_claims(config);
-        for (number, configured) in config.issuers.iter().enumerate() {
-            match self.prepare_one(configured, &kept_claims) {
-                Ok(one) => {
-                    keys.extend(one.keys);
-                    fetched.extend(one.fetched);
-                    all.push(one.configured);
+        for (number, settings) in config.issuers.iter().enumerate() {
+            let issuers = self.issuers(settings, &kept_claims);
+            let mut rings: Vec<_> =
+                issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
+            rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
+            match self.sources(settings).and_then(|found| Ok((found, keys_of_file(settings)?))) {
+                Ok((sources, of_file)) => {
+                    keys.extend(rings.first().map(Arc::clone).zip(of_file));
+                    let accepted: Arc<[_]> = settings.settings.algorithms.as_slice().into();
+                    fetched.extend(rings.into_iter().zip(sources).map(|(ring, source)| {
+                        FetchedRing { ring, accepted: Arc::clone(&accepted), source }
+                    }));
                 }
-                Err((key, words)) => faults.push(IssuerFault { number, key, words }),
+                Err((key, words)) => {
+                    faults.push(config.places.fault(&format!("issuer[{number}].{key}"), words));
+                }
             }
+            all.push(Configured { settings: settings.clone(), issuers });
         }
         if !faults.is_empty() {
             return Err(faults);
         }
-        let issuers =
-            all.iter().flat_map(|configured| configured.issuers.iter().map(Arc::clone)).collect();
+        let issuers = all.iter().flat_map(|configured| configured.issuers.iter().cloned());
         let capacity = config.limits.cached_tokens.min(MOST_REMEMBERED);
-        let set =
-            Arc::new(IssuerSet::new(issuers, Arc::clone(peppers), capacity, config.limits.token));
+        let (issuers, peppers) = (issuers.collect(), Arc::clone(peppers));
+        let set = Arc::new(IssuerSet::new(issuers, peppers, capacity, config.limits.token));
         Ok(Prepared { all, set, keys, fetched })
     }
 
-    fn prepare_one(
-        &self,
-        configured: &config::Issuer,
-        kept_claims: &[ClaimPath],
-    ) -> Result<PreparedOne, Wrong> {
-        let issuers = self.issuers(configured, kept_claims);
-        let mut rings: Vec<Arc<KeyRing>> =
-            issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
-        rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let accepted: Arc<[OutsideAlgorithm]> = configured.settings.algorithms.as_slice().into();
-        let sources = self.sources(configured)?.into_iter();
-        let fetched = rings.iter().zip(sources).map(|(ring, source)| FetchedRing {
-            ring: Arc::clone(ring),
-            accepted: Arc::clone(&accepted),
-            source,
-        });
-        Ok(PreparedOne {
-            fetched: fetched.collect(),
-            keys: rings.first().map(Arc::clone).zip(keys_of_file(configured)?),
-            configured: Configured { settings: configured.clone(), issuers },
-        })
-    }
-
-    /// The issuers that are in force already if they are the same, or new ones, with the keys that
-    /// are here where those are.
+    /// The issuers in force if nothing of them has changed, or else new ones, with the keys that
+    /// were fetched from the same place.
     fn issuers(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Vec<Arc<Issuer>> {
         let is_same = |known: &&Configured| {
             known.settings == *configured
@@ -198,8 +165,7 @@ impl Issuers {
         each.collect()
     }
 
-    /// The ring of the keys at this place, with the keys that are here already if they were fetched
-    /// in the same way.
+    /// The ring of the keys at this place: the one in force if its keys come in the same way.
     fn ring(&self, configured: &config::Issuer, at: usize, name: &str) -> Arc<KeyRing> {
         let is_alike = |known: &&Configured| {
             let known = &known.settings;
@@ -351,9 +317,8 @@ fn keys_of_file(configured: &config::Issuer) -> Result<Option<KeySet>, Wrong> {
     if matches!(configured.keys, IssuerKeys::Secret(_)) {
         let found = files::read_secret(path, MOST_BYTES as u64).map_err(|fault| at(&fault))?;
         let secret = files::shared_secret(&found.content).map_err(|fault| at(&fault))?;
-        return KeySet::secret(&secret, &configured.settings.algorithms)
-            .map(Some)
-            .map_err(|fault| at(&fault));
+        let set = KeySet::secret(&secret, &configured.settings.algorithms);
+        return set.map(Some).map_err(|fault| at(&fault));
     }
     let text = Zeroizing::new(read(path).map_err(|fault| at(&fault))?);
     let set = KeySet::read(&text, &configured.settings.algorithms).map_err(|fault| at(&fault))?;

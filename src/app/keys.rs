@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use super::control::now;
 use crate::config::Config;
-use crate::domain::Timestamp;
 use crate::store::key_directory::KeyDirectory;
 use crate::tokens::keyring::{Peppers, StoreKey};
 use crate::tokens::opaque::OpaqueTokens;
@@ -17,7 +16,7 @@ pub(super) struct ReadKeys {
     pub(super) opaque: OpaqueTokens,
     pub(super) peppers: Peppers,
     pub(super) store: StoreKey,
-    /// What is allowed and yet probably not meant: keys that everybody can read.
+    /// What is allowed, but is probably a mistake: keys that every user can read.
     pub(super) warnings: Vec<String>,
 }
 
@@ -32,10 +31,6 @@ pub(super) enum MissingKeys {
 
 impl ReadKeys {
     /// Reads the key directory, and makes what is missing in it.
-    ///
-    /// # Errors
-    ///
-    /// What the operator has to mend, in words.
     pub(super) fn open(config: &Config, missing: MissingKeys) -> Result<Self, String> {
         let open = match missing {
             MissingKeys::Make => KeyDirectory::open,
@@ -46,12 +41,8 @@ impl ReadKeys {
         Self::of(config, keys)
     }
 
-    /// Reads the key directory without a trace. Returns the files, too, that [`open`](Self::open)
-    /// would make; with those, the keys are good for nothing but a check.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open), without a trace. Returns the files, too, that it would make; while
+    /// there are any, the keys are good for nothing but a check.
     pub(super) fn look(
         config: &Config,
         missing: MissingKeys,
@@ -114,10 +105,6 @@ pub(super) fn signing_algorithms(config: &Config) -> Vec<SigningAlgorithm> {
 pub(super) fn have_come(config: &Config, lacking: &[PathBuf]) -> bool {
     ReadKeys::look(config, MissingKeys::Make)
         .is_ok_and(|(_, lacking_now)| lacking_now.len() < lacking.len())
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_system(SystemTime::now())
 }
 
 fn words(fault: &dyn std::fmt::Display) -> String {

@@ -3,6 +3,7 @@
 
 mod administration;
 mod assemble;
+mod control;
 mod demo;
 mod echo;
 mod explain;
@@ -22,46 +23,43 @@ mod validate;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use crate::admin::Administration;
 use crate::api::openapi;
-use crate::cli::{BackupReport, OpenRefusal, Replace, RestoreReport, Runtime, Settings};
+use crate::cli::{BackupReport, Failure, OpenRefusal, Replace, RestoreReport, Runtime, Settings};
 use crate::config;
-use crate::domain::Timestamp;
 use crate::gateway::mounted;
 use crate::store::embedded::backup::Existing;
 use crate::store::key_directory;
 use crate::tokens::finding::Finding;
 use crate::tokens::migration::{Migration, Step};
 use crate::tokens::signed::SigningAlgorithm;
+use control::now;
 use parts::Parts;
 
 /// The program, as the command line sees it.
 pub struct App;
 
 impl Runtime for App {
-    fn run(&self, config: &Path) -> ExitCode {
+    fn run(&self, config: &Path) -> Result<(), Failure> {
         run::run(config)
     }
 
-    fn demo(&self, address: SocketAddr) -> ExitCode {
+    fn demo(&self, address: SocketAddr) -> Result<(), Failure> {
         demo::demo(address)
     }
 
-    fn validate(&self, path: &Path) -> Result<Settings, String> {
+    fn validate(&self, path: &Path) -> Result<Settings, Failure> {
         validate::validate(path)
     }
 
-    fn openapi(&self, path: &Path) -> Result<String, String> {
-        let config = config::load(path).map_err(|faults| faults.to_string())?;
-        let document = openapi::document(&mounted(&assemble::token_apis(&config)));
-        serde_json::to_string_pretty(&document).map_err(|fault| fault.to_string())
+    fn openapi(&self, path: &Path) -> Result<String, Failure> {
+        let document = openapi::document(&mounted(&assemble::token_apis(&config::load(path)?)));
+        Ok(serde_json::to_string_pretty(&document).map_err(|fault| fault.to_string())?)
     }
 
-    fn check_store(&self, path: &Path) -> Result<Vec<Finding>, String> {
-        let config = config::load(path).map_err(|faults| faults.to_string())?;
-        store_check::check(&config)
+    fn check_store(&self, path: &Path) -> Result<Vec<Finding>, Failure> {
+        Ok(store_check::check(&config::load(path)?)?)
     }
 
     fn create_keys(
@@ -69,13 +67,13 @@ impl Runtime for App {
         path: &Path,
         directory: &Path,
         algorithms: &[SigningAlgorithm],
-    ) -> Result<Vec<PathBuf>, String> {
+    ) -> Result<Vec<PathBuf>, Failure> {
         let algorithms = match (algorithms, path.try_exists()) {
             ([], Ok(true)) => {
                 let config = config::load(path).map_err(|faults| {
                     format!(
-                        "{faults}\nto make keys without this configuration, name what is \
-                             signed with --algorithm"
+                        "{faults}\nto make keys without this configuration, name what is signed \
+                         with --algorithm"
                     )
                 })?;
                 keys::signing_algorithms(&config)
@@ -83,9 +81,8 @@ impl Runtime for App {
             ([], _) => vec![SigningAlgorithm::Hs256],
             (named, _) => named.to_vec(),
         };
-        let now = Timestamp::from_system(std::time::SystemTime::now());
-        key_directory::create::create(directory, &algorithms, now)
-            .map_err(|fault| fault.to_string())
+        let made = key_directory::create::create(directory, &algorithms, now());
+        Ok(made.map_err(|fault| fault.to_string())?)
     }
 
     fn back_up_store(
@@ -93,18 +90,16 @@ impl Runtime for App {
         path: &Path,
         file: &Path,
         replace: Replace,
-    ) -> Result<BackupReport, String> {
-        let config = config::load(path).map_err(|faults| faults.to_string())?;
+    ) -> Result<BackupReport, Failure> {
         let existing = match replace {
             Replace::Nothing => Existing::Refuse,
             Replace::EarlierBackup => Existing::Replace,
         };
-        store_backup::back_up(&config, file, existing)
+        Ok(store_backup::back_up(&config::load(path)?, file, existing)?)
     }
 
-    fn restore_store(&self, path: &Path, file: &Path) -> Result<RestoreReport, String> {
-        let config = config::load(path).map_err(|faults| faults.to_string())?;
-        store_backup::restore(&config, file)
+    fn restore_store(&self, path: &Path, file: &Path) -> Result<RestoreReport, Failure> {
+        Ok(store_backup::restore(&config::load(path)?, file)?)
     }
 
     fn migrate_store(
@@ -112,21 +107,24 @@ impl Runtime for App {
         from: &Path,
         to: &Path,
         step: &mut dyn FnMut(Step),
-    ) -> Result<Migration, String> {
-        let load = |path| config::load(path).map_err(|faults| faults.to_string());
-        store_migrate::migrate(&load(from)?, &load(to)?, step)
+    ) -> Result<Migration, Failure> {
+        Ok(store_migrate::migrate(&config::load(from)?, &config::load(to)?, step)?)
     }
 
     fn open_administration(&self, path: &Path) -> Result<Box<dyn Administration>, OpenRefusal> {
-        let config = config::load(path).map_err(|faults| OpenRefusal::Other(faults.to_string()))?;
+        let config = config::load(path).map_err(|faults| OpenRefusal::Other(faults.into()))?;
         let is_new = config.store.redis.is_none() && !config.store.path.exists();
         let parts = Parts::open_for_command(&config).map_err(|fault| {
             let words = fault.to_string();
-            if fault.is_in_use() { OpenRefusal::InUse(words) } else { OpenRefusal::Other(words) }
+            if fault.is_in_use() {
+                OpenRefusal::InUse(words)
+            } else {
+                OpenRefusal::Other(words.into())
+            }
         })?;
         let made = if is_new { ", which was made just now" } else { "" };
-        // Said so that nobody works on a store that they did not mean; if it cannot be said, the
-        // work is done all the same.
+        // The operator may have meant another store. If it cannot be said, the work is done all the
+        // same.
         let _ = writeln!(
             std::io::stderr(),
             "keyward: no keyward is running; using the store {}{made}",
@@ -176,7 +174,7 @@ mod tests {
         };
         assert_eq!(validate(&key), Ok(()));
         let fault = validate(&other_key).expect_err("the key is another certificate's");
-        assert!(fault.contains("b.key"), "{fault}");
+        assert!(fault.to_string().contains("b.key"), "{fault}");
         assert!(!socket.exists() && !store.exists() && !keys.exists(), "nothing is made");
     }
 }

@@ -1,10 +1,11 @@
-//! A keyward that runs on the configuration that is looked at: what it holds is no fault of it.
+//! A keyward that runs on the configuration that is validated: what it has in use is no fault.
 
 use std::fmt::Display;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::control::runtime;
 use crate::admin::{SocketClient, StatusReport};
 use crate::config::Config;
 use crate::server::ListenAddress;
@@ -23,7 +24,7 @@ impl Neighbour {
     /// How often it is asked meanwhile.
     pub(super) const EVERY: Duration = Duration::from_millis(50);
 
-    /// Asks on the admin socket; none: nobody answers. One that is starting has the lock of the
+    /// Asks on the admin socket; none: none answers. A keyward that is starting has the lock of the
     /// socket and answers a little later: it is waited for. Blocks for as long as that and the
     /// status of a keyward may take.
     pub(super) fn find(config: &Config) -> Option<Self> {
@@ -39,12 +40,11 @@ impl Neighbour {
     }
 
     fn ask(config: &Config) -> Option<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let asked = async {
             let client = SocketClient::find(&config.admin.socket).await.ok()??;
             client.status().await.ok()
         };
-        let StatusReport { pid, listening, .. } = runtime.block_on(asked)?;
+        let StatusReport { pid, listening, .. } = runtime().ok()?.block_on(asked)?;
         Some(Self { pid, listening: listening.iter().filter_map(|text| address(text)).collect() })
     }
 

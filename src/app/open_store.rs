@@ -1,6 +1,5 @@
 //! The configured store: opened, looked at, and given new passwords and certificates.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,15 +117,11 @@ impl OpenStore {
 
     /// Reads what may change without a restart, passwords and certificates, and uses nothing of it
     /// yet.
-    pub(super) fn prepare(&self, config: &Config) -> Result<PreparedStore, String> {
-        Ok(PreparedStore(match self {
-            Self::Embedded(_) => None,
-            Self::Redis(store) => {
-                let reloadable = ReloadableSettings::of(redis_settings(config)?)
-                    .map_err(|fault| fault.to_string())?;
-                Some((store.clone(), reloadable))
-            }
-        }))
+    pub(super) fn prepare(&self, config: &Config) -> Result<Option<PreparedStore>, String> {
+        let Self::Redis(store) = self else { return Ok(None) };
+        let reloadable =
+            ReloadableSettings::of(redis_settings(config)?).map_err(|fault| fault.to_string())?;
+        Ok(Some(PreparedStore { store: store.clone(), reloadable }))
     }
 
     /// The files of TLS towards the store are watched by `watcher` from now on. To be called again
@@ -149,23 +144,27 @@ impl OpenStore {
 }
 
 /// What of the store's settings may change without a restart, read and not in use yet.
-pub(super) struct PreparedStore(Option<(RedisStore, ReloadableSettings)>);
+pub(super) struct PreparedStore {
+    store: RedisStore,
+    reloadable: ReloadableSettings,
+}
 
 impl PreparedStore {
     /// Puts it in use.
     pub(super) fn commit(self) {
-        if let Some((store, reloadable)) = self.0 {
-            store.replace(reloadable);
-        }
+        self.store.replace(self.reloadable);
     }
 }
 
 /// Why the store cannot be used, in words that say what to do.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum StoreFault {
-    Embedded(OpenError),
-    Redis(RedisOpenError),
+    #[error("[store] {}", with_sources(.0))]
+    Embedded(#[from] OpenError),
+    #[error("[store] {}{}", with_sources(.0), advice(.0))]
+    Redis(#[from] RedisOpenError),
     /// Something else, with the part of the configuration that it is about.
+    #[error("{0}")]
     Words(String),
 }
 
@@ -189,43 +188,32 @@ impl StoreFault {
     }
 }
 
-impl fmt::Display for StoreFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (words, advice) = match self {
-            Self::Embedded(fault) => (with_sources(fault), ""),
-            Self::Redis(fault) => (with_sources(fault), advice(fault)),
-            Self::Words(words) => return f.write_str(words),
-        };
-        let colon = if advice.is_empty() { "" } else { ": " };
-        write!(f, "[store] {words}{colon}{advice}")
-    }
-}
-
-/// What to do about a Redis that cannot be used; empty where its own words say it.
+/// What to do about a Redis that cannot be used, to be read after its own words; empty where they
+/// say it.
 fn advice(fault: &RedisOpenError) -> &'static str {
     let site = match fault {
         RedisOpenError::Discovery(site) => site,
         RedisOpenError::OtherKeys => {
-            return "give every instance the same key directory, or another \"prefix\"";
+            return ": give every instance the same key directory, or another \"prefix\"";
         }
         RedisOpenError::Newer(_) => {
-            return "run a keyward of the version that wrote it, or a later one";
+            return ": run a keyward of the version that wrote it, or a later one";
         }
         RedisOpenError::Unfit(_) | RedisOpenError::Thread(_) => return "",
     };
     match site {
         DiscoveryError::Unreachable { .. }
         | DiscoveryError::TimedOut { .. }
-        | DiscoveryError::MasterUnknown { .. } => "start it, or correct \"url\"",
-        DiscoveryError::NotMaster { .. } => "name the master in \"url\", or set \"topology\"",
+        | DiscoveryError::MasterUnknown { .. } => ": start it, or correct \"url\"",
+        DiscoveryError::NotMaster { .. } => ": name the master in \"url\", or set \"topology\"",
         DiscoveryError::Refused { .. } => {
-            "correct \"username\" and \"password\" or \"password_file\""
+            ": correct \"username\" and \"password\" or \"password_file\""
         }
         DiscoveryError::NotPermitted { .. } => {
-            "give the user this right: docs/fleet.md has the whole ACL rule"
+            ": give the user this right: docs/fleet.md has the whole ACL rule"
         }
-        DiscoveryError::TooOld { .. } => "upgrade it",
-        DiscoveryError::Tls { .. } => "correct \"ca_file\", the client certificate, or \"url\"",
+        DiscoveryError::TooOld { .. } => ": upgrade it",
+        DiscoveryError::Tls { .. } => ": correct \"ca_file\", the client certificate, or \"url\"",
         DiscoveryError::NotNow { .. }
         | DiscoveryError::OtherServer { .. }
         | DiscoveryError::Crowded
@@ -238,18 +226,6 @@ fn advice(fault: &RedisOpenError) -> &'static str {
 fn sentence(finding: &Finding) -> String {
     let Finding { subject, found, wanted, words, .. } = finding;
     format!("[store] {subject} is {found}, wanted is {wanted} ({words})")
-}
-
-impl From<OpenError> for StoreFault {
-    fn from(fault: OpenError) -> Self {
-        Self::Embedded(fault)
-    }
-}
-
-impl From<RedisOpenError> for StoreFault {
-    fn from(fault: RedisOpenError) -> Self {
-        Self::Redis(fault)
-    }
 }
 
 impl From<String> for StoreFault {
@@ -266,8 +242,6 @@ impl From<StoreFault> for String {
 
 /// What is needed to reach the configured Redis.
 pub(super) fn redis_settings(config: &Config) -> Result<&RedisSettings, String> {
-    let redis = config.store.redis.as_ref();
-    redis
-        .map(|redis| &redis.options.settings)
-        .ok_or_else(|| "[store] is of another kind than \"redis\"".to_owned())
+    let redis = config.store.redis.as_ref().map(|redis| &redis.options.settings);
+    redis.ok_or_else(|| "[store] is of another kind than \"redis\"".to_owned())
 }

@@ -34,7 +34,7 @@ pub(super) struct Parts {
     store_key: Arc<StoreKey>,
     /// How long one look-up may take.
     look_up: Duration,
-    /// How long one change may take, until the whole fleet has heeded it.
+    /// How long one change may take, until the whole fleet has confirmed it.
     change: Duration,
     /// How long revocations took.
     pub(super) revocations: Arc<Histogram>,
@@ -43,16 +43,16 @@ pub(super) struct Parts {
 /// Beyond the time that a fleet may take to confirm a removal.
 const FLEET_SLACK: Duration = Duration::from_secs(1);
 
-/// What remembers verified tokens, under the lease that is configured.
+/// The cache of verified tokens, under the lease that is configured.
 pub(super) fn cache(config: &Config) -> Arc<TokenCache> {
     Arc::new(TokenCache::new(config.limits.cached_tokens, lease(config)))
 }
 
 impl Parts {
-    /// Opens the keys and the store for a command, without waiting for another process to be done
-    /// with them.
+    /// Opens the keys and the store for a command, and does not wait for another process that has
+    /// them.
     pub(super) fn open_for_command(config: &Config) -> Result<Self, StoreFault> {
-        // Looked at first: reading keys and starting threads at each try would hold up the process
+        // First, because reading keys and starting threads at each try would slow down the process
         // that has the store.
         if config.store.redis.is_none() {
             EmbeddedStore::check_free(&config.store.path)?;
@@ -129,7 +129,7 @@ impl Parts {
         self.signed.replace(keys.signed);
         self.opaque.replace(keys.opaque);
         self.peppers.replace(keys.peppers);
-        // What an absent key once made may still be remembered.
+        // Tokens of a key that was removed may be cached.
         self.cache.invalidate_all();
     }
 

@@ -2,7 +2,6 @@
 
 mod bounds;
 mod clashes;
-mod control;
 mod drain;
 mod listening;
 pub(super) mod prepare;
@@ -14,26 +13,20 @@ mod signals;
 mod writable;
 
 use std::path::Path;
-use std::process::ExitCode;
 
-pub(super) use control::{complain, on_control_runtime};
 pub(super) use process::Process;
 pub(super) use signals::Signals;
 
+use super::control::on_control_runtime;
+use crate::cli::Failure;
 use crate::config;
 use crate::telemetry::log;
 
 /// Runs until a signal ends it.
-pub(super) fn run(path: &Path) -> ExitCode {
-    let config = match config::load(path) {
-        Ok(config) => config,
-        Err(faults) => return complain(&faults.to_string()),
-    };
-    let log = match log::init(config.log.format, config.log.level) {
-        Ok(log) => log,
-        Err(fault) => return complain(&format!("keyward: {fault}")),
-    };
-    match on_control_runtime(async {
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let config = config::load(path)?;
+    let log = log::init(config.log.format, config.log.level).map_err(|fault| fault.to_string())?;
+    on_control_runtime(async {
         // First of all: a signal that comes while the store is opened must be received.
         let mut signals = Signals::listen()?;
         let start = Process::start(config, Some(path.to_owned()), Some(log));
@@ -41,8 +34,5 @@ pub(super) fn run(path: &Path) -> ExitCode {
         let mut process = started?;
         process.follow(signals).await;
         Ok(process.stop().await?)
-    }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => complain(&failure.to_string()),
-    }
+    })
 }

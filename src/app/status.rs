@@ -1,4 +1,4 @@
-//! What the admin listener tells of this process.
+//! The state of this process, for the probes, the metrics and the admin socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +17,6 @@ use crate::tls::Watcher;
 use crate::tokens::issuer::RingHealth;
 use crate::tokens::store::StoreError;
 
-/// The state of the process, as it says itself.
 pub(super) struct OwnStatus {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
@@ -66,13 +65,8 @@ impl OwnStatus {
         }
     }
 
-    /// Looks, and says in the log what has changed.
-    pub(super) async fn observe(&self) {
-        self.look().await;
-    }
-
-    /// Whether tokens can be judged, and why the store takes no changes, if it does not. One that
-    /// answers is not enough: without a lease, nothing that it says lets anybody through.
+    /// Whether tokens can be judged, and why the store takes no changes, if it does not. A store
+    /// that answers is not enough: without a lease, no answer of it may be used.
     async fn check_store(&self) -> Result<Option<StoreError>, StoreError> {
         let refusal = match self.shared.store.check().await {
             Ok(()) => None,
@@ -83,7 +77,8 @@ impl OwnStatus {
         Ok(refusal)
     }
 
-    async fn look(&self) -> Vec<NotReady> {
+    /// Why it is not ready. What has changed of the store since the last call is logged.
+    pub(super) async fn observe(&self) -> Vec<NotReady> {
         let mut reasons = Vec::new();
         if !self.is_started.load(Ordering::Acquire) {
             reasons.push(NotReady::Starting);
@@ -93,8 +88,7 @@ impl OwnStatus {
         }
         let checked = tokio::time::timeout(CHECK_DEADLINE, self.check_store()).await;
         let fault = match checked {
-            // The link says it when the store takes no changes. Requests are served: to be taken
-            // out of service would help none.
+            // The link logs that the store takes no changes. Requests are served all the same.
             Ok(Ok(_)) => None,
             Ok(Err(fault)) => Some(fault.to_string()),
             Err(_) => Some(StoreError::TimedOut.to_string()),
@@ -106,8 +100,7 @@ impl OwnStatus {
         }
         reasons.extend(fault.map(NotReady::StoreUnavailable));
         for (name, health) in self.shared.issuers().health(Instant::now()) {
-            // One whose keys have become too old is no reason: what others vouch for still passes
-            // here.
+            // Keys that have become too old are no reason: the tokens of other issuers still pass.
             if let RingHealth::Never(why) = health {
                 reasons.push(NotReady::IssuerWithoutKeys { issuer: name.to_string(), why });
             }
@@ -119,7 +112,7 @@ impl OwnStatus {
 
 impl Status for OwnStatus {
     fn reasons(&self) -> StatusFuture<'_, Vec<NotReady>> {
-        Box::pin(self.look())
+        Box::pin(self.observe())
     }
 
     fn is_started(&self) -> bool {

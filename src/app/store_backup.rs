@@ -4,19 +4,15 @@
 use std::path::Path;
 
 use super::assemble;
+use super::control::now;
 use super::open_store::command;
 use crate::cli::{BackupReport, RestoreReport};
 use crate::config::Config;
-use crate::domain::Timestamp;
 use crate::store::embedded::backup::{self, Copied, Existing};
 use crate::store::key_directory::KeyDirectory;
 use crate::store::{RecordKey, StoreIdentity};
 
 /// Copies the store into a file.
-///
-/// # Errors
-///
-/// Why it was not done, in words.
 pub(super) fn back_up(
     config: &Config,
     file: &Path,
@@ -31,15 +27,10 @@ pub(super) fn back_up(
 }
 
 /// Makes the store from a file.
-///
-/// # Errors
-///
-/// Why it was not done, in words.
 pub(super) fn restore(config: &Config, file: &Path) -> Result<RestoreReport, String> {
     is_embedded(config, "restored")?;
-    let now = Timestamp::from_system(std::time::SystemTime::now());
     let restored = with_identity(config, |identity| {
-        backup::restore(file, identity, &config.store.path, now, command())
+        backup::restore(file, identity, &config.store.path, now(), command())
             .map_err(|fault| assemble::with_sources(&fault))
     })?;
     Ok(RestoreReport { holds: report(&restored.copied), before: restored.before })
@@ -50,9 +41,8 @@ pub(super) fn with_identity<T>(
     config: &Config,
     work: impl FnOnce(&StoreIdentity<'_>) -> Result<T, String>,
 ) -> Result<T, String> {
-    let now = Timestamp::from_system(std::time::SystemTime::now());
-    // No algorithms: no signing key is to be made here.
-    let keys = KeyDirectory::reopen(&config.keys.directory, &[], now)
+    // Without algorithms, no signing key is made.
+    let keys = KeyDirectory::reopen(&config.keys.directory, &[], now())
         .map_err(|fault| format!("[keys] directory: {fault}"))?;
     let key = RecordKey::new(keys.store.record_key().expose());
     let fingerprint = keys.store.fingerprint();
@@ -64,11 +54,9 @@ fn is_embedded(config: &Config, done: &str) -> Result<(), String> {
         None => Ok(()),
         Some(redis) => Err(format!(
             "the store is the fleet {:?} in Redis, which is not {done} by keyward: use Redis's own \
-             means, a snapshot \
-             (\"redis-cli --rdb FILE\", or BGSAVE) or its append-only files, with all instances \
-             stopped while one is put \
-             back. \"keyward store migrate\" copies the fleet's records into an embedded store and \
-             back",
+             means, a snapshot (\"redis-cli --rdb FILE\", or BGSAVE) or its append-only files, with \
+             all instances stopped while one is put back. \"keyward store migrate\" copies the \
+             fleet's records into an embedded store and back",
             redis.options.settings.prefix
         )),
     }

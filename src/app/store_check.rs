@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::assemble::with_sources;
+use super::control::runtime;
 use super::open_store::command;
 use super::parts::Parts;
 use super::store_backup::with_identity;
@@ -14,20 +15,11 @@ use crate::store::redis::inspect::inspect;
 use crate::store::redis::node::Nodes;
 use crate::tokens::finding::{Finding, Severity};
 
-/// What is found.
-///
-/// # Errors
-///
-/// Why it cannot be looked at, in words.
+/// What is found; an error where it cannot be looked at.
 pub(super) fn check(config: &Config) -> Result<Vec<Finding>, String> {
     match &config.store.redis {
         None => embedded(config),
-        Some(redis) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime
-                .map_err(|error| format!("the system has no resources to work with: {error}"))?;
-            runtime.block_on(fleet(redis))
-        }
+        Some(redis) => runtime()?.block_on(fleet(redis)),
     }
 }
 
@@ -42,27 +34,13 @@ async fn fleet(wanted: &FleetSettings) -> Result<Vec<Finding>, String> {
         Err(fault @ DiscoveryError::NotMaster { .. }) => {
             let words = format!(
                 "{fault}: it refuses changes (READONLY), and where replica-serve-stale-data is no \
-                 and its master is down, \
-                 look-ups too (MASTERDOWN); name the master in \"url\", or make this one the \
-                 master (replicaof no one)"
+                 and its master is down, look-ups too (MASTERDOWN); name the master in \"url\", or \
+                 make this one the master (replicaof no one)"
             );
-            return Ok(vec![Finding::of(
-                Severity::Fault,
-                "master",
-                "a replica",
-                "the master",
-                words,
-            )]);
+            return Ok(vec![fault_of("master", "a replica", "the master", words)]);
         }
         Err(fault) => {
-            let words = fault.to_string();
-            return Ok(vec![Finding::of(
-                Severity::Fault,
-                "master",
-                "not usable",
-                "reachable",
-                words,
-            )]);
+            return Ok(vec![fault_of("master", "not usable", "reachable", fault.to_string())]);
         }
     };
     let mut findings = vec![Finding::fine("master", address.to_string())];
@@ -101,13 +79,7 @@ fn embedded(config: &Config) -> Result<Vec<Finding>, String> {
             ["layout", "pages and indexes", "records"]
                 .map(|subject| Finding::fine(subject, "checked: as written")),
         ),
-        Err(words) => findings.push(Finding::of(
-            Severity::Fault,
-            "content",
-            "not usable",
-            "as written",
-            words,
-        )),
+        Err(words) => findings.push(fault_of("content", "not usable", "as written", words)),
     }
     Ok(findings)
 }
@@ -118,6 +90,10 @@ fn check_in_use(config: &Config) -> Result<(), String> {
         EmbeddedStore::check_in_use(&config.store.path, identity, command())
             .map_err(|fault| format!("[store] {}", with_sources(&fault)))
     })
+}
+
+fn fault_of(subject: &'static str, found: &str, wanted: &str, words: String) -> Finding {
+    Finding::of(Severity::Fault, subject, found, wanted, words)
 }
 
 fn size(path: &Path) -> Option<u64> {

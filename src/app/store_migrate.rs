@@ -1,11 +1,11 @@
-//! `keyward store migrate`: both stores opened for nobody else, and everything copied from one into
-//! the other.
+//! `keyward store migrate`: both stores opened for this process alone, and everything copied from
+//! one into the other.
 
 use super::assemble;
+use super::control::{now, runtime};
 use super::open_store::{self, OpenStore};
 use super::parts;
 use crate::config::{Config, FleetSettings};
-use crate::domain::Timestamp;
 use crate::store::key_directory::KeyDirectory;
 use crate::store::redis::presence::presence;
 use crate::store::redis::settings::RedisSettings;
@@ -13,10 +13,6 @@ use crate::tokens::keyring::SecretBytes;
 use crate::tokens::migration::{self, Migration, Ports, Side, Step};
 
 /// Copies, and compares.
-///
-/// # Errors
-///
-/// Why it was not done, or was broken off, in words.
 pub(super) fn migrate(
     from: &Config,
     to: &Config,
@@ -26,16 +22,13 @@ pub(super) fn migrate(
     if is_same_place(from, to) {
         return Err("the two configurations name the same store".to_owned());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| format!("the system has no resources to work with: {error}"))?;
+    let runtime = runtime()?;
     runtime.block_on(at_rest(from, Side::Source))?;
     runtime.block_on(at_rest(to, Side::Target))?;
     let source = Opened::open(from, &keys).map_err(|words| format!("the source: {words}"))?;
     let target = Opened::open(to, &keys).map_err(|words| format!("the target: {words}"))?;
-    let now = Timestamp::from_system(std::time::SystemTime::now());
-    let moved = runtime.block_on(migration::migrate(&source.ports(), &target.ports(), now, step));
-    // Out of both fleets first: whoever is there then is somebody else.
+    let moved = runtime.block_on(migration::migrate(&source.ports(), &target.ports(), now(), step));
+    // Out of both fleets first: an instance that is there then is another one.
     drop((source, target));
     let moved = moved.map_err(|fault| assemble::with_sources(&fault))?;
     runtime.block_on(async {
@@ -47,10 +40,9 @@ pub(super) fn migrate(
 
 /// The keys, which must be the same: what one store holds is of no use under others.
 fn same_keys(from: &Config, to: &Config) -> Result<KeyDirectory, String> {
-    let now = Timestamp::from_system(std::time::SystemTime::now());
-    // No algorithms: no signing key is to be made here.
+    // Without algorithms, no signing key is made.
     let open = |config: &Config| {
-        KeyDirectory::reopen(&config.keys.directory, &[], now)
+        KeyDirectory::reopen(&config.keys.directory, &[], now())
             .map_err(|fault| format!("[keys] directory: {fault}"))
     };
     let (ours, theirs) = (open(from)?, open(to)?);
@@ -104,17 +96,15 @@ fn is_same_place(from: &Config, to: &Config) -> bool {
     }
 }
 
-/// Nobody may serve what is being copied: the embedded store has its lock for that, and in Redis
-/// nobody may beat.
+/// Checks that no keyward serves what is being copied: the embedded store has its lock for that, and
+/// in Redis no instance may show that it is present. A source must be there.
 async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
-    let side = match side {
-        Side::Source => "source",
-        Side::Target => "target",
-    };
+    let is_source = side == Side::Source;
+    let side = if is_source { "source" } else { "target" };
     if config.store.redis.is_none() {
         let path = &config.store.path;
         return match path.try_exists() {
-            Ok(false) if side == "source" => {
+            Ok(false) if is_source => {
                 Err(format!("the source: there is no store at {}", path.display()))
             }
             Ok(_) => Ok(()),
@@ -127,11 +117,10 @@ async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
     if found.is_served {
         return Err(format!(
             "the {side}: a keyward is running on the fleet {prefix:?} in Redis; stop all of its \
-             instances, or what changes \
-             meanwhile is lost"
+             instances, or what changes meanwhile is lost"
         ));
     }
-    if side == "source" && !found.is_known {
+    if is_source && !found.is_known {
         return Err(format!("the source: there is no store of the fleet {prefix:?} in Redis"));
     }
     Ok(())

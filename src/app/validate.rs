@@ -8,24 +8,21 @@ use super::keys;
 use super::neighbour::Neighbour;
 use super::open_store::{OpenStore, command};
 use super::run::prepare::{Occasion, PreparedKeys, prepare};
-use crate::cli::Settings;
+use crate::cli::{Failure, Settings};
 use crate::config;
 use crate::store::EmbeddedOptions;
 use crate::telemetry::log;
 
-/// Does everything that a start does up to the point at which it would take effect.
-///
-/// # Errors
-///
-/// Everything that is wrong, a line each, in the words of a start.
-pub(super) fn validate(path: &Path) -> Result<Settings, String> {
+/// Does everything that a start does up to the point at which it would take effect, and fails with
+/// what a start says.
+pub(super) fn validate(path: &Path) -> Result<Settings, Failure> {
     validate_since(path, Instant::now())
 }
 
 /// `began`: when it was first tried.
-fn validate_since(path: &Path, began: Instant) -> Result<Settings, String> {
-    let config = config::load(path).map_err(|faults| faults.to_string())?;
-    log::check().map_err(|fault| format!("keyward: {fault}"))?;
+fn validate_since(path: &Path, began: Instant) -> Result<Settings, Failure> {
+    let config = config::load(path)?;
+    log::check().map_err(|fault| fault.to_string())?;
     let neighbour = Neighbour::find(&config);
     let prepared = match prepare(&config, Occasion::Validation(neighbour.as_ref())) {
         Ok(prepared) => prepared,
@@ -37,7 +34,7 @@ fn validate_since(path: &Path, began: Instant) -> Result<Settings, String> {
         {
             return validate_since(path, began);
         }
-        Err(faults) => return Err(faults.to_string()),
+        Err(faults) => return Err(faults.into()),
     };
     let mut settings = Settings::from(&config);
     settings.notes.extend(prepared.notes);
@@ -61,10 +58,7 @@ fn validate_since(path: &Path, began: Instant) -> Result<Settings, String> {
                 return validate_since(path, began);
             }
             _ => {
-                return Err(config
-                    .places
-                    .one(OpenStore::key(&config), fault.to_string())
-                    .to_string());
+                return Err(config.places.one(OpenStore::key(&config), fault.to_string()).into());
             }
         },
     }

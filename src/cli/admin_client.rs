@@ -6,73 +6,54 @@
 )]
 
 use std::future::Future;
-use std::io;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
+use super::failure::Failure;
 use super::runtime::OpenRefusal;
-use super::settings::Settings;
 use crate::admin::{AdminError, Administration, SocketClient};
 
 /// Runs `work` to its end on a runtime of its own.
-///
-/// # Errors
-///
-/// The system has no resources for one.
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error: io::Error| format!("the system has no resources to work with: {error}"))?;
+    let runtime =
+        runtime.map_err(|error| format!("the system has no resources to work with: {error}"))?;
     Ok(runtime.block_on(work))
 }
 
 /// How often a command looks while it waits.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// Does `work` with the running keyward, or with the store. On failure the reason has been said,
-/// and the exit code is returned.
+/// Does `work` with the running keyward, or with the store.
 pub(super) fn administer<T>(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     work: impl AsyncFnOnce(&dyn Administration) -> Result<T, AdminError>,
-) -> Result<T, ExitCode> {
-    let settings = context.settings()?;
-    let administration = in_charge(context, &settings).map_err(|words| context.refuse(words))?;
-    match block_on(work(administration.as_ref())) {
-        Ok(outcome) => outcome.map_err(|error| context.refuse(error)),
-        Err(error) => Err(context.refuse(error)),
-    }
+) -> Result<T, Failure> {
+    let administration = in_charge(context)?;
+    Ok(block_on(work(administration.as_ref()))??)
 }
 
 /// A running keyward, or the store. A keyward that is starting has the store already and answers a
 /// little later: it is waited for.
-fn in_charge(
-    context: &Context<'_>,
-    settings: &Settings,
-) -> Result<Box<dyn Administration>, String> {
+fn in_charge(context: &Context<'_>) -> Result<Box<dyn Administration>, Failure> {
+    let socket = context.runtime.settings(context.config)?.admin_socket;
     let (began, timeout) = (Instant::now(), context.runtime.timeout());
     loop {
-        let running = match &settings.admin_socket {
-            Some(path) => block_on(SocketClient::find(path))?.map_err(|error| error.to_string())?,
-            None => None,
-        };
-        if let Some(client) = running {
+        if let Some(client) = block_on(SocketClient::find(&socket))?? {
             return Ok(Box::new(client));
         }
         match context.runtime.open_administration(context.config) {
             Ok(administration) => return Ok(administration),
             Err(OpenRefusal::InUse(_)) if began.elapsed() < timeout => std::thread::sleep(EVERY),
             Err(OpenRefusal::InUse(words)) => {
-                let socket =
-                    settings.admin_socket.as_deref().map(|path| format!(" {}", path.display()));
-                return Err(format!(
-                    "{words}. It does not answer on the admin socket{} either: it may be starting \
-                     or stopping, so try \
-                     again, or it runs with another configuration, so name that one with --config",
-                    socket.unwrap_or_default()
-                ));
+                return Err(Failure::new(format_args!(
+                    "{words}. It does not answer on the admin socket {} either: it may be starting \
+                     or stopping, so try again, or it runs with another configuration, so name \
+                     that one with --config",
+                    socket.display()
+                )));
             }
-            Err(OpenRefusal::Other(words)) => return Err(words),
+            Err(OpenRefusal::Other(failure)) => return Err(failure),
         }
     }
 }

@@ -1,13 +1,10 @@
 //! `keyward store backup` and `keyward store restore`.
 
-use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
-
-use serde::Serialize;
 
 use super::backup_report::Replace;
-use super::context::{Context, DONE};
+use super::context::Context;
+use super::failure::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Backup {
@@ -33,62 +30,37 @@ pub(super) struct Restore {
 }
 
 impl Backup {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let replace = if self.replace { Replace::EarlierBackup } else { Replace::Nothing };
-        let report = match context.runtime.back_up_store(context.config, &self.file, replace) {
-            Ok(report) => report,
-            Err(words) => return context.refuse(words),
-        };
-        let shown = if self.json {
-            show_json(context, &report)
+    pub(super) fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let Self { file, replace, json } = self;
+        let replace = if replace { Replace::EarlierBackup } else { Replace::Nothing };
+        let report = context.runtime.back_up_store(context.config, &file, replace)?;
+        if json {
+            context.print_json(&report)?;
         } else {
-            let written =
-                writeln!(context.out, "backed up to {}: {}", self.file.display(), report.words());
-            context.shown(written)
-        };
-        if shown == DONE {
-            context
-                .note("the keys are not in it: it is of no use without a copy of [keys] directory");
+            context.print(format_args!("backed up to {}: {}", file.display(), report.words()))?;
         }
-        shown
+        context.note("the keys are not in it: it is of no use without a copy of [keys] directory");
+        Ok(())
     }
 }
 
 impl Restore {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let report = match context.runtime.restore_store(context.config, &self.file) {
-            Ok(report) => report,
-            Err(words) => return context.refuse(words),
-        };
-        let shown = if self.json {
-            show_json(context, &report)
+    pub(super) fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let Self { file, json } = self;
+        let report = context.runtime.restore_store(context.config, &file)?;
+        if json {
+            context.print_json(&report)?;
         } else {
-            let written = writeln!(
-                context.out,
-                "restored from {}: {}",
-                self.file.display(),
-                report.holds.words()
-            );
-            context.shown(written)
-        };
-        if shown == DONE {
-            if let Some(before) = &report.before {
-                context.note(format_args!("the store of before is kept at {}", before.display()));
-            }
-            context.note(
-                "the records are as they were when the backup was made: tokens that were revoked \
-                 since are accepted again, \
-                 so revoke those anew; tokens that were made since are refused",
-            );
+            let words = report.holds.words();
+            context.print(format_args!("restored from {}: {words}", file.display()))?;
         }
-        shown
+        if let Some(before) = &report.before {
+            context.note(format_args!("the store of before is kept at {}", before.display()));
+        }
+        context.note(
+            "the records are as they were when the backup was made: tokens that were revoked since \
+             are accepted again, so revoke those anew; tokens that were made since are refused",
+        );
+        Ok(())
     }
-}
-
-fn show_json(context: &mut Context<'_>, report: &impl Serialize) -> ExitCode {
-    let written = serde_json::to_vec(report).map_err(io::Error::from).and_then(|mut line| {
-        line.push(b'\n');
-        context.out.write_all(&line)
-    });
-    context.shown(written)
 }

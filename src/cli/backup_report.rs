@@ -17,10 +17,10 @@ pub struct BackupReport {
     pub bytes: u64,
 }
 
-/// What a restored store holds.
+/// What a restored store holds, and what was there before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RestoreReport {
-    /// What it holds.
+    /// As the backup says.
     #[serde(flatten)]
     pub holds: BackupReport,
     /// Where the store is that was there before; `None`: there was none.

@@ -1,14 +1,16 @@
 //! `keyward bootstrap create | list | revoke`: the credentials from which users make their API
 //! keys.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
 
 use super::context::Context;
+use super::failure::Failure;
+use super::table::Column;
+use super::token::{list, revoke, token_id};
 use super::{admin_client, span, table};
-use crate::admin::{BootstrapRequest, MAX_LISTED, MAX_MINTS, Revocation, TokenKind, claim_text};
+use crate::admin::{BootstrapRequest, Listing, MAX_LISTED, MAX_MINTS, TokenKind, claim_text};
 use crate::domain::{Identity, RecordSort, TokenId};
 use crate::tokens::store::Filter;
 
@@ -17,9 +19,20 @@ pub(super) enum Command {
     /// Make a bootstrap token and print it, once: it is stored nowhere.
     Create(Create),
     /// List bootstrap tokens, oldest first.
-    List(List),
+    List {
+        /// Only those of this token API.
+        #[arg(long, value_name = "NAME")]
+        token_api: Option<String>,
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
     /// Revoke a bootstrap token. The keys that were made with it stay.
-    Revoke(Revoke),
+    Revoke {
+        /// The public id, as `bootstrap list` shows it.
+        #[arg(value_parser = token_id)]
+        id: TokenId,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,42 +63,30 @@ pub(super) struct Create {
     expires_in: Option<Duration>,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct List {
-    /// Only those of this token API.
-    #[arg(long, value_name = "NAME")]
-    token_api: Option<String>,
-    /// As one JSON array.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Revoke {
-    /// The public id, as `bootstrap list` shows it.
-    #[arg(value_parser = token_id)]
-    id: TokenId,
-}
-
-/// Takes a public id as an argument.
-pub(super) fn token_id(text: &str) -> Result<TokenId, String> {
-    TokenId::parse(text).ok_or_else(|| {
-        "expected the id of a token: a UUID of 8-4-4-4-12 hexadecimal digits".to_owned()
-    })
-}
-
 impl Command {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
+    pub(super) fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
             Self::Create(arguments) => arguments.execute(context),
-            Self::List(arguments) => arguments.execute(context),
-            Self::Revoke(arguments) => revoke(context, TokenKind::Bootstrap, arguments.id),
+            Self::List { token_api, json } => {
+                let sort = Some(RecordSort::Bootstrap);
+                let filter = Filter { token_api, subject: None, sort, limit: MAX_LISTED };
+                let columns: [Column<Listing>; 4] = [
+                    ("EMAIL", |token| table::maybe(token.email.as_deref())),
+                    ("MINTS LEFT", |token| {
+                        token.mints_left.map_or_else(|| "-".to_owned(), |mints| mints.to_string())
+                    }),
+                    ("ISSUED", |token| table::time(Some(token.issued_at), "-")),
+                    ("EXPIRES", |token| table::time(token.expires_at, "never")),
+                ];
+                list(context, filter, json, &columns)
+            }
+            Self::Revoke { id } => revoke(context, TokenKind::Bootstrap, id),
         }
     }
 }
 
 impl Create {
-    fn execute(self, context: &mut Context<'_>) -> ExitCode {
+    fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let request = BootstrapRequest {
             token_api: self.token_api,
             identity: Identity {
@@ -98,92 +99,12 @@ impl Create {
             mints: self.mints,
             expires_in: self.expires_in,
         };
-        match admin_client::administer(context, async |tokens| {
+        let issued = admin_client::administer(context, async |tokens| {
             tokens.bootstrap_create(request).await
-        }) {
-            Ok(issued) => {
-                let written = writeln!(context.out, "{}", issued.token.expose());
-                let shown = context.shown(written);
-                context.note(format_args!("made bootstrap token {}", issued.id));
-                shown
-            }
-            Err(refused) => refused,
-        }
-    }
-}
-
-impl List {
-    fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let filter = Filter {
-            token_api: self.token_api,
-            subject: None,
-            sort: Some(RecordSort::Bootstrap),
-            limit: MAX_LISTED,
-        };
-        let listings =
-            match admin_client::administer(context, async |tokens| tokens.list(filter).await) {
-                Ok(listings) => listings,
-                Err(refused) => return refused,
-            };
-        let written = if self.json {
-            table::write_json(context.out, &listings)
-        } else {
-            let rows: Vec<_> = listings
-                .iter()
-                .map(|listing| {
-                    [
-                        listing.id.to_string(),
-                        table::text(&listing.token_api),
-                        table::text(&listing.subject),
-                        table::maybe(listing.username.as_deref()),
-                        table::maybe(listing.organization.as_deref()),
-                        table::maybe(listing.role.as_deref()),
-                        table::maybe(listing.email.as_deref()),
-                        listing
-                            .mints_left
-                            .map_or_else(|| "-".to_owned(), |mints| mints.to_string()),
-                        table::time(Some(listing.issued_at), "-"),
-                        table::time(listing.expires_at, "never"),
-                    ]
-                })
-                .collect();
-            let header = [
-                "ID",
-                "TOKEN API",
-                "SUBJECT",
-                "USERNAME",
-                "ORGANIZATION",
-                "ROLE",
-                "EMAIL",
-                "MINTS LEFT",
-                "ISSUED",
-                "EXPIRES",
-            ];
-            table::write(context.out, header, &rows)
-        };
-        let shown = context.shown(written);
-        note_limit(context, listings.len(), MAX_LISTED);
-        shown
-    }
-}
-
-/// Says that a list may not be the whole one.
-pub(super) fn note_limit(context: &mut Context<'_>, shown: usize, limit: usize) {
-    if shown >= limit {
-        context.note(format_args!("only the first {limit} are shown"));
-    }
-}
-
-/// Revokes one token. If there is none with that id and kind, the command fails.
-pub(super) fn revoke(context: &mut Context<'_>, kind: TokenKind, id: TokenId) -> ExitCode {
-    match admin_client::administer(context, async |tokens| tokens.revoke(kind, id).await) {
-        Ok(Revocation::Revoked) => {
-            let written = writeln!(context.out, "revoked {kind} {id}");
-            context.shown(written)
-        }
-        Ok(Revocation::NotFound) => {
-            context.refuse(format_args!("there is no {kind} with the id {id}"))
-        }
-        Err(refused) => refused,
+        })?;
+        let printed = context.print(issued.token.expose());
+        // It is there even if it could not be printed: its id is needed to revoke it.
+        context.note(format_args!("made bootstrap token {}", issued.id));
+        printed
     }
 }

@@ -1,22 +1,14 @@
-//! What every command gets, and its exit codes.
+//! What every command gets.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
+use serde::Serialize;
+
+use super::failure::Failure;
 use super::runtime::Runtime;
-use super::settings::Settings;
 
-/// Done.
-pub(super) const DONE: ExitCode = ExitCode::SUCCESS;
-
-/// Refused or failed; standard error says why.
-pub(super) const REFUSED: ExitCode = ExitCode::FAILURE;
-
-/// The arguments were wrong, as the shell's own commands say it.
-pub(super) const WRONG_USAGE: u8 = 2;
-
-/// What every command gets.
 pub(super) struct Context<'a> {
     pub(super) config: &'a Path,
     pub(super) runtime: &'a dyn Runtime,
@@ -25,36 +17,40 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Says on standard error what went wrong, and fails.
-    pub(super) fn refuse(&mut self, words: impl std::fmt::Display) -> ExitCode {
-        // If even that cannot be written, the exit code still says it.
-        let _ = writeln!(self.err, "keyward: {words}");
-        REFUSED
-    }
-
-    /// Says something on standard error that is not the result.
-    pub(super) fn note(&mut self, words: impl std::fmt::Display) {
+    /// Says on standard error what is not the result. If that cannot be written, the work goes on.
+    pub(super) fn note(&mut self, words: impl Display) {
         let _ = writeln!(self.err, "keyward: {words}");
     }
 
-    /// Done, if the result could be written.
-    pub(super) fn shown(&mut self, written: io::Result<()>) -> ExitCode {
-        match written.and_then(|()| self.out.flush()) {
-            Ok(()) => DONE,
-            Err(error) => self.refuse(format_args!("standard output cannot be written: {error}")),
+    /// Writes the result.
+    pub(super) fn write(&mut self, text: impl Display) -> Result<(), Failure> {
+        self.try_write(text).map_err(unwritable)
+    }
+
+    /// Writes the result as one line.
+    pub(super) fn print(&mut self, line: impl Display) -> Result<(), Failure> {
+        self.write(format_args!("{line}\n"))
+    }
+
+    /// Writes the result as JSON on one line.
+    pub(super) fn print_json(&mut self, result: &impl Serialize) -> Result<(), Failure> {
+        self.print(serde_json::to_string(result).map_err(unwritable)?)
+    }
+
+    /// Writes a result that is done with when its reader has seen enough (`| head`).
+    pub(super) fn write_list(&mut self, text: impl Display) -> Result<(), Failure> {
+        match self.try_write(text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(error)),
+            _ => Ok(()),
         }
     }
 
-    /// The settings, or all faults on standard error and the exit code.
-    pub(super) fn settings(&mut self) -> Result<Settings, ExitCode> {
-        let settings = self.runtime.settings(self.config);
-        self.or_refused(settings)
+    fn try_write(&mut self, text: impl Display) -> io::Result<()> {
+        write!(self.out, "{text}")?;
+        self.out.flush()
     }
+}
 
-    pub(super) fn or_refused<T>(&mut self, outcome: Result<T, String>) -> Result<T, ExitCode> {
-        outcome.map_err(|faults| {
-            let _ = writeln!(self.err, "{faults}");
-            REFUSED
-        })
-    }
+fn unwritable(error: impl Display) -> Failure {
+    Failure::new(format_args!("standard output cannot be written: {error}"))
 }

@@ -1,13 +1,12 @@
 //! `keyward explain`: what would become of a request, and why.
 
-use std::fmt;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::ExitCode;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::context::{Context, DONE, REFUSED, WRONG_USAGE};
+use super::context::Context;
+use super::failure::Failure;
 use super::{admin_client, table};
 use crate::admin::ExplainRequest;
 use crate::telemetry::{Decision, ExplainedCredential, ExplainedRoute, Explanation};
@@ -15,7 +14,6 @@ use crate::telemetry::{Decision, ExplainedCredential, ExplainedRoute, Explanatio
 /// The most that is read from standard input, in bytes.
 const INPUT_BYTES: usize = 64 * 1024;
 
-/// Of what is not modelled.
 const AFTER_HELP: &str = "Standard input is a token alone on one line, or \"Name: value\" lines. \
 The request is one of HTTP/1.1 without a client certificate: what HTTP/2, gRPC and certificates of \
 clients change is not explained.";
@@ -36,42 +34,25 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let headers = match input().and_then(|text| headers(&text)) {
-            Ok(headers) => headers,
-            Err(words) => return wrong_usage(context, &words),
-        };
+    pub(super) fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let headers = input().and_then(|text| headers(&text)).map_err(Failure::wrong_usage)?;
         let request =
             ExplainRequest { method: self.method, url: self.url, headers, from: self.from };
-        if let Err(words) = request.to_http() {
-            return wrong_usage(context, &words);
-        }
+        request.to_http().map_err(Failure::wrong_usage)?;
         let explanation =
-            match admin_client::administer(context, async |keyward| keyward.explain(request).await)
-            {
-                Ok(explanation) => explanation,
-                Err(refused) => return refused,
-            };
-        let written = if self.json {
-            json(context, &explanation)
+            admin_client::administer(context, async |keyward| keyward.explain(request).await)?;
+        if self.json {
+            context.print_json(&explanation)?;
         } else {
-            write!(context.out, "{}", Lines(&explanation))
-        };
-        let shown = context.shown(written);
-        let is_refused = explanation.decision == Decision::Refused;
-        if shown == DONE && is_refused { REFUSED } else { shown }
+            for (what, value) in lines(&explanation) {
+                context.print(format_args!("{what}: {}", table::text(&value)))?;
+            }
+        }
+        match explanation.decision {
+            Decision::Refused => Err(Failure::SHOWN),
+            _ => Ok(()),
+        }
     }
-}
-
-fn wrong_usage(context: &mut Context<'_>, words: &str) -> ExitCode {
-    context.note(words);
-    ExitCode::from(WRONG_USAGE)
-}
-
-fn json(context: &mut Context<'_>, explanation: &Explanation) -> io::Result<()> {
-    let mut line = serde_json::to_vec(explanation)?;
-    line.push(b'\n');
-    context.out.write_all(&line)
 }
 
 /// What is piped in; nothing, from a terminal.
@@ -95,20 +76,16 @@ fn input() -> Result<Zeroizing<String>, String> {
 /// nothing of them.
 fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let mut headers: Vec<(String, String)> = Vec::new();
-    let mut token = None;
-    for (at, line) in lines {
-        let line = line.trim_end();
-        let Some((name, value)) = line.split_once(':') else {
-            token.get_or_insert((at + 1, line.trim()));
-            continue;
-        };
-        headers.push((name.to_owned(), value.trim().to_owned()));
+    let mut without_colon = Vec::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        match line.split_once(':') {
+            Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
+            None => without_colon.push((number, line.trim())),
+        }
     }
-    let Some((number, token)) = token else { return Ok(headers) };
-    let is_alone =
-        headers.is_empty() && text.lines().filter(|line| !line.trim().is_empty()).count() == 1;
+    let Some((number, token)) = without_colon.first().copied() else { return Ok(headers) };
+    let is_alone = headers.is_empty() && without_colon.len() == 1;
     // What is copied from a header field comes with its scheme.
     let scheme = token.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
     let bare = token.get(scheme.map_or(0, str::len)..).unwrap_or_default().trim();
@@ -124,49 +101,44 @@ fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
     ))
 }
 
-/// An explanation as lines of `what: value`.
-struct Lines<'a>(&'a Explanation);
+/// A line: what it says something of, and what.
+type Line = (&'static str, String);
 
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let explanation = self.0;
-        let mut line = |what: &str, value: &str| writeln!(f, "{what}: {}", table::text(value));
-        line("decision", explanation.decision.as_str())?;
-        if let Some(status) = explanation.status {
-            line("status", &status.to_string())?;
-        }
-        for (what, value) in [
-            ("reason", &explanation.reason),
-            ("cause", &explanation.cause),
-            ("the client is told", &explanation.detail),
-            ("challenge", &explanation.challenge),
-            ("allowed methods", &explanation.allow),
-        ] {
-            if let Some(value) = value {
-                line(what, value)?;
-            }
-        }
-        line("method", &explanation.method)?;
-        line("path", &explanation.path)?;
-        line("host", explanation.host.as_deref().unwrap_or("none"))?;
-        line("client", &explanation.client)?;
-        match (&explanation.route, &explanation.answered_by) {
-            (Some(route), _) => write_route(route, &mut line)?,
-            (None, Some(answered_by)) => line("answered by", answered_by)?,
-            (None, None) => line("route", "none")?,
-        }
-        match &explanation.credential {
-            Some(credential) => write_credential(credential, &mut line)?,
-            None => line("credential", missing_credential(explanation))?,
-        }
-        for header in &explanation.identity_headers {
-            line("identity header", &format!("{}: {}", header.name, header.value))?;
-        }
-        match &explanation.upstream_path {
-            Some(path) => line("path for the upstream", path),
-            None => Ok(()),
-        }
+fn lines(explanation: &Explanation) -> Vec<Line> {
+    let mut lines = vec![("decision", explanation.decision.as_str().to_owned())];
+    let of_refusal = [
+        ("status", explanation.status.map(|status| status.to_string())),
+        ("reason", explanation.reason.clone()),
+        ("cause", explanation.cause.clone()),
+        ("the client is told", explanation.detail.clone()),
+        ("challenge", explanation.challenge.clone()),
+        ("allowed methods", explanation.allow.clone()),
+    ];
+    lines.extend(of_refusal.into_iter().filter_map(|(what, value)| Some((what, value?))));
+    lines.extend([
+        ("method", explanation.method.clone()),
+        ("path", explanation.path.clone()),
+        ("host", or(explanation.host.as_ref(), "none")),
+        ("client", explanation.client.clone()),
+    ]);
+    match (&explanation.route, &explanation.answered_by) {
+        (Some(route), _) => lines.extend(route_lines(route)),
+        (None, Some(answered_by)) => lines.push(("answered by", answered_by.clone())),
+        (None, None) => lines.push(("route", "none".to_owned())),
     }
+    match &explanation.credential {
+        Some(credential) => lines.extend(credential_lines(credential)),
+        None => lines.push(("credential", missing_credential(explanation).to_owned())),
+    }
+    for header in &explanation.identity_headers {
+        lines.push(("identity header", format!("{}: {}", header.name, header.value)));
+    }
+    lines.extend(explanation.upstream_path.clone().map(|path| ("path for the upstream", path)));
+    lines
+}
+
+fn or(value: Option<&String>, absent: &str) -> String {
+    value.map_or(absent, String::as_str).to_owned()
 }
 
 /// Why there is no credential to tell of.
@@ -179,43 +151,38 @@ fn missing_credential(explanation: &Explanation) -> &'static str {
     }
 }
 
-fn write_route(
-    route: &ExplainedRoute,
-    line: &mut impl FnMut(&str, &str) -> fmt::Result,
-) -> fmt::Result {
-    let or_any =
-        |values: &[String]| if values.is_empty() { "any".to_owned() } else { values.join(", ") };
-    line("route", &route.path)?;
-    line("route's host", route.host.as_deref().unwrap_or("any"))?;
-    line("route's methods", &or_any(&route.methods))?;
-    line("route's upstream", &route.upstream)?;
-    let is_public = route.accept.is_empty();
-    line(
-        "route accepts",
-        &if is_public { "everybody".to_owned() } else { route.accept.join(", ") },
-    )?;
-    route.require.iter().try_for_each(|rule| line("route requires", rule))
+fn route_lines(route: &ExplainedRoute) -> Vec<Line> {
+    let listed = |values: &[String], empty: &str| match values {
+        [] => empty.to_owned(),
+        _ => values.join(", "),
+    };
+    let mut lines = vec![
+        ("route", route.path.clone()),
+        ("route's host", or(route.host.as_ref(), "any")),
+        ("route's methods", listed(&route.methods, "any")),
+        ("route's upstream", route.upstream.clone()),
+        ("route accepts", listed(&route.accept, "everybody")),
+    ];
+    lines.extend(route.require.iter().map(|rule| ("route requires", rule.clone())));
+    lines
 }
 
-fn write_credential(
-    credential: &ExplainedCredential,
-    line: &mut impl FnMut(&str, &str) -> fmt::Result,
-) -> fmt::Result {
-    line("credential", &format!("{}, {}", credential.source, credential.form))?;
-    let Some(holder) = &credential.holder else { return Ok(()) };
-    line("credential is", &format!("{} of {}", holder.kind, holder.issued_by))?;
-    line("subject", &holder.subject)?;
-    line("token id", holder.token_id.as_deref().unwrap_or("none"))?;
-    line("expires", holder.expires_at.as_deref().unwrap_or("never"))
+fn credential_lines(credential: &ExplainedCredential) -> Vec<Line> {
+    let mut lines = vec![("credential", format!("{}, {}", credential.source, credential.form))];
+    if let Some(holder) = &credential.holder {
+        lines.extend([
+            ("credential is", format!("{} of {}", holder.kind, holder.issued_by)),
+            ("subject", holder.subject.clone()),
+            ("token id", or(holder.token_id.as_ref(), "none")),
+            ("expires", or(holder.expires_at.as_ref(), "never")),
+        ]);
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(text: &str) -> Result<Vec<(String, String)>, String> {
-        headers(text)
-    }
 
     fn pair(name: &str, value: &str) -> (String, String) {
         (name.to_owned(), value.to_owned())
@@ -232,11 +199,11 @@ mod tests {
             "bearer  sk-abc",
             "\u{feff}sk-abc",
         ] {
-            assert_eq!(read(text), token("sk-abc"), "{text:?}");
+            assert_eq!(headers(text), token("sk-abc"), "{text:?}");
         }
         let both = vec![pair("Authorization", "Bearer x:y"), pair("X-API-Key", "k")];
-        assert_eq!(read("Authorization: Bearer x:y\r\n\r\nX-API-Key:k \n"), Ok(both));
-        assert_eq!(read(" \n"), Ok(Vec::new()));
+        assert_eq!(headers("Authorization: Bearer x:y\r\n\r\nX-API-Key:k \n"), Ok(both));
+        assert_eq!(headers(" \n"), Ok(Vec::new()));
     }
 
     #[test]
@@ -244,7 +211,7 @@ mod tests {
         for (text, line) in
             [("canary\ncanary2", 1), ("Accept: */*\ncanary", 2), ("Basic canary", 1)]
         {
-            let words = read(text).expect_err("refused");
+            let words = headers(text).expect_err("refused");
             assert!(
                 words.contains(&format!("line {line},")) && !words.contains("canary"),
                 "{words}"

@@ -1,48 +1,33 @@
 //! `keyward health`: is a running keyward ready? For container health checks and scripts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::ExitCode;
+use std::path::Path;
 
+use super::admin_client::block_on;
 use super::context::Context;
-use super::settings::Settings;
+use super::failure::Failure;
 use crate::admin::{AdminError, SocketClient, probe_readiness};
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
-
-impl Arguments {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let settings = match context.settings() {
-            Ok(settings) => settings,
-            Err(refused) => return refused,
-        };
-        match super::admin_client::block_on(reasons(&settings)) {
-            Ok(Ok(reasons)) if reasons.is_empty() => {
-                let written = writeln!(context.out, "ready");
-                context.shown(written)
-            }
-            Ok(Ok(reasons)) => context.refuse(format_args!("not ready: {}", reasons.join(", "))),
-            Ok(Err(error)) => context.refuse(error),
-            Err(error) => context.refuse(error),
-        }
+pub(super) fn execute(context: &mut Context<'_>) -> Result<(), Failure> {
+    let settings = context.runtime.settings(context.config)?;
+    let reasons = match settings.admin_address {
+        Some(address) => block_on(probe_readiness(reachable(address)))??,
+        None => block_on(reasons_at(&settings.admin_socket))??,
+    };
+    if reasons.is_empty() {
+        return context.print("ready");
     }
+    Err(Failure::new(format_args!("not ready: {}", reasons.join(", "))))
 }
 
-async fn reasons(settings: &Settings) -> Result<Vec<String>, AdminError> {
-    if let Some(address) = settings.admin_address {
-        return probe_readiness(reachable(address)).await;
-    }
-    let Some(socket) = &settings.admin_socket else {
-        let words = "neither an admin address nor an admin socket is configured, so a running keyward cannot be asked";
-        return Err(AdminError::Refused(words.to_owned()));
+async fn reasons_at(socket: &Path) -> Result<Vec<String>, AdminError> {
+    let Some(client) = SocketClient::find(socket).await? else {
+        let socket = socket.display();
+        return Err(AdminError::Unavailable(format!(
+            "no keyward runs at the admin socket {socket}"
+        )));
     };
-    match SocketClient::find(socket).await? {
-        Some(client) => client.status().await.map(|report| report.reasons),
-        None => Err(AdminError::Unavailable(format!(
-            "no keyward runs at the admin socket {}",
-            socket.display()
-        ))),
-    }
+    client.status().await.map(|report| report.reasons)
 }
 
 /// Where a listener can be reached from the same machine: one on all addresses, at the loopback

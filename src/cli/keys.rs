@@ -1,11 +1,11 @@
 //! `keyward keys create`: a directory of keys, made before anything runs.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::context::{Context, DONE};
+use super::context::Context;
+use super::failure::Failure;
 use crate::tokens::signed::SigningAlgorithm;
 
 #[derive(Debug, Subcommand)]
@@ -41,25 +41,19 @@ fn algorithm(text: &str) -> Result<SigningAlgorithm, String> {
 }
 
 impl Command {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
+    pub(super) fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let Self::Create(Create { directory, mut algorithm }) = self;
         algorithm.sort_unstable();
         algorithm.dedup();
-        let made = match context.runtime.create_keys(context.config, &directory, &algorithm) {
-            Ok(made) => made,
-            Err(words) => return context.refuse(words),
-        };
-        let written = made.iter().try_for_each(|path| writeln!(context.out, "{}", path.display()));
-        let shown = context.shown(written);
-        if shown == DONE {
-            context.note(format_args!(
-                "set \"directory\" in [keys] to where all of these files are mounted together, \
-                 read-only if you like; every \
-                 instance of a fleet needs the same ones. Keep a copy in a safe place: without \
-                 them no token works, and no \
-                 backup of the store can be read"
-            ));
+        let made = context.runtime.create_keys(context.config, &directory, &algorithm)?;
+        for path in made {
+            context.print(path.display())?;
         }
-        shown
+        context.note(
+            "set \"directory\" in [keys] to where all of these files are mounted together, \
+             read-only if you like; every instance of a fleet needs the same ones. Keep a copy in \
+             a safe place: without them no token works, and no backup of the store can be read",
+        );
+        Ok(())
     }
 }

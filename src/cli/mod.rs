@@ -1,4 +1,4 @@
-//! The command line: one file per command, each with its arguments and what it does.
+//! The command line: a file for each command that does more than hand on what it is asked for.
 //!
 //! Standard output carries the result and nothing else, standard error the messages. A token or
 //! password is never an argument: every user can read the argument list of a process. Commands that
@@ -9,16 +9,12 @@ mod admin_client;
 mod backup;
 mod backup_report;
 mod bootstrap;
-mod completions;
 mod context;
-mod demo;
 mod explain;
+mod failure;
 mod health;
 mod keys;
-mod openapi;
-mod run;
 mod runtime;
-mod schema;
 mod settings;
 mod span;
 mod store;
@@ -28,18 +24,23 @@ mod tests;
 mod token;
 mod user;
 mod validate;
-mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
-use context::{Context, DONE, WRONG_USAGE};
+use context::Context;
+use failure::WRONG_USAGE;
+
+use crate::config::reference;
 
 pub use backup_report::{BackupReport, Replace, RestoreReport};
+pub use failure::Failure;
 pub use runtime::{OpenRefusal, Runtime};
 pub use settings::Settings;
 
@@ -57,11 +58,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Try keyward: a temporary store, a built-in echo upstream, and the calls to make.
-    Demo(demo::Arguments),
+    Demo {
+        /// Where to listen; port 0 takes a free one.
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+        address: SocketAddr,
+    },
     /// Run keyward in the foreground.
-    Run(run::Arguments),
+    Run,
     /// Check the configuration and say everything that is wrong with it.
-    Validate(validate::Arguments),
+    Validate,
     /// Make, list and revoke bootstrap tokens: an administrator's credentials for making API keys.
     #[command(subcommand)]
     Bootstrap(bootstrap::Command),
@@ -82,15 +87,26 @@ enum Command {
     /// input.
     Explain(explain::Arguments),
     /// Ask a running keyward whether it is ready: exit code 0 if it is.
-    Health(health::Arguments),
+    Health,
     /// Print the OpenAPI document of the token APIs.
-    Openapi(openapi::Arguments),
+    Openapi,
     /// Print the JSON Schema of the configuration file, for editors.
-    Schema(schema::Arguments),
+    Schema {
+        /// Print the reference in Markdown instead, which is docs/configuration.md.
+        #[arg(long, hide = true)]
+        markdown: bool,
+    },
     /// Print the version.
-    Version(version::Arguments),
+    Version {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the completion script of a shell.
-    Completions(completions::Arguments),
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 /// The program: reads the process's arguments, does what they say, and returns the exit code. 0:
@@ -110,29 +126,49 @@ fn execute(
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let _ = write!(err, "{}", error.render());
-            return ExitCode::from(WRONG_USAGE);
+            return WRONG_USAGE.into();
         }
         // `--help` and `--version`.
         Err(answer) => {
             let _ = write!(out, "{}", answer.render());
-            return DONE;
+            return ExitCode::SUCCESS;
         }
     };
     let mut context = Context { config: &cli.config, runtime, out, err };
-    match cli.command {
-        Command::Demo(arguments) => arguments.execute(&context),
-        Command::Run(arguments) => arguments.execute(&context),
-        Command::Validate(arguments) => arguments.execute(&mut context),
-        Command::Bootstrap(command) => command.execute(&mut context),
-        Command::Token(command) => command.execute(&mut context),
-        Command::Keys(command) => command.execute(&mut context),
-        Command::Store(command) => command.execute(&mut context),
-        Command::User(command) => command.execute(&mut context),
-        Command::Explain(arguments) => arguments.execute(&mut context),
-        Command::Health(arguments) => arguments.execute(&mut context),
-        Command::Openapi(arguments) => arguments.execute(&mut context),
-        Command::Schema(arguments) => arguments.execute(&mut context),
-        Command::Version(arguments) => arguments.execute(&mut context),
-        Command::Completions(arguments) => arguments.execute(&mut context, &mut Cli::command()),
+    match carry_out(cli.command, &mut context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(context.err),
+    }
+}
+
+fn carry_out(command: Command, context: &mut Context<'_>) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    match command {
+        Command::Demo { address } => context.runtime.demo(address),
+        Command::Run => context.runtime.run(context.config),
+        Command::Validate => validate::execute(context),
+        Command::Bootstrap(command) => command.execute(context),
+        Command::Token(command) => command.execute(context),
+        Command::Keys(command) => command.execute(context),
+        Command::Store(command) => command.execute(context),
+        Command::User(command) => command.execute(context),
+        Command::Explain(arguments) => arguments.execute(context),
+        Command::Health => health::execute(context),
+        Command::Openapi => {
+            let document = context.runtime.openapi(context.config)?;
+            context.print(document)
+        }
+        Command::Schema { markdown: true } => context.write(reference::markdown()),
+        Command::Schema { markdown: false } => context.print(reference::schema()),
+        Command::Version { json: true } => {
+            context.print(serde_json::json!({ "name": "keyward", "version": version }))
+        }
+        Command::Version { json: false } => context.print(format_args!("keyward {version}")),
+        Command::Completions { shell } => {
+            // Into memory first: the generator panics on a closed pipe.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
+            context.write(String::from_utf8_lossy(&script))
+        }
     }
 }

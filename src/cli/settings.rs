@@ -10,13 +10,13 @@ use crate::config::Config;
 pub struct Settings {
     /// The admin listener's address; `None`: turned off.
     pub admin_address: Option<SocketAddr>,
-    /// The admin socket's path; `None`: there is none, and the store is used itself.
-    pub admin_socket: Option<PathBuf>,
+    /// The admin socket's path.
+    pub admin_socket: PathBuf,
     /// What is configured: `1 listener, 2 routes, 1 upstream, 1 token API`.
     pub summary: String,
     /// What a running keyward of this configuration holds, one line each.
     pub notes: Vec<String>,
-    /// What is valid and yet probably not meant, one line each.
+    /// What is valid, but is probably a mistake, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ impl From<&Config> for Settings {
         ];
         Self {
             admin_address: config.admin.address,
-            admin_socket: Some(config.admin.socket.clone()),
+            admin_socket: config.admin.socket.clone(),
             summary: parts.join(", "),
             notes: Vec::new(),
             warnings: config.warnings.clone(),
@@ -67,6 +67,6 @@ mod tests {
         let settings = Settings::from(&config);
         assert_eq!(settings.summary, "1 listener, 2 routes, 1 upstream, 0 token APIs");
         assert_eq!(settings.admin_address, Some(SocketAddr::from(([127, 0, 0, 1], 9090))));
-        assert_eq!(settings.admin_socket, Some(PathBuf::from("keyward-data/admin.sock")));
+        assert_eq!(settings.admin_socket, PathBuf::from("keyward-data/admin.sock"));
     }
 }

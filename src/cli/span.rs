@@ -5,15 +5,10 @@ use std::time::Duration;
 
 use crate::config::TimeSpan;
 
-/// The longest span: a hundred years. More is a slip of the finger; without an end is said by
-/// leaving it out.
+/// The longest span: a hundred years. More is a slip; without the argument there is no end.
 const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 3600);
 
 /// Reads a span of whole seconds, from `1s` to `36500d`.
-///
-/// # Errors
-///
-/// What is wrong with it, in words for the user.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let TimeSpan(span) = text.parse()?;
     if span.subsec_nanos() > 0 {

@@ -4,18 +4,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "tells how far a migration is once in a while")]
 
-use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
 use super::backup::{Backup, Restore};
-use super::context::{Context, DONE, REFUSED};
-use super::table;
+use super::context::Context;
+use super::failure::Failure;
+use super::table::{self, Column};
 use crate::tokens::finding::{Finding, Severity};
-use crate::tokens::migration::{Side, Step};
+use crate::tokens::migration::{Count, Side, Step};
 
 /// How often it is said how much has been copied.
 const NEWS: Duration = Duration::from_secs(1);
@@ -24,7 +23,11 @@ const NEWS: Duration = Duration::from_secs(1);
 pub(super) enum Command {
     /// Look at the store: what could lose records, what keyward lacks. Exit code 1 if there is a
     /// fault.
-    Check(Check),
+    Check {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
     /// Copy everything from the store of one configuration into that of another, and compare:
     /// SQLite to Redis or back.
     ///
@@ -43,13 +46,6 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Check {
-    /// As one JSON array.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
 pub(super) struct Migrate {
     /// The configuration whose store is copied.
     #[arg(long, value_name = "FILE")]
@@ -63,9 +59,9 @@ pub(super) struct Migrate {
 }
 
 impl Command {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
+    pub(super) fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
-            Self::Check(arguments) => arguments.execute(context),
+            Self::Check { json } => check(context, json),
             Self::Migrate(arguments) => arguments.execute(context),
             Self::Backup(arguments) => arguments.execute(context),
             Self::Restore(arguments) => arguments.execute(context),
@@ -73,110 +69,65 @@ impl Command {
     }
 }
 
-impl Check {
-    fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let findings = match context.runtime.check_store(context.config) {
-            Ok(findings) => findings,
-            Err(words) => return context.refuse(words),
-        };
-        let written = if self.json {
-            serde_json::to_vec(&findings).map_err(io::Error::from).and_then(|mut line| {
-                line.push(b'\n');
-                context.out.write_all(&line)
-            })
-        } else {
-            let rows: Vec<_> = findings
-                .iter()
-                .map(|finding| {
-                    let wanted =
-                        if finding.severity == Severity::Fine { "-" } else { &finding.wanted };
-                    [
-                        finding.severity.word().to_owned(),
-                        table::text(&finding.subject),
-                        table::text(&finding.found),
-                        table::text(wanted),
-                    ]
-                })
-                .collect();
-            table::write(context.out, ["SEVERITY", "WHAT", "FOUND", "WANTED"], &rows)
-        };
-        let shown = context.shown(written);
-        if shown != DONE {
-            return shown;
-        }
-        if !self.json {
-            for finding in findings.iter().filter(|finding| !finding.words.is_empty()) {
-                context.note(format_args!(
-                    "{}: {}",
-                    table::text(&finding.subject),
-                    table::text(&finding.words)
-                ));
-            }
-        }
-        let is_faulty = |finding: &Finding| finding.severity == Severity::Fault;
-        if findings.iter().any(is_faulty) { REFUSED } else { DONE }
+fn check(context: &mut Context<'_>, as_json: bool) -> Result<(), Failure> {
+    let findings = context.runtime.check_store(context.config)?;
+    let columns: [Column<Finding>; 4] = [
+        ("SEVERITY", |finding| finding.severity.word().to_owned()),
+        ("WHAT", |finding| table::text(&finding.subject)),
+        ("FOUND", |finding| table::text(&finding.found)),
+        ("WANTED", |finding| match finding.severity {
+            Severity::Fine => "-".to_owned(),
+            _ => table::text(&finding.wanted),
+        }),
+    ];
+    table::write(context, &findings, as_json, &columns)?;
+    for finding in findings.iter().filter(|finding| !as_json && !finding.words.is_empty()) {
+        let (subject, words) = (table::text(&finding.subject), table::text(&finding.words));
+        context.note(format_args!("{subject}: {words}"));
     }
+    let is_faulty = findings.iter().any(|finding| finding.severity == Severity::Fault);
+    if is_faulty { Err(Failure::SHOWN) } else { Ok(()) }
 }
 
 impl Migrate {
-    fn execute(self, context: &mut Context<'_>) -> ExitCode {
+    fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let mut told = Instant::now();
-        let err = &mut *context.err;
-        let mut say = |step: Step| {
-            let words = match step {
-                Step::Reading(Side::Source) => "reading the source".to_owned(),
-                Step::Reading(Side::Target) => "reading the target".to_owned(),
-                Step::Verifying => "reading everything back".to_owned(),
-                Step::Copied(done, all) if done == all || told.elapsed() >= NEWS => {
-                    told = Instant::now();
-                    format!("copied {done} of {all}")
-                }
-                Step::Copied(..) => return,
-            };
-            // Only news: if it cannot be written, the work goes on.
-            let _ = writeln!(err, "keyward: {words}");
+        let runtime = context.runtime;
+        let mut say = |step: Step| match step {
+            Step::Reading(Side::Source) => context.note("reading the source"),
+            Step::Reading(Side::Target) => context.note("reading the target"),
+            Step::Verifying => context.note("reading everything back"),
+            Step::Copied(done, all) if done == all || told.elapsed() >= NEWS => {
+                told = Instant::now();
+                context.note(format_args!("copied {done} of {all}"));
+            }
+            Step::Copied(..) => {}
         };
-        let migration = match context.runtime.migrate_store(&self.from, &self.to, &mut say) {
-            Ok(migration) => migration,
-            Err(words) => return context.refuse(words),
-        };
-        let written = if self.json {
-            serde_json::to_vec(&migration).map_err(io::Error::from).and_then(|mut line| {
-                line.push(b'\n');
-                context.out.write_all(&line)
-            })
+        let migration = runtime.migrate_store(&self.from, &self.to, &mut say)?;
+        if self.json {
+            context.print_json(&migration)?;
         } else {
-            let rows: Vec<_> = migration
-                .counts
-                .iter()
-                .map(|count| {
-                    let [found, expired, there, copied, verified] =
-                        [count.found, count.expired, count.there, count.copied, count.verified]
-                            .map(|number| number.to_string());
-                    [count.sort.words().to_owned(), found, expired, there, copied, verified]
-                })
-                .collect();
-            table::write(
-                context.out,
-                ["SORT", "FOUND", "EXPIRED", "THERE", "COPIED", "VERIFIED"],
-                &rows,
-            )
-        };
-        let shown = context.shown(written);
+            let columns: [Column<Count>; 6] = [
+                ("SORT", |count| count.sort.words().to_owned()),
+                ("FOUND", |count| count.found.to_string()),
+                ("EXPIRED", |count| count.expired.to_string()),
+                ("THERE", |count| count.there.to_string()),
+                ("COPIED", |count| count.copied.to_string()),
+                ("VERIFIED", |count| count.verified.to_string()),
+            ];
+            table::write(context, &migration.counts, false, &columns)?;
+        }
         if migration.differing == 0 {
-            return shown;
+            return Ok(());
         }
         for difference in &migration.differences {
             context.note(table::text(difference));
         }
-        context.refuse(format_args!(
+        let is_cut = migration.differing > migration.differences.len();
+        Err(Failure::new(format_args!(
             "the two stores are not the same: {} differ{}",
             migration.differing,
-            if migration.differing > migration.differences.len() {
-                ", of which the first are named"
-            } else {
-                ""
-            }
-        ))
+            if is_cut { ", of which the first are named" } else { "" }
+        )))
     }
 }

@@ -1,52 +1,60 @@
-//! Lists as text: aligned columns under a header row, safe to look at in a terminal.
+//! Lists: aligned columns under a header row, safe to look at in a terminal, or one JSON array.
 
 use std::fmt::Write as _;
-use std::io;
 
 use serde::Serialize;
 
+use super::context::Context;
+use super::failure::Failure;
 use crate::domain::Timestamp;
 
 /// The gap between two columns.
 const GAP: usize = 2;
 
-/// Writes rows under their header, each column as wide as its widest cell.
-pub(super) fn write<const N: usize>(
-    out: &mut dyn io::Write,
-    header: [&str; N],
-    rows: &[[String; N]],
-) -> io::Result<()> {
-    let header = header.map(str::to_owned);
-    let mut widths = [0; N];
-    for row in std::iter::once(&header).chain(rows) {
+/// A column: its header, and its cell in the row of an item.
+pub(super) type Column<T> = (&'static str, fn(&T) -> String);
+
+/// Writes a list.
+pub(super) fn write<T: Serialize>(
+    context: &mut Context<'_>,
+    items: &[T],
+    as_json: bool,
+    columns: &[Column<T>],
+) -> Result<(), Failure> {
+    if as_json {
+        let array = serde_json::to_string(items).map_err(Failure::new)?;
+        return context.write_list(format_args!("{array}\n"));
+    }
+    context.write_list(aligned(items, columns))
+}
+
+/// Rows under their header, each column as wide as its widest cell.
+fn aligned<T>(items: &[T], columns: &[Column<T>]) -> String {
+    let header = columns.iter().map(|(header, _)| (*header).to_owned()).collect();
+    let row = |item| columns.iter().map(|(_, cell)| cell(item)).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(items.iter().map(row)).collect();
+    let mut widths = vec![0; columns.len()];
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = cell.chars().count().max(*width);
         }
     }
-    for row in std::iter::once(&header).chain(rows) {
-        let mut line = String::new();
+    let mut text = String::new();
+    for row in &rows {
         for (width, cell) in widths.iter().zip(row) {
-            let _ = write!(line, "{cell:<width$}", width = width + GAP);
+            let _ = write!(text, "{cell:<width$}", width = width + GAP);
         }
-        line.truncate(line.trim_end().len());
-        line.push('\n');
-        if let Err(error) = out.write_all(line.as_bytes()) {
-            return unless_closed(error);
-        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
     }
-    Ok(())
+    text
 }
 
-/// Writes a list as one JSON array on one line.
-pub(super) fn write_json(out: &mut dyn io::Write, listings: &[impl Serialize]) -> io::Result<()> {
-    let mut line = serde_json::to_vec(listings)?;
-    line.push(b'\n');
-    out.write_all(&line).or_else(unless_closed)
-}
-
-/// A reader that has seen enough (`| head`) is no failure of a list.
-fn unless_closed(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+/// Says that a list may not be the whole one.
+pub(super) fn note_limit(context: &mut Context<'_>, shown: usize, limit: usize) {
+    if shown >= limit {
+        context.note(format_args!("only the first {limit} are shown"));
+    }
 }
 
 /// A cell of text from outside: characters that would move the cursor, colour the line or turn its
@@ -80,10 +88,9 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_lines_have_no_trailing_blanks() {
-        let mut out = Vec::new();
-        let rows = [["éé".to_owned(), "x".to_owned()], ["a".to_owned(), String::new()]];
-        write(&mut out, ["A", "LONG"], &rows).expect("written");
-        assert_eq!(String::from_utf8(out).expect("text"), "A   LONG\néé  x\na\n");
+        let columns: &[Column<(&str, &str)>] =
+            &[("A", |row| row.0.to_owned()), ("LONG", |row| row.1.to_owned())];
+        assert_eq!(aligned(&[("éé", "x"), ("a", "")], columns), "A   LONG\néé  x\na\n");
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! `keyward token list | revoke`: the API keys of all users, for an administrator.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 
-use super::bootstrap::{note_limit, revoke, token_id};
 use super::context::Context;
+use super::failure::Failure;
+use super::table::Column;
 use super::{admin_client, table};
-use crate::admin::{MAX_LISTED, TokenKind};
+use crate::admin::{Listing, MAX_LISTED, Revocation, TokenKind};
 use crate::domain::{RecordSort, TokenId};
 use crate::tokens::store::Filter;
 
@@ -16,7 +15,11 @@ pub(super) enum Command {
     /// List API keys, oldest first.
     List(List),
     /// Revoke an API key. When this has succeeded, nothing accepts it any more.
-    Revoke(Revoke),
+    Revoke {
+        /// The public id, as `token list` shows it.
+        #[arg(value_parser = token_id)]
+        id: TokenId,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -35,13 +38,6 @@ pub(super) struct List {
     json: bool,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Revoke {
-    /// The public id, as `token list` shows it.
-    #[arg(value_parser = token_id)]
-    id: TokenId,
-}
-
 pub(super) fn limit(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -49,64 +45,63 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("expected a whole number between 1 and {MAX_LISTED}"))
 }
 
+pub(super) fn token_id(text: &str) -> Result<TokenId, String> {
+    TokenId::parse(text).ok_or_else(|| {
+        "expected the id of a token: a UUID of 8-4-4-4-12 hexadecimal digits".to_owned()
+    })
+}
+
 impl Command {
-    pub(super) fn execute(self, context: &mut Context<'_>) -> ExitCode {
+    pub(super) fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
-            Self::List(arguments) => arguments.execute(context),
-            Self::Revoke(arguments) => revoke(context, TokenKind::ApiKey, arguments.id),
+            Self::List(List { token_api, sub, limit, json }) => {
+                let sort = Some(RecordSort::ApiKey);
+                let filter = Filter { token_api, subject: sub, sort, limit };
+                let columns: [Column<Listing>; 4] = [
+                    ("NAME", |token| table::maybe(token.name.as_deref())),
+                    ("ISSUED", |token| table::time(Some(token.issued_at), "-")),
+                    ("EXPIRES", |token| table::time(token.expires_at, "never")),
+                    ("LAST USED", |token| table::time(token.last_used_at, "-")),
+                ];
+                list(context, filter, json, &columns)
+            }
+            Self::Revoke { id } => revoke(context, TokenKind::ApiKey, id),
         }
     }
 }
 
-impl List {
-    fn execute(self, context: &mut Context<'_>) -> ExitCode {
-        let filter = Filter {
-            token_api: self.token_api,
-            subject: self.sub,
-            sort: Some(RecordSort::ApiKey),
-            limit: self.limit,
-        };
-        let listings =
-            match admin_client::administer(context, async |tokens| tokens.list(filter).await) {
-                Ok(listings) => listings,
-                Err(refused) => return refused,
-            };
-        let written = if self.json {
-            table::write_json(context.out, &listings)
-        } else {
-            let rows: Vec<_> = listings
-                .iter()
-                .map(|listing| {
-                    [
-                        listing.id.to_string(),
-                        table::text(&listing.token_api),
-                        table::text(&listing.subject),
-                        table::maybe(listing.username.as_deref()),
-                        table::maybe(listing.organization.as_deref()),
-                        table::maybe(listing.role.as_deref()),
-                        table::maybe(listing.name.as_deref()),
-                        table::time(Some(listing.issued_at), "-"),
-                        table::time(listing.expires_at, "never"),
-                        table::time(listing.last_used_at, "-"),
-                    ]
-                })
-                .collect();
-            let header = [
-                "ID",
-                "TOKEN API",
-                "SUBJECT",
-                "USERNAME",
-                "ORGANIZATION",
-                "ROLE",
-                "NAME",
-                "ISSUED",
-                "EXPIRES",
-                "LAST USED",
-            ];
-            table::write(context.out, header, &rows)
-        };
-        let shown = context.shown(written);
-        note_limit(context, listings.len(), self.limit);
-        shown
+/// Lists the tokens that match. `columns`: those behind the ones that all kinds have.
+pub(super) fn list(
+    context: &mut Context<'_>,
+    filter: Filter,
+    as_json: bool,
+    columns: &[Column<Listing>],
+) -> Result<(), Failure> {
+    let common: [Column<Listing>; 6] = [
+        ("ID", |token| token.id.to_string()),
+        ("TOKEN API", |token| table::text(&token.token_api)),
+        ("SUBJECT", |token| table::text(&token.subject)),
+        ("USERNAME", |token| table::maybe(token.username.as_deref())),
+        ("ORGANIZATION", |token| table::maybe(token.organization.as_deref())),
+        ("ROLE", |token| table::maybe(token.role.as_deref())),
+    ];
+    let limit = filter.limit;
+    let tokens = admin_client::administer(context, async |tokens| tokens.list(filter).await)?;
+    table::write(context, &tokens, as_json, &[&common, columns].concat())?;
+    table::note_limit(context, tokens.len(), limit);
+    Ok(())
+}
+
+/// Revokes one token. If there is none with that id and kind, the command fails.
+pub(super) fn revoke(
+    context: &mut Context<'_>,
+    kind: TokenKind,
+    id: TokenId,
+) -> Result<(), Failure> {
+    match admin_client::administer(context, async |tokens| tokens.revoke(kind, id).await)? {
+        Revocation::Revoked => context.print(format_args!("revoked {kind} {id}")),
+        Revocation::NotFound => {
+            Err(Failure::new(format_args!("there is no {kind} with the id {id}")))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! How many workers and connections the machine is good for.
+//! How many workers and connections the machine can have.
 
 /// How many file descriptors are kept for what is no connection: the store, the logs, the admin
 /// listener.
@@ -12,8 +12,8 @@ pub(super) fn workers(configured: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Raises the limit of file descriptors as far as the system lets us, and says how many connections
-/// it is good for: each may need a second one, to its upstream.
+/// Raises the limit of file descriptors as far as the system allows, and returns how many
+/// connections that is enough for: each may need a second one, to its upstream.
 pub(super) fn connection_limit(configured: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -1,7 +1,7 @@
 //! One path for two things: each would overwrite or refuse the other's file.
 //!
-//! Each of them alone may be right, so this is looked at for all together, before anything is made.
-//! A path is known under all its spellings, through symbolic links too.
+//! Each path alone may be right, so all are compared before anything is made, whatever their
+//! spelling, through symbolic links too.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@ use crate::server::{Grace, WorkerPool};
 
 /// A second signal within this time is the first one, sent twice: to the process and to its group.
 const ONE_SIGNAL: Duration = Duration::from_millis(20);
+
 impl Process {
     /// Serves until it is told to end.
     pub(in crate::app) async fn follow(&mut self, signals: Signals) {
@@ -31,8 +32,8 @@ impl Process {
         self.drain(&mut terminate, &mut interrupt).await;
     }
 
-    /// Not ready first, so that whoever balances load notices; then no new connections; then what
-    /// is under way is finished.
+    /// Not ready first, so that load balancers notice; then no new connections; then what is under
+    /// way is finished.
     async fn drain(&mut self, terminate: &mut Signal, interrupt: &mut Signal) {
         tracing::info!("stopping: draining connections");
         self.status.is_draining.store(true, Ordering::Release);

@@ -17,7 +17,7 @@ use super::running::Running;
 use super::{clashes, writable};
 use crate::admin::{AdminSocket, SocketError};
 use crate::app::assemble;
-use crate::app::issuers::{self, IssuerFault, Issuers};
+use crate::app::issuers::{self, Issuers};
 use crate::app::keys::{Keys, MissingKeys, ReadKeys};
 use crate::app::neighbour::Neighbour;
 use crate::app::open_store::PreparedStore;
@@ -54,18 +54,15 @@ pub(in crate::app) struct Prepared {
     pub(super) probes: Option<BoundAddress>,
     /// What of the store is taken over by a reload.
     pub(super) store: Option<PreparedStore>,
-    /// What is held by a running keyward of this configuration, in words.
+    /// What a running keyward of this configuration has in use, a line each.
     pub(in crate::app) notes: Vec<String>,
-    /// What of the files is allowed and yet probably not meant, in words.
+    /// What of the files is allowed, but is probably a mistake, a line each.
     pub(in crate::app) warnings: Vec<String>,
 }
 
 impl Prepared {
-    /// Checks that there is nothing left to be made: keys that are made up would be in use.
-    ///
-    /// # Errors
-    ///
-    /// A key has vanished that was just made.
+    /// Checks that no key is lacking that was just made: one that is only for a check would be in
+    /// use.
     pub(super) fn check_complete(&self, config: &Config) -> Result<(), Faults> {
         let Some(path) = self.lacking.first() else { return Ok(()) };
         let words = format!(
@@ -91,11 +88,9 @@ pub(super) struct PreparedListener {
     pub(super) bound: Option<BoundAddress>,
 }
 
-/// Prepares.
-///
 /// # Errors
 ///
-/// Everything that is wrong, the operator's to mend.
+/// Everything that is wrong, for the operator.
 pub(in crate::app) fn prepare(config: &Config, occasion: Occasion<'_>) -> Result<Prepared, Faults> {
     let mut preparation = Preparation {
         config,
@@ -106,11 +101,9 @@ pub(in crate::app) fn prepare(config: &Config, occasion: Occasion<'_>) -> Result
         has_clashes: false,
     };
     let prepared = preparation.run();
-    let Preparation { faults, notes, warnings, .. } = preparation;
-    config.places.conclude(faults)?;
+    config.places.conclude(preparation.faults)?;
     // Without a fault, nothing is missing.
-    let nothing = || config.places.one("", "the configuration could not be prepared");
-    prepared.map(|prepared| Prepared { notes, warnings, ..prepared }).ok_or_else(nothing)
+    prepared.ok_or_else(|| config.places.one("", "the configuration could not be prepared"))
 }
 
 struct Preparation<'a> {
@@ -179,8 +172,8 @@ impl Preparation<'_> {
             listeners: listeners.into_iter().collect::<Option<Vec<_>>>()?,
             probes: probes?,
             store: store?,
-            notes: Vec::new(),
-            warnings: Vec::new(),
+            notes: std::mem::take(&mut self.notes),
+            warnings: std::mem::take(&mut self.warnings),
         })
     }
 
@@ -219,8 +212,12 @@ impl Preparation<'_> {
         }
         if let ListenAddress::Unix(path) = address {
             self.found(key, writable::folder_of(path))?;
-            if let Err(fault) = socket_file::check(path) {
-                self.unless_of_neighbour(key, &fault, address)?;
+            match socket_file::check(path) {
+                Err(SocketError::InUse { .. }) if self.is_of_neighbour(address) => {}
+                outcome => {
+                    let words = |fault| format!("{address} cannot be listened on: {fault}");
+                    self.found(key, outcome.map_err(words))?;
+                }
             }
             if matches!(self.occasion, Occasion::Validation(_)) || self.has_clashes {
                 return Some(None);
@@ -230,63 +227,40 @@ impl Preparation<'_> {
             Occasion::Reload(process) => process.sockets().collect(),
             Occasion::Start(..) | Occasion::Validation(_) => Vec::new(),
         };
-        match BoundAddress::bind(address, configured.mode, beside) {
-            Ok(bound) => Some(Some(bound)),
-            Err(fault) => {
-                self.not_bound(key, "\"address\"", address, &fault)?;
-                Some(None)
-            }
-        }
+        self.bind(key, "\"address\"", address, configured.mode, beside)
     }
 
     /// Binds the admin address. The outer `None`: it cannot be bound.
     fn probes(&mut self) -> Option<Option<BoundAddress>> {
-        let Some(address) = self.config.admin.address.map(ListenAddress::Tcp) else {
-            return Some(None);
-        };
-        if matches!(self.occasion, Occasion::Reload(_)) {
-            return Some(None);
-        }
-        match BoundAddress::bind(&address, 0, []) {
-            Ok(bound) => Some(Some(bound)),
-            Err(fault) => {
-                self.not_bound("admin.address", "[admin] address", &address, &fault)?;
-                Some(None)
+        match self.config.admin.address.map(ListenAddress::Tcp) {
+            Some(address) if !matches!(self.occasion, Occasion::Reload(_)) => {
+                self.bind("admin.address", "[admin] address", &address, 0, Vec::new())
             }
+            _ => Some(None),
         }
     }
 
-    /// Says why an address cannot be bound, unless a running keyward of this configuration has it.
-    fn not_bound(
+    /// Binds an address. The outer `None`: it cannot be bound; the inner: a running keyward of this
+    /// configuration has it.
+    fn bind(
         &mut self,
         key: &str,
         name: &str,
         address: &ListenAddress,
-        fault: &io::Error,
-    ) -> Option<()> {
-        if fault.kind() == ErrorKind::AddrInUse && self.is_of_neighbour(address) {
-            return Some(());
+        mode: u32,
+        beside: Vec<&Acceptor>,
+    ) -> Option<Option<BoundAddress>> {
+        match BoundAddress::bind(address, mode, beside) {
+            Ok(bound) => Some(Some(bound)),
+            Err(fault) if fault.kind() == ErrorKind::AddrInUse && self.is_of_neighbour(address) => {
+                Some(None)
+            }
+            Err(fault) => {
+                let why = why_not_bound(address, &fault);
+                self.fault(key, format!("{name} {address} cannot be listened on: {why}"));
+                None
+            }
         }
-        self.fault(
-            key,
-            format!("{name} {address} cannot be listened on: {}", why_not_bound(address, fault)),
-        );
-        None
-    }
-
-    /// Says why a Unix socket cannot be made, unless a running keyward of this configuration has
-    /// it.
-    fn unless_of_neighbour(
-        &mut self,
-        key: &str,
-        fault: &SocketError,
-        address: &ListenAddress,
-    ) -> Option<()> {
-        if matches!(fault, SocketError::InUse { .. }) && self.is_of_neighbour(address) {
-            return Some(());
-        }
-        self.fault(key, format!("{address} cannot be listened on: {fault}"));
-        None
     }
 
     /// Whether a running keyward of this configuration listens there; if so, it is noted.
@@ -338,7 +312,7 @@ impl Preparation<'_> {
     fn store(&mut self) -> Option<Option<PreparedStore>> {
         let Occasion::Reload(process) = self.occasion else { return Some(None) };
         let prepared = process.parts.store.prepare(self.config);
-        self.found("store", prepared.map_err(|words| format!("[store] {words}"))).map(Some)
+        self.found("store", prepared.map_err(|words| format!("[store] {words}")))
     }
 
     fn upstream(
@@ -388,13 +362,6 @@ impl Preparation<'_> {
             }
             (PreparedKeys::Next(_), Occasion::Start(..) | Occasion::Validation(_)) => return None,
         };
-        let faults = match prepared {
-            Ok(prepared) => return Some(prepared),
-            Err(faults) => faults,
-        };
-        for IssuerFault { number, key, words } in faults {
-            self.fault(&format!("issuer[{number}].{key}"), words);
-        }
-        None
+        prepared.map_err(|faults| self.faults.extend(faults)).ok()
     }
 }

@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::bounds::{connection_limit, workers};
-use super::control::Failure;
 use super::listening::listen;
 use super::prepare::{Occasion, Prepared, PreparedKeys, prepare};
 use super::running::Running;
@@ -22,6 +21,7 @@ use crate::app::keys::{self, MissingKeys, ReadKeys};
 use crate::app::open_store::OpenStore;
 use crate::app::parts::Parts;
 use crate::app::status::OwnStatus;
+use crate::cli::Failure;
 use crate::config::{Config, Faults};
 use crate::gateway::Shared;
 use crate::server::{
@@ -35,6 +35,7 @@ use crate::tls::Watcher;
 
 /// How long the last lines of the access log may take.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// A running keyward.
 pub(in crate::app) struct Process {
     pub(super) config: Config,
@@ -243,7 +244,7 @@ impl Process {
                 access_log.close();
             }
         });
-        // Whoever reads the log may have stopped reading; the end does not wait for them.
+        // The reader of the log may have stopped reading; the end does not wait for it.
         if tokio::time::timeout(LAST_LINES, logged).await.is_err() {
             tracing::warn!("the access log takes nothing any more: its last lines are lost");
         }
@@ -254,7 +255,7 @@ impl Process {
 }
 
 /// Prepares, and makes the keys that are missing once there is no other fault. A store that is tied
-/// to keys is one: its keys are elsewhere, and others would stand in their way.
+/// to keys is such a fault: its keys are elsewhere.
 async fn prepare_to_start(
     config: &Config,
     issuers: &Issuers,

@@ -1,4 +1,4 @@
-//! What is done again and again while keyward runs.
+//! What is done at intervals while keyward runs.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,13 +14,12 @@ use crate::tokens::store::Store;
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 const PURGE_AT_ONCE: usize = 1000;
 
-/// How often the process looks at itself, so that a fault of the store is in the log and in a
-/// metric without a request for it.
+/// How often readiness is determined, so that a fault of the store is in the log and in a metric
+/// without a request for it.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Starts it, each part in a task of its own, so that none is done twice at a time. All of them end,
-/// wherever they stand, when the set is dropped: a change that the store was asked for is carried
-/// out all the same.
+/// Starts each in a task of its own. They end when the set is dropped; a change that the store was
+/// asked for is carried out all the same.
 pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -40,10 +39,9 @@ pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()
     tasks
 }
 
-/// Ticks now, and then at this distance. After a tick that was missed, the distance counts from the
-/// late one.
-fn every(distance: Duration) -> Interval {
-    let mut ticks = tokio::time::interval(distance);
+/// Ticks now, and then at this interval, which counts from a late tick, too.
+fn every(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

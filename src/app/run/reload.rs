@@ -41,11 +41,9 @@ impl Process {
         }
     }
 
-    /// `None`: there is no file to read.
-    ///
-    /// What leaves a trace comes last, when nothing else can fail: keys that are made, a log file
-    /// that is made, and, last of all, sockets that are listened on, because a connection to one of
-    /// those would be cut off.
+    /// `None`: there is no file to read. What leaves a trace comes last, when nothing else can fail:
+    /// new keys, a new log file, and, last of all, sockets that are listened on, because a
+    /// connection to one of those would be cut off.
     fn ready(&mut self) -> Result<Option<Ready>, Faults> {
         let Some(path) = &self.path else { return Ok(None) };
         let config = config::load(path)?;
@@ -122,23 +120,15 @@ impl Process {
         }
     }
 
-    /// What becomes of sockets whose address is not configured any more.
-    ///
-    /// Where another listener covers the address, the socket stays and serves for that one: closing
-    /// it would cut off connections that the system has taken in for it. It is closed with the
-    /// listener that it serves for.
+    /// Stops listening on addresses that are not configured any more. Where another listener covers
+    /// the address, the socket stays and serves for that one: closing it would cut off connections
+    /// that the system has taken in for it. It is closed with the listener that it serves for.
     fn retire_listeners(&mut self) {
-        let is_configured = |acceptor: &Acceptor, key: &ListenAddress| {
-            let by_key = self.config.listeners.iter().any(|listener| listener.address == *key);
-            by_key
-                || self
-                    .config
-                    .listeners
-                    .iter()
-                    .any(|listener| listener.address.is_same(acceptor.address()))
+        let is_configured = |(key, acceptor): &(&ListenAddress, &Acceptor)| {
+            let mut addresses = self.config.listeners.iter().map(|listener| &listener.address);
+            addresses.any(|address| address == *key || address.is_same(acceptor.address()))
         };
-        let (configured, others): (Vec<_>, Vec<_>) =
-            self.acceptors.iter().partition(|(key, acceptor)| is_configured(acceptor, key));
+        let (configured, others): (Vec<_>, Vec<_>) = self.acceptors.iter().partition(is_configured);
         let mut gone = Vec::new();
         for (key, acceptor) in others {
             let covering = configured.iter().map(|(_, other)| *other);

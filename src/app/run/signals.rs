@@ -10,7 +10,7 @@ pub(in crate::app) struct Signals {
 }
 
 impl Signals {
-    /// From now on they are received, not obeyed by the system.
+    /// From now on they are received, and the system does not end the process for them.
     pub(in crate::app) fn listen() -> Result<Self, String> {
         let listen =
             |kind| signal(kind).map_err(|fault| format!("signals cannot be received: {fault}"));

@@ -1,4 +1,5 @@
-//! Whether files and folders could be made or written, found out without a trace.
+//! Whether files and folders could be made or written, found out without a trace. The errors say why
+//! not, and what to do.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -10,10 +11,6 @@ use rustix::fs::Access;
 use crate::telemetry::access_log;
 
 /// Looks whether a file could be opened for writing, be it made or not.
-///
-/// # Errors
-///
-/// Why not, and what to do.
 pub(super) fn file(path: &Path) -> Result<(), String> {
     match look(path)? {
         Some(found) if found.is_dir() => {
@@ -35,10 +32,6 @@ pub(super) fn file(path: &Path) -> Result<(), String> {
 
 /// Looks whether a file could be appended to, or made in a folder that is there. Pipes that have a
 /// name, and sockets, cannot: opening one waits for its reader, or fails.
-///
-/// # Errors
-///
-/// Why not, and what to do.
 pub(super) fn log(path: &Path) -> Result<(), String> {
     file(path)?;
     let kind = look(path)?.map(|found| found.file_type());
@@ -58,10 +51,6 @@ pub(super) fn log(path: &Path) -> Result<(), String> {
 }
 
 /// Looks whether a file could be opened for writing, or be made with the folders above it.
-///
-/// # Errors
-///
-/// Why not, and what to do.
 pub(super) fn file_in_new_folders(path: &Path) -> Result<(), String> {
     match look(path)? {
         Some(_) => file(path),
@@ -70,10 +59,6 @@ pub(super) fn file_in_new_folders(path: &Path) -> Result<(), String> {
 }
 
 /// Looks whether files could be made in a folder, be it there or to be made with those above it.
-///
-/// # Errors
-///
-/// Why not, and what to do.
 pub(super) fn folder(path: &Path) -> Result<(), String> {
     // Beside a bare name.
     let mut at = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
@@ -89,10 +74,6 @@ pub(super) fn folder(path: &Path) -> Result<(), String> {
 }
 
 /// Looks whether files could be made beside this one, in a folder that is there.
-///
-/// # Errors
-///
-/// Why not, and what to do.
 pub(super) fn folder_of(path: &Path) -> Result<(), String> {
     match look(&parent(path))? {
         Some(_) => folder(&parent(path)),
