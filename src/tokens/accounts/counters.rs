@@ -1,11 +1,11 @@
-//! Counters of what failed: the port, and the one of a single keyward, in memory.
+//! Counters of failed attempts: the port, and an implementation in memory for a single instance.
 //!
-//! An attempt is *reserved* before its outcome is known, so that many at the same time cannot
-//! exceed a limit together, and *settled* afterwards. A counter's window begins with its first
-//! reservation and does not move: after it, it is as if nothing had been. One that is never settled
-//! (a crashed instance) counts as spent until its window ends.
+//! An attempt is *reserved* before its outcome is known, so that concurrent attempts cannot exceed a
+//! limit together, and *settled* afterwards. The window of a counter begins with its first
+//! reservation; at its end the counter is void. A reservation that is never settled (of a crashed
+//! instance) counts as spent until then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::tokens::store::StoreFuture;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// What is counted, as a keyed hash: usernames, and passwords typed in their place, are in no
-/// counter.
+/// The name of a counter: a MAC, so that no counter tells usernames, or passwords that were typed in
+/// their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CounterKey(pub [u8; 16]);
 
-/// How much of one counter may be taken.
+/// The limit of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// The counter.
@@ -31,41 +31,40 @@ pub struct Allowance {
     pub window: Duration,
 }
 
-/// What became of a [`Counters::reserve`].
+/// The outcome of [`Counters::reserve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reservation {
-    /// One of each was taken.
+    /// One of each counter was reserved.
     Reserved,
-    /// One of them has no more, and none was taken.
+    /// One of them is at its limit, and nothing was reserved.
     Refused {
-        /// When to try again: at the end of the window if all of it is spent; a second if some of
-        /// it is only reserved, by attempts whose outcome may give it back.
+        /// When to try again: at the end of the window if the limit is spent; after a second if part
+        /// of it is only reserved, and may be returned.
         retry_after: Duration,
     },
 }
 
-/// What becomes of a reservation.
+/// The end of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It counts.
     Spent,
-    /// It is as if it had not been.
+    /// It does not count.
     Returned,
-    /// And neither does what was spent before count any more.
+    /// It does not count, and neither does what was spent before.
     Cleared,
 }
 
-/// The store of counters: like [`Store`](crate::tokens::store::Store), it counts for all instances
-/// together, and every operation is atomic.
+/// The port to the counters of all instances. Every operation is atomic.
 pub trait Counters: Send + Sync + 'static {
-    /// Takes one of each, or none.
+    /// Reserves one of each counter, or nothing.
     fn reserve(&self, allowances: Vec<Allowance>, now: Timestamp) -> StoreFuture<Reservation>;
 
-    /// Ends one reservation of each. What has no window any more is passed over.
+    /// Ends one reservation of each counter. Counters whose window has ended are passed over.
     fn settle(&self, settlements: Vec<(CounterKey, Settlement)>, now: Timestamp)
     -> StoreFuture<()>;
 
-    /// How much of the counter is spent.
+    /// How much of a counter is spent.
     fn spent(&self, key: CounterKey, now: Timestamp) -> StoreFuture<u32>;
 
     /// Remembers `member` of `group` for [`REMEMBERED_FOR`] from now; of one group, the latest
@@ -83,53 +82,42 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How many members of one group are remembered.
 pub const MOST_REMEMBERED: usize = 32;
 
-/// How many counters there are in memory at most, some 100 bytes each; the oldest is forgotten
-/// first. A hashing pool of one or two threads does not do as many logins in a quarter of an hour,
-/// and what is refused makes no counter.
+/// How many counters are in memory at most, some 100 bytes each; the oldest is forgotten first. One
+/// or two threads do not hash as many passwords in a quarter of an hour, and a refused attempt makes
+/// no counter.
 const MOST_COUNTERS: usize = 200_000;
 
-/// How many groups.
+/// How many groups are in memory at most.
 const MOST_GROUPS: usize = 20_000;
 
-/// Counters in memory: those of a single keyward. They begin anew with the process.
+/// Counters in memory, for a single instance. They are lost with the process.
 #[derive(Default)]
 pub struct MemoryCounters {
     /// Held for a few instructions.
     tables: Mutex<Tables>,
 }
 
-#[derive(Default)]
 struct Tables {
-    counters: HashMap<CounterKey, Counter>,
-    /// Counters in the order in which their windows began, each with that moment: an entry whose
-    /// counter has begun anew since is void.
-    order: VecDeque<(CounterKey, u64)>,
-    groups: HashMap<CounterKey, Group>,
-    groups_order: VecDeque<(CounterKey, u64)>,
-    serial: u64,
+    counters: Bounded<Counter>,
+    /// The members of each group, oldest first, each with the end of its time.
+    groups: Bounded<VecDeque<(CounterKey, Timestamp)>>,
 }
 
 struct Counter {
-    serial: u64,
     ends_at: Timestamp,
     spent: u32,
     reserved: u32,
 }
 
-struct Group {
-    serial: u64,
-    /// Oldest first.
-    members: VecDeque<(CounterKey, Timestamp)>,
+impl Default for Tables {
+    fn default() -> Self {
+        Self { counters: Bounded::new(MOST_COUNTERS), groups: Bounded::new(MOST_GROUPS) }
+    }
 }
 
 impl Tables {
-    fn next_serial(&mut self) -> u64 {
-        self.serial += 1;
-        self.serial
-    }
-
     fn live(&mut self, key: CounterKey, now: Timestamp) -> Option<&mut Counter> {
-        self.counters.get_mut(&key).filter(|counter| now < counter.ends_at)
+        self.counters.get_mut(key).filter(|counter| now < counter.ends_at)
     }
 
     fn reserve(&mut self, allowances: &[Allowance], now: Timestamp) -> Reservation {
@@ -139,30 +127,26 @@ impl Tables {
             if counter.spent.saturating_add(counter.reserved) < allowance.limit {
                 continue;
             }
-            let left =
-                u64::try_from(counter.ends_at.unix_millis().saturating_sub(now.unix_millis()))
-                    .unwrap_or(0);
-            let is_spent = counter.spent >= allowance.limit;
-            let retry_after =
-                if is_spent { Duration::from_millis(left) } else { Duration::from_secs(1) };
+            let left = counter.ends_at.unix_millis().saturating_sub(now.unix_millis());
+            let retry_after = if counter.spent >= allowance.limit {
+                Duration::from_millis(u64::try_from(left).unwrap_or(0))
+            } else {
+                Duration::from_secs(1)
+            };
             refused = refused.max(Some(retry_after));
         }
         if let Some(retry_after) = refused {
             return Reservation::Refused { retry_after };
         }
-        for allowance in allowances {
-            match self.live(allowance.key, now) {
+        for &Allowance { key, window, .. } in allowances {
+            match self.live(key, now) {
                 Some(counter) => counter.reserved = counter.reserved.saturating_add(1),
                 None => {
-                    let serial = self.next_serial();
-                    let ends_at = now.after(allowance.window);
-                    self.counters
-                        .insert(allowance.key, Counter { serial, ends_at, spent: 0, reserved: 1 });
-                    self.order.push_back((allowance.key, serial));
+                    let counter = Counter { ends_at: now.after(window), spent: 0, reserved: 1 };
+                    self.counters.insert(key, counter);
                 }
             }
         }
-        self.shrink();
         Reservation::Reserved
     }
 
@@ -175,50 +159,64 @@ impl Tables {
             Settlement::Cleared => counter.spent = 0,
         }
         if counter.spent == 0 && counter.reserved == 0 {
-            self.counters.remove(&key);
+            self.counters.remove(key);
         }
     }
 
     fn remember(&mut self, group: CounterKey, member: CounterKey, now: Timestamp) {
-        let serial = self.next_serial();
-        let entry =
-            self.groups.entry(group).or_insert_with(|| Group { serial, members: VecDeque::new() });
-        if entry.serial == serial {
-            self.groups_order.push_back((group, serial));
+        let until = now.after(REMEMBERED_FOR);
+        let Some(members) = self.groups.get_mut(group) else {
+            return self.groups.insert(group, VecDeque::from([(member, until)]));
+        };
+        members.retain(|(other, until)| *other != member && now < *until);
+        members.push_back((member, until));
+        if members.len() > MOST_REMEMBERED {
+            members.pop_front();
         }
-        entry.members.retain(|(other, until)| *other != member && now < *until);
-        entry.members.push_back((member, now.after(REMEMBERED_FOR)));
-        if entry.members.len() > MOST_REMEMBERED {
-            entry.members.pop_front();
-        }
-        self.shrink();
+    }
+}
+
+/// A table that forgets the oldest entry beyond its bound.
+struct Bounded<V> {
+    most: usize,
+    /// Each with the number of its insertion.
+    entries: HashMap<CounterKey, (u64, V)>,
+    /// The keys by the number of their insertion.
+    order: BTreeMap<u64, CounterKey>,
+    insertions: u64,
+}
+
+impl<V> Bounded<V> {
+    fn new(most: usize) -> Self {
+        Self { most, entries: HashMap::new(), order: BTreeMap::new(), insertions: 0 }
     }
 
-    /// Forgets the oldest beyond the bounds, and void entries of the order before they are more
-    /// than the others.
-    fn shrink(&mut self) {
-        while self.counters.len() > MOST_COUNTERS {
-            let Some((key, serial)) = self.order.pop_front() else { break };
-            if self.counters.get(&key).is_some_and(|counter| counter.serial == serial) {
-                self.counters.remove(&key);
-            }
+    fn get_mut(&mut self, key: CounterKey) -> Option<&mut V> {
+        self.entries.get_mut(&key).map(|(_, value)| value)
+    }
+
+    fn remove(&mut self, key: CounterKey) {
+        if let Some((number, _)) = self.entries.remove(&key) {
+            self.order.remove(&number);
         }
-        if self.order.len() > 2 * self.counters.len() + 64 {
-            let counters = &self.counters;
-            self.order.retain(|(key, serial)| {
-                counters.get(key).is_some_and(|counter| counter.serial == *serial)
-            });
-        }
-        while self.groups.len() > MOST_GROUPS {
-            let Some((group, _)) = self.groups_order.pop_front() else { break };
-            self.groups.remove(&group);
+    }
+
+    fn insert(&mut self, key: CounterKey, value: V) {
+        self.remove(key);
+        self.insertions += 1;
+        self.entries.insert(key, (self.insertions, value));
+        self.order.insert(self.insertions, key);
+        if self.entries.len() > self.most
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.entries.remove(&oldest);
         }
     }
 }
 
 impl MemoryCounters {
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        // Between any two instructions the tables are good enough: a counter more or less.
+        // After a panic under the lock, at most one counter is wrong.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -259,8 +257,8 @@ impl Counters for MemoryCounters {
         member: CounterKey,
         now: Timestamp,
     ) -> StoreFuture<bool> {
-        let tables = self.tables();
-        let members = tables.groups.get(&group).into_iter().flat_map(|group| &group.members);
-        ready(members.into_iter().any(|(other, until)| *other == member && now < *until))
+        let mut tables = self.tables();
+        let mut members = tables.groups.get_mut(group).into_iter().flatten();
+        ready(members.any(|(other, until)| *other == member && now < *until))
     }
 }

@@ -19,7 +19,7 @@ fn a_refusal_makes_no_counter() {
     let mut tables = Tables::default();
     assert_eq!(tables.reserve(&[up_to(1, 1)], at(0)), Reservation::Reserved);
     assert_ne!(tables.reserve(&[up_to(2, 1), up_to(1, 1)], at(0)), Reservation::Reserved);
-    assert_eq!((tables.counters.len(), tables.order.len()), (1, 1));
+    assert_eq!((tables.counters.entries.len(), tables.counters.order.len()), (1, 1));
 }
 
 #[test]
@@ -29,10 +29,10 @@ fn a_success_leaves_nothing_behind() {
         assert_eq!(tables.reserve(&[up_to(1, 3)], at(0)), Reservation::Reserved);
         tables.settle(key(1), settlement, at(0));
     }
-    assert!(tables.counters.is_empty());
+    assert!(tables.counters.entries.is_empty());
     // What is not there is passed over.
     tables.settle(key(1), Settlement::Spent, at(0));
-    assert!(tables.counters.is_empty());
+    assert!(tables.counters.entries.is_empty());
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn memory_is_bounded_and_the_oldest_goes_first() {
         tables.reserve(&[up_to(number, 1)], at(0));
         tables.settle(key(number), Settlement::Spent, at(0));
     }
-    assert_eq!(tables.counters.len(), MOST_COUNTERS);
+    assert_eq!(tables.counters.entries.len(), MOST_COUNTERS);
     assert!(tables.live(key(9), at(0)).is_none() && tables.live(key(10), at(0)).is_some());
     // Counters that come and go leave no trail.
     let mut tables = Tables::default();
@@ -51,7 +51,7 @@ fn memory_is_bounded_and_the_oldest_goes_first() {
         tables.reserve(&[up_to(1, 1)], at(0));
         tables.settle(key(1), Settlement::Returned, at(0));
     }
-    assert!(tables.order.len() < 100, "{}", tables.order.len());
+    assert!(tables.counters.order.len() < 100, "{}", tables.counters.order.len());
 }
 
 #[test]
@@ -60,5 +60,6 @@ fn of_the_groups_the_oldest_goes_first() {
     for group in 0..MOST_GROUPS as u64 + 1 {
         tables.remember(key(group), key(0), at(0));
     }
-    assert_eq!((tables.groups.len(), tables.groups.contains_key(&key(0))), (MOST_GROUPS, false));
+    let groups = &tables.groups.entries;
+    assert_eq!((groups.len(), groups.contains_key(&key(0))), (MOST_GROUPS, false));
 }
