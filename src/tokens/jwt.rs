@@ -1,9 +1,8 @@
-//! Signed JWTs in their compact form (RFC 7515, section 7.1): the strict reading in front, and the
-//! one check of a signature, for our own tokens and for those of outside issuers.
+//! Signed JWTs in their compact form (RFC 7515, section 7.1): parsing, and the check of a signature,
+//! for keyward's own tokens and for those of outside issuers.
 //!
-//! `jsonwebtoken` verifies signatures and decides nothing else: which key and which algorithm, what
-//! a header may hold and what claims must say is up to [`super::signed`] and [`super::issuer`],
-//! which read the same parts that were signed.
+//! `jsonwebtoken` only verifies signatures. [`super::signed`] and [`super::issuer`] choose key and
+//! algorithm, and check header and claims, in the bytes that were signed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,13 +10,13 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 
 use crate::domain::OutsideAlgorithm;
 
-/// A token's parts, decoded. Nothing in it is to be believed yet.
+/// The parts of a token, decoded and not verified.
 pub(super) struct Compact<'t> {
     /// The bytes of the header.
     pub(super) header: Vec<u8>,
     /// The bytes of the claims.
     pub(super) claims: Vec<u8>,
-    /// What the signature is over.
+    /// The text that is signed.
     signed: &'t str,
     /// The signature, encoded.
     signature: &'t str,
@@ -29,7 +28,7 @@ pub(super) struct Compact<'t> {
 pub(super) struct NotCompact(pub(super) &'static str);
 
 impl<'t> Compact<'t> {
-    /// Takes a token apart.
+    /// Parses a token.
     ///
     /// # Errors
     ///
@@ -51,60 +50,58 @@ impl<'t> Compact<'t> {
             URL_SAFE_NO_PAD.decode(part).map_err(|_| NotCompact("it is not canonical base64url"))
         };
         let signed = token.get(..header.len() + 1 + claims.len()).unwrap_or_default();
-        // Only its form: it is decoded again when it is verified.
+        // Only to check its form: `jsonwebtoken` takes it encoded.
         decode(signature)?;
         Ok(Self { header: decode(header)?, claims: decode(claims)?, signed, signature })
     }
 }
 
-/// A key, and the one algorithm that it verifies with: never what a token says.
+/// A key, and the algorithms that it verifies with, whatever a token says.
 pub(super) struct VerifyingKey {
-    algorithm: OutsideAlgorithm,
+    algorithms: Vec<OutsideAlgorithm>,
     key: DecodingKey,
 }
 
 impl VerifyingKey {
     /// An RSA key by its modulus and its exponent, big-endian without leading zeros.
-    pub(super) fn rsa(algorithm: OutsideAlgorithm, modulus: &[u8], exponent: &[u8]) -> Self {
-        Self { algorithm, key: DecodingKey::from_rsa_raw_components(modulus, exponent) }
+    pub(super) fn rsa(algorithms: Vec<OutsideAlgorithm>, modulus: &[u8], exponent: &[u8]) -> Self {
+        Self { algorithms, key: DecodingKey::from_rsa_raw_components(modulus, exponent) }
     }
 
     /// A key on a curve of NIST by its uncompressed point (SEC 1, section 2.3.3).
-    pub(super) fn ec(algorithm: OutsideAlgorithm, point: &[u8]) -> Self {
+    pub(super) fn ec(algorithms: Vec<OutsideAlgorithm>, point: &[u8]) -> Self {
         // Despite its name, it takes the point.
-        Self { algorithm, key: DecodingKey::from_ec_der(point) }
+        Self { algorithms, key: DecodingKey::from_ec_der(point) }
     }
 
     /// An Ed25519 key by its encoded point (RFC 8032, section 5.1.2).
     pub(super) fn ed25519(point: &[u8]) -> Self {
         // Despite its name, it takes the point.
-        Self { algorithm: OutsideAlgorithm::EdDsa, key: DecodingKey::from_ed_der(point) }
+        Self { algorithms: vec![OutsideAlgorithm::EdDsa], key: DecodingKey::from_ed_der(point) }
     }
 
-    /// A shared secret, for an algorithm with HMAC.
-    pub(super) fn secret(algorithm: OutsideAlgorithm, secret: &[u8]) -> Self {
-        Self { algorithm, key: DecodingKey::from_secret(secret) }
+    /// A shared secret, for algorithms with HMAC.
+    pub(super) fn secret(algorithms: Vec<OutsideAlgorithm>, secret: &[u8]) -> Self {
+        Self { algorithms, key: DecodingKey::from_secret(secret) }
     }
 
-    /// What it verifies with.
-    pub(super) fn algorithm(&self) -> OutsideAlgorithm {
-        self.algorithm
+    /// The algorithms that it verifies with.
+    pub(super) fn algorithms(&self) -> &[OutsideAlgorithm] {
+        &self.algorithms
     }
 
-    /// Whether the signature of a token is this key's. Never, where key and algorithm do not go
-    /// together.
-    pub(super) fn verifies(&self, token: &Compact<'_>) -> bool {
-        let verified = jsonwebtoken::crypto::verify(
-            token.signature,
-            token.signed.as_bytes(),
-            &self.key,
-            of(self.algorithm),
-        );
-        verified.unwrap_or(false)
+    /// Whether the signature of a token is this key's, by this algorithm. Never, if the algorithm is
+    /// none of this key's, or does not fit the type of the key.
+    pub(super) fn verifies(&self, algorithm: OutsideAlgorithm, token: &Compact<'_>) -> bool {
+        let Compact { signed, signature, .. } = token;
+        self.algorithms.contains(&algorithm)
+            && jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, of(algorithm))
+                .unwrap_or(false)
     }
 }
 
-const fn of(algorithm: OutsideAlgorithm) -> Algorithm {
+/// The algorithm in the terms of `jsonwebtoken`.
+pub(super) const fn of(algorithm: OutsideAlgorithm) -> Algorithm {
     match algorithm {
         OutsideAlgorithm::Hs256 => Algorithm::HS256,
         OutsideAlgorithm::Hs384 => Algorithm::HS384,
@@ -162,24 +159,27 @@ mod tests {
         let by_ec = signed(ec.sign(&random, b"e30.e30").expect("signed").as_ref());
         let (ed, ec) = (ed.public_key().as_ref(), ec.public_key().as_ref());
         let verifies = |key: &VerifyingKey, token: &str| {
-            key.verifies(&Compact::read(token).expect("three parts"))
+            let token = Compact::read(token).expect("three parts");
+            key.algorithms().iter().any(|algorithm| key.verifies(*algorithm, &token))
         };
         assert!(verifies(&VerifyingKey::ed25519(ed), &by_ed));
-        assert!(verifies(&VerifyingKey::ec(OutsideAlgorithm::Es256, ec), &by_ec));
+        assert!(verifies(&VerifyingKey::ec(vec![OutsideAlgorithm::Es256], ec), &by_ec));
         assert!(!verifies(&VerifyingKey::ed25519(ed), &by_ed.replacen("e30.", "eyJ9.", 1)));
+        let (key, token) = (VerifyingKey::ed25519(ed), Compact::read(&by_ed).expect("three parts"));
+        assert!(OutsideAlgorithm::SECRET.iter().all(|other| !key.verifies(*other, &token)));
         for key in [
             VerifyingKey::ed25519(ec),
-            VerifyingKey::ec(OutsideAlgorithm::Es384, ec),
-            VerifyingKey::ec(OutsideAlgorithm::EdDsa, ed),
-            VerifyingKey::ec(OutsideAlgorithm::Es256, ed),
-            VerifyingKey::rsa(OutsideAlgorithm::Rs256, ec, &[1, 0, 1]),
-            VerifyingKey::rsa(OutsideAlgorithm::Es256, ec, &[1, 0, 1]),
-            VerifyingKey::rsa(OutsideAlgorithm::Hs256, ec, &[1, 0, 1]),
-            VerifyingKey::secret(OutsideAlgorithm::Hs256, ed),
-            VerifyingKey::secret(OutsideAlgorithm::Hs512, b""),
-            VerifyingKey::secret(OutsideAlgorithm::EdDsa, ed),
+            VerifyingKey::ec(vec![OutsideAlgorithm::Es384], ec),
+            VerifyingKey::ec(vec![OutsideAlgorithm::EdDsa], ed),
+            VerifyingKey::ec(vec![OutsideAlgorithm::Es256], ed),
+            VerifyingKey::rsa(vec![OutsideAlgorithm::Rs256], ec, &[1, 0, 1]),
+            VerifyingKey::rsa(vec![OutsideAlgorithm::Es256], ec, &[1, 0, 1]),
+            VerifyingKey::rsa(vec![OutsideAlgorithm::Hs256], ec, &[1, 0, 1]),
+            VerifyingKey::secret(vec![OutsideAlgorithm::Hs256], ed),
+            VerifyingKey::secret(vec![OutsideAlgorithm::Hs512], b""),
+            VerifyingKey::secret(vec![OutsideAlgorithm::EdDsa], ed),
         ] {
-            assert!(!verifies(&key, &by_ed) && !verifies(&key, &by_ec), "{:?}", key.algorithm());
+            assert!(!verifies(&key, &by_ed) && !verifies(&key, &by_ec), "{:?}", key.algorithms());
         }
     }
 }

@@ -1,10 +1,8 @@
-//! Our own tokens that are signed JWTs. Only this module makes and checks them. What is common to
-//! all JWTs is in `jwt`.
+//! keyward's own tokens that are signed JWTs: made and checked only in this module. What all JWTs
+//! have in common is in `jwt`.
 //!
 //! A signature only says that keyward once made the token. Whether it is still good, its record
 //! says: see [`super::authenticator`].
-//!
-//! One file, as keys and what they sign are checked against each other.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +10,15 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{EncodingKey, Header};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::jwt::{Compact, VerifyingKey};
+use super::jwt::{self, Compact, VerifyingKey};
 use crate::domain::{Identity, OutsideAlgorithm, RawToken, Record, Timestamp, TokenId};
 
-/// How a token API signs. One closed list: what is not in it cannot be configured, and no token can
-/// ask for it.
+/// How a token API signs: a closed list, so that no token can ask for another algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum SigningAlgorithm {
     /// HMAC with SHA-256 (RFC 7518, section 3.2): only keyward can verify. The default.
@@ -41,30 +39,25 @@ impl SigningAlgorithm {
     /// The `alg` value (RFC 7518, section 3.1).
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hs256 => "HS256",
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Rs256 => "RS256",
-        }
+        self.verified_by().name()
     }
 
-    const fn algorithm(self) -> Algorithm {
+    const fn verified_by(self) -> OutsideAlgorithm {
         match self {
-            Self::Hs256 => Algorithm::HS256,
-            Self::EdDsa => Algorithm::EdDSA,
-            Self::Es256 => Algorithm::ES256,
-            Self::Rs256 => Algorithm::RS256,
+            Self::Hs256 => OutsideAlgorithm::Hs256,
+            Self::EdDsa => OutsideAlgorithm::EdDsa,
+            Self::Es256 => OutsideAlgorithm::Es256,
+            Self::Rs256 => OutsideAlgorithm::Rs256,
         }
     }
 }
 
-/// The private half of a signing key as it is kept: 32 random bytes for HS256, PKCS#8 DER for the
-/// others.
+/// The private half of a signing key as it is stored: 32 random bytes for HS256, PKCS#8 DER for the
+/// other algorithms.
 pub struct KeyMaterial(Zeroizing<Vec<u8>>);
 
 impl KeyMaterial {
-    /// Takes the bytes over.
+    /// Wraps the bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
@@ -76,34 +69,25 @@ impl KeyMaterial {
     ///
     /// When the operating system gives no randomness.
     pub fn generate(algorithm: SigningAlgorithm) -> Result<Self, KeyError> {
-        use aws_lc_rs::encoding::AsDer as _;
+        use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
         use aws_lc_rs::{rand, rsa, signature};
         let failed = |_| KeyError("the operating system gave no randomness".into());
         let rng = rand::SystemRandom::new();
-        let bytes = match algorithm {
+        let ecdsa = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+        let document = match algorithm {
             SigningAlgorithm::Hs256 => {
                 let mut secret = vec![0; 32];
-                rand::fill(&mut secret).map_err(failed)?;
-                secret
+                return rand::fill(&mut secret).map(|()| Self::new(secret)).map_err(failed);
             }
-            SigningAlgorithm::EdDsa => {
-                signature::Ed25519KeyPair::generate_pkcs8(&rng).map_err(failed)?.as_ref().to_vec()
+            SigningAlgorithm::EdDsa => signature::Ed25519KeyPair::generate_pkcs8(&rng),
+            SigningAlgorithm::Es256 => signature::EcdsaKeyPair::generate_pkcs8(ecdsa, &rng),
+            SigningAlgorithm::Rs256 => {
+                let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(failed)?;
+                let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
+                return Ok(Self::new(der.as_ref().to_vec()));
             }
-            SigningAlgorithm::Es256 => signature::EcdsaKeyPair::generate_pkcs8(
-                &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-                &rng,
-            )
-            .map_err(failed)?
-            .as_ref()
-            .to_vec(),
-            SigningAlgorithm::Rs256 => rsa::KeyPair::generate(rsa::KeySize::Rsa2048)
-                .and_then(|pair| {
-                    pair.as_der()
-                        .map(|der: aws_lc_rs::encoding::Pkcs8V1Der<'_>| der.as_ref().to_vec())
-                })
-                .map_err(failed)?,
         };
-        Ok(Self::new(bytes))
+        document.map(|document| Self::new(document.as_ref().to_vec())).map_err(failed)
     }
 
     /// A PKCS#8 key as PEM (RFC 7468): the form in which it is kept, and the one that the JWT
@@ -113,30 +97,27 @@ impl KeyMaterial {
         let text = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(self.expose()));
         let mut pem = Zeroizing::new(String::with_capacity(text.len() + 80));
         pem.push_str("-----BEGIN PRIVATE KEY-----\n");
-        let mut rest = text.as_str();
-        while !rest.is_empty() {
-            let (line, tail) = rest.split_at(rest.len().min(64));
-            pem.push_str(line);
+        for line in text.as_bytes().chunks(64) {
+            pem.extend(line.iter().copied().map(char::from));
             pem.push('\n');
-            rest = tail;
         }
         pem.push_str("-----END PRIVATE KEY-----\n");
         pem
     }
 
-    /// The bytes, to be stored in the directory of keys.
+    /// The bytes, for the directory of keys.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// A key is not what it should be. Says nothing of its contents.
+/// A key cannot be used. The text says nothing of its contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyError(String);
 
-/// One key that signs or once signed.
+/// A key that signs, or that signed before.
 struct SigningKey {
     algorithm: SigningAlgorithm,
     sign: EncodingKey,
@@ -151,11 +132,11 @@ pub struct SignedTokens {
     keys: ArcSwap<BTreeMap<String, SigningKey>>,
 }
 
-/// Why a token is not one of ours, or no longer good. For the log; a client learns only that it is
-/// refused.
+/// Why a token is not one of keyward's, or no longer good. For the log: a client learns only that it
+/// is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedTokenFault {
-    /// Not three parts of canonical base64url, or a header with anything in it that ours have not.
+    /// Not three parts of canonical base64url, or a header that keyward does not write.
     #[error("it is unknown: it is not a token of this keyward")]
     Foreign,
     /// No such key, or the key is for another algorithm.
@@ -164,7 +145,7 @@ pub enum SignedTokenFault {
     /// The signature does not match.
     #[error("its signature is wrong")]
     BadSignature,
-    /// Signed by us, but the claims are not as we write them.
+    /// The signature is right, but the claims are not as keyward writes them.
     #[error("its claims are malformed")]
     BadClaims,
     /// Its time is over.
@@ -172,9 +153,8 @@ pub enum SignedTokenFault {
     Expired,
 }
 
-/// The header as we write it. Anything else in it (`crit`, `jku`, `jwk`, `x5u`, `b64`, a second
-/// `alg`) is refused by not being known: RFC 7515, section 4.1.11, and RFC 8725, sections 3.1 and
-/// 3.10.
+/// The header as keyward writes it. Any other member (`crit`, `jku`, `jwk`, `x5u`, `b64`, a second
+/// `alg`) is refused as unknown: RFC 7515, section 4.1.11, and RFC 8725, sections 3.1 and 3.10.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JoseHeader {
@@ -183,7 +163,7 @@ struct JoseHeader {
     typ: String,
 }
 
-/// The claims as we write them; an absent one is absent, not null.
+/// The claims as keyward writes them; an absent one is left out, not null.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Claims {
@@ -203,7 +183,7 @@ struct Claims {
     exp: Option<i64>,
 }
 
-/// What a token says of itself, its signature checked. It must match its record before it counts.
+/// The claims of a token whose signature is right. They count only if they match its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedClaims {
     /// `jti`.
@@ -220,7 +200,7 @@ impl SignedTokens {
     ///
     /// # Errors
     ///
-    /// When a key cannot be read; the operator's to mend.
+    /// When a key cannot be read, or two have the same `kid`: a fault of the operator.
     pub fn new(
         issuer: String,
         keys: impl IntoIterator<Item = (String, SigningAlgorithm, KeyMaterial)>,
@@ -243,7 +223,7 @@ impl SignedTokens {
         &self.issuer
     }
 
-    /// Takes the keys of `other` from now on.
+    /// Replaces the keys by those of `other`.
     pub fn replace(&self, other: Self) {
         self.keys.store(other.keys.into_inner());
     }
@@ -259,7 +239,7 @@ impl SignedTokens {
             keys.iter().rev().find(|(_, key)| key.algorithm == algorithm).ok_or_else(|| {
                 KeyError(format!("there is no signing key for {}", algorithm.name()))
             })?;
-        let mut header = Header::new(algorithm.algorithm());
+        let mut header = Header::new(jwt::of(algorithm.verified_by()));
         header.kid = Some(kid.clone());
         let claims = Claims {
             jti: record.id,
@@ -277,12 +257,11 @@ impl SignedTokens {
             .map_err(|_| KeyError(format!("signing with key {kid:?} failed")))
     }
 
-    /// Whether `token` is one of ours and its time is not over at `now` (no leeway). No store is
-    /// asked.
+    /// Verifies a token of keyward that has not expired at `now` (no leeway), without the store.
     ///
     /// # Errors
     ///
-    /// Why not. The signature is judged before any claim (cf. CVE-2024-51744).
+    /// Why it is refused. The signature is checked before any claim (cf. CVE-2024-51744).
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<SignedClaims, SignedTokenFault> {
         let token = Compact::read(token).map_err(|_| SignedTokenFault::Foreign)?;
         let header: JoseHeader =
@@ -292,27 +271,16 @@ impl SignedTokens {
         if header.alg != key.algorithm.name() || header.typ != "JWT" {
             return Err(SignedTokenFault::UnknownKey);
         }
-        if !key.verify.verifies(&token) {
+        if !key.verify.verifies(key.algorithm.verified_by(), &token) {
             return Err(SignedTokenFault::BadSignature);
         }
         let claims: Claims =
             serde_json::from_slice(&token.claims).map_err(|_| SignedTokenFault::BadClaims)?;
-        self.check(claims, now)
-    }
-
-    fn check(&self, claims: Claims, now: Timestamp) -> Result<SignedClaims, SignedTokenFault> {
         if claims.iss != self.issuer {
             return Err(SignedTokenFault::BadClaims);
         }
-        let expires_at = claims
-            .exp
-            .map(|seconds| {
-                seconds
-                    .checked_mul(1000)
-                    .map(Timestamp::from_unix_millis)
-                    .ok_or(SignedTokenFault::BadClaims)
-            })
-            .transpose()?;
+        let millis = |seconds: i64| seconds.checked_mul(1000).ok_or(SignedTokenFault::BadClaims);
+        let expires_at = claims.exp.map(millis).transpose()?.map(Timestamp::from_unix_millis);
         if expires_at.is_some_and(|end| now >= end) {
             return Err(SignedTokenFault::Expired);
         }
@@ -328,7 +296,7 @@ impl SignedTokens {
     #[must_use]
     pub fn public_keys(&self) -> serde_json::Value {
         let keys: Vec<_> = self.keys.load().values().filter_map(|key| key.jwk.clone()).collect();
-        serde_json::json!({ "keys": keys })
+        json!({ "keys": keys })
     }
 }
 
@@ -342,6 +310,7 @@ impl SigningKey {
         let bytes = material.expose();
         let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let wrong = |_| format!("it is not a {} key in PKCS#8", algorithm.name());
+        let verified_by = vec![algorithm.verified_by()];
         let (sign, verify, public) = match algorithm {
             SigningAlgorithm::Hs256 => {
                 if bytes.len() < 32 {
@@ -350,50 +319,35 @@ impl SigningKey {
                         bytes.len()
                     ));
                 }
-                (
-                    EncodingKey::from_secret(bytes),
-                    VerifyingKey::secret(OutsideAlgorithm::Hs256, bytes),
-                    None,
-                )
+                (EncodingKey::from_secret(bytes), VerifyingKey::secret(verified_by, bytes), None)
             }
             SigningAlgorithm::EdDsa => {
                 let pair = signature::Ed25519KeyPair::from_pkcs8(bytes).map_err(wrong)?;
-                let public = pair.public_key().as_ref();
-                (
-                    EncodingKey::from_ed_der(bytes),
-                    VerifyingKey::ed25519(public),
-                    Some(serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": b64(public)})),
-                )
+                let point = pair.public_key().as_ref();
+                let public = json!({"kty": "OKP", "crv": "Ed25519", "x": b64(point)});
+                (EncodingKey::from_ed_der(bytes), VerifyingKey::ed25519(point), Some(public))
             }
             SigningAlgorithm::Es256 => {
-                let pair = signature::EcdsaKeyPair::from_pkcs8(
-                    &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-                    bytes,
-                )
-                .map_err(wrong)?;
-                // An uncompressed point: 0x04 ‖ x ‖ y, 32 bytes each (SEC 1, section 2.3.3).
-                let public = pair.public_key().as_ref();
-                let (x, y) = match public {
+                let curve = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+                let pair = signature::EcdsaKeyPair::from_pkcs8(curve, bytes).map_err(wrong)?;
+                // 0x04 ‖ x ‖ y, 32 bytes each (SEC 1, section 2.3.3).
+                let point = pair.public_key().as_ref();
+                let (x, y) = match point {
                     [0x04, point @ ..] if point.len() == 64 => point.split_at(32),
                     _ => return Err("its public point is not uncompressed".into()),
                 };
-                (
-                    EncodingKey::from_ec_der(bytes),
-                    VerifyingKey::ec(OutsideAlgorithm::Es256, public),
-                    Some(
-                        serde_json::json!({"kty": "EC", "crv": "P-256", "x": b64(x), "y": b64(y)}),
-                    ),
-                )
+                let public = json!({"kty": "EC", "crv": "P-256", "x": b64(x), "y": b64(y)});
+                let verify = VerifyingKey::ec(verified_by, point);
+                (EncodingKey::from_ec_der(bytes), verify, Some(public))
             }
             SigningAlgorithm::Rs256 => {
                 let pair = rsa::KeyPair::from_pkcs8(bytes).map_err(wrong)?;
                 let n = pair.public_key().modulus().big_endian_without_leading_zero();
                 let e = pair.public_key().exponent().big_endian_without_leading_zero();
-                let verify = VerifyingKey::rsa(OutsideAlgorithm::Rs256, n, e);
-                let pem = material.to_pem();
-                let sign =
-                    EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|fault| fault.to_string())?;
-                (sign, verify, Some(serde_json::json!({"kty": "RSA", "n": b64(n), "e": b64(e)})))
+                let public = json!({"kty": "RSA", "n": b64(n), "e": b64(e)});
+                let sign = EncodingKey::from_rsa_pem(material.to_pem().as_bytes())
+                    .map_err(|fault| fault.to_string())?;
+                (sign, VerifyingKey::rsa(verified_by, n, e), Some(public))
             }
         };
         let jwk = public.map(|mut jwk| {
