@@ -103,7 +103,7 @@ impl Issuers {
         for (number, settings) in config.issuers.iter().enumerate() {
             let issuers = self.issuers(settings, &kept_claims);
             let mut rings: Vec<_> =
-                issuers.iter().map(|issuer| Arc::clone(issuer.ring())).collect();
+                issuers.iter().map(|issuer| Arc::clone(&issuer.ring)).collect();
             rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
             match self.sources(settings).and_then(|found| Ok((found, keys_of_file(settings)?))) {
                 Ok((sources, of_file)) => {
@@ -134,7 +134,7 @@ impl Issuers {
     fn issuers(&self, configured: &config::Issuer, kept_claims: &[ClaimPath]) -> Vec<Arc<Issuer>> {
         let is_same = |known: &&Configured| {
             known.settings == *configured
-                && known.issuers.iter().all(|issuer| issuer.settings().kept_claims == kept_claims)
+                && known.issuers.iter().all(|issuer| issuer.settings.kept_claims == kept_claims)
         };
         if let Some(same) = self.all.iter().find(is_same) {
             return same.issuers.clone();
@@ -188,7 +188,7 @@ impl Issuers {
             known.issuers.get(place?)
         });
         match before {
-            Some(issuer) if **issuer.ring().name() == *name => Arc::clone(issuer.ring()),
+            Some(issuer) if **issuer.ring.name() == *name => Arc::clone(&issuer.ring),
             _ => Arc::new(ring(configured, name.into())),
         }
     }

@@ -1,6 +1,6 @@
-//! The verified-token cache: what every request asks first.
+//! The cache of verified tokens, which every request asks first.
 //!
-//! It may only ever answer with what the store would have answered. Four rules make that so:
+//! It only ever answers what the store would have answered. Four rules make that so:
 //!
 //! * **Fences.** Before a read of the store is sent, the reader takes a [`Fence`]: the epoch and
 //!   the generation of the token's shard. The answer is put in only if both are still the same. An
@@ -11,23 +11,21 @@
 //!   answer from before it.
 //! * **The lease.** What is remembered is used, and what was read is handed on, only while the
 //!   [`Lease`] holds: without one, a revocation may have been missed.
-//! * **Bounds.** The number of entries is bounded (least valuable out first); unknown tokens are
+//! * **Bounds.** The number of entries is bounded; the least valuable is evicted. Unknown tokens are
 //!   remembered for at most [`ABSENT_FOR`], and forgotten at once when they are made.
 //!
-//! What it does not do: it knows no signature and no expiry. The user of an entry checks its
-//! expiry, at every use.
+//! It checks neither signature nor expiry: the user of an entry checks its expiry at every use.
 //!
-//! The table is `quick_cache`: against `dashmap` it has a bound and evicts without stalls; its own
-//! single flight is not used, because a placeholder cannot be fenced.
+//! The table is `quick_cache`: unlike `dashmap` it has a bound, and it evicts without stalls. Its
+//! own single flight is not used, because a placeholder cannot be fenced.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quick_cache::UnitWeighter;
-use quick_cache::sync::DefaultLifecycle;
 use tokio::sync::watch;
 
 use super::lease::Lease;
@@ -35,27 +33,27 @@ use super::store::StoreError;
 use super::verified::Verified;
 use crate::domain::{TokenDigest, Uptime};
 
-/// How long an unknown token is remembered as unknown, at most: so that a client that repeats a
-/// revoked token costs the store one read a second, not one a request.
+/// How long an unknown token is remembered as unknown: a client that repeats a revoked token costs
+/// the store one read a second.
 pub const ABSENT_FOR: Duration = Duration::from_secs(1);
 
-/// Generations: enough that a revocation seldom breaks the fence of another token's read.
+/// The number of generations: enough that a revocation seldom breaks the fence of another token.
 const SHARDS: u64 = 1024;
-/// Locks; each covers `SHARDS / STRIPES` generations and the flights of their tokens.
+/// The number of locks. Each covers `SHARDS / STRIPES` generations and the flights of their tokens.
 const STRIPES: u64 = 64;
 
-/// What the store says of a token.
+/// The answer of the store for a token.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// It has a record.
     Present(Arc<Verified>),
     /// It has a record that is not to be remembered, because it changes with use.
     PresentOnce(Arc<Verified>),
-    /// It has none.
+    /// It has no record.
     Absent,
 }
 
-/// The answer of a flight to all requests that wait for it.
+/// The outcome of a read for all requests that wait for it.
 pub type FlightOutcome = Result<Answer, StoreError>;
 
 #[derive(Clone)]
@@ -66,15 +64,20 @@ enum Entry {
 
 type Flights = HashMap<TokenDigest, watch::Receiver<Option<FlightOutcome>>>;
 
+/// A bounded table by digest.
+pub(super) type DigestTable<V> =
+    quick_cache::sync::Cache<TokenDigest, V, UnitWeighter, DigestHasher>;
+
+/// A table of at most `capacity` entries, made with room for `first` of them.
+pub(super) fn digest_table<V: Clone>(capacity: usize, first: usize) -> DigestTable<V> {
+    let room = capacity.min(first);
+    let (hasher, lifecycle) = (DigestHasher::default(), Default::default());
+    DigestTable::with(room, capacity as u64, UnitWeighter, hasher, lifecycle)
+}
+
 /// The cache of one process, shared by its workers.
 pub struct TokenCache {
-    entries: quick_cache::sync::Cache<
-        TokenDigest,
-        Entry,
-        UnitWeighter,
-        DigestHasher,
-        DefaultLifecycle<TokenDigest, Entry>,
-    >,
+    entries: DigestTable<Entry>,
     epoch: AtomicU64,
     generations: Box<[AtomicU64]>,
     /// A lock is held for a few instructions, and never across an await.
@@ -83,36 +86,29 @@ pub struct TokenCache {
     lease: Lease,
 }
 
-/// The state of the world before a read: see the module's first rule.
+/// The state of a shard before a read: see the module's first rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
     epoch: u64,
     generation: u64,
 }
 
-/// What a request that misses has to do.
+/// What a request that misses is to do.
 pub enum Join {
-    /// The answer came in while you were asking.
+    /// Use this answer, which has just come in.
     Answer(Answer),
-    /// You read the store, for all.
+    /// Read the store, for all requests.
     Leader(Leader),
-    /// Another request reads; wait for its answer.
+    /// Wait for the answer that another request reads.
     Follower(watch::Receiver<Option<FlightOutcome>>),
 }
 
 impl TokenCache {
-    /// A cache of at most `capacity` tokens; 0 remembers nothing, every request then reads the
-    /// store.
+    /// A cache of at most `capacity` tokens; with 0, every request reads the store.
     #[must_use]
     pub fn new(capacity: usize, lease: Lease) -> Self {
         Self {
-            entries: quick_cache::sync::Cache::with(
-                capacity.min(4096),
-                capacity as u64,
-                UnitWeighter,
-                DigestHasher,
-                DefaultLifecycle::default(),
-            ),
+            entries: digest_table(capacity, 4096),
             epoch: AtomicU64::new(0),
             generations: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
@@ -121,25 +117,25 @@ impl TokenCache {
         }
     }
 
-    /// The lease under which all of it may be used.
+    /// The lease under which the answers may be used.
     #[must_use]
     pub fn lease(&self) -> &Lease {
         &self.lease
     }
 
-    /// What is remembered of the token at `now`; nothing, without a lease.
+    /// What is remembered of the token at `now`; `None` without a lease.
     #[must_use]
     pub fn recall(&self, digest: &TokenDigest, now: Uptime) -> Option<Answer> {
         if self.lease.holds(now) { self.remembered(digest, now) } else { None }
     }
 
-    /// What is remembered of a token that was good when the lease still held, if that may be used
-    /// without one.
+    /// What is remembered of a token with a record, if the lease tolerates that without holding.
     #[must_use]
     pub fn recall_stale(&self, digest: &TokenDigest, now: Uptime) -> Option<Answer> {
-        let answer =
-            if self.lease.tolerates_stale(now) { self.remembered(digest, now) } else { None };
-        answer.filter(|answer| !matches!(answer, Answer::Absent))
+        if !self.lease.tolerates_stale(now) {
+            return None;
+        }
+        self.remembered(digest, now).filter(|answer| !matches!(answer, Answer::Absent))
     }
 
     fn remembered(&self, digest: &TokenDigest, now: Uptime) -> Option<Answer> {
@@ -150,8 +146,8 @@ impl TokenCache {
         }
     }
 
-    /// The epoch and generation of the token's shard. An answer may be kept outside the cache and
-    /// used while the fence [is current](Self::is_current); the fence must be taken before the
+    /// The epoch and generation of the token's shard. An answer may be kept outside of the cache and
+    /// used while the fence [is current](Self::is_current), if the fence was taken before the
     /// answer.
     #[must_use]
     pub fn fence(&self, digest: &TokenDigest) -> Fence {
@@ -167,7 +163,7 @@ impl TokenCache {
         self.fence(digest) == fence
     }
 
-    /// Asks to read the store for a token that was missed.
+    /// Begins a read of the store for a token that was missed, or joins one.
     #[must_use]
     pub fn join(self: &Arc<Self>, digest: TokenDigest, now: Uptime) -> Join {
         let mut flights = self.stripe(&digest);
@@ -182,18 +178,17 @@ impl TokenCache {
         Join::Leader(Leader { cache: Arc::clone(self), digest, landed })
     }
 
-    /// Forgets the token. When this returns, no answer from before it is given any more: not by the
-    /// cache, not by a read that is under way, not from a copy whose fence is checked.
+    /// Forgets the token. When this returns, no answer from before it is given any more: neither by
+    /// the cache, nor by a read that is under way, nor from a copy whose fence is checked.
     pub fn invalidate(&self, digest: &TokenDigest) {
         let stripe = self.stripe(digest);
-        // Removed first, raised second: after the raise, the holder of a new fence cannot find the
-        // entry.
+        // Removed before the raise, so that the holder of a new fence cannot find the entry.
         self.entries.remove(digest);
         self.generation(digest).fetch_add(1, Ordering::AcqRel);
         drop(stripe);
     }
 
-    /// Forgets everything. To be called when it is not certain any more what has been revoked.
+    /// Forgets everything: for when it is uncertain what has been revoked.
     pub fn invalidate_all(&self) {
         // All stripes, so that no flight lands in between.
         let stripes: Vec<_> = self.stripes.iter().map(lock).collect();
@@ -202,19 +197,19 @@ impl TokenCache {
         drop(stripes);
     }
 
-    /// How many tokens are remembered now, unknown ones included.
+    /// How many tokens are remembered, unknown ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is.
+    /// Whether no token is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How often a read was thrown away because its fence was broken.
+    /// How many reads were discarded because their fence was broken.
     #[must_use]
     pub fn refused_fills(&self) -> u64 {
         self.refused_fills.load(Ordering::Relaxed)
@@ -233,44 +228,31 @@ impl TokenCache {
     }
 }
 
-/// A panic while the lock was held would have been between two complete states: the map is still
-/// good.
+/// A panic under the lock leaves the map in a complete state, so poisoning is ignored.
 fn lock(stripe: &Mutex<Flights>) -> MutexGuard<'_, Flights> {
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The duty to read the store for a token. Dropped without [landing](Self::land), it tells all
-/// waiting requests that the read failed.
+/// The task of reading the store for a token. If it is dropped without [landing](Self::land), all
+/// waiting requests learn that the read failed.
 pub struct Leader {
-    cache: Arc<TokenCache>,
-    digest: TokenDigest,
+    pub(super) cache: Arc<TokenCache>,
+    pub(super) digest: TokenDigest,
     landed: watch::Sender<Option<FlightOutcome>>,
 }
 
-/// The fence was broken while the read was under way, or the lease ended: read again.
+/// The fence was broken during the read, or the lease ended: read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FenceBroken;
 
 impl Leader {
-    /// The token's digest.
-    #[must_use]
-    pub fn digest(&self) -> TokenDigest {
-        self.digest
-    }
-
-    /// A place to wait for one's own landing.
+    /// A receiver of the outcome.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Option<FlightOutcome>> {
         self.landed.subscribe()
     }
 
-    /// What the answer will be used under.
-    #[must_use]
-    pub fn lease(&self) -> &Lease {
-        &self.cache.lease
-    }
-
-    /// Take it before the read is sent.
+    /// The fence, to be taken before the read is sent.
     #[must_use]
     pub fn fence(&self) -> Fence {
         self.cache.fence(&self.digest)
@@ -281,8 +263,8 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// When the fence is not current any more, or the lease does not hold. No request has been
-    /// answered then.
+    /// When the fence is not current any more, or the lease does not hold. No request is answered
+    /// then.
     pub fn land(
         &self,
         fence: Fence,
@@ -295,18 +277,16 @@ impl Leader {
             self.cache.refused_fills.fetch_add(1, Ordering::Relaxed);
             return Err(FenceBroken);
         }
-        match &outcome {
-            Ok(Answer::Present(token)) => {
-                self.cache.entries.insert(self.digest, Entry::Present(Arc::clone(token)))
-            }
-            Ok(Answer::Absent) => self
-                .cache
-                .entries
-                .insert(self.digest, Entry::Absent { until: now.after(ABSENT_FOR) }),
-            Ok(Answer::PresentOnce(_)) | Err(_) => {}
+        let entry = match &outcome {
+            Ok(Answer::Present(token)) => Some(Entry::Present(Arc::clone(token))),
+            Ok(Answer::Absent) => Some(Entry::Absent { until: now.after(ABSENT_FOR) }),
+            Ok(Answer::PresentOnce(_)) | Err(_) => None,
+        };
+        if let Some(entry) = entry {
+            self.cache.entries.insert(self.digest, entry);
         }
         flights.remove(&self.digest);
-        // In the same step: a later request finds the entry, not a flight that has already landed.
+        // Under the same lock: a later request finds the entry, not a flight that has landed.
         self.landed.send_replace(Some(outcome));
         Ok(())
     }
@@ -320,19 +300,11 @@ impl Drop for Leader {
     }
 }
 
-/// A digest is a MAC: its own first bytes are the hash.
-#[derive(Clone, Default)]
-pub(super) struct DigestHasher;
+/// Hashes a digest by its first bytes: it is a MAC.
+type DigestHasher = BuildHasherDefault<FirstBytes>;
 
+#[derive(Default)]
 pub(super) struct FirstBytes(u64);
-
-impl BuildHasher for DigestHasher {
-    type Hasher = FirstBytes;
-
-    fn build_hasher(&self) -> FirstBytes {
-        FirstBytes(0)
-    }
-}
 
 impl Hasher for FirstBytes {
     fn finish(&self) -> u64 {

@@ -1,6 +1,4 @@
-//! What is remembered of a token that passed: as small as a million of them in memory asks for.
-//!
-//! One file: some 100 of its lines are the tests of the packed form, which is private to it.
+//! What is remembered of a token that passed, packed: a million of them may be in memory.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,26 +8,26 @@ use super::issuer::Outside;
 use super::store::AuthorizedBy;
 use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 
-/// A token that has a record, or an outside one that was verified. Immutable, but for the note of
-/// its last use.
+/// A token that has a record, or an outside token that was verified. Only the time of its last use
+/// changes.
 #[derive(Debug)]
 pub struct Verified {
     id: TokenId,
     /// Unix milliseconds; [`NEVER`]: it does not expire.
     expires_at: i64,
-    /// When a use was last handed to the store, in Unix milliseconds.
+    /// When a use was last noted in the store, in Unix milliseconds.
     noted_at: AtomicI64,
     token_api: Arc<str>,
-    /// The identity's fields and the origin one after the other, in the order of [`Field`].
+    /// The fields of the identity and the origin, in the order of [`Field`], without separators.
     text: Box<str>,
     /// Where each field ends in `text`.
     ends: [u32; FIELDS],
-    /// Which fields are there at all, a bit each.
+    /// A bit for each field that is present.
     present: u8,
     power: Power,
 }
 
-/// What the holder may do.
+/// What the holder of a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Power {
     /// Everything that a token API and a route allow.
@@ -38,16 +36,14 @@ pub enum Power {
     Session,
     /// Only make API keys.
     Bootstrap,
-    /// A bootstrap token that has made all it was good for: nothing.
+    /// Nothing: a bootstrap token that has made all its keys.
     Spent,
-    /// What the holder of an outside issuer's JWT may do: everything that a token API and a route
-    /// allow to that issuer's.
+    /// Everything that a token API and a route allow to the JWTs of this outside issuer.
     Outside,
 }
 
 impl Power {
-    /// Whether a route lets its holder through. All the others are credentials for token APIs
-    /// alone.
+    /// Whether routes accept it. The others are credentials for token APIs only.
     #[must_use]
     pub const fn opens_routes(self) -> bool {
         matches!(self, Self::Full | Self::Outside)
@@ -70,54 +66,46 @@ enum Field {
 }
 
 impl Verified {
-    /// Of a record that is there, for its token API's shared name.
+    /// A token with this record.
     #[must_use]
-    pub fn new(record: &Record, token_api: Arc<str>) -> Self {
+    pub fn new(record: &Record) -> Self {
         let power = match record.kind {
             RecordKind::ApiKey => Power::Full,
             RecordKind::Session => Power::Session,
             RecordKind::Bootstrap { mints_left: 0 } => Power::Spent,
             RecordKind::Bootstrap { .. } => Power::Bootstrap,
         };
-        let noted_at = record.last_used_at.map_or(i64::MIN, Timestamp::unix_millis);
-        let expires_at = record.expires_at.map_or(NEVER, Timestamp::unix_millis);
-        Self::pack(
-            &record.identity,
-            record.origin.as_ref(),
+        Self {
+            id: record.id,
+            expires_at: record.expires_at.map_or(NEVER, Timestamp::unix_millis),
+            noted_at: AtomicI64::new(record.last_used_at.map_or(i64::MIN, Timestamp::unix_millis)),
             power,
-            token_api,
-            record.id,
-            expires_at,
-            noted_at,
-        )
+            ..Self::packed(
+                &record.identity,
+                record.origin.as_deref(),
+                record.token_api.as_str().into(),
+            )
+        }
     }
 
-    /// Of an outside token that was verified. It has no record, so it has no id of ours and its use
-    /// is never noted.
+    /// An outside token. It has no record, so it has no id, and its use is never noted.
     #[must_use]
     pub fn outside(outside: &Outside) -> Self {
-        let expires_at = outside.expires_at().unix_millis();
-        let nobody = TokenId::from_uuid(uuid::Uuid::nil());
-        let issuer = Arc::clone(outside.issuer());
-        Self::pack(outside.identity(), None, Power::Outside, issuer, nobody, expires_at, NEVER)
+        Self {
+            expires_at: outside.claims.expires_at.unix_millis(),
+            ..Self::packed(&outside.claims.identity, None, Arc::clone(outside.issuer()))
+        }
     }
 
-    fn pack(
-        identity: &Identity,
-        origin: Option<&String>,
-        power: Power,
-        token_api: Arc<str>,
-        id: TokenId,
-        expires_at: i64,
-        noted_at: i64,
-    ) -> Self {
+    /// These texts, and otherwise a token without record.
+    fn packed(identity: &Identity, origin: Option<&str>, token_api: Arc<str>) -> Self {
         let Identity { subject, username, organization, role, email } = identity;
-        let fields = [
-            Some(subject),
-            username.as_ref(),
-            organization.as_ref(),
-            role.as_ref(),
-            email.as_ref(),
+        let fields: [_; FIELDS] = [
+            Some(subject.as_str()),
+            username.as_deref(),
+            organization.as_deref(),
+            role.as_deref(),
+            email.as_deref(),
             origin,
         ];
         let mut text =
@@ -132,18 +120,18 @@ impl Verified {
             *end = u32::try_from(text.len()).unwrap_or(u32::MAX);
         }
         Self {
-            id,
-            expires_at,
-            noted_at: AtomicI64::new(noted_at),
+            id: TokenId::from_uuid(uuid::Uuid::nil()),
+            expires_at: NEVER,
+            noted_at: AtomicI64::new(NEVER),
             token_api,
             text: text.into(),
             ends,
             present,
-            power,
+            power: Power::Outside,
         }
     }
 
-    /// The public id; of an outside token it means nothing, see [`Caller::token_id`].
+    /// The public id; without meaning for an outside token, see [`Caller::token_id`].
     #[must_use]
     pub fn id(&self) -> TokenId {
         self.id
@@ -161,7 +149,7 @@ impl Verified {
         self.power
     }
 
-    /// Whether its time is over at `now`.
+    /// Whether it has expired at `now`.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now.unix_millis() >= self.expires_at
@@ -173,7 +161,7 @@ impl Verified {
         (self.expires_at != NEVER).then(|| Timestamp::from_unix_millis(self.expires_at))
     }
 
-    /// Where the subject is from, if not from the token API itself ([`Record::origin`]).
+    /// The origin of the subject ([`Record::origin`]).
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         self.field(Field::Origin)
@@ -209,7 +197,7 @@ impl Verified {
         self.field(Field::Email)
     }
 
-    /// The whole identity, for a token that is to carry the same one.
+    /// The whole identity.
     #[must_use]
     pub fn identity(&self) -> Identity {
         Identity {
@@ -221,7 +209,7 @@ impl Verified {
         }
     }
 
-    /// Whether this use is to be noted in the store: true at most once a minute, for one caller.
+    /// Whether this use is to be noted in the store: `true` for one call a minute.
     pub fn note_use(&self, now: Timestamp) -> bool {
         let noted = self.noted_at.load(Ordering::Relaxed);
         now.unix_millis().saturating_sub(noted) >= NOTE_EVERY_MILLIS
@@ -236,27 +224,23 @@ impl Verified {
         if self.present & (1 << at) == 0 {
             return None;
         }
-        let start = match at.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
-            None => 0,
-        };
-        let end = *self.ends.get(at)?;
-        self.text.get(start as usize..end as usize)
+        let start = at.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before))?;
+        self.text.get(*start as usize..*self.ends.get(at)? as usize)
     }
 }
 
-/// A credential that passed, with what it is known by.
+/// A credential that passed.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The record's key, where there is a record.
+    /// Its digest: the key of the record, if there is one.
     pub digest: TokenDigest,
     /// The identity of the holder.
     pub token: Arc<Verified>,
-    /// What else is known of the holder of an outside token.
+    /// Of an outside token: its other claims.
     pub outside: Option<Arc<Outside>>,
 }
 
-/// The word in a path for the tenant that the caller acts for.
+/// In a path: the tenant that the caller acts for.
 pub const ACTIVE_TENANT: &str = "active";
 
 impl Caller {
@@ -266,8 +250,8 @@ impl Caller {
         Self { digest, token: Arc::new(Verified::outside(&outside)), outside: Some(outside) }
     }
 
-    /// Whose keys it lists, makes and revokes at this token API: its own, or, with the credential
-    /// of another, those of that one's subject.
+    /// The owner whose keys it lists, makes and revokes at this token API: the subject, of the token
+    /// API or issuer of its credential.
     #[must_use]
     pub fn owner_at(&self, token_api: &str) -> Owner {
         let own = &**self.token.token_api();
@@ -283,7 +267,7 @@ impl Caller {
         }
     }
 
-    /// What answers for a change that it asks for.
+    /// What authorizes a change that it asks for.
     #[must_use]
     pub fn authorized_by(&self) -> AuthorizedBy {
         match self.outside {
@@ -292,25 +276,27 @@ impl Caller {
         }
     }
 
-    /// What names the token in headers and logs: the `jti` of an outside one, if it has one.
+    /// The id of the token for headers and logs; of an outside token its `jti`, if it has one.
     #[must_use]
     pub fn token_id(&self) -> Option<Cow<'_, str>> {
         match &self.outside {
-            Some(outside) => outside.token_id().map(Cow::Borrowed),
+            Some(outside) => outside.claims.token_id.as_deref().map(Cow::Borrowed),
             None => Some(Cow::Owned(self.token.id().to_string())),
         }
     }
 
-    /// The tenant that a path asks for by this name, if it is one of the caller's:
-    /// [`ACTIVE_TENANT`] is the one that it acts for, or the only one that it has.
+    /// The tenant that a path names, if it is one of the caller's: [`ACTIVE_TENANT`] is the one that
+    /// it acts for, or its only one.
     ///
-    /// A token of ours has one tenant, its organization. An outside token has those that it lists.
-    /// If it lists none, its active tenant is the only one; if it has no such claim either, its
-    /// organization is. An active tenant that is not in the list is none.
+    /// A token of keyward has one tenant, its organization. An outside token has those that it
+    /// lists; if it lists none, its active tenant; without that claim, its organization. An active
+    /// tenant that is not in the list is none.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&str> {
-        let active = self.outside.as_ref().and_then(|outside| outside.active_tenant());
-        let mut listed = self.outside.iter().flat_map(|outside| outside.tenants());
+        let active =
+            self.outside.as_ref().and_then(|outside| outside.claims.active_tenant.as_deref());
+        let listed = self.outside.iter().flat_map(|outside| &outside.claims.tenants);
+        let mut listed = listed.map(|tenant| &**tenant);
         let Some(first) = listed.next() else {
             let only = active.or(self.token.organization()).filter(|tenant| !tenant.is_empty());
             return only.filter(|tenant| name == ACTIVE_TENANT || *tenant == name);
@@ -345,6 +331,11 @@ mod tests {
         }
     }
 
+    fn subject_alone() -> Identity {
+        let subject = "s".into();
+        Identity { subject, username: None, organization: None, role: None, email: None }
+    }
+
     #[test]
     fn the_packed_identity_is_the_identity_whatever_is_absent_or_empty() {
         let some = |text: &str| Some(text.to_owned());
@@ -362,7 +353,7 @@ mod tests {
                         for origin in [None, some(""), some("https://idp.example")] {
                             let record =
                                 Record { origin: origin.clone(), ..record(identity.clone()) };
-                            let verified = Verified::new(&record, "api".into());
+                            let verified = Verified::new(&record);
                             assert_eq!(
                                 (verified.identity(), verified.origin()),
                                 (identity.clone(), origin.as_deref())
@@ -376,14 +367,7 @@ mod tests {
 
     #[test]
     fn a_use_is_noted_once_a_minute_and_expiry_is_to_the_millisecond() {
-        let identity = Identity {
-            subject: "s".into(),
-            username: None,
-            organization: None,
-            role: None,
-            email: None,
-        };
-        let verified = Verified::new(&record(identity), "api".into());
+        let verified = Verified::new(&record(subject_alone()));
         let at = Timestamp::from_unix_millis;
         assert!(
             verified.note_use(at(1_000))
@@ -395,21 +379,13 @@ mod tests {
 
     #[test]
     fn only_an_api_key_opens_routes() {
-        let identity = Identity {
-            subject: "s".into(),
-            username: None,
-            organization: None,
-            role: None,
-            email: None,
-        };
         for (kind, power, opens) in [
             (RecordKind::ApiKey, Power::Full, true),
             (RecordKind::Session, Power::Session, false),
             (RecordKind::Bootstrap { mints_left: 1 }, Power::Bootstrap, false),
             (RecordKind::Bootstrap { mints_left: 0 }, Power::Spent, false),
         ] {
-            let verified =
-                Verified::new(&Record { kind, ..record(identity.clone()) }, "api".into());
+            let verified = Verified::new(&Record { kind, ..record(subject_alone()) });
             assert_eq!((verified.power(), verified.power().opens_routes()), (power, opens));
         }
     }

@@ -117,7 +117,7 @@ impl Discovered {
 
     /// Where the keys are by these metadata. What came over TLS leads to nothing without.
     fn keys(&self, metadata: &[u8]) -> Result<Document, String> {
-        let text = jwks_uri(metadata, &self.issuer).map_err(|fault| fault.to_string())?;
+        let text = jwks_uri(metadata, &self.issuer)?;
         let wrong = |reason: String| format!("\"jwks_uri\" {text:?}: {reason}");
         let url: DocumentAddress = text.parse().map_err(wrong)?;
         if url.is_https != self.url.is_https {

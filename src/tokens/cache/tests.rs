@@ -32,7 +32,7 @@ fn present() -> Answer {
         expires_at: None,
         last_used_at: None,
     };
-    Answer::Present(Arc::new(Verified::new(&record, "api".into())))
+    Answer::Present(Arc::new(Verified::new(&record)))
 }
 
 fn lead(cache: &Arc<TokenCache>, of: TokenDigest) -> Leader {

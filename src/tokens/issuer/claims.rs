@@ -1,39 +1,43 @@
-//! What the claims of a signed token must say, and what is taken from them.
+//! Checks the claims of a token whose signature is right, and extracts the identity.
 //!
-//! Strict about what decides (`iss`, `aud`, the dates, the subject), generous about what only
-//! describes: an optional claim that cannot be used is left out, and the token passes without it
-//! (FIELD.md, F19).
+//! Claims that decide (`iss`, `aud`, the dates, the subject) are checked strictly. An optional claim
+//! that cannot be used is left out, and the token passes without it (FIELD.md, F19).
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::refusal::{OutsideFault, OutsideRefusal};
+use super::refusal::{OutsideFault, OutsideRefusal, cut};
 use super::settings::IssuerSettings;
 use crate::domain::{ClaimPath, ClaimRule, Identity, Timestamp};
 
-/// The last second of the year 9999: a date beyond it is a mistake, or an attack on who multiplies
-/// it.
+/// The last second of the year 9999: a later date is a mistake, or aims at an overflow.
 const LAST_SECOND: f64 = 253_402_300_799.0;
-/// In bytes; a `jti` of more names nothing.
+/// In bytes: a longer `jti` is left out.
 const LONGEST_ID: usize = 255;
-/// In characters, of a value that the log shows.
-const LONGEST_SHOWN: usize = 100;
 
-/// What a token says, all of it checked.
+/// The checked claims of a token.
 #[derive(Debug, PartialEq)]
-pub(super) struct Checked {
-    pub(super) identity: Identity,
+pub(in crate::tokens) struct CheckedClaims {
+    /// Without a claim for it, the organization is the active tenant; the role is the first of
+    /// `roles`.
+    pub(in crate::tokens) identity: Identity,
+    /// In the order of the claim, as are the tenants.
     pub(super) roles: Vec<Box<str>>,
     pub(super) scopes: Vec<Box<str>>,
-    pub(super) tenants: Vec<Box<str>>,
-    pub(super) active_tenant: Option<Box<str>>,
-    pub(super) token_id: Option<Box<str>>,
+    pub(in crate::tokens) tenants: Vec<Box<str>>,
+    /// The tenant that the holder acts for, which need not be among `tenants`.
+    pub(in crate::tokens) active_tenant: Option<Box<str>>,
+    /// The `jti`, if there is one of at most 255 bytes without control characters; unique only
+    /// within its issuer.
+    pub(in crate::tokens) token_id: Option<Box<str>>,
+    /// In the order of [`IssuerSettings::kept_claims`].
     pub(super) kept: Box<[Option<Value>]>,
-    pub(super) expires_at: Timestamp,
+    /// The first moment at which the token is no longer accepted, leeway included.
+    pub(in crate::tokens) expires_at: Timestamp,
 }
 
-/// Judges claims, their signature checked, at `now`.
+/// Checks claims at `now`.
 ///
 /// # Errors
 ///
@@ -42,7 +46,7 @@ pub(super) fn check(
     claims: &Map<String, Value>,
     settings: &IssuerSettings,
     now: Timestamp,
-) -> Result<Checked, OutsideRefusal> {
+) -> Result<CheckedClaims, OutsideRefusal> {
     if claims.get("iss").and_then(Value::as_str) != Some(settings.issuer.as_str()) {
         return Err(OutsideFault::Claim("iss").into());
     }
@@ -55,8 +59,7 @@ pub(super) fn check(
     }
     let names = &settings.claims;
     let (tenants, active_tenant): (Vec<_>, Option<Box<str>>) = match &settings.tenancy {
-        // The `iss` says which tenant it is of, and no other claim of one tenant's makes it
-        // another's.
+        // The `iss` says which tenant the token is of, whatever its other claims say.
         Some(tenancy) => (vec![tenancy.tenant.clone()], Some(tenancy.tenant.clone())),
         None => (
             many(claims, names.tenants.as_ref()),
@@ -65,11 +68,11 @@ pub(super) fn check(
     };
     let roles = many(claims, names.role.as_ref());
     let organization = many(claims, names.organization.as_ref()).into_iter().next();
-    Ok(Checked {
+    Ok(CheckedClaims {
         identity: Identity {
             subject: subject(claims, &names.subject)?,
             username: one(claims, names.username.as_ref()),
-            // The tenant is the organization, where there is no claim for it.
+            // Without a claim for it, the tenant is the organization.
             organization: organization.or_else(|| active_tenant.clone()).map(String::from),
             role: roles.first().map(|role| String::from(role.clone())),
             email: one(claims, names.email.as_ref()),
@@ -86,9 +89,14 @@ pub(super) fn check(
     })
 }
 
-/// RFC 7519, section 4.1.3: a string or a list of strings; one of them must be ours, to the letter.
+/// RFC 7519, section 4.1.3: a string or a list of strings, of which one must be configured.
 fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), OutsideRefusal> {
     let is_ours = |audience: &str| ours.iter().any(|our| our == audience);
+    let malformed = || {
+        let words =
+            format!("it is {}, it must be a string or a list of strings", shown(claims.get("aud")));
+        OutsideFault::Claim("aud").with(words)
+    };
     let found = match claims.get("aud") {
         None | Some(Value::Null) => {
             let why = "it has no audience; an issuer that gives none needs \"required_claims\" \
@@ -97,13 +105,10 @@ fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), Ou
         }
         Some(Value::String(audience)) => is_ours(audience),
         Some(Value::Array(audiences)) => {
-            let mut found = false;
-            for audience in audiences {
-                found |= is_ours(audience.as_str().ok_or_else(|| malformed_audience(claims))?);
-            }
-            found
+            let audiences: Option<Vec<_>> = audiences.iter().map(Value::as_str).collect();
+            audiences.ok_or_else(malformed)?.into_iter().any(is_ours)
         }
-        Some(_) => return Err(malformed_audience(claims)),
+        Some(_) => return Err(malformed()),
     };
     if found {
         return Ok(());
@@ -114,13 +119,7 @@ fn check_audience(claims: &Map<String, Value>, ours: &[String]) -> Result<(), Ou
     Err(OutsideFault::Audience.with(with_hint(words, claims)))
 }
 
-fn malformed_audience(claims: &Map<String, Value>) -> OutsideRefusal {
-    let found = shown(claims.get("aud"));
-    let words = format!("it is {found}, it must be a string or a list of strings");
-    OutsideFault::Claim("aud").with(words)
-}
-
-/// `exp`, which must be there, and `nbf`; returns the moment at which it is over, leeway included.
+/// Checks `exp`, which is required, and `nbf`; returns the moment of expiry, leeway included.
 fn check_dates(
     claims: &Map<String, Value>,
     leeway: Duration,
@@ -130,7 +129,7 @@ fn check_dates(
         let words = "it is missing, so the token never expires; it must be there";
         OutsideFault::Claim("exp").with(words.to_owned())
     })?;
-    // Rounded so that a fraction of a millisecond never makes a token live longer.
+    // Rounded so that a fraction of a millisecond does not extend the life of a token.
     #[expect(clippy::cast_possible_truncation, reason = "within the range of `date`")]
     let expires_at = Timestamp::from_unix_millis((expiry * 1000.0).floor() as i64).after(leeway);
     if now >= expires_at {
@@ -144,13 +143,12 @@ fn check_dates(
             let ahead = seconds(now, start);
             return Err(OutsideFault::NotYet.with(format!(
                 "its \"nbf\" is {ahead} seconds ahead of the clock of this machine, and \"leeway\" \
-                 is {} seconds: is the \
-                 issuer's clock ahead, or this one behind?",
+                 is {} seconds: is the issuer's clock ahead, or this one behind?",
                 leeway.as_secs()
             )));
         }
     }
-    // Its form only: a clock that is a little ahead is no fault, and no decision depends on it.
+    // Only its form: an issuer's clock may be ahead, and no decision depends on it.
     date(claims, "iat")?;
     Ok(expires_at)
 }
@@ -161,12 +159,9 @@ fn seconds(from: Timestamp, to: Timestamp) -> i64 {
 }
 
 /// A NumericDate (RFC 7519, section 2): a number of seconds, which may have a fraction. Null is
-/// absent. Anything else is malformed, not absent (cf. CVE-2026-25537).
+/// absent; any other value is malformed, not absent (cf. CVE-2026-25537).
 fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, OutsideRefusal> {
-    let value = match claims.get(name) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(value) => value,
-    };
+    let Some(value) = claims.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
     let seconds = value.as_number().and_then(serde_json::Number::as_f64);
     if let Some(seconds) = seconds.filter(|seconds| (0.0..=LAST_SECOND).contains(seconds)) {
         return Ok(Some(seconds));
@@ -182,24 +177,21 @@ fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, 
     Err(OutsideFault::Claim(name).with(words))
 }
 
-/// What a claim comes to where one value is wanted: a list of one is that one. Null is absent: see
-/// [`ClaimPath::find`].
+/// A claim of which one value is wanted: a list of one counts as that value.
 fn single<'c>(claims: &'c Map<String, Value>, path: Option<&ClaimPath>) -> Option<&'c Value> {
     match path?.find(claims)? {
-        Value::Array(items) => match items.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        },
+        Value::Array(items) if items.len() == 1 => items.first(),
+        Value::Array(_) => None,
         value => Some(value),
     }
 }
 
-/// One string; none where there is none, or none that can be used.
+/// A claim that is one usable string.
 fn one(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Option<String> {
     single(claims, path)?.as_str().filter(|text| is_clean(text)).map(str::to_owned)
 }
 
-/// The subject, which must be there: a string that is not empty, or an integer, which is its
+/// The subject, which is required: a string that is not empty, or an integer, which becomes its
 /// decimal digits.
 fn subject(claims: &Map<String, Value>, path: &ClaimPath) -> Result<String, OutsideRefusal> {
     match single(claims, Some(path)) {
@@ -215,9 +207,8 @@ fn subject(claims: &Map<String, Value>, path: &ClaimPath) -> Result<String, Outs
     }
 }
 
-/// Strings: one, a list of them, or the names of an object's members where each member is an object
-/// itself: the form in which Keycloak has organizations with attributes, and Zitadel has roles.
-/// What cannot be used is left out.
+/// The usable strings of a claim: one, a list of them, or the names of the members of an object of
+/// objects, as Keycloak writes organizations with attributes, and Zitadel roles.
 fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> {
     let clean = |text: &str| is_clean(text).then(|| Box::<str>::from(text));
     match path.and_then(|path| path.find(claims)) {
@@ -225,7 +216,7 @@ fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> 
         Some(Value::Array(items)) => {
             items.iter().filter_map(|item| clean(item.as_str()?)).collect()
         }
-        // An object such as {"admin": false} says something else.
+        // Not an object such as {"admin": false}.
         Some(Value::Object(members)) if members.values().all(Value::is_object) => {
             members.keys().filter_map(|name| clean(name)).collect()
         }
@@ -233,71 +224,57 @@ fn many(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Vec<Box<str>> 
     }
 }
 
-/// What the token is good for: `scope` (RFC 8693, section 4.2) and `scp` (Okta, Entra ID), each a
+/// The scopes, each once: of `scope` (RFC 8693, section 4.2) and `scp` (Okta, Entra ID), each a
 /// string with spaces between the scopes, or a list.
 fn scopes(claims: &Map<String, Value>) -> Vec<Box<str>> {
-    let words = |text: &str| {
-        text.split(' ').filter(|word| !word.is_empty()).map(Box::from).collect::<Vec<_>>()
-    };
-    let found =
-        ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| {
-            match value {
-                Value::String(text) => words(text),
-                Value::Array(items) => {
-                    items.iter().filter_map(Value::as_str).flat_map(words).collect()
-                }
-                _ => Vec::new(),
-            }
-        });
     let mut scopes: Vec<Box<str>> = Vec::new();
-    for scope in found {
-        if !scopes.contains(&scope) {
-            scopes.push(scope);
+    for value in ["scope", "scp"].iter().filter_map(|name| claims.get(*name)) {
+        let texts = match value {
+            Value::Array(items) => items.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        let words = texts.iter().filter_map(Value::as_str).flat_map(|text| text.split(' '));
+        for scope in words.filter(|scope| !scope.is_empty()) {
+            if !scopes.iter().any(|known| **known == *scope) {
+                scopes.push(scope.into());
+            }
         }
     }
     scopes
 }
 
-/// What goes into headers and logs holds no control character.
+/// Whether a text may go into headers and logs: it has no control character.
 fn is_clean(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
-/// A required claim that is not as it must be, in words.
+/// For the log: a required claim that is not as it must be.
 fn unmet(rule: &ClaimRule, claims: &Map<String, Value>) -> String {
     let allowed: Vec<_> = rule.one_of.iter().map(ToString::to_string).collect();
     let found = found(&rule.path, claims);
     with_hint(format!("\"{}\" is {found}, it must be {}", rule.path, allowed.join(" or ")), claims)
 }
 
-/// The commonest reason for a token with another audience or another use: it is the id token of a
-/// login.
+/// Adds the commonest reason why a token has another audience or use: it is the id token of a login.
 fn with_hint(words: String, claims: &Map<String, Value>) -> String {
     let is = |name: &str, value: &str| claims.get(name).and_then(Value::as_str) == Some(value);
     // OpenID Connect Core, section 3.1.3.6; "typ" is Keycloak's, "token_use" Cognito's.
     let is_id_token = is("typ", "ID")
         || is("token_use", "id")
         || ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name));
-    if is_id_token {
-        format!("{words}; it looks like an id token, not an access token")
-    } else {
-        words
-    }
-}
-
-/// What is at the end of a way, as the log shows it.
-fn found(path: &ClaimPath, claims: &Map<String, Value>) -> String {
-    match path.find(claims) {
-        None => "missing".to_owned(),
-        found => shown(found),
-    }
+    let hint = if is_id_token { "; it looks like an id token, not an access token" } else { "" };
+    format!("{words}{hint}")
 }
 
 /// A claim as the log shows it.
+fn found(path: &ClaimPath, claims: &Map<String, Value>) -> String {
+    let found = path.find(claims);
+    if found.is_none() { "missing".to_owned() } else { shown(found) }
+}
+
+/// A value as the log shows it: cut at 100 characters.
 pub(super) fn shown(value: Option<&Value>) -> String {
     let text = value.map(ToString::to_string).unwrap_or_default();
-    match text.char_indices().nth(LONGEST_SHOWN) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
+    let (text, dots) = cut(&text);
+    format!("{text}{dots}")
 }

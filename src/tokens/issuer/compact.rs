@@ -1,4 +1,4 @@
-//! A token of an outside issuer, taken apart. Nothing in it is to be believed yet.
+//! A token of an outside issuer, parsed and not verified.
 
 use serde_json::{Map, Value};
 
@@ -8,43 +8,44 @@ use super::refusal::{OutsideFault, OutsideRefusal};
 use crate::domain::{OutsideAlgorithm, json};
 use crate::tokens::jwt;
 
-/// A token's parts, read.
+/// The parts of a token.
 pub(super) struct Compact<'t> {
-    /// As it came, for the check of its signature.
+    /// For the check of its signature.
     pub(super) signed: jwt::Compact<'t>,
     pub(super) header: Header,
     pub(super) claims: Map<String, Value>,
 }
 
-/// What counts of a header. Whatever points at a key (`jku`, `jwk`, `x5u`, `x5c`) does not: keys
-/// come from the configuration (RFC 8725, section 3.10).
+/// The members of a header that count. Those that point at a key (`jku`, `jwk`, `x5u`, `x5c`) do
+/// not: keys come from the configuration (RFC 8725, section 3.10).
 pub(super) struct Header {
-    pub(super) algorithm: Result<OutsideAlgorithm, OutsideFault>,
-    /// Its `alg` as it stands, for the log.
-    pub(super) algorithm_name: Option<String>,
+    /// Its `alg`.
+    pub(super) algorithm: Option<String>,
     pub(super) kid: Option<String>,
     has_nonce: bool,
-    /// What else is wrong with it.
+    /// Why it is refused, whatever its `alg`.
     fault: Option<OutsideRefusal>,
 }
 
 impl Header {
-    /// Refuses what asks for something that is not understood.
+    /// The algorithm, unless the header is refused.
     pub(super) fn check(&self) -> Result<OutsideAlgorithm, OutsideRefusal> {
         match &self.fault {
             Some(refusal) => Err(refusal.clone()),
-            None => Ok(self.algorithm?),
+            None => self
+                .algorithm
+                .as_deref()
+                .and_then(OutsideAlgorithm::named)
+                .ok_or(OutsideFault::Algorithm.into()),
         }
     }
 
-    /// Why no key fits, where there are keys. `not_tried`: how many more there were than may be
-    /// tried.
+    /// Why no key fits. `not_tried`: how many more keys there are than may be tried.
     pub(super) fn signature_fault(&self, not_tried: usize) -> OutsideRefusal {
         if self.has_nonce {
             // Entra ID signs a token for Microsoft Graph over another header than it sends.
             let words = "its header has a \"nonce\", as tokens for Microsoft Graph have, which \
-                         only Graph can verify: is the \
-                         scope of this API asked for?";
+                         only Graph can verify: is the scope of this API asked for?";
             return OutsideFault::Signature.with(words.to_owned());
         }
         if not_tried > 0 {
@@ -57,7 +58,7 @@ impl Header {
     }
 }
 
-/// Takes a token apart.
+/// Parses a token.
 ///
 /// # Errors
 ///
@@ -75,16 +76,13 @@ pub(super) fn read(token: &str) -> Result<Compact<'_>, OutsideFault> {
 }
 
 fn read_header(members: &Map<String, Value>) -> Header {
-    let (kid, bad_kid) = match members.get("kid") {
-        None => (None, false),
-        Some(Value::String(kid)) => (Some(kid.clone()), false),
-        Some(_) => (None, true),
-    };
+    let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
     let refused = |why: &'static str| Some(OutsideFault::Header(why).into());
-    let fault = if bad_kid {
+    let fault = if members.get("kid").is_some_and(|kid| !kid.is_string()) {
         refused("its \"kid\" is no string")
     } else if members.contains_key("crit") {
-        // None is understood, so whatever it lists must be refused (RFC 7515, section 4.1.11).
+        // No extension is supported, so all that it lists must be refused (RFC 7515, section
+        // 4.1.11).
         refused("it has \"crit\"")
     } else if members.get("b64").is_some_and(|encoded| encoded != &Value::Bool(true)) {
         // RFC 7797: the payload would not be what it seems.
@@ -98,12 +96,8 @@ fn read_header(members: &Map<String, Value>) -> Header {
     } else {
         None
     };
-    let algorithm = match members.get("alg") {
-        Some(Value::String(name)) => OutsideAlgorithm::named(name).ok_or(OutsideFault::Algorithm),
-        _ => Err(OutsideFault::Algorithm),
-    };
-    let algorithm_name = members.get("alg").and_then(Value::as_str).map(str::to_owned);
-    Header { algorithm, algorithm_name, kid, has_nonce: members.contains_key("nonce"), fault }
+    let has_nonce = members.contains_key("nonce");
+    Header { algorithm: text("alg"), kid: text("kid"), has_nonce, fault }
 }
 
 /// `JWT` (RFC 7519, section 5.1) or `at+jwt` (RFC 9068, section 2.1), as media types: without

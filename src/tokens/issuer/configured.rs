@@ -11,9 +11,11 @@ use super::settings::IssuerSettings;
 /// An outside issuer with its keys.
 #[derive(Debug)]
 pub struct Issuer {
-    pub(super) settings: IssuerSettings,
-    pub(super) ring: Arc<KeyRing>,
-    /// The configuration has it no longer, or otherwise. Never goes back.
+    /// As configured.
+    pub settings: IssuerSettings,
+    /// Its keys.
+    pub ring: Arc<KeyRing>,
+    /// The configuration does not have it any more, or has changed it. Never goes back.
     pub(super) is_retired: AtomicBool,
 }
 
@@ -28,18 +30,6 @@ impl Issuer {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.settings.name
-    }
-
-    /// As configured.
-    #[must_use]
-    pub fn settings(&self) -> &IssuerSettings {
-        &self.settings
-    }
-
-    /// Its keys.
-    #[must_use]
-    pub fn ring(&self) -> &Arc<KeyRing> {
-        &self.ring
     }
 
     pub(super) fn is_retired(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Judges a token with the keys of its issuer that are here.
+//! Checks a token with the keys of its issuer that are at hand.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::refusal::{OutsideFault, OutsideRefusal, names, quoted};
 use super::{claims, ring};
 use crate::domain::{Moment, OutsideAlgorithm};
 
-/// What can be said of a token with the keys that are here.
+/// The outcome of a check with the keys that are at hand.
 pub(super) enum Judgement {
     Passed(Arc<Outside>),
     Refused(OutsideRefusal),
-    /// Its key is not here: perhaps it is new. If it is not, this is why the token is refused.
+    /// Its key is missing, and may be new. If it is not, the token is refused for this reason.
     KeyMissing(OutsideRefusal),
-    /// No key is.
+    /// There are no usable keys.
     Unavailable,
 }
 
@@ -47,16 +47,13 @@ impl Issuer {
         };
         let Some(key) = keys.into_iter().find(|key| key.verifies(algorithm, &token.signed)) else {
             let refusal = token.header.signature_fault(not_tried);
-            // A key without a name cannot be told from the one that takes its place.
-            return if kid.is_none() {
-                Judgement::KeyMissing(refusal)
-            } else {
-                Judgement::Refused(refusal)
-            };
+            // Without a name, the token may be of a new key.
+            let judge = if kid.is_none() { Judgement::KeyMissing } else { Judgement::Refused };
+            return judge(refusal);
         };
         match claims::check(&token.claims, &self.settings, now.wall) {
-            Ok(checked) => {
-                Judgement::Passed(Arc::new(Outside { issuer: Arc::clone(self), key, checked }))
+            Ok(claims) => {
+                Judgement::Passed(Arc::new(Outside { issuer: Arc::clone(self), key, claims }))
             }
             Err(refusal) => Judgement::Refused(refusal),
         }
@@ -77,8 +74,8 @@ impl Issuer {
     }
 }
 
-/// `accepted`: what would be right, in words.
+/// `accepted`: which algorithms are right, for the log.
 fn other_algorithm(token: &Compact<'_>, accepted: &str) -> OutsideRefusal {
-    let found = token.header.algorithm_name.as_deref().unwrap_or("none that can be read");
+    let found = token.header.algorithm.as_deref().unwrap_or("none that can be read");
     OutsideFault::Algorithm.with(format!("it is {}; {accepted}", quoted(found)))
 }

@@ -1,51 +1,30 @@
-//! The metadata of an issuer (OpenID Connect Discovery 1.0, section 4.3; RFC 8414, section 3.3), as
-//! far as they count: where its keys are.
+//! The address of an issuer's keys in its metadata (OpenID Connect Discovery 1.0, section 4.3; RFC
+//! 8414, section 3.3).
 
 use serde_json::Value;
 
 use crate::domain::json;
 
-/// Metadata that cannot be used, in words that quote nothing of them but issuers.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MetadataFault {
-    /// No JSON object.
-    #[error("they are no JSON object")]
-    NoObject,
-    /// They are of another issuer, which could then speak for this one.
-    #[error(
-        "they are of issuer {found:?}, not of {expected:?}: \"issuer\" must be written exactly so \
-         in both"
-    )]
-    OtherIssuer {
-        /// Whose.
-        found: String,
-        /// As configured.
-        expected: String,
-    },
-    /// They do not say where the keys are.
-    #[error("they have no \"jwks_uri\"")]
-    NoKeys,
-}
-
-/// Where the keys of `issuer` are by its metadata: the text of an address, not looked into.
+/// The address of the keys of `issuer` in its metadata, not parsed.
 ///
 /// # Errors
 ///
-/// When `document` is no metadata, or those of another issuer: the two must be the same to the
-/// letter.
-pub fn jwks_uri(document: &[u8], issuer: &str) -> Result<String, MetadataFault> {
+/// Why `document` is no metadata of this issuer, whose `issuer` must be the same to the letter. The
+/// text quotes nothing of it but the issuer.
+pub fn jwks_uri(document: &[u8], issuer: &str) -> Result<String, String> {
     let Ok(Value::Object(members)) = json::parse(document) else {
-        return Err(MetadataFault::NoObject);
+        return Err("they are no JSON object".to_owned());
     };
     let text = |name: &str| members.get(name).and_then(Value::as_str);
     let found = text("issuer").unwrap_or_default();
+    // Another issuer could otherwise speak for this one.
     if found != issuer {
-        return Err(MetadataFault::OtherIssuer {
-            found: found.to_owned(),
-            expected: issuer.to_owned(),
-        });
+        return Err(format!(
+            "they are of issuer {found:?}, not of {issuer:?}: \"issuer\" must be written exactly so \
+             in both"
+        ));
     }
-    text("jwks_uri").map(str::to_owned).ok_or(MetadataFault::NoKeys)
+    text("jwks_uri").map(str::to_owned).ok_or_else(|| "they have no \"jwks_uri\"".to_owned())
 }
 
 #[cfg(test)]
@@ -55,8 +34,7 @@ mod tests {
     #[test]
     fn metadata_say_where_the_keys_are_and_of_whom_they_are() {
         let issuer = "https://id.example.com/realms/main";
-        let read =
-            |text: &str| jwks_uri(text.as_bytes(), issuer).map_err(|fault| fault.to_string());
+        let read = |text: &str| jwks_uri(text.as_bytes(), issuer);
         let good = format!(
             r#"{{"issuer":"{issuer}","jwks_uri":"https://id.example.com/k","scopes_supported":[]}}"#
         );

@@ -1,24 +1,24 @@
-//! Why an outside token is refused, or cannot be judged, and what the log says of it.
+//! Why an outside token is refused or cannot be checked, and what the log says of it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::OutsideAlgorithm;
 
-/// Why a token is refused. For the log; a client learns only that it is.
+/// Why a token is refused. For the log: a client learns only that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutsideFault {
     /// It is longer than the limit, not three parts of canonical base64url, or not JSON with each
     /// name once.
     #[error("it is not a JWT: {0}")]
     Malformed(&'static str),
-    /// Its header asks for what is not understood, or for another purpose.
+    /// Its header asks for an unknown extension, or is for another purpose.
     #[error("its header is refused: {0}")]
     Header(&'static str),
-    /// The algorithm is none of those that its issuer, or its key, is good for.
+    /// The algorithm is not accepted from its issuer, or not that of its key.
     #[error("its algorithm is not accepted")]
     Algorithm,
-    /// Its key is not among those of its issuer.
+    /// Its issuer has no such key.
     #[error("its key is not published")]
     UnknownKey,
     /// The signature does not match.
@@ -34,21 +34,21 @@ pub enum OutsideFault {
     /// A required claim is not as it must be.
     #[error("a required claim is not as it must be")]
     RequiredClaim,
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("it is not valid yet")]
     NotYet,
-    /// Its time is over.
+    /// It has expired.
     #[error("it has expired")]
     Expired,
 }
 
-/// A fault of a token with what an operator needs to know of it. Quotes claims and the names of
-/// keys, cut at 100 characters; never a token.
+/// A fault with details for an operator: claims and names of keys, cut at 100 characters, never a
+/// token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct OutsideRefusal {
-    /// What is wrong.
+    /// The fault.
     pub fault: OutsideFault,
-    /// What was found, and what would be right.
+    /// What was found, and what is expected.
     pub(super) detail: Option<Box<str>>,
 }
 
@@ -73,8 +73,8 @@ impl From<OutsideFault> for OutsideRefusal {
     }
 }
 
-/// A token cannot be judged: no key of its issuer is here, or they are too old. The
-/// sender of the token is not at fault.
+/// A token cannot be checked: there are no keys of its issuer, or they are too old. This is no fault
+/// of the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the keys of issuer {issuer} are not available: {reason}")]
 pub struct IssuerUnavailable {
@@ -91,8 +91,14 @@ pub(super) fn names(algorithms: &[OutsideAlgorithm]) -> String {
 
 /// A text as the log shows it: in quotes, cut at 100 characters.
 pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(100) {
-        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
+    let (text, dots) = cut(text);
+    format!("{text:?}{dots}")
+}
+
+/// The first 100 characters, and dots if there are more.
+pub(super) fn cut(text: &str) -> (&str, &'static str) {
+    match text.char_indices().nth(100).and_then(|(end, _)| text.get(..end)) {
+        Some(beginning) => (beginning, "..."),
+        None => (text, ""),
     }
 }

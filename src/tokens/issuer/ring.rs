@@ -1,9 +1,9 @@
-//! The keys of one issuer over time: asked for again and again, kept while the issuer is away,
-//! given up at a stated end.
+//! The keys of one issuer over time: fetched again and again, and used for a stated time while the
+//! issuer cannot be reached.
 //!
-//! Verifying never waits for the issuer: it uses the keys that are here. Only a token whose key is
-//! not here waits, for a short time, for one fetch that all such tokens share; and such fetches
-//! begin at most once in [`ASK_EVERY`], whatever is sent to us.
+//! Verifying uses the keys that are at hand. Only a token whose key is missing waits, for a short
+//! time, for one fetch that all such tokens share. Such fetches begin at most once in
+//! [`ASK_EVERY`], whatever clients send.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,19 +18,19 @@ use super::jwk::{KeySet, Selection};
 use crate::domain::OutsideAlgorithm;
 use crate::telemetry::metrics::IssuerGauges;
 
-/// How often a fetch may begin because a token names a key that is not here: what a flood of such
+/// How often a fetch may begin because a token names a missing key: it bounds what a flood of such
 /// tokens costs the issuer.
 pub const ASK_EVERY: Duration = Duration::from_secs(10);
 /// How long a token may wait for such a fetch.
-pub const MISS_PATIENCE: Duration = Duration::from_secs(1);
-/// After a failure while no key is here that can be used: the first pause, doubled by each further
-/// one, and the longest. While there are keys, the first is [`ASK_EVERY`].
+pub const MISS_TIMEOUT: Duration = Duration::from_secs(1);
+/// The first pause after a failure without usable keys, doubled by each further failure, and the
+/// longest. With usable keys, the first is [`ASK_EVERY`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A source has deadlines of its own; this one is for a source that has not.
+/// For a source that does not keep its own deadline.
 const SOURCE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The clock that keys age by: the runtime's, which tests can hold.
+/// The clock by which keys age: the runtime's, which tests can pause.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -38,14 +38,14 @@ pub(super) fn now() -> Instant {
 /// What a source returns: the bytes of a JWK set.
 pub type KeyFetch<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, KeySourceFault>> + Send + 'a>>;
 
-/// Where the keys of an issuer come from: the port. Whoever fetches keeps deadlines, and reads at
-/// most [`MOST_BYTES`](super::jwk::MOST_BYTES).
+/// The port to the keys of an issuer. An implementation keeps deadlines, and reads at most
+/// [`MOST_BYTES`](super::jwk::MOST_BYTES).
 pub trait KeySource: Send + Sync + 'static {
     /// Fetches the set as it is now.
     fn fetch(&self) -> KeyFetch<'_>;
 }
 
-/// Why there is no set, in words for the log. Nothing of it goes to a client.
+/// Why a fetch failed, for the log. Nothing of it goes to a client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeySourceFault(pub String);
@@ -53,47 +53,47 @@ pub struct KeySourceFault(pub String);
 /// How long keys are good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rhythm {
-    /// How old keys may become before they are fetched again; a fetch begins somewhat earlier,
-    /// never later.
+    /// The age at which keys are fetched again, at the latest.
     pub refresh: Duration,
-    /// How long, beyond that, keys are used whose issuer cannot be reached.
+    /// How long, beyond that, keys are used if their issuer cannot be reached.
     pub stale_if_error: Duration,
 }
 
-/// How the keys of an issuer are, for people.
+/// The state of the keys of an issuer, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RingHealth {
-    /// They are here and fresh.
+    /// They are usable, and the last fetch succeeded.
     Well,
-    /// They are used, though the last fetch failed, for this reason.
+    /// They are usable, and the last fetch failed for this reason.
     Stale(String),
-    /// They were here, and are too old now, or the issuer has taken them all back.
+    /// They are too old, or the issuer has withdrawn them all.
     Unusable(String),
-    /// There never were any.
+    /// There never were usable keys.
     Never(String),
 }
 
 /// The keys of one issuer.
 pub struct KeyRing {
     name: Arc<str>,
-    /// `None`: they do not come from a source and do not age.
+    /// `None`: the keys do not come from a source and do not age.
     rhythm: Option<Rhythm>,
     held: ArcSwap<Held>,
     pacing: Mutex<Pacing>,
-    /// Wakes the one who fetches.
+    /// Wakes the task that fetches.
     wanted: Notify,
-    /// Counts the fetches that have ended; those who wait for one watch it.
+    /// How many fetches have ended, for the tokens that wait for one.
     ended: watch::Sender<u64>,
-    /// Of those that ended by themselves, the ones that brought keys and the ones that did not.
+    /// How many fetches brought usable keys, and how many did not; without those that were aborted.
     fetched: AtomicU64,
     failed: AtomicU64,
 }
 
+#[derive(Clone, Default)]
 struct Held {
     keys: Arc<KeySet>,
     /// When they were fetched; `None`: never.
     since: Option<Instant>,
-    /// Whether any set so far had a key that could be used.
+    /// Whether any set so far had a usable key.
     was_usable: bool,
     /// Why the last fetch failed.
     fault: Option<String>,
@@ -107,24 +107,16 @@ struct Pacing {
 }
 
 impl KeyRing {
-    /// A ring that waits for its first keys.
+    /// A ring without keys, until [`Self::keep`] fetches them.
     #[must_use]
     pub fn empty(name: Arc<str>, rhythm: Rhythm) -> Self {
-        Self::new(
-            name,
-            Some(rhythm),
-            Held { keys: Arc::default(), since: None, was_usable: false, fault: None },
-        )
+        Self::new(name, Some(rhythm), Held::default())
     }
 
-    /// A ring whose keys are here, and are only ever [taken](Self::take) anew by whoever made it.
+    /// A ring of these keys, which only [`Self::take`] replaces.
     #[must_use]
     pub fn fixed(name: Arc<str>, keys: KeySet) -> Self {
-        Self::new(
-            name,
-            None,
-            Held { keys: Arc::new(keys), since: None, was_usable: true, fault: None },
-        )
+        Self::new(name, None, Held { keys: keys.into(), was_usable: true, ..Held::default() })
     }
 
     fn new(name: Arc<str>, rhythm: Option<Rhythm>, held: Held) -> Self {
@@ -140,34 +132,32 @@ impl KeyRing {
         }
     }
 
-    /// What logs and metrics call it: the issuer's name, and of a template whose tenants have keys
-    /// of their own, the tenant.
+    /// Its name in logs and metrics: the issuer's name, with the tenant if the tenants of a template
+    /// have keys of their own.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Whether the keys that are here may be used at `now`.
+    /// Whether the keys may be used at `now`.
     pub(super) fn are_usable(&self, now: Instant) -> bool {
         self.is_usable(&self.held.load(), now)
     }
 
     fn is_usable(&self, held: &Held, now: Instant) -> bool {
-        let Some(rhythm) = self.rhythm else { return !held.keys.is_empty() };
-        !held.keys.is_empty()
-            && held.since.is_some_and(|since| {
-                now.saturating_duration_since(since)
-                    < rhythm.refresh.saturating_add(rhythm.stale_if_error)
-            })
+        let is_young = |rhythm: Rhythm| {
+            let most = rhythm.refresh.saturating_add(rhythm.stale_if_error);
+            held.since.is_some_and(|since| now.saturating_duration_since(since) < most)
+        };
+        !held.keys.is_empty() && self.rhythm.is_none_or(is_young)
     }
 
-    /// The keys to try for a token, among those that are here: see [`KeySet::select`].
+    /// The keys to try for a token: see [`KeySet::select`].
     pub(super) fn select(&self, kid: Option<&str>, algorithm: OutsideAlgorithm) -> Selection {
         self.held.load().keys.select(kid, algorithm)
     }
 
-    /// Takes a set from now on. A key that stays is the same key; one that is gone is dead at once,
-    /// in every copy.
+    /// Replaces the keys. A key that is not in the new set is retired at once, in every copy.
     pub fn take(&self, mut keys: KeySet, now: Instant) {
         let before = self.held.load_full();
         let (added, removed) = keys.replace(&before.keys);
@@ -185,30 +175,21 @@ impl KeyRing {
              issuer are here");
         }
         let was_usable = before.was_usable || !keys.is_empty();
-        self.held.store(Arc::new(Held {
-            keys: Arc::new(keys),
-            since: Some(now),
-            was_usable,
-            fault: None,
-        }));
+        let held = Held { keys: keys.into(), since: Some(now), was_usable, fault: None };
+        self.held.store(held.into());
     }
 
-    /// Notes that there is no newer set.
+    /// Notes that a fetch failed.
     fn fail(&self, fault: String) {
         let before = self.held.load_full();
         if before.fault.as_ref() != Some(&fault) {
             tracing::warn!(issuer = %self.name, %fault, "the keys of an issuer could not be \
              fetched");
         }
-        self.held.store(Arc::new(Held {
-            keys: Arc::clone(&before.keys),
-            since: before.since,
-            was_usable: before.was_usable,
-            fault: Some(fault),
-        }));
+        self.held.store(Arc::new(Held { fault: Some(fault), ..Held::clone(&before) }));
     }
 
-    /// How the keys are at `now`.
+    /// The state of the keys at `now`.
     #[must_use]
     pub fn health(&self, now: Instant) -> RingHealth {
         let held = self.held.load();
@@ -226,7 +207,7 @@ impl KeyRing {
         if held.was_usable { RingHealth::Unusable(why) } else { RingHealth::Never(why) }
     }
 
-    /// What is to be seen of the keys at `now`.
+    /// The metrics of the keys at `now`.
     #[must_use]
     pub fn gauges(&self, now: Instant) -> IssuerGauges {
         let held = self.held.load();
@@ -239,14 +220,8 @@ impl KeyRing {
         }
     }
 
-    /// How many fetches have ended, well or not.
-    #[must_use]
-    pub fn fetches(&self) -> u64 {
-        *self.ended.borrow()
-    }
-
-    /// Waits for a fetch that may bring a key which is missing: a moment, or not at all where one
-    /// has just been.
+    /// Waits for a fetch that may bring a missing key: at most [`MISS_TIMEOUT`], and not at all if
+    /// there was one in the last [`ASK_EVERY`].
     ///
     /// # Cancel safety
     ///
@@ -269,11 +244,11 @@ impl KeyRing {
                 self.wanted.notify_one();
             }
         }
-        let _ = tokio::time::timeout(MISS_PATIENCE, ended.changed()).await;
+        let _ = tokio::time::timeout(MISS_TIMEOUT, ended.changed()).await;
     }
 
-    /// Fetches from `source`, now and whenever it is due or wanted, for ever: the caller ends it by
-    /// dropping it. `accepted`: as in [`KeySet::read`].
+    /// Fetches from `source`, now and whenever it is due or wanted, until it is dropped. `accepted`:
+    /// as in [`KeySet::read`].
     pub async fn keep(&self, source: Arc<dyn KeySource>, accepted: Arc<[OutsideAlgorithm]>) {
         let Some(rhythm) = self.rhythm else { return };
         let mut failures = 0_u32;
@@ -290,7 +265,7 @@ impl KeyRing {
             let is_failure = match outcome {
                 Ok(keys) => {
                     let is_empty = keys.is_empty();
-                    self.take(keys, tokio::time::Instant::now().into_std());
+                    self.take(keys, now());
                     is_empty
                 }
                 Err(fault) => {
@@ -302,18 +277,18 @@ impl KeyRing {
             drop(under_way);
             failures = if is_failure { failures.saturating_add(1) } else { 0 };
             let first = if self.are_usable(now()) { ASK_EVERY } else { FIRST_PAUSE };
-            let pause = match failures {
-                0 => rhythm.refresh - chance(rhythm.refresh),
+            self.rest(match failures {
+                0 => rhythm.refresh - jitter(rhythm.refresh),
                 _ => {
                     let pause = pause_after(failures, first, rhythm);
-                    pause + chance(pause)
+                    pause + jitter(pause)
                 }
-            };
-            self.rest(pause).await;
+            })
+            .await;
         }
     }
 
-    /// Until it is due or wanted.
+    /// Waits until a fetch is due or wanted.
     async fn rest(&self, pause: Duration) {
         let due = tokio::time::sleep(pause);
         tokio::pin!(due);
@@ -326,12 +301,7 @@ impl KeyRing {
     }
 
     fn begin(&self) {
-        let mut pacing = self.pacing();
-        *pacing = Pacing {
-            last_begun: Some(tokio::time::Instant::now().into_std()),
-            is_under_way: true,
-            is_wanted: false,
-        };
+        *self.pacing() = Pacing { last_begun: Some(now()), is_under_way: true, is_wanted: false };
     }
 
     fn pacing(&self) -> MutexGuard<'_, Pacing> {
@@ -339,7 +309,7 @@ impl KeyRing {
     }
 }
 
-/// A fetch that is under way; dropped in the middle, it has ended all the same.
+/// A fetch that is under way. It has ended also when it is dropped.
 struct UnderWay<'a>(&'a KeyRing);
 
 impl Drop for UnderWay<'_> {
@@ -349,13 +319,12 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// How many reasons are told at a time why keys are not used.
+/// How many reasons why keys are not used are named at a time.
 const MOST_REASONS: usize = 3;
 
 fn no_usable_key(keys: &KeySet) -> String {
-    let reasons: Vec<_> =
-        keys.passed_over().iter().take(MOST_REASONS).map(String::as_str).collect();
-    match reasons.as_slice() {
+    let all = keys.passed_over();
+    match all.get(..MOST_REASONS).unwrap_or(all) {
         [] => "it publishes no key".to_owned(),
         reasons => format!("it publishes no key that can be used: {}", reasons.join("; ")),
     }
@@ -366,11 +335,11 @@ fn pause_after(failures: u32, first: Duration, rhythm: Rhythm) -> Duration {
     doubled.min(LONGEST_PAUSE).min(rhythm.refresh.max(FIRST_PAUSE))
 }
 
-/// Between a tenth of it and three: a slow answer shall not be too late, and a fleet that was
-/// started together shall not ask together for ever.
-fn chance(span: Duration) -> Duration {
+/// Between one and three tenths of a span: a slow answer is still in time, and instances that were
+/// started together do not ask at the same time for ever.
+fn jitter(span: Duration) -> Duration {
     let mut byte = [0_u8; 1];
-    // Without randomness all ask at the same time; that is no reason not to ask.
+    // Without randomness the byte is 0.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     let [byte] = byte;
     span / 10 + span / 5 * u32::from(byte) / 255

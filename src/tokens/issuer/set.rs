@@ -1,61 +1,50 @@
-//! All issuers of one configuration, and the tokens of theirs that were verified lately.
+//! All issuers of one configuration, and their tokens that were verified lately.
 //!
-//! The memory is one of positive answers only, bounded, keyed by the token's digest; what is in it
-//! counts while it [is current](Outside::is_current), so a key that is gone takes its tokens with it. A
-//! configuration has a set of its own: what was verified under another one is not in it.
+//! Only tokens that passed are remembered, bounded, by digest. An entry counts while it [is
+//! current](Outside::is_current), so a key that is gone takes its tokens with it. Each configuration
+//! has a set of its own, without what was verified under another one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-use quick_cache::UnitWeighter;
-use quick_cache::sync::DefaultLifecycle;
 
 use super::configured::Issuer;
 use super::judge::Judgement;
 use super::outside::Outside;
 use super::refusal::{IssuerUnavailable, OutsideFault, OutsideRefusal, quoted};
 use super::ring::{KeyRing, RingHealth};
+use super::settings::IssuerSettings;
 use super::{compact, ring};
 use crate::domain::{Moment, TENANT, TokenDigest};
 use crate::telemetry::metrics::IssuerGauges;
-use crate::tokens::cache::DigestHasher;
+use crate::tokens::cache::{DigestTable, digest_table};
 use crate::tokens::keyring::{CredentialSort, Peppers};
 
-/// How many of the configured issuers the log names where a token is of none of them.
+/// How many of the configured issuers the log names if a token is of none of them.
 const MOST_SHOWN: usize = 3;
 
 /// The answer to "is this outside token good?".
 #[derive(Clone, Debug)]
 pub enum OutsideVerdict {
-    /// Yes, and this is who holds it.
+    /// It is good, and this is its holder.
     Passed(Arc<Outside>),
-    /// No.
+    /// It is not accepted.
     Refused(OutsideRefusal),
-    /// It is a JWT of nobody whom the configuration knows. To be refused, unless it is one of our
-    /// own.
+    /// It is of no issuer that is configured. To be refused, unless keyward signed it.
     Foreign,
 }
-
-type Memory = quick_cache::sync::Cache<
-    TokenDigest,
-    Arc<Outside>,
-    UnitWeighter,
-    DigestHasher,
-    DefaultLifecycle<TokenDigest, Arc<Outside>>,
->;
 
 /// The issuers, and what is remembered of their tokens.
 pub struct IssuerSet {
     issuers: Vec<Arc<Issuer>>,
     peppers: Arc<Peppers>,
-    memory: Memory,
+    pub(super) memory: DigestTable<Arc<Outside>>,
     longest_token: usize,
 }
 
 impl IssuerSet {
-    /// `capacity`: how many tokens are remembered at most; `longest_token`: in bytes. No two
-    /// issuers may have the same `iss`: the second would never be asked.
+    /// `capacity`: how many tokens are remembered at most; `longest_token`: in bytes. Each issuer
+    /// must have an `iss` of its own.
     #[must_use]
     pub fn new(
         issuers: Vec<Arc<Issuer>>,
@@ -63,18 +52,11 @@ impl IssuerSet {
         capacity: usize,
         longest_token: usize,
     ) -> Self {
-        let memory = Memory::with(
-            capacity.min(1024),
-            capacity as u64,
-            UnitWeighter,
-            DigestHasher,
-            DefaultLifecycle::default(),
-        );
-        Self { issuers, peppers, memory, longest_token }
+        Self { issuers, peppers, memory: digest_table(capacity, 1024), longest_token }
     }
 
-    /// Takes the place of `before`: tokens of issuers that are not in this set as they were are
-    /// dead in every copy.
+    /// Replaces `before`: the tokens of issuers that are not in this set, or not as they were, are
+    /// not accepted any more, in every copy.
     pub fn replace(&self, before: &Self) {
         for issuer in &before.issuers {
             if !self.issuers.iter().any(|own| Arc::ptr_eq(own, issuer)) {
@@ -89,32 +71,30 @@ impl IssuerSet {
         &self.issuers
     }
 
-    /// The keys of all issuers, each once: those of one template may share them.
-    fn rings(&self) -> impl Iterator<Item = &Arc<KeyRing>> {
-        let is_first = |at: usize, ring: &Arc<KeyRing>| {
-            !self.issuers.iter().take(at).any(|earlier| Arc::ptr_eq(earlier.ring(), ring))
-        };
-        self.issuers
-            .iter()
-            .map(|issuer| issuer.ring())
-            .enumerate()
-            .filter_map(move |(at, ring)| is_first(at, ring).then_some(ring))
+    /// The keys of all issuers, each once: issuers of one template may share them.
+    fn rings(&self) -> Vec<&Arc<KeyRing>> {
+        let mut rings: Vec<&Arc<KeyRing>> = Vec::new();
+        for issuer in &self.issuers {
+            if !rings.iter().any(|ring| Arc::ptr_eq(ring, &issuer.ring)) {
+                rings.push(&issuer.ring);
+            }
+        }
+        rings
     }
 
-    /// How the keys of each issuer are at `now`, by the name of its [`KeyRing`].
+    /// The health of the keys of each issuer at `now`, by the name of its [`KeyRing`].
     pub fn health(&self, now: Instant) -> impl Iterator<Item = (&Arc<str>, RingHealth)> {
-        self.rings().map(move |ring| (ring.name(), ring.health(now)))
+        self.rings().into_iter().map(move |ring| (ring.name(), ring.health(now)))
     }
 
-    /// What is to be seen of each issuer's keys at `now`.
+    /// The metrics of the keys of each issuer at `now`.
     #[must_use]
     pub fn gauges(&self, now: Instant) -> Vec<IssuerGauges> {
-        self.rings().map(|ring| ring.gauges(now)).collect()
+        self.rings().into_iter().map(|ring| ring.gauges(now)).collect()
     }
 
-    /// Whose a JWT says that it is, in words for the log, if that is neither an issuer of this set
-    /// nor `own`, the `iss` of our own tokens; nothing, of what is no JWT. Nothing of it is
-    /// verified.
+    /// For the log: the `iss` of a JWT that is neither of an issuer of this set nor of keyward itself
+    /// (`own`), and why it may be another; `None` of what is no JWT. Nothing of it is verified.
     #[must_use]
     pub fn foreign_issuer(&self, token: &[u8], own: &str) -> Option<String> {
         let token =
@@ -127,7 +107,7 @@ impl IssuerSet {
             return None;
         }
         let found = quoted(iss);
-        let all = || self.issuers.iter().map(|issuer| issuer.settings());
+        let all = || self.issuers.iter().map(|issuer| &issuer.settings);
         if let Some(near) = all()
             .find(|settings| settings.issuer.trim_end_matches('/') == iss.trim_end_matches('/'))
         {
@@ -146,21 +126,18 @@ impl IssuerSet {
             settings.tenancy.as_ref().is_some_and(|tenancy| is_other_tenant(&tenancy.template))
         });
         Some(match of_template {
-            Some(settings) => {
-                format!(
-                    "it is {found}, whose tenant is not in \"tenants\" of [[issuer]] {}",
-                    settings.name
-                )
+            Some(IssuerSettings { name, .. }) => {
+                format!("it is {found}, whose tenant is not in \"tenants\" of [[issuer]] {name}")
             }
             None => format!("it is {found}, which is that of no [[issuer]]{}", self.known()),
         })
     }
 
-    /// Some of the issuers that there are, in words; nothing, if there are none.
+    /// Some of the issuers, for the log; empty if there are none.
     fn known(&self) -> String {
         let mut texts: Vec<&str> = Vec::new();
         for issuer in &self.issuers {
-            let settings = issuer.settings();
+            let settings = &issuer.settings;
             let tenancy = settings.tenancy.as_ref();
             let text = tenancy.map_or(settings.issuer.as_str(), |tenancy| &tenancy.template);
             if !texts.contains(&text) {
@@ -175,17 +152,17 @@ impl IssuerSet {
         }
     }
 
-    /// What a token is known by: as any JWT, of whomever.
+    /// The digest of a token.
     #[must_use]
     pub fn digest(&self, token: &[u8]) -> TokenDigest {
         self.peppers.digest(CredentialSort::SignedToken, token)
     }
 
-    /// What is remembered, and still stands: the hit path, without a signature check.
+    /// What is remembered and still current, without a check of the signature.
     ///
     /// # Errors
     ///
-    /// When the keys of its issuer have become too old to say.
+    /// When the keys of its issuer are too old to tell.
     pub fn recall(
         &self,
         digest: &TokenDigest,
@@ -199,17 +176,17 @@ impl IssuerSet {
         Ok(None)
     }
 
-    /// The whole check, for a token that is not remembered. The issuer is chosen by the unverified
-    /// `iss`, which must then turn out to be signed. Waits at most
-    /// [`MISS_PATIENCE`](super::ring::MISS_PATIENCE), and only for a key that is not here.
+    /// The whole check, for a token that is not remembered. The unverified `iss` chooses the issuer,
+    /// whose key must then fit. Waits at most [`MISS_TIMEOUT`](super::ring::MISS_TIMEOUT), and only
+    /// for a key that is missing.
     ///
     /// # Errors
     ///
-    /// When the keys of its issuer are not here, so that nothing can be said.
+    /// When there are no keys of its issuer, or they are too old to tell.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is half done when it is dropped.
+    /// It can be dropped at any time.
     pub async fn check(
         &self,
         token: &[u8],
@@ -230,14 +207,13 @@ impl IssuerSet {
         let Some(iss) = token.claims.get("iss").and_then(serde_json::Value::as_str) else {
             return Ok(OutsideVerdict::Foreign);
         };
-        let Some(issuer) = self.issuers.iter().find(|issuer| issuer.settings().issuer == iss)
-        else {
+        let Some(issuer) = self.issuers.iter().find(|issuer| issuer.settings.issuer == iss) else {
             return Ok(OutsideVerdict::Foreign);
         };
         let mut judgement = issuer.judge(&token, now);
         if matches!(judgement, Judgement::KeyMissing(_) | Judgement::Unavailable) {
-            issuer.ring().missed(ring::now()).await;
-            // The keys may be younger than `now`; the calendar is still read once per exchange.
+            issuer.ring.missed(ring::now()).await;
+            // The keys may be younger than `now`: the wall clock is read once per exchange.
             judgement = issuer.judge(&token, now);
         }
         match judgement {
@@ -250,34 +226,5 @@ impl IssuerSet {
             }
             Judgement::Unavailable => Err(issuer.unavailable(ring::now())),
         }
-    }
-
-    /// [`recall`](Self::recall), or else [`check`](Self::check): for whoever has no digest at hand.
-    ///
-    /// # Errors
-    ///
-    /// As those two.
-    pub async fn verify(
-        &self,
-        token: &[u8],
-        now: Moment,
-    ) -> Result<OutsideVerdict, IssuerUnavailable> {
-        let digest = self.digest(token);
-        match self.recall(&digest, now)? {
-            Some(outside) => Ok(OutsideVerdict::Passed(outside)),
-            None => self.check(token, digest, now).await,
-        }
-    }
-
-    /// How many tokens are remembered now.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.memory.len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }

@@ -78,6 +78,26 @@ pub(super) fn with_secret() -> IssuerSet {
     set_of(vec![Issuer::new(settings, ring)])
 }
 
+impl IssuerSet {
+    /// As a request does it: by what is remembered, or else by the whole check.
+    pub(super) async fn verify(
+        &self,
+        token: &[u8],
+        now: Moment,
+    ) -> Result<OutsideVerdict, IssuerUnavailable> {
+        let digest = self.digest(token);
+        match self.recall(&digest, now)? {
+            Some(outside) => Ok(OutsideVerdict::Passed(outside)),
+            None => self.check(token, digest, now).await,
+        }
+    }
+
+    /// How many tokens are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.memory.len()
+    }
+}
+
 pub(super) fn at(wall: Timestamp) -> Moment {
     Moment { wall, uptime: crate::tokens::clock::uptime() }
 }

@@ -229,10 +229,7 @@ impl Instance {
                     let fence = leader.fence();
                     let found = self.store.find(digest(number)).await.unwrap();
                     let answer = found.map_or(Answer::Absent, |record| {
-                        Answer::Present(Arc::new(Verified::new(
-                            &record,
-                            record.token_api.as_str().into(),
-                        )))
+                        Answer::Present(Arc::new(Verified::new(&record)))
                     });
                     let is_good = matches!(answer, Answer::Present(_));
                     if leader.land(fence, Ok(answer), clock::uptime()).is_ok() {

@@ -1,8 +1,8 @@
-//! What somebody needs to write any token: keys of each type, their public halves as JWKs, and
+//! What is needed to write any token: keys of each type, their public halves as JWKs, and
 //! signatures over whatever is wanted.
 //!
-//! It knows nothing of keyward. Whoever includes it says what time it is: the unit tests of
-//! issuers, whose clock stands, and the tests over TCP, whose clock runs.
+//! It knows nothing of keyward. What includes it says what time it is: the unit tests of issuers,
+//! whose clock stands, and the tests over TCP, whose clock runs.
 
 use std::sync::LazyLock;
 
@@ -70,7 +70,7 @@ pub(crate) fn document(keys: &[Value]) -> Vec<u8> {
     json!({ "keys": keys }).to_string().into_bytes()
 }
 
-/// The public RSA key in the forms in which somebody could take it for an HMAC secret.
+/// The public RSA key in the forms in which it could be taken for an HMAC secret.
 pub(crate) fn public_rsa_spellings() -> Vec<Vec<u8>> {
     let public = KEYS.rsa.public_key();
     let spki: PublicKeyX509Der<'_> = public.as_der().expect("DER");
@@ -124,7 +124,7 @@ pub(crate) fn sign(algorithm: &str, message: &[u8]) -> Vec<u8> {
         "ES384" => keys.p384.sign(&random, message).expect("signed").as_ref().to_vec(),
         "EdDSA" => keys.ed25519.sign(message).as_ref().to_vec(),
         "another RSA key" => rsa_sign(&keys.other_rsa, &signature::RSA_PKCS1_SHA256, message),
-        other => panic!("nobody signs as {other}"),
+        other => panic!("no key signs as {other}"),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Expected {
     Header,
     /// Refused for exactly this.
     Fault(OutsideFault),
-    /// Nobody's whom we know.
+    /// Of no issuer that is configured.
     Foreign,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn hostile() -> Table {
         forms(),
         claims_of_others(),
         dates(),
-        people(),
+        holders(),
     ];
     Table(tables.into_iter().flat_map(|table| table.0).collect())
 }
@@ -146,7 +146,7 @@ fn keys() -> Table {
     }
     let unnamed = json!({"alg": "RS256", "typ": "JWT"});
     let forged = token("another RSA key", &unnamed, &claims());
-    table.add("no kid, and a key of nobody's", forged, Fault(OutsideFault::Signature));
+    table.add("no kid, and an unknown key", forged, Fault(OutsideFault::Signature));
     // Its own key in its header, and signed with it.
     let own = rsa_jwk("rsa", &KEYS.other_rsa);
     for members in [
@@ -298,7 +298,7 @@ fn signatures() -> Table {
             fault,
         );
     }
-    // Signature first: who did not sign learns nothing of dates.
+    // Signature first: without it, nothing is learned of dates.
     let expired = merged(claims(), json!({"exp": 1}));
     table.add(
         "expired and not signed",
@@ -555,7 +555,7 @@ fn dates() -> Table {
     table
 }
 
-fn people() -> Table {
+fn holders() -> Table {
     let mut table = Table::default();
     let refused = Fault(OutsideFault::Claim("subject"));
     for subject in [

@@ -259,7 +259,7 @@ fn a_token_that_names_no_key_is_tried_with_those_that_fit_and_one_that_names_an_
         let forged =
             raw(json!({"alg": "ES256"}).to_string(), claims().to_string(), |_| vec![7; 64]);
         assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::Signature));
-        let stranger = with_header(json!({"kid": "nobody's"}));
+        let stranger = with_header(json!({"kid": "unknown"}));
         assert_eq!(
             refused(&verify(&set, stranger)),
             Some(OutsideFault::UnknownKey),

@@ -50,24 +50,31 @@ fn an_access_token_passes_with_all_that_it_says() {
         role: Some("default-roles-main".into()),
         email: Some("ann@example.com".into()),
     };
-    assert_eq!(*outside.identity(), expected);
+    assert_eq!(outside.claims.identity, expected);
     assert_eq!(
         outside.roles().collect::<Vec<_>>(),
         ["default-roles-main", "offline_access", "uma_authorization"]
     );
-    assert_eq!(outside.tenants().collect::<Vec<_>>(), ["t-1", "t-2"]);
-    assert_eq!(outside.active_tenant(), Some("t-1"));
+    assert_eq!(outside.claims.tenants, ["t-1", "t-2"].map(Box::<str>::from));
+    assert_eq!(outside.claims.active_tenant.as_deref(), Some("t-1"));
     passed(keycloak(&merged(read(ACCESS), json!({"aud": "account"}))));
     // With attributes, an organization is a member of an object.
     let with_attributes = json!({"organization": {"acme": {"id": "42", "tier": ["gold"]}}});
     assert_eq!(
-        passed(keycloak(&merged(read(ACCESS), with_attributes))).identity().organization.as_deref(),
+        passed(keycloak(&merged(read(ACCESS), with_attributes)))
+            .claims
+            .identity
+            .organization
+            .as_deref(),
         Some("acme")
     );
     let service = json!({"preferred_username": "service-account-portal", "email": null, "organization": null,
         "tenants": null, "active_tenant": null, "realm_access": null});
     let outside = passed(keycloak(&merged(read(ACCESS), service)));
-    assert_eq!((outside.roles().count(), outside.identity().organization.as_deref()), (0, None));
+    assert_eq!(
+        (outside.roles().count(), outside.claims.identity.organization.as_deref()),
+        (0, None)
+    );
 }
 
 #[test]
