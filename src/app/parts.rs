@@ -17,6 +17,7 @@ use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::{Peppers, StoreKey};
 use crate::tokens::opaque::OpaqueTokens;
+use crate::tokens::parts::TokenParts;
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::SignedTokens;
 
@@ -133,42 +134,34 @@ impl Parts {
         self.cache.invalidate_all();
     }
 
-    pub(super) fn authenticator(&self) -> Authenticator {
-        Authenticator::new(
-            Arc::clone(&self.cache),
-            self.store.port(),
-            Arc::clone(&self.signed),
-            Arc::clone(&self.opaque),
-            Arc::clone(&self.peppers),
-            self.look_up,
-        )
-    }
-
-    pub(super) fn accounts(&self) -> AccountsService {
-        AccountsService::new(AccountParts {
+    /// `deadline`: of one operation of the store.
+    fn tokens(&self, deadline: Duration) -> TokenParts {
+        TokenParts {
             store: self.store.port(),
-            accounts: self.store.accounts(),
-            counters: Arc::clone(&self.counters),
             cache: Arc::clone(&self.cache),
             signed: Arc::clone(&self.signed),
             opaque: Arc::clone(&self.opaque),
             peppers: Arc::clone(&self.peppers),
+            deadline,
+        }
+    }
+
+    pub(super) fn authenticator(&self) -> Authenticator {
+        Authenticator::new(self.tokens(self.look_up))
+    }
+
+    pub(super) fn accounts(&self) -> AccountsService {
+        AccountsService::new(AccountParts {
+            tokens: self.tokens(self.change),
+            accounts: self.store.accounts(),
+            counters: Arc::clone(&self.counters),
             counter_key: Arc::new(self.store_key.counter_key()),
             hashing: Arc::clone(&self.hashing),
             limits: self.limits,
-            deadline: self.change,
         })
     }
 
     pub(super) fn service(&self) -> TokenService {
-        TokenService::new(
-            self.store.port(),
-            Arc::clone(&self.cache),
-            Arc::clone(&self.signed),
-            Arc::clone(&self.opaque),
-            Arc::clone(&self.peppers),
-            self.change,
-            Arc::clone(&self.revocations),
-        )
+        TokenService::new(self.tokens(self.change), Arc::clone(&self.revocations))
     }
 }

@@ -1,5 +1,4 @@
-//! Accounts: users with a username and a password ([`super::password`]), and what may be known of
-//! them.
+//! Accounts: users that log in with a username and a password ([`super::password`]).
 
 use std::fmt;
 
@@ -15,15 +14,14 @@ mod tests;
 /// The normal form C of Unicode (UAX #15).
 pub(super) const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizer::new_nfc();
 
-/// A user that can log in to one token API. The password's hash is not part of it: only the
-/// verification of a password reads the hash.
+/// A user that can log in to one token API. The hash of the password is not part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The public id: the subject of the account's sessions and keys.
     pub id: AccountId,
-    /// The token API that it is of.
+    /// The token API that it belongs to.
     pub token_api: String,
-    /// What it logs in with.
+    /// The name that it logs in with.
     pub username: Username,
     /// Its email address, which is not verified.
     pub email: Email,
@@ -31,10 +29,10 @@ pub struct Account {
     pub full_name: FullName,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// Whether an administrator has shut it out.
+    /// Whether an administrator has disabled it.
     pub is_disabled: bool,
-    /// Raised with every change that ends the account's sessions: a login that began before one
-    /// leaves no session.
+    /// Raised by every change that ends the account's sessions: a login that began before such a
+    /// change opens no session.
     pub revision: u32,
 }
 
@@ -106,9 +104,9 @@ pub enum FieldFault {
     NotAnEmail(&'static str),
 }
 
-/// How long a text is, in characters (Unicode scalar values), not bytes.
+/// Checks the length of a text in characters (Unicode scalar values).
 pub(super) fn check_length(text: &str, least: usize, most: usize) -> Result<(), FieldFault> {
-    // Bytes bound characters from above: a text of a megabyte is not counted through.
+    // A character has at most four bytes: a text of a megabyte is not counted.
     let length = if text.len() > most * 4 { most + 1 } else { text.chars().count() };
     if length < least {
         Err(FieldFault::TooShort(least))
@@ -148,26 +146,19 @@ impl Username {
         &self.0
     }
 
-    /// What usernames are compared by: `Alice` and `alice` are one.
+    /// The form in which usernames are compared: `Alice` and `alice` are the same.
     #[must_use]
     pub fn folded(&self) -> String {
         fold(&self.0)
     }
 }
 
-/// What usernames are compared by, of a text that need not be one: the spellings of one account
-/// share one counter of failures (cf. CVE-2025-24806), and so do those of an account that is not
-/// there, in whichever Unicode form they are typed. (A username is ASCII, and ASCII is in normal
-/// form.)
+/// The form in which usernames are compared, for any text that is typed as one: all spellings of a
+/// name share one counter of failures (cf. CVE-2025-24806), in whichever Unicode form they are
+/// typed, and whether or not there is such an account.
 #[must_use]
 pub fn fold(username: &str) -> String {
-    let mut folded = if username.is_ascii() {
-        username.to_owned()
-    } else {
-        NFC.normalize(username).into_owned()
-    };
-    folded.make_ascii_lowercase();
-    folded
+    NFC.normalize(username).to_ascii_lowercase()
 }
 
 /// An email address as registration takes it: `local@domain` in ASCII, where the local part is a
@@ -175,8 +166,8 @@ pub fn fold(username: &str) -> String {
 /// host name of at least two labels, and the whole has at most 254 characters (RFC 5321, section
 /// 4.5.3.1; RFC 3696, erratum 1690).
 ///
-/// ASCII only: two addresses that look alike are then the same one, also in how they are compared
-/// (cf. CVE-2019-19844). A domain in another script is written with its `xn--` labels.
+/// Only ASCII, so that no two addresses look alike and are compared as different (cf.
+/// CVE-2019-19844). A domain in another script is written with its `xn--` labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
@@ -221,12 +212,11 @@ impl Email {
             let ends = label.starts_with('-') || label.ends_with('-');
             (1..=63).contains(&label.len()) && label.bytes().all(fits) && !ends
         };
-        let labels: Vec<_> = domain.split('.').collect();
-        if !labels.iter().all(|label| is_label(label)) {
+        if !domain.split('.').all(is_label) {
             return wrong("the part after the @-sign is no host name");
         }
-        match labels.as_slice() {
-            [_, .., top] if !top.bytes().all(|byte| byte.is_ascii_digit()) => {
+        match domain.rsplit_once('.') {
+            Some((_, top)) if !top.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Ok(Self(text.to_owned()))
             }
             _ => wrong("the part after the @-sign must be a host name with a period in it"),
@@ -239,8 +229,8 @@ impl Email {
         &self.0
     }
 
-    /// What addresses are compared by. The local part is folded as well, which no mail server in
-    /// use tells apart.
+    /// The form in which addresses are compared. The local part is folded as well: no mail server
+    /// in use tells the cases apart.
     #[must_use]
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()

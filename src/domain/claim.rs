@@ -5,11 +5,10 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-/// The way to one claim: names from the outside in.
+/// The path of one claim: names from the outside in, written with dots as in `realm_access.roles`.
 ///
-/// Written with dots, as in `realm_access.roles`. A name that holds a dot itself is quoted, as in
-/// `'https://id.example.com/roles'.main`; a text that begins with `https://` or `http://` is one
-/// name as a whole.
+/// A name that holds a dot is quoted, as in `'https://id.example.com/roles'.main`; a text that
+/// begins with `https://` or `http://` is one name as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimPath(Vec<String>);
 
@@ -17,21 +16,21 @@ pub struct ClaimPath(Vec<String>);
 /// their keys.
 pub const TENANT: &str = "{tenant}";
 
-/// A path of more names is a mistake.
+/// In names: a longer path is a mistake.
 const MOST_NAMES: usize = 16;
 /// In bytes, of the whole text.
 const LONGEST_PATH: usize = 512;
 
-/// What a claim must be. A list of values that holds one of them will do.
+/// What a claim must be. A list meets the rule if one of its values does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRule {
-    /// Which claim.
+    /// The claim.
     pub path: ClaimPath,
-    /// Which values, at least one.
+    /// The values that are allowed, at least one.
     pub one_of: Vec<ClaimValue>,
 }
 
-/// One value that a claim may be asked for. Types are kept apart: `"1"` is not `1`.
+/// A value that a rule allows. Types are kept apart: `"1"` is not `1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimValue {
     /// A string, to the letter.
@@ -42,12 +41,12 @@ pub enum ClaimValue {
     Boolean(bool),
 }
 
-/// Which claims hold the identity; `None`: none does. Each is a string; `role`, `organization` and
-/// `tenants` may be lists, or objects of objects, of which the names count. A claim that cannot be
-/// used is left out, except the subject.
+/// The claims that hold the identity; `None`: no claim does. Each is a string; `role`,
+/// `organization` and `tenants` may also be lists, or objects of objects, whose names count. A claim
+/// that cannot be used is left out, except the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
-    /// Must be there: a string, or an integer, which is its decimal digits. Default `sub`.
+    /// Required: a string, or an integer, which becomes its decimal digits. Default `sub`.
     pub subject: ClaimPath,
     /// Default `preferred_username`.
     pub username: Option<ClaimPath>,
@@ -65,20 +64,20 @@ pub struct ClaimNames {
 }
 
 impl ClaimPath {
-    /// One name, whatever it holds.
+    /// A path of one name, which may hold dots.
     #[must_use]
     pub fn name(name: &str) -> Self {
         Self(vec![name.to_owned()])
     }
 
-    /// This way and then another.
+    /// This path, followed by another.
     #[must_use]
     pub fn join(mut self, inner: Self) -> Self {
         self.0.extend(inner.0);
         self
     }
 
-    /// What is at its end; nothing where a name is missing or null on the way.
+    /// The claim; `None` if it, or an object on its path, is missing or null.
     #[must_use]
     pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         let (first, rest) = self.0.split_first()?;
@@ -146,13 +145,13 @@ impl fmt::Display for ClaimPath {
 }
 
 impl ClaimRule {
-    /// Whether these claims are as they must be. A claim that is not there is not.
+    /// Whether the claims meet the rule. A missing claim does not.
     #[must_use]
     pub fn is_met_by(&self, claims: &Map<String, Value>) -> bool {
         self.is_met(self.path.find(claims))
     }
 
-    /// The same, for a claim that was already found.
+    /// Whether a claim that was found by [`ClaimRule::path`] meets the rule.
     #[must_use]
     pub fn is_met(&self, found: Option<&Value>) -> bool {
         match found {

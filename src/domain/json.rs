@@ -1,5 +1,5 @@
-//! JSON as keyward reads it: a name twice in one object is refused, whichever of the two the next
-//! reader would have taken (cf. CVE-2022-25757). Nesting is bounded by the parser (128 levels).
+//! JSON as keyward reads it: an object with a duplicate name is refused, because readers differ in
+//! which of the two they take (cf. CVE-2022-25757). The parser bounds nesting to 128 levels.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     Ok(serde_json::from_slice::<Strict>(text)?.0)
 }
 
-/// Not a JSON text that keyward takes.
+/// A text that is refused as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not valid JSON (line {line}, column {column})")]
 pub struct NotJson {

@@ -12,7 +12,6 @@ pub mod record;
 pub mod time;
 pub mod token;
 
-pub use access::RevokeVerdict;
 pub use account::{Account, AccountId, Email, FieldFault, FullName, Username};
 pub use algorithm::OutsideAlgorithm;
 pub use claim::{ClaimNames, ClaimPath, ClaimRule, ClaimValue, TENANT};

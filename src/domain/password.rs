@@ -1,14 +1,12 @@
 //! Passwords: as they are presented, and in the form in which they are counted and hashed.
 //!
-//! One password can be typed as different bytes: `é` is one character or two, by keyboard and
-//! system. So what is hashed is the OpaqueString of RFC 8265, section 4.2: spaces of any kind are
-//! U+0020, and the whole is in the normal form C. Nothing else is folded: case, width and white
-//! space at the ends count.
+//! Keyboards and systems type one password as different bytes: `é` is one character or two. So what
+//! is hashed is the OpaqueString of RFC 8265, section 4.2: spaces of any kind become U+0020, and the
+//! whole is put into the normal form C. Case, width and white space at the ends count.
 //!
-//! Of the characters that the profile does not allow, those are refused that cannot have been
-//! meant: control characters, and the separators of lines and paragraphs. The others (joiners and
-//! variation selectors of emoji, characters that are newer than our tables) are what keyboards
-//! type, and are taken (NIST SP 800-63B, section 3.1.1.2).
+//! Control characters and the separators of lines and paragraphs are refused. The other characters
+//! that the profile does not allow (joiners and variation selectors of emoji, characters newer than
+//! its tables) are what keyboards type, and are taken (NIST SP 800-63B, section 3.1.1.2).
 
 use std::fmt;
 
@@ -20,13 +18,13 @@ use super::account::{FieldFault, NFC, check_length};
 #[cfg(test)]
 mod tests;
 
-/// A password as it was presented, right or wrong. There is no `Display`, `Debug` is redacted, and
-/// the memory is wiped on drop. Compared byte for byte.
+/// A password as it was typed. There is no `Display`, `Debug` is redacted, and the memory is wiped
+/// on drop. Compared byte for byte, in constant time.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Takes it over.
+    /// Wraps what was typed.
     #[must_use]
     pub fn presented(text: String) -> Self {
         Self(Zeroizing::new(text))
@@ -42,7 +40,7 @@ impl Password {
     ///
     /// # Errors
     ///
-    /// It holds a character that no password has.
+    /// It holds a control character, or a separator of lines or paragraphs.
     pub fn prepared(&self) -> Result<Self, FieldFault> {
         if self.0.chars().any(is_refused) {
             return Err(FieldFault::Control);
@@ -50,12 +48,10 @@ impl Password {
         if self.0.is_ascii() {
             return Ok(self.clone());
         }
-        // Each has the capacity for all that may be written to it: the memory that a growing string
-        // leaves behind would not be wiped.
+        // With the capacity for all that may be written: a string that grows leaves memory behind
+        // that is not wiped.
         let mut mapped = Zeroizing::new(String::with_capacity(self.0.len()));
-        mapped.extend(
-            self.0.chars().map(|character| if is_space(character) { ' ' } else { character }),
-        );
+        mapped.extend(self.0.chars().map(|typed| if is_space(typed) { ' ' } else { typed }));
         let mut normal =
             Zeroizing::new(String::with_capacity(mapped.len().saturating_mul(NFC_GROWTH)));
         normal.extend(NFC.normalize_iter(mapped.chars()));
@@ -63,7 +59,7 @@ impl Password {
     }
 }
 
-/// A text in UTF-8 becomes at most so many times longer in the normal form C (UAX #15, section 9).
+/// The normal form C is at most so many times as long in UTF-8 (UAX #15, section 9).
 const NFC_GROWTH: usize = 3;
 
 /// Control characters, and the separators of lines and paragraphs.
@@ -93,9 +89,8 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A password that an account may have, [prepared](Password::prepared): 8 to 128 characters,
-/// without control characters and otherwise of any kind (NIST SP 800-63B, section 3.1.1.2: no rules
-/// of composition).
+/// A password that an account may have, [prepared](Password::prepared): 8 to 128 characters of any
+/// kind but control characters (NIST SP 800-63B, section 3.1.1.2: no rules of composition).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPassword(Password);
 
@@ -105,8 +100,8 @@ impl NewPassword {
     /// The longest, in characters.
     pub const MOST: usize = 128;
     /// The longest password as it may be typed, in bytes of UTF-8: characters of four bytes,
-    /// decomposed, which makes them at most three times as long (UAX #15, section 9).
-    pub const MOST_BYTES: usize = 3 * 4 * Self::MOST;
+    /// decomposed (UAX #15, section 9).
+    pub const MOST_BYTES: usize = NFC_GROWTH * 4 * Self::MOST;
 
     /// Takes a new password.
     ///

@@ -5,7 +5,7 @@ use super::{Identity, Timestamp, TokenDigest, TokenId};
 /// Everything that the store knows of one token, never the token itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The key of the record: what a presented token is looked up by.
+    /// The key of the record, by which a presented token is looked up.
     pub digest: TokenDigest,
     /// The public id, unique in the store.
     pub id: TokenId,
@@ -20,13 +20,13 @@ pub struct Record {
     pub identity: Identity,
     /// The label that its owner gave it.
     pub name: Option<String>,
-    /// How an opaque token begins, as far as lists show it; `None` of a signed one.
+    /// The first characters of an opaque token, for lists; `None` of a signed one.
     pub hint: Option<String>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// The first moment at which it is no longer accepted; `None`: it does not expire.
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, to the minute; kept by the store, not by its issuer.
+    /// When it was last used, to the minute.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -35,18 +35,18 @@ pub struct Record {
 pub enum RecordKind {
     /// A key that its owner listed, uses and revokes.
     ApiKey,
-    /// A login: a credential for the calls of token APIs, which opens no route. Never listed.
+    /// A login: it makes the calls of token APIs and opens no route. Never listed.
     Session,
-    /// A credential from an administrator, good only for making API keys. Never listed, not
-    /// revocable over the token API.
+    /// A credential from an administrator that only makes API keys. Never listed, and not revocable
+    /// over the token API.
     Bootstrap {
-        /// How many more keys it can make. At 0 it is spent: it opens nothing, but is still known
-        /// for what it was.
+        /// How many more keys it can make. At 0 it is spent: it can do nothing, and is still known
+        /// as a bootstrap token.
         mints_left: u32,
     },
 }
 
-/// The sorts of record, for a filter.
+/// A [`RecordKind`] without what changes while a record lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordSort {
     /// [`RecordKind::ApiKey`].
@@ -58,7 +58,7 @@ pub enum RecordSort {
 }
 
 impl RecordKind {
-    /// The sort, without what changes while a record lives.
+    /// The sort.
     #[must_use]
     pub const fn sort(self) -> RecordSort {
         match self {
@@ -69,7 +69,7 @@ impl RecordKind {
     }
 }
 
-/// Whose token it is: one subject of one origin within one token API.
+/// The owner of a token: one subject of one origin within one token API.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The token API's name.
@@ -81,7 +81,7 @@ pub struct Owner {
 }
 
 impl Record {
-    /// Whose it is.
+    /// Its owner.
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub struct RawToken(Zeroizing<String>);
 
 impl RawToken {
-    /// Takes the token over.
+    /// Wraps the characters.
     #[must_use]
     pub fn new(token: String) -> Self {
         Self(Zeroizing::new(token))
@@ -32,14 +32,13 @@ impl fmt::Debug for RawToken {
     }
 }
 
-/// What a token is known by wherever it is checked: HMAC-SHA-256 under a pepper that is not in the
-/// store. One-way, and not to be chosen by a client, so it serves as key of the cache and of the
-/// store alike.
+/// The key of a token in the cache and in the store: HMAC-SHA-256 under a pepper that is not in the
+/// store, so that it tells nothing of the token and no client can choose it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// Takes the 32 bytes of the MAC.
+    /// Wraps the 32 bytes of the MAC.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -51,7 +50,7 @@ impl TokenDigest {
         &self.0
     }
 
-    /// The first eight bytes as a number: a MAC is uniform, so this is hash enough for any table.
+    /// The first eight bytes as a number. A MAC is uniform, so this is a hash for any table.
     #[must_use]
     pub const fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;

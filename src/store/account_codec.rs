@@ -49,6 +49,7 @@ struct Body<S> {
 /// [`SealFault::Unreadable`] if it cannot be written as JSON, which no account is known to cause.
 pub fn encode(key: &RecordKey, credentials: &Credentials) -> Result<Vec<u8>, AccountFault> {
     let Credentials { account, hash } = credentials;
+    let hash = hash.expose();
     let body = Body::<&str> {
         id: account.id,
         api: &account.token_api,
@@ -57,7 +58,7 @@ pub fn encode(key: &RecordKey, credentials: &Credentials) -> Result<Vec<u8>, Acc
         name: account.full_name.as_str(),
         at: account.created_at,
         rev: account.revision,
-        hash: hash.expose(),
+        hash: &hash,
         off: account.is_disabled,
     };
     Ok(key.seal_body(PURPOSE, &[], &body)?)
@@ -81,7 +82,7 @@ pub fn decode(key: &RecordKey, body: &[u8]) -> Result<Credentials, AccountFault>
         is_disabled: body.off,
         revision: body.rev,
     };
-    let hash = PasswordHash::parse(body.hash).map_err(|_| unreadable)?;
+    let hash = PasswordHash::parse(&body.hash).map_err(|_| unreadable)?;
     Ok(Credentials { account, hash })
 }
 

@@ -1,9 +1,8 @@
-//! Accounts: users register themselves, log in with a password, and make API keys.
+//! Accounts: users register, log in with a password, and make API keys.
 //!
 //! [`service`] has the use-cases. A login is slow on purpose: [`hashing`] does it on threads of its
-//! own, and [`throttle`] says beforehand whether it may be tried at all, by the [`counters`] of
-//! what failed before. Accounts are kept by an [`store::AccountStore`]; their sessions and keys are
-//! records like all others.
+//! own, after [`throttle`] has checked the [`counters`] of failed attempts. Accounts are in an
+//! [`store::AccountStore`]; their sessions and keys are records.
 
 pub mod command;
 pub mod counters;

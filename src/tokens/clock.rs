@@ -1,4 +1,4 @@
-//! The two clocks, read: what everything else gets handed as a value.
+//! Reads the two clocks. All other code gets the time as an argument.
 
 #![expect(clippy::disallowed_methods, reason = "the place where the wall clock is read")]
 
@@ -14,9 +14,8 @@ pub fn read() -> Moment {
     Moment { wall: Timestamp::from_system(SystemTime::now()), uptime: uptime() }
 }
 
-/// The stop-watch alone. It counts the time that the machine was suspended (`CLOCK_BOOTTIME`): a
-/// lease that was taken before a suspension is over after it. Read without a system call, as the
-/// wall clock is.
+/// The monotonic clock alone. It counts suspension (`CLOCK_BOOTTIME`): a lease from before a
+/// suspension is over after it. Neither clock takes a system call.
 #[must_use]
 pub fn uptime() -> Uptime {
     let now = clock_gettime(ClockId::Boottime);
@@ -30,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stop_watch_never_goes_back() {
+    fn the_monotonic_clock_never_goes_back() {
         let mut before = uptime();
         for _ in 0..1000 {
             let now = uptime();

@@ -1,5 +1,4 @@
-//! What a caller can ask a token API to do, and what comes of it: the words between the faces and
-//! the service.
+//! The commands of a token API, and their outcomes: what the faces and the service exchange.
 
 use super::accounts::{AccountCommand, AccountOutcome};
 use super::opaque::{NoRandomness, OpaqueFormat};
@@ -15,16 +14,16 @@ pub const LIFETIME_MAX_MINUTES: u32 = 525_600;
 /// The longest label of a key in a tenant, in characters.
 pub const TENANT_NAME_MAX_CHARS: usize = 100;
 
-/// How a token API makes its keys.
+/// The form in which a token API makes its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Minting {
-    /// It signs them.
+    /// Signed JWTs.
     Signed(SigningAlgorithm),
-    /// They are random characters with a MAC.
+    /// Random characters with a MAC.
     Opaque(OpaqueFormat),
 }
 
-/// One call, decoded.
+/// A call of a token API, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Make a key with the caller's identity.
@@ -34,7 +33,7 @@ pub enum Command {
         /// Its lifetime, 1 to [`LIFETIME_MAX_MINUTES`]; `None`: it does not expire.
         lifetime_minutes: Option<u32>,
     },
-    /// Name the caller's keys.
+    /// List the caller's keys.
     List,
     /// Revoke the key that makes the call.
     RevokeCurrent,
@@ -51,7 +50,7 @@ pub enum Command {
         /// When it ends: later than now, in whole seconds.
         expires_at: Timestamp,
     },
-    /// Name the caller's keys in one tenant.
+    /// List the caller's keys in one tenant.
     ListInTenant {
         /// The tenant, as the path names it.
         tenant: String,
@@ -60,27 +59,27 @@ pub enum Command {
     RevokeInTenant {
         /// The tenant, as the path names it.
         tenant: String,
-        /// Which key; `None`: what the path says is no id, so there is no such key.
+        /// The key; `None`: the path has no valid id, so there is no such key.
         id: Option<TokenId>,
     },
-    /// Say whether the caller has its one key.
+    /// Show whether the caller has its one key.
     ShowSole,
-    /// Make the caller's one key, in the place of any other.
+    /// Make the caller's one key, which replaces any other.
     RenewSole,
     /// Make the caller's one key, if it has none.
     EnsureSole,
     /// Revoke the caller's one key, if it has one.
     RevokeSole,
-    /// What only [`AccountsService`](super::accounts::AccountsService) does.
+    /// A command for [`AccountsService`](super::accounts::AccountsService).
     Account(AccountCommand),
 }
 
-/// What came of it.
+/// The outcome of a [`Command`].
 #[derive(Clone, Debug)]
 pub enum CommandOutcome {
-    /// A key was made. The one place where it is ever seen.
+    /// A key was made.
     Issued {
-        /// The key.
+        /// The key, which is never seen again.
         token: RawToken,
         /// Its record.
         record: Box<Record>,
@@ -89,41 +88,41 @@ pub enum CommandOutcome {
     },
     /// The caller's keys, live and retired, oldest first.
     Listed(Vec<Listed>),
-    /// It is revoked.
+    /// The key is revoked.
     Revoked(TokenId),
     /// There is no such key.
     NotFound(TokenId),
     /// All keys of this subject are revoked.
     AllRevoked {
-        /// Whose.
+        /// The subject.
         subject: String,
     },
     /// The caller's one key, if it has one.
     SoleShown(Option<Box<Record>>),
-    /// The caller's one key was made, and any other is gone.
+    /// The caller's one key was made, and replaced any other.
     SoleRenewed {
         /// The key.
         token: RawToken,
         /// Its record.
         record: Box<Record>,
     },
-    /// The caller has its one key now.
+    /// The caller has its one key.
     SoleEnsured {
-        /// The key, if it was made just now.
+        /// The key, if this command made it.
         token: Option<RawToken>,
         /// Its record.
         record: Box<Record>,
     },
-    /// The caller has no key any more.
+    /// The caller has no key.
     SoleRevoked,
-    /// What came of a [`Command::Account`].
+    /// The outcome of a [`Command::Account`].
     Account(AccountOutcome),
 }
 
-/// Why nothing came of it.
+/// Why a [`Command`] failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The caller's own token is no longer good, or not for this.
+    /// The caller's own token is no longer good, or not for this command.
     #[error("the credential is no longer accepted")]
     CredentialGone,
     /// The key is another owner's.
@@ -138,7 +137,7 @@ pub enum CommandError {
     /// The caller has no such key.
     #[error("there is no such token")]
     NoSuchToken,
-    /// A fault of ours: another service does this command.
+    /// A fault of keyward: another service executes this command.
     #[error("a command came to the wrong service")]
     Misdirected,
     /// The store cannot tell or cannot do it. A change may or may not have taken effect; it can be

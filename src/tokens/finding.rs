@@ -1,23 +1,23 @@
-//! What a look at the store has found: for the log at start and for `keyward store check`.
+//! The findings of a check of the store, for the log at start and for `keyward store check`.
 
 use serde::Serialize;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at, as in `maxmemory-policy`.
+    /// What was checked, as in `maxmemory-policy`.
     pub subject: String,
-    /// How it is.
+    /// Its state.
     pub found: String,
-    /// How it should be.
+    /// The state that it should have.
     pub wanted: String,
-    /// What to make of it.
+    /// How serious it is.
     pub severity: Severity,
-    /// Why it matters and what to do, for an operator; empty where all is well.
+    /// Why it matters and what to do, for an operator; empty if all is well.
     pub words: String,
 }
 
-/// What to make of a finding.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -30,7 +30,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word for it.
+    /// Its name.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! The secrets of a fleet: the peppers under which tokens are known, and the key of its store with
-//! what is derived from it.
+//! The secrets of a fleet: the peppers of the digests, and the key of its store with the keys that
+//! are derived from it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,12 +9,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::domain::TokenDigest;
 
-/// 256 secret bits: wiped on drop, shown by nothing.
+/// 256 secret bits: wiped on drop, redacted in `Debug`.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SecretBytes([u8; 32]);
 
 impl SecretBytes {
-    /// Takes the bytes over.
+    /// Wraps the bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -33,23 +33,23 @@ impl std::fmt::Debug for SecretBytes {
     }
 }
 
-/// What sort of string is digested: two credentials of different sorts never share a digest, even
-/// where their characters are the same (cf. CVE-2026-33496: a cache key that lacked the
-/// authenticator).
+/// The sort of a credential, which is part of its digest: two credentials of different sorts never
+/// share a digest, even if their characters are the same (cf. CVE-2026-33496: a cache key that
+/// lacked the authenticator).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CredentialSort {
-    /// A JWT, of whomever.
+    /// A JWT, of keyward or of an outside issuer.
     SignedToken = 1,
     /// A token with a prefix and a MAC.
     OpaqueToken = 2,
 }
 
-/// The peppers turn tokens into digests, so that a reader of the store learns no token. The first
-/// one makes the digests of new tokens. The others are retired or not yet in use; tokens are looked
-/// up under them, too.
+/// Turn tokens into digests, so that a reader of the store learns no token. The first pepper makes
+/// the digests of new tokens. The others are retired or not in use yet; tokens are looked up under
+/// them, too.
 pub struct Peppers {
-    /// Replaced as a whole: read once a token, changed once a year.
+    /// Replaced as a whole: read for each token, changed once a year.
     ring: ArcSwap<Vec<hmac::Key>>,
     /// How often it was replaced.
     version: AtomicU64,
@@ -66,7 +66,7 @@ impl Peppers {
         Self { ring: ArcSwap::from_pointee(ring), version: AtomicU64::new(0) }
     }
 
-    /// What a token that is made now is known by. The key schedule is made once, not once a token.
+    /// The digest of a token under the first pepper.
     #[must_use]
     pub fn digest(&self, sort: CredentialSort, token: &[u8]) -> TokenDigest {
         let ring = self.ring.load();
@@ -74,13 +74,13 @@ impl Peppers {
         digest(&ring[0], sort, token)
     }
 
-    /// What the token is known by if it was made under another pepper than the first one.
+    /// The digests of a token under each pepper.
     #[must_use]
-    pub fn other_digests(&self, sort: CredentialSort, token: &[u8]) -> Vec<TokenDigest> {
-        self.ring.load().iter().skip(1).map(|key| digest(key, sort, token)).collect()
+    pub fn digests(&self, sort: CredentialSort, token: &[u8]) -> Vec<TokenDigest> {
+        self.ring.load().iter().map(|key| digest(key, sort, token)).collect()
     }
 
-    /// Whether one of them makes this digest of the token.
+    /// Whether one of the peppers makes this digest of the token.
     #[must_use]
     pub fn know(&self, sort: CredentialSort, token: &[u8], known_by: TokenDigest) -> bool {
         self.ring.load().iter().any(|key| digest(key, sort, token) == known_by)
@@ -92,14 +92,14 @@ impl Peppers {
         self.ring.load().len() > 1
     }
 
-    /// Another number for other peppers: what was digested when it was the same is still good.
+    /// Changes with the peppers: a digest that was made at the same version is still right.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Takes those of `other` in the place of its own: tokens of a pepper that is gone are known by
-    /// nothing from now on.
+    /// Replaces the peppers by those of `other`: tokens of a pepper that is gone are not found any
+    /// more.
     pub fn replace(&self, other: Self) {
         self.ring.store(other.ring.into_inner());
         // The version is raised last: a reader of the new number uses the new peppers.
@@ -113,26 +113,15 @@ fn digest(key: &hmac::Key, sort: CredentialSort, token: &[u8]) -> TokenDigest {
     let [a, b, c, d, ..] = (token.len() as u64).to_le_bytes();
     mac.update(&[sort as u8, a, b, c, d]);
     mac.update(token);
-    let mut bytes = [0; 32];
-    // HMAC-SHA-256 is 32 bytes long: the two always have the same length.
-    for (to, from) in bytes.iter_mut().zip(mac.sign().as_ref()) {
-        *to = *from;
-    }
-    TokenDigest::from_bytes(bytes)
+    TokenDigest::from_bytes(bytes(&mac.sign()))
 }
 
-impl std::fmt::Debug for Peppers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Peppers([secret])")
-    }
-}
-
-/// The key that seals the store's data and identifies the store. It is not in the store, so that a
-/// writer there can plant nothing. It lives as long as the store does.
+/// The key that seals the data of the store and identifies it. It is not in the store, so that a
+/// program that writes there can forge no record. It lives as long as the store does.
 pub struct StoreKey(SecretBytes);
 
 impl StoreKey {
-    /// Takes the secret over.
+    /// Wraps the secret.
     #[must_use]
     pub const fn new(secret: SecretBytes) -> Self {
         Self(secret)
@@ -144,8 +133,7 @@ impl StoreKey {
         derive(&self.0, b"keyward record seal v1")
     }
 
-    /// The first key under which opaque tokens are told from made-up ones; those that follow it owe
-    /// nothing to this one.
+    /// The first key of the MACs of opaque tokens. Later keys are not derived from the store key.
     #[must_use]
     pub fn opaque_key(&self) -> SecretBytes {
         derive(&self.0, b"keyward opaque token mac v1")
@@ -157,29 +145,23 @@ impl StoreKey {
         derive(&self.0, b"keyward login counters v1")
     }
 
-    /// What tells one store key from another without telling anything of it: kept in the store, so
-    /// that an instance with other keys is noticed at its start.
+    /// Identifies the store key without telling anything of it: kept in the store, so that an
+    /// instance with another key is noticed at its start.
     #[must_use]
     pub fn fingerprint(&self) -> SecretBytes {
         derive(&self.0, b"keyward key fingerprint v1")
     }
 }
 
-impl std::fmt::Debug for StoreKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StoreKey([secret])")
-    }
-}
-
-/// One key for one purpose: HMAC-SHA-256 as a pseudo-random function, as the expand step of RFC
-/// 5869 with one block.
+/// Derives a key for one purpose: HMAC-SHA-256, as the expand step of RFC 5869 with one block.
 fn derive(secret: &SecretBytes, purpose: &[u8]) -> SecretBytes {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
-    let mut bytes = [0; 32];
-    for (to, from) in bytes.iter_mut().zip(hmac::sign(&key, purpose).as_ref()) {
-        *to = *from;
-    }
-    SecretBytes::new(bytes)
+    SecretBytes::new(bytes(&hmac::sign(&key, purpose)))
+}
+
+/// The bytes of an HMAC-SHA-256, which are always 32.
+fn bytes(tag: &hmac::Tag) -> [u8; 32] {
+    tag.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -204,25 +186,25 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pepper_makes_and_the_others_are_looked_under_until_they_are_gone() {
+    fn the_first_pepper_makes_digests_and_the_others_are_tried_until_they_are_gone() {
         let digest = |peppers: &Peppers| peppers.digest(CredentialSort::OpaqueToken, b"abc");
-        let others = |peppers: &Peppers| peppers.other_digests(CredentialSort::OpaqueToken, b"abc");
+        let all = |peppers: &Peppers| peppers.digests(CredentialSort::OpaqueToken, b"abc");
         let (one, two, three) =
             (digest(&peppers(&[1])), digest(&peppers(&[2])), digest(&peppers(&[3])));
         let ring = peppers(&[1]);
-        assert_eq!((digest(&ring), others(&ring), ring.are_several()), (one, vec![], false));
+        assert_eq!((digest(&ring), all(&ring), ring.are_several()), (one, vec![one], false));
         let before = ring.version();
         ring.replace(peppers(&[3, 2, 1]));
         assert_eq!(
-            (digest(&ring), others(&ring), ring.are_several()),
-            (three, vec![two, one], true)
+            (digest(&ring), all(&ring), ring.are_several()),
+            (three, vec![three, two, one], true)
         );
         let knows =
             |ring: &Peppers, known_by| ring.know(CredentialSort::OpaqueToken, b"abc", known_by);
         assert!(knows(&ring, one) && knows(&ring, three));
         assert_ne!(before, ring.version());
         ring.replace(peppers(&[3]));
-        assert_eq!((digest(&ring), others(&ring), ring.are_several()), (three, vec![], false));
+        assert_eq!((digest(&ring), all(&ring), ring.are_several()), (three, vec![three], false));
         assert!(knows(&ring, three) && !knows(&ring, one));
     }
 
@@ -239,8 +221,6 @@ mod tests {
 
     #[test]
     fn no_secret_shows_in_debug() {
-        let key = StoreKey::new(SecretBytes::new([0x41; 32]));
-        let shown = format!("{:?}{key:?}{:?}", peppers(&[0x41]), key.record_key());
-        assert_eq!(shown, "Peppers([secret])StoreKey([secret])SecretBytes([secret])");
+        assert_eq!(format!("{:?}", SecretBytes::new([0x41; 32])), "SecretBytes([secret])");
     }
 }

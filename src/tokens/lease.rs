@@ -1,12 +1,12 @@
-//! The lease: until when an instance may use what it was told of a token.
+//! The lease: until when an instance may use the answers of the store.
 //!
-//! An instance learns of revocations from outside. While it is certain to have learned of all that
-//! were answered, it holds a lease. The connection to the store extends the lease, and every
-//! decision on a token asks for it. Without a lease, nothing that came from the store counts,
-//! whether remembered or just read. The answer is then "cannot tell", or, where an operator chose
-//! so, what is remembered, until a hard end (DESIGN.md, section 6).
+//! An instance holds a lease while it is certain to have learned of all revocations that were
+//! answered. The connection to the store extends it, and every decision on a token asks for it.
+//! Without a lease, no answer of the store counts, whether remembered or just read: the decision is
+//! "cannot tell", or, if an operator has configured it, what is remembered, for a limited time
+//! (DESIGN.md, section 6).
 //!
-//! A store within the process tells of every change in the same step: its lease never ends
+//! A store within the process reports every change in the same step: its lease never ends
 //! ([`Lease::endless`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,33 +18,32 @@ use super::clock;
 use super::store::StoreError;
 use crate::domain::Uptime;
 
-/// How long what comes with a lease lasts, each counted from the moment for which it was granted.
+/// The durations of a lease, each from the moment for which it was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTerms {
-    /// The lease itself: what the store said may be used for so long.
+    /// How long the lease holds.
     pub span: Duration,
-    /// What is remembered may be used for so long, lease or not; no longer than `span`: not without
-    /// a lease.
+    /// How long what is remembered may be used, lease or not. Without effect if it is not longer than
+    /// `span`.
     pub staleness: Duration,
-    /// What is open (WebSockets, event streams, long transfers) may go on for so long without a
-    /// word from the store.
+    /// How long open connections (WebSockets, event streams, long transfers) may go on.
     pub open: Duration,
-    /// For so long a request waits for the next one, and for so long after [`Lease::give_up`]; then
-    /// "cannot tell" is the answer at once.
+    /// How long a request waits for the next lease. This long after [`Lease::give_up`] no request
+    /// waits any more.
     pub timeout: Duration,
 }
 
-/// One for each instance. Hot: asking is one load and one comparison.
+/// The lease of an instance. Asking is one load and one comparison: every request does.
 #[derive(Debug)]
 pub struct Lease {
     terms: LeaseTerms,
     /// In nanoseconds of [`Uptime`]: it holds before this, not at it.
     until: AtomicU64,
-    /// For when it was last granted.
+    /// The moment for which it was last granted; 0: never.
     since: AtomicU64,
-    /// From then on no request waits for it, until it has been granted again.
+    /// From this moment on no request waits for it, until it is granted again.
     hopeless: AtomicU64,
-    /// A request waits for it.
+    /// Wakes the requests that wait.
     granted: Notify,
 }
 
@@ -58,11 +57,10 @@ impl Lease {
         Self::with(terms, u64::MAX)
     }
 
-    /// A lease that is yet to be granted.
+    /// A lease that is not granted yet.
     #[must_use]
     pub fn pending(terms: LeaseTerms) -> Self {
-        // As if one had just ended: a request that comes while the process starts waits a little,
-        // too.
+        // As if one had just ended, so that a request that comes while the process starts waits.
         let now = clock::uptime();
         let lease = Self::with(terms, now.nanos());
         lease.give_up(now);
@@ -74,7 +72,7 @@ impl Lease {
         Self { terms, until, since, hopeless, granted: Notify::new() }
     }
 
-    /// How long what comes with it lasts.
+    /// Its durations.
     #[must_use]
     pub fn terms(&self) -> &LeaseTerms {
         &self.terms
@@ -89,10 +87,10 @@ impl Lease {
     /// Whether what is remembered may be used although the lease does not hold.
     #[must_use]
     pub fn tolerates_stale(&self, now: Uptime) -> bool {
-        self.has_been_granted() && now < self.since().after(self.terms.staleness)
+        self.since() != Uptime::from_nanos(0) && now < self.since().after(self.terms.staleness)
     }
 
-    /// Whether what is open may go on.
+    /// Whether open connections may go on.
     #[must_use]
     pub fn tolerates_open(&self, now: Uptime) -> bool {
         self.holds(now) || now < self.since().after(self.terms.open)
@@ -104,15 +102,15 @@ impl Lease {
         self.until().since(now)
     }
 
-    /// After this long without a new grant, no instance uses a token any more that was removed in
-    /// between. A revocation waits so long for an instance that does not answer.
+    /// After this long without a grant, an instance uses no token any more that was removed in
+    /// between. A revocation waits this long for an instance that does not answer.
     #[must_use]
     pub fn bound(&self) -> Duration {
         self.terms.span.max(self.terms.staleness)
     }
 
-    /// Grants it for a moment `since` which every removal that was answered before is known; never
-    /// for a shorter time than before.
+    /// Grants it for the moment `since`: every removal that was answered before is known. Never
+    /// shortens it.
     pub fn grant(&self, since: Uptime) {
         self.since.fetch_max(since.nanos(), Ordering::AcqRel);
         self.until.fetch_max(since.after(self.terms.span).nanos(), Ordering::AcqRel);
@@ -120,29 +118,28 @@ impl Lease {
         self.granted.notify_waiters();
     }
 
-    /// Says that no grant is expected: once the timeout is over, which begins now or when the lease
-    /// ends, no request waits for one. Only the connection to the store can tell: after a pause of
-    /// the whole process a lease is over as well, and the next heartbeat brings another.
+    /// No grant is expected: after the timeout, counted from now or from the end of the lease, no
+    /// request waits for one. Only the connection to the store knows this: after a pause of the
+    /// process a lease has ended as well, and the next heartbeat brings another.
     pub fn give_up(&self, now: Uptime) {
         let over = now.max(self.until());
         self.hopeless.fetch_min(over.after(self.terms.timeout).nanos(), Ordering::AcqRel);
     }
 
-    /// Ends it now and gives it up; what is remembered and what is open may be used as long as was
-    /// granted.
+    /// Ends it now and gives it up. What is remembered and open connections may go on as granted.
     pub fn end(&self, now: Uptime) {
         self.until.fetch_min(now.nanos(), Ordering::AcqRel);
         self.give_up(now);
     }
 
-    /// Ends it now, and with it the use of all that is remembered.
+    /// Ends it now, and the use of what is remembered, too.
     pub fn end_all(&self, now: Uptime) {
         self.since.store(0, Ordering::Release);
         self.end(now);
     }
 
-    /// Waits until it holds: not at all if it does, nor where it has been given up for too long,
-    /// and at most as long as its terms say.
+    /// Waits until it holds, at most as long as its terms say, and not at all if it was given up for
+    /// longer than that.
     ///
     /// # Errors
     ///
@@ -152,7 +149,7 @@ impl Lease {
         loop {
             let granted = self.granted.notified();
             tokio::pin!(granted);
-            // Listening before looking, so that a grant in between is not missed.
+            // Before the check, so that a grant in between is not missed.
             granted.as_mut().enable();
             let now = clock::uptime();
             if self.holds(now) {
@@ -174,10 +171,6 @@ impl Lease {
 
     fn since(&self) -> Uptime {
         Uptime::from_nanos(self.since.load(Ordering::Acquire))
-    }
-
-    fn has_been_granted(&self) -> bool {
-        self.since.load(Ordering::Acquire) != 0
     }
 }
 
@@ -215,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_the_grant_and_gives_up_when_its_time_is_over() {
+    async fn a_waiting_request_is_woken_by_the_grant_and_gives_up_after_the_timeout() {
         let lease = std::sync::Arc::new(Lease::pending(terms(Duration::from_secs(60))));
         let waiting = tokio::spawn({
             let lease = std::sync::Arc::clone(&lease);

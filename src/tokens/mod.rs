@@ -1,5 +1,4 @@
-//! The use-cases: what can be done with tokens, and how a credential is checked. Knows neither HTTP
-//! nor a database.
+//! The use-cases: managing tokens, and checking credentials. Knows neither HTTP nor a database.
 
 pub mod accounts;
 pub mod authenticator;
@@ -13,6 +12,7 @@ pub mod keyring;
 pub mod lease;
 pub mod migration;
 pub mod opaque;
+pub mod parts;
 pub mod service;
 pub mod signed;
 pub mod store;

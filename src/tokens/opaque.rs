@@ -7,17 +7,17 @@
 //! | `accounts` | `rst_` | base 36 | 26 characters, 134 bits | 13 characters | `rst_[0-9a-z]{39}` |
 //!
 //! The MAC is the first 64 bits of HMAC-SHA-256 under a key of its own, over purpose, prefix and
-//! random characters, written as a number of fixed width, most significant digit first. A token is
-//! good because of its record, not because of its MAC: the MAC only lets a made-up token be refused
-//! without asking the store. A guess of one in 2^64 costs one read.
+//! random characters, written as a number of fixed width, most significant digit first. It only
+//! lets a made-up token be refused without asking the store: a token is good because of its record.
 //!
 //! The prefixes are those of the configuration; the table has the usual ones.
 
+use std::ops::BitOr as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{hmac, rand};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use super::keyring::{CredentialSort, SecretBytes};
 use crate::domain::RawToken;
@@ -33,12 +33,12 @@ pub enum Alphabet {
     Base62,
 }
 
-/// How the tokens of one token API look.
+/// The form of the tokens of one token API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpaqueFormat {
-    /// What they begin with: printable ASCII.
+    /// Their first characters: printable ASCII.
     pub prefix: String,
-    /// What follows.
+    /// The characters that follow.
     pub alphabet: Alphabet,
 }
 
@@ -47,34 +47,33 @@ pub struct OpaqueFormat {
 pub struct OpaqueApi {
     /// Its name.
     pub token_api: Arc<str>,
-    /// How its keys look.
+    /// The form of its keys.
     pub format: OpaqueFormat,
     /// Whether its keys may also come in a field of their own (`X-API-Key`).
     pub takes_api_key_field: bool,
 }
 
-/// All token APIs of a configuration whose keys are opaque. No prefix begins with another, or with
-/// how a JWT begins.
+/// All token APIs of a configuration whose keys are opaque. No prefix begins with another one, or
+/// with [`JWT_BEGINS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpaqueApis(Vec<OpaqueApi>);
 
-/// What a credential claims to be, by its first characters alone: decided once, before anything
-/// else is looked at.
+/// What a credential claims to be, by its first characters alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialForm<'a> {
-    /// A JWT, of whomever.
+    /// A JWT, of keyward or of an outside issuer.
     Signed,
     /// A key of this token API.
     Opaque(&'a OpaqueApi),
 }
 
-/// How every JWT begins: `{"` in base64url.
+/// The first characters of every JWT: `{"` in base64url.
 pub const JWT_BEGINS: &str = "ey";
 
-/// Makes opaque tokens, and tells made-up ones.
+/// Makes opaque tokens, and recognizes them.
 pub struct OpaqueTokens {
-    /// The first one makes; each of them verifies. Replaced as a whole: they are read at every
-    /// check and change once a year.
+    /// The first one makes tokens, each of them verifies. Replaced as a whole: read at every check,
+    /// changed once a year.
     keys: ArcSwap<Vec<hmac::Key>>,
 }
 
@@ -92,29 +91,13 @@ impl Alphabet {
         }
     }
 
-    /// How many random characters: at least 128 bits.
-    const fn random_length(self) -> usize {
+    /// How many random characters there are, at least 128 bits, and how many hold the 64 bits of the
+    /// MAC.
+    const fn lengths(self) -> (usize, usize) {
         match self {
-            Self::Hex => 48,
-            Self::Base36 => 26,
-            Self::Base62 => 22,
-        }
-    }
-
-    /// How many characters hold 64 bits.
-    const fn mac_length(self) -> usize {
-        match self {
-            Self::Hex => 16,
-            Self::Base36 => 13,
-            Self::Base62 => 11,
-        }
-    }
-
-    fn has(self, byte: u8) -> bool {
-        match self {
-            Self::Hex => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-            Self::Base36 => byte.is_ascii_digit() || byte.is_ascii_lowercase(),
-            Self::Base62 => byte.is_ascii_alphanumeric(),
+            Self::Hex => (48, 16),
+            Self::Base36 => (26, 13),
+            Self::Base62 => (22, 11),
         }
     }
 
@@ -125,37 +108,28 @@ impl Alphabet {
 }
 
 impl OpaqueFormat {
-    /// The length of a token in characters.
-    #[must_use]
-    pub fn token_length(&self) -> usize {
-        self.prefix.len() + self.alphabet.random_length() + self.alphabet.mac_length()
-    }
-
-    /// The first `shown` characters behind the prefix, with it: what names a token in a list
-    /// without giving it away.
+    /// The prefix and the first `shown` characters behind it: shown in lists instead of the token.
     #[must_use]
     pub fn hint(&self, token: &RawToken, shown: usize) -> String {
         token.expose().chars().take(self.prefix.len() + shown).collect()
     }
 
-    /// The two parts of what may be a token.
+    /// The random characters and the MAC, if the length is that of a token.
     fn parts<'a>(&self, token: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let body = token.strip_prefix(self.prefix.as_bytes())?;
-        let is_whole =
-            token.len() == self.token_length() && body.iter().all(|&byte| self.alphabet.has(byte));
-        if is_whole { body.split_at_checked(self.alphabet.random_length()) } else { None }
+        let (random, mac) = self.alphabet.lengths();
+        if body.len() == random + mac { body.split_at_checked(random) } else { None }
     }
 }
 
 impl OpaqueApis {
-    /// Takes them.
+    /// Of these token APIs.
     #[must_use]
     pub fn new(apis: Vec<OpaqueApi>) -> Self {
         Self(apis)
     }
 
-    /// What a credential claims to be. What has no prefix of ours is to be judged as a JWT, and is
-    /// most likely none.
+    /// The form of a credential. Without a known prefix it is to be checked as a JWT.
     #[must_use]
     pub fn form_of(&self, token: &[u8]) -> CredentialForm<'_> {
         if token.starts_with(JWT_BEGINS.as_bytes()) {
@@ -169,7 +143,7 @@ impl OpaqueApis {
 }
 
 impl CredentialForm<'_> {
-    /// What sort of string it is digested as.
+    /// The sort for its digest.
     #[must_use]
     pub const fn sort(self) -> CredentialSort {
         match self {
@@ -180,7 +154,7 @@ impl CredentialForm<'_> {
 }
 
 impl OpaqueTokens {
-    /// The present key first, then those that are retired: their tokens are still known.
+    /// The present key first, then those that are retired, whose tokens are still good.
     #[must_use]
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a SecretBytes>) -> Self {
         let keys =
@@ -188,8 +162,7 @@ impl OpaqueTokens {
         Self { keys: ArcSwap::from_pointee(keys) }
     }
 
-    /// Takes the keys of `other` in the place of its own: tokens of a key that is gone are made-up
-    /// ones from now on.
+    /// Replaces the keys by those of `other`: tokens of a key that is gone are refused from now on.
     pub fn replace(&self, other: Self) {
         self.keys.store(other.keys.into_inner());
     }
@@ -202,13 +175,12 @@ impl OpaqueTokens {
     pub fn mint(&self, format: &OpaqueFormat) -> Result<RawToken, NoRandomness> {
         let keys = self.keys.load();
         let key = keys.first().ok_or(NoRandomness)?;
-        let mut token = Vec::with_capacity(format.token_length());
+        let random_end = format.prefix.len() + format.alphabet.lengths().0;
+        let mut token = Vec::with_capacity(random_end + format.alphabet.lengths().1);
         token.extend_from_slice(format.prefix.as_bytes());
         let base = u8::try_from(format.alphabet.digits().len()).unwrap_or(u8::MAX);
-        // The largest multiple of the base: what is above would make some characters likelier than
-        // others.
+        // The largest multiple of the base: bytes above it would make some characters likelier.
         let fair = u8::MAX - u8::MAX % base;
-        let random_end = format.prefix.len() + format.alphabet.random_length();
         let mut bytes = zeroize::Zeroizing::new([0; 64]);
         while token.len() < random_end {
             rand::fill(&mut *bytes).map_err(|_| NoRandomness)?;
@@ -219,24 +191,18 @@ impl OpaqueTokens {
             token.extend(digits.take(random_end - token.len()));
         }
         let random = token.get(format.prefix.len()..).unwrap_or_default();
-        let mac = mac(key, format, random);
-        token.extend_from_slice(&mac);
-        // Of ASCII alone.
+        token.extend(mac(key, format, random));
+        // All of it is ASCII.
         String::from_utf8(token).map(RawToken::new).map_err(|_| NoRandomness)
     }
 
-    /// Whether we made it: its form, and its MAC under one of our keys. In constant time for each
-    /// token of the right form.
+    /// Whether keyward made the token: its length, and its MAC under one of the keys. In constant
+    /// time for each token of the right length.
     #[must_use]
     pub fn verify(&self, format: &OpaqueFormat, token: &[u8]) -> bool {
         let Some((random, claimed)) = format.parts(token) else { return false };
-        self.keys
-            .load()
-            .iter()
-            .fold(subtle::Choice::from(0), |found, key| {
-                found | mac(key, format, random).ct_eq(claimed)
-            })
-            .into()
+        let is_by = |key: &hmac::Key| mac(key, format, random).ct_eq(claimed);
+        self.keys.load().iter().map(is_by).fold(Choice::from(0), Choice::bitor).into()
     }
 }
 
@@ -244,28 +210,19 @@ impl OpaqueTokens {
 fn mac(key: &hmac::Key, format: &OpaqueFormat, random: &[u8]) -> Vec<u8> {
     let mut context = hmac::Context::with_key(key);
     context.update(b"keyward opaque token\0");
-    // Its length keeps a prefix apart from what follows.
+    // The length separates the prefix from what follows.
     context.update(&(format.prefix.len() as u64).to_le_bytes());
     context.update(format.prefix.as_bytes());
     context.update(random);
     let tag = context.sign();
     let mut number = tag.as_ref().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     let base = format.alphabet.digits().len() as u64;
-    let mut digits: Vec<u8> = std::iter::repeat_with(|| {
-        let digit = format.alphabet.digit(number);
+    let mut digits = vec![0; format.alphabet.lengths().1];
+    for digit in digits.iter_mut().rev() {
+        *digit = format.alphabet.digit(number);
         number /= base;
-        digit
-    })
-    .take(format.alphabet.mac_length())
-    .collect();
-    digits.reverse();
-    digits
-}
-
-impl std::fmt::Debug for OpaqueTokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OpaqueTokens([secret])")
     }
+    digits
 }
 
 #[cfg(test)]
@@ -378,7 +335,7 @@ mod tests {
                 random.iter().for_each(|&byte| *counts.entry(byte).or_insert(0_u32) += 1);
             }
             let kinds = format.alphabet.digits().len();
-            let expected = 2000.0 * format.alphabet.random_length() as f64 / kinds as f64;
+            let expected = 2000.0 * format.alphabet.lengths().0 as f64 / kinds as f64;
             assert_eq!(counts.len(), kinds);
             // Six standard deviations: chance alone will not do that in the life of the project.
             let slack = 6.0 * expected.sqrt();

@@ -1,43 +1,39 @@
-//! The store port: the operations on records that keyward needs from a store.
+//! The port to the store of records.
 //!
-//! The operations are those of the token rules, each atomic against every other, not those of a
-//! database. A change made by a caller names the caller's own record, and is refused in the same
-//! step if that record is gone: so a token that is being revoked can make nothing any more, and
-//! nothing is left alive and unlisted.
+//! A change that a caller makes names the caller's own record, and is refused in the same step if
+//! that record is gone: a token that is being revoked can make no other one that outlives it.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::domain::{Owner, Record, RecordSort, Timestamp, TokenDigest, TokenId};
 
-/// What every operation returns: `Send`, because the work is done off the worker threads.
+/// What every operation returns: `Send`, because stores work on threads of their own.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
 
 /// The allowlist.
 ///
-/// Every operation is atomic against every other. A change has taken effect when its future has
-/// returned. What an operation has removed, no instance of the fleet uses any more when its future
-/// has returned, but for the one that called it: that one tells its own cache.
+/// Every operation is atomic against every other. When its future has returned, a change has taken
+/// effect, and no instance of the fleet uses any more what it removed, except the calling one, which
+/// tells its own cache.
 ///
-/// A record is there until it is removed, retired or purged, also after it has expired. Only an API
-/// key that has not expired can be retired ([`OnRemove::Retire`]); of anything else nothing is
-/// left. Digest and id of a retired key stay taken.
+/// A record stays until it is removed, retired or purged, also after it has expired. Only an API key
+/// that has not expired can be retired ([`OnRemove::Retire`]); anything else is deleted. Digest and
+/// id of a retired key stay taken.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future does not undo an operation that has been handed over; its outcome is then not
-/// known.
+/// Dropping a future does not undo an operation that has been handed over; its outcome is unknown.
 pub trait Store: Send + Sync + 'static {
-    /// The record under `digest`, expired or not; never a retired one. It sees every change that
-    /// was acknowledged before the call. [`Record::last_used_at`] may be left out: a decision on a
-    /// token does not need it.
+    /// The record under `digest`, expired or not; never a retired one. It sees every change that was
+    /// acknowledged before the call. [`Record::last_used_at`] may be left out.
     fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>>;
 
     /// The record with this public id in this token API, expired or not, retired or not.
     fn find_by_id(&self, token_api: String, id: TokenId) -> StoreFuture<Option<Listed>>;
 
-    /// Adds `child` in the given `mode`, if `authorized_by` is valid at `now`. A bootstrap record
-    /// that authorizes it has one mint less afterwards.
+    /// Adds `child` in the given `mode`, if `authorized_by` is valid at `now`. This takes one mint
+    /// from a bootstrap record that authorizes it.
     fn issue(
         &self,
         authorized_by: AuthorizedBy,
@@ -46,7 +42,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Issue>;
 
-    /// Adds a record that an administrator makes: no other record authorizes it.
+    /// Adds a record for an administrator.
     fn provision(&self, record: Record) -> StoreFuture<()>;
 
     /// The API keys of `owner` that are live at `now` or retired, oldest first, if `authorized_by`
@@ -67,8 +63,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Removal>;
 
-    /// Removes every API key of `owner`, expired or not, and names them, if `authorized_by` is
-    /// valid at `now`. Bootstrap tokens and sessions stay, and so does what was retired before.
+    /// Removes every API key of `owner`, expired or not, and returns their digests, if
+    /// `authorized_by` is valid at `now`. Bootstrap tokens, sessions and retired keys stay.
     fn remove_owned(
         &self,
         authorized_by: AuthorizedBy,
@@ -77,33 +73,32 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
 
-    /// Returns when no instance of the fleet still uses what was removed before the call, by any
-    /// caller. To be called before "it is gone" is answered.
+    /// Returns when no instance of the fleet uses any more what was removed before the call, by any
+    /// caller. To be awaited before "it is gone" is answered.
     fn settle(&self) -> StoreFuture<()>;
 
-    /// Every record that matches, expired or not, oldest first: for an administrator. What is
-    /// retired is not among them.
+    /// Every record that matches, expired or not, oldest first, without retired keys.
     fn browse(&self, filter: Filter) -> StoreFuture<Vec<Record>>;
 
-    /// Every retired key, oldest first. A migration reads them.
+    /// Every retired key, oldest first, for a migration.
     fn retired(&self) -> StoreFuture<Vec<Listed>>;
 
-    /// Adds what another store kept as it was there: a record, or a retired key, which is at no
-    /// moment anything else. Of what cannot have been retired then (see above) nothing is left.
+    /// Adds a record or a retired key as it was in another store; a retired key is never live. A
+    /// retired record that cannot have been retired (see above) is not added.
     fn restore(&self, kept: Listed) -> StoreFuture<()>;
 
-    /// Notes when tokens were last used. Best effort: what is unknown is passed over.
+    /// Notes when tokens were last used. Unknown digests are passed over.
     fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()>;
 
-    /// Deletes at most `limit` records that have expired at `now`, and says how many. What is
-    /// retired stays.
+    /// Deletes at most `limit` records that have expired at `now`, and returns how many. Retired keys
+    /// stay.
     fn purge(&self, now: Timestamp, limit: usize) -> StoreFuture<usize>;
 
     /// Whether reads and writes would be served now.
     fn check(&self) -> StoreFuture<()>;
 }
 
-/// What authorizes a change: if it is no longer valid when the change is made, nothing is changed.
+/// What authorizes a change. If it is not valid when the change is made, nothing is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorizedBy {
     /// The caller's own record, of any kind: it must be there, not retired and not expired.
@@ -112,12 +107,12 @@ pub enum AuthorizedBy {
     Outside,
 }
 
-/// What becomes of the owner's other API keys ([`Record::owner`]) when a record is issued.
+/// What happens to the owner's other API keys ([`Record::owner`]) when a record is issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssueMode {
-    /// They stay: the record is added to them.
+    /// They stay.
     Add,
-    /// They are deleted in the same step, expired or not: the record replaces them all.
+    /// They are deleted in the same step, expired or not.
     Replace,
     /// The record is issued only if none of them is live. Those that have expired are deleted in
     /// the same step.
@@ -129,8 +124,8 @@ pub enum IssueMode {
 pub enum OnRemove {
     /// Nothing.
     Delete,
-    /// It opens nothing any more, but its owner still sees it in the list, with the moment it was
-    /// retired. The newest [`MOST_RETIRED`] of an owner are kept.
+    /// A retired key: it is not accepted any more, and its owner still sees it in the list. The
+    /// newest [`MOST_RETIRED`] of an owner are kept.
     Retire,
 }
 
@@ -146,15 +141,15 @@ pub struct Listed {
     pub retired_at: Option<Timestamp>,
 }
 
-/// What became of a [`Store::issue`].
+/// The outcome of [`Store::issue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issue {
-    /// The child is in the store and will survive a crash.
+    /// The child was added, and survives a crash.
     Issued {
-        /// What was removed in the same step.
+        /// The keys that were removed in the same step.
         removed: Vec<TokenDigest>,
     },
-    /// With [`IssueMode::IfNone`]: the owner has this one already, and nothing was changed.
+    /// With [`IssueMode::IfNone`]: the owner has this key already, and nothing was changed.
     Taken(Box<Record>),
     /// The authorizing record is gone or has expired.
     AuthorizationGone,
@@ -162,18 +157,18 @@ pub enum Issue {
     AuthorizationSpent,
 }
 
-/// What became of a [`Store::remove`].
+/// The outcome of [`Store::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// It was there and is gone, and stays so after a crash.
+    /// It was removed, and stays so after a crash.
     Removed,
-    /// There was no such record, or it is retired already.
+    /// There is no such record, or it is retired already.
     Absent,
     /// The authorizing record is gone or has expired: nothing was done.
     AuthorizationGone,
 }
 
-/// Which records an administrator wants to see.
+/// Selects records, for an administrator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only of this token API.
@@ -186,10 +181,10 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// The store could not tell or could not do it. Never a reason to refuse a credential as bad.
+/// The store cannot tell or cannot do it. Never a reason to refuse a credential as bad.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It did not answer within the deadline; the operation may still take effect.
+    /// It did not answer in time; the operation may still take effect.
     #[error("the store did not answer in time")]
     TimedOut,
     /// Too many operations are waiting for it.
@@ -198,16 +193,16 @@ pub enum StoreError {
     /// It has no space left to write; nothing was changed.
     #[error("the store has no room left: {0}")]
     Full(String),
-    /// It can tell, and takes no changes; nothing was changed.
+    /// It can be read, and takes no changes; nothing was changed.
     #[error("the store takes no changes: {0}")]
     RefusesChanges(String),
     /// It cannot be reached or has failed.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// What it returned is not what was once written.
+    /// It returned other data than were written.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
-    /// A record with this digest or id is there already, be it retired; nothing was changed.
+    /// There is a record with this digest or id already, perhaps retired; nothing was changed.
     #[error("a record with this id exists already")]
     Conflict,
 }

@@ -73,7 +73,7 @@ pub(crate) fn hash(number: u8) -> PasswordHash {
     use base64::Engine as _;
     let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes);
     let (salt, hash) = (encode(&[number; 16]), encode(&[number; 32]));
-    PasswordHash::parse(format!("$argon2id$v=19$m=64,t=1,p=1${salt}${hash}")).unwrap()
+    PasswordHash::parse(&format!("$argon2id$v=19$m=64,t=1,p=1${salt}${hash}")).unwrap()
 }
 
 fn key_of(account: &Account, number: u64) -> Record {

@@ -1,4 +1,4 @@
-//! What a caller can ask an `accounts` token API to do, and what comes of it.
+//! The commands of a token API of style `accounts`, and their outcomes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::tokens::opaque::NoRandomness;
 use crate::tokens::signed::KeyError;
 use crate::tokens::store::{Listed, StoreError};
 
-/// The longest label of a key, in characters; it has at least one.
+/// The longest label of a key, in characters; the shortest has one.
 pub const KEY_NAME_MAX_CHARS: usize = 100;
 
 /// One call, decoded.
@@ -25,14 +25,14 @@ pub enum AccountCommand {
         /// Any text.
         password: Password,
     },
-    /// Something with API keys. From the holder of a session.
+    /// Manage API keys. From the holder of a session.
     Keys(KeyCommand),
 }
 
 /// The fields of a new account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// What it logs in with.
+    /// Its username.
     pub username: Username,
     /// Its email address.
     pub email: Email,
@@ -42,7 +42,7 @@ pub struct Registration {
     pub full_name: FullName,
 }
 
-/// What the holder of a session can do with the account's keys.
+/// A command on the keys of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyCommand {
     /// Make one.
@@ -50,25 +50,25 @@ pub enum KeyCommand {
         /// Its label: 1 to [`KEY_NAME_MAX_CHARS`] characters.
         name: String,
     },
-    /// Name them, retired ones too.
+    /// List them, retired ones too.
     List,
     /// Retire one.
     Revoke(TokenId),
 }
 
-/// What came of it.
+/// The outcome of an [`AccountCommand`].
 #[derive(Clone, Debug)]
 pub enum AccountOutcome {
-    /// The account is there.
+    /// The account was made.
     Registered(Account),
-    /// A session is open.
+    /// A session was opened.
     LoggedIn {
-        /// Its token. The one place where it is ever seen.
+        /// Its token, which is never seen again.
         token: RawToken,
     },
     /// A key was made.
     KeyIssued {
-        /// The key. The one place where it is ever seen.
+        /// The key, which is never seen again.
         key: RawToken,
         /// Its record.
         record: Box<Record>,
@@ -79,7 +79,7 @@ pub enum AccountOutcome {
     KeyRevoked,
 }
 
-/// Why nothing came of it.
+/// Why an [`AccountCommand`] failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AccountError {
     /// Only an administrator adds accounts to this token API.
@@ -91,10 +91,10 @@ pub enum AccountError {
     /// Another account has the email address.
     #[error("the email address is taken")]
     EmailTaken,
-    /// The password is wrong, or no account has the username, or the account is disabled.
+    /// The password is wrong, no account has the username, or the account is disabled.
     #[error("wrong username or password")]
     WrongLogin,
-    /// Too many failed, or are being tried.
+    /// Too many attempts failed, or are under way.
     #[error("too many attempts")]
     TooMany {
         /// When to try again.

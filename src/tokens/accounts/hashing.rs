@@ -1,19 +1,18 @@
 //! Hashes and verifies passwords: a bounded number at a time, on threads of low priority.
 //!
-//! A login takes some 20 ms of a core and 19 MiB, on purpose; a flood of logins must not take
-//! either from the proxy. So a semaphore lets half as many computations run as there are cores, and
-//! another bounds how many wait: with a full queue the answer is [`HashingError::Busy`] at once.
-//! The memory of a computation is kept by its thread for the next one, and given back with the
-//! thread after 10 s without work.
+//! A hash takes some 20 ms of a core and 19 MiB, on purpose; a flood of logins must take neither
+//! from the proxy. So a semaphore lets half as many computations run as there are cores, and another
+//! bounds how many wait: with a full queue the answer is [`HashingError::Busy`] at once. A thread
+//! keeps the memory for its next computation, and ends after 10 s without work.
 //!
 //! The threads run under SCHED_IDLE (sched(7)), while a core has nothing else to do: a request that
-//! arrives takes the core from a hash at once. Niceness alone does not: it says how much of a core
-//! a thread gets, not when, and since Linux 6.6 a nice thread finishes a slice of a few
-//! milliseconds before a thread that has just woken up runs. `bench/logins` measures it.
+//! arrives takes the core from a hash at once. Niceness alone does not: since Linux 6.6 a nice thread
+//! finishes a slice of a few milliseconds before a thread that has just woken up runs.
+//! `bench/logins` measures it.
 //!
 //! On cores that are never idle such a thread would never finish. So a computation that takes more
-//! than a quarter of a second is done again on a reserve thread. Those are nice (10), which leaves
-//! a busy worker nine parts of ten (weights 1024 and 110). If the system has no SCHED_IDLE, all
+//! than a quarter of a second is repeated on a reserve thread. Those are nice (10), which leaves a
+//! busy worker nine parts of ten (weights 1024 and 110). If the system has no SCHED_IDLE, all
 //! threads are nice.
 
 use std::cell::RefCell;
@@ -26,7 +25,7 @@ use std::time::Duration;
 use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 
 use super::password_hash::{Arena, HashFault, HashingCost, PasswordHash, Verdict};
 use crate::domain::{NewPassword, Password};
@@ -40,11 +39,10 @@ const KEEP_ARENA: Duration = Duration::from_secs(10);
 /// The niceness of the reserve threads: nice 10, counted from the other end and in hundredths.
 const NICE_10: u8 = 22;
 
-/// How long one computation may take on a core that has little else to do. After that its thread is
-/// considered starved.
+/// How long one computation may take before its thread is considered starved.
 const STARVED: Duration = Duration::from_millis(250);
 
-/// Computes hashes within its bounds. When it is dropped, running computations still end.
+/// Computes hashes. When it is dropped, running computations still end.
 pub struct HashingPool {
     /// A permit for each computation that runs or waits.
     places: Arc<Semaphore>,
@@ -52,7 +50,7 @@ pub struct HashingPool {
     turns: Arc<Semaphore>,
     threads: Arc<Threads>,
     cost: HashingCost,
-    /// What the passwords of unknown users are verified against.
+    /// The hash against which passwords of unknown users are verified.
     unknown_user: PasswordHash,
 }
 
@@ -68,8 +66,8 @@ pub enum HashingError {
 }
 
 impl HashingPool {
-    /// Lets `threads` computations run at a time ([`default_threads`] is a good number) and `queue`
-    /// more wait. In a `queue` of 64 the last waits some 0.7 s for two threads.
+    /// Lets `threads` computations run at a time (see [`default_threads`]) and `queue` more wait. The
+    /// last of a `queue` of 64 waits some 0.7 s for two threads.
     ///
     /// # Errors
     ///
@@ -85,7 +83,7 @@ impl HashingPool {
             turns: Arc::new(Semaphore::new(threads.get())),
             threads: Arc::new(Threads::new(threads)?),
             cost,
-            unknown_user: PasswordHash::of_nobody(cost).map_err(io::Error::other)?,
+            unknown_user: PasswordHash::of_unknown_user(cost).map_err(io::Error::other)?,
         })
     }
 
@@ -103,7 +101,7 @@ impl HashingPool {
         self.compute(move |arena| PasswordHash::make(&password, cost, arena)).await
     }
 
-    /// Whether `password` is that of `hash`; without one it takes the same time and is not.
+    /// Whether `password` is that of `hash`; without a hash it is wrong, after the same time.
     ///
     /// # Errors
     ///
@@ -123,13 +121,13 @@ impl HashingPool {
         Ok(if is_known { verdict } else { Verdict::Wrong })
     }
 
-    /// Whether a new hash of the same password would cost something else.
+    /// Whether a hash has another cost than a new one.
     #[must_use]
     pub fn is_outdated(&self, hash: &PasswordHash) -> bool {
-        !hash.costs(self.cost)
+        hash.cost != self.cost
     }
 
-    /// Waits for a turn, if there is a place to wait, and computes.
+    /// Waits for a turn, if the queue is not full, and computes.
     async fn compute<T: Send + 'static>(
         &self,
         computation: impl Computation<T>,
@@ -137,8 +135,7 @@ impl HashingPool {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| HashingError::Busy)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| HashingError::Busy)?;
         let threads = Arc::clone(&self.threads);
-        // In a task of its own: the turn lasts until the computation ends, even if the caller is
-        // gone.
+        // In a task, so that the turn lasts until the computation ends, even if the caller is gone.
         let running = tokio::spawn(async move {
             let _held = (place, turn);
             threads.compute(computation).await
@@ -154,7 +151,7 @@ pub fn default_threads() -> NonZeroUsize {
     NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// One hash to compute. It can be repeated, on another thread.
+/// The computation of one hash, which can be repeated on another thread.
 trait Computation<T>: Fn(&mut Arena) -> Result<T, HashFault> + Clone + Send + 'static {}
 
 impl<T, F: Fn(&mut Arena) -> Result<T, HashFault> + Clone + Send + 'static> Computation<T> for F {}
@@ -200,8 +197,8 @@ thread_local! {
     static ARENA: RefCell<Arena> = RefCell::default();
 }
 
-/// Threads that are started when there is work, and end after [`KEEP_ARENA`] without: those of a
-/// runtime that has no tasks. `None` only while it is dropped.
+/// Threads that start when there is work, and end after [`KEEP_ARENA`] without: those of a runtime
+/// without tasks. `None` only while it is dropped.
 struct BlockingThreads(Option<Runtime>);
 
 impl BlockingThreads {
@@ -217,16 +214,14 @@ impl BlockingThreads {
         computation: impl FnOnce(&mut Arena) -> Result<T, HashFault> + Send + 'static,
     ) -> Result<Result<T, HashFault>, JoinError> {
         let run = move || ARENA.with_borrow_mut(computation);
-        let running: Option<JoinHandle<_>> =
-            self.0.as_ref().map(|runtime| runtime.spawn_blocking(run));
-        match running {
-            Some(running) => running.await,
+        match &self.0 {
+            Some(runtime) => runtime.spawn_blocking(run).await,
             None => Ok(Err(HashFault)),
         }
     }
 }
 
-/// In the background: to wait for a thread would block a worker.
+/// In the background, because waiting for a thread would block a worker.
 impl Drop for BlockingThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
@@ -235,7 +230,7 @@ impl Drop for BlockingThreads {
     }
 }
 
-/// Has the calling thread run when a core has nothing else to do.
+/// Lets the calling thread run only when a core has nothing else to do.
 fn run_when_idle() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let thread = thread_priority::thread_native_id();
@@ -247,9 +242,9 @@ fn run_when_idle() {
     }
 }
 
-/// Makes the calling thread nice (on Linux niceness is a thread's own: nice(2), "C library/kernel
-/// differences"), and one that does not take a core from a worker when it wakes up (SCHED_BATCH,
-/// sched(7)). A thread of a process that is as nice already stays as it is.
+/// Makes the calling thread nice (on Linux niceness is per thread: nice(2), "C library/kernel
+/// differences"), and lets it not preempt a worker when it wakes up (SCHED_BATCH, sched(7)). A
+/// thread of a process that is as nice already keeps its niceness.
 fn be_nice() {
     let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
     let thread = thread_priority::thread_native_id();

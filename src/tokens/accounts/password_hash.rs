@@ -1,5 +1,9 @@
-//! What is kept of a password: argon2id (RFC 9106) in the PHC string format,
+//! The stored hash of a password: argon2id (RFC 9106) in the PHC string format,
 //! `$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>`.
+//!
+//! The format is written and read here, not by `password-hash`: that crate is not in the build
+//! otherwise, and it also reads other orders and defaults of the parameters, other lengths and
+//! associated data, each of which would have to be refused afterwards.
 
 use std::fmt;
 
@@ -16,7 +20,7 @@ use crate::domain::{NewPassword, Password};
 const SALT: usize = 16;
 const HASH: usize = 32;
 
-/// What one hash costs.
+/// The cost of one hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashingCost {
     /// Memory in KiB.
@@ -32,44 +36,43 @@ impl HashingCost {
     /// passes, one lane. Some 20 ms of one core.
     pub const OWASP: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
 
-    /// The most that a stored hash may ask for, so that nothing in a store can take the memory of
-    /// the process.
+    /// The most that a stored hash may cost, so that no data of a store exhausts the memory.
     const MOST: Self = Self { memory_kib: 256 * 1024, passes: 16, lanes: 16 };
 
-    fn fits(self) -> bool {
-        self.memory_kib <= Self::MOST.memory_kib
-            && self.passes <= Self::MOST.passes
-            && self.lanes <= Self::MOST.lanes
-    }
-
     fn context(self) -> Result<Argon2<'static>, HashFault> {
-        if !self.fits() {
+        let Self { memory_kib, passes, lanes } = self;
+        let most = Self::MOST;
+        if memory_kib > most.memory_kib || passes > most.passes || lanes > most.lanes {
             return Err(HashFault);
         }
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(HASH))
-            .map_err(|_| HashFault)?;
+        let params = Params::new(memory_kib, passes, lanes, Some(HASH)).map_err(|_| HashFault)?;
         Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
     }
 }
 
-/// A hash that cannot be made or read.
+/// A hash cannot be made or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a password hash is malformed, or the system gave no random bytes")]
 pub struct HashFault;
 
-/// The hash of a password. `Debug` is redacted: a reader of the hash can guess passwords offline.
+/// The hash of a password. `Debug` is redacted, because hashes allow to guess passwords offline.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash(String);
+pub struct PasswordHash {
+    /// Its cost.
+    pub cost: HashingCost,
+    salt: [u8; SALT],
+    hash: [u8; HASH],
+}
 
-/// What a hash says of a password.
+/// Whether a password is that of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is not its hash.
+    /// It is not.
     Wrong,
-    /// It is its hash.
+    /// It is.
     Right,
-    /// It is the hash of the bytes that were typed, made before passwords were
-    /// [prepared](Password::prepared): it is to be made anew.
+    /// It is, as it was typed: the hash was made before passwords were
+    /// [prepared](Password::prepared), and is to be made anew.
     RightAsTyped,
 }
 
@@ -77,71 +80,72 @@ pub enum Verdict {
 #[derive(Default)]
 pub(super) struct Arena(Vec<Block>);
 
-impl Arena {
-    /// As many blocks as a computation needs.
-    fn blocks(&mut self, params: &Params) -> &mut [Block] {
-        self.0.resize_with(params.block_count(), Block::default);
-        &mut self.0
-    }
-}
-
 impl PasswordHash {
     /// Reads a PHC string.
     ///
     /// # Errors
     ///
-    /// It is none of argon2id, version 19, with a salt and a hash of our lengths and at a bearable
-    /// cost.
-    pub fn parse(text: String) -> Result<Self, HashFault> {
-        let hash = Self(text);
-        hash.parts()?.0.context()?;
-        Ok(hash)
+    /// It is not of argon2id, version 19, or has a salt or a hash of other lengths than 16 and 32
+    /// bytes, or costs too much.
+    pub fn parse(text: &str) -> Result<Self, HashFault> {
+        let rest = text.strip_prefix("$argon2id$v=19$").ok_or(HashFault)?;
+        let [cost, salt, hash] = split(rest, '$')?;
+        let [memory, passes, lanes] = split(cost, ',')?;
+        let number = |text: &str, name: &str| {
+            let digits = text.strip_prefix(name).ok_or(HashFault)?;
+            // Not a sign, which `parse` takes.
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| is_number).ok_or(HashFault)
+        };
+        let cost = HashingCost {
+            memory_kib: number(memory, "m=")?,
+            passes: number(passes, "t=")?,
+            lanes: number(lanes, "p=")?,
+        };
+        cost.context()?;
+        Ok(Self { cost, salt: bytes(salt)?, hash: bytes(hash)? })
     }
 
-    /// A hash that no password has, and that costs as much to verify as any. Logins of unknown
-    /// users are verified against it.
+    /// A hash of no known password, against which logins of unknown users are verified.
     ///
     /// # Errors
     ///
     /// The system gave no random bytes.
-    pub fn of_nobody(cost: HashingCost) -> Result<Self, HashFault> {
-        Ok(Self::spell(cost, &random()?, &random()?))
+    pub fn of_unknown_user(cost: HashingCost) -> Result<Self, HashFault> {
+        Ok(Self { cost, salt: random()?, hash: random()? })
     }
 
     /// The PHC string.
     #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    pub fn expose(&self) -> String {
+        let HashingCost { memory_kib, passes, lanes } = self.cost;
+        let (salt, hash) = (STANDARD_NO_PAD.encode(self.salt), STANDARD_NO_PAD.encode(self.hash));
+        format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}")
     }
 
-    /// Whether it costs what a new one would.
-    #[must_use]
-    pub fn costs(&self, cost: HashingCost) -> bool {
-        self.parts().is_ok_and(|(own, ..)| own == cost)
-    }
-
-    /// Hashes a new password. Takes its time.
+    /// Hashes a new password, at this cost.
     pub(super) fn make(
         password: &NewPassword,
         cost: HashingCost,
         arena: &mut Arena,
     ) -> Result<Self, HashFault> {
         let salt = random()?;
-        let hash = compute(password.password(), cost, &salt, arena)?;
-        Ok(Self::spell(cost, &salt, &hash))
+        let hash = *compute(password.password(), cost, &salt, arena)?;
+        Ok(Self { cost, salt, hash })
     }
 
-    /// Whether this is the hash of `password`. Takes its time: for a wrong password the same for
-    /// each hash of the same cost, twice that if it was typed in another form than the one that is
-    /// hashed.
+    /// Whether this is the hash of `password`. For a wrong password the time depends only on the cost
+    /// of the hash; it is twice that if the password was typed in another form than the prepared
+    /// one.
     pub(super) fn verify(
         &self,
         password: &Password,
         arena: &mut Arena,
     ) -> Result<Verdict, HashFault> {
-        let (cost, salt, hash) = self.parts()?;
-        let mut is_of =
-            |form: &Password| Ok(bool::from(compute(form, cost, &salt, arena)?.ct_eq(&hash)));
+        let mut is_of = |form: &Password| {
+            let hash = compute(form, self.cost, &self.salt, arena)?;
+            Ok(bool::from(hash.ct_eq(&self.hash)))
+        };
         let prepared = password.prepared().ok();
         if let Some(prepared) = &prepared
             && is_of(prepared)?
@@ -152,30 +156,6 @@ impl PasswordHash {
             return Ok(Verdict::RightAsTyped);
         }
         Ok(Verdict::Wrong)
-    }
-
-    fn spell(cost: HashingCost, salt: &[u8; SALT], hash: &[u8; HASH]) -> Self {
-        let HashingCost { memory_kib, passes, lanes } = cost;
-        let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
-        Self(format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}"))
-    }
-
-    fn parts(&self) -> Result<(HashingCost, [u8; SALT], [u8; HASH]), HashFault> {
-        let rest = self.0.strip_prefix("$argon2id$v=19$").ok_or(HashFault)?;
-        let [cost, salt, hash] = split(rest, '$')?;
-        let [memory, passes, lanes] = split(cost, ',')?;
-        let number = |text: &str, name: &str| {
-            let digits = text
-                .strip_prefix(name)
-                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-            digits.and_then(|digits| digits.parse().ok()).ok_or(HashFault)
-        };
-        let cost = HashingCost {
-            memory_kib: number(memory, "m=")?,
-            passes: number(passes, "t=")?,
-            lanes: number(lanes, "p=")?,
-        };
-        Ok((cost, bytes(salt)?, bytes(hash)?))
     }
 }
 
@@ -193,13 +173,9 @@ fn compute(
 ) -> Result<Zeroizing<[u8; HASH]>, HashFault> {
     let context = cost.context()?;
     let mut hash = Zeroizing::new([0; HASH]);
+    arena.0.resize_with(context.params().block_count(), Block::default);
     context
-        .hash_password_into_with_memory(
-            password.expose(),
-            salt,
-            hash.as_mut(),
-            arena.blocks(context.params()),
-        )
+        .hash_password_into_with_memory(password.expose(), salt, hash.as_mut(), &mut arena.0)
         .map_err(|_| HashFault)?;
     Ok(hash)
 }
@@ -235,7 +211,7 @@ mod tests {
         let two = PasswordHash::make(&password("correct horse"), CHEAP, &mut arena).expect("made");
         assert_ne!(one, two);
         for hash in [&one, &two] {
-            let hash = PasswordHash::parse(hash.expose().to_owned()).expect("ours");
+            let hash = PasswordHash::parse(&hash.expose()).expect("ours");
             assert_eq!(
                 hash.verify(password("correct horse").password(), &mut arena),
                 Ok(Verdict::Right)
@@ -244,11 +220,11 @@ mod tests {
                 hash.verify(password("correct horsf").password(), &mut arena),
                 Ok(Verdict::Wrong)
             );
-            assert!(hash.costs(CHEAP) && !hash.costs(HashingCost::OWASP));
+            assert_eq!(hash.cost, CHEAP);
         }
-        let nobody = PasswordHash::of_nobody(CHEAP).expect("random bytes");
+        let unknown = PasswordHash::of_unknown_user(CHEAP).expect("random bytes");
         assert_eq!(
-            nobody.verify(password("correct horse").password(), &mut arena),
+            unknown.verify(password("correct horse").password(), &mut arena),
             Ok(Verdict::Wrong)
         );
         assert_eq!(format!("{one:?}"), "PasswordHash([secret])");
@@ -271,17 +247,19 @@ mod tests {
         // As they were made before.
         for typed in [decomposed, "tab\tulated", "\u{a0}"] {
             let raw = Password::presented(typed.into());
-            let hash = compute(&raw, CHEAP, &[1; SALT], &mut Arena::default()).expect("computed");
-            let old = PasswordHash::spell(CHEAP, &[1; SALT], &hash);
+            let salt = [1; SALT];
+            let hash = *compute(&raw, CHEAP, &salt, &mut Arena::default()).expect("computed");
+            let old = PasswordHash { cost: CHEAP, salt, hash };
             assert_eq!(verify(&old, typed), Ok(Verdict::RightAsTyped), "{typed:?}");
             assert_eq!(verify(&old, "caf\u{e9} au lait"), Ok(Verdict::Wrong));
         }
     }
 
     #[test]
-    fn what_is_not_ours_or_too_dear_is_not_read() {
-        let good = PasswordHash::spell(CHEAP, &[1; SALT], &[2; HASH]).0;
-        assert!(PasswordHash::parse(good.clone()).is_ok());
+    fn what_has_another_form_or_costs_too_much_is_not_read() {
+        let good = PasswordHash { cost: CHEAP, salt: [1; SALT], hash: [2; HASH] };
+        assert_eq!(PasswordHash::parse(&good.expose()), Ok(good.clone()));
+        let good = good.expose();
         for (from, to) in [
             ("argon2id", "argon2i"),
             ("v=19", "v=16"),
@@ -296,9 +274,9 @@ mod tests {
             ("AQEB", "AQ=B"),
             ("$AQ", "$$AQ"),
         ] {
-            assert_eq!(PasswordHash::parse(good.replace(from, to)), Err(HashFault), "{from} {to}");
+            assert_eq!(PasswordHash::parse(&good.replace(from, to)), Err(HashFault), "{from} {to}");
         }
-        assert_eq!(PasswordHash::parse(format!("{good}=")), Err(HashFault));
-        assert_eq!(PasswordHash::parse(String::new()), Err(HashFault));
+        assert_eq!(PasswordHash::parse(&format!("{good}=")), Err(HashFault));
+        assert_eq!(PasswordHash::parse(""), Err(HashFault));
     }
 }

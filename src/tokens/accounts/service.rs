@@ -7,35 +7,31 @@ mod keys;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::command::{AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration};
 use super::counters::Counters;
-use super::hashing::HashingPool;
+use super::hashing::{HashingError, HashingPool};
 use super::logins::Logins;
 use super::password_hash::Verdict;
 use super::store::{AccountStore, Credentials, SessionOpening};
-use super::throttle::{ClientGroup, Throttle, TooMany, Try};
+use super::throttle::{Attempt, ClientGroup, Throttle, Try};
 use crate::domain::{
-    Account, NewPassword, Password, RawToken, Record, RecordKind, Timestamp, TokenDigest, TokenId,
-    Username,
+    Account, NewPassword, Owner, Password, RawToken, RecordKind, Timestamp, Username,
 };
-use crate::tokens::cache::TokenCache;
-use crate::tokens::keyring::{CredentialSort, Peppers, SecretBytes};
-use crate::tokens::opaque::{OpaqueFormat, OpaqueTokens};
-use crate::tokens::service::to_its_end;
-use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
-use crate::tokens::store::{Store, StoreError};
+use crate::tokens::keyring::SecretBytes;
+use crate::tokens::opaque::OpaqueFormat;
+use crate::tokens::parts::{TokenParts, new_record};
+use crate::tokens::signed::SigningAlgorithm;
+use crate::tokens::store::StoreError;
 use crate::tokens::verified::{Caller, Power};
 
-/// How much of a key its owner sees in the list, beside the prefix.
+/// How many characters of a key its owner sees in the list, behind the prefix.
 const HINT_CHARS: usize = 4;
 
-/// How long a password may wait to be hashed and be hashed. The queue is worth less than a second;
-/// the rest is for a machine on which the proxy leaves the pool little.
+/// How long a password may wait to be hashed and be hashed. A full queue takes less than a second;
+/// the rest is for a machine whose cores are busy with the proxy.
 const HASHING_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What one token API of the style says of its accounts.
+/// The settings of one token API of the style.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountTerms {
     /// Its name.
@@ -44,47 +40,37 @@ pub struct AccountTerms {
     pub algorithm: SigningAlgorithm,
     /// How long a session lasts.
     pub session: Duration,
-    /// How accounts come to be.
+    /// How accounts are made.
     pub enrolment: Enrolment,
-    /// How its keys look.
+    /// The form of its keys.
     pub format: OpaqueFormat,
 }
 
-/// How accounts come to be.
+/// How accounts are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Enrolment {
-    /// Anyone may register.
+    /// By registration, without a credential.
     #[default]
     Open,
-    /// An administrator alone.
+    /// By an administrator only.
     Closed,
 }
 
 /// The parts that the service works with.
 #[derive(Clone)]
 pub struct AccountParts {
-    /// The allowlist.
-    pub store: Arc<dyn Store>,
-    /// The accounts, kept with it.
+    /// What sessions and keys are made and kept with.
+    pub tokens: TokenParts,
+    /// The accounts, in the same store.
     pub accounts: Arc<dyn AccountStore>,
-    /// What failed before.
+    /// The counters of failed attempts.
     pub counters: Arc<dyn Counters>,
-    /// What is to be told of what was removed.
-    pub cache: Arc<TokenCache>,
-    /// Makes sessions.
-    pub signed: Arc<SignedTokens>,
-    /// Makes keys.
-    pub opaque: Arc<OpaqueTokens>,
-    /// Knows both by their digests.
-    pub peppers: Arc<Peppers>,
-    /// Names the counters of what failed.
+    /// The key under which these counters are named.
     pub counter_key: Arc<SecretBytes>,
     /// Hashes passwords.
     pub hashing: Arc<HashingPool>,
     /// How often a password may be tried.
     pub limits: Logins,
-    /// How long one operation of the store may take.
-    pub deadline: Duration,
 }
 
 /// Registers, logs in, and manages keys.
@@ -95,7 +81,7 @@ pub struct AccountsService {
 }
 
 impl AccountsService {
-    /// Of these parts.
+    /// A service of these parts.
     #[must_use]
     pub fn new(parts: AccountParts) -> Self {
         let throttle = Throttle::new(Arc::clone(&parts.counters), &parts.counter_key, parts.limits);
@@ -112,7 +98,7 @@ impl AccountsService {
     /// # Cancel safety
     ///
     /// A command that has begun runs to its end even if its caller is gone: every attempt is
-    /// counted, and nothing that was removed stays remembered.
+    /// counted, and what was removed is forgotten.
     pub async fn execute(
         &self,
         terms: &AccountTerms,
@@ -159,22 +145,15 @@ impl AccountsService {
         }
         let (service, token_api) = (self.clone(), terms.token_api.to_string());
         on_its_own(async move {
-            let attempt = match service
-                .within(service.throttle.admit_registration(client, now))
-                .await?
-            {
-                Ok(attempt) => attempt,
-                Err(TooMany { retry_after }) => return Err(AccountError::TooMany { retry_after }),
-            };
+            let admission = service.throttle.admit_registration(client, now);
+            let attempt = service.parts.tokens.within(admission).await?;
             let outcome = service.add(token_api, registration, now).await;
             let tried = match &outcome {
                 Ok(_) => Try::Passed,
                 Err(AccountError::Busy) => Try::Void,
                 Err(_) => Try::Failed,
             };
-            note_unsettled(
-                service.within(service.throttle.settle_registration(attempt, tried, now)).await,
-            );
+            service.settle(attempt, tried, now).await;
             outcome
         })
         .await
@@ -190,27 +169,31 @@ impl AccountsService {
     ) -> Result<RawToken, AccountError> {
         let (service, terms) = (self.clone(), terms.clone());
         on_its_own(async move {
-            // Before any look-up of the name, so that this refusal does not tell whether the name
-            // is known.
+            // Before the name is looked up, so that this refusal does not tell whether it is known.
             let admission = service.throttle.admit(&terms.token_api, &username, client, now);
-            let attempt = match service.within(admission).await? {
-                Ok(attempt) => attempt,
-                Err(TooMany { retry_after }) => return Err(AccountError::TooMany { retry_after }),
-            };
+            let attempt = service.parts.tokens.within(admission).await?;
             let outcome = service.try_password(&terms, &username, password, now).await;
             let tried = match &outcome {
                 Ok(_) => Try::Passed,
                 Err(AccountError::WrongLogin) => Try::Failed,
                 Err(_) => Try::Void,
             };
-            note_unsettled(service.within(service.throttle.settle(attempt, tried, now)).await);
+            service.settle(attempt, tried, now).await;
             outcome
         })
         .await
     }
 
-    /// The one way to log in. A password is verified in every case, because that takes the time: if
-    /// no account has the name, if the account is disabled, and if the password is wrong.
+    /// Counts the outcome of an attempt. One that is not settled counts until its window ends.
+    async fn settle(&self, attempt: Attempt, outcome: Try, now: Timestamp) {
+        let settled = self.throttle.settle(attempt, outcome, now);
+        if let Err(error) = self.parts.tokens.within(settled).await {
+            tracing::warn!(%error, "what came of an attempt could not be counted");
+        }
+    }
+
+    /// Logs in. A password is verified in every case, so that the time tells nothing: also if no
+    /// account has the name, or if the account is disabled.
     async fn try_password(
         &self,
         terms: &AccountTerms,
@@ -230,10 +213,17 @@ impl AccountsService {
         else {
             return Err(AccountError::WrongLogin);
         };
-        let (token, record) = self.session(terms, &account, now)?;
+        let owner = Owner {
+            token_api: terms.token_api.to_string(),
+            origin: None,
+            subject: account.id.to_string(),
+        };
+        let mut record = new_record(owner, RecordKind::Session, account.identity(), now);
+        record.expires_at = Some(record.issued_at.after(terms.session));
+        let (token, record) = self.parts.tokens.sign(terms.algorithm, record)?;
         let digest = record.digest;
         let opening = self.parts.accounts.open_session(account.id, account.revision, record);
-        let opening = self.change(opening, move |opening, cache| {
+        let opening = self.parts.tokens.change(opening, move |opening, cache| {
             cache.invalidate(&digest);
             match opening {
                 Ok(SessionOpening::Opened { removed }) => {
@@ -264,90 +254,24 @@ impl AccountsService {
             account.revision,
             hash,
         );
-        if let Err(error) = self.within(rehash).await {
+        if let Err(error) = self.parts.tokens.within(rehash).await {
             tracing::debug!(%error, "a password keeps its old hash");
         }
     }
 
-    fn session(
-        &self,
-        terms: &AccountTerms,
-        account: &Account,
-        now: Timestamp,
-    ) -> Result<(RawToken, Record), AccountError> {
-        let issued_at = now.truncated_to_seconds();
-        let mut record = Record {
-            digest: TokenDigest::from_bytes([0; 32]),
-            id: TokenId::from_uuid(Uuid::new_v4()),
-            token_api: terms.token_api.to_string(),
-            kind: RecordKind::Session,
-            origin: None,
-            identity: account.identity(),
-            name: None,
-            hint: None,
-            issued_at,
-            expires_at: Some(issued_at.after(terms.session)),
-            last_used_at: None,
-        };
-        let token = self.parts.signed.sign(terms.algorithm, &record)?;
-        record.digest =
-            self.parts.peppers.digest(CredentialSort::SignedToken, token.expose().as_bytes());
-        Ok((token, record))
-    }
-
     fn gone(&self, caller: &Caller) -> Result<AccountOutcome, AccountError> {
-        self.parts.cache.invalidate(&caller.digest);
+        self.parts.tokens.cache.invalidate(&caller.digest);
         Err(AccountError::NoSession)
-    }
-
-    /// Makes a change to its end, and tells the cache what came of it.
-    async fn change<T: Send + 'static>(
-        &self,
-        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-        tell: impl FnOnce(&Result<T, StoreError>, &TokenCache) + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let cache = Arc::clone(&self.parts.cache);
-        to_its_end(self.parts.deadline, async move {
-            let outcome = change.await;
-            tell(&outcome, &cache);
-            outcome
-        })
-        .await
-    }
-
-    async fn within<T>(
-        &self,
-        operation: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        tokio::time::timeout(self.parts.deadline, operation)
-            .await
-            .unwrap_or(Err(StoreError::TimedOut))
     }
 
     async fn hashing<T>(
         &self,
-        computation: impl Future<Output = Result<T, super::hashing::HashingError>>,
+        computation: impl Future<Output = Result<T, HashingError>>,
     ) -> Result<T, AccountError> {
         match tokio::time::timeout(HASHING_DEADLINE, computation).await {
             Ok(outcome) => Ok(outcome?),
             Err(_) => Err(AccountError::Busy),
         }
-    }
-}
-
-/// Tells the cache what a removal named. After an error it is unknown what is gone: nothing that is
-/// remembered counts any more.
-fn forget_named(removal: &Result<Option<Vec<TokenDigest>>, StoreError>, cache: &TokenCache) {
-    match removal {
-        Ok(removed) => removed.iter().flatten().for_each(|digest| cache.invalidate(digest)),
-        Err(_) => cache.invalidate_all(),
-    }
-}
-
-/// An attempt that is not settled counts until its window ends: the safe side.
-fn note_unsettled(settled: Result<(), StoreError>) {
-    if let Err(error) = settled {
-        tracing::warn!(%error, "what came of an attempt could not be counted");
     }
 }
 

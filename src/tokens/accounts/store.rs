@@ -5,23 +5,17 @@ use super::password_hash::PasswordHash;
 use crate::domain::{Account, AccountId, Record, Timestamp, TokenDigest};
 use crate::tokens::store::StoreFuture;
 
-/// How many sessions an account can have: a login beyond it ends the oldest.
+/// How many sessions an account can have: a further login ends the oldest.
 pub const MOST_SESSIONS: usize = 100;
 
 /// The accounts.
 ///
-/// Every operation is atomic against every other one and against those of
-/// [`Store`](crate::tokens::store::Store). What an operation has removed, no instance of the fleet
-/// uses any more when its future has returned, but for the one that called it: that one tells its
-/// own cache. The records of an account are those of its token API that have its id as their
-/// subject and no origin.
-///
-/// # Cancel safety
-///
-/// As for [`Store`](crate::tokens::store::Store): an operation that has been handed over is done.
+/// Atomicity, removal and cancel safety are as for [`Store`](crate::tokens::store::Store), whose
+/// operations they include. The records of an account are those of its token API that have its id
+/// as their subject and no origin.
 pub trait AccountStore: Send + Sync + 'static {
-    /// Adds an account as it is given (disabled, of any revision), if its username and its email
-    /// address are free in its token API, both compared as they are folded.
+    /// Adds an account (disabled or not, of any revision), if its username and its email address,
+    /// folded, are free in its token API.
     fn register(&self, account: Account, hash: PasswordHash) -> StoreFuture<Registered>;
 
     /// The account with this folded username.
@@ -34,17 +28,15 @@ pub trait AccountStore: Send + Sync + 'static {
     /// The account with this id.
     fn account(&self, token_api: String, id: AccountId) -> StoreFuture<Option<Account>>;
 
-    /// At most `limit` accounts (0: all) of this token API or of each, oldest first: for an
-    /// administrator.
+    /// At most `limit` accounts (0: all) of this token API or of all, oldest first.
     fn accounts(&self, token_api: Option<String>, limit: usize) -> StoreFuture<Vec<Account>>;
 
-    /// Shuts the account out and raises its revision. In the same step its sessions are removed,
-    /// its API keys are retired, and so is every record removed that its sessions made at other
-    /// token APIs (those whose origin is this token API and whose subject is the account). Names
-    /// what was removed; `None`: there is no such account.
+    /// Disables the account and raises its revision. In the same step its sessions are removed, its
+    /// API keys are retired, and the records that its sessions made at other token APIs (whose
+    /// origin is this token API and whose subject is the account) are removed. Returns what was
+    /// removed; `None`: there is no such account.
     ///
-    /// Enabling brings none of it back. Done to an account that is disabled, it does the same
-    /// again.
+    /// Enabling brings none of it back. On a disabled account it does the same again.
     fn disable(
         &self,
         token_api: String,
@@ -52,11 +44,11 @@ pub trait AccountStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
 
-    /// Lets the account in again, and says whether there is one.
+    /// Enables the account, and returns whether there is one.
     fn enable(&self, token_api: String, id: AccountId) -> StoreFuture<bool>;
 
-    /// Gives the account another password, raises its revision, removes its sessions and names
-    /// them. Its keys stay. `None`: there is no such account.
+    /// Gives the account another password, raises its revision, and removes its sessions, which it
+    /// returns. Its keys stay. `None`: there is no such account.
     fn set_password(
         &self,
         token_api: String,
@@ -64,8 +56,8 @@ pub trait AccountStore: Send + Sync + 'static {
         hash: PasswordHash,
     ) -> StoreFuture<Option<Vec<TokenDigest>>>;
 
-    /// Keeps another hash of the same password, if the account still has this revision; otherwise
-    /// nothing.
+    /// Replaces the hash by another one of the same password, if the account still has this
+    /// revision.
     fn rehash(
         &self,
         token_api: String,
@@ -85,7 +77,7 @@ pub trait AccountStore: Send + Sync + 'static {
     ) -> StoreFuture<SessionOpening>;
 }
 
-/// An account and what its password is verified against.
+/// An account and the hash of its password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// The account.
@@ -94,10 +86,10 @@ pub struct Credentials {
     pub hash: PasswordHash,
 }
 
-/// What became of an [`AccountStore::register`].
+/// The outcome of [`AccountStore::register`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
-    /// It is there, and will survive a crash.
+    /// It was added, and survives a crash.
     Registered,
     /// Another account has the username.
     UsernameTaken,
@@ -105,14 +97,14 @@ pub enum Registered {
     EmailTaken,
 }
 
-/// What became of an [`AccountStore::open_session`].
+/// The outcome of [`AccountStore::open_session`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionOpening {
-    /// It is there.
+    /// It was added.
     Opened {
         /// The sessions that were removed for it.
         removed: Vec<TokenDigest>,
     },
-    /// The account is gone, disabled, or not what it was.
+    /// The account is gone, disabled, or of another revision.
     Stale,
 }

@@ -1,7 +1,7 @@
 //! Limits how often a password may be tried, for each account and address.
 //!
 //! Failures are counted in windows of 15 minutes, of three things; the numbers are the defaults of
-//! [`Logins`]. None of them may be 0, which would lock people out without an attack:
+//! [`Logins`]. None of them may be 0, which would lock users out without an attack:
 //!
 //! | of | limit | against |
 //! |---|---|---|
@@ -15,18 +15,17 @@
 //! address, unless a trusted proxy names another. A success clears the account's counter of that
 //! address, and the address is then known.
 //!
-//! Accounts are counted by the name that is typed, folded: every spelling of one shares a counter
-//! (cf. CVE-2025-24806), and one that is not there is counted like one that is, so that nothing
-//! tells the two apart.
+//! Accounts are counted by the name that is typed, folded, whether or not there is such an account:
+//! all spellings share a counter (cf. CVE-2025-24806), and nothing tells which names exist.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
 
+use super::command::AccountError;
 use super::counters::{Allowance, CounterKey, Counters, Reservation, Settlement};
 use super::logins::Logins;
 use crate::domain::Timestamp;
@@ -76,51 +75,45 @@ pub(super) struct Throttle {
     limits: Logins,
 }
 
-/// Leave to try one password, once. To be settled whatever comes of it.
+/// Permission to try one password, or to register one account. To be settled whatever the outcome.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pair: CounterKey,
-    address: CounterKey,
-    account: CounterKey,
+    /// What was reserved, and what becomes of it if the attempt passes.
+    reserved: Vec<(CounterKey, Settlement)>,
+    /// The account and the address of a login.
+    login: Option<(CounterKey, CounterKey)>,
 }
 
-/// Leave to register an account. To be settled whatever comes of it.
-#[must_use]
-#[derive(Debug)]
-pub(super) struct RegistrationAttempt(CounterKey);
-
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Try {
-    /// The password was right.
+    /// The password was right, or the account was registered.
     Passed,
-    /// The password was wrong, or there is no such account.
+    /// It was not.
     Failed,
     /// It was not tried.
     Void,
 }
 
-/// Not now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMany {
-    pub(super) retry_after: Duration,
-}
-
 impl Throttle {
-    /// `key` keeps what is counted out of the counters' sight.
+    /// `key`: counters are named by a MAC under it, which tells nothing of what is counted.
     pub(super) fn new(counters: Arc<dyn Counters>, key: &SecretBytes, limits: Logins) -> Self {
         Self { counters, key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()), limits }
     }
 
-    /// Whether a password may be tried.
+    /// Reserves an attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::TooMany`], or the counters cannot tell.
     pub(super) async fn admit(
         &self,
         token_api: &str,
         username: &str,
         client: ClientGroup,
         now: Timestamp,
-    ) -> Result<Result<Attempt, TooMany>, StoreError> {
+    ) -> Result<Attempt, AccountError> {
         let folded = fold(username);
         let account = self.name(&[b"account", token_api.as_bytes(), folded.as_bytes()]);
         let address = self.name(&[b"address", &octets(client)]);
@@ -134,59 +127,59 @@ impl Throttle {
         }
         let allowances = [(pair, limit), (address, failures_per_address), (account, u32::MAX)];
         let allowances = allowances.map(|(key, limit)| Allowance { key, limit, window });
-        Ok(match self.counters.reserve(allowances.into(), now).await? {
-            Reservation::Reserved => Ok(Attempt { pair, address, account }),
-            Reservation::Refused { retry_after } => Err(TooMany { retry_after }),
-        })
+        self.reserve(allowances.into(), now).await?;
+        let reserved = vec![
+            (pair, Settlement::Cleared),
+            (address, Settlement::Returned),
+            (account, Settlement::Returned),
+        ];
+        Ok(Attempt { reserved, login: Some((account, address)) })
     }
 
-    /// Says what came of an attempt.
+    /// Counts the outcome of an attempt.
     pub(super) async fn settle(
         &self,
         attempt: Attempt,
         outcome: Try,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let Attempt { pair, address, account } = attempt;
-        let (of_pair, of_others) = match outcome {
-            Try::Passed => (Settlement::Cleared, Settlement::Returned),
-            Try::Failed => (Settlement::Spent, Settlement::Spent),
-            Try::Void => (Settlement::Returned, Settlement::Returned),
-        };
-        let settlements = vec![(pair, of_pair), (address, of_others), (account, of_others)];
-        self.counters.settle(settlements, now).await?;
-        if outcome == Try::Passed {
+        let settled = attempt.reserved.into_iter().map(|(key, if_passed)| match outcome {
+            Try::Passed => (key, if_passed),
+            Try::Failed => (key, Settlement::Spent),
+            Try::Void => (key, Settlement::Returned),
+        });
+        self.counters.settle(settled.collect(), now).await?;
+        if outcome == Try::Passed
+            && let Some((account, address)) = attempt.login
+        {
             self.counters.remember(account, address, now).await?;
         }
         Ok(())
     }
 
-    /// Whether an account may be registered. To be settled whatever comes of it.
+    /// Reserves a registration. Errors as for [`Self::admit`].
     pub(super) async fn admit_registration(
         &self,
         client: ClientGroup,
         now: Timestamp,
-    ) -> Result<Result<RegistrationAttempt, TooMany>, StoreError> {
+    ) -> Result<Attempt, AccountError> {
         let key = self.name(&[b"registration", &octets(client)]);
         let (limit, window) =
             (self.limits.registrations_per_address, self.limits.registration_window);
         let allowance = Allowance { key, limit, window };
-        Ok(match self.counters.reserve(vec![allowance], now).await? {
-            Reservation::Refused { retry_after } => Err(TooMany { retry_after }),
-            Reservation::Reserved => Ok(RegistrationAttempt(key)),
-        })
+        self.reserve(vec![allowance], now).await?;
+        Ok(Attempt { reserved: vec![(key, Settlement::Spent)], login: None })
     }
 
-    /// Says what came of a registration: one that was not tried does not count.
-    pub(super) async fn settle_registration(
+    async fn reserve(
         &self,
-        attempt: RegistrationAttempt,
-        outcome: Try,
+        allowances: Vec<Allowance>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let settlement =
-            if outcome == Try::Void { Settlement::Returned } else { Settlement::Spent };
-        self.counters.settle(vec![(attempt.0, settlement)], now).await
+    ) -> Result<(), AccountError> {
+        match self.counters.reserve(allowances, now).await? {
+            Reservation::Reserved => Ok(()),
+            Reservation::Refused { retry_after } => Err(AccountError::TooMany { retry_after }),
+        }
     }
 
     fn name(&self, parts: &[&[u8]]) -> CounterKey {

@@ -1,12 +1,13 @@
-//! What a credential costs before it is known to be good, and whose it must be.
+//! What a credential costs before it is known to be good, and for which token API it counts.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::domain::{Identity, Owner, RecordKind, Timestamp, TokenId};
-use crate::tokens::keyring::SecretBytes;
+use crate::tokens::keyring::{Peppers, SecretBytes};
 use crate::tokens::lease::Lease;
-use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat};
+use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat, OpaqueTokens};
+use crate::tokens::signed::SignedTokens;
 use crate::tokens::store::{
     AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, StoreFuture,
 };
@@ -18,7 +19,7 @@ struct Counting {
 }
 
 fn not_asked<T: Send + 'static>() -> StoreFuture<T> {
-    Box::pin(std::future::ready(Err(StoreError::Unavailable("nobody asks for this here".into()))))
+    Box::pin(std::future::ready(Err(StoreError::Unavailable("a test asks for this".into()))))
 }
 
 impl Store for Counting {
@@ -137,17 +138,14 @@ fn bench() -> Bench {
         last_used_at: None,
     };
     let store = Arc::new(Counting { record, finds: AtomicUsize::new(0) });
-    let signed = Arc::new(SignedTokens::new("keyward".into(), []).unwrap());
-    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
-    let deadline = Duration::from_secs(10);
-    let authenticator = Authenticator::new(
-        cache,
-        Arc::clone(&store) as Arc<dyn Store>,
-        signed,
+    let authenticator = Authenticator::new(TokenParts {
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        cache: Arc::new(TokenCache::new(100, Lease::endless())),
+        signed: Arc::new(SignedTokens::new("keyward".into(), []).unwrap()),
         opaque,
-        Arc::clone(&peppers),
-        deadline,
-    );
+        peppers: Arc::clone(&peppers),
+        deadline: Duration::from_secs(10),
+    });
     Bench { store, authenticator, peppers, token }
 }
 

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::TokenService;
 use crate::domain::{
-    Identity, RawToken, Record, RecordKind, RecordSort, Timestamp, TokenDigest, TokenId,
+    Identity, Owner, RawToken, Record, RecordKind, RecordSort, Timestamp, TokenId,
 };
-use crate::tokens::command::{CommandError, Minting};
+use crate::tokens::command::CommandError;
+use crate::tokens::parts::new_record;
 use crate::tokens::signed::SigningAlgorithm;
 use crate::tokens::store::{AuthorizedBy, Filter, Listed, Removal, StoreError};
 
-/// What an administrator says of a new bootstrap token.
+/// A bootstrap token to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootstrapOrder {
     /// The token API that it is for.
@@ -29,7 +28,7 @@ pub struct BootstrapOrder {
 }
 
 impl TokenService {
-    /// Makes a bootstrap token: an administrator's doing.
+    /// Makes a bootstrap token.
     ///
     /// # Errors
     ///
@@ -39,38 +38,28 @@ impl TokenService {
         order: BootstrapOrder,
         now: Timestamp,
     ) -> Result<(RawToken, Record), CommandError> {
-        let (token, record) = self.mint(
-            &Minting::Signed(order.algorithm),
-            Record {
-                digest: TokenDigest::from_bytes([0; 32]),
-                id: TokenId::from_uuid(Uuid::new_v4()),
-                token_api: order.token_api,
-                kind: RecordKind::Bootstrap { mints_left: order.mints },
-                origin: None,
-                identity: order.identity,
-                name: None,
-                hint: None,
-                issued_at: now.truncated_to_seconds(),
-                expires_at: order.lifetime.map(|span| now.truncated_to_seconds().after(span)),
-                last_used_at: None,
-            },
-        )?;
-        self.within(self.store.provision(record.clone())).await?;
-        self.cache.invalidate(&record.digest);
+        let subject = order.identity.subject.clone();
+        let owner = Owner { token_api: order.token_api, origin: None, subject };
+        let kind = RecordKind::Bootstrap { mints_left: order.mints };
+        let mut record = new_record(owner, kind, order.identity, now);
+        record.expires_at = order.lifetime.map(|lifetime| record.issued_at.after(lifetime));
+        let (token, record) = self.parts.sign(order.algorithm, record)?;
+        self.parts.within(self.parts.store.provision(record.clone())).await?;
+        self.parts.cache.invalidate(&record.digest);
         Ok((token, record))
     }
 
-    /// The records that match, for an administrator.
+    /// The records that match.
     ///
     /// # Errors
     ///
     /// When the store cannot tell.
     pub async fn browse(&self, filter: Filter) -> Result<Vec<Record>, StoreError> {
-        self.within(self.store.browse(filter)).await
+        self.parts.within(self.parts.store.browse(filter)).await
     }
 
-    /// Revokes a token of one of these token APIs, for an administrator. `sort` says which sort is
-    /// meant, so that a slip of the hand does not end another; false: there is no such token.
+    /// Revokes a token of one of these token APIs. `sort`: which sort is meant, so that a mistyped
+    /// id does not end another one. `false`: there is no such token.
     ///
     /// # Errors
     ///
@@ -82,8 +71,9 @@ impl TokenService {
         sort: RecordSort,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        let store = &self.parts.store;
         for token_api in token_apis {
-            let target = self.within(self.store.find_by_id(token_api.to_string(), id)).await?;
+            let target = self.parts.within(store.find_by_id(token_api.to_string(), id)).await?;
             if let Some(Listed { record, retired_at: None }) = target
                 && record.kind.sort() == sort
                 && self.remove(AuthorizedBy::Outside, record.digest, now).await? == Removal::Removed
@@ -91,7 +81,7 @@ impl TokenService {
                 return Ok(true);
             }
         }
-        self.within(self.store.settle()).await?;
+        self.parts.within(store.settle()).await?;
         Ok(false)
     }
 }

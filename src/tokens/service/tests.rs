@@ -2,14 +2,16 @@
 
 use std::sync::Mutex;
 
+use uuid::Uuid;
+
 use super::*;
 use crate::domain::{Identity, Owner, RecordSort};
 use crate::tokens::cache::{Answer, Join};
-use crate::tokens::clock;
-use crate::tokens::keyring::SecretBytes;
+use crate::tokens::keyring::{Peppers, SecretBytes};
 use crate::tokens::lease::Lease;
-use crate::tokens::signed::{KeyMaterial, SigningAlgorithm};
-use crate::tokens::store::Filter;
+use crate::tokens::opaque::OpaqueTokens;
+use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
+use crate::tokens::store::{Filter, Store, StoreFuture};
 use crate::tokens::verified::Verified;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
@@ -143,18 +145,15 @@ fn context(store: Scripted) -> Bench {
         [("k1".into(), ALGORITHM, KeyMaterial::new(vec![7; 32]))],
     )
     .unwrap();
-    let peppers = Arc::new(Peppers::new(&SecretBytes::new([1; 32]), []));
-    let opaque = Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])]));
-    let deadline = Duration::from_secs(10);
-    let service = TokenService::new(
-        store.clone(),
-        Arc::clone(&cache),
-        Arc::new(signed),
-        opaque,
-        peppers,
-        deadline,
-        Arc::default(),
-    );
+    let parts = TokenParts {
+        store: store.clone(),
+        cache: Arc::clone(&cache),
+        signed: Arc::new(signed),
+        opaque: Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])])),
+        peppers: Arc::new(Peppers::new(&SecretBytes::new([1; 32]), [])),
+        deadline: Duration::from_secs(10),
+    };
+    let service = TokenService::new(parts, Arc::default());
     Bench { store, cache, service }
 }
 
@@ -200,11 +199,7 @@ fn record(number: u8, kind: RecordKind) -> Record {
 
 fn caller(kind: RecordKind) -> Caller {
     let record = record(1, kind);
-    Caller {
-        digest: record.digest,
-        token: Arc::new(Verified::new(&record, "api".into())),
-        outside: None,
-    }
+    Caller { digest: record.digest, token: Arc::new(Verified::new(&record)), outside: None }
 }
 
 fn found(record: Record) -> Option<Listed> {
@@ -297,7 +292,7 @@ async fn what_an_issue_removed_is_forgotten() {
     let Join::Leader(leader) = context.cache.join(replaced.digest, clock::uptime()) else {
         panic!("alone here")
     };
-    let answer = Answer::Present(Arc::new(Verified::new(&replaced, "api".into())));
+    let answer = Answer::Present(Arc::new(Verified::new(&replaced)));
     leader.land(leader.fence(), Ok(answer), clock::uptime()).unwrap();
     assert!(context.cache.recall(&replaced.digest, clock::uptime()).is_some());
     let command = Command::Issue { name: None, lifetime_minutes: None };

@@ -25,6 +25,7 @@ use crate::tokens::cache::TokenCache;
 use crate::tokens::keyring::{CredentialSort, Peppers, SecretBytes};
 use crate::tokens::lease::Lease;
 use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueApis, OpaqueFormat, OpaqueTokens};
+use crate::tokens::parts::TokenParts;
 use crate::tokens::signed::{KeyMaterial, SignedTokens, SigningAlgorithm};
 use crate::tokens::store::Listed;
 use crate::tokens::verified::{Caller, Power};
@@ -56,26 +57,21 @@ fn bench_with(cost: HashingCost) -> AccountsBench {
     let signed = [("k1".into(), algorithm, KeyMaterial::new(vec![7; 32]))];
     let two = NonZeroUsize::new(2).unwrap();
     let parts = AccountParts {
-        store: store.clone(),
-        accounts: store.clone(),
+        tokens: TokenParts {
+            store: store.clone(),
+            cache: Arc::new(TokenCache::new(100, Lease::endless())),
+            signed: Arc::new(SignedTokens::new("keyward".into(), signed).unwrap()),
+            opaque: Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])])),
+            peppers: Arc::new(Peppers::new(&SecretBytes::new([3; 32]), [])),
+            deadline: Duration::from_secs(10),
+        },
+        accounts: store,
         counters: Arc::new(MemoryCounters::default()),
-        cache: Arc::new(TokenCache::new(100, Lease::endless())),
-        signed: Arc::new(SignedTokens::new("keyward".into(), signed).unwrap()),
-        opaque: Arc::new(OpaqueTokens::new([&SecretBytes::new([2; 32])])),
-        peppers: Arc::new(Peppers::new(&SecretBytes::new([3; 32]), [])),
         counter_key: Arc::new(SecretBytes::new([4; 32])),
         hashing: Arc::new(HashingPool::start(two, NonZeroUsize::new(64).unwrap(), cost).unwrap()),
         limits: Logins::default(),
-        deadline: Duration::from_secs(10),
     };
-    let authenticator = Authenticator::new(
-        Arc::clone(&parts.cache),
-        store,
-        Arc::clone(&parts.signed),
-        Arc::clone(&parts.opaque),
-        Arc::clone(&parts.peppers),
-        parts.deadline,
-    );
+    let authenticator = Authenticator::new(parts.tokens.clone());
     let terms = AccountTerms {
         token_api: "accounts".into(),
         algorithm,
@@ -195,7 +191,7 @@ impl AccountsBench {
     }
 
     async fn is_recorded(&self, digest: TokenDigest) -> bool {
-        self.parts.store.find(digest).await.unwrap().is_some()
+        self.parts.tokens.store.find(digest).await.unwrap().is_some()
     }
 }
 
@@ -237,10 +233,11 @@ async fn a_session_makes_keys_lists_them_and_retires_them() {
     bench.register("bob").await;
     let (ann, bob) = (bench.session("ann").await, bench.session("bob").await);
     let (key, record) = bench.issue(&ann).await;
-    assert!(bench.parts.opaque.verify(&bench.terms.format, key.expose().as_bytes()));
+    assert!(bench.parts.tokens.opaque.verify(&bench.terms.format, key.expose().as_bytes()));
     assert_eq!(record.hint.as_deref(), Some(&key.expose()[..8]));
     assert!(key.expose().starts_with("rst_") && key.expose().len() == 43);
-    let digest = bench.parts.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
+    let digest =
+        bench.parts.tokens.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes());
     assert_eq!(record.digest, digest);
     assert_eq!(record.identity, ann.token.identity());
     assert!(bench.is_recorded(digest).await);
@@ -272,7 +269,8 @@ async fn only_a_session_of_this_token_api_manages_keys() {
     let session = Record { kind: RecordKind::Session, ..record.clone() };
     let foreign = Record { origin: Some("idp".into()), ..session.clone() };
     let holder = |record: &Record, token_api: &str| {
-        let token = crate::tokens::verified::Verified::new(record, token_api.into());
+        let record = Record { token_api: token_api.into(), ..record.clone() };
+        let token = crate::tokens::verified::Verified::new(&record);
         Caller { digest: ann.digest, token: Arc::new(token), outside: None }
     };
     for caller in
@@ -360,7 +358,7 @@ async fn no_login_survives_a_disable_that_it_races_with() {
             subject: Some(account.id.to_string()),
             ..Default::default()
         };
-        assert!(bench.parts.store.browse(filter).await.unwrap().is_empty());
+        assert!(bench.parts.tokens.store.browse(filter).await.unwrap().is_empty());
     }
 }
 
@@ -446,10 +444,10 @@ async fn an_old_hash_is_made_anew_at_the_next_login() {
     };
     let bench = AccountsBench { service: AccountsService::new(parts.clone()), parts, ..bench };
     assert!(bench.login("ann", "wrong horse").await.is_err());
-    assert!(kept().await.hash.costs(CHEAP));
+    assert_eq!(kept().await.hash.cost, CHEAP);
     let token = bench.login("ann", "correct horse").await.unwrap();
     let now = kept().await;
-    assert!(now.hash.costs(dearer) && now.account == account);
+    assert_eq!((now.hash.cost, now.account), (dearer, account));
     // The same password: no session ends.
     assert!(
         bench.caller(&token).await.is_some() && bench.login("ann", "correct horse").await.is_ok()
@@ -467,7 +465,7 @@ fn hash_as_typed(password: &str) -> PasswordHash {
         .hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, &mut memory)
         .unwrap();
     let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
-    PasswordHash::parse(format!("$argon2id$v=19$m=64,t=1,p=1${salt}${hash}")).unwrap()
+    PasswordHash::parse(&format!("$argon2id$v=19$m=64,t=1,p=1${salt}${hash}")).unwrap()
 }
 
 #[tokio::test]

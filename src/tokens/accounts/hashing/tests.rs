@@ -36,7 +36,7 @@ async fn a_password_is_verified_and_an_unknown_user_has_none() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_said_at_once_and_what_nobody_waits_for_is_passed_over() {
+async fn a_full_queue_is_refused_at_once_and_what_no_caller_waits_for_is_passed_over() {
     let pool = pool(1, 2, HashingCost::OWASP);
     let mut waiting: Vec<_> =
         (0..16).map(|_| Box::pin(pool.verify(Password::presented("x".into()), None))).collect();

@@ -2,15 +2,15 @@
 
 use uuid::Uuid;
 
-use super::{AccountsService, forget_named};
+use super::AccountsService;
 use crate::domain::{Account, AccountId, NewPassword, Timestamp, Username};
 use crate::tokens::accounts::command::{AccountError, Registration};
-use crate::tokens::accounts::password_hash::PasswordHash;
 use crate::tokens::accounts::store::{Credentials, Registered};
+use crate::tokens::parts::forget_removed;
 use crate::tokens::store::StoreError;
 
 impl AccountsService {
-    /// Makes an account: an administrator's doing, open registration or not.
+    /// Makes an account, whether or not registration is open.
     ///
     /// # Errors
     ///
@@ -33,14 +33,15 @@ impl AccountsService {
             is_disabled: false,
             revision: 0,
         };
-        match self.within(self.parts.accounts.register(account.clone(), hash)).await? {
+        let registration = self.parts.accounts.register(account.clone(), hash);
+        match self.parts.tokens.within(registration).await? {
             Registered::Registered => Ok(account),
             Registered::UsernameTaken => Err(AccountError::UsernameTaken),
             Registered::EmailTaken => Err(AccountError::EmailTaken),
         }
     }
 
-    /// At most `limit` accounts (0: all), oldest first: for an administrator.
+    /// At most `limit` accounts (0: all), oldest first.
     ///
     /// # Errors
     ///
@@ -50,7 +51,7 @@ impl AccountsService {
         token_api: Option<String>,
         limit: usize,
     ) -> Result<Vec<Account>, StoreError> {
-        self.within(self.parts.accounts.accounts(token_api, limit)).await
+        self.parts.tokens.within(self.parts.accounts.accounts(token_api, limit)).await
     }
 
     /// Disables an account. When this has returned `Some`, no instance accepts its sessions and
@@ -67,10 +68,10 @@ impl AccountsService {
     ) -> Result<Option<AccountId>, AccountError> {
         let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
         let removal = self.parts.accounts.disable(token_api.to_owned(), id, now);
-        Ok(self.change(removal, forget_named).await?.map(|_| id))
+        Ok(self.parts.tokens.change(removal, forget_removed).await?.map(|_| id))
     }
 
-    /// Lets an account in again. Its sessions and keys do not come back.
+    /// Enables an account. Its sessions and keys do not come back.
     ///
     /// # Errors
     ///
@@ -81,8 +82,8 @@ impl AccountsService {
         username: &Username,
     ) -> Result<Option<AccountId>, AccountError> {
         let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
-        let is_there = self.within(self.parts.accounts.enable(token_api.to_owned(), id)).await?;
-        Ok(is_there.then_some(id))
+        let enabling = self.parts.accounts.enable(token_api.to_owned(), id);
+        Ok(self.parts.tokens.within(enabling).await?.then_some(id))
     }
 
     /// Gives an account another password, and ends its sessions. Its keys stay.
@@ -97,9 +98,9 @@ impl AccountsService {
         password: NewPassword,
     ) -> Result<Option<AccountId>, AccountError> {
         let Some(id) = self.id_of(token_api, username).await? else { return Ok(None) };
-        let hash: PasswordHash = self.hashing(self.parts.hashing.hash(password)).await?;
+        let hash = self.hashing(self.parts.hashing.hash(password)).await?;
         let removal = self.parts.accounts.set_password(token_api.to_owned(), id, hash);
-        Ok(self.change(removal, forget_named).await?.map(|_| id))
+        Ok(self.parts.tokens.change(removal, forget_removed).await?.map(|_| id))
     }
 
     async fn id_of(
@@ -115,9 +116,8 @@ impl AccountsService {
         token_api: &str,
         username: &Username,
     ) -> Result<Option<Credentials>, StoreError> {
-        self.within(
-            self.parts.accounts.account_by_username(token_api.to_owned(), username.folded()),
-        )
-        .await
+        let found =
+            self.parts.accounts.account_by_username(token_api.to_owned(), username.folded());
+        self.parts.tokens.within(found).await
     }
 }

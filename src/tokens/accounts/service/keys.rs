@@ -1,12 +1,10 @@
 //! The API keys of an account.
 
-use uuid::Uuid;
-
 use super::{AccountTerms, AccountsService, HINT_CHARS};
 use crate::domain::{Record, RecordKind, RecordSort, Timestamp, TokenId};
 use crate::tokens::accounts::command::{AccountError, AccountOutcome};
-use crate::tokens::keyring::CredentialSort;
-use crate::tokens::store::{AuthorizedBy, Issue, IssueMode, Listed, OnRemove, Removal, StoreError};
+use crate::tokens::parts::new_record;
+use crate::tokens::store::{Issue, IssueMode, Listed, OnRemove, Removal, StoreError};
 use crate::tokens::verified::Caller;
 
 impl AccountsService {
@@ -17,30 +15,16 @@ impl AccountsService {
         name: String,
         now: Timestamp,
     ) -> Result<AccountOutcome, AccountError> {
-        let key = self.parts.opaque.mint(&terms.format)?;
-        let record = Record {
-            digest: self.parts.peppers.digest(CredentialSort::OpaqueToken, key.expose().as_bytes()),
-            id: TokenId::from_uuid(Uuid::new_v4()),
-            token_api: terms.token_api.to_string(),
-            kind: RecordKind::ApiKey,
-            origin: None,
-            identity: caller.token.identity(),
-            name: Some(name),
-            hint: Some(terms.format.hint(&key, HINT_CHARS)),
-            issued_at: now.truncated_to_seconds(),
-            expires_at: None,
-            last_used_at: None,
-        };
+        let tokens = &self.parts.tokens;
+        let owner = caller.owner_at(&terms.token_api);
+        let record = new_record(owner, RecordKind::ApiKey, caller.token.identity(), now);
+        let record = Record { name: Some(name), ..record };
+        let (key, record) = tokens.mint(&terms.format, HINT_CHARS, record)?;
         let digest = record.digest;
-        // If the account is disabled meanwhile, its session is removed in the same step, and
-        // nothing authorizes it any more.
-        let issue = self.parts.store.issue(
-            AuthorizedBy::Record(caller.digest),
-            record.clone(),
-            IssueMode::Add,
-            now,
-        );
-        match self.change(issue, move |_, cache| cache.invalidate(&digest)).await? {
+        // If the account is disabled meanwhile, its session is removed in the same step and
+        // authorizes nothing any more.
+        let issue = tokens.store.issue(caller.authorized_by(), record.clone(), IssueMode::Add, now);
+        match tokens.change(issue, move |_, cache| cache.invalidate(&digest)).await? {
             Issue::Issued { .. } => Ok(AccountOutcome::KeyIssued { key, record: Box::new(record) }),
             Issue::AuthorizationGone | Issue::AuthorizationSpent => self.gone(caller),
             Issue::Taken(_) => {
@@ -54,14 +38,9 @@ impl AccountsService {
         caller: &Caller,
         now: Timestamp,
     ) -> Result<AccountOutcome, AccountError> {
-        match self
-            .within(self.parts.store.owned(
-                AuthorizedBy::Record(caller.digest),
-                caller.owner_at(caller.token.token_api()),
-                now,
-            ))
-            .await?
-        {
+        let tokens = &self.parts.tokens;
+        let owner = caller.owner_at(caller.token.token_api());
+        match tokens.within(tokens.store.owned(caller.authorized_by(), owner, now)).await? {
             Some(keys) => Ok(AccountOutcome::Keys(keys)),
             None => self.gone(caller),
         }
@@ -73,38 +52,28 @@ impl AccountsService {
         id: TokenId,
         now: Timestamp,
     ) -> Result<AccountOutcome, AccountError> {
-        let store = &self.parts.store;
-        let found = self.within(store.find_by_id(caller.token.token_api().to_string(), id)).await?;
-        let own = found.filter(|found| {
+        let tokens = &self.parts.tokens;
+        let found = tokens.store.find_by_id(caller.token.token_api().to_string(), id);
+        let own = tokens.within(found).await?.filter(|found| {
             found.record.kind.sort() == RecordSort::ApiKey
                 && found.record.owner() == caller.owner_at(caller.token.token_api())
         });
-        match own {
-            Some(Listed { record, retired_at: None }) => {
-                let digest = record.digest;
-                let removal = store.remove(
-                    AuthorizedBy::Record(caller.digest),
-                    digest,
-                    OnRemove::Retire,
-                    now,
-                );
-                match self.change(removal, move |_, cache| cache.invalidate(&digest)).await? {
-                    Removal::Removed => Ok(AccountOutcome::KeyRevoked),
-                    Removal::Absent => {
-                        // Another call revoked it in between.
-                        self.within(store.settle()).await?;
-                        Ok(AccountOutcome::KeyRevoked)
-                    }
-                    Removal::AuthorizationGone => self.gone(caller),
-                }
+        let Some(Listed { record, retired_at }) = own else {
+            return Err(AccountError::NoSuchKey);
+        };
+        if retired_at.is_none() {
+            let digest = record.digest;
+            let removal =
+                tokens.store.remove(caller.authorized_by(), digest, OnRemove::Retire, now);
+            match tokens.change(removal, move |_, cache| cache.invalidate(&digest)).await? {
+                Removal::Removed => return Ok(AccountOutcome::KeyRevoked),
+                Removal::Absent => {}
+                Removal::AuthorizationGone => return self.gone(caller),
             }
-            Some(_) => {
-                // When this is answered, no instance accepts the key any more, even if another call
-                // retired it, at any time before.
-                self.within(store.settle()).await?;
-                Ok(AccountOutcome::KeyRevoked)
-            }
-            None => Err(AccountError::NoSuchKey),
         }
+        // Another call retired it, perhaps a moment ago: it is not answered before every instance
+        // has noticed.
+        tokens.within(tokens.store.settle()).await?;
+        Ok(AccountOutcome::KeyRevoked)
     }
 }

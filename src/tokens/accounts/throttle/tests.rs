@@ -1,5 +1,7 @@
 //! The limits, at their edges.
 
+use std::time::Duration;
+
 use super::super::counters::MemoryCounters;
 use super::*;
 
@@ -19,6 +21,13 @@ fn from(address: &str) -> ClientGroup {
     address.parse::<IpAddr>().unwrap().into()
 }
 
+fn retry_after(refused: AccountError) -> Duration {
+    match refused {
+        AccountError::TooMany { retry_after } => retry_after,
+        other => panic!("{other}"),
+    }
+}
+
 impl Throttle {
     async fn attempt(
         &self,
@@ -27,13 +36,10 @@ impl Throttle {
         outcome: Try,
         now: Timestamp,
     ) -> Result<(), Duration> {
-        match self.admit("accounts", username, from(client), now).await.unwrap() {
-            Ok(attempt) => {
-                self.settle(attempt, outcome, now).await.unwrap();
-                Ok(())
-            }
-            Err(TooMany { retry_after }) => Err(retry_after),
-        }
+        let attempt =
+            self.admit("accounts", username, from(client), now).await.map_err(retry_after)?;
+        self.settle(attempt, outcome, now).await.unwrap();
+        Ok(())
     }
 
     /// How many failures in a row are admitted.
@@ -51,12 +57,12 @@ async fn all_peers_of_a_unix_listener_are_one_client_and_those_of_another_listen
     let throttle = throttle();
     let front = || ClientGroup::of_unix_listener(Path::new("/run/front.sock"));
     for _ in 0..5 {
-        let attempt = throttle.admit("accounts", "alice", front(), at(0)).await.unwrap().unwrap();
+        let attempt = throttle.admit("accounts", "alice", front(), at(0)).await.unwrap();
         throttle.settle(attempt, Try::Failed, at(0)).await.unwrap();
     }
-    assert!(throttle.admit("accounts", "alice", front(), at(0)).await.unwrap().is_err());
+    assert!(throttle.admit("accounts", "alice", front(), at(0)).await.is_err());
     let other = ClientGroup::of_unix_listener(Path::new("/run/other.sock"));
-    assert!(throttle.admit("accounts", "alice", other, at(0)).await.unwrap().is_ok());
+    assert!(throttle.admit("accounts", "alice", other, at(0)).await.is_ok());
     assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await, Ok(()));
 }
 
@@ -74,14 +80,14 @@ async fn five_failures_and_then_the_end_of_the_window_whatever_the_spelling() {
     // Another address, another account and another token API have their own.
     assert_eq!(throttle.attempt("alice", "192.0.2.2", Try::Failed, at(60)).await, Ok(()));
     assert_eq!(throttle.attempt("bob", "192.0.2.1", Try::Failed, at(60)).await, Ok(()));
-    assert!(throttle.admit("other", "alice", from("192.0.2.1"), at(60)).await.unwrap().is_ok());
+    assert!(throttle.admit("other", "alice", from("192.0.2.1"), at(60)).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_has_is_counted_like_any_other() {
+async fn a_name_without_an_account_is_counted_like_any_other() {
     let throttle = throttle();
     let long = "x".repeat(60_000);
-    for username in ["nobody", "", "not a name\n", &long] {
+    for username in ["unknown", "", "not a name\n", &long] {
         assert_eq!(throttle.failures(username, "192.0.2.1").await, 5);
     }
 }
@@ -108,9 +114,7 @@ async fn attempts_at_the_same_time_share_the_limit() {
     let throttle = throttle();
     let mut attempts = Vec::new();
     for _ in 0..5 {
-        attempts.push(
-            throttle.admit("accounts", "alice", from("192.0.2.1"), at(0)).await.unwrap().unwrap(),
-        );
+        attempts.push(throttle.admit("accounts", "alice", from("192.0.2.1"), at(0)).await.unwrap());
     }
     assert_eq!(
         throttle.attempt("alice", "192.0.2.1", Try::Failed, at(0)).await,
@@ -141,7 +145,7 @@ async fn one_address_has_fifty_failures_with_all_accounts_together() {
 }
 
 #[tokio::test]
-async fn whoever_fails_elsewhere_the_owner_gets_in() {
+async fn whatever_fails_elsewhere_the_owner_gets_in() {
     let throttle = throttle();
     assert_eq!(throttle.attempt("alice", "198.51.100.1", Try::Passed, at(0)).await, Ok(()));
     let mut admitted = Vec::new();
@@ -161,16 +165,10 @@ async fn whoever_fails_elsewhere_the_owner_gets_in() {
 #[tokio::test]
 async fn registrations_are_limited_by_address() {
     let throttle = throttle();
-    let register = async |client, outcome, now| match throttle
-        .admit_registration(from(client), now)
-        .await
-        .unwrap()
-    {
-        Ok(attempt) => {
-            throttle.settle_registration(attempt, outcome, now).await.unwrap();
-            Ok(())
-        }
-        Err(TooMany { retry_after }) => Err(retry_after),
+    let register = async |client, outcome, now| {
+        let attempt = throttle.admit_registration(from(client), now).await.map_err(retry_after)?;
+        throttle.settle(attempt, outcome, now).await.unwrap();
+        Ok(())
     };
     for _ in 0..10 {
         for outcome in [Try::Void, Try::Passed, Try::Failed] {
@@ -208,11 +206,11 @@ async fn each_limit_is_the_one_that_is_configured() {
     );
     assert_eq!(throttle.attempt("alice", "192.0.2.1", Try::Failed, at(60)).await, Ok(()));
     for _ in 0..3 {
-        let attempt = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap().unwrap();
-        throttle.settle_registration(attempt, Try::Passed, at(0)).await.unwrap();
+        let attempt = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap();
+        throttle.settle(attempt, Try::Passed, at(0)).await.unwrap();
     }
-    let refused = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap();
-    assert_eq!(refused.unwrap_err().retry_after, Duration::from_secs(120));
+    let refused = throttle.admit_registration(from("192.0.2.1"), at(0)).await.unwrap_err();
+    assert_eq!(retry_after(refused), Duration::from_secs(120));
     // A higher limit for mistyped passwords is no higher limit for unknown addresses.
     let odd = throttle_with(Logins {
         failures: 2,
