@@ -4,8 +4,8 @@ use super::identity::ADMIN_ROLE;
 use super::{Identity, Record};
 
 /// Whether a caller of the same token API, whose subject is of `origin` ([`Record::origin`]), may
-/// revoke an API key: it is the caller's own, or the caller is an administrator. The same subject of
-/// another origin is another owner. The fields that decide never change, so the decision still
+/// revoke an API key: it is the caller's own, or the caller is an administrator. The same subject
+/// of another origin is another owner. The fields that decide never change, so the decision still
 /// holds when the record is removed.
 #[must_use]
 pub fn may_revoke(caller: &Identity, origin: Option<&str>, key: &Record) -> bool {

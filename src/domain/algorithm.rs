@@ -51,8 +51,8 @@ impl OutsideAlgorithm {
     /// Those of shared secrets.
     pub const SECRET: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
 
-    /// How many bytes a shared secret must have: as many as the hash (RFC 7518, section 3.2). `None`
-    /// for an algorithm of public keys.
+    /// How many bytes a shared secret must have: as many as the hash (RFC 7518, section 3.2).
+    /// `None` for an algorithm of public keys.
     #[must_use]
     pub const fn shortest_secret(self) -> Option<usize> {
         match self {

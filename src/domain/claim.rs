@@ -42,8 +42,8 @@ pub enum ClaimValue {
 }
 
 /// The claims that hold the identity; `None`: no claim does. Each is a string; `role`,
-/// `organization` and `tenants` may also be lists, or objects of objects, whose names count. A claim
-/// that cannot be used is left out, except the subject.
+/// `organization` and `tenants` may also be lists, or objects of objects, whose names count. A
+/// claim that cannot be used is left out, except the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
     /// Required: a string, or an integer, which becomes its decimal digits. Default `sub`.

@@ -1,8 +1,8 @@
 //! Passwords: as they are presented, and in the form in which they are counted and hashed.
 //!
 //! Keyboards and systems type one password as different bytes: `é` is one character or two. So what
-//! is hashed is the OpaqueString of RFC 8265, section 4.2: spaces of any kind become U+0020, and the
-//! whole is put into the normal form C. Case, width and white space at the ends count.
+//! is hashed is the OpaqueString of RFC 8265, section 4.2: spaces of any kind become U+0020, and
+//! the whole is put into the normal form C. Case, width and white space at the ends count.
 //!
 //! Control characters and the separators of lines and paragraphs are refused. The other characters
 //! that the profile does not allow (joiners and variation selectors of emoji, characters newer than

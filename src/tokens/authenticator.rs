@@ -58,8 +58,8 @@ pub enum Refused {
     /// Its record is of another token API than its prefix says.
     #[error("it was made for another token API")]
     OtherTokenApi,
-    /// keyward made it, and it has no record: it was revoked, or recorded in another store, or under
-    /// a pepper that keyward does not have.
+    /// keyward made it, and it has no record: it was revoked, or recorded in another store, or
+    /// under a pepper that keyward does not have.
     #[error(
         "it is revoked: it was made with a key of this keyward and has no record (unless the store \
          is another, or its pepper is gone)"

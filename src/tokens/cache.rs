@@ -11,8 +11,8 @@
 //!   answer from before it.
 //! * **The lease.** What is remembered is used, and what was read is handed on, only while the
 //!   [`Lease`] holds: without one, a revocation may have been missed.
-//! * **Bounds.** The number of entries is bounded; the least valuable is evicted. Unknown tokens are
-//!   remembered for at most [`ABSENT_FOR`], and forgotten at once when they are made.
+//! * **Bounds.** The number of entries is bounded; the least valuable is evicted. Unknown tokens
+//!   are remembered for at most [`ABSENT_FOR`], and forgotten at once when they are made.
 //!
 //! It checks neither signature nor expiry: the user of an entry checks its expiry at every use.
 //!
@@ -146,8 +146,8 @@ impl TokenCache {
         }
     }
 
-    /// The epoch and generation of the token's shard. An answer may be kept outside of the cache and
-    /// used while the fence [is current](Self::is_current), if the fence was taken before the
+    /// The epoch and generation of the token's shard. An answer may be kept outside of the cache
+    /// and used while the fence [is current](Self::is_current), if the fence was taken before the
     /// answer.
     #[must_use]
     pub fn fence(&self, digest: &TokenDigest) -> Fence {

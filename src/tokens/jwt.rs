@@ -1,5 +1,5 @@
-//! Signed JWTs in their compact form (RFC 7515, section 7.1): parsing, and the check of a signature,
-//! for keyward's own tokens and for those of outside issuers.
+//! Signed JWTs in their compact form (RFC 7515, section 7.1): parsing, and the check of a
+//! signature, for keyward's own tokens and for those of outside issuers.
 //!
 //! `jsonwebtoken` only verifies signatures. [`super::signed`] and [`super::issuer`] choose key and
 //! algorithm, and check header and claims, in the bytes that were signed.
@@ -90,8 +90,8 @@ impl VerifyingKey {
         &self.algorithms
     }
 
-    /// Whether the signature of a token is this key's, by this algorithm. Never, if the algorithm is
-    /// none of this key's, or does not fit the type of the key.
+    /// Whether the signature of a token is this key's, by this algorithm. Never, if the algorithm
+    /// is none of this key's, or does not fit the type of the key.
     pub(super) fn verifies(&self, algorithm: OutsideAlgorithm, token: &Compact<'_>) -> bool {
         let Compact { signed, signature, .. } = token;
         self.algorithms.contains(&algorithm)

@@ -23,8 +23,8 @@ use crate::domain::Uptime;
 pub struct LeaseTerms {
     /// How long the lease holds.
     pub span: Duration,
-    /// How long what is remembered may be used, lease or not. Without effect if it is not longer than
-    /// `span`.
+    /// How long what is remembered may be used, lease or not. Without effect if it is not longer
+    /// than `span`.
     pub staleness: Duration,
     /// How long open connections (WebSockets, event streams, long transfers) may go on.
     pub open: Duration,
@@ -138,8 +138,8 @@ impl Lease {
         self.end(now);
     }
 
-    /// Waits until it holds, at most as long as its terms say, and not at all if it was given up for
-    /// longer than that.
+    /// Waits until it holds, at most as long as its terms say, and not at all if it was given up
+    /// for longer than that.
     ///
     /// # Errors
     ///

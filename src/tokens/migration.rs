@@ -1,9 +1,9 @@
 //! Moves everything from one store to another: what is missing is copied, and everything is read
 //! back and compared.
 //!
-//! The source is not changed. The target must be empty or hold nothing but what the source holds, so
-//! a run that was broken off is completed by the next one. The caller sees to it that neither store
-//! serves meanwhile. What has expired is left behind.
+//! The source is not changed. The target must be empty or hold nothing but what the source holds,
+//! so a run that was broken off is completed by the next one. The caller sees to it that neither
+//! store serves meanwhile. What has expired is left behind.
 
 use std::collections::BTreeMap;
 
@@ -136,8 +136,8 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// `complete`: what is missing at the target and had not expired at this moment is a difference,
-    /// too.
+    /// `complete`: what is missing at the target and had not expired at this moment is a
+    /// difference, too.
     fn of(source: &Contents, target: &Contents, complete: Option<Timestamp>) -> Self {
         let mut comparison = Self::default();
         let originals = source.by_key();

@@ -91,8 +91,8 @@ impl Alphabet {
         }
     }
 
-    /// How many random characters there are, at least 128 bits, and how many hold the 64 bits of the
-    /// MAC.
+    /// How many random characters there are, at least 128 bits, and how many hold the 64 bits of
+    /// the MAC.
     const fn lengths(self) -> (usize, usize) {
         match self {
             Self::Hex => (48, 16),

@@ -274,8 +274,8 @@ impl Call<'_> {
         Ok(CommandOutcome::NotFound(id))
     }
 
-    /// To be awaited before "it is gone" is answered: it may be gone since a moment ago, and another
-    /// instance may not have noticed yet.
+    /// To be awaited before "it is gone" is answered: it may be gone since a moment ago, and
+    /// another instance may not have noticed yet.
     async fn settle(&self) -> Result<(), StoreError> {
         self.parts.within(self.parts.store.settle()).await
     }

@@ -132,8 +132,8 @@ pub struct SignedTokens {
     keys: ArcSwap<BTreeMap<String, SigningKey>>,
 }
 
-/// Why a token is not one of keyward's, or no longer good. For the log: a client learns only that it
-/// is refused.
+/// Why a token is not one of keyward's, or no longer good. For the log: a client learns only that
+/// it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedTokenFault {
     /// Not three parts of canonical base64url, or a header that keyward does not write.

@@ -14,19 +14,19 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// The allowlist.
 ///
 /// Every operation is atomic against every other. When its future has returned, a change has taken
-/// effect, and no instance of the fleet uses any more what it removed, except the calling one, which
-/// tells its own cache.
+/// effect, and no instance of the fleet uses any more what it removed, except the calling one,
+/// which tells its own cache.
 ///
-/// A record stays until it is removed, retired or purged, also after it has expired. Only an API key
-/// that has not expired can be retired ([`OnRemove::Retire`]); anything else is deleted. Digest and
-/// id of a retired key stay taken.
+/// A record stays until it is removed, retired or purged, also after it has expired. Only an API
+/// key that has not expired can be retired ([`OnRemove::Retire`]); anything else is deleted. Digest
+/// and id of a retired key stay taken.
 ///
 /// # Cancel safety
 ///
 /// Dropping a future does not undo an operation that has been handed over; its outcome is unknown.
 pub trait Store: Send + Sync + 'static {
-    /// The record under `digest`, expired or not; never a retired one. It sees every change that was
-    /// acknowledged before the call. [`Record::last_used_at`] may be left out.
+    /// The record under `digest`, expired or not; never a retired one. It sees every change that
+    /// was acknowledged before the call. [`Record::last_used_at`] may be left out.
     fn find(&self, digest: TokenDigest) -> StoreFuture<Option<Record>>;
 
     /// The record with this public id in this token API, expired or not, retired or not.
@@ -90,8 +90,8 @@ pub trait Store: Send + Sync + 'static {
     /// Notes when tokens were last used. Unknown digests are passed over.
     fn touch(&self, uses: Vec<(TokenDigest, Timestamp)>) -> StoreFuture<()>;
 
-    /// Deletes at most `limit` records that have expired at `now`, and returns how many. Retired keys
-    /// stay.
+    /// Deletes at most `limit` records that have expired at `now`, and returns how many. Retired
+    /// keys stay.
     fn purge(&self, now: Timestamp, limit: usize) -> StoreFuture<usize>;
 
     /// Whether reads and writes would be served now.

@@ -250,8 +250,8 @@ impl Caller {
         Self { digest, token: Arc::new(Verified::outside(&outside)), outside: Some(outside) }
     }
 
-    /// The owner whose keys it lists, makes and revokes at this token API: the subject, of the token
-    /// API or issuer of its credential.
+    /// The owner whose keys it lists, makes and revokes at this token API: the subject, of the
+    /// token API or issuer of its credential.
     #[must_use]
     pub fn owner_at(&self, token_api: &str) -> Owner {
         let own = &**self.token.token_api();
@@ -285,8 +285,8 @@ impl Caller {
         }
     }
 
-    /// The tenant that a path names, if it is one of the caller's: [`ACTIVE_TENANT`] is the one that
-    /// it acts for, or its only one.
+    /// The tenant that a path names, if it is one of the caller's: [`ACTIVE_TENANT`] is the one
+    /// that it acts for, or its only one.
     ///
     /// A token of keyward has one tenant, its organization. An outside token has those that it
     /// lists; if it lists none, its active tenant; without that claim, its organization. An active

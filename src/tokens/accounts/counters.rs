@@ -1,7 +1,7 @@
 //! Counters of failed attempts: the port, and an implementation in memory for a single instance.
 //!
-//! An attempt is *reserved* before its outcome is known, so that concurrent attempts cannot exceed a
-//! limit together, and *settled* afterwards. The window of a counter begins with its first
+//! An attempt is *reserved* before its outcome is known, so that concurrent attempts cannot exceed
+//! a limit together, and *settled* afterwards. The window of a counter begins with its first
 //! reservation; at its end the counter is void. A reservation that is never settled (of a crashed
 //! instance) counts as spent until then.
 
@@ -15,8 +15,8 @@ use crate::tokens::store::StoreFuture;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// The name of a counter: a MAC, so that no counter tells usernames, or passwords that were typed in
-/// their place.
+/// The name of a counter: a MAC, so that no counter tells usernames, or passwords that were typed
+/// in their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CounterKey(pub [u8; 16]);
 
@@ -38,8 +38,8 @@ pub enum Reservation {
     Reserved,
     /// One of them is at its limit, and nothing was reserved.
     Refused {
-        /// When to try again: at the end of the window if the limit is spent; after a second if part
-        /// of it is only reserved, and may be returned.
+        /// When to try again: at the end of the window if the limit is spent; after a second if
+        /// part of it is only reserved, and may be returned.
         retry_after: Duration,
     },
 }
@@ -83,8 +83,8 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 pub const MOST_REMEMBERED: usize = 32;
 
 /// How many counters are in memory at most, some 100 bytes each; the oldest is forgotten first. One
-/// or two threads do not hash as many passwords in a quarter of an hour, and a refused attempt makes
-/// no counter.
+/// or two threads do not hash as many passwords in a quarter of an hour, and a refused attempt
+/// makes no counter.
 const MOST_COUNTERS: usize = 200_000;
 
 /// How many groups are in memory at most.

@@ -1,13 +1,13 @@
 //! Hashes and verifies passwords: a bounded number at a time, on threads of low priority.
 //!
 //! A hash takes some 20 ms of a core and 19 MiB, on purpose; a flood of logins must take neither
-//! from the proxy. So a semaphore lets half as many computations run as there are cores, and another
-//! bounds how many wait: with a full queue the answer is [`HashingError::Busy`] at once. A thread
-//! keeps the memory for its next computation, and ends after 10 s without work.
+//! from the proxy. So a semaphore lets half as many computations run as there are cores, and
+//! another bounds how many wait: with a full queue the answer is [`HashingError::Busy`] at once. A
+//! thread keeps the memory for its next computation, and ends after 10 s without work.
 //!
 //! The threads run under SCHED_IDLE (sched(7)), while a core has nothing else to do: a request that
-//! arrives takes the core from a hash at once. Niceness alone does not: since Linux 6.6 a nice thread
-//! finishes a slice of a few milliseconds before a thread that has just woken up runs.
+//! arrives takes the core from a hash at once. Niceness alone does not: since Linux 6.6 a nice
+//! thread finishes a slice of a few milliseconds before a thread that has just woken up runs.
 //! `bench/logins` measures it.
 //!
 //! On cores that are never idle such a thread would never finish. So a computation that takes more
@@ -66,8 +66,8 @@ pub enum HashingError {
 }
 
 impl HashingPool {
-    /// Lets `threads` computations run at a time (see [`default_threads`]) and `queue` more wait. The
-    /// last of a `queue` of 64 waits some 0.7 s for two threads.
+    /// Lets `threads` computations run at a time (see [`default_threads`]) and `queue` more wait.
+    /// The last of a `queue` of 64 waits some 0.7 s for two threads.
     ///
     /// # Errors
     ///

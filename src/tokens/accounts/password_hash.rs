@@ -134,9 +134,9 @@ impl PasswordHash {
         Ok(Self { cost, salt, hash })
     }
 
-    /// Whether this is the hash of `password`. For a wrong password the time depends only on the cost
-    /// of the hash; it is twice that if the password was typed in another form than the prepared
-    /// one.
+    /// Whether this is the hash of `password`. For a wrong password the time depends only on the
+    /// cost of the hash; it is twice that if the password was typed in another form than the
+    /// prepared one.
     pub(super) fn verify(
         &self,
         password: &Password,

@@ -1,7 +1,7 @@
 //! Checks the claims of a token whose signature is right, and extracts the identity.
 //!
-//! Claims that decide (`iss`, `aud`, the dates, the subject) are checked strictly. An optional claim
-//! that cannot be used is left out, and the token passes without it (FIELD.md, F19).
+//! Claims that decide (`iss`, `aud`, the dates, the subject) are checked strictly. An optional
+//! claim that cannot be used is left out, and the token passes without it (FIELD.md, F19).
 
 use std::time::Duration;
 
@@ -255,7 +255,8 @@ fn unmet(rule: &ClaimRule, claims: &Map<String, Value>) -> String {
     with_hint(format!("\"{}\" is {found}, it must be {}", rule.path, allowed.join(" or ")), claims)
 }
 
-/// Adds the commonest reason why a token has another audience or use: it is the id token of a login.
+/// Adds the commonest reason why a token has another audience or use: it is the id token of a
+/// login.
 fn with_hint(words: String, claims: &Map<String, Value>) -> String {
     let is = |name: &str, value: &str| claims.get(name).and_then(Value::as_str) == Some(value);
     // OpenID Connect Core, section 3.1.3.6; "typ" is Keycloak's, "token_use" Cognito's.

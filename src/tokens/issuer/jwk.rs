@@ -153,8 +153,8 @@ impl KeySet {
         &self.passed_over
     }
 
-    /// The keys to try for a token of this algorithm that names `kid`: those of this name, or, if it
-    /// names none, all, those without a name first. Of them only those that are good for the
+    /// The keys to try for a token of this algorithm that names `kid`: those of this name, or, if
+    /// it names none, all, those without a name first. Of them only those that are good for the
     /// algorithm.
     pub(super) fn select(&self, kid: Option<&str>, algorithm: OutsideAlgorithm) -> Selection {
         let kid = kid.filter(|_| !self.is_secret);

@@ -20,8 +20,8 @@ pub fn jwks_uri(document: &[u8], issuer: &str) -> Result<String, String> {
     // Another issuer could otherwise speak for this one.
     if found != issuer {
         return Err(format!(
-            "they are of issuer {found:?}, not of {issuer:?}: \"issuer\" must be written exactly so \
-             in both"
+            "they are of issuer {found:?}, not of {issuer:?}: \"issuer\" must be written exactly \
+             so in both"
         ));
     }
     text("jwks_uri").map(str::to_owned).ok_or_else(|| "they have no \"jwks_uri\"".to_owned())

@@ -73,8 +73,8 @@ impl From<OutsideFault> for OutsideRefusal {
     }
 }
 
-/// A token cannot be checked: there are no keys of its issuer, or they are too old. This is no fault
-/// of the client.
+/// A token cannot be checked: there are no keys of its issuer, or they are too old. This is no
+/// fault of the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the keys of issuer {issuer} are not available: {reason}")]
 pub struct IssuerUnavailable {

@@ -132,8 +132,8 @@ impl KeyRing {
         }
     }
 
-    /// Its name in logs and metrics: the issuer's name, with the tenant if the tenants of a template
-    /// have keys of their own.
+    /// Its name in logs and metrics: the issuer's name, with the tenant if the tenants of a
+    /// template have keys of their own.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
@@ -247,8 +247,8 @@ impl KeyRing {
         let _ = tokio::time::timeout(MISS_TIMEOUT, ended.changed()).await;
     }
 
-    /// Fetches from `source`, now and whenever it is due or wanted, until it is dropped. `accepted`:
-    /// as in [`KeySet::read`].
+    /// Fetches from `source`, now and whenever it is due or wanted, until it is dropped.
+    /// `accepted`: as in [`KeySet::read`].
     pub async fn keep(&self, source: Arc<dyn KeySource>, accepted: Arc<[OutsideAlgorithm]>) {
         let Some(rhythm) = self.rhythm else { return };
         let mut failures = 0_u32;

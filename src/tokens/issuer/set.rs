@@ -1,8 +1,8 @@
 //! All issuers of one configuration, and their tokens that were verified lately.
 //!
 //! Only tokens that passed are remembered, bounded, by digest. An entry counts while it [is
-//! current](Outside::is_current), so a key that is gone takes its tokens with it. Each configuration
-//! has a set of its own, without what was verified under another one.
+//! current](Outside::is_current), so a key that is gone takes its tokens with it. Each
+//! configuration has a set of its own, without what was verified under another one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -93,8 +93,9 @@ impl IssuerSet {
         self.rings().into_iter().map(|ring| ring.gauges(now)).collect()
     }
 
-    /// For the log: the `iss` of a JWT that is neither of an issuer of this set nor of keyward itself
-    /// (`own`), and why it may be another; `None` of what is no JWT. Nothing of it is verified.
+    /// For the log: the `iss` of a JWT that is neither of an issuer of this set nor of keyward
+    /// itself (`own`), and why it may be another; `None` of what is no JWT. Nothing of it is
+    /// verified.
     #[must_use]
     pub fn foreign_issuer(&self, token: &[u8], own: &str) -> Option<String> {
         let token =
@@ -176,9 +177,9 @@ impl IssuerSet {
         Ok(None)
     }
 
-    /// The whole check, for a token that is not remembered. The unverified `iss` chooses the issuer,
-    /// whose key must then fit. Waits at most [`MISS_TIMEOUT`](super::ring::MISS_TIMEOUT), and only
-    /// for a key that is missing.
+    /// The whole check, for a token that is not remembered. The unverified `iss` chooses the
+    /// issuer, whose key must then fit. Waits at most [`MISS_TIMEOUT`](super::ring::MISS_TIMEOUT),
+    /// and only for a key that is missing.
     ///
     /// # Errors
     ///

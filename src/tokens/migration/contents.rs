@@ -142,7 +142,8 @@ impl Item {
         }
     }
 
-    /// Whether it has expired, and is left behind. A retired key stays in its owner's list for ever.
+    /// Whether it has expired, and is left behind. A retired key stays in its owner's list for
+    /// ever.
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
         matches!(self, Self::Record(Listed { record, retired_at: None }) if record.is_expired(now))
     }
