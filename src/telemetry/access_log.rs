@@ -1,6 +1,6 @@
-//! The access log: lines are gathered by the workers and written by a thread of its own, so that a
-//! slow disk or a full pipe never holds up a request. If the thread cannot keep up, whole batches
-//! are dropped, and counted.
+//! The access log: workers gather lines in batches, and a thread writes them, so that a slow disk or
+//! a full pipe never holds up a request. If the thread cannot keep up, whole batches are dropped,
+//! and counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 
 use super::log::LogFormat;
 
-/// Where lines go.
+/// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLogTarget {
     /// Standard output.
@@ -26,26 +26,20 @@ pub enum AccessLogTarget {
     File(PathBuf),
 }
 
-/// The way to the writer.
+/// The access log and the queue of its writer.
 pub struct AccessLog {
     format: LogFormat,
     target: AccessLogTarget,
-    sender: Mutex<Option<SyncSender<Message>>>,
+    sender: Mutex<Option<SyncSender<Vec<u8>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
-    /// The file that the writer turns to before its next line: a slot and no message, because a
-    /// full queue refuses messages.
+    /// The file that the writer turns to before its next batch. It is not in the queue, because a
+    /// full queue refuses it.
     next: Arc<Mutex<Option<File>>>,
 }
 
 /// The target, opened anew and not written to yet.
 pub struct ReopenedLog(Option<File>);
-
-enum Message {
-    Lines(Vec<u8>),
-    /// There is another file.
-    Turn,
-}
 
 /// So many batches may wait: at 64 KiB each, 4 MiB.
 const MOST_BATCHES: usize = 64;
@@ -76,7 +70,13 @@ impl AccessLog {
 
     /// Hands lines over; never waits.
     pub fn write(&self, lines: Vec<u8>) {
-        self.send(Message::Lines(lines));
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sender) = sender.as_ref() else { return };
+        if let Err(TrySendError::Full(lines) | TrySendError::Disconnected(lines)) =
+            sender.try_send(lines)
+        {
+            self.dropped.fetch_add(count(&lines), Ordering::Relaxed);
+        }
     }
 
     /// Opens the target anew, as after a rotation. Lines go to the old file until
@@ -93,9 +93,9 @@ impl AccessLog {
     pub fn replace(&self, reopened: ReopenedLog) {
         let ReopenedLog(Some(file)) = reopened else { return };
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-        // So that the old file is closed although no line comes. In a full queue, the next message
-        // does the same.
-        self.send(Message::Turn);
+        // An empty batch, so that the old file is closed although no line comes. In a full queue,
+        // the next batch does the same.
+        self.write(Vec::new());
     }
 
     /// How many lines were dropped.
@@ -109,18 +109,6 @@ impl AccessLog {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = writer.join();
-        }
-    }
-
-    fn send(&self, message: Message) {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(sender) = sender.as_ref() else { return };
-        if let Err(
-            TrySendError::Full(Message::Lines(lines))
-            | TrySendError::Disconnected(Message::Lines(lines)),
-        ) = sender.try_send(message)
-        {
-            self.dropped.fetch_add(count(&lines), Ordering::Relaxed);
         }
     }
 }
@@ -137,31 +125,25 @@ pub fn check_pipe(path: &Path) -> io::Result<()> {
 }
 
 fn open(target: &AccessLogTarget) -> io::Result<Option<File>> {
-    match target {
-        AccessLogTarget::File(path) => {
-            // Not to wait for a reader, where it is a pipe; writing to it waits all the same.
-            let file =
-                OpenOptions::new().create(true).append(true).custom_flags(NONBLOCK).open(path)?;
-            let flags = rustix::fs::fcntl_getfl(&file)?;
-            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
-            Ok(Some(file))
-        }
-        AccessLogTarget::Stdout | AccessLogTarget::Stderr => Ok(None),
-    }
+    let AccessLogTarget::File(path) = target else { return Ok(None) };
+    // Not to wait for a reader, where it is a pipe; writing to it waits all the same.
+    let file = OpenOptions::new().create(true).append(true).custom_flags(NONBLOCK).open(path)?;
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(Some(file))
 }
 
 fn write_all(
-    receiver: &Receiver<Message>,
+    receiver: &Receiver<Vec<u8>>,
     target: &AccessLogTarget,
     mut output: Option<File>,
     next: &Mutex<Option<File>>,
     dropped: &AtomicU64,
 ) {
-    for message in receiver {
+    for lines in receiver {
         if let Some(file) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
             output = Some(file);
         }
-        let Message::Lines(lines) = message else { continue };
         let written = match (&mut output, target) {
             (Some(file), _) => file.write_all(&lines),
             (None, AccessLogTarget::Stderr) => io::stderr().write_all(&lines),

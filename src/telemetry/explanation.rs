@@ -1,10 +1,9 @@
-//! What keyward does with a request and why, for an operator that asks beforehand. Never holds a
-//! token.
+//! What keyward would do with a request and why, without any token.
 
 use serde::{Deserialize, Serialize};
 
 /// What would become of a request. As JSON every key is always there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// What would be done with it.
     pub decision: Decision,
@@ -41,7 +40,7 @@ pub struct Explanation {
 }
 
 /// What is done with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
     /// It goes to an upstream.
     #[serde(rename = "forwarded")]
@@ -50,6 +49,7 @@ pub enum Decision {
     #[serde(rename = "answered by keyward")]
     Answered,
     /// keyward refuses it.
+    #[default]
     #[serde(rename = "refused")]
     Refused,
 }

@@ -50,17 +50,18 @@ impl Histogram {
         let mut below = 0;
         for (at, bound) in BUCKETS.iter().enumerate() {
             below += sum(&|histogram| histogram.buckets.get(at).map_or(0, Counter::value));
-            let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {below}", seconds(*bound));
+            let bound = seconds(Duration::from_micros(*bound));
+            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {below}");
         }
         let count = sum(&|histogram| histogram.count.value());
         let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}");
         let micros = sum(&|histogram| histogram.micros.value());
-        let _ = writeln!(out, "{name}_sum {}", seconds(micros));
+        let _ = writeln!(out, "{name}_sum {}", seconds(Duration::from_micros(micros)));
         let _ = writeln!(out, "{name}_count {count}");
     }
 }
 
-/// Microseconds as seconds, exactly: a float would round them.
-pub(super) fn seconds(micros: u64) -> String {
-    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+/// Seconds with six decimals, exactly: a float would round them.
+pub(super) fn seconds(span: Duration) -> String {
+    format!("{}.{:06}", span.as_secs(), span.subsec_micros())
 }

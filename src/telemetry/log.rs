@@ -1,8 +1,8 @@
 //! The log: tracing's events as JSON or as lines for people, on standard error.
 //!
 //! keyward's own events are shown from the configured level up, those of its libraries only from
-//! `warn` up. The environment variable [`FILTER_VARIABLE`] replaces both with directives as in
-//! `keyward=debug,rustls=info`.
+//! `warn` up: below, they are for the developers of the library. The environment variable
+//! [`FILTER_VARIABLE`] replaces both with directives as in `keyward=debug,rustls=info`.
 
 use std::env::{self, VarError};
 use std::fmt;
@@ -11,8 +11,7 @@ use std::io::{self, IsTerminal};
 use tracing::Subscriber;
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// The environment variable with directives that replace the configured level.
@@ -28,11 +27,10 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// In the configuration.
     pub(super) const WORDS: &[(&str, Self)] = &[("json", Self::Json), ("human", Self::Human)];
 }
 
-/// The least weight of an event that is shown.
+/// The least important events that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// An operator must act.
@@ -55,7 +53,6 @@ impl fmt::Display for LogLevel {
 }
 
 impl LogLevel {
-    /// In the configuration.
     pub(super) const WORDS: &[(&str, Self)] = &[
         ("error", Self::Error),
         ("warn", Self::Warn),
@@ -65,33 +62,28 @@ impl LogLevel {
     ];
 
     fn filter(self) -> EnvFilter {
-        // Libraries say at `warn` what an operator should know; below, they speak to their
-        // developers.
-        let libraries = self.min(Self::Warn);
-        EnvFilter::new(format!("{libraries},keyward={self}"))
+        EnvFilter::new(format!("{},keyward={self}", self.min(Self::Warn)))
     }
 }
 
 /// The running log: lets a reload of the configuration change the level.
 #[derive(Clone, Debug)]
 pub struct Log {
-    filter: reload::Handle<EnvFilter, Registry>,
-    pinned: bool,
+    /// None: [`FILTER_VARIABLE`] is set.
+    filter: Option<reload::Handle<EnvFilter, Registry>>,
 }
 
 impl Log {
-    /// Shows events from `level` up, from now on. Without effect where [`FILTER_VARIABLE`] has the
-    /// say.
+    /// Shows events from `level` up, from now on. Without effect where [`FILTER_VARIABLE`] is set.
     pub fn set_level(&self, level: LogLevel) {
-        if !self.pinned {
-            // Fails only when the log is gone, and then there is nothing to show.
-            let _ = self.filter.reload(level.filter());
+        if let Some(filter) = &self.filter {
+            // Fails only when the log is gone.
+            let _ = filter.reload(level.filter());
         }
     }
 }
 
-/// Starts the log of the process, on standard error. The events of every thread go there from now
-/// on.
+/// Starts the log of the process, on standard error, for the events of all threads.
 ///
 /// # Errors
 ///
@@ -106,31 +98,30 @@ pub fn init(format: LogFormat, level: LogLevel) -> Result<Log, LogError> {
     Ok(log)
 }
 
-/// Looks whether [`init`] would understand [`FILTER_VARIABLE`].
+/// Checks [`FILTER_VARIABLE`] as [`init`] does.
 ///
 /// # Errors
 ///
-/// What it holds are no directives.
+/// It holds no directives.
 pub fn check() -> Result<(), LogError> {
     subscriber(LogFormat::Json, LogLevel::Info, directives()?.as_deref(), false, io::sink).map(drop)
 }
 
-/// What [`FILTER_VARIABLE`] holds; none: nothing.
 fn directives() -> Result<Option<String>, LogError> {
     match env::var(FILTER_VARIABLE) {
-        Ok(directives) if directives.is_empty() => Ok(None),
-        Ok(directives) => Ok(Some(directives)),
+        Ok(directives) => Ok(Some(directives).filter(|directives| !directives.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err(LogError::Directives("not UTF-8".to_owned())),
     }
 }
 
-/// The log on any writer, for tests that install it themselves: `directives` are what
-/// [`FILTER_VARIABLE`] would hold.
+type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+
+/// The log on any writer, with `directives` as of [`FILTER_VARIABLE`].
 ///
 /// # Errors
 ///
-/// The directives are none.
+/// The directives are malformed.
 pub fn subscriber<W>(
     format: LogFormat,
     level: LogLevel,
@@ -147,28 +138,22 @@ where
         None => level.filter(),
     };
     let (filter, handle) = reload::Layer::new(filter);
-    let subscriber = Registry::default().with(filter).with(lines(format, coloured, writer));
-    Ok((subscriber, Log { filter: handle, pinned: directives.is_some() }))
-}
-
-fn lines<S, W>(format: LogFormat, coloured: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-{
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
-    match format {
+    let lines = tracing_subscriber::fmt::layer::<Filtered>();
+    let lines = lines.with_writer(writer).log_internal_errors(false);
+    let lines = match format {
         LogFormat::Json => {
             lines.with_ansi(false).json().flatten_event(true).with_current_span(false).boxed()
         }
         LogFormat::Human => lines.with_ansi(coloured).boxed(),
-    }
+    };
+    let subscriber = Registry::default().with(filter).with(lines);
+    Ok((subscriber, Log { filter: directives.is_none().then_some(handle) }))
 }
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is none.
+    /// The directives are malformed.
     #[error("{FILTER_VARIABLE} is not understood: {0}")]
     Directives(String),
     /// Another log was installed first.

@@ -1,7 +1,6 @@
-//! Metrics. Each worker writes its own counters, without a lock and without a locked instruction; a
-//! scrape adds them up.
+//! Metrics. Each worker writes its own counters, without a locked instruction; a scrape adds them up.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,13 +40,12 @@ impl RefusalCounts {
     }
 }
 
-/// What is seen of an instance as a member of its fleet.
+/// An instance as a member of its fleet.
 #[derive(Clone, Debug, Default)]
 pub struct FleetGauges {
-    /// How much is left of the lease.
+    /// How long the lease still lasts.
     pub lease_left: Duration,
-    /// For how long after its last word from the store any instance may use what it remembers: the
-    /// bound of a revocation where an instance is cut off.
+    /// How long an instance that is cut off from the store may still use what it remembers.
     pub bound: Duration,
     /// How often the link to the store was established.
     pub links: u64,
@@ -55,12 +53,11 @@ pub struct FleetGauges {
     pub drops: u64,
     /// How often the store's data was found lost or replaced.
     pub generations_lost: u64,
-    /// How often an instance did not confirm a removal, so that it was waited for until its lease
-    /// was over.
+    /// How often an instance did not confirm a removal before its lease was over.
     pub unconfirmed: u64,
 }
 
-/// What is seen of the keys of one outside issuer.
+/// The keys of one outside issuer.
 #[derive(Clone, Debug, Default)]
 pub struct IssuerGauges {
     /// Its name in the configuration: what is in it needs no escaping.
@@ -115,7 +112,7 @@ pub struct Gauges {
     pub certificate_reloads_failed: u64,
     /// Whether the instance is ready.
     pub is_ready: bool,
-    /// From the order to revoke to the moment at which no instance accepts the token.
+    /// From the order to revoke a token until no instance accepts it.
     pub revocations: Arc<Histogram>,
     /// The outside issuers, in the order of the configuration.
     pub issuers: Vec<IssuerGauges>,
@@ -129,211 +126,170 @@ pub fn render<'a>(
     workers: impl Iterator<Item = &'a WorkerCounters> + Clone,
     gauges: &Gauges,
 ) -> String {
-    let mut out = String::new();
+    let mut page = Page::default();
     let sum = |of: &dyn Fn(&WorkerCounters) -> u64| workers.clone().map(of).sum::<u64>();
-    family(&mut out, "keyward_requests_total", "counter", "Responses, by status.");
+    let name = "keyward_requests_total";
+    page.family("counter", name, "Responses, by status.");
     for status in 100..600_usize {
         let count = sum(&|worker| worker.requests.0.get(status - 100).map_or(0, Counter::value));
         if count > 0 {
-            let _ = writeln!(out, "keyward_requests_total{{status=\"{status}\"}} {count}");
+            page.labelled(name, "status", status, count);
         }
     }
-    family(
-        &mut out,
-        "keyward_refusals_total",
-        "counter",
-        "Requests that were refused or failed, by reason.",
-    );
+    let name = "keyward_refusals_total";
+    page.family("counter", name, "Requests that were refused or failed, by reason.");
     for reason in Reason::ALL {
         let count = sum(&|worker| worker.refusals.0.get(reason as usize).map_or(0, Counter::value));
-        let _ = writeln!(out, "keyward_refusals_total{{reason=\"{reason}\"}} {count}");
+        page.labelled(name, "reason", reason, count);
     }
-    family(
-        &mut out,
+    page.histogram(
         "keyward_request_duration_seconds",
-        "histogram",
         "From the arrival of a request to the last byte of its response.",
+        workers.clone().map(|worker| &worker.durations),
     );
-    let durations = workers.clone().map(|worker| &worker.durations);
-    Histogram::render(&mut out, "keyward_request_duration_seconds", durations);
+    let hits = sum(&|worker| worker.cache_hits.value());
+    page.counter("keyward_token_cache_hits_total", "Tokens that a cache knew.", hits);
+    let misses = sum(&|worker| worker.cache_misses.value());
+    page.counter("keyward_token_cache_misses_total", "Tokens that were checked anew.", misses);
+    page.counter(
+        "keyward_token_cache_refused_fills_total",
+        "Look-ups thrown away because of an invalidation meanwhile.",
+        gauges.refused_fills,
+    );
+    page.gauge("keyward_token_cache_entries", "Tokens in the cache.", gauges.cache_entries);
     let opened = sum(&|worker| worker.connections_opened.value());
     let closed = sum(&|worker| worker.connections_closed.value());
-    for (name, kind, help, value) in [
-        (
-            "keyward_token_cache_hits_total",
-            "counter",
-            "Tokens that a cache knew.",
-            sum(&|worker| worker.cache_hits.value()),
-        ),
-        (
-            "keyward_token_cache_misses_total",
-            "counter",
-            "Tokens that were checked anew.",
-            sum(&|worker| worker.cache_misses.value()),
-        ),
-        (
-            "keyward_token_cache_refused_fills_total",
-            "counter",
-            "Look-ups thrown away because of an invalidation meanwhile.",
-            gauges.refused_fills,
-        ),
-        (
-            "keyward_token_cache_entries",
-            "gauge",
-            "Tokens in the cache.",
-            gauges.cache_entries as u64,
-        ),
-        (
-            "keyward_client_connections_total",
-            "counter",
-            "Connections accepted from clients.",
-            opened,
-        ),
-        (
-            "keyward_client_connections",
-            "gauge",
-            "Open connections of clients.",
-            opened.saturating_sub(closed),
-        ),
-        (
-            "keyward_client_connections_refused_total",
-            "counter",
-            "Connections turned away at the limit.",
-            gauges.connections_refused,
-        ),
-        (
-            "keyward_access_log_dropped_total",
-            "counter",
-            "Lines of the access log that could not be written.",
-            gauges.log_lines_dropped,
-        ),
-        ("keyward_ready", "gauge", "Whether the instance is ready.", u64::from(gauges.is_ready)),
-    ] {
-        family(&mut out, name, kind, help);
-        let _ = writeln!(out, "{name} {value}");
-    }
-    revocations(&mut out, &gauges.revocations);
+    let open = opened.saturating_sub(closed);
+    page.counter("keyward_client_connections_total", "Connections accepted from clients.", opened);
+    page.gauge("keyward_client_connections", "Open connections of clients.", open);
+    page.counter(
+        "keyward_client_connections_refused_total",
+        "Connections turned away at the limit.",
+        gauges.connections_refused,
+    );
+    page.counter(
+        "keyward_access_log_dropped_total",
+        "Lines of the access log that could not be written.",
+        gauges.log_lines_dropped,
+    );
+    page.gauge("keyward_ready", "Whether the instance is ready.", u8::from(gauges.is_ready));
+    page.histogram(
+        "keyward_revocation_duration_seconds",
+        "From the order to revoke to the moment at which no instance accepts the token.",
+        std::iter::once(&*gauges.revocations),
+    );
     if !gauges.issuers.is_empty() {
-        render_issuers(&mut out, &gauges.issuers);
+        page.issuers(&gauges.issuers);
     }
     if let Some(fleet) = &gauges.fleet {
-        render_fleet(&mut out, fleet);
+        page.fleet(fleet);
     }
-    family(
-        &mut out,
-        "keyward_config_reloads_total",
-        "counter",
-        "Reloads of the configuration, by outcome.",
-    );
-    let _ =
-        writeln!(out, "keyward_config_reloads_total{{outcome=\"done\"}} {}", gauges.reloads_done);
-    let _ = writeln!(
-        out,
-        "keyward_config_reloads_total{{outcome=\"refused\"}} {}",
-        gauges.reloads_refused
-    );
+    let name = "keyward_config_reloads_total";
+    page.family("counter", name, "Reloads of the configuration, by outcome.");
+    page.labelled(name, "outcome", "done", gauges.reloads_done);
+    page.labelled(name, "outcome", "refused", gauges.reloads_refused);
     let name = "keyward_certificate_reloads_total";
-    family(&mut out, name, "counter", "Changes of the files of certificates, by outcome.");
-    let _ = writeln!(out, "{name}{{outcome=\"done\"}} {}", gauges.certificate_reloads_done);
-    let _ = writeln!(out, "{name}{{outcome=\"failed\"}} {}", gauges.certificate_reloads_failed);
-    family(&mut out, "keyward_build_info", "gauge", "The version that runs.");
-    let _ = writeln!(out, "keyward_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
-    out
+    page.family("counter", name, "Changes of the files of certificates, by outcome.");
+    page.labelled(name, "outcome", "done", gauges.certificate_reloads_done);
+    page.labelled(name, "outcome", "failed", gauges.certificate_reloads_failed);
+    let name = "keyward_build_info";
+    page.family("gauge", name, "The version that runs.");
+    page.labelled(name, "version", env!("CARGO_PKG_VERSION"), 1);
+    page.0
 }
 
-fn revocations(out: &mut String, timings: &Histogram) {
-    let name = "keyward_revocation_duration_seconds";
-    family(
-        out,
-        name,
-        "histogram",
-        "From the order to revoke to the moment at which no instance accepts the token.",
-    );
-    Histogram::render(out, name, std::iter::once(timings));
-}
+/// The text so far. A `fmt::Write` into a `String` cannot fail.
+#[derive(Default)]
+struct Page(String);
 
-fn render_issuers(out: &mut String, issuers: &[IssuerGauges]) {
-    let name = "keyward_issuer_key_fetches_total";
-    family(out, name, "counter", "Fetches of an issuer's keys, by outcome.");
-    for issuer in issuers {
-        let _ = writeln!(
-            out,
-            "{name}{{issuer=\"{}\",outcome=\"done\"}} {}",
-            issuer.name, issuer.fetched
-        );
-        let _ = writeln!(
-            out,
-            "{name}{{issuer=\"{}\",outcome=\"failed\"}} {}",
-            issuer.name, issuer.failed
-        );
+impl Page {
+    fn family(&mut self, kind: &str, name: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
-    let name = "keyward_issuer_keys";
-    family(out, name, "gauge", "Keys of an issuer that are here and can be used.");
-    for issuer in issuers {
-        let _ = writeln!(out, "{name}{{issuer=\"{}\"}} {}", issuer.name, issuer.keys);
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family("counter", name, help);
+        let _ = writeln!(self.0, "{name} {value}");
     }
-    let name = "keyward_issuer_keys_age_seconds";
-    family(out, name, "gauge", "Since when an issuer's keys have not been fetched anew.");
-    for issuer in issuers {
-        if let Some(age) = issuer.age {
-            let age = seconds(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
-            let _ = writeln!(out, "{name}{{issuer=\"{}\"}} {age}", issuer.name);
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl fmt::Display) {
+        self.family("gauge", name, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        summands: impl Iterator<Item = &'a Histogram> + Clone,
+    ) {
+        self.family("histogram", name, help);
+        Histogram::render(&mut self.0, name, summands);
+    }
+
+    /// A line with one label, whose value needs no escaping.
+    fn labelled(&mut self, name: &str, label: &str, is: impl fmt::Display, value: u64) {
+        let _ = writeln!(self.0, "{name}{{{label}=\"{is}\"}} {value}");
+    }
+
+    fn issuers(&mut self, issuers: &[IssuerGauges]) {
+        let name = "keyward_issuer_key_fetches_total";
+        self.family("counter", name, "Fetches of an issuer's keys, by outcome.");
+        for IssuerGauges { name: issuer, fetched, failed, .. } in issuers {
+            for (outcome, count) in [("done", fetched), ("failed", failed)] {
+                let labels = format!("issuer=\"{issuer}\",outcome=\"{outcome}\"");
+                let _ = writeln!(self.0, "{name}{{{labels}}} {count}");
+            }
+        }
+        let name = "keyward_issuer_keys";
+        self.family("gauge", name, "Keys of an issuer that are here and can be used.");
+        for issuer in issuers {
+            self.labelled(name, "issuer", &issuer.name, issuer.keys as u64);
+        }
+        let name = "keyward_issuer_keys_age_seconds";
+        self.family("gauge", name, "Since when an issuer's keys have not been fetched anew.");
+        for IssuerGauges { name: issuer, age, .. } in issuers {
+            if let Some(age) = age {
+                let _ = writeln!(self.0, "{name}{{issuer=\"{issuer}\"}} {}", seconds(*age));
+            }
         }
     }
-}
 
-fn render_fleet(out: &mut String, fleet: &FleetGauges) {
-    let micros = |span: Duration| seconds(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
-    for (name, kind, help, value) in [
-        (
+    fn fleet(&mut self, fleet: &FleetGauges) {
+        self.gauge(
             "keyward_coherence_lease_seconds_left",
-            "gauge",
             "How long what the store has said may still be used; 0: nothing is accepted that needs \
              it.",
-            micros(fleet.lease_left),
-        ),
-        (
+            seconds(fleet.lease_left),
+        );
+        self.gauge(
             "keyward_coherence_bound_seconds",
-            "gauge",
             "How long an instance that is cut off may accept a token after it was revoked, beside \
-             the time in which an \
-             isolated master refuses writes.",
-            micros(fleet.bound),
-        ),
-        (
+             the time in which an isolated master refuses writes.",
+            seconds(fleet.bound),
+        );
+        self.counter(
             "keyward_coherence_links_total",
-            "counter",
             "How often the link to the store was established.",
-            fleet.links.to_string(),
-        ),
-        (
+            fleet.links,
+        );
+        self.counter(
             "keyward_coherence_drops_total",
-            "counter",
             "How often everything that was remembered was dropped.",
-            fleet.drops.to_string(),
-        ),
-        (
+            fleet.drops,
+        );
+        self.counter(
             "keyward_store_generation_changes_total",
-            "counter",
             "How often the store's data was found lost or replaced.",
-            fleet.generations_lost.to_string(),
-        ),
-        (
+            fleet.generations_lost,
+        );
+        self.counter(
             "keyward_revocation_unconfirmed_instances",
-            "counter",
             "Instances that did not confirm a removal and were waited for until their lease was \
              over.",
-            fleet.unconfirmed.to_string(),
-        ),
-    ] {
-        family(out, name, kind, help);
-        let _ = writeln!(out, "{name} {value}");
+            fleet.unconfirmed,
+        );
     }
-}
-
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    // A `fmt::Write` into a `String` cannot fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 #[cfg(test)]

@@ -37,8 +37,7 @@ reasons! {
     BadCredential = "bad_credential",
     /// The framing or the encoding of the request's body is broken.
     BrokenBody = "broken_body",
-    /// The client left before the response was complete. Status [`Reason::CLIENT_GONE_STATUS`],
-    /// which is never sent.
+    /// The client left before the response was complete.
     ClientGone = "client_gone",
     /// The token has expired.
     Expired = "expired",
@@ -81,8 +80,8 @@ reasons! {
 }
 
 impl Reason {
-    /// The status under which a request is logged and counted whose client left before the response
-    /// was complete: nginx's, as HTTP has none for it.
+    /// The status of a request in the log and the metrics whose client left before the response was
+    /// complete. It is never sent, and HTTP has none for it: this one is nginx's.
     pub const CLIENT_GONE_STATUS: u16 = 499;
 }
 
