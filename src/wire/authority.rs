@@ -2,18 +2,16 @@
 
 use std::net::Ipv6Addr;
 
-/// The host part of a valid authority, as written; or nothing, if it is no authority that keyward
-/// would route by.
+/// The host part of a valid authority, as written; `None`, if it is not valid.
 ///
 /// Valid is `host`, `host:` or `host:port`: a registered name or an IPv4 address of letters,
 /// digits, `-`, `.`, `_` and `~`, or an IPv6 address in brackets; a port of up to five digits. No
 /// user information, no percent-encoding, no empty host: what two servers could read in two ways is
 /// refused (cf. CVE-2025-47912).
 ///
-/// The grammar also allows `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `;` and `=` in a name. They
-/// are refused: no host that can be reached has one of them, `,` and `;` separate the elements of
-/// `Forwarded` and `X-Forwarded-Host`, into which the host is copied, and the others have a meaning
-/// where an upstream puts its host into a pattern, a shell or a page.
+/// `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `;` and `=`, which the grammar allows in a name, are
+/// refused: no host that can be reached has one of them, and they have a meaning in `Forwarded` and
+/// `X-Forwarded-Host` and where an upstream puts its host into a pattern, a shell or a page.
 #[must_use]
 pub fn host_of(authority: &[u8]) -> Option<&str> {
     std::str::from_utf8(host_in(authority)?).ok()
@@ -71,27 +69,22 @@ enum LabelByte {
     Dot,
 }
 
-static LABEL_BYTES: [LabelByte; 256] = {
+static LABEL_BYTES: [LabelByte; 256] = label_bytes();
+
+#[expect(clippy::indexing_slicing, reason = "computed when compiling: the indices are in range")]
+const fn label_bytes() -> [LabelByte; 256] {
     let mut table = [LabelByte::Bad; 256];
-    let mut byte = 0_u8;
-    loop {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "a byte indexes a table of 256, and at compile time"
-        )]
-        let entry = &mut table[byte as usize];
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
-            *entry = LabelByte::Good;
-        } else if byte == b'.' {
-            *entry = LabelByte::Dot;
-        }
-        if byte == u8::MAX {
-            break;
-        }
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = match byte as u8 {
+            b'.' => LabelByte::Dot,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => LabelByte::Good,
+            _ => LabelByte::Bad,
+        };
         byte += 1;
     }
     table
-};
+}
 
 /// 1 to 65535, without a sign and without more digits than that takes.
 fn is_port(digits: &[u8]) -> bool {

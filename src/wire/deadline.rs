@@ -1,9 +1,9 @@
 //! Deadlines that cost a store of one integer: the hot path sets and lifts several per request.
 //!
-//! A [`Deadlines`] is a hashed timing wheel of one worker. Its owner calls [`Deadlines::tick`]
-//! every [`TICK`], which visits only the deadlines whose slot has come. A deadline that has been
-//! moved to a later time stays in its slot until then and is put into its new one when it is
-//! visited, so moving it costs nothing. A deadline is late by at most one tick and never early.
+//! [`Deadlines`] is a hashed timing wheel of one worker. [`Deadlines::tick`], called every [`TICK`],
+//! visits only the deadlines of one slot. A deadline that is moved to a later time stays in its
+//! slot, and gets its new one when it is visited: moving it costs nothing. A deadline is late by at
+//! most one tick and never early.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -13,8 +13,7 @@ use std::time::Duration;
 /// The resolution of the clock.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// How many ticks one turn of the wheel has: 51.2 s. A deadline further away is visited once a
-/// turn.
+/// Ticks of one turn of the wheel: 51.2 s. A deadline further away is visited once a turn.
 const SLOTS: u32 = 1024;
 
 /// The deadlines of one worker.
@@ -27,7 +26,7 @@ pub struct Deadlines {
 
 struct Wheel {
     now: Cell<u32>,
-    slots: RefCell<Box<[Vec<Weak<Deadline>>]>>,
+    slots: Box<[RefCell<Vec<Weak<Deadline>>>]>,
 }
 
 /// One deadline at a time, of whatever its owner waits for now.
@@ -43,9 +42,9 @@ pub struct Deadline {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        let slots = (0..SLOTS).map(|_| Vec::new()).collect();
+        let slots = (0..SLOTS).map(|_| RefCell::default()).collect();
         // Not 0: a tick of 0 means that none is set.
-        let wheel = Rc::new(Wheel { now: Cell::new(1), slots: RefCell::new(slots) });
+        let wheel = Rc::new(Wheel { now: Cell::new(1), slots });
         Self { wheel, all: RefCell::default(), compact_at: Cell::new(64) }
     }
 }
@@ -77,7 +76,8 @@ impl Deadlines {
     pub fn tick(&self) {
         let now = self.wheel.now.get().wrapping_add(1).max(1);
         self.wheel.now.set(now);
-        let mut visited = self.wheel.take_slot(now);
+        let Some(slot) = self.wheel.slot(now) else { return };
+        let mut visited = slot.take();
         for deadline in visited.drain(..).filter_map(|deadline| deadline.upgrade()) {
             // Set to an earlier time since, and so visited already.
             if deadline.visited_at.get() != now {
@@ -90,7 +90,11 @@ impl Deadlines {
                 deadline.enlist();
             }
         }
-        self.wheel.give_back(now, visited);
+        // The memory is used again, unless it is large.
+        let mut slot = slot.borrow_mut();
+        if slot.is_empty() && visited.capacity() <= 256 {
+            *slot = visited;
+        }
     }
 
     /// Wakes all that are registered: something has changed for all.
@@ -102,39 +106,17 @@ impl Deadlines {
 }
 
 impl Wheel {
-    fn slot_of(tick: u32) -> usize {
-        (tick % SLOTS) as usize
-    }
-
-    fn take_slot(&self, tick: u32) -> Vec<Weak<Deadline>> {
-        let mut slots = self.slots.borrow_mut();
-        slots.get_mut(Self::slot_of(tick)).map(std::mem::take).unwrap_or_default()
-    }
-
-    /// The emptied vector of a slot, so that its memory is used again, unless it is large.
-    fn give_back(&self, tick: u32, emptied: Vec<Weak<Deadline>>) {
-        let mut slots = self.slots.borrow_mut();
-        if let Some(slot) = slots.get_mut(Self::slot_of(tick))
-            && slot.is_empty()
-            && emptied.capacity() <= 256
-        {
-            *slot = emptied;
-        }
-    }
-
-    fn add(&self, tick: u32, deadline: Weak<Deadline>) {
-        if let Some(slot) = self.slots.borrow_mut().get_mut(Self::slot_of(tick)) {
-            slot.push(deadline);
-        }
+    fn slot(&self, tick: u32) -> Option<&RefCell<Vec<Weak<Deadline>>>> {
+        self.slots.get((tick % SLOTS) as usize)
     }
 }
 
 impl Deadline {
     /// Sets it, in place of what was set before.
     pub fn set(&self, span: Duration) {
-        let ticks = u32::try_from(span.as_millis().div_ceil(TICK.as_millis()))
-            .unwrap_or(u32::MAX / 4)
-            .min(u32::MAX / 4);
+        const MOST: u32 = u32::MAX / 4;
+        let ticks = span.as_millis().div_ceil(TICK.as_millis());
+        let ticks = u32::try_from(ticks).unwrap_or(MOST).min(MOST);
         // One more: the current tick is already under way. Never 0, which means that none is set.
         let due = self.wheel.now.get().wrapping_add(ticks + 1).max(1);
         self.due.set(due);
@@ -151,10 +133,12 @@ impl Deadline {
         let ahead = self.due.get().wrapping_sub(now).clamp(1, SLOTS - 1);
         let tick = now.wrapping_add(ahead).max(1);
         self.visited_at.set(tick);
-        self.wheel.add(tick, Weak::clone(&self.this));
+        if let Some(slot) = self.wheel.slot(tick) {
+            slot.borrow_mut().push(Weak::clone(&self.this));
+        }
     }
 
-    /// Sets it, if none is set.
+    /// Sets it if none is set.
     pub fn set_if_lifted(&self, span: Duration) {
         if self.due.get() == 0 {
             self.set(span);
@@ -257,7 +241,7 @@ mod tests {
         for _ in 0..5 {
             all.tick();
         }
-        assert!(all.wheel.slots.borrow().iter().all(Vec::is_empty));
+        assert!(all.wheel.slots.iter().all(|slot| slot.borrow().is_empty()));
         drop(kept);
     }
 }

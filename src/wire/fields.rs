@@ -1,9 +1,10 @@
 //! Header fields that are not the message's but the connection's, and names that look like others.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// The number of header lines of HTTP/1 that hyper takes by default. Given any other number, it
-/// allocates memory for so many lines for each head.
+/// hyper's default limit of header lines in HTTP/1. With any other limit it allocates memory for
+/// that many lines for each head.
 pub const HYPERS_LINES: usize = 100;
 
 /// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section
@@ -51,10 +52,8 @@ impl HopByHop {
     }
 
     /// Removes the noted fields, and those that `Connection` names on any of its lines. Says
-    /// whether `TE: trailers` was among them: the one thing in `TE` that is worth saying to the
-    /// next hop.
-    ///
-    /// What `Connection` must not take away is to be set afterwards (cf. CVE-2024-45410).
+    /// whether `TE: trailers` was among them. What `Connection` must not remove is to be set
+    /// afterwards (cf. CVE-2024-45410).
     pub fn strip(self, headers: &mut HeaderMap) -> bool {
         let mut accepts_trailers = false;
         let noted = HOP_BY_HOP.iter().enumerate().filter(|(at, _)| self.0 >> at & 1 == 1);
@@ -86,10 +85,10 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
         let name = token.split(|&byte| byte == b';').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(b"trailers")
     };
-    headers.get_all(header::TE).iter().any(|value| tokens(value).any(is_trailers))
+    headers.get_all(header::TE).iter().flat_map(tokens).any(is_trailers)
 }
 
-/// Removes what ends at this hop, from a message of which nothing has been noted.
+/// [`HopByHop::strip`] of a message of which nothing has been noted.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let mut hops = HopByHop::default();
     for name in headers.keys() {
@@ -98,13 +97,11 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     hops.strip(headers);
 }
 
-/// Whether `Connection` could name a field: most often it says `close` or `keep-alive` and nothing
-/// else.
+/// Whether `Connection` could name a field: most often it is only `close` or `keep-alive`.
 fn names_fields(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
         let value = value.as_bytes();
-        // `Keep-Alive` is of the fixed set; a field called `Close` is of neither (RFC 9110, section
-        // 18.4).
+        // A field `Keep-Alive` is removed anyway; a field `Close` is not (RFC 9110, section 18.4).
         !value.eq_ignore_ascii_case(b"keep-alive")
             && (!value.eq_ignore_ascii_case(b"close") || headers.contains_key(CLOSE))
     })
@@ -122,20 +119,17 @@ pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Whether a list field has this element, on any of its lines, in any case.
 #[must_use]
 pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .any(|value| tokens(value).any(|found| found.eq_ignore_ascii_case(token.as_bytes())))
+    let mut tokens = headers.get_all(name).iter().flat_map(tokens);
+    tokens.any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Names under which an upstream might read a field of ours: letters of either case, and any other
-/// character than a letter or digit as a hyphen, as CGI, WSGI and PHP fold them (cf.
-/// CVE-2025-64484).
+/// Names under which an upstream might read a field of keyward's. Case makes no difference, nor do
+/// characters other than letters and digits, as CGI, WSGI and PHP fold them (cf. CVE-2025-64484).
 #[derive(Clone, Debug, Default)]
 pub struct FoldedNames {
     exact: Vec<Box<[u8]>>,
     prefixes: Vec<Box<[u8]>>,
-    /// Whether a name may begin so, by its folded first byte.
+    /// The first bytes of all of them.
     first: Vec<u8>,
 }
 
@@ -179,23 +173,12 @@ fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-/// A field value of visible ASCII: everything else, and `%` itself, percent-encoded as UTF-8, so
-/// that a value can neither end its line nor be misread, and decodes to exactly what it was.
+/// A field value of visible ASCII: everything else, and `%` itself, is percent-encoded as UTF-8, so
+/// that a value cannot end its line and decodes to exactly what it was.
 #[must_use]
 pub fn visible(text: &str) -> HeaderValue {
-    let is_visible = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'%';
-    let encoded = if text.bytes().all(is_visible) {
-        text.to_owned()
-    } else {
-        text.bytes().fold(String::with_capacity(text.len() + 16), |mut out, byte| {
-            if is_visible(byte) {
-                out.push(char::from(byte));
-            } else {
-                out.push_str(&format!("%{byte:02X}"));
-            }
-            out
-        })
-    };
+    const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+    let encoded = utf8_percent_encode(text, ENCODED).to_string();
     HeaderValue::try_from(encoded).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

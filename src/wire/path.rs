@@ -1,12 +1,15 @@
 //! The one normal form of a path: what is routed by is what is forwarded.
 //!
 //! Percent-encoded unreserved characters are decoded, other escapes get upper-case digits (RFC
-//! 3986, section 6.2.2), characters that a URI may not hold but clients send as they are (`|`, `^`,
-//! `{`, `}`, `"`, `` ` ``, `<`, `>`; see the WHATWG URL standard) are percent-encoded, runs of
-//! slashes become one, and dot segments are resolved. What an upstream could still read in another
-//! way is refused: see [`PathFault`].
+//! 3986, section 6.2.2), `|`, `^`, `{`, `}`, `"`, `` ` ``, `<` and `>`, which clients send as they
+//! are (WHATWG URL standard), are percent-encoded, runs of slashes become one, and dot segments are
+//! resolved. What an upstream could still read in another way is refused: see [`PathFault`].
 
 use std::borrow::Cow;
+
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode_byte, utf8_percent_encode,
+};
 
 use crate::domain::hex;
 
@@ -19,8 +22,7 @@ pub enum PathFault {
     /// `%` without two hexadecimal digits behind it.
     #[error("the path has a broken percent-encoding")]
     BrokenEscape,
-    /// An encoded or plain slash, backslash, NUL or other control character where it could mean two
-    /// things.
+    /// An encoded slash, a backslash, a control character or an empty segment with parameters.
     #[error("the path has a character that could be read in two ways")]
     Ambiguous,
     /// Dot segments that climb above the root, or hide behind a `;`.
@@ -43,7 +45,7 @@ pub fn normal_form(path: &str) -> Result<Cow<'_, str>, PathFault> {
     resolve(&decode(path)?).map(Cow::Owned)
 }
 
-/// The common case, decided in one pass: nothing in the path that could need a second look.
+/// Whether a path is in normal form by a look at single bytes: the common case.
 fn is_plain(path: &[u8]) -> bool {
     let mut after_slash = false;
     for &byte in path {
@@ -73,12 +75,12 @@ fn decode(path: &str) -> Result<String, PathFault> {
                 match high << 4 | low {
                     0..=0x1f | 0x7f | b'/' | b'\\' => return Err(PathFault::Ambiguous),
                     plain if is_unreserved(plain) => decoded.push(char::from(plain)),
-                    other => push_escaped(&mut decoded, other),
+                    other => decoded.push_str(percent_encode_byte(other)),
                 }
             }
             0..=0x20 | 0x7f..=0xff | b'\\' | b'#' | b'?' => return Err(PathFault::Ambiguous),
             b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                push_escaped(&mut decoded, byte)
+                decoded.push_str(percent_encode_byte(byte));
             }
             plain => decoded.push(char::from(plain)),
         }
@@ -86,21 +88,19 @@ fn decode(path: &str) -> Result<String, PathFault> {
     Ok(decoded)
 }
 
-/// Removes dot segments (RFC 3986, section 5.2.4) and empty ones. A segment is also a dot segment
-/// when a `;` follows its dots, as some servers cut parameters off before they resolve; that one is
-/// refused.
+/// Removes dot segments (RFC 3986, section 5.2.4) and empty ones. One with a `;` behind its dots is
+/// refused, as some servers cut parameters off before they resolve.
 fn resolve(path: &str) -> Result<String, PathFault> {
     let mut kept: Vec<&str> = Vec::new();
     let mut ends_open = false;
     for segment in path.split('/').skip(1) {
         let name = segment.split(';').next().unwrap_or_default();
-        // Also for a server that decodes before it cuts the parameters off.
+        // For a server that decodes before it cuts the parameters off.
         let name = name.split("%3B").next().unwrap_or_default();
         ends_open = matches!(segment, "" | "." | "..");
         match name {
             "." | ".." if name != segment => return Err(PathFault::DotSegments),
-            // `;x` alone is an empty segment for a server that cuts parameters off, and not for
-            // others.
+            // `;x` is an empty segment for a server that cuts parameters off.
             "" if name != segment => return Err(PathFault::Ambiguous),
             "" | "." => {}
             ".." => {
@@ -120,15 +120,14 @@ fn resolve(path: &str) -> Result<String, PathFault> {
     Ok(normal)
 }
 
-fn push_escaped(to: &mut String, byte: u8) {
-    to.push('%');
-    to.extend(hex::pair(byte).map(|digit| char::from(digit.to_ascii_uppercase())));
-}
-
 /// RFC 3986, section 2.3.
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
+
+/// All characters of ASCII but the unreserved ones.
+const NOT_UNRESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The name of the parameter that a segment of a pattern is, as in `{name}`; `None` for other
 /// segments, the rest (`{*name}`) among them.
@@ -137,37 +136,17 @@ pub fn parameter_name(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}').filter(|name| !name.starts_with('*'))
 }
 
-/// A path segment, decoded; `None` if that is not UTF-8.
+/// A segment of a path in normal form, decoded; `None` if that is not UTF-8.
 #[must_use]
 pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
-    if !segment.contains('%') {
-        return Some(Cow::Borrowed(segment));
-    }
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(if byte == b'%' {
-            bytes.next().and_then(hex::value)? << 4 | bytes.next().and_then(hex::value)?
-        } else {
-            byte
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
+    percent_decode_str(segment).decode_utf8().ok()
 }
 
 /// A text as one segment of a path in normal form: everything but unreserved characters is
 /// percent-encoded.
 #[must_use]
 pub fn encode_segment(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if is_unreserved(byte) {
-            encoded.push(char::from(byte));
-        } else {
-            push_escaped(&mut encoded, byte);
-        }
-    }
-    encoded
+    utf8_percent_encode(text, NOT_UNRESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -9,14 +9,12 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// (RFC 9457, section 4.2.1).
 #[must_use]
 pub fn body(status: StatusCode, detail: &str, request_id: &str) -> Vec<u8> {
-    let title = status.canonical_reason().unwrap_or("Refused");
-    let text = |text: &str| serde_json::Value::from(text).to_string();
-    format!(
-        r#"{{"title":{},"status":{},"detail":{},"request_id":{}}}"#,
-        text(title),
-        status.as_u16(),
-        text(detail),
-        text(request_id)
-    )
+    serde_json::json!({
+        "title": status.canonical_reason().unwrap_or("Refused"),
+        "status": status.as_u16(),
+        "detail": detail,
+        "request_id": request_id,
+    })
+    .to_string()
     .into_bytes()
 }

@@ -1,5 +1,5 @@
-//! The file of a Unix socket that is listened on. It has its mode before a client can connect. It
-//! is never taken from a process that lives, and the file of a dead process is replaced.
+//! The file of a Unix socket that is listened on. It has its mode before a client can connect. That
+//! of a process that lives is never taken, that of a dead one is replaced.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -26,17 +26,14 @@ pub struct BoundSocketFile {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode: a file that has been put in its place since is not removed.
-    identity: (u64, u64),
-    is_removed: bool,
-    /// Held for as long as the socket lives. The lock file stays: if it were removed, two processes
-    /// could hold a lock each.
+    /// Device and inode: no other file in its place is removed. None: it has been removed.
+    identity: Option<(u64, u64)>,
+    /// The lock file is never removed: two processes could then hold a lock each.
     _lock: File,
 }
 
 impl BoundSocketFile {
-    /// Binds a socket for `path` whose file is to have the permissions `mode`, `0o600` for
-    /// instance.
+    /// Binds a socket for `path` whose file is to have the permissions `mode`, such as `0o600`.
     ///
     /// It is bound in a directory that only this user can enter, and moved to `path` when it is
     /// listened on: no client can connect before. The lock on `PATH.lock` decides between two
@@ -47,7 +44,7 @@ impl BoundSocketFile {
     /// When another process listens there, when something else than a socket is at the path, or
     /// when the operating system refuses: for the administrator to solve.
     pub fn bind(path: &Path, mode: u32) -> Result<Self, SocketError> {
-        let failed = |action| move |cause| SocketError::Io { action, path: path.to_owned(), cause };
+        let failed = |action| SocketError::io(action, path);
         check_length(path)?;
         let lock = lock(path)?;
         refuse_what_lives(path)?;
@@ -69,16 +66,13 @@ impl BoundSocketFile {
     /// As [`BoundSocketFile::bind`], for what has happened since.
     pub fn listen(self, backlog: i32) -> Result<(UnixListener, SocketFile), SocketError> {
         let Self { socket, staging, path, lock } = self;
-        let failed = |action| {
-            let path = path.clone();
-            move |cause| SocketError::Io { action, path, cause }
-        };
+        let failed = |action| SocketError::io(action, &path);
         socket.listen(backlog).map_err(failed("listen on"))?;
         refuse_what_lives(&path)?;
         let metadata = fs::symlink_metadata(staging.socket()).map_err(failed("look at"))?;
         fs::rename(staging.socket(), &path).map_err(failed("put in place"))?;
-        let identity = (metadata.dev(), metadata.ino());
-        Ok((socket.into(), SocketFile { path, identity, is_removed: false, _lock: lock }))
+        let identity = Some((metadata.dev(), metadata.ino()));
+        Ok((socket.into(), SocketFile { path, identity, _lock: lock }))
     }
 }
 
@@ -89,17 +83,12 @@ impl SocketFile {
         &self.path
     }
 
-    /// Removes the file: from now on, clients find no socket there. Those that have connected are
-    /// not affected.
+    /// Removes the file. Clients that have connected are not affected.
     pub fn remove(&mut self) {
-        if self.is_removed {
-            return;
-        }
-        self.is_removed = true;
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
-        if is_ours {
-            // A file that cannot be removed is stale from now on, and the next start replaces it.
+        let Some(identity) = self.identity.take() else { return };
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == identity) {
+            // Otherwise it is stale, and the next start replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -119,16 +108,13 @@ impl Drop for SocketFile {
 /// As [`BoundSocketFile::bind`].
 pub fn check(path: &Path) -> Result<(), SocketError> {
     check_length(path)?;
-    match look_at_lock(path) {
-        Ok(true) => return Err(SocketError::InUse { path: path.to_owned() }),
-        Ok(false) => {}
-        Err(cause) => return Err(SocketError::Io { action: "lock", path: path.to_owned(), cause }),
+    if look_at_lock(path).map_err(SocketError::io("lock", path))? {
+        return Err(SocketError::in_use(path));
     }
     refuse_what_lives(path)
 }
 
-/// Whether a process has the socket at `path`, or is about to listen on it. What cannot be told is
-/// no.
+/// Whether a process has the lock on the socket at `path`; false, if that cannot be told.
 #[must_use]
 pub fn is_locked(path: &Path) -> bool {
     look_at_lock(path).unwrap_or(false)
@@ -153,11 +139,8 @@ fn look_at_lock(path: &Path) -> io::Result<bool> {
 ///
 /// When the operating system refuses, because the file is gone, for instance.
 pub fn set_mode(path: &Path, mode: u32) -> Result<(), SocketError> {
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|cause| SocketError::Io {
-        action: "set the mode of",
-        path: path.to_owned(),
-        cause,
-    })
+    let permissions = Permissions::from_mode(mode);
+    fs::set_permissions(path, permissions).map_err(SocketError::io("set the mode of", path))
 }
 
 /// Makes the directory of a socket, which only this user can enter, if it is not there.
@@ -167,24 +150,17 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<(), SocketError> {
 /// When the path is too long for a socket, or the operating system refuses.
 pub fn make_directory_of(path: &Path) -> Result<(), SocketError> {
     check_length(path)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(directory_of(path)).map_err(|cause| {
-        SocketError::Io { action: "make the directory of", path: path.to_owned(), cause }
-    })
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory_of(path));
+    created.map_err(SocketError::io("make the directory of", path))
 }
 
-/// A path that is too long could still be put in place, and then no client could connect.
+/// A file with a longer path could be put in place, and no client could connect.
 fn check_length(path: &Path) -> Result<(), SocketError> {
-    match SocketAddr::from_pathname(path) {
-        Ok(_) => Ok(()),
-        Err(cause) => Err(SocketError::Io { action: "use", path: path.to_owned(), cause }),
-    }
+    SocketAddr::from_pathname(path).map(drop).map_err(SocketError::io("use", path))
 }
 
 fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[expect(
@@ -192,25 +168,16 @@ fn directory_of(path: &Path) -> &Path {
     reason = "waits a moment on the control thread for a process that only looks at the lock"
 )]
 fn lock(path: &Path) -> Result<File, SocketError> {
-    let failed = |cause| SocketError::Io { action: "lock", path: path.to_owned(), cause };
     let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(lock_path(path))
-        .map_err(failed)?;
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(lock_path(path)).map_err(SocketError::io("lock", path))?;
     let began = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if began.elapsed() < LOOK => thread::sleep(LOOK / 20),
-            Err(TryLockError::WouldBlock) => {
-                return Err(SocketError::InUse { path: path.to_owned() });
-            }
-            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+            Err(TryLockError::WouldBlock) => return Err(SocketError::in_use(path)),
+            Err(TryLockError::Error(cause)) => return Err(SocketError::io("lock", path)(cause)),
         }
     }
 }
@@ -224,19 +191,20 @@ pub fn lock_path(path: &Path) -> PathBuf {
 }
 
 fn refuse_what_lives(path: &Path) -> Result<(), SocketError> {
-    let failed = |cause| SocketError::Io { action: "look at", path: path.to_owned(), cause };
+    let failed = SocketError::io("look at", path);
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(failed)?,
     };
     if !metadata.file_type().is_socket() {
-        return Err(SocketError::NotASocket { path: path.to_owned() });
+        return Err(SocketError::NotASocket(path.to_owned()));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::InUse { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(cause) => Err(failed(cause)),
+        Ok(_) => Err(SocketError::in_use(path)),
+        Err(cause) => match cause.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(()),
+            _ => Err(failed(cause)),
+        },
     }
 }
 
@@ -264,16 +232,14 @@ impl Staging {
 
     fn bind(&self) -> io::Result<socket2::Socket> {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-        let path = self.socket();
-        if SocketAddr::from_pathname(&path).is_ok() {
-            socket.bind(&socket2::SockAddr::unix(path)?)?;
-        } else {
-            // The path of a socket has at most 107 bytes. The final one fits, this one does not: it
-            // is reached through the open directory.
-            let directory = File::open(&self.0)?;
-            let path = format!("/proc/self/fd/{}/s", directory.as_raw_fd());
-            socket.bind(&socket2::SockAddr::unix(path)?)?;
+        let directory = File::open(&self.0)?;
+        let mut path = self.socket();
+        // The path of a socket has at most 107 bytes. The final one fits; where this one does not,
+        // it is reached through the open directory.
+        if SocketAddr::from_pathname(&path).is_err() {
+            path = format!("/proc/self/fd/{}/s", directory.as_raw_fd()).into();
         }
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
         Ok(socket)
     }
 }
@@ -290,17 +256,11 @@ impl Drop for Staging {
 pub enum SocketError {
     /// Another process listens there.
     #[error("{} is in use: another keyward is running with the same socket, or another program \
-             listens on it", path.display())]
-    InUse {
-        /// The socket.
-        path: PathBuf,
-    },
+             listens on it", .0.display())]
+    InUse(PathBuf),
     /// What is there is not keyward's to replace.
-    #[error("{} is not a socket, so it is left alone: move it away or choose another path", path.display())]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
+    #[error("{} is not a socket, so it is left alone: move it away or choose another path", .0.display())]
+    NotASocket(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {}: {cause}", path.display())]
     Io {
@@ -311,6 +271,16 @@ pub enum SocketError {
         /// What the operating system said.
         cause: io::Error,
     },
+}
+
+impl SocketError {
+    fn in_use(path: &Path) -> Self {
+        Self::InUse(path.to_owned())
+    }
+
+    fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + Copy {
+        move |cause| Self::Io { action, path: path.to_owned(), cause }
+    }
 }
 
 #[cfg(test)]
