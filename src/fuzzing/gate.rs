@@ -8,8 +8,7 @@ use http::{Method, Uri, Version, header};
 use super::exchange::{LIMITS, Received, from_client};
 use super::field_lines::is_ours;
 use super::strict;
-use crate::gateway::HeadLimits;
-use crate::gateway::fuzzing::{Gateway, Verdict};
+use crate::gateway::fuzzing::{Gateway, HeadLimits, Passed, WebSocketForm};
 use crate::wire::authority::host_in;
 use crate::wire::path;
 
@@ -19,17 +18,21 @@ pub(super) fn run(input: &[u8]) -> bool {
     let mut head = received.head.clone();
     let judged = gateway.judge(&mut head, received.has_body, LIMITS);
     let passes = judged.is_ok();
-    if let Ok(verdict) = judged {
+    if let Ok(passed) = judged {
         assert!(matches!(head.version, Version::HTTP_10 | Version::HTTP_11), "{:?}", head.version);
-        has_one_reading(&gateway, &head, verdict);
-        has_one_framing(&head, &received, verdict);
+        has_one_reading(&gateway, &head, passed);
+        has_one_framing(&head, &received, passed);
         is_what_was_sent(input, &received, &head);
     }
     over_http2(&gateway, &received.head, received.has_body);
     passes
 }
 
-fn has_one_reading(gateway: &Gateway, head: &Parts, verdict: Verdict) {
+fn is_upgrade(passed: Passed) -> bool {
+    passed.websocket == Some(WebSocketForm::Upgrade)
+}
+
+fn has_one_reading(gateway: &Gateway, head: &Parts, passed: Passed) {
     let Parts { method, uri, headers, version, .. } = head;
     assert!(uri.scheme().is_none() && uri.authority().is_none(), "{uri:?} is not in origin form");
     assert!(uri.path().starts_with('/'), "{uri:?} has no absolute path");
@@ -63,15 +66,14 @@ fn has_one_reading(gateway: &Gateway, head: &Parts, verdict: Verdict) {
     let mut expectations = headers.get_all(header::EXPECT).iter();
     let is_met = expectations.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     assert!(is_met || *version == Version::HTTP_10, "an expectation passed that is not met");
-    assert_eq!(verdict.expects(), headers.contains_key(header::EXPECT));
-    assert_eq!(verdict.has_length(), headers.contains_key(header::CONTENT_LENGTH));
+    assert_eq!(passed.expects, headers.contains_key(header::EXPECT));
+    assert_eq!(passed.has_length, headers.contains_key(header::CONTENT_LENGTH));
     assert_eq!(
-        verdict.has_ours(),
+        passed.has_ours,
         headers.keys().any(|name| is_ours(name.as_str())),
         "ours were not seen"
     );
-    assert!(!verdict.is_grpc() || *version == Version::HTTP_2, "a gRPC call over {version:?}");
-    if verdict.is_upgrade() {
+    if is_upgrade(passed) {
         assert!(
             *method == Method::GET && *version == Version::HTTP_11,
             "a handshake by {method} {version:?}"
@@ -81,11 +83,11 @@ fn has_one_reading(gateway: &Gateway, head: &Parts, verdict: Verdict) {
     let longer = HeadLimits { target: 4 * LIMITS.target, lines: LIMITS.lines + 1, ..LIMITS };
     let mut again = head.clone();
     let second = gateway.judge(&mut again, false, longer);
-    assert_eq!(second.ok(), Some(verdict), "a second judgement is another");
+    assert_eq!(second.ok(), Some(passed), "a second judgement is another");
     assert_eq!((&again.uri, &again.headers), (uri, headers), "a second judgement changes the head");
 }
 
-fn has_one_framing(head: &Parts, received: &Received, verdict: Verdict) {
+fn has_one_framing(head: &Parts, received: &Received, passed: Passed) {
     let lengths: Vec<_> = head.headers.get_all(header::CONTENT_LENGTH).iter().collect();
     let codings: Vec<_> = head.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
     assert!(lengths.len() + codings.len() <= 1, "two framings: {lengths:?} and {codings:?}");
@@ -112,7 +114,7 @@ fn has_one_framing(head: &Parts, received: &Received, verdict: Verdict) {
             assert!(!received.has_body && received.length == Some(0), "a body without framing");
         }
     }
-    assert!(!(verdict.is_upgrade() && received.has_body), "a handshake with a body");
+    assert!(!(is_upgrade(passed) && received.has_body), "a handshake with a body");
 }
 
 /// By the letter of RFC 9112, the client sent that and nothing else.
@@ -153,9 +155,9 @@ fn over_http2(gateway: &Gateway, received: &Parts, has_body: bool) {
     if head.headers.len().is_multiple_of(2) {
         head.headers.remove(header::HOST);
     }
-    let Ok(verdict) = gateway.judge(&mut head, has_body, LIMITS) else { return };
-    has_one_reading(gateway, &head, verdict);
-    assert!(!verdict.is_upgrade(), "HTTP/2 has no Upgrade");
+    let Ok(passed) = gateway.judge(&mut head, has_body, LIMITS) else { return };
+    has_one_reading(gateway, &head, passed);
+    assert!(!is_upgrade(passed), "HTTP/2 has no Upgrade");
     assert!(
         head.headers.get_all(header::COOKIE).iter().count() <= 1,
         "the cookie crumbs were not joined"

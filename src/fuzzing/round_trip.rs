@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::exchange::{LIMITS, Received, at_upstream, from_client, written};
 use super::field_lines::is_ours;
 use super::strict;
-use crate::gateway::fuzzing::Gateway;
+use crate::gateway::fuzzing::{Gateway, WebSocketForm};
 use crate::gateway::{ClientConnection, ClientOrigin, PeerAddress, Scheme};
 use crate::upstream::{BoxError, Purpose, RequestBody, StreamedBody, finish_head};
 
@@ -24,19 +24,20 @@ pub(super) fn run(input: &[u8]) -> bool {
     let Received { head: mut judged, has_body, length, body: Some(body) } = received else {
         return false;
     };
-    let Ok(verdict) = gateway.judge(&mut judged, has_body, LIMITS) else { return false };
+    let Ok(passed) = gateway.judge(&mut judged, has_body, LIMITS) else { return false };
     let mut head = judged.clone();
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 4711);
     let peer = PeerAddress::Ip(address);
     let origin =
         ClientOrigin { address: peer.clone(), peer, scheme: Scheme::Http, trusted_proxies: None };
-    gateway.prepare(verdict, &ClientConnection::new(origin, None), &mut head, length);
+    gateway.prepare(passed, &ClientConnection::new(origin, None), &mut head, length);
     let sent_body = if has_body {
         RequestBody::Streamed(StreamedBody::new(Pieces::new(&body, length)))
     } else {
         RequestBody::Empty
     };
-    let purpose = if verdict.is_upgrade() { Purpose::Switch } else { Purpose::Response };
+    let is_upgrade = passed.websocket == Some(WebSocketForm::Upgrade);
+    let purpose = if is_upgrade { Purpose::Switch } else { Purpose::Response };
     let mut request = Request::from_parts(head, sent_body);
     finish_head(&mut request, purpose);
     let fields = request.headers().clone();

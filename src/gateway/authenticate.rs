@@ -3,9 +3,8 @@
 //! The first characters of a credential decide what it is: a JWT, or a key with a prefix. It is
 //! checked as that alone; nothing else is tried after the check has failed.
 //!
-//! Nearly every request ends at the worker's own small table: no lock, no store, no signature
-//! check. An entry of it is used only while its fence is current, so it is as fresh as the cache
-//! that it was copied from.
+//! Nearly every request is answered from the worker's own table. An entry is used only while its
+//! fence is current, so it is as fresh as the cache that it was copied from.
 
 use std::rc::Rc;
 
@@ -23,7 +22,7 @@ use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
 use crate::tokens::cache::Fence;
 use crate::tokens::issuer::set::OutsideVerdict;
-use crate::tokens::opaque::{CredentialForm, JWT_BEGINS};
+use crate::tokens::opaque::CredentialForm;
 use crate::tokens::signed::SignedTokenFault;
 use crate::tokens::verified::Caller;
 
@@ -40,11 +39,9 @@ pub(super) async fn caller(
     }
     let admitted = admit(local, exchange, source, headers).await?;
     if !admitted.caller.token.power().opens_routes() {
-        let cause =
-            "it is a login or a bootstrap token, which makes calls of token APIs and opens \
-                     no route"
-                .to_owned();
-        return Err(Refusal::Forbidden { cause, scope: None });
+        let cause = "it is a login or a bootstrap token, which makes calls of token APIs and opens \
+                     no route";
+        return Err(Refusal::forbidden(cause.to_owned()));
     }
     Ok(Some(admitted))
 }
@@ -56,7 +53,7 @@ pub(super) async fn admit(
     source: CredentialSource,
     headers: &HeaderMap,
 ) -> Result<Rc<Admitted>, Refusal> {
-    let gateway = Rc::clone(exchange.gateway());
+    let gateway = Rc::clone(&exchange.gateway);
     let gateway = &*gateway;
     let (token, field) = presented(headers, source)?;
     let (length, limit) = (token.len(), local.plan.token_limit);
@@ -72,11 +69,11 @@ pub(super) async fn admit(
     let authenticator = &gateway.shared.authenticator;
     let version = authenticator.digests_version();
     let credential = exchange
-        .client()
+        .client
         .credential(form.sort(), token, version, |token| authenticator.digest(form.sort(), token));
-    let digest = credential.digest();
-    let now = exchange.now();
-    // Taken before the answer is looked for: what is invalidated later is then noticed.
+    let digest = credential.digest.get();
+    let now = exchange.now;
+    // Taken before the answer is read: a later invalidation breaks it.
     let fence = authenticator.cache().fence(&digest);
     let is_certain = authenticator.cache().lease().holds(now.uptime);
     if is_certain && let Some(admitted) = gateway.remembered.borrow_mut().recall(&digest, fence) {
@@ -85,8 +82,7 @@ pub(super) async fn admit(
             return Err(Refusal::BadCredential(Refused::Expired));
         }
         let is_current = match &admitted.caller.outside {
-            // Its issuer may have taken its key back, and may have published it again: then it is
-            // judged anew.
+            // Where its issuer took the key back, or published it again, it is judged anew.
             Some(outside) => outside.is_current(now)?,
             None => true,
         };
@@ -117,10 +113,9 @@ pub(super) async fn admit(
     };
     let (mut caller, mut fence) = (passed(verdict)?, fence);
     if caller.digest != digest {
-        // Made under another pepper. What is kept of it must have been looked for behind its own
-        // fence.
+        // Made under another pepper. What is remembered of it must be read under its own fence.
         let known_by = caller.digest;
-        credential.correct_digest(known_by);
+        credential.digest.set(known_by);
         fence = authenticator.cache().fence(&known_by);
         caller = passed(Box::pin(check(gateway, local, form, token, known_by, now)).await?)?;
     }
@@ -177,31 +172,12 @@ fn admit_known(
     admitted: Rc<Admitted>,
     fence: Fence,
 ) -> Rc<Admitted> {
-    let now = exchange.now().wall;
-    if !gateway.is_silent() && admitted.caller.token.note_use(now) {
+    let now = exchange.now.wall;
+    if !gateway.is_silent && admitted.caller.token.note_use(now) {
         gateway.note_use(admitted.caller.digest, now);
     }
-    exchange.control().hold(Holder { admitted: Rc::clone(&admitted), credential, fence });
-    exchange.admitted(&admitted);
+    *exchange.control.holder.borrow_mut() =
+        Some(Holder { admitted: Rc::clone(&admitted), credential, fence });
+    exchange.admitted = Some(Rc::clone(&admitted));
     admitted
-}
-
-/// Where the credential of a request came from and what it claims to be, in words; `None`: there is
-/// no one credential.
-pub(super) fn described(
-    local: &Local,
-    source: CredentialSource,
-    headers: &HeaderMap,
-) -> Option<(&'static str, String)> {
-    let (token, field) = presented(headers, source).ok()?;
-    let field = match field {
-        CredentialField::Authorization => "Authorization: Bearer",
-        CredentialField::ApiKey => "X-API-Key",
-    };
-    let form = match local.plan.opaque.form_of(token) {
-        CredentialForm::Opaque(api) => format!("a key with the prefix of {:?}", api.token_api),
-        CredentialForm::Signed if token.starts_with(JWT_BEGINS.as_bytes()) => "a JWT".to_owned(),
-        CredentialForm::Signed => "neither a JWT nor a key with a configured prefix".to_owned(),
-    };
-    Some((field, form))
 }

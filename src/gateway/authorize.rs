@@ -13,8 +13,9 @@ use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::identity_headers::IdentityFields;
 use super::paths::parameters;
-use super::plan::{Plan, Requirement, RouteSettings, TenantRule};
+use super::plan::{Plan, RouteSettings, TenantRule};
 use super::refusal::Refusal;
+use super::requirement::Requirement;
 use super::worker::Local;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
@@ -27,7 +28,7 @@ pub(super) struct Permit<'a> {
     caller: Option<Rc<Admitted>>,
     /// The identity headers, where the tenant in force is another than the caller's organization.
     identity: Option<IdentityFields>,
-    /// What is asked for, where that is not what the client wrote.
+    /// The target for the upstream, where it is another than the client's.
     target: Option<PathAndQuery>,
 }
 
@@ -36,7 +37,6 @@ impl Permit<'_> {
         self.route
     }
 
-    /// Where the credential could have come from.
     pub(super) fn credential_source(&self) -> CredentialSource {
         self.source
     }
@@ -50,7 +50,6 @@ impl Permit<'_> {
         }
     }
 
-    /// What is asked of the upstream, if not what the client wrote.
     pub(super) fn target(&self) -> Option<&PathAndQuery> {
         self.target.as_ref()
     }
@@ -66,7 +65,7 @@ pub(super) async fn permitted<'a>(
 ) -> Result<Permit<'a>, Refusal> {
     let plan = &local.plan;
     let route = plan.route(at)?;
-    exchange.routed(at);
+    exchange.route = Some(at);
     let source = plan.credential_source(at);
     let caller = authenticate::caller(local, exchange, route, source, &head.headers).await?;
     permit(plan, route, source, caller, &head.uri)
@@ -81,36 +80,31 @@ fn permit<'a>(
     target: &Uri,
 ) -> Result<Permit<'a>, Refusal> {
     let mut permit = Permit { route, source, caller, identity: None, target: None };
-    match &permit.caller {
-        None if route.accept.is_empty() => {}
-        None => return Err(Refusal::NoCredential { cause: None }),
-        Some(admitted) => {
-            let caller = &admitted.caller;
-            if !route.accept.iter().any(|accepted| accepted == caller.token.token_api()) {
-                let accepted: Vec<_> =
-                    route.accept.iter().map(|name| format!("{name:?}")).collect();
-                let of = caller.token.token_api();
-                let cause =
-                    format!("it is of {of:?}, and the route accepts {}", accepted.join(", "));
-                return Err(Refusal::NotAccepted { cause });
-            }
-            let tenant = match &route.tenant {
-                Some(rule) => Some(tenant(route, rule, caller, target.path())?),
-                None => None,
-            };
-            if let Some(unmet) =
-                route.require.iter().find(|requirement| !requirement.is_met_by(caller, tenant))
-            {
-                return Err(forbidden(unmet, caller));
-            }
-            if let (Some(rule), Some(tenant)) = (&route.tenant, tenant) {
-                if caller.token.organization() != Some(tenant) {
-                    permit.identity = Some(plan.identity.of(caller, Some(tenant)));
-                }
-                if rule.rewrites_path {
-                    permit.target = Some(rewritten(route, rule, tenant, target)?);
-                }
-            }
+    let Some(admitted) = &permit.caller else {
+        let is_public = route.accept.is_empty();
+        return if is_public { Ok(permit) } else { Err(Refusal::NoCredential { cause: None }) };
+    };
+    let caller = &admitted.caller;
+    let of = caller.token.token_api();
+    if !route.accept.contains(of) {
+        let accepted: Vec<_> = route.accept.iter().map(|name| format!("{name:?}")).collect();
+        let accepted = accepted.join(", ");
+        let cause = format!("it is of {of:?}, and the route accepts {accepted}");
+        return Err(Refusal::NotAccepted { cause });
+    }
+    let tenant = match &route.tenant {
+        Some(rule) => Some(tenant(route, rule, caller, target.path())?),
+        None => None,
+    };
+    if let Some(unmet) = route.require.iter().find(|required| !required.is_met_by(caller, tenant)) {
+        return Err(forbidden(unmet, caller));
+    }
+    if let (Some(rule), Some(tenant)) = (&route.tenant, tenant) {
+        if caller.token.organization() != Some(tenant) {
+            permit.identity = Some(plan.identity.of(caller, Some(tenant)));
+        }
+        if rule.rewrites_path {
+            permit.target = Some(rewritten(route, rule, tenant, target)?);
         }
     }
     Ok(permit)
@@ -139,12 +133,9 @@ fn tenant<'c>(
 ) -> Result<&'c str, Refusal> {
     let named = parameters(&route.path, path).find(|(name, _)| *name == rule.parameter);
     let named = named.and_then(|(_, value)| path::decode_segment(value)).unwrap_or_default();
-    caller.tenant(&named).ok_or_else(|| Refusal::Forbidden {
-        cause: format!(
-            "the path names the tenant {named:?}, which is none that the caller acts for"
-        ),
-        scope: None,
-    })
+    let unknown =
+        || format!("the path names the tenant {named:?}, which is none that the caller acts for");
+    caller.tenant(&named).ok_or_else(|| Refusal::forbidden(unknown()))
 }
 
 /// The target with the tenant's own name in its place. A name that would make the path mean
@@ -157,23 +148,17 @@ fn rewritten(
 ) -> Result<PathAndQuery, Refusal> {
     let is_parameter =
         |segment: &str| path::parameter_name(segment) == Some(rule.parameter.as_str());
+    let tenant_segment = path::encode_segment(tenant);
     let mut pattern = route.path.split('/');
-    let mut rewritten = String::with_capacity(target.path().len() + tenant.len());
-    for (at, segment) in target.path().split('/').enumerate() {
-        if at > 0 {
-            rewritten.push('/');
-        }
-        if pattern.next().is_some_and(is_parameter) {
-            rewritten.push_str(&path::encode_segment(tenant));
-        } else {
-            rewritten.push_str(segment);
-        }
-    }
-    let unfit = || Refusal::Forbidden {
-        cause: format!(
-            "the tenant {tenant:?} cannot stand in the path: it would mean something else"
-        ),
-        scope: None,
+    let segments: Vec<&str> = target
+        .path()
+        .split('/')
+        .map(|own| if pattern.next().is_some_and(is_parameter) { &tenant_segment } else { own })
+        .collect();
+    let mut rewritten = segments.join("/");
+    let unfit = || {
+        let why = "cannot stand in the path: it would mean something else";
+        Refusal::forbidden(format!("the tenant {tenant:?} {why}"))
     };
     if path::normal_form(&rewritten).ok().as_deref() != Some(&rewritten) {
         return Err(unfit());

@@ -1,4 +1,4 @@
-//! Where the bytes of a response come from.
+//! The source of a response's body.
 
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::upstream::{ReplyBody, UpstreamTunnel};
 
-/// Where the bytes of a response come from.
+#[derive(Default)]
 pub(super) enum BodySource {
+    #[default]
     Empty,
     Bytes(Bytes),
     /// An upstream. `silence`: how long it may send nothing, and the client take nothing; `None`:

@@ -1,20 +1,16 @@
-//! The client's address behind proxies: the one answer for the access log, for the limits of logins
-//! and for what upstreams are told.
+//! The client's address behind proxies, for the access log, the limits of logins and upstreams.
 //!
-//! A trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239) whom it speaks for, and each
-//! proxy on the way adds the address that it saw on the right. The list is therefore read from the
-//! right: as long as an address is that of a trusted proxy, the one to its left is believed too,
-//! and the first that is not trusted is the client. What stands further to the left was said by the
-//! client, and is not read.
+//! A trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239) for whom it speaks: each proxy
+//! adds the address that it saw on the right. The list is read from the right: as long as an address
+//! is that of a trusted proxy, the one to its left is believed too, and the first that is not
+//! trusted is the client. What stands further to the left was written by the client.
 //!
-//! * An element that names no address (`unknown`, `_hidden`, a word, nothing at all in an element
-//!   of `Forwarded`) ends the reading: the client is the last address that was understood, at worst
-//!   the proxy itself.
-//! * Where both fields say something, `X-Forwarded-For` alone is read. Nearly every proxy adds to
-//!   it, and nearly every proxy passes `Forwarded` on as the client sent it. The two are never
-//!   mixed: a client that can write one of them gains nothing where the proxy writes the other.
-//! * Upstreams read either field, so both name the same way: the field that was not read is written
-//!   anew from the one that was.
+//! * An element that names no address (`unknown`, `_hidden`, an empty element of `Forwarded`) ends
+//!   the reading: the client is the last address that was understood, at worst the proxy itself.
+//! * Where both fields are there, only `X-Forwarded-For` is read: nearly every proxy adds to it and
+//!   passes `Forwarded` on as the client sent it. They are never mixed: a client that can write one
+//!   of them gains nothing where the proxy writes the other.
+//! * Upstreams read either field, so the field that was not read is written anew from the other.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -33,26 +29,30 @@ pub(super) struct ForwardedChain {
     /// to keyward. Empty: nothing was understood.
     hops: Vec<IpAddr>,
     /// The client's address as a field's value; none: nothing was understood.
-    client: Option<HeaderValue>,
+    pub(super) client: Option<HeaderValue>,
     /// The field that was read.
     source: HeaderName,
-    /// What the client's element of `Forwarded` says besides.
-    host: Option<HeaderValue>,
-    proto: Option<HeaderValue>,
+    /// What an element of `Forwarded` says besides of the client: the host that it asked for, and
+    /// the scheme that it used, `http` or `https`.
+    pub(super) host: Option<HeaderValue>,
+    pub(super) proto: Option<HeaderValue>,
 }
 
 impl ForwardedChain {
     /// Reads the way of a request. None: its peer is not trusted to say anything, or says nothing.
     pub(super) fn read(client: &ClientConnection, headers: &HeaderMap) -> Option<Self> {
         let proxies = client.origin.trusted_proxies.as_ref()?;
+        // The last line first (RFC 9110, section 5.3).
+        let lines =
+            |name: &HeaderName| headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
         if says_something(headers, &X_FORWARDED_FOR) {
-            let addresses = lines_from_right(headers, &X_FORWARDED_FOR)
+            let addresses = lines(&X_FORWARDED_FOR)
                 .flat_map(|line| line.rsplit(|&byte| byte == b','))
                 .filter(|element| !element.trim_ascii().is_empty())
                 .map(|element| Element { address: listed_address(element), ..Element::default() });
             Some(Self::walk(X_FORWARDED_FOR, proxies, addresses))
         } else if says_something(headers, &header::FORWARDED) {
-            let elements = lines_from_right(headers, &header::FORWARDED)
+            let elements = lines(&header::FORWARDED)
                 .flat_map(|line| ElementsFromRight(Some(line)))
                 .filter(|element| !element.trim_ascii().is_empty())
                 .map(|element| Element::parse(element).unwrap_or_default());
@@ -89,31 +89,14 @@ impl ForwardedChain {
         self.hops.first().copied()
     }
 
-    /// [`Self::client_address`] as a field's value.
-    pub(super) fn client_value(&self) -> Option<&HeaderValue> {
-        self.client.as_ref()
-    }
-
-    /// The host that the client asked for, as an element of `Forwarded` says.
-    pub(super) fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
-    }
-
-    /// The scheme that the client used, `http` or `https`, as an element of `Forwarded` says.
-    pub(super) fn proto(&self) -> Option<&HeaderValue> {
-        self.proto.as_ref()
-    }
-
     /// `X-Forwarded-For` for the upstream: as the proxies wrote it, or the way anew; then `ours`.
     pub(super) fn forwarded_for(
         &self,
         headers: &HeaderMap,
         ours: Option<&HeaderValue>,
     ) -> Option<HeaderValue> {
-        let said = self.as_written(headers, &X_FORWARDED_FOR);
-        let said = said
-            .unwrap_or_else(|| self.hops.iter().map(|hop| hop.to_string().into_bytes()).collect());
-        appended(said, ours)
+        let anew = || self.hops.iter().map(|hop| hop.to_string().into_bytes()).collect();
+        appended(self.as_written(headers, &X_FORWARDED_FOR).unwrap_or_else(anew), ours)
     }
 
     /// `Forwarded` for the upstream: as the proxies wrote it, or the way anew, with the host and
@@ -165,14 +148,6 @@ fn appended(mut said: Vec<Vec<u8>>, ours: Option<&HeaderValue>) -> Option<Header
 fn says_something(headers: &HeaderMap, name: &HeaderName) -> bool {
     let is_element = |byte: &u8| !matches!(byte, b',' | b' ' | b'\t');
     headers.get_all(name).iter().any(|line| line.as_bytes().iter().any(is_element))
-}
-
-/// The lines of a list, the last one first (RFC 9110, section 5.3).
-fn lines_from_right<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    headers.get_all(name).iter().rev().map(HeaderValue::as_bytes)
 }
 
 /// Whether a line ends outside of a quoted string (RFC 9110, section 5.6.4).
@@ -234,11 +209,7 @@ impl Element {
         let (mut node, mut host, mut proto) = (None, None, None);
         let mut rest = std::str::from_utf8(element).ok()?;
         loop {
-            rest = rest.trim_start_matches(WHITE_SPACE);
-            if let Some(after) = rest.strip_prefix(';') {
-                rest = after;
-                continue;
-            }
+            rest = rest.trim_start_matches([' ', '\t', ';']);
             if rest.is_empty() {
                 break;
             }
@@ -318,8 +289,7 @@ fn address_of(node: &str) -> Option<IpAddr> {
     is_port(port).then(|| address.to_canonical())
 }
 
-/// Whether this can follow an address: nothing, or `:` and a port, which may be left out or be a
-/// word that hides it.
+/// Whether this can follow an address: nothing, or `:` and a port, which may be left out or hidden.
 fn is_port(text: &str) -> bool {
     let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
     match port.strip_prefix('_') {

@@ -1,6 +1,5 @@
-//! The client's connection, as far as the gateway has to know it: what all its exchanges share.
-//! HTTP/2 has many exchanges at a time, so the state of a single request is in
-//! [`Control`](super::control::Control).
+//! The client's connection: what all its exchanges share. HTTP/2 has many exchanges at a time, so
+//! the state of a single request is in [`Control`](super::control::Control).
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -39,11 +38,9 @@ impl Scheme {
 
     /// As a header field's value.
     pub(super) const fn value(self) -> HeaderValue {
-        const HTTP: HeaderValue = HeaderValue::from_static("http");
-        const HTTPS: HeaderValue = HeaderValue::from_static("https");
         match self {
-            Self::Http => HTTP,
-            Self::Https => HTTPS,
+            Self::Http => const { HeaderValue::from_static("http") },
+            Self::Https => const { HeaderValue::from_static("https") },
         }
     }
 }
@@ -53,14 +50,12 @@ impl Scheme {
 pub enum PeerAddress {
     /// An IP address with its port.
     Ip(SocketAddr),
-    /// A process of the same machine, which has no address: it connected to the listener at this
-    /// path.
+    /// A process of the same machine, which has no address; the path is the listener's.
     Unix(Arc<Path>),
 }
 
 impl PeerAddress {
-    /// The IP address, if there is one. An IPv4 address that came over an IPv6 socket is an IPv4
-    /// address.
+    /// The IP address, if there is one: an IPv4 address also where it came over an IPv6 socket.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -88,8 +83,7 @@ pub struct TrustedProxies(Arc<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>);
 
 impl TrustedProxies {
     /// Trusts the addresses for which `trusts` returns true. It gets an address in its canonical
-    /// form (an IPv4-mapped IPv6 address is the IPv4 address), or `None` for a peer on a Unix
-    /// socket.
+    /// form (IPv4, where it is IPv4-mapped), or `None` for a peer on a Unix socket.
     #[must_use]
     pub fn new(trusts: impl Fn(Option<IpAddr>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(trusts))
@@ -117,8 +111,7 @@ pub struct ClientOrigin {
     pub peer: PeerAddress,
     /// How it speaks to us.
     pub scheme: Scheme,
-    /// The proxies of the listener, if this client is one: its forwarding fields are then believed.
-    /// None: they are not.
+    /// The proxies of the listener, if this client is one. None: its forwarding fields are ignored.
     pub trusted_proxies: Option<TrustedProxies>,
 }
 
@@ -135,14 +128,13 @@ impl ClientCertificate {
     /// Of a certificate with this subject (RFC 4514) and these subject alternative names.
     #[must_use]
     pub fn new(subject: &str, names: &[String]) -> Self {
-        let encoded = |text: &str| Some(visible(text)).filter(|value| !value.is_empty());
         // A comma within a name is encoded: it separates names.
         let names: Vec<_> = names
             .iter()
             .map(|name| visible(name).to_str().unwrap_or_default().replace(',', "%2C"))
             .collect();
         Self {
-            subject: encoded(subject),
+            subject: Some(visible(subject)).filter(|value| !value.is_empty()),
             names: HeaderValue::try_from(names.join(", ")).ok().filter(|value| !value.is_empty()),
         }
     }
@@ -156,11 +148,10 @@ pub struct ClientConnection {
     pub(super) certificate: Option<ClientCertificate>,
     /// The client's address: `X-Forwarded-For`. None: it has no address.
     pub(super) forwarded_for: Option<HeaderValue>,
-    /// The socket's address, as text.
-    peer: Box<str>,
-    /// The last host that was asked for, and the `Forwarded` that goes with it: clients seldom
-    /// change it.
-    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The socket's address, as text; `unix` for one that has none.
+    pub(super) peer: Box<str>,
+    /// The last host that was asked for, with its `Forwarded`: clients seldom change it.
+    forwarded: RefCell<Option<(Option<HeaderValue>, HeaderValue)>>,
     /// The last credential: clients seldom change that either.
     credential: RefCell<Option<Rc<Credential>>>,
 }
@@ -168,26 +159,11 @@ pub struct ClientConnection {
 /// A credential that a client presented, and what it is known by.
 pub(super) struct Credential {
     sort: CredentialSort,
-    token: Zeroizing<Vec<u8>>,
-    digest: Cell<TokenDigest>,
-    /// Of the peppers that were in force when the digest was made.
+    pub(super) token: Zeroizing<Vec<u8>>,
+    /// Corrected, if the token turns out to be made under another pepper.
+    pub(super) digest: Cell<TokenDigest>,
+    /// Of the peppers when the digest was made.
     version: u64,
-}
-
-impl Credential {
-    pub(super) fn digest(&self) -> TokenDigest {
-        self.digest.get()
-    }
-
-    /// It turned out to be known by another digest.
-    pub(super) fn correct_digest(&self, digest: TokenDigest) {
-        self.digest.set(digest);
-    }
-
-    /// The token itself, to be checked again.
-    pub(super) fn token(&self) -> &[u8] {
-        &self.token
-    }
 }
 
 impl ClientConnection {
@@ -197,8 +173,14 @@ impl ClientConnection {
         let forwarded_for =
             origin.address.ip().and_then(|ip| HeaderValue::try_from(ip.to_string()).ok());
         let peer = origin.peer.ip().map_or_else(|| UNIX_PEER.into(), |ip| ip.to_string().into());
-        let (forwarded, credential) = Default::default();
-        Self { origin, certificate, forwarded_for, peer, forwarded, credential }
+        Self {
+            origin,
+            certificate,
+            forwarded_for,
+            peer,
+            forwarded: RefCell::default(),
+            credential: RefCell::default(),
+        }
     }
 
     /// The client's address, as text; `unix` for one that has none.
@@ -206,13 +188,8 @@ impl ClientConnection {
         self.forwarded_for.as_ref().and_then(|address| address.to_str().ok()).unwrap_or(UNIX_PEER)
     }
 
-    /// The socket's address, as text; `unix` for one that has none.
-    pub(super) fn peer_text(&self) -> &str {
-        &self.peer
-    }
-
-    /// `token` of this sort with its digest: remembered from the request before, if the peppers
-    /// have the same version, or made by `digest`.
+    /// `token` with its digest: that of the request before, if it had the same token and peppers, or
+    /// made by `digest`.
     pub(super) fn credential(
         &self,
         sort: CredentialSort,
@@ -236,28 +213,24 @@ impl ClientConnection {
     }
 
     /// `Forwarded` (RFC 7239) for a request to `host`.
-    pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+    pub(super) fn forwarded(&self, host: Option<&HeaderValue>) -> HeaderValue {
         let mut last = self.forwarded.borrow_mut();
-        match last.as_ref() {
-            Some((known, forwarded)) if known == host => forwarded.clone(),
-            _ => {
-                let forwarded = self.forwarded_anew(host);
-                // Copied: the value itself would keep the buffer alive that its request was read
-                // into.
-                if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
-                    *last = Some((host, forwarded.clone()));
-                }
-                forwarded
-            }
+        if let Some((known, forwarded)) = last.as_ref()
+            && known.as_ref() == host
+        {
+            return forwarded.clone();
         }
-    }
-
-    fn forwarded_anew(&self, host: &HeaderValue) -> HeaderValue {
         // A host was checked against a grammar that has no quote and no backslash.
-        let host = host.to_str().ok().filter(|host| !host.is_empty());
-        let rest = host_and_proto(host, Some(self.origin.scheme.name()));
+        let name = host.and_then(|host| host.to_str().ok());
+        let rest = host_and_proto(name, Some(self.origin.scheme.name()));
         let forwarded = format!("for={}{rest}", node(self.origin.address.ip()));
-        HeaderValue::try_from(forwarded).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
+        let forwarded = HeaderValue::try_from(forwarded)
+            .unwrap_or_else(|_| HeaderValue::from_static("for=unknown"));
+        // Copied: the value itself would keep the buffer alive that its request was read into.
+        if let Ok(host) = host.map(|host| HeaderValue::from_bytes(host.as_bytes())).transpose() {
+            *last = Some((host, forwarded.clone()));
+        }
+        forwarded
     }
 }
 
@@ -270,8 +243,7 @@ pub(super) fn node(address: Option<IpAddr>) -> Cow<'static, str> {
     }
 }
 
-/// The other parameters of an element of `Forwarded`. `host` is an authority, without a quote and a
-/// backslash.
+/// The other parameters of an element of `Forwarded`. `host` has no quote and no backslash.
 pub(super) fn host_and_proto(host: Option<&str>, proto: Option<&str>) -> String {
     let host = match host {
         Some(host) if host.contains([':', '[']) => format!(";host=\"{host}\""),

@@ -1,5 +1,5 @@
-//! What the parties to one exchange share while it is under way: the gateway, the bodies in both
-//! directions, and the driver of the client's connection (HTTP/1) or stream (HTTP/2).
+//! The state of one exchange that its parties share while it is under way: the gateway, the bodies
+//! in both directions, and the driver of the client's connection (HTTP/1) or stream (HTTP/2).
 //!
 //! On HTTP/1 one control serves all exchanges of a connection, one after the other, and the waits
 //! between them. On HTTP/2 each stream has its own, so cutting one off leaves the others alone.
@@ -36,9 +36,8 @@ pub enum Phase {
 pub(super) enum Upload {
     /// There is none, or it has been read to its end.
     Over,
-    /// There is more of it.
     Coming,
-    /// There is more of it, and it is being waited for.
+    /// The next piece is being waited for.
     Awaited,
     /// It broke off, or its framing is broken.
     Broken,
@@ -64,29 +63,18 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// For the log: what ended it.
-    #[must_use]
-    pub const fn cause(self) -> &'static str {
+    /// The reason of an exchange that ended so before it was answered, and the cause for the log.
+    pub(super) const fn logged(self) -> (Reason, &'static str) {
         match self {
-            Self::ClientGone => "the client left",
-            Self::ClientStalled => "the client stopped reading the response",
-            Self::UpstreamStalled => "the upstream stopped sending the response",
-            Self::UpstreamBroke => "the upstream broke off the response",
-            Self::UploadBroke => "the client broke off its request body",
-            Self::TokenEnded => "the token was revoked or has expired",
-            Self::Stopping => "keyward stopped",
-        }
-    }
-
-    /// The reason for which a request came to nothing that ended so before it was answered.
-    pub(super) const fn reason(self) -> Reason {
-        match self {
-            Self::ClientGone | Self::ClientStalled => Reason::ClientGone,
-            Self::UpstreamStalled => Reason::UpstreamSlow,
-            Self::UpstreamBroke => Reason::UpstreamBroken,
-            Self::UploadBroke => Reason::BrokenBody,
-            Self::TokenEnded => Reason::NoRecord,
-            Self::Stopping => Reason::Stopping,
+            Self::ClientGone => (Reason::ClientGone, "the client left"),
+            Self::ClientStalled => (Reason::ClientGone, "the client stopped reading the response"),
+            Self::UpstreamStalled => {
+                (Reason::UpstreamSlow, "the upstream stopped sending the response")
+            }
+            Self::UpstreamBroke => (Reason::UpstreamBroken, "the upstream broke off the response"),
+            Self::UploadBroke => (Reason::BrokenBody, "the client broke off its request body"),
+            Self::TokenEnded => (Reason::NoRecord, "the token was revoked or has expired"),
+            Self::Stopping => (Reason::Stopping, "keyward stopped"),
         }
     }
 }
@@ -99,25 +87,15 @@ pub(super) struct Holder {
     pub(super) fence: Fence,
 }
 
-/// What goes on with an exchange after its response has been handed over. `Exchange` is the one
-/// implementation; the trait keeps this file from importing that one, which imports this one.
-pub(super) trait Unfinished {
-    /// The control of the exchange.
-    fn control(&self) -> &Rc<Control>;
-
-    /// A tunnel has ended that carried so many bytes to the client and from it.
-    fn carried(&mut self, sent: u64, received: u64, is_complete: bool);
-
-    /// Whether the response, all of which had been handed over, reached the client.
-    fn confirm(&mut self, is_received: bool);
-}
-
-/// A switched protocol: the upstream's side, and the exchange, which ends with it.
+/// A switched protocol.
 pub struct Tunnel {
+    pub(super) control: Rc<Control>,
     pub(super) upstream: UpstreamTunnel,
-    pub(super) exchange: Box<dyn Unfinished>,
     /// How long the other side may still send after one side has closed.
     pub(super) closing: Duration,
+    /// Has the exchange; takes the bytes that were carried to the client and from it, and whether
+    /// both sides have closed.
+    pub(super) end: Box<dyn FnOnce(u64, u64, bool)>,
 }
 
 /// See the module.
@@ -126,47 +104,34 @@ pub struct Control {
     pub deadline: Rc<Deadline>,
     phase: Cell<Phase>,
     stream: Option<OpenStream>,
-    upload: Cell<Upload>,
-    /// Whether the response has been handed over to its end.
+    /// Changed by [`Self::set_upload`] alone.
+    pub(super) upload: Cell<Upload>,
     response_is_over: Cell<bool>,
     /// Whether the upstream, not the client, is being waited for.
-    awaits_upstream: Cell<bool>,
-    /// Whether the client has closed its sending side.
+    pub(super) awaits_upstream: Cell<bool>,
     client_has_finished: Cell<bool>,
-    ending: Cell<Option<Ending>>,
+    pub(super) ending: Cell<Option<Ending>>,
     is_cut: Cell<bool>,
-    /// Whether what is under way ends only when one side wants it to.
-    is_endless: Cell<bool>,
-    /// How long the client may take for its next request.
-    idle: Cell<Duration>,
-    holder: RefCell<Option<Holder>>,
-    tunnel: RefCell<Option<Tunnel>>,
-    unconfirmed: RefCell<Option<Box<dyn Unfinished>>>,
+    /// Whether a tunnel or an event stream is under way, which does not end by itself.
+    pub(super) is_endless: Cell<bool>,
+    /// How long the client of an HTTP/1 connection may take for its next request.
+    idle: Duration,
+    pub(super) holder: RefCell<Option<Holder>>,
+    /// What is to be carried once the driver has switched the protocol.
+    pub(super) tunnel: RefCell<Option<Tunnel>>,
+    /// Of a response that was handed over after the client had closed its sending side: has the
+    /// exchange, and takes whether the client has acknowledged the bytes.
+    pub(super) unconfirmed: RefCell<Option<Box<dyn FnOnce(bool)>>>,
 }
 
 impl Control {
-    /// Of an HTTP/1 connection, which has not sent a byte.
+    /// Of an HTTP/1 connection, which has not sent a byte and may be idle for so long.
     #[must_use]
     pub fn of_connection(deadline: Rc<Deadline>, idle: Duration) -> Self {
-        Self::new(deadline, Phase::FirstByte, None, idle)
-    }
-
-    /// Of one HTTP/2 stream, which counts as open for as long as this lives.
-    #[must_use]
-    pub fn of_stream(deadline: Rc<Deadline>, open: OpenStream) -> Self {
-        Self::new(deadline, Phase::Exchange, Some(open), Duration::ZERO)
-    }
-
-    fn new(
-        deadline: Rc<Deadline>,
-        phase: Phase,
-        stream: Option<OpenStream>,
-        idle: Duration,
-    ) -> Self {
         Self {
             deadline,
-            phase: Cell::new(phase),
-            stream,
+            phase: Cell::new(Phase::FirstByte),
+            stream: None,
             upload: Cell::new(Upload::Over),
             response_is_over: Cell::new(true),
             awaits_upstream: Cell::new(false),
@@ -174,11 +139,18 @@ impl Control {
             ending: Cell::new(None),
             is_cut: Cell::new(false),
             is_endless: Cell::new(false),
-            idle: Cell::new(idle),
+            idle,
             holder: RefCell::default(),
             tunnel: RefCell::default(),
             unconfirmed: RefCell::default(),
         }
+    }
+
+    /// Of one HTTP/2 stream, which counts as open for as long as this lives.
+    #[must_use]
+    pub fn of_stream(deadline: Rc<Deadline>, open: OpenStream) -> Self {
+        let phase = Cell::new(Phase::Exchange);
+        Self { phase, stream: Some(open), ..Self::of_connection(deadline, Duration::ZERO) }
     }
 
     /// What is being waited for.
@@ -195,7 +167,7 @@ impl Control {
 
     /// The next request is awaited from now on.
     pub fn enter_idle(&self) {
-        self.enter(Phase::Idle, self.idle.get());
+        self.enter(Phase::Idle, self.idle);
     }
 
     /// Whether this is one of many streams, and not a connection of its own.
@@ -204,7 +176,6 @@ impl Control {
         self.stream.is_some()
     }
 
-    /// A request has come.
     pub(super) fn begin(&self, has_body: bool) {
         self.phase.set(Phase::Exchange);
         self.deadline.lift();
@@ -213,14 +184,14 @@ impl Control {
         self.awaits_upstream.set(false);
         self.ending.set(None);
         self.is_endless.set(false);
-        self.holder.borrow_mut().take();
+        self.holder.take();
     }
 
     /// The response has been handed over to its end, or will never be.
     pub(super) fn response_ended(&self) {
         self.response_is_over.set(true);
         self.awaits_upstream.set(false);
-        self.holder.borrow_mut().take();
+        self.holder.take();
         if self.upload.get() == Upload::Over {
             self.rest();
         }
@@ -236,10 +207,6 @@ impl Control {
         self.deadline.wake();
     }
 
-    pub(super) fn upload(&self) -> Upload {
-        self.upload.get()
-    }
-
     pub(super) fn set_upload(&self, upload: Upload) {
         self.upload.set(upload);
         if upload == Upload::Over && self.response_is_over.get() {
@@ -253,12 +220,8 @@ impl Control {
         self.upload.get() == Upload::Over
     }
 
-    pub(super) fn set_awaits_upstream(&self, awaits: bool) {
-        self.awaits_upstream.set(awaits);
-    }
-
-    /// The client has read a piece of the response: it has `span` for the next one, and for ever if
-    /// the response may be silent.
+    /// The client has read a piece of the response: it has `span` for the next one, unless the
+    /// response may be silent.
     pub fn note_read_by_client(&self, span: Duration) {
         if self.is_endless.get() {
             self.deadline.lift();
@@ -284,22 +247,9 @@ impl Control {
         self.client_has_finished.get()
     }
 
-    pub(super) fn hold(&self, holder: Holder) {
-        *self.holder.borrow_mut() = Some(holder);
-    }
-
     /// The token of the response or tunnel that is open, if one is.
     pub(super) fn open_for(&self) -> Option<Holder> {
         if self.phase.get() == Phase::Streaming { self.holder.borrow().clone() } else { None }
-    }
-
-    pub(super) fn set_endless(&self) {
-        self.is_endless.set(true);
-    }
-
-    /// Whether a tunnel or an event stream is under way, which does not end by itself.
-    pub(super) fn is_endless(&self) -> bool {
-        self.is_endless.get()
     }
 
     /// Ends the exchange at once, in the middle of whatever it does: the first cause given counts.
@@ -315,16 +265,11 @@ impl Control {
         self.is_cut.get()
     }
 
-    /// Ends the exchange if its time is over and the driver is to judge that. Says whether it is to
-    /// end.
+    /// Whether the exchange is to end. It is cut off if the time for a body is over.
     pub fn is_to_end(&self) -> bool {
         if !self.is_cut.get() && self.phase.get() == Phase::Streaming && self.deadline.is_over() {
-            let ending = if self.awaits_upstream.get() {
-                Ending::UpstreamStalled
-            } else {
-                Ending::ClientStalled
-            };
-            self.cut(ending);
+            let is_upstreams = self.awaits_upstream.get();
+            self.cut(if is_upstreams { Ending::UpstreamStalled } else { Ending::ClientStalled });
         }
         self.is_cut.get()
     }
@@ -336,29 +281,15 @@ impl Control {
         }
     }
 
-    pub(super) fn ending(&self) -> Option<Ending> {
-        self.ending.get()
-    }
-
-    pub(super) fn set_tunnel(&self, tunnel: Tunnel) {
-        *self.tunnel.borrow_mut() = Some(tunnel);
-    }
-
     /// What is to be carried now that the protocol has been switched.
     pub fn take_tunnel(&self) -> Option<Tunnel> {
-        self.tunnel.borrow_mut().take()
-    }
-
-    /// The response has been handed over, but the client had closed its sending side: whether it
-    /// was still there shows only when the bytes are acknowledged.
-    pub(super) fn await_confirmation(&self, exchange: Box<dyn Unfinished>) {
-        *self.unconfirmed.borrow_mut() = Some(exchange);
+        self.tunnel.take()
     }
 
     /// The response that awaits confirmation was received, or the client had gone.
     pub fn confirm(&self, is_received: bool) {
-        if let Some(mut exchange) = self.unconfirmed.borrow_mut().take() {
-            exchange.confirm(is_received);
+        if let Some(confirm) = self.unconfirmed.take() {
+            confirm(is_received);
         }
     }
 

@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use super::refusal::Refusal;
 use crate::tokens::authenticator::Refused;
 
-/// Where a credential may come from.
+/// Where the credential of a request may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CredentialSource {
     /// `Authorization: Bearer`.
@@ -17,10 +17,8 @@ pub(super) enum CredentialSource {
     BearerOrApiKey,
 }
 
-/// Where keys of style `accounts` come.
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Where a credential came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CredentialField {
     Authorization,
@@ -33,40 +31,36 @@ pub(super) fn presented(
     headers: &HeaderMap,
     source: CredentialSource,
 ) -> Result<(&[u8], CredentialField), Refusal> {
-    let mut keys = match source {
-        CredentialSource::Bearer => None,
-        CredentialSource::BearerOrApiKey => Some(headers.get_all(X_API_KEY).iter()),
-    };
-    let Some(key) = keys.as_mut().and_then(Iterator::next) else {
-        return match bearer(headers) {
-            Err(Refusal::NoCredential { .. })
-                if source == CredentialSource::Bearer && headers.contains_key(X_API_KEY) =>
-            {
+    let bearer = bearer(headers);
+    if source == CredentialSource::Bearer {
+        return match bearer {
+            Err(Refusal::NoCredential { .. }) if headers.contains_key(X_API_KEY) => {
                 let cause = "it has X-API-Key, which is read only on routes that accept a token \
                              API of style \"accounts\"";
                 Err(Refusal::NoCredential { cause: Some(cause) })
             }
-            token => token.map(|token| (token, CredentialField::Authorization)),
+            token => Ok((token?, CredentialField::Authorization)),
         };
-    };
-    if keys.is_some_and(|mut keys| keys.next().is_some()) {
-        return Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once" });
     }
-    match bearer(headers) {
-        // No field, or one of another scheme, which is not ours.
-        Err(Refusal::NoCredential { .. }) => {
+    let mut keys = headers.get_all(X_API_KEY).iter();
+    match (keys.next(), keys.next(), bearer) {
+        (None, _, token) => Ok((token?, CredentialField::Authorization)),
+        (Some(_), Some(_), _) => {
+            Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once" })
+        }
+        // No `Authorization`, or one of another scheme, which is not read.
+        (Some(key), None, Err(Refusal::NoCredential { .. })) => {
             Ok((key.as_bytes().trim_ascii(), CredentialField::ApiKey))
         }
-        Ok(_) | Err(_) => {
+        (Some(_), None, _) => {
             let cause = "it has both X-API-Key and Authorization: Bearer";
             Err(Refusal::AmbiguousCredential { cause })
         }
     }
 }
 
-/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme's case does not
-/// matter, RFC 9110, section 11.1). Whether its characters are a token's is not looked at: what is
-/// none has no entry in a cache and no signature.
+/// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme in any case, RFC
+/// 9110, section 11.1). Its characters are not checked: what is no token has no record or signature.
 fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Err(Refusal::NoCredential { cause: None }) };

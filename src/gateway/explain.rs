@@ -1,6 +1,5 @@
-//! Explain: what would become of a request, by the stages that every request goes through, up to
-//! the moment at which it would be forwarded or a call of a token API be carried out. It leaves no
-//! line in the access log and no count; the upstream hears nothing of it.
+//! Explain: what would become of a request, by the same stages, up to the moment at which it would
+//! be forwarded or a call of a token API be carried out. It leaves no trace in log and metrics.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -12,22 +11,22 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use super::admitted::Admitted;
-use super::authenticate::described;
 use super::authorize::permitted;
 use super::connection::{ClientConnection, ClientOrigin};
 use super::control::Control;
-use super::credential::CredentialSource;
+use super::credential::{CredentialField, CredentialSource, presented};
 use super::exchange::Exchange;
 use super::gate::{self, HeadLimits};
-use super::manage;
+use super::manage::{self, TokenApiCall};
 use super::plan::{Plan, RouteSettings};
 use super::refusal::Refusal;
 use super::route::{self, Destination};
-use super::route_table::HostRule;
+use super::route_table::{HostRule, OwnPath};
 use super::worker::{Local, Shared, WorkerGateway};
 use crate::telemetry::{
     Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
 };
+use crate::tokens::opaque::{CredentialForm, JWT_BEGINS};
 use crate::tokens::verified::Power;
 use crate::wire::deadline::Deadlines;
 
@@ -50,29 +49,19 @@ pub async fn explain(
     let client = Rc::new(ClientConnection::new(origin, None));
     let control = Rc::new(Control::of_connection(Deadlines::default().register(), Duration::ZERO));
     let (mut head, ()) = request.into_parts();
-    let has_body = has_body(&head.headers);
+    // Which of these fields are sound, the gate says.
+    let has_body = head.headers.contains_key(header::TRANSFER_ENCODING)
+        || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
     exchange.arrived(&head);
-    let local = exchange.local();
+    let local = Rc::clone(&exchange.local);
     let mut explanation = Explanation {
-        decision: Decision::Refused,
-        status: None,
-        reason: None,
-        cause: None,
-        detail: None,
-        challenge: None,
-        allow: None,
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
-        host: None,
         client: exchange.client_text().to_owned(),
-        answered_by: None,
-        route: None,
-        credential: None,
-        identity_headers: Vec::new(),
-        upstream_path: None,
+        ..Explanation::default()
     };
-    let followed = match gate::judge(&mut head, has_body, limits, local.plan.identity.ours()) {
+    let followed = match gate::judge(&mut head, has_body, limits, &local.plan.identity.ours) {
         Ok(_) => {
             head.uri.path().clone_into(&mut explanation.path);
             explanation.host = head.headers.get(header::HOST).map(text);
@@ -90,7 +79,7 @@ pub async fn explain(
             explanation.allow = Some(allow);
         }
     }
-    if let (Some(credential), Some(admitted)) = (&mut explanation.credential, exchange.caller()) {
+    if let (Some(credential), Some(admitted)) = (&mut explanation.credential, &exchange.admitted) {
         credential.holder = Some(holder(admitted));
     }
     explanation
@@ -105,35 +94,34 @@ async fn follow(
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
     match route::find(plan, &head.method, head.uri.path(), &head.headers)? {
-        Destination::PublicKeys => answered(explanation, "the public keys".to_owned()),
-        Destination::Document(_) => answered(explanation, "a page of a token API".to_owned()),
-        Destination::TokenApi { token_api, call, parameters } => {
-            let token_api = plan
-                .token_apis
-                .get(token_api)
-                .ok_or(Refusal::Internal("a token API is not in its plan"))?;
-            explanation.answered_by = Some(format!("the token API {:?}", token_api.name));
-            explanation.credential = credential(local, CredentialSource::Bearer, &head.headers);
-            match manage::permitted(local, exchange, token_api, call, &parameters, head).await {
-                // What it answers depends on its body.
-                Ok(_) => explanation.decision = Decision::Answered,
-                Err(refusal) => {
-                    let answer = manage::refused(token_api, &head.method, call, &refusal);
-                    explanation.status = Some(answer.status.as_u16());
-                    explanation.allow = answer.allow.as_ref().map(text);
-                    return Err(refusal);
-                }
+        Destination::Own(OwnPath::PublicKeys) => answered(explanation, "the public keys"),
+        Destination::Own(OwnPath::Document(_)) => answered(explanation, "a page of a token API"),
+        Destination::Own(OwnPath::TokenApi(at)) => {
+            let call = TokenApiCall::new(plan, at, head)?;
+            explanation.answered_by = Some(format!("the token API {:?}", call.token_api.name));
+            explanation.credential = described(local, CredentialSource::Bearer, &head.headers);
+            if let Err(refusal) = manage::permitted(local, exchange, &call, head).await {
+                let answer = call.refused(&refusal);
+                explanation.status = Some(answer.status.as_u16());
+                explanation.allow = answer.allow.as_ref().map(text);
+                return Err(refusal);
             }
+            // What it answers depends on its body.
+            explanation.decision = Decision::Answered;
         }
         Destination::Route(at) => {
             let route = plan.route(at)?;
             explanation.route = Some(explained(plan, route));
             if !route.accept.is_empty() {
                 explanation.credential =
-                    credential(local, plan.credential_source(at), &head.headers);
+                    described(local, plan.credential_source(at), &head.headers);
             }
             let permit = permitted(local, exchange, at, head).await?;
             explanation.decision = Decision::Forwarded;
+            let field = |(name, value): &(HeaderName, HeaderValue)| ExplainedHeader {
+                name: name.to_string(),
+                value: text(value),
+            };
             explanation.identity_headers = permit.identity().iter().map(field).collect();
             explanation.upstream_path = permit.target().map(|target| target.path().to_owned());
         }
@@ -141,24 +129,28 @@ async fn follow(
     Ok(())
 }
 
-fn answered(explanation: &mut Explanation, by: String) {
+fn answered(explanation: &mut Explanation, by: &str) {
     explanation.decision = Decision::Answered;
     explanation.status = Some(200);
-    explanation.answered_by = Some(by);
+    explanation.answered_by = Some(by.to_owned());
 }
 
-/// Whether fields announce a body. Which of them are sound, the gate says.
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
-}
-
-fn credential(
+/// Where the credential came from and what it claims to be; `None`: there is none, or several.
+fn described(
     local: &Local,
     source: CredentialSource,
     headers: &HeaderMap,
 ) -> Option<ExplainedCredential> {
-    let (source, form) = described(local, source, headers)?;
+    let (token, field) = presented(headers, source).ok()?;
+    let source = match field {
+        CredentialField::Authorization => "Authorization: Bearer",
+        CredentialField::ApiKey => "X-API-Key",
+    };
+    let form = match local.plan.opaque.form_of(token) {
+        CredentialForm::Opaque(api) => format!("a key with the prefix of {:?}", api.token_api),
+        CredentialForm::Signed if token.starts_with(JWT_BEGINS.as_bytes()) => "a JWT".to_owned(),
+        CredentialForm::Signed => "neither a JWT nor a key with a configured prefix".to_owned(),
+    };
     Some(ExplainedCredential { source: source.to_owned(), form, holder: None })
 }
 
@@ -200,10 +192,6 @@ fn explained(plan: &Plan, route: &RouteSettings) -> ExplainedRoute {
         accept: route.accept.iter().map(ToString::to_string).collect(),
         require: tenant.chain(route.require.iter().map(ToString::to_string)).collect(),
     }
-}
-
-fn field((name, value): &(HeaderName, HeaderValue)) -> ExplainedHeader {
-    ExplainedHeader { name: name.to_string(), value: text(value) }
 }
 
 fn text(value: &HeaderValue) -> String {

@@ -1,4 +1,4 @@
-//! What the fuzz targets need of the gateway's inner parts, as functions of plain HTTP types.
+//! The gateway's inner parts for the fuzz targets, as functions of plain HTTP types.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,8 @@ use http::request::Parts;
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
 use super::forward::request::{Forwarding, add_hop, clean};
-use super::gate::{HeadLimits, Passed, WebSocketForm, judge};
+use super::gate::judge;
+pub(crate) use super::gate::{HeadLimits, Passed, WebSocketForm};
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use crate::wire::fields::FoldedNames;
@@ -17,10 +18,6 @@ use crate::wire::fields::FoldedNames;
 pub(crate) struct Gateway {
     rules: IdentityRules,
 }
-
-/// What the gate says of a head that passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict(Passed);
 
 impl Gateway {
     pub(crate) fn new() -> Result<Self, String> {
@@ -33,33 +30,31 @@ impl Gateway {
         Ok(Self { rules: IdentityRules::new(&names)? })
     }
 
-    /// The names that only keyward may set.
     pub(crate) fn ours(&self) -> &FoldedNames {
-        self.rules.ours()
+        &self.rules.ours
     }
 
-    /// The gate.
     pub(crate) fn judge(
         &self,
         head: &mut Parts,
         has_body: bool,
         limits: HeadLimits,
-    ) -> Result<Verdict, Refusal> {
-        judge(head, has_body, limits, self.rules.ours()).map(Verdict)
+    ) -> Result<Passed, Refusal> {
+        judge(head, has_body, limits, &self.rules.ours)
     }
 
     /// What `forward` does to a head that passed, on a public route to an upstream that keeps the
     /// host.
     pub(crate) fn prepare(
         &self,
-        verdict: Verdict,
+        passed: Passed,
         client: &ClientConnection,
         head: &mut Parts,
         length: Option<u64>,
     ) {
         let chain = ForwardedChain::read(client, &head.headers);
         let forwarding = Forwarding::of(client, chain.as_ref(), &head.headers);
-        let accepts_trailers = clean(&self.rules, verdict.0, &mut head.headers, length);
+        let accepts_trailers = clean(&self.rules, passed, &mut head.headers, length);
         set(&forwarding, &mut head.headers);
         add_hop(&mut head.headers, head.version, accepts_trailers);
         head.extensions.clear();
@@ -89,28 +84,4 @@ fn set(forwarding: &Forwarding, headers: &mut HeaderMap) {
     forwarding.each(&mut |name, value| {
         headers.insert(name.clone(), value.clone());
     });
-}
-
-impl Verdict {
-    /// Whether it asks for WebSocket by `Upgrade`.
-    pub(crate) fn is_upgrade(self) -> bool {
-        self.0.websocket == Some(WebSocketForm::Upgrade)
-    }
-
-    /// Whether there are fields that only keyward may set.
-    pub(crate) fn has_ours(self) -> bool {
-        self.0.has_ours
-    }
-
-    pub(crate) fn has_length(self) -> bool {
-        self.0.has_length
-    }
-
-    pub(crate) fn expects(self) -> bool {
-        self.0.expects
-    }
-
-    pub(crate) fn is_grpc(self) -> bool {
-        self.0.is_grpc
-    }
 }

@@ -1,10 +1,9 @@
 //! Gate: judges the head of every request that hyper has parsed, of both versions, and brings it
-//! into the one normal form that everything later goes by: a target in origin form with a normal
-//! path, one valid `Host`, framing that has one reading, no expectation but `100-continue`.
+//! into one normal form: a target in origin form with a normal path, one valid `Host`, framing that
+//! has one reading, no expectation but `100-continue`.
 //!
-//! It knows no socket and no store. What hyper's parser refuses by itself, or what cannot be seen
-//! in a parsed head any more (line endings), `server::socket` tells, as a [`HeadFault`] of this
-//! list as well.
+//! What hyper's parser refuses by itself, and what cannot be seen in a parsed head (line endings),
+//! `server::socket` reports as a [`HeadFault`], too.
 
 use std::borrow::Cow;
 
@@ -38,24 +37,20 @@ const METHOD_LIMIT: usize = 32;
 
 /// What was seen in a head that passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Passed {
+pub(crate) struct Passed {
     /// It asks for WebSocket, and in the right way.
-    pub(super) websocket: Option<WebSocketForm>,
+    pub(crate) websocket: Option<WebSocketForm>,
     /// Its fields that end at this hop.
-    pub(super) hops: HopByHop,
+    pub(crate) hops: HopByHop,
     /// It has fields that only keyward may set.
-    pub(super) has_ours: bool,
-    /// It has `Content-Length`.
-    pub(super) has_length: bool,
-    /// It has `Expect`.
-    pub(super) expects: bool,
-    /// It is a gRPC call, and a refusal has to be one of gRPC.
-    pub(super) is_grpc: bool,
+    pub(crate) has_ours: bool,
+    pub(crate) has_length: bool,
+    pub(crate) expects: bool,
 }
 
 /// How a client asks for WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WebSocketForm {
+pub(crate) enum WebSocketForm {
     /// `GET` with `Upgrade: websocket` (RFC 6455).
     Upgrade,
     /// Extended `CONNECT` with `:protocol` (RFC 8441).
@@ -74,16 +69,15 @@ pub(super) fn judge(
     limits: HeadLimits,
     ours: &FoldedNames,
 ) -> Result<Passed, Refusal> {
-    let mut passed = Passed { is_grpc: is_grpc(head), ..Passed::default() };
+    let mut passed = Passed::default();
     let seen = look(head, limits, ours, &mut passed)?;
-    passed.websocket = websocket(head, has_body, seen.upgrades)?;
+    passed.websocket = websocket(head, has_body, seen.has_upgrade)?;
     if head.method.as_str().len() > METHOD_LIMIT {
         return Err(HeadFault::Malformed.into());
     }
-    match head.method {
-        Method::CONNECT if passed.websocket.is_none() => return Err(HeadFault::Method.into()),
-        Method::TRACE => return Err(HeadFault::Method.into()),
-        _ => {}
+    let is_connect = head.method == Method::CONNECT && passed.websocket.is_none();
+    if is_connect || head.method == Method::TRACE {
+        return Err(HeadFault::Method.into());
     }
     host(head, seen.hosts)?;
     target(head, limits)?;
@@ -91,8 +85,8 @@ pub(super) fn judge(
     Ok(passed)
 }
 
-/// Whether a refusal must be worded for gRPC: `application/grpc`, `application/grpc+proto` and the
-/// like.
+/// Whether a request is a gRPC call: `application/grpc`, `application/grpc+proto` and the like over
+/// HTTP/2.
 pub(super) fn is_grpc(head: &Parts) -> bool {
     head.version == Version::HTTP_2
         && head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -104,7 +98,7 @@ pub(super) fn is_grpc(head: &Parts) -> bool {
 #[derive(Default)]
 struct Seen {
     hosts: usize,
-    upgrades: usize,
+    has_upgrade: bool,
 }
 
 /// One pass over the fields.
@@ -158,7 +152,7 @@ fn look(
                 framings += 1;
                 passed.hops.note(name);
             }
-            _ if passed.hops.note(name) => seen.upgrades += usize::from(*name == header::UPGRADE),
+            _ if passed.hops.note(name) => seen.has_upgrade |= *name == header::UPGRADE,
             _ => passed.has_ours |= ours.matches(name.as_str()),
         }
     }
@@ -171,44 +165,37 @@ fn look(
 fn websocket(
     head: &Parts,
     has_body: bool,
-    upgrades: usize,
+    has_upgrade: bool,
 ) -> Result<Option<WebSocketForm>, Refusal> {
     if let Some(protocol) = head.extensions.get::<Protocol>() {
         if head.method != Method::CONNECT || protocol.as_str() != "websocket" {
             return Err(HeadFault::Method.into());
         }
-        return if is_version_13(head) {
+        // The one version of the protocol (RFC 6455, section 4.2.1). A handshake of HTTP/1.1 with
+        // another one is the upstream's to decline. This one is turned into keyward's own, so
+        // keyward declines it.
+        let version = only(head, &header::SEC_WEBSOCKET_VERSION).ok_or(Refusal::Upgrade)?;
+        return if version == "13" {
             Ok(Some(WebSocketForm::Connect))
         } else {
             Err(Refusal::Upgrade)
         };
     }
-    if upgrades == 0 || head.version == Version::HTTP_2 {
+    if !has_upgrade || head.version == Version::HTTP_2 {
         return Ok(None);
     }
     let offers_websocket = lists(&head.headers, &header::UPGRADE, "websocket");
     if !offers_websocket || !lists(&head.headers, &header::CONNECTION, "upgrade") {
         return Ok(None);
     }
-    let is_alone = upgrades == 1
-        && head
-            .headers
-            .get(header::UPGRADE)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let is_handshake = is_alone
+    let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    let is_handshake = only(head, &header::UPGRADE).is_some_and(is_websocket)
         && head.method == Method::GET
         && head.version == Version::HTTP_11
         && !has_body
         && only(head, &header::SEC_WEBSOCKET_VERSION).is_some()
         && has_key(head);
     if is_handshake { Ok(Some(WebSocketForm::Upgrade)) } else { Err(Refusal::Upgrade) }
-}
-
-/// The one version of the protocol (RFC 6455, section 4.2.1). A handshake of HTTP/1.1 with another
-/// one is the upstream's to decline; one of HTTP/2 is turned into keyward's own, so keyward
-/// declines it.
-fn is_version_13(head: &Parts) -> bool {
-    only(head, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
 }
 
 /// A key of 16 bytes in base64 (RFC 6455, section 4.2.1).
@@ -226,10 +213,15 @@ fn only<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
 /// The host of the target wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
 /// After this the head has only one.
 fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
-    if hosts > 1 || hosts == 0 && head.version == Version::HTTP_11 {
+    // HTTP/1.0 may leave it out.
+    let is_required = match head.version {
+        Version::HTTP_11 => true,
+        version => version == Version::HTTP_2 && head.uri.authority().is_none(),
+    };
+    if hosts > 1 || hosts == 0 && is_required {
         return Err(HeadFault::Host);
     }
-    match head.uri.authority() {
+    let host = match head.uri.authority() {
         Some(authority) => {
             // Without a scheme it is the authority form, which only CONNECT has.
             let scheme = head.uri.scheme_str().ok_or(HeadFault::Target)?;
@@ -237,21 +229,15 @@ fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
                 return Err(HeadFault::Target);
             }
             host_in(authority.as_str().as_bytes()).ok_or(HeadFault::Host)?;
-            let authority = authority::normal_form(authority.as_str().as_bytes());
-            let host = HeaderValue::from_bytes(authority).map_err(|_| HeadFault::Host)?;
-            head.headers.insert(header::HOST, host);
+            authority.as_str().as_bytes()
         }
-        // HTTP/1.0 may leave it out.
-        None if hosts == 0 && head.version == Version::HTTP_2 => return Err(HeadFault::Host),
-        None => {
-            if let Some(host) = head.headers.get_mut(header::HOST)
-                && host.as_bytes().ends_with(b":")
-            {
-                let normal = HeaderValue::from_bytes(authority::normal_form(host.as_bytes()));
-                *host = normal.map_err(|_| HeadFault::Host)?;
-            }
-        }
-    }
+        None => match head.headers.get(header::HOST).map(HeaderValue::as_bytes) {
+            Some(host) if host.ends_with(b":") => host,
+            _ => return Ok(()),
+        },
+    };
+    let host = HeaderValue::from_bytes(authority::normal_form(host));
+    head.headers.insert(header::HOST, host.map_err(|_| HeadFault::Host)?);
     Ok(())
 }
 
@@ -286,13 +272,11 @@ const fn is_query_byte(byte: u8) -> bool {
 
 /// HTTP/2 may split `Cookie`; HTTP/1.1 may not (RFC 9113, section 8.2.3).
 fn join_cookies(head: &mut Parts) {
-    if head.version != Version::HTTP_2
-        || head.headers.get_all(header::COOKIE).iter().nth(1).is_none()
-    {
+    let cookies = head.headers.get_all(header::COOKIE);
+    if head.version != Version::HTTP_2 || cookies.iter().nth(1).is_none() {
         return;
     }
-    let pieces: Vec<_> =
-        head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let pieces: Vec<_> = cookies.iter().map(HeaderValue::as_bytes).collect();
     if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
         head.headers.insert(header::COOKIE, whole);
     }

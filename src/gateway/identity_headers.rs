@@ -8,89 +8,64 @@ use crate::wire::fields::{FoldedNames, visible};
 
 /// What the identity headers are called; `None`: not sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdentityNames {
+pub struct IdentityNames<N = String> {
     /// The subject.
-    pub subject: Option<String>,
+    pub subject: Option<N>,
     /// The username.
-    pub username: Option<String>,
+    pub username: Option<N>,
     /// The organization.
-    pub organization: Option<String>,
+    pub organization: Option<N>,
     /// The role.
-    pub role: Option<String>,
+    pub role: Option<N>,
     /// The email address.
-    pub email: Option<String>,
+    pub email: Option<N>,
     /// The token's id.
-    pub token_id: Option<String>,
+    pub token_id: Option<N>,
     /// The token API or issuer that all of it is from.
-    pub credential: Option<String>,
+    pub credential: Option<N>,
     /// The request's id: also where there is no caller.
-    pub request_id: Option<String>,
+    pub request_id: Option<N>,
     /// The subject of the client's certificate: also where there is no caller.
-    pub client_certificate_subject: Option<String>,
-    /// The names of the client's certificate.
-    pub client_certificate_names: Option<String>,
+    pub client_certificate_subject: Option<N>,
+    /// The names of the client's certificate: also where there is no caller.
+    pub client_certificate_names: Option<N>,
 }
 
-/// The names, ready for use.
+/// The names of a plan, and what follows from them.
 pub(super) struct IdentityRules {
-    subject: Option<HeaderName>,
-    username: Option<HeaderName>,
-    organization: Option<HeaderName>,
-    role: Option<HeaderName>,
-    email: Option<HeaderName>,
-    token_id: Option<HeaderName>,
-    credential: Option<HeaderName>,
-    pub(super) request_id: Option<HeaderName>,
-    pub(super) client_certificate_subject: Option<HeaderName>,
-    pub(super) client_certificate_names: Option<HeaderName>,
-    /// Ours, and those that say where a request came from, in all spellings.
-    ours: FoldedNames,
+    pub(super) names: IdentityNames<HeaderName>,
+    /// The fields that a client may not set, in all spellings: those of identity headers and those
+    /// that say where a request came from.
+    pub(super) ours: FoldedNames,
 }
 
 /// The identity headers of one caller.
 pub(super) type IdentityFields = Box<[(HeaderName, HeaderValue)]>;
 
-/// Not passed on whatever the configuration says: a name of ours is a name of ours also where
-/// another preset is in use.
-const OUR_PREFIX: &str = "x-keyward-";
-
 impl IdentityRules {
     pub(super) fn new(names: &IdentityNames) -> Result<Self, String> {
         let name = |name: &Option<String>| {
-            name.as_deref()
-                .map(|name| {
-                    HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))
-                })
-                .transpose()
+            let Some(name) = name else { return Ok(None) };
+            HeaderName::try_from(name).map(Some).map_err(|_| format!("{name:?} is no header name"))
         };
-        let all = [
-            &names.subject,
-            &names.username,
-            &names.organization,
-            &names.role,
-            &names.email,
-            &names.token_id,
-            &names.credential,
-            &names.request_id,
-            &names.client_certificate_subject,
-            &names.client_certificate_names,
-        ];
-        let configured = all.into_iter().filter_map(Option::as_deref);
+        let configured = names.fields().into_iter().filter_map(|(_, name)| name);
+        let exact = configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"]);
         Ok(Self {
-            subject: name(&names.subject)?,
-            username: name(&names.username)?,
-            organization: name(&names.organization)?,
-            role: name(&names.role)?,
-            email: name(&names.email)?,
-            token_id: name(&names.token_id)?,
-            credential: name(&names.credential)?,
-            request_id: name(&names.request_id)?,
-            client_certificate_subject: name(&names.client_certificate_subject)?,
-            client_certificate_names: name(&names.client_certificate_names)?,
-            ours: FoldedNames::new(
-                configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"]),
-                [OUR_PREFIX, "x-forwarded-"],
-            ),
+            // `x-keyward-` whatever the configuration says: the next upstream may use another
+            // preset.
+            ours: FoldedNames::new(exact, ["x-keyward-", "x-forwarded-"]),
+            names: IdentityNames {
+                subject: name(&names.subject)?,
+                username: name(&names.username)?,
+                organization: name(&names.organization)?,
+                role: name(&names.role)?,
+                email: name(&names.email)?,
+                token_id: name(&names.token_id)?,
+                credential: name(&names.credential)?,
+                request_id: name(&names.request_id)?,
+                client_certificate_subject: name(&names.client_certificate_subject)?,
+                client_certificate_names: name(&names.client_certificate_names)?,
+            },
         })
     }
 
@@ -98,32 +73,25 @@ impl IdentityRules {
     /// An absent field is no header, and the client's own is gone all the same (cf.
     /// CVE-2026-30851).
     pub(super) fn of(&self, caller: &Caller, tenant: Option<&str>) -> IdentityFields {
-        let token = &caller.token;
-        let token_id = caller.token_id();
+        let (names, token, token_id) = (&self.names, &caller.token, caller.token_id());
         [
-            (&self.subject, Some(token.subject())),
-            (&self.username, token.username()),
-            (&self.organization, tenant.or(token.organization())),
-            (&self.role, token.role()),
-            (&self.email, token.email()),
-            (&self.token_id, token_id.as_deref()),
-            (&self.credential, Some(&**token.token_api())),
+            (&names.subject, Some(token.subject())),
+            (&names.username, token.username()),
+            (&names.organization, tenant.or(token.organization())),
+            (&names.role, token.role()),
+            (&names.email, token.email()),
+            (&names.token_id, token_id.as_deref()),
+            (&names.credential, Some(&**token.token_api())),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.clone()?, visible(value?))))
         .collect()
     }
 
-    /// The names that a client may not set, in all spellings.
-    pub(super) fn ours(&self) -> &FoldedNames {
-        &self.ours
-    }
-
     /// Removes every field that only keyward may set.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        let ours: Vec<HeaderName> =
-            headers.keys().filter(|name| self.ours.matches(name.as_str())).cloned().collect();
-        for name in ours {
+        let is_ours = |name: &&HeaderName| self.ours.matches(name.as_str());
+        for name in headers.keys().filter(is_ours).cloned().collect::<Vec<_>>() {
             headers.remove(name);
         }
     }
@@ -154,10 +122,10 @@ mod tests {
             "x-real-ip",
             "x-forwarded-prefix",
         ] {
-            assert!(rules.ours().matches(name), "{name}");
+            assert!(rules.ours.matches(name), "{name}");
         }
         for name in ["accept", "x-keyword"] {
-            assert!(!rules.ours().matches(name), "{name}");
+            assert!(!rules.ours.matches(name), "{name}");
         }
     }
 }

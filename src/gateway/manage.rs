@@ -1,6 +1,7 @@
 //! Manage: a call of a token API. Authenticate, check the mount, read the body, let the face
-//! decode, execute, let the face encode. Every "no" is worded by the face.
+//! decode, execute, let the face encode. Every refusal is worded by the face.
 
+use std::fmt;
 use std::rc::Rc;
 
 use http::header;
@@ -17,9 +18,11 @@ use super::control::{Control, Phase};
 use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::forward::{ClientBody, until};
-use super::plan::TokenApiSettings;
+use super::paths::parameters;
+use super::plan::{Plan, TokenApiSettings};
 use super::refusal::Refusal;
 use super::respond;
+use super::route_table::TokenApiPath;
 use super::worker::Local;
 use crate::api::accounts::refusal_of;
 use crate::api::{Answer, Call, CredentialNeed, FaceError};
@@ -27,73 +30,104 @@ use crate::tokens::accounts::{AccountError, ClientGroup};
 use crate::tokens::authenticator::Refused;
 use crate::tokens::command::{Command, CommandError, CommandOutcome};
 use crate::tokens::service::TokenApiContext;
+use crate::wire::path::decode_segment;
 
 /// The largest body of a call (DESIGN.md, section 4).
-pub(super) const BODY_LIMIT: usize = 64 * 1024;
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// A call of a token API, its caller not yet known.
+pub(super) struct TokenApiCall<'a> {
+    pub(super) token_api: &'a TokenApiSettings,
+    method: &'a Method,
+    /// As the face knows it.
+    path: &'static str,
+    /// Those of the path and the mount, with their names.
+    parameters: Vec<(String, String)>,
+}
+
+impl<'a> TokenApiCall<'a> {
+    pub(super) fn new(plan: &'a Plan, at: &TokenApiPath, head: &'a Parts) -> Result<Self, Refusal> {
+        let token_api = plan.token_apis.get(at.token_api);
+        let parameters = parameters(&at.pattern, head.uri.path())
+            // A value that is not UTF-8 equals no claim and is no id.
+            .map(|(name, value)| {
+                (name.to_owned(), decode_segment(value).unwrap_or_default().into_owned())
+            })
+            .collect();
+        Ok(Self {
+            token_api: token_api.ok_or(Refusal::Internal("a token API is not in its plan"))?,
+            method: &head.method,
+            path: at.call,
+            parameters,
+        })
+    }
+
+    /// The method whose call is made: a HEAD is answered as a GET.
+    fn asked(&self) -> &Method {
+        if *self.method == Method::HEAD { &Method::GET } else { self.method }
+    }
+
+    /// A refusal in the shape of the token API.
+    pub(super) fn refused(&self, refusal: &Refusal) -> Answer {
+        self.token_api.face.refuse(self.method, self.path, &face_error(refusal))
+    }
+}
 
 pub(super) async fn call(
     local: &Local,
     exchange: &mut Exchange,
-    token_api: usize,
-    path: &'static str,
-    parameters: &[(String, String)],
+    at: &TokenApiPath,
     head: Parts,
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
-    let token_api = local
-        .plan
-        .token_apis
-        .get(token_api)
-        .ok_or(Refusal::Internal("a token API is not in its plan"))?;
-    let method = head.method.clone();
-    let answered = answer(local, exchange, token_api, path, parameters, head, body).await;
+    let call = TokenApiCall::new(&local.plan, at, &head)?;
+    let answered = answer(local, exchange, &call, &head, body).await;
     Ok(answered.unwrap_or_else(|refusal| {
-        let answer = refused(token_api, &method, path, &refusal);
-        respond::face_refused(exchange, &refusal, answer)
+        respond::face_refused(exchange, &refusal, call.refused(&refusal))
     }))
 }
 
 async fn answer(
     local: &Local,
     exchange: &mut Exchange,
-    token_api: &TokenApiSettings,
-    path: &'static str,
-    parameters: &[(String, String)],
-    head: Parts,
+    call: &TokenApiCall<'_>,
+    head: &Parts,
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
-    let face = &token_api.face;
-    let caller = permitted(local, exchange, token_api, path, parameters, &head).await?;
-    let method = asked(&head.method);
-    let body = read_body(local, exchange.control(), body).await?;
+    let token_api = call.token_api;
+    let caller = permitted(local, exchange, call, head).await?;
+    let body = read_body(local, &exchange.control, body).await?;
     let content_type =
         head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let now = exchange.now().wall;
-    let command = face
-        .decode(&Call { method, path, parameters, content_type, body: &body, now })
+    let now = exchange.now.wall;
+    let command = token_api
+        .face
+        .decode(&Call {
+            method: call.asked(),
+            path: call.path,
+            parameters: &call.parameters,
+            content_type,
+            body: &body,
+            now,
+        })
         .map_err(Refusal::Face)?;
     let caller = caller.as_deref().map(|admitted| &admitted.caller);
+    let shared = &exchange.gateway.shared;
     let outcome = match (command, &token_api.accounts, caller) {
         (Command::Account(command), Some(terms), caller) => {
             let from = client_group(exchange);
-            let outcome =
-                exchange.gateway().shared.accounts.execute(terms, from, caller, command, now).await;
+            let outcome = shared.accounts.execute(terms, from, caller, command, now).await;
             CommandOutcome::Account(outcome.map_err(account_refused)?)
         }
         (command, _, Some(caller)) => {
             let context =
                 TokenApiContext { token_api: &token_api.name, minting: &token_api.minting };
-            exchange
-                .gateway()
-                .shared
-                .service
-                .execute(caller, context, command, now)
-                .await
-                .map_err(command_refused)?
+            let outcome = shared.service.execute(caller, context, command, now).await;
+            outcome.map_err(command_refused)?
         }
         (_, _, None) => return Err(Refusal::Internal("a command came without a caller")),
     };
-    Ok(respond::face_answer(face.encode(&outcome)))
+    Ok(respond::face_answer(token_api.face.encode(&outcome)))
 }
 
 /// The caller of a call, if it may make it; `None` if the call needs no credential. Does not read
@@ -101,29 +135,25 @@ async fn answer(
 pub(super) async fn permitted(
     local: &Local,
     exchange: &mut Exchange,
-    token_api: &TokenApiSettings,
-    path: &'static str,
-    parameters: &[(String, String)],
+    call: &TokenApiCall<'_>,
     head: &Parts,
 ) -> Result<Option<Rc<Admitted>>, Refusal> {
-    let face = &token_api.face;
-    let method = asked(&head.method);
-    if !face.allowed(path).split(", ").any(|allowed| allowed == method.as_str()) {
-        return Err(Refusal::Face(FaceError::MethodNotAllowed(face.allowed(path))));
+    let token_api = call.token_api;
+    let allowed = token_api.face.allowed(call.path);
+    if !allowed.split(", ").any(|allowed| allowed == call.asked().as_str()) {
+        return Err(Refusal::Face(FaceError::MethodNotAllowed(allowed)));
     }
-    match face.credential(path) {
+    match token_api.face.credential(call.path) {
         CredentialNeed::None => Ok(None),
         CredentialNeed::Own | CredentialNeed::Session => {
             let admitted = admit(local, exchange, CredentialSource::Bearer, &head.headers).await?;
-            if !token_api.callers.take(&admitted.caller, &token_api.name) {
+            let name = &token_api.name;
+            if !token_api.callers.take(&admitted.caller, name) {
                 let of = admitted.caller.token.token_api();
-                let cause = format!(
-                    "a token of {of:?} such as this makes no calls of {:?}",
-                    token_api.name
-                );
+                let cause = format!("a token of {of:?} such as this makes no calls of {name:?}");
                 return Err(Refusal::NotAccepted { cause });
             }
-            if !owns_mount(&admitted, parameters) {
+            if !owns_mount(&admitted, &call.parameters) {
                 return Err(Refusal::Face(FaceError::ForeignMount));
             }
             Ok(Some(admitted))
@@ -131,24 +161,9 @@ pub(super) async fn permitted(
     }
 }
 
-/// The method whose call is made: a HEAD is answered as a GET.
-fn asked(method: &Method) -> &Method {
-    if *method == Method::HEAD { &Method::GET } else { method }
-}
-
-/// A refusal in the shape of the token API.
-pub(super) fn refused(
-    token_api: &TokenApiSettings,
-    method: &Method,
-    path: &'static str,
-    refusal: &Refusal,
-) -> Answer {
-    token_api.face.refuse(method, path, &face_error(refusal))
-}
-
 /// Where a call comes from, as far as attempts are counted.
 fn client_group(exchange: &Exchange) -> ClientGroup {
-    match (exchange.client_address(), &exchange.client().origin.address) {
+    match (exchange.client_address(), &exchange.client.origin.address) {
         (Some(address), _) => address.into(),
         (None, PeerAddress::Unix(listener)) => ClientGroup::of_unix_listener(listener),
         (None, PeerAddress::Ip(address)) => address.ip().into(),
@@ -159,14 +174,8 @@ fn account_refused(fault: AccountError) -> Refusal {
     match fault {
         AccountError::NoSession => Refusal::BadCredential(Refused::NoRecord),
         AccountError::Store(fault) => Refusal::Store(fault),
-        AccountError::Signing(fault) => {
-            tracing::error!(%fault, "a session could not be signed");
-            Refusal::Internal("a session could not be signed")
-        }
-        AccountError::Randomness(fault) => {
-            tracing::error!(%fault, "a key could not be made");
-            Refusal::Internal("a key could not be made")
-        }
+        AccountError::Signing(fault) => internal("a session could not be signed", &fault),
+        AccountError::Randomness(fault) => internal("a key could not be made", &fault),
         other => Refusal::Face(refusal_of(&other)),
     }
 }
@@ -180,15 +189,15 @@ fn command_refused(fault: CommandError) -> Refusal {
         CommandError::Misdirected => Refusal::Internal("a command came to the wrong service"),
         CommandError::NoSuchToken => Refusal::Face(FaceError::NoSuchToken),
         CommandError::Store(fault) => Refusal::Store(fault),
-        CommandError::Signing(fault) => {
-            tracing::error!(%fault, "a token could not be signed");
-            Refusal::Internal("a token could not be signed")
-        }
-        CommandError::Minting(fault) => {
-            tracing::error!(%fault, "a token could not be made");
-            Refusal::Internal("a token could not be made")
-        }
+        CommandError::Signing(fault) => internal("a token could not be signed", &fault),
+        CommandError::Minting(fault) => internal("a token could not be made", &fault),
     }
+}
+
+/// A fault of ours, with its cause in the log.
+fn internal(what: &'static str, fault: &dyn fmt::Display) -> Refusal {
+    tracing::error!(%fault, "{what}");
+    Refusal::Internal(what)
 }
 
 /// The parameters of the mount that name a claim must equal the caller's; a claim that the caller
@@ -217,13 +226,10 @@ async fn read_body(
     control.enter(Phase::Exchange, local.plan.timeouts.body);
     loop {
         let frame = match until(&control.deadline, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => {
-                control.deadline.lift();
-                return Ok(whole);
-            }
-            Ok(Some(Err(_))) => return Err(Refusal::Face(FaceError::BodyBroken)),
-            Err(_) => return Err(Refusal::Face(FaceError::BodyTooSlow)),
+            Some(Some(Ok(frame))) => frame,
+            Some(None) => break,
+            Some(Some(Err(_))) => return Err(Refusal::Face(FaceError::BodyBroken)),
+            None => return Err(Refusal::Face(FaceError::BodyTooSlow)),
         };
         if let Some(data) = frame.data_ref() {
             if whole.len() + data.len() > BODY_LIMIT {
@@ -232,6 +238,8 @@ async fn read_body(
             whole.extend_from_slice(data);
         }
     }
+    control.deadline.lift();
+    Ok(whole)
 }
 
 /// What a refusal of the gateway is in the words of a token API.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no
-//! returns a [`Refusal`], and `respond` turns it into bytes. What has not been authorized does not
+//! returns a `Refusal`, and `respond` turns it into bytes. What has not been authorized does not
 //! compile: only `authorize` can make the `Permit` that `forward` asks for. What belongs to a
 //! client's connection is a [`ClientConnection`]; what belongs to one request while it is under way
 //! is a [`Control`], shared with the driver of the connection or stream; what is known of it for
@@ -29,6 +29,7 @@ pub(crate) mod fuzzing;
 mod gate;
 mod head_fault;
 mod identity_headers;
+mod line_buffer;
 mod manage;
 mod open_streams;
 mod paths;
@@ -37,6 +38,7 @@ mod presets;
 mod refusal;
 mod remembered;
 mod request_id;
+mod requirement;
 mod respond;
 mod route;
 mod route_table;
@@ -45,6 +47,7 @@ mod worker;
 use std::convert::Infallible;
 use std::rc::Rc;
 
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body as _;
@@ -61,12 +64,11 @@ pub use head_fault::HeadFault;
 pub use identity_headers::IdentityNames;
 pub use open_streams::{OpenStream, OpenStreams};
 pub use plan::{
-    Callers, Plan, PlanError, PlanSettings, Requirement, RequirementField, RouteSettings,
-    TenantRule, TokenApiSettings, UpstreamPlan, mounted,
+    Callers, Plan, PlanError, PlanSettings, RouteSettings, TenantRule, TokenApiSettings,
+    UpstreamPlan, mounted,
 };
 pub use presets::Preset;
-pub use refusal::{Refusal, UpstreamFailure};
-pub use request_id::RequestId;
+pub use requirement::{Requirement, RequirementField};
 pub use respond::ResponseBody;
 pub use route_table::HostRule;
 pub use worker::{Shared, WorkerGateway};
@@ -75,7 +77,10 @@ use body_source::BodySource;
 use exchange::Exchange;
 use forward::ClientBody;
 use gate::Passed;
+use refusal::Refusal;
 use route::Destination;
+use route_table::OwnPath;
+use worker::Local;
 
 /// Answers one request. Nothing that a client, an upstream or the store does makes it fail: every
 /// "no" is a response.
@@ -99,12 +104,12 @@ pub async fn run(
     let has_body = !body.is_end_stream();
     let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
     exchange.arrived(&head);
-    let local = exchange.local();
-    let body = ClientBody::new(body, control, local.plan.timeouts);
-    exchange.set_grpc(gate::is_grpc(&head));
-    let answered = match gate::judge(&mut head, has_body, limits, local.plan.identity.ours()) {
+    let local = Rc::clone(&exchange.local);
+    let body = ClientBody::new(body, control, Rc::clone(&local));
+    let answered = match gate::judge(&mut head, has_body, limits, &local.plan.identity.ours) {
         Ok(passed) => {
-            exchange.judged(&head);
+            exchange.target = head.uri.path_and_query().cloned();
+            exchange.method = Some(head.method.clone());
             answer(&local, &mut exchange, passed, head, body).await
         }
         Err(refusal) => Err(refusal),
@@ -114,7 +119,7 @@ pub async fn run(
 }
 
 /// Answers a request whose head hyper could not read: nothing of it is known but what is wrong with
-/// it.
+/// it. `cause` is for the log.
 pub fn refuse_head(
     gateway: &Rc<WorkerGateway>,
     client: &Rc<ClientConnection>,
@@ -122,13 +127,8 @@ pub fn refuse_head(
     fault: HeadFault,
     cause: String,
 ) -> Response<ResponseBody> {
-    let mut exchange = Exchange::begin(gateway, client, control, Version::HTTP_11, false);
-    let mut response = respond::refused(&mut exchange, &Refusal::Head(fault));
-    exchange.refused(Refusal::Head(fault).reason(), Some(cause));
-    response
-        .headers_mut()
-        .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-    respond::finish(exchange, response)
+    let exchange = Exchange::begin(gateway, client, control, Version::HTTP_11, false);
+    refuse_and_close(exchange, &Refusal::Head(fault), cause)
 }
 
 /// Answers a request on a connection beyond the limit.
@@ -138,23 +138,24 @@ pub fn overloaded(
     control: &Rc<Control>,
     version: Version,
 ) -> Response<ResponseBody> {
-    let mut exchange = Exchange::begin(gateway, client, control, version, false);
-    let mut response = respond::refused(&mut exchange, &Refusal::Overloaded);
-    response
-        .headers_mut()
-        .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    let exchange = Exchange::begin(gateway, client, control, version, false);
+    refuse_and_close(exchange, &Refusal::Overloaded, Refusal::Overloaded.cause())
+}
+
+fn refuse_and_close(
+    mut exchange: Box<Exchange>,
+    refusal: &Refusal,
+    cause: String,
+) -> Response<ResponseBody> {
+    let mut response = respond::refused(&mut exchange, refusal);
+    exchange.refusal = Some((refusal.reason(), Some(cause)));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     respond::finish(exchange, response)
 }
 
-/// The response in place of one that was already sent.
-#[must_use]
-pub fn no_response() -> Response<ResponseBody> {
-    Response::new(ResponseBody::none())
-}
-
-/// The straight line.
+/// The stages behind the gate.
 async fn answer(
-    local: &Rc<worker::Local>,
+    local: &Local,
     exchange: &mut Exchange,
     passed: Passed,
     head: Parts,
@@ -162,12 +163,12 @@ async fn answer(
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
     match route::find(plan, &head.method, head.uri.path(), &head.headers)? {
-        Destination::PublicKeys => Ok(respond::public_keys(plan)),
-        Destination::Document(at) => respond::document(plan, at, &head.headers),
-        Destination::TokenApi { token_api, call, parameters } => {
-            // Boxed, as it is rare and large: every connection reserves memory for the futures of
-            // its requests.
-            Box::pin(manage::call(local, exchange, token_api, call, &parameters, head, body)).await
+        Destination::Own(OwnPath::PublicKeys) => Ok(respond::public_keys(plan)),
+        Destination::Own(OwnPath::Document(at)) => respond::document(plan, *at, &head.headers),
+        // Boxed, as it is rare and large: every connection reserves memory for the futures of its
+        // requests.
+        Destination::Own(OwnPath::TokenApi(at)) => {
+            Box::pin(manage::call(local, exchange, at, head, body)).await
         }
         Destination::Route(at) => {
             let permit = authorize::permitted(local, exchange, at, &head).await?;

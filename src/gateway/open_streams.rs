@@ -15,7 +15,7 @@ pub struct OpenStreams {
 }
 
 impl OpenStreams {
-    /// None yet, on a connection with this deadline, which may be idle for so long.
+    /// Of a connection with this deadline, which may be idle for so long.
     #[must_use]
     pub fn new(deadline: Rc<Deadline>, idle: Duration) -> Rc<Self> {
         Rc::new(Self { count: Cell::new(0), deadline, idle })

@@ -1,111 +1,95 @@
 //! Path patterns, looked up by specificity: segment by segment, a literal before a parameter before
-//! the rest, with a step back where the more specific way leads nowhere. Every set of patterns has
-//! an order, so none conflicts with another; and a look-up visits each place at most once, whatever
-//! a client asks for.
+//! the rest, with a step back where the more specific way leads nowhere. No two patterns conflict,
+//! and a look-up visits each node at most once, whatever a client asks for.
 
 use crate::wire::path;
 
-/// Values under path patterns.
+/// Values under path patterns: a tree with a node for each segment.
 #[derive(Debug)]
 pub(super) struct PathTable<T> {
-    root: Place<T>,
-}
-
-#[derive(Debug)]
-struct Place<T> {
     /// Sorted by name.
-    literals: Vec<(Box<str>, Place<T>)>,
-    parameter: Option<Box<Place<T>>>,
+    literals: Vec<(Box<str>, Self)>,
+    parameter: Option<Box<Self>>,
+    /// The value of the pattern that takes the rest of the path from this node on.
     rest: Option<T>,
-    here: Option<T>,
-}
-
-impl<T> Default for Place<T> {
-    fn default() -> Self {
-        Self { literals: Vec::new(), parameter: None, rest: None, here: None }
-    }
+    /// The value of the pattern that ends at this node.
+    end: Option<T>,
 }
 
 impl<T> Default for PathTable<T> {
     fn default() -> Self {
-        Self { root: Place::default() }
-    }
-}
-
-impl<T: Default> PathTable<T> {
-    /// The value under a pattern: `/literal/{parameter}/{*rest}`. What the parameters are called
-    /// makes no difference.
-    pub(super) fn entry(&mut self, pattern: &str) -> &mut T {
-        let mut place = &mut self.root;
-        for segment in pattern.split('/').skip(1) {
-            if segment.starts_with("{*") {
-                return place.rest.get_or_insert_default();
-            }
-            place = if segment.starts_with('{') {
-                place.parameter.get_or_insert_default()
-            } else {
-                place.literal(segment)
-            };
-        }
-        place.here.get_or_insert_default()
-    }
-}
-
-impl<T> Place<T> {
-    fn literal(&mut self, segment: &str) -> &mut Self {
-        let at = match self.literals.binary_search_by(|(name, _)| (**name).cmp(segment)) {
-            Ok(at) => at,
-            Err(at) => {
-                self.literals.insert(at, (segment.into(), Self::default()));
-                at
-            }
-        };
-        #[expect(clippy::indexing_slicing, reason = "found or just put there")]
-        &mut self.literals[at].1
-    }
-
-    /// `path` is the rest of the path, without the slash before it; `None` at the end of the path.
-    fn find(&self, path: Option<&str>) -> Option<&T> {
-        let Some(path) = path else { return self.here.as_ref() };
-        let (segment, rest) = match path.split_once('/') {
-            Some((segment, rest)) => (segment, Some(rest)),
-            None => (path, None),
-        };
-        let literal = self.literals.binary_search_by(|(name, _)| (**name).cmp(segment)).ok();
-        literal
-            .and_then(|at| self.literals.get(at))
-            .and_then(|(_, place)| place.find(rest))
-            .or_else(|| {
-                self.parameter
-                    .as_ref()
-                    .filter(|_| !segment.is_empty())
-                    .and_then(|place| place.find(rest))
-            })
-            .or(self.rest.as_ref())
+        Self { literals: Vec::new(), parameter: None, rest: None, end: None }
     }
 }
 
 impl<T> PathTable<T> {
-    /// The value under exactly this pattern, whatever its parameters are called.
-    pub(super) fn get(&self, pattern: &str) -> Option<&T> {
-        let mut place = &self.root;
+    /// The place of a pattern's value: `/literal/{parameter}/{*rest}`. What the parameters are
+    /// called makes no difference.
+    pub(super) fn slot(&mut self, pattern: &str) -> &mut Option<T> {
+        let mut node = self;
         for segment in pattern.split('/').skip(1) {
             if segment.starts_with("{*") {
-                return place.rest.as_ref();
+                return &mut node.rest;
             }
-            place = if segment.starts_with('{') {
-                place.parameter.as_deref()?
+            node = if segment.starts_with('{') {
+                node.parameter.get_or_insert_default()
             } else {
-                let at = place.literals.binary_search_by(|(name, _)| (**name).cmp(segment)).ok()?;
-                &place.literals.get(at)?.1
+                node.literal_or_insert(segment)
             };
         }
-        place.here.as_ref()
+        &mut node.end
+    }
+
+    fn literal_or_insert(&mut self, segment: &str) -> &mut Self {
+        let at = self.position(segment).unwrap_or_else(|at| {
+            self.literals.insert(at, (segment.into(), Self::default()));
+            at
+        });
+        #[expect(clippy::indexing_slicing, reason = "found or just put there")]
+        &mut self.literals[at].1
+    }
+
+    /// The value under exactly this pattern, whatever its parameters are called.
+    pub(super) fn get(&self, pattern: &str) -> Option<&T> {
+        let mut node = self;
+        for segment in pattern.split('/').skip(1) {
+            if segment.starts_with("{*") {
+                return node.rest.as_ref();
+            }
+            node = if segment.starts_with('{') {
+                node.parameter.as_deref()?
+            } else {
+                node.literal(segment)?
+            };
+        }
+        node.end.as_ref()
     }
 
     /// The value under the most specific pattern that matches a path in normal form.
     pub(super) fn find(&self, path: &str) -> Option<&T> {
-        self.root.find(Some(path.strip_prefix('/')?))
+        self.find_below(Some(path.strip_prefix('/')?))
+    }
+
+    /// `path` is the rest of the path, without the slash before it; `None` at the end of the path.
+    fn find_below(&self, path: Option<&str>) -> Option<&T> {
+        let Some(path) = path else { return self.end.as_ref() };
+        let (segment, rest) = match path.split_once('/') {
+            Some((segment, rest)) => (segment, Some(rest)),
+            None => (path, None),
+        };
+        let parameter = || self.parameter.as_deref().filter(|_| !segment.is_empty());
+        self.literal(segment)
+            .and_then(|node| node.find_below(rest))
+            .or_else(|| parameter()?.find_below(rest))
+            .or(self.rest.as_ref())
+    }
+
+    fn literal(&self, segment: &str) -> Option<&Self> {
+        self.literals.get(self.position(segment).ok()?).map(|(_, node)| node)
+    }
+
+    fn position(&self, segment: &str) -> Result<usize, usize> {
+        self.literals.binary_search_by(|(name, _)| (**name).cmp(segment))
     }
 }
 
@@ -128,7 +112,7 @@ mod tests {
     fn table(patterns: &[&str]) -> PathTable<String> {
         let mut table = PathTable::default();
         for pattern in patterns {
-            (*pattern).clone_into(table.entry(pattern));
+            *table.slot(pattern) = Some((*pattern).to_owned());
         }
         table
     }

@@ -1,8 +1,8 @@
-//! Names of identity headers that upstreams may know already.
+//! Sets of names for identity headers that upstreams may know already.
 
 use super::identity_headers::IdentityNames;
 
-/// A set of header names that upstreams may know already.
+/// Whose names of identity headers are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
     /// `X-Keyward-…`, all of them (the default).
@@ -30,17 +30,11 @@ impl IdentityNames {
     /// The names of a preset.
     pub fn preset(preset: Preset) -> Self {
         let name = |name: &str| Some(name.to_owned());
-        let request_id_only = Self {
-            subject: None,
-            username: None,
-            organization: None,
-            role: None,
-            email: None,
-            token_id: None,
-            credential: None,
+        let without_caller = Self {
             request_id: name("x-request-id"),
             client_certificate_subject: name("x-keyward-client-cert-subject"),
             client_certificate_names: name("x-keyward-client-cert-names"),
+            ..Self::default()
         };
         match preset {
             Preset::Keyward => Self {
@@ -51,27 +45,27 @@ impl IdentityNames {
                 email: name("x-keyward-email"),
                 token_id: name("x-keyward-token-id"),
                 credential: name("x-keyward-credential"),
-                ..request_id_only
+                ..without_caller
             },
             Preset::Kong => Self {
                 subject: name("x-consumer-custom-id"),
                 username: name("x-consumer-username"),
                 role: name("x-consumer-groups"),
                 token_id: name("x-credential-identifier"),
-                ..request_id_only
+                ..without_caller
             },
             Preset::Oauth2Proxy => Self {
                 subject: name("x-forwarded-user"),
                 username: name("x-forwarded-preferred-username"),
                 role: name("x-forwarded-groups"),
                 email: name("x-forwarded-email"),
-                ..request_id_only
+                ..without_caller
             },
             Preset::RemoteUser => Self {
                 username: name("remote-user"),
                 role: name("remote-groups"),
                 email: name("remote-email"),
-                ..request_id_only
+                ..without_caller
             },
         }
     }

@@ -1,5 +1,4 @@
-//! Every "no" of the gateway: one closed list, grouped by whose fault it is. [`super::respond`]
-//! turns it into bytes.
+//! Every refusal of the gateway, grouped by whose fault it is. [`super::respond`] turns it into bytes.
 
 use std::borrow::Cow;
 
@@ -14,13 +13,11 @@ use crate::tokens::store::StoreError;
 use crate::upstream::UpstreamError;
 use crate::wire::path::PathFault;
 
-/// Why a request is not forwarded, or came to nothing.
+/// Why a request is not forwarded, or came to nothing. A `cause` is for the log.
 #[derive(Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     // The client's fault.
-    /// Its head was refused, before any other stage.
     Head(HeadFault),
-    /// Its path has no normal form.
     Path(PathFault),
     /// It asks for WebSocket, and its handshake is malformed.
     Upgrade,
@@ -28,47 +25,38 @@ pub enum Refusal {
     BodyBroken,
     /// Its body stopped coming.
     BodyTooSlow,
-    /// No route matches.
     NoRoute,
-    /// The route takes other methods.
+    /// The route takes other methods: those of the value of `Allow`.
     MethodNotAllowed {
-        /// Which: the value of `Allow`.
         allow: String,
     },
-    /// It has no credential, and needs one.
+    /// It has no credential and needs one. The cause: what could be meant for one.
     NoCredential {
-        /// What it has instead, for the log, if that could be meant for one.
         cause: Option<&'static str>,
     },
-    /// It has two, or one that could be read in two ways.
+    /// It has two credentials, or one that could be read in two ways.
     AmbiguousCredential {
-        /// Which, for the log.
         cause: &'static str,
     },
-    /// Its credential is not good, for this reason.
     BadCredential(Refused),
     /// keyward has no key of the outside issuer that the token names, or only keys that are too
     /// old. Such a token cannot be told from a forged one and is refused like one. `/readyz` tells
     /// the operator.
     KeysMissing(IssuerUnavailable),
-    /// Its credential is too long.
+    /// Both in bytes.
     CredentialTooLong {
-        /// How long it is, in bytes.
         length: usize,
-        /// How long it may be, in bytes.
         limit: usize,
     },
     /// Its credential is good, but not of a token API or an issuer that the route accepts.
     NotAccepted {
-        /// Of which it is, and which are accepted, for the log.
         cause: String,
     },
-    /// Its credential is good, but its holder may not do this.
+    /// Its credential is good, but does not allow this. `scope`: the scopes of which the route asks
+    /// for one, where none of them was found, with spaces between them, each a `scope-token` (RFC
+    /// 6749, section 3.3).
     Forbidden {
-        /// What is asked for, and what was found, for the log.
         cause: String,
-        /// The scopes of which the route asks for one, where none of them was found: with spaces
-        /// between them, each a `scope-token` (RFC 6749, section 3.3).
         scope: Option<String>,
     },
     /// A token API says no, in its own shape.
@@ -77,173 +65,140 @@ pub enum Refusal {
     /// There are more connections than keyward serves.
     Overloaded,
 
-    // The store's or the upstream's.
     /// The store cannot tell.
     Store(StoreError),
-    /// The upstream gave no usable response.
-    Upstream(UpstreamFailure),
 
-    // Ours.
+    // The upstream's fault.
+    Upstream(UpstreamError),
+    /// No head of a response came in time.
+    UpstreamTooSlow,
+    /// The response is none that two readers would read alike.
+    UpstreamAmbiguous(&'static str),
+
     /// A fault of ours: it cannot be, and if it is, it is said and not forwarded.
     Internal(&'static str),
 }
 
-/// How an upstream failed.
-#[derive(Debug)]
-pub enum UpstreamFailure {
-    /// The exchange failed.
-    Exchange(UpstreamError),
-    /// No head of a response in time.
-    TooSlow,
-    /// A response that no two readers would read alike.
-    Ambiguous(&'static str),
-}
-
 impl Refusal {
-    /// The status that says it.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Head(fault) => fault.status(),
-            Self::Path(_) | Self::Upgrade | Self::BodyBroken | Self::AmbiguousCredential { .. } => {
-                StatusCode::BAD_REQUEST
+    /// The holder of the credential may not do this, whatever its scopes.
+    pub(super) fn forbidden(cause: String) -> Self {
+        Self::Forbidden { cause, scope: None }
+    }
+
+    /// The status, the name in the access log and the metrics, and what a client is told: nothing of
+    /// the store, the keys or the upstream's address.
+    fn row(&self) -> (StatusCode, Reason, Cow<'static, str>) {
+        const NOT_ACCEPTED: &str = "the token is not accepted";
+        let (status, reason, detail) = match self {
+            Self::Head(fault) => {
+                return (fault.status(), Reason::MalformedRequest, fault.to_string().into());
             }
-            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoCredential { .. }
-            | Self::BadCredential(_)
-            | Self::KeysMissing(_)
-            | Self::CredentialTooLong { .. }
-            | Self::NotAccepted { .. } => StatusCode::UNAUTHORIZED,
-            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Self::Face(error) => error.status(),
-            Self::Store(_) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream(UpstreamFailure::TooSlow) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+            Self::Path(fault) => {
+                let detail = fault.to_string().into();
+                return (StatusCode::BAD_REQUEST, Reason::MalformedRequest, detail);
+            }
+            Self::Face(error) => {
+                return (error.status(), Reason::TokenApi, error.to_string().into());
+            }
+            Self::Upgrade => (400, Reason::MalformedRequest, "malformed WebSocket handshake"),
+            Self::BodyBroken => (400, Reason::BrokenBody, "the request body is broken"),
+            Self::BodyTooSlow => {
+                (408, Reason::SlowBody, "the request body took too long to arrive")
+            }
+            Self::NoRoute => (404, Reason::NoRoute, "no route matches this request"),
+            Self::MethodNotAllowed { .. } => {
+                (405, Reason::MethodNotAllowed, "the method is not allowed here")
+            }
+            Self::NoCredential { .. } => (401, Reason::NoCredential, "a bearer token is required"),
+            Self::AmbiguousCredential { .. } => {
+                (400, Reason::AmbiguousCredential, "the credential is ambiguous")
+            }
+            Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => {
+                (401, Reason::NoRecord, NOT_ACCEPTED)
+            }
+            Self::BadCredential(
+                Refused::Expired
+                | Refused::Outside(OutsideRefusal { fault: OutsideFault::Expired, .. }),
+            ) => (401, Reason::Expired, NOT_ACCEPTED),
+            Self::BadCredential(_) | Self::CredentialTooLong { .. } => {
+                (401, Reason::BadCredential, NOT_ACCEPTED)
+            }
+            Self::KeysMissing(_) => (401, Reason::IssuerUnavailable, NOT_ACCEPTED),
+            Self::NotAccepted { .. } => (401, Reason::NotAccepted, NOT_ACCEPTED),
+            Self::Forbidden { .. } => (403, Reason::Forbidden, "the token does not allow this"),
+            Self::Overloaded => (503, Reason::Overloaded, "too many open connections"),
+            Self::Store(_) => {
+                (503, Reason::StoreUnavailable, "the service is temporarily unavailable")
+            }
+            Self::Upstream(UpstreamError::Broken { .. }) => {
+                (502, Reason::UpstreamBroken, "the upstream failed")
+            }
+            Self::Upstream(
+                UpstreamError::Connect { .. } | UpstreamError::ConnectTimeout { .. },
+            ) => (502, Reason::UpstreamConnect, "the upstream failed"),
+            Self::UpstreamAmbiguous(_) => (502, Reason::UpstreamAmbiguous, "the upstream failed"),
+            Self::UpstreamTooSlow => {
+                (504, Reason::UpstreamSlow, "the upstream did not respond in time")
+            }
+            Self::Internal(_) => (500, Reason::Internal, "internal error"),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, reason, detail.into())
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.row().0
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.row().1
+    }
+
+    pub(crate) fn detail(&self) -> String {
+        self.row().2.into_owned()
     }
 
     /// The status of gRPC that says it (the codes of google.rpc.Code).
-    #[must_use]
-    pub fn grpc_status(&self) -> u16 {
-        match self.status() {
-            StatusCode::UNAUTHORIZED => 16,
-            StatusCode::FORBIDDEN => 7,
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => 12,
-            StatusCode::GATEWAY_TIMEOUT => 4,
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => 14,
-            StatusCode::TOO_MANY_REQUESTS => 8,
-            StatusCode::INTERNAL_SERVER_ERROR => 13,
+    pub(crate) fn grpc_status(&self) -> u16 {
+        match self.status().as_u16() {
+            401 => 16,
+            403 => 7,
+            404 | 405 => 12,
+            429 => 8,
+            500 => 13,
+            502 | 503 => 14,
+            504 => 4,
             // What keyward refuses of a request itself.
             _ => 3,
         }
     }
 
-    /// What a client is told. Nothing of the store, the keys or the upstream's address is in it.
-    #[must_use]
-    pub fn detail(&self) -> String {
-        match self {
-            Self::Head(fault) => fault.to_string(),
-            Self::Path(fault) => fault.to_string(),
-            Self::Upgrade => "malformed WebSocket handshake".into(),
-            Self::BodyBroken => "the request body is broken".into(),
-            Self::BodyTooSlow => "the request body took too long to arrive".into(),
-            Self::NoRoute => "no route matches this request".into(),
-            Self::MethodNotAllowed { .. } => "the method is not allowed here".into(),
-            Self::NoCredential { .. } => "a bearer token is required".into(),
-            Self::AmbiguousCredential { .. } => "the credential is ambiguous".into(),
-            Self::BadCredential(_)
-            | Self::KeysMissing(_)
-            | Self::CredentialTooLong { .. }
-            | Self::NotAccepted { .. } => "the token is not accepted".into(),
-            Self::Forbidden { .. } => "the token does not allow this".into(),
-            Self::Face(error) => error.to_string(),
-            Self::Overloaded => "too many open connections".into(),
-            Self::Store(_) => "the service is temporarily unavailable".into(),
-            Self::Upstream(UpstreamFailure::TooSlow) => {
-                "the upstream did not respond in time".into()
-            }
-            Self::Upstream(_) => "the upstream failed".into(),
-            Self::Internal(_) => "internal error".into(),
-        }
-    }
-
     /// The value of `WWW-Authenticate`, where RFC 6750, section 3, asks for one.
-    #[must_use]
-    pub fn challenge(&self) -> Option<Cow<'static, str>> {
-        if let Self::Forbidden { scope: Some(scope), .. } = self {
-            let challenge =
-                format!(r#"Bearer realm="keyward", error="insufficient_scope", scope="{scope}""#);
-            return Some(challenge.into());
-        }
-        let challenge = match (self, self.status()) {
-            (
-                Self::NoCredential { .. }
-                | Self::Face(FaceError::NoCredential | FaceError::WrongLogin),
-                _,
-            ) => r#"Bearer realm="keyward""#,
-            (Self::AmbiguousCredential { .. } | Self::Face(FaceError::AmbiguousCredential), _) => {
+    pub(crate) fn challenge(&self) -> Option<Cow<'static, str>> {
+        let challenge = match self {
+            Self::Forbidden { scope: Some(scope), .. } => {
+                let challenge = r#"Bearer realm="keyward", error="insufficient_scope", scope="#;
+                return Some(format!(r#"{challenge}"{scope}""#).into());
+            }
+            Self::Face(FaceError::RegistrationClosed) => return None,
+            Self::NoCredential { .. }
+            | Self::Face(FaceError::NoCredential | FaceError::WrongLogin) => {
+                r#"Bearer realm="keyward""#
+            }
+            Self::AmbiguousCredential { .. } | Self::Face(FaceError::AmbiguousCredential) => {
                 r#"Bearer realm="keyward", error="invalid_request""#
             }
-            (Self::Face(FaceError::RegistrationClosed), _) => return None,
-            (_, StatusCode::UNAUTHORIZED) => r#"Bearer realm="keyward", error="invalid_token""#,
-            (_, StatusCode::FORBIDDEN) => r#"Bearer realm="keyward", error="insufficient_scope""#,
-            _ => return None,
+            _ => match self.status() {
+                StatusCode::UNAUTHORIZED => r#"Bearer realm="keyward", error="invalid_token""#,
+                StatusCode::FORBIDDEN => r#"Bearer realm="keyward", error="insufficient_scope""#,
+                _ => return None,
+            },
         };
         Some(challenge.into())
     }
 
-    /// Its name in the access log and in the metrics.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Head(_) | Self::Path(_) | Self::Upgrade => Reason::MalformedRequest,
-            Self::BodyBroken => Reason::BrokenBody,
-            Self::BodyTooSlow => Reason::SlowBody,
-            Self::NoRoute => Reason::NoRoute,
-            Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
-            Self::NoCredential { .. } => Reason::NoCredential,
-            Self::AmbiguousCredential { .. } => Reason::AmbiguousCredential,
-            Self::BadCredential(Refused::NoRecord | Refused::OtherTokenApi) => Reason::NoRecord,
-            Self::BadCredential(
-                Refused::Expired
-                | Refused::Outside(OutsideRefusal { fault: OutsideFault::Expired, .. }),
-            ) => Reason::Expired,
-            Self::BadCredential(
-                Refused::Signature(_)
-                | Refused::Empty
-                | Refused::MadeUp
-                | Refused::OtherPrefix
-                | Refused::Outside(_)
-                | Refused::OtherIssuer(_),
-            )
-            | Self::CredentialTooLong { .. } => Reason::BadCredential,
-            Self::KeysMissing(_) => Reason::IssuerUnavailable,
-            Self::NotAccepted { .. } => Reason::NotAccepted,
-            Self::Forbidden { .. } => Reason::Forbidden,
-            Self::Face(_) => Reason::TokenApi,
-            Self::Overloaded => Reason::Overloaded,
-            Self::Store(_) => Reason::StoreUnavailable,
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Connect { .. })) => {
-                Reason::UpstreamConnect
-            }
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::ConnectTimeout { .. })) => {
-                Reason::UpstreamConnect
-            }
-            Self::Upstream(UpstreamFailure::Ambiguous(_)) => Reason::UpstreamAmbiguous,
-            Self::Upstream(UpstreamFailure::Exchange(UpstreamError::Broken { .. })) => {
-                Reason::UpstreamBroken
-            }
-            Self::Upstream(UpstreamFailure::TooSlow) => Reason::UpstreamSlow,
-            Self::Internal(_) => Reason::Internal,
-        }
-    }
-
     /// The cause for the log, in words for the operator: never a token.
-    #[must_use]
-    pub fn cause(&self) -> String {
+    pub(crate) fn cause(&self) -> String {
         match self {
             Self::BadCredential(refused) => refused.to_string(),
             Self::KeysMissing(fault) => fault.to_string(),
@@ -257,10 +212,8 @@ impl Refusal {
             Self::NotAccepted { cause } | Self::Forbidden { cause, .. } => cause.clone(),
             Self::Overloaded => "there are more connections than limits.connections".to_owned(),
             Self::Store(fault) => fault.to_string(),
-            Self::Upstream(UpstreamFailure::Exchange(fault)) => fault.to_string(),
-            Self::Upstream(UpstreamFailure::Ambiguous(what)) | Self::Internal(what) => {
-                (*what).to_owned()
-            }
+            Self::Upstream(fault) => fault.to_string(),
+            Self::UpstreamAmbiguous(what) | Self::Internal(what) => (*what).to_owned(),
             Self::Head(_)
             | Self::Path(_)
             | Self::Upgrade
@@ -269,7 +222,7 @@ impl Refusal {
             | Self::NoRoute
             | Self::NoCredential { cause: None }
             | Self::Face(_)
-            | Self::Upstream(UpstreamFailure::TooSlow) => self.detail(),
+            | Self::UpstreamTooSlow => self.detail(),
         }
     }
 }

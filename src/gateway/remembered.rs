@@ -1,4 +1,5 @@
-//! The worker's own table of callers that were found good: no lock, no store, no signature check.
+//! The worker's own table of callers whose credentials were found good: no lock, no store, no
+//! signature check. It is direct-mapped, so that a look-up is one comparison.
 
 use std::rc::Rc;
 
@@ -6,7 +7,6 @@ use super::admitted::Admitted;
 use crate::domain::TokenDigest;
 use crate::tokens::cache::Fence;
 
-/// The worker's own table: direct-mapped, so that a look-up is one comparison.
 pub(super) struct Remembered {
     slots: Box<[Option<Slot>]>,
 }
@@ -31,12 +31,8 @@ impl Remembered {
     }
 
     pub(super) fn recall(&mut self, digest: &TokenDigest, fence: Fence) -> Option<Rc<Admitted>> {
-        match self.slot(digest)? {
-            Some(slot) if slot.digest == *digest && slot.fence == fence => {
-                Some(Rc::clone(&slot.admitted))
-            }
-            _ => None,
-        }
+        let slot = self.slot(digest)?.as_ref()?;
+        (slot.digest == *digest && slot.fence == fence).then(|| Rc::clone(&slot.admitted))
     }
 
     pub(super) fn remember(&mut self, fence: Fence, admitted: &Rc<Admitted>) {

@@ -1,28 +1,12 @@
-//! The ids of requests.
+//! The ids of requests: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64
+//! random bits of the worker, and a counter that is multiplied by an odd number so that consecutive
+//! ids look different.
 
 use std::cell::Cell;
 
 use http::header::HeaderValue;
 
 use crate::domain::hex;
-
-/// The id of a request: unique over instances and restarts, and no secret. 32 hexadecimal digits:
-/// 64 random bits of the worker, and a counter that is multiplied by an odd number so that
-/// consecutive ids look different.
-#[derive(Clone, Debug)]
-pub struct RequestId(HeaderValue);
-
-impl RequestId {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-
-    pub(super) fn value(&self) -> &HeaderValue {
-        &self.0
-    }
-}
 
 /// Makes request ids without asking the operating system each time.
 pub(super) struct RequestIds {
@@ -33,22 +17,23 @@ pub(super) struct RequestIds {
 
 impl RequestIds {
     pub(super) fn new() -> Self {
-        let mut seed = [0; 16];
-        // Without randomness ids are still unique within the worker, so the failure is ignored.
-        let _ = aws_lc_rs::rand::fill(&mut seed);
-        let [a, b] = [seed.first_chunk::<8>(), seed.last_chunk::<8>()]
-            .map(|half| half.copied().unwrap_or_default());
-        Self { worker: hex::number(u64::from_le_bytes(a)), next: Cell::new(u64::from_le_bytes(b)) }
+        let random = || {
+            let mut bytes = [0; 8];
+            // Without randomness ids are still unique within the worker, so a failure is ignored.
+            let _ = aws_lc_rs::rand::fill(&mut bytes);
+            u64::from_le_bytes(bytes)
+        };
+        Self { worker: hex::number(random()), next: Cell::new(random()) }
     }
 
-    pub(super) fn next(&self) -> RequestId {
+    pub(super) fn next(&self) -> HeaderValue {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         let mut text = [0; 32];
         let (first, second) = text.split_at_mut(16);
         first.copy_from_slice(&self.worker);
         second.copy_from_slice(&hex::number(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        RequestId(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown")))
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown"))
     }
 }
 
@@ -59,7 +44,7 @@ mod tests {
     #[test]
     fn no_two_ids_of_a_worker_are_alike() {
         let ids = RequestIds::new();
-        let mut seen: Vec<_> = (0..1000).map(|_| ids.next().as_str().to_owned()).collect();
+        let mut seen: Vec<_> = (0..1000).map(|_| ids.next()).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 1000);

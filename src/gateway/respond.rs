@@ -1,10 +1,10 @@
 //! Respond: the one place that turns answers and refusals into bytes, and notices when the last of
 //! them has gone.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,101 +16,108 @@ use hyper_util::rt::TokioIo;
 use super::body_source::BodySource;
 use super::control::{Ending, Phase, Tunnel, Upload};
 use super::exchange::Exchange;
-use super::forward::carry;
+use super::forward::{carry, strip_trailers};
 use super::plan::Plan;
 use super::refusal::Refusal;
-use super::worker::WorkerGateway;
 use crate::api::Answer;
-use crate::upstream::with_cause;
+use crate::upstream::{UpstreamTunnel, with_cause};
 use crate::wire::problem;
 
-/// The body of a response, and the exchange that ends with it.
+/// The body of a response. The exchange ends with it.
+#[derive(Default)]
 pub struct ResponseBody {
     source: BodySource,
-    /// Why it breaks off, as soon as what came before has been sent on: hyper would drop that.
+    /// Why it breaks off. It is returned one poll later: hyper would drop what came before.
     fault: Option<hyper::Error>,
     /// None, if it goes on in a tunnel.
     exchange: Option<Box<Exchange>>,
 }
 
-impl ResponseBody {
-    /// No body, of no exchange.
-    pub(super) fn none() -> Self {
-        Self { source: BodySource::Empty, fault: None, exchange: None }
-    }
-}
-
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        let Some(exchange) = self.exchange.take() else { return };
-        let control = Rc::clone(exchange.control());
+        let Some(mut exchange) = self.exchange.take() else { return };
+        let control = Rc::clone(&exchange.control);
         control.response_ended();
-        if control.client_has_finished() && !control.is_stream() && exchange.is_complete() {
-            control.await_confirmation(exchange);
+        if control.client_has_finished() && !control.is_stream() && exchange.is_complete {
+            let confirm = move |is_received: bool| {
+                if !is_received {
+                    exchange.is_complete = false;
+                    exchange.status = None;
+                }
+            };
+            *control.unconfirmed.borrow_mut() = Some(Box::new(confirm));
         }
     }
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+const CACHED_FOR_A_WHILE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// Completes a response, of the upstream or of keyward.
 pub(super) fn finish(
     mut exchange: Box<Exchange>,
     mut response: Response<BodySource>,
 ) -> Response<ResponseBody> {
-    exchange.answered(response.status());
-    response.headers_mut().insert(X_REQUEST_ID, exchange.id.value().clone());
-    let control = Rc::clone(exchange.control());
+    exchange.status = Some(response.status());
+    response.headers_mut().insert(X_REQUEST_ID, exchange.id.clone());
+    let control = Rc::clone(&exchange.control);
     let (head, source) = response.into_parts();
     let (source, exchange) = match source {
         BodySource::Tunnel { upstream, stream, closing } => {
             control.enter(Phase::Streaming, closing);
             control.deadline.lift();
-            control.set_endless();
-            let gateway = Rc::clone(exchange.gateway());
-            begin_tunnel(&gateway, Tunnel { upstream, exchange, closing }, stream);
+            control.is_endless.set(true);
+            begin_tunnel(exchange, upstream, stream, closing);
             (BodySource::Empty, None)
         }
         source => {
             if !matches!(source, BodySource::Upstream { .. }) {
-                // A client that does not read an answer of ours must not hold its connection for
-                // ever.
-                control.enter(Phase::Streaming, exchange.local().plan.timeouts.body);
+                // A client that does not read it must not hold its connection for ever.
+                control.enter(Phase::Streaming, exchange.local.plan.timeouts.body);
             }
-            exchange.set_complete(source.is_end_stream() || exchange.is_head());
+            exchange.is_complete = source.is_end_stream() || exchange.is_head;
             (source, Some(exchange))
         }
     };
     Response::from_parts(head, ResponseBody { source, fault: None, exchange })
 }
 
-/// On HTTP/1 the driver of the connection carries the tunnel; on HTTP/2 the stream gets a task of
-/// its own.
-fn begin_tunnel(gateway: &WorkerGateway, tunnel: Tunnel, stream: Option<OnUpgrade>) {
-    let control = Rc::clone(tunnel.exchange.control());
+fn begin_tunnel(
+    mut exchange: Box<Exchange>,
+    upstream: UpstreamTunnel,
+    stream: Option<OnUpgrade>,
+    closing: Duration,
+) {
+    let (gateway, control) = (Rc::clone(&exchange.gateway), Rc::clone(&exchange.control));
+    let end = Box::new(move |sent, received, is_complete| {
+        exchange.bytes = sent;
+        exchange.bytes_received = Some(received);
+        exchange.is_complete = is_complete;
+    });
+    let tunnel = Tunnel { control: Rc::clone(&control), upstream, closing, end };
     let Some(stream) = stream else {
-        control.set_tunnel(tunnel);
+        // On HTTP/1 the driver of the connection carries it.
+        *control.tunnel.borrow_mut() = Some(tunnel);
         return;
     };
     gateway.register(&control);
     tokio::task::spawn_local(async move {
-        match stream.await {
-            Ok(upgraded) => carry(tunnel, TokioIo::new(upgraded), Bytes::new()).await,
-            // The client has left; the record ends with the tunnel.
-            Err(_) => drop(tunnel),
+        // Otherwise the client has left, and the exchange ends with the tunnel.
+        if let Ok(upgraded) = stream.await {
+            carry(tunnel, TokioIo::new(upgraded), Bytes::new()).await;
         }
     });
 }
 
 /// A refusal of the gateway, as problem details.
 pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<BodySource> {
-    if exchange.is_grpc() {
-        exchange.refused(refusal.reason(), Some(refusal.cause()));
+    if exchange.is_grpc {
+        exchange.refusal = Some((refusal.reason(), Some(refusal.cause())));
         return grpc_refused(refusal);
     }
     let status = refusal.status();
-    let body = problem::body(status, &refusal.detail(), exchange.id.as_str());
+    let body = problem::body(status, &refusal.detail(), exchange.id_text());
     let mut response = local(status, problem::MEDIA_TYPE, body);
     if let Refusal::MethodNotAllowed { allow } = refusal
         && let Ok(allow) = HeaderValue::try_from(allow.as_str())
@@ -119,9 +126,8 @@ pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<Bo
     }
     if matches!(refusal, Refusal::Upgrade) {
         // RFC 6455, section 4.4.
-        response
-            .headers_mut()
-            .insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        let version = HeaderValue::from_static("13");
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
     }
     note(exchange, refusal, &mut response);
     response
@@ -131,7 +137,7 @@ pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<Bo
 fn grpc_refused(refusal: &Refusal) -> Response<BodySource> {
     const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
     const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-    let mut response = Response::new(BodySource::Empty);
+    let mut response = empty(StatusCode::OK);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -143,7 +149,7 @@ fn grpc_refused(refusal: &Refusal) -> Response<BodySource> {
     response
 }
 
-/// A refusal of a token API, in its own shape.
+/// A refusal that a token API words in its own shape.
 pub(super) fn face_refused(
     exchange: &mut Exchange,
     refusal: &Refusal,
@@ -158,11 +164,7 @@ pub(super) fn face_refused(
 pub(super) fn face_answer(answer: Answer) -> Response<BodySource> {
     let mut response = match answer.body {
         Some(body) => local(answer.status, "application/json", body),
-        None => {
-            let mut response = Response::new(BodySource::Empty);
-            *response.status_mut() = answer.status;
-            response
-        }
+        None => empty(answer.status),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -175,17 +177,14 @@ pub(super) fn face_answer(answer: Answer) -> Response<BodySource> {
     response
 }
 
-/// The public keys (RFC 7517). They need no credential and may be cached for a while.
+/// The public keys (RFC 7517), which need no credential.
 pub(super) fn public_keys(plan: &Plan) -> Response<BodySource> {
     let mut response = local(StatusCode::OK, "application/jwk-set+json", plan.public_keys.clone());
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response.headers_mut().insert(header::CACHE_CONTROL, CACHED_FOR_A_WHILE);
     response
 }
 
-/// A page of a token API. It needs no credential and may be cached for a while. A client that has
-/// it already gets 304.
+/// A page of a token API, which needs no credential. A client that has it already gets 304.
 pub(super) fn document(
     plan: &Plan,
     at: usize,
@@ -193,14 +192,12 @@ pub(super) fn document(
 ) -> Result<Response<BodySource>, Refusal> {
     let document = plan.documents.get(at).ok_or(Refusal::Internal("a page is not in its plan"))?;
     let mut response = if is_known(asked, &document.tag) {
-        let mut response = Response::new(BodySource::Empty);
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
+        empty(StatusCode::NOT_MODIFIED)
     } else {
         local(StatusCode::OK, document.media_type, document.body.clone())
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(header::CACHE_CONTROL, CACHED_FOR_A_WHILE);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(tag) = HeaderValue::try_from(document.tag.as_str()) {
         headers.insert(header::ETAG, tag);
@@ -212,8 +209,7 @@ pub(super) fn document(
     Ok(response)
 }
 
-/// Whether `If-None-Match` has this tag (RFC 9110, section 13.1.2: compared without regard to
-/// weakness).
+/// Whether `If-None-Match` has this tag, weak or not (RFC 9110, section 13.1.2).
 fn is_known(asked: &HeaderMap, tag: &str) -> bool {
     let lines = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     lines
@@ -222,13 +218,19 @@ fn is_known(asked: &HeaderMap, tag: &str) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
+fn empty(status: StatusCode) -> Response<BodySource> {
+    let mut response = Response::new(BodySource::Empty);
+    *response.status_mut() = status;
+    response
+}
+
 fn local(
     status: StatusCode,
     media_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response<BodySource> {
-    let mut response = Response::new(BodySource::Bytes(body.into()));
-    *response.status_mut() = status;
+    let mut response = empty(status);
+    *response.body_mut() = BodySource::Bytes(body.into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -240,23 +242,18 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
     // A token API may have another status for it.
     let status = response.status();
     let headers = response.headers_mut();
-    let challenge = refusal.challenge().map(|challenge| match challenge {
-        Cow::Borrowed(text) => Ok(HeaderValue::from_static(text)),
-        Cow::Owned(text) => HeaderValue::try_from(text),
-    });
-    if let Some(Ok(challenge)) = challenge {
+    if let Some(Ok(challenge)) = refusal.challenge().map(|text| HeaderValue::try_from(&*text)) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
-    // What the client still sends is not read, so it must not be taken for the next request (cf.
-    // CVE-2025-4366).
-    let is_unread = !exchange.control().request_is_over();
-    if (is_unread || matches!(refusal, Refusal::Head(_))) && !exchange.control().is_stream() {
+    // What the client still sends must not be taken for the next request (cf. CVE-2025-4366).
+    let is_unread = !exchange.control.request_is_over();
+    if (is_unread || matches!(refusal, Refusal::Head(_))) && !exchange.control.is_stream() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    exchange.refused(refusal.reason(), Some(refusal.cause()));
+    exchange.refusal = Some((refusal.reason(), Some(refusal.cause())));
 }
 
 impl Body for ResponseBody {
@@ -277,8 +274,8 @@ impl Body for ResponseBody {
             BodySource::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
-                    exchange.sent(bytes.len() as u64);
-                    exchange.set_complete(true);
+                    exchange.bytes += bytes.len() as u64;
+                    exchange.is_complete = true;
                 }
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
@@ -286,29 +283,34 @@ impl Body for ResponseBody {
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Some(exchange) = &mut this.exchange else { return polled };
-        exchange.control().set_awaits_upstream(polled.is_pending());
+        exchange.control.awaits_upstream.set(polled.is_pending());
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(silence) = silence {
-                    exchange.control().deadline.set(silence);
+                    exchange.control.deadline.set(silence);
                 }
-                exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
-                exchange.set_complete(body.is_end_stream() || frame.is_trailers());
-                Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
+                exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                exchange.is_complete = body.is_end_stream() || frame.is_trailers();
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        strip_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                })))
             }
             Poll::Ready(None) => {
-                exchange.set_complete(true);
+                exchange.is_complete = true;
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(fault))) => {
-                let is_uploads = exchange.control().upload() == Upload::Broken;
-                let ending = if is_uploads { Ending::UploadBroke } else { Ending::UpstreamBroke };
-                exchange.control().note_ending(ending);
-                if !is_uploads {
-                    exchange.broke(format!(
-                        "the upstream broke off the response: {}",
-                        with_cause(&fault)
-                    ));
+                let is_uploads = exchange.control.upload.get() == Upload::Broken;
+                if is_uploads {
+                    exchange.control.note_ending(Ending::UploadBroke);
+                } else {
+                    exchange.control.note_ending(Ending::UpstreamBroke);
+                    let cause = with_cause(&fault);
+                    exchange.fault = Some(format!("the upstream broke off the response: {cause}"));
                 }
                 this.fault = Some(fault);
                 cx.waker().wake_by_ref();
@@ -328,15 +330,5 @@ impl Body for ResponseBody {
             BodySource::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             BodySource::Upstream { body, .. } => body.size_hint(),
         }
-    }
-}
-
-fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            super::forward::strip_trailers(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(frame) => frame,
     }
 }

@@ -1,31 +1,38 @@
 //! The table of all paths that keyward knows, by host and path.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use http::Method;
 
 use super::paths::PathTable;
 use crate::wire::authority::trim_dot;
 
-/// The path under which the public keys are served.
-pub(super) const PUBLIC_KEYS: &str = "/.well-known/jwks.json";
-
-/// Every path that keyward knows.
 #[derive(Default)]
 pub(super) struct RouteTable {
     /// keyward's own, for every host: no route can take a call of a token API away.
-    pub(super) own: PathTable<Option<Own>>,
+    pub(super) own: PathTable<OwnPath>,
     exact: HashMap<String, Routes>,
-    /// By suffix (`.example.com`), longest first.
-    suffixes: Vec<(String, Routes)>,
+    /// By length and suffix (`.example.com`), longest first.
+    suffixes: BTreeMap<(Reverse<usize>, String), Routes>,
     any: Routes,
 }
 
-/// What keyward itself answers.
-pub(super) enum Own {
-    TokenApi { token_api: usize, call: &'static str, pattern: String },
+/// A path that keyward itself answers.
+pub(super) enum OwnPath {
+    TokenApi(TokenApiPath),
     PublicKeys,
+    /// A page that needs no credential, by its place in the plan.
     Document(usize),
+}
+
+pub(super) struct TokenApiPath {
+    /// The token API, by its place in the plan.
+    pub(super) token_api: usize,
+    /// The path as its face knows it.
+    pub(super) call: &'static str,
+    /// The path with the mount before it.
+    pub(super) pattern: String,
 }
 
 /// The routes of one host, by path; several under one path differ by method.
@@ -57,66 +64,17 @@ impl RouteTable {
         methods: Vec<Method>,
         route: usize,
     ) {
-        let entries = self.routes(host).entry(pattern);
-        entries.push(Entry { methods, route });
-        // A list of methods is more specific than any method.
-        entries.sort_by_key(|entry| entry.methods.is_empty());
-    }
-
-    pub(super) fn add_token_api(&mut self, pattern: String, token_api: usize, call: &'static str) {
-        *self.own.entry(&pattern) =
-            Some(Own::TokenApi { token_api, call, pattern: pattern.clone() });
-    }
-
-    /// What keyward itself answers under exactly this pattern.
-    pub(super) fn own(&self, pattern: &str) -> Option<&Own> {
-        self.own.get(pattern)?.as_ref()
-    }
-
-    pub(super) fn add_public_keys(&mut self) {
-        *self.own.entry(PUBLIC_KEYS) = Some(Own::PublicKeys);
-    }
-
-    pub(super) fn add_document(&mut self, path: &str, document: usize) {
-        *self.own.entry(path) = Some(Own::Document(document));
-    }
-
-    fn routes(&mut self, host: &HostRule) -> &mut Routes {
-        match host {
+        let routes = match host {
             HostRule::Any => &mut self.any,
             HostRule::Exact(host) => self.exact.entry(host.clone()).or_default(),
             HostRule::Suffix(suffix) => {
-                let at = match self.suffixes.iter().position(|(known, _)| known == suffix) {
-                    Some(at) => at,
-                    None => {
-                        let at = self
-                            .suffixes
-                            .iter()
-                            .take_while(|(known, _)| known.len() >= suffix.len())
-                            .count();
-                        self.suffixes.insert(at, (suffix.clone(), Routes::default()));
-                        at
-                    }
-                };
-                match self.suffixes.get_mut(at) {
-                    Some((_, routes)) => routes,
-                    None => &mut self.any,
-                }
+                self.suffixes.entry((Reverse(suffix.len()), suffix.clone())).or_default()
             }
-        }
-    }
-
-    /// The routes of a host, most specific first; those of any host come after them.
-    fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Routes> {
-        let host = trim_dot(host).to_ascii_lowercase();
-        let exact = self.exact.get(&host);
-        let is_under = move |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
-        let suffixes = self
-            .suffixes
-            .iter()
-            .filter(move |(suffix, _)| is_under(suffix))
-            .map(|(_, routes)| routes);
-        exact.into_iter().chain(suffixes)
+        };
+        let entries = routes.slot(pattern).get_or_insert_default();
+        entries.push(Entry { methods, route });
+        // A list of methods is more specific than any method.
+        entries.sort_by_key(|entry| entry.methods.is_empty());
     }
 
     /// The routes under the path that matches best, of the host that matches best.
@@ -124,7 +82,11 @@ impl RouteTable {
         let of_host = if self.exact.is_empty() && self.suffixes.is_empty() {
             None
         } else {
-            self.of_host(&host()).find_map(|routes| routes.find(path))
+            let host = trim_dot(&host()).to_ascii_lowercase();
+            let is_under = |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
+            let suffixes = self.suffixes.iter().filter(|((_, suffix), _)| is_under(suffix));
+            let exact = self.exact.get(&host).into_iter();
+            exact.chain(suffixes.map(|(_, routes)| routes)).find_map(|routes| routes.find(path))
         };
         of_host.or_else(|| self.any.find(path)).map(Vec::as_slice)
     }

@@ -1,5 +1,5 @@
-//! What a worker keeps for itself, so that no request waits for another worker: its pools, its
-//! copies of the cache, its counters and its share of the access log.
+//! What a worker keeps for itself, so that no request waits for another worker: its pools, its copy
+//! of the cache, its counters and its lines of the access log.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::access_line::LineBuffer;
 use super::control::{Control, Ending, Holder};
+use super::line_buffer::LineBuffer;
 use super::plan::Plan;
 use super::remembered::Remembered;
 use super::request_id::RequestIds;
@@ -86,9 +86,10 @@ pub struct WorkerGateway {
     local: RefCell<Rc<Local>>,
     uses: RefCell<Vec<(TokenDigest, Timestamp)>>,
     controls: RefCell<Vec<Weak<Control>>>,
-    is_stopping: Cell<bool>,
+    /// Whether exchanges that end unanswered do so because keyward stops.
+    pub(super) is_stopping: Cell<bool>,
     /// Whether it leaves no trace: no line in the access log and no note of a use.
-    is_silent: bool,
+    pub(super) is_silent: bool,
     log: RefCell<LineBuffer>,
 }
 
@@ -99,17 +100,13 @@ pub(super) struct Local {
     pub(super) upstreams: Vec<Rc<Upstream>>,
 }
 
-/// More uses than this are not noted: the note is a convenience, memory is not.
+/// More uses than this are not noted within a second: memory is bounded.
 const MOST_USES: usize = 100_000;
 
 impl WorkerGateway {
     /// A worker that has not served yet.
     #[must_use]
     pub fn new(shared: Arc<Shared>, counters: Arc<WorkerCounters>) -> Self {
-        Self::make(shared, counters, false)
-    }
-
-    fn make(shared: Arc<Shared>, counters: Arc<WorkerCounters>, is_silent: bool) -> Self {
         let local = Local::of(&shared, &[]);
         Self {
             shared,
@@ -120,20 +117,16 @@ impl WorkerGateway {
             uses: RefCell::default(),
             controls: RefCell::default(),
             is_stopping: Cell::new(false),
-            is_silent,
+            is_silent: false,
             log: RefCell::default(),
         }
     }
 
-    /// A gateway that only judges: its exchanges leave no line in the access log and no note of a
-    /// use, and its counters are not in the metrics.
+    /// A gateway that only judges: it leaves no trace, and its counters are not in the metrics.
     pub(super) fn silent(shared: Arc<Shared>) -> Self {
-        Self::make(shared, Arc::default(), true)
-    }
-
-    /// Whether it leaves no trace.
-    pub(super) fn is_silent(&self) -> bool {
-        self.is_silent
+        let mut gateway = Self::new(shared, Arc::default());
+        gateway.is_silent = true;
+        gateway
     }
 
     /// The plan that is in force, with this worker's pools.
@@ -150,8 +143,7 @@ impl WorkerGateway {
         renewed
     }
 
-    /// Does what is due about once a second: old connections are closed, uses are noted, lines are
-    /// written.
+    /// What is due about once a second: closes old connections, notes uses and writes lines.
     pub fn tidy(&self) {
         for upstream in &self.local().upstreams {
             upstream.sweep();
@@ -159,7 +151,7 @@ impl WorkerGateway {
         let uses = std::mem::take(&mut *self.uses.borrow_mut());
         if !uses.is_empty() {
             let noted = self.shared.store.touch(uses);
-            // Best effort: if the store is away, the use goes unnoted.
+            // If the store is away, these uses are not noted.
             tokio::task::spawn_local(async move {
                 if let Err(fault) = noted.await {
                     tracing::debug!(%fault, "uses of tokens could not be noted");
@@ -169,8 +161,7 @@ impl WorkerGateway {
         self.flush_log();
     }
 
-    /// Registers the control of a connection or stream for as long as it lives: see
-    /// [`end_revoked`](Self::end_revoked).
+    /// Registers the control of a connection or stream for [`end_revoked`](Self::end_revoked).
     pub fn register(&self, control: &Rc<Control>) {
         self.controls.borrow_mut().push(Rc::downgrade(control));
     }
@@ -178,26 +169,22 @@ impl WorkerGateway {
     /// Ends every tunnel and event stream: keyward stops, and they would not end by themselves.
     pub fn end_endless(&self) {
         for control in self.controls.borrow().iter().filter_map(Weak::upgrade) {
-            if control.is_endless() {
+            if control.is_endless.get() {
                 control.cut(Ending::Stopping);
             }
         }
     }
 
-    /// From now on, exchanges that end unanswered do so because keyward stops.
+    /// keyward stops from now on.
     pub fn begin_stopping(&self) {
         self.is_stopping.set(true);
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
-        self.is_stopping.get()
-    }
-
-    /// Ends every WebSocket, event stream and long response whose token has been revoked or has
-    /// expired, or was made with a key that has been taken away (DESIGN.md, section 5: within a
-    /// second, so this is to be called every half). A broken fence only says that it may have been:
-    /// keys, cache and store say whether it was. While the store cannot tell, nothing is ended that
-    /// did not expire, until the lease's terms say that it has been too long.
+    /// Ends every WebSocket, event stream and long response whose token has expired, was revoked, or
+    /// was made with a key that was taken away (DESIGN.md, section 5: within a second, so it is
+    /// called twice a second). Where the fence is broken, the token may have been revoked: keys,
+    /// cache and store are asked. While the store cannot tell, only expiry ends anything, until the
+    /// lease allows that no longer.
     pub fn end_revoked(self: &Rc<Self>) {
         let now = clock::read();
         let cache = self.shared.authenticator.cache();
@@ -205,24 +192,22 @@ impl WorkerGateway {
         self.controls.borrow_mut().retain(|control| {
             let Some(control) = control.upgrade() else { return false };
             if control.client_has_finished() {
-                // Its reset wakes no reader: the driver looks for it when it is polled.
+                // Its reset wakes no reader: the driver finds it when it is polled.
                 control.deadline.wake();
             }
-            if let Some(holder) = control.open_for() {
-                let caller = &holder.admitted.caller;
-                if caller.token.is_expired(now.wall) {
-                    control.cut(Ending::TokenEnded);
-                } else if let Some(outside) = &caller.outside {
+            let Some(holder) = control.open_for() else { return true };
+            let caller = &holder.admitted.caller;
+            let has_ended = caller.token.is_expired(now.wall)
+                || match &caller.outside {
                     // It has no record that could be gone. While its issuer's keys are too old to
                     // say, it goes on.
-                    if matches!(outside.is_current(now), Ok(false)) {
-                        control.cut(Ending::TokenEnded);
-                    }
-                } else if !cache.lease().tolerates_open(now.uptime) {
-                    control.cut(Ending::TokenEnded);
-                } else if !cache.is_current(&caller.digest, holder.fence) {
-                    doubtful.push((control, holder));
-                }
+                    Some(outside) => matches!(outside.is_current(now), Ok(false)),
+                    None => !cache.lease().tolerates_open(now.uptime),
+                };
+            if has_ended {
+                control.cut(Ending::TokenEnded);
+            } else if caller.outside.is_none() && !cache.is_current(&caller.digest, holder.fence) {
+                doubtful.push((control, holder));
             }
             true
         });
@@ -230,24 +215,20 @@ impl WorkerGateway {
             let gateway = Rc::clone(self);
             tokio::task::spawn_local(async move {
                 let (authenticator, local) = (&gateway.shared.authenticator, gateway.local());
-                let caller = &holder.admitted.caller;
-                let token = holder.credential.token();
+                let (caller, token) = (&holder.admitted.caller, &holder.credential.token);
                 let form = local.plan.opaque.form_of(token);
-                // Before the question, as for every answer that is kept.
+                // Taken before the store is asked: a later revocation breaks it.
                 let fence = authenticator.cache().fence(&caller.digest);
                 let verdict = authenticator.is_still_good(caller, form, token, now).await;
-                let is_open = |control: &Control| {
-                    control
-                        .open_for()
-                        .is_some_and(|open| Rc::ptr_eq(&open.admitted, &holder.admitted))
-                };
+                let is_open = control
+                    .open_for()
+                    .is_some_and(|open| Rc::ptr_eq(&open.admitted, &holder.admitted));
                 match verdict {
-                    Ok(true) if is_open(&control) => {
-                        control.hold(Holder { fence, ..holder.clone() })
+                    Ok(true) if is_open => {
+                        *control.holder.borrow_mut() = Some(Holder { fence, ..holder.clone() });
                     }
-                    Ok(false) if is_open(&control) => control.cut(Ending::TokenEnded),
-                    // It has ended by itself, or the store cannot tell: then the next look asks
-                    // again.
+                    Ok(false) if is_open => control.cut(Ending::TokenEnded),
+                    // It has ended by itself, or the store cannot tell and is asked again.
                     Ok(_) | Err(_) => {}
                 }
             });
@@ -283,7 +264,7 @@ impl WorkerGateway {
     }
 }
 
-/// What ends only with the worker leaves its lines all the same.
+/// Exchanges that end only with the worker leave their lines all the same.
 impl Drop for WorkerGateway {
     fn drop(&mut self) {
         self.flush_log();

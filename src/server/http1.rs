@@ -216,7 +216,7 @@ async fn answer_unasked(connection: &Connection, response: Response<ResponseBody
     socket.set_mode(Mode::Raw);
     let response = std::cell::Cell::new(Some(response));
     let service = service_fn(|_| {
-        let response = response.take().unwrap_or_else(gateway::no_response);
+        let response = response.take().unwrap_or_default();
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut builder = http1::Builder::new();

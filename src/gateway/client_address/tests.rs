@@ -38,7 +38,7 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
 fn client(lines: &[(&'static str, &str)]) -> String {
     let chain = ForwardedChain::read(&behind_proxy(), &headers(lines));
     let address = chain.as_ref().and_then(ForwardedChain::client_address);
-    let value = chain.as_ref().and_then(ForwardedChain::client_value);
+    let value = chain.as_ref().and_then(|chain| chain.client.as_ref());
     assert_eq!(
         value.map(HeaderValue::as_bytes),
         address.map(|it| it.to_string()).as_ref().map(String::as_bytes)
@@ -223,9 +223,9 @@ fn told(lines: &[(&'static str, &str)]) -> (String, String) {
     let chain = ForwardedChain::read(&behind_proxy(), &lines).expect("it says something");
     let (address, ours) =
         (HeaderValue::from_static("10.0.0.1"), HeaderValue::from_static("for=10.0.0.1"));
-    let proto = lines.get("x-forwarded-proto").or(chain.proto()).cloned();
+    let proto = lines.get("x-forwarded-proto").or(chain.proto.as_ref()).cloned();
     let proto = proto.unwrap_or(HeaderValue::from_static("http"));
-    let host = lines.get("x-forwarded-host").or(chain.host());
+    let host = lines.get("x-forwarded-host").or(chain.host.as_ref());
     let listed = chain.forwarded_for(&lines, Some(&address)).expect("a chain");
     let forwarded = chain.forwarded(&lines, host, &proto, &ours);
     let text = |value: HeaderValue| value.to_str().expect("text").to_owned();

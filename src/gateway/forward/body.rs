@@ -11,9 +11,10 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use crate::gateway::control::{Control, Phase, Upload};
-use crate::gateway::plan::ExchangeTimeouts;
+use crate::gateway::worker::Local;
 use crate::upstream::BoxError;
 
 /// A client's body. Each piece gives the client its time for the next one.
@@ -21,64 +22,55 @@ pub(in crate::gateway) struct ClientBody {
     /// None, once it is only read for its end.
     incoming: Option<Incoming>,
     control: Rc<Control>,
-    timeouts: ExchangeTimeouts,
+    local: Rc<Local>,
 }
-
-/// The client's body broke off, or its framing is broken: the client's fault.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the client's body broke off")]
-struct BodyBroken;
 
 impl ClientBody {
     pub(in crate::gateway) fn new(
         incoming: Incoming,
         control: Rc<Control>,
-        timeouts: ExchangeTimeouts,
+        local: Rc<Local>,
     ) -> Self {
-        Self { incoming: Some(incoming), control, timeouts }
+        Self { incoming: Some(incoming), control, local }
     }
 
     fn ended(&self) {
         self.control.set_upload(Upload::Over);
         if self.control.phase() == Phase::Exchange {
-            self.control.deadline.set(self.timeouts.response_head);
+            self.control.deadline.set(self.local.plan.timeouts.response_head);
         }
     }
 
     /// Whether there is none, or it has been read to its end.
     pub(in crate::gateway) fn is_over(&self) -> bool {
-        self.incoming().is_none_or(|incoming| incoming.is_end_stream())
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    fn incoming(&self) -> Option<&Incoming> {
-        self.incoming.as_ref()
-    }
-
+    /// The body broke off, or its framing is broken.
     fn broke(&self) -> BoxError {
         self.control.set_upload(Upload::Broken);
-        BodyBroken.into()
+        "the client's body broke off".into()
     }
 }
 
-/// How long the rest of a body is read for nothing: in all, and without a piece.
+/// How long the rest of a body is read and dropped: in all, and without a piece.
 const DRAIN: Duration = Duration::from_secs(30);
 const DRAIN_SILENCE: Duration = Duration::from_secs(5);
 
-/// A response that comes before its request has ended is lost by clients whose upload is broken off
-/// (RFC 9112, section 9.6). On HTTP/1 the connection is closed with care; on HTTP/2 the stream
-/// would be reset, so its body is read on for a while.
+/// A client whose upload is broken off loses a response that came before (RFC 9112, section 9.6). On
+/// HTTP/1 the connection is closed with care; on HTTP/2, where the stream would be reset, the body is
+/// read on for a while.
 impl Drop for ClientBody {
     fn drop(&mut self) {
         let is_wanted = self.control.is_stream() && !self.control.is_cut() && !self.is_over();
-        let Some(incoming) = self.incoming.take().filter(|_| is_wanted) else { return };
+        let Some(mut incoming) = self.incoming.take().filter(|_| is_wanted) else { return };
         if tokio::runtime::Handle::try_current().is_ok() {
-            tokio::task::spawn_local(tokio::time::timeout(DRAIN, drain(incoming)));
+            let drain = async move {
+                while let Ok(Some(Ok(_))) = timeout(DRAIN_SILENCE, incoming.frame()).await {}
+            };
+            tokio::task::spawn_local(timeout(DRAIN, drain));
         }
     }
-}
-
-async fn drain(mut incoming: Incoming) {
-    while let Ok(Some(Ok(_))) = tokio::time::timeout(DRAIN_SILENCE, incoming.frame()).await {}
 }
 
 impl Body for ClientBody {
@@ -103,7 +95,7 @@ impl Body for ClientBody {
                     body.ended();
                 } else {
                     body.control.set_upload(Upload::Coming);
-                    body.control.deadline.set(body.timeouts.body);
+                    body.control.deadline.set(body.local.plan.timeouts.body);
                 }
                 if frame.is_trailers() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(frame))) }
             }
@@ -124,6 +116,6 @@ impl Body for ClientBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

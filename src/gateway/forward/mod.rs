@@ -22,7 +22,7 @@ use super::body_source::BodySource;
 use super::control::{Phase, Upload};
 use super::exchange::Exchange;
 use super::gate::{Passed, WebSocketForm};
-use super::refusal::{Refusal, UpstreamFailure};
+use super::refusal::Refusal;
 use super::worker::Local;
 use crate::upstream::{Purpose, RequestBody, StreamedBody};
 use crate::wire::deadline::Deadline;
@@ -44,20 +44,23 @@ pub(super) async fn forward(
     let at = permit.route().upstream;
     let upstream =
         local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
-    let timeouts = plan.timeouts;
-    let is_head = exchange.is_head();
+    let timeouts = &plan.timeouts;
+    let is_head = exchange.is_head;
     let has_body = !body.is_over();
-    let websocket = match passed.websocket {
-        Some(form) => Some(tunnel::Handshake::begin(form, &mut head)?),
-        None => None,
-    };
-    let request::Prepared { forwarding, takes_trailers } =
+    let websocket =
+        passed.websocket.map(|form| tunnel::Handshake::begin(form, &mut head)).transpose()?;
+    let (forwarding, takes_trailers) =
         request::prepare(plan, exchange, &permit, passed, &mut head, &body);
 
-    let control = Rc::clone(exchange.control());
+    let control = Rc::clone(&exchange.control);
     let body =
         if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
-    let timeout = response_timeout(passed, &head, timeouts.response_head);
+    // A gRPC call has its own deadline, or none.
+    let timeout = if exchange.is_grpc {
+        request::grpc_timeout(&head.headers).map(|timeout| timeout + GRPC_SLACK)
+    } else {
+        Some(timeouts.response_head)
+    };
     match timeout {
         _ if has_body => control.enter(Phase::Exchange, timeouts.body),
         Some(timeout) => control.enter(Phase::Exchange, timeout),
@@ -66,35 +69,28 @@ pub(super) async fn forward(
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
     let outcome = {
-        let own = request::Own {
-            names: &plan.identity,
-            exchange,
-            permit: &permit,
-            forwarding: &forwarding,
-        };
+        let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
         until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &own))
             .await
     };
-    exchange.upstream_took(sent);
+    exchange.upstream_took = Some(sent.elapsed());
     let reply = match outcome {
-        Ok(Ok(reply)) => reply,
+        Some(Ok(reply)) => reply,
         // A request that broke off on the client's side broke the exchange on the other.
-        Ok(Err(_)) if control.upload() == Upload::Broken => return Err(Refusal::BodyBroken),
-        Ok(Err(fault)) => return Err(Refusal::Upstream(UpstreamFailure::Exchange(fault))),
-        Err(Overdue) if control.upload() == Upload::Awaited => return Err(Refusal::BodyTooSlow),
-        Err(Overdue) => return Err(Refusal::Upstream(UpstreamFailure::TooSlow)),
+        Some(Err(_)) if control.upload.get() == Upload::Broken => return Err(Refusal::BodyBroken),
+        Some(Err(fault)) => return Err(Refusal::Upstream(fault)),
+        None if control.upload.get() == Upload::Awaited => return Err(Refusal::BodyTooSlow),
+        None => return Err(Refusal::UpstreamTooSlow),
     };
     if reply.head.status == StatusCode::SWITCHING_PROTOCOLS {
         return match websocket {
             Some(handshake) => handshake.accept(reply, timeouts.body),
-            None => {
-                Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it switched protocols unasked")))
-            }
+            None => Err(Refusal::UpstreamAmbiguous("it switched protocols unasked")),
         };
     }
     if matches!(passed.websocket, Some(WebSocketForm::Connect)) && reply.head.status.is_success() {
         // To a client of HTTP/2 that would say that it has been switched.
-        return Err(Refusal::Upstream(UpstreamFailure::Ambiguous("it did not switch protocols")));
+        return Err(Refusal::UpstreamAmbiguous("it did not switch protocols"));
     }
     let (mut head, body) = response::prepare(reply, is_head, takes_trailers)?;
     if !control.request_is_over() && !control.is_stream() {
@@ -102,51 +98,31 @@ pub(super) async fn forward(
         // send its next request on a connection that is about to be closed.
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let silence = if response::may_be_silent(&head, passed) {
-        control.set_endless();
-        None
-    } else {
-        Some(timeouts.body)
-    };
-    match silence {
-        Some(span) => control.enter(Phase::Streaming, span),
-        None => {
-            control.enter(Phase::Streaming, timeouts.body);
-            control.deadline.lift();
-        }
+    control.enter(Phase::Streaming, timeouts.body);
+    let mut silence = Some(timeouts.body);
+    // An event stream or a gRPC call may be silent for as long as the client listens (FIELD.md,
+    // F30).
+    if exchange.is_grpc || response::is_event_stream(&head.headers) {
+        control.is_endless.set(true);
+        control.deadline.lift();
+        silence = None;
     }
     if !body.is_end_stream() && control.is_stream() {
-        exchange.gateway().register(&control);
+        exchange.gateway.register(&control);
     }
-    let source = BodySource::Upstream { body, silence };
-    Ok(Response::from_parts(head, source))
-}
-
-/// How long the head of the response may take; `None`: as long as the client waits. A gRPC call has
-/// its own deadline, or none.
-fn response_timeout(passed: Passed, head: &Parts, usual: Duration) -> Option<Duration> {
-    if passed.is_grpc {
-        return request::grpc_timeout(&head.headers).map(|timeout| timeout + GRPC_SLACK);
-    }
-    Some(usual)
+    Ok(Response::from_parts(head, BodySource::Upstream { body, silence }))
 }
 
 /// How long after a call's own deadline keyward waits for the server to say so itself.
 const GRPC_SLACK: Duration = Duration::from_secs(1);
 
-/// The deadline is over.
-pub(super) struct Overdue;
-
-/// Waits, but no longer than until the deadline is over. It sets no waker of its own: the driver of
-/// the connection or stream is woken by the deadline and polls this.
-pub(super) async fn until<T>(
-    deadline: &Deadline,
-    future: impl Future<Output = T>,
-) -> Result<T, Overdue> {
+/// Waits; `None`: the deadline is over. It sets no waker of its own: the driver of the connection or
+/// stream is woken by the deadline and polls this.
+pub(super) async fn until<T>(deadline: &Deadline, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Ok(value)),
-        Poll::Pending if deadline.is_over() => Poll::Ready(Err(Overdue)),
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if deadline.is_over() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     })
     .await

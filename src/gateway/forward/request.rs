@@ -25,15 +25,9 @@ use crate::upstream::OwnFields;
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// What is known of a request whose head has been prepared.
-pub(super) struct Prepared {
-    pub(super) forwarding: Forwarding,
-    /// Whether its client takes trailers of the response.
-    pub(super) takes_trailers: bool,
-}
-
 /// Makes a request fit to be passed on, but for [`Own`]. What depends on the version of HTTP that
-/// the upstream speaks is added by `upstream`.
+/// the upstream speaks is added by `upstream`. Says whether the client takes trailers of the
+/// response.
 pub(super) fn prepare(
     plan: &Plan,
     exchange: &Exchange,
@@ -41,9 +35,9 @@ pub(super) fn prepare(
     passed: Passed,
     head: &mut http::request::Parts,
     body: &ClientBody,
-) -> Prepared {
+) -> (Forwarding, bool) {
     let headers = &mut head.headers;
-    let forwarding = Forwarding::of(exchange.client(), exchange.chain(), headers);
+    let forwarding = Forwarding::of(&exchange.client, exchange.chain.as_deref(), headers);
     let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
     remove_credentials(plan, permit, headers);
     set_host(plan, permit, headers);
@@ -58,7 +52,7 @@ pub(super) fn prepare(
     // sends them only to a client that has asked for them.
     let takes_trailers =
         head.version == Version::HTTP_2 || head.version == Version::HTTP_11 && accepts_trailers;
-    Prepared { forwarding, takes_trailers }
+    (forwarding, takes_trailers)
 }
 
 /// Removes what ends at this hop and what only keyward may set. `length`: of the body, if it is
@@ -98,7 +92,6 @@ pub(in crate::gateway) fn add_hop(
 
 /// keyward's own fields of one request.
 pub(super) struct Own<'a> {
-    pub(super) names: &'a IdentityRules,
     pub(super) exchange: &'a Exchange,
     pub(super) permit: &'a Permit<'a>,
     pub(super) forwarding: &'a Forwarding,
@@ -106,16 +99,17 @@ pub(super) struct Own<'a> {
 
 impl OwnFields for Own<'_> {
     fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
+        let names = &self.exchange.local.plan.identity.names;
         for (name, value) in self.permit.identity() {
             field(name, value);
         }
-        if let Some(name) = &self.names.request_id {
-            field(name, self.exchange.id.value());
+        if let Some(name) = &names.request_id {
+            field(name, &self.exchange.id);
         }
-        if let Some(certificate) = &self.exchange.client().certificate {
+        if let Some(certificate) = &self.exchange.client.certificate {
             for (name, value) in [
-                (&self.names.client_certificate_subject, &certificate.subject),
-                (&self.names.client_certificate_names, &certificate.names),
+                (&names.client_certificate_subject, &certificate.subject),
+                (&names.client_certificate_names, &certificate.names),
             ] {
                 if let (Some(name), Some(value)) = (name, value) {
                     field(name, value);
@@ -128,55 +122,49 @@ impl OwnFields for Own<'_> {
 
 /// `Content-Length` goes on as the number that hyper goes by, in its shortest form.
 fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
-    match (length, headers.get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes)) {
-        (Some(length), Some([b'0', _, ..])) => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        (Some(_), _) => {}
-        (None, _) => {
-            headers.remove(header::CONTENT_LENGTH);
-        }
+    let Some(length) = length else {
+        headers.remove(header::CONTENT_LENGTH);
+        return;
+    };
+    if let Some([b'0', _, ..]) = headers.get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
 /// `Via` (RFC 9110, section 7.6.3) for a message that came in this version.
 pub(super) fn via(version: Version) -> HeaderValue {
-    const HTTP_10: HeaderValue = HeaderValue::from_static("1.0 keyward");
-    const HTTP_11: HeaderValue = HeaderValue::from_static("1.1 keyward");
-    const HTTP_2: HeaderValue = HeaderValue::from_static("2.0 keyward");
     match version {
-        Version::HTTP_10 => HTTP_10,
-        Version::HTTP_2 => HTTP_2,
-        _ => HTTP_11,
+        Version::HTTP_10 => const { HeaderValue::from_static("1.0 keyward") },
+        Version::HTTP_2 => const { HeaderValue::from_static("2.0 keyward") },
+        _ => const { HeaderValue::from_static("1.1 keyward") },
     }
 }
 
 /// The fields in which a credential could have come do not go on, unless the route says so. On a
-/// route that takes none from `X-API-Key`, that field is between the client and the upstream,
-/// unless it looks like a key that keyward made for it.
+/// route that takes none from `X-API-Key`, that field is the upstream's, unless it looks like a key
+/// that keyward made.
 fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
     if permit.route().forward_credential {
         return;
     }
     headers.remove(header::AUTHORIZATION);
-    let looks_like_ours = |value: &HeaderValue| matches!(plan.opaque.form_of(value.as_bytes()), CredentialForm::Opaque(api) if api.takes_api_key_field);
+    let is_foreign = |value: &&HeaderValue| {
+        let form = plan.opaque.form_of(value.as_bytes());
+        !matches!(form, CredentialForm::Opaque(api) if api.takes_api_key_field)
+    };
+    let keys = headers.get_all(X_API_KEY);
     if permit.credential_source() == CredentialSource::BearerOrApiKey {
         headers.remove(X_API_KEY);
-    } else if headers.get_all(X_API_KEY).iter().any(looks_like_ours) {
-        let kept: Vec<HeaderValue> = headers
-            .get_all(X_API_KEY)
-            .iter()
-            .filter(|value| !looks_like_ours(value))
-            .cloned()
-            .collect();
+    } else if !keys.iter().all(|key| is_foreign(&key)) {
+        let foreign: Vec<_> = keys.iter().filter(is_foreign).cloned().collect();
         headers.remove(X_API_KEY);
-        for value in kept {
+        for value in foreign {
             headers.append(X_API_KEY, value);
         }
     }
 }
 
-/// HTTP/1.0 may leave `Host` out; then the endpoint's own name is as good as any.
+/// HTTP/1.0 may leave `Host` out; then it is the endpoint's own name.
 fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
     let at = permit.route().upstream;
     let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
@@ -189,8 +177,7 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
 }
 
 /// The fields that say where a request came from. Those of an untrusted peer are replaced. Those of
-/// a trusted one stay, and its own address is added. Only the exact names are read, no alias of
-/// them.
+/// a trusted one stay, and its own address is added. No alias of their names is read.
 pub(in crate::gateway) struct Forwarding {
     /// The client's address, as keyward itself goes by it. None: it has none.
     client: Option<HeaderValue>,
@@ -208,12 +195,11 @@ impl Forwarding {
         chain: Option<&ForwardedChain>,
         headers: &HeaderMap,
     ) -> Self {
-        const NO_HOST: HeaderValue = HeaderValue::from_static("");
         let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
         let ours = Self {
             client: client.forwarded_for.clone(),
             proto: client.origin.scheme.value(),
-            forwarded: client.forwarded(host.as_ref().unwrap_or(&NO_HOST)),
+            forwarded: client.forwarded(host.as_ref()),
             host,
             forwarded_for: client.forwarded_for.clone(),
         };
@@ -224,12 +210,13 @@ impl Forwarding {
     fn behind(self, chain: Option<&ForwardedChain>, headers: &HeaderMap) -> Self {
         let said =
             |name: &HeaderName, chain: Option<&HeaderValue>| headers.get(name).or(chain).cloned();
-        let proto =
-            said(&X_FORWARDED_PROTO, chain.and_then(ForwardedChain::proto)).unwrap_or(self.proto);
-        let host = said(&X_FORWARDED_HOST, chain.and_then(ForwardedChain::host)).or(self.host);
+        let proto = said(&X_FORWARDED_PROTO, chain.and_then(|chain| chain.proto.as_ref()))
+            .unwrap_or(self.proto);
+        let host =
+            said(&X_FORWARDED_HOST, chain.and_then(|chain| chain.host.as_ref())).or(self.host);
         let Some(chain) = chain else { return Self { proto, host, ..self } };
         Self {
-            client: chain.client_value().cloned().or(self.client),
+            client: chain.client.clone().or(self.client),
             forwarded_for: chain.forwarded_for(headers, self.forwarded_for.as_ref()),
             forwarded: chain.forwarded(headers, host.as_ref(), &proto, &self.forwarded),
             proto,

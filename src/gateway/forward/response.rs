@@ -1,13 +1,12 @@
 //! The head of the response, judged and made fit to be passed on; and its trailers.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::response::Parts;
 use http::{StatusCode, Version};
 use http_body::Body as _;
 
 use super::request::via;
-use crate::gateway::gate::Passed;
-use crate::gateway::refusal::{Refusal, UpstreamFailure};
+use crate::gateway::refusal::Refusal;
 use crate::upstream::{Reply, ReplyBody};
 use crate::wire::fields::{self, HopByHop};
 
@@ -34,10 +33,10 @@ pub(super) fn prepare(
     let Reply { mut head, body } = reply;
     let seen = look(&head.headers);
     if seen.is_odd || seen.lengths + seen.encodings > 1 {
-        return Err(ambiguous("its body has more than one length"));
+        return Err(Refusal::UpstreamAmbiguous("its body has more than one length"));
     }
     if !(200..600).contains(&head.status.as_u16()) {
-        return Err(ambiguous("its status is none"));
+        return Err(Refusal::UpstreamAmbiguous("its status is none"));
     }
     let via = via(head.version);
     let headers = &mut head.headers;
@@ -91,19 +90,11 @@ fn look(headers: &HeaderMap) -> Seen {
     seen
 }
 
-fn ambiguous(what: &'static str) -> Refusal {
-    Refusal::Upstream(UpstreamFailure::Ambiguous(what))
-}
-
-/// Whether a response has no limit of silence: an event stream or a gRPC call may be silent for as
-/// long as the client listens (FIELD.md, F30).
-pub(super) fn may_be_silent(head: &Parts, passed: Passed) -> bool {
-    passed.is_grpc
-        || head.headers.get(header::CONTENT_TYPE).is_some_and(|value: &HeaderValue| {
-            let media_type =
-                value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-            media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-        })
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
 }
 
 /// Removes from trailers what frames, routes or authenticates: those were said in the head or not

@@ -1,12 +1,9 @@
-//! The one switch of protocols that keyward knows: to WebSocket (RFC 6455, and RFC 8441 from
-//! clients of HTTP/2). Everything before the switch is HTTP like any other; everything after it is
-//! bytes.
-//!
-//! The upstream is always asked in HTTP/1.1: nearly no server speaks WebSocket over HTTP/2.
+//! The switch of protocols to WebSocket (RFC 6455, and RFC 8441 from clients of HTTP/2), and the
+//! bytes that follow it. The upstream is always asked in HTTP/1.1: nearly no server speaks WebSocket
+//! over HTTP/2.
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,20 +19,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use crate::gateway::body_source::BodySource;
 use crate::gateway::control::{Ending, Tunnel};
 use crate::gateway::gate::WebSocketForm;
-use crate::gateway::refusal::{Refusal, UpstreamFailure};
+use crate::gateway::refusal::Refusal;
 use crate::upstream::{Reply, UpstreamTunnel};
 use crate::wire::fields;
 
 /// A handshake that is under way.
-pub(super) struct Handshake(PendingHandshake);
-
-enum PendingHandshake {
+pub(super) enum Handshake {
+    /// In HTTP/1.1, as the upstream is asked.
     Upgrade,
     /// The stream to be, and what the upstream must answer to the key that keyward made.
-    Connect {
-        stream: OnUpgrade,
-        accept: String,
-    },
+    Connect { stream: OnUpgrade, accept: String },
 }
 
 impl Handshake {
@@ -43,7 +36,7 @@ impl Handshake {
     /// `upstream`.
     pub(super) fn begin(form: WebSocketForm, head: &mut Parts) -> Result<Self, Refusal> {
         if form == WebSocketForm::Upgrade {
-            return Ok(Self(PendingHandshake::Upgrade));
+            return Ok(Self::Upgrade);
         }
         let stream = head
             .extensions
@@ -59,7 +52,7 @@ impl Handshake {
         let value =
             HeaderValue::try_from(key).map_err(|_| Refusal::Internal("a key is no field value"))?;
         head.headers.insert(header::SEC_WEBSOCKET_KEY, value);
-        Ok(Self(PendingHandshake::Connect { stream, accept }))
+        Ok(Self::Connect { stream, accept })
     }
 
     /// Checks that the upstream switched to what was asked for, and makes its answer fit to be
@@ -74,24 +67,29 @@ impl Handshake {
         if !fields::lists(headers, &header::UPGRADE, "websocket")
             || headers.contains_key(header::TRANSFER_ENCODING)
         {
-            return Err(ambiguous("it switched to another protocol than asked for"));
+            return Err(Refusal::UpstreamAmbiguous(
+                "it switched to another protocol than asked for",
+            ));
         }
-        let upstream =
-            body.into_tunnel().ok_or(ambiguous("it switched protocols before it was asked"))?;
+        let upstream = body
+            .into_tunnel()
+            .ok_or(Refusal::UpstreamAmbiguous("it switched protocols before it was asked"))?;
         fields::strip_hop_by_hop(headers);
         headers.remove(header::CONTENT_LENGTH);
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
         head.extensions.clear();
-        let stream = match self.0 {
-            PendingHandshake::Upgrade => {
+        let stream = match self {
+            Self::Upgrade => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 None
             }
-            PendingHandshake::Connect { stream, accept } => {
+            Self::Connect { stream, accept } => {
                 let answered = headers.remove(header::SEC_WEBSOCKET_ACCEPT);
                 if answered.is_none_or(|answered| answered != accept.as_str()) {
-                    return Err(ambiguous("its Sec-WebSocket-Accept does not fit"));
+                    return Err(Refusal::UpstreamAmbiguous(
+                        "its Sec-WebSocket-Accept does not fit",
+                    ));
                 }
                 head.status = StatusCode::OK;
                 Some(stream)
@@ -112,18 +110,13 @@ fn accept_for(key: &str) -> String {
     BASE64.encode(digest.as_ref())
 }
 
-const fn ambiguous(what: &'static str) -> Refusal {
-    Refusal::Upstream(UpstreamFailure::Ambiguous(what))
-}
-
 /// Carries bytes both ways until both ends are closed, one breaks, or the token ends. `early`: what
 /// the client sent ahead.
 pub async fn carry<S>(tunnel: Tunnel, client: S, early: Bytes)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Tunnel { upstream, mut exchange, closing } = tunnel;
-    let control = Rc::clone(exchange.control());
+    let Tunnel { control, upstream, closing, end } = tunnel;
     let (mut sent, mut received) = (0, 0);
     let outcome = {
         let carried = both_ways(client, early, upstream, closing, &mut sent, &mut received);
@@ -138,8 +131,8 @@ where
         tracing::debug!(%fault, "a tunnel broke");
         control.note_ending(Ending::ClientGone);
     }
-    let is_complete = outcome.is_ok() && control.ending().is_none();
-    exchange.carried(sent, received, is_complete);
+    let is_complete = outcome.is_ok() && control.ending.get().is_none();
+    end(sent, received, is_complete);
 }
 
 async fn both_ways<S>(
@@ -158,18 +151,18 @@ where
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
     let mut up = pin!(pass_on(from_client, client_reads, upstream_writes, received));
     let mut down = pin!(pass_on(from_upstream, upstream_reads, client_writes, sent));
-    let (first, is_down_left) = tokio::select! {
-        ended = &mut up => (ended, true),
-        ended = &mut down => (ended, false),
+    let other = tokio::select! {
+        first = &mut up => {
+            first?;
+            tokio::time::timeout(closing, down).await
+        }
+        first = &mut down => {
+            first?;
+            tokio::time::timeout(closing, up).await
+        }
     };
-    first?;
-    let late =
-        |_| io::Error::new(io::ErrorKind::TimedOut, "one end had closed, and the other did not");
-    if is_down_left {
-        tokio::time::timeout(closing, down).await.map_err(late)?
-    } else {
-        tokio::time::timeout(closing, up).await.map_err(late)?
-    }
+    let late = "one end had closed, and the other did not";
+    other.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, late))?
 }
 
 /// One direction of a tunnel, to its end; counts what it carries.
