@@ -1,9 +1,9 @@
 //! The client's address behind proxies, for the access log, the limits of logins and upstreams.
 //!
-//! A trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239) for whom it speaks: each proxy
-//! adds the address that it saw on the right. The list is read from the right: as long as an address
-//! is that of a trusted proxy, the one to its left is believed too, and the first that is not
-//! trusted is the client. What stands further to the left was written by the client.
+//! A trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239) for whom it speaks: each
+//! proxy adds the address that it saw on the right. The list is read from the right: as long as an
+//! address is that of a trusted proxy, the one to its left is believed too, and the first that is
+//! not trusted is the client. What stands further to the left was written by the client.
 //!
 //! * An element that names no address (`unknown`, `_hidden`, an empty element of `Forwarded`) ends
 //!   the reading: the client is the last address that was understood, at worst the proxy itself.

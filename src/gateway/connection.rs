@@ -188,8 +188,8 @@ impl ClientConnection {
         self.forwarded_for.as_ref().and_then(|address| address.to_str().ok()).unwrap_or(UNIX_PEER)
     }
 
-    /// `token` with its digest: that of the request before, if it had the same token and peppers, or
-    /// made by `digest`.
+    /// `token` with its digest: that of the request before, if it had the same token and peppers,
+    /// or made by `digest`.
     pub(super) fn credential(
         &self,
         sort: CredentialSort,

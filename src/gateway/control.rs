@@ -98,6 +98,9 @@ pub struct Tunnel {
     pub(super) end: Box<dyn FnOnce(u64, u64, bool)>,
 }
 
+/// Has the exchange; takes whether the client has acknowledged the bytes of the response.
+pub(super) type Confirm = Box<dyn FnOnce(bool)>;
+
 /// See the module.
 pub struct Control {
     /// When the time for the current phase ends.
@@ -119,9 +122,8 @@ pub struct Control {
     pub(super) holder: RefCell<Option<Holder>>,
     /// What is to be carried once the driver has switched the protocol.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
-    /// Of a response that was handed over after the client had closed its sending side: has the
-    /// exchange, and takes whether the client has acknowledged the bytes.
-    pub(super) unconfirmed: RefCell<Option<Box<dyn FnOnce(bool)>>>,
+    /// Of a response that was handed over after the client had closed its sending side.
+    pub(super) unconfirmed: RefCell<Option<Confirm>>,
 }
 
 impl Control {

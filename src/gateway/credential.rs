@@ -60,7 +60,8 @@ pub(super) fn presented(
 }
 
 /// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme in any case, RFC
-/// 9110, section 11.1). Its characters are not checked: what is no token has no record or signature.
+/// 9110, section 11.1). Its characters are not checked: what is no token has no record or
+/// signature.
 fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Err(Refusal::NoCredential { cause: None }) };

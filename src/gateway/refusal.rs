@@ -1,4 +1,4 @@
-//! Every refusal of the gateway, grouped by whose fault it is. [`super::respond`] turns it into bytes.
+//! Every refusal of the gateway, grouped by whose fault it is. `respond` turns it into bytes.
 
 use std::borrow::Cow;
 
@@ -85,8 +85,8 @@ impl Refusal {
         Self::Forbidden { cause, scope: None }
     }
 
-    /// The status, the name in the access log and the metrics, and what a client is told: nothing of
-    /// the store, the keys or the upstream's address.
+    /// The status, the name in the access log and the metrics, and what a client is told: nothing
+    /// of the store, the keys or the upstream's address.
     fn row(&self) -> (StatusCode, Reason, Cow<'static, str>) {
         const NOT_ACCEPTED: &str = "the token is not accepted";
         let (status, reason, detail) = match self {

@@ -1,6 +1,6 @@
-//! The ids of requests: unique over instances and restarts, and no secret. 32 hexadecimal digits: 64
-//! random bits of the worker, and a counter that is multiplied by an odd number so that consecutive
-//! ids look different.
+//! The ids of requests: unique over instances and restarts, and no secret. 32 hexadecimal digits:
+//! 64 random bits of the worker, and a counter that is multiplied by an odd number so that
+//! consecutive ids look different.
 
 use std::cell::Cell;
 

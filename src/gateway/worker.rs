@@ -180,8 +180,8 @@ impl WorkerGateway {
         self.is_stopping.set(true);
     }
 
-    /// Ends every WebSocket, event stream and long response whose token has expired, was revoked, or
-    /// was made with a key that was taken away (DESIGN.md, section 5: within a second, so it is
+    /// Ends every WebSocket, event stream and long response whose token has expired, was revoked,
+    /// or was made with a key that was taken away (DESIGN.md, section 5: within a second, so it is
     /// called twice a second). Where the fence is broken, the token may have been revoked: keys,
     /// cache and store are asked. While the store cannot tell, only expiry ends anything, until the
     /// lease allows that no longer.

@@ -1,6 +1,6 @@
-//! The access log: workers gather lines in batches, and a thread writes them, so that a slow disk or
-//! a full pipe never holds up a request. If the thread cannot keep up, whole batches are dropped,
-//! and counted.
+//! The access log: workers gather lines in batches, and a thread writes them, so that a slow disk
+//! or a full pipe never holds up a request. If the thread cannot keep up, whole batches are
+//! dropped, and counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -1,4 +1,5 @@
-//! Metrics. Each worker writes its own counters, without a locked instruction; a scrape adds them up.
+//! Metrics. Each worker writes its own counters without a locked instruction; a scrape adds them
+//! up.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use std::net::Ipv6Addr;
 /// user information, no percent-encoding, no empty host: what two servers could read in two ways is
 /// refused (cf. CVE-2025-47912).
 ///
-/// `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `;` and `=`, which the grammar allows in a name, are
-/// refused: no host that can be reached has one of them, and they have a meaning in `Forwarded` and
-/// `X-Forwarded-Host` and where an upstream puts its host into a pattern, a shell or a page.
+/// `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `;` and `=`, which the grammar allows in a name,
+/// are refused: no host that can be reached has one of them, and they have a meaning in `Forwarded`
+/// and `X-Forwarded-Host` and where an upstream puts its host into a pattern, a shell or a page.
 #[must_use]
 pub fn host_of(authority: &[u8]) -> Option<&str> {
     std::str::from_utf8(host_in(authority)?).ok()

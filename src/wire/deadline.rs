@@ -1,9 +1,9 @@
 //! Deadlines that cost a store of one integer: the hot path sets and lifts several per request.
 //!
-//! [`Deadlines`] is a hashed timing wheel of one worker. [`Deadlines::tick`], called every [`TICK`],
-//! visits only the deadlines of one slot. A deadline that is moved to a later time stays in its
-//! slot, and gets its new one when it is visited: moving it costs nothing. A deadline is late by at
-//! most one tick and never early.
+//! [`Deadlines`] is a hashed timing wheel of one worker. [`Deadlines::tick`], called every
+//! [`TICK`], visits only the deadlines of one slot. A deadline that is moved to a later time stays
+//! in its slot, and gets its new one when it is visited: moving it costs nothing. A deadline is
+//! late by at most one tick and never early.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};

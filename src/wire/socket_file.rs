@@ -109,7 +109,7 @@ impl Drop for SocketFile {
 pub fn check(path: &Path) -> Result<(), SocketError> {
     check_length(path)?;
     if look_at_lock(path).map_err(SocketError::io("lock", path))? {
-        return Err(SocketError::in_use(path));
+        return Err(SocketError::InUse(path.to_owned()));
     }
     refuse_what_lives(path)
 }
@@ -176,7 +176,7 @@ fn lock(path: &Path) -> Result<File, SocketError> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if began.elapsed() < LOOK => thread::sleep(LOOK / 20),
-            Err(TryLockError::WouldBlock) => return Err(SocketError::in_use(path)),
+            Err(TryLockError::WouldBlock) => return Err(SocketError::InUse(path.to_owned())),
             Err(TryLockError::Error(cause)) => return Err(SocketError::io("lock", path)(cause)),
         }
     }
@@ -200,7 +200,7 @@ fn refuse_what_lives(path: &Path) -> Result<(), SocketError> {
         return Err(SocketError::NotASocket(path.to_owned()));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::in_use(path)),
+        Ok(_) => Err(SocketError::InUse(path.to_owned())),
         Err(cause) => match cause.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(()),
             _ => Err(failed(cause)),
@@ -259,7 +259,10 @@ pub enum SocketError {
              listens on it", .0.display())]
     InUse(PathBuf),
     /// What is there is not keyward's to replace.
-    #[error("{} is not a socket, so it is left alone: move it away or choose another path", .0.display())]
+    #[error(
+        "{} is not a socket, so it is left alone: move it away or choose another path",
+        .0.display()
+    )]
     NotASocket(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {}: {cause}", path.display())]
@@ -274,10 +277,6 @@ pub enum SocketError {
 }
 
 impl SocketError {
-    fn in_use(path: &Path) -> Self {
-        Self::InUse(path.to_owned())
-    }
-
     fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + Copy {
         move |cause| Self::Io { action, path: path.to_owned(), cause }
     }

@@ -57,9 +57,9 @@ impl ClientBody {
 const DRAIN: Duration = Duration::from_secs(30);
 const DRAIN_SILENCE: Duration = Duration::from_secs(5);
 
-/// A client whose upload is broken off loses a response that came before (RFC 9112, section 9.6). On
-/// HTTP/1 the connection is closed with care; on HTTP/2, where the stream would be reset, the body is
-/// read on for a while.
+/// A client whose upload is broken off loses a response that came before (RFC 9112, section 9.6).
+/// On HTTP/1 the connection is closed with care; on HTTP/2, where the stream would be reset, the
+/// body is read on for a while.
 impl Drop for ClientBody {
     fn drop(&mut self) {
         let is_wanted = self.control.is_stream() && !self.control.is_cut() && !self.is_over();

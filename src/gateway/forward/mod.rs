@@ -116,8 +116,8 @@ pub(super) async fn forward(
 /// How long after a call's own deadline keyward waits for the server to say so itself.
 const GRPC_SLACK: Duration = Duration::from_secs(1);
 
-/// Waits; `None`: the deadline is over. It sets no waker of its own: the driver of the connection or
-/// stream is woken by the deadline and polls this.
+/// Waits; `None`: the deadline is over. It sets no waker of its own: the driver of the connection
+/// or stream is woken by the deadline and polls this.
 pub(super) async fn until<T>(deadline: &Deadline, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {

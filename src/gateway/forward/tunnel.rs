@@ -1,6 +1,6 @@
 //! The switch of protocols to WebSocket (RFC 6455, and RFC 8441 from clients of HTTP/2), and the
-//! bytes that follow it. The upstream is always asked in HTTP/1.1: nearly no server speaks WebSocket
-//! over HTTP/2.
+//! bytes that follow it. The upstream is always asked in HTTP/1.1: nearly no server speaks
+//! WebSocket over HTTP/2.
 
 use std::io;
 use std::pin::{Pin, pin};
