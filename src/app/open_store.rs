@@ -47,9 +47,12 @@ impl OpenStore {
         let key = RecordKey::new(keys.record_key().expose());
         let fingerprint = keys.fingerprint();
         let Some(redis) = &config.store.redis else {
-            let store = EmbeddedStore::open(&config.store.path, key, options)
-                .and_then(|store| store.bind_keys(fingerprint.expose()).map(|()| store));
-            return Ok(Self::Embedded(store?));
+            let identity = StoreIdentity { key: &key, fingerprint: fingerprint.expose() };
+            return Ok(Self::Embedded(EmbeddedStore::open(
+                &config.store.path,
+                &identity,
+                options,
+            )?));
         };
         let options = redis.options.clone();
         let (store, unreachable) =

@@ -8,28 +8,27 @@
 //!
 //! The keys are not in a backup.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::fault::{Fault, OpenError};
-use super::files::{self, beside};
+use super::draft::{Draft, rename_over, rename_to_free};
+use super::fault::{OpenError, Opening as _};
+use super::files::{self, FileFault, beside, cannot};
 use super::lock;
 use super::options::{EmbeddedOptions, StoreIdentity};
 use super::schema::{self, Access};
+use super::verify::{check_journal, check_log, verify_without_log};
 
 mod checks;
-mod draft;
+mod copy;
 mod outcome;
 mod restore;
 
 pub use outcome::{BackupError, Copied, Existing};
 pub use restore::{Restored, restore};
-
-use checks::{check_target, for_store, verify};
-use draft::Draft;
-use outcome::failed;
 
 /// Copies the store at `store` into the file `target`. A keyward may run on the store: it goes on
 /// serving.
@@ -44,19 +43,32 @@ pub fn back_up(
     existing: Existing,
     options: EmbeddedOptions,
 ) -> Result<Copied, BackupError> {
-    let store = std::path::absolute(store).map_err(failed("find", store))?;
-    let target = std::path::absolute(target).map_err(failed("find", target))?;
-    if !store.try_exists().map_err(failed("look at", &store))? {
+    let (store, target) = (files::absolute(store)?, files::absolute(target)?);
+    if !store.try_exists().map_err(cannot("look at", &store))? {
         return Err(BackupError::NoStore(store));
     }
-    check_target(&store, &target, existing)?;
+    checks::check_target(&store, &target, existing)?;
     let source = snapshot(&store, options)?;
     let draft = Draft::new(beside(&target, &format!(".new-{}", std::process::id())))?;
-    let copied = draft.fill(&source, &store, options.busy)?;
+    let copied = copy::fill(&draft, &source, &store, options.busy)?;
     drop(source);
-    verify(&draft.path, identity, options).map_err(|fault| for_store(fault, &store))?;
-    draft.publish(&target, existing)?;
+    verify_without_log(&draft.path, identity, options.busy)
+        .map_err(|fault| checks::for_store(fault, &store))?;
+    let rename = match existing {
+        Existing::Replace => rename_over,
+        Existing::Refuse => rename_to_free,
+    };
+    draft.publish(&target, rename).map_err(as_published)?;
     Ok(copied)
+}
+
+/// A failure to give a copy its name.
+fn as_published(fault: FileFault) -> BackupError {
+    if fault.source.kind() == ErrorKind::AlreadyExists {
+        let why = "was made while this was under way";
+        return BackupError::Exists { path: fault.path, why };
+    }
+    fault.into()
 }
 
 /// A connection with an open transaction on the state that was acknowledged last.
@@ -69,20 +81,17 @@ pub(super) fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connect
         Err(OpenError::Locked { .. }) => None,
         Err(other) => return Err(other),
     };
-    if !files::is_ours(store).map_err(files::files("read", store))? {
+    if !files::is_ours(store)? {
         return Err(OpenError::Foreign { path: store.to_owned() });
     }
-    files::check_journal(store)?;
+    check_journal(store)?;
     if alone.is_some() {
-        files::check_log(store)?;
+        check_log(store)?;
     }
-    let explain = |fault: Fault| fault.explain_opening(store);
-    let connection = schema::connect(store, Access::Read, options.busy).map_err(explain)?;
+    let connection = schema::connect(store, Access::Read, options.busy).opening(store)?;
     // A transaction begins with its first look.
-    let begun = connection.execute_batch("BEGIN");
-    let begun =
-        begun.and_then(|()| connection.query_row("SELECT count(*) FROM meta", [], |_| Ok(())));
-    begun.map_err(|error| explain(error.into()))?;
+    connection.execute_batch("BEGIN").opening(store)?;
+    connection.query_row("SELECT count(*) FROM meta", [], |_| Ok(())).opening(store)?;
     // Now a keyward may start.
     drop(alone);
     Ok(connection)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
 
+use super::files::FileFault;
 use crate::store::account_codec::AccountFault;
 use crate::store::record_codec::BodyFault;
 use crate::tokens::store::StoreError;
@@ -120,19 +121,18 @@ fn holder(process: Option<u32>) -> String {
     process.map(|id| format!(" (process {id})")).unwrap_or_default()
 }
 
+impl From<FileFault> for OpenError {
+    fn from(FileFault { doing, path, source }: FileFault) -> Self {
+        Self::Files { doing, path, source }
+    }
+}
+
 /// Why an operation failed inside the store.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// SQLite says so.
     Sqlite(rusqlite::Error),
-    /// A record's body does not verify.
-    Body(BodyFault),
-    /// A column says something else than the body beside it.
-    Disagreement(&'static str),
-    /// An account's body does not verify.
-    Account(AccountFault),
-    /// A column says something else than the account beside it.
-    AccountDisagreement(&'static str),
+    /// A body does not verify, or a column says something else than the body beside it.
+    Corrupt(String),
     /// The digest or the id is that of a retired key.
     Taken,
     /// The system refuses something else than a file.
@@ -147,13 +147,13 @@ impl From<rusqlite::Error> for Fault {
 
 impl From<BodyFault> for Fault {
     fn from(fault: BodyFault) -> Self {
-        Self::Body(fault)
+        Self::Corrupt(fault.to_string())
     }
 }
 
 impl From<AccountFault> for Fault {
     fn from(fault: AccountFault) -> Self {
-        Self::Account(fault)
+        Self::Corrupt(fault.to_string())
     }
 }
 
@@ -162,14 +162,7 @@ impl Fault {
     /// lack of space.
     pub(super) fn explain(&self, path: &Path) -> StoreError {
         let error = match self {
-            Self::Body(fault) => return StoreError::Corrupt(fault.to_string()),
-            Self::Disagreement(column) => {
-                return StoreError::Corrupt(format!("a record's {column} was altered"));
-            }
-            Self::Account(fault) => return StoreError::Corrupt(fault.to_string()),
-            Self::AccountDisagreement(column) => {
-                return StoreError::Corrupt(format!("an account's {column} was altered"));
-            }
+            Self::Corrupt(what) => return StoreError::Corrupt(what.clone()),
             Self::Taken => return StoreError::Conflict,
             Self::System(error) => return StoreError::Unavailable(error.to_string()),
             Self::Sqlite(error) => error,
@@ -211,6 +204,17 @@ impl Fault {
             (_, Self::Sqlite(source)) => OpenError::Refused { path, source: Box::new(source) },
             (error, _) => OpenError::Refused { path, source: Box::new(error) },
         }
+    }
+}
+
+/// Says of a failure which database was being opened.
+pub(super) trait Opening<T> {
+    fn opening(self, path: &Path) -> Result<T, OpenError>;
+}
+
+impl<T, E: Into<Fault>> Opening<T> for Result<T, E> {
+    fn opening(self, path: &Path) -> Result<T, OpenError> {
+        self.map_err(|fault| fault.into().explain_opening(path))
     }
 }
 

@@ -1,5 +1,7 @@
 //! An operation on its way: from a worker thread to a thread of the store, and its result back.
 
+use tokio::sync::oneshot;
+
 use super::fault::Fault;
 use super::tables::Tables;
 use crate::tokens::store::StoreError;
@@ -25,29 +27,17 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>);
 }
 
-/// The one kind of job: `work` and where its result goes.
-pub(super) struct Task<W, T, R> {
-    work: W,
-    reply: R,
-    result: Result<T, StoreError>,
+/// `work`, and where its result goes.
+pub(super) struct Task<W, T> {
+    pub(super) work: W,
+    pub(super) result: Result<T, StoreError>,
+    pub(super) reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<W, T, R> Task<W, T, R>
+impl<W, T> Job for Task<W, T>
 where
     W: Fn(&Tables) -> Result<T, Fault> + Send,
     T: Send,
-    R: FnOnce(Result<T, StoreError>) + Send,
-{
-    pub(super) fn new(work: W, reply: R) -> Self {
-        Self { work, reply, result: Err(StoreError::Unavailable("it was never asked".into())) }
-    }
-}
-
-impl<W, T, R> Job for Task<W, T, R>
-where
-    W: Fn(&Tables) -> Result<T, Fault> + Send,
-    T: Send,
-    R: FnOnce(Result<T, StoreError>) + Send,
 {
     fn run(&mut self, tables: &Tables) -> Effect {
         self.result = (self.work)(tables).map_err(|fault| tables.explain(&fault));
@@ -63,6 +53,7 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        (self.reply)(self.result);
+        // An error says that the caller has given up waiting.
+        let _ = self.reply.send(self.result);
     }
 }

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::fault::OpenError;
-use super::files::{beside, files};
+use super::files::{beside, cannot};
 use super::options::{EmbeddedOptions, Opener};
 use crate::files::{give_to_owner_of_folder, make_folder};
 
@@ -26,7 +26,7 @@ const COMMAND: &str = "command";
 /// directory if need be.
 pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenError> {
     if let Some(directory) = path.parent() {
-        make_folder(directory).map_err(files("make", directory))?;
+        make_folder(directory).map_err(cannot("make", directory))?;
     }
     let name = beside(path, ".lock");
     let mut lock = OpenOptions::new()
@@ -36,15 +36,15 @@ pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenEr
         .truncate(false)
         .mode(0o600)
         .open(&name)
-        .map_err(files("open", &name))?;
-    give_to_owner_of_folder(&lock, &name).map_err(files("give away", &name))?;
+        .map_err(cannot("open", &name))?;
+    give_to_owner_of_folder(&lock, &name).map_err(cannot("give away", &name))?;
     let began = Instant::now();
     let mut is_told = false;
     loop {
         match lock.try_lock() {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(files("lock", &name)(error)),
+            Err(TryLockError::Error(error)) => return Err(cannot("lock", &name)(error).into()),
         }
         let holder = Holder::read(&mut lock);
         let timeout =
@@ -73,7 +73,7 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
     let name = beside(path, ".lock");
     let mut lock = match File::open(&name) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(files("open", &name))?,
+        other => other.map_err(cannot("open", &name))?,
     };
     // Shared: two processes that look do not block each other, and one that takes it tries again.
     match lock.try_lock_shared() {
@@ -82,7 +82,7 @@ pub(super) fn look(path: &Path) -> Result<(), OpenError> {
             let process = Holder::read(&mut lock).process;
             Err(OpenError::Locked { path: path.to_owned(), process })
         }
-        Err(TryLockError::Error(error)) => Err(files("lock", &name)(error)),
+        Err(TryLockError::Error(error)) => Err(cannot("lock", &name)(error).into()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::store::record_codec::RecordKey;
 pub struct StoreIdentity<'a> {
     /// What records are sealed with.
     pub key: &'a RecordKey,
-    /// What the store is tied to, see [`EmbeddedStore::bind_keys`](super::EmbeddedStore::bind_keys).
+    /// What the store is tied to when it is first opened.
     pub fingerprint: &'a [u8],
 }
 

@@ -8,13 +8,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::fault::{Fault, OpenError};
+use super::fault::{Fault, OpenError, Opening as _};
 
 #[cfg(test)]
 mod tests;
-
-/// "kwrd" in SQLite's header: the file is ours.
-pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"kwrd");
 
 /// The steps from an empty database to the present layout; `user_version` counts those that were
 /// made. Append only.
@@ -89,9 +86,7 @@ pub(super) const STEPS: &[&str] = &[
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// The one that writes.
     Write,
-    /// Sees, changes nothing.
     Read,
 }
 
@@ -102,13 +97,9 @@ pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
         Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
         Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
-    // Each connection stays with one thread: SQLite's own mutexes would only cost.
-    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = open(path, mode)?;
     connection.busy_timeout(busy)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // KiB, 16 MiB: a full batch of writes stays in memory
@@ -125,7 +116,8 @@ pub(super) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
 /// A connection that reads the database at `path` with its log, and leaves both as they are: what
 /// is in the log is not written back at the end.
 pub(super) fn connect_to_look(path: &Path, busy: Duration) -> Result<Connection, Fault> {
-    // Whoever only reads cannot use a log whose index is missing, as after a crash of the machine.
+    // A connection that can only read cannot use a log whose index is missing, as after a crash of
+    // the machine.
     let connection = connect(path, Access::Write, busy)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "query_only", true)?;
@@ -133,15 +125,18 @@ pub(super) fn connect_to_look(path: &Path, busy: Duration) -> Result<Connection,
 }
 
 /// A connection that reads the database at `path` and no log: as it was when it was last written
-/// back. Nobody may change the file meanwhile.
+/// back. The file must not be changed meanwhile.
 pub(super) fn connect_without_log(path: &Path) -> Result<Connection, Fault> {
     // The characters that mean something in SQLite's URLs, <https://sqlite.org/uri.html>.
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
-    let name = percent_encode(path.as_os_str().as_bytes(), KEPT);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+    let name = percent_encode(path.as_os_str().as_bytes(), PLAIN);
+    let url = format!("file:{name}?immutable=1");
+    open(Path::new(&url), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+}
+
+fn open(path: &Path, mode: OpenFlags) -> Result<Connection, Fault> {
+    // Each connection stays with one thread: SQLite's own mutexes would only cost.
+    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -154,48 +149,44 @@ pub(super) fn migrate(
     path: &Path,
     steps: &[&str],
 ) -> Result<(), OpenError> {
-    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
-    let explain = |fault: Fault| fault.explain_opening(path);
-    let done = steps_done(connection, path, steps)?;
-    let missing = steps.get(done..).unwrap_or_default();
+    let missing = missing(connection, path, steps)?;
     if missing.is_empty() {
         return Ok(());
     }
-    let mut apply = || -> Result<(), Fault> {
+    let mut apply = || -> rusqlite::Result<()> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for step in missing {
             transaction.execute_batch(step)?;
         }
-        transaction.pragma_update(None, "user_version", known)?;
-        Ok(transaction.commit()?)
+        transaction.pragma_update(None, "user_version", count(steps))?;
+        transaction.commit()
     };
-    apply().map_err(explain)
+    apply().opening(path)
 }
 
-/// Whether the layout is the present one; an older one can be brought up to it.
-pub(super) fn check_version(
+/// Those of the `steps` that the database is still to take.
+pub(super) fn missing<'a>(
     connection: &Connection,
     path: &Path,
-    steps: &[&str],
-) -> Result<bool, OpenError> {
-    Ok(steps_done(connection, path, steps)? == steps.len())
-}
-
-/// How many of the `steps` were made.
-fn steps_done(connection: &Connection, path: &Path, steps: &[&str]) -> Result<usize, OpenError> {
-    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
-    let found = version(connection).map_err(|fault| fault.explain_opening(path))?;
+    steps: &'a [&'a str],
+) -> Result<&'a [&'a str], OpenError> {
+    let (found, known) = (version(connection).opening(path)?, count(steps));
     if found > known {
         return Err(OpenError::Newer { path: path.to_owned(), found, known });
     }
-    usize::try_from(found).map_err(|_| OpenError::Damaged {
+    let done = usize::try_from(found).map_err(|_| OpenError::Damaged {
         path: path.to_owned(),
         what: format!("it says that it has layout {found}"),
-    })
+    })?;
+    Ok(steps.get(done..).unwrap_or_default())
 }
 
-fn version(connection: &Connection) -> Result<i64, Fault> {
-    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+fn count(steps: &[&str]) -> i64 {
+    i64::try_from(steps.len()).unwrap_or(i64::MAX)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// A value of the table `meta`.

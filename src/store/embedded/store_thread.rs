@@ -12,10 +12,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use tokio::sync::oneshot;
+
 use super::fault::Fault;
-use super::job::{Effect, Job};
+use super::job::{Effect, Job, Task};
 use super::tables::Tables;
-use crate::tokens::store::StoreError;
+use crate::tokens::store::{StoreError, StoreFuture};
 
 /// How many operations at most share a transaction: at some 30 µs each, the first of them waits 15
 /// ms for the last.
@@ -28,7 +30,7 @@ enum Message {
 
 /// A thread and its queue. Dropping it is [`StoreThread::close`].
 pub(super) struct StoreThread {
-    queue: Queue,
+    pub(super) queue: Queue,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -37,47 +39,40 @@ pub(super) struct StoreThread {
 pub(super) struct Queue(SyncSender<Message>);
 
 impl Queue {
-    /// Queues a job, or refuses it at once.
-    pub(super) fn submit(&self, job: impl Job + 'static) -> Result<(), StoreError> {
-        self.0.try_send(Message::Work(Box::new(job))).map_err(|error| match error {
+    /// Queues `work` or refuses it at once, whether or not the future is polled.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Tables) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let (reply, receiver) = oneshot::channel();
+        let result = Err(StoreError::Unavailable("it was never asked".into()));
+        let job = Box::new(Task { work, result, reply });
+        let submitted = self.0.try_send(Message::Work(job)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => closed(),
+        });
+        Box::pin(async move {
+            submitted?;
+            receiver.await.unwrap_or_else(|_| Err(closed()))
         })
-    }
-
-    /// Queues a job; waits while the queue is full.
-    pub(super) fn submit_waiting(&self, job: impl Job + 'static) -> Result<(), StoreError> {
-        self.0.send(Message::Work(Box::new(job))).map_err(|_| closed())
     }
 }
 
+/// How a thread does a batch: [`read_batch`] or [`write_batch`].
+type Run = fn(&Tables, Vec<Box<dyn Job>>);
+
 impl StoreThread {
-    /// A thread that writes.
-    pub(super) fn writer(tables: Tables, queue: NonZeroUsize) -> io::Result<Self> {
-        Self::start("store-writer", tables, queue, write_batch)
-    }
-
-    /// A thread that reads.
-    pub(super) fn reader(name: &str, tables: Tables, queue: NonZeroUsize) -> io::Result<Self> {
-        Self::start(name, tables, queue, read_batch)
-    }
-
-    fn start(
+    pub(super) fn start(
         name: &str,
         tables: Tables,
         queue: NonZeroUsize,
-        run: fn(&Tables, Vec<Box<dyn Job>>),
+        run: Run,
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue.get());
         let thread = thread::Builder::new()
             .name(name.into())
             .spawn(move || serve(&tables, &receiver, run))?;
         Ok(Self { queue: Queue(sender), thread: Mutex::new(Some(thread)) })
-    }
-
-    /// Where to send jobs.
-    pub(super) fn queue(&self) -> &Queue {
-        &self.queue
     }
 
     /// Lets the thread finish what is queued and waits for its end. What comes later finds the
@@ -99,11 +94,11 @@ impl Drop for StoreThread {
 }
 
 /// The answer to what comes after the end.
-pub(super) fn closed() -> StoreError {
+fn closed() -> StoreError {
     StoreError::Unavailable("it has been closed".into())
 }
 
-fn serve(tables: &Tables, queue: &Receiver<Message>, run: fn(&Tables, Vec<Box<dyn Job>>)) {
+fn serve(tables: &Tables, queue: &Receiver<Message>, run: Run) {
     while let Ok(Message::Work(first)) = queue.recv() {
         let mut batch = vec![first];
         let mut closing = false;
@@ -124,7 +119,7 @@ fn serve(tables: &Tables, queue: &Receiver<Message>, run: fn(&Tables, Vec<Box<dy
     }
 }
 
-fn read_batch(tables: &Tables, batch: Vec<Box<dyn Job>>) {
+pub(super) fn read_batch(tables: &Tables, batch: Vec<Box<dyn Job>>) {
     let begun = execute(tables, "BEGIN").map_err(|fault| tables.explain(&fault));
     for mut job in batch {
         match &begun {
@@ -149,13 +144,12 @@ enum TransactionError {
     Commit(StoreError),
 }
 
-fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
+pub(super) fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
     let result = attempt(tables, &mut batch);
     if matches!(result, Err(TransactionError::Within(_))) && batch.len() > 1 {
         // Nothing is in the database, so each can be done again; alone in its transaction, an
         // operation can only undo itself.
-        for job in &mut batch {
-            let alone = std::slice::from_mut(job);
+        for alone in batch.chunks_mut(1) {
             let result = attempt(tables, alone);
             fail_all(alone, result);
         }
@@ -171,15 +165,9 @@ fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
 }
 
 fn fail_all(batch: &mut [Box<dyn Job>], result: Result<(), TransactionError>) {
-    if let Err(
-        TransactionError::Begin(error)
-        | TransactionError::Within(Some(error))
-        | TransactionError::Commit(error),
-    ) = result
-    {
-        for job in batch {
-            job.fail(error.clone());
-        }
+    use TransactionError::{Begin, Commit, Within};
+    if let Err(Begin(error) | Within(Some(error)) | Commit(error)) = result {
+        batch.iter_mut().for_each(|job| job.fail(error.clone()));
     }
 }
 

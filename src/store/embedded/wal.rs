@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::schema;
+use super::files::APPLICATION_ID;
 use super::tie::{self, Tie};
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ pub(super) enum Owner {
 impl Owner {
     fn on_first_page(page: &[u8]) -> Option<Self> {
         let id = page.get(68..)?.first_chunk::<4>()?;
-        let is_ours = *id == schema::APPLICATION_ID.to_be_bytes();
+        let is_ours = *id == APPLICATION_ID.to_be_bytes();
         Some(if is_ours { Self::Keyward } else { Self::AnotherProgram })
     }
 }

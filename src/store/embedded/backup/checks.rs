@@ -5,12 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::super::fault::{Fault, OpenError};
-use super::super::files::{self, BESIDE, beside};
-use super::super::options::{EmbeddedOptions, StoreIdentity};
-use super::super::schema;
-use super::super::verify::{Layout, verify as verify_all};
-use super::outcome::{BackupError, Existing, failed};
+use super::super::fault::OpenError;
+use super::super::files::{self, BESIDE, FileFault, beside, cannot};
+use super::outcome::{BackupError, Existing};
 
 pub(super) fn check_target(
     store: &Path,
@@ -23,7 +20,7 @@ pub(super) fn check_target(
     }
     let found = match fs::symlink_metadata(target) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(failed("look at", target))?,
+        other => other.map_err(cannot("look at", target))?,
     };
     if is_of_store(store, target)? {
         return refused("belongs to the store itself");
@@ -33,7 +30,7 @@ pub(super) fn check_target(
             "is not overwritten: name another file, or say --replace to replace an earlier backup",
         );
     }
-    if !found.is_file() || !files::is_ours(target).map_err(failed("read", target))? {
+    if !found.is_file() || !files::is_ours(target)? {
         return refused("is no backup of a store of keyward, so --replace does not replace it");
     }
     Ok(())
@@ -50,11 +47,11 @@ fn is_name_of_store(store: &Path, path: &Path) -> bool {
 }
 
 /// Whether `path` is the store's database or one of the files beside it.
-pub(super) fn is_of_store(store: &Path, path: &Path) -> Result<bool, BackupError> {
+pub(super) fn is_of_store(store: &Path, path: &Path) -> Result<bool, FileFault> {
     let identity = |path: &Path| match fs::metadata(path) {
         Ok(found) => Ok(Some((found.dev(), found.ino()))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("look at", path)(error)),
+        Err(error) => Err(cannot("look at", path)(error)),
     };
     let Some(found) = identity(path)? else { return Ok(false) };
     for ending in BESIDE {
@@ -63,16 +60,6 @@ pub(super) fn is_of_store(store: &Path, path: &Path) -> Result<bool, BackupError
         }
     }
     Ok(false)
-}
-
-/// Checks a database that is not in use, as a start would.
-pub(super) fn verify(
-    path: &Path,
-    identity: &StoreIdentity<'_>,
-    options: EmbeddedOptions,
-) -> Result<Layout, OpenError> {
-    let explain = |fault: Fault| fault.explain_opening(path);
-    verify_all(schema::connect_without_log(path).map_err(explain)?, path, identity, options.busy)
 }
 
 /// What was found in a copy of the store is found in the store.

@@ -1,9 +1,10 @@
 //! What becomes of a backup or a restoration.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::store::embedded::fault::OpenError;
+use super::super::fault::OpenError;
+use super::super::files::FileFault;
 
 /// What may be at the place of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +94,8 @@ pub enum BackupError {
     },
 }
 
-pub(in crate::store::embedded) fn failed(
-    doing: &'static str,
-    path: &Path,
-) -> impl FnOnce(io::Error) -> BackupError {
-    move |source| BackupError::Files { doing, path: path.to_owned(), source }
+impl From<FileFault> for BackupError {
+    fn from(FileFault { doing, path, source }: FileFault) -> Self {
+        Self::Files { doing, path, source }
+    }
 }

@@ -1,22 +1,24 @@
 //! The store from a backup.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::super::fault::{Fault, OpenError};
-use super::super::files::{self, beside};
+use super::super::draft::{Draft, rename_to_free};
+use super::super::fault::{OpenError, Opening as _};
+use super::super::files::{self, beside, cannot};
 use super::super::lock;
 use super::super::options::{EmbeddedOptions, StoreIdentity};
 use super::super::schema::{self, Access, STEPS};
 use super::super::tie::Beginning;
-use super::super::verify::Layout;
-use super::checks::{is_of_store, verify};
-use super::draft::{Draft, rename_to_free, set_journal_mode, sync_directory_of};
-use super::outcome::{BackupError, Copied, Existing, failed};
+use super::super::verify::{Layout, check_journal, check_log, verify_without_log};
+use super::as_published;
+use super::checks::is_of_store;
+use super::copy::{fill, set_journal_mode};
+use super::outcome::{BackupError, Copied};
 use crate::domain::Timestamp;
 
 /// What a restored store holds, and where the one is that was there before.
@@ -41,37 +43,36 @@ pub fn restore(
     now: Timestamp,
     options: EmbeddedOptions,
 ) -> Result<Restored, BackupError> {
-    let store = std::path::absolute(store).map_err(failed("find", store))?;
-    let backup = std::path::absolute(backup).map_err(failed("find", backup))?;
+    let (store, backup) = (files::absolute(store)?, files::absolute(backup)?);
     let lock = lock::take(&store, options).map_err(|fault| match fault {
         OpenError::Locked { path, process } => BackupError::Running { path, process },
         other => other.into(),
     })?;
-    let unusable = |why: String| BackupError::Unusable { path: backup.clone(), why };
+    let unusable = |fault: &OpenError| BackupError::Unusable {
+        path: backup.clone(),
+        why: words_for_backup(fault),
+    };
     let source = open_backup(&store, &backup)?;
     let draft = Draft::new(beside(&store, ".restore"))?;
-    let for_backup = |fault: BackupError| match fault {
-        BackupError::Store(fault) => unusable(words_for_backup(&fault)),
+    let mut copied = fill(&draft, &source, &backup, options.busy).map_err(|fault| match fault {
+        BackupError::Store(fault) => unusable(&fault),
         other => other,
-    };
-    let mut copied = draft.fill(&source, &backup, options.busy).map_err(for_backup)?;
+    })?;
     drop(source);
-    let prepared = verify(&draft.path, identity, options).and_then(|layout| {
+    let prepare = || {
+        let layout = verify_without_log(&draft.path, identity, options.busy)?;
         bring_up_to_date(&draft.path, options)?;
-        match layout {
-            Layout::Current => Ok(()),
-            Layout::Older => verify(&draft.path, identity, options).map(drop),
+        if layout == Layout::Older {
+            verify_without_log(&draft.path, identity, options.busy)?;
         }
-    });
-    prepared.map_err(|fault| unusable(words_for_backup(&fault)))?;
-    let file = File::open(&draft.path).map_err(failed("read", &draft.path))?;
-    file.sync_all().map_err(failed("sync", &draft.path))?;
-    copied.bytes = file.metadata().map_err(failed("look at", &draft.path))?.len();
-    drop(file);
+        Ok(())
+    };
+    prepare().map_err(|fault| unusable(&fault))?;
+    copied.bytes = draft.sync()?;
     let before = move_aside(&store, now)?;
-    if let Err(fault) = draft.publish(&store, Existing::Refuse) {
+    if let Err(fault) = draft.publish(&store, rename_to_free) {
         move_back(before.as_deref(), &store)?;
-        return Err(fault);
+        return Err(as_published(fault));
     }
     drop(lock);
     Ok(Restored { copied, before })
@@ -80,37 +81,34 @@ pub fn restore(
 /// A connection to a backup, or to a database that was copied with its log.
 fn open_backup(store: &Path, backup: &Path) -> Result<Connection, BackupError> {
     let unusable = |why: String| BackupError::Unusable { path: backup.to_owned(), why };
-    let found = fs::metadata(backup).map_err(failed("read", backup))?;
+    let refused = |fault: OpenError| unusable(words_for_backup(&fault));
+    let found = fs::metadata(backup).map_err(cannot("read", backup))?;
     if !found.is_file() {
         return Err(unusable("it is not a file".into()));
     }
     if is_of_store(store, backup)? {
         return Err(unusable("it belongs to the store that is to be replaced".into()));
     }
-    let foreign = || unusable("it is not a store of keyward".into());
-    let Some(beginning) = Beginning::read(backup).map_err(failed("read", backup))? else {
-        let is_cut = found.len() < 100;
-        return Err(if is_cut {
-            unusable(format!("it has {} bytes; it is empty or cut short", found.len()))
-        } else {
-            foreign()
-        });
-    };
-    if !files::is_ours(backup).map_err(failed("read", backup))? {
-        return Err(foreign());
+    let beginning = Beginning::read(backup).map_err(cannot("read", backup))?;
+    if beginning.is_none() && found.len() < 100 {
+        let length = found.len();
+        return Err(unusable(format!("it has {length} bytes; it is empty or cut short")));
     }
-    let explain = |fault: Fault| unusable(words_for_backup(&fault.explain_opening(backup)));
-    files::check_journal(backup).map_err(|fault| unusable(words_for_backup(&fault)))?;
-    let log = fs::metadata(beside(backup, "-wal")).map_or(0, |log| log.len());
-    if log > 0 {
-        files::check_log(backup).map_err(|fault| unusable(words_for_backup(&fault)))?;
-        return schema::connect(backup, Access::Read, Duration::ZERO).map_err(explain);
+    let is_ours = files::is_ours(backup)?;
+    let Some(beginning) = beginning.filter(|_| is_ours) else {
+        return Err(refused(OpenError::Foreign { path: backup.to_owned() }));
+    };
+    check_journal(backup).map_err(refused)?;
+    if files::has_log(backup) {
+        check_log(backup).map_err(refused)?;
+        let connection = schema::connect(backup, Access::Read, Duration::ZERO);
+        return connection.opening(backup).map_err(refused);
     }
     let wanted = u64::from(beginning.pages) * beginning.page_size;
     if found.len() < wanted {
         return Err(unusable(format!("it is cut short: it has {} bytes of {wanted}", found.len())));
     }
-    schema::connect_without_log(backup).map_err(explain)
+    schema::connect_without_log(backup).opening(backup).map_err(refused)
 }
 
 fn words_for_backup(fault: &OpenError) -> String {
@@ -147,11 +145,10 @@ fn words_for_backup(fault: &OpenError) -> String {
 
 /// Gives a copy the present layout, and the log that a store has.
 fn bring_up_to_date(path: &Path, options: EmbeddedOptions) -> Result<(), OpenError> {
-    let explain = |fault: Fault| fault.explain_opening(path);
-    let mut connection = schema::connect(path, Access::Write, options.busy).map_err(explain)?;
-    set_journal_mode(&connection, "wal").map_err(explain)?;
+    let mut connection = schema::connect(path, Access::Write, options.busy).opening(path)?;
+    set_journal_mode(&connection, "wal").opening(path)?;
     schema::migrate(&mut connection, path, STEPS)?;
-    connection.close().map_err(|(_, error)| explain(error.into()))
+    connection.close().map_err(|(_, error)| error).opening(path)
 }
 
 /// Puts the store back that was moved away, the log first, see [`move_aside`].
@@ -160,10 +157,10 @@ fn move_back(aside: Option<&Path>, store: &Path) -> Result<(), BackupError> {
     for ending in ["-journal", "-wal", ""] {
         let (from, to) = (beside(aside, ending), beside(store, ending));
         if fs::symlink_metadata(&from).is_ok() {
-            rename_to_free(&from, &to).map_err(failed("move back", &from))?;
+            rename_to_free(&from, &to).map_err(cannot("move back", &from))?;
         }
     }
-    sync_directory_of(store)
+    Ok(files::sync_directory_of(store)?)
 }
 
 /// Moves the store away with its log. In an order in which a crash leaves nothing that would be
@@ -180,18 +177,17 @@ fn move_aside(store: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupErr
         ["", "-wal", "-journal"].iter().all(|ending| !is_there(&beside(name, ending)))
     };
     let Some(aside) = names.take(1000).find(free) else {
-        return Err(failed("name a place for", store)(ErrorKind::AlreadyExists.into()));
+        return Err(cannot("name a place for", store)(ErrorKind::AlreadyExists.into()).into());
     };
     let mut moved = None;
     for ending in ["", "-wal", "-journal"] {
         let (from, to) = (beside(store, ending), beside(&aside, ending));
         if is_there(&from) {
-            fs::rename(&from, &to).map_err(failed("move", &from))?;
-            sync_directory_of(store)?;
+            fs::rename(&from, &to).map_err(cannot("move", &from))?;
+            files::sync_directory_of(store)?;
             moved = Some(aside.clone());
         }
     }
-    let index = beside(store, "-shm");
-    files::remove(&index).map_err(failed("remove", &index))?;
+    files::remove(&beside(store, "-shm"))?;
     Ok(moved)
 }

@@ -3,8 +3,6 @@
 use super::*;
 use crate::store::embedded::backup::{BackupError, Copied, Existing, Restored, back_up, restore};
 
-const FINGERPRINT: &[u8] = &[9; 32];
-
 fn options() -> EmbeddedOptions {
     let zero = Duration::ZERO;
     EmbeddedOptions {
@@ -25,7 +23,6 @@ impl StoreDirectory {
 
     fn add(&self, numbers: std::ops::Range<u64>) {
         let store = self.open();
-        store.bind_keys(FINGERPRINT).unwrap();
         for number in numbers {
             wait(store.provision(api_key(number, "ann"))).unwrap();
         }
@@ -81,8 +78,7 @@ fn a_backup_is_one_private_file_and_restores_to_another_path_and_from_a_read_onl
     let identity = StoreIdentity { key: &key(), fingerprint: FINGERPRINT };
     let restored = restore(&directory.backup(), &identity, &path, NOW, options()).unwrap();
     assert_eq!((restored.copied.records, restored.before), (50, None));
-    let store = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap();
-    store.bind_keys(FINGERPRINT).unwrap();
+    let store = open(&path, EmbeddedOptions::default()).unwrap();
     assert_eq!(digests(&store), expected(0..50));
     wait(store.provision(api_key(50, "ann"))).unwrap();
     drop(store);

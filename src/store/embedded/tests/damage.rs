@@ -119,7 +119,7 @@ fn every_flipped_byte_of_a_body_is_corrupt() {
         let sql = "UPDATE record SET body = ?1 WHERE digest = ?2";
         let name = record.digest;
         wait(
-            store.write(move |tables| {
+            store.writer.queue.ask(move |tables| {
                 Ok(tables.connection.execute(sql, (&flipped, name.as_bytes()))?)
             }),
         )
@@ -171,7 +171,8 @@ fn an_edited_row_is_corrupt_and_refused_at_the_next_start() {
         let store = directory.open();
         let seq = "(SELECT seq FROM record WHERE subject = 'ann' AND mints_left IS NULL LIMIT 1)";
         let sql = format!("UPDATE record SET {edit} WHERE seq = {seq}");
-        wait(store.write(move |tables| Ok(tables.connection.execute(&sql, [])?))).unwrap();
+        wait(store.writer.queue.ask(move |tables| Ok(tables.connection.execute(&sql, [])?)))
+            .unwrap();
         assert!(
             matches!(wait(store.browse(Filter::default())), Err(StoreError::Corrupt(_))),
             "{edit}"
@@ -205,7 +206,8 @@ fn an_edited_row_of_a_retired_key_is_corrupt_and_refused_at_the_next_start() {
             wait(store.remove(AuthorizedBy::Outside, digest(1), OnRemove::Retire, NOW)).unwrap();
         assert_eq!(retired, Removal::Removed);
         let sql = format!("UPDATE retired SET {edit}");
-        wait(store.write(move |tables| Ok(tables.connection.execute(&sql, [])?))).unwrap();
+        wait(store.writer.queue.ask(move |tables| Ok(tables.connection.execute(&sql, [])?)))
+            .unwrap();
         if let Ok(Some(found)) = wait(store.find_by_id("platform".into(), api_key(1, "ann").id)) {
             assert_eq!(found.record, api_key(1, "ann"), "{edit}");
         }
@@ -220,8 +222,13 @@ fn more_keys_left_than_a_bootstrap_token_was_made_for_is_corrupt() {
     let (directory, _) = filled();
     let store = directory.open();
     let sql = "UPDATE record SET mints_left = 3 WHERE digest = ?1";
-    wait(store.write(move |tables| Ok(tables.connection.execute(sql, [digest(0).as_bytes()])?)))
-        .unwrap();
+    wait(
+        store
+            .writer
+            .queue
+            .ask(move |tables| Ok(tables.connection.execute(sql, [digest(0).as_bytes()])?)),
+    )
+    .unwrap();
     assert!(matches!(
         wait(store.issue(by(0), api_key(9_000, "ann"), ADD, NOW)),
         Err(StoreError::Corrupt(_))

@@ -4,8 +4,13 @@ use super::*;
 
 fn bound_pages(store: &EmbeddedStore, pages: i64) {
     let sql = format!("PRAGMA max_page_count = {pages}");
-    wait(store.write(move |tables| Ok(tables.connection.query_row(&sql, [], |_| Ok(()))?)))
-        .unwrap();
+    wait(
+        store
+            .writer
+            .queue
+            .ask(move |tables| Ok(tables.connection.query_row(&sql, [], |_| Ok(()))?)),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -104,7 +109,7 @@ fn revoking_makes_space() {
 fn the_lock_of_another_program_is_an_outage_that_ends_with_it() {
     let directory = StoreDirectory::new();
     let options = EmbeddedOptions { busy: Duration::from_millis(20), ..EmbeddedOptions::default() };
-    let store = EmbeddedStore::open(&directory.path(), key(), options).unwrap();
+    let store = open(&directory.path(), options).unwrap();
     wait(store.provision(api_key(0, "ann"))).unwrap();
     let other = rusqlite::Connection::open(directory.path()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

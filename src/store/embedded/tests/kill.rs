@@ -18,7 +18,7 @@ const LAST: &str = "KEYWARD_TEST_LAST";
 #[ignore = "not a test but the process that the test below kills"]
 fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(STORE) else { return };
-    let store = EmbeddedStore::open(Path::new(&path), key(), EmbeddedOptions::default()).unwrap();
+    let store = open(Path::new(&path), EmbeddedOptions::default()).unwrap();
     let last: i64 = std::env::var(LAST).unwrap().parse().unwrap();
     let first = all(&store)
         .iter()

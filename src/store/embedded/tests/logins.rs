@@ -14,7 +14,7 @@ use crate::domain::{
     Account, Email, FullName, Moment, NewPassword, Password, RawToken, Record, RecordKind,
     Timestamp, TokenDigest, TokenId, Username,
 };
-use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey};
+use crate::store::{EmbeddedOptions, EmbeddedStore, RecordKey, StoreIdentity};
 use crate::tokens::accounts::{
     AccountCommand, AccountError, AccountOutcome, AccountParts, AccountTerms, AccountsService,
     ClientGroup, Enrolment, HashingCost, HashingPool, KeyCommand, Logins, MemoryCounters,
@@ -49,7 +49,7 @@ fn bench_with(cost: HashingCost) -> AccountsBench {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(
         &directory.path().join("db"),
-        RecordKey::new(&[1; 32]),
+        &StoreIdentity { key: &RecordKey::new(&[1; 32]), fingerprint: b"fingerprint" },
         EmbeddedOptions::default(),
     )
     .unwrap();

@@ -10,9 +10,14 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{RecordKind, RecordSort};
+use crate::domain::{Record, RecordKind, RecordSort, Timestamp, TokenDigest};
+use crate::store::record_codec::RecordKey;
 use crate::store::tests::conformance::{
     NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
+};
+use crate::tokens::store::{
+    AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,
+    StoreFuture,
 };
 
 mod accounts;
@@ -29,7 +34,15 @@ mod operations;
 mod races;
 
 /// Where most keys go.
-const ADD: crate::tokens::store::IssueMode = crate::tokens::store::IssueMode::Add;
+const ADD: IssueMode = IssueMode::Add;
+
+/// What the stores of these tests are tied to, unless a test says otherwise.
+const FINGERPRINT: &[u8] = &[9; 32];
+
+/// Opens the store at `path` with the keys of these tests.
+fn open(path: &Path, options: EmbeddedOptions) -> Result<Arc<EmbeddedStore>, OpenError> {
+    EmbeddedStore::open(path, &StoreIdentity { key: &key(), fingerprint: FINGERPRINT }, options)
+}
 
 /// A directory with a store in it, gone with the value.
 struct StoreDirectory {
@@ -50,7 +63,7 @@ impl StoreDirectory {
     }
 
     fn try_open(&self) -> Result<Arc<EmbeddedStore>, OpenError> {
-        EmbeddedStore::open(&self.path(), key(), EmbeddedOptions::default())
+        open(&self.path(), EmbeddedOptions::default())
     }
 
     fn open(&self) -> Arc<EmbeddedStore> {

@@ -33,7 +33,7 @@ fn filled() -> StoreDirectory {
 fn a_new_store_and_its_directory_are_private() {
     let directory = StoreDirectory::new();
     let path = directory.directory.path().join("made/too/keyward.db");
-    let store = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap();
+    let store = open(&path, EmbeddedOptions::default()).unwrap();
     wait(store.provision(api_key(1, "ann"))).unwrap();
     assert_eq!(
         (mode(path.parent().unwrap()), mode(path.parent().unwrap().parent().unwrap())),
@@ -91,27 +91,41 @@ fn a_second_opener_is_refused_until_the_first_is_gone() {
     assert_eq!(all(&directory.open()).len(), 1);
 }
 
+/// Opens a store with keys of this fingerprint.
+fn open_with(
+    directory: &StoreDirectory,
+    fingerprint: &[u8],
+) -> Result<Arc<EmbeddedStore>, OpenError> {
+    let identity = StoreIdentity { key: &key(), fingerprint };
+    EmbeddedStore::open(&directory.path(), &identity, EmbeddedOptions::default())
+}
+
 #[test]
 fn keys_are_bound_at_first_use_and_others_refused() {
     let directory = StoreDirectory::new();
-    let store = directory.open();
-    store.bind_keys(b"fingerprint one").unwrap();
-    store.bind_keys(b"fingerprint one").unwrap();
-    drop(store);
-    let store = directory.open();
-    store.bind_keys(b"fingerprint one").unwrap();
-    let error = store.bind_keys(b"fingerprint two").unwrap_err();
-    assert!(matches!(error, OpenError::OtherKeys { .. }));
-    assert!(error.to_string().contains("other keys"), "{error}");
-    store.close();
-    assert!(matches!(store.bind_keys(b"fingerprint one"), Err(OpenError::Refused { .. })));
+    let refused = |fingerprint| {
+        let error = open_with(&directory, fingerprint).unwrap_err();
+        assert!(matches!(error, OpenError::OtherKeys { .. }));
+        assert!(error.to_string().contains("other keys"), "{error}");
+    };
+    for _ in 0..3 {
+        open_with(&directory, b"fingerprint one").unwrap();
+    }
+    refused(b"fingerprint two");
+    // As a keyward left it that was stopped before it had bound them.
+    directory.meddle("DELETE FROM meta WHERE name = 'keys'");
+    for _ in 0..2 {
+        open_with(&directory, b"fingerprint two").unwrap();
+    }
+    refused(b"fingerprint one");
 }
 
 #[test]
 fn another_integrity_key_is_told_from_damage() {
     let directory = filled();
     let other = RecordKey::new(&[8; 32]);
-    let result = EmbeddedStore::open(&directory.path(), other, EmbeddedOptions::default());
+    let identity = StoreIdentity { key: &other, fingerprint: FINGERPRINT };
+    let result = EmbeddedStore::open(&directory.path(), &identity, EmbeddedOptions::default());
     assert!(matches!(result, Err(OpenError::OtherKeys { .. })));
     assert_eq!(all(&directory.open()).len(), 20);
 }
@@ -120,16 +134,15 @@ fn another_integrity_key_is_told_from_damage() {
 fn a_check_finds_what_opening_would_refuse_and_changes_nothing() {
     let directory = filled();
     let store = directory.open();
-    store.bind_keys(b"fingerprint one").unwrap();
     let check = |key: &RecordKey, fingerprint: &[u8]| {
         EmbeddedStore::check(&directory.path(), &StoreIdentity { key, fingerprint }, at_once())
     };
-    assert!(matches!(check(&key(), b"fingerprint one"), Err(OpenError::Locked { .. })));
+    assert!(matches!(check(&key(), FINGERPRINT), Err(OpenError::Locked { .. })));
     drop(store);
-    check(&key(), b"fingerprint one").unwrap();
+    check(&key(), FINGERPRINT).unwrap();
     assert!(matches!(check(&key(), b"fingerprint two"), Err(OpenError::OtherKeys { .. })));
     assert!(matches!(
-        check(&RecordKey::new(&[8; 32]), b"fingerprint one"),
+        check(&RecordKey::new(&[8; 32]), FINGERPRINT),
         Err(OpenError::OtherKeys { .. })
     ));
     assert_eq!(all(&directory.open()).len(), 20, "and the lock is given up");
@@ -138,7 +151,7 @@ fn a_check_finds_what_opening_would_refuse_and_changes_nothing() {
     assert!(!EmbeddedStore::is_there(&missing));
     EmbeddedStore::check(
         &missing,
-        &StoreIdentity { key: &key(), fingerprint: b"fingerprint one" },
+        &StoreIdentity { key: &key(), fingerprint: FINGERPRINT },
         at_once(),
     )
     .unwrap();
@@ -148,8 +161,8 @@ fn a_check_finds_what_opening_would_refuse_and_changes_nothing() {
 #[test]
 fn a_check_reads_the_log_that_a_crash_has_left_and_leaves_it_there() {
     let before = filled();
-    let store = before.open();
-    store.bind_keys(b"one").unwrap();
+    before.meddle("DELETE FROM meta WHERE name = 'keys'");
+    let _store = open_with(&before, b"one").unwrap();
     let directory = before.crash();
     let content = |ending: &str| fs::read(directory.beside(ending)).unwrap();
     let (database, log) = (content(""), content("-wal"));
@@ -167,7 +180,7 @@ fn a_check_reads_the_log_that_a_crash_has_left_and_leaves_it_there() {
         "they are bound in the log alone"
     );
     assert!(content("") == database && content("-wal") == log);
-    assert_eq!(all(&directory.open()).len(), 20);
+    assert_eq!(all(&open_with(&directory, b"one").unwrap()).len(), 20);
 }
 
 #[test]
@@ -226,7 +239,7 @@ fn a_place_that_cannot_be_written_is_named() {
     let directory = StoreDirectory::new();
     fs::write(directory.directory.path().join("file"), b"").unwrap();
     let path = directory.directory.path().join("file/keyward.db");
-    let error = EmbeddedStore::open(&path, key(), EmbeddedOptions::default()).unwrap_err();
+    let error = open(&path, EmbeddedOptions::default()).unwrap_err();
     assert!(
         matches!(error, OpenError::Files { .. }) && error.to_string().contains("file"),
         "{error}"

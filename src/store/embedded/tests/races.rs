@@ -132,11 +132,11 @@ fn a_read_sees_what_was_acknowledged_before_it() {
 fn a_full_queue_refuses_at_once() {
     let directory = StoreDirectory::new();
     let options = EmbeddedOptions { queue: NonZeroUsize::MIN, ..EmbeddedOptions::default() };
-    let store = EmbeddedStore::open(&directory.path(), key(), options).unwrap();
+    let store = open(&directory.path(), options).unwrap();
     let (hold, held) = mpsc::channel::<()>();
     let (entered, inside) = mpsc::channel();
     let held = std::sync::Mutex::new(held);
-    let blocker = store.write(move |_| {
+    let blocker = store.writer.queue.ask(move |_| {
         entered.send(()).unwrap();
         let _ = held.lock().unwrap().recv();
         Ok(())

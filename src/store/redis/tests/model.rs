@@ -8,7 +8,7 @@ use super::super::layout::{digest_from_hex, id_name, origin_name, owner_name, to
 use super::*;
 use crate::domain::{RecordKind, hex};
 use crate::store::account_codec;
-use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, StoreIdentity};
 use crate::store::tests::account_conformance::{account, hash};
 use crate::tokens::accounts::AccountStore;
 use crate::tokens::accounts::store::SessionOpening;
@@ -262,7 +262,7 @@ async fn both_stores_answer_the_same_to_the_same_steps() {
         let directory = tempfile::tempdir().unwrap();
         let embedded = EmbeddedStore::open(
             &directory.path().join("keyward.db"),
-            key(),
+            &StoreIdentity { key: &key(), fingerprint: b"fingerprint" },
             EmbeddedOptions::default(),
         )
         .unwrap();
