@@ -82,7 +82,7 @@ pub(super) fn snapshot(store: &Path, options: EmbeddedOptions) -> Result<Connect
         Err(other) => return Err(other),
     };
     if !files::is_ours(store)? {
-        return Err(OpenError::Foreign { path: store.to_owned() });
+        return Err(OpenError::Foreign(store.to_owned()));
     }
     check_journal(store)?;
     if alone.is_some() {

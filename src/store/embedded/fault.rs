@@ -46,12 +46,9 @@ pub enum OpenError {
     #[error(
         "{} is not a store of keyward, or its beginning is damaged; give another path, or restore \
          the file from a backup",
-        path.display()
+        .0.display()
     )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
+    Foreign(PathBuf),
     /// Some of what was acknowledged is not there any more.
     #[error(
         "the store {} is damaged: {what}; restore it from a backup (keyward store restore), or \
@@ -88,12 +85,9 @@ pub enum OpenError {
          Another program was interrupted while it changed the store, or the file belongs to \
          another database: move it away, \
          or put a backup in place with \"keyward store restore\", which does so",
-        path.display(), path.display()
+        .0.display(), .0.display()
     )]
-    Journal {
-        /// The database.
-        path: PathBuf,
-    },
+    Journal(PathBuf),
     /// A newer keyward has changed the layout.
     #[error("the store {} was written by a newer keyward: it has layout {found}, and this one \
              knows up to {known}", path.display())]
@@ -109,12 +103,9 @@ pub enum OpenError {
     #[error(
         "the store {} was written with other keys; start keyward with the key directory that \
          belongs to it",
-        path.display()
+        .0.display()
     )]
-    OtherKeys {
-        /// The database.
-        path: PathBuf,
-    },
+    OtherKeys(PathBuf),
 }
 
 fn holder(process: Option<u32>) -> String {

@@ -21,7 +21,6 @@ pub mod backup;
 mod draft;
 mod fault;
 mod files;
-mod job;
 mod lock;
 mod options;
 mod records;

@@ -2,8 +2,8 @@
 //! queued up.
 //!
 //! A batch shares one transaction. For the writer that is one sync of the disk for everything that
-//! was queued while the last one was under way; for the reader it is one round of file locks. What
-//! is in a batch sees everything that was acknowledged before it was queued: the transaction begins
+//! was queued while the last one was under way; for a reader it is one round of file locks. What is
+//! in a batch sees everything that was acknowledged before it was queued: the transaction begins
 //! later still.
 
 use std::io;
@@ -15,13 +15,64 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 
 use super::fault::Fault;
-use super::job::{Effect, Job, Task};
 use super::tables::Tables;
 use crate::tokens::store::{StoreError, StoreFuture};
 
 /// How many operations at most share a transaction: at some 30 µs each, the first of them waits 15
 /// ms for the last.
 const BATCH: usize = 512;
+
+/// What an operation did to the open transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Its changes, if any, are to be committed.
+    Keep,
+    /// It was not allowed to: its changes are to be undone. Nothing is wrong with the store.
+    Undo,
+    /// Something is wrong with the store: its changes are to be undone.
+    Fail,
+}
+
+/// An operation of any result type.
+pub(super) trait Job: Send {
+    /// Does the work and keeps the result; can be done again if the transaction came to nothing.
+    fn run(&mut self, tables: &Tables) -> Effect;
+    /// Forgets the result for an error.
+    fn fail(&mut self, error: StoreError);
+    /// Hands the result over.
+    fn answer(self: Box<Self>);
+}
+
+/// `work`, and where its result goes.
+struct Task<W, T> {
+    work: W,
+    result: Result<T, StoreError>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<W, T> Job for Task<W, T>
+where
+    W: Fn(&Tables) -> Result<T, Fault> + Send,
+    T: Send,
+{
+    fn run(&mut self, tables: &Tables) -> Effect {
+        self.result = (self.work)(tables).map_err(|fault| tables.explain(&fault));
+        match &self.result {
+            Ok(_) => Effect::Keep,
+            Err(StoreError::Conflict) => Effect::Undo,
+            Err(_) => Effect::Fail,
+        }
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.result = Err(error);
+    }
+
+    fn answer(self: Box<Self>) {
+        // An error says that the caller has given up waiting.
+        let _ = self.reply.send(self.result);
+    }
+}
 
 enum Message {
     Work(Box<dyn Job>),

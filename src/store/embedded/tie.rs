@@ -1,12 +1,12 @@
 //! Ties a database to its write-ahead log.
 //!
 //! SQLite replays any log that lies beside a database and is whole in itself. Where an operator has
-//! put a copy in the place of the database and left the log there, the copy is undone in silence,
-//! or mixed with other pages. So the table `meta` has a row that names the database, by random
-//! bytes, and counts its transactions: each one that changes anything counts on. The file then has
-//! the count of a transaction that was written back, and the log has the counts from the one after
-//! it. Where the two do not meet, or the names differ, the log is that of another database, or of
-//! this one at another time. A copy gets another name when it is made ([`super::backup`]).
+//! put a copy in the place of the database and left the log there, this would undo the copy in
+//! silence, or mix it with other pages. So the table `meta` has a row that names the database, by
+//! random bytes, and counts the transactions that changed anything. The file has the count of the
+//! last transaction that was written back, and the log has the counts from the next one on. Where
+//! the two do not meet, or the names differ, the log is that of another database, or of this one at
+//! another time. A copy gets another name when it is made ([`super::backup`]).
 //!
 //! The row is found without SQLite, which would replay the log: `meta` is the first table of the
 //! layout, so it has page 2, and its few rows fit on that one page. Format:
@@ -63,13 +63,8 @@ impl Tie {
         schema::set_meta(connection, NAME, &self.to_bytes())
     }
 
-    fn to_bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        let parts = MARK.iter().chain(&self.lineage).copied().chain(self.count.to_be_bytes());
-        for (byte, part) in bytes.iter_mut().zip(parts) {
-            *byte = part;
-        }
-        bytes
+    fn to_bytes(self) -> Vec<u8> {
+        [&MARK[..], &self.lineage, &self.count.to_be_bytes()].concat()
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -113,7 +108,7 @@ impl Tie {
 /// What the beginning of a database says, read without SQLite.
 pub(super) struct Beginning {
     /// In bytes.
-    pub(super) page_size: u64,
+    pub(super) page_size: usize,
     /// How many pages there are, unless there is a log.
     pub(super) pages: u32,
     /// Whether it was made to be used with a log.
@@ -129,24 +124,22 @@ impl Beginning {
         let mut file = File::open(path)?;
         let mut header = Vec::with_capacity(100);
         (&mut file).take(100).read_to_end(&mut header)?;
-        let Some(header) =
-            header.first_chunk::<100>().filter(|header| header.starts_with(b"SQLite format 3\0"))
+        let Some([.., [high, low, _, log_version], _, _, pages]) = header
+            .as_chunks::<4>()
+            .0
+            .first_chunk::<8>()
+            .filter(|_| header.len() == 100 && header.starts_with(b"SQLite format 3\0"))
         else {
             return Ok(None);
         };
-        let [.., size_high, size_low, _, log_version] =
-            header.first_chunk::<20>().copied().unwrap_or([0; 20]);
-        let page_size = match u16::from_be_bytes([size_high, size_low]) {
+        let page_size = match u16::from_be_bytes([*high, *low]) {
             1 => 65_536,
-            size => u64::from(size),
+            size => usize::from(size),
         };
-        let pages = header
-            .get(28..)
-            .and_then(|bytes| bytes.first_chunk())
-            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let mut page = Vec::new();
-        file.seek(SeekFrom::Start(page_size))?;
-        file.take(page_size).read_to_end(&mut page)?;
-        Ok(Some(Self { page_size, pages, has_logs: log_version == 2, tie: Tie::on_page(&page) }))
+        file.seek(SeekFrom::Start(page_size as u64))?;
+        file.take(page_size as u64).read_to_end(&mut page)?;
+        let (pages, has_logs) = (u32::from_be_bytes(*pages), *log_version == 2);
+        Ok(Some(Self { page_size, pages, has_logs, tie: Tie::on_page(&page) }))
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn is_there(path: &Path) -> Result<bool, OpenError> {
         (Some(_), _) => {}
     }
     if !files::is_ours(path)? {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+        return Err(OpenError::Foreign(path.to_owned()));
     }
     Ok(true)
 }
@@ -39,7 +39,7 @@ pub(super) fn is_there(path: &Path) -> Result<bool, OpenError> {
 pub(super) fn check_journal(path: &Path) -> Result<(), OpenError> {
     match files::length(&beside(path, "-journal"))? {
         None | Some(0) => Ok(()),
-        Some(_) => Err(OpenError::Journal { path: path.to_owned() }),
+        Some(_) => Err(OpenError::Journal(path.to_owned())),
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn check_log(path: &Path) -> Result<(), OpenError> {
     }
     let foreign = |why: &str| Err(OpenError::ForeignLog { path: path.to_owned(), why: why.into() });
     let Some(database) = Beginning::read(path).map_err(cannot("read", path))? else {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+        return Err(OpenError::Foreign(path.to_owned()));
     };
     if !database.has_logs {
         return foreign("this is a copy that has no log, as a backup is");
@@ -131,7 +131,7 @@ pub(super) fn check_identity(
     let seal = meta("seal")?.ok_or_else(|| damaged(path, "its seal is missing"))?;
     if seal != identity.key.seal() || meta("keys")?.is_some_and(|keys| keys != identity.fingerprint)
     {
-        return Err(OpenError::OtherKeys { path: path.to_owned() });
+        return Err(OpenError::OtherKeys(path.to_owned()));
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 //!
 //! SQLite takes a log for good up to the first frame whose checksum fails and forgets the rest in
 //! silence. After a crash that is right: the rest was never acknowledged. After a flipped bit in
-//! the middle it would undo acknowledged changes: a revoked token would open doors again. The two
-//! can be told apart: a transaction is synced before the next one is written (`synchronous=FULL`),
-//! so only the last transaction of a log can be unfinished. A bad frame with a later transaction
-//! behind it is damage.
+//! the middle it would undo acknowledged changes, such as the revocation of a token. The two can be
+//! told apart: a transaction is synced before the next one is written (`synchronous=FULL`), so only
+//! the last one of a log can be unfinished. A bad frame with a later transaction behind it is
+//! damage.
 //!
-//! What this cannot see: damage to the last transaction looks like a crash while it was written,
-//! and so does a log that was cut short.
+//! Damage to the last transaction looks like a crash while it was written, and so does a log that
+//! was cut short: neither is seen.
 //!
 //! Format: <https://sqlite.org/fileformat2.html#walformat>.
 
@@ -22,7 +22,7 @@ use super::tie::{self, Tie};
 #[cfg(test)]
 mod tests;
 
-/// What was found.
+/// What a log holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WalState {
     /// No log, or one that has never had a frame.
@@ -37,7 +37,7 @@ pub(super) enum WalState {
 pub(super) struct Found {
     pub(super) state: WalState,
     /// Of the database that it was written for, in bytes; zero for an empty log.
-    pub(super) page_size: u64,
+    pub(super) page_size: usize,
     /// The ties in the first and the last of the frames that SQLite would replay, where these have
     /// any.
     pub(super) ties: Option<(Tie, Tie)>,
@@ -90,10 +90,8 @@ pub(super) fn inspect(path: &Path) -> io::Result<Found> {
     let Some(mut log) = Log::from_header(&header) else {
         return Ok(Found { state: WalState::Damaged, ..Found::EMPTY });
     };
-    let state = log.walk(&mut reader)?;
-    let Log { page_size, ties, owner, has_changes, .. } = log;
-    let page_size = u64::try_from(page_size).unwrap_or_default();
-    Ok(Found { state, page_size, ties, owner, has_changes })
+    log.found.state = log.walk(&mut reader)?;
+    Ok(log.found)
 }
 
 /// Whether there was enough to fill `buffer`.
@@ -106,12 +104,9 @@ fn filled(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 }
 
 struct Log {
-    page_size: usize,
+    found: Found,
     salts: (u32, u32),
     sum: Checksum,
-    ties: Option<(Tie, Tie)>,
-    owner: Option<Owner>,
-    has_changes: bool,
 }
 
 /// The running checksum over header and frames.
@@ -147,18 +142,15 @@ impl Log {
         let (summed, _) = header.split_at_checked(24)?;
         let sum = start.over(summed);
         ((sum.first, sum.second) == (first, second)).then_some(Self {
-            page_size,
+            found: Found { page_size, ..Found::EMPTY },
             salts: (salt1, salt2),
             sum,
-            ties: None,
-            owner: None,
-            has_changes: false,
         })
     }
 
     fn walk(&mut self, reader: &mut impl Read) -> io::Result<WalState> {
         let mut header = [0; FRAME_HEADER];
-        let mut page = vec![0; self.page_size];
+        let mut page = vec![0; self.found.page_size];
         let mut broken = false;
         let mut commit_behind_break = false;
         while filled(reader, &mut header)? && filled(reader, &mut page)? {
@@ -174,14 +166,15 @@ impl Log {
                     && (sum.first, sum.second) == (first, second)
                 {
                     self.sum = sum;
-                    self.has_changes |= pages_at_commit != 0;
+                    self.found.has_changes |= pages_at_commit != 0;
                     if number == 1 {
-                        self.owner = Owner::on_first_page(&page);
+                        self.found.owner = Owner::on_first_page(&page);
                     }
                     if number == tie::PAGE
                         && let Some(tie) = Tie::on_page(&page)
                     {
-                        self.ties = Some((self.ties.map_or(tie, |(first, _)| first), tie));
+                        let first = self.found.ties.map_or(tie, |(first, _)| first);
+                        self.found.ties = Some((first, tie));
                     }
                     continue;
                 }

@@ -16,7 +16,7 @@ pub(super) fn check_target(
 ) -> Result<(), BackupError> {
     let refused = |why| Err(BackupError::Exists { path: target.to_owned(), why });
     if is_name_of_store(store, target) {
-        return Err(BackupError::OfStore { path: target.to_owned() });
+        return Err(BackupError::OfStore(target.to_owned()));
     }
     let found = match fs::symlink_metadata(target) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -67,7 +67,7 @@ pub(super) fn for_store(fault: OpenError, store: &Path) -> BackupError {
     let path = store.to_owned();
     BackupError::Store(match fault {
         OpenError::Damaged { what, .. } => OpenError::Damaged { path, what },
-        OpenError::OtherKeys { .. } => OpenError::OtherKeys { path },
+        OpenError::OtherKeys { .. } => OpenError::OtherKeys(path),
         OpenError::Newer { found, known, .. } => OpenError::Newer { path, found, known },
         other => other,
     })

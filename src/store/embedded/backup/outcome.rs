@@ -60,12 +60,9 @@ pub enum BackupError {
     /// The place of the backup is one of the store's own.
     #[error(
         "{} belongs to the store itself, or would be taken for a file of it; name another file",
-        path.display()
+        .0.display()
     )]
-    OfStore {
-        /// The place.
-        path: PathBuf,
-    },
+    OfStore(PathBuf),
     /// The file is no backup that could be used.
     #[error("{} cannot be used as a backup: {why}", path.display())]
     Unusable {

@@ -21,7 +21,7 @@ use super::copy::{fill, set_journal_mode};
 use super::outcome::{BackupError, Copied};
 use crate::domain::Timestamp;
 
-/// What a restored store holds, and where the one is that was there before.
+/// A store that was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// What it holds.
@@ -35,7 +35,7 @@ pub struct Restored {
 ///
 /// # Errors
 ///
-/// See [`BackupError`]. Unless the words say otherwise, the store is as it was.
+/// See [`BackupError`]. Unless the error says otherwise, the store is as it was.
 pub fn restore(
     backup: &Path,
     identity: &StoreIdentity<'_>,
@@ -50,7 +50,7 @@ pub fn restore(
     })?;
     let unusable = |fault: &OpenError| BackupError::Unusable {
         path: backup.clone(),
-        why: words_for_backup(fault),
+        why: reason_for_backup(fault),
     };
     let source = open_backup(&store, &backup)?;
     let draft = Draft::new(beside(&store, ".restore"))?;
@@ -81,7 +81,7 @@ pub fn restore(
 /// A connection to a backup, or to a database that was copied with its log.
 fn open_backup(store: &Path, backup: &Path) -> Result<Connection, BackupError> {
     let unusable = |why: String| BackupError::Unusable { path: backup.to_owned(), why };
-    let refused = |fault: OpenError| unusable(words_for_backup(&fault));
+    let refused = |fault: OpenError| unusable(reason_for_backup(&fault));
     let found = fs::metadata(backup).map_err(cannot("read", backup))?;
     if !found.is_file() {
         return Err(unusable("it is not a file".into()));
@@ -96,7 +96,7 @@ fn open_backup(store: &Path, backup: &Path) -> Result<Connection, BackupError> {
     }
     let is_ours = files::is_ours(backup)?;
     let Some(beginning) = beginning.filter(|_| is_ours) else {
-        return Err(refused(OpenError::Foreign { path: backup.to_owned() }));
+        return Err(refused(OpenError::Foreign(backup.to_owned())));
     };
     check_journal(backup).map_err(refused)?;
     if files::has_log(backup) {
@@ -104,14 +104,14 @@ fn open_backup(store: &Path, backup: &Path) -> Result<Connection, BackupError> {
         let connection = schema::connect(backup, Access::Read, Duration::ZERO);
         return connection.opening(backup).map_err(refused);
     }
-    let wanted = u64::from(beginning.pages) * beginning.page_size;
+    let wanted = u64::from(beginning.pages) * beginning.page_size as u64;
     if found.len() < wanted {
         return Err(unusable(format!("it is cut short: it has {} bytes of {wanted}", found.len())));
     }
     schema::connect_without_log(backup).opening(backup).map_err(refused)
 }
 
-fn words_for_backup(fault: &OpenError) -> String {
+fn reason_for_backup(fault: &OpenError) -> String {
     match fault {
         OpenError::Damaged { what, .. } => format!("it is damaged: {what}"),
         OpenError::OtherKeys { .. } => {
@@ -135,10 +135,10 @@ fn words_for_backup(fault: &OpenError) -> String {
         }
         OpenError::Foreign { .. } => "it is not a store of keyward".to_owned(),
         other => {
-            let mut words = other.to_string();
+            let mut reason = other.to_string();
             let source = std::error::Error::source(other);
-            words.extend(source.map(|source| format!(": {source}")));
-            words
+            reason.extend(source.map(|source| format!(": {source}")));
+            reason
         }
     }
 }
@@ -163,9 +163,8 @@ fn move_back(aside: Option<&Path>, store: &Path) -> Result<(), BackupError> {
     Ok(files::sync_directory_of(store)?)
 }
 
-/// Moves the store away with its log. In an order in which a crash leaves nothing that would be
-/// taken for a store: without its database, a log is a fault; a database without its log would be
-/// an older state.
+/// Moves the store away, its database before its log: a crash in between leaves a log without a
+/// database, which is a fault, and no database without its log, which would be an older state.
 fn move_aside(store: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupError> {
     let stamp = now.to_rfc3339_zulu().replace(['-', ':'], "");
     let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
@@ -179,15 +178,15 @@ fn move_aside(store: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupErr
     let Some(aside) = names.take(1000).find(free) else {
         return Err(cannot("name a place for", store)(ErrorKind::AlreadyExists.into()).into());
     };
-    let mut moved = None;
+    let mut has_moved = false;
     for ending in ["", "-wal", "-journal"] {
         let (from, to) = (beside(store, ending), beside(&aside, ending));
         if is_there(&from) {
             fs::rename(&from, &to).map_err(cannot("move", &from))?;
             files::sync_directory_of(store)?;
-            moved = Some(aside.clone());
+            has_moved = true;
         }
     }
     files::remove(&beside(store, "-shm"))?;
-    Ok(moved)
+    Ok(has_moved.then_some(aside))
 }
