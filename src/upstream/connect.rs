@@ -24,19 +24,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::race::{self, FailedAddresses, RaceError};
-use super::{Endpoint, EndpointAddress, Protocol, UpstreamError, UpstreamStream};
+use super::{Endpoint, EndpointAddress, Protocol, UpstreamError, UpstreamSettings, UpstreamStream};
 use crate::tls;
-
-/// How the endpoints of an upstream are connected to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectSettings {
-    /// How long resolving, connecting and the TLS handshake may take together.
-    pub timeout: Duration,
-    /// Which version of HTTP is asked for.
-    pub protocol: Protocol,
-    /// What TLS needs; `None` is for upstreams of which no endpoint has TLS.
-    pub tls: Option<UpstreamTls>,
-}
 
 /// TLS towards the endpoints of an upstream.
 #[derive(Clone, Debug)]
@@ -59,9 +48,12 @@ impl PartialEq for UpstreamTls {
 impl Eq for UpstreamTls {}
 
 /// Makes connections to one endpoint, for one worker.
-pub struct Connector {
+pub(super) struct Connector {
     endpoint: Endpoint,
-    settings: ConnectSettings,
+    /// For resolving, connecting and the TLS handshake together.
+    timeout: Duration,
+    protocol: Protocol,
+    tls: Option<UpstreamTls>,
     /// `None`: no TLS, or a host that no certificate can be for.
     server_name: Option<ServerName<'static>>,
     resolve: Resolve,
@@ -69,41 +61,35 @@ pub struct Connector {
 }
 
 /// Looks up the addresses of a host, with this port.
-pub type Resolve = Box<dyn Fn(String, u16) -> Lookup>;
+type Resolve = Box<dyn Fn(String, u16) -> Lookup>;
 
-/// A look-up under way.
-pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>>>>;
+type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>>>>;
 
 /// A new connection.
 #[derive(Debug)]
-pub struct Connected {
-    /// The stream.
-    pub stream: UpstreamStream,
+pub(super) struct Connected {
+    pub(super) stream: UpstreamStream,
     /// Whether HTTP/2 is to be spoken on it; otherwise HTTP/1.1.
-    pub is_http2: bool,
+    pub(super) is_http2: bool,
 }
 
 /// Why an endpoint could not be connected to; no request was sent. For the log: nothing of it goes
 /// to a client.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The host has no address, or the resolver does not know.
+pub(super) enum ConnectError {
     #[error("the name cannot be resolved: {0}")]
     Resolve(#[source] io::Error),
-    /// No address took the connection.
+    /// No address took the connection. This is the one that was tried first.
     #[error("{address}: {cause}")]
     Unreachable {
-        /// The address that was tried first.
         address: String,
-        /// What the system said of it.
         #[source]
         cause: io::Error,
     },
     /// The connect timeout ended in this stage.
     #[error("{0} took too long")]
     TimedOut(ConnectStage),
-    /// TLS could not be established: whose certificate is refused and why, or what was wrong with
-    /// the handshake.
+    /// Whose certificate is refused and why, or what was wrong with the handshake.
     #[error("TLS: {0}")]
     Tls(String),
     /// The server does not speak the protocol that is configured.
@@ -115,14 +101,10 @@ pub enum ConnectError {
     Alpn(Protocol),
 }
 
-/// A stage of connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectStage {
-    /// The name's addresses are looked up.
+pub(super) enum ConnectStage {
     Resolve,
-    /// The connection is not established yet.
     Connect,
-    /// The TLS handshake is under way.
     Tls,
 }
 
@@ -137,24 +119,11 @@ impl fmt::Display for ConnectStage {
 }
 
 impl ConnectError {
-    /// The kind of failure, as a word for logs and metrics.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Resolve(_) => "resolve",
-            Self::Unreachable { .. } => "unreachable",
-            Self::TimedOut(_) => "timeout",
-            Self::Tls(_) => "tls",
-            Self::Alpn(_) => "alpn",
-        }
-    }
-
     /// The same as a failure of an upstream's endpoint.
-    #[must_use]
-    pub fn of(self, endpoint: &Endpoint) -> UpstreamError {
+    pub(super) fn of(self, endpoint: &Endpoint) -> UpstreamError {
         let endpoint = endpoint.to_string();
         match self {
-            Self::TimedOut(_) => UpstreamError::ConnectTimeout { endpoint },
+            Self::TimedOut(_) => UpstreamError::ConnectTimeout(endpoint),
             fault => UpstreamError::Connect { endpoint, reason: fault.to_string() },
         }
     }
@@ -162,56 +131,37 @@ impl ConnectError {
 
 impl Connector {
     /// A connector that has not connected yet. Names are looked up as the system does it.
-    #[must_use]
-    pub fn new(endpoint: Endpoint, settings: ConnectSettings) -> Self {
-        let configured = settings.tls.as_ref().and_then(|tls| tls.server_name.clone());
-        let server_name = configured.or_else(|| server_name(&endpoint)).filter(|_| endpoint.is_tls);
+    pub(super) fn new(endpoint: Endpoint, settings: &UpstreamSettings) -> Self {
+        let tls = settings.tls.clone();
+        let configured = tls.as_ref().and_then(|tls| tls.server_name.clone());
         Self {
+            timeout: settings.connect_timeout,
+            protocol: settings.protocol,
+            tls,
+            server_name: configured.or_else(|| server_name(&endpoint)).filter(|_| endpoint.is_tls),
             endpoint,
-            settings,
-            server_name,
             resolve: Box::new(resolve),
             failed: FailedAddresses::default(),
         }
     }
 
-    /// The same with another way to look up names.
-    #[must_use]
-    pub fn resolving_by(self, resolve: Resolve) -> Self {
-        Self { resolve, ..self }
-    }
-
-    /// Where it connects to.
-    #[must_use]
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Connects, with the protocol that is configured.
-    ///
-    /// # Errors
-    ///
-    /// See [`ConnectError`]. No request was sent, so it can be tried elsewhere.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it closes what it has begun.
-    pub async fn connect(&self) -> Result<Connected, ConnectError> {
-        self.open(self.settings.protocol).await
+    /// Connects, with the protocol that is configured. Dropping it closes what it has begun.
+    pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
+        self.open(self.protocol).await
     }
 
     /// Connects for HTTP/1.1, whatever protocol is configured: a WebSocket needs a connection of
     /// its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_http1(&self) -> Result<UpstreamStream, ConnectError> {
-        Ok(self.open(Protocol::Http1).await?.stream)
+    pub(super) async fn connect_http1(&self) -> Result<Connected, ConnectError> {
+        self.open(Protocol::Http1).await
     }
 
     async fn open(&self, protocol: Protocol) -> Result<Connected, ConnectError> {
-        let deadline = Instant::now() + self.settings.timeout;
+        let deadline = Instant::now() + self.timeout;
         let (host, port) = match &self.endpoint.address {
             EndpointAddress::Tcp { host, port } => (host, *port),
             EndpointAddress::Unix(_) if self.endpoint.is_tls => {
@@ -223,31 +173,28 @@ impl Connector {
             }
         };
         let addresses = self.addresses(host, port, deadline).await?;
-        let (address, stream) = race::connect(addresses, &self.failed, deadline).await.map_err(
-            |fault| match fault {
-                RaceError::NoAddress => {
-                    ConnectError::Resolve(io::Error::other("it has no address"))
-                }
-                RaceError::Refused(address, cause) => {
-                    ConnectError::Unreachable { address: address.to_string(), cause }
-                }
-                RaceError::TimedOut => ConnectError::TimedOut(ConnectStage::Connect),
-            },
-        )?;
-        stream
-            .set_nodelay(true)
-            .map_err(|cause| ConnectError::Unreachable { address: address.to_string(), cause })?;
+        let unreachable = |address: SocketAddr, cause| ConnectError::Unreachable {
+            address: address.to_string(),
+            cause,
+        };
+        let raced = race::connect(addresses, &self.failed, deadline).await;
+        let (address, stream) = raced.map_err(|fault| match fault {
+            RaceError::NoAddress => ConnectError::Resolve(io::Error::other("it has no address")),
+            RaceError::Refused(address, cause) => unreachable(address, cause),
+            RaceError::TimedOut => ConnectError::TimedOut(ConnectStage::Connect),
+        })?;
+        stream.set_nodelay(true).map_err(|cause| unreachable(address, cause))?;
         if !self.endpoint.is_tls {
             let stream = UpstreamStream::Tcp(stream);
             return Ok(Connected { stream, is_http2: protocol == Protocol::Http2 });
         }
-        let shaken = timeout_at(deadline, self.shake_hands(stream, protocol)).await;
-        let shaken = shaken.unwrap_or(Err(ConnectError::TimedOut(ConnectStage::Tls)));
-        if shaken.is_err() {
+        let established = timeout_at(deadline, self.establish_tls(stream, protocol)).await;
+        let established = established.unwrap_or(Err(ConnectError::TimedOut(ConnectStage::Tls)));
+        if established.is_err() {
             // Another address of the name may do better.
             self.failed.note(address, Instant::now());
         }
-        shaken
+        established
     }
 
     async fn addresses(
@@ -265,13 +212,13 @@ impl Connector {
             .map_err(ConnectError::Resolve)
     }
 
-    async fn shake_hands(
+    async fn establish_tls(
         &self,
         stream: TcpStream,
         protocol: Protocol,
     ) -> Result<Connected, ConnectError> {
         let unprepared = || ConnectError::Tls(format!("it is not set up for {}", self.endpoint));
-        let client = &self.settings.tls.as_ref().ok_or_else(unprepared)?.client;
+        let client = &self.tls.as_ref().ok_or_else(unprepared)?.client;
         let name = self.server_name.clone().ok_or_else(unprepared)?;
         let offered: &[&[u8]] = match protocol {
             Protocol::Http1 => &[HTTP1],
@@ -330,7 +277,7 @@ const MOST_NAMES: usize = 4;
 
 /// What a failed handshake means, without anything secret.
 fn tls_fault(fault: &io::Error, protocol: Protocol) -> ConnectError {
-    let words = match fault.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    let reason = match fault.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(
             rustls::Error::NoApplicationProtocol
             | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol),
@@ -346,8 +293,7 @@ fn tls_fault(fault: &io::Error, protocol: Protocol) -> ConnectError {
                 "the server's certificate is not valid yet".to_owned()
             }
             CertificateError::NotValidForNameContext { expected, presented } => {
-                let others: Vec<_> =
-                    presented.iter().take(MOST_NAMES).map(String::as_str).collect();
+                let others: Vec<_> = presented.iter().take(MOST_NAMES).collect();
                 let asked = expected.to_str();
                 format!("the server's certificate is not for {asked}, but for {others:?}")
             }
@@ -365,7 +311,7 @@ fn tls_fault(fault: &io::Error, protocol: Protocol) -> ConnectError {
         }
         None => fault.to_string(),
     };
-    ConnectError::Tls(words)
+    ConnectError::Tls(reason)
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 //!
 //! One GET on a connection of its own, over HTTPS or plain HTTP/1.1, through a forward proxy if
 //! there is one: by `CONNECT` for HTTPS (RFC 9110, section 9.3.6), so that TLS reaches to the
-//! server, and otherwise in absolute form. A redirect is a failure and is not followed, so only the
-//! configuration decides where keyward connects (cf. CVE-2026-41413). The media type is not
-//! checked, the length is bounded, and every step has a deadline. The content is not interpreted,
-//! and unlike [`Upstream`](super::Upstream) this keeps no connection.
+//! server, and otherwise in absolute form. Redirects are not followed, so only the configuration
+//! decides where keyward connects (cf. CVE-2026-41413). The media type is not checked, the length is
+//! bounded, and every step has a deadline.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,8 +21,10 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use super::with_cause;
 use crate::tls::{self, TlsError, Trust};
 
 /// Where a document is.
@@ -141,7 +142,7 @@ pub struct Document {
     tls: Option<(Arc<tls::Client>, ServerName<'static>)>,
 }
 
-/// A response head of more is no answer to a question for keys.
+/// In bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
 /// In characters, of the place to which a redirect leads, as the log shows it.
 const LONGEST_PLACE: usize = 200;
@@ -158,13 +159,11 @@ impl Document {
         proxy: Option<HttpProxy>,
         limits: DocumentLimits,
     ) -> Result<Self, DocumentSetupError> {
-        let client = if address.is_https {
-            let settings =
-                tls::ClientSettings { trust, identity: None, alpn: vec![b"http/1.1".as_slice()] };
-            Some(tls::Client::load(settings)?)
-        } else {
-            None
+        let load = || {
+            let alpn = vec![b"http/1.1".as_slice()];
+            tls::Client::load(tls::ClientSettings { trust, identity: None, alpn })
         };
+        let client = address.is_https.then(load).transpose()?;
         Self::with(address, client, proxy, limits)
     }
 
@@ -224,27 +223,25 @@ impl Document {
     ///
     /// Dropping it closes the connection.
     pub async fn fetch(&self) -> Result<Bytes, DocumentError> {
-        tokio::time::timeout(self.limits.whole, self.exchange())
+        let exchange = async {
+            let stream = tokio::time::timeout(self.limits.connect, self.connect())
+                .await
+                .map_err(|_| DocumentError::TimedOut("connecting"))??;
+            self.ask(stream).await
+        };
+        tokio::time::timeout(self.limits.whole, exchange)
             .await
             .unwrap_or(Err(DocumentError::TimedOut("the answer as a whole")))
     }
 
-    async fn exchange(&self) -> Result<Bytes, DocumentError> {
-        let connected = tokio::time::timeout(self.limits.connect, self.connect())
-            .await
-            .map_err(|_| DocumentError::TimedOut("connecting"))?;
-        match connected? {
-            Transport::Plain(stream) => self.ask(stream).await,
-            Transport::Tls(stream) => self.ask(stream).await,
-            Transport::TlsThroughProxy(stream) => self.ask(stream).await,
-        }
-    }
-
-    async fn connect(&self) -> Result<Transport, DocumentError> {
+    async fn connect(&self) -> Result<Box<dyn Transport>, DocumentError> {
         let address = format!("{}:{}", bracketed(&self.address.host), self.address.port);
+        let through = |proxy: &HttpProxy| {
+            format!(" through the proxy {}:{}", bracketed(&proxy.host), proxy.port)
+        };
         let failed = |reason: String| DocumentError::Connect {
             address: address.clone(),
-            through: self.through(),
+            through: self.proxy.as_ref().map(through).unwrap_or_default(),
             reason,
         };
         let (host, port) = match &self.proxy {
@@ -254,43 +251,21 @@ impl Document {
         let stream =
             TcpStream::connect((host, port)).await.map_err(|fault| failed(fault.to_string()))?;
         stream.set_nodelay(true).map_err(|fault| failed(fault.to_string()))?;
-        let Some((tls, name)) = &self.tls else { return Ok(Transport::Plain(stream)) };
-        let connector = TlsConnector::from(tls.config());
-        let connected = match &self.proxy {
-            None => connector
-                .connect(name.clone(), stream)
-                .await
-                .map(|stream| Transport::Tls(Box::new(stream))),
+        let Some((tls, name)) = &self.tls else { return Ok(Box::new(stream)) };
+        let stream: Box<dyn Transport> = match &self.proxy {
+            None => Box::new(stream),
             Some(proxy) => {
                 let tunnel = tunnel(proxy, &address, stream).await.map_err(&failed)?;
-                let stream = connector.connect(name.clone(), TokioIo::new(tunnel)).await;
-                stream.map(|stream| Transport::TlsThroughProxy(Box::new(stream)))
+                Box::new(TokioIo::new(tunnel))
             }
         };
-        connected.map_err(|fault| failed(fault.to_string()))
+        let connected = TlsConnector::from(tls.config()).connect(name.clone(), stream).await;
+        Ok(Box::new(connected.map_err(|fault| failed(fault.to_string()))?))
     }
 
-    fn through(&self) -> String {
-        match &self.proxy {
-            Some(proxy) => format!(" through the proxy {}:{}", bracketed(&proxy.host), proxy.port),
-            None => String::new(),
-        }
-    }
-
-    async fn ask<S>(&self, stream: S) -> Result<Bytes, DocumentError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn ask(&self, stream: Box<dyn Transport>) -> Result<Bytes, DocumentError> {
         let broken = |fault: hyper::Error| DocumentError::Broken(with_cause(&fault));
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(LONGEST_HEAD)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        let _driven = AbortOnDrop(tokio::spawn(async move {
-            // The task that waits for the response gets the error.
-            let _ = connection.await;
-        }));
+        let (mut sender, _connection) = handshake(stream).await.map_err(broken)?;
         let (target, authorization) = match &self.proxy {
             // RFC 9112, section 3.2.2.
             Some(proxy) if self.tls.is_none() => {
@@ -317,14 +292,12 @@ impl Document {
             .map_err(broken)?;
         if response.status().is_redirection() {
             let location = response.headers().get(header::LOCATION);
-            let to = location.and_then(|location| location.to_str().ok()).map_or_else(
-                String::new,
-                |location| {
-                    // A query may hold what is nobody else's to know.
-                    let place = location.split(['?', '#']).next().unwrap_or_default();
-                    format!(" to {:?}", place.chars().take(LONGEST_PLACE).collect::<String>())
-                },
-            );
+            let to = location.and_then(|location| location.to_str().ok()).map(|location| {
+                // A query may hold a secret.
+                let place = location.split(['?', '#']).next().unwrap_or_default();
+                format!(" to {:?}", place.chars().take(LONGEST_PLACE).collect::<String>())
+            });
+            let to = to.unwrap_or_default();
             return Err(DocumentError::Redirect { status: response.status(), to });
         }
         if response.status() != StatusCode::OK {
@@ -351,17 +324,24 @@ impl Document {
     }
 }
 
+/// Begins HTTP/1.1 over a stream. The connection is driven for as long as the task is there.
+async fn handshake(
+    stream: impl Transport + 'static,
+) -> hyper::Result<(http1::SendRequest<Empty<Bytes>>, JoinSet<()>)> {
+    let (sender, connection) =
+        http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await?;
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        // An error goes to the task that waits for the response, too.
+        let _ = connection.with_upgrades().await;
+    });
+    Ok((sender, task))
+}
+
 /// Has a proxy connect to `address`.
 async fn tunnel(proxy: &HttpProxy, address: &str, stream: TcpStream) -> Result<Upgraded, String> {
     let said = |fault: hyper::Error| with_cause(&fault);
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(LONGEST_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(said)?;
-    let _driven = AbortOnDrop(tokio::spawn(async move {
-        let _ = connection.with_upgrades().await;
-    }));
+    let (mut sender, _connection) = handshake(stream).await.map_err(said)?;
     let mut request = Request::connect(address).header(header::HOST, address);
     if let Some(authorization) = &proxy.authorization {
         request = request.header(header::PROXY_AUTHORIZATION, authorization);
@@ -382,28 +362,10 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-enum Transport {
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    TlsThroughProxy(Box<tokio_rustls::client::TlsStream<TokioIo<Upgraded>>>),
-}
+/// What HTTP is spoken over: TCP, TLS, or TLS in a proxy's tunnel.
+trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
-/// A task that ends when this is dropped.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// hyper says what went wrong, and keeps how in its source.
-fn with_cause(fault: &hyper::Error) -> String {
-    match std::error::Error::source(fault) {
-        Some(cause) => format!("{fault}: {cause}"),
-        None => fault.to_string(),
-    }
-}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 #[cfg(test)]
 mod tests;

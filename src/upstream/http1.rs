@@ -1,12 +1,13 @@
-//! One HTTP/1.1 connection to an endpoint, by hyper's client.
+//! HTTP/1.1 connections to an endpoint, by hyper's client, and those of them that are idle.
 //!
-//! It has no task of its own: the request that uses it polls it, within the task of the client's
-//! connection or stream. What hyper's two halves tell each other would wake that same task once
-//! more each time, so they are polled with a waker that does nothing wherever the task is looking
-//! anyway.
+//! A connection has no task of its own: the request that uses it polls it, within the task of the
+//! client's connection or stream. What hyper's two halves tell each other would wake that same task
+//! once more each time, so they are polled with a waker that does nothing wherever the task is
+//! looking anyway.
 
 #![expect(clippy::disallowed_methods, reason = "measures how long a connection has been idle")]
 
+use std::cell::RefCell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -24,14 +25,14 @@ use super::socket::{Shared, Socket};
 use super::{ExchangeFault, OwnFields, Purpose, RequestBody, ResponseHeadLimits, UpstreamTunnel};
 use crate::wire::fields::HYPERS_LINES;
 
-/// See the module.
+/// A connection.
 pub(super) struct Http1 {
     sender: SendRequest<RequestBody>,
     wire: Wire,
     shared: Rc<Shared>,
     is_reused: bool,
     idle_since: Instant,
-    /// How long it may be idle, if the server said so (FIELD.md, F18).
+    /// How long it may be idle, if the server said so.
     idle_limit: Option<Duration>,
 }
 
@@ -54,6 +55,8 @@ pub(super) struct Failed {
     pub(super) fault: ExchangeFault,
     /// The request, if nothing of it was sent.
     pub(super) unsent: Option<Request<RequestBody>>,
+    /// Whether nothing at all has come back.
+    pub(super) is_unanswered: bool,
 }
 
 impl Http1 {
@@ -83,14 +86,9 @@ impl Http1 {
         self.is_reused
     }
 
-    /// Whether nothing at all has come since the last request was sent.
-    pub(super) fn is_unanswered(&self) -> bool {
-        !self.shared.has_received.get()
-    }
-
     /// Whether it may carry another request: the server has not closed it, and it has not been idle
     /// for too long.
-    pub(super) fn is_usable(&mut self, idle_timeout: Duration) -> bool {
+    fn is_usable(&mut self, idle_timeout: Duration) -> bool {
         let limit = self.idle_limit.map_or(idle_timeout, |limit| limit.min(idle_timeout));
         // Most often hyper was ready before, and nothing has come since: then it need not be asked.
         self.idle_since.elapsed() < limit
@@ -142,17 +140,18 @@ impl Http1 {
             }
         })
         .await;
-        match outcome {
+        let (fault, unsent) = match outcome {
             Some(Ok(response)) => {
                 self.idle_limit = announced_limit(response.headers());
-                Ok(response)
+                return Ok(response);
             }
             Some(Err(mut failed)) => {
                 let unsent = failed.take_message();
-                Err(Failed { fault: failed.into_error().into(), unsent })
+                (failed.into_error().into(), unsent)
             }
-            None => Err(Failed { fault: ExchangeFault::Closed, unsent: None }),
-        }
+            None => (ExchangeFault::Closed, None),
+        };
+        Err(Failed { fault, unsent, is_unanswered: !self.shared.has_received.get() })
     }
 
     /// Polls a response's body, and the connection beneath it.
@@ -170,22 +169,18 @@ impl Http1 {
         Pin::new(body).poll_frame(&mut quiet)
     }
 
-    /// Moves the connection on, and says whether it is over.
+    /// See [`Wire::drive`].
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         self.wire.drive(cx)
     }
 
-    /// Its response has been read to its end. Gives the connection to `keep` when the request has
-    /// been sent to its end, too: at once, or later, if the server takes the rest. Whether it can
-    /// carry another request is seen when it is taken.
-    pub(super) fn finish(
-        mut self: Box<Self>,
-        has_upload: bool,
-        keep: impl FnOnce(Box<Self>) + 'static,
-    ) {
+    /// Its response has been read to its end. The connection becomes idle when the request has been
+    /// sent to its end, too: at once, or later, if the server takes the rest. Whether it can carry
+    /// another request is seen when it is taken.
+    pub(super) fn finish(mut self: Box<Self>, has_upload: bool, idle: Rc<IdleConnections>) {
         let is_sent = !has_upload && !self.wire.is_over && !self.shared.has_failed.get();
         if is_sent || self.is_ready() {
-            self.rest(keep);
+            idle.keep(self);
             return;
         }
         if self.wire.is_over || self.sender.is_closed() || self.shared.has_failed.get() {
@@ -200,15 +195,9 @@ impl Http1 {
             });
             // The client's body has its own deadline, and ends with the client's connection.
             if is_free.await && self.is_ready() {
-                self.rest(keep);
+                idle.keep(self);
             }
         });
-    }
-
-    fn rest(mut self: Box<Self>, keep: impl FnOnce(Box<Self>)) {
-        self.is_reused = true;
-        self.idle_since = Instant::now();
-        keep(self);
     }
 
     /// The bare connection, once the server has switched protocols; nothing, if the request was
@@ -221,6 +210,49 @@ impl Http1 {
         drop(parts.io);
         let stream = Rc::into_inner(self.shared)?.into_stream();
         Some(UpstreamTunnel { stream, early: parts.read_buf })
+    }
+}
+
+/// Connections that may take the next request. The one that was used last is used again first, so
+/// that the others grow old and are closed.
+pub(super) struct IdleConnections {
+    #[expect(
+        clippy::vec_box,
+        reason = "connections are moved as boxes, into the list and out of it"
+    )]
+    connections: RefCell<Vec<Box<Http1>>>,
+    most: usize,
+    timeout: Duration,
+}
+
+impl IdleConnections {
+    /// Holds at most `most` connections; each is closed when it has been idle for `timeout`.
+    pub(super) fn new(most: usize, timeout: Duration) -> Self {
+        Self { connections: RefCell::default(), most, timeout }
+    }
+
+    /// The connection that was used last and is still usable. Those that are not are closed.
+    pub(super) fn take(&self) -> Option<Box<Http1>> {
+        loop {
+            let mut connection = self.connections.borrow_mut().pop()?;
+            if connection.is_usable(self.timeout) {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, mut connection: Box<Http1>) {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() < self.most {
+            connection.is_reused = true;
+            connection.idle_since = Instant::now();
+            connections.push(connection);
+        }
+    }
+
+    /// Closes what is no longer usable.
+    pub(super) fn sweep(&self) {
+        self.connections.borrow_mut().retain_mut(|connection| connection.is_usable(self.timeout));
     }
 }
 

@@ -4,9 +4,8 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long a connection has been idle")]
 
 use std::cell::{Cell, RefCell};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
@@ -157,21 +156,17 @@ impl Session {
     ) -> Result<(Response<Incoming>, Stream), Failed> {
         self.facts.open.set(self.facts.open.get() + 1);
         let stream = Stream(Rc::clone(&self.facts));
-        if let Err(fault) = self.sender.ready().await {
-            return Err(Failed { fault: fault.into(), unsent: Some(request) });
-        }
-        let mut sent = pin!(self.sender.try_send_request(request));
-        let outcome = std::future::poll_fn(|cx| match sent.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
-            ready => ready,
-        });
-        match outcome.await {
-            Ok(response) => Ok((response, stream)),
-            Err(mut failed) => {
-                let unsent = failed.take_message();
-                Err(Failed { fault: failed.into_error().into(), unsent })
-            }
-        }
+        let (fault, unsent) = match self.sender.ready().await {
+            Ok(()) => match self.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, stream)),
+                Err(mut failed) => {
+                    let unsent = failed.take_message();
+                    (failed.into_error(), unsent)
+                }
+            },
+            Err(fault) => (fault, Some(request)),
+        };
+        Err(Failed { fault: fault.into(), unsent, is_unanswered: true })
     }
 }
 
@@ -197,9 +192,7 @@ pub(super) fn finish_head(
     headers.remove(header::TRANSFER_ENCODING);
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(if is_tls { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    if parts.authority.is_none() {
-        parts.authority = Some(Authority::from_static("localhost"));
-    }
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    parts.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }

@@ -2,24 +2,22 @@
 //!
 //! ```text
 //! pool ─→ connect ─→ socket ─→ http1 ─┐
-//!              └───────────→ http2 ───┴─→ reply ─→ idle
+//!              └───────────→ http2 ───┴─→ reply
 //! ```
 //!
 //! * `connect` makes the byte stream to an endpoint: name, addresses (`race`), TLS, ALPN, Unix
 //!   sockets.
-//! * `http1` is one HTTP/1.1 connection, which a request takes from its own worker's stack and
+//! * `http1` is an HTTP/1.1 connection, which a request takes from the idle ones of its worker and
 //!   gives back when the response's body has ended; `socket` tells what hyper does not. `upload`
 //!   drives it when the request is still being sent.
 //! * `http2` is a connection that many requests share.
-//! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response,
-//!   whose HTTP/1.1 connection is `idle` when its body has ended.
+//! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response.
 
 pub mod connect;
 pub mod document;
 mod endpoint;
 mod http1;
 mod http2;
-mod idle;
 mod pool;
 mod race;
 mod reply;
@@ -152,12 +150,9 @@ pub enum UpstreamError {
         /// What the system said.
         reason: String,
     },
-    /// No connection was made in time: the request was not sent.
-    #[error("connecting to {endpoint} took too long")]
-    ConnectTimeout {
-        /// Where to.
-        endpoint: String,
-    },
+    /// No connection to this endpoint was made in time: the request was not sent.
+    #[error("connecting to {0} took too long")]
+    ConnectTimeout(String),
     /// The connection broke, or what came back is no HTTP. The request may have been acted on.
     #[error("the exchange with {endpoint} failed: {cause}")]
     Broken {

@@ -15,9 +15,8 @@ use http::{Method, Request, Uri};
 use http_body::Body as _;
 
 use super::connect::{Connected, Connector};
-use super::http1::{self, Failed, Http1};
+use super::http1::{self, Failed, Http1, IdleConnections};
 use super::http2::{self, Session, Sessions};
-use super::idle::IdleConnections;
 use super::{
     Endpoint, ExchangeFault, OwnFields, Protocol, Purpose, Reply, ReplyBody, RequestBody,
     ResponseHeadLimits, UpstreamError, UpstreamSettings,
@@ -31,8 +30,7 @@ pub struct Upstream {
 }
 
 /// The connections to one endpoint.
-pub(super) struct Pool {
-    endpoint: Endpoint,
+struct Pool {
     connector: Connector,
     limits: ResponseHeadLimits,
     connect_timeout: Duration,
@@ -71,13 +69,13 @@ impl Channel {
 }
 
 /// A request that may be sent again, without what its first connection added to it.
-struct Again {
+struct Repeat {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 }
 
-impl Again {
+impl Repeat {
     /// A request is sent a second time only if it cannot have been acted on, or may be acted on
     /// twice: it is idempotent (RFC 9110, section 9.2.2) and has no body.
     fn of(request: &Request<RequestBody>, purpose: Purpose) -> Option<Self> {
@@ -107,11 +105,8 @@ impl Upstream {
     /// An upstream without a connection yet.
     #[must_use]
     pub fn new(settings: UpstreamSettings) -> Self {
-        let pools = settings
-            .endpoints
-            .iter()
-            .map(|endpoint| Rc::new(Pool::new(endpoint, &settings)))
-            .collect();
+        let pool = |endpoint| Rc::new(Pool::new(endpoint, &settings));
+        let pools = settings.endpoints.iter().map(pool).collect();
         Self { settings, pools, next: Cell::new(0) }
     }
 
@@ -148,25 +143,19 @@ impl Upstream {
             let (channel, pool) = self.channel(purpose, is_fresh).await?;
             let is_shared = channel.is_shared() && attempts < MOST_ATTEMPTS;
             attempts += 1;
-            let again =
-                if is_shared && !has_repeated { Again::of(&request, purpose) } else { None };
+            let repeat =
+                if is_shared && !has_repeated { Repeat::of(&request, purpose) } else { None };
             let failed = match pool.exchange(channel, request, purpose, own).await {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
-            let (Failed { fault, unsent }, is_unanswered) = failed;
-            request = match (unsent, again) {
+            request = match (failed.unsent, repeat) {
                 (Some(unsent), _) if is_shared => unsent,
-                (None, Some(again)) if is_unanswered => {
+                (None, Some(repeat)) if failed.is_unanswered => {
                     has_repeated = true;
-                    again.into_request()
+                    repeat.into_request()
                 }
-                _ => {
-                    return Err(UpstreamError::Broken {
-                        endpoint: pool.endpoint.to_string(),
-                        cause: fault,
-                    });
-                }
+                _ => return Err(pool.broken(failed.fault)),
             };
             is_fresh = true;
         }
@@ -214,13 +203,12 @@ impl Upstream {
     }
 
     /// The endpoints, beginning with the one whose turn it is; those that rest come last.
-    fn in_turn(&self, turn: usize) -> impl Iterator<Item = Rc<Pool>> {
+    fn in_turn(&self, turn: usize) -> Vec<Rc<Pool>> {
         let start = turn.checked_rem(self.pools.len()).unwrap_or_default();
         let (before, after) = self.pools.split_at(start);
-        let is_resting = |pool: &&Rc<Pool>| pool.is_resting();
-        let ready = after.iter().chain(before).filter(move |pool| !is_resting(pool));
-        let resting = after.iter().chain(before).filter(is_resting);
-        ready.chain(resting).map(Rc::clone).collect::<Vec<_>>().into_iter()
+        let mut pools: Vec<_> = after.iter().chain(before).cloned().collect();
+        pools.sort_by_cached_key(|pool| pool.is_resting());
+        pools
     }
 
     /// Closes what has been idle too long. To be called every [`SWEEP_EVERY`].
@@ -237,8 +225,7 @@ impl Pool {
         // With `auto`, ALPN says it when the first connection is made.
         let is_http2 = settings.protocol == Protocol::Http2;
         Self {
-            endpoint: endpoint.clone(),
-            connector: Connector::new(endpoint.clone(), settings.connect()),
+            connector: Connector::new(endpoint.clone(), settings),
             limits: settings.response_head,
             connect_timeout: settings.connect_timeout,
             idle: Rc::new(IdleConnections::new(settings.idle_connections, settings.idle_timeout)),
@@ -257,51 +244,51 @@ impl Pool {
     }
 
     async fn open(&self, purpose: Purpose, is_fresh: bool) -> Result<Channel, UpstreamError> {
-        if purpose == Purpose::Switch || !self.speaks_http2.get() {
-            let connected = match purpose {
-                Purpose::Switch => {
-                    let stream = self.connector.connect_http1().await;
-                    stream.map(|stream| Connected { stream, is_http2: false })
-                }
-                Purpose::Response => self.connector.connect().await,
-            };
-            return self.begin(connected.map_err(|fault| fault.of(&self.endpoint))?).await;
-        }
-        let _connecting = self.sessions.connecting.lock().await;
-        // Made by the holder of the lock before.
-        if !is_fresh && let Some(session) = self.sessions.free() {
-            return Ok(Channel::Http2(session));
-        }
-        let connected = self.connector.connect().await.map_err(|fault| fault.of(&self.endpoint))?;
-        self.begin(connected).await
-    }
-
-    /// Speaks HTTP over a new connection.
-    async fn begin(&self, connected: Connected) -> Result<Channel, UpstreamError> {
-        let Connected { stream, is_http2 } = connected;
+        let _connecting = if purpose == Purpose::Response && self.speaks_http2.get() {
+            let lock = self.sessions.connecting.lock().await;
+            // Made by the holder of the lock before.
+            if !is_fresh && let Some(session) = self.sessions.free() {
+                return Ok(Channel::Http2(session));
+            }
+            Some(lock)
+        } else {
+            None
+        };
+        let connected = match purpose {
+            Purpose::Switch => self.connector.connect_http1().await,
+            Purpose::Response => self.connector.connect().await,
+        };
+        let Connected { stream, is_http2 } =
+            connected.map_err(|fault| fault.of(self.connector.endpoint()))?;
         let begun = if is_http2 {
             self.speaks_http2.set(true);
             // A server that says nothing has not been connected to.
-            let opened =
-                tokio::time::timeout(self.connect_timeout, self.sessions.open(stream, self.limits))
-                    .await;
-            let nothing_came =
-                |_| UpstreamError::ConnectTimeout { endpoint: self.endpoint.to_string() };
+            let opening = self.sessions.open(stream, self.limits);
+            let opened = tokio::time::timeout(self.connect_timeout, opening).await;
+            let nothing_came = |_| UpstreamError::ConnectTimeout(self.name());
             opened.map_err(nothing_came)?.map(Channel::Http2)
         } else {
             Http1::open(stream, self.limits).await.map(Channel::Http1)
         };
-        begun.map_err(|cause| UpstreamError::Broken { endpoint: self.endpoint.to_string(), cause })
+        begun.map_err(|cause| self.broken(cause))
     }
 
-    /// Sends a request. A failure says besides whether nothing at all has come back.
+    /// The endpoint, for logs.
+    fn name(&self) -> String {
+        self.connector.endpoint().to_string()
+    }
+
+    fn broken(&self, cause: ExchangeFault) -> UpstreamError {
+        UpstreamError::Broken { endpoint: self.name(), cause }
+    }
+
     async fn exchange(
         &self,
         channel: Channel,
         mut request: Request<RequestBody>,
         purpose: Purpose,
         own: &dyn OwnFields,
-    ) -> Result<Reply, (Failed, bool)> {
+    ) -> Result<Reply, Failed> {
         match channel {
             Channel::Http1(mut connection) => {
                 http1::finish_head(&mut request, purpose);
@@ -318,23 +305,25 @@ impl Pool {
                         );
                         Ok(Reply { head, body })
                     }
-                    Err(failed) => Err((failed, connection.is_unanswered())),
+                    Err(failed) => Err(failed),
                 }
             }
             Channel::Http2(mut session) => {
                 let host = request.headers().get(header::HOST).cloned();
-                http2::finish_head(&mut request, host.as_ref(), self.endpoint.is_tls, own);
+                let is_tls = self.connector.endpoint().is_tls;
+                http2::finish_head(&mut request, host.as_ref(), is_tls, own);
                 match session.exchange(request).await {
                     Ok((response, _)) if response.headers().len() > self.limits.fields => {
-                        Err((Failed { fault: ExchangeFault::TooManyFields, unsent: None }, false))
+                        let fault = ExchangeFault::TooManyFields;
+                        Err(Failed { fault, unsent: None, is_unanswered: false })
                     }
                     Ok((response, stream)) => {
                         let (head, incoming) = response.into_parts();
                         Ok(Reply { head, body: ReplyBody::of_http2(incoming, stream) })
                     }
-                    Err(Failed { fault, unsent }) => {
-                        let unsent = unsent.map(|unsent| as_it_came(unsent, host, own));
-                        Err((Failed { fault, unsent }, true))
+                    Err(mut failed) => {
+                        failed.unsent = failed.unsent.map(|unsent| as_it_came(unsent, host, own));
+                        Err(failed)
                     }
                 }
             }
@@ -342,14 +331,7 @@ impl Pool {
     }
 
     fn is_resting(&self) -> bool {
-        match self.resting_until.get() {
-            Some(until) if Instant::now() < until => true,
-            Some(_) => {
-                self.resting_until.set(None);
-                false
-            }
-            None => false,
-        }
+        self.resting_until.get().is_some_and(|until| Instant::now() < until)
     }
 }
 

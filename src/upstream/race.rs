@@ -2,23 +2,19 @@
 //!
 //! The addresses are tried one after the other, each a quarter of a second after the one before or
 //! as soon as one has failed. Earlier attempts go on meanwhile, and the first that connects wins.
-//! Without this, a name whose first address swallows packets cannot be reached at all: the first
-//! attempt takes the whole time there is.
+//! So a name whose first address swallows packets can be reached all the same.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// How long one attempt is waited for before the next address is tried beside it (RFC 8305, section
-/// 8: "Connection Attempt Delay"). Less, where there are so many addresses that the last ones would
-/// get no turn in time.
+/// 8: "Connection Attempt Delay"). Less where the last of many addresses would get no turn in time.
 const SHARE: Duration = Duration::from_millis(250);
 
 /// So many addresses of one name are tried; the resolver has put the best first.
@@ -27,8 +23,7 @@ const MOST_ADDRESSES: usize = 16;
 /// How long an address is tried last after it has failed.
 pub(super) const REST: Duration = Duration::from_secs(30);
 
-/// So many failed addresses are remembered, the latest ones: names behind which addresses come and
-/// go must not fill the memory.
+/// So many failed addresses are remembered, the latest ones: the addresses of a name may come and go.
 const MOST_REMEMBERED: usize = 32;
 
 /// Addresses that have failed, or have not answered within their share of the time.
@@ -46,16 +41,8 @@ pub(super) enum RaceError {
     TimedOut,
 }
 
-/// Connects to the first address that answers.
-///
-/// # Errors
-///
-/// When every address has failed, or none has answered at the deadline.
-///
-/// # Cancel safety
-///
-/// Dropping it closes all attempts. Addresses that were silent for their share are remembered all
-/// the same.
+/// Connects to the first address that answers. Dropping it closes all attempts; addresses that were
+/// silent for their share are remembered all the same.
 pub(super) async fn connect(
     addresses: Vec<SocketAddr>,
     failed: &FailedAddresses,
@@ -65,21 +52,23 @@ pub(super) async fn connect(
     let mut waiting = failed.order(addresses, begun).into_iter();
     let turns = u32::try_from(waiting.len()).unwrap_or(u32::MAX).max(1);
     let share = SHARE.min(deadline.saturating_duration_since(begun) / turns);
-    let mut attempts = Attempts::default();
-    attempts.begin(waiting.next().ok_or(RaceError::NoAddress)?);
+    let first = waiting.next().ok_or(RaceError::NoAddress)?;
+    let mut attempts = JoinSet::from_iter([attempt(first)]);
+    let mut pending = vec![first];
     let mut refused = None;
     let mut share_ends = begun + share;
     loop {
         let wake = if waiting.len() == 0 { deadline } else { share_ends.min(deadline) };
         let address = tokio::select! {
             biased;
-            (address, outcome) = attempts.next() => match outcome {
+            Some(Ok((address, outcome))) = attempts.join_next() => match outcome {
                 Ok(stream) => {
                     failed.forget(address);
                     return Ok((address, stream));
                 }
                 Err(fault) => {
                     failed.note(address, Instant::now());
+                    pending.retain(|other| *other != address);
                     let first = refused.take().unwrap_or((address, fault));
                     let next = waiting.next();
                     if next.is_none() && attempts.is_empty() {
@@ -90,7 +79,7 @@ pub(super) async fn connect(
                 }
             },
             () = tokio::time::sleep_until(wake) => {
-                attempts.addresses().for_each(|address| failed.note(address, wake));
+                pending.iter().for_each(|address| failed.note(*address, wake));
                 if wake == deadline {
                     return Err(RaceError::TimedOut);
                 }
@@ -98,50 +87,15 @@ pub(super) async fn connect(
             }
         };
         if let Some(address) = address {
-            attempts.begin(address);
+            attempts.spawn(attempt(address));
+            pending.push(address);
             share_ends = Instant::now() + share;
         }
     }
 }
 
-type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
-
-/// The attempts under way.
-#[derive(Default)]
-struct Attempts(Vec<(SocketAddr, Attempt)>);
-
-impl Attempts {
-    fn begin(&mut self, address: SocketAddr) {
-        self.0.push((address, Box::pin(TcpStream::connect(address))));
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().map(|(address, _)| *address)
-    }
-
-    /// The next attempt that ends; it is removed. Never, if there is none.
-    async fn next(&mut self) -> (SocketAddr, io::Result<TcpStream>) {
-        std::future::poll_fn(|cx| {
-            let ended = self.0.iter_mut().enumerate().find_map(|(at, (address, attempt))| {
-                match attempt.as_mut().poll(cx) {
-                    Poll::Ready(outcome) => Some((at, *address, outcome)),
-                    Poll::Pending => None,
-                }
-            });
-            match ended {
-                Some((at, address, outcome)) => {
-                    drop(self.0.remove(at));
-                    Poll::Ready((address, outcome))
-                }
-                None => Poll::Pending,
-            }
-        })
-        .await
-    }
+async fn attempt(address: SocketAddr) -> (SocketAddr, io::Result<TcpStream>) {
+    (address, TcpStream::connect(address).await)
 }
 
 impl FailedAddresses {
@@ -182,19 +136,11 @@ impl FailedAddresses {
 
 /// The families by turns, beginning with that of the first address; within each the order stays.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let Some(begins_with_v6) = addresses.first().map(SocketAddr::is_ipv6) else { return addresses };
-    let mut ordered = Vec::with_capacity(addresses.len());
+    let begins_with_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == begins_with_v6);
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    loop {
-        let before = ordered.len();
-        ordered.extend(first.next());
-        ordered.extend(second.next());
-        if ordered.len() == before {
-            return ordered;
-        }
-    }
+    let turns = 0..first.len().max(second.len());
+    turns.flat_map(|at| [first.get(at), second.get(at)]).flatten().copied().collect()
 }
 
 #[cfg(test)]

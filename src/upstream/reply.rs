@@ -11,9 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::UpstreamTunnel;
-use super::http1::Http1;
+use super::http1::{Http1, IdleConnections};
 use super::http2::Stream;
-use super::idle::IdleConnections;
 use super::upload::Upload;
 
 /// What an upstream answered.
@@ -82,14 +81,8 @@ impl ReplyBody {
 
     fn give_back(&mut self) {
         match std::mem::replace(&mut self.channel, Channel::None) {
-            Channel::Http1(connection, idle) => {
-                connection.finish(self.had_upload, move |connection| idle.keep(connection));
-            }
-            Channel::Uploading(upload, idle) => {
-                upload.outlive(move |connection| {
-                    connection.finish(true, move |connection| idle.keep(connection))
-                });
-            }
+            Channel::Http1(connection, idle) => connection.finish(self.had_upload, idle),
+            Channel::Uploading(upload, idle) => upload.outlive(idle),
             Channel::Http2 { .. } | Channel::None => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::connect::{ConnectSettings, UpstreamTls};
+use super::connect::UpstreamTls;
 use super::{Endpoint, Protocol};
 
 /// One upstream, as configured.
@@ -32,16 +32,4 @@ pub struct ResponseHeadLimits {
     pub bytes: usize,
     /// Fields.
     pub fields: usize,
-}
-
-impl UpstreamSettings {
-    /// How its endpoints are connected to.
-    #[must_use]
-    pub fn connect(&self) -> ConnectSettings {
-        ConnectSettings {
-            timeout: self.connect_timeout,
-            protocol: self.protocol,
-            tls: self.tls.clone(),
-        }
-    }
 }

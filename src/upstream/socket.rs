@@ -42,16 +42,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(stream: UpstreamStream) -> Self {
-        Self {
-            stream: RefCell::new(stream),
-            has_received: Cell::new(false),
-            has_failed: Cell::new(false),
-            is_writing: Cell::new(false),
-            own_lines: RefCell::default(),
-        }
-    }
-
     pub(super) fn into_stream(self) -> UpstreamStream {
         self.stream.into_inner()
     }
@@ -77,7 +67,7 @@ impl Shared {
     }
 }
 
-/// See the module.
+/// The socket of a connection of HTTP/1.1.
 pub(super) struct Socket {
     shared: Rc<Shared>,
     /// A head with keyward's lines in it, which hyper takes for written, and how much of it has
@@ -91,7 +81,13 @@ const MOST_WITH_HEAD: usize = 4096;
 
 impl Socket {
     pub(super) fn new(stream: UpstreamStream) -> (Self, Rc<Shared>) {
-        let shared = Rc::new(Shared::new(stream));
+        let shared = Rc::new(Shared {
+            stream: RefCell::new(stream),
+            has_received: Cell::new(false),
+            has_failed: Cell::new(false),
+            is_writing: Cell::new(false),
+            own_lines: RefCell::default(),
+        });
         (Self { shared: Rc::clone(&shared), head: Vec::new(), written: 0 }, shared)
     }
 
@@ -228,7 +224,7 @@ impl Arrivals {
     }
 }
 
-/// See the module.
+/// The socket of a connection of HTTP/2.
 pub(super) struct Http2Socket {
     stream: UpstreamStream,
     arrivals: Rc<Arrivals>,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::AbortHandle;
 
-use super::http1::Http1;
+use super::http1::{Http1, IdleConnections};
 
 /// A connection that a task drives until the request has been sent. When this is dropped, the
 /// connection is closed.
@@ -23,11 +23,17 @@ struct Shared {
     is_over: Cell<bool>,
     /// The task that reads the response.
     reader: Cell<Option<Waker>>,
-    /// What is done with the connection if the response has ended first.
-    then: RefCell<Option<Then>>,
+    /// Where the connection goes if the response has ended first.
+    idle: RefCell<Option<Rc<IdleConnections>>>,
 }
 
-type Then = Box<dyn FnOnce(Box<Http1>)>;
+impl Shared {
+    fn give_back(&self, idle: Rc<IdleConnections>) {
+        if let Some(connection) = self.connection.take() {
+            connection.finish(true, idle);
+        }
+    }
+}
 
 impl Upload {
     /// `is_sent` becomes true when the request has been sent or given up.
@@ -36,7 +42,7 @@ impl Upload {
             connection: RefCell::new(Some(connection)),
             is_over: Cell::new(false),
             reader: Cell::default(),
-            then: RefCell::default(),
+            idle: RefCell::default(),
         });
         let seen = Rc::clone(&shared);
         let task = tokio::task::spawn_local(async move {
@@ -47,12 +53,8 @@ impl Upload {
             })
             .await;
             seen.is_over.set(true);
-            match seen.then.take() {
-                Some(then) => {
-                    if let Some(connection) = seen.connection.take() {
-                        then(connection);
-                    }
-                }
+            match seen.idle.take() {
+                Some(idle) => seen.give_back(idle),
                 None => seen.reader.take().into_iter().for_each(Waker::wake),
             }
         });
@@ -68,16 +70,14 @@ impl Upload {
         None
     }
 
-    /// The response has ended: the connection goes to `then` when the request has been sent.
-    pub(super) fn outlive(mut self, then: impl FnOnce(Box<Http1>) + 'static) {
+    /// The response has ended: the connection becomes idle when the request has been sent.
+    pub(super) fn outlive(mut self, idle: Rc<IdleConnections>) {
         if self.shared.is_over.get() {
-            if let Some(connection) = self.shared.connection.take() {
-                then(connection);
-            }
-            return;
+            self.shared.give_back(idle);
+        } else {
+            *self.shared.idle.borrow_mut() = Some(idle);
+            self.task = None;
         }
-        *self.shared.then.borrow_mut() = Some(Box::new(then));
-        self.task = None;
     }
 }
 

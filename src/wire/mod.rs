@@ -2,6 +2,7 @@
 //! of several parts have in common.
 
 pub mod authority;
+pub mod byte_stream;
 pub mod deadline;
 pub mod fields;
 pub mod gather;
