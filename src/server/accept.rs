@@ -12,10 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::address::ListenAddress;
-use super::arrival::{AcceptedStream, Arrival};
 use super::limit::ConnectionLimit;
-use super::listen::{BACKLOG, Listener, ListeningSocket};
-use super::listener::{ListenerFacts, ListenerSettings};
+use super::listen::{AcceptedStream, Arrival, BACKLOG, Listener, ListeningSocket};
+use super::listener::ListenerSettings;
 use super::worker_pool::{WorkerHandle, WorkerPool};
 use crate::gateway::PeerAddress;
 use crate::wire::socket_file;
@@ -25,32 +24,30 @@ pub struct Acceptor {
     address: ListenAddress,
     /// The socket, while it is listened on; none of a Unix socket.
     socket: Option<Weak<TcpListener>>,
-    facts: Arc<ArcSwap<ListenerFacts>>,
-    stop: watch::Sender<Option<Stop>>,
+    settings: CurrentSettings,
+    /// `Some`: it is to stop, and these have taken over.
+    stop: watch::Sender<Option<Vec<Successor>>>,
     task: JoinHandle<()>,
 }
 
-/// How a listener stops.
-#[derive(Clone)]
-struct Stop(Vec<Heir>);
+type CurrentSettings = Arc<ArcSwap<ListenerSettings>>;
 
 /// A listener with a more specific address than one that stops. A client may have begun to connect
 /// before it listened.
 #[derive(Clone)]
-struct Heir {
+struct Successor {
     address: ListenAddress,
-    facts: Arc<ArcSwap<ListenerFacts>>,
+    settings: CurrentSettings,
 }
 
-/// After an error of `accept` (no file descriptors left, say), so that it does not spin.
+/// After an error of `accept` (no file descriptors left, say).
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the handshake of TCP may take that had begun when a more specific listener took over.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
 impl Acceptor {
-    /// Accepts on the current runtime, and hands over to the workers of `pool`, within `limit`. A
-    /// connection beyond it is told 503: on a listener without TLS at once, on one with TLS by a
-    /// worker, after the handshake.
+    /// Accepts on the current runtime, and hands over to the workers of `pool`. A connection beyond
+    /// `limit` is answered 503, after the handshake where there is one.
     #[must_use]
     pub fn start(
         socket: ListeningSocket,
@@ -59,18 +56,23 @@ impl Acceptor {
         limit: Arc<ConnectionLimit>,
     ) -> Self {
         let ListeningSocket { address, listener } = socket;
-        let facts = Arc::new(ArcSwap::from_pointee(ListenerFacts::new(settings)));
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let (stop, stopped) = watch::channel(None);
         let socket = match &listener {
             Listener::Tcp(listener) => Some(Arc::downgrade(listener)),
             Listener::Unix { .. } => None,
         };
-        let task =
-            tokio::spawn(accept_all(listener, Arc::clone(&facts), pool.handles(), limit, stopped));
-        Self { address, socket, facts, stop, task }
+        let accepting = Accepting {
+            socket: listener,
+            settings: Arc::clone(&settings),
+            workers: pool.handles(),
+            limit,
+            stopped,
+        };
+        Self { address, socket, settings, stop, task: tokio::spawn(accepting.run()) }
     }
 
-    /// The address that is listened on: with the port that the system chose, if it was to choose.
+    /// The address that is listened on, with the port that the system chose for port 0.
     #[must_use]
     pub fn address(&self) -> &ListenAddress {
         &self.address
@@ -79,20 +81,19 @@ impl Acceptor {
     /// From now on, connections are taken by these settings; the address stays.
     pub fn replace(&self, settings: ListenerSettings) {
         if let ListenAddress::Unix(path) = &self.address
-            && self.facts.load().socket_mode() != settings.socket_mode
+            && self.settings.load().socket_mode != settings.socket_mode
             && let Err(fault) = socket_file::set_mode(path, settings.socket_mode)
         {
             tracing::error!(%fault, "a listener keeps the mode that its socket had");
         }
-        self.facts.store(Arc::new(ListenerFacts::new(settings)));
+        self.settings.store(Arc::new(settings));
     }
 
     /// From now on, connections are taken by the settings of `other`, which covers this address.
     ///
-    /// The socket stays: were it closed, connections would be cut off that the system has taken in
-    /// for it, and to a client it makes no difference which socket it comes through.
+    /// The socket stays: closing it would cut off connections that the system has taken in for it.
     pub fn serve_for(&self, other: &Self) {
-        self.facts.store(other.facts.load_full());
+        self.settings.store(other.settings.load_full());
     }
 
     /// The socket, while it is listened on.
@@ -102,16 +103,19 @@ impl Acceptor {
 
     /// Stops listening, after accepting the connections that are already established.
     pub fn stop(&self) {
-        self.stop.send_replace(Some(Stop(Vec::new())));
+        self.stop.send_replace(Some(Vec::new()));
     }
 
-    /// Stops listening, as `heirs` have taken over. For a second, a client that began to connect
-    /// before is accepted for the heir of its address, and any other is refused.
-    pub fn yield_to<'a>(&self, heirs: impl IntoIterator<Item = &'a Self>) {
-        let heirs = heirs.into_iter().filter(|heir| self.address.covers(&heir.address));
-        let heir =
-            |heir: &Self| Heir { address: heir.address.clone(), facts: Arc::clone(&heir.facts) };
-        self.stop.send_replace(Some(Stop(heirs.map(heir).collect())));
+    /// Stops listening, as `successors` have taken over. For a second, a client that began to connect
+    /// before is accepted for the successor of its address. Without one, it is refused.
+    pub fn yield_to<'a>(&self, successors: impl IntoIterator<Item = &'a Self>) {
+        let successors =
+            successors.into_iter().filter(|successor| self.address.covers(&successor.address));
+        let successor = |successor: &Self| Successor {
+            address: successor.address.clone(),
+            settings: Arc::clone(&successor.settings),
+        };
+        self.stop.send_replace(Some(successors.map(successor).collect()));
     }
 
     /// Goes on after all, by these settings: the reverse of [`stop`](Self::stop) and
@@ -135,86 +139,106 @@ impl Acceptor {
     }
 }
 
-async fn accept_all(
-    mut socket: Listener,
-    facts: Arc<ArcSwap<ListenerFacts>>,
+/// What the task of an [`Acceptor`] has.
+struct Accepting {
+    socket: Listener,
+    settings: CurrentSettings,
     workers: Arc<[WorkerHandle]>,
     limit: Arc<ConnectionLimit>,
-    mut stopped: watch::Receiver<Option<Stop>>,
-) {
-    loop {
-        let stop = loop {
+    stopped: watch::Receiver<Option<Vec<Successor>>>,
+}
+
+impl Accepting {
+    async fn run(mut self) {
+        loop {
+            let successors = self.until_stopped().await;
+            self.socket.remove_file();
+            // Closing the listener would cut off the connections that are already established.
+            for _ in 0..BACKLOG {
+                let Some((stream, peer)) = waiting(&self.socket).await else { break };
+                self.hand_over(stream, peer, self.settings.load_full());
+            }
+            if !successors.is_empty() {
+                self.accept_for(&successors).await;
+            }
+            if self.stopped.borrow().is_some() || self.stopped.has_changed().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Accepts until the listener is to stop. Returns the listeners that have taken over.
+    async fn until_stopped(&mut self) -> Vec<Successor> {
+        loop {
             let accepted = tokio::select! {
-                accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
-                stop = stopped.wait_for(Option::is_some) => break stop.ok().and_then(|stop| stop.clone()),
+                accepted = std::future::poll_fn(|cx| self.socket.poll_accept(cx)) => accepted,
+                stop = self.stopped.wait_for(Option::is_some) => {
+                    return stop.ok().and_then(|successors| successors.clone()).unwrap_or_default();
+                }
             };
             match accepted {
-                Ok((stream, peer)) => hand_over(stream, peer, facts.load_full(), &workers, &limit),
-                Err(fault) => rest_after(&fault).await,
+                Ok((stream, peer)) => self.hand_over(stream, peer, self.settings.load_full()),
+                Err(fault) => pause_after(&fault).await,
             }
-        };
-        socket.remove_file();
-        // Closing the listener would cut off the connections that are already established.
-        for _ in 0..BACKLOG {
-            let Some((stream, peer)) = waiting(&socket).await else { break };
-            hand_over(stream, peer, facts.load_full(), &workers, &limit);
         }
-        let heirs = stop.map(|Stop(heirs)| heirs).unwrap_or_default();
+    }
+
+    /// For as long as a handshake may take, accepts for the successors what began to connect before.
+    async fn accept_for(&mut self, successors: &[Successor]) {
         let end = Instant::now() + HANDSHAKES;
-        while !heirs.is_empty() && Instant::now() < end {
+        while Instant::now() < end {
             let accepted = tokio::select! {
-                accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
-                Ok(_) = stopped.wait_for(Option::is_none) => break,
-                () = tokio::time::sleep_until(end) => break,
+                accepted = std::future::poll_fn(|cx| self.socket.poll_accept(cx)) => accepted,
+                Ok(_) = self.stopped.wait_for(Option::is_none) => return,
+                () = tokio::time::sleep_until(end) => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     let wanted = stream.local_address().map(ListenAddress::Tcp);
-                    if let Some(heir) = wanted.and_then(|wanted| most_specific(&heirs, &wanted)) {
-                        hand_over(stream, peer, heir.facts.load_full(), &workers, &limit);
+                    if let Some(successor) =
+                        wanted.and_then(|wanted| most_specific(successors, &wanted))
+                    {
+                        self.hand_over(stream, peer, successor.settings.load_full());
                     }
                 }
-                Err(fault) => rest_after(&fault).await,
+                Err(fault) => pause_after(&fault).await,
             }
         }
-        if stopped.borrow().is_some() || stopped.has_changed().is_err() {
-            return;
+    }
+
+    /// Gives a connection to the worker with the fewest.
+    fn hand_over(
+        &self,
+        stream: AcceptedStream,
+        peer: PeerAddress,
+        listener: Arc<ListenerSettings>,
+    ) {
+        let total: usize = self.workers.iter().map(WorkerHandle::connections).sum();
+        let mut surplus = None;
+        if self.limit.is_reached(total) {
+            self.limit.count_refused();
+            // Without a slot, the connection is closed without a byte.
+            let Some(slot) = self.limit.surplus_slot() else { return };
+            surplus = Some(slot);
+        }
+        if let Some(worker) = self.workers.iter().min_by_key(|worker| worker.connections()) {
+            worker.hand_over(Arrival { stream, peer, listener, surplus });
         }
     }
 }
 
-/// The heir that the system would give a connection to this address.
-fn most_specific<'a>(heirs: &'a [Heir], wanted: &ListenAddress) -> Option<&'a Heir> {
-    let fitting = heirs.iter().filter(|heir| heir.address.covers(wanted));
+/// The successor that the system would give a connection to this address.
+fn most_specific<'a>(successors: &'a [Successor], wanted: &ListenAddress) -> Option<&'a Successor> {
+    let fitting = successors.iter().filter(|successor| successor.address.covers(wanted));
     fitting.reduce(|one, other| if one.address.covers(&other.address) { other } else { one })
 }
 
-/// Gives a connection to the worker with the fewest.
-fn hand_over(
-    stream: AcceptedStream,
-    peer: PeerAddress,
-    listener: Arc<ListenerFacts>,
-    workers: &[WorkerHandle],
-    limit: &ConnectionLimit,
-) {
-    let total: usize = workers.iter().map(WorkerHandle::connections).sum();
-    let surplus = if limit.is_reached(total) {
-        limit.count_refused();
-        // Without a slot, the connection is closed without a byte.
-        let Some(slot) = limit.surplus_slot() else { return };
-        Some(slot)
-    } else {
-        None
-    };
-    let least = workers.iter().min_by_key(|worker| worker.connections());
-    if let Some(worker) = least {
-        worker.hand_over(Arrival { stream, peer, listener, surplus });
-    }
-}
-
 /// After an error of `accept`: one of the listener is said, and waited for to pass.
-async fn rest_after(fault: &io::Error) {
-    if !is_of_one_connection(fault) {
+async fn pause_after(fault: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    let is_of_one_connection =
+        matches!(fault.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset);
+    if !is_of_one_connection {
         tracing::error!(%fault, "connections cannot be accepted; trying again");
         tokio::time::sleep(PAUSE).await;
     }
@@ -227,13 +251,4 @@ async fn waiting(listener: &Listener) -> Option<(AcceptedStream, PeerAddress)> {
         Poll::Ready(accepted) => accepted.ok(),
         Poll::Pending => None,
     }
-}
-
-fn is_of_one_connection(fault: &io::Error) -> bool {
-    matches!(
-        fault.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-    )
 }

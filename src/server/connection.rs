@@ -1,4 +1,4 @@
-//! One client connection: what its driver, `http1` or `http2`, has to know of it.
+//! One client connection, as `http1` and `http2` drive it.
 
 use std::rc::Rc;
 use std::task::Poll;
@@ -18,11 +18,11 @@ pub(super) struct Connection {
     pub(super) limits: HeadLimits,
     pub(super) first_byte: Duration,
     pub(super) idle: Duration,
-    /// There are more connections than keyward serves: every request is refused.
+    /// It is beyond the limit of connections: every request is refused.
     pub(super) is_surplus: bool,
 }
 
-/// How long a connection without a first request is kept while keyward stops.
+/// How long a client that has just connected has for its first request while keyward stops.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
 impl Connection {
@@ -36,19 +36,13 @@ impl Connection {
                 if self.control.deadline.is_over() {
                     return Poll::Ready(None);
                 }
-                self.shorten_wait(&mut is_shortened);
+                if self.worker.is_draining() && !is_shortened {
+                    is_shortened = true;
+                    self.control.deadline.set(self.first_byte.min(DRAIN_GRACE));
+                }
             }
             polled
         })
         .await
-    }
-
-    /// While keyward stops, a client that has just connected has only [`DRAIN_GRACE`] for its first
-    /// request.
-    fn shorten_wait(&self, is_shortened: &mut bool) {
-        if self.worker.is_draining() && !*is_shortened {
-            *is_shortened = true;
-            self.control.deadline.set(self.first_byte.min(DRAIN_GRACE));
-        }
     }
 }

@@ -5,7 +5,7 @@
 use std::io;
 use std::time::SystemTime;
 
-use super::listener::ListenerFacts;
+use super::listener::ListenerSettings;
 use super::proxy_protocol::{self, NamedSource};
 use super::stream::ClientStream;
 use crate::gateway::{ClientCertificate, ClientOrigin, PeerAddress, Scheme};
@@ -15,12 +15,12 @@ use crate::tls::PeerCertificate;
 pub(super) async fn perform(
     mut stream: ClientStream,
     peer: PeerAddress,
-    listener: &ListenerFacts,
+    listener: &ListenerSettings,
 ) -> io::Result<(ClientStream, ClientOrigin, Option<ClientCertificate>)> {
     let mut certificate = None;
     let by_itself = listener.proxies_if_trusted(&peer);
-    // The sender of a PROXY header passes bytes on unchanged. So the header fields are those of the
-    // client that it names, or of one that it does not know.
+    // The sender of a PROXY header passes bytes on unchanged, so forwarding headers come from the
+    // client that it names.
     let (address, trusted_proxies) = if !listener.requires_proxy_header() {
         (peer.clone(), by_itself)
     } else if by_itself.is_none() {
@@ -36,9 +36,9 @@ pub(super) async fn perform(
             NamedSource::Unknown => (peer.clone(), None),
         }
     };
-    let (stream, scheme) = match (stream, listener.tls()) {
+    let (stream, scheme) = match (stream, &listener.tls) {
         (stream, None) => (stream, Scheme::Http),
-        (ClientStream::Plain(stream), Some(tls)) => {
+        (ClientStream::Tcp(stream), Some(tls)) => {
             let accepted = tokio_rustls::TlsAcceptor::from(tls.config()).accept(stream).await?;
             // A session that is resumed may have outlasted the certificate that it was begun with.
             let shown = PeerCertificate::of(accepted.get_ref().1, SystemTime::now())

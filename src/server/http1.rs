@@ -1,9 +1,8 @@
 //! An HTTP/1 connection. hyper reads and writes its messages; this file has the deadlines between
 //! them, the drain, and the end.
 //!
-//! What hyper needs for a connection is on the heap only while there is something to do: of a
-//! connection that has been idle for [`RELEASE_AFTER`] only the socket is kept, and hyper begins
-//! anew with the next byte.
+//! Of a connection that has been idle for [`RELEASE_AFTER`] only the socket is kept: what hyper
+//! needs is made anew with the next byte.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -61,17 +60,17 @@ pub(super) async fn serve(connection: &Connection) {
     }
 }
 
-/// What a connection has come to.
+/// Why hyper is done with a connection.
 enum Ended {
-    /// It is idle, and has been for a while.
+    /// It has been idle for [`RELEASE_AFTER`].
     Idle,
     /// Its last head was no request.
     Refused(HeadFault, String),
-    /// It is a tunnel now.
+    /// It is a tunnel now; the bytes came behind the head.
     Switched(Box<gateway::Tunnel>, Bytes),
     /// There are no more requests.
     Over,
-    /// Without a farewell: the client has gone or is to go.
+    /// The client has gone, or is cut off.
     Broken,
 }
 
@@ -130,8 +129,8 @@ async fn serve_awake(connection: &Connection) -> Ended {
             let early = serving.into_parts().read_buf;
             match control.take_tunnel() {
                 Some(tunnel) => {
-                    let early = joined(early, socket.take_held());
-                    Ended::Switched(Box::new(tunnel), early)
+                    let early = [early, socket.take_held()].concat();
+                    Ended::Switched(Box::new(tunnel), early.into())
                 }
                 None => Ended::Over,
             }
@@ -152,7 +151,7 @@ async fn serve_awake(connection: &Connection) -> Ended {
     }
 }
 
-/// Whether the driver, and not the exchange, is to judge the deadline.
+/// Whether the deadline is this file's to judge, and not the exchange's.
 const fn is_between_requests(phase: Phase) -> bool {
     matches!(phase, Phase::FirstByte | Phase::Idle | Phase::Head)
 }
@@ -167,16 +166,7 @@ fn may_close(connection: &Connection) -> bool {
     }
 }
 
-fn joined(first: Bytes, second: Bytes) -> Bytes {
-    if second.is_empty() {
-        return first;
-    }
-    let mut all = bytes::BytesMut::from(&*first);
-    all.extend_from_slice(&second);
-    all.freeze()
-}
-
-/// Waits for the next byte of a connection that dozes, and says whether it came.
+/// Waits for the next byte of an idle connection, and says whether it came.
 async fn next_byte(connection: &Connection) -> bool {
     let Connection { worker, control, socket, idle, .. } = connection;
     control.deadline.set(idle.saturating_sub(RELEASE_AFTER));
@@ -207,8 +197,7 @@ async fn refuse(connection: &Connection, fault: HeadFault, cause: String) {
     answer_unasked(connection, response).await;
 }
 
-/// Has hyper write an answer, as it does all others, to a placeholder for the request that could
-/// not be read.
+/// Has hyper write an answer to a placeholder for the request that could not be read.
 async fn answer_unasked(connection: &Connection, response: Response<ResponseBody>) {
     const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: keyward\r\n\r\n";
     let Connection { control, socket, .. } = connection;
@@ -257,12 +246,12 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 const LINGER_WHILE_STOPPING: Duration = Duration::from_secs(1);
 
 /// Closes so that the client gets the last answer whole: closing with bytes unread would reset the
-/// connection under it (RFC 9112, section 9.6). As long as nginx does.
+/// connection (RFC 9112, section 9.6). Waits as long as nginx does.
 async fn close(connection: &Connection) {
     let Connection { worker, socket, control, .. } = connection;
     let mut stream = socket.clone();
     stream.set_mode(Mode::Raw);
-    // Over TLS there is a farewell to write, and the client may not be reading.
+    // TLS has a close_notify to write, and the client may not be reading.
     let shut = tokio::time::timeout(LINGER_SILENCE, stream.shutdown()).await;
     if !matches!(shut, Ok(Ok(()))) || socket.has_ended() {
         return;

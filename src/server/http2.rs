@@ -111,9 +111,9 @@ pub(super) async fn serve(connection: &Connection) {
     }
 }
 
-/// Runs the futures that hyper makes for a connection. A stream's is made right behind the call of
-/// the service, and gets the control that was made there: when that says so, the future is dropped,
-/// and hyper resets the stream.
+/// Runs the futures that hyper makes for a connection. That of a stream is made right behind the
+/// call of the service, and gets the control that was made there. When the control ends the stream,
+/// the future is dropped, and hyper resets the stream.
 #[derive(Clone)]
 struct StreamExecutor {
     next: Rc<RefCell<Option<Rc<Control>>>>,

@@ -1,8 +1,10 @@
 //! How many connections of clients are open at once, and what becomes of those beyond.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many connections beyond the limit may be answered at the same time: each may be a TLS
 /// handshake, and lasts [`SURPLUS_LIFE`] at most.
@@ -15,8 +17,8 @@ pub(super) const SURPLUS_LIFE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct ConnectionLimit {
     most: usize,
-    /// Connections beyond the limit that a worker has, to answer them 503.
-    surplus: Arc<AtomicUsize>,
+    /// For connections beyond the limit that a worker has, to answer them 503.
+    surplus: Arc<Semaphore>,
     refused: AtomicU64,
 }
 
@@ -24,7 +26,11 @@ impl ConnectionLimit {
     /// `most`: connections at the same time, at least 1.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most: most.max(1), surplus: Arc::default(), refused: AtomicU64::new(0) }
+        Self {
+            most: most.max(1),
+            surplus: Arc::new(Semaphore::new(MOST_SURPLUS)),
+            refused: AtomicU64::new(0),
+        }
     }
 
     /// How many connections may be open at the same time.
@@ -46,27 +52,19 @@ impl ConnectionLimit {
     /// Whether no further connection may be served, where the workers have so many, those beyond
     /// the limit included.
     pub(super) fn is_reached(&self, connections: usize) -> bool {
-        connections.saturating_sub(self.surplus.load(Ordering::Relaxed)) >= self.most
+        let surplus = MOST_SURPLUS.saturating_sub(self.surplus.available_permits());
+        connections.saturating_sub(surplus) >= self.most
     }
 
     /// A slot for a connection beyond the limit; `None`: all are taken, and it has to be closed at
     /// once.
     pub(super) fn surplus_slot(&self) -> Option<SurplusSlot> {
-        let next = |taken: usize| (taken < MOST_SURPLUS).then_some(taken + 1);
-        self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        Some(SurplusSlot(Arc::clone(&self.surplus)))
+        Arc::clone(&self.surplus).try_acquire_owned().ok()
     }
 }
 
 /// The right to be answered beyond the limit. Free again when it is dropped.
-#[derive(Debug)]
-pub(super) struct SurplusSlot(Arc<AtomicUsize>);
-
-impl Drop for SurplusSlot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+pub(super) type SurplusSlot = OwnedSemaphorePermit;
 
 #[cfg(test)]
 mod tests {

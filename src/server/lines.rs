@@ -1,8 +1,6 @@
-//! What of an HTTP/1 head cannot be seen any more once hyper has parsed it: line feeds without a
-//! carriage return, framing fields that hyper merges into one, a fragment in the target, and how
-//! much has come of a head that is not complete yet.
-//!
-//! It looks at the bytes on their way to hyper and changes none.
+//! Looks at the bytes of an HTTP/1 head on their way to hyper for what a parsed head does not show:
+//! line feeds without a carriage return, framing fields that hyper merges into one, a fragment in
+//! the target, and how much has come of a head that is not complete yet.
 
 use memchr::memchr_iter;
 
@@ -66,8 +64,7 @@ impl LineGuard {
     fn judge(&mut self, line: &[u8]) -> Result<bool, HeadFault> {
         let line = line.strip_suffix(b"\r").ok_or(HeadFault::Lines)?;
         if self.is_first {
-            // An empty line before a request is the trace of a client that ended its last body with one (RFC
-            // 9112, section 2.2).
+            // A client may end its last body with an empty line (RFC 9112, section 2.2).
             self.is_first = line.is_empty();
             if line.len() > self.limits.target.saturating_add(BESIDE_THE_TARGET) {
                 return Err(HeadFault::TargetTooLong);

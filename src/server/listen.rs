@@ -1,6 +1,7 @@
-//! A socket that is listened on.
+//! A socket that is listened on, and the connections that come from it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,7 +9,8 @@ use std::task::{Context, Poll};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::address::ListenAddress;
-use super::arrival::AcceptedStream;
+use super::limit::SurplusSlot;
+use super::listener::ListenerSettings;
 use crate::gateway::PeerAddress;
 use crate::wire::socket_file::SocketFile;
 
@@ -59,6 +61,31 @@ impl Listener {
         match self {
             Self::Tcp(_) => {}
             Self::Unix { file, .. } => file.remove(),
+        }
+    }
+}
+
+/// A connection on its way to a worker.
+pub(super) struct Arrival {
+    pub(super) stream: AcceptedStream,
+    pub(super) peer: PeerAddress,
+    pub(super) listener: Arc<ListenerSettings>,
+    /// Of a connection beyond the limit, which is only told so.
+    pub(super) surplus: Option<SurplusSlot>,
+}
+
+/// A connection that belongs to no runtime.
+pub(super) enum AcceptedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl AcceptedStream {
+    /// The address that the client connected to; none for one that is gone, and on a Unix socket.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 }

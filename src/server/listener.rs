@@ -1,4 +1,4 @@
-//! One listener as it is configured, and what its connections have to know of it.
+//! One listener as it is configured.
 
 use std::sync::Arc;
 
@@ -36,33 +36,18 @@ impl ProxyProtocol {
     pub(crate) const WORDS: &[(&str, Self)] = &[("off", Self::Off), ("required", Self::Required)];
 }
 
-/// What a connection has to know of the listener that it came through.
-pub(super) struct ListenerFacts(ListenerSettings);
-
-impl ListenerFacts {
-    pub(super) fn new(settings: ListenerSettings) -> Self {
-        Self(settings)
-    }
-
-    pub(super) fn socket_mode(&self) -> u32 {
-        self.0.socket_mode
-    }
-
+impl ListenerSettings {
     /// The trusted proxies of the listener, if `address` is one of them.
     pub(super) fn proxies_if_trusted(&self, address: &PeerAddress) -> Option<TrustedProxies> {
-        let proxies = &self.0.trusted_proxies;
+        let proxies = &self.trusted_proxies;
         proxies.trusts(address.ip()).then(|| proxies.clone())
     }
 
     pub(super) fn requires_proxy_header(&self) -> bool {
-        self.0.proxy_protocol == ProxyProtocol::Required
-    }
-
-    pub(super) fn tls(&self) -> Option<&tls::Server> {
-        self.0.tls.as_deref()
+        self.proxy_protocol == ProxyProtocol::Required
     }
 
     pub(super) fn has_handshake(&self) -> bool {
-        self.0.tls.is_some() || self.requires_proxy_header()
+        self.tls.is_some() || self.requires_proxy_header()
     }
 }

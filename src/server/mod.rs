@@ -1,4 +1,4 @@
-//! Sockets: accepting, TLS, and the life of a client's connection around the gateway.
+//! Sockets: accepting, TLS, and clients' connections from their beginning to their end.
 //!
 //! One worker per core, each with a current-thread runtime on its own thread. A connection is
 //! accepted by the control thread, handed to the worker with the fewest, and stays there to its
@@ -16,7 +16,6 @@
 
 mod accept;
 mod address;
-mod arrival;
 mod bind;
 mod connection;
 mod handshake;

@@ -1,6 +1,6 @@
-//! The PROXY protocol, versions 1 and 2: a trusted load balancer says whose connection it passes
-//! on. Never guessed: a listener either requires it or does not know it, and only from peers that
-//! the configuration names.
+//! The PROXY protocol, versions 1 and 2: a trusted load balancer names the client of a connection
+//! that it passes on. A listener either requires the header, and only from peers that the
+//! configuration names, or takes it for a malformed request.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ const LINE_LIMIT: usize = 107;
 /// More than any sender's addresses and TLVs need.
 const BLOCK_LIMIT: usize = 4096;
 
-/// Whose connection it is, as a header says.
+/// The client of a connection, as a header names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NamedSource {
     /// A client with this address.
@@ -25,12 +25,7 @@ pub(super) enum NamedSource {
     Sender,
 }
 
-/// Reads the header from the start of a connection. Of version 2, what follows the addresses (TLVs)
-/// is passed over.
-///
-/// # Errors
-///
-/// When what comes is no such header: the connection is then worth nothing.
+/// Reads the header from the start of a connection. The TLVs of version 2 are passed over.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<NamedSource> {
     let mut start = [0; 12];
     stream.read_exact(&mut start).await?;
@@ -74,11 +69,9 @@ fn version_1_port(digits: &str) -> Option<u16> {
 }
 
 async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<NamedSource> {
-    let [command, family, high, low] = {
-        let mut head = [0; 4];
-        stream.read_exact(&mut head).await?;
-        head
-    };
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    let [command, family, high, low] = head;
     let length = usize::from(u16::from_be_bytes([high, low]));
     if length > BLOCK_LIMIT {
         return Err(malformed());
@@ -108,8 +101,7 @@ where
     IpAddr: From<[u8; LENGTH]>,
 {
     let address = *block.first_chunk::<LENGTH>()?;
-    let ports = block.get(2 * LENGTH..)?.first_chunk::<4>()?;
-    let [high, low, _, _] = *ports;
+    let [high, low, _, _] = *block.get(2 * LENGTH..)?.first_chunk::<4>()?;
     Some(NamedSource::Address(SocketAddr::new(address.into(), u16::from_be_bytes([high, low]))))
 }
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::arrival::{AcceptedStream, Arrival};
 use super::connection::Connection;
+use super::listen::{AcceptedStream, Arrival};
 use super::socket::{ClientTimeouts, Socket};
 use super::stream::ClientStream;
 use super::worker::Worker;
@@ -56,7 +56,7 @@ fn on_this_runtime(stream: AcceptedStream) -> io::Result<ClientStream> {
     Ok(match stream {
         AcceptedStream::Tcp(stream) => {
             stream.set_nodelay(true)?;
-            ClientStream::Plain(TcpStream::from_std(stream)?)
+            ClientStream::Tcp(TcpStream::from_std(stream)?)
         }
         AcceptedStream::Unix(stream) => ClientStream::Unix(UnixStream::from_std(stream)?),
     })

@@ -1,16 +1,16 @@
-//! A client's socket as hyper sees it. It changes no byte; it tells what hyper does not, and keeps
-//! to itself what is not hyper's:
+//! A client's socket as hyper sees it. It changes no byte, and tells what hyper does not:
 //!
-//! * *When a head begins*, so that a head and the wait for one have times of their own: hyper has
+//! * When a head begins, so that a head and the wait for one have timeouts of their own: hyper has
 //!   one timer for both.
-//! * *What a parsed head does not show any more*: see [`LineGuard`].
-//! * *That an answer is hyper's own*: hyper answers what it cannot parse with an empty response.
-//!   That one is dropped, and keyward's is sent instead, with an id and a line in the log.
-//! * *That the client has gone* while its request is being worked on. hyper is told to allow
+//! * What a parsed head does not show any more: see [`LineGuard`].
+//! * That an answer is hyper's own: hyper answers what it cannot parse with an empty response. That
+//!   one is dropped, and keyward's is sent instead, with an id and a line in the log.
+//! * That the client has gone while its request is being worked on. hyper is told to allow
 //!   half-closed connections, so it does not look for the end: it would do so by a read, for which
 //!   it allocates each time.
-//! * *What the client sends ahead* of its turn is kept, so that each head is looked at from its
-//!   start, and the bytes behind an upgrade reach the tunnel.
+//!
+//! What the client sends ahead of its turn is held, so that each head is looked at from its start,
+//! and the bytes behind an upgrade reach the tunnel.
 
 #![expect(
     clippy::disallowed_methods,
@@ -73,7 +73,7 @@ struct Inner {
 pub(super) enum Mode {
     /// HTTP/1, with all that the module tells of.
     Http1,
-    /// Bytes that are not looked at: HTTP/2, a tunnel, a farewell.
+    /// Bytes that are not looked at: HTTP/2, a tunnel, a connection that is closed.
     Raw,
 }
 
@@ -113,15 +113,12 @@ impl Socket {
         self.0.borrow_mut().mode = mode;
     }
 
-    /// Puts bytes before those that come: what was read too far, or what is to be read first.
+    /// Puts bytes before those that come.
     pub(super) fn put_back(&self, bytes: &[u8]) {
-        let mut inner = self.0.borrow_mut();
-        let mut held = BytesMut::from(bytes);
-        held.extend_from_slice(&inner.held);
-        inner.held = held;
+        self.0.borrow_mut().put_back(bytes);
     }
 
-    /// All that has come and was not given out.
+    /// All that has been received and not given out.
     pub(super) fn take_held(&self) -> Bytes {
         std::mem::take(&mut self.0.borrow_mut().held).freeze()
     }
@@ -130,7 +127,6 @@ impl Socket {
         !self.0.borrow().held.is_empty()
     }
 
-    /// Whether HTTP/2 was agreed on in the TLS handshake.
     pub(super) fn has_agreed_on_http2(&self) -> bool {
         self.0.borrow().stream.has_agreed_on_http2()
     }
@@ -244,7 +240,6 @@ impl Socket {
         inner.fault.or(inner.swallowed.map(of_hyper))
     }
 
-    /// Whether the client has sent its last byte.
     pub(super) fn has_ended(&self) -> bool {
         self.0.borrow().has_ended
     }
@@ -265,8 +260,6 @@ impl Socket {
         }
     }
 
-    /// The system is to notice when the other end of a tunnel is no longer there: neither end need
-    /// ever say anything.
     pub(super) fn probe_when_silent(&self) {
         self.0.borrow().stream.probe_when_silent();
     }
@@ -278,6 +271,12 @@ impl Inner {
         self.mode == Mode::Http1
             && matches!(self.control.phase(), Phase::Exchange | Phase::Streaming)
             && self.control.request_is_over()
+    }
+
+    fn put_back(&mut self, bytes: &[u8]) {
+        let mut held = BytesMut::from(bytes);
+        held.extend_from_slice(&self.held);
+        self.held = held;
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -327,9 +326,7 @@ impl Inner {
                 self.head_is_over = true;
                 let behind = new.get(end..).unwrap_or_default();
                 if !behind.is_empty() {
-                    let mut held = BytesMut::from(behind);
-                    held.extend_from_slice(&self.held);
-                    self.held = held;
+                    self.put_back(behind);
                     buf.set_filled(before + end);
                 }
                 Ok(())

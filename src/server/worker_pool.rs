@@ -17,8 +17,8 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::arrival::Arrival;
 use super::limit::SURPLUS_LIFE;
+use super::listen::Arrival;
 use super::serve;
 use super::worker::{ConnectionSettings, Worker};
 use crate::gateway::{Shared, WorkerGateway};
@@ -26,7 +26,7 @@ use crate::telemetry::metrics::WorkerCounters;
 use crate::upstream::SWEEP_EVERY;
 use crate::wire::deadline::TICK;
 
-/// What the workers are.
+/// How many workers there are, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerPoolSettings {
     /// How many, at least 1.
@@ -77,36 +77,28 @@ impl WorkerPool {
                 connections: Arc::clone(&connections),
                 counters: Arc::clone(&counters),
             });
-            let shared = Arc::clone(shared);
-            let connection = Arc::clone(&connection);
-            let core = settings
-                .pin
-                .then(|| number.checked_rem(cores.len()).and_then(|at| cores.get(at).copied()));
-            let runtime = Builder::new_current_thread();
-            threads.push(std::thread::Builder::new().name(format!("keyward-{number}")).spawn(
-                move || {
-                    if let Some(core) = core.flatten() {
-                        pin_to(core);
+            let core = number.checked_rem(cores.len()).and_then(|at| cores.get(at).copied());
+            let core = core.filter(|_| settings.pin);
+            let (shared, connection) = (Arc::clone(shared), Arc::clone(&connection));
+            let run = move || {
+                if let Some(core) = core {
+                    pin_to(core);
+                }
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .event_interval(61)
+                    .build_local(LocalOptions::default());
+                match runtime {
+                    Ok(runtime) => {
+                        let gateway = WorkerGateway::new(shared, counters);
+                        let worker = Rc::new(Worker::new(gateway, connection));
+                        runtime.block_on(work(worker, connections, messages));
                     }
-                    let mut runtime = runtime;
-                    match runtime
-                        .enable_all()
-                        .event_interval(61)
-                        .build_local(LocalOptions::default())
-                    {
-                        Ok(runtime) => {
-                            runtime.block_on(work(
-                                connection,
-                                shared,
-                                counters,
-                                connections,
-                                messages,
-                            ));
-                        }
-                        Err(fault) => tracing::error!(%fault, "a worker got no runtime"),
-                    }
-                },
-            )?);
+                    Err(fault) => tracing::error!(%fault, "a worker got no runtime"),
+                }
+            };
+            let name = format!("keyward-{number}");
+            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
         }
         Ok(Self { handles: handles.into(), threads, connection })
     }
@@ -155,6 +147,10 @@ pub struct Grace {
     pub tunnels: Duration,
 }
 
+impl Grace {
+    const NONE: Self = Self { requests: Duration::ZERO, tunnels: Duration::ZERO };
+}
+
 /// Tells workers to end at once.
 pub struct Stopper(Arc<[WorkerHandle]>);
 
@@ -162,9 +158,7 @@ impl Stopper {
     /// Tells them. What is under way is cut.
     pub fn stop_now(&self) {
         for handle in self.0.iter() {
-            let _ = handle
-                .messages
-                .send(Message::Drain(Grace { requests: Duration::ZERO, tunnels: Duration::ZERO }));
+            let _ = handle.messages.send(Message::Drain(Grace::NONE));
         }
     }
 }
@@ -183,19 +177,16 @@ impl WorkerHandle {
 }
 
 async fn work(
-    settings: Arc<ArcSwap<ConnectionSettings>>,
-    shared: Arc<Shared>,
-    counters: Arc<WorkerCounters>,
+    worker: Rc<Worker>,
     connections: Arc<AtomicUsize>,
     mut messages: UnboundedReceiver<Message>,
 ) {
-    let worker = Rc::new(Worker::new(WorkerGateway::new(shared, counters), settings));
-    let clockwork = tokio::task::spawn_local(tick(Rc::clone(&worker)));
+    let ticking = tokio::task::spawn_local(tick(Rc::clone(&worker)));
     let grace = loop {
         match messages.recv().await {
             Some(Message::Arrival(arrival)) => take(&worker, arrival, &connections),
             Some(Message::Drain(grace)) => break grace,
-            None => break Grace { requests: Duration::ZERO, tunnels: Duration::ZERO },
+            None => break Grace::NONE,
         }
     };
     let begun = Instant::now();
@@ -220,7 +211,7 @@ async fn work(
     if left > 0 {
         tracing::warn!(connections = left, "the grace is over: connections are cut");
     }
-    clockwork.abort();
+    ticking.abort();
     worker.gateway.tidy();
 }
 
@@ -273,12 +264,10 @@ async fn tick(worker: Rc<Worker>) {
     }
 }
 
-/// The cores that this process may use.
+/// The cores that this process may use, as far as the system says.
 fn cores() -> Vec<usize> {
-    match rustix::thread::sched_getaffinity(None) {
-        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
-        Err(_) => Vec::new(),
-    }
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap_or_default();
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect()
 }
 
 /// A worker that is not pinned works all the same.
