@@ -17,7 +17,7 @@ use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::opaque::{Alphabet, OpaqueFormat};
 use crate::tokens::signed::SignedTokens;
-use crate::upstream::connect::UpstreamTls;
+use crate::upstream::UpstreamTls;
 
 /// An error with its sources, on one line.
 pub(super) fn with_sources(fault: &dyn std::error::Error) -> String {

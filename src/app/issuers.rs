@@ -102,8 +102,7 @@ impl Issuers {
         let kept_claims = kept_claims(config);
         for (number, settings) in config.issuers.iter().enumerate() {
             let issuers = self.issuers(settings, &kept_claims);
-            let mut rings: Vec<_> =
-                issuers.iter().map(|issuer| Arc::clone(&issuer.ring)).collect();
+            let mut rings: Vec<_> = issuers.iter().map(|issuer| Arc::clone(&issuer.ring)).collect();
             rings.dedup_by(|one, other| Arc::ptr_eq(one, other));
             match self.sources(settings).and_then(|found| Ok((found, keys_of_file(settings)?))) {
                 Ok((sources, of_file)) => {

@@ -106,8 +106,8 @@ impl Acceptor {
         self.stop.send_replace(Some(Vec::new()));
     }
 
-    /// Stops listening, as `successors` have taken over. For a second, a client that began to connect
-    /// before is accepted for the successor of its address. Without one, it is refused.
+    /// Stops listening, as `successors` have taken over. For a second, a client that began to
+    /// connect before is accepted for the successor of its address. Without one, it is refused.
     pub fn yield_to<'a>(&self, successors: impl IntoIterator<Item = &'a Self>) {
         let successors =
             successors.into_iter().filter(|successor| self.address.covers(&successor.address));
@@ -183,7 +183,7 @@ impl Accepting {
         }
     }
 
-    /// For as long as a handshake may take, accepts for the successors what began to connect before.
+    /// Accepts for the successors what began to connect before, for [`HANDSHAKES`].
     async fn accept_for(&mut self, successors: &[Successor]) {
         let end = Instant::now() + HANDSHAKES;
         while Instant::now() < end {

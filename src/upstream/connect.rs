@@ -14,7 +14,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
@@ -24,28 +23,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::race::{self, FailedAddresses, RaceError};
-use super::{Endpoint, EndpointAddress, Protocol, UpstreamError, UpstreamSettings, UpstreamStream};
-use crate::tls;
-
-/// TLS towards the endpoints of an upstream.
-#[derive(Clone, Debug)]
-pub struct UpstreamTls {
-    /// Trust and identity. ALPN is set per connection, by [`Protocol`]: that of the client is not
-    /// used.
-    pub client: Arc<tls::Client>,
-    /// The name that the server's certificate must be for, and that is sent as SNI; `None`: the
-    /// endpoint's host.
-    pub server_name: Option<ServerName<'static>>,
-}
-
-impl PartialEq for UpstreamTls {
-    /// Equal only with the very same client: another one may have been made from other files.
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.client, &other.client) && self.server_name == other.server_name
-    }
-}
-
-impl Eq for UpstreamTls {}
+use super::{
+    Endpoint, EndpointAddress, Protocol, UpstreamError, UpstreamSettings, UpstreamStream,
+    UpstreamTls,
+};
 
 /// Makes connections to one endpoint, for one worker.
 pub(super) struct Connector {

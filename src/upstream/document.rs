@@ -4,8 +4,8 @@
 //! One GET on a connection of its own, over HTTPS or plain HTTP/1.1, through a forward proxy if
 //! there is one: by `CONNECT` for HTTPS (RFC 9110, section 9.3.6), so that TLS reaches to the
 //! server, and otherwise in absolute form. Redirects are not followed, so only the configuration
-//! decides where keyward connects (cf. CVE-2026-41413). The media type is not checked, the length is
-//! bounded, and every step has a deadline.
+//! decides where keyward connects (cf. CVE-2026-41413). The media type is not checked. The length
+//! is bounded, and every step has a deadline.
 
 use std::net::IpAddr;
 use std::sync::Arc;

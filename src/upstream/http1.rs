@@ -25,7 +25,6 @@ use super::socket::{Shared, Socket};
 use super::{ExchangeFault, OwnFields, Purpose, RequestBody, ResponseHeadLimits, UpstreamTunnel};
 use crate::wire::fields::HYPERS_LINES;
 
-/// A connection.
 pub(super) struct Http1 {
     sender: SendRequest<RequestBody>,
     wire: Wire,
@@ -81,7 +80,6 @@ impl Http1 {
         }))
     }
 
-    /// Whether it has served a request before.
     pub(super) fn is_reused(&self) -> bool {
         self.is_reused
     }
@@ -169,7 +167,6 @@ impl Http1 {
         Pin::new(body).poll_frame(&mut quiet)
     }
 
-    /// See [`Wire::drive`].
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         self.wire.drive(cx)
     }

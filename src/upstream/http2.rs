@@ -30,7 +30,6 @@ pub(super) struct Sessions {
     pub(super) connecting: tokio::sync::Mutex<()>,
 }
 
-/// One connection.
 #[derive(Clone)]
 pub(super) struct Session {
     sender: SendRequest<RequestBody>,
@@ -38,7 +37,6 @@ pub(super) struct Session {
 }
 
 struct Facts {
-    /// How many streams are open.
     open: Cell<usize>,
     /// How many the server allows at a time.
     limit: Cell<usize>,

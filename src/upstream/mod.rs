@@ -42,7 +42,7 @@ pub(crate) use http1::finish_head;
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
 pub use pool::{SWEEP_EVERY, Upstream};
 pub use reply::{Reply, ReplyBody};
-pub use settings::{ResponseHeadLimits, UpstreamSettings};
+pub use settings::{ResponseHeadLimits, UpstreamSettings, UpstreamTls};
 pub use stream::UpstreamStream;
 
 /// What a request is sent for.

@@ -273,7 +273,6 @@ impl Pool {
         begun.map_err(|cause| self.broken(cause))
     }
 
-    /// The endpoint, for logs.
     fn name(&self) -> String {
         self.connector.endpoint().to_string()
     }

@@ -23,7 +23,7 @@ const MOST_ADDRESSES: usize = 16;
 /// How long an address is tried last after it has failed.
 pub(super) const REST: Duration = Duration::from_secs(30);
 
-/// So many failed addresses are remembered, the latest ones: the addresses of a name may come and go.
+/// So many failed addresses are remembered, the latest ones: those of a name may come and go.
 const MOST_REMEMBERED: usize = 32;
 
 /// Addresses that have failed, or have not answered within their share of the time.
@@ -33,11 +33,9 @@ pub(super) struct FailedAddresses(RefCell<Vec<(SocketAddr, Instant)>>);
 /// Why none of the addresses could be connected to.
 #[derive(Debug)]
 pub(super) enum RaceError {
-    /// There is no address.
     NoAddress,
     /// Every address refused; this is what the system said of the first one.
     Refused(SocketAddr, io::Error),
-    /// The deadline came first.
     TimedOut,
 }
 
@@ -117,7 +115,6 @@ impl FailedAddresses {
         ordered
     }
 
-    /// Puts an address last for a while.
     pub(super) fn note(&self, address: SocketAddr, now: Instant) {
         let mut remembered = self.0.borrow_mut();
         // In the order of time: the oldest are first.

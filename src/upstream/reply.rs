@@ -28,7 +28,6 @@ pub struct Reply {
 pub struct ReplyBody {
     incoming: Incoming,
     channel: Channel,
-    /// Whether the request had a body.
     had_upload: bool,
 }
 
@@ -65,7 +64,6 @@ impl ReplyBody {
         body
     }
 
-    /// The body of a response over HTTP/2.
     pub(super) fn of_http2(incoming: Incoming, stream: Stream) -> Self {
         Self { incoming, channel: Channel::Http2 { _stream: stream }, had_upload: false }
     }

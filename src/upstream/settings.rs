@@ -1,9 +1,12 @@
 //! What is configured of one upstream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::connect::UpstreamTls;
+use rustls_pki_types::ServerName;
+
 use super::{Endpoint, Protocol};
+use crate::tls;
 
 /// One upstream, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,3 +36,23 @@ pub struct ResponseHeadLimits {
     /// Fields.
     pub fields: usize,
 }
+
+/// TLS towards the endpoints of an upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamTls {
+    /// Trust and identity. ALPN is set per connection, by [`Protocol`]: that of the client is not
+    /// used.
+    pub client: Arc<tls::Client>,
+    /// The name that the server's certificate must be for, and that is sent as SNI; `None`: the
+    /// endpoint's host.
+    pub server_name: Option<ServerName<'static>>,
+}
+
+impl PartialEq for UpstreamTls {
+    /// Equal only with the very same client: another one may have been made from other files.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.client, &other.client) && self.server_name == other.server_name
+    }
+}
+
+impl Eq for UpstreamTls {}

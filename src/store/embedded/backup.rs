@@ -8,7 +8,6 @@
 //!
 //! The keys are not in a backup.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use rusqlite::Connection;
 
 use super::draft::{Draft, rename_over, rename_to_free};
 use super::fault::{OpenError, Opening as _};
-use super::files::{self, FileFault, beside, cannot};
+use super::files::{self, beside, cannot};
 use super::lock;
 use super::options::{EmbeddedOptions, StoreIdentity};
 use super::schema::{self, Access};
@@ -29,6 +28,8 @@ mod restore;
 
 pub use outcome::{BackupError, Copied, Existing};
 pub use restore::{Restored, restore};
+
+use outcome::as_published;
 
 /// Copies the store at `store` into the file `target`. A keyward may run on the store: it goes on
 /// serving.
@@ -60,15 +61,6 @@ pub fn back_up(
     };
     draft.publish(&target, rename).map_err(as_published)?;
     Ok(copied)
-}
-
-/// A failure to give a copy its name.
-fn as_published(fault: FileFault) -> BackupError {
-    if fault.source.kind() == ErrorKind::AlreadyExists {
-        let why = "was made while this was under way";
-        return BackupError::Exists { path: fault.path, why };
-    }
-    fault.into()
 }
 
 /// A connection with an open transaction on the state that was acknowledged last.

@@ -46,7 +46,6 @@ impl Draft {
         Ok(file.metadata().map_err(cannot("look at", path))?.len())
     }
 
-    /// Gives it its name, by `rename`.
     pub(super) fn publish(
         mut self,
         target: &Path,
@@ -73,7 +72,6 @@ impl Drop for Draft {
     }
 }
 
-/// Renames, replacing what is there.
 pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }

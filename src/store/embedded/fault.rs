@@ -17,7 +17,10 @@ use crate::tokens::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
-    #[error("another keyward is using the store {}{}; one store serves one process", path.display(), holder(*process))]
+    #[error(
+        "another keyward is using the store {}{}; one store serves one process",
+        path.display(), holder(*process)
+    )]
     Locked {
         /// The database.
         path: PathBuf,

@@ -17,7 +17,8 @@ pub struct StoreIdentity<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmbeddedOptions {
     /// How many operations may wait for each of the threads before further ones are
-    /// [`StoreError::Overloaded`](crate::tokens::store::StoreError::Overloaded). Default 4096: some 0.2 s of work for the one that writes.
+    /// [`Overloaded`](crate::tokens::store::StoreError::Overloaded). Default 4096: some 0.2 s of
+    /// work for the one that writes.
     pub queue: NonZeroUsize,
     /// How long to wait while another program, such as an operator's `sqlite3`, has the database
     /// locked. Default 1 s.

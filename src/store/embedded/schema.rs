@@ -83,7 +83,6 @@ pub(super) const STEPS: &[&str] = &[
 ",
 ];
 
-/// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Write,
@@ -189,14 +188,12 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// A value of the table `meta`.
 pub(super) fn meta(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, Fault> {
     let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
     let mut rows = statement.query([name])?;
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
 }
 
-/// Sets a value of the table `meta`.
 pub(super) fn set_meta(connection: &Connection, name: &str, value: &[u8]) -> Result<(), Fault> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET \
                value = excluded.value";

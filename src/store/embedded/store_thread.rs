@@ -184,28 +184,22 @@ pub(super) fn read_batch(tables: &Tables, batch: Vec<Box<dyn Job>>) {
     end(tables);
 }
 
-/// Why a transaction was not committed.
-enum TransactionError {
-    /// It could not begin.
-    Begin(StoreError),
-    /// An operation failed so that SQLite rolled the transaction back by itself. `None`: the
-    /// operation holds the error.
-    Within(Option<StoreError>),
-    /// It could not be committed.
-    Commit(StoreError),
+/// Where a transaction failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FailedAt {
+    Begin,
+    /// At an operation, so that SQLite may have rolled the transaction back by itself.
+    Operation,
+    Commit,
 }
 
 pub(super) fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
-    let result = attempt(tables, &mut batch);
-    if matches!(result, Err(TransactionError::Within(_))) && batch.len() > 1 {
+    if attempt(tables, &mut batch) == Err(FailedAt::Operation) && batch.len() > 1 {
         // Nothing is in the database, so each can be done again; alone in its transaction, an
         // operation can only undo itself.
         for alone in batch.chunks_mut(1) {
-            let result = attempt(tables, alone);
-            fail_all(alone, result);
+            let _ = attempt(tables, alone);
         }
-    } else {
-        fail_all(&mut batch, result);
     }
     for job in batch {
         job.answer();
@@ -215,59 +209,60 @@ pub(super) fn write_batch(tables: &Tables, mut batch: Vec<Box<dyn Job>>) {
     }
 }
 
-fn fail_all(batch: &mut [Box<dyn Job>], result: Result<(), TransactionError>) {
-    use TransactionError::{Begin, Commit, Within};
-    if let Err(Begin(error) | Within(Some(error)) | Commit(error)) = result {
-        batch.iter_mut().for_each(|job| job.fail(error.clone()));
-    }
-}
-
-/// One transaction for all of `batch`; after an error, nothing of it is in the database.
-fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), TransactionError> {
+/// One transaction for all of `batch`. After an error, nothing of it is in the database, and its
+/// operations hold the error.
+fn attempt(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<(), FailedAt> {
     let written = tables.connection.total_changes();
-    let result = transaction(tables, batch);
-    match &result {
-        Ok(Effect::Fail) | Err(_) => tables.failed.set(true),
+    match transaction(tables, batch) {
+        Ok(Effect::Fail) => tables.failed.set(true),
         Ok(_) if tables.connection.total_changes() != written => tables.failed.set(false),
         Ok(_) => {}
+        Err((at, fault)) => {
+            tables.failed.set(true);
+            if let Some(error) = fault.map(|fault| tables.explain(&fault)) {
+                batch.iter_mut().for_each(|job| job.fail(error.clone()));
+            }
+            end(tables);
+            // The log may now end in a transaction whose callers were told that it failed. Written
+            // back and begun anew, the log cannot be taken for a damaged one, see super::wal.
+            if at == FailedAt::Commit {
+                tables.log_due.set(true);
+            }
+            return Err(at);
+        }
     }
-    if result.is_err() {
-        end(tables);
-    }
-    if matches!(result, Err(TransactionError::Commit(_))) {
-        // The log may now end in a transaction whose callers were told that it failed. Written back
-        // and begun anew, the log cannot be taken for a damaged one, see super::wal.
-        tables.log_due.set(true);
-    }
-    result.map(|_| ())
+    Ok(())
 }
 
-/// The worst that an operation of `batch` had to say.
-fn transaction(tables: &Tables, batch: &mut [Box<dyn Job>]) -> Result<Effect, TransactionError> {
+/// The worst that an operation of `batch` had to say; an error without a fault is held by its
+/// operation.
+fn transaction(
+    tables: &Tables,
+    batch: &mut [Box<dyn Job>],
+) -> Result<Effect, (FailedAt, Option<Fault>)> {
     let unchanged = tables.connection.total_changes();
-    execute(tables, "BEGIN IMMEDIATE")
-        .map_err(|fault| TransactionError::Begin(tables.explain(&fault)))?;
-    let within = |fault: Fault| TransactionError::Within(Some(tables.explain(&fault)));
+    execute(tables, "BEGIN IMMEDIATE").map_err(|fault| (FailedAt::Begin, Some(fault)))?;
+    let failed = |fault| (FailedAt::Operation, Some(fault));
     let mut worst = Effect::Keep;
     for job in batch {
-        execute(tables, "SAVEPOINT operation").map_err(within)?;
+        execute(tables, "SAVEPOINT operation").map_err(failed)?;
         let effect = job.run(tables);
         if effect != Effect::Keep {
             if tables.connection.is_autocommit() {
-                return Err(TransactionError::Within(None));
+                return Err((FailedAt::Operation, None));
             }
-            execute(tables, "ROLLBACK TO operation").map_err(within)?;
+            execute(tables, "ROLLBACK TO operation").map_err(failed)?;
         }
-        execute(tables, "RELEASE operation").map_err(within)?;
+        execute(tables, "RELEASE operation").map_err(failed)?;
         if effect == Effect::Fail {
             worst = Effect::Fail;
         }
     }
     let has_changed = tables.connection.total_changes() != unchanged;
     if has_changed {
-        tables.count_transaction().map_err(within)?;
+        tables.count_transaction().map_err(failed)?;
     }
-    execute(tables, "COMMIT").map_err(|fault| TransactionError::Commit(tables.explain(&fault)))?;
+    execute(tables, "COMMIT").map_err(|fault| (FailedAt::Commit, Some(fault)))?;
     if has_changed {
         tables.transaction_counted();
     }

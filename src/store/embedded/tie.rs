@@ -48,7 +48,6 @@ impl Tie {
         Ok(Self { lineage, count: 0 })
     }
 
-    /// After one more transaction.
     pub(super) fn next(self) -> Self {
         Self { count: self.count.wrapping_add(1), ..self }
     }
@@ -58,7 +57,6 @@ impl Tie {
         Ok(schema::meta(connection, NAME)?.and_then(|value| Self::from_bytes(&value)))
     }
 
-    /// Makes it that of the database.
     pub(super) fn write(self, connection: &Connection) -> Result<(), Fault> {
         schema::set_meta(connection, NAME, &self.to_bytes())
     }

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
@@ -13,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::tls;
 use crate::upstream::ResponseHeadLimits;
 
 /// Longer than any test that does not wait for it.

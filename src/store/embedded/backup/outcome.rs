@@ -1,6 +1,6 @@
 //! What becomes of a backup or a restoration.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use super::super::fault::OpenError;
@@ -95,4 +95,13 @@ impl From<FileFault> for BackupError {
     fn from(FileFault { doing, path, source }: FileFault) -> Self {
         Self::Files { doing, path, source }
     }
+}
+
+/// A failure to give a copy its name.
+pub(super) fn as_published(fault: FileFault) -> BackupError {
+    if fault.source.kind() == ErrorKind::AlreadyExists {
+        let why = "was made while this was under way";
+        return BackupError::Exists { path: fault.path, why };
+    }
+    fault.into()
 }

@@ -15,10 +15,9 @@ use super::super::options::{EmbeddedOptions, StoreIdentity};
 use super::super::schema::{self, Access, STEPS};
 use super::super::tie::Beginning;
 use super::super::verify::{Layout, check_journal, check_log, verify_without_log};
-use super::as_published;
 use super::checks::is_of_store;
 use super::copy::{fill, set_journal_mode};
-use super::outcome::{BackupError, Copied};
+use super::outcome::{BackupError, Copied, as_published};
 use crate::domain::Timestamp;
 
 /// A store that was restored.
