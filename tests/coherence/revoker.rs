@@ -27,7 +27,7 @@ impl Revoker {
         first && (bound || !setting.has(Rule::ScriptsBoundToLink))
     }
 
-    /// The script's answer is here: answer at once, or wait, and for whom.
+    /// The script's answer is here: answer at once, or wait for one instance or for all.
     pub(crate) fn learn(&mut self, setting: &Setting, index: usize) {
         let Phase::Executed { answer, age } = self.revocations[index].phase.clone() else { return };
         let new_generation = answer.generation != self.generation;
@@ -40,11 +40,11 @@ impl Revoker {
                 && !new_generation
                 && setting.has(Rule::WaitWhileGenerationIsYoung));
         let silent = answer.absent && !setting.has(Rule::AnnounceAbsence);
-        let for_nobody = answer.registered.is_none() && !for_all;
+        let for_none = answer.registered.is_none() && !for_all;
         let waited = if setting.has(Rule::WaitFromReceipt) { 0 } else { age };
         let wait = if young_link { setting.settled() } else { setting.wait() };
         let left = wait.saturating_sub(waited);
-        self.revocations[index].phase = if silent || for_nobody {
+        self.revocations[index].phase = if silent || for_none {
             Phase::Answered { how: How::Alone, forgetting: None }
         } else if left == 0 || (!for_all && !setting.has(Rule::WaitForUnconfirmed)) {
             Phase::Answered { how: How::WaitedOut, forgetting: answer.registered }

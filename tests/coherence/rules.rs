@@ -69,7 +69,7 @@ pub(crate) enum Rule {
     DropOnNewGeneration,
 }
 
-/// Whose token a revocation is about.
+/// The token that a revocation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// The token K that the instance B may have in its cache.
