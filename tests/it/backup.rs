@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Issued, Person, Plan, Upstream, World};
+use crate::support::{Issued, Plan, TestUser, Upstream, World};
 
 fn start() -> (World, Upstream) {
     let upstream = Upstream::start();
@@ -37,12 +37,12 @@ fn copy_keys(from: &World, to: &World) {
 #[test]
 fn a_backup_beside_a_busy_keyward_holds_all_that_was_acknowledged_and_restores_elsewhere() {
     let (mut world, upstream) = start();
-    let root = world.key(Person::ALICE);
-    let api = || world.api(Person::ALICE);
+    let root = world.key(TestUser::ALICE);
+    let api = || world.api(TestUser::ALICE);
     let stop = AtomicBool::new(false);
     let mut backups: Vec<(String, Vec<Issued>, Vec<Issued>)> = Vec::new();
     std::thread::scope(|scope| {
-        for person in [Person::BOB, Person::ALICE] {
+        for person in [TestUser::BOB, TestUser::ALICE] {
             let (world, stop) = (&world, &stop);
             scope.spawn(move || {
                 let root = world.key(person);
@@ -71,7 +71,7 @@ fn a_backup_beside_a_busy_keyward_holds_all_that_was_acknowledged_and_restores_e
         stop.store(true, Ordering::SeqCst);
     });
     assert_eq!(world.status_with(&root.token), 200, "keyward has gone on");
-    let after = world.api(Person::ALICE).mint(&root.token);
+    let after = world.api(TestUser::ALICE).mint(&root.token);
     world.kill();
     for (name, alive, revoked) in &backups {
         let mut elsewhere = Plan::usual(&upstream).prepare();
@@ -100,9 +100,9 @@ fn a_backup_beside_a_busy_keyward_holds_all_that_was_acknowledged_and_restores_e
 #[test]
 fn a_restore_is_refused_while_keyward_runs_and_works_beside_what_a_kill_left() {
     let (mut world, _upstream) = start();
-    let early = world.key(Person::ALICE);
+    let early = world.key(TestUser::ALICE);
     succeeds(&world.run(&["store", "backup", "early.db"]));
-    let late = world.key(Person::BOB);
+    let late = world.key(TestUser::BOB);
     let words = fails(&world.run(&["store", "restore", "early.db"]));
     assert!(
         words.contains("a keyward is running on the store") && words.contains("stop it"),
@@ -151,7 +151,7 @@ fn a_restore_is_refused_while_keyward_runs_and_works_beside_what_a_kill_left() {
 #[test]
 fn the_log_of_another_programs_database_is_named_and_the_store_stays_whole_beside_it() {
     let (mut world, _upstream) = start();
-    let key = world.key(Person::ALICE);
+    let key = world.key(TestUser::ALICE);
     world.stop();
     let other = tempfile::tempdir().expect("a folder");
     let connection = rusqlite::Connection::open(other.path().join("a.db")).expect("opened");
@@ -184,7 +184,7 @@ fn the_log_of_another_programs_database_is_named_and_the_store_stays_whole_besid
 #[test]
 fn what_cannot_be_backed_up_or_restored_is_said_in_words() {
     let (mut world, upstream) = start();
-    world.key(Person::ALICE);
+    world.key(TestUser::ALICE);
     succeeds(&world.run(&["store", "backup", "one.db"]));
     assert!(fails(&world.run(&["store", "backup", "one.db"])).contains("--replace"));
     succeeds(&world.run(&["store", "backup", "one.db", "--replace"]));

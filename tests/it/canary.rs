@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{Act, Client, Person, Plan, Reply, Upstream, World};
+use crate::support::{Act, Client, Plan, Reply, TestUser, Upstream, World};
 
 /// Text that occurs nowhere else, in the form of tokens and as long as tokens.
 const BAD: [&str; 4] = [
@@ -47,7 +47,7 @@ fn send(world: &World, bytes: &str) -> String {
 /// Sends one token in every place of a request; returns every answer.
 fn send_everywhere(world: &World, token: &str) -> Vec<String> {
     let bearer = format!("Authorization: Bearer {token}\r\n");
-    let api = world.api(Person::ALICE);
+    let api = world.api(TestUser::ALICE);
     let mut answers = Vec::new();
     let targets = [
         "/public/ok",
@@ -136,11 +136,11 @@ fn no_token_is_in_any_log_line_metric_answer_or_file() {
     upstream.answer("/private/close", Reply::acts([Act::Close]));
     upstream.answer("/private/garbage", Reply::bytes("garbage\r\n\r\n"));
     let mut world = Plan::usual(&upstream).set("log", "level", "\"trace\"").start();
-    let bootstrap = world.bootstrap(Person::ALICE, 3);
-    let alice = world.api(Person::ALICE).mint(&bootstrap);
-    let revoked = world.api(Person::ALICE).mint(&alice.token);
+    let bootstrap = world.bootstrap(TestUser::ALICE, 3);
+    let alice = world.api(TestUser::ALICE).mint(&bootstrap);
+    let revoked = world.api(TestUser::ALICE).mint(&alice.token);
     assert_eq!(world.status_with(&revoked.token), 200);
-    assert_eq!(world.api(Person::ALICE).revoke(&revoked.token).status, 200);
+    assert_eq!(world.api(TestUser::ALICE).revoke(&revoked.token).status, 200);
     let good = [bootstrap, alice.token.clone(), revoked.token.clone()];
     let marks = marks(&good);
 

@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use crate::support::{Person, Plan, Upstream, World};
+use crate::support::{Plan, TestUser, Upstream, World};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -53,7 +53,7 @@ fn exit_codes_tell_done_from_refused_from_wrong_usage() {
             "bootstrap",
             "create",
             "--token-api",
-            "nobody",
+            "unknown",
             "--sub",
             "s",
             "--username",
@@ -71,18 +71,19 @@ fn exit_codes_tell_done_from_refused_from_wrong_usage() {
 fn every_fault_of_a_configuration_is_told_at_once_with_its_place() {
     let (world, _upstream) = start();
     world.configure_raw(
-        "[[listener]]\naddres = \"127.0.0.1:0\"\n\n[server]\nworkers = \"many\"\n\n[[route]]\npath = \"/x\"\n\
-         upstream = \"nobody\"\n",
+        "[[listener]]\naddres = \"127.0.0.1:0\"\n\n[server]\nworkers = \"many\"\n\n\
+         [[route]]\npath = \"/x\"\n\
+         upstream = \"unknown\"\n",
     );
     for command in ["validate", "run"] {
         let words = fails(&world.run(&[command]), 1);
-        for fault in ["keyward.toml:2:", "address", "keyward.toml:5:", "nobody"] {
+        for fault in ["keyward.toml:2:", "address", "keyward.toml:5:", "unknown"] {
             assert!(words.contains(fault), "{command}: {fault} is missing in {words}");
         }
     }
 }
 
-/// A route that says neither who may come nor that all may is no route (DESIGN, section 2).
+/// A route that neither accepts tokens of a token API nor is public is refused (DESIGN, section 2).
 #[test]
 fn nothing_is_open_by_default() {
     let (world, upstream) = start();
@@ -98,7 +99,7 @@ fn nothing_is_open_by_default() {
 #[test]
 fn a_key_is_listed_and_revoked_from_the_command_line_and_dead_when_it_returns() {
     let (world, _upstream) = start();
-    let (alice, bob) = (world.key(Person::ALICE), world.key(Person::BOB));
+    let (alice, bob) = (world.key(TestUser::ALICE), world.key(TestUser::BOB));
     assert_eq!(world.status_with(&alice.token), 200);
     let listed: serde_json::Value =
         serde_json::from_str(&succeeds(&world.run(&["token", "list", "--json"]))).expect("JSON");
@@ -114,23 +115,23 @@ fn a_key_is_listed_and_revoked_from_the_command_line_and_dead_when_it_returns() 
 #[test]
 fn the_commands_work_on_the_store_itself_when_no_keyward_runs() {
     let (mut world, _upstream) = start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     world.signal(rustix::process::Signal::TERM);
     assert!(world.ended().success());
     fails(&world.run(&["health"]), 1);
     assert!(succeeds(&world.run(&["token", "list"])).contains(&alice.jti));
-    let bootstrap = world.bootstrap(Person::BOB, 1);
+    let bootstrap = world.bootstrap(TestUser::BOB, 1);
     succeeds(&world.run(&["token", "revoke", &alice.jti]));
     world.restart();
     assert_eq!(world.status_with(&alice.token), 401);
-    world.api(Person::BOB).mint(&bootstrap);
+    world.api(TestUser::BOB).mint(&bootstrap);
 }
 
 /// The same after a SIGKILL, which leaves socket and lock behind.
 #[test]
 fn a_socket_and_a_lock_that_a_dead_keyward_left_are_no_hindrance() {
     let (mut world, _upstream) = start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     world.kill();
     assert!(succeeds(&world.run(&["token", "list"])).contains(&alice.jti));
     world.restart();
@@ -141,7 +142,7 @@ fn a_socket_and_a_lock_that_a_dead_keyward_left_are_no_hindrance() {
 #[test]
 fn a_second_keyward_on_the_same_store_refuses_to_start() {
     let (world, upstream) = start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     let other = Plan::usual(&upstream).set("admin", "address", "\"off\"").set(
         "admin",
         "socket",
@@ -152,12 +153,12 @@ fn a_second_keyward_on_the_same_store_refuses_to_start() {
     assert_eq!(world.status_with(&alice.token), 200, "the first is unharmed");
 }
 
-/// What is secret is nobody's to read.
+/// What is secret cannot be read by other users of the machine.
 #[test]
-fn keys_store_and_socket_are_the_owners_alone() {
+fn only_the_owner_can_open_keys_store_and_socket() {
     use std::os::unix::fs::PermissionsExt;
     let (world, _upstream) = start();
-    world.key(Person::ALICE);
+    world.key(TestUser::ALICE);
     let mode = |name: &str| {
         let data = std::fs::metadata(world.folder().join(name))
             .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -178,7 +179,7 @@ fn keys_store_and_socket_are_the_owners_alone() {
 #[test]
 fn a_damaged_store_is_told_in_words() {
     let (mut world, _upstream) = start();
-    world.key(Person::ALICE);
+    world.key(TestUser::ALICE);
     world.signal(rustix::process::Signal::TERM);
     assert!(world.ended().success());
     let path = world.folder().join("keyward.db");
@@ -193,7 +194,7 @@ fn a_damaged_store_is_told_in_words() {
 #[test]
 fn the_same_keys_are_needed_to_read_the_tokens_of_yesterday() {
     let (mut world, _upstream) = start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     world.signal(rustix::process::Signal::TERM);
     assert!(world.ended().success());
     std::fs::rename(world.folder().join("keys"), world.folder().join("away")).expect("moved");
@@ -250,7 +251,7 @@ fn users_are_managed_through_both_doors_and_a_password_is_nowhere() {
     assert!(fails(&add(&world, "other", "ANN@example.com"), 1).contains("email address is taken"));
     succeeds(&world.run(&["user", "disable", "ann"]));
     assert_eq!(listed(&world), [("Ann".to_owned(), true)]);
-    fails(&world.run(&["user", "disable", "nobody"]), 1);
+    fails(&world.run(&["user", "disable", "unknown"]), 1);
     fails(
         &world.run(&["user", "passwd", "ann", "--token-api", "jarvispy", "--password-file", &file]),
         1,

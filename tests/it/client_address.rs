@@ -1,10 +1,10 @@
-//! Whose request it is: one answer behind proxies, for the access log, the limits of logins and the
-//! upstream.
+//! The address of the client behind proxies: the same in the access log, in the limits of logins and
+//! for the upstream.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::support::{PATIENCE, Plan, Request, Upstream, World};
+use crate::support::{Plan, Request, TIMEOUT, Upstream, World};
 
 /// `127.0.0.1`, from where the tests connect, and `10.0.0.0/8` are proxies.
 const PROXIES: &str = "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\", \"fd00::/8\"]";
@@ -202,7 +202,7 @@ fn version_2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
 /// What is answered to a request behind this PROXY header; nothing, if the connection is closed.
 fn behind(world: &World, header: &[u8], path: &str) -> String {
     let mut stream = TcpStream::connect(world.address()).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout can be set");
     let asked = format!(
         "GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
          X-Forwarded-For: 6.6.6.6\r\n\r\n"

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 
-use crate::support::{Client, Issued, Person, Plan, Upstream, World, eventually, issued, json};
+use crate::support::{Client, Issued, Plan, TestUser, Upstream, World, eventually, issued, json};
 
 const THREADS: usize = 12;
 
@@ -47,7 +47,7 @@ fn issue_until_refused(
 /// many tokens; returns every token that was issued.
 fn race(
     world: &World,
-    person: Person,
+    person: TestUser,
     parent: &str,
     after: usize,
     end: impl FnOnce() + Send,
@@ -75,7 +75,7 @@ fn race(
 #[test]
 fn of_tokens_that_race_revoke_all_none_is_left_alive() {
     let (world, _upstream) = start();
-    let person = Person::ALICE;
+    let person = TestUser::ALICE;
     let bootstrap = world.bootstrap(person, 100);
     let api = world.api(person);
     for round in 0..15 {
@@ -99,7 +99,7 @@ fn of_tokens_that_race_revoke_all_none_is_left_alive() {
 #[test]
 fn of_tokens_that_race_their_parents_revocation_none_is_alive_and_unlisted() {
     let (world, _upstream) = start();
-    let person = Person::BOB;
+    let person = TestUser::BOB;
     let bootstrap = world.bootstrap(person, 100);
     let api = world.api(person);
     for round in 0..15 {
@@ -122,7 +122,7 @@ fn of_tokens_that_race_their_parents_revocation_none_is_alive_and_unlisted() {
 #[test]
 fn one_mint_is_one_token_however_many_ask_at_once() {
     let (world, _upstream) = start();
-    let person = Person::ALICE;
+    let person = TestUser::ALICE;
     for mints in [1, 1, 1, 5] {
         let bootstrap = world.bootstrap(person, mints);
         let barrier = Barrier::new(THREADS * 2);
@@ -146,16 +146,17 @@ fn one_mint_is_one_token_however_many_ask_at_once() {
 #[test]
 fn of_many_revocations_of_one_token_exactly_one_succeeds() {
     let (world, _upstream) = start();
-    let root = world.key(Person::ALICE);
+    let root = world.key(TestUser::ALICE);
     for _ in 0..10 {
-        let victim = world.api(Person::ALICE).mint(&root.token);
+        let victim = world.api(TestUser::ALICE).mint(&root.token);
         let barrier = Barrier::new(THREADS);
         let revoked = Mutex::new(0);
         std::thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     barrier.wait();
-                    let response = world.api(Person::ALICE).revoke_by_jti(&root.token, &victim.jti);
+                    let response =
+                        world.api(TestUser::ALICE).revoke_by_jti(&root.token, &victim.jti);
                     assert_eq!(response.status, 200, "{response}");
                     if json(&response)["data"]["status"] == "revoked" {
                         *revoked.lock().unwrap() += 1;
@@ -172,9 +173,9 @@ fn of_many_revocations_of_one_token_exactly_one_succeeds() {
 #[test]
 fn a_hot_token_is_dead_when_its_revocation_is_answered() {
     let (world, _upstream) = start();
-    let root = world.key(Person::ALICE);
+    let root = world.key(TestUser::ALICE);
     for _ in 0..10 {
-        let victim = world.api(Person::ALICE).mint(&root.token);
+        let victim = world.api(TestUser::ALICE).mint(&root.token);
         let revoked = AtomicBool::new(false);
         let request = format!(
             "GET /private/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\r\n",
@@ -199,7 +200,7 @@ fn a_hot_token_is_dead_when_its_revocation_is_answered() {
                 });
             }
             hot.wait();
-            let response = world.api(Person::ALICE).revoke_by_jti(&root.token, &victim.jti);
+            let response = world.api(TestUser::ALICE).revoke_by_jti(&root.token, &victim.jti);
             assert_eq!(response.status, 200, "{response}");
             revoked.store(true, Ordering::SeqCst);
         });
@@ -210,11 +211,11 @@ fn a_hot_token_is_dead_when_its_revocation_is_answered() {
 #[test]
 fn a_token_that_is_not_cached_serves_many_requests_at_once() {
     let (world, _upstream) = start();
-    let root = world.key(Person::ALICE);
+    let root = world.key(TestUser::ALICE);
     for _ in 0..10 {
-        let good = world.api(Person::ALICE).mint(&root.token);
-        let dead = world.api(Person::ALICE).mint(&root.token);
-        assert_eq!(world.api(Person::ALICE).revoke(&dead.token).status, 200);
+        let good = world.api(TestUser::ALICE).mint(&root.token);
+        let dead = world.api(TestUser::ALICE).mint(&root.token);
+        assert_eq!(world.api(TestUser::ALICE).revoke(&dead.token).status, 200);
         let barrier = Barrier::new(THREADS * 2);
         std::thread::scope(|scope| {
             for n in 0..THREADS * 2 {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::lateness::unless_held_up;
-use crate::support::{Client, Issued, Person, Plan, Random, Upstream, World, json};
+use crate::support::{Client, Issued, Plan, Random, TestUser, Upstream, World, json};
 
 /// Rounds, unless `KEYWARD_KILL_ROUNDS` says otherwise.
 const ROUNDS: usize = 50;
@@ -14,16 +14,16 @@ const ROUNDS: usize = 50;
 /// However slow the machine, the rounds end after this.
 const TIME: Duration = Duration::from_secs(75);
 
-const USERS: [Person; 4] = [
-    Person::user("kill|0", "kill0"),
-    Person::user("kill|1", "kill1"),
-    Person::user("kill|2", "kill2"),
-    Person::user("kill|3", "kill3"),
+const USERS: [TestUser; 4] = [
+    TestUser::user("kill|0", "kill0"),
+    TestUser::user("kill|1", "kill1"),
+    TestUser::user("kill|2", "kill2"),
+    TestUser::user("kill|3", "kill3"),
 ];
 
 /// What one user knows of their tokens.
 struct KnownTokens {
-    person: Person,
+    person: TestUser,
     /// The key that issues and revokes the others.
     root: Issued,
     /// Acknowledged as issued. No revocation was asked for.
@@ -244,18 +244,18 @@ fn sigkill_at_any_moment_loses_no_acknowledged_answer() {
 fn a_restart_in_good_order_keeps_everything() {
     let upstream = Upstream::start();
     let mut world = Plan::usual(&upstream).start();
-    let alice = world.key(Person::ALICE);
-    let gone = world.api(Person::ALICE).mint(&alice.token);
-    assert_eq!(world.api(Person::ALICE).revoke(&gone.token).status, 200);
-    let bootstrap = world.bootstrap(Person::BOB, 2);
-    world.api(Person::BOB).mint(&bootstrap);
-    let list = world.api(Person::ALICE).list(&alice.token).text();
+    let alice = world.key(TestUser::ALICE);
+    let gone = world.api(TestUser::ALICE).mint(&alice.token);
+    assert_eq!(world.api(TestUser::ALICE).revoke(&gone.token).status, 200);
+    let bootstrap = world.bootstrap(TestUser::BOB, 2);
+    world.api(TestUser::BOB).mint(&bootstrap);
+    let list = world.api(TestUser::ALICE).list(&alice.token).text();
     world.signal(rustix::process::Signal::TERM);
     assert!(world.ended().success());
     world.restart();
     assert_eq!(world.status_with(&alice.token), 200);
     assert_eq!(world.status_with(&gone.token), 401);
-    assert_eq!(world.api(Person::ALICE).list(&alice.token).text(), list);
-    world.api(Person::BOB).mint(&bootstrap);
-    assert_eq!(world.api(Person::BOB).issue(&bootstrap, "").status, 401);
+    assert_eq!(world.api(TestUser::ALICE).list(&alice.token).text(), list);
+    world.api(TestUser::BOB).mint(&bootstrap);
+    assert_eq!(world.api(TestUser::BOB).issue(&bootstrap, "").status, 401);
 }

@@ -5,15 +5,15 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::support::{Act, Gate, PATIENCE, Plan, Reply, Upstream, Wire, eventually};
+use crate::support::{Act, Gate, Plan, Reply, TIMEOUT, Upstream, Wire, eventually, lateness};
 
 const MUCH: usize = 8 << 20;
 
 /// Reads a head, and then a body of this many bytes, while it writes an answer of as many.
 fn swap(stream: TcpStream) -> JoinHandle<usize> {
     std::thread::spawn(move || {
-        let mut writer = Wire::new(stream.try_clone().expect("a second handle"), PATIENCE);
-        let mut reader = Wire::new(stream, PATIENCE);
+        let mut writer = Wire::new(stream.try_clone().expect("a second handle"), TIMEOUT);
+        let mut reader = Wire::new(stream, TIMEOUT);
         reader.request_head().expect("a head");
         let writes = std::thread::spawn(move || {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n");
@@ -51,7 +51,7 @@ fn a_client_may_send_its_whole_body_before_it_reads_the_answer() {
 fn answer_first(listener: TcpListener, length: usize) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("a connection");
-        let mut wire = Wire::new(stream, PATIENCE);
+        let mut wire = Wire::new(stream, TIMEOUT);
         wire.request_head().expect("a head");
         wire.try_send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             .expect("the answer leaves");
@@ -90,9 +90,9 @@ fn an_upload_reaches_the_upstream_whole_though_its_connection_is_to_be_closed() 
         assert_eq!(response.fields.all("connection"), ["close"], "{connection}: {response}");
         let (first, second) = body.split_at(MUCH / 2);
         client.send(first);
-        // A timeout of the product has to pass: a connection that is idle for a second is taken
-        // down to its socket. This one is not idle.
-        std::thread::sleep(Duration::from_millis(1300));
+        // A timeout of keyward has to pass: a connection that is idle for a second is taken down to
+        // its socket. This one is not idle.
+        lateness::pass(Duration::from_millis(1300));
         client.send(second);
         assert!(
             upstream.join().expect("it has ended") == body,

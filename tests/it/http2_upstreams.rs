@@ -1,5 +1,5 @@
 //! Upstreams over HTTP/2 and TLS: one connection for many requests, another when its streams are
-//! used up, what GOAWAY and a reset do, and whose certificates are believed.
+//! used up, what GOAWAY and a reset do, and which certificates are trusted.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

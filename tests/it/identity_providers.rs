@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{Plan, Response, Upstream, World, json};
+use crate::support::{Plan, Upstream, World, json};
 use internet::Internet;
 use tokens::{Provider, providers};
 
@@ -85,10 +85,6 @@ fn shows(pattern: &str, cause: &str) -> bool {
             .all(|part| rest.split_once(part).map(|(_, tail)| rest = tail).is_some())
 }
 
-fn ask(world: &World, target: &str, token: &str) -> Response {
-    world.ask("GET", target, &format!("Authorization: Bearer {token}\r\n"), "")
-}
-
 /// What the upstream was told in this field.
 fn told(echo: &Value, name: &str) -> Option<String> {
     let headers = echo["headers"].as_array().expect("headers");
@@ -100,7 +96,7 @@ fn told(echo: &Value, name: &str) -> Option<String> {
 
 fn check(world: &World, provider: &Provider) {
     let name = provider.name;
-    let response = ask(world, &format!("/{name}/good"), &provider.token());
+    let response = world.get_with(&format!("/{name}/good"), &provider.token());
     assert_eq!(response.status, 200, "{name}: {response}\n{:?}", world.access_lines().last());
     let echo = json(&response);
     let [subject, username, organization, role, email] = provider.identity;
@@ -126,7 +122,7 @@ fn each_provider_of_the_page_is_let_in_by_its_configuration_with_the_right_ident
         check(&world, provider);
         // A route takes its own provider only.
         let elsewhere = if provider.name == "google" { "/okta/x" } else { "/google/x" };
-        assert_eq!(ask(&world, elsewhere, &provider.token()).status, 401, "{}", provider.name);
+        assert_eq!(world.get_with(elsewhere, &provider.token()).status, 401, "{}", provider.name);
     }
     let names: BTreeSet<_> =
         providers.iter().map(|provider| format!("name = {:?}", provider.name)).collect();
@@ -143,7 +139,7 @@ fn the_commonest_mistake_with_each_provider_is_refused_and_named_in_the_log_and_
     let mut named = BTreeSet::new();
     for mistake in mistakes::all() {
         let path = format!("/{}/{}", mistake.provider, mistake.what.replace(' ', "-"));
-        let response = ask(&world, &path, &mistake.token);
+        let response = world.get_with(&path, &mistake.token);
         assert_eq!(response.status, 401, "{path}: {response}");
         let line = world.access_line(&path);
         let cause = line["cause"].as_str().unwrap_or_default();

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::redis::free_port;
-use crate::support::{PATIENCE, Plan, Upstream, World, eventually};
+use crate::support::{Plan, TIMEOUT, Upstream, World, eventually};
 
 const REFUSED: &str = "outcome=\"refused\"";
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -30,7 +30,7 @@ fn listen(world: &World, plan: &Plan, listeners: &[&str]) {
 /// One request on a connection of its own, in clear. An error is one of the connection.
 fn ask(address: SocketAddr) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
@@ -76,7 +76,7 @@ fn both_families_and_specific_addresses_share_a_port_whatever_their_order() {
 fn the_most_specific_address_takes_the_connection() {
     let upstream = Upstream::start();
     let plan = Plan::usual(&upstream);
-    // Who comes to this one without a PROXY header is turned away.
+    // A client of this one without a PROXY header is refused.
     let picky = "\nproxy_protocol = \"required\"\ntrusted_proxies = [\"127.0.0.0/8\", \"::1\"]";
     for (specific, wild) in
         [("127.0.0.1", "0.0.0.0"), ("127.0.0.1", "[::]"), ("0.0.0.0", "[::]"), ("[::1]", "[::]")]
@@ -177,7 +177,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// The first move is not over for a second, as who had begun to connect is waited for.
+/// The first move lasts a second, because clients that had begun to connect are waited for.
 #[test]
 fn a_listener_moves_back_before_its_first_move_is_over() {
     let upstream = Upstream::start();

@@ -39,7 +39,6 @@ mod http2;
 mod http2_upstreams;
 mod identity_providers;
 mod idle_upstreams;
-mod issuer_forms;
 mod issuers;
 mod listeners;
 mod migrate;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Person, Plan, Upstream, World};
+use crate::support::{Plan, TestUser, Upstream, World};
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
@@ -50,7 +50,7 @@ fn keys_in_a_mount_are_used_as_they_are_and_nothing_is_written_to_it() {
             "{words}"
         );
         world.restart();
-        let key = world.key(Person::ALICE);
+        let key = world.key(TestUser::ALICE);
         assert_eq!(world.status_with(&key.token), 200);
         world.reload();
         assert_eq!(world.status_with(&key.token), 200);
@@ -65,7 +65,7 @@ fn keys_in_a_mount_are_used_as_they_are_and_nothing_is_written_to_it() {
 }
 
 #[test]
-fn keys_that_somebody_else_could_write_keep_it_from_starting() {
+fn keys_that_another_user_can_write_keep_it_from_starting() {
     let upstream = Upstream::start();
     for (folder, file, part) in [
         (0o1777, 0o646, "can be written by every user (mode 646)"),

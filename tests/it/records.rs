@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Act, Client, Gate, Person, Plan, Reply, Upstream, World, eventually};
+use crate::support::{Act, Client, Gate, Plan, Reply, TestUser, Upstream, World, eventually};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -179,8 +179,8 @@ fn a_request_before_a_malformed_one_leaves_its_own_line() {
 fn an_answer_of_keyward_to_head_is_recorded_as_whole() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let alice = world.key(Person::ALICE);
-    let list = world.api(Person::ALICE).path("/auth/tokens");
+    let alice = world.key(TestUser::ALICE);
+    let list = world.api(TestUser::ALICE).path("/auth/tokens");
     for (target, fields, status) in [
         ("/.well-known/jwks.json", String::new(), 200),
         (list.as_str(), format!("Authorization: Bearer {}\r\n", alice.token), 200),

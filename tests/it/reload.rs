@@ -2,7 +2,7 @@
 //! section 10).
 
 use crate::support::redis::RedisServer;
-use crate::support::{Client, Person, Plan, Upstream, eventually};
+use crate::support::{Client, Plan, TestUser, Upstream, eventually};
 
 const RELOADS: &str = "keyward_config_reloads_total";
 const REFUSED: &str = "outcome=\"refused\"";
@@ -21,7 +21,7 @@ fn a_bad_configuration_changes_nothing_and_is_counted_and_said() {
         "this is not TOML [[",
         "",
         "[[listener]]\naddress = \"127.0.0.1:1\"\nunknown_key = 1\n",
-        "[[route]]\npath = \"/x\"\nupstream = \"nobody\"\npublic = true\n",
+        "[[route]]\npath = \"/x\"\nupstream = \"unknown\"\npublic = true\n",
     ];
     for (n, text) in bad.iter().enumerate() {
         world.configure_raw(text);
@@ -67,7 +67,7 @@ fn a_route_that_becomes_guarded_is_guarded_at_once_and_tokens_outlive_the_reload
     let world = Plan::usual(&upstream)
         .route("path = \"/app/{*rest}\"\nupstream = \"app\"\npublic = true")
         .start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     let mut client = world.client();
     assert_eq!(status(&mut client, "/app/x"), 200);
     world.configure(
@@ -76,12 +76,7 @@ fn a_route_that_becomes_guarded_is_guarded_at_once_and_tokens_outlive_the_reload
     );
     world.reload();
     assert_eq!(status(&mut client, "/app/x"), 401);
-    assert_eq!(
-        world
-            .ask("GET", "/app/x", &format!("Authorization: Bearer {}\r\n", alice.token), "")
-            .status,
-        200
-    );
+    assert_eq!(world.get_with("/app/x", &alice.token).status, 200);
 }
 
 #[test]
@@ -136,7 +131,7 @@ fn twenty_reloads_under_load_cost_no_request() {
 fn a_reload_makes_no_keys() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     let (keys, away) = (world.folder().join("keys"), world.folder().join("away"));
     std::fs::rename(&keys, &away).expect("moved");
     world.reload();
@@ -162,7 +157,7 @@ fn a_reload_whose_port_is_taken_leaves_the_settings_of_the_store_as_they_were() 
         )
     };
     let world = plan("right").start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound");
     world.configure(&plan("wrong").table("listener", &format!("address = \"{address}\"")));

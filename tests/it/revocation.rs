@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::support::lateness::slack;
-use crate::support::{Client, Kept, Person, Plan, Upstream, open};
+use crate::support::{Client, Ongoing, Plan, TestUser, Upstream, open};
 
 /// How long what ended may take to be seen to end, from now: a second is promised, and a busy
 /// machine may be late.
@@ -28,13 +28,13 @@ fn ends(clients: &mut [Client]) {
 fn an_event_stream_and_a_websocket_end_within_a_second_of_the_revocation_and_others_go_on() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let (victim, other) = (world.key(Person::ALICE), world.key(Person::ALICE));
+    let (victim, other) = (world.key(TestUser::ALICE), world.key(TestUser::ALICE));
     let open = |path, kept, token: &str| open(&world, &upstream, path, kept, token);
-    let (stream, stream_gate) = open("/private/events", Kept::Events, &victim.token);
-    let (socket, socket_gate) = open("/private/socket", Kept::WebSocket, &victim.token);
-    let (mut others, others_gate) = open("/private/others", Kept::WebSocket, &other.token);
+    let (stream, stream_gate) = open("/private/events", Ongoing::Events, &victim.token);
+    let (socket, socket_gate) = open("/private/socket", Ongoing::WebSocket, &victim.token);
+    let (mut others, others_gate) = open("/private/others", Ongoing::WebSocket, &other.token);
 
-    assert_eq!(world.api(Person::ALICE).revoke(&victim.token).status, 200);
+    assert_eq!(world.api(TestUser::ALICE).revoke(&victim.token).status, 200);
     ends(&mut [stream, socket]);
     stream_gate.open();
     socket_gate.open();
@@ -59,14 +59,14 @@ fn what_is_open_on_a_token_whose_key_is_removed_ends_within_a_second_and_what_is
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(key))
         };
         let first = files.into_iter().find(is_of_kind).expect("the first key of this kind");
-        let old = world.key(Person::ALICE);
+        let old = world.key(TestUser::ALICE);
         world.add_key(next);
         world.reload();
-        let new = world.key(Person::ALICE);
+        let new = world.key(TestUser::ALICE);
         let open = |path, kept, token: &str| open(&world, &upstream, path, kept, token);
-        let (stream, stream_gate) = open("/private/events", Kept::Events, &old.token);
-        let (socket, socket_gate) = open("/private/socket", Kept::WebSocket, &old.token);
-        let (mut others, others_gate) = open("/private/others", Kept::WebSocket, &new.token);
+        let (stream, stream_gate) = open("/private/events", Ongoing::Events, &old.token);
+        let (socket, socket_gate) = open("/private/socket", Ongoing::WebSocket, &old.token);
+        let (mut others, others_gate) = open("/private/others", Ongoing::WebSocket, &new.token);
         world.reload();
         assert_eq!(
             [&old, &new].map(|key| world.status_with(&key.token)),

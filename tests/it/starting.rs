@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::process::Output;
 
-use crate::support::{Person, Plan, Upstream, World, eventually};
+use crate::support::{Plan, TestUser, Upstream, World, eventually};
 
 fn launched() -> (World, Upstream) {
     let upstream = Upstream::start();
@@ -46,10 +46,10 @@ fn a_command_works_from_the_moment_a_port_is_open() {
 fn a_command_that_comes_with_the_start_works_and_the_start_does_too() {
     for _ in 0..20 {
         let (mut world, _upstream) = launched();
-        let bootstrap = world.bootstrap(Person::ALICE, 1);
+        let bootstrap = world.bootstrap(TestUser::ALICE, 1);
         assert!(eventually(|| world.ready() == Some(200)), "{}", world.output());
         // Both know the same keys.
-        let key = world.api(Person::ALICE).mint(&bootstrap);
+        let key = world.api(TestUser::ALICE).mint(&bootstrap);
         assert_eq!(world.status_with(&key.token), 200);
         assert!(!world.has_ended());
     }
@@ -121,7 +121,7 @@ fn a_command_says_after_a_while_that_the_store_is_in_use() {
 fn a_start_takes_the_keys_that_come_while_it_waits_for_the_store() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let key = world.key(Person::ALICE);
+    let key = world.key(TestUser::ALICE);
     let (keys, away) = (world.keys(), world.folder().join("away"));
     let mut lock = None;
     world.replace(|| {

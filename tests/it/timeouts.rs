@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Act, Client, Fault, Gate, PATIENCE, Plan, Reply, Upstream, Wire, World, eventually, lateness,
+    Act, Client, Fault, Gate, Plan, Reply, TIMEOUT, Upstream, Wire, World, eventually, lateness,
 };
 
 /// All timeouts short, but each long enough to tell it from none at all.
@@ -17,12 +17,13 @@ fn with_short_timeouts(upstream: &Upstream) -> World {
     plan.start()
 }
 
-/// Waits for the end of the connection; it must not come before the timeout, nor much later.
+/// Waits for the end of the connection; it must not come before the timeout, nor much later. `since`
+/// is a moment before the timeout began.
 fn ends_in_time(client: &mut Client, since: Instant) -> String {
     client.rest().expect("the connection ends");
     let lived = since.elapsed();
     assert!(lived >= Duration::from_millis(300), "cut after {lived:?}");
-    assert!(lived < Duration::from_secs(5), "alive after {lived:?}");
+    assert!(!lateness::is_over(since, Duration::from_secs(5)), "alive after {lived:?}");
     String::from_utf8_lossy(client.seen()).into_owned()
 }
 
@@ -36,8 +37,8 @@ fn a_client_that_stops_is_cut_wherever_it_stops() {
         ("inside a field", "GET /public/x HTTP/1.1\r\nHost: a.exa"),
         ("before the empty line", "GET /public/x HTTP/1.1\r\nHost: a.example\r\n"),
     ] {
-        let mut client = world.client();
         let since = Instant::now();
+        let mut client = world.client();
         client.send(bytes);
         let answer = ends_in_time(&mut client, since);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{what}: {answer}");
@@ -50,10 +51,10 @@ fn a_client_that_stops_is_cut_wherever_it_stops() {
 fn a_client_that_drips_its_head_is_cut() {
     let upstream = Upstream::start();
     let world = with_short_timeouts(&upstream);
-    let mut client = world.client().with_patience(Duration::from_millis(50));
+    let mut client = world.client().with_timeout(Duration::from_millis(50));
     client.send("GET /public/x HTTP/1.1\r\n");
     let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(5) {
+    while !lateness::is_over(since, Duration::from_secs(5)) {
         client.send("X-A: b\r\n");
         if client.rest().is_ok() {
             return;
@@ -92,8 +93,9 @@ fn an_idle_connection_is_closed() {
     let upstream = Upstream::start();
     let world = with_short_timeouts(&upstream);
     let mut client = world.client();
+    let since = Instant::now();
     assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
-    ends_in_time(&mut client, Instant::now());
+    ends_in_time(&mut client, since);
 }
 
 #[test]
@@ -101,8 +103,8 @@ fn a_body_that_stops_is_cut_and_is_no_request() {
     let upstream = Upstream::start();
     let world = with_short_timeouts(&upstream);
     for rest in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"] {
-        let mut client = world.client();
         let since = Instant::now();
+        let mut client = world.client();
         client.send(format!("POST /public/x HTTP/1.1\r\nHost: a.example\r\n{rest}"));
         let answer = ends_in_time(&mut client, since);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
@@ -162,9 +164,9 @@ fn a_client_that_pauses_before_the_end_of_a_response_gets_all_of_it() {
     while world.metric("keyward_requests_total", "status=\"200\"") < 1.0 {
         received.extend(client.some().expect("a piece"));
     }
-    // A timeout of the product has to pass: a connection that is idle for a second is taken down to
-    // its socket.
-    std::thread::sleep(Duration::from_millis(2500));
+    // A timeout of keyward has to pass: a connection that is idle for a second is taken down to its
+    // socket.
+    lateness::pass(Duration::from_millis(2500));
     while let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")
         && received.len() < end + 4 + LENGTH
     {
@@ -187,7 +189,7 @@ fn the_request_of_a_client_that_is_gone_is_given_up() {
     let mut upstream = silent.next_request();
     let gone = Instant::now();
     client.reset();
-    assert!(is_given_up(&mut upstream), "the upstream still has the request after 5 s");
+    assert!(is_given_up(&mut upstream), "the upstream still has the request");
     assert!(
         !lateness::is_over(gone, Duration::from_secs(1)),
         "given up after {:?}",
@@ -232,7 +234,7 @@ impl Silent {
     /// The next connection, with a whole head read from it.
     fn next_request(&self) -> Wire {
         let (stream, _) = self.0.accept().expect("a connection");
-        let mut wire = Wire::new(stream, PATIENCE);
+        let mut wire = Wire::new(stream, TIMEOUT);
         wire.request_head().expect("a whole head");
         wire
     }
@@ -240,7 +242,6 @@ impl Silent {
 
 /// Waits until keyward gives an upstream connection up.
 fn is_given_up(upstream: &mut Wire) -> bool {
-    upstream.set_patience(Duration::from_secs(5));
     upstream.some().is_ok_and(|bytes| bytes.is_empty())
 }
 
@@ -256,7 +257,7 @@ fn a_client_that_goes_is_noticed_behind_what_it_sent_ahead() {
     // Otherwise the second request and the end would be read at once.
     assert!(eventually(|| client.is_read()), "the second request is read");
     client.reset();
-    assert!(is_given_up(&mut upstream), "the upstream still has the request after 5 s");
+    assert!(is_given_up(&mut upstream), "the upstream still has the request");
 }
 
 /// A client that has closed only its sending side gets the answers to all that it sent (RFC 9112,
@@ -289,7 +290,7 @@ fn a_client_that_does_not_read_refusals_is_cut() {
     let upstream = Upstream::start();
     let world = with_short_timeouts(&upstream);
     for target in ["/nowhere", "/private/x", "/.well-known/jwks.json"] {
-        let mut client = world.client().with_patience(Duration::from_millis(100));
+        let mut client = world.client().with_timeout(Duration::from_millis(100));
         let requests = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n").repeat(100);
         let begun = Instant::now();
         loop {
@@ -299,7 +300,10 @@ fn a_client_that_does_not_read_refusals_is_cut() {
                 {
                     break;
                 }
-                _ => assert!(begun.elapsed() < Duration::from_secs(20), "{target}: still open"),
+                _ => assert!(
+                    !lateness::is_over(begun, Duration::from_secs(20)),
+                    "{target}: still open"
+                ),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use rustls::pki_types::PrivateKeyDer;
 
 use crate::support::tls::{ask, connect, handshake, self_signed};
-use crate::support::{Client, Person, Plan, Upstream, World, eventually, issued};
+use crate::support::{Client, Plan, TestUser, Upstream, World, eventually, issued};
 
 /// A request without a token.
 const REQUEST: &str = "GET /private/x HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
@@ -23,7 +23,7 @@ fn a_token_opens_the_route_over_tls_and_the_upstream_is_told_https() {
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));
     let certificate = self_signed(folder.path(), "a.example");
     let world = world(&upstream, &certificate.line);
-    let bootstrap = world.bootstrap(Person::ALICE, 1);
+    let bootstrap = world.bootstrap(TestUser::ALICE, 1);
     let request = |line: &str, token: &str| {
         format!(
             "{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
@@ -38,7 +38,7 @@ fn a_token_opens_the_route_over_tls_and_the_upstream_is_told_https() {
     let request = upstream.take().requests.pop().expect("a request");
     assert_eq!(request.target, "/private/x");
     assert_eq!(request.fields.all("x-forwarded-proto"), ["https"]);
-    assert_eq!(request.fields.all("x-keyward-subject"), [Person::ALICE.subject]);
+    assert_eq!(request.fields.all("x-keyward-subject"), [TestUser::ALICE.subject]);
     assert!(
         request.fields.one("forwarded").is_some_and(|value| value.contains("proto=https")),
         "{request:?}"

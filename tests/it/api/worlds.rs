@@ -6,7 +6,9 @@ use std::ops::Deref;
 use serde_json::{Value, json};
 
 use crate::support::redis::RedisServer;
-use crate::support::{Login, Person, Plan, Request, Response, Upstream, World, json as body_of};
+use crate::support::{
+    Plan, Request, Response, TestIssuer, TestUser, Upstream, World, json as body_of,
+};
 
 /// The target of a key of style `agent-tokens`: it is shown (GET), made or renewed (POST) and
 /// revoked (DELETE).
@@ -22,7 +24,7 @@ pub(super) const NEW_TENANT_KEY: &str =
 pub(super) struct IssuerWorld {
     pub(super) keyward: World,
     pub(super) upstream: Upstream,
-    pub(super) issuer: Login,
+    pub(super) issuer: TestIssuer,
 }
 
 impl IssuerWorld {
@@ -31,16 +33,16 @@ impl IssuerWorld {
     }
 
     pub(super) fn start_with(more: impl FnOnce(Plan) -> Plan) -> Self {
-        Self::start_with_issuer(Login::open(), more)
+        Self::start_with_issuer(TestIssuer::open(), more)
     }
 
-    pub(super) fn start_with_issuer(issuer: Login, more: impl FnOnce(Plan) -> Plan) -> Self {
+    pub(super) fn start_with_issuer(issuer: TestIssuer, more: impl FnOnce(Plan) -> Plan) -> Self {
         let upstream = Upstream::start();
         let keyward = more(Self::plan(&upstream, &issuer)).start();
         Self { keyward, upstream, issuer }
     }
 
-    fn plan(upstream: &Upstream, issuer: &Login) -> Plan {
+    fn plan(upstream: &Upstream, issuer: &TestIssuer) -> Plan {
         Plan::usual(upstream)
             .table("issuer", &issuer.table("keycloak"))
             .table(
@@ -87,7 +89,7 @@ impl IssuerWorld {
 
     /// A key of the token API of style `allowlist-jwt`.
     pub(super) fn allowlist_jwt_key(&self) -> String {
-        self.keyward.key(Person::ALICE).token
+        self.keyward.key(TestUser::ALICE).token
     }
 
     /// A key of Alice for one of her tenants, of style `tenant-tokens`, and its id.

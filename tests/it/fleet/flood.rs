@@ -11,8 +11,8 @@ use crate::support::redis::{Monitor, RedisServer};
 /// How many are asked with before the answers are read.
 const BATCH: usize = 100;
 
-/// Long: whose link is lost because the machine was late makes another, and says more than its
-/// upkeep.
+/// Long, because an instance whose link is lost on a late machine makes another link, with more
+/// commands than those that keep a link up.
 const LEASE: Duration = Duration::from_secs(4);
 
 /// What a look-up is: a command of an instance, with an `ECHO` behind it. What a script reads does

@@ -65,7 +65,7 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
                 let (name, value) = line.split_once(':')?;
                 name.eq_ignore_ascii_case(wanted).then(|| value.trim())
             });
-            let told = told.unwrap_or("nobody");
+            let told = told.unwrap_or("none");
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len());
             stream.write_all(answer.as_bytes())?;
         }

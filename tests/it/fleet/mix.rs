@@ -12,7 +12,7 @@ use super::raw_client::{Answer, NoAnswer, RawClient};
 use super::{Fleet, STORE_TIMEOUT};
 use crate::support::lateness::{self, is_held_up, unless_held_up};
 use crate::support::redis::RedisServer;
-use crate::support::{Issued, Person, World, eventually};
+use crate::support::{Issued, TestUser, World, eventually};
 
 /// What a request's token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +90,9 @@ impl Tokens {
             fleet.revoke(0, &victim.token);
         }
         let elsewhere = fleet.elsewhere(redis);
-        let stranger = elsewhere.bootstrap(Person::ALICE, 100);
-        let unknown = (0..10).map(|_| elsewhere.api(Person::ALICE).mint(&stranger).token).collect();
+        let stranger = elsewhere.bootstrap(TestUser::ALICE, 100);
+        let unknown =
+            (0..10).map(|_| elsewhere.api(TestUser::ALICE).mint(&stranger).token).collect();
         // Until then they are good, but not for this.
         assert!(eventually(|| expired.iter().all(|token| fleet.status(0, token) == 401)));
         for good in &cached {
@@ -106,7 +107,7 @@ fn mint(client: &mut RawClient, root: &str) -> Issued {
     let status = unless_held_up(|| {
         answer
             .insert(
-                client.call(Person::ALICE, "POST", "/auth/issue-token", root).expect("an answer"),
+                client.call(TestUser::ALICE, "POST", "/auth/issue-token", root).expect("an answer"),
             )
             .status
     });
@@ -119,7 +120,7 @@ fn mint(client: &mut RawClient, root: &str) -> Issued {
 
 /// One that is over in a second: the shortest life there is.
 fn expired(world: &World) -> String {
-    let person = Person::ALICE;
+    let person = TestUser::ALICE;
     let output = world.run(&[
         "bootstrap",
         "create",

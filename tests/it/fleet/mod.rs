@@ -3,6 +3,7 @@
 
 mod flood;
 mod linearizability;
+mod members;
 mod mirror;
 mod mix;
 mod outage;
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::lateness::{self, unless_held_up};
 use crate::support::redis::RedisServer;
-use crate::support::{Issued, Login, Person, Plan, World};
+use crate::support::{Issued, Plan, TestIssuer, TestUser, World};
 use mirror::Mirror;
 use raw_client::RawClient;
 
@@ -33,8 +34,8 @@ struct Fleet {
     worlds: Vec<World>,
     mirror: Mirror,
     keys: TempDir,
-    /// Whose users may have a key for agents.
-    login: Login,
+    /// The issuer of JWTs, with which its users get their keys for agents.
+    issuer: TestIssuer,
 }
 
 /// How long a look-up may take, by default.
@@ -44,10 +45,10 @@ const READ_TIMEOUT: Duration = Duration::from_millis(250);
 const AGENTS: &str = "/api/agent-tokens/me";
 
 impl Fleet {
-    /// So many instances, all of which reach this Redis, and are patient with it.
+    /// So many instances on this Redis, with long timeouts for it.
     fn start(count: usize, redis: &RedisServer) -> Self {
         let url = redis.url();
-        Self::start_with(&vec![url.as_str(); count], patient)
+        Self::start_with(&vec![url.as_str(); count], with_long_timeouts)
     }
 
     /// One instance for each URL, with a plan that may be changed.
@@ -64,12 +65,12 @@ impl Fleet {
         lateness::watch();
         let mirror = Mirror::start();
         let keys = tempfile::tempdir().expect("a directory");
-        let login = Login::open();
+        let issuer = TestIssuer::open();
         let worlds = urls
             .iter()
-            .map(|url| change(plan(&mirror, keys.path(), &login, url)).prepare())
+            .map(|url| change(plan(&mirror, keys.path(), &issuer, url)).prepare())
             .collect();
-        Self { worlds, mirror, keys, login }
+        Self { worlds, mirror, keys, issuer }
     }
 
     fn client(&self, instance: usize) -> RawClient {
@@ -112,32 +113,32 @@ impl Fleet {
         let mut times = 0;
         let status = unless_held_up(|| {
             times += 1;
-            self.worlds[instance].api(Person::ALICE).revoke(token).status
+            self.worlds[instance].api(TestUser::ALICE).revoke(token).status
         });
         assert!(status == 200 || status == 401 && times > 1, "{status}, asked {times} times");
     }
 
     /// A token of the owner of `root`, issued through this instance.
     fn mint(&self, instance: usize, root: &str) -> Issued {
-        self.worlds[instance].api(Person::ALICE).mint(root)
+        self.worlds[instance].api(TestUser::ALICE).mint(root)
     }
 
     /// An instance with the same keys that keeps its records elsewhere: what it issues is signed,
     /// and unknown to the others.
     fn elsewhere(&self, redis: &RedisServer) -> World {
-        plan(&self.mirror, self.keys.path(), &self.login, &redis.url())
+        plan(&self.mirror, self.keys.path(), &self.issuer, &redis.url())
             .set("store", "prefix", "\"elsewhere\"")
             .start()
     }
 
     /// Something to issue and revoke with for as long as a test takes.
     fn root(&self) -> String {
-        self.worlds[0].bootstrap(Person::ALICE, 1_000_000)
+        self.worlds[0].bootstrap(TestUser::ALICE, 1_000_000)
     }
 }
 
 /// `url`: one, or several with a comma between them.
-fn plan(mirror: &Mirror, keys: &Path, login: &Login, url: &str) -> Plan {
+fn plan(mirror: &Mirror, keys: &Path, issuer: &TestIssuer, url: &str) -> Plan {
     let urls: Vec<String> = url.split(',').map(|url| format!("\"{url}\"")).collect();
     Plan::bare()
         .upstream("app", mirror.address())
@@ -146,7 +147,7 @@ fn plan(mirror: &Mirror, keys: &Path, login: &Login, url: &str) -> Plan {
             "path = \"/private/{*rest}\"\nupstream = \"app\"\n\
                 accept = [\"jarvispy\", \"agents\"]",
         )
-        .table("issuer", &login.table("site"))
+        .table("issuer", &issuer.table("site"))
         .table(
             "token_api",
             "name = \"agents\"\nstyle = \"agent-tokens\"\nmount = \"/api/agent-tokens\"\n\
@@ -161,8 +162,8 @@ fn plan(mirror: &Mirror, keys: &Path, login: &Login, url: &str) -> Plan {
         .set("log", "access", "\"off\"")
 }
 
-/// With all the time for Redis that it wants, where none is judged.
-fn patient(plan: Plan) -> Plan {
+/// With long timeouts for Redis, in tests that do not measure them.
+fn with_long_timeouts(plan: Plan) -> Plan {
     plan.set("store", "timeout", "\"10s\"").set("store", "read_timeout", "\"10s\"")
 }
 

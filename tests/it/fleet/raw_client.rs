@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Person};
+use crate::support::{TIMEOUT, TestUser};
 
 /// See the module. Connects when it is first needed, and again when the connection was lost.
 pub(super) struct RawClient {
@@ -36,7 +36,7 @@ pub(super) enum NoAnswer {
 
 impl RawClient {
     pub(super) fn to(address: SocketAddr) -> Self {
-        Self { address, stream: None, ahead: Vec::new(), timeout: PATIENCE }
+        Self { address, stream: None, ahead: Vec::new(), timeout: TIMEOUT }
     }
 
     /// A GET on the guarded route.
@@ -62,7 +62,7 @@ impl RawClient {
     /// A call of the token API.
     pub(super) fn call(
         &mut self,
-        person: Person,
+        person: TestUser,
         method: &str,
         call: &str,
         token: &str,

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::raw_client::RawClient;
-use super::{Fleet, LEASE, patient, percentiles};
+use super::{Fleet, LEASE, percentiles, with_long_timeouts};
 use crate::support::lateness::{between, slack, unless_held_up};
 use crate::support::redis::RedisServer;
-use crate::support::{Issued, Kept, Person, Relay, Upstream, Way, eventually, issued, open};
+use crate::support::{Issued, Ongoing, Relay, TestUser, Upstream, Way, eventually, open};
 
-const ALICE: Person = Person::ALICE;
+const ALICE: TestUser = TestUser::ALICE;
 
 fn rounds() -> usize {
     std::env::var("KEYWARD_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
@@ -276,7 +276,7 @@ fn an_instance_that_is_cut_off_accepts_nothing_longer_than_its_lease_and_nothing
 }
 
 #[test]
-fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
+fn a_record_that_is_deleted_by_hand_is_refused_everywhere_at_once() {
     let mut bench = RevocationBench::start();
     let (victim, other) = (bench.warm(), bench.warm());
     let pattern = bench.redis.command(&["KEYS", "{keyward}:r:*"]);
@@ -284,8 +284,7 @@ fn a_record_that_somebody_deletes_by_hand_is_refused_everywhere_at_once() {
         panic!("no list: {pattern:?}")
     };
     assert!(before.len() >= 3, "the records of two tokens and of a bootstrap token: {before:?}");
-    // Which record is whose cannot be told from outside, so all of them but the bootstrap token's
-    // go, one by one.
+    // The names of records do not say which token they are of: all are deleted, one by one.
     let deleted = Instant::now();
     for key in &before {
         bench.redis.command(&["DEL", &key.text()]);
@@ -311,16 +310,16 @@ fn what_is_open_on_another_instance_ends_within_a_second_of_the_revocation() {
     let address = upstream.address();
     let url = redis.url();
     let fleet = Fleet::start_with(&[&url, &url], |plan| {
-        patient(plan)
+        with_long_timeouts(plan)
             .upstream("open", address)
             .route("path = \"/open/{*rest}\"\nupstream = \"open\"\naccept = [\"jarvispy\"]")
     });
     let root = fleet.root();
     let (victim, other) = (fleet.mint(0, &root), fleet.mint(0, &root));
     let open = |path, kept, token: &str| open(&fleet.worlds[1], &upstream, path, kept, token);
-    let (mut stream, stream_gate) = open("/open/events", Kept::Events, &victim.token);
-    let (mut socket, socket_gate) = open("/open/socket", Kept::WebSocket, &victim.token);
-    let (mut others, others_gate) = open("/open/others", Kept::WebSocket, &other.token);
+    let (mut stream, stream_gate) = open("/open/events", Ongoing::Events, &victim.token);
+    let (mut socket, socket_gate) = open("/open/socket", Ongoing::WebSocket, &victim.token);
+    let (mut others, others_gate) = open("/open/others", Ongoing::WebSocket, &other.token);
     fleet.revoke(0, &victim.token);
     let revoked = Instant::now();
     for client in [&mut stream, &mut socket] {
@@ -354,9 +353,9 @@ fn soak_what_is_open_goes_on_for_half_a_minute_without_redis_and_no_longer() {
     let root = fleet.root();
     let good = fleet.mint(0, &root);
     let open = |path, kept| open(&fleet.worlds[0], &upstream, path, kept, &good.token);
-    let (stream, _stream_gate) = open("/open/events", Kept::Events);
-    let (socket, _socket_gate) = open("/open/socket", Kept::WebSocket);
-    let (mut early, early_gate) = open("/open/early", Kept::WebSocket);
+    let (stream, _stream_gate) = open("/open/events", Ongoing::Events);
+    let (socket, _socket_gate) = open("/open/socket", Ongoing::WebSocket);
+    let (mut early, early_gate) = open("/open/early", Ongoing::WebSocket);
     let frozen = Instant::now();
     redis.freeze();
     // The fault's time, not a wait for anything.
@@ -364,7 +363,7 @@ fn soak_what_is_open_goes_on_for_half_a_minute_without_redis_and_no_longer() {
     early_gate.open();
     assert_eq!(early.exactly(4).expect("it goes on"), b"more");
     for mut client in [stream, socket] {
-        client = client.with_patience(Duration::from_secs(20));
+        client = client.with_timeout(Duration::from_secs(20));
         let _ = client.rest().expect("it is closed");
         let took = frozen.elapsed();
         eprintln!("closed {took:?} after Redis fell silent");
@@ -375,40 +374,4 @@ fn soak_what_is_open_goes_on_for_half_a_minute_without_redis_and_no_longer() {
         assert!(took < OPEN_WITHOUT_STORE + looked_at, "closed after {took:?}");
     }
     redis.thaw();
-}
-
-#[test]
-fn an_instance_with_other_keys_than_its_fleet_is_not_started_and_changes_nothing() {
-    let redis = RedisServer::start();
-    let fleet = Fleet::start(1, &redis);
-    let root = fleet.root();
-    let good = fleet.mint(0, &root);
-    let mut stranger = Fleet::prepare(&[&redis.url()], |plan| plan);
-    stranger.worlds[0].launch();
-    assert!(!stranger.worlds[0].ended().success());
-    let output = stranger.worlds[0].output();
-    assert!(output.contains("the store belongs to other keys"), "{output}");
-    assert_eq!(
-        redis.command(&["HLEN", "{keyward}:instances"]).integer(),
-        1,
-        "it was never a member"
-    );
-    assert_eq!(fleet.status(0, &good.token), 200);
-}
-
-/// An instance that comes anew is a member like any other.
-#[test]
-fn an_instance_that_is_added_is_waited_for_like_the_others() {
-    let redis = RedisServer::start();
-    let url = redis.url();
-    let mut fleet = Fleet::prepare(&[&url, &url, &url], |plan| plan);
-    fleet.worlds[0].restart();
-    let root = fleet.root();
-    for added in 1..3 {
-        let victim = issued(&fleet.worlds[0].api(ALICE).issue(&root, ""));
-        fleet.worlds[added].restart();
-        assert_eq!(fleet.status(added, &victim.token), 200);
-        fleet.revoke(0, &victim.token);
-        assert_eq!(fleet.status(added, &victim.token), 401);
-    }
 }

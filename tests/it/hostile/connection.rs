@@ -74,7 +74,7 @@ pub(super) fn cases() -> Vec<Case> {
             [Without("keep-alive")],
         ),
         forwarded(
-            "Keep-Alive that nobody lists",
+            "Keep-Alive that Connection does not list",
             get("Keep-Alive: timeout=5, max=1000\r\n"),
             [Without("keep-alive")],
         ),
@@ -94,11 +94,15 @@ pub(super) fn cases() -> Vec<Case> {
             get("TE: gzip, deflate;q=0.5\r\nConnection: TE\r\n"),
             [Without("te")],
         ),
-        forwarded("TE that nobody lists", get("TE: gzip\r\n"), [Without("te")]),
+        forwarded("TE that Connection does not list", get("TE: gzip\r\n"), [Without("te")]),
         forwarded("Trailer", get("Trailer: X-Keyward-Subject\r\n"), [Without("trailer")]),
-        forwarded("Upgrade that nobody lists", get("Upgrade: websocket\r\n"), [Without("upgrade")]),
         forwarded(
-            "Upgrade to h2c that nobody lists",
+            "Upgrade that Connection does not list",
+            get("Upgrade: websocket\r\n"),
+            [Without("upgrade")],
+        ),
+        forwarded(
+            "Upgrade to h2c that Connection does not list",
             get("Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
             [Without("upgrade")],
         )

@@ -127,10 +127,10 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         cut("HTTP/0.9", &[400, 505], "GET /public/x\r\n"),
         cut("HTTP/0.9 with an empty line", &[400, 505], "GET /public/x\r\n\r\n"),
-        cut("a PROXY line that nobody allowed", &[400], {
+        cut("a PROXY line that is not allowed", &[400], {
             "PROXY TCP4 6.6.6.6 127.0.0.1 1 80\r\nGET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n"
         }),
-        cut("a binary PROXY header that nobody allowed", &[400], PROXY_V2),
+        cut("a binary PROXY header that is not allowed", &[400], PROXY_V2),
         cut("a mail greeting", &[400], "HELO a.example\r\n\r\n"),
         cut("a response", &[400, 505], "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         cut("zeros", &[400], [0_u8; 64]),

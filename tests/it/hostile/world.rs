@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::snapshot::Outcome;
 use super::{Case, Expect, echoes, is_refusal, nothing, replace, shown};
-use crate::support::{Client, Fault, Issued, Person, Plan, Request, Response, Upstream, World};
+use crate::support::{Client, Fault, Issued, Plan, Request, Response, TestUser, Upstream, World};
 
 /// A keyward, an upstream behind it, and a token of one user.
 pub(crate) struct HostileWorld {
@@ -13,7 +13,7 @@ pub(crate) struct HostileWorld {
     pub(crate) issued: Issued,
 }
 
-pub(super) const PERSON: Person = Person::ALICE;
+pub(super) const PERSON: TestUser = TestUser::ALICE;
 
 /// How long a refused connection may stay open.
 pub(crate) const CLOSING: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ impl HostileWorld {
     }
 
     pub(super) fn client(&self) -> Client {
-        self.keyward.client().with_patience(CLOSING)
+        self.keyward.client().with_timeout(CLOSING)
     }
 
     /// A harmless request on a connection of its own gets its own answer.

@@ -162,7 +162,7 @@ impl Seen {
 
 fn play(world: &HostileWorld, case: &Case) -> Result<Outcome, String> {
     world.upstream.take();
-    let mut connection = Connection::raw(world.keyward.address()).with_patience(CLOSING);
+    let mut connection = Connection::raw(world.keyward.address()).with_timeout(CLOSING);
     let opening = if case.is_raw { Vec::new() } else { [PREFACE, &settings(&[])].concat() };
     connection.send([opening, case.send.clone()].concat());
     let seen = look(&mut connection, case)?;
@@ -281,7 +281,7 @@ fn judge(
 
 /// A harmless request on a connection of its own gets its own answer.
 fn sentinel(world: &HostileWorld) -> Result<(), String> {
-    let mut connection = Connection::open(world.keyward.address()).with_patience(CLOSING);
+    let mut connection = Connection::open(world.keyward.address()).with_timeout(CLOSING);
     let id = connection.request(&Head::get("/public/sentinel"));
     connection.read_until(|state| state.is_over(id));
     let answer = connection.state.stream(id).response();

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use super::connect;
 use crate::support::h2::{Connection, Head};
-use crate::support::{Person, Plan, Reply, Response, Upstream};
+use crate::support::{Plan, Reply, Response, TestUser, Upstream};
 
 /// A gRPC call of this path.
 fn call(path: &str) -> Head {
@@ -43,7 +43,7 @@ fn a_refusal_of_a_grpc_call_is_a_trailers_only_response_with_its_status() {
              require = { role = [\"admin\"] }",
         )
         .start();
-    let issued = world.key(Person::ALICE);
+    let issued = world.key(TestUser::ALICE);
     let with_token = |head: Head| head.with("authorization", format!("Bearer {}", issued.token));
     let mut connection = connect(&world);
     assert_refused(&mut connection, &call("/private/x"), "16");
@@ -77,7 +77,7 @@ fn a_grpc_call_passes_with_its_trailers() {
         ),
     );
     let world = Plan::usual(&upstream).start();
-    let issued = world.key(Person::ALICE);
+    let issued = world.key(TestUser::ALICE);
     let mut connection = connect(&world);
     let id = connection.next_id();
     let head = call("/private/x").with("authorization", format!("Bearer {}", issued.token));

@@ -3,7 +3,7 @@
 use super::{connect, private};
 use crate::support::h2::{Connection, Head, PREFACE, settings};
 use crate::support::tls::{SelfSigned, TlsStream, handshake, self_signed};
-use crate::support::{Person, Plan, Upstream, World};
+use crate::support::{Plan, TestUser, Upstream, World};
 
 /// A TLS connection that offers these protocols, and the one that was chosen.
 fn connect_tls(
@@ -43,12 +43,12 @@ fn http2_is_chosen_by_alpn_and_the_upstream_is_told_https() {
 fn http2_is_spoken_in_clear_by_prior_knowledge_beside_http1_on_the_same_port() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let issued = world.key(Person::ALICE);
+    let issued = world.key(TestUser::ALICE);
     let mut connection = connect(&world);
     let response = connection.ask(&private("/private/x", &issued.token));
     assert_eq!(response.status, 200, "{response}");
     let request = upstream.take().requests.pop().expect("it was forwarded");
-    assert_eq!(request.fields.all("x-keyward-subject"), [Person::ALICE.subject]);
+    assert_eq!(request.fields.all("x-keyward-subject"), [TestUser::ALICE.subject]);
     assert_eq!(request.fields.all("host"), ["a.example"]);
     assert_eq!(connection.ask(&Head::get("/private/x")).status, 401, "without a token");
     assert_eq!(connection.ask(&private("/private/x", "a.b.c")).status, 401, "with a bad one");

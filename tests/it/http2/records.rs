@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{connect, in_two_parts, private, wait_for_first};
 use crate::support::h2::{Head, code, reset};
-use crate::support::{Gate, Person, Plan, Upstream};
+use crate::support::{Gate, Plan, TestUser, Upstream};
 
 #[test]
 fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
@@ -15,7 +15,7 @@ fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
         upstream.answer(path, in_two_parts(&gate));
     }
     let world = Plan::usual(&upstream).start();
-    let (alice, bob) = (world.key(Person::ALICE), world.key(Person::BOB));
+    let (alice, bob) = (world.key(TestUser::ALICE), world.key(TestUser::BOB));
     let mut connection = connect(&world);
     let whole = connection.request(&private("/private/whole", &alice.token));
     let reset_by_client = connection.request(&Head::get("/public/reset"));
@@ -24,7 +24,7 @@ fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
     wait_for_first(&mut connection, &[whole, reset_by_client, revoked]);
     assert_eq!(connection.answer(refused).status, 401);
     connection.send(reset(reset_by_client, code::CANCEL));
-    assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
+    assert_eq!(world.api(TestUser::BOB).revoke(&bob.token).status, 200);
     assert!(
         connection.read_until(|state| state.stream(revoked).reset.is_some()),
         "{:?}",
@@ -43,7 +43,7 @@ fn each_stream_leaves_one_line_in_the_access_log_however_it_ends() {
     assert_eq!(connection.answer(whole).text(), "firstmore");
     let line = world.access_line("/private/whole");
     assert_eq!((&line["status"], &line["complete"]), (&Value::from(200), &Value::Null), "{line}");
-    assert!(line.to_string().contains(Person::ALICE.subject), "{line}");
+    assert!(line.to_string().contains(TestUser::ALICE.subject), "{line}");
     let line = world.access_line("/private/refused");
     assert_eq!(line["status"], 401, "{line}");
     let ids: BTreeSet<_> =

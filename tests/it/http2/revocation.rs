@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{ENDS_WITHIN, connect, in_two_parts, private, wait_for_first};
 use crate::support::h2::{Head, Stream};
 use crate::support::lateness::slack;
-use crate::support::{Gate, Person, Plan, Reply, Upstream};
+use crate::support::{Gate, Plan, Reply, TestUser, Upstream};
 
 /// DESIGN.md, section 5, where it is hardest: streams end, and the connection goes on.
 #[test]
@@ -13,8 +13,8 @@ fn of_100_streams_with_100_tokens_the_50_that_are_revoked_end_within_a_second_an
 {
     let (upstream, gate) = (Upstream::start(), Gate::default());
     let world = Plan::usual(&upstream).start();
-    let api = world.api(Person::ALICE);
-    let bootstrap = world.bootstrap(Person::ALICE, 100);
+    let api = world.api(TestUser::ALICE);
+    let bootstrap = world.bootstrap(TestUser::ALICE, 100);
     let tokens: Vec<_> = (0..100).map(|_| api.mint(&bootstrap).token).collect();
     upstream.answer("/private/stream", in_two_parts(&gate));
     let mut connection = connect(&world);
@@ -64,12 +64,12 @@ fn a_stream_that_waits_for_its_window_ends_with_its_token_as_well() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
     upstream.answer("/private/large", Reply::bytes([head.as_bytes(), &vec![b'a'; size]].concat()));
     let world = Plan::usual(&upstream).start();
-    let issued = world.key(Person::ALICE);
+    let issued = world.key(TestUser::ALICE);
     let mut connection = connect(&world).without_grants();
     let id = connection.request(&private("/private/large", &issued.token));
     let starved = connection.read_until(|state| state.stream(id).body.len() == 65_535);
     assert!(starved, "{} bytes", connection.state.stream(id).body.len());
-    assert_eq!(world.api(Person::ALICE).revoke(&issued.token).status, 200);
+    assert_eq!(world.api(TestUser::ALICE).revoke(&issued.token).status, 200);
     let revoked = Instant::now();
     assert!(connection.read_until(|state| state.stream(id).reset.is_some()), "the stream is reset");
     let seen = Instant::now();
@@ -87,10 +87,10 @@ fn a_stream_that_waits_for_its_window_ends_with_its_token_as_well() {
 fn a_revoked_token_is_refused_on_a_connection_that_remembers_it() {
     let upstream = Upstream::start();
     let world = Plan::usual(&upstream).start();
-    let (victim, other) = (world.key(Person::ALICE), world.key(Person::BOB));
+    let (victim, other) = (world.key(TestUser::ALICE), world.key(TestUser::BOB));
     let mut connection = connect(&world);
     let mut status = |token: &str| connection.ask(&private("/private/x", token)).status;
     assert_eq!([status(&victim.token), status(&other.token), status(&victim.token)], [200; 3]);
-    assert_eq!(world.api(Person::ALICE).revoke(&victim.token).status, 200);
+    assert_eq!(world.api(TestUser::ALICE).revoke(&victim.token).status, 200);
     assert_eq!([status(&victim.token), status(&other.token)], [401, 200]);
 }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{ENDS_WITHIN, connect};
 use crate::support::h2::{Connection, Head, data, flag, setting};
 use crate::support::lateness::slack;
-use crate::support::{Kept, PATIENCE, Person, Plan, Request, Upstream, Wire, World, open};
+use crate::support::{Ongoing, Plan, Request, TIMEOUT, TestUser, Upstream, Wire, World, open};
 
 /// An HTTP/1.1 server that takes a WebSocket, says what it was asked, and echoes every byte.
 struct WebSocketServer {
@@ -36,7 +36,7 @@ impl WebSocketServer {
 
 /// RFC 6455, section 4.2.2.
 fn take(stream: TcpStream, asked: &Sender<Request>) {
-    let mut wire = Wire::new(stream, PATIENCE);
+    let mut wire = Wire::new(stream, TIMEOUT);
     let Ok(request) = wire.request_head() else { return };
     let key = request.fields.one("sec-websocket-key");
     let _ = asked.send(request);
@@ -93,7 +93,7 @@ fn a_websocket_over_http2_is_one_of_http1_at_the_upstream_and_carries_bytes_both
     let server = WebSocketServer::start();
     let upstream = Upstream::start();
     let world = world_with_sockets(&upstream, &server);
-    let issued = world.key(Person::ALICE);
+    let issued = world.key(TestUser::ALICE);
     let mut connection = connect(&world);
     let offered = connection
         .read_until(|state| state.settings.get(&setting::ENABLE_CONNECT_PROTOCOL) == Some(&1));
@@ -103,7 +103,7 @@ fn a_websocket_over_http2_is_one_of_http1_at_the_upstream_and_carries_bytes_both
     assert_eq!(stream.fields.all("sec-websocket-protocol"), ["chat"]);
     assert!(!stream.fields.has("sec-websocket-accept"), "RFC 8441, section 5: {:?}", stream.fields);
 
-    let asked = server.asked.recv_timeout(PATIENCE).expect("the upstream is asked");
+    let asked = server.asked.recv_timeout(TIMEOUT).expect("the upstream is asked");
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", "/sockets/x"));
     for (name, value) in [
         ("upgrade", "websocket"),
@@ -137,13 +137,14 @@ fn a_websocket_over_http2_ends_with_its_token_and_leaves_another_on_the_connecti
     let server = WebSocketServer::start();
     let upstream = Upstream::start();
     let world = world_with_sockets(&upstream, &server);
-    let (victim, other) = (world.key(Person::ALICE), world.key(Person::ALICE));
+    let (victim, other) = (world.key(TestUser::ALICE), world.key(TestUser::ALICE));
     let mut connection = connect(&world);
     let ended = tunnel(&mut connection, "/sockets/victim", &victim.token);
     let kept = tunnel(&mut connection, "/sockets/other", &other.token);
     // One of HTTP/1.1 on the same token ends as well.
-    let (mut plain, gate) = open(&world, &upstream, "/private/events", Kept::Events, &victim.token);
-    assert_eq!(world.api(Person::ALICE).revoke(&victim.token).status, 200);
+    let (mut plain, gate) =
+        open(&world, &upstream, "/private/events", Ongoing::Events, &victim.token);
+    assert_eq!(world.api(TestUser::ALICE).revoke(&victim.token).status, 200);
     let revoked = Instant::now();
     assert!(connection.read_until(|state| state.is_over(ended)), "{:?}", connection.state);
     let seen = Instant::now();

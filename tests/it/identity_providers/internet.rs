@@ -13,7 +13,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::tokens::{SECRET, documents};
-use crate::support::PATIENCE;
+use crate::support::TIMEOUT;
 
 /// It stops when it is dropped.
 pub(super) struct Internet {
@@ -55,7 +55,7 @@ impl Internet {
                 else {
                     continue;
                 };
-                // Whoever breaks off is no fault of the proxy's.
+                // A client that breaks off is no error of the proxy.
                 std::thread::spawn(move || drop(serve(stream, config, &documents)));
             }
         });
@@ -103,7 +103,7 @@ fn serve(
     config: Arc<ServerConfig>,
     documents: &HashMap<String, String>,
 ) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let line = first_line(&mut stream)?;
     let host = line.strip_prefix("CONNECT ").and_then(|rest| rest.strip_suffix(":443 HTTP/1.1"));
     let Some(host) = host.map(str::to_owned) else {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::tokens::{APPLICATION, TENANT, merged, now, provider, token};
+use super::tokens::{APPLICATION, TENANT, merged, provider, token};
+use crate::support::now;
 
 pub(super) struct Mistake {
     pub(super) provider: &'static str,

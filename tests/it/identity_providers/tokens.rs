@@ -6,15 +6,11 @@ use serde_json::{Value, json};
 
 use crate::outside_jwts::forge::{KEYS, ec_jwk, rsa_jwk};
 pub(super) use crate::outside_jwts::forge::{SECRET, merged, token};
+use crate::support::now;
 
 pub(super) const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 pub(super) const APPLICATION: &str = "6e74172b-be56-4843-9ff4-e66a39bb12e3";
 const KUBERNETES: &str = "https://kubernetes.default.svc.cluster.local";
-
-/// The time, in seconds.
-pub(super) fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
 
 /// A provider as the page configures it.
 pub(super) struct Provider {

@@ -9,7 +9,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::support::redis::{RedisServer, Reply};
-use crate::support::{Issued, Person, Plan, Upstream, World, eventually};
+use crate::support::{Issued, Plan, TestUser, Upstream, World, eventually};
 
 const EMBEDDED: &str = "keyward.toml";
 
@@ -102,12 +102,12 @@ fn refused(output: &Output, why: &str) {
 /// A bootstrap token with a key left to make, two keys, of which one was used, and one that was
 /// revoked.
 fn fill(world: &World) -> (String, Issued, Issued) {
-    let bootstrap = world.bootstrap(Person::ALICE, 3);
-    let api = world.api(Person::ALICE);
+    let bootstrap = world.bootstrap(TestUser::ALICE, 3);
+    let api = world.api(TestUser::ALICE);
     let (first, revoked) = (api.mint(&bootstrap), api.mint(&bootstrap));
     let named = api.issue(&first.token, r#"{"name":"laptop","expires_in_minutes":600}"#);
     assert_eq!(named.status, 200, "{named}");
-    world.key(Person::BOB);
+    world.key(TestUser::BOB);
     assert_eq!(world.status_with(&first.token), 200);
     // Uses are noted about once a second.
     assert!(eventually(|| {

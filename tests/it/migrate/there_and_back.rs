@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{BACK, EMBEDDED, MigrationWorld, REDIS, counts, fill, keys, refused, summary, words};
 use crate::support::redis::{RedisServer, cluster, sentinels, wait_until};
-use crate::support::{Person, Plan, Upstream};
+use crate::support::{Plan, TestUser, Upstream};
 
 #[test]
 fn there_and_back_nothing_is_lost_and_nothing_is_added() {
@@ -36,7 +36,7 @@ fn there_and_back_nothing_is_lost_and_nothing_is_added() {
     // one left.
     for serve in [MigrationWorld::serve_from_redis, MigrationWorld::serve_from_back] {
         serve(&mut world);
-        let (keyward, api) = (&world.keyward, world.keyward.api(Person::ALICE));
+        let (keyward, api) = (&world.keyward, world.keyward.api(TestUser::ALICE));
         let statuses = [&key, &revoked].map(|issued| keyward.status_with(&issued.token));
         assert_eq!(statuses, [200, 401]);
         assert_eq!(api.jtis(&key.token).len(), 2);
@@ -110,8 +110,8 @@ fn there_and_back_by_way_of_a_cluster() {
 #[test]
 fn a_run_that_was_killed_is_completed_by_the_next() {
     let (mut world, key) = MigrationWorld::of(|world| {
-        let api = world.api(Person::ALICE);
-        let bootstrap = world.bootstrap(Person::ALICE, 400);
+        let api = world.api(TestUser::ALICE);
+        let bootstrap = world.bootstrap(TestUser::ALICE, 400);
         let keys: Vec<_> = (0..400).map(|_| api.mint(&bootstrap)).collect();
         keys.into_iter().next_back().expect("a key")
     });

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use super::message::{Fault, Response};
 use super::transport::Transport;
 use super::wire::Wire;
@@ -18,7 +18,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT)
             .unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
         Self::over(stream)
     }
@@ -30,17 +30,17 @@ impl Client {
 
     /// A connection that was made already, and may go through TLS.
     pub(crate) fn over(io: impl Transport + 'static) -> Self {
-        Self { wire: Wire::new(io, PATIENCE) }
+        Self { wire: Wire::new(io, TIMEOUT) }
     }
 
     /// A connection if one can be had, for a peer that may just have died.
     pub(crate) fn try_connect(address: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
         Some(Self::over(stream))
     }
 
-    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
-        self.wire.set_patience(patience);
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.wire.set_timeout(timeout);
         self
     }
 

@@ -117,7 +117,7 @@ pub(crate) fn is_over(began: Instant, time: Duration) -> bool {
 /// Lets this time pass, and as much more as the machine was late in it.
 pub(crate) fn pass(time: Duration) {
     let began = Instant::now();
-    // The caller waits for a timeout of the product, which nothing signals.
+    // The caller waits for a timeout of keyward, which nothing signals.
     thread::sleep(time);
     while !is_over(began, time) {
         thread::park_timeout(NAP);

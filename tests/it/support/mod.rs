@@ -7,9 +7,7 @@ mod commands;
 pub(crate) mod h2;
 pub(crate) mod hpack;
 pub(crate) mod http2_upstream;
-mod keys;
 pub(crate) mod lateness;
-mod login;
 mod message;
 mod open;
 mod plan;
@@ -17,6 +15,8 @@ mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
 pub(crate) mod redis;
 mod relay;
+mod test_issuer;
+mod test_user;
 pub(crate) mod tls;
 mod transport;
 mod upstream;
@@ -24,32 +24,36 @@ mod wire;
 mod world;
 
 pub(crate) use client::Client;
-pub(crate) use keys::{Issued, Person, TokenApi, claims, issued, json};
-pub(crate) use login::Login;
 pub(crate) use message::{Fault, Request, Response};
-pub(crate) use open::{Kept, open};
+pub(crate) use open::{Ongoing, open};
 pub(crate) use plan::Plan;
 pub(crate) use random::Random;
 pub(crate) use relay::{Relay, Way, Which};
+pub(crate) use test_issuer::{RFC_8037_KEYS, TestIssuer};
+pub(crate) use test_user::{Issued, TestUser, TokenApi, claims, issued, json};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};
 pub(crate) use wire::Wire;
 pub(crate) use world::World;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test calls it a hang. Long, because a busy machine is not a
-/// bug.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// After this time a test fails because something hangs. Long, because a busy machine is no fault.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The seconds since 1970.
+pub(crate) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
 
 /// Waits until `condition` holds, and looks again and again; `false` if it does not within the
-/// patience of a test.
+/// [`TIMEOUT`].
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     loop {
         if condition() {
             return true;
         }
-        if lateness::is_over(began, PATIENCE) {
+        if lateness::is_over(began, TIMEOUT) {
             return false;
         }
         std::thread::park_timeout(Duration::from_millis(2));

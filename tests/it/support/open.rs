@@ -4,12 +4,12 @@ use super::{Act, Client, Gate, Reply, Upstream, World};
 
 /// What stays open.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kept {
+pub(crate) enum Ongoing {
     Events,
     WebSocket,
 }
 
-impl Kept {
+impl Ongoing {
     /// What the upstream begins with.
     fn begins(self) -> &'static [u8] {
         match self {
@@ -42,7 +42,7 @@ pub(crate) fn open(
     world: &World,
     upstream: &Upstream,
     path: &str,
-    kept: Kept,
+    kept: Ongoing,
     token: &str,
 ) -> (Client, Gate) {
     let gate = Gate::default();

@@ -1,10 +1,14 @@
 //! Real Redis processes on free ports of the loopback interface. They end with the test, also when
 //! it fails.
 //!
-//! This is one file, and uses nothing of the modules beside it, because the tests of the library
-//! include it by its path.
+//! This file and the folder of its name use nothing of the modules beside them, because the tests
+//! of the library include this file by its path.
 
-use std::collections::BTreeMap;
+#[path = "redis/monitor.rs"]
+mod monitor;
+#[path = "redis/topologies.rs"]
+mod topologies;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
@@ -12,19 +16,23 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long a server may take to come up.
-const START: Duration = Duration::from_secs(10);
+#[allow(unused_imports, reason = "of the two programs that include this file, one uses it")]
+pub(crate) use monitor::Monitor;
+#[allow(unused_imports, reason = "of the two programs that include this file, one uses it")]
+pub(crate) use topologies::{cluster, cluster_with_replicas, sentinels};
+
+/// After this time a test fails because a server does not come up or does not answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server of its own: append-only file on, `noeviction`, nothing else changed.
 pub(crate) struct RedisServer {
     pub(crate) port: u16,
-    room: TempDir,
+    dir: TempDir,
     config: PathBuf,
     sentinel: bool,
     child: Option<Child>,
@@ -76,12 +84,12 @@ impl RedisServer {
 
     /// On this port, which a client has been told already.
     pub(crate) fn start_as(sentinel: bool, port: u16, lines: &str) -> Self {
-        let room =
-            in_memory().map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a directory");
-        let config = room.path().join("redis.conf");
+        let dir =
+            in_memory().map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a folder");
+        let config = dir.path().join("redis.conf");
         let mut text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nprotected-mode no\n",
-            room.path().display()
+            dir.path().display()
         );
         if !sentinel {
             text.push_str(
@@ -90,14 +98,14 @@ impl RedisServer {
         }
         let _ = writeln!(text, "{lines}");
         fs::write(&config, text).expect("the configuration");
-        let mut server = Self { port, room, config, sentinel, child: None };
+        let mut server = Self { port, dir, config, sentinel, child: None };
         server.spawn();
         server
     }
 
     fn spawn(&mut self) {
         let program = "redis-server";
-        let log = fs::File::create(self.room.path().join("log")).expect("a log");
+        let log = fs::File::create(self.dir.path().join("log")).expect("a log");
         let child = Command::new(program)
             .arg(&self.config)
             .args(self.sentinel.then_some("--sentinel"))
@@ -109,7 +117,7 @@ impl RedisServer {
                 panic!("{program} does not start ({fault}): `make test` installs it")
             });
         self.child = Some(child);
-        let answers = holds_within(START, || {
+        let answers = holds_within(TIMEOUT, || {
             let ended = self
                 .child
                 .as_mut()
@@ -131,12 +139,12 @@ impl RedisServer {
 
     /// Where its files are.
     pub(crate) fn directory(&self) -> &Path {
-        self.room.path()
+        self.dir.path()
     }
 
     /// What it printed.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.room.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -172,7 +180,7 @@ impl RedisServer {
     pub(crate) fn restart_empty(&mut self) {
         self.kill();
         for name in ["appendonlydir", "dump.rdb", "appendonly.aof"] {
-            let path = self.room.path().join(name);
+            let path = self.dir.path().join(name);
             let _ = fs::remove_dir_all(&path);
             let _ = fs::remove_file(&path);
         }
@@ -182,13 +190,18 @@ impl RedisServer {
     /// One command on a connection of its own.
     pub(crate) fn command(&self, words: &[&str]) -> Reply {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        self.try_command(&words).expect("an answer")
+        self.command_within(TIMEOUT, &words).expect("an answer")
     }
 
-    /// As [`command`](Self::command), in bytes, for a server that may be away.
+    /// As [`command`](Self::command), in bytes, for a server that may be away: an answer within
+    /// five seconds.
     pub(crate) fn try_command(&self, words: &[&[u8]]) -> std::io::Result<Reply> {
-        let mut stream = TcpStream::connect_timeout(&self.address(), Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        self.command_within(Duration::from_secs(5), words)
+    }
+
+    fn command_within(&self, time: Duration, words: &[&[u8]]) -> std::io::Result<Reply> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), time)?;
+        stream.set_read_timeout(Some(time))?;
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -202,14 +215,14 @@ impl RedisServer {
     /// From now on its background saves fail, and so it refuses changes (MISCONF): the file that
     /// they write is a folder.
     pub(crate) fn fail_saves(&self) {
-        fs::create_dir(self.room.path().join("dump.rdb")).expect("a folder");
+        fs::create_dir(self.dir.path().join("dump.rdb")).expect("a folder");
         self.command(&["CONFIG", "SET", "save", "3600 1"]);
         self.save("err");
     }
 
     /// They succeed again.
     pub(crate) fn mend_saves(&self) {
-        fs::remove_dir(self.room.path().join("dump.rdb")).expect("removed");
+        fs::remove_dir(self.dir.path().join("dump.rdb")).expect("removed");
         self.save("ok");
     }
 
@@ -271,170 +284,15 @@ impl RedisServer {
     }
 }
 
-/// Listens to every command that a server is given (MONITOR).
-pub(crate) struct Monitor {
-    stream: TcpStream,
-    /// Ends with what it has counted.
-    listener: JoinHandle<Monitored>,
-    server: SocketAddr,
-}
-
-/// How often each command was given.
-#[derive(Debug, Default)]
-pub(crate) struct Monitored {
-    pub(crate) of_clients: BTreeMap<String, u64>,
-    /// Called by scripts.
-    pub(crate) of_scripts: BTreeMap<String, u64>,
-}
-
-/// What is sent to be found in the stream: all that was given before has been heard then.
-const LAST_WORD: &str = "the last word";
-
-impl Monitor {
-    /// Returns when it listens.
-    pub(crate) fn start(server: &RedisServer) -> Self {
-        let mut stream = TcpStream::connect(server.address()).expect("a connection");
-        let mut lines = BufReader::new(stream.try_clone().expect("a handle"));
-        stream.write_all(b"MONITOR\r\n").expect("sent");
-        assert_eq!(read_reply(&mut lines).expect("an answer"), Reply::Simple("OK".to_owned()));
-        let listener = std::thread::spawn(move || {
-            let mut heard = Monitored::default();
-            loop {
-                // +1339518083.107412 [0 127.0.0.1:60866] "keys" "*"
-                let line = match read_reply(&mut lines) {
-                    Ok(reply) => reply.text(),
-                    Err(fault) => panic!("the monitor ended: {fault}"),
-                };
-                let (_, from) = line.split_once('[').expect("where it comes from");
-                let (from, words) = from.split_once("] ").expect("the command");
-                let command = words.split('"').nth(1).unwrap_or_default().to_ascii_lowercase();
-                if words.contains(LAST_WORD) {
-                    return heard;
-                }
-                // The test's own questions.
-                if command == "info" {
-                    continue;
-                }
-                let by = if from.ends_with("lua") {
-                    &mut heard.of_scripts
-                } else {
-                    &mut heard.of_clients
-                };
-                *by.entry(command).or_default() += 1;
-            }
-        });
-        Self { stream, listener, server: server.address() }
-    }
-
-    /// What was given until now.
-    pub(crate) fn end(self) -> Monitored {
-        let mut other = TcpStream::connect(self.server).expect("a connection");
-        other.write_all(format!("ECHO \"{LAST_WORD}\"\r\n").as_bytes()).expect("sent");
-        let heard = self.listener.join().expect("it was heard");
-        drop(self.stream);
-        heard
-    }
-}
-
 /// Where files are kept in memory, if there is space. A disk that is busy with what was built a
 /// moment ago holds Redis up for seconds; no test kills the machine, so what is written there is
 /// kept as well.
 fn in_memory() -> Option<&'static Path> {
-    const ROOM: u64 = 2 * 1024 * 1024 * 1024;
+    const NEEDED: u64 = 2 * 1024 * 1024 * 1024;
     let place = Path::new("/dev/shm");
     let found = rustix::fs::statvfs(place).ok()?;
     let is_writable = tempfile::tempfile_in(place).is_ok();
-    (is_writable && found.f_bavail * found.f_frsize >= ROOM).then_some(place)
-}
-
-/// So many sentinels that watch `master` under the name `fleet`; a majority of them agrees on a
-/// failover, which begins `down_after` after the master fell silent. Returns when they know each
-/// other.
-pub(crate) fn sentinels(
-    count: usize,
-    master: &RedisServer,
-    down_after: Duration,
-) -> Vec<RedisServer> {
-    let lines = format!(
-        "sentinel monitor fleet 127.0.0.1 {} {}\nsentinel down-after-milliseconds fleet {}\n\
-         sentinel failover-timeout fleet 5000\n",
-        master.port,
-        count / 2 + 1,
-        down_after.as_millis()
-    );
-    let sentinels: Vec<_> = (0..count).map(|_| RedisServer::start_sentinel(&lines)).collect();
-    let all_met = || {
-        sentinels.iter().all(|sentinel| {
-            let Reply::Array(known) = sentinel.command(&["SENTINEL", "SENTINELS", "fleet"]) else {
-                return false;
-            };
-            let Reply::Array(replicas) = sentinel.command(&["SENTINEL", "REPLICAS", "fleet"])
-            else {
-                return false;
-            };
-            known.len() + 1 == count && !replicas.is_empty()
-        })
-    };
-    wait_until("the sentinels know each other and a replica", all_met);
-    sentinels
-}
-
-/// A Cluster of so many masters without replicas; each has an equal part of the slots, in order.
-pub(crate) fn cluster(masters: u16) -> Vec<RedisServer> {
-    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\n\
-                 appendfsync always\n";
-    let nodes: Vec<_> = (0..masters).map(|_| RedisServer::start_with(lines)).collect();
-    let part = 16384 / masters;
-    for (node, index) in nodes.iter().zip(0..) {
-        let (first, after) =
-            (index * part, if index + 1 == masters { 16384 } else { (index + 1) * part });
-        let slots = (first..after).map(|slot: u16| slot.to_string());
-        let words: Vec<String> =
-            ["CLUSTER", "ADDSLOTS"].map(str::to_owned).into_iter().chain(slots).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        assert_eq!(node.command(&words), Reply::Simple("OK".to_owned()));
-        node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
-        let port = nodes[0].port.to_string();
-        node.command(&["CLUSTER", "MEET", "127.0.0.1", &port]);
-    }
-    wait_until("the Cluster is up", || {
-        nodes.iter().all(|node| {
-            let info = node.command(&["CLUSTER", "INFO"]).text();
-            info.contains("cluster_state:ok")
-                && info.contains(&format!("cluster_known_nodes:{masters}"))
-        })
-    });
-    nodes
-}
-
-/// As [`cluster`], and each master has a replica: those are behind all masters, in the same order.
-pub(crate) fn cluster_with_replicas(masters: u16) -> Vec<RedisServer> {
-    let mut nodes = cluster(masters);
-    let lines = "cluster-enabled yes\ncluster-node-timeout 2000\nrepl-diskless-sync-delay 0\n\
-                 appendfsync always\n";
-    for master in 0..usize::from(masters) {
-        let replica = RedisServer::start_with(lines);
-        let (id, port) =
-            (nodes[master].command(&["CLUSTER", "MYID"]).text(), nodes[master].port.to_string());
-        replica.command(&["CLUSTER", "MEET", "127.0.0.1", &port]);
-        // It must have heard of the master before.
-        wait_until("it follows its master", || {
-            replica.command(&["CLUSTER", "REPLICATE", &id]).text() == "OK"
-        });
-        nodes.push(replica);
-    }
-    wait_until("every node knows the others, and each replica has its copy", || {
-        let knows_all = |node: &RedisServer| {
-            let info = node.command(&["CLUSTER", "INFO"]).text();
-            info.contains("cluster_state:ok")
-                && info.contains(&format!("cluster_known_nodes:{}", 2 * masters))
-        };
-        let has_copy = |node: &RedisServer| {
-            node.command(&["INFO", "replication"]).text().contains("master_link_status:up")
-        };
-        nodes.iter().all(knows_all) && nodes[usize::from(masters)..].iter().all(has_copy)
-    });
-    nodes
+    (is_writable && found.f_bavail * found.f_frsize >= NEEDED).then_some(place)
 }
 
 /// Waits until this condition holds, for a minute: sentinels that disagree try again after tens of

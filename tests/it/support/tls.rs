@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use super::client::Client;
 use super::message::Response;
 pub(crate) use super::transport::TlsStream;
@@ -67,7 +67,7 @@ pub(crate) fn handshake(
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;

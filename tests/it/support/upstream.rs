@@ -7,13 +7,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use super::message::{Fault, Request};
 use super::wire::Wire;
 
 /// How long the upstream waits for the rest of a message; an idle connection may stay open longer
 /// than any test.
-const UPSTREAM_PATIENCE: Duration = Duration::from_secs(120);
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Something that a reply waits for until a test opens it.
 #[derive(Clone, Default)]
@@ -27,7 +27,7 @@ impl Gate {
 
     fn pass(&self) {
         let open = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_timeout_while(open, UPSTREAM_PATIENCE, |open| !*open).unwrap());
+        drop(self.0.1.wait_timeout_while(open, UPSTREAM_TIMEOUT, |open| !*open).unwrap());
     }
 }
 
@@ -57,6 +57,13 @@ impl Reply {
     /// These bytes, and the connection stays open.
     pub(crate) fn bytes(bytes: impl AsRef<[u8]>) -> Self {
         Self::acts([Act::Send(bytes.as_ref().to_vec())])
+    }
+
+    /// A whole response; `fields` are whole lines, each with its CRLF.
+    pub(crate) fn of(status: &str, fields: &str, body: impl AsRef<[u8]>) -> Self {
+        let body = body.as_ref();
+        let head = format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+        Self::bytes([head.as_bytes(), body].concat())
     }
 
     pub(crate) fn acts(acts: impl IntoIterator<Item = Act>) -> Self {
@@ -94,7 +101,7 @@ struct State {
     streams: Mutex<Vec<Option<TcpStream>>>,
     stopped: AtomicBool,
     /// How long a connection may wait for the next request, or for the rest of one.
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// The running upstream. It stops when it is dropped.
@@ -108,11 +115,11 @@ impl Upstream {
     /// Starts an upstream that answers every request with an echo of its head, until told
     /// otherwise.
     pub(crate) fn start() -> Self {
-        Self::closing_after(UPSTREAM_PATIENCE)
+        Self::closing_after(UPSTREAM_TIMEOUT)
     }
 
     /// The same, which closes a connection that has been idle for this long.
-    pub(crate) fn closing_after(patience: Duration) -> Self {
+    pub(crate) fn closing_after(timeout: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State {
@@ -121,7 +128,7 @@ impl Upstream {
             replies: Mutex::default(),
             streams: Mutex::default(),
             stopped: AtomicBool::new(false),
-            patience,
+            timeout,
         });
         let shared = Arc::clone(&state);
         let acceptor = std::thread::spawn(move || {
@@ -170,7 +177,7 @@ impl Upstream {
     pub(crate) fn wait_until(&self, condition: impl Fn(&Log) -> bool) -> bool {
         let log = self.state.log.lock().unwrap();
         let (_log, waited) =
-            self.state.changed.wait_timeout_while(log, PATIENCE, |log| !condition(log)).unwrap();
+            self.state.changed.wait_timeout_while(log, TIMEOUT, |log| !condition(log)).unwrap();
         !waited.timed_out()
     }
 }
@@ -189,7 +196,7 @@ impl Drop for Upstream {
 }
 
 fn serve(stream: TcpStream, number: usize, state: &State) {
-    let mut wire = Wire::new(stream, state.patience);
+    let mut wire = Wire::new(stream, state.timeout);
     converse(&mut wire, number, state);
     // A reset is sent when the last handle goes, so a shutdown must not come first.
     state.streams.lock().unwrap()[number] = None;

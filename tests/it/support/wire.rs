@@ -14,16 +14,16 @@ pub(crate) struct Wire {
     io: Box<dyn Transport>,
     ahead: Vec<u8>,
     seen: Vec<u8>,
-    patience: Duration,
+    timeout: Duration,
     /// What ended the connection, if that was not a close in good order.
     error: Option<io::Error>,
 }
 
 impl Wire {
-    pub(crate) fn new(io: impl Transport + 'static, patience: Duration) -> Self {
+    pub(crate) fn new(io: impl Transport + 'static, timeout: Duration) -> Self {
         // A Unix socket has no such option and does not need it.
         let _ = io.socket().set_tcp_nodelay(true);
-        Self { io: Box::new(io), ahead: Vec::new(), seen: Vec::new(), patience, error: None }
+        Self { io: Box::new(io), ahead: Vec::new(), seen: Vec::new(), timeout, error: None }
     }
 
     pub(crate) fn socket(&self) -> SockRef<'_> {
@@ -42,8 +42,8 @@ impl Wire {
     }
 
     /// Changes how long each message may take from here on.
-    pub(crate) fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Writes bytes. A peer that has already closed is no fault: its answer is what counts.
@@ -53,13 +53,13 @@ impl Wire {
 
     /// Writes bytes to a peer that may have closed, or may take too long to read them.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.io.socket().set_write_timeout(Some(self.patience))?;
+        self.io.socket().set_write_timeout(Some(self.timeout))?;
         self.io.write_all(bytes)?;
         self.io.flush()
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.patience
+        Instant::now() + self.timeout
     }
 
     /// Reads more. `Ok(false)` is the end of the stream.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::message::Response;
 use super::redis::free_port;
-use super::{PATIENCE, Plan, eventually, lateness};
+use super::{Plan, TIMEOUT, eventually, lateness};
 
 impl Plan {
     /// Starts a world, and waits until it is ready.
@@ -150,7 +150,7 @@ impl World {
                 panic!("keyward ended with {status} instead of getting ready:\n{}", self.output());
             }
             assert!(
-                !lateness::is_over(began, PATIENCE),
+                !lateness::is_over(began, TIMEOUT),
                 "keyward is not ready in time:\n{}",
                 self.output()
             );
@@ -168,6 +168,11 @@ impl World {
         let mut client = Client::try_connect(self.admin)?;
         client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
         client.final_response("GET").ok().map(|(response, _)| response)
+    }
+
+    /// The text of an answer of the admin listener; empty when there is none.
+    pub(crate) fn admin_text(&self, path: &str) -> String {
+        self.admin_get(path).map(|response| response.text()).unwrap_or_default()
     }
 
     /// The sum of all series of a metric whose labels contain this text.
@@ -223,7 +228,7 @@ impl World {
 
     /// Waits for the process to end by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let status = self.child().as_mut().expect("it was running").try_wait();
             if let Some(status) = status.expect("our child can be waited for") {
@@ -298,9 +303,14 @@ impl World {
         self.client().ask(request(method, target, fields, body.as_ref()))
     }
 
+    /// A GET with this bearer token.
+    pub(crate) fn get_with(&self, target: &str, token: &str) -> Response {
+        self.ask("GET", target, &format!("Authorization: Bearer {token}\r\n"), "")
+    }
+
     /// The status of a GET on the guarded route with this token.
     pub(crate) fn status_with(&self, token: &str) -> u16 {
-        self.ask("GET", "/private/x", &format!("Authorization: Bearer {token}\r\n"), "").status
+        self.get_with("/private/x", token).status
     }
 }
 

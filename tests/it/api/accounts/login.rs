@@ -104,6 +104,6 @@ fn failures_from_many_addresses_do_not_lock_the_owner_out() {
     );
     assert_eq!(login("203.0.113.7", "hershel", "correct horse").status, 200, "and elsewhere");
     // A username without an account is slowed in the same way: the two cannot be told apart.
-    let statuses = [0; 3].map(|_| login("203.0.113.9", "nobody", "a wrong one").status);
+    let statuses = [0; 3].map(|_| login("203.0.113.9", "unknown", "a wrong one").status);
     assert_eq!(statuses, [401, 401, 429]);
 }

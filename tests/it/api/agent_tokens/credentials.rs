@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::api::worlds::{AGENT_KEY, AGENT_KEY_ONCE, IssuerWorld, expect_json};
-use crate::support::Person;
+use crate::support::TestUser;
 
 #[test]
 fn only_a_users_own_jwt_manages_keys() {
@@ -12,7 +12,7 @@ fn only_a_users_own_jwt_manages_keys() {
     let agent = world.agent_key();
     let (tenant_key, _) = world.tenant_key("acme");
     let made_up = format!("sk_agt_{}", "0".repeat(64));
-    let bootstrap = world.keyward.bootstrap(Person::ALICE, 1);
+    let bootstrap = world.keyward.bootstrap(TestUser::ALICE, 1);
     for (what, token) in [
         ("the agent's own", agent.clone()),
         ("a key for a tenant", tenant_key),

@@ -2,18 +2,18 @@
 //! lists or revokes them.
 
 use super::{AllowlistJwtWorld, data, error};
-use crate::support::{Person, claims};
+use crate::support::{TestUser, claims};
 
 #[test]
 fn a_bootstrap_token_makes_one_key_and_is_spent() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::BOB, 1);
-    let api = world.keyward.api(Person::BOB);
+    let bootstrap = world.keyward.bootstrap(TestUser::BOB, 1);
+    let api = world.keyward.api(TestUser::BOB);
     let key = api.mint(&bootstrap);
     let claims = claims(&key.token);
     assert_eq!(
         (claims["sub"].as_str(), claims["role"].as_str()),
-        (Some(Person::BOB.subject), Some(Person::BOB.role))
+        (Some(TestUser::BOB.subject), Some(TestUser::BOB.role))
     );
     assert_eq!(world.keyward.status_with(&key.token), 200);
     error(&api.issue(&bootstrap, ""), 401);
@@ -24,8 +24,8 @@ fn a_bootstrap_token_makes_one_key_and_is_spent() {
 #[test]
 fn a_bad_request_does_not_spend_a_bootstrap_token() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::BOB, 1);
-    let api = world.keyward.api(Person::BOB);
+    let bootstrap = world.keyward.bootstrap(TestUser::BOB, 1);
+    let api = world.keyward.api(TestUser::BOB);
     error(&api.issue(&bootstrap, r#"{"expires_in_minutes":-1}"#), 422);
     error(&api.issue(&bootstrap, "{"), 400);
     error(&world.api().issue(&bootstrap, ""), 403);
@@ -35,25 +35,20 @@ fn a_bad_request_does_not_spend_a_bootstrap_token() {
 #[test]
 fn so_many_mints_are_so_many_keys() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::BOB, 3);
-    let api = world.keyward.api(Person::BOB);
+    let bootstrap = world.keyward.bootstrap(TestUser::BOB, 3);
+    let api = world.keyward.api(TestUser::BOB);
     let keys: Vec<_> = (0..3).map(|_| api.mint(&bootstrap).jti).collect();
     error(&api.issue(&bootstrap, ""), 401);
-    let last = world.keyward.key(Person::BOB);
+    let last = world.keyward.key(TestUser::BOB);
     assert_eq!(api.jtis(&last.token), [keys, vec![last.jti]].concat());
 }
 
 #[test]
 fn a_bootstrap_token_opens_no_route() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::ALICE, 2);
+    let bootstrap = world.keyward.bootstrap(TestUser::ALICE, 2);
     assert_eq!(world.keyward.status_with(&bootstrap), 403);
-    let response = world.keyward.ask(
-        "GET",
-        "/private/x",
-        &format!("Authorization: Bearer {bootstrap}\r\n"),
-        "",
-    );
+    let response = world.keyward.get_with("/private/x", &bootstrap);
     assert_eq!(
         response.fields.one("content-type").as_deref(),
         Some("application/problem+json"),
@@ -64,7 +59,7 @@ fn a_bootstrap_token_opens_no_route() {
 #[test]
 fn a_bootstrap_token_lists_keys_and_is_not_among_them() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::ALICE, 2);
+    let bootstrap = world.keyward.bootstrap(TestUser::ALICE, 2);
     assert_eq!(world.api().jtis(&bootstrap), [world.alice.jti.as_str()]);
     assert_eq!(world.api().jtis(&world.alice.token), [world.alice.jti.as_str()]);
 }
@@ -72,7 +67,7 @@ fn a_bootstrap_token_lists_keys_and_is_not_among_them() {
 #[test]
 fn revoking_a_bootstrap_token_gets_409_whether_or_not_it_is_spent() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::ALICE, 1);
+    let bootstrap = world.keyward.bootstrap(TestUser::ALICE, 1);
     error(&world.api().revoke(&bootstrap), 409);
     let key = world.api().mint(&bootstrap);
     error(&world.api().revoke(&bootstrap), 409);
@@ -82,20 +77,20 @@ fn revoking_a_bootstrap_token_gets_409_whether_or_not_it_is_spent() {
 #[test]
 fn revoking_a_bootstrap_token_by_its_id_gets_409() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::ALICE, 2);
+    let bootstrap = world.keyward.bootstrap(TestUser::ALICE, 2);
     let claims = claims(&bootstrap);
     let jti = claims["jti"].as_str().expect("a jti");
     error(&world.api().revoke_by_jti(&world.alice.token, jti), 409);
     error(&world.api().revoke_by_jti(&bootstrap, jti), 409);
-    let admin = world.keyward.key(Person::ADMIN);
-    error(&world.keyward.api(Person::ADMIN).revoke_by_jti(&admin.token, jti), 409);
+    let admin = world.keyward.key(TestUser::ADMIN);
+    error(&world.keyward.api(TestUser::ADMIN).revoke_by_jti(&admin.token, jti), 409);
     world.api().mint(&bootstrap);
 }
 
 #[test]
 fn a_bootstrap_token_revokes_a_key_by_its_id() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::ALICE, 1);
+    let bootstrap = world.keyward.bootstrap(TestUser::ALICE, 1);
     data(&world.api().revoke_by_jti(&bootstrap, &world.alice.jti), "Token revoked successfully");
     assert_eq!(world.keyward.status_with(&world.alice.token), 401);
 }
@@ -103,10 +98,10 @@ fn a_bootstrap_token_revokes_a_key_by_its_id() {
 #[test]
 fn a_username_outside_ascii_travels_whole() {
     let world = AllowlistJwtWorld::start();
-    let person = Person {
+    let person = TestUser {
         organization: "größe & söhne",
         role: "rôle",
-        ..Person::user("auth0|jörg", "jörg ☃")
+        ..TestUser::user("auth0|jörg", "jörg ☃")
     };
     let bootstrap = world.keyward.bootstrap(person, 1);
     let mount = "/jarvispy/gr%C3%B6%C3%9Fe%20&%20s%C3%B6hne/j%C3%B6rg%20%E2%98%83/api/v1";
@@ -137,7 +132,7 @@ fn a_username_outside_ascii_travels_whole() {
 #[test]
 fn the_command_lists_and_revokes_what_it_made() {
     let world = AllowlistJwtWorld::start();
-    let bootstrap = world.keyward.bootstrap(Person::BOB, 5);
+    let bootstrap = world.keyward.bootstrap(TestUser::BOB, 5);
     let claims = claims(&bootstrap);
     let jti = claims["jti"].as_str().expect("a jti");
     let listed = world.keyward.run(&["bootstrap", "list", "--json"]);
@@ -146,5 +141,5 @@ fn the_command_lists_and_revokes_what_it_made() {
     assert!(!text.contains(&bootstrap), "a list holds no token");
     let revoked = world.keyward.run(&["bootstrap", "revoke", jti]);
     assert!(revoked.status.success(), "{revoked:?}");
-    error(&world.keyward.api(Person::BOB).issue(&bootstrap, ""), 401);
+    error(&world.keyward.api(TestUser::BOB).issue(&bootstrap, ""), 401);
 }

@@ -1,7 +1,7 @@
 //! The `Authorization` field, the mount compared with the claims, and the calls that exist.
 
 use super::{AllowlistJwtWorld, error};
-use crate::support::Person;
+use crate::support::TestUser;
 
 #[test]
 fn an_authorization_that_is_none_gets_401_in_the_faces_own_shape() {
@@ -66,18 +66,18 @@ fn a_mount_that_is_not_the_callers_gets_403() {
         }
     }
     assert_eq!(world.api().jtis(token), [world.alice.jti.as_str()], "nothing came of it");
-    let bob = world.keyward.key(Person::BOB);
+    let bob = world.keyward.key(TestUser::BOB);
     error(&world.api().list(&bob.token), 403);
 }
 
 #[test]
 fn a_mount_that_is_not_the_callers_tells_a_caller_without_a_token_nothing() {
     let world = AllowlistJwtWorld::start();
-    let bodies: Vec<_> = ["my-org/alice", "my-org/bob", "nowhere/nobody"]
+    let bodies: Vec<_> = ["my-org/alice", "my-org/bob", "nowhere/unknown"]
         .iter()
-        .map(|who| {
+        .map(|user| {
             let response =
-                world.keyward.ask("GET", &format!("/jarvispy/{who}/api/v1/auth/tokens"), "", "");
+                world.keyward.ask("GET", &format!("/jarvispy/{user}/api/v1/auth/tokens"), "", "");
             error(&response, 401)
         })
         .collect();
@@ -157,9 +157,9 @@ fn the_calls_of_a_token_api_are_never_forwarded() {
     let world = crate::support::Plan::usual(&upstream)
         .route("path = \"/{*rest}\"\nupstream = \"app\"\npublic = true")
         .start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     for call in ["/auth/tokens", "/auth/issue-token", "/auth/revoke-all"] {
-        let path = world.api(Person::ALICE).path(call);
+        let path = world.api(TestUser::ALICE).path(call);
         let response = world.ask("GET", &path, "", "");
         assert!([401, 405].contains(&response.status), "{call}: {response}");
     }

@@ -32,8 +32,7 @@ fn signed(header: &Value, payload: &str, key: &[u8]) -> String {
 /// The token opens no route and makes no call.
 #[track_caller]
 fn assert_refused(world: &AllowlistJwtWorld, what: &str, token: &str) {
-    let response =
-        world.keyward.ask("GET", "/private/x", &format!("Authorization: Bearer {token}\r\n"), "");
+    let response = world.keyward.get_with("/private/x", token);
     assert_eq!(response.status, 401, "{what} on a route: {response}");
     let response = world.api().list(token);
     assert_eq!(response.status, 401, "{what} at the token API: {response}");

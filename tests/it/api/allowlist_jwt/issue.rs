@@ -1,7 +1,7 @@
 //! `POST /auth/issue-token`.
 
-use super::{AllowlistJwtWorld, data, error, is_uuid, json, keys, now, seconds};
-use crate::support::{Person, claims};
+use super::{AllowlistJwtWorld, data, error, is_uuid, json, keys, seconds};
+use crate::support::{TestUser, claims, now};
 
 const ISSUED: &str = "Token issued successfully";
 const YEAR: i64 = 525_600;
@@ -31,10 +31,10 @@ fn the_seeds_example_gets_the_seeds_answer() {
 fn a_token_carries_exactly_the_identity_of_the_one_that_made_it() {
     let world = AllowlistJwtWorld::start();
     let first = claims(&world.alice.token);
-    assert_eq!(first["sub"], Person::ALICE.subject);
-    assert_eq!(first["username"], Person::ALICE.username);
-    assert_eq!(first["organization"], Person::ALICE.organization);
-    assert_eq!(first["role"], Person::ALICE.role);
+    assert_eq!(first["sub"], TestUser::ALICE.subject);
+    assert_eq!(first["username"], TestUser::ALICE.username);
+    assert_eq!(first["organization"], TestUser::ALICE.organization);
+    assert_eq!(first["role"], TestUser::ALICE.role);
     assert_eq!(first["iss"], "keyward");
     assert_eq!(first["jti"], world.alice.jti.as_str());
     assert!(

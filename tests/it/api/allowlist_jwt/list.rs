@@ -1,7 +1,7 @@
 //! `GET /auth/tokens`.
 
-use super::{AllowlistJwtWorld, data, json, keys, now, seconds};
-use crate::support::Person;
+use super::{AllowlistJwtWorld, data, json, keys, seconds};
+use crate::support::{TestUser, now};
 
 const LISTED: &str = "Tokens listed successfully";
 
@@ -51,9 +51,9 @@ fn a_list_never_holds_a_token() {
 #[test]
 fn a_list_holds_no_key_of_another_user() {
     let world = AllowlistJwtWorld::start();
-    let bob = world.keyward.key(Person::BOB);
+    let bob = world.keyward.key(TestUser::BOB);
     assert_eq!(world.api().jtis(&world.alice.token), [world.alice.jti.as_str()]);
-    assert_eq!(world.keyward.api(Person::BOB).jtis(&bob.token), [bob.jti]);
+    assert_eq!(world.keyward.api(TestUser::BOB).jtis(&bob.token), [bob.jti]);
 }
 
 /// Users of the same name in two organizations are two users.
@@ -61,7 +61,7 @@ fn a_list_holds_no_key_of_another_user() {
 fn a_list_keeps_organizations_apart() {
     let world = AllowlistJwtWorld::start();
     let elsewhere =
-        Person { organization: "other-org", ..Person::user("auth0|alice-elsewhere", "alice") };
+        TestUser { organization: "other-org", ..TestUser::user("auth0|alice-elsewhere", "alice") };
     let other = world.keyward.key(elsewhere);
     assert_eq!(world.keyward.api(elsewhere).jtis(&other.token), [other.jti]);
     assert_eq!(world.api().jtis(&world.alice.token).len(), 1);

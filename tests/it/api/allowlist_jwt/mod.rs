@@ -11,7 +11,7 @@ mod revoke;
 mod revoke_all;
 mod revoke_by_jti;
 
-use crate::support::{Issued, Person, Plan, Response, TokenApi, Upstream, World, json};
+use crate::support::{Issued, Plan, Response, TestUser, TokenApi, Upstream, World, json};
 use serde_json::Value;
 
 /// A keyward with a token API of this style, a route that accepts its keys, and a key of Alice.
@@ -25,13 +25,13 @@ impl AllowlistJwtWorld {
     fn start() -> Self {
         let upstream = Upstream::start();
         let keyward = Plan::usual(&upstream).start();
-        let alice = keyward.key(Person::ALICE);
+        let alice = keyward.key(TestUser::ALICE);
         Self { keyward, _upstream: upstream, alice }
     }
 
     /// The token API as Alice calls it.
     fn api(&self) -> TokenApi<'_> {
-        self.keyward.api(Person::ALICE)
+        self.keyward.api(TestUser::ALICE)
     }
 }
 
@@ -88,10 +88,6 @@ fn seconds(value: &Value) -> i64 {
     assert_eq!(shape, "9999-99-99T99:99:99+99:99", "{text}");
     assert!(text.ends_with("+00:00"), "{text}");
     text.parse::<jiff::Timestamp>().expect("a time").as_second()
-}
-
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
 }
 
 /// The version-independent form of a UUID: `8-4-4-4-12` in lower-case hex.

@@ -1,7 +1,7 @@
 //! `POST /auth/revoke`.
 
 use super::{AllowlistJwtWorld, data, error, keys};
-use crate::support::{Client, Person};
+use crate::support::{Client, TestUser};
 
 const REVOKED: &str = "Token revoked successfully";
 
@@ -93,5 +93,5 @@ fn a_token_of_another_keyward_is_refused() {
     let (here, there) = (AllowlistJwtWorld::start(), AllowlistJwtWorld::start());
     assert_eq!(here.keyward.status_with(&there.alice.token), 401);
     assert_eq!(there.keyward.status_with(&here.alice.token), 401);
-    error(&here.keyward.api(Person::ALICE).list(&there.alice.token), 401);
+    error(&here.keyward.api(TestUser::ALICE).list(&there.alice.token), 401);
 }

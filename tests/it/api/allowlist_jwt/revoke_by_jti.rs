@@ -1,7 +1,7 @@
 //! `POST /auth/revoke/{jti}`.
 
 use super::{AllowlistJwtWorld, data, error, json, keys};
-use crate::support::Person;
+use crate::support::TestUser;
 
 const REVOKED: &str = "Token revoked successfully";
 
@@ -87,19 +87,19 @@ fn what_is_no_uuid_gets_422() {
 #[test]
 fn another_users_key_gets_403_and_lives_on() {
     let world = AllowlistJwtWorld::start();
-    let bob = world.keyward.key(Person::BOB);
+    let bob = world.keyward.key(TestUser::BOB);
     error(&world.api().revoke_by_jti(&world.alice.token, &bob.jti), 403);
     assert_eq!(world.keyward.status_with(&bob.token), 200);
     error(&world.api().revoke_by_jti(&world.alice.token, &bob.jti.to_uppercase()), 403);
-    assert_eq!(world.keyward.api(Person::BOB).jtis(&bob.token), [bob.jti]);
+    assert_eq!(world.keyward.api(TestUser::BOB).jtis(&bob.token), [bob.jti]);
 }
 
 #[test]
 fn an_admin_revokes_the_key_of_any_user() {
     let world = AllowlistJwtWorld::start();
-    let admin = world.keyward.key(Person::ADMIN);
+    let admin = world.keyward.key(TestUser::ADMIN);
     let data = data(
-        &world.keyward.api(Person::ADMIN).revoke_by_jti(&admin.token, &world.alice.jti),
+        &world.keyward.api(TestUser::ADMIN).revoke_by_jti(&admin.token, &world.alice.jti),
         REVOKED,
     );
     assert_eq!(
@@ -120,7 +120,7 @@ fn no_other_role_is_admin() {
         ("r3", "r3", "administrator"),
         ("r4", "r4", "user,admin"),
     ] {
-        let person = Person { role, ..Person::user(subject, username) };
+        let person = TestUser { role, ..TestUser::user(subject, username) };
         let key = world.keyward.key(person);
         error(&world.keyward.api(person).revoke_by_jti(&key.token, &world.alice.jti), 403);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::over_both_stores;
 use crate::api::worlds::{AllStylesWorld, api_key_field, bearer};
-use crate::support::Person;
+use crate::support::TestUser;
 
 over_both_stores! {
     no_token_is_at_rest;
@@ -57,7 +57,7 @@ fn assert_none_at_rest(world: &AllStylesWorld, secrets: &[String]) {
 
 fn no_token_is_at_rest(world: &AllStylesWorld) {
     let (alice, bootstrap) =
-        (world.keyward.key(Person::ALICE), world.keyward.bootstrap(Person::ALICE, 2));
+        (world.keyward.key(TestUser::ALICE), world.keyward.bootstrap(TestUser::ALICE, 2));
     let (tenant, id) = world.tenant_key("acme");
     let revoked = world.tenant_key("globex");
     let agent = world.agent_key();

@@ -3,7 +3,7 @@
 
 use super::over_both_stores;
 use crate::api::worlds::{AGENT_KEY, AllStylesWorld, bearer, expect_json, text};
-use crate::support::{Client, Person};
+use crate::support::{Client, TestUser};
 
 over_both_stores! {
     a_mac_key_is_rotated_and_its_tokens_live_until_it_is_removed;
@@ -33,7 +33,7 @@ fn rotate_and_retire(world: &AllStylesWorld, first: &str, next: &str) {
     };
     let old = make(world.agent_key());
     let (victim, id) = world.tenant_key("acme");
-    let jwts = [keyward.key(Person::ALICE).token, keyward.key(Person::ALICE).token];
+    let jwts = [keyward.key(TestUser::ALICE).token, keyward.key(TestUser::ALICE).token];
     let jwt_statuses =
         || jwts.iter().map(|token| world.status("/private/x", token)).collect::<Vec<_>>();
     assert_eq!((statuses(&old), jwt_statuses()), (vec![200; 3], vec![200; 2]));
@@ -64,7 +64,7 @@ fn rotate_and_retire(world: &AllStylesWorld, first: &str, next: &str) {
         401,
         "a token that a retired key made is revoked like any other"
     );
-    assert_eq!(keyward.api(Person::ALICE).revoke(&jwts[1]).status, 200);
+    assert_eq!(keyward.api(TestUser::ALICE).revoke(&jwts[1]).status, 200);
     assert_eq!(jwt_statuses(), [200, 401]);
 
     // The same on a connection that has used the tokens before.

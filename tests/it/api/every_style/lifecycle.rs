@@ -6,7 +6,7 @@ use super::over_both_stores;
 use crate::api::worlds::{
     AGENT_KEY, AGENT_KEY_ONCE, AllStylesWorld, api_key_field, bearer, expect_json, text,
 };
-use crate::support::{Person, Request, json as body_of};
+use crate::support::{Request, TestUser, json as body_of};
 
 over_both_stores! {
     allowlist_jwt_from_creation_to_revocation;
@@ -28,8 +28,8 @@ fn assert_identity(seen: &Request, expected: &[(&str, &str)]) {
 }
 
 fn allowlist_jwt_from_creation_to_revocation(world: &AllStylesWorld) {
-    let api = world.keyward.api(Person::ALICE);
-    let first = world.keyward.key(Person::ALICE);
+    let api = world.keyward.api(TestUser::ALICE);
+    let first = world.keyward.key(TestUser::ALICE);
     let made = body_of(&api.issue(&first.token, r#"{"name":"laptop","expires_in_minutes":5}"#));
     let (token, id) = (text(&made["data"], "token"), text(&made["data"], "jti"));
     assert_eq!(api.jtis(&first.token), [first.jti.clone(), id.clone()]);
@@ -40,7 +40,7 @@ fn allowlist_jwt_from_creation_to_revocation(world: &AllStylesWorld) {
     );
     let seen = world.forwarded("/private/x", &token);
     let of_alice =
-        [("subject", Person::ALICE.subject), ("username", "alice"), ("organization", "my-org")];
+        [("subject", TestUser::ALICE.subject), ("username", "alice"), ("organization", "my-org")];
     assert_identity(&seen, &of_alice);
     assert_identity(&seen, &[("role", "user"), ("credential", "jarvispy"), ("token-id", &id)]);
     let gone = body_of(&api.revoke_by_jti(&first.token, &id));

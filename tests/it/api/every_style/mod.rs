@@ -8,7 +8,7 @@ mod trailing_slash;
 mod wrong_credentials;
 
 use crate::api::worlds::AllStylesWorld;
-use crate::support::Person;
+use crate::support::TestUser;
 
 /// Makes each case a test over each store.
 macro_rules! over_both_stores {
@@ -27,9 +27,9 @@ use over_both_stores;
 
 /// One credential of each kind, in the order of the columns in [`wrong_credentials`].
 fn credentials(world: &AllStylesWorld) -> Vec<(&'static str, String)> {
-    let bootstrap = world.keyward.bootstrap(Person::ALICE, 2);
+    let bootstrap = world.keyward.bootstrap(TestUser::ALICE, 2);
     vec![
-        ("a key of allowlist-jwt", world.keyward.key(Person::ALICE).token),
+        ("a key of allowlist-jwt", world.keyward.key(TestUser::ALICE).token),
         ("a bootstrap token", bootstrap),
         ("a key of tenant-tokens", world.tenant_key("acme").0),
         ("a key of agent-tokens", world.agent_key()),

@@ -2,7 +2,7 @@
 
 use super::over_both_stores;
 use crate::api::worlds::{AGENT_KEY, AGENT_KEY_ONCE, AllStylesWorld};
-use crate::support::Person;
+use crate::support::TestUser;
 
 over_both_stores! {
     a_slash_at_the_end_of_a_call_changes_nothing;
@@ -11,8 +11,8 @@ over_both_stores! {
 /// If such a call were forwarded, and an upstream answered it with a success, a key that still
 /// works would seem to be revoked.
 fn a_slash_at_the_end_of_a_call_changes_nothing(world: &AllStylesWorld) {
-    let (api, alice) = (world.keyward.api(Person::ALICE), world.alice());
-    let (first, second) = (world.keyward.key(Person::ALICE), world.keyward.key(Person::ALICE));
+    let (api, alice) = (world.keyward.api(TestUser::ALICE), world.alice());
+    let (first, second) = (world.keyward.key(TestUser::ALICE), world.keyward.key(TestUser::ALICE));
     let agent = world.agent_key();
     let (session, (tenant, id)) = (world.session("hershel"), world.tenant_key("acme"));
     let (key, key_id) = world.api_key(&session);

@@ -4,7 +4,7 @@ use super::{credentials, over_both_stores};
 use crate::api::worlds::{
     AGENT_KEY, AGENT_KEY_ONCE, AllStylesWorld, NEW_TENANT_KEY, api_key_field, bearer,
 };
-use crate::support::Person;
+use crate::support::TestUser;
 
 over_both_stores! {
     the_wrong_kind_of_credential_is_refused_by_every_call_and_route;
@@ -13,7 +13,7 @@ over_both_stores! {
 }
 
 fn the_wrong_kind_of_credential_is_refused_by_every_call_and_route(world: &AllStylesWorld) {
-    let keys = world.keyward.api(Person::ALICE).path("/auth/tokens");
+    let keys = world.keyward.api(TestUser::ALICE).path("/auth/tokens");
     //                                          allowlist bootstrap tenant agent access ID
     let calls = [
         (("GET", keys.as_str(), ""), [200, 200, 401, 401, 401, 401]),
@@ -61,7 +61,7 @@ fn a_token_of_one_tenant_is_refused_at_another(world: &AllStylesWorld) {
 fn sessions_and_keys_of_accounts_are_refused_by_every_other_style(world: &AllStylesWorld) {
     let session = world.session("hershel");
     let (key, id) = world.api_key(&session);
-    let keys = world.keyward.api(Person::ALICE).path("/auth/tokens");
+    let keys = world.keyward.api(TestUser::ALICE).path("/auth/tokens");
     for target in [
         keys.as_str(),
         "/api/v1/active/tokens/",

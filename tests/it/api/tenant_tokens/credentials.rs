@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{TOKENS, key};
 use crate::api::worlds::{IssuerWorld, NEW_TENANT_KEY, expect_json};
-use crate::support::Login;
+use crate::support::TestIssuer;
 
 #[test]
 fn every_other_credential_is_refused() {
@@ -67,7 +67,7 @@ fn every_other_credential_is_refused() {
 
 #[test]
 fn tokens_of_an_issuer_with_public_keys_are_verified_by_their_signature() {
-    let world = IssuerWorld::start_with_issuer(Login::with_public_keys(), |plan| plan);
+    let world = IssuerWorld::start_with_issuer(TestIssuer::with_public_keys(), |plan| plan);
     let alice = world.alice();
     for _ in 0..3 {
         assert_eq!(world.status("/people/x", &alice), 200);
@@ -75,7 +75,7 @@ fn tokens_of_an_issuer_with_public_keys_are_verified_by_their_signature() {
     let (key, _) = key(&world, &alice, "globex");
     assert_eq!(world.forwarded("/api/v1/active/x", &key).target, "/api/v1/globex/x");
     // The same claims, signed with another key.
-    for other in [Login::with_public_keys(), Login::open()] {
+    for other in [TestIssuer::with_public_keys(), TestIssuer::open()] {
         let forged = other.access("alice", json!({ "tenants": ["acme"] }));
         assert_eq!(
             expect_json(&world.call("GET", TOKENS, &forged, ""), 401),

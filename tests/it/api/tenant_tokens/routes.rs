@@ -2,7 +2,7 @@
 
 use super::key;
 use crate::api::worlds::IssuerWorld;
-use crate::support::Person;
+use crate::support::TestUser;
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn the_key_opens_only_routes_that_accept_its_token_api() {
     }
     assert_eq!(world.status("/api/v1/initech/x", &key), 403);
     assert_eq!(world.call("POST", "/api/agent-tokens/me", &key, "").status, 401);
-    assert_eq!(world.keyward.api(Person::ALICE).list(&key).status, 401);
+    assert_eq!(world.keyward.api(TestUser::ALICE).list(&key).status, 401);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::super::raw_client::{Answer, NoAnswer};
+use crate::support::redis::wait_until;
 
 /// A moment that has not come.
 const NEVER: u64 = u64::MAX;
@@ -110,6 +111,16 @@ impl History {
         trouble();
         self.healthy_since.store(self.now(), Ordering::SeqCst);
         self.is_healthy.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns when the load has gone on for a second and has had some more tokens revoked.
+    pub(in super::super) fn carry_on(&self) {
+        const MORE: usize = 8;
+        let (since, before) = (Instant::now(), self.revocations.load(Ordering::SeqCst));
+        wait_until("tokens are revoked", || {
+            since.elapsed() >= Duration::from_secs(1)
+                && self.revocations.load(Ordering::SeqCst) >= before + MORE
+        });
     }
 
     /// Runs what kills this instance and starts it again.

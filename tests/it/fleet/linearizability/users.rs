@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use super::super::raw_client::{Answer, NoAnswer, RawClient};
 use super::super::{AGENTS, Fleet};
 use super::history::{Entry, History, Said};
-use crate::support::{Person, Random};
+use crate::support::{Random, TestUser};
 
 /// Tokens that an owner keeps in use at a time, dead ones among them.
 pub(super) const SLOTS: usize = 6;
 
-pub(super) const OWNERS: [Person; 8] = [
-    Person::user("lin|0", "lin0"),
-    Person::user("lin|1", "lin1"),
-    Person::user("lin|2", "lin2"),
-    Person::user("lin|3", "lin3"),
-    Person::user("lin|4", "lin4"),
-    Person::user("lin|5", "lin5"),
-    Person::user("lin|6", "lin6"),
-    Person::user("lin|7", "lin7"),
+pub(super) const OWNERS: [TestUser; 8] = [
+    TestUser::user("lin|0", "lin0"),
+    TestUser::user("lin|1", "lin1"),
+    TestUser::user("lin|2", "lin2"),
+    TestUser::user("lin|3", "lin3"),
+    TestUser::user("lin|4", "lin4"),
+    TestUser::user("lin|5", "lin5"),
+    TestUser::user("lin|6", "lin6"),
+    TestUser::user("lin|7", "lin7"),
 ];
 
 /// Users with one key for their agents: one slot each, beside those of the owners.
@@ -92,7 +92,7 @@ fn pause() {
 pub(super) struct Owner<'h> {
     history: &'h History,
     fleet: &'h Fleet,
-    person: Person,
+    person: TestUser,
     slots: Vec<usize>,
     clients: RawClients<'h>,
     random: Random,
@@ -294,7 +294,7 @@ impl<'h> User<'h> {
             history,
             slot: OWNERS.len() * SLOTS + index,
             subject: USERS[index],
-            login: fleet.login.access(USERS[index], serde_json::json!({})),
+            login: fleet.issuer.access(USERS[index], serde_json::json!({})),
             clients: RawClients::new(history, fleet),
             random,
             doubt: None,

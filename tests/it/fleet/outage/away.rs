@@ -117,9 +117,9 @@ fn with_serve_cached_what_is_remembered_is_served_until_its_hard_end_and_not_lon
     let (middle, most) = percentiles(took);
     eprintln!("remembered tokens while Redis is stopped: p50 {middle:?}, p99 {most:?}");
     // A request that waits for Redis waits for its deadline. What is remembered does not: most take
-    // as long as ever, and those whom the machine holds up are far from it.
-    assert!(middle < Duration::from_millis(5), "p50 {middle:?}");
-    assert!(most < READ_TIMEOUT / 4, "p99 {most:?}");
+    // as long as ever, and those that the machine delays stay far below it.
+    assert!(middle < READ_TIMEOUT / 8, "p50 {middle:?}");
+    assert!(most < READ_TIMEOUT / 2, "p99 {most:?}");
     let late = cached.between(frozen + staleness, end);
     assert!(!late.0.is_empty() && late.count(503) == late.0.len(), "{}", late.summary());
 }
@@ -147,7 +147,7 @@ fn r3_a_network_that_holds_or_loses_what_is_sent_either_way_is_recovered_from_wi
 }
 
 #[test]
-fn r4_a_slow_redis_is_asked_once_for_many_who_ask_at_once_and_does_not_slow_what_is_remembered() {
+fn r4_a_slow_redis_is_asked_once_for_many_requests_at_once_and_does_not_slow_what_is_remembered() {
     // Slow, but not too slow, however busy this machine is.
     let mut bench = OutageBench::start("", true, |plan| {
         plan.set("store", "coherence_lease", "\"1s\"").set("store", "read_timeout", "\"800ms\"")

@@ -2,6 +2,7 @@
 //! and what comes of it.
 
 mod away;
+mod refusing;
 mod wrong;
 
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use super::mix::{Footprint, Mix, Samples, Tokens};
 use super::raw_client::{Answer, RawClient};
 use super::{Fleet, LEASE, READ_TIMEOUT, STORE_TIMEOUT, millis};
 use crate::support::redis::RedisServer;
-use crate::support::{Issued, Person, Plan, Relay, eventually, lateness};
+use crate::support::{Issued, Plan, Relay, TestUser, eventually, lateness};
 
-const ALICE: Person = Person::ALICE;
+const ALICE: TestUser = TestUser::ALICE;
 
 /// Full service is back this soon after the end of an outage.
 const RECOVERY: Duration = Duration::from_secs(2);

@@ -342,7 +342,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     closed("100 and nothing behind", b"HTTP/1.1 100 Continue\r\n\r\n", BadGateway),
     closed(
-        "101 that nobody asked for",
+        "101 that was not asked for",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
           evil",
         BadGateway,

@@ -68,7 +68,7 @@ pub(super) const NAMES: [&str; FLOODS.len()] = {
 };
 
 fn open(world: &HostileWorld) -> Connection {
-    Connection::open(world.keyward.address()).with_patience(CUT_WITHIN)
+    Connection::open(world.keyward.address()).with_timeout(CUT_WITHIN)
 }
 
 /// A stream's identifier, from 1.

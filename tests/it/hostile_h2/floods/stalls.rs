@@ -17,7 +17,7 @@ use crate::support::{Act, Gate, Reply};
 pub(super) fn starved_windows(world: &HostileWorld) -> Result<(), String> {
     answer_large(world, 1 << 20);
     let mut connection =
-        Connection::raw(world.keyward.address()).with_patience(CUT_WITHIN).without_grants();
+        Connection::raw(world.keyward.address()).with_timeout(CUT_WITHIN).without_grants();
     connection.begin(&[(setting::INITIAL_WINDOW_SIZE, 0)]);
     for nth in 0..100 {
         connection.send(Head::get("/public/large").whole(id(nth)));
@@ -35,7 +35,7 @@ pub(super) fn unread_responses(world: &HostileWorld) -> Result<(), String> {
     answer_large(world, 8 << 20);
     let began = Instant::now();
     let mut connection =
-        Connection::raw(world.keyward.address()).with_patience(CUT_WITHIN).without_grants();
+        Connection::raw(world.keyward.address()).with_timeout(CUT_WITHIN).without_grants();
     connection.begin(&[(setting::INITIAL_WINDOW_SIZE, i32::MAX as u32)]);
     connection.send(window_update(0, i32::MAX as u32 - 65_535));
     for nth in 0..16 {
@@ -63,7 +63,7 @@ fn answer_large(world: &HostileWorld, size: usize) {
 pub(super) fn stopped_prefaces(world: &HostileWorld) -> Result<(), String> {
     let whole = [PREFACE, &settings(&[])].concat();
     for length in [1, 3, 12, 23, 24, 28, 33] {
-        let mut connection = Connection::raw(world.keyward.address()).with_patience(CUT_WITHIN);
+        let mut connection = Connection::raw(world.keyward.address()).with_timeout(CUT_WITHIN);
         connection.send(&whole[..length]);
         if !connection.closes() {
             return Err(format!("a connection is open that stopped after {length} bytes"));
@@ -77,7 +77,7 @@ pub(super) fn dripping_head(world: &HostileWorld) -> Result<(), String> {
     for in_pieces in [false, true] {
         let began = Instant::now();
         let mut connection =
-            Connection::raw(world.keyward.address()).with_patience(Duration::from_millis(100));
+            Connection::raw(world.keyward.address()).with_timeout(Duration::from_millis(100));
         connection.begin(&[]);
         let block = public().with("x-a", "a".repeat(1000)).block();
         let whole = frame(kind::HEADERS, flag::WHOLE, 1, &block);

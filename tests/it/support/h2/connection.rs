@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::super::PATIENCE;
+use super::super::TIMEOUT;
 use super::super::hpack::Decoder;
 use super::super::message::{Fields, Response};
 use super::super::transport::Transport;
@@ -22,7 +22,7 @@ pub(crate) struct Connection {
     decoder: Decoder,
     /// A header block whose end is still to come: its stream, its flags and its bytes so far.
     partial: Option<(u32, u8, Vec<u8>)>,
-    patience: Duration,
+    timeout: Duration,
     /// Whether what was read is granted again at once.
     is_granting: bool,
     next: u32,
@@ -35,7 +35,7 @@ const WINDOW: i64 = 65_535;
 impl Connection {
     /// A connection on which nothing was sent yet.
     pub(crate) fn raw(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)
+        let socket = TcpStream::connect_timeout(&address, TIMEOUT)
             .unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
         socket.set_nodelay(true).expect("a socket takes TCP_NODELAY");
         Self::over(socket)
@@ -48,7 +48,7 @@ impl Connection {
             ahead: Vec::new(),
             decoder: Decoder::new(),
             partial: None,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             is_granting: true,
             next: 1,
             state: State::default(),
@@ -67,8 +67,8 @@ impl Connection {
         self.send([PREFACE, &settings(parameters)].concat());
     }
 
-    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -80,7 +80,7 @@ impl Connection {
 
     /// Writes bytes. A peer that has closed is no fault: what it said is what counts.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.try_send(bytes, self.patience);
+        let _ = self.try_send(bytes, self.timeout);
     }
 
     /// Writes bytes to a peer that has so long to take each piece of them.
@@ -156,7 +156,7 @@ impl Connection {
 
     /// Reads until the condition holds; `false` if it does not in time, or not before the end.
     pub(crate) fn read_until(&mut self, condition: impl Fn(&State) -> bool) -> bool {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.timeout;
         while !condition(&self.state) {
             if self.state.is_closed || !self.read_frame(deadline) {
                 return condition(&self.state);

@@ -11,8 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::now;
+
 /// The issuer. The file with which keyward verifies is in a folder that is removed with it.
-pub(crate) struct Login {
+pub(crate) struct TestIssuer {
     folder: TempDir,
     key: Key,
 }
@@ -22,10 +24,14 @@ enum Key {
     Rsa(RsaKeyPair),
 }
 
+/// A key set with the public key of RFC 8037, appendix A.2.
+pub(crate) const RFC_8037_KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a",
+    "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
 /// The `iss` of its tokens.
 const ISSUER: &str = "https://id.example.com/realms/main";
 
-impl Login {
+impl TestIssuer {
     /// With RS256 and a file of public keys.
     pub(crate) fn with_public_keys() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -70,7 +76,7 @@ impl Login {
     /// An access token of this subject. These claims are added to the usual ones or replace them;
     /// null leaves one out.
     pub(crate) fn access(&self, subject: &str, more: Value) -> String {
-        let now = jiff::Timestamp::now().as_second();
+        let now = now();
         let mut claims = json!({
             "iss": ISSUER,
             "aud": ["account", "other"],

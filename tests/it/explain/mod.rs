@@ -1,12 +1,13 @@
 //! `keyward explain`: what it says of a request is what becomes of it, and it leaves no trace.
 
+mod api_keys;
+
 use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::outside_jwts::forge::{document, header as jose, key_set, token};
-use crate::support::redis::RedisServer;
-use crate::support::{Person, Plan, Reply, Upstream, World, eventually};
+use crate::support::{Plan, Reply, TestUser, Upstream, World, eventually, now};
 
 const URL: &str = "http://a.example/private/x";
 
@@ -56,7 +57,7 @@ fn header<'a>(said: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 #[track_caller]
-fn is_forwarded_as(said: &Value, person: Person, jti: &str) {
+fn is_forwarded_as(said: &Value, person: TestUser, jti: &str) {
     assert_eq!(said["decision"], "forwarded", "{said}");
     assert_eq!(said["status"], Value::Null);
     assert_eq!((&said["path"], &said["host"]), (&"/private/x".into(), &"a.example".into()));
@@ -75,9 +76,9 @@ fn is_forwarded_as(said: &Value, person: Person, jti: &str) {
 #[test]
 fn a_good_key_is_forwarded_with_its_route_its_holder_and_the_headers_that_the_upstream_gets() {
     let (world, upstream) = start();
-    let alice = world.key(Person::ALICE);
+    let alice = world.key(TestUser::ALICE);
     let said = explained(&world, "GET", URL, &alice.token);
-    is_forwarded_as(&said, Person::ALICE, &alice.jti);
+    is_forwarded_as(&said, TestUser::ALICE, &alice.jti);
     assert!(upstream.take().requests.is_empty(), "the upstream hears nothing");
     assert_eq!(world.status_with(&alice.token), 200);
     let request = upstream.take().requests.pop().expect("forwarded");
@@ -91,7 +92,7 @@ fn a_good_key_is_forwarded_with_its_route_its_holder_and_the_headers_that_the_up
         alice.token
     );
     let said = explained(&world, "GET", "http://127.0.0.1:1/private/y/../x?q=1", &fields);
-    is_forwarded_as(&said, Person::ALICE, &alice.jti);
+    is_forwarded_as(&said, TestUser::ALICE, &alice.jti);
     let output = world.run_reading(&["explain", "GET", URL], &alice.token);
     let lines = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{lines}");
@@ -131,8 +132,8 @@ fn is_refused_as_logged(world: &World, method: &str, path: &str, token: Option<&
 #[test]
 fn a_refusal_is_explained_with_the_words_of_the_access_log() {
     let (world, _upstream) = start();
-    let (alice, bob) = (world.key(Person::ALICE), world.key(Person::BOB));
-    assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
+    let (alice, bob) = (world.key(TestUser::ALICE), world.key(TestUser::BOB));
+    assert_eq!(world.api(TestUser::BOB).revoke(&bob.token).status, 200);
     let revoked = is_refused_as_logged(&world, "GET", "/private/revoked", Some(&bob.token));
     assert_eq!(
         (&revoked["status"], &revoked["reason"]),
@@ -162,7 +163,7 @@ fn a_refusal_is_explained_with_the_words_of_the_access_log() {
         role["cause"],
         "the route asks for role \"admin\" or \"owner\", the token has \"user\""
     );
-    assert_eq!(role["credential"]["holder"]["subject"], Person::ALICE.subject);
+    assert_eq!(role["credential"]["holder"]["subject"], TestUser::ALICE.subject);
     // Of a head that is refused, the log has no path.
     let path = explained(&world, "GET", "http://a.example/private/%2f", &alice.token);
     assert_eq!(
@@ -176,8 +177,8 @@ fn a_refusal_is_explained_with_the_words_of_the_access_log() {
 #[test]
 fn calls_of_token_apis_and_what_is_public_are_explained_too() {
     let (world, _upstream) = start();
-    let alice = world.key(Person::ALICE);
-    let bootstrap = world.bootstrap(Person::BOB, 1);
+    let alice = world.key(TestUser::ALICE);
+    let bootstrap = world.bootstrap(TestUser::BOB, 1);
     let list = "http://a.example/jarvispy/my-org/alice/api/v1/auth/tokens";
     let said = explained(&world, "GET", list, &alice.token);
     assert_eq!(said["decision"], "answered by keyward", "{said}");
@@ -191,7 +192,7 @@ fn calls_of_token_apis_and_what_is_public_are_explained_too() {
         (&403.into(), &"bootstrap token".into())
     );
     // It was not spent by that.
-    world.api(Person::BOB).mint(&bootstrap);
+    world.api(TestUser::BOB).mint(&bootstrap);
     let said = explained(&world, "GET", "http://a.example/public/x", "");
     assert_eq!(
         (&said["decision"], &said["route"]["accept"]),
@@ -204,8 +205,8 @@ fn calls_of_token_apis_and_what_is_public_are_explained_too() {
 #[test]
 fn explaining_leaves_no_line_and_no_count_and_shows_no_token() {
     let (world, _upstream) = start();
-    let (alice, bob) = (world.key(Person::ALICE), world.key(Person::BOB));
-    assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
+    let (alice, bob) = (world.key(TestUser::ALICE), world.key(TestUser::BOB));
+    assert_eq!(world.api(TestUser::BOB).revoke(&bob.token).status, 200);
     assert!(
         eventually(|| world.access_lines().len() >= 3),
         "two keys were made, and one was revoked"
@@ -257,8 +258,8 @@ fn explaining_leaves_no_line_and_no_count_and_shows_no_token() {
 #[test]
 fn the_store_alone_explains_as_the_running_keyward_does() {
     let (mut world, _upstream) = start();
-    let (alice, bob) = (world.key(Person::ALICE), world.key(Person::BOB));
-    assert_eq!(world.api(Person::BOB).revoke(&bob.token).status, 200);
+    let (alice, bob) = (world.key(TestUser::ALICE), world.key(TestUser::BOB));
+    assert_eq!(world.api(TestUser::BOB).revoke(&bob.token).status, 200);
     let ask = |world: &World| {
         let of = |method, url, token| explained(world, method, url, token);
         [
@@ -271,7 +272,7 @@ fn the_store_alone_explains_as_the_running_keyward_does() {
         ]
     };
     let running = ask(&world);
-    is_forwarded_as(&running[0], Person::ALICE, &alice.jti);
+    is_forwarded_as(&running[0], TestUser::ALICE, &alice.jti);
     world.stop();
     assert_eq!(ask(&world), running);
 }
@@ -332,7 +333,7 @@ fn the_token_of_an_issuer_is_explained_with_the_scope_that_it_lacks_by_both() {
                 require.scope = [\"read\", \"admin\"]",
         )
         .start();
-    let expires = jiff::Timestamp::now().as_second() + 300;
+    let expires = now() + 300;
     let with = |scope: &str, audience: &str| {
         let claims = json!({"iss": "https://id.example", "aud": audience, "sub": "7d9f", "exp": expires, "scope": scope});
         token("ES256", &jose("ES256"), &claims)
@@ -364,83 +365,6 @@ fn the_token_of_an_issuer_is_explained_with_the_scope_that_it_lacks_by_both() {
     assert!(foreign["cause"].as_str().is_some_and(|cause| cause.contains("another")), "{foreign}");
     world.stop();
     assert_eq!(ask(&world), running);
-}
-
-/// Registers, logs in and makes an API key of the token API at `/v1/auth`.
-fn api_key_of(world: &World, username: &str) -> String {
-    let post = |target: &str, fields: &str, body: &Value| {
-        let fields = format!("{fields}Content-Type: application/json\r\n");
-        let response = world.ask("POST", target, &fields, body.to_string());
-        assert_eq!(response.status, 200, "{target}: {response}");
-        serde_json::from_str::<Value>(&response.text()).expect("JSON")
-    };
-    let person = json!({
-        "username": username, "password": "correct horse", "full_name": "A Person",
-        "email": format!("{username}@example.com"),
-    });
-    post("/v1/auth/register", "", &person);
-    let login = post("/v1/auth/login", "", &person);
-    let session = login["access_token"].as_str().expect("a session");
-    let fields = format!("Authorization: Bearer {session}\r\n");
-    let made = post("/v1/auth/api-keys", &fields, &json!({"name": "laptop"}));
-    made["raw_key"].as_str().expect("a key").to_owned()
-}
-
-/// Of a running keyward and of none, with either store.
-fn explains_a_key_in_its_own_field(plan: impl FnOnce(Plan) -> Plan) {
-    let upstream = Upstream::start();
-    let accounts = "name = \"users\"\nstyle = \"accounts\"\nmount = \"/v1/auth\"";
-    let mut world = plan(Plan::usual(&upstream))
-        .table("token_api", accounts)
-        .route("path = \"/keys/{*rest}\"\nupstream = \"app\"\naccept = [\"users\"]")
-        .start();
-    let (key, alice) = (api_key_of(&world, "hershel"), world.key(Person::ALICE));
-    let field = format!("X-API-Key: {key}\n");
-    let ask = |world: &World| {
-        let of = |path: &str, input: &str| {
-            explained(world, "GET", &format!("http://a.example{path}"), input)
-        };
-        [
-            of("/keys/x", &field),
-            of("/keys/x", &key),
-            of("/keys/x", &format!("{field}Authorization: Bearer {key}\n")),
-            of("/keys/x", "X-API-Key: hello\n"),
-            of("/private/x", &field),
-            of("/private/x", &alice.token),
-        ]
-    };
-    let running = ask(&world);
-    let [by_field, as_bearer, both, other, elsewhere, private] = &running;
-    for (said, source) in [(by_field, "X-API-Key"), (as_bearer, "Authorization: Bearer")] {
-        assert_eq!(said["decision"], "forwarded", "{said}");
-        assert_eq!(said["credential"]["source"], source);
-        assert_eq!(header(said, "x-keyward-username"), Some("hershel"), "{said}");
-    }
-    for (said, status, cause) in [
-        (both, 400, "it has both X-API-Key and Authorization: Bearer"),
-        (other, 401, "it is unknown: X-API-Key takes the API keys of token APIs of style"),
-        (elsewhere, 401, "it has X-API-Key, which is read only on routes that accept"),
-    ] {
-        assert_eq!(said["status"], status, "{said}");
-        assert!(said["cause"].as_str().is_some_and(|said| said.starts_with(cause)), "{said}");
-    }
-    is_forwarded_as(private, Person::ALICE, &alice.jti);
-    for said in &running {
-        assert!(!said.to_string().contains(&key));
-    }
-    world.stop();
-    assert_eq!(ask(&world), running);
-}
-
-#[test]
-fn a_key_in_its_own_field_is_explained_from_the_embedded_store() {
-    explains_a_key_in_its_own_field(|plan| plan);
-}
-
-#[test]
-fn a_key_in_its_own_field_is_explained_from_redis() {
-    let redis = RedisServer::start();
-    explains_a_key_in_its_own_field(|plan| plan.redis(&redis.url()));
 }
 
 #[test]

@@ -10,14 +10,14 @@ use super::{World, eventually};
 
 /// A user for whom tokens are made.
 #[derive(Clone, Copy)]
-pub(crate) struct Person {
+pub(crate) struct TestUser {
     pub(crate) subject: &'static str,
     pub(crate) username: &'static str,
     pub(crate) organization: &'static str,
     pub(crate) role: &'static str,
 }
 
-impl Person {
+impl TestUser {
     pub(crate) const ALICE: Self = Self::user("auth0|alice", "alice");
     pub(crate) const BOB: Self = Self::user("auth0|bob", "bob");
     pub(crate) const ADMIN: Self = Self { role: "admin", ..Self::user("auth0|root", "root") };
@@ -38,7 +38,7 @@ impl World {
     /// A bootstrap token, made by the administrator's command, good for this many mints. This
     /// prepares a test and is no test itself: where the machine was too busy for the store's
     /// deadlines, the command is given again.
-    pub(crate) fn bootstrap(&self, person: Person, mints: usize) -> String {
+    pub(crate) fn bootstrap(&self, person: TestUser, mints: usize) -> String {
         let mut made = Err(String::new());
         eventually(|| {
             made = self.try_bootstrap(person, mints);
@@ -55,7 +55,7 @@ impl World {
     /// # Errors
     ///
     /// What the command wrote to its standard error.
-    pub(crate) fn try_bootstrap(&self, person: Person, mints: usize) -> Result<String, String> {
+    pub(crate) fn try_bootstrap(&self, person: TestUser, mints: usize) -> Result<String, String> {
         let mints = mints.to_string();
         let output = self.run(&[
             "bootstrap",
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// The token API as this user calls it.
-    pub(crate) fn api(&self, person: Person) -> TokenApi<'_> {
+    pub(crate) fn api(&self, person: TestUser) -> TokenApi<'_> {
         TokenApi {
             world: self,
             mount: format!("/jarvispy/{}/{}/api/v1", person.organization, person.username),
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// A first key of this user, made with a bootstrap token.
-    pub(crate) fn key(&self, person: Person) -> Issued {
+    pub(crate) fn key(&self, person: TestUser) -> Issued {
         self.api(person).mint(&self.bootstrap(person, 1))
     }
 }
