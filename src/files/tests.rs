@@ -54,7 +54,7 @@ fn the_mounts_of_kubernetes_docker_and_systemd_are_fine_in_their_default_modes()
 }
 
 #[test]
-fn another_user_that_could_write_is_named_with_what_to_do() {
+fn another_user_that_can_write_is_named_with_what_to_do() {
     let us = || identity(10001, &[10001]);
     for (what, folder, file, part) in [
         (
@@ -97,7 +97,7 @@ fn another_user_that_could_write_is_named_with_what_to_do() {
 }
 
 #[test]
-fn users_and_groups_of_an_access_list_are_other_writers() {
+fn a_user_named_by_an_access_list_counts_as_another_user() {
     use super::access_list::Named;
     let judged = |named| {
         let mut access = Access {

@@ -19,7 +19,7 @@ struct Counting {
 }
 
 fn not_asked<T: Send + 'static>() -> StoreFuture<T> {
-    Box::pin(std::future::ready(Err(StoreError::Unavailable("a test asks for this".into()))))
+    Box::pin(std::future::ready(Err(StoreError::Unavailable("no test asks for this".into()))))
 }
 
 impl Store for Counting {

@@ -207,7 +207,7 @@ fn every_wrong_answer_is_a_failure_in_words() {
 }
 
 #[test]
-fn nobody_waits_longer_than_was_said() {
+fn a_fetch_ends_at_its_limits() {
     runtime().block_on(async {
         let short = Duration::from_millis(50);
         let (head, whole) =

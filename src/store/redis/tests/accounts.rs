@@ -184,7 +184,7 @@ async fn many_accounts_are_listed_in_steps() {
 }
 
 #[tokio::test]
-async fn a_full_store_registers_nobody_and_still_shuts_out() {
+async fn a_full_store_registers_no_account_and_still_shuts_out() {
     let world = with_ann_and_bob().await;
     let (store, ann) = (&world.store, account(1, "ann"));
     store.open_session(ann.id, 0, session_of(&ann, 1)).await.unwrap();

@@ -143,7 +143,7 @@ async fn records_of_other_keys_are_not_believed() {
 }
 
 #[tokio::test]
-async fn what_an_operator_deleted_is_in_nobodys_way_and_is_tidied_up() {
+async fn what_an_operator_deleted_disturbs_no_call_and_is_tidied_up() {
     let records = [
         api_key(1, "ann"),
         api_key(2, "ann"),

@@ -31,7 +31,7 @@ pub(crate) async fn owned_lists_the_live_keys_of_one_owner_oldest_first(store: A
             Some(&expected)
         );
     }
-    assert_eq!(store.owned(by(6), owner("nobody"), NOW).await.unwrap(), Some(vec![]));
+    assert_eq!(store.owned(by(6), owner("unknown"), NOW).await.unwrap(), Some(vec![]));
     for authorized_by in [by(4), by(2), by(99)] {
         assert_eq!(store.owned(authorized_by, owner("ann"), NOW).await.unwrap(), None);
     }

@@ -145,7 +145,7 @@ async fn one_address_has_fifty_failures_with_all_accounts_together() {
 }
 
 #[tokio::test]
-async fn whatever_fails_elsewhere_the_owner_gets_in() {
+async fn failures_from_other_addresses_do_not_keep_the_owner_out() {
     let throttle = throttle();
     assert_eq!(throttle.attempt("alice", "198.51.100.1", Try::Passed, at(0)).await, Ok(()));
     let mut admitted = Vec::new();

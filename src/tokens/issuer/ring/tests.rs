@@ -196,7 +196,7 @@ fn a_token_waits_for_a_slow_issuer_for_a_second_and_no_longer() {
         source.gate.as_ref().expect("a gate").notify_one();
         fetched(&ring, 1).await;
         assert!(named(&ring, "rsa").is_some());
-        // A fetch that is aborted has ended: no token waits for it.
+        // Given up in the middle, a fetch has ended: no token waits for it.
         task.abort();
         let _ = task.await;
         assert!(!ring.pacing().is_under_way);

@@ -29,7 +29,10 @@ fn harmless_headers_pass_and_what_points_at_keys_is_not_looked_at() {
         json!({"typ": "application/JWT"}),
         json!({"b64": true}),
         json!({"x5t": "abc", "nonce": "abc", "org.example": {"a": [1]}}),
-        json!({"jku": "https://evil.example/keys", "x5u": "https://evil.example/x5u", "x5c": ["AAAA"], "jwk": evil}),
+        json!({
+            "jku": "https://evil.example/keys", "x5u": "https://evil.example/x5u", "x5c": ["AAAA"],
+            "jwk": evil,
+        }),
         json!({"cty": "json"}),
     ] {
         passed(verify(&set, with_header(members)));
@@ -91,7 +94,8 @@ fn claims_are_found_where_the_configuration_says() {
         with_claims(json!({
             "user": {"id": "u-1"}, "https://example.com/name": "Ann Ä", "email": 5,
             "https://example.com/claims": {"role": ["editor", "admin"]},
-            "tenants": ["t1", "t2"], "active_tenant": "t2", "plan": "gold", "a": {"b": [1, 2]}, "jti": "x-1",
+            "tenants": ["t1", "t2"], "active_tenant": "t2", "plan": "gold", "a": {"b": [1, 2]},
+            "jti": "x-1",
         })),
     ));
     let expected = Identity {

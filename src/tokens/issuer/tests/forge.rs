@@ -1,8 +1,8 @@
 //! What is needed to write any token: keys of each type, their public halves as JWKs, and
 //! signatures over whatever is wanted.
 //!
-//! It knows nothing of keyward. What includes it says what time it is: the unit tests of issuers,
-//! whose clock stands, and the tests over TCP, whose clock runs.
+//! It knows nothing of keyward. The module above it has the time: in the unit tests of issuers the
+//! clock stands, in the tests over TCP it runs.
 
 use std::sync::LazyLock;
 
@@ -53,7 +53,8 @@ pub(crate) fn ec_jwk(kid: &str, curve: &str, key: &EcdsaKeyPair) -> Value {
 }
 
 pub(crate) fn ed_jwk(kid: &str) -> Value {
-    json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": kid, "x": b64(KEYS.ed25519.public_key().as_ref())})
+    let x = b64(KEYS.ed25519.public_key().as_ref());
+    json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": kid, "x": x})
 }
 
 /// One key of each type, called by its type.

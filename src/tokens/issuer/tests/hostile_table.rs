@@ -1,5 +1,6 @@
 //! Tokens that must not pass, each with the reason for which it must not. As [`super::forge`], it
-//! is shown to an issuer in memory and to a whole keyward over TCP.
+//! is shown to an issuer in memory and to a whole keyward over TCP. It is one file because it is
+//! one table, and because the tests over TCP include it by its path.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +18,7 @@ pub(super) enum Expected {
     Header,
     /// Refused for exactly this.
     Fault(OutsideFault),
-    /// Of no issuer that is configured.
+    /// Of an issuer that is not configured.
     Foreign,
 }
 
@@ -298,7 +299,7 @@ fn signatures() -> Table {
             fault,
         );
     }
-    // Signature first: without it, nothing is learned of dates.
+    // The signature is checked first: a forger learns nothing of dates.
     let expired = merged(claims(), json!({"exp": 1}));
     table.add(
         "expired and not signed",

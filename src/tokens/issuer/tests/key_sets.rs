@@ -115,8 +115,8 @@ fn a_key_that_cannot_be_used_is_passed_over_with_its_reason() {
     }
 }
 
-/// RFC 8032 allows such keys to be refused: with the first one, anybody signs everything with R = A
-/// and S = 0.
+/// RFC 8032 allows such keys to be refused: with the first one, R = A and S = 0 sign every message,
+/// without a private key.
 #[test]
 fn a_point_of_small_order_is_no_key() {
     let identity = |sign: u8| {
@@ -126,7 +126,7 @@ fn a_point_of_small_order_is_no_key() {
     };
     let forged = [identity(0).as_slice(), &[0; 32]].concat();
     let danger = ParsedPublicKey::new(&ED25519, identity(0)).expect("the library takes it");
-    assert!(danger.verify_sig(b"any message", &forged).is_ok(), "and lets anybody sign");
+    assert!(danger.verify_sig(b"any message", &forged).is_ok(), "and signs without a private key");
     let of_order_8 = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05";
     let also_of_order_8 = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a";
     let mut points = vec![identity(0), identity(0x80), [0; 32]];
@@ -259,9 +259,9 @@ fn a_token_that_names_no_key_is_tried_with_those_that_fit_and_one_that_names_an_
         let forged =
             raw(json!({"alg": "ES256"}).to_string(), claims().to_string(), |_| vec![7; 64]);
         assert_eq!(refused(&verify(&set, forged)), Some(OutsideFault::Signature));
-        let stranger = with_header(json!({"kid": "unknown"}));
+        let unknown = with_header(json!({"kid": "unknown"}));
         assert_eq!(
-            refused(&verify(&set, stranger)),
+            refused(&verify(&set, unknown)),
             Some(OutsideFault::UnknownKey),
             "a name means a name"
         );

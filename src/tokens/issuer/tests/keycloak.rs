@@ -5,22 +5,28 @@ use super::*;
 
 /// The access token of a client that calls an API of its own and the account console.
 const ACCESS: &str = r#"{
-    "exp": 1800000300, "iat": 1800000000, "auth_time": 1799999000, "jti": "onrtac:7e0c3b0c-6a3c-4f9b-a1d7-0c5b6a3f2d11",
+    "exp": 1800000300, "iat": 1800000000, "auth_time": 1799999000,
+    "jti": "onrtac:7e0c3b0c-6a3c-4f9b-a1d7-0c5b6a3f2d11",
     "iss": "https://id.example.com/realms/main", "aud": ["realm-management", "account"],
-    "sub": "f:5b2f:ann", "typ": "Bearer", "azp": "portal", "sid": "0c8b6c0e-5a0e-4f55-9ad5-7f3b6a1c9e10", "acr": "1",
+    "sub": "f:5b2f:ann", "typ": "Bearer", "azp": "portal",
+    "sid": "0c8b6c0e-5a0e-4f55-9ad5-7f3b6a1c9e10", "acr": "1",
     "allowed-origins": ["https://app.example.com"],
     "realm_access": {"roles": ["default-roles-main", "offline_access", "uma_authorization"]},
     "resource_access": {"account": {"roles": ["manage-account", "view-profile"]}, "portal": {"roles": ["editor"]}},
     "scope": "openid profile email", "email_verified": true, "organization": ["acme", "globex"],
-    "name": "Ann Example", "preferred_username": "ann", "given_name": "Ann", "family_name": "Example",
+    "name": "Ann Example", "preferred_username": "ann", "given_name": "Ann",
+    "family_name": "Example",
     "email": "ann@example.com", "tenants": ["t-1", "t-2"], "active_tenant": "t-1"
 }"#;
 
 /// The id token of the same login. Its audience is the client.
 const ID: &str = r#"{
-    "exp": 1800000300, "iat": 1800000000, "auth_time": 1799999000, "jti": "1f7c1f8a-2f3e-4f0a-8f4a-0e9a7f1b2c3d",
-    "iss": "https://id.example.com/realms/main", "aud": "portal", "sub": "f:5b2f:ann", "typ": "ID", "azp": "portal",
-    "sid": "0c8b6c0e-5a0e-4f55-9ad5-7f3b6a1c9e10", "at_hash": "n0tReallyAHash", "acr": "1", "email_verified": true,
+    "exp": 1800000300, "iat": 1800000000, "auth_time": 1799999000,
+    "jti": "1f7c1f8a-2f3e-4f0a-8f4a-0e9a7f1b2c3d",
+    "iss": "https://id.example.com/realms/main", "aud": "portal", "sub": "f:5b2f:ann", "typ": "ID",
+    "azp": "portal",
+    "sid": "0c8b6c0e-5a0e-4f55-9ad5-7f3b6a1c9e10", "at_hash": "n0tReallyAHash", "acr": "1",
+    "email_verified": true,
     "name": "Ann Example", "preferred_username": "ann", "email": "ann@example.com"
 }"#;
 

@@ -27,9 +27,9 @@ fn an_integer_subject_is_its_decimal_digits_and_a_list_of_one_is_that_one() {
     ] {
         assert_eq!(outside(json!({"sub": subject})).claims.identity.subject, expected, "{subject}");
     }
-    let lists = outside(
-        json!({"preferred_username": ["ann"], "email": ["ann@example.com"], "active_tenant": ["t1"]}),
-    );
+    let lists = outside(json!({
+        "preferred_username": ["ann"], "email": ["ann@example.com"], "active_tenant": ["t1"],
+    }));
     assert_eq!(lists.claims.identity.username.as_deref(), Some("ann"));
     assert_eq!(lists.claims.identity.email.as_deref(), Some("ann@example.com"));
     assert_eq!(lists.claims.active_tenant.as_deref(), Some("t1"));
@@ -257,7 +257,11 @@ fn a_tenant_of_a_template_is_what_its_issuer_says_and_nothing_that_it_writes() {
         issuer(settings, keys)
     };
     let set = set_of(vec![of("one", &key_set()[..1]), of("two", &key_set()[1..2])]);
-    let iss = |tenant: &str| json!({"iss": template.replace("{tenant}", tenant), "tenants": ["two"], "active_tenant": "two"});
+    let iss = |tenant: &str| {
+        json!({
+            "iss": template.replace("{tenant}", tenant), "tenants": ["two"], "active_tenant": "two",
+        })
+    };
     let one = passed(verify(&set, token("RS256", &header("RS256"), &merged(claims(), iss("one")))));
     assert_eq!((&**one.issuer(), one.origin()), ("main", "main/one"));
     assert_eq!(
