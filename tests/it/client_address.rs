@@ -1,5 +1,5 @@
-//! The address of the client behind proxies: the same in the access log, in the limits of logins and
-//! for the upstream.
+//! The address of the client behind proxies: the same in the access log, in the limits of logins
+//! and for the upstream.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

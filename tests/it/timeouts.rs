@@ -17,8 +17,8 @@ fn with_short_timeouts(upstream: &Upstream) -> World {
     plan.start()
 }
 
-/// Waits for the end of the connection; it must not come before the timeout, nor much later. `since`
-/// is a moment before the timeout began.
+/// Waits for the end of the connection; it must not come before the timeout, nor much later.
+/// `since` is a moment before the timeout began.
 fn ends_in_time(client: &mut Client, since: Instant) -> String {
     client.rest().expect("the connection ends");
     let lived = since.elapsed();

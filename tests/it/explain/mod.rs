@@ -335,7 +335,10 @@ fn the_token_of_an_issuer_is_explained_with_the_scope_that_it_lacks_by_both() {
         .start();
     let expires = now() + 300;
     let with = |scope: &str, audience: &str| {
-        let claims = json!({"iss": "https://id.example", "aud": audience, "sub": "7d9f", "exp": expires, "scope": scope});
+        let claims = json!({
+            "iss": "https://id.example", "aud": audience, "sub": "7d9f", "exp": expires,
+            "scope": scope,
+        });
         token("ES256", &jose("ES256"), &claims)
     };
     let (good, unfit, other) =

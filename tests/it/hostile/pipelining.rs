@@ -178,8 +178,8 @@ fn a_request_hidden_in_the_body_of_a_refused_one_is_never_served() {
     }
 }
 
-/// The refused body is longer than what keyward reads to its end: the connection ends, and the end of the body is
-/// no request.
+/// The refused body is longer than what keyward reads to its end: the connection ends, and the end
+/// of the body is no request.
 #[test]
 fn behind_a_refusal_with_a_huge_body_nothing_is_served() {
     let world = HostileWorld::start();

@@ -89,7 +89,10 @@ pub(super) fn all() -> Vec<Mistake> {
         commonest(with(
             "entra-v2",
             "v1 token",
-            json!({"iss": "https://sts.windows.net/00000000-1111-4222-8333-444444444444/", "ver": "1.0"}),
+            json!({
+                "iss": "https://sts.windows.net/00000000-1111-4222-8333-444444444444/",
+                "ver": "1.0",
+            }),
             "its issuer is another: it is \"https://sts.windows.net/",
         )),
         with(
@@ -101,13 +104,19 @@ pub(super) fn all() -> Vec<Mistake> {
         commonest(with(
             "entra",
             "other tenant",
-            json!({"iss": "https://login.microsoftonline.com/55555555-0000-4111-8222-666666666666/v2.0"}),
+            json!({
+                "iss":
+                    "https://login.microsoftonline.com/55555555-0000-4111-8222-666666666666/v2.0",
+            }),
             "whose tenant is not in \"tenants\" of [[issuer]] entra",
         )),
         commonest(with(
             "cognito",
             "id token",
-            json!({"aud": "3n4b5urk1ft4fl3mg5e62d9ado", "client_id": null, "token_use": "id", "at_hash": "x"}),
+            json!({
+                "aud": "3n4b5urk1ft4fl3mg5e62d9ado", "client_id": null, "token_use": "id",
+                "at_hash": "x",
+            }),
             "\"client_id\" is missing, it must be \"3n4b5urk1ft4fl3mg5e62d9ado\"; it looks like an \
              id token",
         )),
@@ -138,7 +147,9 @@ pub(super) fn all() -> Vec<Mistake> {
         commonest(with(
             "firebase",
             "other project",
-            json!({"iss": "https://securetoken.google.com/example-staging", "aud": "example-staging"}),
+            json!({
+                "iss": "https://securetoken.google.com/example-staging", "aud": "example-staging",
+            }),
             other_issuer,
         )),
         commonest(with(
@@ -156,7 +167,10 @@ pub(super) fn all() -> Vec<Mistake> {
         commonest(with(
             "supabase",
             "anon key",
-            json!({"iss": "supabase", "ref": "abcdefghijklmnopqrst", "role": "anon", "sub": null, "aud": null}),
+            json!({
+                "iss": "supabase", "ref": "abcdefghijklmnopqrst", "role": "anon", "sub": null,
+                "aud": null,
+            }),
             "its issuer is another: it is \"supabase\"",
         )),
         commonest(with(
@@ -207,7 +221,8 @@ pub(super) fn all() -> Vec<Mistake> {
         is_commonest: true,
     });
     let v2 = json!({
-        "iss": format!("https://login.microsoftonline.com/{TENANT}0/v2.0"), "aud": APPLICATION, "ver": "2.0",
+        "iss": format!("https://login.microsoftonline.com/{TENANT}0/v2.0"), "aud": APPLICATION,
+        "ver": "2.0",
     });
     all.push(with("entra-v1", "v2 token", v2, other_issuer));
     all.push(Mistake {

@@ -1,4 +1,5 @@
-//! Metadata of issuers: where the keys are, issuers of several tenants, and the way through a proxy.
+//! Metadata of issuers: where the keys are, issuers of several tenants, and the way through a
+//! proxy.
 
 use serde_json::json;
 

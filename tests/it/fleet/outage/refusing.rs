@@ -1,5 +1,5 @@
-//! A Redis that refuses changes, heartbeats or keyward itself: what is judged meanwhile, and what is
-//! said of it.
+//! A Redis that refuses changes, heartbeats or keyward itself: what is judged meanwhile, and what
+//! is said of it.
 
 use std::time::{Duration, Instant};
 
