@@ -141,7 +141,7 @@ fn or(value: Option<&String>, absent: &str) -> String {
     value.map_or(absent, String::as_str).to_owned()
 }
 
-/// Why there is no credential to tell of.
+/// Why the explanation has no credential.
 fn missing_credential(explanation: &Explanation) -> &'static str {
     match (&explanation.route, explanation.reason.as_deref()) {
         (_, Some("no_credential")) => "none",

@@ -21,8 +21,8 @@ const NEWS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Look at the store: what could lose records, what keyward lacks. Exit code 1 if there is a
-    /// fault.
+    /// Look at the store: what could lose records, and what keyward needs and does not find. Exit
+    /// code 1 if there is a fault.
     Check {
         /// As one JSON array.
         #[arg(long)]

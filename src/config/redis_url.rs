@@ -13,7 +13,7 @@ pub(super) struct RedisUrl {
     pub(super) password: Option<Secret>,
     /// A host name in lower case, an IPv4 address, or an IPv6 address without brackets.
     pub(super) host: String,
-    /// None: that of a server or of a sentinel, whichever it is.
+    /// `None`: the default port, which depends on whether it is a server or a sentinel.
     pub(super) port: Option<u16>,
     pub(super) database: Option<u32>,
 }

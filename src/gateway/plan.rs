@@ -136,7 +136,7 @@ pub struct TenantRule {
 #[error("{0}")]
 pub struct PlanError(String);
 
-/// Token APIs, as the OpenAPI document tells of them.
+/// The token APIs in the form from which the OpenAPI document is made.
 #[must_use]
 pub fn mounted(token_apis: &[TokenApiSettings]) -> Vec<Mounted<'_>> {
     token_apis

@@ -71,7 +71,7 @@ struct Inner {
 /// What the bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// HTTP/1, with all that the module tells of.
+    /// HTTP/1, with everything that the head of this file describes.
     Http1,
     /// Bytes that are not looked at: HTTP/2, a tunnel, a connection that is closed.
     Raw,

@@ -41,7 +41,8 @@ pub(in crate::app) enum Occasion<'a> {
     Reload(Running<'a>),
 }
 
-/// A configuration of which everything that can fail has been done, and nothing is in force.
+/// A configuration that is ready to be put in force: its files have been read, its parts made, and
+/// nothing of it is in force yet.
 pub(in crate::app) struct Prepared {
     pub(in crate::app) keys: PreparedKeys,
     /// Files of keys that are to be made. While there are any, the keys and the plan are good for

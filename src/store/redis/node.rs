@@ -112,8 +112,8 @@ impl Nodes {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client side of TLS in force, whose files can be watched; none: in clear. A reload makes
-    /// a new one.
+    /// The client side of TLS that is in force; `None`: connections are in clear. A reload makes a
+    /// new one, whose files have to be watched anew.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<tls::Client>> {
         self.reloadable.load().tls.clone()
