@@ -178,14 +178,14 @@ fn check_scheme(key: &str, urls: &[DocumentAddress], keys: &IssuerTable, spot: S
     if let Some(url) = urls.iter().find(|url| !url.is_https && !url.is_loopback()) {
         if keys.allow_insecure {
             let message = format!(
-                "{key:?} is fetched in clear from {}: whoever is on the way decides who may pass",
+                "{key:?} is fetched in clear from {}: a machine on the way can replace the keys",
                 url.host
             );
             spot.warn(key, message);
         } else {
             let message = format!(
-                "{key:?} is not https: whoever is on the way could put keys of their own in; if \
-                 nobody is, say \"allow_insecure = true\""
+                "{key:?} is not https: a machine on the way could replace the keys; if there is \
+                 none, say \"allow_insecure = true\""
             );
             spot.fault(key, message);
         }

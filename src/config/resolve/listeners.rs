@@ -124,14 +124,14 @@ fn check_proxies(keys: &ListenerKeys, is_unix: bool, spot: Spot<'_>) {
     if spot.is_silent("trusted_proxies") {
         spot.fault(
             "proxy_protocol",
-            "\"proxy_protocol\" \"required\" needs \"trusted_proxies\": otherwise nobody could \
-             connect",
+            "\"proxy_protocol\" \"required\" needs \"trusted_proxies\": otherwise no client \
+             could connect",
         );
     } else if is_unix && !trusts_unix_peers {
         spot.fault(
             "trusted_proxies",
             "\"proxy_protocol\" \"required\" on a Unix socket needs \"unix\" in \
-             \"trusted_proxies\": otherwise nobody could connect",
+             \"trusted_proxies\": otherwise no client could connect",
         );
     }
 }

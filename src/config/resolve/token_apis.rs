@@ -9,7 +9,7 @@ use crate::settings::list::Placed;
 use crate::settings::section::Row;
 
 const NO_ISSUER: &str =
-    "this [[token_api]] has nobody to make tokens for: name an [[issuer]] in \"issuer\"";
+    "this [[token_api]] has no caller to make tokens for: name an [[issuer]] in \"issuer\"";
 
 /// Token APIs and issuers share their names: `accept` of a route holds both.
 pub(super) fn resolve(
@@ -52,7 +52,7 @@ pub(super) fn resolve(
             if keys.style == Some(Style::Accounts) && !mount.segments().iter().all(is_literal) {
                 spot.fault(
                     "mount",
-                    "\"mount\" of \"accounts\" has no parameters: who registers is nobody yet",
+                    "\"mount\" of \"accounts\" has no parameters: a new user has no claims yet",
                 );
             }
             let shape = mount.shape();

@@ -29,7 +29,7 @@ pub enum DiscoveryError {
     #[error("{0} is another server than before: restarted, or behind a load balancer")]
     OtherServer(NodeAddress),
     /// No sentinel, or no node of the Cluster, could name the primary. What each of them answered.
-    #[error("nobody knows where the master is: {}", .0.join("; "))]
+    #[error("no answer says where the master is: {}", .0.join("; "))]
     MasterUnknown(Vec<String>),
     /// Too many connections are being made already.
     #[error("too many connections are being made")]

@@ -25,8 +25,8 @@ fn an_issuer_has_keys_from_one_place_and_says_for_whom_its_tokens_are() {
              in \"required_claims\" what they have instead, as in { client_id = \"...\", \
              token_use = \"access\" }",
             "4:10: \"issuer\" \"keyward\" is our own: see \"issuer\" in [keys]",
-            "5:12: \"jwks_url\" is not https: whoever is on the way could put keys of their own \
-             in; if nobody is, say \"allow_insecure = true\"",
+            "5:12: \"jwks_url\" is not https: a machine on the way could replace the keys; if \
+             there is none, say \"allow_insecure = true\"",
             "6:12: \"audience\" must not be empty: list at least one item, each a value of \
              the \"aud\" claim",
             "11:13: \"jwks_file\": \"/nowhere/k.json\" cannot be read: No such file or directory \
@@ -102,7 +102,7 @@ fn a_template_has_tenants_and_metadata_have_an_address() {
         ("issuer = 'https://l?a=b'".to_owned(), "is no address for that: it has a query"),
         (
             "issuer = 'http://id.example'".to_owned(),
-            "\"issuer\" is not https: whoever is on the way",
+            "\"issuer\" is not https: a machine on the way",
         ),
         (
             "issuer = 'i'\nsecret_file = '/nowhere'\nproxy = 'environment'".to_owned(),

@@ -69,7 +69,7 @@ fn a_listener_on_a_unix_socket_has_a_path_of_its_own_and_no_tls() {
              (unix:/run/a.sock)",
             "7:8: \"mode\" must be three octal digits, as in \"0660\", found \"0688\"",
             "9:19: \"proxy_protocol\" \"required\" on a Unix socket needs \"unix\" \
-             in \"trusted_proxies\": otherwise nobody could connect",
+             in \"trusted_proxies\": otherwise no client could connect",
             "12:8: \"mode\" is for the file of a Unix socket: \"address\" is none",
             "13:20: \"unix\" is for a [[listener]] on a Unix socket: peers of this one have \
              addresses",
@@ -93,7 +93,7 @@ fn the_proxy_protocol_needs_trusted_proxies() {
          [[listener]]\naddress = '127.0.0.1:2'\nproxy_protocol = 'required'\n\
          trusted_proxies = ['10.0.0.1/8']\n",
         &[
-            "3:18: \"proxy_protocol\" \"required\" needs \"trusted_proxies\": otherwise nobody \
+            "3:18: \"proxy_protocol\" \"required\" needs \"trusted_proxies\": otherwise no client \
              could connect",
             "7:20: each item of \"trusted_proxies\" must be an IP address, a network, as \
              in \"10.0.0.0/8\", or \"unix\", found \"10.0.0.1/8\": its address has bits behind the \

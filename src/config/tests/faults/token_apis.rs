@@ -100,12 +100,12 @@ fn a_token_api_names_issuers_that_are_there() {
         (
             "tenant-tokens",
             "",
-            "this [[token_api]] has nobody to make tokens for: name an [[issuer]]",
+            "this [[token_api]] has no caller to make tokens for: name an [[issuer]]",
         ),
         (
             "agent-tokens",
             "",
-            "this [[token_api]] has nobody to make tokens for: name an [[issuer]]",
+            "this [[token_api]] has no caller to make tokens for: name an [[issuer]]",
         ),
         ("agent-tokens", "issuer = []", "\"issuer\" must not be empty"),
         (

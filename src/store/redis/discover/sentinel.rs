@@ -40,7 +40,7 @@ impl Nodes {
         let is_majority = named.len() * 2 > sentinels.len();
         let floor = if is_majority { 0 } else { self.learned().epoch };
         let Some((candidates, epoch)) = choose(&named, floor) else {
-            let missed = "those who answer have missed the latest failover";
+            let missed = "those that answer have missed the latest failover";
             return Err(unknown(reasons, (!named.is_empty()).then_some(missed)));
         };
         self.learned().epoch = epoch;
