@@ -87,7 +87,7 @@ pub(crate) enum Step {
     /// See `Faults::revoker_cuts`.
     FaultCutsRevoker,
     /// See `Faults::restarts`.
-    FaultRestarts(Lost),
+    FaultRestarts(MissingState),
     /// See `Faults::flushes`.
     FaultFlushes,
     /// See `Faults::swaps`.
@@ -97,7 +97,7 @@ pub(crate) enum Step {
     /// See `Faults::removals`.
     FaultRemoves,
     /// See `Faults::partitions`.
-    FaultIsolates(Lost),
+    FaultIsolates(MissingState),
 }
 
 /// What is imported.
@@ -113,7 +113,7 @@ pub(crate) enum Dump {
 
 /// What the new state of Redis does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub(crate) struct MissingState {
     /// B's registration.
     pub(crate) registration: bool,
     /// The removal of K: only as long as no revocation has its script's answer, for that is given
@@ -318,7 +318,7 @@ impl Model for Setting {
                 // Only what is there can be lost.
                 let real = (!registration || redis.registered.is_some())
                     && (!removal || (!redis.record && !revoker.relies_on_removal()));
-                let lost = Lost { registration, removal };
+                let lost = MissingState { registration, removal };
                 may(Step::FaultRestarts(lost), real && faults.restarts > 0);
                 may(
                     Step::FaultIsolates(lost),
@@ -361,7 +361,7 @@ impl Model for Setting {
                 fleet.revoker.revocations[index].phase = Phase::Called { age: 0 }
             }
             Step::RevokerLearns(index) => fleet.revoker.learn(self, index),
-            Step::RevokerHears(number) => fleet.revoker.hear(number),
+            Step::RevokerHears(number) => fleet.revoker.note_acknowledgement(number),
             Step::RevokerBeats => {
                 let generation = fleet.generation();
                 fleet.revoker.learn_generation(generation);

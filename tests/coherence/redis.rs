@@ -1,6 +1,6 @@
 //! What Redis does, and what can be done to it.
 
-use crate::protocol::{Dump, Lost};
+use crate::protocol::{Dump, MissingState};
 use crate::rules::{Rule, Setting, Target};
 use crate::state::{Beat, Command, Fleet, Generation, Isolated, Link, Phase, Push, ScriptAnswer};
 
@@ -135,7 +135,7 @@ impl Fleet {
     }
 
     /// Another run of Redis, or another Redis, at the same address: all connections break.
-    pub(crate) fn restart(&mut self, lost: Lost) {
+    pub(crate) fn restart(&mut self, lost: MissingState) {
         self.faults.restarts -= 1;
         self.lose(lost);
         self.redis.owes_invalidation = false;
@@ -152,7 +152,7 @@ impl Fleet {
     }
 
     /// The master stays with B alone; the rest gets another one.
-    pub(crate) fn isolate(&mut self, lost: Lost) {
+    pub(crate) fn isolate(&mut self, lost: MissingState) {
         self.faults.partitions -= 1;
         // Removals reach the new master or not; registrations as well.
         self.isolated = Some(Isolated { record: self.redis.record, age: 0 });
@@ -169,7 +169,7 @@ impl Fleet {
         self.revoker.repeat(|phase| matches!(phase, Phase::Called { .. }));
     }
 
-    fn lose(&mut self, lost: Lost) {
+    fn lose(&mut self, lost: MissingState) {
         if lost.registration {
             self.redis.registered = None;
         }

@@ -63,7 +63,7 @@ impl Revoker {
     }
 
     /// B confirms: K is dropped there, and no read that is under way brings it back.
-    pub(crate) fn hear(&mut self, number: u8) {
+    pub(crate) fn note_acknowledgement(&mut self, number: u8) {
         self.confirmations &= !(1 << number);
         for revocation in &mut self.revocations {
             let waits_for_it = matches!(

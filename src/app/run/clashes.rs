@@ -13,7 +13,7 @@ use crate::telemetry::access_log::AccessLogTarget;
 use crate::wire::socket_file;
 
 /// A file or a folder that keyward makes or writes, and what it is for.
-struct Place {
+struct UsedPath {
     /// The key of the configuration that names it.
     key: String,
     /// What it is, to be read after "is": "[store] path" for instance.
@@ -44,11 +44,11 @@ pub(super) fn clashes(config: &Config) -> Vec<(String, String)> {
     found
 }
 
-fn places(config: &Config) -> Vec<Place> {
+fn places(config: &Config) -> Vec<UsedPath> {
     let mut places = Vec::new();
     let mut add = |key: &str, name: &str, path: &Path, all: Vec<PathBuf>| {
         let all = all.iter().map(|path| resolved(path)).collect();
-        places.push(Place { key: key.into(), name: name.into(), path: path.into(), all });
+        places.push(UsedPath { key: key.into(), name: name.into(), path: path.into(), all });
     };
     let file = Path::new(config.places.origin());
     add("", "the configuration", file, vec![file.to_owned()]);

@@ -18,8 +18,8 @@ fn look(
 
 #[test]
 fn what_was_made_is_found_again_and_is_the_owners_alone() {
-    let room = tempfile::tempdir().expect("a directory");
-    let directory = room.path().join("a/keys");
+    let dir = tempfile::tempdir().expect("a directory");
+    let directory = dir.path().join("a/keys");
     let first = open(&directory, &SigningAlgorithm::ALL).expect("made");
     let again = open(&directory, &SigningAlgorithm::ALL).expect("found");
     assert_eq!(first.store.fingerprint().expose(), again.store.fingerprint().expose());
@@ -41,8 +41,8 @@ fn what_was_made_is_found_again_and_is_the_owners_alone() {
 
 #[test]
 fn a_look_reads_what_is_there_and_makes_nothing() {
-    let room = tempfile::tempdir().expect("a directory");
-    let directory = room.path().join("keys");
+    let dir = tempfile::tempdir().expect("a directory");
+    let directory = dir.path().join("keys");
     let look = |algorithms: &[SigningAlgorithm]| KeyDirectory::look(&directory, algorithms, NOW);
     let (keys, lacking) = look(&[SigningAlgorithm::EdDsa]).expect("made up");
     assert_eq!((keys.peppers.len(), keys.macs.len(), keys.signing.len()), (1, 1, 1));
@@ -90,20 +90,19 @@ fn of_peppers_and_of_macs_the_one_that_sorts_last_is_the_first_and_what_was_remo
     let rings: [(&str, &str, Ring); 2] =
         [("pepper", "pepper.key", |keys| &keys.peppers), ("mac", "mac-1.key", |keys| &keys.macs)];
     for (sort, made, ring) in rings {
-        let room = tempfile::tempdir().expect("a directory");
-        let ring =
-            || exposed(ring(&open(room.path(), &[SigningAlgorithm::Hs256]).expect("opened")));
+        let dir = tempfile::tempdir().expect("a directory");
+        let ring = || exposed(ring(&open(dir.path(), &[SigningAlgorithm::Hs256]).expect("opened")));
         let first = ring();
         assert_eq!(first.len(), 1);
-        add(room.path(), &format!("{sort}-20270625T100000Z.key"), "2");
+        add(dir.path(), &format!("{sort}-20270625T100000Z.key"), "2");
         assert_eq!(ring(), [[0x22; 32], first[0]]);
         // One that verifies before it makes.
-        add(room.path(), &format!("{sort}-0-next.key"), "3");
+        add(dir.path(), &format!("{sort}-0-next.key"), "3");
         assert_eq!(ring(), [[0x22; 32], first[0], [0x33; 32]]);
-        fs::remove_file(room.path().join(made)).expect("removed");
+        fs::remove_file(dir.path().join(made)).expect("removed");
         assert_eq!(ring(), [[0x22; 32], [0x33; 32]], "what was retired is not made anew");
-        fs::write(room.path().join(format!("{sort}-0-next.key")), "canary").expect("written");
-        let fault = open(room.path(), &[]).err().expect("refused");
+        fs::write(dir.path().join(format!("{sort}-0-next.key")), "canary").expect("written");
+        let fault = open(dir.path(), &[]).err().expect("refused");
         assert!(
             fault.contains("-0-next.key: is not 64 hexadecimal digits")
                 && !fault.contains("canary"),
@@ -114,54 +113,53 @@ fn of_peppers_and_of_macs_the_one_that_sorts_last_is_the_first_and_what_was_remo
 
 #[test]
 fn a_directory_from_before_there_was_a_key_of_the_store_has_its_pepper_for_one() {
-    let room = tempfile::tempdir().expect("a directory");
-    add(room.path(), "pepper.key", "7");
-    let keys = open(room.path(), &[]).expect("opened");
+    let dir = tempfile::tempdir().expect("a directory");
+    add(dir.path(), "pepper.key", "7");
+    let keys = open(dir.path(), &[]).expect("opened");
     let before = StoreKey::new(SecretBytes::new([0x77; 32]));
     assert_eq!(exposed(&keys.peppers), [[0x77; 32]]);
     assert_eq!(keys.store.fingerprint().expose(), before.fingerprint().expose());
     assert_eq!(exposed(&keys.macs), [*before.opaque_key().expose()]);
     // The pepper is rotated away, and the store is still known.
-    add(room.path(), "pepper-2.key", "8");
-    fs::remove_file(room.path().join("pepper.key")).expect("removed");
-    let keys = KeyDirectory::reopen(room.path(), &[], NOW).expect("opened");
+    add(dir.path(), "pepper-2.key", "8");
+    fs::remove_file(dir.path().join("pepper.key")).expect("removed");
+    let keys = KeyDirectory::reopen(dir.path(), &[], NOW).expect("opened");
     assert_eq!(exposed(&keys.peppers), [[0x88; 32]]);
     assert_eq!(keys.store.fingerprint().expose(), before.fingerprint().expose());
 }
 
 #[test]
 fn a_directory_without_its_keys_is_not_filled_up_with_others() {
-    let room = tempfile::tempdir().expect("a directory");
-    let reopened =
-        || KeyDirectory::reopen(room.path(), &[], NOW).map_err(|fault| fault.to_string());
+    let dir = tempfile::tempdir().expect("a directory");
+    let reopened = || KeyDirectory::reopen(dir.path(), &[], NOW).map_err(|fault| fault.to_string());
     assert!(reopened().err().expect("refused").contains("store.key: No such file"));
-    open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
-    fs::remove_file(room.path().join("pepper.key")).expect("removed");
+    open(dir.path(), &[SigningAlgorithm::Hs256]).expect("made");
+    fs::remove_file(dir.path().join("pepper.key")).expect("removed");
     assert!(reopened().err().expect("refused").contains("pepper.key: is missing, although"));
-    add(room.path(), "pepper-2.key", "8");
+    add(dir.path(), "pepper-2.key", "8");
     reopened().expect("there is another one");
-    fs::remove_file(room.path().join("store.key")).expect("removed");
+    fs::remove_file(dir.path().join("store.key")).expect("removed");
     assert!(
-        open(room.path(), &[]).err().expect("refused").contains("store.key: is missing, although")
+        open(dir.path(), &[]).err().expect("refused").contains("store.key: is missing, although")
     );
 }
 
 #[test]
 fn faults_are_said_in_words_and_without_the_key() {
-    let room = tempfile::tempdir().expect("a directory");
-    open(room.path(), &[SigningAlgorithm::Hs256]).expect("made");
-    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
-    let fault = open(room.path(), &[]).err().expect("refused");
+    let dir = tempfile::tempdir().expect("a directory");
+    open(dir.path(), &[SigningAlgorithm::Hs256]).expect("made");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
+    let fault = open(dir.path(), &[]).err().expect("refused");
     assert!(
         fault.contains("can be replaced by every user") && fault.contains("chmod 700"),
         "{fault}"
     );
-    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
-    let pepper = room.path().join("pepper.key");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
+    let pepper = dir.path().join("pepper.key");
     let secret = fs::read_to_string(&pepper).expect("text");
 
     fs::set_permissions(&pepper, fs::Permissions::from_mode(0o646)).expect("chmod");
-    let fault = open(room.path(), &[]).err().expect("refused");
+    let fault = open(dir.path(), &[]).err().expect("refused");
     assert!(
         fault.contains("can be written by every user") && fault.contains("chmod 600"),
         "{fault}"
@@ -169,16 +167,16 @@ fn faults_are_said_in_words_and_without_the_key() {
     fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("chmod");
 
     fs::write(&pepper, "12").expect("written");
-    assert!(open(room.path(), &[]).err().expect("refused").contains("64 hexadecimal digits"));
+    assert!(open(dir.path(), &[]).err().expect("refused").contains("64 hexadecimal digits"));
 
     fs::remove_file(&pepper).expect("removed");
-    assert!(open(room.path(), &[]).err().expect("refused").contains("restore it"));
+    assert!(open(dir.path(), &[]).err().expect("refused").contains("restore it"));
 
     fs::write(&pepper, secret).expect("written");
     fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("chmod");
-    let odd = room.path().join("jwt-rot13-x.key");
+    let odd = dir.path().join("jwt-rot13-x.key");
     fs::write(&odd, "canary").expect("written");
-    let fault = open(room.path(), &[]).err().expect("refused");
+    let fault = open(dir.path(), &[]).err().expect("refused");
     assert!(fault.contains("names no algorithm") && !fault.contains("canary"), "{fault}");
 }
 
@@ -200,13 +198,13 @@ fn as_a_volume(from: &Path, mount: &Path, [folder, file]: [u32; 2]) {
 
 #[test]
 fn a_volume_of_kubernetes_works_in_its_modes_and_is_not_written_to() {
-    let room = tempfile::tempdir().expect("a directory");
-    let made = room.path().join("keys");
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = dir.path().join("keys");
     let first = open(&made, &[SigningAlgorithm::Hs256, SigningAlgorithm::Es256]).expect("made");
     for (modes, warned) in
         [([0o3777, 0o440], 0), ([0o1777, 0o644], 5), ([0o755, 0o444], 5), ([0o500, 0o400], 0)]
     {
-        let mount = room.path().join(format!("mount-{:o}", modes[0]));
+        let mount = dir.path().join(format!("mount-{:o}", modes[0]));
         as_a_volume(&made, &mount, modes);
         let before = fs::read_dir(&mount).expect("a directory").count();
         let keys = open(&mount, &[SigningAlgorithm::Hs256, SigningAlgorithm::Es256])
@@ -226,8 +224,8 @@ fn a_volume_of_kubernetes_works_in_its_modes_and_is_not_written_to() {
 
 #[test]
 fn looking_makes_nothing_and_finds_what_a_start_would_refuse() {
-    let room = tempfile::tempdir().expect("a directory");
-    let directory = room.path().join("keys");
+    let dir = tempfile::tempdir().expect("a directory");
+    let directory = dir.path().join("keys");
     open(&directory, &[SigningAlgorithm::Hs256]).expect("made");
     fs::remove_file(directory.join("mac-1.key")).expect("removed");
     let (_, lacking) = look(&directory, &[]).expect("made at the start");
@@ -249,14 +247,14 @@ fn looking_makes_nothing_and_finds_what_a_start_would_refuse() {
 
 #[test]
 fn keys_from_another_system_are_the_same_keys() {
-    let room = tempfile::tempdir().expect("a directory");
-    let first = open(room.path(), &SigningAlgorithm::ALL).expect("made");
-    for entry in fs::read_dir(room.path()).expect("a directory") {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = open(dir.path(), &SigningAlgorithm::ALL).expect("made");
+    for entry in fs::read_dir(dir.path()).expect("a directory") {
         let path = entry.expect("an entry").path();
         let text = fs::read_to_string(&path).expect("text");
         fs::write(&path, format!("\u{feff}{}", text.replace('\n', "\r\n"))).expect("written");
     }
-    let again = open(room.path(), &SigningAlgorithm::ALL).expect("understood");
+    let again = open(dir.path(), &SigningAlgorithm::ALL).expect("understood");
     assert_eq!(first.store.fingerprint().expose(), again.store.fingerprint().expose());
     assert_eq!(
         (exposed(&first.peppers), exposed(&first.macs)),
@@ -276,8 +274,8 @@ fn keys_from_another_system_are_the_same_keys() {
 
 #[test]
 fn a_directory_to_mount_holds_every_key_and_is_never_made_over_another() {
-    let room = tempfile::tempdir().expect("a directory");
-    let directory = room.path().join("deep/keys");
+    let dir = tempfile::tempdir().expect("a directory");
+    let directory = dir.path().join("deep/keys");
     let made = create(&directory, &[SigningAlgorithm::EdDsa], NOW).expect("made");
     let names: Vec<_> =
         made.iter().map(|path| path.file_name().expect("a name").to_string_lossy()).collect();
@@ -295,7 +293,7 @@ fn a_directory_to_mount_holds_every_key_and_is_never_made_over_another() {
     open(&directory, &[SigningAlgorithm::EdDsa]).expect("whole");
     assert_eq!(fs::read_dir(&directory).expect("a directory").count(), 4);
     // An empty folder is what a mount point is.
-    let empty = room.path().join("empty");
+    let empty = dir.path().join("empty");
     fs::create_dir(&empty).expect("made");
     assert_eq!(create(&empty, &[], NOW).expect("made").len(), 3);
 }

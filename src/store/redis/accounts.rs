@@ -23,7 +23,7 @@ use crate::tokens::store::{MOST_RETIRED, StoreError, StoreFuture};
 const TRIES: usize = 64;
 
 /// An account as it was read.
-struct Kept {
+struct StoredAccount {
     credentials: Credentials,
     /// The body that a change replaces.
     body: Vec<u8>,
@@ -43,7 +43,11 @@ enum Ends {
 
 impl Operations {
     /// One command: this is asked for each login.
-    async fn account(&self, token_api: &str, id: AccountId) -> Result<Option<Kept>, StoreError> {
+    async fn account(
+        &self,
+        token_api: &str,
+        id: AccountId,
+    ) -> Result<Option<StoredAccount>, StoreError> {
         let mut command = redis::cmd("HMGET");
         command.arg(self.layout.account(&token_api_name(token_api), id)).arg("b");
         let (body,): (Option<Vec<u8>>,) = reply::read(self.executor.read(command).await?)?;
@@ -51,7 +55,7 @@ impl Operations {
     }
 
     /// A step on an account, if that is still what was read.
-    fn step(&self, script: &'static Script, read: &Kept) -> Call {
+    fn step(&self, script: &'static Script, read: &StoredAccount) -> Call {
         let account = &read.credentials.account;
         let key = self.layout.account(&token_api_name(&account.token_api), account.id);
         self.call(script, [key]).lasting().argument(&read.body)
@@ -63,7 +67,7 @@ impl Operations {
         &self,
         token_api: &str,
         id: AccountId,
-        make: impl Fn(&Kept) -> Result<Option<Call>, StoreError>,
+        make: impl Fn(&StoredAccount) -> Result<Option<Call>, StoreError>,
     ) -> Result<Option<Vec<TokenDigest>>, StoreError> {
         let mut found = self.account(token_api, id).await?;
         for _ in 0..TRIES {
@@ -100,7 +104,7 @@ impl Operations {
         let subject = id.to_string();
         let derived = origin_name(&token_api, &subject);
         let owner = owner_name(&Owner { token_api: token_api.clone(), origin: None, subject });
-        let make = |read: &Kept| {
+        let make = |read: &StoredAccount| {
             let mut credentials = read.credentials.clone();
             if !change(&mut credentials) {
                 return Ok(None);
@@ -124,7 +128,7 @@ impl Operations {
         revision: u32,
         session: &Record,
     ) -> Result<SessionOpening, StoreError> {
-        let make = |read: &Kept| {
+        let make = |read: &StoredAccount| {
             let account = &read.credentials.account;
             if account.revision != revision || account.is_disabled {
                 return Ok(None);
@@ -149,12 +153,17 @@ impl Operations {
         }
     }
 
-    fn open(&self, token_api: &str, id: AccountId, body: Vec<u8>) -> Result<Kept, StoreError> {
+    fn open(
+        &self,
+        token_api: &str,
+        id: AccountId,
+        body: Vec<u8>,
+    ) -> Result<StoredAccount, StoreError> {
         let credentials = self.decode(token_api, &body)?;
         if credentials.account.id != id {
             return Err(disagreement("id"));
         }
-        Ok(Kept { credentials, body })
+        Ok(StoredAccount { credentials, body })
     }
 
     fn decode(&self, token_api: &str, body: &[u8]) -> Result<Credentials, StoreError> {

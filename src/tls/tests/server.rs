@@ -62,14 +62,14 @@ async fn alpn_takes_what_the_server_likes_best_and_refuses_what_it_does_not_know
 }
 
 /// A server for `a.example` that asks for certificates, and what clients need.
-struct Scene {
+struct CertificateFixture {
     folder: Folder,
     authority: Authority,
     ca_file: PathBuf,
     files: CertificateFiles,
 }
 
-impl Scene {
+impl CertificateFixture {
     fn new() -> Self {
         let (folder, authority) = (Folder::new(), Authority::new("authority"));
         let ca_file = folder.write("ca.pem", &authority.pem);
@@ -119,7 +119,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_required_certificate_is_required_and_an_optional_one_may_be_absent() {
-    let scene = Scene::new();
+    let scene = CertificateFixture::new();
     let (required, optional) =
         (scene.server(ClientAuthMode::Required), scene.server(ClientAuthMode::Optional));
     let (with, without) = (scene.client_of(&scene.authority), client(&scene.ca_file));
@@ -135,7 +135,7 @@ async fn a_required_certificate_is_required_and_an_optional_one_may_be_absent() 
 
 #[tokio::test]
 async fn a_certificate_of_another_authority_is_refused_in_both_modes() {
-    let scene = Scene::new();
+    let scene = CertificateFixture::new();
     let stranger = scene.client_of(&Authority::new("another"));
     for mode in [ClientAuthMode::Required, ClientAuthMode::Optional] {
         let fault = meet(&scene.server(mode), &stranger, "a.example")
@@ -149,7 +149,7 @@ async fn a_certificate_of_another_authority_is_refused_in_both_modes() {
 #[tokio::test]
 async fn sessions_go_on_when_only_the_certificate_of_the_server_is_renewed() {
     for version in [&TLS12, &TLS13] {
-        let scene = Scene::new();
+        let scene = CertificateFixture::new();
         let server = scene.server(ClientAuthMode::Required);
         let client = scene.client_with(version, Some(&scene.authority.issue(&["client.example"])));
         assert!(!meet(&server, &client, "a.example").await.expect("served").is_resumed);
@@ -171,7 +171,7 @@ async fn sessions_go_on_when_only_the_certificate_of_the_server_is_renewed() {
 #[tokio::test]
 async fn a_session_from_before_a_certificate_was_required_is_not_resumed() {
     for version in [&TLS12, &TLS13] {
-        let scene = Scene::new();
+        let scene = CertificateFixture::new();
         let client = scene.client_with(version, None);
         let open = Server::load(plain(scene.files.clone())).expect("a server");
         for before in [open, scene.server(ClientAuthMode::Optional)] {
@@ -191,7 +191,7 @@ async fn a_session_from_before_a_certificate_was_required_is_not_resumed() {
 #[tokio::test]
 async fn a_session_of_an_authority_that_is_no_longer_trusted_is_not_resumed() {
     for version in [&TLS12, &TLS13] {
-        let scene = Scene::new();
+        let scene = CertificateFixture::new();
         let server = scene.server(ClientAuthMode::Required);
         let client = scene.client_with(version, Some(&scene.authority.issue(&["client.example"])));
         meet(&server, &client, "a.example").await.expect("served");
@@ -207,7 +207,7 @@ async fn a_session_of_an_authority_that_is_no_longer_trusted_is_not_resumed() {
 
 #[tokio::test]
 async fn authorities_that_cannot_be_used_leave_the_sessions_alone() {
-    let scene = Scene::new();
+    let scene = CertificateFixture::new();
     let server = scene.server(ClientAuthMode::Required);
     let client = scene.client_of(&scene.authority);
     meet(&server, &client, "a.example").await.expect("served");

@@ -2,7 +2,7 @@
 //! connection, cookies in crumbs, and how large a header list may be.
 
 use super::Want::{Field, Target, Without};
-use super::{Case, End, answered, connection_error, either, forwarded, malformed, malformed_or};
+use super::{Case, Ending, answered, connection_error, either, forwarded, malformed, malformed_or};
 use super::{public, run, unspeakable};
 use crate::support::h2::code::{COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL_ERROR};
 use crate::support::h2::{Head, continuation, flag, frame, kind};
@@ -14,8 +14,8 @@ const COMPRESSION: &[u32] = &[COMPRESSION_ERROR, PROTOCOL_ERROR];
 /// connection.
 fn too_large(name: &str, send: impl AsRef<[u8]>) -> Case {
     answered(name, &[431], send)
-        .or(End::Reset(&[PROTOCOL_ERROR, ENHANCE_YOUR_CALM]))
-        .or(End::GoAway(&[ENHANCE_YOUR_CALM, COMPRESSION_ERROR, PROTOCOL_ERROR]))
+        .or(Ending::Reset(&[PROTOCOL_ERROR, ENHANCE_YOUR_CALM]))
+        .or(Ending::GoAway(&[ENHANCE_YOUR_CALM, COMPRESSION_ERROR, PROTOCOL_ERROR]))
 }
 
 /// A whole request whose header block is `GET /public/x` with these bytes behind it.
@@ -105,7 +105,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         ),
         malformed_or("an expectation of 100-continue", one("expect", "100-continue"), []),
         answered("another expectation", &[400, 417], one("expect", "200-ok"))
-            .or(End::Reset(&[PROTOCOL_ERROR])),
+            .or(Ending::Reset(&[PROTOCOL_ERROR])),
         forwarded(
             "two crumbs are one cookie",
             public().with("cookie", "a=b").with("cookie", "c=d").whole(1),
@@ -127,7 +127,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
                 .with("authorization", "Bearer b")
                 .whole(1)
         })
-        .or(End::Answer(&[401])),
+        .or(Ending::Answer(&[401])),
         forwarded(
             "a field from the table of fields",
             block(indexed_literal("x-a", "b")),
@@ -184,19 +184,19 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             "a path of 40 KiB",
             in_pieces(&Head::get(format!("/public/{}", "a".repeat(40 << 10)))),
         )
-        .or(End::Answer(&[414])),
+        .or(Ending::Answer(&[414])),
         answered(
             "a path of 17 KiB",
             &[414],
             in_pieces(&Head::get(format!("/public/{}", "a".repeat(17 << 10)))),
         )
-        .or(End::Answer(&[431])),
+        .or(Ending::Answer(&[431])),
         answered(
             "a query of 17 KiB",
             &[414],
             in_pieces(&Head::get(format!("/public/x?{}", "a".repeat(17 << 10)))),
         )
-        .or(End::Answer(&[431])),
+        .or(Ending::Answer(&[431])),
     ];
     for (name, field) in BAD_NAMES {
         cases.push(unspeakable(name, block(literal(field, "evil"))));

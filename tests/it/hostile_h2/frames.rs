@@ -2,7 +2,7 @@
 //! order.
 
 use super::Want::{Body, Target};
-use super::{BEFORE, BROKEN, Case, End, connection_error, forwarded, malformed_or, public, run};
+use super::{BEFORE, BROKEN, Case, Ending, connection_error, forwarded, malformed_or, public, run};
 use super::{case, stream_error};
 use crate::support::h2::code::{
     ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, PROTOCOL_ERROR, STREAM_CLOSED,
@@ -92,21 +92,21 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         case(
             "HEADERS on a stream that has ended",
             [before(1), public().whole(1)].concat(),
-            End::Reset(CLOSED),
+            Ending::Reset(CLOSED),
         )
-        .or(End::GoAway(CLOSED)),
+        .or(Ending::GoAway(CLOSED)),
         case(
             "DATA on a stream that has ended",
             [before(1), data(1, 1, "x")].concat(),
-            End::Reset(CLOSED),
+            Ending::Reset(CLOSED),
         )
-        .or(End::GoAway(CLOSED)),
+        .or(Ending::GoAway(CLOSED)),
         ignored("DATA on a stream that was reset", [open(), reset(1, 8), data(1, 0, "x")].concat())
-            .or(End::GoAway(CLOSED)),
+            .or(Ending::GoAway(CLOSED)),
         connection_error("HEADERS on a stream that was reset", CLOSED, {
             [open(), reset(1, 8), public().whole(1)].concat()
         })
-        .or(End::Reset(CLOSED)),
+        .or(Ending::Reset(CLOSED)),
         ignored(
             "WINDOW_UPDATE on a stream that was reset",
             [open(), reset(1, 8), window_update(1, 5)].concat(),
@@ -115,7 +115,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             "RST_STREAM on a stream that was reset",
             [open(), reset(1, 8), reset(1, 8)].concat(),
         )
-        .or(End::GoAway(CLOSED)),
+        .or(Ending::GoAway(CLOSED)),
         ignored("RST_STREAM with an unknown code", [open(), reset(1, 0xbeef)].concat()),
         ignored("streams that are left out", ""),
         connection_error("PUSH_PROMISE from a client", PROTOCOL, {
@@ -153,13 +153,13 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             SIZE,
             [open(), frame(kind::PRIORITY, 0, 1, [0_u8; 4])].concat(),
         )
-        .or(End::GoAway(SIZE)),
+        .or(Ending::GoAway(SIZE)),
         connection_error(
             "DATA larger than allowed",
             SIZE,
             [open(), data(1, 0, [0_u8; 16_385])].concat(),
         )
-        .or(End::Reset(SIZE)),
+        .or(Ending::Reset(SIZE)),
         connection_error("HEADERS larger than allowed", SIZE, {
             frame(kind::HEADERS, flag::WHOLE, 1, [block, &literal("x-a", [b'a'; 16_384])].concat())
         }),
@@ -233,7 +233,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             "PRIORITY of a stream that was reset",
             [open(), reset(1, 8), priority(1, 0, 1)].concat(),
         ),
-        ignored("PRIORITY that depends on itself", priority(1, 1, 1)).or(End::GoAway(PROTOCOL)),
+        ignored("PRIORITY that depends on itself", priority(1, 1, 1)).or(Ending::GoAway(PROTOCOL)),
         connection_error("PRIORITY inside a header block", PROTOCOL, {
             [unfinished(), priority(1, 0, 1), continuation(1, 4, "")].concat()
         }),
@@ -250,7 +250,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             PROTOCOL,
             [open(), window_update(1, 0)].concat(),
         )
-        .or(End::GoAway(PROTOCOL)),
+        .or(Ending::GoAway(PROTOCOL)),
         connection_error(
             "a window of the connection beyond 2^31 - 1",
             FLOW,
@@ -279,7 +279,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             [Target("/public/x")],
         ),
         forwarded("a block in pieces of 1 byte", split(1, 1), [Target("/public/x")])
-            .or(End::GoAway(&[ENHANCE_YOUR_CALM])),
+            .or(Ending::GoAway(&[ENHANCE_YOUR_CALM])),
         connection_error("CONTINUATION behind a whole block", PROTOCOL, {
             [before(1), continuation(1, 4, "")].concat()
         }),
@@ -320,10 +320,10 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
                 continuation(1, 4, ""),
             ]
             .concat(),
-            End::Reset(PROTOCOL),
+            Ending::Reset(PROTOCOL),
         )
-        .or(End::Answer(&[400]))
-        .or(End::GoAway(PROTOCOL)),
+        .or(Ending::Answer(&[400]))
+        .or(Ending::GoAway(PROTOCOL)),
     ]);
     // What is unknown, or says nothing.
     cases.extend([

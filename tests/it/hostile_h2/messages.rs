@@ -2,14 +2,16 @@
 //! comes, trailers, CONNECT with and without a protocol.
 
 use super::Want::{Body, Field, Method, Target, Without};
-use super::{BEFORE, BROKEN, Case, End, answered, forwarded, malformed, malformed_or, public, run};
+use super::{
+    BEFORE, BROKEN, Case, Ending, answered, forwarded, malformed, malformed_or, public, run,
+};
 use super::{stream_error, unspeakable};
 use crate::support::h2::code::{CANCEL, INTERNAL_ERROR, PROTOCOL_ERROR, REFUSED_STREAM};
 use crate::support::h2::{Head, data, flag};
 
 /// The ends of a message whose length is not what it says: the upstream may have got the head.
 fn broken(name: &str, send: impl AsRef<[u8]>) -> Case {
-    malformed(name, send).or(End::Reset(&[PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL]))
+    malformed(name, send).or(Ending::Reset(&[PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL]))
 }
 
 /// `POST /public/x` with `hello`, and these trailers.
@@ -129,25 +131,25 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             "CONNECT without an authority",
             Head::empty().with(":method", "CONNECT").whole(1),
         )
-        .or(End::Answer(no_tunnel)),
+        .or(Ending::Answer(no_tunnel)),
         malformed(
             "CONNECT to a malformed authority",
             connect().set(":authority", "u:p@a:b").whole(1),
         )
-        .or(End::Answer(no_tunnel)),
+        .or(Ending::Answer(no_tunnel)),
         malformed(
             "CONNECT to an authority without a port",
             connect().set(":authority", "a.example").whole(1),
         )
-        .or(End::Answer(no_tunnel)),
+        .or(Ending::Answer(no_tunnel)),
         // hyper ends the whole connection over this one.
         malformed(
             "CONNECT with a length",
             connect().with("content-length", "5").frame(1, flag::END_HEADERS),
         )
-        .or(End::Answer(no_tunnel))
-        .or(End::Reset(&[INTERNAL_ERROR, REFUSED_STREAM]))
-        .or(End::Closed),
+        .or(Ending::Answer(no_tunnel))
+        .or(Ending::Reset(&[INTERNAL_ERROR, REFUSED_STREAM]))
+        .or(Ending::Closed),
         malformed("extended CONNECT without a path", {
             extended("websocket").without(":path").frame(1, flag::END_HEADERS)
         }),
@@ -173,13 +175,13 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
                 .with("sec-websocket-version", "13")
                 .frame(1, 4)
         })
-        .or(End::Reset(&[PROTOCOL_ERROR])),
+        .or(Ending::Reset(&[PROTOCOL_ERROR])),
         // The upstream is asked in HTTP/1.1, and this one does not switch.
         answered("a WebSocket that ends at once", no_tunnel, {
             extended("websocket").with("sec-websocket-version", "13").whole(1)
         })
-        .or(End::Reset(&[PROTOCOL_ERROR, CANCEL]))
-        .or(End::Failed(&[502])),
+        .or(Ending::Reset(&[PROTOCOL_ERROR, CANCEL]))
+        .or(Ending::Failed(&[502])),
         answered("a WebSocket of another version", &[400], {
             extended("websocket").with("sec-websocket-version", "777").frame(1, flag::END_HEADERS)
         }),
@@ -197,7 +199,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             &[400, 501],
             extended("websocket\r\nx: y").frame(1, flag::END_HEADERS),
         )
-        .or(End::Reset(&[PROTOCOL_ERROR])),
+        .or(Ending::Reset(&[PROTOCOL_ERROR])),
         forwarded(
             "sec-websocket fields without CONNECT are fields",
             public().with("sec-websocket-version", "13").whole(1),
@@ -213,14 +215,14 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             &[400, 404, 405, 501],
             head.frame(1, flag::END_HEADERS),
         );
-        cases.push(case.or(End::Reset(&[PROTOCOL_ERROR])));
+        cases.push(case.or(Ending::Reset(&[PROTOCOL_ERROR])));
     }
     for trailer in [":path", ":method", ":authority", ":status", ":protocol"] {
         // Malformed (section 8.1); the codec passes no such field on, and trailers go no further.
         let send = with_trailers(&one(trailer, "/private/x"));
         let name = format!("{trailer} in trailers");
         let case = malformed_or(&name, send, [Body(b"hello"), Target("/public/x")]);
-        cases.push(case.or(End::GoAway(&[PROTOCOL_ERROR])));
+        cases.push(case.or(Ending::GoAway(&[PROTOCOL_ERROR])));
     }
     for length in [
         "",

@@ -25,7 +25,7 @@ use crate::support::h2::{Connection, Head, PREFACE, State, code, settings};
 
 /// One outcome of a case.
 #[derive(Clone)]
-enum End {
+enum Ending {
     /// The stream is answered with one of these statuses; the upstream gets nothing.
     Answer(&'static [u16]),
     /// The stream is reset with one of these codes; no whole request reaches the upstream.
@@ -49,7 +49,7 @@ struct Case {
     /// The stream that is looked at.
     stream: u32,
     /// Each of these is right.
-    ends: Vec<End>,
+    ends: Vec<Ending>,
 }
 
 impl Case {
@@ -66,46 +66,46 @@ impl Case {
     }
 
     /// Another outcome is right as well.
-    fn or(mut self, end: End) -> Self {
+    fn or(mut self, end: Ending) -> Self {
         self.ends.push(end);
         self
     }
 }
 
-fn case(name: &str, send: impl AsRef<[u8]>, end: End) -> Case {
+fn case(name: &str, send: impl AsRef<[u8]>, end: Ending) -> Case {
     let send = send.as_ref().to_vec();
     Case { name: name.into(), send, is_raw: false, stream: 1, ends: vec![end] }
 }
 
 /// Answered with one of these statuses.
 fn answered(name: &str, statuses: &'static [u16], send: impl AsRef<[u8]>) -> Case {
-    case(name, send, End::Answer(statuses))
+    case(name, send, Ending::Answer(statuses))
 }
 
 /// A malformed request (section 8.1.1): a stream error, before which 400 may be said.
 fn malformed(name: &str, send: impl AsRef<[u8]>) -> Case {
-    case(name, send, End::Reset(&[code::PROTOCOL_ERROR])).or(End::Answer(&[400]))
+    case(name, send, Ending::Reset(&[code::PROTOCOL_ERROR])).or(Ending::Answer(&[400]))
 }
 
 /// A name or a value that no field may have (section 8.2.1). It is malformed, and a codec that
 /// cannot represent it may end the connection (section 5.4.1).
 fn unspeakable(name: &str, send: impl AsRef<[u8]>) -> Case {
     let codes = &[code::PROTOCOL_ERROR, code::COMPRESSION_ERROR];
-    malformed(name, send).or(End::GoAway(codes))
+    malformed(name, send).or(Ending::GoAway(codes))
 }
 
 /// A stream error of one of these codes.
 fn stream_error(name: &str, codes: &'static [u32], send: impl AsRef<[u8]>) -> Case {
-    case(name, send, End::Reset(codes))
+    case(name, send, Ending::Reset(codes))
 }
 
 /// A connection error of one of these codes.
 fn connection_error(name: &str, codes: &'static [u32], send: impl AsRef<[u8]>) -> Case {
-    case(name, send, End::GoAway(codes))
+    case(name, send, Ending::GoAway(codes))
 }
 
 fn forwarded<const N: usize>(name: &str, send: impl AsRef<[u8]>, wants: [Want; N]) -> Case {
-    case(name, send, End::Forwarded(wants.to_vec()))
+    case(name, send, Ending::Forwarded(wants.to_vec()))
 }
 
 /// Declined with one of these statuses, or forwarded.
@@ -115,12 +115,12 @@ fn either<const N: usize>(
     send: impl AsRef<[u8]>,
     wants: [Want; N],
 ) -> Case {
-    forwarded(name, send, wants).or(End::Answer(statuses))
+    forwarded(name, send, wants).or(Ending::Answer(statuses))
 }
 
 /// Malformed, or forwarded.
 fn malformed_or<const N: usize>(name: &str, send: impl AsRef<[u8]>, wants: [Want; N]) -> Case {
-    malformed(name, send).or(End::Forwarded(wants.to_vec()))
+    malformed(name, send).or(Ending::Forwarded(wants.to_vec()))
 }
 
 /// `GET /public/x`, for more fields.
@@ -187,7 +187,8 @@ fn play(world: &HostileWorld, case: &Case) -> Result<Outcome, String> {
 
 /// Waits for what comes of the case, and tries the connection with another request if it lives.
 fn look(connection: &mut Connection, case: &Case) -> Result<Seen, String> {
-    let of_connection = case.ends.iter().all(|end| matches!(end, End::GoAway(_) | End::Closed));
+    let of_connection =
+        case.ends.iter().all(|end| matches!(end, Ending::GoAway(_) | Ending::Closed));
     let is_over = |state: &State| state.is_closed || state.error().is_some();
     let stream = case.stream;
     let in_time =
@@ -229,7 +230,7 @@ fn look(connection: &mut Connection, case: &Case) -> Result<Seen, String> {
 
 fn judge(
     world: &HostileWorld,
-    end: &End,
+    end: &Ending,
     seen: &Seen,
     state: &State,
     stream: u32,
@@ -240,7 +241,7 @@ fn judge(
         false => Err(format!("not one of the codes {codes:?}")),
     };
     match (end, seen) {
-        (End::Answer(statuses), Seen::Answer(status)) => {
+        (Ending::Answer(statuses), Seen::Answer(status)) => {
             if !statuses.contains(status) {
                 return Err(format!("not one of {statuses:?}"));
             }
@@ -251,10 +252,10 @@ fn judge(
             }
             nothing(at_upstream)
         }
-        (End::Reset(codes), Seen::Reset(found)) => among(codes, found),
-        (End::GoAway(codes), Seen::GoAway(found)) => among(codes, found),
-        (End::Closed, Seen::Closed) => nothing(at_upstream),
-        (End::Forwarded(wants), Seen::Answer(200)) => {
+        (Ending::Reset(codes), Seen::Reset(found)) => among(codes, found),
+        (Ending::GoAway(codes), Seen::GoAway(found)) => among(codes, found),
+        (Ending::Closed, Seen::Closed) => nothing(at_upstream),
+        (Ending::Forwarded(wants), Seen::Answer(200)) => {
             let [request] = at_upstream else {
                 let got = at_upstream.iter().map(|request| &request.target).collect::<Vec<_>>();
                 return Err(format!("answered, and the upstream received {got:?}"));
@@ -262,20 +263,20 @@ fn judge(
             world.normal(request)?;
             wants.iter().try_for_each(|want| want.check(request))
         }
-        (End::Failed(statuses), Seen::Answer(status)) if statuses.contains(status) => {
+        (Ending::Failed(statuses), Seen::Answer(status)) if statuses.contains(status) => {
             is_refusal(&state.stream(stream).response().ok_or("no response")?)?;
             match at_upstream {
                 [request] => world.normal(request),
                 _ => Err(format!("the upstream received {} requests", at_upstream.len())),
             }
         }
-        (End::Answer(statuses) | End::Failed(statuses), _) => {
+        (Ending::Answer(statuses) | Ending::Failed(statuses), _) => {
             Err(format!("not answered with one of {statuses:?}"))
         }
-        (End::Reset(codes), _) => Err(format!("not reset with one of {codes:?}")),
-        (End::GoAway(codes), _) => Err(format!("no GOAWAY with one of {codes:?}")),
-        (End::Closed, _) => Err("not closed without an answer".into()),
-        (End::Forwarded(_), _) => Err("not forwarded".into()),
+        (Ending::Reset(codes), _) => Err(format!("not reset with one of {codes:?}")),
+        (Ending::GoAway(codes), _) => Err(format!("no GOAWAY with one of {codes:?}")),
+        (Ending::Closed, _) => Err("not closed without an answer".into()),
+        (Ending::Forwarded(_), _) => Err("not forwarded".into()),
     }
 }
 

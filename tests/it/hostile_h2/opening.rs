@@ -1,7 +1,9 @@
 //! The preface and SETTINGS (RFC 9113, sections 3.4 and 6.5).
 
 use super::Want::Target;
-use super::{BROKEN, Case, End, PREFACE, case, connection_error, forwarded, public, run, settings};
+use super::{
+    BROKEN, Case, Ending, PREFACE, case, connection_error, forwarded, public, run, settings,
+};
 use crate::support::h2::code::{FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, PROTOCOL_ERROR};
 use crate::support::h2::{Head, flag, frame, kind, ping, setting, window_update};
 
@@ -11,7 +13,7 @@ const PROTOCOL: &[u32] = &[PROTOCOL_ERROR];
 
 /// A connection error before HTTP/2 has begun: GOAWAY may be left out (section 3.4).
 fn not_begun(name: &str, send: impl AsRef<[u8]>) -> Case {
-    case(name, send, End::Closed).or(End::GoAway(SIZE)).raw()
+    case(name, send, Ending::Closed).or(Ending::GoAway(SIZE)).raw()
 }
 
 /// SETTINGS with this payload, behind the first ones.
@@ -46,10 +48,10 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
         not_begun("HTTP/1.1 behind the preface", [PREFACE, h1].concat()),
         not_begun("a request and no SETTINGS", [PREFACE, &get].concat())
             // h2 serves without SETTINGS: every parameter has its initial value then.
-            .or(End::Forwarded(vec![Target("/public/x")])),
+            .or(Ending::Forwarded(vec![Target("/public/x")])),
         not_begun("a PING in place of SETTINGS", [PREFACE, &ping(0, [0; 8]), &get].concat())
-            .or(End::Forwarded(vec![Target("/public/x")])),
-        connection_error("the preface twice", PROTOCOL, PREFACE).or(End::GoAway(SIZE)),
+            .or(Ending::Forwarded(vec![Target("/public/x")])),
+        connection_error("the preface twice", PROTOCOL, PREFACE).or(Ending::GoAway(SIZE)),
         connection_error("HTTP/1.1 behind SETTINGS", SIZE, h1),
         connection_error("SETTINGS of 5 bytes", SIZE, raw_settings([0_u8; 5])),
         connection_error("SETTINGS of 7 bytes", SIZE, raw_settings([0_u8; 7])),
@@ -65,7 +67,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             [frame(kind::SETTINGS, flag::ACK, 0, "").repeat(3), get.clone()].concat(),
             [Target("/public/x")],
         )
-        .or(End::GoAway(PROTOCOL)),
+        .or(Ending::GoAway(PROTOCOL)),
         connection_error("ENABLE_PUSH 2", PROTOCOL, one(setting::ENABLE_PUSH, 2)),
         connection_error("a window of 2^31", FLOW, one(setting::INITIAL_WINDOW_SIZE, 1 << 31)),
         connection_error("a window of 2^32 - 1", FLOW, one(setting::INITIAL_WINDOW_SIZE, u32::MAX)),

@@ -3,7 +3,7 @@
 
 use super::Want::{Field, Host, Method, Target};
 use super::{
-    Case, End, answered, either, forwarded, malformed, malformed_or, public, run, unspeakable,
+    Case, Ending, answered, either, forwarded, malformed, malformed_or, public, run, unspeakable,
 };
 use crate::support::h2::Head;
 
@@ -56,7 +56,7 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             public().without(":path").with("x-a", "b").with(":path", "/private/x").whole(1),
         ),
         malformed("an empty :method", public().set(":method", "").whole(1))
-            .or(End::GoAway(&[super::code::PROTOCOL_ERROR])),
+            .or(Ending::GoAway(&[super::code::PROTOCOL_ERROR])),
         malformed("an empty :path", public().set(":path", "").whole(1)),
         malformed("an empty :scheme", public().set(":scheme", "").whole(1)),
         malformed_or("an empty :authority and no Host", authority(""), []),
@@ -80,19 +80,19 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             &[400, 404, 405, 501],
             public().set(":method", "OPTIONS").set(":path", "*").whole(1),
         )
-        .or(End::Reset(&[super::code::PROTOCOL_ERROR])),
-        malformed("GET *", public().set(":path", "*").whole(1)).or(End::Answer(&[404])),
+        .or(Ending::Reset(&[super::code::PROTOCOL_ERROR])),
+        malformed("GET *", public().set(":path", "*").whole(1)).or(Ending::Answer(&[404])),
         malformed("a path without a slash", public().set(":path", "public/x").whole(1))
-            .or(End::Answer(ODD_TARGET)),
+            .or(Ending::Answer(ODD_TARGET)),
         malformed("a query alone", public().set(":path", "?a=b").whole(1))
-            .or(End::Answer(ODD_TARGET)),
+            .or(Ending::Answer(ODD_TARGET)),
         malformed(
             "an absolute target in :path",
             public().set(":path", "http://a.example/public/x").whole(1),
         )
-        .or(End::Answer(ODD_TARGET)),
+        .or(Ending::Answer(ODD_TARGET)),
         malformed("an authority in :path", public().set(":path", "a.example:80").whole(1))
-            .or(End::Answer(ODD_TARGET)),
+            .or(Ending::Answer(ODD_TARGET)),
         malformed("a protocol in :path", public().set(":path", "/public/x HTTP/1.1").whole(1)),
         unspeakable(
             "a request in :path",
@@ -104,14 +104,14 @@ pub(super) fn cases(_token: &str) -> Vec<Case> {
             public().set(":scheme", "https").whole(1),
             [Field("x-forwarded-proto", "http"), Target("/public/x")],
         )
-        .or(End::Answer(&[400, 421])),
+        .or(Ending::Answer(&[400, 421])),
         malformed_or(
             "a scheme in upper case",
             public().set(":scheme", "HTTP").whole(1),
             [Target("/public/x")],
         ),
         malformed("another scheme", public().set(":scheme", "ftp").whole(1))
-            .or(End::Answer(&[404, 421])),
+            .or(Ending::Answer(&[404, 421])),
         malformed(
             "a scheme that is a target",
             public().set(":scheme", "http://a.example/private/x?").whole(1),

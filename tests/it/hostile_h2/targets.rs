@@ -1,7 +1,7 @@
 //! Paths: the same normal form as for HTTP/1.1 decides the route and is what the upstream gets.
 
 use super::Want::Target;
-use super::{Case, End, answered, either, forwarded, malformed, malformed_or, private, run};
+use super::{Case, Ending, answered, either, forwarded, malformed, malformed_or, private, run};
 use crate::support::h2::Head;
 use crate::support::h2::code::{COMPRESSION_ERROR, PROTOCOL_ERROR};
 
@@ -32,7 +32,7 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
             NO_WAY_IN,
             get(b"/private/x#/../../public/x"),
         )
-        .or(End::Reset(&[PROTOCOL_ERROR])),
+        .or(Ending::Reset(&[PROTOCOL_ERROR])),
     ];
     for (path, normal) in NORMALISED {
         cases.push(forwarded(
@@ -46,7 +46,7 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
     }
     for path in GUARDED {
         let case = answered(&format!("{path} is guarded"), NO_WAY_IN, get(path.as_bytes()));
-        cases.push(case.or(End::Reset(&[PROTOCOL_ERROR])));
+        cases.push(case.or(Ending::Reset(&[PROTOCOL_ERROR])));
     }
     for path in NOT_THERE {
         cases.push(answered(&format!("{path} leads nowhere"), NOWHERE, get(path.as_bytes())));
@@ -62,7 +62,7 @@ pub(super) fn cases(token: &str) -> Vec<Case> {
     }
     for (name, path) in BAD_BYTES {
         let codes = &[PROTOCOL_ERROR, COMPRESSION_ERROR];
-        cases.push(malformed(name, get(path)).or(End::GoAway(codes)));
+        cases.push(malformed(name, get(path)).or(Ending::GoAway(codes)));
     }
     cases
 }

@@ -148,9 +148,9 @@ async fn a_server_that_does_not_answer_costs_the_deadline_and_no_more() {
 }
 
 /// An authority, and certificates of it for a server and a client, as PEM files.
-fn certificates(room: &Path) {
+fn certificates(dir: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-    let write = |name: &str, text: String| std::fs::write(room.join(name), text).unwrap();
+    let write = |name: &str, text: String| std::fs::write(dir.join(name), text).unwrap();
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.distinguished_name.push(DnType::CommonName, "authority");
@@ -170,9 +170,9 @@ fn certificates(room: &Path) {
 
 #[tokio::test]
 async fn tls_checks_the_server_and_shows_our_certificate() {
-    let room = tempfile::tempdir().unwrap();
-    certificates(room.path());
-    let file = |name: &str| room.path().join(name);
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name);
     let port = free_port();
     let server = RedisServer::start_with(&format!(
         "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\n\

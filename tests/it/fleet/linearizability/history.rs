@@ -69,7 +69,7 @@ pub(in super::super) struct History {
 }
 
 /// What an answer means to a client that wants a change.
-pub(super) enum Said {
+pub(super) enum Reaction {
     /// It is done, and this is the answer.
     Done(Vec<u8>),
     Refused,
@@ -205,18 +205,18 @@ impl History {
         began: u64,
         answer: &Result<Answer, NoAnswer>,
         unable: u16,
-    ) -> Said {
+    ) -> Reaction {
         match answer {
-            Ok(Answer { status: 200 | 204, body, .. }) => Said::Done(body.clone()),
-            Ok(Answer { status: 401, .. }) => Said::Refused,
-            Ok(Answer { status: 503, has_retry_after: true, .. }) => Said::CannotTell,
-            Ok(Answer { status, .. }) if *status == unable => Said::CannotTell,
+            Ok(Answer { status: 200 | 204, body, .. }) => Reaction::Done(body.clone()),
+            Ok(Answer { status: 401, .. }) => Reaction::Refused,
+            Ok(Answer { status: 503, has_retry_after: true, .. }) => Reaction::CannotTell,
+            Ok(Answer { status, .. }) if *status == unable => Reaction::CannotTell,
             Err(NoAnswer::Cut | NoAnswer::Refused)
                 if self.was_away(instance, began, self.now()) =>
             {
-                Said::CannotTell
+                Reaction::CannotTell
             }
-            _ => Said::Wrong,
+            _ => Reaction::Wrong,
         }
     }
 
@@ -244,7 +244,7 @@ impl History {
             )
         };
         match self.said(instance, began, answer, 503) {
-            Said::Done(body) => {
+            Reaction::Done(body) => {
                 self.successes.fetch_add(1, Ordering::Relaxed);
                 let revoked = entry.revoked.load(Ordering::SeqCst);
                 if revoked != 0 && began > revoked {
@@ -264,7 +264,7 @@ impl History {
                     self.outlived.lock().unwrap().push(Duration::from_nanos(began - flushed));
                 }
             }
-            Said::Refused => {
+            Reaction::Refused => {
                 let may_be = entry.is_being_revoked()
                     || entry.may_be_gone
                     || self.may_be_flushed(entry.issue_began);
@@ -272,10 +272,10 @@ impl History {
                     self.violation(format!("a good token was refused: {}", moments()));
                 }
             }
-            Said::CannotTell => {
+            Reaction::CannotTell => {
                 self.cannot_tell.fetch_add(1, Ordering::Relaxed);
             }
-            Said::Wrong => self.violation(format!("{answer:?}: {}", moments())),
+            Reaction::Wrong => self.violation(format!("{answer:?}: {}", moments())),
         }
     }
 }

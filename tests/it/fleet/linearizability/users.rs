@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::raw_client::{Answer, NoAnswer, RawClient};
 use super::super::{AGENTS, Fleet};
-use super::history::{Entry, History, Said};
+use super::history::{Entry, History, Reaction};
 use crate::support::{Random, TestUser};
 
 /// Tokens that an owner keeps in use at a time, dead ones among them.
@@ -135,7 +135,7 @@ impl<'h> Owner<'h> {
     }
 
     /// A call through a random instance.
-    fn call(&mut self, call: &str, token: &str) -> (Said, Result<Answer, NoAnswer>) {
+    fn call(&mut self, call: &str, token: &str) -> (Reaction, Result<Answer, NoAnswer>) {
         let instance = self.random.below(self.clients.each.len());
         let person = self.person;
         let (began, answer) =
@@ -165,7 +165,7 @@ impl<'h> Owner<'h> {
         self.doubt = self.doubt.filter(|&doubt| !self.history.is_calm_since(doubt));
         let root = self.root.clone();
         match self.call("/auth/issue-token", &root) {
-            (Said::Done(body), _) => {
+            (Reaction::Done(body), _) => {
                 let answer: serde_json::Value =
                     serde_json::from_slice(&body).expect("an answer is JSON");
                 let text = |key: &str| answer["data"][key].as_str().expect("a string").to_owned();
@@ -181,12 +181,12 @@ impl<'h> Owner<'h> {
                 };
                 self.history.enter(slot, entry);
             }
-            (Said::Refused, _) if self.history.may_be_flushed(self.root_made) => {
+            (Reaction::Refused, _) if self.history.may_be_flushed(self.root_made) => {
                 if !self.history.is_being_flushed() {
                     self.new_root();
                 }
             }
-            (Said::CannotTell, _) => {}
+            (Reaction::CannotTell, _) => {}
             (_, answer) => self.history.violation(format!("issue: {answer:?}")),
         }
     }
@@ -206,7 +206,7 @@ impl<'h> Owner<'h> {
                 self.call(&by_id, &root)
             };
             match said {
-                Said::Done(_) => {
+                Reaction::Done(_) => {
                     entry.revoked.store(self.history.now(), Ordering::SeqCst);
                     if healthy && self.history.is_calm() {
                         self.history.healthy.lock().unwrap().push(asked.elapsed());
@@ -214,12 +214,12 @@ impl<'h> Owner<'h> {
                     self.history.revocations.fetch_add(1, Ordering::SeqCst);
                     return self.clients.ask_everywhere(entry);
                 }
-                Said::CannotTell => {
+                Reaction::CannotTell => {
                     // It may have taken effect, so it cannot speak for itself any more.
                     by_itself = false;
                     pause();
                 }
-                Said::Refused => {
+                Reaction::Refused => {
                     let credential = if by_itself { entry.issue_began } else { self.root_made };
                     let may_be =
                         self.history.may_be_flushed(credential) || (by_itself && entry.may_be_gone);
@@ -230,7 +230,7 @@ impl<'h> Owner<'h> {
                     }
                     return;
                 }
-                Said::Wrong => {
+                Reaction::Wrong => {
                     return self
                         .history
                         .violation(format!("revoke of {}: {answer:?}", entry.answer));
@@ -252,7 +252,7 @@ impl<'h> Owner<'h> {
         loop {
             let root = self.root.clone();
             match self.call("/auth/revoke-all", &root) {
-                (Said::Done(_), _) => {
+                (Reaction::Done(_), _) => {
                     for entry in &live {
                         entry.revoked.store(self.history.now(), Ordering::SeqCst);
                     }
@@ -260,11 +260,11 @@ impl<'h> Owner<'h> {
                     live.iter().for_each(|entry| self.clients.ask_everywhere(entry));
                     return;
                 }
-                (Said::CannotTell, _) => {
+                (Reaction::CannotTell, _) => {
                     self.doubt = Some(self.history.now());
                     pause();
                 }
-                (Said::Refused, _) if self.history.may_be_flushed(self.root_made) => return,
+                (Reaction::Refused, _) if self.history.may_be_flushed(self.root_made) => return,
                 (_, answer) => return self.history.violation(format!("revoke-all: {answer:?}")),
             }
             if self.history.is_over() {
@@ -324,7 +324,7 @@ impl<'h> User<'h> {
                 self.clients.ask(instance, |client| client.call_at(method, AGENTS, &login));
             // This API says 500 where the others say 503.
             match self.history.said(instance, began, &answer, 500) {
-                Said::Done(body) => {
+                Reaction::Done(body) => {
                     let answered = self.history.now();
                     if let Some(old) = &old {
                         old.revoked.store(answered, Ordering::SeqCst);
@@ -341,12 +341,12 @@ impl<'h> User<'h> {
                     old.iter().for_each(|old| self.clients.ask_everywhere(old));
                     return;
                 }
-                Said::CannotTell => {
+                Reaction::CannotTell => {
                     self.doubt = Some(self.history.now());
                     pause();
                 }
                 // The login is good without a store.
-                Said::Refused | Said::Wrong => {
+                Reaction::Refused | Reaction::Wrong => {
                     return self.history.violation(format!("{method} {AGENTS}: {answer:?}"));
                 }
             }

@@ -8,7 +8,7 @@ use super::*;
 
 /// What a relay does with what the server says, once it is told to.
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+enum Tampering {
     /// An answer without a question.
     Surplus,
     /// The answer to an earlier look-up of the same key, in front of the right one.
@@ -28,7 +28,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn start(server: u16, fault: Fault) -> Self {
+    fn start(server: u16, fault: Tampering) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let spoils = Arc::new(AtomicBool::new(false));
@@ -49,30 +49,30 @@ impl Relay {
     }
 }
 
-fn pass_on(mut server: TcpStream, mut client: TcpStream, switch: &AtomicBool, fault: Fault) {
+fn pass_on(mut server: TcpStream, mut client: TcpStream, switch: &AtomicBool, fault: Tampering) {
     let mut buffer = [0; 65536];
     while let Ok(length @ 1..) = server.read(&mut buffer) {
         let mut reply = buffer[..length].to_vec();
         let mut ends = false;
         if switch.swap(false, Ordering::SeqCst) {
             match fault {
-                Fault::Surplus => {
+                Tampering::Surplus => {
                     reply.splice(..0, *b"$5\r\nwrong\r\n");
                 }
-                Fault::Earlier => {
+                Tampering::Earlier => {
                     reply.splice(..0, *b"$3\r\nold\r\n");
                 }
-                Fault::Missing => {
+                Tampering::Missing => {
                     // "$n\r\n…\r\n": the second line break ends it.
                     let ends: Vec<_> =
                         reply.windows(2).enumerate().filter(|(_, pair)| pair == b"\r\n").collect();
                     reply.drain(..ends[1].0 + 2);
                 }
-                Fault::Cut => {
+                Tampering::Cut => {
                     reply.truncate(length / 2);
                     ends = true;
                 }
-                Fault::Garbage => reply = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+                Tampering::Garbage => reply = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
             }
         }
         if client.write_all(&reply).is_err() || ends {
@@ -84,7 +84,7 @@ fn pass_on(mut server: TcpStream, mut client: TcpStream, switch: &AtomicBool, fa
 
 #[tokio::test]
 async fn whatever_a_faulty_server_says_no_answer_goes_to_another_question() {
-    for fault in [Fault::Surplus, Fault::Missing, Fault::Cut, Fault::Garbage] {
+    for fault in [Tampering::Surplus, Tampering::Missing, Tampering::Cut, Tampering::Garbage] {
         let server = RedisServer::start();
         let relay = Relay::start(server.port, fault);
         let bench = DataBench::with_usual_timeouts(relay.port);
@@ -126,7 +126,7 @@ async fn whatever_a_faulty_server_says_no_answer_goes_to_another_question() {
 #[tokio::test]
 async fn the_answer_to_an_earlier_look_up_of_the_same_key_is_not_taken() {
     let server = RedisServer::start();
-    let relay = Relay::start(server.port, Fault::Earlier);
+    let relay = Relay::start(server.port, Tampering::Earlier);
     let bench = DataBench::with_usual_timeouts(relay.port);
     bench.publish(1).await;
     bench.data.change(lua(SET, vec!["a", "old"]), None).await.unwrap();
