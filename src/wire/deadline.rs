@@ -29,12 +29,15 @@ struct Wheel {
     slots: Box<[RefCell<Vec<Weak<Deadline>>>]>,
 }
 
-/// One deadline at a time, of whatever its owner waits for now.
+/// One deadline at a time, of whatever its owner waits for now; and a bound, which no deadline is
+/// later than, for all that its owner waits for together.
 pub struct Deadline {
     wheel: Rc<Wheel>,
     this: Weak<Deadline>,
     /// The tick at which it is over; 0: none is set.
     due: Cell<u32>,
+    /// The tick that `due` is never later than; 0: there is no bound.
+    bound: Cell<u32>,
     /// The tick at which the wheel visits it; 0: it is in no slot.
     visited_at: Cell<u32>,
     waker: RefCell<Option<Waker>>,
@@ -57,6 +60,7 @@ impl Deadlines {
             wheel: Rc::clone(&self.wheel),
             this: Weak::clone(this),
             due: Cell::new(0),
+            bound: Cell::new(0),
             visited_at: Cell::new(0),
             waker: RefCell::new(None),
         });
@@ -109,20 +113,63 @@ impl Wheel {
     fn slot(&self, tick: u32) -> Option<&RefCell<Vec<Weak<Deadline>>>> {
         self.slots.get((tick % SLOTS) as usize)
     }
-}
 
-impl Deadline {
-    /// Sets it, in place of what was set before.
-    pub fn set(&self, span: Duration) {
+    /// The tick at which this span is over; never 0.
+    fn after(&self, span: Duration) -> u32 {
         const MOST: u32 = u32::MAX / 4;
         let ticks = span.as_millis().div_ceil(TICK.as_millis());
         let ticks = u32::try_from(ticks).unwrap_or(MOST).min(MOST);
         // One more: the current tick is already under way. Never 0, which means that none is set.
-        let due = self.wheel.now.get().wrapping_add(ticks + 1).max(1);
+        self.now.get().wrapping_add(ticks + 1).max(1)
+    }
+
+    /// Whether a tick is set and has come.
+    fn is_past(&self, tick: u32) -> bool {
+        tick != 0 && self.now.get().wrapping_sub(tick) < u32::MAX / 2
+    }
+}
+
+/// Whether one tick comes before another. The clock wraps after six years: they are compared by
+/// their distance.
+const fn is_before(one: u32, other: u32) -> bool {
+    one.wrapping_sub(other) > u32::MAX / 2
+}
+
+impl Deadline {
+    /// Sets it, in place of what was set before. It is over no later than its bound.
+    pub fn set(&self, span: Duration) {
+        let due = self.wheel.after(span);
+        let bound = self.bound.get();
+        self.set_due(if bound != 0 && is_before(bound, due) { bound } else { due });
+    }
+
+    /// Bounds it, and all that it is set to until [`Self::unbind`]: it is over after this span at
+    /// the latest, also while it is lifted.
+    pub fn bind(&self, span: Duration) {
+        let bound = self.wheel.after(span);
+        self.bound.set(bound);
+        if self.due.get() == 0 || is_before(bound, self.due.get()) {
+            self.set_due(bound);
+        }
+    }
+
+    /// Takes its bound away. What is earlier than the bound stays set.
+    pub fn unbind(&self) {
+        if self.due.get() == self.bound.replace(0) {
+            self.due.set(0);
+        }
+    }
+
+    /// Whether it has a bound, and the bound is over.
+    #[must_use]
+    pub fn is_bound_over(&self) -> bool {
+        self.wheel.is_past(self.bound.get())
+    }
+
+    fn set_due(&self, due: u32) {
         self.due.set(due);
         let visited_at = self.visited_at.get();
-        // The clock wraps after six years: compare by distance.
-        if visited_at == 0 || due.wrapping_sub(visited_at) > u32::MAX / 2 {
+        if visited_at == 0 || is_before(due, visited_at) {
             self.enlist();
         }
     }
@@ -138,23 +185,25 @@ impl Deadline {
         }
     }
 
-    /// Sets it if none is set.
+    /// Sets it if it is lifted.
     pub fn set_if_lifted(&self, span: Duration) {
-        if self.due.get() == 0 {
+        if self.due.get() == self.bound.get() {
             self.set(span);
         }
     }
 
-    /// Lifts it.
+    /// Lifts it. Its bound stays.
     pub fn lift(&self) {
-        self.due.set(0);
+        match self.bound.get() {
+            0 => self.due.set(0),
+            bound => self.set_due(bound),
+        }
     }
 
     /// Whether it is set and over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let due = self.due.get();
-        due != 0 && self.wheel.now.get().wrapping_sub(due) < u32::MAX / 2
+        self.wheel.is_past(self.due.get())
     }
 
     /// Wakes the task now: something else has happened that it must look at.
@@ -228,6 +277,40 @@ mod tests {
         deadline.lift();
         deadline.set(TICK * 9);
         assert_eq!(ticks_until_woken(&all, &deadline, 20), Some(10));
+    }
+
+    #[test]
+    fn a_bound_holds_whatever_the_deadline_is_set_to() {
+        let all = Deadlines::default();
+        let deadline = all.register();
+        deadline.bind(TICK * 100);
+        deadline.set(TICK * 5);
+        assert_eq!(ticks_until_woken(&all, &deadline, 20), Some(6));
+        assert!(deadline.is_over() && !deadline.is_bound_over());
+        // Neither a later time nor none is beyond the bound.
+        deadline.set(TICK * 5000);
+        deadline.lift();
+        assert!(!deadline.is_over());
+        assert_eq!(ticks_until_woken(&all, &deadline, 200), Some(101 - 6));
+        assert!(deadline.is_over() && deadline.is_bound_over());
+        deadline.set(TICK * 10);
+        assert!(deadline.is_over());
+        deadline.unbind();
+        deadline.set(TICK * 10);
+        assert!(!deadline.is_over());
+        assert_eq!(ticks_until_woken(&all, &deadline, 20), Some(11));
+        assert!(!deadline.is_bound_over());
+    }
+
+    #[test]
+    fn a_deadline_that_is_lifted_can_be_set_within_its_bound() {
+        let all = Deadlines::default();
+        let deadline = all.register();
+        deadline.bind(TICK * 100);
+        deadline.lift();
+        deadline.set_if_lifted(TICK * 5);
+        deadline.set_if_lifted(TICK * 50);
+        assert_eq!(ticks_until_woken(&all, &deadline, 20), Some(6));
     }
 
     #[test]
