@@ -163,6 +163,7 @@ fn route_lines(route: &ExplainedRoute) -> Vec<Line> {
         ("route's upstream", route.upstream.clone()),
         ("route accepts", listed(&route.accept, "everybody")),
     ];
+    lines.extend(route.limits.iter().map(|limit| ("route's limit", limit.clone())));
     lines.extend(route.require.iter().map(|rule| ("route requires", rule.clone())));
     lines
 }

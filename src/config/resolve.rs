@@ -8,6 +8,7 @@ mod identity_headers;
 mod issuers;
 mod listeners;
 mod names;
+mod route_limits;
 mod routes;
 mod store;
 mod token_apis;
@@ -28,7 +29,8 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
     let token_apis = token_apis::resolve(root.token_api, &issuers.names, findings);
     let upstreams = upstreams::resolve(root.upstream, &root.limits, &root.timeouts, findings);
     let grantors: Vec<_> = token_apis.names.iter().chain(&issuers.names).collect();
-    let routes = routes::resolve(root.route, &grantors, &upstreams.names, findings);
+    let common = route_limits::common(&root.timeouts, &root.limits);
+    let routes = routes::resolve(root.route, &grantors, &upstreams.names, &common, findings);
     if findings.is_silent("route") && findings.is_silent("token_api") {
         findings
             .fault(None, "nothing to serve: neither a [[route]] nor a [[token_api]]".to_owned());

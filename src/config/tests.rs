@@ -4,6 +4,7 @@ pub(super) mod example;
 mod faults;
 mod files;
 mod issuers;
+mod route_limits;
 mod store;
 mod upstreams;
 mod wrong_types;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use super::*;
 use crate::admin::AdminSettings;
 use crate::gateway::{
-    HostRule, IdentityNames, Preset, Requirement, RequirementField, RouteSettings, UpstreamPlan,
+    HostRule, IdentityNames, Limit, LimitKey, Preset, Requirement, RequirementField, RouteLimits,
+    RouteSettings, UpstreamPlan,
 };
 use crate::server::{ProcessSettings, ProxyProtocol};
 use crate::store::KeySettings;
@@ -110,6 +112,8 @@ fn what_is_absent_has_its_default() {
     let plan = UpstreamPlan { name: "app".into(), settings, preserve_host: true };
     let tls = UpstreamTls { trust: Trust::System, server_name: None, identity: None };
     assert_eq!(config.upstreams, [Upstream { plan, tls }]);
+    let body =
+        Limit { most: Some(Duration::from_secs(30)), key: LimitKey::Common("timeouts", "body") };
     let route = RouteSettings {
         host: HostRule::Any,
         path: "/{*rest}".to_owned(),
@@ -117,6 +121,16 @@ fn what_is_absent_has_its_default() {
         upstream: 0,
         accept: vec!["api".into()],
         forward_credential: false,
+        limits: RouteLimits {
+            response_head: Limit {
+                most: Some(Duration::from_secs(60)),
+                key: LimitKey::Common("timeouts", "response_head"),
+            },
+            request_body: body,
+            response_body: body,
+            request: Limit { most: None, key: LimitKey::Common("timeouts", "request") },
+            max_body: Limit { most: None, key: LimitKey::Common("limits", "body") },
+        },
         require: Vec::new(),
         tenant: None,
     };

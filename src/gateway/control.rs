@@ -6,10 +6,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::admitted::Admitted;
 use super::connection::Credential;
+use super::exchange_times::ExchangeTimes;
 use super::open_streams::OpenStream;
 use crate::telemetry::Reason;
 use crate::tokens::cache::Fence;
@@ -41,6 +43,22 @@ pub(super) enum Upload {
     Awaited,
     /// It broke off, or its framing is broken.
     Broken,
+    /// It is larger than its route takes, and was broken off.
+    TooLarge,
+    /// It stopped coming behind the head of the response, and was broken off.
+    Stalled,
+}
+
+impl Upload {
+    /// The ending of an exchange that it broke off; `None`: it did not.
+    pub(super) const fn ending(self) -> Option<Ending> {
+        match self {
+            Self::Broken => Some(Ending::UploadBroke),
+            Self::TooLarge => Some(Ending::UploadTooLarge),
+            Self::Stalled => Some(Ending::UploadStalled),
+            Self::Over | Self::Coming | Self::Awaited => None,
+        }
+    }
 }
 
 /// Why an exchange ended before its response did.
@@ -48,14 +66,20 @@ pub(super) enum Upload {
 pub enum Ending {
     /// The client closed or reset the connection or the stream.
     ClientGone,
-    /// The client took nothing of the response within the time for a body.
+    /// The client took nothing of the response, or sent nothing in its tunnel, within its time.
     ClientStalled,
-    /// The upstream sent nothing within the time for a body.
+    /// The upstream sent nothing within the time for a response's body.
     UpstreamStalled,
     /// The upstream broke off.
     UpstreamBroke,
     /// The client's upload broke off.
     UploadBroke,
+    /// The client's upload stopped behind the head of the response.
+    UploadStalled,
+    /// The client's upload was larger than its route takes.
+    UploadTooLarge,
+    /// It took longer than an exchange may take as a whole.
+    TookTooLong,
     /// The token was revoked or expired, or the store could not vouch for it for too long.
     TokenEnded,
     /// keyward stops.
@@ -73,6 +97,11 @@ impl Ending {
             }
             Self::UpstreamBroke => (Reason::UpstreamBroken, "the upstream broke off the response"),
             Self::UploadBroke => (Reason::BrokenBody, "the client broke off its request body"),
+            Self::UploadStalled => {
+                (Reason::SlowBody, "the client stopped sending its request body")
+            }
+            Self::UploadTooLarge => (Reason::BodyTooLarge, "the request body is too large"),
+            Self::TookTooLong => (Reason::UpstreamSlow, "the exchange took too long"),
             Self::TokenEnded => (Reason::NoRecord, "the token was revoked or has expired"),
             Self::Stopping => (Reason::Stopping, "keyward stopped"),
         }
@@ -117,6 +146,12 @@ pub struct Control {
     is_cut: Cell<bool>,
     /// Whether a tunnel or an event stream is under way, which does not end by itself.
     pub(super) is_endless: Cell<bool>,
+    /// Changed by [`Self::limit`] and [`Self::go_by`] alone.
+    pub(super) times: Cell<ExchangeTimes>,
+    /// How many bytes of the request's body may still come.
+    body_left: Cell<u64>,
+    /// Of the one that reads the request's body, as long as the head of the response is awaited.
+    upload_waker: Cell<Option<Waker>>,
     /// How long the client of an HTTP/1 connection may take for its next request.
     idle: Duration,
     pub(super) holder: RefCell<Option<Holder>>,
@@ -141,6 +176,9 @@ impl Control {
             ending: Cell::new(None),
             is_cut: Cell::new(false),
             is_endless: Cell::new(false),
+            times: Cell::default(),
+            body_left: Cell::new(u64::MAX),
+            upload_waker: Cell::default(),
             idle,
             holder: RefCell::default(),
             tunnel: RefCell::default(),
@@ -167,6 +205,62 @@ impl Control {
         self.deadline.set(span);
     }
 
+    /// Goes on to a phase with its own time; `None`: it has none.
+    pub(super) fn enter_for(&self, phase: Phase, span: Option<Duration>) {
+        self.phase.set(phase);
+        self.set_or_lift(span);
+    }
+
+    pub(super) fn set_or_lift(&self, span: Option<Duration>) {
+        match span {
+            Some(span) => self.deadline.set(span),
+            None => self.deadline.lift(),
+        }
+    }
+
+    /// The exchange goes by these times from now on, and the body of its request may have so many
+    /// bytes. `elapsed`: how long the exchange has been under way.
+    pub(super) fn limit(
+        &self,
+        times: ExchangeTimes,
+        body: u64,
+        elapsed: impl FnOnce() -> Duration,
+    ) {
+        self.body_left.set(body);
+        self.times.set(times);
+        if let Some(whole) = times.whole {
+            self.deadline.bind(whole.saturating_sub(elapsed()));
+        }
+    }
+
+    /// The exchange has turned out to be one that goes by other times.
+    pub(super) fn go_by(&self, times: ExchangeTimes) {
+        // It has begun before, and so the time for the whole runs if there is one.
+        if times.whole.is_none() {
+            self.deadline.unbind();
+        }
+        self.times.set(times);
+    }
+
+    /// A piece of the request's body has come; false: the body is too large with it.
+    pub(super) fn admits(&self, bytes: usize) -> bool {
+        let left = self.body_left.get().checked_sub(bytes as u64);
+        self.body_left.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
+    /// The request's body is read by a task that is to look again when the response has begun.
+    pub(super) fn wake_upload_by(&self, cx: &Context<'_>) {
+        self.upload_waker.set(Some(cx.waker().clone()));
+    }
+
+    /// The response has begun: what reads the request's body looks again.
+    pub(super) fn wake_upload(&self) {
+        if let Some(waker) = self.upload_waker.take() {
+            waker.wake();
+        }
+    }
+
     /// The next request is awaited from now on.
     pub fn enter_idle(&self) {
         self.enter(Phase::Idle, self.idle);
@@ -180,6 +274,7 @@ impl Control {
 
     pub(super) fn begin(&self, has_body: bool) {
         self.phase.set(Phase::Exchange);
+        self.deadline.unbind();
         self.deadline.lift();
         self.upload.set(if has_body { Upload::Coming } else { Upload::Over });
         self.response_is_over.set(false);
@@ -200,6 +295,7 @@ impl Control {
     }
 
     fn rest(&self) {
+        self.deadline.unbind();
         if self.is_stream() {
             self.deadline.lift();
         } else {
@@ -222,14 +318,10 @@ impl Control {
         self.upload.get() == Upload::Over
     }
 
-    /// The client has read a piece of the response: it has `span` for the next one, unless the
-    /// response may be silent.
-    pub fn note_read_by_client(&self, span: Duration) {
-        if self.is_endless.get() {
-            self.deadline.lift();
-        } else {
-            self.deadline.set(span);
-        }
+    /// A piece has come on its way, of the response to the client or of the request's body behind
+    /// the head of the response: there is time for the next one, unless the response may be silent.
+    pub fn note_progress(&self) {
+        self.set_or_lift(self.times.get().response_body);
     }
 
     /// The client takes nothing of the response at the moment: it has `span` to go on reading.
@@ -267,11 +359,16 @@ impl Control {
         self.is_cut.get()
     }
 
-    /// Whether the exchange is to end. It is cut off if the time for a body is over.
+    /// Whether the exchange is to end. It is cut off if its time for a body or as a whole is over.
     pub fn is_to_end(&self) -> bool {
         if !self.is_cut.get() && self.phase.get() == Phase::Streaming && self.deadline.is_over() {
-            let is_upstreams = self.awaits_upstream.get();
-            self.cut(if is_upstreams { Ending::UpstreamStalled } else { Ending::ClientStalled });
+            self.cut(if self.deadline.is_bound_over() {
+                Ending::TookTooLong
+            } else if self.awaits_upstream.get() {
+                Ending::UpstreamStalled
+            } else {
+                Ending::ClientStalled
+            });
         }
         self.is_cut.get()
     }

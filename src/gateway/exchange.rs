@@ -109,6 +109,12 @@ impl Exchange {
         self.is_head = head.method == Method::HEAD;
     }
 
+    /// The limit of its route that ended it, in words.
+    fn limit_reached(&self, ending: Ending) -> Option<String> {
+        let route = self.local.plan.routes.get(self.route?)?;
+        route.limits.cause_of(ending, &self.control.times.get())
+    }
+
     pub(super) fn id_text(&self) -> &str {
         self.id.to_str().unwrap_or_default()
     }
@@ -132,7 +138,8 @@ impl Drop for Exchange {
         let took = clock::uptime().since(self.now.uptime);
         let otherwise =
             if self.gateway.is_stopping.get() { Ending::Stopping } else { Ending::ClientGone };
-        let (reason, cause) = self.control.ending.get().unwrap_or(otherwise).logged();
+        let ending = self.control.ending.get().unwrap_or(otherwise);
+        let (reason, cause) = ending.logged();
         let status = match self.status {
             Some(status) => status.as_u16(),
             None => {
@@ -148,7 +155,9 @@ impl Drop for Exchange {
         }
         let refused_because = self.refusal.as_ref().and_then(|(_, cause)| cause.as_deref());
         // A response that was handed over to its end has none.
-        let ended_because = (!self.is_complete).then(|| self.fault.as_deref().unwrap_or(cause));
+        let limit = if self.is_complete { None } else { self.limit_reached(ending) };
+        let fault = self.fault.as_deref().or(limit.as_deref());
+        let ended_because = (!self.is_complete).then(|| fault.unwrap_or(cause));
         let outcome = Outcome { status, took, cause: refused_because.or(ended_because) };
         self.gateway.log_line(self.now.wall, |line, is_json| {
             if is_json { self.write_json(line, &outcome) } else { self.write_text(line, &outcome) }

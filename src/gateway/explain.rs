@@ -117,6 +117,7 @@ async fn follow(
                     described(local, plan.credential_source(at), &head.headers);
             }
             let permit = permitted(local, exchange, at, head).await?;
+            route.limits.check_length(length(&head.headers))?;
             explanation.decision = Decision::Forwarded;
             let field = |(name, value): &(HeaderName, HeaderValue)| ExplainedHeader {
                 name: name.to_string(),
@@ -190,8 +191,15 @@ fn explained(plan: &Plan, route: &RouteSettings) -> ExplainedRoute {
             .get(route.upstream)
             .map_or_else(String::new, |upstream| upstream.name.to_string()),
         accept: route.accept.iter().map(ToString::to_string).collect(),
+        limits: route.limits.explained(),
         require: tenant.chain(route.require.iter().map(ToString::to_string)).collect(),
     }
+}
+
+/// The length of the body, if it is stated.
+fn length(headers: &HeaderMap) -> u64 {
+    let stated = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    stated.and_then(|length| length.parse().ok()).unwrap_or_default()
 }
 
 fn text(value: &HeaderValue) -> String {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header;
 use http::request::Parts;
@@ -17,6 +18,7 @@ use super::connection::PeerAddress;
 use super::control::{Control, Phase};
 use super::credential::CredentialSource;
 use super::exchange::Exchange;
+use super::exchange_times::ExchangeTimes;
 use super::forward::{ClientBody, until};
 use super::paths::parameters;
 use super::plan::{Plan, TokenApiSettings};
@@ -223,7 +225,9 @@ async fn read_body(
     if body.size_hint().lower() > BODY_LIMIT as u64 {
         return Err(Refusal::Face(FaceError::BodyTooLarge(BODY_LIMIT)));
     }
-    control.enter(Phase::Exchange, local.plan.timeouts.body);
+    let times = ExchangeTimes::answered(local.plan.timeouts.body);
+    control.limit(times, u64::MAX, || Duration::ZERO);
+    control.enter_for(Phase::Exchange, times.request_body);
     loop {
         let frame = match until(&control.deadline, body.frame()).await {
             Some(Some(Ok(frame))) => frame,

@@ -22,6 +22,7 @@ mod connection;
 mod control;
 mod credential;
 mod exchange;
+mod exchange_times;
 mod explain;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -41,6 +42,7 @@ mod request_id;
 mod requirement;
 mod respond;
 mod route;
+mod route_limits;
 mod route_table;
 mod worker;
 
@@ -70,6 +72,7 @@ pub use plan::{
 pub use presets::Preset;
 pub use requirement::{Requirement, RequirementField};
 pub use respond::ResponseBody;
+pub use route_limits::{Limit, LimitKey, RouteLimits};
 pub use route_table::HostRule;
 pub use worker::{Shared, WorkerGateway};
 
@@ -105,7 +108,7 @@ pub async fn run(
     let mut exchange = Exchange::begin(&gateway, &client, &control, head.version, has_body);
     exchange.arrived(&head);
     let local = Rc::clone(&exchange.local);
-    let body = ClientBody::new(body, control, Rc::clone(&local));
+    let body = ClientBody::new(body, control);
     let answered = match gate::judge(&mut head, has_body, limits, &local.plan.identity.ours) {
         Ok(passed) => {
             exchange.target = head.uri.path_and_query().cloned();

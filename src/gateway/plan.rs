@@ -10,6 +10,7 @@ use super::credential::CredentialSource;
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
+use super::route_limits::RouteLimits;
 use super::route_table::{HostRule, OwnPath, RouteTable, TokenApiPath};
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
@@ -36,7 +37,7 @@ pub struct PlanSettings {
     pub identity_names: IdentityNames,
     /// The longest credential, in bytes.
     pub token_limit: usize,
-    /// How long an exchange may take.
+    /// How long an exchange may take that keyward answers itself.
     pub timeouts: Timeouts,
     /// The body of `/.well-known/jwks.json`.
     pub public_keys: serde_json::Value,
@@ -115,6 +116,8 @@ pub struct RouteSettings {
     pub accept: Vec<Arc<str>>,
     /// Whether the credential goes on to the upstream.
     pub forward_credential: bool,
+    /// How long its exchanges may take, and how large their requests may be.
+    pub limits: RouteLimits,
     /// What the caller must be.
     pub require: Vec<Requirement>,
     /// What its path says of a tenant, if it does.

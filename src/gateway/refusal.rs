@@ -23,8 +23,14 @@ pub(crate) enum Refusal {
     Upgrade,
     /// Its body is broken, or its framing is.
     BodyBroken,
-    /// Its body stopped coming.
-    BodyTooSlow,
+    /// Its body stopped coming, or did not come in time.
+    BodyTooSlow {
+        cause: String,
+    },
+    /// Its body is larger than the route takes.
+    BodyTooLarge {
+        cause: String,
+    },
     NoRoute,
     /// The route takes other methods: those of the value of `Allow`.
     MethodNotAllowed {
@@ -71,7 +77,9 @@ pub(crate) enum Refusal {
     // The upstream's fault.
     Upstream(UpstreamError),
     /// No head of a response came in time.
-    UpstreamTooSlow,
+    UpstreamTooSlow {
+        cause: String,
+    },
     /// The response is none that two readers would read alike.
     UpstreamAmbiguous(&'static str),
 
@@ -102,8 +110,11 @@ impl Refusal {
             }
             Self::Upgrade => (400, Reason::MalformedRequest, "malformed WebSocket handshake"),
             Self::BodyBroken => (400, Reason::BrokenBody, "the request body is broken"),
-            Self::BodyTooSlow => {
+            Self::BodyTooSlow { .. } => {
                 (408, Reason::SlowBody, "the request body took too long to arrive")
+            }
+            Self::BodyTooLarge { .. } => {
+                (413, Reason::BodyTooLarge, "the request body is too large")
             }
             Self::NoRoute => (404, Reason::NoRoute, "no route matches this request"),
             Self::MethodNotAllowed { .. } => {
@@ -137,7 +148,7 @@ impl Refusal {
                 UpstreamError::Connect { .. } | UpstreamError::ConnectTimeout { .. },
             ) => (502, Reason::UpstreamConnect, "the upstream failed"),
             Self::UpstreamAmbiguous(_) => (502, Reason::UpstreamAmbiguous, "the upstream failed"),
-            Self::UpstreamTooSlow => {
+            Self::UpstreamTooSlow { .. } => {
                 (504, Reason::UpstreamSlow, "the upstream did not respond in time")
             }
             Self::Internal(_) => (500, Reason::Internal, "internal error"),
@@ -164,10 +175,10 @@ impl Refusal {
             401 => 16,
             403 => 7,
             404 | 405 => 12,
-            429 => 8,
+            413 | 429 => 8,
             500 => 13,
             502 | 503 => 14,
-            504 => 4,
+            408 | 504 => 4,
             // What keyward refuses of a request itself.
             _ => 3,
         }
@@ -209,7 +220,11 @@ impl Refusal {
                 "it has {length} bytes, more than the {limit} that \"token\" in [limits] allows"
             ),
             Self::MethodNotAllowed { allow } => format!("the methods allowed are {allow}"),
-            Self::NotAccepted { cause } | Self::Forbidden { cause, .. } => cause.clone(),
+            Self::NotAccepted { cause }
+            | Self::Forbidden { cause, .. }
+            | Self::BodyTooSlow { cause }
+            | Self::BodyTooLarge { cause }
+            | Self::UpstreamTooSlow { cause } => cause.clone(),
             Self::Overloaded => "there are more connections than limits.connections".to_owned(),
             Self::Store(fault) => fault.to_string(),
             Self::Upstream(fault) => fault.to_string(),
@@ -218,11 +233,9 @@ impl Refusal {
             | Self::Path(_)
             | Self::Upgrade
             | Self::BodyBroken
-            | Self::BodyTooSlow
             | Self::NoRoute
             | Self::NoCredential { cause: None }
-            | Self::Face(_)
-            | Self::UpstreamTooSlow => self.detail(),
+            | Self::Face(_) => self.detail(),
         }
     }
 }

@@ -14,8 +14,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::body_source::BodySource;
-use super::control::{Ending, Phase, Tunnel, Upload};
+use super::control::{Ending, Phase, Tunnel};
 use super::exchange::Exchange;
+use super::exchange_times::ExchangeTimes;
 use super::forward::{carry, strip_trailers};
 use super::plan::Plan;
 use super::refusal::Refusal;
@@ -74,7 +75,9 @@ pub(super) fn finish(
         source => {
             if !matches!(source, BodySource::Upstream { .. }) {
                 // A client that does not read it must not hold its connection for ever.
-                control.enter(Phase::Streaming, exchange.local.plan.timeouts.body);
+                let times = ExchangeTimes::answered(exchange.local.plan.timeouts.body);
+                control.go_by(times);
+                control.enter_for(Phase::Streaming, times.response_body);
             }
             exchange.is_complete = source.is_end_stream() || exchange.is_head;
             (source, Some(exchange))
@@ -304,9 +307,8 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(fault))) => {
-                let is_uploads = exchange.control.upload.get() == Upload::Broken;
-                if is_uploads {
-                    exchange.control.note_ending(Ending::UploadBroke);
+                if let Some(ending) = exchange.control.upload.get().ending() {
+                    exchange.control.note_ending(ending);
                 } else {
                     exchange.control.note_ending(Ending::UpstreamBroke);
                     let cause = with_cause(&fault);

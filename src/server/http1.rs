@@ -268,6 +268,7 @@ async fn close(connection: &Connection) {
             }
         }
     };
+    control.deadline.unbind();
     control.deadline.set(span);
     let mut drain = std::pin::pin!(drain);
     std::future::poll_fn(|cx| {

@@ -361,9 +361,7 @@ impl Inner {
             return;
         }
         match (written, self.control.phase()) {
-            (Poll::Ready(Ok(1..)), Phase::Streaming) => {
-                self.control.note_read_by_client(self.timeouts.body)
-            }
+            (Poll::Ready(Ok(1..)), Phase::Streaming) => self.control.note_progress(),
             (Poll::Pending, Phase::Streaming) => {
                 self.control.note_blocked_by_client(self.timeouts.body)
             }

@@ -60,6 +60,8 @@ pub(crate) enum Shape {
     Duration(RangeInclusive<Duration>),
     /// In bytes, and what follows the range in a fault.
     Size(RangeInclusive<usize>, &'static str),
+    /// `"off"`, or a string of this shape.
+    OrOff(Box<Shape>),
     /// One of a closed set of strings.
     Words(Vec<&'static str>),
     /// A string; the words complete "must be …".
@@ -113,6 +115,7 @@ impl Shape {
                 let (least, most) = (ByteSize::from(*range.start()), ByteSize::from(*range.end()));
                 format!("a size from \"{least}\" to \"{most}\"{why}")
             }
+            Self::OrOff(shape) => format!("{}, or \"off\"", shape.what()),
             Self::Words(words) => alternatives(words.iter().map(|word| format!("{word:?}"))),
             Self::Text(what) => (*what).to_owned(),
             Self::List { item, .. } => format!("an array, each item {}", item.what()),

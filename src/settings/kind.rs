@@ -26,6 +26,12 @@ pub(crate) trait Kind {
     fn spell(&self, value: &Self::Value) -> String;
 }
 
+/// A kind whose values are written as a string.
+pub(crate) trait Scalar: Kind {
+    /// Reads a string, or says why not; an empty reason: the shape says it all.
+    fn parse(&self, text: &str) -> Result<Self::Value, String>;
+}
+
 /// `true` or `false`.
 pub(crate) struct Boolean;
 
@@ -43,6 +49,9 @@ pub(crate) struct Size {
     range: RangeInclusive<usize>,
     why: &'static str,
 }
+
+/// `"off"`, or a value of another kind.
+pub(crate) struct OrOff<K>(K);
 
 /// One of a closed set of words, each with its meaning.
 pub(crate) struct Words<T: 'static>(&'static [(&'static str, T)]);
@@ -97,6 +106,11 @@ pub(crate) const fn duration(range: RangeInclusive<Duration>) -> Span {
 
 pub(crate) const fn size(range: RangeInclusive<usize>) -> Size {
     Size { range, why: "" }
+}
+
+/// `None`: `"off"`.
+pub(crate) const fn or_off<K: Scalar>(kind: K) -> OrOff<K> {
+    OrOff(kind)
 }
 
 pub(crate) const fn words<T>(words: &'static [(&'static str, T)]) -> Words<T> {
@@ -183,14 +197,18 @@ impl Kind for Span {
     }
 
     fn read(&self, given: &Given<'_>) -> Option<Duration> {
-        given.parsed(&self.shape(), |text| {
-            let TimeSpan(duration) = text.parse()?;
-            if self.0.contains(&duration) { Ok(duration) } else { Err(String::new()) }
-        })
+        given.parsed(&self.shape(), |text| self.parse(text))
     }
 
     fn spell(&self, value: &Duration) -> String {
         format!("\"{}\"", TimeSpan(*value))
+    }
+}
+
+impl Scalar for Span {
+    fn parse(&self, text: &str) -> Result<Duration, String> {
+        let TimeSpan(duration) = text.parse()?;
+        if self.0.contains(&duration) { Ok(duration) } else { Err(String::new()) }
     }
 }
 
@@ -202,15 +220,38 @@ impl Kind for Size {
     }
 
     fn read(&self, given: &Given<'_>) -> Option<usize> {
-        given.parsed(&self.shape(), |text| {
-            let ByteSize(bytes) = text.parse()?;
-            let bytes = usize::try_from(bytes).ok();
-            bytes.filter(|bytes| self.range.contains(bytes)).ok_or_else(String::new)
-        })
+        given.parsed(&self.shape(), |text| self.parse(text))
     }
 
     fn spell(&self, value: &usize) -> String {
         format!("\"{}\"", ByteSize::from(*value))
+    }
+}
+
+impl Scalar for Size {
+    fn parse(&self, text: &str) -> Result<usize, String> {
+        let ByteSize(bytes) = text.parse()?;
+        let bytes = usize::try_from(bytes).ok();
+        bytes.filter(|bytes| self.range.contains(bytes)).ok_or_else(String::new)
+    }
+}
+
+impl<K: Scalar> Kind for OrOff<K> {
+    type Value = Option<K::Value>;
+
+    fn shape(&self) -> Shape {
+        Shape::OrOff(Box::new(self.0.shape()))
+    }
+
+    fn read(&self, given: &Given<'_>) -> Option<Self::Value> {
+        given.parsed(&self.shape(), |text| match text {
+            "off" => Ok(None),
+            _ => self.0.parse(text).map(Some),
+        })
+    }
+
+    fn spell(&self, value: &Self::Value) -> String {
+        value.as_ref().map_or_else(|| "\"off\"".to_owned(), |value| self.0.spell(value))
     }
 }
 

@@ -79,6 +79,9 @@ pub struct ExplainedRoute {
     pub upstream: String,
     /// The token APIs and issuers whose tokens it accepts; empty: it is public.
     pub accept: Vec<String>,
+    /// How long its exchanges may take and how large their requests may be, each with the key that
+    /// says so: `response head: 1m ("response_head" in [timeouts])`.
+    pub limits: Vec<String>,
     /// What it asks of the caller, each a sentence's part: `role "admin"`.
     pub require: Vec<String>,
 }

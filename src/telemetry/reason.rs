@@ -35,6 +35,8 @@ reasons! {
     AmbiguousCredential = "ambiguous_credential",
     /// A credential that is not ours, is forged or is too long.
     BadCredential = "bad_credential",
+    /// The request's body is larger than the route takes.
+    BodyTooLarge = "body_too_large",
     /// The framing or the encoding of the request's body is broken.
     BrokenBody = "broken_body",
     /// The client left before the response was complete.
@@ -75,7 +77,7 @@ reasons! {
     UpstreamBroken = "upstream_broken",
     /// No connection to the upstream could be made.
     UpstreamConnect = "upstream_connect",
-    /// The upstream sent no response head in time.
+    /// The upstream sent no response head in time, or the exchange took too long.
     UpstreamSlow = "upstream_slow",
 }
 

@@ -5,15 +5,21 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::settings::key::KindExt as _;
-use crate::settings::kind::{duration, integer, size};
+use crate::settings::kind::{duration, integer, or_off, size};
 use crate::settings::settings;
-use crate::settings::units::{KIB, MIB, hours, milliseconds, seconds};
+use crate::settings::units::{ByteSize, KIB, MIB, TimeSpan, hours, milliseconds, seconds};
 
 /// In bytes: what `http::Uri` holds, and hyper reads.
 const LONGEST_URI: usize = 65_534;
 
 /// How long keyward may wait for others.
 pub(crate) const WAIT: RangeInclusive<Duration> = milliseconds(10)..=hours(1);
+
+/// How long forwarded requests may take.
+pub(crate) const EXCHANGE_WAIT: RangeInclusive<Duration> = milliseconds(10)..=hours(24);
+
+/// How large the body of a forwarded request may be: a TiB at most, in bytes.
+pub(crate) const BODY_SIZE: RangeInclusive<usize> = 0..=MIB * MIB;
 
 settings! {
     /// The bounds of what clients and upstreams can make keyward hold.
@@ -41,13 +47,19 @@ settings! {
         // have a size that is quick to allocate.
         /// Header fields of an upstream's response.
         pub response_headers: usize = integer(1..=1000).or(256),
+        /// The body of a forwarded request, unless the route's `max_body` says otherwise. A larger
+        /// one is answered with 413. Calls of token APIs have a limit of their own, 64 KiB.
+        pub body: Option<usize> = or_off(size(BODY_SIZE)).or(None),
         /// Verified tokens that are kept in memory; `0`: none.
         pub cached_tokens: usize = integer(0..=100_000_000).or(1_000_000),
     }
 }
 
 settings! {
-    /// How long keyward waits for others.
+    /// How long keyward waits for others. A route's `timeouts` can say otherwise for its requests.
+    ///
+    /// For gRPC, event streams (`text/event-stream`) and WebSocket, which may be silent for any
+    /// time, `request`, `request_body` and `response_body` hold only where the route sets them.
     #[derive(Copy)]
     pub struct Timeouts {
         /// From a new connection to its first byte.
@@ -58,13 +70,29 @@ settings! {
         pub tls_handshake: Duration = duration(WAIT).or(seconds(10)),
         /// A kept connection without a request.
         pub idle: Duration = duration(WAIT).or(seconds(60)),
-        /// Between two pieces of a body, in either direction. Event streams
-        /// (`text/event-stream`), gRPC and WebSocket may be silent for any time.
+        /// Between two pieces of a body, in either direction: of what keyward answers itself, and
+        /// of what it forwards, where `request_body` or `response_body` does not say otherwise.
         pub body: Duration = duration(WAIT).or(seconds(30)),
         /// Connecting to an endpoint: its name, its addresses and TLS together.
         pub connect: Duration = duration(WAIT).or(seconds(2)),
         /// From the end of a forwarded request to the headers of the response. A gRPC call has its
-        /// own `grpc-timeout` instead, or no limit.
-        pub response_head: Duration = duration(WAIT).or(seconds(30)),
+        /// own `grpc-timeout` instead, or no limit, unless the route sets this.
+        pub response_head: Option<Duration> = or_off(duration(EXCHANGE_WAIT)).or(Some(seconds(60))),
+        /// Between two pieces of the body of a forwarded request. Absent: `body`.
+        pub request_body: Option<Option<Duration>> = or_off(duration(EXCHANGE_WAIT)).optional(),
+        /// Between two pieces of the body of its response. Absent: `body`.
+        pub response_body: Option<Option<Duration>> = or_off(duration(EXCHANGE_WAIT)).optional(),
+        /// A forwarded request as a whole: from the end of its headers to the end of its response.
+        pub request: Option<Duration> = or_off(duration(EXCHANGE_WAIT)).or(None),
     }
+}
+
+/// A time as it is written in the configuration.
+pub(crate) fn time_text(time: Duration) -> String {
+    TimeSpan(time).to_string()
+}
+
+/// A number of bytes as it is written in the configuration.
+pub(crate) fn size_text(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
 }

@@ -23,6 +23,7 @@
 
 mod api;
 mod backup;
+mod body_limits;
 mod canary;
 mod cli;
 mod client_address;
@@ -48,6 +49,7 @@ mod proxy;
 mod records;
 mod reload;
 mod revocation;
+mod route_timeouts;
 mod signals;
 mod starting;
 mod support;

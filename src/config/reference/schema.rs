@@ -14,6 +14,7 @@ use crate::settings::describe::{Description, Key, Shape};
 const VARIABLE: &str = r"\$\{|^\$CREDENTIALS_DIRECTORY";
 const DURATION: &str = r"^([0-9]+(d|h|m|s|ms|us|ns))+$";
 const SIZE: &str = r"^[0-9]+(B|KiB|MiB|GiB)$";
+const OFF: &str = "^off$";
 
 /// The schema, as JSON to read.
 #[must_use]
@@ -72,7 +73,7 @@ fn table(description: &Description) -> Map<String, Value> {
 fn property(key: &Key) -> Value {
     let of_table = key.shape.table().map_or("", |table| table.text.as_str());
     let mut sentences = vec![if key.text.is_empty() { of_table } else { &key.text }.to_owned()];
-    if matches!(key.shape, Shape::Duration(_) | Shape::Size(..) | Shape::Text(_)) {
+    if is_string_with_grammar(&key.shape) {
         sentences.push(format!("It is a {}.", type_of(key)));
     }
     sentences.extend(rules_of(key));
@@ -92,6 +93,11 @@ fn property(key: &Key) -> Value {
     schema.into()
 }
 
+/// Whether a pattern alone does not say what may stand there.
+const fn is_string_with_grammar(shape: &Shape) -> bool {
+    matches!(shape, Shape::Duration(_) | Shape::Size(..) | Shape::OrOff(_) | Shape::Text(_))
+}
+
 fn shape(shape: &Shape) -> Map<String, Value> {
     let schema = match shape {
         Shape::Boolean => json!({ "type": "boolean" }),
@@ -100,6 +106,10 @@ fn shape(shape: &Shape) -> Map<String, Value> {
         }
         Shape::Duration(_) => string(DURATION),
         Shape::Size(..) => string(SIZE),
+        Shape::OrOff(of) => match **of {
+            Shape::Size(..) => string(&format!("{SIZE}|{OFF}")),
+            _ => string(&format!("{DURATION}|{OFF}")),
+        },
         Shape::Words(words) => {
             json!({ "anyOf": [{ "enum": words }, { "$ref": "#/$defs/variable" }] })
         }

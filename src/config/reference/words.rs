@@ -5,7 +5,11 @@ use crate::settings::units::{ByteSize, TimeSpan};
 
 /// What a value is, in a few words of Markdown.
 pub(super) fn type_of(key: &Key) -> String {
-    match &key.shape {
+    type_of_shape(&key.shape)
+}
+
+fn type_of_shape(shape: &Shape) -> String {
+    match shape {
         Shape::Boolean => "boolean".to_owned(),
         Shape::Integer(range) => format!("integer, {} to {}", range.start(), range.end()),
         Shape::Duration(range) => {
@@ -16,13 +20,14 @@ pub(super) fn type_of(key: &Key) -> String {
             let (least, most) = (ByteSize::from(*range.start()), ByteSize::from(*range.end()));
             format!("size, `\"{least}\"` to `\"{most}\"`")
         }
+        Shape::OrOff(shape) => format!("{}, or `\"off\"`", type_of_shape(shape)),
         Shape::Words(words) => alternatives(words.iter().map(|word| format!("`{word:?}`"))),
         // Of a password, the words say themselves that it is a string.
         Shape::Text(what) => match what.strip_prefix("a string") {
             Some(more) => format!("string{more}"),
             None => format!("string: {}", in_code(what)),
         },
-        Shape::OneOrList(_) => format!("string or array: {}", in_code(&key.shape.what())),
+        Shape::OneOrList(_) => format!("string or array: {}", in_code(&shape.what())),
         Shape::List { item, is_unique, .. } => {
             let twice = if *is_unique { ", none of them twice" } else { "" };
             format!("array, each item {}{twice}", in_code(&item.what()))

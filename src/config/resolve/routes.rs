@@ -6,9 +6,12 @@ use std::collections::{HashMap, HashSet};
 use http::Method;
 
 use super::names::find;
+use super::route_limits;
 use crate::config::pattern::Segment;
 use crate::config::tables::{Name, RequireKeys, RouteKeys};
-use crate::gateway::{HostRule, Requirement, RequirementField, RouteSettings, TenantRule};
+use crate::gateway::{
+    HostRule, Requirement, RequirementField, RouteLimits, RouteSettings, TenantRule,
+};
 use crate::settings::fault::{Findings, Spot};
 use crate::settings::list::Placed;
 use crate::settings::section::Row;
@@ -20,6 +23,7 @@ pub(super) fn resolve(
     rows: Vec<Row<RouteKeys>>,
     grantors: &[&Name],
     upstreams: &[Name],
+    limits: &RouteLimits,
     findings: &Findings<'_>,
 ) -> Vec<RouteSettings> {
     let mut routes = Vec::new();
@@ -32,7 +36,7 @@ pub(super) fn resolve(
             keys.upstream.as_ref().and_then(|name| find(name, upstreams, "upstream", findings));
         used.extend(upstream);
         let (shape, public) = (keys.path.as_ref().map(|path| path.shape()), keys.public);
-        let Some(route) = route(keys, upstream.unwrap_or_default(), grantors, spot) else {
+        let Some(route) = route(keys, upstream.unwrap_or_default(), grantors, limits, spot) else {
             continue;
         };
         let (Some(shape), Some(at)) = (shape, spot.at()) else { continue };
@@ -65,6 +69,7 @@ fn route(
     keys: RouteKeys,
     upstream: usize,
     grantors: &[&Name],
+    limits: &RouteLimits,
     spot: Spot<'_>,
 ) -> Option<RouteSettings> {
     let accept = keys.accept.unwrap_or_default();
@@ -121,6 +126,7 @@ fn route(
         upstream,
         accept: accept.into_iter().map(|name| name.value).collect(),
         forward_credential: keys.forward_credential,
+        limits: route_limits::of_route(limits, &keys.timeouts, keys.max_body),
         require: requirements(keys.require),
     })
 }

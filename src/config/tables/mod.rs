@@ -17,7 +17,7 @@ pub(super) use identity_headers::IdentityHeaderKeys;
 pub(super) use issuer::{ClaimKeys, IssuerTable};
 pub(super) use listener::ListenerKeys;
 pub use listener::TrustedProxy;
-pub(super) use route::{RequireKeys, RouteKeys};
+pub(super) use route::{RequireKeys, RouteKeys, RouteTimeoutKeys};
 pub(super) use store::{OnOutage, StoreKeys, StoreKind, Topology};
 pub(super) use texts::Name;
 pub(super) use token_api::TokenApiKeys;

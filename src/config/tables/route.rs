@@ -1,6 +1,7 @@
 //! The keys of `[[route]]`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
@@ -10,9 +11,10 @@ use crate::config::pattern::PathPattern;
 use crate::domain::ClaimRule;
 use crate::gateway::HostRule;
 use crate::settings::key::{KindExt as _, table};
-use crate::settings::kind::{Text, boolean, text};
+use crate::settings::kind::{OrOff, Span, Text, boolean, duration, or_off, size, text};
 use crate::settings::list::{At, filled, one_or_list};
 use crate::settings::settings;
+use crate::wire::limits::{BODY_SIZE, EXCHANGE_WAIT};
 
 settings! {
     /// What goes where: none or more, if there is a `[[token_api]]`. The most specific route wins:
@@ -36,6 +38,11 @@ settings! {
         pub(crate) accept: Option<Vec<Name>> = filled(GRANTOR).unique().optional(),
         /// `true`: the upstream sees the credential.
         pub(crate) forward_credential: bool = boolean().or(false),
+        /// How long its requests may take, where that is not what `[timeouts]` says.
+        pub(crate) timeouts: RouteTimeoutKeys = table(),
+        /// The body of a request, where that is not what `body` in `[limits]` says. A larger one is
+        /// answered with 413, or broken off where its length was not stated.
+        pub(crate) max_body: Option<Option<usize>> = or_off(size(BODY_SIZE)).optional(),
         /// What the identity must be: for each key one of the list. Absent: any identity passes.
         pub(crate) require: RequireKeys = table(),
         /// The parameter of the path that names the tenant; `""`: none does. Absent: `"tenant_id"`,
@@ -43,6 +50,21 @@ settings! {
         pub(crate) tenant_param: Option<String> = PARAMETER.optional(),
         /// `true`: the upstream sees the tenant's own name in the path, not `active`.
         pub(crate) resolve_tenant: bool = boolean().or(false),
+    }
+}
+
+settings! {
+    /// How long the requests of a route may take. What is absent is as in `[timeouts]`. What is
+    /// there holds for gRPC, event streams and WebSocket, too, which otherwise have no such limits.
+    pub(crate) struct RouteTimeoutKeys {
+        /// From the end of a request to the headers of the response.
+        pub(crate) response_head: Option<Option<Duration>> = TIME.optional(),
+        /// Between two pieces of the request's body, or of what a client sends over WebSocket.
+        pub(crate) request_body: Option<Option<Duration>> = TIME.optional(),
+        /// Between two pieces of the response's body, or of what an upstream sends over WebSocket.
+        pub(crate) response_body: Option<Option<Duration>> = TIME.optional(),
+        /// As a whole: from the end of the request's headers to the end of the response.
+        pub(crate) request: Option<Option<Duration>> = TIME.optional(),
     }
 }
 
@@ -70,6 +92,8 @@ settings! {
         pub(crate) claims: Option<Vec<ClaimRule>> = Claims.optional(),
     }
 }
+
+const TIME: OrOff<Span> = or_off(duration(EXCHANGE_WAIT));
 
 const UPSTREAM: At<Text<Arc<str>>> = reference("the name of an [[upstream]]");
 

@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 28] = [
+const ABSENT_BY_DEFAULT: [&str; 37] = [
     "issuer.ca_file",
     // Without these three, the issuer's metadata say where its keys are.
     "issuer.jwks_file",
@@ -25,6 +25,7 @@ const ABSENT_BY_DEFAULT: [&str; 28] = [
     "listener.client_certificates",
     "listener.trusted_proxies",
     "route.host",
+    "route.max_body",
     "route.methods",
     "route.require",
     "route.require.claims",
@@ -36,10 +37,19 @@ const ABSENT_BY_DEFAULT: [&str; 28] = [
     "route.require.subject",
     "route.require.tenant",
     "route.require.username",
+    "route.timeouts",
+    "route.timeouts.request",
+    "route.timeouts.request_body",
+    "route.timeouts.response_body",
+    "route.timeouts.response_head",
     "store",
     "store.ca_file",
     "store.sentinel_username",
     "store.username",
+    "timeouts",
+    // Without these two, they are as `timeouts.body`.
+    "timeouts.request_body",
+    "timeouts.response_body",
     "upstream.tls",
     "upstream.tls.ca_file",
     "upstream.tls.server_name",

@@ -274,9 +274,8 @@ fn columns_count_characters() {
         &["2:1: unknown key \"ä\" in [log]; known are level, format, access"],
     );
     expect(
-        "keys = { 'äö' = '€', issuer = 1 }\n",
-        &["1:1: unknown key \"keys\" in [[route]]; known are upstream, host, path, methods, \
-             public, accept, forward_credential, require, tenant_param, resolve_tenant"],
+        "[log]\nkeys = { 'äö' = '€', issuer = 1 }\n",
+        &["2:1: unknown key \"keys\" in [log]; known are level, format, access"],
     );
     expect(
         "require = { role = ['€', 1] }\n",

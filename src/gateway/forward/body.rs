@@ -11,10 +11,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::gateway::control::{Control, Phase, Upload};
-use crate::gateway::worker::Local;
 use crate::upstream::BoxError;
 
 /// A client's body. Each piece gives the client its time for the next one.
@@ -22,23 +21,45 @@ pub(in crate::gateway) struct ClientBody {
     /// None, once it is only read for its end.
     incoming: Option<Incoming>,
     control: Rc<Control>,
-    local: Rc<Local>,
+    /// Runs while a piece is awaited behind the head of the response: the deadline of the exchange
+    /// is the response's by then.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientBody {
-    pub(in crate::gateway) fn new(
-        incoming: Incoming,
-        control: Rc<Control>,
-        local: Rc<Local>,
-    ) -> Self {
-        Self { incoming: Some(incoming), control, local }
+    pub(in crate::gateway) fn new(incoming: Incoming, control: Rc<Control>) -> Self {
+        Self { incoming: Some(incoming), control, silence: None }
     }
 
     fn ended(&self) {
         self.control.set_upload(Upload::Over);
         if self.control.phase() == Phase::Exchange {
-            self.control.deadline.set(self.local.plan.timeouts.response_head);
+            self.control.set_or_lift(self.control.times.get().response_head);
         }
+    }
+
+    /// A piece has come that is not the last one.
+    fn goes_on(&mut self) {
+        self.silence = None;
+        let control = &self.control;
+        control.set_upload(Upload::Coming);
+        if control.phase() == Phase::Exchange {
+            control.set_or_lift(control.times.get().request_body);
+        } else {
+            control.note_progress();
+        }
+    }
+
+    /// Nothing has come; true: for too long, behind the head of the response.
+    fn is_stalled(&mut self, cx: &mut Context<'_>) -> bool {
+        self.control.set_upload(Upload::Awaited);
+        if self.control.phase() == Phase::Exchange {
+            self.control.wake_upload_by(cx);
+            return false;
+        }
+        let Some(span) = self.control.times.get().request_body else { return false };
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(span)));
+        silence.as_mut().poll(cx).is_ready()
     }
 
     /// Whether there is none, or it has been read to its end.
@@ -48,8 +69,12 @@ impl ClientBody {
 
     /// The body broke off, or its framing is broken.
     fn broke(&self) -> BoxError {
-        self.control.set_upload(Upload::Broken);
-        "the client's body broke off".into()
+        self.breaks_off(Upload::Broken, "the client's body broke off")
+    }
+
+    fn breaks_off(&self, upload: Upload, why: &'static str) -> BoxError {
+        self.control.set_upload(upload);
+        why.into()
     }
 }
 
@@ -91,11 +116,14 @@ impl Body for ClientBody {
                 {
                     return Poll::Ready(Some(Err(body.broke())));
                 }
+                if !frame.data_ref().is_none_or(|data| body.control.admits(data.len())) {
+                    let fault = body.breaks_off(Upload::TooLarge, "the body is too large");
+                    return Poll::Ready(Some(Err(fault)));
+                }
                 if frame.is_trailers() || incoming.is_end_stream() {
                     body.ended();
                 } else {
-                    body.control.set_upload(Upload::Coming);
-                    body.control.deadline.set(body.local.plan.timeouts.body);
+                    body.goes_on();
                 }
                 if frame.is_trailers() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(frame))) }
             }
@@ -104,10 +132,11 @@ impl Body for ClientBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(body.broke()))),
-            Poll::Pending => {
-                body.control.set_upload(Upload::Awaited);
-                Poll::Pending
+            Poll::Pending if body.is_stalled(cx) => {
+                let fault = body.breaks_off(Upload::Stalled, "the client's body stopped coming");
+                Poll::Ready(Some(Err(fault)))
             }
+            Poll::Pending => Poll::Pending,
         }
     }
 

@@ -24,6 +24,7 @@ use super::exchange::Exchange;
 use super::gate::{Passed, WebSocketForm};
 use super::refusal::Refusal;
 use super::worker::Local;
+use crate::tokens::clock;
 use crate::upstream::{Purpose, RequestBody, StreamedBody};
 use crate::wire::deadline::Deadline;
 
@@ -44,7 +45,8 @@ pub(super) async fn forward(
     let at = permit.route().upstream;
     let upstream =
         local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
-    let timeouts = &plan.timeouts;
+    let limits = &permit.route().limits;
+    limits.check_length(body.size_hint().lower())?;
     let is_head = exchange.is_head;
     let has_body = !body.is_over();
     let websocket =
@@ -56,16 +58,16 @@ pub(super) async fn forward(
     let body =
         if has_body { RequestBody::Streamed(StreamedBody::new(body)) } else { RequestBody::Empty };
     // A gRPC call has its own deadline, or none.
-    let timeout = if exchange.is_grpc {
-        request::grpc_timeout(&head.headers).map(|timeout| timeout + GRPC_SLACK)
+    let times = if exchange.is_grpc {
+        let own = request::grpc_timeout(&head.headers).map(|timeout| timeout + GRPC_SLACK);
+        limits.stream_times(own)
     } else {
-        Some(timeouts.response_head)
+        limits.times()
     };
-    match timeout {
-        _ if has_body => control.enter(Phase::Exchange, timeouts.body),
-        Some(timeout) => control.enter(Phase::Exchange, timeout),
-        None => control.deadline.lift(),
-    }
+    let elapsed = || clock::uptime().since(exchange.now.uptime);
+    control.limit(times, limits.max_body.most.unwrap_or(u64::MAX), elapsed);
+    let first = if has_body { times.request_body } else { times.response_head };
+    control.enter_for(Phase::Exchange, first);
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
     let outcome = {
@@ -77,14 +79,27 @@ pub(super) async fn forward(
     let reply = match outcome {
         Some(Ok(reply)) => reply,
         // A request that broke off on the client's side broke the exchange on the other.
-        Some(Err(_)) if control.upload.get() == Upload::Broken => return Err(Refusal::BodyBroken),
-        Some(Err(fault)) => return Err(Refusal::Upstream(fault)),
-        None if control.upload.get() == Upload::Awaited => return Err(Refusal::BodyTooSlow),
-        None => return Err(Refusal::UpstreamTooSlow),
+        Some(Err(fault)) => {
+            return Err(match control.upload.get() {
+                Upload::Broken => Refusal::BodyBroken,
+                Upload::TooLarge => limits.too_large(),
+                _ => Refusal::Upstream(fault),
+            });
+        }
+        None => {
+            let upload = control.upload.get();
+            let is_whole_over = control.deadline.is_bound_over();
+            let (awaits_client, is_sent) = (upload == Upload::Awaited, upload == Upload::Over);
+            let times = control.times.get();
+            return Err(limits.no_head_in_time(&times, is_whole_over, awaits_client, is_sent));
+        }
     };
     if reply.head.status == StatusCode::SWITCHING_PROTOCOLS {
         return match websocket {
-            Some(handshake) => handshake.accept(reply, timeouts.body),
+            Some(handshake) => {
+                control.go_by(limits.stream_times(None));
+                handshake.accept(reply, plan.timeouts.body)
+            }
             None => Err(Refusal::UpstreamAmbiguous("it switched protocols unasked")),
         };
     }
@@ -98,14 +113,17 @@ pub(super) async fn forward(
         // send its next request on a connection that is about to be closed.
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    control.enter(Phase::Streaming, timeouts.body);
-    let mut silence = Some(timeouts.body);
-    // An event stream or a gRPC call may be silent for as long as the client listens (FIELD.md,
-    // F30).
-    if exchange.is_grpc || response::is_event_stream(&head.headers) {
-        control.is_endless.set(true);
-        control.deadline.lift();
-        silence = None;
+    // An event stream or a gRPC call may be silent for as long as the client listens, unless its
+    // route says otherwise (FIELD.md, F30).
+    let is_event_stream = response::is_event_stream(&head.headers);
+    if is_event_stream && !exchange.is_grpc {
+        control.go_by(limits.stream_times(None));
+    }
+    control.is_endless.set(exchange.is_grpc || is_event_stream);
+    let silence = control.times.get().response_body;
+    control.enter_for(Phase::Streaming, silence);
+    if !control.request_is_over() {
+        control.wake_upload();
     }
     if !body.is_end_stream() && control.is_stream() {
         exchange.gateway.register(&control);

@@ -2,6 +2,7 @@
 //! bytes that follow it. The upstream is always asked in HTTP/1.1: nearly no server speaks
 //! WebSocket over HTTP/2.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -15,6 +16,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::gateway::body_source::BodySource;
 use crate::gateway::control::{Ending, Tunnel};
@@ -117,13 +119,35 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Tunnel { control, upstream, closing, end } = tunnel;
-    let (mut sent, mut received) = (0, 0);
+    // The answer to the handshake has been sent: from now on only what the route itself sets holds.
+    control.deadline.lift();
+    let times = control.times.get();
+    let (sent, received) = (Cell::new(0), Cell::new(0));
     let outcome = {
-        let carried = both_ways(client, early, upstream, closing, &mut sent, &mut received);
+        let carried = both_ways(client, early, upstream, closing, &sent, &received);
         let mut carried = pin!(carried);
+        let mut of_upstream = Silence::of(times.response_body);
+        let mut of_client = Silence::of(times.request_body);
         std::future::poll_fn(|cx| {
             control.deadline.wake_by(cx);
-            if control.is_cut() { Poll::Ready(Ok(())) } else { carried.as_mut().poll(cx) }
+            if control.is_to_end() {
+                return Poll::Ready(Ok(()));
+            }
+            let polled = carried.as_mut().poll(cx);
+            if polled.is_pending() {
+                for (silence, carried, ending) in [
+                    (&mut of_upstream, &sent, Ending::UpstreamStalled),
+                    (&mut of_client, &received, Ending::UploadStalled),
+                ] {
+                    if let Some(silence) = silence
+                        && silence.is_over(carried.get(), cx)
+                    {
+                        control.note_ending(ending);
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+            polled
         })
         .await
     };
@@ -132,7 +156,30 @@ where
         control.note_ending(Ending::ClientGone);
     }
     let is_complete = outcome.is_ok() && control.ending.get().is_none();
-    end(sent, received, is_complete);
+    end(sent.get(), received.get(), is_complete);
+}
+
+/// The time in which one direction of a tunnel must carry something.
+struct Silence {
+    span: Duration,
+    /// How many bytes there were when it began.
+    carried: u64,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn of(span: Option<Duration>) -> Option<Self> {
+        span.map(|span| Self { span, carried: 0, timer: Box::pin(sleep(span)) })
+    }
+
+    /// Whether nothing has come for the whole time; `carried`: how many bytes there are by now.
+    fn is_over(&mut self, carried: u64, cx: &mut Context<'_>) -> bool {
+        if self.carried != carried {
+            self.carried = carried;
+            self.timer.set(sleep(self.span));
+        }
+        self.timer.as_mut().poll(cx).is_ready()
+    }
 }
 
 async fn both_ways<S>(
@@ -140,8 +187,8 @@ async fn both_ways<S>(
     from_client: Bytes,
     upstream: UpstreamTunnel,
     closing: Duration,
-    sent: &mut u64,
-    received: &mut u64,
+    sent: &Cell<u64>,
+    received: &Cell<u64>,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -170,10 +217,10 @@ async fn pass_on(
     early: Bytes,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    count: &mut u64,
+    count: &Cell<u64>,
 ) -> io::Result<()> {
     to.write_all(&early).await?;
-    *count += early.len() as u64;
+    count.set(count.get() + early.len() as u64);
     drop(early);
     tokio::io::copy(&mut Counted { from: &mut from, count }, &mut to).await?;
     to.shutdown().await
@@ -182,7 +229,7 @@ async fn pass_on(
 /// Counts the bytes that are read.
 struct Counted<'a, R> {
     from: &'a mut R,
-    count: &'a mut u64,
+    count: &'a Cell<u64>,
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
@@ -194,7 +241,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut *this.from).poll_read(cx, buf))?;
-        *this.count += (buf.filled().len() - before) as u64;
+        let read = (buf.filled().len() - before) as u64;
+        this.count.set(this.count.get() + read);
         Poll::Ready(Ok(()))
     }
 }
